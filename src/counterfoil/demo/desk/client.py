@@ -1,0 +1,125 @@
+"""A small client of the demonstration's help desk, for the story that plays its people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from counterfoil.core.errors import Refused, TryAgain
+from counterfoil.core.wire import read_json
+
+
+class DeskClient:
+    """People's calls on the desk, each made with that person's own password. `get` and `update` act as any user.
+
+    Raises `TryAgain` when the desk does not answer and `Refused` with its own words when it declines.
+    """
+
+    def __init__(self, url: str, passwords: Mapping[str, str], timeout: float = 10.0) -> None:
+        self._passwords = passwords
+        place = urlsplit(url)
+        self._http = httpx2.AsyncClient(
+            base_url=url.rstrip("/") + "/rest/data",
+            timeout=timeout,
+            trust_env=False,
+            headers={
+                # Roundup takes calls of programs only with both of these.
+                "Origin": f"{place.scheme}://{place.netloc}",
+                "X-Requested-With": "rest",
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
+        )
+
+    @classmethod
+    def prepared(cls, folder: Path) -> DeskClient:
+        """A client of the desk whose seed.json stands in `folder`."""
+        seed = read_json((folder / "seed.json").read_bytes())
+        return cls(seed["url"], seed["users"])
+
+    async def __aenter__(self) -> DeskClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def request_credit(
+        self,
+        user: str,
+        title: str,
+        customer_ref: str,
+        invoice_ref: str,
+        amount: str,
+        currency: str,
+        reason: str,
+        incident_ref: str,
+        incident_on: date,
+    ) -> str:
+        """File a service credit request as `user` and return the issue id. `amount` is decimal text, "120.00"."""
+        data = await self._call(
+            user,
+            "POST",
+            "/issue",
+            {
+                "title": title,
+                "priority": "urgent",
+                "status": "credit-requested",
+                "case_kind": "service_credit",
+                "account_ref": customer_ref,
+                "invoice_ref": invoice_ref,
+                "credit_amount": amount,
+                "credit_currency": currency,
+                "credit_reason": reason,
+                "incident_ref": incident_ref,
+                "incident_on": incident_on.isoformat(),
+            },
+        )
+        return str(data["id"])
+
+    async def get(self, issue: str, user: str = "agent") -> dict[str, Any]:
+        """The issue's fields with names instead of link ids, its `messages` as text, and its `etag`."""
+        data = await self._call(user, "GET", f"/issue/{issue}?@verbose=2&@protected=true")
+        fields = {
+            name: next((v for k, v in value.items() if k not in ("id", "link")), value["id"])
+            if isinstance(value, dict)
+            else value
+            for name, value in data["attributes"].items()
+        }
+        ids = [message["id"] for message in data["attributes"]["messages"]]
+        texts = [await self._call(user, "GET", f"/msg/{m}?@verbose=3&@fields=content,author") for m in ids]
+        fields["messages"] = [text["attributes"]["content"] for text in texts]
+        return {"id": str(data["id"]), "etag": data["@etag"], **fields}
+
+    async def update(self, issue: str, user: str = "agent", **fields: str) -> None:
+        """Change fields as `user`, as they are now: the desk refuses if somebody changes them in between."""
+        now = await self._call(user, "GET", f"/issue/{issue}?@fields=id")
+        await self._call(user, "PATCH", f"/issue/{issue}", fields, {"If-Match": now["@etag"]})
+
+    async def _call(
+        self,
+        user: str,
+        method: str,
+        path: str,
+        body: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            answer = await self._http.request(
+                method, path, json=body, headers=headers, auth=(user, self._passwords[user])
+            )
+        except httpx2.TransportError as error:
+            raise TryAgain(f"the help desk did not answer {method} {path}: {error!r}") from error
+        if answer.status_code >= 400:
+            raise Refused(
+                f"the help desk answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
+            )
+        data: dict[str, Any] = read_json(answer.content)["data"]
+        return data

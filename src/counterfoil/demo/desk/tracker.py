@@ -1,0 +1,169 @@
+"""Builds the tracker: Roundup's classic template with the demonstration's fields, rules, statuses and users.
+
+The folder holds `seed.json` (addresses, passwords, hook secret; readable by its owner only) and `tracker/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import roundup.configuration
+import roundup.init
+import roundup.instance
+from roundup import password
+from roundup.admin import AdminTool
+
+from counterfoil.demo.desk.fields import CREDIT_FIELDS, CREDIT_STATUSES, ROLES
+
+_DETECTOR = "from counterfoil.demo.desk.detector import init  # noqa: F401\n"
+_SCHEMA = "\nfrom counterfoil.demo.desk.fields import extend\nextend(db, String, Integer)\n"
+_ANONYMOUS = "# ANONYMOUS USER PERMISSIONS"
+_FORM_ROW = ' <th i18n:translate="">Superseder</th>'
+
+
+def prepare(folder: Path, port: int, hook: str, today: date | None = None) -> None:
+    """Build the tracker in `folder` unless it is there, and write its addresses. With `today` a new tracker
+    gets a few ordinary tickets, the incident of one three days before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_addresses(folder, port, hook)
+    home = folder / "tracker"
+    if not home.exists():
+        half = folder / "tracker.half"
+        shutil.rmtree(half, ignore_errors=True)
+        _build(half)
+        _fill(half, read_seed(folder), today)
+        half.chmod(0o700)  # Roundup keeps a key of its own in config.ini
+        half.rename(home)
+    configure(folder)
+
+
+def read_seed(folder: Path) -> dict[str, Any]:
+    """The folder's addresses and secrets: `url`, `hook`, `hook_secret`, `users` {name: password}."""
+    seed: dict[str, Any] = json.loads((folder / "seed.json").read_bytes())
+    return seed
+
+
+def write_addresses(folder: Path, port: int, hook: str | None) -> None:
+    """Set port and hook in seed.json; secrets are made on the first call and never change."""
+    path = folder / "seed.json"
+    if path.exists():
+        seed = read_seed(folder)
+    else:
+        seed = {
+            "hook_secret": secrets.token_hex(32),
+            "users": {name: secrets.token_urlsafe(18) for name in ("admin", *ROLES)},
+        }
+    seed["url"] = f"http://127.0.0.1:{port}/desk"
+    if hook is not None:
+        seed["hook"] = hook
+    half = folder / "seed.json.half"
+    half.unlink(missing_ok=True)
+    with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(seed, file, indent=1)
+    half.replace(path)
+
+
+def configure(folder: Path) -> None:
+    """Bring the tracker's own configuration in line with seed.json."""
+    home = folder / "tracker"
+    config = roundup.configuration.CoreConfig(str(home))
+    wanted = {
+        "TRACKER_WEB": read_seed(folder)["url"] + "/",
+        "MAIL_DEBUG": str((folder / "mail.log").resolve()),
+    }
+    if any(config[name] != value for name, value in wanted.items()):
+        for name, value in wanted.items():
+            config[name] = value
+        config.save()
+
+
+def _build(home: Path) -> None:
+    templates = AdminTool().listTemplates()
+    settings = {
+        "tracker_name": "Acme help desk",
+        "tracker_web": "http://127.0.0.1/desk/",
+        "tracker_email": "desk@example.test",
+        "admin_email": "admin@example.test",
+        # Every API call proves its password anew; the default rounds cost 0.2 s each time.
+        "password_pbkdf2_default_rounds": "10000",
+        "new_web_user_roles": "",
+        "mail_domain": "example.test",
+        "mail_host": "127.0.0.1",
+        "mail_debug": str(home / "mail.log"),  # mail goes to a file, never out
+        "rdbms_backend": "sqlite",
+        "web_enable_xmlrpc": "no",
+        "web_login_attempts_min": "30",
+    }
+    roundup.init.install(str(home), templates["classic"]["path"], settings=settings)
+    schema = home / "schema.py"
+    kept, marker, _ = schema.read_text().partition(_ANONYMOUS)
+    if not marker:
+        raise RuntimeError("the classic template has changed: no section on anonymous users")
+    # Anonymous visitors keep the log-in page alone.
+    schema.write_text(kept + "\ndb.security.addPermissionToRole('Anonymous', 'Web Access')\n" + _SCHEMA)
+    (home / "detectors" / "credit.py").write_text(_DETECTOR)
+    page = home / "html" / "issue.item.html"
+    head, row, tail = page.read_text().partition("<tr>\n" + _FORM_ROW)
+    if not row:
+        raise RuntimeError("the classic template has changed: no row of the issue form to add credits before")
+    page.write_text(head + _form_rows() + row + tail)
+
+
+def _form_rows() -> str:
+    cells = [
+        f' <th>{name.replace("_", " ").capitalize()}</th>\n <td tal:content="structure context/{name}/field"></td>\n'
+        for name in CREDIT_FIELDS
+    ]
+    return "".join("<tr>\n" + "".join(cells[at : at + 2]) + "</tr>\n" for at in range(0, len(cells), 2))
+
+
+def _fill(home: Path, seed: dict[str, Any], today: date | None) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        instance = roundup.instance.open(str(home))
+        instance.init(password.Password(seed["users"]["admin"], config=instance.config), tx_Source="cli")
+    db = instance.open("admin")
+    try:
+        db.tx_Source = "cli"
+        for order, name in enumerate(CREDIT_STATUSES, start=20):
+            db.status.create(name=name, order=order)
+        for name, roles in ROLES.items():
+            db.user.create(
+                username=name,
+                realname=name.capitalize(),
+                password=password.Password(seed["users"][name], config=db.config),
+                address=f"{name}@example.test",
+                roles=roles,
+            )
+        if today is not None:
+            _backlog(db, today)
+        db.commit()
+    finally:
+        db.close()
+
+
+def _backlog(db: Any, today: date) -> None:
+    outage = today - timedelta(days=3)
+    tickets: list[dict[str, str]] = [
+        {"title": "How do I add a second workspace?", "status": "chatting", "priority": "wish"},
+        {"title": "Export button does nothing on Fridays", "status": "in-progress", "priority": "bug"},
+        {
+            "title": f"API unavailable for 47 minutes on {outage.isoformat()}",
+            "status": "resolved",
+            "priority": "urgent",
+            "case_kind": "incident",
+            "incident_ref": f"INC-{outage:%Y%m%d}",
+            "incident_on": outage.isoformat(),
+        },
+    ]
+    for ticket in tickets:
+        ticket["status"] = db.status.lookup(ticket["status"])
+        ticket["priority"] = db.priority.lookup(ticket["priority"])
+        db.issue.create(**ticket)

@@ -1,0 +1,161 @@
+"""The demonstration's help desk, driven over HTTP as its people and programs do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import stat
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from counterfoil.core.errors import Refused
+from counterfoil.demo.desk.client import DeskClient
+from tests.contract.desk_process import Desk, free_port, prepare, running_desk, serving
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with running_desk(tmp_path_factory.mktemp("desk") / "d") as desk:
+        yield desk
+
+
+async def request_credit(client: DeskClient, amount: str = "120.00") -> str:
+    return await client.request_credit(
+        "agent",
+        "Credit for the outage",
+        "cus_1",
+        "in_1",
+        amount,
+        "EUR",
+        "sla_breach",
+        "INC-1",
+        date(2026, 3, 28),
+    )
+
+
+async def test_credit_amount_comes_back_as_the_text_that_was_sent(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await client.get(await request_credit(client, "1234567890.10"))
+    assert issue["credit_amount"] == "1234567890.10"
+    assert issue["status"] == "credit-requested"
+    assert issue["creator"] == "agent"
+    assert issue["incident_on"] == "2026-03-28"
+    assert issue["revision"] == 1
+
+
+async def test_every_change_is_told_with_a_signature_over_the_raw_body(desk: Desk) -> None:
+    while not desk.hook.calls.empty():
+        desk.hook.calls.get()
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await request_credit(client)
+        await client.update(issue, "agent2", credit_amount="99.50")
+    told = [desk.hook.wait() for _ in range(2)]
+    for headers, body in told:
+        good = hmac.new(desk.seed["hook_secret"].encode(), body, hashlib.sha256).hexdigest()
+        assert headers["x-hub-signature-256"] == "sha256=" + good
+        assert headers["x-desk-delivery"] == json.loads(body)["delivery"]
+    first, second = (json.loads(body) for _, body in told)
+    assert (first["event"], first["id"], first["actor"], first["revision"]) == (
+        "issue.created",
+        issue,
+        "agent",
+        1,
+    )
+    assert (second["event"], second["actor"], second["revision"]) == ("issue.updated", "agent2", 2)
+    assert second["credit_amount"] == "99.50"
+    assert second["creator"] == "agent"
+
+
+@pytest.mark.parametrize(
+    ("user", "fields", "reason"),
+    [
+        ("agent", {"status": "credit-approved"}, "needs the Approver role"),
+        ("lead", {"status": "credit-posted", "erp_document": "CN-1"}, "Integration role alone"),
+        ("orchestrator", {"status": "credit-posted"}, "with the erp_document"),
+        ("agent", {"credit_amount": "12,50"}, "not a positive decimal"),
+        ("agent", {"credit_amount": "0.00"}, "not a positive decimal"),
+        ("agent", {"incident_on": "yesterday"}, "not a date"),
+        ("agent", {"nonsense": "1"}, "nonsense"),
+    ],
+)
+async def test_a_change_against_the_desks_rules_is_refused_and_changes_nothing(
+    desk: Desk, user: str, fields: dict[str, str], reason: str
+) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await request_credit(client)
+        with pytest.raises(Refused, match=reason):
+            await client.update(issue, user, **fields)
+        assert (await client.get(issue))["revision"] == 1
+
+
+async def test_the_person_who_asked_cannot_approve(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await client.request_credit(
+            "lead", "Own", "cus_1", "in_1", "5", "EUR", "goodwill", "INC-2", date(2026, 3, 1)
+        )
+        with pytest.raises(Refused, match="person who asked"):
+            await client.update(issue, "lead", status="credit-approved")
+        await client.update(issue, "orchestrator", status="credit-approved")
+
+
+async def test_a_posted_credit_is_frozen(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await request_credit(client)
+        await client.update(issue, "lead", status="credit-approved")
+        await client.update(issue, "orchestrator", status="credit-posted", erp_document="CN-1")
+        with pytest.raises(Refused, match="cannot change once the credit is posted"):
+            await client.update(issue, "agent", credit_amount="1000")
+
+
+async def test_one_external_reference_names_one_issue(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        first, second = await request_credit(client), await request_credit(client)
+        await client.update(first, "orchestrator", external_ref="ext-77")
+        with pytest.raises(Refused, match=f"taken by issue{first}"):
+            await client.update(second, "orchestrator", external_ref="ext-77")
+
+
+async def test_the_issue_page_shows_the_credit_to_agents_and_nothing_to_strangers(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        issue = await request_credit(client, "77.31")
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        page = await browser.get(f"{desk.url}/issue{issue}", auth=("agent", desk.seed["users"]["agent"]))
+        stranger = await browser.get(f"{desk.url}/issue{issue}")
+    assert "77.31" in page.text
+    assert "77.31" not in stranger.text
+
+
+def test_secrets_are_readable_by_their_owner_only(desk: Desk) -> None:
+    assert stat.S_IMODE((desk.folder / "seed.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((desk.folder / "tracker").stat().st_mode) == 0o700
+
+
+async def test_a_desk_prepared_twice_and_moved_keeps_its_issues_and_notes_lost_callbacks(
+    tmp_path: Path,
+) -> None:
+    folder, nobody = tmp_path / "d", f"http://127.0.0.1:{free_port()}/hook"
+    prepare(folder, free_port(), nobody)
+    port = free_port()
+    with serving(folder, port):
+        async with DeskClient.prepared(folder) as client:
+            issue = await request_credit(client)
+    secrets_before = json.loads((folder / "seed.json").read_text())["users"]
+    prepare(folder, free_port(), nobody)
+    moved = free_port()
+    elsewhere = f"http://127.0.0.1:{free_port()}/elsewhere"
+    with serving(folder, moved, "--hook", elsewhere):
+        async with DeskClient.prepared(folder) as client:
+            assert (await client.get(issue))["credit_amount"] == "120.00"
+            await client.update(issue, title="still here")
+            while not any(
+                "elsewhere" in line for line in (folder / "hook-failures.jsonl").read_text().splitlines()
+            ):
+                await client.get(issue)
+    seed = json.loads((folder / "seed.json").read_text())
+    assert seed["users"] == secrets_before
+    assert seed["url"] == f"http://127.0.0.1:{moved}/desk"
