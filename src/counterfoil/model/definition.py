@@ -302,6 +302,8 @@ class FoilDefinition:
     observe_key: Expression
     observe_legs: Mapping[str, Expression]
     tolerance: int
+    exact: bool
+    """Shape 1:1."""
     owners: tuple[str, ...]
 
 

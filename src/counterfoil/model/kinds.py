@@ -633,6 +633,8 @@ class Reconciliation(Kind):
     observe: ObserveRule
     tolerance: int = Field(default=0, ge=0)
     """Minor units by which a leg may differ."""
+    shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
+    """One to one: an observation that does not agree breaks the foil at once. Else it fills it partly."""
 
 
 class Role(Kind):

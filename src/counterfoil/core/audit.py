@@ -1,0 +1,103 @@
+"""Leaves of the audit log and their RFC 6962 hashes.
+
+A leaf is written in the transaction that it witnesses; a sealer gives it its place in the tree later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+
+class Leaf(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: str
+    """What happened: `received`, `admitted`, `turned`, `sent`, `confirmed`, `decided`, ..."""
+    subject: str
+    """Id of what it happened to."""
+    run: str | None = None
+    version: int | None = None
+    """The Run's version after a turn; turn leaves number 1..version."""
+    actor: str
+    """`system:<name>`, `worker:<id>`, `person:<id>`."""
+    at: datetime
+    body: bytes
+    """Canonical JSON; large or personal content by digest."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that are hashed."""
+        return msgspec.json.encode(
+            [
+                self.id,
+                self.kind,
+                self.subject,
+                self.run,
+                self.version,
+                self.actor,
+                self.at.isoformat(),
+                self.body.decode(),
+            ]
+        )
+
+    @property
+    def hash(self) -> bytes:
+        """RFC 6962 section 2.1: SHA-256 of 0x00 and the data."""
+        return hashlib.sha256(b"\x00" + self.data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """RFC 6962 section 2.1: SHA-256 of 0x01 and both children."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """Merkle tree hash of leaf hashes in order (RFC 6962 section 2.1); of none, the hash of nothing."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    level = list(leaves)
+    while len(level) > 1:
+        # A lone last node rises unchanged: the same tree as splitting at the largest power of two.
+        level = [
+            node_hash(level[i], level[i + 1]) if i + 1 < len(level) else level[i]
+            for i in range(0, len(level), 2)
+        ]
+    return level[0]
+
+
+class Frontier:
+    """The right edge of a growing tree: appends in O(log n), root at any time, small enough to store."""
+
+    def __init__(self, size: int = 0, nodes: Sequence[bytes] = ()) -> None:
+        self.size = size
+        self.nodes = list(nodes)
+        """One node for each set bit of `size`, largest subtree first."""
+
+    def append(self, leaf: bytes) -> int:
+        """Add a leaf hash; returns its index."""
+        index, node, size = self.size, leaf, self.size
+        while size & 1:
+            node = node_hash(self.nodes.pop(), node)
+            size >>= 1
+        self.nodes.append(node)
+        self.size += 1
+        return index
+
+    def root(self) -> bytes:
+        if not self.nodes:
+            return tree_root(())
+        node = self.nodes[-1]
+        for left in reversed(self.nodes[:-1]):
+            node = node_hash(left, node)
+        return node
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    size: int
+    root: bytes
+    at: datetime
+    text: str
+    """The signed note in C2SP tlog-checkpoint form."""

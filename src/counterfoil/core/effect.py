@@ -1,0 +1,73 @@
+"""An Effect: one outward call of a Run, from intent to outcome."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from counterfoil.core.errors import ErrorClass
+
+
+class EffectState(StrEnum):
+    PLANNED = "planned"  # never sent
+    SENDING = "sending"  # may have been sent
+    UNKNOWN = "unknown"  # was sent, outcome not known
+    ACCEPTED = "accepted"  # an asynchronous job took it; an observation decides
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    ABSENT = "absent"  # a look-up past the horizon found nothing
+    DROPPED = "dropped"
+
+
+_E = EffectState
+EFFECT_MOVES: dict[EffectState, frozenset[EffectState]] = {
+    _E.PLANNED: frozenset({_E.SENDING, _E.DROPPED}),
+    _E.SENDING: frozenset({_E.CONFIRMED, _E.REFUSED, _E.UNKNOWN, _E.ACCEPTED}),
+    # Sent again from unknown: the same bytes under the same key where the vendor dedupes (`key`, `unique`).
+    _E.UNKNOWN: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT, _E.ACCEPTED, _E.SENDING}),
+    _E.ACCEPTED: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT}),
+    _E.REFUSED: frozenset({_E.SENDING, _E.CONFIRMED, _E.DROPPED}),
+    _E.CONFIRMED: frozenset(),
+    _E.ABSENT: frozenset({_E.CONFIRMED}),
+    _E.DROPPED: frozenset(),
+}
+IN_FLIGHT = frozenset({_E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
+UNFINISHED = frozenset({_E.PLANNED, _E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    """H(run, path, item, generation): also the key that the outside system sees."""
+    run: str
+    path: str
+    item: str = ""
+    gen: int = 0
+    undoes: str | None = None
+    operation: str
+    system: str
+    repeat: str
+    state: EffectState = EffectState.PLANNED
+    attempt: int = 0
+    worker: str | None = None
+    send_by: datetime | None = None
+    """No first byte leaves after this."""
+    call_until: datetime | None = None
+    """A `sending` row past this is `unknown`."""
+    conclude_at: datetime | None = None
+    """send_by + horizon: before this a look-up may prove done, never absent."""
+    look_at: datetime | None = None
+    """When the next look-up is due, while unknown or accepted."""
+    looks: int = 0
+    request: bytes = b""
+    """The rendered request: what was sent and what any recovery sends again."""
+    input: bytes = b"{}"
+    """The canonical input, in the internal encoding."""
+    approvals: tuple[str, ...] = ()
+    """Approvals that must still hold when the intent is written."""
+    result: bytes | None = None
+    error_class: ErrorClass | None = None
+    error: str = ""
+    created_at: datetime
+    ended_at: datetime | None = None

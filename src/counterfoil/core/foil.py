@@ -1,0 +1,200 @@
+"""A Foil: the counterfoil that another system owes, and the matching of foils with observations.
+
+`settle` is pure and runs inside the store's transaction, on one locked match row, from both sides; so
+neither side can miss the other. Amounts are minor units of one currency per leg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from counterfoil.core.money import Money
+
+
+class FoilState(StrEnum):
+    PROVISIONAL = "provisional"  # written with the intent
+    OPEN = "open"
+    PARTLY = "partly"
+    MATCHED = "matched"
+    OVER = "over"  # more was observed than asserted
+    BROKEN = "broken"  # past due, or it does not agree
+    WAIVED = "waived"  # approved by a person
+    REVERSED = "reversed"  # its cause was taken back
+    VOID = "void"  # its cause never happened
+
+
+_F = FoilState
+FOIL_MOVES: dict[FoilState, frozenset[FoilState]] = {
+    _F.PROVISIONAL: frozenset({_F.OPEN, _F.VOID, _F.MATCHED, _F.PARTLY, _F.OVER, _F.BROKEN}),
+    _F.OPEN: frozenset({_F.PARTLY, _F.MATCHED, _F.OVER, _F.BROKEN, _F.REVERSED}),
+    _F.PARTLY: frozenset({_F.OPEN, _F.MATCHED, _F.OVER, _F.BROKEN, _F.REVERSED}),
+    _F.MATCHED: frozenset({_F.BROKEN, _F.REVERSED, _F.OVER, _F.PARTLY}),
+    _F.OVER: frozenset({_F.MATCHED, _F.BROKEN, _F.WAIVED, _F.REVERSED, _F.PARTLY}),
+    _F.BROKEN: frozenset({_F.MATCHED, _F.WAIVED, _F.OVER, _F.PARTLY, _F.REVERSED}),
+    _F.WAIVED: frozenset(),
+    _F.REVERSED: frozenset(),
+    _F.VOID: frozenset(),
+}
+LIVE = frozenset({_F.PROVISIONAL, _F.OPEN, _F.PARTLY, _F.MATCHED, _F.OVER, _F.BROKEN, _F.WAIVED})
+UNFINISHED_FOILS = frozenset({_F.PROVISIONAL, _F.OPEN, _F.PARTLY})
+Legs = dict[str, Money]
+
+
+class Foil(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    rule: str
+    """The reconciliation that wrote it."""
+    key: str
+    """With `rule`, the match row."""
+    object: str
+    left: str
+    right: str
+    legs: Legs
+    due: datetime
+    state: FoilState
+    tolerance: int = 0
+    exact: bool = True
+    """One to one: an observation that does not agree breaks it at once instead of filling it partly."""
+    run: str | None = None
+    effect: str | None = None
+    cause: str = ""
+    """Id of the event or effect that asserts it."""
+    owner: str = ""
+    reason: str = ""
+    created_at: datetime
+    settled_at: datetime | None = None
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the other system shows of one object at one version; a newer version replaces an older one."""
+
+    id: str
+    rule: str
+    key: str
+    subject: str
+    """The observed object in its system."""
+    version: int
+    legs: Legs
+    event: str
+    at: datetime
+
+
+class Allocation(msgspec.Struct, frozen=True, kw_only=True):
+    foil: str
+    observation: str
+    leg: str
+    amount: Money
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a match row looks like after matching: states by foil id, and who covers whom."""
+
+    states: dict[str, FoilState]
+    reasons: dict[str, str]
+    allocations: tuple[Allocation, ...]
+
+
+def current(observations: Sequence[Observation]) -> list[Observation]:
+    """The newest version of each observed subject, oldest subject first."""
+    newest: dict[str, Observation] = {}
+    for o in sorted(observations, key=lambda o: (o.version, o.id)):
+        newest[o.subject] = o
+    return sorted(newest.values(), key=lambda o: (o.at, o.id))
+
+
+def settle(foils: Sequence[Foil], observations: Sequence[Observation], now: datetime) -> Settlement:
+    """Match the foils of one match row with its observations.
+
+    Observed amounts are given to foils in order of due time, leg by leg, never more than the foil asserts.
+    A foil whose legs are all covered (within its tolerance) is matched; what is left over once every foil is
+    covered makes the last matched foil `over`; a leg in another currency breaks it. Foils that are void,
+    reversed or waived take nothing.
+    """
+    seen = current(observations)
+    rest: dict[str, Legs] = {o.id: dict(o.legs) for o in seen}
+    states: dict[str, FoilState] = {}
+    reasons: dict[str, str] = {}
+    allocations: list[Allocation] = []
+    takers = sorted((f for f in foils if f.state in LIVE - {_F.WAIVED}), key=lambda f: (f.due, f.id))
+    for foil in takers:
+        covered = _cover(foil, seen, rest, allocations)
+        states[foil.id], reasons[foil.id] = _verdict(foil, covered, seen, now)
+    surplus = any(m.minor != 0 for legs in rest.values() for m in legs.values())
+    matched = [f for f in takers if states[f.id] is _F.MATCHED]
+    if surplus and matched and len(matched) == len(takers):
+        last = matched[-1]
+        if _surplus_beyond(rest, last.tolerance):
+            states[last.id] = _F.OVER
+            reasons[last.id] = "more was observed than asserted"
+    return Settlement(states=states, reasons=reasons, allocations=tuple(allocations))
+
+
+def _surplus_beyond(rest: Mapping[str, Legs], tolerance: int) -> bool:
+    return any(abs(m.minor) > tolerance for legs in rest.values() for m in legs.values())
+
+
+def _cover(
+    foil: Foil, seen: Sequence[Observation], rest: dict[str, Legs], allocations: list[Allocation]
+) -> dict[str, int]:
+    """Minor units that observations give to each leg of the foil; a leg that none shows is absent."""
+    covered: dict[str, int] = {}
+    for leg, want in foil.legs.items():
+        for o in seen:
+            have = rest[o.id].get(leg)
+            if have is None or have.currency != want.currency:
+                continue
+            got = covered.setdefault(leg, 0)
+            need = want.minor - got
+            take = _toward(need, have.minor)
+            if take:
+                covered[leg] = got + take
+                rest[o.id][leg] = Money(have.minor - take, have.currency)
+                allocations.append(
+                    Allocation(foil=foil.id, observation=o.id, leg=leg, amount=Money(take, want.currency))
+                )
+    return covered
+
+
+def _toward(need: int, have: int) -> int:
+    """As much of `have` as serves `need`, of the same sign."""
+    if need > 0 and have > 0:
+        return min(need, have)
+    if need < 0 and have < 0:
+        return max(need, have)
+    return 0
+
+
+def _verdict(
+    foil: Foil, covered: Mapping[str, int], seen: Sequence[Observation], now: datetime
+) -> tuple[FoilState, str]:
+    wrong = sorted(
+        {
+            f"{leg}: expected {want.currency}, observed {o.legs[leg].currency}"
+            for leg, want in foil.legs.items()
+            for o in seen
+            if leg in o.legs and o.legs[leg].currency != want.currency
+        }
+    )
+    if wrong:
+        return _F.BROKEN, "; ".join(wrong)
+    short = {
+        leg: want.minor - covered.get(leg, 0)
+        for leg, want in foil.legs.items()
+        if abs(want.minor - covered.get(leg, 0)) > foil.tolerance or (want.minor and leg not in covered)
+    }
+    if not short and seen:
+        return _F.MATCHED, ""
+    if any(covered.values()):
+        reason = ", ".join(f"{leg} short by {by} minor units" for leg, by in sorted(short.items()))
+        if foil.exact or foil.due <= now:
+            return _F.BROKEN, reason
+        return _F.PARTLY, reason
+    if foil.state is _F.PROVISIONAL:
+        return _F.PROVISIONAL, ""
+    if foil.due <= now or foil.state is _F.BROKEN:
+        return _F.BROKEN, "past due: the other system has not shown it"
+    return _F.OPEN, ""

@@ -1,0 +1,45 @@
+"""A Link: the same thing's ids in two systems, with who established it and since when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class LinkStatus(StrEnum):
+    PROPOSED = "proposed"
+    CONFIRMED = "confirmed"
+    SUPERSEDED = "superseded"
+
+
+LINK_MOVES: dict[LinkStatus, frozenset[LinkStatus]] = {
+    LinkStatus.PROPOSED: frozenset({LinkStatus.CONFIRMED, LinkStatus.SUPERSEDED}),
+    LinkStatus.CONFIRMED: frozenset({LinkStatus.SUPERSEDED}),
+    LinkStatus.SUPERSEDED: frozenset(),
+}
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    object: str
+    canonical: str
+    system: str
+    account: str
+    ext_id: str
+    ext_type: str = ""
+    legal_entity: str = ""
+    status: LinkStatus = LinkStatus.CONFIRMED
+    established_by: str
+    """`effect:<id>`, `event:<id>`, `rule:<name>`, `person:<id>`."""
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+    @property
+    def topic(self) -> str:
+        """What a Run waits on while this Link is missing."""
+        return link_topic(self.object, self.canonical, self.system)
+
+
+def link_topic(object_: str, canonical: str, system: str) -> str:
+    return f"link:{object_}:{canonical}:{system}"

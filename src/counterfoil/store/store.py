@@ -1,0 +1,579 @@
+"""The port: every change of state as a named transition, and the reads that decisions rest on.
+
+A transition is data. A store applies one in one guarded transaction together with its audit leaf and
+answers what became of it; nothing is acknowledged before that transaction is durable. `memory.py` is the
+executable specification: it says in plain Python what each transition does, in which order, and the SQL
+stores are held to it by one contract suite.
+
+Time is passed in by the caller as `at` (aware UTC); `bytes` bodies are in the encoding of core.wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias, TypeVar, overload
+
+import msgspec
+
+from counterfoil.core.approval import Approval, ApprovalState, Vote
+from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.errors import ErrorClass
+from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
+from counterfoil.core.link import Link
+from counterfoil.core.money import Money
+from counterfoil.core.people import Person, Token
+from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that travels through the port."""
+
+
+# ------------------------------------------------------------------ parts of transitions
+
+
+class Stimulus(Record):
+    """Something for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
+
+    run: str
+    kind: str
+    ref: str
+    body: bytes = b"{}"
+
+
+class RunStart(Record):
+    """A Run to be born unless (workflow, bkey, generation) exists; in either case `stimulus` is appended."""
+
+    run: str
+    workflow: str
+    bkey: str
+    generation: int
+    pin: str
+    state: str
+    stimulus: Stimulus
+    due: datetime | None = None
+    """When it starts; None: at once. A later stimulus does not start it earlier when `only_birth`."""
+    only_birth: bool = False
+    """Append the stimulus only when the Run is born (a due start moved by its object is appended always)."""
+
+
+class Post(Record):
+    """An event made known under topics. Runs waiting on one of them get `event` stimuli; Runs that begin to
+    wait later get it too when it is not older than their wait's `since`."""
+
+    event: str
+    topics: tuple[str, ...]
+    body: bytes
+
+
+class WaitOn(Record):
+    """A Run waits on a topic. What was posted there at or after `since` is delivered at once."""
+
+    topic: str
+    since: datetime | None = None
+    """None: everything ever posted there."""
+
+
+class Reserve(Record):
+    """`used + amount <= limit` on one guard row, in the policy's minor units, or the turn is refused."""
+
+    scope: str
+    key: str
+    path: str
+    amount: int
+    limit: int | None
+    seen: int | None = None
+    """What `used` was when the turn was decided; another value refuses the turn, to be decided again."""
+
+
+class Send(Record):
+    """An effect's way from planned (or refused, or unknown where the vendor dedupes) to sending."""
+
+    effect: str
+    attempt: int
+    """The attempt that this becomes: the present one plus one."""
+    worker: str
+    send_by: datetime
+    call_until: datetime
+    conclude_at: datetime
+    request: bytes | None = None
+    """The rendered request where the effect has none yet."""
+
+
+# ------------------------------------------------------------------ transitions
+
+
+class Receive(Record):
+    """Keep a receipt: insert unless (system, ext_id) exists; new -> todo and leaf. The same identity digest
+    -> the first receipt's number, nothing written. Another digest -> `clash` is opened, the first stays.
+    `cursor` = (feed, value) moves the feed's cursor in the same transaction."""
+
+    receipts: tuple[Receipt, ...]
+    clashes: tuple[Case, ...]
+    """One Case for each receipt, opened only where that receipt clashes."""
+    cursor: tuple[str, str, str] | None = None
+    """system, feed, value."""
+    at: datetime
+    actor: str
+
+
+class Received(Record):
+    numbers: tuple[int, ...]
+    verdicts: tuple[str, ...]
+    """`new`, `same` or `clash`, one for each receipt."""
+
+
+class Admit(Record):
+    """Turn one todo into its consequences, all or nothing.
+
+    Deletes the todo (kind `receipt` by number or `event` by id); none -> `applied=False`, nothing else.
+    Then: events insert-or-ignore; of those that were new: heads advance where `version` is not older than
+    the held one (older: recorded only), links established, posts delivered, runs started, foils opened
+    (insert-or-ignore by id; a provisional foil with this id opens), observations inserted and their match
+    rows settled. Consequences of events that existed already are skipped, save cases. Cases open
+    insert-or-ignore. One leaf.
+    """
+
+    todo: tuple[str, str]
+    """kind, ref."""
+    events: tuple[CanonicalEvent, ...] = ()
+    heads: tuple[Head, ...] = ()
+    links: tuple[Link, ...] = ()
+    posts: tuple[Post, ...] = ()
+    starts: tuple[RunStart, ...] = ()
+    foils: tuple[Foil, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    cases: tuple[Case, ...] = ()
+    park: bool = False
+    """Keep the todo aside: it waits for a Case's decision or, with `until`, for a Link."""
+    wake_topic: str | None = None
+    """With `park`: posting this topic puts the todo back."""
+    ignored: str = ""
+    """Why nothing follows from it."""
+    at: datetime
+    actor: str
+
+
+class Admitted(Record):
+    applied: bool
+    new_events: tuple[str, ...] = ()
+    born: tuple[str, ...] = ()
+    woken: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    """Events whose object head was newer already: recorded, not applied."""
+
+
+class Claim(Record):
+    """Lease up to `limit` due Runs, oldest due first, skipping leased ones: sets owner and lease_until."""
+
+    worker: str
+    limit: int
+    lease_until: datetime
+    at: datetime
+
+
+class Turn(Record):
+    """Commit what one turn decided. Guarded by `version`: another one -> `stale`, nothing written.
+
+    In this order, all or nothing: match rows of new foils locked; the Run row to version + 1 with the new
+    fields; `hold` acquired (another holder -> `held`: nothing is written, save that this Run now waits for
+    that serial, keeps its inbox and gets due None; it is woken by the release, in arrival order); reservations (over the
+    limit or another `seen` -> `limited`, nothing written); effects inserted (unique run, path, item, gen);
+    `send` moves to sending; `drop` moves planned to dropped and voids provisional foils of planned or
+    refused effects; foils inserted and settled against waiting observations; `reverse` foils of an undone
+    effect; approvals inserted; `close_approvals` moved; `release` guards and `unhold` serials (the next
+    waiting Run becomes due); waits replaced by `waits` (with delivery of what was posted); cases opened;
+    events inserted with a todo of kind `event`; starts born; leaf. Finally
+    `due = at when inbox_n > consumed else due`, owner and lease cleared. A terminal status drops waits,
+    holds and live reservations not consumed.
+    """
+
+    run: str
+    version: int
+    at: datetime
+    status: RunStatus
+    direction: Direction
+    state: str
+    due: datetime | None
+    consumed: int
+    ctx: bytes
+    hold: tuple[str, ...] = ()
+    unhold: bool = False
+    reserve: tuple[Reserve, ...] = ()
+    release: tuple[str, ...] = ()
+    """Paths whose reservations are given back."""
+    plan: tuple[Effect, ...] = ()
+    send: tuple[Send, ...] = ()
+    drop: tuple[str, ...] = ()
+    foils: tuple[Foil, ...] = ()
+    reverse: tuple[str, ...] = ()
+    """Effects whose foils are reversed, because they were taken back."""
+    approvals: tuple[Approval, ...] = ()
+    close_approvals: tuple[tuple[str, ApprovalState], ...] = ()
+    waits: tuple[WaitOn, ...] = ()
+    cases: tuple[Case, ...] = ()
+    events: tuple[CanonicalEvent, ...] = ()
+    starts: tuple[RunStart, ...] = ()
+    leaf: bytes = b"{}"
+    actor: str
+
+
+class Turned(Record):
+    verdict: str
+    """`done`, `stale`, `held`, `limited`."""
+    version: int = 0
+    due: datetime | None = None
+    used: tuple[tuple[str, str, int], ...] = ()
+    """`limited`: scope, key and present use of the guards asked for."""
+    woken: tuple[str, ...] = ()
+
+
+class Intent(Record):
+    """planned -> sending for one effect, rechecking what it rests on: every approval in `effect.approvals`
+    is granted with its voters still active (a `stale` stimulus goes to the Run and the effect is dropped
+    otherwise). Bytes may leave only after this committed."""
+
+    send: Send
+    at: datetime
+    actor: str
+
+
+class Intended(Record):
+    verdict: str
+    """`sending`, `lost` (not planned any more), `stale`."""
+
+
+class Conclude(Record):
+    """An effect's outcome, by any worker, lease or not: decisions are fenced, evidence is not.
+
+    Guard: `attempt` is the row's and its state may move to `state`. Won: row updated, foils of the effect
+    opened (confirmed) or voided (absent), links established, cases opened, `outcome` stimulus appended, leaf.
+    Lost: `late`; when a confirmation arrives for a row that says refused or absent, the row is confirmed and
+    `contradiction` is opened.
+    """
+
+    effect: str
+    attempt: int
+    state: EffectState
+    at: datetime
+    actor: str
+    result: bytes | None = None
+    error_class: ErrorClass | None = None
+    error: str = ""
+    retry_after: float | None = None
+    links: tuple[Link, ...] = ()
+    cases: tuple[Case, ...] = ()
+    contradiction: Case | None = None
+    look_at: datetime | None = None
+    """With unknown or accepted: when to look first."""
+    evidence: str = "answer"
+    """`answer`, `look-up`, `time-out`, `observation`."""
+
+
+class Concluded(Record):
+    verdict: str
+    """`won`, `late`, `contradiction`."""
+
+
+class LookedUp(Record):
+    """A look-up that could not tell yet: the next one is due at `look_at`."""
+
+    effect: str
+    attempt: int
+    look_at: datetime
+    at: datetime
+
+
+class Resend(Record):
+    """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key."""
+
+    send: Send
+    at: datetime
+    actor: str
+
+
+class Decide(Record):
+    """A person's vote. Refused when the approval is not open, expired, of another subject, the person is the
+    requester, lacks every role asked for, is inactive, or has voted. Reaching the quorum grants; one
+    rejection rejects; both append `approval` to the Run. Leaf."""
+
+    approval: str
+    subject: str
+    person: str
+    approve: bool
+    comment: str
+    at: datetime
+
+
+class Decided(Record):
+    verdict: str
+    """`counted`, `granted`, `rejected`, or the refusal: `not_found`, `closed`, `expired`, `subject`,
+    `requester`, `role`, `inactive`, `voted`."""
+
+
+class Resolve(Record):
+    """A person's decision on a Case. Refused when it is resolved already, the choice is not offered, or the
+    person holds no role that owns it. RETRY of a receipt or event puts its todo back; WAIVE moves the foil to
+    waived; anything about a Run appends `case`. Leaf."""
+
+    case: str
+    person: str
+    choice: Choice
+    note: str
+    at: datetime
+    override: bool = False
+    """The person may resolve any Case (an administrator)."""
+
+
+class Resolved(Record):
+    verdict: str
+    """`resolved`, or `not_found`, `closed`, `choice`, `role`, `inactive`."""
+
+
+class Expire(Record):
+    """What time alone does: foils past due settle to broken with the Case built by `cases` (by foil id),
+    and the Run's `foil` stimulus."""
+
+    foils: tuple[str, ...]
+    cases: tuple[Case, ...]
+    at: datetime
+
+
+class OpenCases(Record):
+    """Cases found outside of any Run: by the progress scan or a door."""
+
+    cases: tuple[Case, ...]
+    at: datetime
+    actor: str
+
+
+class Seal(Record):
+    """pending leaves -> tree indices in commit order; `sign(size, root)` gives the checkpoint's text."""
+
+    at: datetime
+    limit: int = 10_000
+
+
+class Sealed(Record):
+    count: int
+    size: int
+    root: bytes
+
+
+class PutCheckpoint(Record):
+    checkpoint: Checkpoint
+
+
+class PutRelease(Record):
+    """A Release: insert unless there; it becomes the one that new Runs are pinned to."""
+
+    digest: str
+    body: bytes
+    at: datetime
+    actor: str
+
+
+class PutPerson(Record):
+    person: Person
+    at: datetime
+    actor: str
+
+
+class PutToken(Record):
+    token: Token
+    at: datetime
+
+
+Transition: TypeAlias = (
+    Receive
+    | Admit
+    | Claim
+    | Turn
+    | Intent
+    | Conclude
+    | LookedUp
+    | Resend
+    | Decide
+    | Resolve
+    | Expire
+    | OpenCases
+    | Seal
+    | PutCheckpoint
+    | PutRelease
+    | PutPerson
+    | PutToken
+)
+Answer = TypeVar("Answer")
+
+# ------------------------------------------------------------------ what reads give
+
+
+class Loaded(Record):
+    """A Run with all that a turn needs of it."""
+
+    run: Run
+    inbox: tuple[InboxItem, ...]
+    """Not consumed yet, in order."""
+    effects: tuple[Effect, ...]
+    approvals: tuple[Approval, ...]
+    foils: tuple[Foil, ...]
+
+
+class Todo(Record):
+    kind: str
+    ref: str
+    receipt: Receipt | None = None
+    event: CanonicalEvent | None = None
+
+
+class Store(Protocol):
+    """A store; open until `close`. Every method may be called concurrently within one event loop."""
+
+    @overload
+    async def apply(self, transition: Receive) -> Received: ...
+    @overload
+    async def apply(self, transition: Admit) -> Admitted: ...
+    @overload
+    async def apply(self, transition: Claim) -> tuple[Run, ...]: ...
+    @overload
+    async def apply(self, transition: Turn) -> Turned: ...
+    @overload
+    async def apply(self, transition: Intent) -> Intended: ...
+    @overload
+    async def apply(self, transition: Conclude) -> Concluded: ...
+    @overload
+    async def apply(self, transition: LookedUp) -> bool: ...
+    @overload
+    async def apply(self, transition: Resend) -> Intended: ...
+    @overload
+    async def apply(self, transition: Decide) -> Decided: ...
+    @overload
+    async def apply(self, transition: Resolve) -> Resolved: ...
+    @overload
+    async def apply(self, transition: Expire) -> int: ...
+    @overload
+    async def apply(self, transition: OpenCases) -> int: ...
+    @overload
+    async def apply(self, transition: Seal) -> Sealed: ...
+    @overload
+    async def apply(self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken) -> bool: ...
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        ...
+
+    # what turns and admission read
+
+    async def load(self, run: str) -> Loaded | None: ...
+    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]: ...
+    async def next_due(self) -> datetime | None:
+        """The earliest time at which any Run, look-up or todo wants attention."""
+        ...
+
+    async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
+        """The head, or the state that was effective at `at`."""
+        ...
+
+    async def heads(self, object_: str, limit: int = 1000) -> list[Head]: ...
+    async def link_by_ext(self, object_: str, system: str, ext_id: str, account: str = "") -> Link | None: ...
+    async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None: ...
+    async def guard_used(self, scope: str, key: str) -> int: ...
+    async def event(self, id_: str) -> CanonicalEvent | None: ...
+    async def receipt(self, no: int) -> Receipt | None: ...
+    async def cursor(self, system: str, feed: str) -> str | None: ...
+    async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
+        """A Release's digest and body; None: the present one."""
+        ...
+
+    # what act and watch read
+
+    async def effect(self, id_: str) -> Effect | None: ...
+    async def effects_planned(self, limit: int) -> list[Effect]: ...
+    async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
+        """Sending past call_until."""
+        ...
+
+    async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
+        """Sending, by workers whose id begins so: what a restarted process left behind."""
+        ...
+
+    async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
+    async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
+
+    # people and audit
+
+    async def person(self, id_: str) -> Person | None: ...
+    async def persons(self) -> list[Person]: ...
+    async def token(self, digest: str, at: datetime) -> Person | None: ...
+    async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
+        """Sealed leaves by tree index."""
+        ...
+
+    async def checkpoint(self) -> Checkpoint | None: ...
+
+    async def close(self) -> None: ...
+
+
+class Page(Record):
+    """Filters of a list: equal to what is given, newest first, after a cursor."""
+
+    limit: int = 50
+    cursor: str | None = None
+    status: str | None = None
+    state: str | None = None
+    workflow: str | None = None
+    key: str | None = None
+    run: str | None = None
+    owner: str | None = None
+
+
+class RunRow(Record):
+    """A Run as lists show it."""
+
+    run: Run
+    exposure: tuple[Money, ...]
+    """Of its unfinished foils and open Cases, the larger per currency."""
+    cases: int
+    foils: tuple[tuple[FoilState, int], ...]
+
+
+class CaseTarget(Record):
+    case: Case
+    workflow: str | None = None
+    bkey: str | None = None
+
+
+class MatchRow(Record):
+    """A match row with both sides, for pages and the invariant checker."""
+
+    rule: str
+    key: str
+    foils: tuple[Foil, ...]
+    observations: tuple[Observation, ...]
+    allocations: tuple[Allocation, ...]
+
+
+class Views(Protocol):
+    """Read-only lists for pages and reports; never used to decide. Each list comes with the next cursor."""
+
+    async def runs(self, page: Page) -> tuple[list[RunRow], str | None]: ...
+    async def effects(self, page: Page) -> tuple[list[Effect], str | None]: ...
+    async def foils(self, page: Page) -> tuple[list[Foil], str | None]: ...
+    async def cases(self, page: Page) -> tuple[list[CaseTarget], str | None]: ...
+    async def approvals(self, page: Page) -> tuple[list[Approval], str | None]: ...
+    async def votes(self, approval: str) -> list[Vote]: ...
+    async def events(self, page: Page) -> tuple[list[CanonicalEvent], str | None]: ...
+    async def inbox(self, run: str) -> list[InboxItem]: ...
+    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
+        """A Run's leaves in time order, with the tree index of those sealed."""
+        ...
+
+    async def links_of(self, object_: str, canonical: str) -> list[Link]: ...
+    async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
+    async def counts(self) -> dict[str, int]:
+        """Rows by table and state, for the front page, metrics and the invariant checker."""
+        ...
