@@ -8,10 +8,12 @@ always one.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, Union
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -22,7 +24,16 @@ from pydantic import (
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=120)]
-Formula = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+
+def _formula_text(value: Any) -> Any:
+    """YAML reads `when: false` and `until: 3` as a bool and a number; in a formula they are its text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | Decimal) else value
+
+
+Formula = Annotated[str, BeforeValidator(_formula_text), StringConstraints(min_length=1, max_length=20_000)]
 """Expression text; a leading `=` is allowed and means nothing more."""
 Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
 """A length of time: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
@@ -91,17 +102,33 @@ class System(Kind):
 
 
 FieldType = Annotated[
-    str, StringConstraints(pattern=r"^(string|id|int|decimal|bool|money|date|timestamp|any|\[.*\])$")
+    str,
+    StringConstraints(
+        pattern=r"^(string|id|int|decimal|bool|money|date|timestamp|duration|any|object|list"
+        r"|\[(string|id|int|decimal|bool|money|date|timestamp|any)\])$"
+    ),
 ]
 
 
-Fields: TypeAlias = Union[str, "FieldSpec"]  # noqa: UP007 - a forward reference cannot stand beside `|`
+def _field_form(value: Any) -> str:
+    """Which way a field is written: its type's name, a list around its items, or in full."""
+    return "type" if isinstance(value, str) else "list" if isinstance(value, list) else "spec"
+
+
+Fields: TypeAlias = Annotated[
+    Union[  # noqa: UP007 - a forward reference cannot stand beside `|`
+        Annotated[FieldType, Tag("type")],
+        Annotated[list["Fields"], Field(min_length=1, max_length=1), Tag("list")],
+        Annotated["FieldSpec", Tag("spec")],
+    ],
+    Discriminator(_field_form),
+]
 
 
 class FieldSpec(Part):
-    """One field of an object or contract. The short form is its type's name alone."""
+    """One field of an object or contract. The short form is its type's name alone; `[type]` is a list."""
 
-    type: str = "object"
+    type: FieldType = "object"
     system: Name | None = None
     """The system of record of this field where it differs from the object's."""
     enum: list[str] | None = None

@@ -29,14 +29,10 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of everything that travels through the port."""
-
-
 # ------------------------------------------------------------------ parts of transitions
 
 
-class Stimulus(Record):
+class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
     """Something for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
 
     run: str
@@ -45,7 +41,7 @@ class Stimulus(Record):
     body: bytes = b"{}"
 
 
-class RunStart(Record):
+class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     """A Run to be born unless (workflow, bkey, generation) exists; in either case `stimulus` is appended."""
 
     run: str
@@ -61,7 +57,7 @@ class RunStart(Record):
     """Append the stimulus only when the Run is born (a due start moved by its object is appended always)."""
 
 
-class Post(Record):
+class Post(msgspec.Struct, frozen=True, kw_only=True):
     """An event made known under topics. Runs waiting on one of them get `event` stimuli; Runs that begin to
     wait later get it too when it is not older than their wait's `since`."""
 
@@ -70,7 +66,7 @@ class Post(Record):
     body: bytes
 
 
-class WaitOn(Record):
+class WaitOn(msgspec.Struct, frozen=True, kw_only=True):
     """A Run waits on a topic. What was posted there at or after `since` is delivered at once."""
 
     topic: str
@@ -78,7 +74,7 @@ class WaitOn(Record):
     """None: everything ever posted there."""
 
 
-class Reserve(Record):
+class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     """`used + amount <= limit` on one guard row, in the policy's minor units, or the turn is refused."""
 
     scope: str
@@ -90,7 +86,7 @@ class Reserve(Record):
     """What `used` was when the turn was decided; another value refuses the turn, to be decided again."""
 
 
-class Send(Record):
+class Send(msgspec.Struct, frozen=True, kw_only=True):
     """An effect's way from planned (or refused, or unknown where the vendor dedupes) to sending."""
 
     effect: str
@@ -107,7 +103,7 @@ class Send(Record):
 # ------------------------------------------------------------------ transitions
 
 
-class Receive(Record):
+class Receive(msgspec.Struct, frozen=True, kw_only=True):
     """Keep a receipt: insert unless (system, ext_id) exists; new -> todo and leaf. The same identity digest
     -> the first receipt's number, nothing written. Another digest -> `clash` is opened, the first stays.
     `cursor` = (feed, value) moves the feed's cursor in the same transaction."""
@@ -121,13 +117,13 @@ class Receive(Record):
     actor: str
 
 
-class Received(Record):
+class Received(msgspec.Struct, frozen=True, kw_only=True):
     numbers: tuple[int, ...]
     verdicts: tuple[str, ...]
     """`new`, `same` or `clash`, one for each receipt."""
 
 
-class Admit(Record):
+class Admit(msgspec.Struct, frozen=True, kw_only=True):
     """Turn one todo into its consequences, all or nothing.
 
     Deletes the todo (kind `receipt` by number or `event` by id); none -> `applied=False`, nothing else.
@@ -158,7 +154,7 @@ class Admit(Record):
     actor: str
 
 
-class Admitted(Record):
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     new_events: tuple[str, ...] = ()
     born: tuple[str, ...] = ()
@@ -167,7 +163,7 @@ class Admitted(Record):
     """Events whose object head was newer already: recorded, not applied."""
 
 
-class Claim(Record):
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Lease up to `limit` due Runs, oldest due first, skipping leased ones: sets owner and lease_until."""
 
     worker: str
@@ -176,7 +172,7 @@ class Claim(Record):
     at: datetime
 
 
-class Turn(Record):
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Commit what one turn decided. Guarded by `version`: another one -> `stale`, nothing written.
 
     In this order, all or nothing: match rows of new foils locked; the Run row to version + 1 with the new
@@ -222,7 +218,7 @@ class Turn(Record):
     actor: str
 
 
-class Turned(Record):
+class Turned(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`done`, `stale`, `held`, `limited`."""
     version: int = 0
@@ -232,7 +228,7 @@ class Turned(Record):
     woken: tuple[str, ...] = ()
 
 
-class Intent(Record):
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """planned -> sending for one effect, rechecking what it rests on: every approval in `effect.approvals`
     is granted with its voters still active (a `stale` stimulus goes to the Run and the effect is dropped
     otherwise). Bytes may leave only after this committed."""
@@ -242,12 +238,12 @@ class Intent(Record):
     actor: str
 
 
-class Intended(Record):
+class Intended(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`sending`, `lost` (not planned any more), `stale`."""
 
 
-class Conclude(Record):
+class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """An effect's outcome, by any worker, lease or not: decisions are fenced, evidence is not.
 
     Guard: `attempt` is the row's and its state may move to `state`. Won: row updated, foils of the effect
@@ -274,12 +270,12 @@ class Conclude(Record):
     """`answer`, `look-up`, `time-out`, `observation`."""
 
 
-class Concluded(Record):
+class Concluded(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`won`, `late`, `contradiction`."""
 
 
-class LookedUp(Record):
+class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
     """A look-up that could not tell yet: the next one is due at `look_at`."""
 
     effect: str
@@ -288,7 +284,7 @@ class LookedUp(Record):
     at: datetime
 
 
-class Resend(Record):
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
     """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key."""
 
     send: Send
@@ -296,7 +292,7 @@ class Resend(Record):
     actor: str
 
 
-class Decide(Record):
+class Decide(msgspec.Struct, frozen=True, kw_only=True):
     """A person's vote. Refused when the approval is not open, expired, of another subject, the person is the
     requester, lacks every role asked for, is inactive, or has voted. Reaching the quorum grants; one
     rejection rejects; both append `approval` to the Run. Leaf."""
@@ -309,13 +305,13 @@ class Decide(Record):
     at: datetime
 
 
-class Decided(Record):
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`counted`, `granted`, `rejected`, or the refusal: `not_found`, `closed`, `expired`, `subject`,
     `requester`, `role`, `inactive`, `voted`."""
 
 
-class Resolve(Record):
+class Resolve(msgspec.Struct, frozen=True, kw_only=True):
     """A person's decision on a Case. Refused when it is resolved already, the choice is not offered, or the
     person holds no role that owns it. RETRY of a receipt or event puts its todo back; WAIVE moves the foil to
     waived; anything about a Run appends `case`. Leaf."""
@@ -329,12 +325,12 @@ class Resolve(Record):
     """The person may resolve any Case (an administrator)."""
 
 
-class Resolved(Record):
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`resolved`, or `not_found`, `closed`, `choice`, `role`, `inactive`."""
 
 
-class Expire(Record):
+class Expire(msgspec.Struct, frozen=True, kw_only=True):
     """What time alone does: foils past due settle to broken with the Case built by `cases` (by foil id),
     and the Run's `foil` stimulus."""
 
@@ -343,7 +339,7 @@ class Expire(Record):
     at: datetime
 
 
-class OpenCases(Record):
+class OpenCases(msgspec.Struct, frozen=True, kw_only=True):
     """Cases found outside of any Run: by the progress scan or a door."""
 
     cases: tuple[Case, ...]
@@ -351,24 +347,24 @@ class OpenCases(Record):
     actor: str
 
 
-class Seal(Record):
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """pending leaves -> tree indices in commit order; `sign(size, root)` gives the checkpoint's text."""
 
     at: datetime
     limit: int = 10_000
 
 
-class Sealed(Record):
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     size: int
     root: bytes
 
 
-class PutCheckpoint(Record):
+class PutCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint
 
 
-class PutRelease(Record):
+class PutRelease(msgspec.Struct, frozen=True, kw_only=True):
     """A Release: insert unless there; it becomes the one that new Runs are pinned to."""
 
     digest: str
@@ -377,13 +373,13 @@ class PutRelease(Record):
     actor: str
 
 
-class PutPerson(Record):
+class PutPerson(msgspec.Struct, frozen=True, kw_only=True):
     person: Person
     at: datetime
     actor: str
 
 
-class PutToken(Record):
+class PutToken(msgspec.Struct, frozen=True, kw_only=True):
     token: Token
     at: datetime
 
@@ -412,7 +408,7 @@ Answer = TypeVar("Answer")
 # ------------------------------------------------------------------ what reads give
 
 
-class Loaded(Record):
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A Run with all that a turn needs of it."""
 
     run: Run
@@ -423,7 +419,7 @@ class Loaded(Record):
     foils: tuple[Foil, ...]
 
 
-class Todo(Record):
+class Todo(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     ref: str
     receipt: Receipt | None = None
@@ -518,7 +514,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-class Page(Record):
+class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list: equal to what is given, newest first, after a cursor."""
 
     limit: int = 50
@@ -531,7 +527,7 @@ class Page(Record):
     owner: str | None = None
 
 
-class RunRow(Record):
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """A Run as lists show it."""
 
     run: Run
@@ -541,13 +537,13 @@ class RunRow(Record):
     foils: tuple[tuple[FoilState, int], ...]
 
 
-class CaseTarget(Record):
+class CaseTarget(msgspec.Struct, frozen=True, kw_only=True):
     case: Case
     workflow: str | None = None
     bkey: str | None = None
 
 
-class MatchRow(Record):
+class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
     """A match row with both sides, for pages and the invariant checker."""
 
     rule: str
