@@ -1,0 +1,114 @@
+"""Builds the ERP's folder: configuration, SQLite database, books, users and keys.
+
+A folder is complete or absent: it is built beside its place and renamed into it. A prepared ERP may be kept in a
+cache folder and copied; the copy shares its keys, which is right for a demonstration and for tests alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+DATABASE = "erp"
+SEED = "seed.json"
+CONFIG = "trytond.conf"
+
+
+def prepare(folder: Path, today: date, port: int | None = None, cache: Path | None = None) -> Path:
+    """Make `folder` a prepared ERP with books for the years around `today`; answers the path of its seed.json.
+
+    A prepared folder is left alone. With `cache`, the ERP is built once there, under a lock, and copied.
+    """
+    folder = folder.resolve()
+    seed = folder / SEED
+    if seed.exists():
+        return seed
+    if folder.exists() and any(folder.iterdir()):
+        raise SystemExit(f"{folder} is not empty and holds no {SEED}: name another folder or empty this one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if cache is None:
+        _build(folder, today)
+    else:
+        _copy(_cached(cache, today), folder)
+    _place(folder, port)
+    return seed
+
+
+def _cached(cache: Path, today: date) -> Path:
+    """The prepared ERP of this year in `cache`, built now if nobody has; processes wait for one another."""
+    cache.mkdir(parents=True, exist_ok=True)
+    template = cache.resolve() / f"erp-{today.year}-{_edition()}"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (template / SEED).exists():
+            _build(template, today)
+    return template
+
+
+def _edition() -> str:
+    """Names what a prepared ERP depends on: the seeding programs and the ERP's version."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for name in ("prepare.py", "seed.py"):
+        digest.update((here / name).read_bytes())
+    for package in ("trytond", "trytond_account_invoice"):
+        digest.update(version(package).encode())
+    return digest.hexdigest()[:12]
+
+
+def _build(folder: Path, today: date) -> None:
+    """Build in a folder beside the place, then rename: a killed build leaves no half-prepared ERP."""
+    building = folder.with_name(f"{folder.name}.building-{os.getpid()}")
+    shutil.rmtree(building, ignore_errors=True)
+    (building / "data").mkdir(parents=True)
+    building.chmod(0o700)  # the database holds the keys
+    _place(building, None)
+    try:
+        # Its own process: the ERP's pool and configuration are global to a process.
+        subprocess.run(
+            [sys.executable, "-m", "counterfoil.demo.erp.seed", str(building), today.isoformat()], check=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"the ERP could not be prepared; {building} is kept to look at") from error
+    _move(building, folder)
+
+
+def _copy(template: Path, folder: Path) -> None:
+    copying = folder.with_name(f"{folder.name}.copying-{os.getpid()}")
+    shutil.copytree(template, copying)
+    _move(copying, folder)
+
+
+def _move(built: Path, folder: Path) -> None:
+    if folder.exists():
+        folder.rmdir()  # empty, as `prepare` checked
+    built.rename(folder)
+
+
+def _place(folder: Path, port: int | None) -> None:
+    """Write what depends on where the ERP lives."""
+    (folder / CONFIG).write_text(
+        f"[database]\nuri = sqlite://\npath = {folder / 'data'}\nlist = False\n\n[session]\ntimeout = 3600\n",
+        encoding="utf-8",
+    )
+    seed = folder / SEED
+    if port is not None and seed.exists():
+        content = json.loads(seed.read_text(encoding="utf-8"))
+        content["port"] = port
+        content["url"] = f"http://127.0.0.1:{port}"
+        write_secret(seed, json.dumps(content, indent=1))
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, from its first byte on."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
