@@ -54,6 +54,7 @@ _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
 _BRACKET_AT = re.compile(_STRING + rb"|([\[\]{}])", re.DOTALL)
 _NUMBER_AT = re.compile(_STRING + rb"|([+\-.0-9eE]+)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_LOCATABLE = 256 * 1024  # a duplicate in a larger body is refused without its path: finding it costs seconds
 _AT_BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
@@ -185,6 +186,8 @@ def _malformed(data: bytes, reason: str) -> WireRefused:
 
 
 def _duplicate(data: bytes) -> tuple[str, str]:
+    if len(data) > _LOCATABLE:
+        return "a key appears twice in one object", "$"
     marked: dict[int, tuple[dict[str, Any], str]] = {}
 
     def mark(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -338,6 +341,30 @@ def _untagged(value: dict[str, Any]) -> Any:
     raise ValueError(
         f"not a stored value: a map of {', '.join(sorted(value))} with other contents than theirs"
     )
+
+
+def write_json(value: Json) -> bytes:
+    """Plain JSON for others to read: canonical like `dumps`, but only values that JSON has a word for.
+
+    A Decimal is written as a number that reads back as the same Decimal. Anything else is a TypeError.
+    """
+    try:
+        return _ENCODER.encode(_words(value, 0))
+    except UnicodeEncodeError:
+        raise TypeError("text with a lone surrogate cannot be written as JSON") from None
+
+
+def _words(value: object, depth: int) -> object:
+    kind = type(value)
+    if depth > _MAX_DEPTH:
+        raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be written as JSON")
+    if isinstance(value, dict) and kind is dict:
+        return {_key(key): _words(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, list) and kind is list:
+        return [_words(part, depth + 1) for part in value]
+    if value is None or kind in (str, bool, int, Decimal):
+        return _plain(value, depth)
+    raise TypeError(f"a value of type {kind.__name__} cannot be written as JSON")
 
 
 def digest(value: object) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.money import Money
-from counterfoil.core.wire import Limits, WireRefused, digest, dumps, loads, read_json
+from counterfoil.core.wire import Limits, WireRefused, digest, dumps, loads, read_json, write_json
 
 
 def refusal(data: bytes, limits: Limits | None = None) -> WireRefused:
@@ -317,3 +317,17 @@ def test_digest_is_of_bytes_or_of_the_stored_form() -> None:
     assert digest(b"{}") == digest({}) == hashlib.sha256(b"{}").hexdigest()
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(Decimal(1)) != digest(1)
+
+
+def test_plain_json_is_written_exactly_and_without_tags() -> None:
+    value = {"date": "x", "b": [Decimal("1.50"), Decimal(3), 3, None, True]}
+    assert write_json(value) == b'{"b":[1.50,3E0,3,null,true],"date":"x"}'
+    assert same(read_json(write_json(value)), value)
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, Money(1, "USD"), date(2026, 1, 1), {1: 2}, "\ud800", Decimal("Infinity")]
+)
+def test_plain_json_has_no_word_for_other_values(value: object) -> None:
+    with pytest.raises(TypeError):
+        write_json([value])
