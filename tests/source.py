@@ -1,0 +1,98 @@
+"""The product's own source as data, for tests that hold the house rules: parsed modules, imports, findings."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "counterfoil"
+SOURCE = ROOT / "src" / PACKAGE
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file of the package; `path` is relative to the package's folder."""
+
+    path: PurePosixPath
+    text: str
+
+    @property
+    def tree(self) -> ast.Module:
+        return _parse(self.text, str(self.path))
+
+    @property
+    def name(self) -> str:
+        """The dotted name, without the package: `rules.decide`, `rules` for its __init__, empty for the top."""
+        parts = self.path.with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @property
+    def floor(self) -> str:
+        """The first word of the name: `rules`, `app`; empty for the package itself."""
+        return self.name.split(".")[0]
+
+    def at(self, node: ast.AST, message: str) -> str:
+        return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
+
+    def imports(self) -> Iterator[tuple[ast.AST, str]]:
+        """Every imported name in full, wherever it stands: `from a import b` gives `a.b`."""
+        package = [PACKAGE, *self.path.parent.parts]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield node, alias.name
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                stem = ".".join([*base, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    yield node, f"{stem}.{alias.name}"
+            elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+                for argument in node.args[:1]:
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                        yield node, argument.value
+
+
+@cache
+def _parse(text: str, path: str) -> ast.Module:
+    return ast.parse(text, filename=path)
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    """Every module of the package as it stands on disk."""
+    found = []
+    for file in sorted(SOURCE.rglob("*.py")):
+        found.append(Module(PurePosixPath(file.relative_to(SOURCE).as_posix()), file.read_text("utf-8")))
+    return tuple(found)
+
+
+def planted(path: str, text: str) -> Module:
+    """A module that does not exist, to show that a rule can be broken."""
+    return Module(PurePosixPath(path), text)
+
+
+def tracked() -> list[Path]:
+    """Every file that belongs to the project; in an export without history, every file that is not generated."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listing.returncode == 0 and listing.stdout:
+        names = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+        return [file for file in names if file.is_file()]
+    ignored = {".venv", ".counterfoil", "__pycache__", ".git", "dist", "build"}
+    hidden = {".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
+    return [
+        file
+        for file in sorted(ROOT.rglob("*"))
+        if file.is_file() and not (ignored | hidden) & set(file.relative_to(ROOT).parts)
+    ]
