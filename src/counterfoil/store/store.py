@@ -28,7 +28,6 @@ from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
 
-
 # ------------------------------------------------------------------ parts of transitions
 
 
