@@ -1,0 +1,387 @@
+"""Who sent this? Webhook signatures over the raw bytes, checked before anything is parsed, and made for our own sends.
+
+A scheme says which headers carry what, which bytes are signed and how old a message may be. Signatures prove the
+sender and, within the tolerance, the moment; that a message comes once is proven elsewhere, by its business key.
+docs/reference/signatures.md has the rules of every scheme and their sources.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
+from counterfoil.core.wire import Json, WireRefused, read_json
+
+Reason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SignatureRefused(Refused):
+    """The message is not proven to come from whom it should. `reason` tells a forgery from a late delivery."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message, ErrorClass.UNAUTHORIZED, f"signature_{reason}")
+        self.reason: Reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime | int
+    tolerance: int | None
+
+    def header(self, name: str) -> str:
+        value = self.headers.get(name, "")
+        if not value:
+            raise SignatureRefused(f"the header {name} is missing", "missing")
+        if not value.isascii():
+            raise SignatureRefused(f"the header {name} has characters outside ASCII", "malformed")
+        return value
+
+    def check_age(self, sent: int, *, future: bool) -> None:
+        """`sent` in microseconds since 1970. `future`: refuse what is ahead of us by more than the tolerance too.
+
+        Called once the signature is known to be right, so that "expired" means a late message, not a forged one.
+        """
+        if self.tolerance is None:
+            return
+        age = _microseconds(self.now) - sent
+        if age > self.tolerance * 1_000_000:
+            raise SignatureRefused(
+                f"signed {age // 1_000_000} s ago; {self.tolerance} s are allowed", "expired"
+            )
+        if future and -age > self.tolerance * 1_000_000:
+            raise SignatureRefused(
+                f"signed {-age // 1_000_000} s ahead of our clock; {self.tolerance} s are allowed", "future"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    key: Callable[[str], bytes]
+    verify: Callable[[Sequence[bytes], _Message], None]
+    sign: Callable[[Sequence[bytes], bytes, datetime | int, str], dict[str, str]]
+
+
+def verify(
+    scheme: str,
+    secret: str | Sequence[str],
+    headers: Mapping[str, str],
+    body: bytes,
+    now: datetime | int,
+    tolerance: int | None = 300,
+) -> None:
+    """Return if `body` was signed with `secret`, or with one of several during a rotation; raise if not.
+
+    `now` is an aware datetime or whole seconds since 1970; `tolerance` is seconds either side, None for no check.
+    Raises `SignatureRefused` for anything the sender did, `Misconfigured` for a scheme or secret that cannot work.
+    The scheme `none` accepts everything and takes no secret: it exists to be written down on purpose.
+    """
+    if tolerance is not None and tolerance < 0:
+        raise Misconfigured(f"a signature tolerance of {tolerance} s accepts nothing")
+    if _name(scheme) == "none":
+        if secret:
+            raise Misconfigured("signature scheme none with a secret: name the scheme that the secret is for")
+        return
+    rules = _rules(scheme)
+    rules.verify(_keys(rules, scheme, secret), _Message(_lower(headers), body, now, tolerance))
+
+
+def sign(
+    scheme: str, secret: str | Sequence[str], body: bytes, now: datetime | int, id: str = "msg_1"
+) -> dict[str, str]:
+    """The headers that make `body` pass `verify`, one signature per secret where the scheme has room for several.
+
+    `id` is the message id where the scheme signs one. Raises `Misconfigured` for schemes that sign in the body.
+    """
+    if _name(scheme) == "none":
+        return {}
+    rules = _rules(scheme)
+    return rules.sign(_keys(rules, scheme, secret), body, now, id)
+
+
+def _name(scheme: str) -> str:
+    """A scheme's name without the remark that may follow it in brackets."""
+    return scheme.partition(" (")[0].strip()
+
+
+def _rules(scheme: str) -> _Scheme:
+    rules = _SCHEMES.get(_name(scheme))
+    if rules is None:
+        raise Misconfigured(f"no signature scheme {scheme!r}; there are {', '.join(sorted(SCHEMES))}")
+    return rules
+
+
+def _keys(rules: _Scheme, scheme: str, secret: str | Sequence[str]) -> list[bytes]:
+    secrets = [secret] if isinstance(secret, str) else list(secret)
+    keys = [rules.key(one) if one.strip() else b"" for one in secrets]
+    if not keys or not all(keys):
+        # An empty key makes signatures that anybody can make.
+        raise Misconfigured(f"the secret for signature scheme {_name(scheme)} is empty")
+    return keys
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    lower: dict[str, str] = {}
+    for name, value in headers.items():
+        if lower.setdefault(name.lower(), value) != value:
+            raise SignatureRefused(
+                f"the header {name.lower()} is there twice with different values", "malformed"
+            )
+    return lower
+
+
+def _microseconds(now: datetime | int) -> int:
+    if isinstance(now, datetime):
+        return (now - _EPOCH) // _MICROSECOND
+    return int(now * 1_000_000)
+
+
+def _seconds(now: datetime | int) -> int:
+    return _microseconds(now) // 1_000_000
+
+
+def _whole_seconds(text: str) -> int:
+    try:
+        return int(text) if len(text) <= 20 else int("too long")
+    except ValueError:
+        raise SignatureRefused(
+            "the signature's timestamp is not a whole number of seconds", "malformed"
+        ) from None
+
+
+def _mac(key: bytes, signed: bytes) -> bytes:
+    return hmac.digest(key, signed, hashlib.sha256)
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")
+
+
+def _demand(expected: Sequence[str], given: Sequence[str]) -> None:
+    """One of the given signatures, compared as text in constant time, is one of those we would have made."""
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
+    if not any(matches):
+        raise SignatureRefused("no signature is right for this body and secret", "mismatch")
+
+
+# Keys
+
+
+def _text_key(secret: str) -> bytes:
+    return secret.encode("utf-8")
+
+
+def _base64_key(secret: str) -> bytes:
+    encoded = secret.strip().removeprefix("whsec_").rstrip("=")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise Misconfigured("the secret is not base64, with or without whsec_ before it") from None
+
+
+def _hex_key(secret: str) -> bytes:
+    try:
+        return binascii.a2b_hex(secret.strip())
+    except (binascii.Error, ValueError):
+        raise Misconfigured("the secret is not hexadecimal") from None
+
+
+# Standard Webhooks, and Svix, which it comes from: "{id}.{timestamp}.{body}", base64, several signatures.
+
+_STANDARD_TIME = re.compile(r"[ \t]*(\d{1,12}(?:\.\d{1,9})?)[ \t]*", re.ASCII)
+
+
+def _standard(prefixes: Sequence[str]) -> _Scheme:
+    def check(keys: Sequence[bytes], message: _Message) -> None:
+        # Svix sends its own header names and says that receivers take the standard's as well.
+        complete = (
+            p for p in prefixes if all(message.headers.get(f"{p}-{part}") for part in _STANDARD_PARTS)
+        )
+        prefix = next(complete, prefixes[0])
+        message_id, timestamp, signatures = (message.header(f"{prefix}-{part}") for part in _STANDARD_PARTS)
+        match = _STANDARD_TIME.fullmatch(timestamp)
+        if match is None:
+            raise SignatureRefused("the signature's timestamp is not seconds since 1970", "malformed")
+        sent = Decimal(match[1])
+        signed = f"{message_id}.{int(sent)}.".encode() + message.body
+        entries = [entry.partition(",") for entry in signatures.split(" ")]
+        _demand(
+            [_base64(_mac(key, signed)) for key in keys],
+            [signature for version, _, signature in entries if version == "v1"],
+        )
+        message.check_age(int(sent * 1_000_000), future=True)
+
+    def make(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+        signed = f"{message_id}.{_seconds(now)}.".encode() + body
+        values = (
+            message_id,
+            str(_seconds(now)),
+            " ".join(f"v1,{_base64(_mac(key, signed))}" for key in keys),
+        )
+        return {f"{prefixes[0]}-{part}": value for part, value in zip(_STANDARD_PARTS, values, strict=True)}
+
+    return _Scheme(_base64_key, check, make)
+
+
+_STANDARD_PARTS = ("id", "timestamp", "signature")
+
+
+# Stripe: header "t=...,v1=...", signed "{t}.{body}", hexadecimal, several signatures, no bound on the future.
+
+
+def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
+    items = [item.split("=") for item in message.header("stripe-signature").split(",")]
+    times = [item[1] for item in items if item[0] == "t" and len(item) > 1]
+    if not times:
+        raise SignatureRefused("the header stripe-signature has no timestamp", "malformed")
+    sent = _whole_seconds(times[0])
+    signed = f"{sent}.".encode() + message.body
+    _demand(
+        [_mac(key, signed).hex() for key in keys],
+        [item[1] for item in items if item[0] == "v1" and len(item) > 1],
+    )
+    # The vendor's libraries read a tolerance of 0 as no check.
+    if message.tolerance != 0:
+        message.check_age(sent * 1_000_000, future=False)
+
+
+def _sign_stripe(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    signed = f"{_seconds(now)}.".encode() + body
+    return {
+        "stripe-signature": ",".join([f"t={_seconds(now)}", *(f"v1={_mac(k, signed).hex()}" for k in keys)])
+    }
+
+
+# Slack: "v0:{timestamp}:{body}", hexadecimal.
+
+
+def _verify_slack(keys: Sequence[bytes], message: _Message) -> None:
+    timestamp = message.header("x-slack-request-timestamp")
+    signature = message.header("x-slack-signature")
+    sent = _whole_seconds(timestamp)
+    signed = f"v0:{timestamp}:".encode() + message.body
+    _demand([f"v0={_mac(key, signed).hex()}" for key in keys], [signature])
+    message.check_age(sent * 1_000_000, future=True)
+
+
+def _sign_slack(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    signed = f"v0:{_seconds(now)}:".encode() + body
+    return {
+        "x-slack-request-timestamp": str(_seconds(now)),
+        "x-slack-signature": f"v0={_mac(keys[0], signed).hex()}",
+    }
+
+
+# GitHub, and many who do as it does: "sha256=" and the body's HMAC in hexadecimal; nothing dates the message.
+
+
+def _verify_github(keys: Sequence[bytes], message: _Message) -> None:
+    signature = message.header("x-hub-signature-256")
+    _demand([f"sha256={_mac(key, message.body).hex()}" for key in keys], [signature])
+
+
+def _sign_github(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    return {"x-hub-signature-256": f"sha256={_mac(keys[0], body).hex()}"}
+
+
+# Zendesk: base64 over the timestamp's text and the body, with nothing between them.
+
+_ZENDESK = "x-zendesk-webhook-signature"
+
+
+def _verify_zendesk(keys: Sequence[bytes], message: _Message) -> None:
+    signature = message.header(_ZENDESK)
+    timestamp = message.header(f"{_ZENDESK}-timestamp")
+    try:
+        sent = datetime.fromisoformat(timestamp)
+    except ValueError:
+        raise SignatureRefused("the signature's timestamp is not ISO 8601", "malformed") from None
+    if sent.tzinfo is None:
+        raise SignatureRefused("the signature's timestamp has no time zone", "malformed")
+    _demand([_base64(_mac(key, timestamp.encode() + message.body)) for key in keys], [signature])
+    message.check_age(_microseconds(sent), future=True)
+
+
+def _sign_zendesk(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    timestamp = f"{_EPOCH + timedelta(seconds=_seconds(now)):%Y-%m-%dT%H:%M:%SZ}"
+    return {f"{_ZENDESK}-timestamp": timestamp, _ZENDESK: _base64(_mac(keys[0], timestamp.encode() + body))}
+
+
+# Adyen: inside the body, one signature per item, over eight of its fields and nothing else.
+
+_ADYEN_FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+
+
+def adyen_signature(secret: str, item: Mapping[str, Json]) -> str:
+    """The `hmacSignature` of one NotificationRequestItem."""
+    return _base64(_mac(_hex_key(secret), _adyen_signed(item)))
+
+
+def _adyen_signed(item: Mapping[str, Json]) -> bytes:
+    amount = item.get("amount")
+    if not isinstance(amount, dict):
+        raise SignatureRefused("a notification item has no amount, which its signature covers", "malformed")
+    fields = [item.get(name) for name in _ADYEN_FIELDS]
+    fields += [amount.get("value"), amount.get("currency"), item.get("eventCode"), item.get("success")]
+    return ":".join(map(_adyen_text, fields)).encode()
+
+
+def _adyen_text(value: Json) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        raise SignatureRefused("a signed field of a notification item is not a plain value", "malformed")
+    return "" if value is None else str(value)
+
+
+def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
+    try:
+        body = read_json(message.body)
+    except WireRefused as refused:
+        raise SignatureRefused(
+            f"the body that holds the signature cannot be read: {refused}", "malformed"
+        ) from None
+    items = body.get("notificationItems") if isinstance(body, dict) else None
+    if not isinstance(items, list) or not items:
+        raise SignatureRefused("the body has no notificationItems", "missing")
+    for wrapped in items:
+        item = wrapped.get("NotificationRequestItem") if isinstance(wrapped, dict) else None
+        more = item.get("additionalData") if isinstance(item, dict) else None
+        signature = more.get("hmacSignature") if isinstance(more, dict) else None
+        if not isinstance(item, dict) or not isinstance(signature, str) or not signature:
+            raise SignatureRefused("a notification item carries no hmacSignature", "missing")
+        if not signature.isascii():
+            raise SignatureRefused("an hmacSignature has characters outside ASCII", "malformed")
+        signed = _adyen_signed(item)
+        _demand([_base64(_mac(key, signed)) for key in keys], [signature])
+
+
+def _sign_adyen(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    raise Misconfigured("this scheme signs inside the body: put adyen_signature() into every item")
+
+
+_SCHEMES: dict[str, _Scheme] = {
+    "standard-webhooks-v1": _standard(["webhook"]),
+    "svix": _standard(["svix", "webhook"]),
+    "stripe-v1": _Scheme(_text_key, _verify_stripe, _sign_stripe),
+    "slack-v0": _Scheme(_text_key, _verify_slack, _sign_slack),
+    "github-sha256": _Scheme(_text_key, _verify_github, _sign_github),
+    "zendesk": _Scheme(_text_key, _verify_zendesk, _sign_zendesk),
+    "adyen-hmac-in-payload": _Scheme(_hex_key, _verify_adyen, _sign_adyen),
+}
+
+SCHEMES = frozenset(_SCHEMES) | {"none"}
+"""The names that a system's file may use."""
