@@ -1,0 +1,355 @@
+"""Checks a tree before it runs: names, functions and arity always; types when schemas are given.
+
+Everything that is wrong is collected. Only what is certainly wrong is a finding: what a schema leaves open is dyn
+and goes everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from counterfoil.expr import pattern
+from counterfoil.expr.errors import ExpressionFinding, Fault, finding
+from counterfoil.expr.functions import FUNCTIONS, REFUSED, Function
+from counterfoil.expr.parse import MACROS
+from counterfoil.expr.tree import (
+    And,
+    Binary,
+    Call,
+    Has,
+    Index,
+    ListOf,
+    Literal,
+    Macro,
+    MapOf,
+    Name,
+    Node,
+    Or,
+    Select,
+    Ternary,
+    Unary,
+)
+from counterfoil.expr.types import DYN, NUMBER, Signature, Type, field, fits, from_schema, list_of, one, union
+from counterfoil.expr.values import kind, rounding
+
+Scope = Mapping[str, Type]
+
+_ORDERED = ("bool", "int", "decimal", "string", "bytes", "money", "timestamp", "date", "duration")
+_PART = from_schema(
+    {
+        "properties": {
+            "period": {"type": "string"},
+            "amount": {"x-type": "money"},
+            "start": {"x-type": "date"},
+            "end": {"x-type": "date"},
+            "next_start": {"x-type": "date"},
+        }
+    }
+)
+
+
+def _arithmetic() -> dict[tuple[str, str, str], str]:
+    table: dict[tuple[str, str, str], str] = {}
+    for op in "+-*/%":
+        for left in ("int", "decimal"):
+            for right in ("int", "decimal"):
+                table[op, left, right] = "int" if left == right == "int" else "decimal"
+    for same in ("string", "bytes", "list", "money", "duration"):
+        table["+", same, same] = same
+    for op in "+-":
+        table[op, "timestamp", "duration"] = "timestamp"
+        table[op, "date", "duration"] = "date"
+        table[op, "money", "money"] = "money"
+        table[op, "duration", "duration"] = "duration"
+    table["+", "duration", "timestamp"] = "timestamp"
+    table["+", "duration", "date"] = "date"
+    table["-", "timestamp", "timestamp"] = table["-", "date", "date"] = "duration"
+    for scaled in ("money", "duration"):
+        table["*", scaled, "int"] = table["*", "int", scaled] = scaled
+    return table
+
+
+_ARITHMETIC = _arithmetic()
+
+
+class Checker:
+    """One pass over one tree. `roots` None: every root name is dyn and operand types are not held against it."""
+
+    def __init__(self, text: str, roots: Scope | None, lookups: bool) -> None:
+        self.text = text
+        self.roots = roots
+        self.strict = roots is not None
+        self.lookups = lookups
+        self.findings: list[ExpressionFinding] = []
+
+    def report(self, rule: str, message: str, node: Node) -> Type:
+        self.findings.append(finding(rule, message, self.text, node.start, node.end))
+        return DYN
+
+    def mismatch(self, message: str, node: Node) -> Type:
+        """A finding about types: only when the caller gave types."""
+        return self.report("type", message, node) if self.strict else DYN
+
+    def infer(self, node: Node, scope: Scope) -> Type:
+        """The type of a node; findings are added on the way."""
+        match node:
+            case Literal():
+                return self.literal(node)
+            case Name():
+                return self.name(node, scope)
+            case Select():
+                return self.select(self.infer(node.operand, scope), node.field, node)
+            case Has():
+                self.select(self.infer(node.operand, scope), node.field, node)
+                return one("bool")
+            case Index():
+                return self.index(node, scope)
+            case Call():
+                return self.call(node, scope)
+            case Unary():
+                return self.unary(node, scope)
+            case Binary():
+                return self.binary(node, scope)
+            case And() | Or():
+                for term in node.terms:
+                    self.expect_bool(term, scope, "&&" if isinstance(node, And) else "||")
+                return one("bool")
+            case Ternary():
+                self.expect_bool(node.condition, scope, "?")
+                return union([self.infer(node.yes, scope), self.infer(node.no, scope)])
+            case ListOf():
+                items = [self.infer(item, scope) for item in node.items]
+                return list_of(union(items)) if items else one("list")
+            case MapOf():
+                for key in node.keys:
+                    if not fits(self.infer(key, scope), one("string")):
+                        self.mismatch("the keys of a map are strings", key)
+                for value in node.values:
+                    self.infer(value, scope)
+                return one("map")
+            case Macro():
+                return self.macro(node, scope)
+        return DYN
+
+    def literal(self, node: Literal) -> Type:
+        found = kind(node.value)
+        return Type(
+            frozenset({found}), values=frozenset({node.value}) if isinstance(node.value, str) else None
+        )
+
+    def name(self, node: Name, scope: Scope) -> Type:
+        if node.name in scope:
+            return scope[node.name]
+        if self.roots is None:
+            return DYN
+        if node.name in self.roots:
+            return self.roots[node.name]
+        hint = _suggest(node.name, [*scope, *self.roots])
+        return self.report("name", f"there is no {node.name!r} here{hint}", node)
+
+    def select(self, owner: Type, name: str, node: Node) -> Type:
+        if owner.kinds and not owner.kinds & {"map", "money"}:
+            return self.mismatch(f"a {owner} has no field {name!r}", node)
+        found = field(owner, name)
+        if isinstance(found, Type):
+            return found
+        if not self.strict:
+            return DYN
+        return self.report("field", f"there is no field {name!r}{_suggest(name, found)}", node)
+
+    def index(self, node: Index, scope: Scope) -> Type:
+        owner, key = self.infer(node.operand, scope), self.infer(node.key, scope)
+        if owner.dyn:
+            return DYN
+        results: list[Type] = []
+        if "list" in owner.kinds and fits(key, one("int")):
+            results.append(owner.item or DYN)
+        if "map" in owner.kinds and fits(key, one("string")):
+            if isinstance(node.key, Literal) and isinstance(node.key.value, str):
+                return self.select(owner, node.key.value, node)
+            results.append(DYN)
+        return union(results) if results else self.mismatch(f"cannot index a {owner} with a {key}", node)
+
+    def unary(self, node: Unary, scope: Scope) -> Type:
+        if node.op == "!":
+            self.expect_bool(node.operand, scope, "!")
+            return one("bool")
+        given = self.infer(node.operand, scope)
+        allowed = given.kinds & {"int", "decimal", "money", "duration"}
+        if given.kinds and not allowed:
+            return self.mismatch(f"there is no minus of a {given}", node)
+        return Type(allowed)
+
+    def expect_bool(self, node: Node, scope: Scope, op: str) -> None:
+        given = self.infer(node, scope)
+        if not fits(given, one("bool")):
+            self.mismatch(f"{op} takes true or false, not a {given}", node)
+
+    def binary(self, node: Binary, scope: Scope) -> Type:
+        left, right = self.infer(node.left, scope), self.infer(node.right, scope)
+        zero = _is_zero(node.left) or _is_zero(node.right)
+        if node.op in ("==", "!="):
+            self.equality(node, left, right, zero)
+            return one("bool")
+        if node.op == "in":
+            if not fits(right, one("list", "map")):
+                self.mismatch(f"the right side of in is a list or a map, not a {right}", node.right)
+            elif right.kinds == {"list"} and right.item is not None and not _may_equal(left, right.item):
+                self.mismatch(f"a {left} is never in a {right}", node)
+            return one("bool")
+        if node.op in ("<", "<=", ">", ">="):
+            if not (_comparable(left, right) or (zero and ("money" in left.kinds | right.kinds))):
+                self.mismatch(f"no order between {left} and {right}", node)
+            return one("bool")
+        if zero and "money" in left.kinds | right.kinds and node.op in "+-":
+            return one("money")
+        return self.arithmetic(node, left, right)
+
+    def arithmetic(self, node: Binary, left: Type, right: Type) -> Type:
+        lefts = left.kinds or frozenset(k for op, k, _ in _ARITHMETIC if op == node.op)
+        rights = right.kinds or frozenset(k for op, _, k in _ARITHMETIC if op == node.op)
+        results = {
+            _ARITHMETIC[node.op, a, b] for a in lefts for b in rights if (node.op, a, b) in _ARITHMETIC
+        }
+        if not results:
+            return self.mismatch(_advice(node.op, left, right), node)
+        if left.dyn or right.dyn:
+            return one(*results) if len(results) == 1 else DYN
+        item = union([left.item, right.item]) if left.item is not None and right.item is not None else None
+        return Type(frozenset(results), item=item if "list" in results else None)
+
+    def equality(self, node: Binary, left: Type, right: Type, zero: bool) -> None:
+        if not self.strict or (zero and "money" in left.kinds | right.kinds):
+            return
+        if not _may_equal(left, right):
+            self.report("type", f"a {left} never equals a {right}", node)
+            return
+        enums = (
+            left.values is not None and right.values is not None and left.kinds == right.kinds == {"string"}
+        )
+        if enums and not (left.values or frozenset()) & (right.values or frozenset()):
+            listed, literal = (left, right) if isinstance(node.right, Literal) else (right, left)
+            named = ", ".join(sorted(listed.values or ())[:12])
+            self.report("type", f"{'/'.join(sorted(literal.values or ()))!r} is none of: {named}", node)
+
+    def macro(self, node: Macro, scope: Scope) -> Type:
+        over = self.infer(node.operand, scope)
+        if not fits(over, one("list", "map")):
+            self.mismatch(f"{node.kind} goes through a list or a map, not a {over}", node.operand)
+        item = DYN if over.dyn else one("string") if over.kinds == {"map"} else over.item or DYN
+        inner = {**scope, node.variable: item}
+        if node.test is not None:
+            self.expect_bool(node.test, inner, "map")
+        if node.kind == "map":
+            return list_of(self.infer(node.body, inner))
+        self.expect_bool(node.body, inner, node.kind)
+        return list_of(item) if node.kind == "filter" else one("bool")
+
+    def call(self, node: Call, scope: Scope) -> Type:
+        if node.name == "round" and not node.method and node.args:
+            given = [self.factors(node.args[0], scope), *(self.infer(a, scope) for a in node.args[1:])]
+        else:
+            given = [self.infer(a, scope) for a in node.args]
+        function = FUNCTIONS.get(node.name)
+        if function is None:
+            if node.name in MACROS:
+                return self.report(
+                    "function", f"{node.name} is a macro: list.{node.name}(x, condition)", node
+                )
+            reason = REFUSED.get(node.name)
+            message = reason or f"there is no function {node.name!r}{_suggest(node.name, FUNCTIONS)}"
+            return self.report("function", message, node)
+        if function.lookup and not self.lookups:
+            return self.report("lookup", f"{node.name}() is a look-up, which this place does not allow", node)
+        forms = [s for s in function.signatures if s.method == node.method]
+        if not forms:
+            how = f"x.{node.name}(...)" if function.signatures[0].method else f"{node.name}(x, ...)"
+            return self.report("function", f"{node.name} is called as {how}", node)
+        if not any(s.takes(len(given)) for s in forms):
+            return self.report("function", f"{node.name}() takes {_counts(forms)}", node)
+        self.constants(node)
+        return self.result(node, function, forms, given)
+
+    def result(self, node: Call, function: Function, forms: list[Signature], given: list[Type]) -> Type:
+        matching = [s for s in forms if s.accepts(given)]
+        if not matching:
+            shown = ", ".join(map(str, given))
+            wanted = " or ".join(dict.fromkeys(f"({', '.join(map(str, s.params))})" for s in forms[:6]))
+            return self.mismatch(f"{node.name}() takes {wanted}, not ({shown})", node)
+        if function.name == "first":
+            return union(given)
+        if function.name == "split_by_period":
+            return list_of(_PART)
+        return union([s.result for s in matching])
+
+    def factors(self, node: Node, scope: Scope) -> Type:
+        """The type of what round() rounds: products and quotients with money and decimals are fine there."""
+        if not (isinstance(node, Binary) and node.op in ("*", "/")):
+            return self.infer(node, scope)
+        left, right = self.factors(node.left, scope), self.infer(node.right, scope)
+        for side, part in ((left, node.left), (right, node.right)):
+            if not fits(side, Type(NUMBER | {"money"})):
+                return self.mismatch(f"round() takes numbers and money, not a {side}", part)
+        if left.dyn or right.dyn:
+            return DYN
+        return one("money") if "money" in left.kinds | right.kinds else Type(NUMBER)
+
+    def constants(self, node: Call) -> None:
+        """What can be wrong inside a literal argument is found before anything runs."""
+        last = node.args[-1]
+        try:
+            if node.name == "matches" and isinstance(last, Literal) and isinstance(last.value, str):
+                pattern.compile_pattern(last.value)
+            if node.name == "round" and isinstance(node.args[1], Literal):
+                last = node.args[1]
+                rounding(last.value)
+        except Fault as fault:
+            self.report("pattern" if node.name == "matches" else "type", str(fault), last)
+
+
+def _is_zero(node: Node) -> bool:
+    return isinstance(node, Literal) and type(node.value) is int and node.value == 0
+
+
+def _comparable(left: Type, right: Type) -> bool:
+    if left.dyn or right.dyn:
+        return (left.dyn and right.dyn) or bool((left.kinds | right.kinds) & set(_ORDERED))
+    return bool(left.kinds & right.kinds & set(_ORDERED)) or bool(
+        left.kinds & NUMBER and right.kinds & NUMBER
+    )
+
+
+def _may_equal(left: Type, right: Type) -> bool:
+    if left.dyn or right.dyn or "null" in left.kinds | right.kinds:
+        return True
+    return bool(left.kinds & right.kinds) or bool(left.kinds & NUMBER and right.kinds & NUMBER)
+
+
+def _advice(op: str, left: Type, right: Type) -> str:
+    if "money" in left.kinds | right.kinds:
+        if op == "*" and (left.kinds | right.kinds) & NUMBER:
+            return (
+                "money times a decimal must be rounded by a named rule: round(amount * factor, 'half_even')"
+            )
+        if op == "/":
+            return (
+                "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
+            )
+    return f"no {op} between {left} and {right}"
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known)[:2000], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _counts(forms: list[Signature]) -> str:
+    receivers = forms[0].method
+    low = min(len(s.params) - s.optional for s in forms) - receivers
+    high = max(len(s.params) for s in forms) - receivers
+    if any(s.rest for s in forms):
+        return f"{low} or more arguments"
+    if low == high:
+        return f"{low} argument{'' if low == 1 else 's'}"
+    return f"{low} to {high} arguments"

@@ -1,0 +1,150 @@
+"""Text to a callable Expression, with what others ask of it: names, paths, look-ups, type, equalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from counterfoil.core.errors import CounterfoilError
+from counterfoil.expr.check import Checker
+from counterfoil.expr.errors import (
+    BudgetExceeded,
+    EvaluationError,
+    ExpressionError,
+    Fault,
+    LookupNeeded,
+    finding,
+)
+from counterfoil.expr.functions import FUNCTIONS
+from counterfoil.expr.generate import FILENAME, Compiled, Escaped, Generator
+from counterfoil.expr.parse import parse
+from counterfoil.expr.tree import Binary, Call, Node, conjuncts, dotted, reads, walk
+from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, one
+
+DEFAULT_BUDGET = 1_000_000
+
+Lookup = Callable[[str, tuple[Any, ...]], object]
+
+
+class Expression:
+    """A compiled expression: call it with bindings for its root names; it keeps no state and any thread may call it.
+
+    `names`: free root names. `paths`: the longest dotted paths that it reads below them. `lookup_calls`: names of the
+    look-up functions in it. `type`: the inferred type as text, `dyn` when unknown. `ast`: its tree.
+    """
+
+    __slots__ = ("_careful", "_direct", "ast", "budget", "lookup_calls", "names", "paths", "text", "type")
+
+    def __init__(self, text: str, tree: Node, inferred: Type, budget: int) -> None:
+        self.text = text
+        self.ast = tree
+        self.type = str(inferred)
+        self.budget = budget
+        self.names, paths = reads(tree)
+        self.paths = frozenset(".".join(path) for path in paths)
+        calls = {node.name for node in walk(tree) if isinstance(node, Call)}
+        self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
+        self._direct = Generator(careful=False).function(tree)
+        self._careful: tuple[Compiled, list[Node]] | None = None
+
+    def __call__(self, bindings: Mapping[str, object], lookup: Lookup | None = None) -> Any:
+        """The value for these bindings.
+
+        Raises EvaluationError (no value, with the place), BudgetExceeded, and whatever `lookup` raises, untouched.
+        """
+        try:
+            return self._direct(bindings, lookup, [self.budget])
+        except Exception as error:
+            if isinstance(error, LookupNeeded | BudgetExceeded):
+                raise
+            if isinstance(error, Escaped) and not isinstance(error.original, Fault):
+                raise error.original from None
+        return self._carefully(bindings, lookup)
+
+    def _carefully(self, bindings: Mapping[str, object], lookup: Lookup | None) -> Any:
+        if self._careful is None:
+            generator = Generator(careful=True)
+            self._careful = (generator.function(self.ast), generator.nodes)
+        function, nodes = self._careful
+        try:
+            return function(bindings, lookup, [self.budget])
+        except (LookupNeeded, BudgetExceeded):
+            raise
+        except Exception as error:
+            raised = error.original if isinstance(error, Escaped) else error
+            if isinstance(error, Escaped) and not isinstance(raised, Fault):
+                raise raised from None
+            place = nodes[_line(error) - 1]
+            message = str(raised) if isinstance(raised, Fault | CounterfoilError) else f"no value: {raised}"
+            raise EvaluationError(message, self.text, place.start, place.end - place.start) from raised
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    def equalities(self, root: str) -> list[tuple[str, Expression]]:
+        """What must hold of `root` for the expression to be true, one pair per conjunct `root.path == other`.
+
+        Path below the root ('' for the root itself) and the other side, which does not read the root.
+        """
+        return self._demands("==", root)
+
+    def memberships(self, root: str) -> list[tuple[str, Expression]]:
+        """Likewise for conjuncts `other in root.path`."""
+        return self._demands("in", root)
+
+    def _demands(self, op: str, root: str) -> list[tuple[str, Expression]]:
+        found: list[tuple[str, Expression]] = []
+        for term in conjuncts(self.ast):
+            if not (isinstance(term, Binary) and term.op == op):
+                continue
+            sides = (
+                [(term.right, term.left)]
+                if op == "in"
+                else [(term.left, term.right), (term.right, term.left)]
+            )
+            for side, other in sides:
+                path = dotted(side)
+                if path is not None and path[0] == root and root not in reads(other)[0]:
+                    text = self.text[other.start : other.end]
+                    found.append((".".join(path[1:]), compile(text, budget=self.budget)))
+        return found
+
+
+def compile(
+    text: str,
+    types: Mapping[str, JsonSchema] | None = None,
+    *,
+    lookups: bool = True,
+    expect: str | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Expression:
+    """Compile an expression; ExpressionError lists everything that is wrong with it.
+
+    `types` maps every root name to a JSON Schema ({} for anything); when given, operand types, fields and names are
+    checked. `lookups` False refuses look-up functions. `expect` names the type that is needed (bool, money, ...).
+    `budget` bounds the steps of one evaluation: about the number of nodes evaluated inside macros.
+    """
+    tree = parse(text)
+    roots = None if types is None else {name: from_schema(schema) for name, schema in types.items()}
+    checker = Checker(text, roots, lookups)
+    try:
+        inferred = checker.infer(tree, {})
+        if expect is not None and not fits(inferred, one(expect)):
+            checker.report("type", f"a {expect} is needed here, and this is a {inferred}", tree)
+        if not checker.findings:
+            return Expression(text, tree, inferred, budget)
+    except RecursionError:
+        message = "the expression nests too deep for the stack that is left here"
+        raise ExpressionError(text, [finding("limit", message, text, 0, len(text))]) from None
+    raise ExpressionError(text, sorted(checker.findings, key=lambda f: f.offset))
+
+
+def _line(error: BaseException) -> int:
+    """The line of the innermost frame of generated code: the number of the node that had no value."""
+    line = 1
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILENAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,96 @@
+"""What can be wrong with an expression: findings before it runs, errors with a position while it runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from counterfoil.core.errors import CounterfoilError
+
+
+class ExpressionFinding(msgspec.Struct, frozen=True):
+    """One thing that is wrong in an expression's text.
+
+    `offset` counts characters from 0, `line` and `column` from 1; `length` is the span to underline (at least 1).
+    `rule` is a stable short name: syntax, limit, name, field, type, function, lookup, pattern.
+    """
+
+    rule: str
+    message: str
+    offset: int
+    length: int
+    line: int
+    column: int
+
+
+def locate(text: str, offset: int) -> tuple[int, int]:
+    """Line and column, both from 1, of a character offset."""
+    before = text[:offset]
+    line = before.count("\n") + 1
+    return line, offset - (before.rfind("\n") + 1) + 1
+
+
+def finding(rule: str, message: str, text: str, start: int, end: int) -> ExpressionFinding:
+    """A finding over the span from `start` to `end` of `text`."""
+    line, column = locate(text, start)
+    return ExpressionFinding(rule, message, start, max(1, end - start), line, column)
+
+
+def caret(text: str, offset: int, length: int) -> str:
+    """The line of `text` that holds `offset`, and below it carets under the span; long lines are cut."""
+    begin = text.rfind("\n", 0, offset) + 1
+    stop = text.find("\n", begin)
+    line = text[begin : stop if stop >= 0 else len(text)]
+    column = offset - begin
+    if len(line) > 120:
+        shift = max(0, column - 50)
+        line, column = line[shift : shift + 100], column - shift
+    return f"{line}\n{' ' * column}{'^' * max(1, min(length, len(line) - column))}"
+
+
+class ExpressionError(CounterfoilError):
+    """The text is not a valid expression; `findings` holds everything that is wrong with it."""
+
+    def __init__(self, text: str, findings: list[ExpressionFinding]) -> None:
+        self.text = text
+        self.findings = findings
+        super().__init__(
+            "\n".join(
+                f"{f.message} (line {f.line}, column {f.column})\n{caret(text, f.offset, f.length)}"
+                for f in findings[:20]
+            )
+        )
+
+
+class EvaluationError(CounterfoilError):
+    """The expression has no value for these bindings; says why and where in the text."""
+
+    def __init__(self, message: str, text: str, offset: int, length: int) -> None:
+        self.message = message
+        self.text = text
+        self.offset = offset
+        self.length = length
+        self.line, self.column = locate(text, offset)
+        super().__init__(f"{message} (line {self.line}, column {self.column})\n{caret(text, offset, length)}")
+
+
+class BudgetExceeded(CounterfoilError):
+    """The evaluation took more steps than it may. Never absorbed by `&&`, `||`, `first` or a macro."""
+
+
+class LookupNeeded(Exception):
+    """Raised by a look-up callback that has no answer yet. Passes through the whole evaluation untouched."""
+
+    def __init__(self, name: str, args: tuple[object, ...]) -> None:
+        super().__init__(*args)
+        self.name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.name, self.args))
+
+
+class Fault(Exception):
+    """Inside the evaluator: no value, for this reason. `absent` marks a missing key or a field of null."""
+
+    def __init__(self, message: str, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent

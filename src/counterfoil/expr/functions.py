@@ -1,0 +1,226 @@
+"""The table of functions: what each is called, which types it takes, and what computes it.
+
+Look-up functions have signatures only: the caller answers them. docs/reference/expressions.md lists all with an
+example each, and a test holds that page to this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from counterfoil.core.money import Money
+from counterfoil.expr import amounts, moments, text
+from counterfoil.expr.errors import Fault
+from counterfoil.expr.types import Signature, signature
+from counterfoil.expr.values import Value, fit, kind
+
+
+class Function(msgspec.Struct, frozen=True, eq=False):
+    """A function of the language. `costs`: takes the budget first. `lookup`: answered by the caller."""
+
+    name: str
+    signatures: tuple[Signature, ...]
+    compute: Callable[..., Any]
+    costs: bool = False
+    lookup: bool = False
+
+
+def to_int(value: Value) -> int:
+    """Of a whole number, of its text, or seconds since 1970 of a timestamp. A fraction is refused, not cut."""
+    match kind(value):
+        case "int":
+            return int(value)
+        case "decimal":
+            if abs(value.adjusted()) > 30 or value != value.to_integral_value():
+                raise Fault(f"{value} is not whole; round it first: int(round(x, 'down'))")
+            return fit(int(value))
+        case "string":
+            digits = value[1:] if value[:1] in ("-", "+") else value
+            if not digits.isascii() or not digits.isdigit() or len(digits) > 19:
+                raise Fault(f"{value[:60]!r} is no integer of 64 bits")
+            return fit(int(value))
+        case "timestamp":
+            return moments.epoch_seconds(value)
+    raise Fault(f"cannot make an int of a {kind(value)}")
+
+
+def to_bool(value: Value) -> bool:
+    """Of the text true or false (or 1, t, 0, f, as in CEL)."""
+    if kind(value) == "bool":
+        return bool(value)
+    if kind(value) == "string":
+        if value in ("true", "True", "TRUE", "t", "T", "1"):
+            return True
+        if value in ("false", "False", "FALSE", "f", "F", "0"):
+            return False
+    raise Fault(f"cannot make a bool of {str(value)[:60]!r}")
+
+
+def to_string(value: Value) -> str:
+    """The plain text of a value; Money with its decimals and currency, timestamps in UTC."""
+    match kind(value):
+        case "string":
+            return str(value)
+        case "bool":
+            return "true" if value else "false"
+        case "int" | "money":
+            return f"{value:d}" if not isinstance(value, Money) else str(value)
+        case "decimal":
+            return format(value, "f") if abs(value.adjusted()) <= 1000 else str(value)
+        case "bytes":
+            try:
+                return str(value, "utf-8")
+            except UnicodeDecodeError:
+                raise Fault("these bytes are no UTF-8 text") from None
+        case "timestamp":
+            return moments.show_timestamp(value)
+        case "date":
+            return str(value.isoformat())
+        case "duration":
+            return moments.show_duration(value)
+    raise Fault(f"cannot make a string of a {kind(value)}")
+
+
+def to_bytes(value: Value) -> bytes:
+    """UTF-8 of a string."""
+    match kind(value):
+        case "bytes":
+            return bytes(value)
+        case "string":
+            try:
+                return str(value).encode()
+            except UnicodeEncodeError:
+                raise Fault("this text has half a surrogate pair and no UTF-8 form") from None
+    raise Fault(f"cannot make bytes of a {kind(value)}")
+
+
+def first(*values: Value) -> Value:
+    """The first value that is not null; null when all are. A missing key counts as null here."""
+    return next((value for value in values if value is not None), None)
+
+
+def same(value: Value) -> Value:
+    """The value itself, with its type forgotten."""
+    return value
+
+
+FUNCTIONS: dict[str, Function] = {}
+
+
+def _entry(compute: Callable[..., Any], *signatures: str, costs: bool = False, lookup: bool = False) -> None:
+    parsed = [signature(line) for line in signatures]
+    name = parsed[0][0]
+    FUNCTIONS[name] = Function(name, tuple(s for _, s in parsed), compute, costs, lookup)
+
+
+# Strings
+_entry(text.contains, "string.contains(string) -> bool", costs=True)
+_entry(text.starts_with, "string.startsWith(string) -> bool")
+_entry(text.ends_with, "string.endsWith(string) -> bool")
+_entry(text.matches, "string.matches(string) -> bool", "matches(string, string) -> bool", costs=True)
+_entry(text.upper_ascii, "string.upperAscii() -> string", costs=True)
+_entry(text.lower_ascii, "string.lowerAscii() -> string", costs=True)
+_entry(text.trim, "string.trim() -> string")
+_entry(text.replace, "string.replace(string, string, int?) -> string", costs=True)
+_entry(text.split, "string.split(string, int?) -> list<string>", costs=True)
+_entry(text.substring, "string.substring(int, int?) -> string")
+_entry(text.char_at, "string.charAt(int) -> string")
+_entry(text.index_of, "string.indexOf(string, int?) -> int", costs=True)
+_entry(text.last_index_of, "string.lastIndexOf(string) -> int", costs=True)
+_entry(text.join, "list<string>.join(string?) -> string", costs=True)
+_entry(text.size, "size(string|bytes|list|map) -> int", "string|bytes|list|map.size() -> int")
+
+# Conversions
+_entry(to_int, "int(int|decimal|string|timestamp) -> int")
+_entry(to_string, "string(bool|int|decimal|string|bytes|money|date|timestamp|duration) -> string")
+_entry(amounts.decimal_of, "decimal(int|decimal|string) -> decimal")
+_entry(to_bool, "bool(bool|string) -> bool")
+_entry(to_bytes, "bytes(string|bytes) -> bytes")
+_entry(same, "dyn(dyn) -> dyn")
+
+# Times
+_entry(moments.timestamp, "timestamp(string|int|timestamp) -> timestamp")
+_entry(moments.duration, "duration(string|duration) -> duration")
+_entry(moments.day, "date(string|date|timestamp|int, string?) -> date")
+_entry(moments.days, "days(int) -> duration")
+_entry(moments.days_between, "days_between(date, date) -> int")
+_entry(moments.period_of, "period_of(date|timestamp, string?) -> string")
+for _name, _read in {
+    "getFullYear": lambda d: d.year,
+    "getMonth": lambda d: d.month - 1,
+    "getDate": lambda d: d.day,
+    "getDayOfMonth": lambda d: d.day - 1,
+    "getDayOfWeek": lambda d: d.isoweekday() % 7,
+    "getDayOfYear": lambda d: d.timetuple().tm_yday - 1,
+}.items():
+    _entry(moments.part_of_date(_read), f"date|timestamp.{_name}(string?) -> int")
+for _name, _part, _unit, _within in [
+    ("getHours", lambda t: t.hour, timedelta(hours=1), 0),
+    ("getMinutes", lambda t: t.minute, timedelta(minutes=1), 0),
+    ("getSeconds", lambda t: t.second, timedelta(seconds=1), 0),
+    ("getMilliseconds", lambda t: t.microsecond // 1000, timedelta(milliseconds=1), 1000),
+]:
+    _entry(moments.part_of_time(_part, _unit, _within), f"timestamp|duration.{_name}(string?) -> int")
+
+# Money and numbers
+_entry(amounts.minor, "minor(int|decimal|string, string) -> money")
+_entry(amounts.major, "major(money) -> decimal")
+_entry(amounts.price, "price(int|decimal|string, string) -> decimal")
+_entry(amounts.money, "money(int|decimal|string, string) -> money")
+_entry(
+    amounts.total,
+    "sum(list<int>) -> int",
+    "sum(list<decimal>) -> decimal",
+    "sum(list<money>) -> money",
+    "sum(list<duration>) -> duration",
+    costs=True,
+)
+_entry(amounts.allocate, "allocate(money, list<number|money>) -> list<money>", costs=True)
+_entry(
+    amounts.rounded,
+    "round(money, string) -> money",
+    "round(number, string, string) -> money",
+    "round(number, string, int?) -> decimal",
+)
+_entry(
+    amounts.absolute,
+    "abs(int) -> int",
+    "abs(decimal) -> decimal",
+    "abs(money) -> money",
+    "abs(duration) -> duration",
+)
+_ORDERED = ("int", "decimal", "money", "date", "timestamp", "duration", "string")
+for _name, _pick in (("min", amounts.smallest), ("max", amounts.largest)):
+    _entry(
+        _pick,
+        *(f"{_name}({of}, {of}*) -> {of}" for of in _ORDERED),
+        *(f"{_name}(list<{of}>) -> {of}" for of in _ORDERED),
+        costs=True,
+    )
+_entry(first, "first(dyn, dyn*) -> dyn")
+_entry(amounts.coterm, "coterm(list<map>, date, string) -> list<map>", costs=True)
+_entry(amounts.split_by_period, "split_by_period(money, map, string?) -> list<map>", costs=True)
+
+# Look-ups, answered by the caller
+_LOOKUPS = (
+    "xref(string, dyn, string?) -> dyn",
+    "canon(string, dyn, string?) -> dyn",
+    "table(string, dyn, dyn*) -> dyn",
+    "head(string, dyn?) -> dyn",
+    "fx(money, string, date?) -> money",
+    "cutoff(dyn) -> dyn",
+    "period(dyn, date) -> dyn",
+)
+for _line in _LOOKUPS:
+    _entry(same, _line, lookup=True)
+
+REFUSED = {
+    "double": "there are no floating-point numbers in the language; use decimal()",
+    "uint": "there are no unsigned integers in the language; use int()",
+    "type": "types are checked, not compared; use has() or a schema",
+    "eval": "expressions do not build expressions",
+}

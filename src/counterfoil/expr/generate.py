@@ -1,0 +1,471 @@
+"""A checked tree to a Python function, by way of the `ast` module: never from source text.
+
+Two functions may come of one tree. The *direct* one assumes that all goes well and inlines what it can. The
+*careful* one calls the operators of `values` and absorbs errors where CEL does; it runs when the direct one raised,
+so it decides what the outcome and the message are. Where the direct one returns, both return the same.
+
+Generated code holds subscripts, comparisons, calls of the functions listed here and lambdas; its only attributes are
+`minor` and `currency`, read after an exact type test. So no text can reach into Python objects. The line number of
+each generated node is the number of the tree's node, which is how an error finds its place.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from decimal import Decimal, DecimalException
+from typing import Any
+
+from counterfoil.core.money import Money, MoneyError
+from counterfoil.expr import values
+from counterfoil.expr.errors import Fault, LookupNeeded
+from counterfoil.expr.functions import FUNCTIONS
+from counterfoil.expr.tree import (
+    And,
+    Binary,
+    Call,
+    Has,
+    Index,
+    ListOf,
+    Literal,
+    Macro,
+    MapOf,
+    Name,
+    Node,
+    Or,
+    Select,
+    Ternary,
+    Unary,
+    walk,
+)
+from counterfoil.expr.values import Budget, Value, charge, kind
+
+FILENAME = "<expression>"
+Compiled = Callable[[Mapping[str, object], Any, Budget], Value]
+
+# What && || first and the macros may absorb. Never among them: BudgetExceeded, LookupNeeded, Escaped.
+ABSORBED = (
+    Fault,
+    MoneyError,
+    DecimalException,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    ZeroDivisionError,
+)
+
+
+class Escaped(Exception):
+    """Carries what a look-up callback raised through the evaluation, to be raised again as it was."""
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(original)
+        self.original = original
+
+
+def _lookup(
+    lookup: Callable[[str, tuple[object, ...]], object] | None, name: str, args: tuple[Value, ...]
+) -> Value:
+    if lookup is None:
+        raise Escaped(Fault(f"{name}() is a look-up, and nothing here answers look-ups"))
+    try:
+        return lookup(name, args)
+    except LookupNeeded:
+        raise
+    except Exception as error:
+        raise Escaped(error) from error
+
+
+def _root(bindings: Mapping[str, object], name: str) -> Value:
+    if name not in bindings:
+        raise Fault(f"there is no {name!r} here")
+    return bindings[name]
+
+
+def _items(value: Value, budget: Budget, weight: int) -> Any:
+    match kind(value):
+        case "list" | "map":
+            charge(budget, 1 + len(value) * weight)
+            return value
+    raise Fault(f"cannot go through a {kind(value)}; a list or a map is needed")
+
+
+def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
+    problem: Exception | None = None
+    for item in _items(value, budget, weight):
+        try:
+            if not test(item):
+                return False
+        except ABSORBED as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return True
+
+
+def _exists(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
+    problem: Exception | None = None
+    for item in _items(value, budget, weight):
+        try:
+            if test(item):
+                return True
+        except ABSORBED as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return False
+
+
+def _exists_one(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
+    return sum([test(item) for item in _items(value, budget, weight)]) == 1
+
+
+def _filter(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> list[Value]:
+    return [item for item in _items(value, budget, weight) if test(item)]
+
+
+def _map(value: Value, body: Callable[[Value], Value], budget: Budget, weight: int) -> list[Value]:
+    return [body(item) for item in _items(value, budget, weight)]
+
+
+def _map_some(
+    value: Value, test: Callable[[Value], bool], body: Callable[[Value], Value], budget: Budget, weight: int
+) -> list[Value]:
+    return [body(item) for item in _items(value, budget, weight) if test(item)]
+
+
+def _and(*terms: Callable[[], bool]) -> bool:
+    problem: Exception | None = None
+    for term in terms:
+        try:
+            if not term():
+                return False
+        except ABSORBED as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return True
+
+
+def _or(*terms: Callable[[], bool]) -> bool:
+    problem: Exception | None = None
+    for term in terms:
+        try:
+            if term():
+                return True
+        except ABSORBED as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return False
+
+
+def _first(*choices: Callable[[], Value]) -> Value:
+    for choice in choices:
+        try:
+            value = choice()
+        except Fault as fault:
+            if not fault.absent:
+                raise
+        else:
+            if value is not None:
+                return value
+    return None
+
+
+_GLOBALS: dict[str, Any] = {
+    "__builtins__": {},
+    "type": type,
+    "int": int,
+    "Money": Money,
+    "scalars": values.SCALARS,
+    "lookup_": _lookup,
+    "root": _root,
+    "all_": _all,
+    "exists": _exists,
+    "exists_one": _exists_one,
+    "filter_": _filter,
+    "map_": _map,
+    "map_some": _map_some,
+    "and_": _and,
+    "or_": _or,
+    "first_": _first,
+    "add": values.add,
+    "subtract": values.subtract,
+    "multiply": values.multiply,
+    "divide": values.divide,
+    "remainder": values.remainder,
+    "negate": values.negate,
+    "truth": values.truth,
+    "less": values.less,
+    "less_or_equal": values.less_or_equal,
+    "greater": values.greater,
+    "greater_or_equal": values.greater_or_equal,
+    "equal": values.equal,
+    "contains": values.contains,
+    "select": values.select,
+    "has": values.has,
+    "index": values.index,
+    "map_of": values.map_of,
+    "round_factors": values.round_factors,
+} | {f"f_{name}": function.compute for name, function in FUNCTIONS.items()}
+
+_ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
+_ORDER: dict[str, tuple[str, type[ast.cmpop]]] = {
+    "<": ("less", ast.Lt),
+    "<=": ("less_or_equal", ast.LtE),
+    ">": ("greater", ast.Gt),
+    ">=": ("greater_or_equal", ast.GtE),
+}
+_MACROS = {"all": "all_", "exists": "exists", "exists_one": "exists_one", "filter": "filter_", "map": "map_"}
+_BOOL_FUNCTIONS = frozenset({"contains", "startsWith", "endsWith", "matches", "bool"})
+_LOAD = ast.Load()
+
+
+class Generator:
+    """Builds one function; `nodes[line]` is the tree's node of a line number."""
+
+    def __init__(self, careful: bool) -> None:
+        self.careful = careful
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Any] = {}
+        self.counter = 0
+
+    def function(self, tree: Node) -> Compiled:
+        """The compiled function of (bindings, lookup, budget)."""
+        body = self.emit(tree, {})
+        made = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
+        ast.fix_missing_locations(made)
+        code = compile(made, FILENAME, "eval")
+        function: Compiled = eval(code, {**_GLOBALS, **self.constants})  # noqa: S307  (built from our own tree above)
+        return function
+
+    def emit(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+        self.nodes.append(node)
+        line = len(self.nodes) - 1
+        made = self.build(node, scope)
+        stack: list[ast.AST] = [made]
+        while stack:
+            part = stack.pop()
+            if "lineno" in part._attributes:
+                if hasattr(part, "lineno"):
+                    continue
+                part.lineno = part.end_lineno = line + 1  # type: ignore[attr-defined]
+                part.col_offset = part.end_col_offset = 0  # type: ignore[attr-defined]
+            stack.extend(ast.iter_child_nodes(part))
+        return made
+
+    def temporary(self) -> str:
+        self.counter += 1
+        return f"t{self.counter}"
+
+    def call(self, function: str, *args: ast.expr) -> ast.expr:
+        return ast.Call(_name(function), list(args), [])
+
+    def build(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+        match node:
+            case Literal():
+                return self.literal(node.value)
+            case Name():
+                if node.name in scope:
+                    return _name(scope[node.name])
+                if self.careful:
+                    return self.call("root", _name("bindings"), ast.Constant(node.name))
+                return ast.Subscript(_name("bindings"), ast.Constant(node.name), _LOAD)
+            case Select():
+                return self.select(self.emit(node.operand, scope), node.field)
+            case Has():
+                return self.call("has", self.emit(node.operand, scope), ast.Constant(node.field))
+            case Index():
+                return self.call("index", self.emit(node.operand, scope), self.emit(node.key, scope))
+            case Call():
+                return self.function_call(node, scope)
+            case Unary():
+                if node.op == "!":
+                    return ast.UnaryOp(ast.Not(), self.truth(node.operand, scope))
+                return self.call("negate", self.emit(node.operand, scope))
+            case Binary():
+                return self.binary(node, scope)
+            case And() | Or():
+                terms = [self.truth(term, scope) for term in node.terms]
+                if self.careful:
+                    name = "and_" if isinstance(node, And) else "or_"
+                    return self.call(name, *(_lambda([], term) for term in terms))
+                return ast.BoolOp(ast.And() if isinstance(node, And) else ast.Or(), terms)
+            case Ternary():
+                condition = self.truth(node.condition, scope)
+                return ast.IfExp(condition, self.emit(node.yes, scope), self.emit(node.no, scope))
+            case ListOf():
+                return ast.List([self.emit(item, scope) for item in node.items], _LOAD)
+            case MapOf():
+                pairs: list[ast.expr] = [
+                    ast.Tuple([self.emit(key, scope), self.emit(value, scope)], _LOAD)
+                    for key, value in zip(node.keys, node.values, strict=True)
+                ]
+                return self.call("map_of", ast.Tuple(pairs, _LOAD))
+            case Macro():
+                return self.macro(node, scope)
+        raise AssertionError(f"no such node: {node!r}")
+
+    def literal(self, value: object) -> ast.expr:
+        if isinstance(value, Decimal):
+            name = f"k{len(self.constants)}"
+            self.constants[name] = value
+            return _name(name)
+        return ast.Constant(value)  # type: ignore[arg-type]
+
+    def select(self, operand: ast.expr, field: str) -> ast.expr:
+        if self.careful or isinstance(
+            operand, ast.Constant | ast.List
+        ):  # Python warns of subscripts of literals
+            return self.call("select", operand, ast.Constant(field))
+        if field not in ("minor", "currency"):
+            return ast.Subscript(operand, ast.Constant(field), _LOAD)
+        held = self.temporary()
+        return ast.IfExp(
+            ast.Compare(self.call("type", _hold(held, operand)), [ast.Is()], [_name("Money")]),
+            ast.Attribute(_name(held), field, _LOAD),
+            ast.Subscript(_name(held), ast.Constant(field), _LOAD),
+        )
+
+    def truth(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+        """A node whose value must be a bool; no test where it cannot be anything else."""
+        made = self.emit(node, scope)
+        if _is_bool(node):
+            return made
+        checked = self.call("truth", made)
+        line: int = made.lineno
+        for part in (checked, checked.func if isinstance(checked, ast.Call) else checked):
+            part.lineno = part.end_lineno = line
+            part.col_offset = part.end_col_offset = 0
+        return checked
+
+    def binary(self, node: Binary, scope: Mapping[str, str]) -> ast.expr:
+        left, right = self.emit(node.left, scope), self.emit(node.right, scope)
+        op = node.op
+        if op in _ORDER:
+            return self.order(node, left, right)
+        if op in ("==", "!="):
+            return self.equality(node, left, right)
+        if op == "in":
+            return self.call("contains", left, right, _name("budget"))
+        if op == "+":
+            return self.call("add", left, right, _name("budget"))
+        return self.call(_ARITHMETIC[op], left, right)
+
+    def order(self, node: Binary, left: ast.expr, right: ast.expr) -> ast.expr:
+        function, compare = _ORDER[node.op]
+        if self.careful:
+            return self.call(function, left, right)
+        if isinstance(node.right, Literal) and type(node.right.value) is int:
+            a = self.temporary()
+            return ast.IfExp(
+                ast.Compare(self.call("type", _hold(a, left)), [ast.Is()], [_name("int")]),
+                ast.Compare(_name(a), [compare()], [right]),
+                self.call(function, _name(a), ast.Constant(node.right.value)),
+            )
+        a, b = self.temporary(), self.temporary()
+        return ast.IfExp(
+            ast.Compare(  # the first `is` of the chain holds both sides, whatever it says
+                self.call("type", _hold(a, left)),
+                [ast.Is(), ast.Is()],
+                [self.call("type", _hold(b, right)), _name("int")],
+            ),
+            ast.Compare(_name(a), [compare()], [_name(b)]),
+            self.call(function, _name(a), _name(b)),
+        )
+
+    def equality(self, node: Binary, left: ast.expr, right: ast.expr) -> ast.expr:
+        compare: ast.cmpop = ast.Eq() if node.op == "==" else ast.NotEq()
+        made: ast.expr
+        if self.careful:
+            made = self.call("equal", left, right, _name("budget"))
+            return made if node.op == "==" else ast.UnaryOp(ast.Not(), made)
+        if _is_text(node.left) or _is_text(node.right):  # text equals only text: Python's == is the same
+            return ast.Compare(left, [compare], [right])
+        a, b = self.temporary(), self.temporary()
+        same_type = ast.Compare(
+            self.call("type", _hold(a, left)), [ast.Is()], [self.call("type", _hold(b, right))]
+        )
+        scalar = ast.Compare(self.call("type", _name(a)), [ast.In()], [_name("scalars")])
+        slow = self.call("equal", _name(a), _name(b), _name("budget"))
+        return ast.IfExp(
+            ast.BoolOp(ast.And(), [same_type, scalar]),
+            ast.Compare(_name(a), [compare], [_name(b)]),
+            slow if node.op == "==" else ast.UnaryOp(ast.Not(), slow),
+        )
+
+    def macro(self, node: Macro, scope: Mapping[str, str]) -> ast.expr:
+        over = self.emit(node.operand, scope)
+        self.counter += 1
+        variable = f"v{self.counter}"
+        inner = {**scope, node.variable: variable}
+        weight = ast.Constant(max(1, _weight(node.body) + (_weight(node.test) if node.test else 0)))
+        if node.kind == "map":
+            body = _lambda([variable], self.emit(node.body, inner))
+            if node.test is None:
+                return self.call("map_", over, body, _name("budget"), weight)
+            test = _lambda([variable], self.truth(node.test, inner))
+            return self.call("map_some", over, test, body, _name("budget"), weight)
+        body = _lambda([variable], self.truth(node.body, inner))
+        return self.call(_MACROS[node.kind], over, body, _name("budget"), weight)
+
+    def function_call(self, node: Call, scope: Mapping[str, str]) -> ast.expr:
+        if node.name == "round":
+            return self.round(node, scope)
+        args = [self.emit(arg, scope) for arg in node.args]
+        if node.name == "first" and self.careful:
+            return self.call("first_", *(_lambda([], arg) for arg in args))
+        function = FUNCTIONS[node.name]
+        if function.lookup:
+            return self.call("lookup_", _name("lookup"), ast.Constant(node.name), ast.Tuple(args, _LOAD))
+        return self.call(f"f_{node.name}", *([_name("budget")] if function.costs else []), *args)
+
+    def round(self, node: Call, scope: Mapping[str, str]) -> ast.expr:
+        steps: list[ast.expr] = []
+        inner = node.args[0]
+        while isinstance(inner, Binary) and inner.op in ("*", "/"):
+            steps.append(ast.Tuple([ast.Constant(inner.op), self.emit(inner.right, scope)], _LOAD))
+            inner = inner.left
+        first = self.emit(inner, scope)
+        rest = [self.emit(arg, scope) for arg in node.args[1:]]
+        return self.call("round_factors", first, ast.Tuple(steps[::-1], _LOAD), *rest)
+
+
+def _name(name: str) -> ast.Name:
+    return ast.Name(name, _LOAD)
+
+
+def _hold(name: str, value: ast.expr) -> ast.expr:
+    return ast.NamedExpr(ast.Name(name, ast.Store()), value)
+
+
+def _lambda(parameters: list[str], body: ast.expr) -> ast.Lambda:
+    made = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
+    return ast.Lambda(made, body)
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node, Literal) and isinstance(node.value, str)
+
+
+def _is_bool(node: Node) -> bool:
+    match node:
+        case Has() | And() | Or() | Unary(op="!"):
+            return True
+        case Binary():
+            return node.op in _ORDER or node.op in ("==", "!=", "in")
+        case Macro():
+            return node.kind in ("all", "exists", "exists_one")
+        case Call():
+            return node.name in _BOOL_FUNCTIONS
+        case Literal():
+            return isinstance(node.value, bool)
+    return False
+
+
+def _weight(node: Node) -> int:
+    """Steps that one evaluation of a macro's body counts as: its number of nodes."""
+    return sum(1 for _ in walk(node))

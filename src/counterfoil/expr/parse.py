@@ -1,0 +1,405 @@
+"""Text to tree: a tokenizer and an operator-precedence parser for CEL syntax.
+
+Bounded before anything else: length, nesting, number of terms and height of the tree each have a limit, and
+what exceeds it is refused with its position, so no text can exhaust the stack or the memory.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import NamedTuple, NoReturn
+
+import msgspec
+
+from counterfoil.core.money import INT64_MAX
+from counterfoil.expr.errors import ExpressionError, finding
+from counterfoil.expr.tree import (
+    And,
+    Binary,
+    Call,
+    Has,
+    Index,
+    ListOf,
+    Literal,
+    Macro,
+    MapOf,
+    Name,
+    Node,
+    Or,
+    Select,
+    Ternary,
+    Unary,
+    children,
+)
+
+MAX_TEXT = 20_000
+MAX_TERMS = 2_000
+MAX_NESTING = 64
+MAX_HEIGHT = 128
+MAX_DIGITS = 60
+
+_SKIP = re.compile(r"(?:[ \t\r\n\f]+|//[^\n]*)+")
+_TOKEN = re.compile(
+    r"""
+    (?P<string>(?:[rR][bB]?|[bB][rR]?)?
+        (?:\"\"\"(?s:[^\\]|\\.)*?\"\"\"|'''(?s:[^\\]|\\.)*?'''
+        |"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*'))
+  | (?P<hex>0[xX][0-9a-fA-F]+[uU]?)
+  | (?P<decimal>(?:[0-9]+\.[0-9]+|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)
+  | (?P<int>[0-9]+[uU]?)
+  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<op>&&|\|\||==|!=|<=|>=|[-+*/%!<>?:.,()\[\]{}])
+    """,
+    re.VERBOSE,
+)
+_RAW_STRING = re.compile(
+    r"""(?:[rR][bB]?|[bB][rR])(?:\"\"\"(?s:.)*?\"\"\"|'''(?s:.)*?'''|"[^"\r\n]*"|'[^'\r\n]*')"""
+)
+_ESCAPE = re.compile(
+    r"""\\(?:([abfnrtv\\?"'`])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(?s:(.?)))"""
+)
+_SIMPLE_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_RESERVED = {
+    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
+    "namespace", "return", "var", "void", "while",
+}  # fmt: skip
+_CONSTANTS: dict[str, object] = {"true": True, "false": False, "null": None}
+_BINDING = {
+    "||": 1, "&&": 2,
+    "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3,
+    "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
+}  # fmt: skip
+_MACROS = {"all": (2,), "exists": (2,), "exists_one": (2,), "filter": (2,), "map": (2, 3)}
+MACROS = frozenset(_MACROS)
+
+
+class Token(NamedTuple):
+    """`kind` is string, hex, decimal, int, name, op or end."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def refuse(text: str, rule: str, message: str, start: int, end: int) -> NoReturn:
+    """Raise one finding as an ExpressionError."""
+    raise ExpressionError(text, [finding(rule, message, text, start, end)])
+
+
+def tokenize(text: str) -> list[Token]:
+    """All tokens with their spans, an `end` token last; refuses over-long text and stray characters."""
+    if len(text) > MAX_TEXT:
+        shown = text[: MAX_TEXT + 1]
+        refuse(
+            shown, "limit", f"an expression may have {MAX_TEXT:,} characters at most", MAX_TEXT, MAX_TEXT + 1
+        )
+    tokens: list[Token] = []
+    at = 0
+    while True:
+        skipped = _SKIP.match(text, at)
+        at = skipped.end() if skipped else at
+        if at == len(text):
+            tokens.append(Token("end", "", at, at))
+            return tokens
+        found = _RAW_STRING.match(text, at) or _TOKEN.match(text, at)
+        if found is None:
+            _stray(text, at)
+        kind = found.lastgroup or "string"
+        if kind in ("int", "decimal", "hex") and text[found.end() : found.end() + 1].isidentifier():
+            refuse(text, "syntax", "a number runs into a name", at, found.end() + 1)
+        tokens.append(Token(kind, found.group(), at, found.end()))
+        at = found.end()
+
+
+def _stray(text: str, at: int) -> NoReturn:
+    character = text[at]
+    if character in "'\"":
+        refuse(text, "syntax", "this string does not end", at, len(text))
+    hints = {
+        "=": "use == to compare",
+        "&": "use && for and",
+        "|": "use || for or",
+        "#": "comments start with //",
+        ";": "an expression is one value, without statements",
+    }
+    hint = hints.get(character)
+    refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
+
+
+def parse(text: str) -> Node:
+    """The tree of one expression; ExpressionError with the position of the first thing that is wrong."""
+    parser = _Parser(text, tokenize(text))
+    tree = parser.expression()
+    last = parser.token
+    if last.kind != "end":
+        parser.fail(f"expected the end of the expression, found {last.text!r}")
+    _check_height(text, tree)
+    return tree
+
+
+def _check_height(text: str, tree: Node) -> None:
+    stack = [(tree, 1)]
+    while stack:
+        node, height = stack.pop()
+        if height > MAX_HEIGHT:
+            message = f"operators are chained more than {MAX_HEIGHT} deep; use sum([...]) or join"
+            refuse(text, "limit", message, node.end, node.end + 1)
+        stack.extend((child, height + 1) for child in children(node))
+
+
+class _Parser:
+    """One pass over the tokens. Recursion happens per bracket only, and brackets are counted."""
+
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.text = text
+        self.tokens = tokens
+        self.at = 0
+        self.token = tokens[0]
+        self.nesting = 0
+        self.terms = 0
+
+    def fail(self, message: str, token: Token | None = None) -> NoReturn:
+        token = token or self.token
+        refuse(self.text, "syntax", message, token.start, token.end)
+
+    def advance(self) -> Token:
+        token = self.token
+        self.at += 1
+        self.token = self.tokens[min(self.at, len(self.tokens) - 1)]
+        return token
+
+    def is_op(self, op: str) -> bool:
+        return self.token.kind == "op" and self.token.text == op
+
+    def accept(self, op: str) -> bool:
+        if self.is_op(op):
+            self.advance()
+            return True
+        return False
+
+    def expect(self, op: str) -> Token:
+        if not self.is_op(op):
+            found = "the end of the expression" if self.token.kind == "end" else repr(self.token.text)
+            self.fail(f"expected {op!r}, found {found}")
+        return self.advance()
+
+    def count(self, token: Token) -> None:
+        self.terms += 1
+        if self.terms > MAX_TERMS:
+            refuse(
+                self.text,
+                "limit",
+                f"an expression may have {MAX_TERMS:,} terms at most",
+                token.start,
+                token.end,
+            )
+
+    def expression(self) -> Node:
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            token = self.token
+            refuse(self.text, "limit", f"brackets nest more than {MAX_NESTING} deep", token.start, token.end)
+        node = self.chain()
+        if self.accept("?"):
+            yes = self.expression()
+            self.expect(":")
+            no = self.expression()
+            node = Ternary(node.start, no.end, node, yes, no)
+        self.nesting -= 1
+        return node
+
+    def chain(self) -> Node:
+        """Operands joined by binary operators, by precedence, with two stacks instead of recursion."""
+        operands = [self.operand()]
+        operators: list[Token] = []
+        while True:
+            binding = _BINDING.get(self.token.text, 0) if self.token.kind in ("op", "name") else 0
+            while operators and _BINDING[operators[-1].text] >= binding:
+                right, left = operands.pop(), operands.pop()
+                operands.append(_join(operators.pop().text, left, right))
+            if not binding:
+                return operands[0]
+            self.count(self.token)
+            operators.append(self.advance())
+            operands.append(self.operand())
+
+    def operand(self) -> Node:
+        """Unary operators, a primary, and what is selected from it."""
+        signs: list[Token] = []
+        while self.is_op("!") or self.is_op("-"):
+            self.count(self.token)
+            signs.append(self.advance())
+        literal = self.negative_literal(signs)
+        node = self.postfix(literal or self.primary())
+        for sign in reversed(signs):
+            node = Unary(sign.start, node.end, sign.text, node)
+        return node
+
+    def negative_literal(self, signs: list[Token]) -> Node | None:
+        """`-9223372036854775808` is a literal: its positive part alone would not fit."""
+        if not (signs and signs[-1].text == "-" and self.token.kind in ("int", "decimal", "hex")):
+            return None
+        sign = signs.pop()
+        token = self.advance()
+        return Literal(sign.start, token.end, self.number(token, negative=True))
+
+    def postfix(self, node: Node) -> Node:
+        while True:
+            if self.accept("."):
+                name = self.advance()
+                if name.kind != "name":
+                    self.fail("expected a field name after '.'", name)
+                self.count(name)
+                if self.is_op("("):
+                    args, end = self.arguments()
+                    node = self.method(node, name, args, end)
+                else:
+                    node = Select(node.start, name.end, node, name.text)
+            elif self.is_op("["):
+                self.count(self.advance())
+                key = self.expression()
+                node = Index(node.start, self.expect("]").end, node, key)
+            elif self.is_op("{") and isinstance(node, Name | Select):
+                self.fail("typed messages are not part of the language; write a map: {'key': value}")
+            else:
+                return node
+
+    def method(self, target: Node, name: Token, args: list[Node], end: int) -> Node:
+        arities = _MACROS.get(name.text)
+        if arities is None:
+            return Call(target.start, end, name.text, (target, *args), True)
+        if len(args) not in arities:
+            wanted = " or ".join(map(str, arities))
+            self.fail(f"{name.text} takes {wanted} arguments: a variable and an expression", name)
+        variable = args[0]
+        if not isinstance(variable, Name):
+            self.fail(f"the first argument of {name.text} must be a plain variable name", name)
+        test = args[1] if len(args) == 3 else None
+        return Macro(target.start, end, name.text, target, variable.name, args[-1], test)
+
+    def arguments(self) -> tuple[list[Node], int]:
+        self.expect("(")
+        args: list[Node] = []
+        if not self.is_op(")"):
+            args.append(self.expression())
+            while self.accept(","):
+                args.append(self.expression())
+        return args, self.expect(")").end
+
+    def primary(self) -> Node:
+        token = self.advance()
+        self.count(token)
+        if token.kind == "name":
+            return self.named(token)
+        if token.kind in ("int", "decimal", "hex"):
+            return Literal(token.start, token.end, self.number(token, negative=False))
+        if token.kind == "string":
+            return Literal(token.start, token.end, self.string(token))
+        if token.kind == "op" and token.text == "(":
+            node = self.expression()
+            return msgspec.structs.replace(node, start=token.start, end=self.expect(")").end)
+        if token.kind == "op" and token.text == "[":
+            return self.list_of(token)
+        if token.kind == "op" and token.text == "{":
+            return self.map_of(token)
+        if token.kind == "end":
+            return self.fail("the expression ends where a value is expected", token)
+        return self.fail(f"expected a value, found {token.text!r}", token)
+
+    def named(self, token: Token) -> Node:
+        if token.text in _CONSTANTS:
+            return Literal(token.start, token.end, _CONSTANTS[token.text])
+        if token.text in _RESERVED or token.text == "in":
+            self.fail(f"{token.text!r} is a reserved word", token)
+        if not self.is_op("("):
+            return Name(token.start, token.end, token.text)
+        args, end = self.arguments()
+        if token.text != "has":
+            return Call(token.start, end, token.text, tuple(args), False)
+        if len(args) != 1 or not isinstance(args[0], Select):
+            self.fail("has() takes one field selection, such as has(a.b)", token)
+        return Has(token.start, end, args[0].operand, args[0].field)
+
+    def list_of(self, token: Token) -> Node:
+        items: list[Node] = []
+        while not self.is_op("]"):
+            items.append(self.expression())
+            if not self.accept(","):
+                break
+        return ListOf(token.start, self.expect("]").end, tuple(items))
+
+    def map_of(self, token: Token) -> Node:
+        keys: list[Node] = []
+        values: list[Node] = []
+        while not self.is_op("}"):
+            keys.append(self.expression())
+            self.expect(":")
+            values.append(self.expression())
+            if not self.accept(","):
+                break
+        return MapOf(token.start, self.expect("}").end, tuple(keys), tuple(values))
+
+    def number(self, token: Token, negative: bool) -> object:
+        text = token.text.rstrip("uU") if token.kind != "decimal" else token.text
+        if token.kind == "decimal":
+            value = Decimal(text)
+            if len(value.as_tuple().digits) > MAX_DIGITS or abs(value.adjusted()) > MAX_DIGITS:
+                refuse(
+                    self.text,
+                    "limit",
+                    f"a number may have {MAX_DIGITS} digits at most",
+                    token.start,
+                    token.end,
+                )
+            return value.copy_negate() if negative else value
+        if len(text) > 20:
+            refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
+        number = int(text, 16 if token.kind == "hex" else 10)
+        if number > INT64_MAX + negative:
+            refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
+        return -number if negative else number
+
+    def string(self, token: Token) -> str | bytes:
+        prefix = re.match(r"[rRbB]*", token.text)
+        letters = prefix.group().lower() if prefix else ""
+        quoted = token.text[len(letters) :]
+        width = 3 if quoted[:3] in ('"""', "'''") and len(quoted) >= 6 else 1
+        body = quoted[width:-width]
+        if "b" not in letters:
+            return body if "r" in letters else _ESCAPE.sub(lambda m: self.escape(m, token), body)
+        if "r" in letters:
+            return body.encode()
+        out = bytearray()
+        last = 0
+        for match in _ESCAPE.finditer(body):
+            out += body[last : match.start()].encode()
+            character = self.escape(match, token)
+            code = match.group(2) or match.group(5)
+            if match.group(3) or match.group(4):
+                self.fail("bytes take \\x and octal escapes, not \\u", token)
+            out += bytes([ord(character)]) if code else character.encode()
+            last = match.end()
+        return bytes(out + body[last:].encode())
+
+    def escape(self, match: re.Match[str], token: Token) -> str:
+        simple, byte, short, long, octal, _ = match.groups()
+        if simple:
+            return _SIMPLE_ESCAPES.get(simple, simple)
+        code = int(octal, 8) if octal else int(byte or short or long or "-1", 16)
+        if code < 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+            self.fail(f"{match.group()!r} is not an escape for a character", token)
+        return chr(code)
+
+
+def _join(op: str, left: Node, right: Node) -> Node:
+    if op == "&&":
+        return And(left.start, right.end, (*_terms(left, And), *_terms(right, And)))
+    if op == "||":
+        return Or(left.start, right.end, (*_terms(left, Or), *_terms(right, Or)))
+    return Binary(left.start, right.end, op, left, right)
+
+
+def _terms(node: Node, kind: type[And] | type[Or]) -> tuple[Node, ...]:
+    return node.terms if isinstance(node, kind) else (node,)

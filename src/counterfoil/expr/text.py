@@ -1,0 +1,143 @@
+"""Functions over strings and bytes. Positions and sizes count code points."""
+
+from __future__ import annotations
+
+from counterfoil.expr import pattern
+from counterfoil.expr.errors import Fault
+from counterfoil.expr.values import Budget, Value, charge, fit, kind
+
+
+def _text(*values: Value) -> None:
+    for value in values:
+        if kind(value) != "string":
+            raise Fault(f"expected a string, found a {kind(value)}")
+
+
+def _position(value: Value, size: int) -> int:
+    if kind(value) != "int" or not 0 <= value <= size:
+        raise Fault(f"the position {value} is not between 0 and {size}")
+    return int(value)
+
+
+def contains(budget: Budget, text: Value, part: Value) -> bool:
+    """Whether `part` occurs in `text`."""
+    _text(text, part)
+    charge(budget, 1 + len(text) // 64)
+    return part in text
+
+
+def starts_with(text: Value, part: Value) -> bool:
+    """Whether `text` begins with `part`."""
+    _text(text, part)
+    return bool(text.startswith(part))
+
+
+def ends_with(text: Value, part: Value) -> bool:
+    """Whether `text` ends with `part`."""
+    _text(text, part)
+    return bool(text.endswith(part))
+
+
+def matches(budget: Budget, text: Value, regex: Value) -> bool:
+    """Whether the pattern occurs anywhere in `text`; time is linear in the text."""
+    _text(text, regex)
+    charge(budget, 1 + len(text) // 4)
+    return pattern.compile_pattern(regex).search(text)
+
+
+def upper_ascii(budget: Budget, text: Value) -> str:
+    """A to Z for a to z; other letters stay."""
+    _text(text)
+    charge(budget, 1 + len(text) // 16)
+    return str(text).translate(_UPPER)
+
+
+def lower_ascii(budget: Budget, text: Value) -> str:
+    """a to z for A to Z; other letters stay."""
+    _text(text)
+    charge(budget, 1 + len(text) // 16)
+    return str(text).translate(_LOWER)
+
+
+_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def trim(text: Value) -> str:
+    """Without white space at both ends."""
+    _text(text)
+    return str(text).strip()
+
+
+def replace(budget: Budget, text: Value, old: Value, new: Value, limit: Value = -1) -> str:
+    """`old` replaced by `new`, everywhere or `limit` times."""
+    _text(text, old, new)
+    if kind(limit) != "int":
+        raise Fault("the limit of replace() is an int")
+    count = text.count(old)
+    charge(budget, 1 + (len(text) + count * max(0, len(new) - len(old))) // 16)
+    return str(text).replace(old, new, limit if limit >= 0 else -1)
+
+
+def split(budget: Budget, text: Value, separator: Value, limit: Value = -1) -> list[str]:
+    """The parts between separators; an empty separator splits into characters; at most `limit` parts."""
+    _text(text, separator)
+    if kind(limit) != "int":
+        raise Fault("the limit of split() is an int")
+    if limit == 0:
+        return []
+    if separator == "":
+        charge(budget, 1 + len(text))
+        head = list(text if limit < 0 else text[: limit - 1])
+        return head if limit < 0 or len(text) < limit else [*head, text[limit - 1 :]]
+    charge(budget, 1 + len(text) // 16 + text.count(separator))
+    return str(text).split(separator, limit - 1 if limit > 0 else -1)
+
+
+def substring(text: Value, start: Value, end: Value = None) -> str:
+    """Code points from `start` up to but not including `end`."""
+    _text(text)
+    begin = _position(start, len(text))
+    stop = len(text) if end is None else _position(end, len(text))
+    if stop < begin:
+        raise Fault(f"the end {stop} lies before the start {begin}")
+    return str(text[begin:stop])
+
+
+def char_at(text: Value, at: Value) -> str:
+    """The character at a position; empty at the very end."""
+    _text(text)
+    place = _position(at, len(text))
+    return str(text[place : place + 1])
+
+
+def index_of(budget: Budget, text: Value, part: Value, start: Value = 0) -> int:
+    """Position of the first `part`, or -1."""
+    _text(text, part)
+    charge(budget, 1 + len(text) // 64)
+    return int(text.find(part, _position(start, len(text))))
+
+
+def last_index_of(budget: Budget, text: Value, part: Value) -> int:
+    """Position of the last `part`, or -1."""
+    _text(text, part)
+    charge(budget, 1 + len(text) // 64)
+    return int(text.rfind(part))
+
+
+def join(budget: Budget, items: Value, separator: Value = "") -> str:
+    """The strings of a list, with `separator` between them."""
+    _text(separator)
+    if kind(items) != "list":
+        raise Fault(f"join() takes a list of strings, not a {kind(items)}")
+    charge(budget, 1 + len(items))
+    _text(*items)
+    charge(budget, (sum(map(len, items)) + len(separator) * len(items)) // 16)
+    return str(separator).join(items)
+
+
+def size(value: Value) -> int:
+    """Code points of a string, bytes of bytes, elements of a list, keys of a map."""
+    if kind(value) not in ("string", "bytes", "list", "map"):
+        raise Fault(f"a {kind(value)} has no size")
+    return fit(len(value))

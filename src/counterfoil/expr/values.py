@@ -1,0 +1,422 @@
+"""The values of the language and its operators: exact, strict about types, bounded.
+
+Every operator takes values as they are bound (no wrapping) and raises Fault when there is no result. Operators
+that can build something large take a budget, a one-element list of steps left.
+"""
+
+from __future__ import annotations
+
+import decimal
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from counterfoil.core.money import INT64_MAX, INT64_MIN, Money, Rounding, round_decimal
+from counterfoil.expr.errors import BudgetExceeded, Fault
+
+Budget = list[int]
+Value = Any  # a value of the language: checked by kind() where it matters
+T = TypeVar("T")
+
+_STRICT = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Inexact]
+EXACT = decimal.Context(prec=80, Emax=999, Emin=-999, traps=_STRICT)
+_DIVISION = decimal.Context(prec=28, Emax=999, Emin=-999, traps=_STRICT)
+
+
+class _Kinds(dict[type, str]):
+    """Python type -> name of the value's type in the language; subclasses (enums) count as their base."""
+
+    def __missing__(self, cls: type) -> str:
+        for base, name in _BASES:
+            if issubclass(cls, base):
+                return name
+        return ""
+
+
+_BASES: tuple[tuple[type, str], ...] = (
+    (bool, "bool"),
+    (int, "int"),
+    (Decimal, "decimal"),
+    (str, "string"),
+    (bytes, "bytes"),
+    (Money, "money"),
+    (datetime, "timestamp"),
+    (date, "date"),
+    (timedelta, "duration"),
+    (Mapping, "map"),
+    (list, "list"),
+    (tuple, "list"),
+    (type(None), "null"),
+)
+_KINDS = _Kinds(
+    {bool: "bool", int: "int", Decimal: "decimal", str: "string", bytes: "bytes", Money: "money"}
+    | {
+        datetime: "timestamp",
+        date: "date",
+        timedelta: "duration",
+        dict: "map",
+        list: "list",
+        type(None): "null",
+    }
+)
+SCALARS = frozenset({bool, int, Decimal, str, bytes, Money, datetime, date, timedelta, type(None)})
+_ORDERED = frozenset({"bool", "int", "decimal", "string", "bytes", "money", "timestamp", "date", "duration"})
+
+
+def kind(value: Value) -> str:
+    """The value's type in the language; Fault for what is no value, above all a float."""
+    name = _KINDS[type(value)]
+    if not name:
+        if isinstance(value, float):
+            raise Fault("a float is not a value of the language; read numbers as int or Decimal")
+        raise Fault(f"a {type(value).__name__} is not a value of the language")
+    return name
+
+
+def charge(budget: Budget, steps: int) -> None:
+    """Take steps from the budget; BudgetExceeded when there are not enough left."""
+    budget[0] -= steps
+    if budget[0] < 0:
+        raise BudgetExceeded(
+            "the expression takes more steps than it may; narrow the lists that it goes through"
+        )
+
+
+def fit(number: int) -> int:
+    """The number when it fits 64 bits."""
+    if INT64_MIN <= number <= INT64_MAX:
+        return number
+    raise Fault("integer overflow: the result does not fit 64 bits")
+
+
+def exactly(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Value, verb: str) -> Decimal:
+    """A Decimal operation that must be exact in its context."""
+    try:
+        return act(Decimal(a), Decimal(b))
+    except decimal.Inexact:
+        hint = "; write round(a / b, 'half_even', 2)" if verb == "/" else ""
+        raise Fault(f"the result of {verb} is not exact in its digits{hint}") from None
+    except decimal.DecimalException:
+        raise Fault(f"{verb} has no result for {a} and {b}") from None
+
+
+def no_operator(op: str, a: Value, b: Value) -> Fault:
+    """The fault of an operator between types that it does not take."""
+    return Fault(f"no {op} between {kind(a)} and {kind(b)}")
+
+
+def add(a: Value, b: Value, budget: Budget) -> Value:
+    """`+` of numbers, Money, text, lists, and of times with durations; int 0 is neutral beside Money."""
+    match kind(a), kind(b):
+        case "int", "int":
+            return fit(a + b)
+        case (("int" | "decimal"), ("int" | "decimal")):
+            return exactly(EXACT.add, a, b, "+")
+        case "money", "money":
+            return a + b
+        case "money", "int" if b == 0:
+            return a
+        case "int", "money" if a == 0:
+            return b
+        case ("string", "string") | ("bytes", "bytes"):
+            charge(budget, (len(a) + len(b)) // 16)
+            return a + b
+        case "list", "list":
+            charge(budget, len(a) + len(b))
+            return [*a, *b]
+        case ("timestamp", "duration") | ("duration", "timestamp") | ("duration", "duration"):
+            return _within_time(operator.add, a, b)
+        case "date", "duration":
+            return _shift(a, b, operator.add)
+        case "duration", "date":
+            return _shift(b, a, operator.add)
+    raise no_operator("+", a, b)
+
+
+def subtract(a: Value, b: Value) -> Value:
+    """`-` of numbers, Money, and times; date - date and timestamp - timestamp are durations."""
+    match kind(a), kind(b):
+        case "int", "int":
+            return fit(a - b)
+        case (("int" | "decimal"), ("int" | "decimal")):
+            return exactly(EXACT.subtract, a, b, "-")
+        case "money", "money":
+            return a - b
+        case "money", "int" if b == 0:
+            return a
+        case "int", "money" if a == 0:
+            return -b
+        case (
+            ("timestamp", "duration")
+            | ("duration", "duration")
+            | ("timestamp", "timestamp")
+            | ("date", "date")
+        ):
+            return _within_time(operator.sub, a, b)
+        case "date", "duration":
+            return _shift(a, b, operator.sub)
+    raise no_operator("-", a, b)
+
+
+def _within_time(act: Callable[[Any, Any], Value], a: Value, b: Value) -> Value:
+    try:
+        return act(a, b)
+    except OverflowError:
+        raise Fault("the result is outside the years 1 to 9999") from None
+    except TypeError:
+        raise Fault("a timestamp without a zone is not a value of the language") from None
+
+
+def _shift(day: date, by: timedelta, act: Callable[[date, timedelta], date]) -> date:
+    if by.seconds or by.microseconds:
+        raise Fault("a date moves by whole days; use days(n)")
+    moved: date = _within_time(act, day, by)
+    return moved
+
+
+def multiply(a: Value, b: Value) -> Value:
+    """`*` of numbers; Money and duration take an int only, so that nothing is rounded silently."""
+    match kind(a), kind(b):
+        case "int", "int":
+            return fit(a * b)
+        case (("int" | "decimal"), ("int" | "decimal")):
+            return exactly(EXACT.multiply, a, b, "*")
+        case ("money", "int") | ("int", "money"):
+            return a * b
+        case ("money", "decimal") | ("decimal", "money"):
+            raise Fault(
+                "money times a decimal must be rounded by a named rule: round(amount * factor, 'half_even')"
+            )
+        case ("duration", "int") | ("int", "duration"):
+            return _within_time(operator.mul, a, b)
+    raise no_operator("*", a, b)
+
+
+def divide(a: Value, b: Value) -> Value:
+    """`/`: ints truncate towards zero as in CEL, Decimals must be exact to 28 digits."""
+    match kind(a), kind(b):
+        case "int", "int":
+            if b == 0:
+                raise Fault("division by zero")
+            quotient = abs(a) // abs(b)
+            return fit(quotient if (a < 0) == (b < 0) else -quotient)
+        case (("int" | "decimal"), ("int" | "decimal")):
+            if b == 0:
+                raise Fault("division by zero")
+            return exactly(_DIVISION.divide, a, b, "/")
+        case "money", ("int" | "decimal"):
+            raise Fault(
+                "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
+            )
+    raise no_operator("/", a, b)
+
+
+def remainder(a: Value, b: Value) -> Value:
+    """`%` with the sign of the left side, as in CEL."""
+    match kind(a), kind(b):
+        case "int", "int":
+            if b == 0:
+                raise Fault("division by zero")
+            return abs(a) % abs(b) * (-1 if a < 0 else 1)
+        case (("int" | "decimal"), ("int" | "decimal")):
+            if b == 0:
+                raise Fault("division by zero")
+            return exactly(EXACT.remainder, a, b, "%")
+    raise no_operator("%", a, b)
+
+
+def negate(a: Value) -> Value:
+    """Unary minus."""
+    match kind(a):
+        case "int":
+            return fit(-a)
+        case "decimal":
+            return a.copy_negate() if a else a
+        case "money" | "duration":
+            return -a
+    raise Fault(f"no minus of a {kind(a)}")
+
+
+def truth(a: Value) -> bool:
+    """The value when it is a bool: nothing else counts as true or false."""
+    if a is True or a is False:
+        return a
+    raise Fault(f"expected true or false, found a {kind(a)}")
+
+
+def _comparison(op: str, act: Callable[[Any, Any], bool]) -> Callable[[Value, Value], bool]:
+    def compare(a: Value, b: Value) -> bool:
+        left, right = kind(a), kind(b)
+        if left == right:
+            if left in _ORDERED:
+                return act(a, b)
+        elif {left, right} == {"int", "decimal"}:
+            return act(a, b)
+        elif left == "money" and right == "int" and b == 0:
+            return act(a.minor, 0)
+        elif right == "money" and left == "int" and a == 0:
+            return act(0, b.minor)
+        raise no_operator(op, a, b)
+
+    return compare
+
+
+less = _comparison("<", operator.lt)
+less_or_equal = _comparison("<=", operator.le)
+greater = _comparison(">", operator.gt)
+greater_or_equal = _comparison(">=", operator.ge)
+
+
+def equal(a: Value, b: Value, budget: Budget) -> bool:
+    """CEL equality: different types are unequal, int and decimal compare as numbers, containers by content.
+
+    int 0 equals Money of 0, because it is the sum of no Money.
+    """
+    left, right = kind(a), kind(b)
+    if left == right:
+        if left == "list":
+            charge(budget, 1 + len(a))
+            return len(a) == len(b) and all(equal(x, y, budget) for x, y in zip(a, b, strict=True))
+        if left == "map":
+            charge(budget, 1 + len(a))
+            return len(a) == len(b) and all(key in b and equal(a[key], b[key], budget) for key in a)
+        return bool(a == b)
+    if {left, right} == {"int", "decimal"}:
+        return bool(a == b)
+    if left == "money" and right == "int":
+        return bool(a.minor == 0 and b == 0)
+    if left == "int" and right == "money":
+        return bool(a == 0 and b.minor == 0)
+    return False
+
+
+def contains(needle: Value, container: Value, budget: Budget) -> bool:
+    """`in`: an element of a list, a key of a map."""
+    match kind(container):
+        case "map":
+            return kind(needle) == "string" and needle in container
+        case "list":
+            charge(budget, len(container))
+            if type(needle) is str:  # equal only to text, so Python's own search is the same
+                return needle in container
+            return any(equal(needle, item, budget) for item in container)
+    raise Fault(f"no in between {kind(needle)} and {kind(container)}; the right side must be a list or a map")
+
+
+def select(operand: Value, field: str) -> Value:
+    """`operand.field` of a map or of Money (`minor`, `currency`)."""
+    match kind(operand):
+        case "map":
+            if field in operand:
+                return operand[field]
+            raise Fault(f"no such key: {field!r}", absent=True)
+        case "money" if field in ("minor", "currency"):
+            return operand.minor if field == "minor" else operand.currency
+        case "null":
+            raise Fault(f"no field {field!r} in null", absent=True)
+    raise Fault(f"no field {field!r} in a {kind(operand)}")
+
+
+def has(operand: Value, field: str) -> bool:
+    """`has(operand.field)`: is the key there, even with null."""
+    match kind(operand):
+        case "map":
+            return field in operand
+        case "money":
+            return field in ("minor", "currency")
+        case "null":
+            raise Fault(f"no field {field!r} in null", absent=True)
+    raise Fault(f"no field {field!r} in a {kind(operand)}")
+
+
+def index(operand: Value, key: Value) -> Value:
+    """`operand[key]` of a list (from 0, never negative) or a map."""
+    match kind(operand), kind(key):
+        case "list", "int":
+            if 0 <= key < len(operand):
+                return operand[key]
+            raise Fault(f"no element {key} in a list of {len(operand)}", absent=True)
+        case "map", "string":
+            return select(operand, key)
+        case "null", _:
+            raise Fault("cannot index null", absent=True)
+    raise Fault(f"cannot index a {kind(operand)} with a {kind(key)}")
+
+
+def map_of(pairs: Iterable[tuple[Value, Value]]) -> dict[str, Value]:
+    """A map literal; keys are strings and appear once."""
+    made: dict[str, Value] = {}
+    for key, value in pairs:
+        if kind(key) != "string":
+            raise Fault(f"the keys of a map are strings, not {kind(key)}")
+        if key in made:
+            raise Fault(f"the key {key!r} appears twice")
+        made[key] = value
+    return made
+
+
+def rounding(rule: Value) -> Rounding:
+    """The rounding rule of that name."""
+    try:
+        return Rounding(rule)
+    except ValueError:
+        raise Fault(f"{rule!r} is no rounding rule; use one of {', '.join(Rounding)}") from None
+
+
+def round_factors(first: Value, steps: Sequence[tuple[str, Value]], rule: Value, unit: Value = None) -> Value:
+    """`round(first * x / y ..., rule[, unit])`: the products and quotients are exact, rounded once at the end.
+
+    With Money among the factors the result is that Money, rounded to its minor units; with a currency as
+    `unit` it is Money of major units; otherwise a Decimal with `unit` decimals (0 when left out).
+    """
+    named = rounding(rule)
+    factors = [("*", first), *steps]
+    moneys = [value for _, value in factors if kind(value) == "money"]
+    if len(moneys) > 1 or any(op == "/" and kind(value) == "money" for op, value in factors):
+        raise Fault("round() takes one amount of money, multiplied or divided by plain numbers")
+    top, bottom = 1, 1
+    for op, value in factors:
+        if kind(value) not in ("int", "decimal", "money"):
+            raise Fault(f"round() takes numbers and money, not {kind(value)}")
+        up, down = _ratio(value.minor if kind(value) == "money" else value)
+        if op == "/":
+            if not up:
+                raise Fault("division by zero")
+            up, down = (down, up) if up > 0 else (-down, -up)
+        top, bottom = top * up, bottom * down
+        if top.bit_length() > 8192 or bottom.bit_length() > 8192:
+            raise Fault("the factors under round() have too many digits")
+    if moneys:
+        if unit is not None:
+            raise Fault("money rounds to its own minor units; leave the third argument out")
+        return Money(_round_ratio(top, bottom, named), moneys[0].currency)
+    if kind(unit) == "string":
+        smallest = Money(1, unit).major()
+        numerator, denominator = _ratio(smallest)
+        return Money(_round_ratio(top * denominator, bottom * numerator, named), unit)
+    digits = 0 if unit is None else unit
+    if kind(digits) != "int" or not -30 <= digits <= 30:
+        raise Fault("the third argument of round() is a number of digits, -30 to 30, or a currency")
+    scaled = _round_ratio(top * 10 ** max(digits, 0), bottom * 10 ** max(-digits, 0), named)
+    if scaled.bit_length() > 250:
+        raise Fault("the rounded number has too many digits")
+    return Decimal(scaled).scaleb(-digits, EXACT)
+
+
+def _ratio(number: Value) -> tuple[int, int]:
+    if isinstance(number, Decimal):
+        if not number.is_finite() or abs(number.adjusted()) > 999 or len(number.as_tuple().digits) > 999:
+            raise Fault("the number has too many digits")
+        return number.as_integer_ratio()
+    return number, 1
+
+
+def _round_ratio(top: int, bottom: int, rule: Rounding) -> int:
+    """top / bottom (bottom > 0) to a whole number by `rule`, exactly."""
+    whole, rest = divmod(abs(top), bottom)
+    # What is cut off is only ever compared with nothing and with a half, so one digit can stand for it.
+    tail = 0 if rest == 0 else 1 if 2 * rest < bottom else 5 if 2 * rest == bottom else 9
+    stand_in = Decimal((1 if top < 0 else 0, (*map(int, str(whole)), tail), -1))
+    return int(round_decimal(stand_in, 0, rule))
