@@ -76,7 +76,7 @@ def test_no_sentence_outlives_its_dependency() -> None:
 @pytest.mark.parametrize("name", sorted(declared()))
 def test_the_stated_licence_is_the_package_s_own(name: str) -> None:
     about = metadata(name)
-    stated = [about["License-Expression"], about["License"]]
+    stated = [*(about.get_all("License-Expression") or []), *(about.get_all("License") or [])]
     stated += [
         each.split("::")[-1] for each in about.get_all("Classifier") or [] if each.startswith("License")
     ]
