@@ -115,10 +115,17 @@ def _field_form(value: Any) -> str:
     return "type" if isinstance(value, str) else "list" if isinstance(value, list) else "spec"
 
 
-Fields: TypeAlias = Annotated[
+_Item: TypeAlias = Annotated[
     Union[  # noqa: UP007 - a forward reference cannot stand beside `|`
         Annotated[FieldType, Tag("type")],
-        Annotated[list["Fields"], Field(min_length=1, max_length=1), Tag("list")],
+        Annotated["FieldSpec", Tag("spec")],
+    ],
+    Discriminator(_field_form),
+]
+Fields: TypeAlias = Annotated[
+    Union[  # noqa: UP007 - as above
+        Annotated[FieldType, Tag("type")],
+        Annotated[list[_Item], Field(min_length=1, max_length=1), Tag("list")],
         Annotated["FieldSpec", Tag("spec")],
     ],
     Discriminator(_field_form),
@@ -184,7 +191,9 @@ class Operation(Kind):
     irreversible: str | None = None
     """Why nothing takes it back."""
     exposes: Literal["none", "read"] | dict[Literal["starts"], Name] = "none"
-    executor: Literal["connector", "external"] = "connector"
+    executor: Literal["connector", "identity", "external"] = "connector"
+    """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input as
+    it is. `external`: another integration acts."""
 
 
 # ------------------------------------------------------------------ mappings, tables

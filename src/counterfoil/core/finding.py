@@ -1,0 +1,43 @@
+"""A finding: one thing in somebody's files that a person should change, with its place.
+
+Findings are values, collected and returned together; finding something is never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong, and where. `line` and `column` count from 1; 0 means the file as a whole.
+
+    `rule` is a stable lower-case name such as `duplicate-key`; `fix` says what the reader can do.
+    """
+
+    rule: str
+    message: str
+    file: str
+    line: int = 0
+    column: int = 0
+    severity: Severity = "error"
+    fix: str = ""
+
+    @property
+    def place(self) -> tuple[str, int, int, str, str]:
+        return (self.file, self.line, self.column, self.rule, self.message)
+
+    def __lt__(self, other: Finding) -> bool:
+        return self.place < other.place
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.rule}: {self.message}"
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that forbid going on; the others are warnings."""
+    return [finding for finding in findings if finding.severity == "error"]

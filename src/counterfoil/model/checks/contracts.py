@@ -1,0 +1,153 @@
+"""Events and operations between documents: who produces, who implements, who begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.references import references
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.compiling import emits_of
+from counterfoil.model.model import Model
+from counterfoil.model.produced import emitted_types
+from counterfoil.model.source import Path
+from counterfoil.model.walk import steps
+
+
+def consumed(model: Model) -> Iterator[tuple[str, str, str, Path]]:
+    """(event, kind and name of the document, place) wherever an event is waited for."""
+    for document in model.documents:
+        if isinstance(document.value, kinds.Workflow | kinds.Reconciliation | kinds.Policy):
+            for kind, name, path in references(document):
+                if kind == "event" and path[-1] != "emit":
+                    yield name, document.kind, document.name, path
+
+
+def emitted_by_workflows(model: Model) -> set[str]:
+    return {
+        place.step.emit
+        for workflow in model.workflows.values()
+        for place in steps(workflow)
+        if isinstance(place.step, kinds.Emit)
+    }
+
+
+@rule("event-not-produced")
+def event_not_produced(model: Model) -> Iterator[Finding]:
+    """Every event that is consumed is produced: a mapping emits it, a workflow emits it, or its declaration says that
+    it comes over `http` or from `counterfoil` itself."""
+    emitted = emitted_by_workflows(model)
+    broken = any(kind == "mapping" for kind, _ in model.broken)
+    for name, kind, owner, path in consumed(model):
+        event = model.events.get(name)
+        if event is None or event.produced in ("http", "counterfoil") or broken:
+            continue
+        if not model.producers(name) and name not in emitted:
+            document = model.document(kind, owner)
+            assert document is not None
+            fix = "write a mapping or a step that emits it, or say `produced: http` in the event"
+            yield document.finding(
+                "event-not-produced", f"nothing produces the event `{name}`", path, fix=fix
+            )
+
+
+@rule("event-producer")
+def event_producer(model: Model) -> Iterator[Finding]:
+    """An event is produced as its declaration says: a mapping emits only events `produced: mapping`, a workflow's step
+    only events `produced: workflow`, or ones that may also come over `http`."""
+    for document in model.documents:
+        value = document.value
+        emitted: list[tuple[str, Path]] = []
+        if isinstance(value, kinds.Mapping):
+            for position, emit in enumerate(emits_of(value)):
+                path: Path = ("emit", position, "type") if isinstance(value.emit, list) else ("emit", "type")
+                emitted += [(name, path) for name in emitted_types(emit.type)]
+        elif isinstance(value, kinds.Workflow):
+            emitted = [
+                (place.step.emit, (*place.path, "emit"))
+                for place in steps(value)
+                if isinstance(place.step, kinds.Emit)
+            ]
+        for name, path in emitted:
+            event = model.events.get(name)
+            if event is not None and event.produced not in (document.kind, "http"):
+                message = f"`{name}` is produced: {event.produced}, not by a {document.kind}"
+                yield document.finding(
+                    "event-producer", message, path, fix=f"say `produced: {document.kind}`"
+                )
+
+
+@rule("mapping-emits-nothing")
+def mapping_emits_nothing(model: Model) -> Iterator[Finding]:
+    """What a mapping emits can be told from its text: `type` is an event's name, or a formula that chooses among names
+    in quotes."""
+    for document in model.documents:
+        mapping = document.value
+        if not isinstance(mapping, kinds.Mapping):
+            continue
+        for position, emit in enumerate(emits_of(mapping)):
+            if not emitted_types(emit.type):
+                path: Path = (
+                    ("emit", position, "type") if isinstance(mapping.emit, list) else ("emit", "type")
+                )
+                yield document.finding(
+                    "mapping-emits-nothing", "no event's name can be read from `type`", path
+                )
+
+
+@rule("operation-not-mapped")
+def operation_not_mapped(model: Model) -> Iterator[Finding]:
+    """Every operation that a workflow calls has a mapping to its system, unless another integration acts
+    (`executor: external`) or the connector takes the canonical input as it is (`executor: identity`)."""
+    if any(kind == "mapping" for kind, _ in model.broken):
+        return
+    for document in model.documents:
+        if not isinstance(document.value, kinds.Workflow):
+            continue
+        for kind, name, path in references(document):
+            operation = model.operations.get(name) if kind == "operation" else None
+            if operation is None or path[0] == "start" or operation.executor != "connector":
+                continue
+            if operation.repeat != "read" and model.mapping_to(name) is None:
+                message = f"no mapping leads to `{name}` of {operation.system}"
+                fix = f"add a mapping `to: {{operation: {name}}}`, or `executor: identity` to the operation"
+                yield document.finding("operation-not-mapped", message, path, fix=fix)
+
+
+@rule("mapping-conflict")
+def mapping_conflict(model: Model) -> Iterator[Finding]:
+    """One mapping leads to an operation, and it leads to the operation's own system."""
+    first: dict[str, str] = {}
+    for document in model.documents:
+        mapping = document.value
+        if not isinstance(mapping, kinds.Mapping) or mapping.to is None:
+            continue
+        name = mapping.to.operation
+        operation = model.operations.get(name)
+        if operation is not None and mapping.to.system not in (None, operation.system):
+            message = f"`{name}` belongs to {operation.system}, not to {mapping.to.system}"
+            yield document.finding("mapping-conflict", message, ("to", "system"))
+        elif first.setdefault(name, document.name) != document.name:
+            message = f"`{first[name]}` already leads to `{name}`"
+            yield document.finding("mapping-conflict", message, ("to", "operation"))
+
+
+@rule("repeat-protection")
+def repeat_protection(model: Model) -> Iterator[Finding]:
+    """An operation whose repeats the vendor recognises by key says for how long (`retention`), and the key is
+    remembered longer than a sent request may still take effect (`horizon`)."""
+    for document in model.documents:
+        operation = document.value
+        if not isinstance(operation, kinds.Operation) or operation.repeat != "key":
+            continue
+        if operation.retention is None:
+            fix = "add `retention:`, the time for which the vendor remembers an idempotency key"
+            yield document.finding(
+                "repeat-protection", "`repeat: key` without `retention`", ("repeat",), fix=fix
+            )
+        elif kinds.seconds(operation.retention) <= kinds.seconds(operation.horizon):
+            message = "the key is forgotten before the horizon: a repeat could be done twice"
+            yield document.finding(
+                "repeat-protection", message, ("retention",), fix="use `repeat: find`, or a shorter horizon"
+            )

@@ -1,0 +1,99 @@
+"""Who owns what: systems of record, what a mapping may assert, and who answers for what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.compiling import emits_of
+from counterfoil.model.fields import each_field
+from counterfoil.model.model import Model
+from counterfoil.model.produced import emitted_types
+from counterfoil.model.source import Path
+
+
+@rule("system-of-record")
+def system_of_record(model: Model) -> Iterator[Finding]:
+    """Every object and field has one system of record. A field inside another cannot name a system of its own:
+    survivorship is by field of the object, and a field is written twice when it stands with and without `?`."""
+    for document in model.documents:
+        found = document.value
+        if not isinstance(found, kinds.Object):
+            continue
+        seen: dict[str, str] = {}
+        for written, spec in found.fields.items():
+            name = written.removesuffix("?")
+            if name in seen:
+                message = f"the field `{name}` is declared twice"
+                yield document.finding("system-of-record", message, ("fields", written), at_key=True)
+            seen[name] = written
+            if isinstance(spec, kinds.FieldSpec):
+                for path in _inner_systems(spec, ("fields", written)):
+                    fix = f"name the system of record at `{name}`"
+                    yield document.finding(
+                        "system-of-record", "a part of a field has no system of its own", path, fix=fix
+                    )
+
+
+def _inner_systems(spec: kinds.FieldSpec, path: Path) -> Iterator[Path]:
+    inner = [((*path, "fields", name), part) for name, part in (spec.fields or {}).items()]
+    if isinstance(spec.items, kinds.FieldSpec):
+        inner.append(((*path, "items"), spec.items))
+    for place, part in inner:
+        if isinstance(part, kinds.FieldSpec):
+            if part.system:
+                yield (*place, "system")
+            yield from _inner_systems(part, place)
+
+
+@rule("not-owner")
+def not_owner(model: Model) -> Iterator[Finding]:
+    """No mapping asserts what its system does not own: every field of the object that an emitted fact sets has the
+    mapping's system as its system of record. Narrow the event's `sets`, or change the field's `system`."""
+    for document in model.documents:
+        mapping = document.value
+        if not isinstance(mapping, kinds.Mapping) or mapping.from_ is None:
+            continue
+        many = isinstance(mapping.emit, list)
+        for position, emit in enumerate(emits_of(mapping)):
+            path: Path = ("emit", position) if many else ("emit",)
+            for name in emitted_types(emit.type):
+                event = model.events.get(name)
+                if event is None or event.object not in model.objects:
+                    continue
+                assert event.object is not None
+                for field in asserted(model, event):
+                    owner = model.system_of_record(event.object, field)
+                    if field in emit.data and owner != mapping.from_.system:
+                        yield document.finding(
+                            "not-owner",
+                            f"`{event.object}.{field}` belongs to {owner}, not to {mapping.from_.system}",
+                            (*path, "data", field),
+                            at_key=True,
+                            fix=f"leave it out of `sets` of {name}, or change the system of record of the field",
+                        )
+
+
+def asserted(model: Model, event: kinds.Event) -> list[str]:
+    """Fields of its object that an event asserts."""
+    if event.sets is not None:
+        return event.sets
+    target = model.objects.get(event.object or "")
+    held = {name for name, _, _ in each_field(target.fields)} if target else set()
+    return [name for name, _, _ in each_field(event.data) if name in held]
+
+
+@rule("no-owner")
+def no_owner(model: Model) -> Iterator[Finding]:
+    """Somebody answers for every exception: a workflow, a system, a mapping from outside, a table and a
+    reconciliation have an owner, their own or that of the system or object that they serve."""
+    for document in model.documents:
+        value = document.value
+        answers = isinstance(value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table) or (
+            isinstance(value, kinds.Mapping) and value.from_ is not None
+        )
+        if answers and not model.owners_of(value):
+            message = f"nobody owns the exceptions of the {document.kind} `{document.name}`"
+            yield document.finding("no-owner", message, ("name",), fix="add `owner:` with a role")

@@ -1,0 +1,291 @@
+"""Names: those that documents refer to, and the form of those that they bear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.compiling import POSTING_RULES, emits_of
+from counterfoil.model.document import Document
+from counterfoil.model.fields import each_field
+from counterfoil.model.model import Model
+from counterfoil.model.produced import EVENT_NAME, emitted_types
+from counterfoil.model.source import Path
+from counterfoil.model.walk import BlockPlace, steps, steps_of
+
+_OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_LOOKUP = re.compile(r"\b(table|xref|canon|head)\(\s*(?:'([^'\\]*)'|\"([^\"\\]*)\")")
+_PAST = re.compile(
+    r".*(ed|sent|paid|made|won|lost|due|begun|met|done|put|set|held|given|taken|left|late|built|sold|bought|found|split|known|written|drawn|gone)"
+)
+Reference = tuple[str, str, Path]
+
+
+@rule("unknown-reference")
+def unknown_reference(model: Model) -> Iterator[Finding]:
+    """A document names another that does not exist: a system, object, event, operation, policy, table, role or
+    reconciliation."""
+    for document in model.documents:
+        for kind, name, path in references(document):
+            if not model.has(kind, name):
+                yield _missing(model, document, kind, name, path)
+
+
+def _missing(model: Model, document: Document, kind: str, name: str, path: Path) -> Finding:
+    names = [other.name for other in model.documents if other.kind == kind]
+    near = get_close_matches(name, names, 1)
+    fix = f"did you mean `{near[0]}`?" if near else f"add a document of kind {kind} named {name}"
+    return document.finding("unknown-reference", f"there is no {kind} `{name}`", path, fix=fix)
+
+
+def references(document: Document) -> Iterator[Reference]:
+    """(kind, name, place) of all that a document names."""
+    value = document.value
+    yield from _owners(value)
+    match value:
+        case kinds.Object():
+            yield "system", value.system, ("system",)
+            yield from _fields(value.fields, ("fields",))
+            if value.sync:
+                yield "workflow", value.sync, ("sync",)
+        case kinds.Event():
+            if value.object:
+                yield "object", value.object, ("object",)
+        case kinds.Operation():
+            yield "system", value.system, ("system",)
+            for position, choice in enumerate(value.undo or []):
+                yield "operation", choice.call, ("undo", position, "call")
+            if isinstance(value.exposes, dict):
+                yield "workflow", value.exposes["starts"], ("exposes", "starts")
+        case kinds.Mapping():
+            yield from _mapping(value)
+        case kinds.Workflow():
+            yield from _workflow(value)
+        case kinds.Policy():
+            yield from _policy(value)
+        case kinds.Reconciliation():
+            yield from _reconciliation(value)
+        case kinds.StateMap():
+            yield "object", value.object, ("object",)
+            yield "system", value.system, ("system",)
+        case kinds.Alert():
+            yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
+    yield from _lookups(document.data, ())
+
+
+def _owners(value: kinds.Kind) -> Iterator[Reference]:
+    if isinstance(value.owner, dict):
+        yield from (("role", name, ("owner", name)) for name in value.owner)
+    elif value.owner:
+        yield "role", value.owner, ("owner",)
+
+
+def _fields(fields: Any, path: Path) -> Iterator[Reference]:
+    for name, spec in fields.items():
+        if isinstance(spec, kinds.FieldSpec):
+            if spec.system:
+                yield "system", spec.system, (*path, name, "system")
+            yield from _fields(spec.fields or {}, (*path, name, "fields"))
+
+
+def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
+    if value.from_:
+        yield "system", value.from_.system, ("from", "system")
+    if value.to:
+        yield "operation", value.to.operation, ("to", "operation")
+        if value.to.system:
+            yield "system", value.to.system, ("to", "system")
+    if value.fetch:
+        yield "operation", value.fetch.call, ("fetch", "call")
+    for position, emit in enumerate(emits_of(value)):
+        path: Path = ("emit", position) if isinstance(value.emit, list) else ("emit",)
+        yield from (("event", name, (*path, "type")) for name in emitted_types(emit.type))
+        yield from (("object", name, (*path, "links", name)) for name in emit.links)
+    yield from (("object", name, ("returns", "links", name)) for name in value.returns.links)
+
+
+def _workflow(value: kinds.Workflow) -> Iterator[Reference]:
+    start = value.start
+    yield "policy", value.failure, ("failure",)
+    if start.event:
+        yield "event", start.event, ("start", "event")
+    if start.due:
+        yield "object", start.due.object, ("start", "due", "object")
+    if start.operation:
+        yield "operation", start.operation, ("start", "operation")
+    if isinstance(start.generation, kinds.GenerationEvent):
+        yield "event", start.generation.event, ("start", "generation", "event")
+    for name, fact in value.facts.items():
+        for source, kind in (
+            ("head", "object"),
+            ("xref", "object"),
+            ("limit", "policy"),
+            ("read", "operation"),
+        ):
+            target = getattr(fact, source)
+            if target:
+                yield kind, target, ("facts", name, source)
+    for position, signal in enumerate(value.signals):
+        yield "event", signal.event, ("signals", position, "event")
+    for place in steps(value):
+        yield from _step(place.step, place.path)
+
+
+def _step(step: Any, path: Path) -> Iterator[Reference]:
+    match step:
+        case kinds.Call():
+            yield "operation", step.call, (*path, "call")
+            for position, choice in enumerate(step.undo or []):
+                yield "operation", choice.call, (*path, "undo", position, "call")
+            posting = step.dates.posting if step.dates else None
+            if isinstance(posting, str) and not posting.startswith("=") and posting not in POSTING_RULES:
+                yield "policy", posting, (*path, "dates", "posting")
+        case kinds.Approve():
+            yield "policy", step.approve, (*path, "approve")
+            if step.reserve:
+                yield "policy", step.reserve, (*path, "reserve")
+        case kinds.Wait():
+            if step.wait.event:
+                yield "event", step.wait.event, (*path, "wait", "event")
+            if isinstance(step.wait.foils, list):
+                for position, name in enumerate(step.wait.foils):
+                    yield "reconciliation", name, (*path, "wait", "foils", position)
+        case kinds.Emit():
+            yield "event", step.emit, (*path, "emit")
+
+
+def _policy(value: kinds.Policy) -> Iterator[Reference]:
+    if value.failure:
+        if value.failure.queue.wake:
+            yield "event", value.failure.queue.wake, ("failure", "queue", "wake")
+        for name in kinds.Failure.model_fields:
+            reaction = getattr(value.failure, name)
+            if isinstance(reaction, list):
+                for place in steps_of(BlockPlace(reaction, ("failure", name), name, name)):
+                    yield from _step(place.step, place.path)
+    if value.approval:
+        path: Path = ("approval",)
+        if value.approval.rates:
+            yield "table", value.approval.rates, (*path, "rates")
+        for position, role in enumerate(value.approval.requesters):
+            yield "role", role, (*path, "requesters", position)
+        for position, tier in enumerate(value.approval.matrix):
+            for at, role in enumerate(tier.roles):
+                yield "role", role, (*path, "matrix", position, "roles", at)
+    if value.posting_date:
+        yield "object", value.posting_date.periods, ("posting_date", "periods")
+    if value.degradation:
+        yield "system", value.degradation.when_down, ("degradation", "when_down")
+
+
+def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
+    yield "object", value.object, ("object",)
+    yield "system", value.left, ("left",)
+    yield "system", value.right, ("right",)
+    if value.foil.event:
+        yield "event", value.foil.event, ("foil", "event")
+    if value.foil.operation:
+        yield "operation", value.foil.operation, ("foil", "operation")
+    yield "event", value.observe.event, ("observe", "event")
+
+
+def _lookups(value: Any, path: Path) -> Iterator[Reference]:
+    """Tables and objects that formulas look up by name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("doc", "rows"):
+                yield from _lookups(inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _lookups(inner, (*path, position))
+    elif isinstance(value, str) and "(" in value:
+        for match in _LOOKUP.finditer(value):
+            yield ("table" if match[1] == "table" else "object"), match[2] or match[3] or "", path
+
+
+@rule("wrong-policy")
+def wrong_policy(model: Model) -> Iterator[Finding]:
+    """A workflow names a policy of another sort: `failure` needs a failure policy, `approve` an approval policy,
+    `reserve` and a `limit` fact a limit policy, `dates.posting` a posting-date policy."""
+    for document in model.documents:
+        workflow = document.value
+        if not isinstance(workflow, kinds.Workflow):
+            continue
+        wanted: list[tuple[str, str, Path]] = [(workflow.failure, "failure", ("failure",))]
+        for name, fact in workflow.facts.items():
+            if fact.limit:
+                wanted.append((fact.limit, "limit", ("facts", name, "limit")))
+        for place in steps(workflow):
+            step = place.step
+            if isinstance(step, kinds.Approve):
+                wanted.append((step.approve, "approval", (*place.path, "approve")))
+                if step.reserve:
+                    wanted.append((step.reserve, "limit", (*place.path, "reserve")))
+            elif isinstance(step, kinds.Call) and step.dates and isinstance(step.dates.posting, str):
+                wanted.append((step.dates.posting, "posting_date", (*place.path, "dates", "posting")))
+        for name, part, path in wanted:
+            policy = model.policies.get(name)
+            if policy is not None and getattr(policy, part) is None:
+                yield document.finding("wrong-policy", f"`{name}` is not a policy of sort {part}", path)
+
+
+@rule("event-name")
+def event_name(model: Model) -> Iterator[Finding]:
+    """An event is named `noun.past_verb.vN`, such as `invoice.finalized.v1`: a fact, with the version of its contract."""
+    for document in model.documents:
+        if isinstance(document.value, kinds.Event):
+            name = document.name
+            words = name.rsplit(".", 2)
+            if not EVENT_NAME.fullmatch(name) or not _PAST.fullmatch(words[-2]):
+                fix = "name it noun.past_verb.vN, such as invoice.finalized.v1"
+                yield document.finding(
+                    "event-name", f"`{name}` is not named as a fact with a version", ("name",), fix=fix
+                )
+
+
+@rule("operation-name")
+def operation_name(model: Model) -> Iterator[Finding]:
+    """An operation is named `system.noun.verb`; its first word is its system's name or that system's role."""
+    for document in model.documents:
+        operation = document.value
+        if not isinstance(operation, kinds.Operation):
+            continue
+        system = model.systems.get(operation.system)
+        allowed = {operation.system, system.role} if system else {operation.name.split(".")[0]}
+        if not _OPERATION_NAME.fullmatch(operation.name):
+            fix = "name it system.noun.verb, such as erp.invoice.post"
+            yield document.finding(
+                "operation-name", f"`{operation.name}` is not system.noun.verb", ("name",), fix=fix
+            )
+        elif operation.name.split(".")[0] not in allowed:
+            fix = f"begin its name with {' or '.join(sorted(allowed))}"
+            message = f"`{operation.name}` is not named after its system `{operation.system}`"
+            yield document.finding("operation-name", message, ("name",), fix=fix)
+
+
+@rule("event-fields")
+def event_fields(model: Model) -> Iterator[Finding]:
+    """An event that moves an object has the field that holds the object's id, and `sets` names fields that both have."""
+    for document in model.documents:
+        event = document.value
+        if not isinstance(event, kinds.Event) or not event.object:
+            continue
+        fields = {name for name, _, _ in each_field(event.data)}
+        key = event.key or f"{event.object}_id"
+        if key not in fields:
+            path: Path = ("key",) if event.key else ("object",)
+            fix = "add it to `data`, or name the field in `key`"
+            yield document.finding(
+                "event-fields", f"`data` has no `{key}` to tell which {event.object} moved", path, fix=fix
+            )
+        target = model.objects.get(event.object)
+        held = {name for name, _, _ in each_field(target.fields)} if target else None
+        for position, name in enumerate(event.sets or []):
+            if name not in fields or (held is not None and name not in held):
+                where = "`data`" if name not in fields else f"the object `{event.object}`"
+                yield document.finding("event-fields", f"{where} has no field `{name}`", ("sets", position))

@@ -1,0 +1,222 @@
+"""One governance document: its kind's strict value, its plain data, and its place when it came from a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+
+from counterfoil.core.finding import Finding, Severity
+from counterfoil.model import kinds
+from counterfoil.model.source import Path, Source
+
+Data: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """`data` is the canonical plain form: what was written, with a table's rows in place."""
+
+    value: kinds.Kind
+    data: Data
+    source: Source | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.value.kind
+
+    @property
+    def name(self) -> str:
+        return self.value.name
+
+    def finding(
+        self,
+        rule: str,
+        message: str,
+        path: Path = (),
+        *,
+        at_key: bool = False,
+        offset: int | None = None,
+        severity: Severity = "error",
+        fix: str = "",
+    ) -> Finding:
+        """A finding at a node of this document; without a file, at its kind and name."""
+        if self.source is None:
+            return Finding(rule, message, f"{self.kind}/{self.name}", 0, 0, severity, fix)
+        return self.source.finding(
+            rule, message, path, at_key=at_key, offset=offset, severity=severity, fix=fix
+        )
+
+
+def build(source: Source) -> tuple[Document | None, list[Finding]]:
+    """A document from its source, or why it is none."""
+    data = source.data
+    if not isinstance(data, dict):
+        return None, [source.finding("not-a-document", "a document is a mapping that begins with `kind:`")]
+    kind = data.get("kind")
+    if kind is None:
+        return None, [
+            source.finding(
+                "unknown-kind", "a document says its `kind:`", fix=f"one of {_listed(kinds.KINDS)}"
+            )
+        ]
+    if not isinstance(kind, str) or kind not in kinds.KINDS:
+        near = get_close_matches(str(kind), kinds.KINDS, 1)
+        fix = f"did you mean `{near[0]}`?" if near else f"one of {_listed(kinds.KINDS)}"
+        return None, [source.finding("unknown-kind", f"there is no kind `{kind}`", ("kind",), fix=fix)]
+    try:
+        value = kinds.KINDS[kind].model_validate(data, strict=True)
+    except ValidationError as error:
+        return None, shape_findings(error, source)
+    return Document(value, data, source), []
+
+
+# ------------------------------------------------------------------ pydantic's errors, in our words
+
+_PATTERNS = {
+    "[a-z][a-z0-9_]*([.-]": "a name: lower-case words joined by `_`, `-` or `.`",
+    "(ms|s|m|h|d)$": "a length of time such as 500ms, 10s, 5m, 2h or 3d",
+    "(env:": "a secret by reference: env:NAME or file:PATH",
+    "^https?://": "an http(s) address",
+    "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
+    "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
+    "[A-Z]{3}": "a currency code such as USD",
+    "\\??$": "a field name: lower-case letters, digits and `_`, a trailing `?` when optional",
+}
+_TYPES = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "dict_attributes_type": "a mapping",
+}
+
+
+def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
+    """One finding for each node that does not fit its kind, at its line."""
+    wanted: dict[Path, list[str]] = {}
+    findings: list[Finding] = []
+    for fault in error.errors(include_url=False):
+        path = locate(source.data, fault["loc"])
+        kind = fault["type"]
+        if kind == "missing":
+            findings.append(_missing(source, path, str(fault["loc"][-1])))
+        elif kind == "extra_forbidden":
+            findings.append(_unknown(source, path))
+        else:
+            wanted.setdefault(path, []).append(_message(kind, fault))
+    for path, messages in wanted.items():
+        value = _at(source.data, path)
+        shown = f", not {_shown(value)}" if not isinstance(value, dict | list) else ""
+        texts = list(dict.fromkeys(messages))
+        where = f"`{path[-1]}`: " if path and isinstance(path[-1], str) else ""
+        if all(text.startswith("expected ") for text in texts):
+            text = "expected " + " or ".join(text.removeprefix("expected ") for text in texts) + shown
+        else:
+            text = "; ".join(texts)
+        findings.append(source.finding("wrong-value", where + text, path))
+    return findings
+
+
+def _missing(source: Source, path: Path, key: str) -> Finding:
+    if path and path[-1] == "failure" and source.data.get("kind") == "policy":
+        return source.finding(
+            "failure-incomplete",
+            f"the failure policy says nothing for `{key}`",
+            path,
+            at_key=True,
+            fix=f"add `{key}:` with a reaction: retry, queue, continue, park, undo or a list of steps",
+        )
+    return source.finding("missing-key", f"`{key}` is missing", path, at_key=True, fix=f"add `{key}:`")
+
+
+def _unknown(source: Source, path: Path) -> Finding:
+    key = str(path[-1]) if path else ""
+    parent = _at(source.data, path[:-1])
+    siblings = set(parent) - {key} if isinstance(parent, dict) else set()
+    near = get_close_matches(key, sorted(_candidates(siblings, source.data.get("kind", ""))), 1, 0.5)
+    return source.finding(
+        "unknown-key",
+        f"unknown key `{key}`",
+        path,
+        at_key=True,
+        fix=f"did you mean `{near[0]}`?" if near else "remove it",
+    )
+
+
+def _candidates(siblings: set[str], kind: str) -> set[str]:
+    """Keys that could stand beside these: of the models that know most of them."""
+    if "kind" in siblings:
+        return _keys(kinds.KINDS[kind]) - siblings if kind in kinds.KINDS else set()
+    models = [keys for keys in map(_keys, _models()) if "kind" not in keys]
+    best = max((len(siblings & keys) for keys in models), default=0)
+    return {key for keys in models if len(siblings & keys) == best for key in keys} - siblings
+
+
+def _models() -> list[type[BaseModel]]:
+    return [m for m in vars(kinds).values() if isinstance(m, type) and issubclass(m, kinds.Part)]
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    return {info.alias or name for name, info in model.model_fields.items()}
+
+
+def _message(kind: str, fault: Any) -> str:
+    if kind in _TYPES:
+        return f"expected {_TYPES[kind]}"
+    context = fault.get("ctx") or {}
+    if kind == "string_pattern_mismatch":
+        for part, words in _PATTERNS.items():
+            if part in context["pattern"]:
+                return f"expected {words}"
+    if kind == "literal_error":
+        return f"expected {context['expected']}"
+    if kind == "string_too_short":
+        return "expected text, not nothing"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return re.sub(r"^Input should be ", "expected ", message)
+
+
+def locate(data: Any, loc: tuple[Any, ...]) -> Path:
+    """The path in the data that an error's `loc` means.
+
+    Pydantic mixes the names of union members into it, and a member may be named like a key (`call`), so the
+    reading that follows the most parts wins.
+    """
+
+    def follow(node: Any, at: int) -> Path:
+        best: Path = ()
+        for position in range(at, len(loc)):
+            part = loc[position]
+            inside = (isinstance(node, dict) and part in node) or (
+                isinstance(node, list) and isinstance(part, int) and part < len(node)
+            )
+            if inside:
+                found: Path = (part, *follow(node[part], position + 1))
+                if len(found) > len(best):
+                    best = found
+        return best
+
+    return follow(data, 0)
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = f"`{value}`" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names)

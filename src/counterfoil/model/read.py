@@ -1,0 +1,193 @@
+"""A governance folder to a Model, with every finding at once; bad input is never an exception.
+
+Reads `*.yaml` and `*.yml` in the folder and below, several documents to a file, and the CSV files that tables
+name. Text comes from people and from reviews of strangers' branches: everything is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds, tables
+from counterfoil.model.checks import check
+from counterfoil.model.document import Document, build
+from counterfoil.model.model import Model
+from counterfoil.model.source import MAX_BYTES, Path, Source, parse
+
+MAX_FILES = 5_000
+
+_SECRET_KEY = re.compile(
+    r"(?i)(^|_|-)(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|access_?key)$"
+)
+_REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*|file:\S+")
+_USER_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
+
+
+def read(path: str | os.PathLike[str], *, checks: bool = True) -> tuple[Model, list[Finding]]:
+    """The Model of a folder and all that is wrong with it, sorted by place.
+
+    `checks=False` stops after the form of each document. A document with an error of form is not in the Model;
+    the whole-model checks know its name and do not complain that it is missing.
+    """
+    folder = FilePath(path)
+    documents: list[Document] = []
+    findings: list[Finding] = []
+    broken: set[tuple[str, str]] = set()
+    if not folder.is_dir():
+        return Model([]), [Finding("unreadable", "there is no such folder", str(path), 0, 0)]
+    for name, text in _files(folder, findings):
+        sources, faults = parse(text, name)
+        findings.extend(faults)
+        for source in sources:
+            _secrets(source, findings)
+            document, faults = _document(source, folder, findings)
+            findings.extend(faults)
+            if document is None:
+                broken |= _named(source)
+            else:
+                documents.append(document)
+    unique = _unique(documents, findings)
+    model = Model(unique, broken)
+    if checks:
+        findings.extend(check(model))
+    return model, sorted(set(findings))
+
+
+def _document(
+    source: Source, folder: FilePath, before: list[Finding]
+) -> tuple[Document | None, list[Finding]]:
+    """A document with its rows. Where text was refused its kind is looked at still, for every finding at once,
+    but not where a finding already stands: one mistake is told once."""
+    document, findings = build(source)
+    if source.broken:
+        told = {(finding.file, finding.line) for finding in before}
+        return None, [finding for finding in findings if (finding.file, finding.line) not in told]
+    if document is not None:
+        document = _with_rows(document, folder, findings)
+    return document, findings
+
+
+def _files(folder: FilePath, findings: list[Finding]) -> Iterator[tuple[str, str]]:
+    """(name, text) of each file, in the order of names, so that two machines report alike."""
+    root = folder.resolve()
+    names = []
+    for place, below, files in os.walk(folder):
+        below[:] = sorted(d for d in below if not d.startswith("."))
+        names += [
+            FilePath(place) / f for f in files if f.endswith((".yaml", ".yml")) and not f.startswith(".")
+        ]
+    if len(names) > MAX_FILES:
+        findings.append(Finding("too-large", f"more than {MAX_FILES} files", str(folder), 0, 0))
+        return
+    for name in sorted(names):
+        text = _text(name, root, MAX_BYTES, findings)
+        if text is not None:
+            yield str(name), text
+
+
+def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -> str | None:
+    """A file's text, or None with a finding. A link may not lead out of the folder."""
+    problem = ""
+    try:
+        if not name.resolve().is_relative_to(root):
+            problem = "leads out of the folder"
+        elif not name.is_file():
+            problem = "there is no such file"
+        elif name.stat().st_size > limit:
+            findings.append(
+                Finding("too-large", f"more than {limit // 1024} KB in one file", str(name), 1, 1)
+            )
+            return None
+        else:
+            return name.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        problem = "not UTF-8 text"
+    except OSError as error:
+        problem = error.strerror or "cannot be read"
+    findings.append(Finding("unreadable", problem, str(name), 1, 1))
+    return None
+
+
+def _named(source: Source) -> set[tuple[str, str]]:
+    data = source.data
+    if isinstance(data, dict) and isinstance(data.get("kind"), str) and isinstance(data.get("name"), str):
+        return {(data["kind"], data["name"])}
+    return set()
+
+
+def _unique(documents: list[Document], findings: list[Finding]) -> list[Document]:
+    """The first document of each kind and name; a second one is a finding."""
+    seen: dict[tuple[str, str], Document] = {}
+    for document in documents:
+        first = seen.setdefault((document.kind, document.name), document)
+        if first is not document and first.source is not None:
+            place = f"{first.source.file}:{first.source.mark(('name',)).line}"
+            message = f"a {document.kind} `{document.name}` is already at {place}"
+            findings.append(document.finding("duplicate-name", message, ("name",), fix="rename one of them"))
+    return list(seen.values())
+
+
+def _secrets(source: Source, findings: list[Finding]) -> None:
+    """Secrets stand in files by reference only: what looks like one in the open is a finding."""
+    data = source.data
+    if not isinstance(data, dict) or data.get("kind") != "system":
+        return
+
+    def look(value: Any, path: Path) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                look(inner, (*path, key))
+        elif isinstance(value, list):
+            for position, inner in enumerate(value):
+                look(inner, (*path, position))
+        elif isinstance(value, str) and value and not _REFERENCE.fullmatch(value):
+            key = next((part for part in reversed(path) if isinstance(part, str)), "")
+            if (path[0] == "settings" and _SECRET_KEY.search(key)) or _USER_IN_URL.match(value):
+                findings.append(
+                    source.finding(
+                        "secret-in-file",
+                        f"`{key}` holds a secret in the open",
+                        path,
+                        fix="write env:NAME or file:PATH under `secrets`, and change the secret",
+                    )
+                )
+
+    for key in ("settings", "url", "account"):
+        if key in data:
+            look(data[key], (key,))
+
+
+def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
+    """A table with the rows of its CSV in place; every other document as it is."""
+    table = document.value
+    if not isinstance(table, kinds.Table):
+        return document
+    if (table.file is None) == (table.rows is None):
+        findings.append(document.finding("table-row", "a table has either `file` or `rows`", ("name",)))
+        return None
+    if table.file is None:
+        rows = table.rows or []
+        faults = tables.row_faults(table, rows)
+        findings.extend(document.finding("table-row", text, ("rows", at)) for at, text in faults)
+        return None if faults else document
+    assert document.source is not None
+    name = FilePath(document.source.file).parent / table.file
+    before = len(findings)
+    text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
+    if text is None:
+        return None
+    lines, bad = tables.read_csv(text, str(name))
+    findings.extend(bad)
+    rows = [row for _, row in lines]
+    for at, message in tables.row_faults(table, rows):
+        findings.append(Finding("table-row", message, str(name), lines[at][0], 1))
+    if len(findings) > before:
+        return None
+    data = {key: value for key, value in document.data.items() if key != "file"} | {"rows": rows}
+    return replace(document, value=table.model_copy(update={"file": None, "rows": rows}), data=data)

@@ -1,0 +1,326 @@
+"""YAML text to plain values, with the place of every node; strict, bounded, never raising for bad text.
+
+Works on parser events, so aliases, anchors and tags are refused before anything could be built from them.
+Numbers become int or Decimal, never float; YAML 1.2 decides what a plain word means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from counterfoil.core.finding import Finding, Severity
+
+Path: TypeAlias = tuple[str | int, ...]
+"""From the document's root: keys of mappings and positions in lists."""
+
+MAX_BYTES = 512 * 1024
+MAX_DEPTH = 40
+MAX_DIGITS = 60
+
+_SPLIT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_INT = re.compile(r"[-+]?[0-9]+")
+_OTHER_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+_NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool] = {
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a node begins; `text` is the column of its text's first character, 0 where the text is folded."""
+
+    line: int
+    column: int
+    text: int = 0
+
+
+@dataclass(slots=True)
+class Source:
+    """One YAML document: its value and the place of every key and node."""
+
+    file: str
+    data: Any = None
+    marks: dict[Path, Mark] = field(default_factory=dict)
+    keys: dict[Path, Mark] = field(default_factory=dict)
+    broken: bool = False
+    """Something was refused: the value is not what was written."""
+
+    def mark(self, path: Path) -> Mark:
+        """The place of a node, or of the nearest node around it."""
+        for end in range(len(path), -1, -1):
+            found = self.marks.get(path[:end])
+            if found is not None:
+                return found
+        return Mark(1, 1)
+
+    def finding(
+        self,
+        rule: str,
+        message: str,
+        path: Path = (),
+        *,
+        at_key: bool = False,
+        offset: int | None = None,
+        severity: Severity = "error",
+        fix: str = "",
+    ) -> Finding:
+        """A finding at a node; `at_key` points at its key, `offset` at a character of its text."""
+        mark = self.keys.get(path, self.mark(path)) if at_key else self.mark(path)
+        column = mark.text + offset if offset is not None and mark.text else mark.column
+        return Finding(rule, message, self.file, mark.line, column, severity, fix)
+
+
+class _Refused(Exception):
+    """The document is given up; its finding is recorded."""
+
+
+def parse(text: str, file: str) -> tuple[list[Source], list[Finding]]:
+    """Every document of a file and what is wrong with its form. A bad document does not hide the others."""
+    findings: list[Finding] = []
+    if len(text) > MAX_BYTES:
+        return [], [Finding("too-large", f"more than {MAX_BYTES // 1024} KB in one file", file, 1, 1)]
+    sources = []
+    for part, line in _documents(text):
+        reader = _Reader(Source(file), line, findings)
+        if reader.run(part):
+            sources.append(reader.source)
+    return sources, findings
+
+
+def _documents(text: str) -> Iterator[tuple[str, int]]:
+    """The text of each document with the number of lines before it.
+
+    A `---` at the beginning of a line ends a document wherever it stands, so a split by text is exact.
+    """
+    starts = [0, *(match.start() for match in _SPLIT.finditer(text))]
+    line = 0
+    for position, start in enumerate(starts):
+        end = starts[position + 1] if position + 1 < len(starts) else len(text)
+        part = text[start:end]
+        yield part, line
+        line += part.count("\n")
+
+
+def resolve(text: str) -> Any:
+    """The value of a plain scalar by YAML 1.2's core schema; None for null, ValueError for what no number holds."""
+    if text in _NULLS:
+        return None
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in "+-.0123456789":
+        if _INT.fullmatch(text):
+            if len(text) > MAX_DIGITS:
+                raise ValueError("a number this long is not read")
+            return int(text)
+        if _OTHER_INT.fullmatch(text):
+            return int(text, 0)
+        if _DECIMAL.fullmatch(text):
+            if len(text) > MAX_DIGITS:
+                raise ValueError("a number this long is not read")
+            return Decimal(text)
+        if _NOT_A_NUMBER.fullmatch(text):
+            raise ValueError("infinity and not-a-number are not values")
+    return text
+
+
+def unbalanced(text: str) -> int | None:
+    """Position of the first bracket without partner outside quotes; None when all are balanced."""
+    opened: list[tuple[str, int]] = []
+    quote = ""
+    skip = False
+    for position, char in enumerate(text):
+        if skip:
+            skip = False
+        elif quote:
+            if char == "\\":
+                skip = True
+            elif char == quote:
+                quote = ""
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            opened.append((char, position))
+        elif char in ")]}" and (not opened or opened.pop()[0] != _PAIRS[char]):
+            return position
+    return opened[-1][1] if opened else None
+
+
+class _Reader:
+    """Builds one document from parser events."""
+
+    def __init__(self, source: Source, line: int, findings: list[Finding]) -> None:
+        self.source = source
+        self.before = line
+        self.findings = findings
+        self.events: Iterator[Any] = iter(())
+
+    def run(self, text: str) -> bool:
+        """Whether there is a document; its faults are in `findings`."""
+        loader = YAML(typ="safe", pure=True)
+        try:
+            self.events = iter(loader.parse(text))
+            return self._document()
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line, mark.column) if mark else (0, 0)
+            problem = " ".join(part for part in (error.context, error.problem) if part)
+            self._report("syntax", f"not YAML: {problem}", Mark(line + self.before + 1, column + 1))
+        except YAMLError as error:
+            # Reader errors (control characters) know a position in the text only.
+            at = getattr(error, "position", 0)
+            before = text[: at if isinstance(at, int) else 0]
+            column = len(before) - (before.rfind("\n") + 1) + 1
+            message = f"not YAML: {getattr(error, 'reason', 'unreadable text')}"
+            self._report("syntax", message, Mark(before.count("\n") + self.before + 1, column))
+        except _Refused:
+            pass
+        return False
+
+    def _report(self, rule: str, message: str, mark: Mark, fix: str = "") -> None:
+        self.source.broken = True
+        self.findings.append(Finding(rule, message, self.source.file, mark.line, mark.column, "error", fix))
+
+    def _mark(self, event: Any) -> Mark:
+        start = event.start_mark
+        return Mark(start.line + self.before + 1, start.column + 1)
+
+    def _document(self) -> bool:
+        for event in self.events:
+            if isinstance(event, DocumentStartEvent):
+                if event.version or event.tags:
+                    self._report(
+                        "directive", "YAML directives are refused", self._mark(event), "remove the line"
+                    )
+                first = next(self.events)
+                if isinstance(first, ScalarEvent) and not first.value and not first.style:
+                    return False
+                self.source.data = self._node(first, (), 0)
+                return True
+        return False
+
+    def _node(self, event: Any, path: Path, depth: int) -> Any:
+        mark = self._mark(event)
+        if isinstance(event, AliasEvent):
+            self._report(
+                "alias",
+                "aliases are refused: a file reads the same wherever one looks",
+                mark,
+                "repeat the value, or use kind: pattern",
+            )
+            return ""
+        if event.anchor:
+            self._report(
+                "anchor", f"the anchor &{event.anchor} is refused", mark, "remove it, or use kind: pattern"
+            )
+        if event.tag:
+            self._report("tag", f"the tag {str(event.tag)[:60]} is refused", mark, "remove it")
+        if isinstance(event, ScalarEvent):
+            return self._scalar(event, path, mark)
+        if depth >= MAX_DEPTH:
+            self._report("too-deep", f"nested deeper than {MAX_DEPTH}", mark)
+            raise _Refused
+        self.source.marks[path] = mark
+        if isinstance(event, SequenceStartEvent):
+            return self._sequence(path, depth)
+        assert isinstance(event, MappingStartEvent)
+        return self._mapping(path, depth)
+
+    def _sequence(self, path: Path, depth: int) -> list[Any]:
+        items: list[Any] = []
+        for event in self.events:
+            if isinstance(event, SequenceEndEvent):
+                break
+            items.append(self._node(event, (*path, len(items)), depth + 1))
+        return items
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for event in self.events:
+            if isinstance(event, MappingEndEvent):
+                break
+            mark = self._mark(event)
+            if not isinstance(event, ScalarEvent):
+                self._report("key", "a key must be a word", mark)
+                self._node(event, (*path, "?"), depth + 1)
+                self._node(next(self.events), (*path, "?"), depth + 1)
+                continue
+            key = self._key(event, mark)
+            if key in values:
+                self._report("duplicate-key", f"the key `{key}` appears twice", mark, "keep one of them")
+                self._node(next(self.events), (*path, "?"), depth + 1)
+                continue
+            inner = (*path, key)
+            self.source.keys[inner] = mark
+            values[key] = self._node(next(self.events), inner, depth + 1)
+        return values
+
+    def _key(self, event: Any, mark: Mark) -> str:
+        key: str = event.value
+        if event.tag or event.anchor:
+            self._report("tag", "tags and anchors are refused", mark, "remove it")
+        if key == "on":
+            self._report(
+                "key-on", "no key is named `on`: older YAML reads it as true", mark, "choose another word"
+            )
+        elif not event.style and (not key or key in _NULLS or key in _WORDS):
+            self._report("key", f"`{key}` cannot be a key", mark, "quote it, or choose another word")
+        elif key == "<<":
+            self._report("alias", "merge keys are refused", mark, "write the keys out, or use kind: pattern")
+        return key
+
+    def _scalar(self, event: Any, path: Path, mark: Mark) -> Any:
+        text: str = event.value
+        plain = not event.style
+        one_line = event.end_mark.line == event.start_mark.line
+        begins = mark.column + (0 if plain else 1) if one_line else 0
+        self.source.marks[path] = Mark(mark.line, mark.column, begins)
+        if text.startswith("="):
+            at = unbalanced(text)
+            if at is not None:
+                self._report(
+                    "unbalanced",
+                    f"unbalanced `{text[at]}` in the formula {_short(text)}",
+                    Mark(mark.line, begins + at if begins else mark.column),
+                    "quote the formula: a comma or brace inside {...} ends a plain value",
+                )
+            return text
+        if not plain:
+            return text
+        try:
+            value = resolve(text)
+        except ValueError as error:
+            self._report("number", f"{text[:40]}: {error}", mark)
+            return 0
+        if value is None:
+            self._report(
+                "null",
+                f"`{path[-1]}` has no value" if path else "no value",
+                mark,
+                "give a value or remove the key; a formula with a comma inside {...} must be quoted",
+            )
+            return ""
+        return value
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

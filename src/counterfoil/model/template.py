@@ -1,0 +1,101 @@
+"""Templates: trees of literals and formulas, as compiled by the definitions and read by the checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from counterfoil import expr
+from counterfoil.expr import Expression
+from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template, Until
+from counterfoil.model.kinds import seconds
+from counterfoil.model.source import Path
+
+_DURATION = re.compile(r"\+?\d+(ms|s|m|h|d)")
+_REPEATED = frozenset({"each", "as", "data"})
+
+
+def text_of(formula: str) -> str:
+    """A formula's expression text: a leading `=` means nothing more."""
+    return formula.removeprefix("=")
+
+
+@lru_cache(maxsize=16_384)
+def _compiled(text: str) -> Expression:
+    return expr.compile(text)
+
+
+def formula(text: str) -> Expression:
+    """A formula ready to run; equal texts share one."""
+    return _compiled(text_of(text))
+
+
+def optional(text: str | None) -> Expression | None:
+    return None if text is None else formula(text)
+
+
+def is_formula(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("=")
+
+
+def is_repeated(value: object) -> bool:
+    """A mapping of exactly each/as/data, and `when` if it likes."""
+    return isinstance(value, dict) and (value.keys() == _REPEATED or value.keys() == _REPEATED | {"when"})
+
+
+def compile_template(value: Any) -> Template:
+    """A template from its plain form."""
+    if is_formula(value):
+        return Formula(formula(value))
+    if is_repeated(value):
+        return Repeated(
+            compile_each(value["each"]),
+            value["as"],
+            compile_template(value["data"]),
+            optional(value.get("when")),
+        )
+    if isinstance(value, dict):
+        return record(value)
+    if isinstance(value, list):
+        return Items(tuple(compile_template(item) for item in value))
+    return Literal(value)
+
+
+def record(fields: Mapping[str, Any]) -> Record:
+    return Record({name: compile_template(value) for name, value in fields.items()})
+
+
+def compile_each(value: Any) -> Template:
+    """What is gone through: text is always a formula, a list is a template."""
+    return Formula(formula(value)) if isinstance(value, str) else compile_template(value)
+
+
+def until(value: Any) -> Until | None:
+    """`+2d` is a time from when the wait begins, every other text a formula; None where there is none."""
+    if value is None:
+        return None
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return Until(after=seconds(value))
+    return Until(at=formula(str(value)))
+
+
+def is_duration(value: object) -> bool:
+    return isinstance(value, str) and _DURATION.fullmatch(value) is not None
+
+
+def formulas(value: Any, path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """Every formula of a template in its plain form, with its place; the variables of `each` are not told."""
+    if is_formula(value):
+        yield value, path
+    elif isinstance(value, dict):
+        repeated = is_repeated(value)
+        for key, inner in value.items():
+            if repeated and key in ("each", "when") and isinstance(inner, str):
+                yield inner, (*path, key)
+            else:
+                yield from formulas(inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from formulas(inner, (*path, position))

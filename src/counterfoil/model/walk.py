@@ -1,0 +1,101 @@
+"""The steps of a workflow with their places: the one order and the one naming that compiling and checking share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from counterfoil.model import kinds
+from counterfoil.model.source import Path
+
+StepKind: TypeAlias = (
+    kinds.Check | kinds.Call | kinds.Approve | kinds.Wait | kinds.Choose | kinds.Each | kinds.Emit
+)
+STEPS = (kinds.Check, kinds.Call, kinds.Approve, kinds.Wait, kinds.Choose, kinds.Each, kinds.Emit)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlace:
+    """A list of entries: where it stands in the file, and the beginning of its steps' names."""
+
+    entries: kinds.Block
+    path: Path
+    prefix: str
+    role: str
+    """`steps`, an outcome's name, `then`, `otherwise`, `do` or `signal`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlace:
+    """One step: its unique name, its place in the file, and the names of the steps it lies within."""
+
+    step: StepKind
+    name: str
+    path: Path
+    within: tuple[str, ...]
+
+
+def kind_of(step: StepKind) -> str:
+    return type(step).__name__.lower()
+
+
+def step_name(step: StepKind, position: int, prefix: str) -> str:
+    """The id when given; else kind and position at the root, the position alone inside a block."""
+    own = step.id or (str(position) if prefix else f"{kind_of(step)}{position}")
+    return f"{prefix}/{own}" if prefix else own
+
+
+def is_step(entry: Any) -> bool:
+    return isinstance(entry, STEPS)
+
+
+def inner_blocks(step: StepKind, name: str, path: Path) -> Iterator[BlockPlace]:
+    """The blocks of a step in the order in which they may run: its own first, reactions after."""
+    if isinstance(step, kinds.Choose):
+        for position, branch in enumerate(step.choose):
+            yield BlockPlace(
+                branch.then, (*path, "choose", position, "then"), f"{name}/then{position}", "then"
+            )
+        if step.otherwise is not None:
+            yield BlockPlace(step.otherwise, (*path, "otherwise"), f"{name}/otherwise", "otherwise")
+    if isinstance(step, kinds.Each):
+        yield BlockPlace(step.do, (*path, "do"), f"{name}/do", "do")
+    for outcome, reaction in step.outcomes.items():
+        if isinstance(reaction, list):
+            yield BlockPlace(reaction, (*path, "outcomes", outcome), f"{name}/{outcome}", outcome)
+
+
+def root_blocks(workflow: kinds.Workflow) -> Iterator[BlockPlace]:
+    """The steps, then what each signal does."""
+    yield BlockPlace(workflow.steps, ("steps",), "", "steps")
+    for position, signal in enumerate(workflow.signals):
+        yield BlockPlace(signal.do, ("signals", position, "do"), f"signal{position}", "signal")
+
+
+def blocks(workflow: kinds.Workflow) -> Iterator[BlockPlace]:
+    """Every block, outer ones first."""
+    pending = list(root_blocks(workflow))
+    while pending:
+        block = pending.pop(0)
+        yield block
+        for position, entry in enumerate(block.entries):
+            if isinstance(entry, STEPS):
+                name = step_name(entry, position, block.prefix)
+                pending.extend(inner_blocks(entry, name, (*block.path, position)))
+
+
+def steps(workflow: kinds.Workflow) -> Iterator[StepPlace]:
+    """Every step in the order of the file: a step, then what its blocks hold."""
+    for block in root_blocks(workflow):
+        yield from steps_of(block)
+
+
+def steps_of(block: BlockPlace, within: tuple[str, ...] = ()) -> Iterator[StepPlace]:
+    for position, entry in enumerate(block.entries):
+        if isinstance(entry, STEPS):
+            name = step_name(entry, position, block.prefix)
+            path = (*block.path, position)
+            yield StepPlace(entry, name, path, within)
+            for inner in inner_blocks(entry, name, path):
+                yield from steps_of(inner, (*within, name))
