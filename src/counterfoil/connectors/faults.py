@@ -1,0 +1,147 @@
+"""Bad servers for the conformance suite: a proxy that loses answers, one that never answers, one that babbles.
+
+All listen on 127.0.0.1 on a port of their own choosing and speak just enough HTTP/1.1 to be talked to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_HEAD_LIMIT = 256 * 1024
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Seen:
+    """What a bad server was asked: how many requests, and how many of them by a writing method."""
+
+    requests: int = 0
+    writes: int = 0
+    lost: int = 0
+    methods: list[str] = field(default_factory=list)
+
+    def note(self, method: str) -> bool:
+        self.requests += 1
+        self.methods.append(method)
+        self.writes += method in WRITES
+        return method in WRITES
+
+
+@contextlib.asynccontextmanager
+async def losing_answers(url: str, lose: int) -> AsyncIterator[tuple[str, Seen]]:
+    """A proxy before `url` (plain HTTP) that carries out every request but swallows the answer of the
+    `lose`-th write, counted from 1, and closes the connection instead. Yields (its url, what it saw)."""
+    target = urlsplit(url)
+    host, port = target.hostname or "127.0.0.1", target.port or 80
+    seen = Seen()
+
+    async def serve(streams: Streams, own: bytes) -> None:
+        reader, writer = streams
+        head, body = await _read_request(reader)
+        is_write = seen.note(head.split(b" ", 1)[0].decode())
+        losing = is_write and seen.writes == lose
+        # The server behind compares Host and Origin with its own address.
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+        head = b"\r\n".join(lines).replace(own, target.netloc.encode()) + b"\r\nConnection: close\r\n\r\n"
+        up_reader, up_writer = await asyncio.open_connection(host, port)
+        try:
+            up_writer.write(head + body)
+            await up_writer.drain()
+            answer = await up_reader.read(-1)
+        finally:
+            up_writer.close()
+        if losing:
+            seen.lost += 1
+            return
+        writer.write(answer)
+        await writer.drain()
+
+    async with _listening(serve) as own:
+        yield urlunsplit(target._replace(netloc=own)), seen
+
+
+@contextlib.asynccontextmanager
+async def never_answering() -> AsyncIterator[tuple[str, Seen]]:
+    """A server that takes requests and says nothing. Yields (its url, what it saw)."""
+    seen = Seen()
+
+    async def serve(streams: Streams, own: bytes) -> None:
+        head, _ = await _read_request(streams[0])
+        seen.note(head.split(b" ", 1)[0].decode())
+        await asyncio.Event().wait()
+
+    async with _listening(serve) as own:
+        yield f"http://{own}", seen
+
+
+@contextlib.asynccontextmanager
+async def always_answering(status: int, body: bytes) -> AsyncIterator[tuple[str, Seen]]:
+    """A server that gives one answer to everything. Yields (its url, what it saw)."""
+    seen = Seen()
+
+    async def serve(streams: Streams, own: bytes) -> None:
+        head, _ = await _read_request(streams[0])
+        seen.note(head.split(b" ", 1)[0].decode())
+        start = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        streams[1].write(start.encode() + b"Connection: close\r\n\r\n" + body)
+        await streams[1].drain()
+
+    async with _listening(serve) as own:
+        yield f"http://{own}", seen
+
+
+@contextlib.contextmanager
+def nobody_there() -> Iterator[str]:
+    """The url of a port that is bound, so that nobody else gets it, but that refuses connections."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def _listening(serve: Callable[[Streams, bytes], Awaitable[None]]) -> AsyncIterator[str]:
+    tasks: set[asyncio.Task[None]] = set()
+    own = ""
+
+    async def handle(streams: Streams) -> None:
+        try:
+            await serve(streams, own.encode())
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the caller went away, or the server behind did: either way the connection closes
+        finally:
+            streams[1].close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(handle((reader, writer)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+    own = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield own
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
+    length = 0
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            length = int(value)
+        elif name.strip().lower() == b"transfer-encoding":
+            raise asyncio.IncompleteReadError(b"", None)
+    return head, await reader.readexactly(length)

@@ -1,0 +1,401 @@
+"""The `http` connector: canonical operations, feeds and webhooks of one HTTP API, as its settings describe them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from counterfoil.connectors import signature
+from counterfoil.connectors.http import Http, Response, retry_after
+from counterfoil.connectors.openapi import document, render, validate
+from counterfoil.connectors.openapi.render import MISSING, InputRefused, at
+from counterfoil.connectors.openapi.settings import (
+    Auth,
+    Call,
+    ErrorRule,
+    Feed,
+    Find,
+    Operation,
+    Settings,
+    Webhook,
+    read,
+)
+from counterfoil.connectors.sdk import (
+    Absent,
+    Accepted,
+    Confirmed,
+    Delivery,
+    Finding,
+    Json,
+    OperationSpec,
+    Outcome,
+    Page,
+    Rejected,
+    Repeat,
+    Request,
+    SystemConfig,
+    Unknown,
+)
+from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.wire import WireRefused, read_json
+
+_FIND_PAGES = 50
+
+# A read may take any refusal for what it says, but for those that ask to come again.
+_READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))
+
+_CLASSES = {
+    401: ErrorClass.UNAUTHORIZED,
+    403: ErrorClass.UNAUTHORIZED,
+    404: ErrorClass.NOT_FOUND,
+    405: ErrorClass.REFUSED,
+    409: ErrorClass.CONFLICT,
+    410: ErrorClass.NOT_FOUND,
+    412: ErrorClass.CONFLICT,
+    429: ErrorClass.THROTTLED,
+}
+
+
+def connect(config: SystemConfig) -> HttpSystem:
+    """A connector described by `config.settings`; see `Settings`. Raises one Misconfigured with all findings."""
+    settings, wrong = read(config.settings)
+    described: document.Document | None = None
+    if "openapi" in config.settings:
+        described, problems = document.load(config.settings["openapi"])
+        wrong += problems
+    place = urlsplit(config.url)
+    if place.scheme not in ("http", "https") or not place.hostname:
+        wrong.append(f"url: {config.url!r} is not an http or https address")
+    if settings is not None and described is not None:
+        wrong += validate.findings(settings, described, config.secrets)
+    if wrong or settings is None or described is None:
+        raise Misconfigured("\n".join(f"system {config.name}: {line}" for line in wrong))
+    return HttpSystem(config, settings, described)
+
+
+class HttpSystem:
+    """One API as one account; see `Connector` for what each method promises."""
+
+    def __init__(self, config: SystemConfig, settings: Settings, described: document.Document) -> None:
+        self.operations: Mapping[str, OperationSpec] = {
+            name: OperationSpec(
+                name, op.repeat, op.horizon, op.retention, op.timeout, f"{op.operation_id} of the API"
+            )
+            for name, op in settings.operations.items()
+        }
+        self.feeds: Sequence[str] = tuple(settings.feeds)
+        self._name = config.name
+        self._settings = settings
+        self._described = described.operations
+        self._hook_secret = config.secrets.get("hook_secret", "")
+        headers = {"accept": "application/json", **_credentials(settings.auth, config.secrets)}
+        self._http = Http.of(config, headers=headers)
+
+    def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
+        hook = self._settings.webhook
+        if hook is None:
+            raise signature.SignatureRefused(f"system {self._name} has no webhook in its settings", "missing")
+        signature.verify(hook.scheme, self._hook_secret, headers, body, now, hook.tolerance)
+        event = read_json(body)
+        return Delivery(
+            ext_id=_named(hook, hook.id, headers, event),
+            type=_named(hook, hook.type, headers, event),
+            identity="\n".join(_needed(event, pointer) for pointer in hook.identity).encode(),
+            body=event,
+            occurred_at=_moment(event, hook.occurred_at),
+        )
+
+    async def send(self, request: Request, timeout: float) -> Outcome:
+        operation = self._settings.operations.get(request.operation)
+        if operation is None or operation.repeat is Repeat.READ:
+            return Rejected(ErrorClass.INVALID, f"{self._name} has no write operation {request.operation}")
+        try:
+            answer = await self._call(
+                operation, _input(request.body), request.key, time.monotonic() + timeout
+            )
+        except (InputRefused, WireRefused) as error:
+            return Rejected(ErrorClass.INVALID, str(error))
+        except TryAgain as error:
+            return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
+        except Uncertain as error:
+            return Unknown(str(error))
+        except Misconfigured as error:
+            return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
+        return _outcome(operation, answer)
+
+    async def find(self, request: Request, timeout: float) -> Finding:
+        operation = self._settings.operations.get(request.operation)
+        if operation is None or operation.find is None:
+            return Unknown(f"nothing can tell what became of {request.operation}")
+        find, ends = operation.find, time.monotonic() + timeout
+        result = operation.result if find.result is None else find.result
+        try:
+            given = _input(request.body)
+            if find.one:
+                return await self._find_one(find, result, given, request.key, ends)
+            async for item in self._items(find, given, request.key, ends):
+                if _matches(find, item, given, request.key):
+                    return _found(result, item)
+        except InputRefused as error:
+            return Unknown(f"the look-up cannot be made: {error}")
+        except CounterfoilError as error:
+            return Unknown(f"the look-up failed: {error}")
+        return Absent()
+
+    async def _find_one(
+        self, find: Find, result: Mapping[str, str], given: Mapping[str, Json], key: str, ends: float
+    ) -> Finding:
+        answer = await self._call(find, given, key, ends)
+        if answer.status == 404:
+            return Absent()
+        item = at(_document(answer), find.items)
+        if not _matches(find, item, given, key):
+            # Asked for one object by its key, only a 404 says that there is none.
+            return Unknown(f"{find.operation_id} answered something else than was asked for")
+        return _found(result, item)
+
+    async def _items(
+        self, find: Find, given: Mapping[str, Json], key: str, ends: float
+    ) -> AsyncIterator[Json]:
+        more: dict[str, Json] = {}
+        for _ in range(_FIND_PAGES):
+            page = _document(await self._call(find, given, key, ends, more))
+            items = at(page, find.items)
+            if not isinstance(items, list):
+                raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
+            for item in items:
+                yield item
+            following = MISSING if find.next is None else at(page, find.next)
+            if following is MISSING or following in (None, "", False) or find.cursor is None:
+                return
+            more = {find.cursor: following}
+        raise Uncertain(f"{find.operation_id} has more than {_FIND_PAGES} pages")
+
+    async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
+        call = self._settings.operations.get(operation)
+        if call is None or call.repeat is not Repeat.READ:
+            raise Misconfigured(f"{self._name} has no read operation {operation}")
+        try:
+            answer = await self._call(call, arguments, "", time.monotonic() + timeout)
+        except InputRefused as error:
+            raise Refused(str(error), ErrorClass.INVALID) from error
+        except Uncertain as error:
+            raise TryAgain(str(error)) from error
+        found = _document(answer, call.errors)
+        if not call.result:
+            return found
+        result = _result(call.result, found)
+        if result is None:
+            raise Refused(f"{call.operation_id} answered without all of {', '.join(call.result.values())}")
+        return result
+
+    async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        call = self._settings.feeds.get(feed)
+        if call is None:
+            raise Misconfigured(f"{self._name} has no feed {feed}")
+        more: dict[str, Json] = {} if cursor is None else {call.cursor: cursor}
+        if call.limit is not None:
+            more[call.limit] = limit
+        try:
+            page = _document(await self._call(call, {}, "", time.monotonic() + timeout, more))
+            return _page(feed, call, page, cursor, limit)
+        except Uncertain as error:
+            raise TryAgain(str(error)) from error
+        except (Refused, InputRefused) as error:
+            raise Misconfigured(f"system {self._name}: the feed {feed} cannot be read: {error}") from error
+
+    async def check(self, timeout: float) -> None:
+        feeds = list(self._settings.feeds)
+        try:
+            if self._settings.check is not None:
+                answer = await self._call(self._settings.check, {}, "", time.monotonic() + timeout)
+                _document(answer)
+            elif feeds:
+                await self.poll(feeds[0], None, 1, timeout)
+            else:
+                # Nothing harmless is described, so only that somebody answers.
+                await self._http.request("GET", "/", timeout=timeout)
+        except Uncertain as error:
+            raise TryAgain(str(error)) from error
+        except (Refused, InputRefused) as error:
+            raise Misconfigured(f"system {self._name} turns us away: {error}") from error
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _call(
+        self,
+        call: Call,
+        given: Mapping[str, Json],
+        key: str,
+        ends: float,
+        more: Mapping[str, Json] | None = None,
+    ) -> Response:
+        """Make one call. Raises InputRefused before it, TryAgain when no byte left, Uncertain without an answer."""
+        described = self._described[call.operation_id]
+        values: Mapping[str, Any] = render.fill(call.parameters, given, key)
+        target, headers = render.target(described, {**values, **(more or {})})
+        body = None
+        if described.takes_body and not isinstance(call, Feed):
+            filled: Any = given if call.body is None else render.fill(call.body, given, key)
+            if isinstance(call, Operation) and call.key_field:
+                filled = render.put(filled, call.key_field, key)
+            body, headers["content-type"] = render.encode(described, filled)
+        if isinstance(call, Operation) and call.key_header:
+            headers[call.key_header.lower()] = key
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise TryAgain(f"no time was left for {described.id}")
+        return await self._http.request(described.method, target, headers=headers, body=body, timeout=left)
+
+
+def _credentials(auth: Auth, secrets: Mapping[str, str]) -> dict[str, str]:
+    match auth.scheme:
+        case "bearer":
+            return {"authorization": f"Bearer {secrets['token']}"}
+        case "basic":
+            pair = f"{secrets['username']}:{secrets['password']}".encode()
+            return {"authorization": "Basic " + base64.b64encode(pair).decode()}
+        case "header":
+            return {auth.header.lower(): auth.prefix + secrets["api_key"]}
+        case "none":
+            return {}
+
+
+def _input(body: bytes) -> Mapping[str, Json]:
+    given = read_json(body)
+    if not isinstance(given, dict):
+        raise InputRefused("the request's body is not an object")
+    return given
+
+
+def _outcome(operation: Operation, answer: Response) -> Outcome:
+    refused = _refusal(answer, operation.errors, operation.proofs)
+    if refused is not None:
+        return refused
+    try:
+        found = read_json(answer.body) if answer.body else None
+    except WireRefused as error:
+        return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
+    if answer.status == 202 and operation.job is not None and at(found, operation.job) is not MISSING:
+        return Accepted(str(at(found, operation.job)))
+    if 200 <= answer.status < 300:
+        result = _result(operation.result, found)
+        if result is not None:
+            return Confirmed(result)
+    return Unknown(f"{operation.operation_id} answered {answer.status}: {answer.body[:200]!r}")
+
+
+def _refusal(answer: Response, rules: Sequence[ErrorRule], proofs: Sequence[int]) -> Rejected | None:
+    message = answer.body[:300].decode("utf-8", "replace")
+    wait = retry_after(answer.headers, datetime.now(UTC))
+    for rule in rules:
+        if rule.status == answer.status and _says(answer, rule):
+            return Rejected(rule.error_class, message, str(answer.status), wait)
+    if answer.status not in proofs:
+        return None
+    usual = ErrorClass.TRANSIENT if answer.status >= 500 else ErrorClass.INVALID
+    return Rejected(_CLASSES.get(answer.status, usual), message, str(answer.status), wait)
+
+
+def _says(answer: Response, rule: ErrorRule) -> bool:
+    if rule.pointer is None:
+        said = answer.body.decode("utf-8", "replace")
+    else:
+        try:
+            value = at(read_json(answer.body), rule.pointer)
+        except WireRefused:
+            return False
+        if value is MISSING or value is None:
+            return False
+        said = str(value)
+    return rule.contains is None or rule.contains.lower() in said.lower()
+
+
+def _document(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
+    """The body of a read that went well. Raises TryAgain or Refused."""
+    refused = _refusal(answer, rules, _READ_PROOFS)
+    if refused is not None and refused.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
+        raise Refused(f"answered {answer.status}: {refused.message}", refused.error_class, refused.code)
+    if refused is not None or not 200 <= answer.status < 300:
+        raise TryAgain(
+            f"answered {answer.status}: {answer.body[:200]!r}", retry_after(answer.headers, datetime.now(UTC))
+        )
+    try:
+        return read_json(answer.body)
+    except WireRefused as error:
+        raise TryAgain(f"answered what cannot be read: {error}") from error
+
+
+def _matches(find: Find, item: Json, given: Mapping[str, Json], key: str) -> bool:
+    return all(
+        render.equal(at(item, pointer), render.fill(value, given, key))
+        for pointer, value in find.match.items()
+    )
+
+
+def _found(pointers: Mapping[str, str], item: Json) -> Finding:
+    result = _result(pointers, item)
+    return Unknown(f"what was found lacks one of {pointers}") if result is None else Confirmed(result)
+
+
+def _result(pointers: Mapping[str, str], found: Json) -> dict[str, Json] | None:
+    result = {name: at(found, pointer) for name, pointer in pointers.items()}
+    return None if any(value is MISSING or value is None for value in result.values()) else result
+
+
+def _page(feed: str, call: Feed, page: Json, cursor: str | None, limit: int) -> Page:
+    items = at(page, call.items)
+    if not isinstance(items, list):
+        raise Refused(f"there is no list at {call.items!r}")
+    deliveries = []
+    for item in items:
+        named, version = _needed(item, call.id), _needed(item, call.version)
+        kind = _needed(item, call.type) if call.type.startswith("/") else call.type
+        ext_id = f"{feed}/{named}/{version}"
+        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, _moment(item, call.occurred_at)))
+    if call.next is not None:
+        following = at(page, call.next)
+        more = following is not MISSING and following not in (None, "", False)
+        # Without a next page the cursor stays: what is added later appears behind it.
+        return Page(deliveries, str(following) if more else cursor or "", more)
+    if not items:
+        return Page((), cursor or "")
+    following = _needed(items[-1], call.next_item or "")
+    more = call.limit is not None and len(items) >= limit
+    if more and following == cursor:
+        raise Misconfigured(
+            f"feed {feed}: a whole page of {limit} shares the cursor {cursor!r}; poll larger pages or a finer cursor"
+        )
+    return Page(deliveries, following, more)
+
+
+def _named(hook: Webhook, where: str, headers: Mapping[str, str], event: Json) -> str:
+    if where.startswith("header:"):
+        value = headers.get(where.removeprefix("header:").lower(), "")
+        if not value:
+            raise Refused(f"the delivery has no {where}", ErrorClass.INVALID)
+        return value
+    return _needed(event, where)
+
+
+def _needed(found: Json, pointer: str) -> str:
+    value = at(found, pointer)
+    if value is MISSING or value is None or isinstance(value, dict | list):
+        raise Refused(f"there is no plain value at {pointer!r}", ErrorClass.INVALID)
+    return render.text(value)
+
+
+def _moment(found: Json, pointer: str | None) -> datetime | None:
+    value = None if pointer is None else at(found, pointer)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None

@@ -1,0 +1,195 @@
+"""Holds the settings of an `http` system against its OpenAPI document and finds everything that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from counterfoil.connectors import signature
+from counterfoil.connectors.openapi.document import Described, Document
+from counterfoil.connectors.openapi.render import places, wrong_place
+from counterfoil.connectors.openapi.settings import Call, Feed, Find, Operation, Settings
+from counterfoil.connectors.sdk import Repeat
+
+
+def findings(settings: Settings, document: Document, secrets: Mapping[str, str]) -> list[str]:
+    """All that is wrong, each with its place in the settings; empty when the connector can work."""
+    return list(_all(settings, document, secrets))
+
+
+def _all(settings: Settings, document: Document, secrets: Mapping[str, str]) -> Iterator[str]:
+    for secret in settings.auth.needs():
+        if not secrets.get(secret):
+            yield f"auth: {settings.auth.scheme} needs the secret {secret}"
+    for name, operation in settings.operations.items():
+        yield from _operation(f"operations.{name}", operation, document)
+    for name, feed in settings.feeds.items():
+        yield from _feed(f"feeds.{name}", feed, document)
+    if settings.check is not None:
+        yield from _call("check", settings.check, document)
+        yield from _reads("check", settings.check, document)
+    if settings.webhook is not None:
+        if settings.webhook.scheme not in signature.SCHEMES:
+            known = ", ".join(sorted(signature.SCHEMES))
+            yield f"webhook.scheme: {settings.webhook.scheme!r} is none of {known}"
+        elif settings.webhook.scheme != "none" and not secrets.get("hook_secret"):
+            yield f"webhook: {settings.webhook.scheme} needs the secret hook_secret"
+        for name in ("id", "type"):
+            value = getattr(settings.webhook, name)
+            if not value.startswith(("/", "header:")):
+                yield f"webhook.{name}: {value!r} is neither a pointer nor header:NAME"
+
+
+def _operation(where: str, operation: Operation, document: Document) -> Iterator[str]:
+    yield from _call(where, operation, document)
+    described = document.operations.get(operation.operation_id)
+    if operation.repeat is Repeat.READ:
+        for name in ("horizon", "retention", "key_header", "key_field", "find", "job"):
+            if getattr(operation, name):
+                yield f"{where}.{name}: a read has none"
+        yield from _reads(where, operation, document)
+    else:
+        yield from _write(where, operation, described)
+    if described is not None and described.answer is not None:
+        for name, pointer in operation.result.items():
+            yield from _pointer(f"{where}.result.{name}", described.answer, pointer, document)
+    if operation.find is not None:
+        yield from _find(f"{where}.find", operation.find, operation, document)
+
+
+def _write(where: str, operation: Operation, described: Described | None) -> Iterator[str]:
+    if described is not None and described.method == "GET":
+        yield f"{where}.operationId: {described.id} is a GET, which changes nothing; repeat is {operation.repeat}"
+    if not operation.result:
+        yield f"{where}.result: a write says where its answer names what it made"
+    keyed = operation.key_header or operation.key_field or _uses_key(operation)
+    if operation.repeat in (Repeat.KEY, Repeat.UNIQUE, Repeat.FIND) and not keyed:
+        yield f"{where}: repeat {operation.repeat} needs the key somewhere: key_header, key_field or $key"
+    if operation.repeat is Repeat.KEY and operation.retention <= operation.horizon:
+        yield f"{where}.retention: repeat key needs one, longer than the horizon"
+    if operation.repeat is Repeat.FIND and operation.horizon <= 0:
+        yield f"{where}.horizon: repeat find needs one"
+    if operation.repeat is Repeat.BLIND and operation.find is not None:
+        yield f"{where}.find: repeat blind says that nothing can tell; with a look-up it is find"
+    if operation.repeat is not Repeat.BLIND and operation.find is None:
+        yield f"{where}.find: repeat {operation.repeat} needs a look-up"
+    if operation.key_field and described is not None and not described.takes_body:
+        yield f"{where}.key_field: {described.id} takes no body"
+
+
+def _find(where: str, find: Find, operation: Operation, document: Document) -> Iterator[str]:
+    yield from _call(where, find, document)
+    described = document.operations.get(find.operation_id)
+    if described is None:
+        return
+    if not _uses_key(find) and not any("$key" in places(value) for value in find.match.values()):
+        yield f"{where}: nothing in it depends on $key, so it would find anything"
+    if not find.match:
+        yield f"{where}.match: something in an item must be compared, or any item would do"
+    if find.one and find.cursor:
+        yield f"{where}: one object has no pages"
+    if (find.cursor is None) != (find.next is None):
+        yield f"{where}: cursor and next turn pages together or not at all"
+    if find.cursor and find.cursor not in described.parameters:
+        yield f"{where}.cursor: {described.id} has no parameter {find.cursor}"
+    for value in find.match.values():
+        yield from _places(f"{where}.match", value)
+    result = operation.result if find.result is None else find.result
+    if set(result) != set(operation.result):
+        yield f"{where}.result: must have the same names as the operation's result"
+    if described.answer is None:
+        return
+    yield from _pointer(f"{where}.items", described.answer, find.items, document)
+    told = document.resolve(document.inside(described.answer, find.items)[0])
+    if told and find.one == ("items" in told):
+        yield f"{where}.one: {described.id} answers {'a list' if find.one else 'one object'} at {find.items!r}"
+    item = _item(described, find.items, document)
+    for pointer in (*find.match, *result.values()):
+        yield from _pointer(f"{where}: item", item, pointer, document)
+
+
+def _feed(where: str, feed: Feed, document: Document) -> Iterator[str]:
+    yield from _call(where, feed, document, extra=(feed.cursor, feed.limit))
+    yield from _reads(where, feed, document)
+    if (feed.next is None) == (feed.next_item is None):
+        yield f"{where}: exactly one of next and next_item says where the cursor is"
+    described = document.operations.get(feed.operation_id)
+    if described is None or described.answer is None:
+        return
+    yield from _pointer(f"{where}.items", described.answer, feed.items, document)
+    if feed.next is not None:
+        yield from _pointer(f"{where}.next", described.answer, feed.next, document)
+    item = _item(described, feed.items, document)
+    kind = feed.type if feed.type.startswith("/") else None
+    for name, pointer in (
+        ("id", feed.id),
+        ("version", feed.version),
+        ("type", kind),
+        ("next_item", feed.next_item),
+    ):
+        if pointer is not None:
+            yield from _pointer(f"{where}.{name}", item, pointer, document)
+
+
+def _item(described: Described, items: str, document: Document) -> object:
+    found, _ = document.inside(described.answer, items)
+    resolved = document.resolve(found)
+    return resolved.get("items", resolved)
+
+
+def _call(where: str, call: Call, document: Document, extra: tuple[str | None, ...] = ()) -> Iterator[str]:
+    described = document.operations.get(call.operation_id)
+    if described is None:
+        yield f"{where}.operationId: the document has no operation {call.operation_id}"
+        return
+    for name in (*call.parameters, *(name for name in extra if name)):
+        if name not in described.parameters:
+            yield f"{where}.parameters: {described.id} has no parameter {name}"
+        elif described.parameters[name].place == "cookie":
+            yield f"{where}.parameters: {name} is a cookie, and none are sent"
+    key_header = getattr(call, "key_header", None) or ""
+    for name, parameter in described.parameters.items():
+        given = name in call.parameters or name in extra or name.lower() == key_header.lower()
+        if parameter.required and not given:
+            yield f"{where}.parameters: {described.id} requires {name}"
+    for template in (call.parameters, call.body):
+        yield from _places(where, template)
+    yield from _body(where, call, described, document)
+
+
+def _body(where: str, call: Call, described: Described, document: Document) -> Iterator[str]:
+    if call.body is None:
+        return
+    if not described.takes_body:
+        yield f"{where}.body: {described.id} takes no body"
+        return
+    if not isinstance(call.body, Mapping):
+        return
+    properties, required, closed = document.members(described.body)
+    key_field = getattr(call, "key_field", None) or ""
+    for name in call.body:
+        if closed and name not in properties:
+            yield f"{where}.body: {described.id} has no property {name}"
+    for name in sorted(required - set(call.body) - {key_field.partition(".")[0]}):
+        yield f"{where}.body: {described.id} requires {name}"
+
+
+def _reads(where: str, call: Call, document: Document) -> Iterator[str]:
+    described = document.operations.get(call.operation_id)
+    if described is not None and described.method not in ("GET", "POST"):
+        yield f"{where}.operationId: {described.id} is a {described.method}, which does more than read"
+
+
+def _places(where: str, template: object) -> Iterator[str]:
+    for place in places(template):
+        if wrong_place(place):
+            yield f"{where}: {place} is neither $key nor $input.something; write $$ for a plain $"
+
+
+def _uses_key(call: Call) -> bool:
+    return "$key" in places([call.parameters, call.body])
+
+
+def _pointer(where: str, schema: object, pointer: str, document: Document) -> Iterator[str]:
+    _, missing = document.inside(schema, pointer)
+    if missing is not None:
+        yield f"{where}: {pointer} leads nowhere: there is no {missing!r}"
