@@ -1,0 +1,154 @@
+"""One account: its objects, clock, ids and events.
+
+Each request is one transaction, so what was answered survives a restart. Keys of a body that begin with `_` are
+the twin's own notes and never leave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from counterfoil.twins.stripe.refusal import Obj, missing
+from counterfoil.twins.stripe.store import Store
+
+API_VERSION = "2023-08-16"
+DAY = 86_400
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+PREFIX = {
+    "customer": "cus", "product": "prod", "price": "price", "tax_rate": "txr", "subscription": "sub",
+    "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
+    "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
+    "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
+}  # fmt: skip
+NOUN = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
+
+
+def shown(value: Any) -> Any:
+    """A copy without the twin's own notes."""
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items() if not key.startswith("_")}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    return value
+
+
+class Account:
+    """The twin's whole state. A `seed` makes the ids and shuffles of a new file reproducible."""
+
+    def __init__(self, path: str, seed: int | None = None) -> None:
+        self.store = Store(path)
+        if self.setting("salt") is None:
+            self.set("salt", str(seed) if seed is not None else secrets.token_hex(8))
+            self.set("account", "acct_" + self._letters("account", 16))
+            self.set("prefix", self._letters("prefix", 8).upper())
+        self.random = random.Random(f"{self.setting('salt')}:{self.setting('ids')}")  # noqa: S311
+        self.request: Obj = {"id": None, "idempotency_key": None}
+        self.views: dict[str, Callable[[Account, Obj], Obj]] = {}
+        self.on_event: Callable[[Obj], None] = lambda event: None
+
+    def setting(self, key: str) -> Any:
+        return self.store.setting(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self.store.set(key, value)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; nests."""
+        return self.store.transaction()
+
+    @property
+    def exact_now(self) -> float:
+        """The twin's clock in seconds: the machine's clock moved by an offset, or standing still."""
+        stopped = self.setting("stopped_at")
+        return float(stopped) if stopped is not None else time.time() + int(self.setting("offset") or 0)
+
+    @property
+    def now(self) -> int:
+        return int(self.exact_now)
+
+    def count(self, name: str) -> int:
+        """The next number of a gapless counter; taken back with its transaction."""
+        number = int(self.setting(name) or 0) + 1
+        self.set(name, number)
+        return number
+
+    def _letters(self, name: str, length: int) -> str:
+        number = int.from_bytes(hashlib.sha256(f"{self.setting('salt')}:{name}".encode()).digest(), "big")
+        letters = []
+        for _ in range(length):
+            number, place = divmod(number, len(_ALPHABET))
+            letters.append(_ALPHABET[place])
+        return "".join(letters)
+
+    def new_id(self, type: str) -> str:
+        letters = self._letters(f"id:{self.count('ids')}", 14 if type in ("customer", "product") else 24)
+        return f"{PREFIX[type]}_{letters}"
+
+    # -- objects
+
+    def create(self, type: str, body: Obj, *, parent: str | None = None, id: str | None = None) -> Obj:
+        body = {"id": id or self.new_id(type), "object": type, "created": self.now, "livemode": False, **body}
+        self.store.add(body, parent)
+        return body
+
+    def save(self, body: Obj) -> Obj:
+        self.store.save(body)
+        return body
+
+    def remove(self, id: str) -> None:
+        self.store.remove(id)
+
+    def find(self, type: str, id: str) -> Obj | None:
+        return self.store.object(id, type)
+
+    def any(self, id: str) -> Obj | None:
+        return self.store.object(id)
+
+    def get(self, type: str, id: str, param: str = "id") -> Obj:
+        """The object, or the vendor's refusal. A deleted customer is gone for all but retrieval."""
+        found = self.find(type, id)
+        if found is None or found.get("_deleted"):
+            raise missing(NOUN.get(type, type), id, param)
+        return found
+
+    def where(
+        self, type: str, condition: str = "1", arguments: Sequence[Any] = (), order: str = "seq", limit: int = -1,
+        offset: int = 0,
+    ) -> list[Obj]:  # fmt: skip
+        return self.store.where(type, condition, arguments, order, limit, offset)
+
+    def of(self, type: str, parent: str) -> list[Obj]:
+        """The children of an object, oldest first."""
+        return self.where(type, "parent = ?", (parent,))
+
+    def view(self, body: Obj) -> Obj:
+        """The object as it is shown: with its inline lists, without notes."""
+        make = self.views.get(body["object"])
+        result: Obj = shown(make(self, body) if make else body)
+        return result
+
+    # -- events
+
+    def emit(self, type: str, body: Obj, before: Obj | None = None) -> None:
+        """Record that something happened. `before` is the object as it was, for `previous_attributes`."""
+        data: Obj = {"object": self.view(body)}
+        if before is not None:
+            old = shown(before)
+            data["previous_attributes"] = {
+                key: value for key, value in old.items() if data["object"].get(key) != value
+            }
+        event = self.create("event", {
+            "api_version": API_VERSION, "data": data, "pending_webhooks": 0,
+            "request": dict(self.request), "type": type,
+        })  # fmt: skip
+        self.on_event(event)
+
+    def close(self) -> None:
+        self.store.close()

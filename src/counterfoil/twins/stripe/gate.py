@@ -1,0 +1,390 @@
+"""The HTTP face: keys, versions, idempotency, faults and errors around the routes, and the twin's own controls."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from counterfoil.twins.stripe import clock, events, routes
+from counterfoil.twins.stripe.account import API_VERSION, DAY, Account
+from counterfoil.twins.stripe.faults import Faults
+from counterfoil.twins.stripe.forms import decode as decode_form
+from counterfoil.twins.stripe.forms import read
+from counterfoil.twins.stripe.listing import expand
+from counterfoil.twins.stripe.refusal import Obj, Refusal, bad_parameter
+from counterfoil.twins.stripe.store import decode, encode
+from counterfoil.twins.stripe.webhooks import Deliveries
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?\Z")
+_LARGEST = 2_000_000
+_NEVER_KEPT = (409, 429, 503)
+
+
+class Dropped(Exception):
+    """Close the connection without an answer."""
+
+
+class Gate:
+    """The ASGI application. `drop` closes the connection of a scope at once."""
+
+    def __init__(self, account: Account, secret: str, drop: Callable[[Scope], None]) -> None:
+        self.account, self.secret, self.drop = account, secret, drop
+        self.faults = Faults(account.store)
+        self.deliveries = Deliveries(account)
+        account.views = routes.views()
+        account.on_event = lambda event: events.plan(account, self.faults, event)
+        self._in_flight: set[str] = set()
+        self._late: set[asyncio.Task[None]] = set()
+        self._second, self._calls = 0, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if message["type"] == "http.disconnect" or not message.get("more_body") or len(body) > _LARGEST:
+                break
+        try:
+            if scope["path"].startswith("/_twin/"):
+                status, headers, answer = self._control(scope["method"], scope["path"], body)
+            else:
+                status, headers, answer = await self._call(scope, body)
+        except Dropped:
+            self.drop(scope)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        self.deliveries.wake.set()
+        lines = {"content-type": "application/json", "content-length": str(len(answer)), **headers}
+        await send({
+            "type": "http.response.start", "status": status,
+            "headers": [(name.encode(), value.encode()) for name, value in lines.items()],
+        })  # fmt: skip
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        tasks = [asyncio.create_task(self.deliveries.run()), asyncio.create_task(self._tick())]
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for task in [*tasks, *self._late]:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._late, return_exceptions=True)
+        self.account.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            if clock.tick(self.account):
+                self.deliveries.wake.set()
+
+    # -- one API call
+
+    async def _call(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        given = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        method, path = scope["method"], unquote(scope["path"])
+        id = "req_" + secrets.token_hex(7)
+        headers = {"request-id": id, "stripe-version": given.get("stripe-version", API_VERSION)}
+        try:
+            fault = self.faults.for_request(method, path) or {}
+            self._refused_by(fault)
+            self._authorized(given)
+            self._limited()
+            if not _VERSION.match(headers["stripe-version"]):
+                raise bad_parameter(
+                    f"Invalid Stripe API version: {headers['stripe-version']}",
+                    "invalid_api_version",
+                    "Stripe-Version",
+                )
+            if fault.get("kind") == "slow":
+                await asyncio.sleep(float(fault.get("seconds", 1)))
+            raw = (body if method == "POST" else scope["query_string"] or body).decode("utf-8", "replace")
+            return await self._idempotent(method, path, raw, given.get("idempotency-key"), headers, fault)
+        except Refusal as refusal:
+            return refusal.status, {**headers, **refusal.headers}, self._error(refusal, id)
+
+    async def _idempotent(
+        self, method: str, path: str, raw: str, key: str | None, headers: dict[str, str], fault: Obj
+    ) -> tuple[int, dict[str, str], bytes]:
+        if method != "POST" or not key:
+            return await self._perform(method, path, raw, None, "", headers, fault)
+        if len(key) > 255:
+            raise bad_parameter(
+                "Idempotency keys may have at most 255 characters.", "parameter_invalid", "Idempotency-Key"
+            )
+        headers["idempotency-key"] = key
+        digest = hashlib.sha256(
+            f"{path}?{sorted(parse_qsl(raw, keep_blank_values=True))}".encode()
+        ).hexdigest()
+        kept = self.account.store.answer(key, self.account.now - DAY)
+        if kept is not None:
+            if kept[0] != digest:
+                raise Refusal(
+                    400, "Keys for idempotent requests can only be used with the same parameters they were first "
+                    f"used with. Try using a key other than '{key}' if you meant to execute a different request.",
+                    type="idempotency_error", kept=False,
+                )  # fmt: skip
+            return kept[1], {**headers, **kept[2], "idempotent-replayed": "true"}, kept[3]
+        if key in self._in_flight:
+            raise Refusal(
+                409, f"There is currently another in-progress request using this Idempotency Key: {key}. This "
+                "error is likely due to a duplicate request. Please retry after some time.",
+                type="idempotency_error", code="idempotency_key_in_use", kept=False,
+            )  # fmt: skip
+        self._in_flight.add(key)
+        try:
+            return await self._perform(method, path, raw, key, digest, headers, fault)
+        finally:
+            self._in_flight.discard(key)
+
+    async def _perform(
+        self,
+        method: str,
+        path: str,
+        raw: str,
+        key: str | None,
+        digest: str,
+        headers: dict[str, str],
+        fault: Obj,
+    ) -> tuple[int, dict[str, str], bytes]:
+        kind = fault.get("kind")
+        if kind == "drop_before_commit":
+            raise Dropped
+        if kind == "late_commit":
+            late = asyncio.create_task(
+                self._later(float(fault.get("seconds", 1)), method, path, raw, key, digest, headers)
+            )
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+            await asyncio.shield(late)
+            raise Dropped
+        if kind == "error_body_200":
+            return 200, headers, encode({"error": fault.get("error") or _API_ERROR})
+        if kind == "status":
+            return self._status(fault, method, path, raw, key, digest, headers)
+        status, body = self._execute(method, path, raw, key, digest, headers)
+        if kind == "drop_after_commit":
+            self.deliveries.wake.set()
+            raise Dropped
+        if kind == "unreadable_200":
+            body = body[: len(body) // 2]
+        return status, headers, body
+
+    async def _later(
+        self,
+        seconds: float,
+        method: str,
+        path: str,
+        raw: str,
+        key: str | None,
+        digest: str,
+        headers: dict[str, str],
+    ) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            self._execute(method, path, raw, key, digest, headers)
+        except Refusal:
+            return  # nobody waits for the answer
+        self.deliveries.wake.set()
+
+    def _status(
+        self,
+        fault: Obj,
+        method: str,
+        path: str,
+        raw: str,
+        key: str | None,
+        digest: str,
+        headers: dict[str, str],
+    ) -> tuple[int, dict[str, str], bytes]:
+        """An answer of the fault's status, after doing the work when it says `commit`. The key keeps it."""
+        status, body = int(fault.get("status", 500)), encode({"error": fault.get("error") or _API_ERROR})
+        if fault.get("commit"):
+            self._execute(method, path, raw, None, "", headers)
+        if key and status not in _NEVER_KEPT:
+            self._keep(key, digest, status, headers, body)
+        return status, headers, body
+
+    def _execute(
+        self, method: str, path: str, raw: str, key: str | None, digest: str, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Do the call and remember its answer in one transaction."""
+        account, id = self.account, headers["request-id"]
+        form = decode_form(raw)
+        paths = form.pop("expand", [])
+        route, ids = routes.find(method, path)
+        given = read(form, route.shape)
+        account.request = {"id": id, "idempotency_key": key}
+        kept: Refusal | None = None
+        try:
+            with account.transaction():
+                try:
+                    result = account.view(route.answer(account, given, *ids))
+                    body, status = encode(expand(account, result, _expansions(paths))), 200
+                except Refusal as refusal:
+                    if not refusal.commit:
+                        raise
+                    kept = refusal
+                    body, status = self._error(refusal, id), refusal.status
+                if key:
+                    self._keep(key, digest, status, headers, body)
+        except Refusal as refusal:
+            if key and refusal.kept:
+                self._keep(key, digest, refusal.status, headers, self._error(refusal, id))
+            raise
+        if kept is not None:
+            raise kept
+        return status, body
+
+    def _keep(self, key: str, digest: str, status: int, headers: dict[str, str], body: bytes) -> None:
+        original = {"original-request": headers["request-id"]}
+        self.account.store.keep_answer(key, digest, status, original, body, self.account.now)
+
+    def _error(self, refusal: Refusal, id: str) -> bytes:
+        log = f"https://dashboard.stripe.com/test/logs/{id}"
+        return encode({"error": {**refusal.error, "request_log_url": log}})
+
+    # -- refusals before the call is looked at
+
+    def _refused_by(self, fault: Obj) -> None:
+        if fault.get("kind") == "maintenance":
+            raise Refusal(503, "Stripe is down for maintenance.", type="api_error", kept=False)
+        if fault.get("kind") == "rate_limit":
+            raise _too_many(str(fault.get("reason", "global-rate")), fault.get("retry_after"))
+
+    def _limited(self) -> None:
+        rate = self.account.setting("rate")
+        if not rate:
+            return
+        second = int(time.time())
+        self._second, self._calls = second, self._calls + 1 if second == self._second else 1
+        if self._calls > rate:
+            raise _too_many("global-rate", self.account.setting("retry_after"))
+
+    def _authorized(self, headers: dict[str, str]) -> None:
+        word, _, value = headers.get("authorization", "").partition(" ")
+        if word.lower() == "basic":
+            try:
+                value = base64.b64decode(value, validate=True).decode().partition(":")[0]
+            except (binascii.Error, UnicodeDecodeError):
+                value = ""
+        if not value:
+            raise Refusal(
+                401,
+                "You did not provide an API key. You need to provide your API key in the Authorization "
+                "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+                kept=False,
+                headers={"www-authenticate": 'Basic realm="Stripe"'},
+            )
+        if not secrets.compare_digest(value.encode(), self.secret.encode()):
+            masked = value[:8] + "*" * max(0, len(value) - 12) + value[-4:]
+            raise Refusal(
+                401,
+                f"Invalid API Key provided: {masked}",
+                kept=False,
+                headers={"www-authenticate": 'Basic realm="Stripe"'},
+            )
+
+    # -- the twin's own controls
+
+    def _control(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        try:
+            given = decode(body) if body else {}
+            return 200, {}, encode(self._controlled(method, path.removeprefix("/_twin/"), given))
+        except LookupError:
+            return 404, {}, encode({"error": f"no control {method} {path}"})
+        except (ValueError, TypeError, AttributeError) as error:
+            return 400, {}, encode({"error": str(error)})
+
+    def _controlled(self, method: str, name: str, given: Any) -> Any:
+        account = self.account
+        match method, name:
+            case "GET", "state":
+                return self._state()
+            case "GET", "deliveries":
+                return account.store.delivery_log()
+            case "POST", "faults":
+                return self.faults.add(given)
+            case "DELETE", "faults":
+                self.faults.clear()
+            case "POST", "clock":
+                if "stop" in given:
+                    clock.stop(account, bool(given["stop"]))
+                if "set" in given or "advance" in given:
+                    clock.move(
+                        account, int(given["set"] if "set" in given else account.now + given["advance"])
+                    )
+            case "POST", "config":
+                if unknown := set(given) - CONFIG.keys():
+                    raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
+                for key, value in given.items():
+                    account.set(key, value)
+            case "POST", "reset":
+                self._reset(bool(given.get("keep_endpoints")))
+            case _:
+                raise LookupError(name)
+        return self._state()
+
+    def _state(self) -> Obj:
+        account = self.account
+        return {
+            "account": account.setting("account"), "clock": account.now,
+            "stopped": account.setting("stopped_at") is not None,
+            "config": {name: account.setting(name) for name in CONFIG}, "faults": self.faults.waiting(),
+            "objects": account.store.counts(),
+            "deliveries": account.store.delivery_counts(),
+        }  # fmt: skip
+
+    def _reset(self, keep_endpoints: bool) -> None:
+        """Forget everything but who the account is. Ids are never used again."""
+        account = self.account
+        with account.transaction():
+            account.store.forget(keep_endpoints)
+            account.set("invoice_number", 0)
+            account.set("stopped_at", None)
+            account.set("offset", 0)
+            for name, value in CONFIG.items():
+                account.set(name, value)
+        self.faults.clear()
+
+
+CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry_after": None}
+"""`spread`: seconds over which webhooks are shuffled; `repeated`: the share sent twice; `rate`: calls a second,
+None for no limit; `retry_after`: seconds told with a 429, None for no header."""
+_API_ERROR: Obj = {
+    "type": "api_error", "message": "Sorry! There was an error while talking to one of our backends.",
+}  # fmt: skip
+
+
+def _too_many(reason: str, retry_after: Any) -> Refusal:
+    headers = {"stripe-rate-limited-reason": reason}
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    return Refusal(
+        429,
+        "Too many requests hit the API too quickly. We recommend an exponential backoff of your requests.",
+        code="rate_limit",
+        kept=False,
+        headers=headers,
+    )
+
+
+def _expansions(paths: Any) -> list[str]:
+    if not isinstance(paths, list):
+        raise bad_parameter("Invalid array: expand", "parameter_invalid", "expand")
+    return [str(path) for path in paths]

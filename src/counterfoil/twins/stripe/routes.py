@@ -1,0 +1,160 @@
+"""Which function answers which call, and the parameters it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from counterfoil.twins.stripe import (
+    catalog,
+    credit_notes,
+    customers,
+    events,
+    invoices,
+    lines,
+    payments,
+    subscriptions,
+)
+from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.forms import Shape
+from counterfoil.twins.stripe.listing import PAGING, SEARCHING
+from counterfoil.twins.stripe.refusal import Obj, Refusal
+
+Answer = Callable[..., Obj]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    pattern: re.Pattern[str]
+    shape: Shape
+    answer: Answer
+
+
+def _get(kind: str) -> Answer:
+    def answer(account: Account, given: Obj, id: str) -> Obj:
+        return account.get(kind, id)
+
+    return answer
+
+
+def _customer_subscriptions(account: Account, given: Obj, id: str) -> Obj:
+    account.get("customer", id)
+    return subscriptions.list_all(account, given, id)
+
+
+def _customer_methods(account: Account, given: Obj, id: str) -> Obj:
+    account.get("customer", id)
+    return customers.list_methods(account, {**given, "customer": id})
+
+
+_ITEMS: Shape = {**{name: kind for name, kind in PAGING.items() if name != "created"}, "subscription!": "str"}
+_TABLE: list[tuple[str, str, Shape, Answer]] = [
+    ("POST", "customers", customers.CUSTOMER, customers.create),
+    ("GET", "customers", customers.LIST, customers.list_all),
+    ("GET", "customers/search", SEARCHING, customers.find),
+    ("GET", "customers/{}", {}, customers.retrieve),
+    ("POST", "customers/{}", customers.CUSTOMER_UPDATE, customers.update),
+    ("DELETE", "customers/{}", {}, customers.delete),
+    ("POST", "customers/{}/balance_transactions", customers.BALANCE, customers.create_transaction),
+    ("GET", "customers/{}/balance_transactions", PAGING, customers.list_transactions),
+    ("GET", "customers/{}/balance_transactions/{}", {}, customers.get_transaction),
+    ("POST", "customers/{}/balance_transactions/{}", {"description": "str", "metadata": "meta"},
+     customers.update_transaction),
+    ("GET", "customers/{}/subscriptions", subscriptions.LIST, _customer_subscriptions),
+    ("GET", "customers/{}/payment_methods", {**PAGING, "type": "str"}, _customer_methods),
+    ("POST", "payment_methods", customers.PAYMENT_METHOD, customers.create_method),
+    ("GET", "payment_methods", {**PAGING, "customer!": "str", "type": "str"}, customers.list_methods),
+    ("GET", "payment_methods/{}", {}, customers.get_method),
+    ("POST", "payment_methods/{}/attach", {"customer!": "str"}, customers.attach),
+    ("POST", "payment_methods/{}/detach", {}, customers.detach),
+    ("POST", "products", catalog.PRODUCT, catalog.create_product),
+    ("GET", "products", catalog.LIST, catalog.list_products),
+    ("GET", "products/{}", {}, _get("product")),
+    ("POST", "products/{}", catalog.PRODUCT_UPDATE, catalog.update_product),
+    ("DELETE", "products/{}", {}, catalog.delete_product),
+    ("POST", "prices", catalog.PRICE, catalog.create_price),
+    ("GET", "prices", catalog.LIST_PRICES, catalog.list_prices),
+    ("GET", "prices/{}", {}, _get("price")),
+    ("POST", "prices/{}", catalog.PRICE_UPDATE, catalog.update_price),
+    ("POST", "tax_rates", catalog.TAX_RATE, catalog.create_tax_rate),
+    ("GET", "tax_rates", catalog.LIST, catalog.list_tax_rates),
+    ("GET", "tax_rates/{}", {}, _get("tax_rate")),
+    ("POST", "tax_rates/{}", catalog.TAX_RATE_UPDATE, catalog.update_tax_rate),
+    ("POST", "subscriptions", subscriptions.CREATE, subscriptions.create),
+    ("GET", "subscriptions", subscriptions.LIST, subscriptions.list_all),
+    ("GET", "subscriptions/search", SEARCHING, subscriptions.find),
+    ("GET", "subscriptions/{}", {}, subscriptions.get),
+    ("POST", "subscriptions/{}", subscriptions.UPDATE, subscriptions.update),
+    ("DELETE", "subscriptions/{}", subscriptions.CANCEL, subscriptions.cancel),
+    ("GET", "subscription_items", _ITEMS, subscriptions.list_items),
+    ("GET", "subscription_items/{}", {}, subscriptions.get_item),
+    ("POST", "subscription_items/{}", subscriptions.UPDATE_ITEM, subscriptions.update_item),
+    ("POST", "invoiceitems", lines.ITEM, lines.create_item),
+    ("GET", "invoiceitems", lines.LIST_ITEMS, lines.list_items),
+    ("GET", "invoiceitems/{}", {}, lines.get_item),
+    ("POST", "invoiceitems/{}", lines.ITEM_UPDATE, lines.update_item),
+    ("DELETE", "invoiceitems/{}", {}, lines.delete_item),
+    ("POST", "invoices", invoices.CREATE, invoices.create),
+    ("GET", "invoices", invoices.LIST, invoices.list_all),
+    ("GET", "invoices/search", SEARCHING, invoices.find),
+    ("GET", "invoices/{}", {}, invoices.get),
+    ("POST", "invoices/{}", invoices.UPDATE, invoices.update),
+    ("DELETE", "invoices/{}", {}, invoices.delete),
+    ("GET", "invoices/{}/lines", lines.PAGE, lines.list_lines),
+    ("POST", "invoices/{}/add_lines", lines.ADD_LINES, lines.add_lines),
+    ("POST", "invoices/{}/finalize", invoices.FINALIZE, invoices.finalize),
+    ("POST", "invoices/{}/pay", invoices.PAY, invoices.pay),
+    ("POST", "invoices/{}/void", {}, invoices.void),
+    ("POST", "invoices/{}/mark_uncollectible", {}, invoices.mark_uncollectible),
+    ("POST", "invoices/{}/send", {}, invoices.send),
+    ("POST", "credit_notes", credit_notes.CREATE, credit_notes.create),
+    ("GET", "credit_notes", credit_notes.LIST, credit_notes.list_all),
+    ("GET", "credit_notes/preview", credit_notes.CREATE, credit_notes.preview),
+    ("GET", "credit_notes/{}", {}, credit_notes.get),
+    ("POST", "credit_notes/{}", credit_notes.UPDATE, credit_notes.update),
+    ("GET", "credit_notes/{}/lines", lines.PAGE, credit_notes.list_lines),
+    ("POST", "credit_notes/{}/void", {}, credit_notes.void),
+    ("POST", "refunds", payments.REFUND, payments.create_refund),
+    ("GET", "refunds", payments.LIST_REFUNDS, payments.list_refunds),
+    ("GET", "refunds/{}", {}, payments.get_refund),
+    ("POST", "refunds/{}", {"metadata": "meta"}, payments.update_refund),
+    ("GET", "charges", payments.LIST_CHARGES, payments.list_charges),
+    ("GET", "charges/{}", {}, payments.get_charge),
+    ("GET", "payment_intents", payments.LIST_INTENTS, payments.list_intents),
+    ("GET", "payment_intents/{}", {}, payments.get_intent),
+    ("GET", "events", events.LIST, events.list_all),
+    ("GET", "events/{}", {}, events.get),
+    ("POST", "webhook_endpoints", events.ENDPOINT, events.create_endpoint),
+    ("GET", "webhook_endpoints", PAGING, events.list_endpoints),
+    ("GET", "webhook_endpoints/{}", {}, events.get_endpoint),
+    ("POST", "webhook_endpoints/{}", events.ENDPOINT_UPDATE, events.update_endpoint),
+    ("DELETE", "webhook_endpoints/{}", {}, events.delete_endpoint),
+]  # fmt: skip
+ROUTES = [
+    Route(method, re.compile("/v1/" + path.replace("{}", r"([^/]+)") + r"/?\Z"), shape, answer)
+    for method, path, shape, answer in _TABLE
+]
+
+
+def find(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+    """The route of a call with the ids in its path. A fixed word in a path stands before an id."""
+    for route in ROUTES:
+        if route.method == method and (match := route.pattern.match(path)):
+            return route, match.groups()
+    raise Refusal(
+        404,
+        f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can "
+        "help at https://support.stripe.com/.",
+        kept=False,
+    )
+
+
+def views() -> dict[str, Any]:
+    """How each kind of object is shown."""
+    return {
+        "invoice": invoices.view, "credit_note": credit_notes.view, "subscription": subscriptions.view,
+        "event": events.view, "webhook_endpoint": events.endpoint_view,
+    }  # fmt: skip

@@ -1,0 +1,82 @@
+"""The process: one loopback socket, one event loop, one SQLite file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.gate import CONFIG, Gate, Scope
+
+PORT = 12111
+SECRET = "sk_test_twin"  # noqa: S105
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="twin stripe", description="A behavioural double of Stripe billing."
+    )
+    parser.add_argument("--port", type=int, default=PORT, help="loopback port; 0 takes a free one")
+    parser.add_argument("--state", required=True, help="SQLite file that keeps everything")
+    parser.add_argument(
+        "--secret", default=SECRET, help="the API key that is accepted (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, help="makes ids, shuffles and repeats of a new file reproducible")
+    parser.add_argument("--spread", type=float, help="seconds over which webhooks are shuffled")
+    parser.add_argument("--repeated", type=float, help="share of webhooks that are sent twice, 0 to 1")
+    options = parser.parse_args(argv)
+    account = Account(options.state, options.seed)
+    for name, value in CONFIG.items():
+        if not account.store.has_setting(name):
+            account.set(name, value)
+    for name in ("spread", "repeated"):
+        if getattr(options, name) is not None:
+            account.set(name, getattr(options, name))
+    # Named as TCP, because asyncio turns Nagle's delay off for no other socket.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", options.port))
+    except OSError as error:
+        sys.stderr.write(f"port {options.port} on 127.0.0.1 cannot be had: {error.strerror}\n")
+        return 2
+    sock.listen(128)
+    sys.stdout.write(f"stripe twin on http://127.0.0.1:{sock.getsockname()[1]}\n")
+    sys.stdout.flush()
+    asyncio.run(_serve(account, options.secret, sock))
+    return 0
+
+
+async def _serve(account: Account, secret: str, sock: socket.socket) -> None:
+    connections: dict[Any, asyncio.Transport] = {}
+
+    class Droppable(H11Protocol):
+        """Connections that the application can close in the middle of a call: ASGI has no word for it."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self.peer = transport.get_extra_info("peername")
+            connections[tuple(self.peer[:2])] = transport
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(tuple(self.peer[:2]), None)
+            super().connection_lost(exc)
+
+    def drop(scope: Scope) -> None:
+        if transport := connections.get(tuple(scope["client"])):
+            transport.abort()
+
+    server = uvicorn.Server(uvicorn.Config(
+        Gate(account, secret, drop), http=Droppable, ws="none", lifespan="on", log_level="warning",
+        access_log=False, server_header=False, timeout_graceful_shutdown=1,
+    ))  # fmt: skip
+    signal.signal(signal.SIGINT, lambda *_: setattr(server, "should_exit", True))
+    await server.serve(sockets=[sock])

@@ -1,0 +1,394 @@
+"""Subscriptions: periods that the clock turns into invoices, quantity changes with proration, and ends."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime, timedelta
+
+from counterfoil.twins.stripe.account import DAY, Account
+from counterfoil.twins.stripe.amounts import priced, share
+from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.customers import payable_with
+from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft
+from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
+from counterfoil.twins.stripe.listing import PAGING, page, search
+from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
+from counterfoil.twins.stripe.standing import end
+
+PRORATION = ("always_invoice", "create_prorations", "none")
+_ITEM: Shape = {
+    "id": "str", "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
+    "deleted": "bool",
+}  # fmt: skip
+UPDATE: Shape = {
+    "cancel_at_period_end": "bool", "cancel_at": "time", "collection_method": COLLECTION, "days_until_due": "uint",
+    "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str", "items": [_ITEM],
+    "metadata": "meta", "proration_behavior": PRORATION, "proration_date": "time", "trial_end": "any",
+    "payment_behavior": ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"),
+}  # fmt: skip
+CREATE: Shape = {
+    **UPDATE, "customer!": "str", "items!": [_ITEM], "trial_period_days": "uint", "currency": "str",
+    "billing_cycle_anchor": "time",
+}  # fmt: skip
+CANCEL: Shape = {
+    "invoice_now": "bool",
+    "prorate": "bool",
+    "cancellation_details": {"comment": "str", "feedback": "str"},
+}
+LIST: Shape = {
+    **PAGING, "customer": "str", "price": "str", "collection_method": COLLECTION,
+    "status": ("active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "trialing",
+               "unpaid"),
+}  # fmt: skip
+UPDATE_ITEM: Shape = {
+    "price": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"], "proration_behavior": PRORATION,
+    "proration_date": "time",
+}  # fmt: skip
+_SCALARS = ("cancel_at", "collection_method", "days_until_due", "default_payment_method", "description")
+
+
+def view(account: Account, subscription: Obj) -> Obj:
+    url = f"/v1/subscription_items?subscription={subscription['id']}"
+    items = [account.view(item) for item in account.of("subscription_item", subscription["id"])]
+    return {**subscription, "items": {"object": "list", "data": items, "has_more": False, "url": url}}
+
+
+def step(anchor: int, price: Obj, periods: int) -> int:
+    """The edge of a period: the anchor's day, or the month's last where it has no such day. UTC seconds."""
+    recurring = price["recurring"]
+    count = recurring["interval_count"] * periods
+    start = datetime.fromtimestamp(anchor, UTC)
+    if recurring["interval"] in ("day", "week"):
+        days = count * (7 if recurring["interval"] == "week" else 1)
+        return int((start + timedelta(days=days)).timestamp())
+    month = start.month - 1 + count * (12 if recurring["interval"] == "year" else 1)
+    year, month = start.year + month // 12, month % 12 + 1
+    day = min(start.day, calendar.monthrange(year, month)[1])
+    return int(start.replace(year=year, month=month, day=day).timestamp())
+
+
+def create(account: Account, given: Obj) -> Obj:
+    customer = account.get("customer", given["customer"], "customer")
+    if not given["items"]:
+        raise bad_parameter("Missing required param: items.", "parameter_missing", "items")
+    prices = [_price(account, item, place) for place, item in enumerate(given["items"])]
+    if len({(price["currency"], str(price["recurring"])) for price in prices}) > 1:
+        raise bad("All prices on a subscription must have the same currency and interval.", param="items")
+    method = given.get("collection_method") or "charge_automatically"
+    if method == "send_invoice" and given.get("days_until_due") is None:
+        raise bad_parameter(
+            "You must pass `days_until_due` when `collection_method` is `send_invoice`.",
+            "parameter_missing",
+            "days_until_due",
+        )
+    behavior = given.get("payment_behavior") or "allow_incomplete"
+    trial = _trial(account, given)
+    if method == "charge_automatically" and trial is None and behavior != "default_incomplete" and any(
+            price["unit_amount_decimal"] != "0" for price in prices):  # fmt: skip
+        payable_with(account, customer, given.get("default_payment_method"))
+    now = account.now
+    anchor = trial or now
+    until = trial or step(anchor, prices[0], 1)
+    subscription = account.create("subscription", {
+        "application": None, "application_fee_percent": None, "automatic_tax": {"enabled": False},
+        "billing_cycle_anchor": anchor, "billing_thresholds": None, "cancel_at": given.get("cancel_at"),
+        "cancel_at_period_end": given.get("cancel_at_period_end", False), "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "reason": None}, "collection_method": method,
+        "currency": prices[0]["currency"], "current_period_end": until, "current_period_start": now,
+        "customer": customer["id"], "days_until_due": given.get("days_until_due"),
+        "default_payment_method": given.get("default_payment_method"), "default_source": None,
+        "default_tax_rates": tax_rates(account, given.get("default_tax_rates"), "default_tax_rates"),
+        "description": given.get("description"), "discount": None, "ended_at": None, "latest_invoice": None,
+        "metadata": merged({}, given.get("metadata") or {}), "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None, "pause_collection": None, "payment_settings": {
+            "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
+        "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None,
+        "schedule": None, "start_date": now, "status": "trialing" if trial else "active", "test_clock": None,
+        "transfer_data": None, "trial_end": trial, "trial_settings": None, "trial_start": now if trial else None,
+        "_periods": 0 if trial else 1,
+    })  # fmt: skip
+    for item, price in zip(given["items"], prices, strict=True):
+        _add(account, subscription, item, price)
+    if trial is None:
+        invoice = bill(account, subscription, "subscription_create")
+        if method == "charge_automatically":
+            _first_payment(account, subscription, invoice, behavior)
+    account.emit("customer.subscription.created", subscription)
+    return subscription
+
+
+def _trial(account: Account, given: Obj) -> int | None:
+    if given.get("trial_period_days"):
+        return account.now + int(given["trial_period_days"]) * DAY
+    until = given.get("trial_end")
+    return int(until) if isinstance(until, str) and until.isdigit() and int(until) > account.now else None
+
+
+def _first_payment(account: Account, subscription: Obj, invoice: Obj, behavior: str) -> None:
+    close_draft(account, invoice)
+    if invoice["status"] == "open":
+        subscription["status"] = "incomplete"
+        account.save(subscription)
+        if behavior != "default_incomplete":
+            failure = attempt(account, invoice, None)
+            if failure is not None and behavior == "error_if_incomplete":
+                failure.commit = False
+                raise failure
+    subscription["status"] = account.get("subscription", subscription["id"])["status"]
+
+
+def _price(account: Account, item: Obj, place: int) -> Obj:
+    id = item.get("price") or item.get("plan")
+    if not id:
+        raise bad_parameter(
+            f"Missing required param: items[{place}][price].", "parameter_missing", f"items[{place}][price]"
+        )
+    price = account.get("price", id, f"items[{place}][price]")
+    if price["type"] != "recurring":
+        raise bad(
+            "The price specified is set to `type=one_time` but this field only accepts prices with "
+            "`type=recurring`.",
+            param=f"items[{place}][price]",
+        )
+    if not price["active"]:
+        raise bad(
+            "The price specified is inactive. This field only accepts active prices.",
+            param=f"items[{place}][price]",
+        )
+    return price
+
+
+def _add(account: Account, subscription: Obj, item: Obj, price: Obj) -> Obj:
+    return account.create("subscription_item", {
+        "billing_thresholds": None, "metadata": merged({}, item.get("metadata") or {}), "price": price,
+        "quantity": 1 if item.get("quantity") is None else item["quantity"], "subscription": subscription["id"],
+        "tax_rates": tax_rates(account, item.get("tax_rates"), "items[tax_rates]"),
+    }, parent=subscription["id"])  # fmt: skip
+
+
+def bill(account: Account, subscription: Obj, reason: str, cycle: bool = True) -> Obj:
+    """A draft with the current period's lines (unless only pending items are billed) and pending items."""
+    customer = account.get("customer", subscription["customer"])
+    send = subscription["collection_method"] == "send_invoice"
+    invoice = begin(account, customer, subscription["currency"], reason, {
+        "collection_method": subscription["collection_method"], "subscription": subscription["id"],
+        "days_until_due": subscription["days_until_due"] if send else None, "_rates":
+        subscription["default_tax_rates"], "default_payment_method": subscription["default_payment_method"],
+        "description": subscription["description"],
+    })  # fmt: skip
+    invoice["subscription_details"] = {"metadata": subscription["metadata"]}
+    for waiting in pending(account, customer["id"], subscription["currency"], subscription["id"]):
+        place_item(account, invoice, waiting)
+    period = {"start": subscription["current_period_start"], "end": subscription["current_period_end"]}
+    for item in account.of("subscription_item", subscription["id"]) if cycle else []:
+        place_line(account, invoice, {
+            **line_arguments(item["price"], item["quantity"]), "type": "subscription", "period": period,
+            "description": f"{item['quantity']} × {_name(account, item['price'])}", "metadata": item["metadata"],
+            "subscription": subscription["id"], "subscription_item": item["id"], "tax_rates": item["tax_rates"],
+        })  # fmt: skip
+    if cycle and reason == "subscription_cycle":
+        invoice["period_start"], invoice["period_end"] = subscription["_was"], period["start"]
+    total(account, invoice)
+    account.emit("invoice.created", invoice)
+    subscription["latest_invoice"] = invoice["id"]
+    account.save(subscription)
+    return invoice
+
+
+def _name(account: Account, price: Obj) -> str:
+    product = account.find("product", price["product"])
+    return str(product["name"]) if product else str(price["product"])
+
+
+def get(account: Account, given: Obj, id: str) -> Obj:
+    return account.get("subscription", id)
+
+
+def list_all(account: Account, given: Obj, customer: str | None = None) -> Obj:
+    conditions, values = filters(given, "collection_method", "customer")
+    if customer:
+        conditions.append("customer = ?")
+        values.append(customer)
+    status = given.get("status")
+    if status == "ended":
+        conditions.append("json_extract(body, '$.status') in ('canceled', 'incomplete_expired')")
+    elif status is None:
+        conditions.append("json_extract(body, '$.status') not in ('canceled', 'incomplete_expired')")
+    elif status != "all":
+        conditions.append("json_extract(body, '$.status') = ?")
+        values.append(status)
+    if given.get("price"):
+        conditions.append(
+            "exists (select 1 from object i where i.parent = object.id and i.type = "
+            "'subscription_item' and json_extract(i.body, '$.price.id') = ?)"
+        )
+        values.append(given["price"])
+    return page(account, "subscription", given, "/v1/subscriptions", conditions, values)
+
+
+def find(account: Account, given: Obj) -> Obj:
+    return search(account, "subscription", given, "/v1/subscriptions/search")
+
+
+def update(account: Account, given: Obj, id: str) -> Obj:
+    subscription = account.get("subscription", id)
+    if subscription["status"] in ("canceled", "incomplete_expired"):
+        raise bad(
+            "A canceled subscription can only update its cancellation_details and metadata.", param="id"
+        )
+    before = account.view(subscription)
+    for name in _SCALARS:
+        if name in given:
+            subscription[name] = given[name]
+    if "metadata" in given:
+        subscription["metadata"] = merged(subscription["metadata"], given["metadata"])
+    if "default_tax_rates" in given:
+        subscription["default_tax_rates"] = tax_rates(
+            account, given["default_tax_rates"], "default_tax_rates"
+        )
+    if given.get("cancel_at_period_end") is not None:
+        ending = given["cancel_at_period_end"]
+        subscription.update(
+            cancel_at_period_end=ending, canceled_at=account.now if ending else None,
+            cancel_at=subscription["current_period_end"] if ending else None,
+            cancellation_details={"comment": None, "feedback": None,
+                                  "reason": "cancellation_requested" if ending else None},
+        )  # fmt: skip
+    account.save(subscription)
+    for place, wanted in enumerate(given.get("items") or []):
+        _change_item(account, subscription, wanted, given, place)
+    account.emit("customer.subscription.updated", subscription, before)
+    if given.get("proration_behavior") == "always_invoice":
+        _bill_now(account, subscription)
+    return subscription
+
+
+def _bill_now(account: Account, subscription: Obj) -> None:
+    """Bill pending prorations at once. A declined card leaves the invoice open."""
+    if not pending(account, subscription["customer"], subscription["currency"], subscription["id"]):
+        return
+    invoice = close_draft(account, bill(account, subscription, "subscription_update", cycle=False))
+    if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
+        attempt(account, invoice, None)
+
+
+def _change_item(account: Account, subscription: Obj, wanted: Obj, given: Obj, place: int = 0) -> None:
+    if not wanted.get("id"):
+        price = _price(account, wanted, place)
+        _prorate(account, subscription, given, None, _add(account, subscription, wanted, price))
+        return
+    item = account.get("subscription_item", wanted["id"], f"items[{place}][id]")
+    if item["subscription"] != subscription["id"]:
+        raise bad("The subscription item is of another subscription.", param=f"items[{place}][id]")
+    old = dict(item)
+    if wanted.get("deleted"):
+        account.remove(item["id"])
+        _prorate(account, subscription, given, old, None)
+        return
+    if wanted.get("price"):
+        item["price"] = _price(account, wanted, place)
+    if wanted.get("quantity") is not None:
+        item["quantity"] = wanted["quantity"]
+    if "metadata" in wanted:
+        item["metadata"] = merged(item["metadata"], wanted["metadata"])
+    if "tax_rates" in wanted:
+        item["tax_rates"] = tax_rates(account, wanted["tax_rates"], "tax_rates")
+    account.save(item)
+    _prorate(account, subscription, given, old, item)
+
+
+def _prorate(account: Account, subscription: Obj, given: Obj, old: Obj | None, new: Obj | None) -> None:
+    """By the second: credit the old item's unused time and charge the new one's, each rounded once."""
+    if given.get("proration_behavior") == "none" or subscription["status"] == "trialing":
+        return
+    if old and new and (old["price"]["id"], old["quantity"]) == (new["price"]["id"], new["quantity"]):
+        return
+    start, finish = subscription["current_period_start"], subscription["current_period_end"]
+    at = min(max(given.get("proration_date") or account.now, start), finish)
+    for item, sign, word in ((old, -1, "Unused time on"), (new, 1, "Remaining time on")):
+        if item is None:
+            continue
+        whole = priced(item["price"]["unit_amount_decimal"], item["quantity"])
+        amount = sign * share(whole, finish - at, finish - start)
+        made = account.create("invoiceitem", {
+            "amount": amount, "currency": subscription["currency"], "customer": subscription["customer"],
+            "date": account.now, "description": f"{word} {item['quantity']} × {_name(account, item['price'])}",
+            "discountable": False, "discounts": [], "invoice": None, "metadata": {},
+            "period": {"start": at, "end": finish}, "price": item["price"], "proration": True,
+            "quantity": item["quantity"], "subscription": subscription["id"], "subscription_item": item["id"],
+            "tax_rates": item["tax_rates"], "test_clock": None, "unit_amount": item["price"]["unit_amount"],
+            "unit_amount_decimal": item["price"]["unit_amount_decimal"],
+        })  # fmt: skip
+        account.emit("invoiceitem.created", made)
+
+
+def cancel(account: Account, given: Obj, id: str) -> Obj:
+    subscription = account.get("subscription", id)
+    if subscription["status"] in ("canceled", "incomplete_expired"):
+        raise Refusal(404, f"No such subscription: '{id}'", code="resource_missing", param="id")
+    details = given.get("cancellation_details") or {}
+    subscription["cancellation_details"] = {
+        "comment": details.get("comment"), "feedback": details.get("feedback"), "reason": "cancellation_requested",
+    }  # fmt: skip
+    if given.get("prorate"):
+        for item in account.of("subscription_item", id):
+            _prorate(account, subscription, {}, item, None)
+    if given.get("invoice_now"):
+        _bill_now(account, subscription)
+    return end(account, subscription)
+
+
+def list_items(account: Account, given: Obj) -> Obj:
+    account.get("subscription", given["subscription"], "subscription")
+    url = "/v1/subscription_items"
+    return page(
+        account, "subscription_item", given, url, ["parent = ?"], [given["subscription"]], oldest_first=True
+    )
+
+
+def get_item(account: Account, given: Obj, id: str) -> Obj:
+    return account.get("subscription_item", id)
+
+
+def update_item(account: Account, given: Obj, id: str) -> Obj:
+    item = account.get("subscription_item", id)
+    subscription = account.get("subscription", item["subscription"])
+    before = account.view(subscription)
+    wanted = {name: value for name, value in given.items() if not name.startswith("proration")}
+    _change_item(account, subscription, {**wanted, "id": id}, given)
+    account.emit("customer.subscription.updated", subscription, before)
+    if given.get("proration_behavior") == "always_invoice":
+        _bill_now(account, subscription)
+    return account.get("subscription_item", id)
+
+
+def advance(account: Account) -> bool:
+    """Begin the next period of every subscription whose period is over at the clock: one period each."""
+    worked = False
+    for subscription in account.where(
+        "subscription",
+        "json_extract(body, '$.status') in ('active', 'past_due', 'trialing') and "
+        "min(json_extract(body, '$.current_period_end'), "
+        "coalesce(json_extract(body, '$.cancel_at'), 9e15)) <= ?",
+        (account.now,),
+        order="json_extract(body, '$.current_period_end'), seq",
+    ):
+        worked = True
+        if subscription["cancel_at"] is not None and subscription["cancel_at"] <= account.now:
+            end(account, subscription)
+            continue
+        before = account.view(subscription)
+        item = next(iter(account.of("subscription_item", subscription["id"])))
+        subscription["_was"] = subscription["current_period_start"]
+        subscription["_periods"] += 1
+        subscription["current_period_start"] = subscription["current_period_end"]
+        subscription["current_period_end"] = step(
+            subscription["billing_cycle_anchor"], item["price"], subscription["_periods"]
+        )
+        if subscription["status"] == "trialing":
+            subscription["status"] = "active"
+        account.save(subscription)
+        bill(account, subscription, "subscription_cycle")
+        account.emit("customer.subscription.updated", subscription, before)
+    return worked
