@@ -109,7 +109,7 @@ def plan(account: Account, faults: Faults, event: Obj) -> None:
     fault = faults.for_event(event["type"])
     if fault and fault["kind"] == "lose_webhook":
         return
-    spread, repeated = account.setting("spread"), account.setting("repeated")
+    spread, repeated = float(account.setting("spread")), float(account.setting("repeated"))
     for endpoint in account.where("webhook_endpoint", "json_extract(body, '$.status') = 'enabled'"):
         if not any(fnmatch.fnmatchcase(event["type"], wanted) for wanted in endpoint["enabled_events"]):
             continue

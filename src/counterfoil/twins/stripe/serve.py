@@ -76,7 +76,7 @@ async def _serve(account: Account, secret: str, sock: socket.socket) -> None:
 
     server = uvicorn.Server(uvicorn.Config(
         Gate(account, secret, drop), http=Droppable, ws="none", lifespan="on", log_level="warning",
-        access_log=False, server_header=False, timeout_graceful_shutdown=1,
+        access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
     ))  # fmt: skip
     signal.signal(signal.SIGINT, lambda *_: setattr(server, "should_exit", True))
     await server.serve(sockets=[sock])
