@@ -36,10 +36,18 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     valid_to: datetime | None = None
 
     @property
-    def topic(self) -> str:
-        """What a Run waits on while this Link is missing."""
-        return link_topic(self.object, self.canonical, self.system)
+    def topics(self) -> tuple[str, str]:
+        """Under which this Link is made known: for effects that lack the external id, and for deliveries
+        that lack the canonical one."""
+        return (
+            link_topic(self.object, self.canonical, self.system),
+            ext_topic(self.object, self.system, self.ext_id),
+        )
 
 
 def link_topic(object_: str, canonical: str, system: str) -> str:
     return f"link:{object_}:{canonical}:{system}"
+
+
+def ext_topic(object_: str, system: str, ext_id: str) -> str:
+    return f"ext:{object_}:{system}:{ext_id}"

@@ -1,0 +1,5 @@
+"""Pure decisions: no I/O, no clock, no randomness; everything they read is passed in."""
+
+from counterfoil.rules.decide import decide
+
+__all__ = ["decide"]

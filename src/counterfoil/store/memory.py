@@ -196,7 +196,9 @@ class MemoryStore:
         if link.status is not LinkStatus.CONFIRMED:
             return []
         body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-        return self._post(port.Post(event=f"{link.topic}:{link.ext_id}", topics=(link.topic,), body=body), at)
+        return self._post(
+            port.Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body), at
+        )
 
     def _case(self, case: Case, at: datetime, actor: str) -> bool:
         """Opens it; a Case with this id that was resolved meanwhile stays resolved."""
@@ -249,6 +251,16 @@ class MemoryStore:
                 )
                 self._put(self.case_rows, case.id, done)
 
+    def _resolve_cases_of_todo(self, todo: tuple[str, str], at: datetime) -> None:
+        """A Case about a delivery that was held is over once the delivery is admitted after all."""
+        for case in list(self.case_rows.values()):
+            about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
+            if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":
+                done = msgspec.structs.replace(
+                    case, state=CaseState.RESOLVED, resolved_at=at, resolved_by="admit", note="admitted later"
+                )
+                self._put(self.case_rows, case.id, done)
+
     def _open_foil(self, foil: Foil) -> None:
         held = self.foil_rows.get(foil.id)
         if held is None:
@@ -274,7 +286,8 @@ class MemoryStore:
                 no = len(self.receipts) + 1
                 self._put(self.receipt_ids, (receipt.system, receipt.ext_id), no)
                 self._put(self.receipts, no, msgspec.structs.replace(receipt, no=no))
-                self._put_todo("receipt", str(no))
+                if receipt.door != "fetch":
+                    self._put_todo("receipt", str(no))
                 body = wire.dumps(
                     {"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256}
                 )
@@ -320,6 +333,8 @@ class MemoryStore:
                 touched.add((o.rule, o.key))
         for rule, key in sorted(touched):
             self._settle(rule, key, t.at)
+        if not t.park and not t.cases:
+            self._resolve_cases_of_todo(t.todo, t.at)
         for case in t.cases:
             self._case(case, t.at, t.actor)
         if t.park:

@@ -103,7 +103,8 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receive(msgspec.Struct, frozen=True, kw_only=True):
-    """Keep a receipt: insert unless (system, ext_id) exists; new -> todo and leaf. The same identity digest
+    """Keep a receipt: insert unless (system, ext_id) exists; new -> todo (not for door `fetch`: what
+    an admission fetched) and leaf. The same identity digest
     -> the first receipt's number, nothing written. Another digest -> `clash` is opened, the first stays.
     `cursor` = (feed, value) moves the feed's cursor in the same transaction."""
 
@@ -130,7 +131,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     the held one (older: recorded only), links established, posts delivered, runs started, foils opened
     (insert-or-ignore by id; a provisional foil with this id opens), observations inserted and their match
     rows settled. Consequences of events that existed already are skipped, save cases. Cases open
-    insert-or-ignore. One leaf.
+    insert-or-ignore. Without `park` and `cases`, open Cases about this todo (no Run, reason other than
+    `clash`) are resolved by `admit`. One leaf. Links are posted under both of their `topics`.
     """
 
     todo: tuple[str, str]

@@ -1,0 +1,378 @@
+"""Calls: planning an outward call, and what its outcomes lead to.
+
+A call is sent again under the same key only with the same bytes; with a changed request, or once a look-up
+proved that nothing happened, it goes out as the next generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from counterfoil.core import ids
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import Choice
+from counterfoil.core.effect import EffectState
+from counterfoil.core.link import link_topic
+from counterfoil.core.money import Money
+from counterfoil.model.definition import Call, Fact, Literal, Template
+from counterfoil.rules import reactions, retry, steps
+from counterfoil.rules.commands import CloseApproval, Drop, Plan, Send, StartSync, Stimulus, WriteFoil
+from counterfoil.rules.deciding import Deciding, Unusable, digest
+from counterfoil.rules.posting import posting_date
+from counterfoil.rules.state import Confirmed, StepState
+from counterfoil.rules.templates import fill, truth
+
+PATIENCE = timedelta(minutes=15)
+"""How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
+RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
+
+
+def call(d: Deciding, step: Call, st: StepState) -> bool:
+    """Plan the call, or go on from its outcome."""
+    if st.phase == "unlinked":
+        if st.until is not None and st.until <= d.now:
+            return reactions.react(d, step, st, "not_found", f"no link arrived: {st.topic}")
+        return False
+    if st.phase == "new":
+        return _plan(d, step, st)
+    return _outcome(d, step, st)
+
+
+# ------------------------------------------------------------------ planning
+
+
+def _plan(d: Deciding, step: Call, st: StepState) -> bool:
+    if not d.s.confirmed and not d.rechecked:
+        d.rechecked = True
+        steps.read_facts(d, only_recheck=True)
+        stale = steps.stale_approval(d)
+        if stale is not None:
+            return _stale(d, step, st, *stale)
+    dates = _dates(d, step)
+    if isinstance(dates, str):
+        return reactions.react(d, step, st, "period_closed", dates)
+    value = fill(step.input, d.names(), d.lookup)
+    mark = digest({"input": value, "dates": dates})
+    done = _done_before(d, step, mark)
+    if done is not None:
+        st.effect = done.effect
+        return _bind(d, step, st)
+    effect = ids.effect_id(d.run.id, d.effect_path(step), d.item(), st.gen)
+    unrendered = d.live.unrendered.get(effect)
+    if unrendered is not None and unrendered.unresolved:
+        return _unlinked(d, st, unrendered.object, unrendered.canonical, unrendered.system)
+    if unrendered is not None:
+        return reactions.react(d, step, st, "invalid", unrendered.message)
+    st.effect, st.input, st.phase, st.outcome, st.detail = effect, mark, "planned", "", ""
+    st.until = None
+    d.s.inputs[effect] = value
+    d.planned.add(effect)
+    d.commands.append(
+        Plan(
+            effect=effect,
+            path=d.effect_path(step),
+            item=d.item(),
+            gen=st.gen,
+            undoes=None,
+            operation=step.operation,
+            input=value,
+            dates=dates,
+            approvals=steps.granted(d),
+        )
+    )
+    _foils(d, step, effect, value)
+    return False
+
+
+def _dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
+    """document, posting, revenue; or the name of the closed period that keeps the posting back."""
+    document = _date(d, step.document)
+    revenue = _date(d, step.revenue)
+    if step.posting is None:
+        return {"document": document, "posting": document, "revenue": revenue or document}
+    rule = step.posting.value if isinstance(step.posting, Literal) else None
+    if not isinstance(rule, str):
+        return {"document": document, "posting": _date(d, step.posting), "revenue": revenue or document}
+    policy = d.definition.postings.get(rule)
+    periods = d.lookup("periods", (policy.periods if policy is not None else "period",))
+    found = posting_date(policy.rule if policy is not None else rule, document or d.today, d.today, periods)
+    if found.date is None:
+        return f"period {found.closed} is closed"
+    if policy is not None and policy.document == "posting" and document is not None:
+        document = max(document, found.date)
+    return {"document": document, "posting": found.date, "revenue": revenue or document}
+
+
+def _date(d: Deciding, template: Template | None) -> date | None:
+    value = fill(template, d.names(), d.lookup) if template is not None else None
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise Unusable(f"{value!r} is not a date") from None
+    if value is None or isinstance(value, date):
+        return value
+    raise Unusable(f"{value!r} is not a date")
+
+
+def _done_before(d: Deciding, step: Call, mark: str) -> Confirmed | None:
+    """The same call of an earlier round, confirmed with the same input: it is that effect."""
+    return next(
+        (
+            c
+            for c in d.s.confirmed
+            if c.path.split("~")[0] == step.path and c.item == d.item() and c.digest == mark
+        ),
+        None,
+    )
+
+
+def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
+    names = {**d.names(), "input": value}
+    for foil in d.definition.foils:
+        if foil.operation != step.operation or not truth(foil.when, names, d.lookup):
+            continue
+        key = str(foil.key(names, d.lookup))
+        legs = {leg: e(names, d.lookup) for leg, e in foil.legs.items()}
+        if not all(isinstance(m, Money) for m in legs.values()):
+            raise Unusable(f"a leg of {foil.name} is not money")
+        d.commands.append(
+            WriteFoil(
+                foil=ids.derive("foil", foil.name, key),
+                rule=foil.name,
+                key=key,
+                object=foil.object,
+                left=foil.left,
+                right=foil.right,
+                legs=legs,
+                due=d.now + timedelta(seconds=foil.due),
+                tolerance=foil.tolerance,
+                exact=foil.exact,
+                effect=effect,
+                owner=foil.owners[0] if foil.owners else "",
+            )
+        )
+
+
+def _unlinked(d: Deciding, st: StepState, object_: str, canonical: str, system: str) -> bool:
+    """A Link is missing: its sync Run is started, and the call waits for the Link."""
+    st.phase, st.topic = "unlinked", link_topic(object_, canonical, system)
+    st.until = st.until or d.now + timedelta(seconds=d.definition.failure.queue.until)
+    d.commands.append(StartSync(object_, canonical))
+    return False
+
+
+def absorb_link(d: Deciding, ref: str) -> str | None:
+    waiting = [st for st in d.s.steps.values() if st.phase == "unlinked" and ref.startswith(st.topic)]
+    for st in waiting:
+        st.phase = "new"
+    return None if waiting else "no call waits for this link"
+
+
+def _stale(d: Deciding, step: Call, st: StepState, asked: Any, asked_st: StepState) -> bool:
+    """What was approved is not what would be sent: the approval falls, and its reaction holds."""
+    close_stale(d, asked_st)
+    reaction = asked.outcomes.get("stale") or step.outcomes.get("stale")
+    st.outcome, st.detail = "stale", f"the values that {asked.path} covers have changed"
+    if reaction is None:
+        return reactions.react(d, step, st, "stale", st.detail)
+    return reactions.apply(d, step, st, reaction, f"{asked.path}/stale")
+
+
+def close_stale(d: Deciding, asked_st: StepState) -> None:
+    held = d.approvals.get(asked_st.approval or "")
+    if held is not None and held.state in (ApprovalState.OPEN, ApprovalState.GRANTED):
+        d.commands.append(CloseApproval(held.id, ApprovalState.STALE))
+    asked_st.subject = ""
+
+
+def drop(d: Deciding, effect: str) -> None:
+    """Give up an effect that is planned or refused."""
+    held = d.effects.get(effect)
+    if effect in d.planned and held is None:
+        d.commands = [c for c in d.commands if getattr(c, "effect", None) != effect]
+        d.planned.discard(effect)
+    elif held is not None and held.state in (EffectState.PLANNED, EffectState.REFUSED):
+        d.commands.append(Drop(effect))
+
+
+# ------------------------------------------------------------------ outcomes
+
+
+def absorb_outcome(d: Deciding, stimulus: Stimulus) -> str | None:
+    """Evidence about an effect; what it means is decided when its step is up."""
+    body = stimulus.body
+    found = d.step_of_effect(str(body["effect"]))
+    if found is None:
+        return "an effect of no step"
+    key, st = found
+    st.outcome = str(body["state"])
+    if st.outcome == "refused":
+        st.outcome = f"refused:{body['class'] or 'refused'}"
+    st.detail = str(body.get("error") or "")
+    asked = body.get("retry_after")
+    st.retry_after = int(asked) if asked is not None else None
+    if body["state"] == "confirmed":
+        _remember(d, key, st, body)
+    return None
+
+
+def _remember(d: Deciding, key: str, st: StepState, body: Mapping[str, Any]) -> None:
+    effect = str(body["effect"])
+    held = d.effects[effect]
+    d.s.results[effect] = body.get("result")
+    if held.repeat == "read" or held.undoes is not None:
+        return
+    if all(c.effect != effect for c in d.s.confirmed):
+        d.s.confirmed.append(
+            Confirmed(
+                key=key,
+                path=held.path,
+                item=held.item,
+                effect=effect,
+                operation=held.operation,
+                input="",
+                digest=st.input,
+            )
+        )
+    if st.phase in ("backoff", "queued", "parked"):
+        st.phase = "planned"  # it happened after all: the step goes on from here
+
+
+def absorb_stale(d: Deciding, stimulus: Stimulus) -> str | None:
+    """The intent found that an approval does not hold any more; the effect was dropped."""
+    found = d.step_of_effect(str(stimulus.body["effect"]))
+    if found is None:
+        return "an effect of no step"
+    found[1].outcome = "dropped:stale"
+    return None
+
+
+def _outcome(d: Deciding, step: Call, st: StepState) -> bool:
+    outcome, _, detail = st.outcome.partition(":")
+    match outcome:
+        case "confirmed":
+            return _bind(d, step, st)
+        case "refused":
+            return reactions.react(d, step, st, detail, st.detail)
+        case "absent":
+            return _absent(d, step, st)
+        case "dropped":
+            return reactions.react(d, step, st, "stale", "an approval does not hold any more")
+        case "accepted" if "accepted" in step.outcomes:
+            return reactions.react(d, step, st, "accepted", st.detail)
+        case "unknown":
+            return _unknown(d, step, st)
+        case _:
+            return False
+
+
+def _bind(d: Deciding, step: Call, st: StepState) -> bool:
+    result = d.s.results.get(st.effect or "")
+    if step.id is not None:
+        d.s.names[step.id] = result
+    return reactions.done(d, step, st)
+
+
+def _absent(d: Deciding, step: Call, st: StepState) -> bool:
+    """Nothing happened, proven past the horizon: the next generation, within the retry budget."""
+    st.tries += 1
+    if st.tries > d.definition.failure.retry.attempts:
+        return reactions.react(d, step, st, "transient", "it never arrives")
+    st.gen += 1
+    st.phase, st.effect, st.outcome = "new", None, ""
+    return True
+
+
+def _unknown(d: Deciding, step: Call, st: StepState) -> bool:
+    """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
+    operation = d.definition.operations[step.operation]
+    if operation.repeat == "blind":
+        return reactions.react(d, step, st, "unknown", st.detail)
+    if st.until is None:
+        st.until = d.now + timedelta(seconds=operation.horizon) + PATIENCE
+        st.phase = "waiting"
+    if st.until <= d.now:
+        return reactions.react(d, step, st, "unknown", st.detail)
+    return False
+
+
+def once_more(d: Deciding, step: Call, st: StepState) -> bool:
+    """Its time has come: the same bytes again, or, when the request has changed, the next generation."""
+    held = d.effects.get(st.effect or "")
+    if held is None or held.state in (EffectState.DROPPED, EffectState.ABSENT):
+        if held is not None:
+            st.gen += 1
+        st.phase, st.effect, st.outcome = "new", None, ""
+        return True
+    if held.state is not EffectState.REFUSED:
+        st.phase = "planned"
+        return held.state is EffectState.CONFIRMED
+    dates = _dates(d, step)
+    if isinstance(dates, str):
+        return reactions.react(d, step, st, "period_closed", dates)
+    value = fill(step.input, d.names(), d.lookup)
+    if digest({"input": value, "dates": dates}) != st.input:
+        d.commands.append(Drop(held.id))
+        st.gen += 1
+        st.phase, st.effect, st.outcome = "new", None, ""
+        return True
+    d.commands.append(Send(held.id))
+    d.planned.add(held.id)
+    st.phase, st.outcome, st.retry_after, st.topic = "planned", "", None, ""
+    return False
+
+
+# ------------------------------------------------------------------ facts that are read outside
+
+
+def fact_result(d: Deciding, name: str) -> Any:
+    """The answer of a fact that is an Operation's; None while it has not come."""
+    st = d.s.steps.get(f"fact:{name}")
+    return d.s.results.get(st.effect or "") if st is not None else None
+
+
+def read_fact(d: Deciding, fact: Fact) -> bool:
+    """Ask for a fact that only a system can tell. True once its answer is there."""
+    key = f"fact:{fact.name}"
+    st = d.s.steps.setdefault(key, StepState(entered=d.now))
+    outcome, _, detail = st.outcome.partition(":")
+    if outcome == "confirmed":
+        st.phase = "done"
+        return True
+    if st.phase == "planned" and outcome in ("refused", "absent", "unknown"):
+        st.tries += 1
+        st.retry_at = retry.next_try(
+            d.definition.failure.retry, st.tries, f"{d.run.id}/{key}", d.now, st.retry_after
+        )
+        st.phase = "backoff" if st.retry_at is not None else "parked"
+        if st.phase == "parked":
+            message = f"{fact.target}: {detail or outcome}: {st.detail}"
+            choices = (Choice.RETRY, Choice.CLOSE)
+            d.open_case(
+                key, st, detail or outcome, message, choices, f"Make {fact.target} answer, then retry"
+            )
+    if st.phase == "new" or (st.phase == "backoff" and st.retry_at is not None and st.retry_at <= d.now):
+        st.gen += 1 if st.effect is not None else 0
+        value = fill(fact.input, d.names(), d.lookup) if fact.input is not None else {}
+        effect = ids.effect_id(d.run.id, key, "", st.gen)
+        st.effect, st.phase, st.outcome = effect, "planned", ""
+        d.planned.add(effect)
+        d.commands.append(
+            Plan(
+                effect=effect,
+                path=key,
+                item="",
+                gen=st.gen,
+                undoes=None,
+                operation=fact.target,
+                input=value,
+                dates={},
+                approvals=(),
+            )
+        )
+    return False

@@ -1,0 +1,321 @@
+"""decide: the whole workflow semantics as one pure, total function.
+
+A turn reads what a Run was told since its last one, writes it into the state, and goes on until it must
+wait. Nothing is replayed: the state says where the Run stands. No I/O, no clock, no randomness; what is
+needed from outside is asked for by `looks` and comes back in `live.answers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
+from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.model.definition import (
+    Approve,
+    Call,
+    Check,
+    Choose,
+    Definition,
+    Each,
+    Emit,
+    Signal,
+    Step,
+    Wait,
+)
+from counterfoil.rules import calls, reactions, steps, undo
+from counterfoil.rules.commands import Decision, Live, Look, Stimulus, WaitFor
+from counterfoil.rules.deciding import Deciding, Unusable
+from counterfoil.rules.state import load
+
+MAX_MOVES = 5_000
+"""Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
+FAULTS = (EvaluationError, BudgetExceeded, Unusable)
+HEARTBEAT = timedelta(hours=6)
+"""No unfinished Run sleeps longer without a look at itself."""
+
+
+def decide(
+    definition: Definition, run: Run, stimuli: Sequence[Stimulus], now: datetime, live: Live
+) -> Decision:
+    """What a Run does next.
+
+    `run` carries the state, `stimuli` are its unconsumed inbox items in order (none: a look at the clock),
+    `now` is aware UTC and never before `run.now`. Total: an expression that fails parks the Run with a Case,
+    a stimulus that means nothing any more is listed in `ignored`.
+    """
+    if run.now is not None and now < run.now:
+        now = run.now
+    consumed = max([run.consumed, *(s.seq for s in stimuli)])
+    if run.status in TERMINAL:
+        return _ended(run, consumed, stimuli)
+    d = Deciding(definition, run, load(run.ctx), now, live)
+    try:
+        for stimulus in stimuli:
+            _absorb(d, stimulus)
+        more = _advance(d)
+    except LookupNeeded as need:
+        return Decision(looks=(Look(need.name, tuple(need.args)),))
+    return _answer(d, consumed, more)
+
+
+def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
+    return Decision(
+        status=run.status,
+        direction=run.direction,
+        state=run.state,
+        consumed=consumed,
+        ctx=run.ctx,
+        ignored=tuple(f"{s.kind} {s.ref}: the run is {run.status}" for s in stimuli),
+    )
+
+
+# ------------------------------------------------------------------ what the Run is told
+
+
+def _absorb(d: Deciding, stimulus: Stimulus) -> None:
+    known: dict[str, Callable[[Deciding, Stimulus], str | None]] = {
+        "start": _start,
+        "event": _event,
+        "outcome": calls.absorb_outcome,
+        "approval": steps.absorb_approval,
+        "case": reactions.absorb_case,
+        "stale": calls.absorb_stale,
+        "foil": _foil,
+    }
+    handler = known.get(stimulus.kind)
+    reason = f"unknown kind {stimulus.kind}" if handler is None else handler(d, stimulus)
+    if reason:
+        d.ignored.append(f"{stimulus.kind} {stimulus.ref}: {reason}")
+
+
+def _start(d: Deciding, stimulus: Stimulus) -> str | None:
+    """The first word: the event (or object) that the Run is about. A later one before it began replaces it."""
+    if d.s.started:
+        return "the run has begun"
+    body = dict(stimulus.body)
+    d.s.names.update(body)
+    return None
+
+
+def _event(d: Deciding, stimulus: Stimulus) -> str | None:
+    """Kept until a wait or a signal uses it, or it proves to be nobody's."""
+    body = stimulus.body
+    if str(stimulus.ref).startswith("link:"):
+        return calls.absorb_link(d, stimulus.ref)
+    wanted = body.get("type")
+    concerned = any(w.event == wanted for w in _waits(d)) or any(
+        s.event == wanted for s in d.definition.signals
+    )
+    queued = [st for st in d.s.steps.values() if st.phase == "queued" and st.topic == wanted]
+    for st in queued:
+        st.retry_at = d.now
+    if not concerned:
+        return None if queued else "nothing here waits for it"
+    d.s.received.append({"id": stimulus.ref, "type": wanted, "at": stimulus.at, "event": dict(body)})
+    del d.s.received[:-1000]
+    return None
+
+
+def _foil(d: Deciding, stimulus: Stimulus) -> str | None:
+    """Foil states are read from the rows themselves; the stimulus only woke the Run."""
+    del d, stimulus
+    return None
+
+
+def _waits(d: Deciding) -> list[Wait]:
+    return [s for block in d.blocks.values() for s in block.steps if isinstance(s, Wait)]
+
+
+# ------------------------------------------------------------------ going on
+
+
+def _advance(d: Deciding) -> bool:
+    """Go on until the Run waits or ends. True: there is more to do at once, in the next turn."""
+    if not d.s.started and not _begin(d):
+        return False
+    for _ in range(MAX_MOVES):
+        if d.terminal:
+            return False
+        if d.pause:
+            return True
+        try:
+            moved = undo.advance(d) if d.undoing else _move(d)
+        except FAULTS as error:
+            moved = reactions.expression_failed(d, str(error))
+        if not moved:
+            return False
+    return True
+
+
+def _begin(d: Deciding) -> bool:
+    """First turn: is it still due, which serial keys, which facts, which lets."""
+    start = d.definition.start
+    if start.due_object is not None:
+        head = d.lookup("head", (start.due_object, d.s.names.get("object_key", d.run.bkey)))
+        if head is None:
+            d.finish(RunStatus.DONE, "superseded")
+            return False
+        d.s.names["object"] = head
+        at = d.value(start.due_at)
+        if str(d.value(start.key)) != d.run.bkey:
+            d.finish(RunStatus.DONE, "superseded")
+            return False
+        if steps.moment(at) > d.now:
+            d.status = RunStatus.WAITING
+            return False
+    try:
+        if not steps.read_facts(d, only_recheck=False):
+            return False
+        d.s.serials = sorted({str(d.value(e)) for e in d.definition.serial})
+    except FAULTS as error:
+        d.s.started = True
+        d.push("", "main", "")
+        reactions.expression_failed(d, str(error))
+        return False
+    d.s.started = True
+    d.push("", "main", "")
+    return True
+
+
+def _move(d: Deciding) -> bool:
+    """One step forward. False: it must wait."""
+    if _interrupt(d):
+        return True
+    if not d.s.frames:
+        d.finish(RunStatus.DONE, d.business)
+        return False
+    frame = d.s.frames[-1]
+    block = d.block(frame.block)
+    if frame.index >= len(block.steps):
+        return reactions.end_of_block(d, frame, block)
+    step = block.steps[frame.index]
+    st = d.state_of(step)
+    if st.phase == "done":
+        frame.index += 1
+        return True
+    if st.phase in ("backoff", "queued", "parked", "reacting"):
+        return reactions.resume(d, step, st)
+    if st.phase == "new" and step.when is not None and not d.holds(step.when):
+        st.phase = "done"
+        return True
+    if st.entered is None:
+        st.entered = d.now
+    return _RUN[type(step)](d, step, st)
+
+
+_RUN: dict[type, Callable[[Deciding, Any, Any], bool]] = {
+    Check: steps.check,
+    Call: calls.call,
+    Approve: steps.approve,
+    Wait: steps.wait,
+    Choose: steps.choose,
+    Each: steps.each,
+    Emit: steps.emit,
+}
+
+
+def _interrupt(d: Deciding) -> bool:
+    """A signal's event that nobody used yet, in one of its states, with no call in flight."""
+    if not d.definition.signals or d.effect_in_flight():
+        return False
+    for n, signal in enumerate(d.definition.signals):
+        for received in d.s.received:
+            mark = f"{received['id']}|signal{n}"
+            if received["type"] != signal.event or mark in d.s.used or not _in_state(d, signal):
+                continue
+            d.s.used.append(mark)
+            if d.holds(signal.where, {"event": received["event"], "start": d.s.names.get("event")}):
+                d.push(f"signal{n}", "signal", "", tag=str(received["id"]))
+                return True
+    return False
+
+
+def _in_state(d: Deciding, signal: Signal) -> bool:
+    return not signal.states or d.business in signal.states
+
+
+# ------------------------------------------------------------------ the answer
+
+
+def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
+    if d.terminal:
+        steps.close_open_approvals(d)
+        return Decision(
+            status=d.status,
+            direction=d.direction,
+            state=d.business,
+            consumed=consumed,
+            ctx=d.s.dump(),
+            commands=tuple(d.commands),
+            ignored=tuple(d.ignored),
+        )
+    holding = d.effect_in_flight()
+    due = d.now if more else _due(d)
+    return Decision(
+        status=RunStatus.READY if more or holding else RunStatus.WAITING,
+        direction=d.direction,
+        state=d.business,
+        due=due,
+        consumed=consumed,
+        ctx=d.s.dump(),
+        hold=tuple(d.s.serials) if holding else (),
+        commands=tuple(d.commands),
+        waits=tuple(_topics(d)),
+        ignored=tuple(d.ignored),
+    )
+
+
+def _due(d: Deciding) -> datetime:
+    """The earliest moment at which time alone changes something; never beyond the heartbeat."""
+    moments = [d.now + HEARTBEAT]
+    for st in d.s.steps.values():
+        if st.phase == "waiting" and st.until is not None:
+            moments.append(st.until)
+        if st.phase in ("backoff", "queued") and st.retry_at is not None:
+            moments.append(st.retry_at)
+        if st.phase in ("planned", "unlinked", "queued") and st.until is not None:
+            moments.append(st.until)
+    start = d.definition.start
+    if not d.s.started and start.due_object is not None and "object" in d.s.names:
+        moments = [steps.moment(d.value(start.due_at))]
+    return max(min(moments), d.now)
+
+
+def _topics(d: Deciding) -> list[WaitFor]:
+    """What the Run wants to hear of: its waits and signals from its birth on, Links it lacks, wake events."""
+    since = d.run.created_at
+    topics: dict[str, datetime | None] = {}
+    for signal in d.definition.signals:
+        topics[_topic(d, signal.event, signal.keys)] = since
+    for frame in d.s.frames:
+        block = d.block(frame.block)
+        step: Step | None = block.steps[frame.index] if frame.index < len(block.steps) else None
+        if isinstance(step, Wait) and step.event is not None:
+            topics[_topic(d, step.event, step.keys)] = since
+    for st in d.s.steps.values():
+        if st.phase == "unlinked":
+            topics[st.topic] = None
+        elif st.phase == "queued" and st.topic:
+            topics[f"event:{st.topic}"] = d.now
+    return [WaitFor(topic, moment) for topic, moment in sorted(topics.items())]
+
+
+def _topic(d: Deciding, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
+    """`event:<type>`, narrowed by the first key whose value is known."""
+    for field, expression in keys:
+        try:
+            return event_topic(event, field, d.value(expression))
+        except (*FAULTS, LookupNeeded):
+            continue
+    return f"event:{event}"
+
+
+def event_topic(event: str, field: str, value: Any) -> str:
+    """The topic of events of a type with one field's value: what posts and waits must agree on."""
+    return f"event:{event}:{field}={value}"
+
+
+__all__ = ["Decision", "Direction", "Live", "Look", "Stimulus", "decide", "event_topic"]

@@ -1,0 +1,67 @@
+"""Foil rules: which counterfoils an event opens, and what it shows of those that others owe."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from counterfoil.core import ids
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.foil import Foil, FoilState, Legs, Observation
+from counterfoil.core.money import Money
+from counterfoil.model.definition import FoilDefinition
+from counterfoil.rules.deciding import Unusable
+from counterfoil.rules.templates import Lookup, truth
+from counterfoil.rules.values import event_names
+
+
+def opened(
+    rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
+) -> Foil | None:
+    """The foil that an event opens by a rule, for the Run that carries it; None when its `when` says no."""
+    names = {"event": event_names(event)}
+    if not truth(rule.when, names, lookup):
+        return None
+    key = str(rule.key(names, lookup))
+    return Foil(
+        id=ids.derive("foil", rule.name, key),
+        rule=rule.name,
+        key=key,
+        object=rule.object,
+        left=rule.left,
+        right=rule.right,
+        legs=_legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()}),
+        due=event.received_at + timedelta(seconds=rule.due),
+        state=FoilState.OPEN,
+        tolerance=rule.tolerance,
+        exact=rule.exact,
+        run=run,
+        cause=event.id,
+        owner=rule.owners[0] if rule.owners else "",
+        created_at=event.received_at,
+    )
+
+
+def observed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> Observation | None:
+    """What an event shows of a foil's other half; None when it speaks of something else."""
+    names = {"event": event_names(event)}
+    if not truth(rule.observe_when, names, lookup):
+        return None
+    key = str(rule.observe_key(names, lookup))
+    return Observation(
+        id=ids.derive("obs", rule.name, key, event.id),
+        rule=rule.name,
+        key=key,
+        subject=f"{event.system}:{event.object}:{event.key}",
+        version=event.version,
+        legs=_legs(rule.name, {leg: e(names, lookup) for leg, e in rule.observe_legs.items()}),
+        event=event.id,
+        at=event.received_at,
+    )
+
+
+def _legs(rule: str, legs: dict[str, Any]) -> Legs:
+    for leg, value in legs.items():
+        if not isinstance(value, Money):
+            raise Unusable(f"leg {leg} of {rule} is not money but {value!r}")
+    return legs

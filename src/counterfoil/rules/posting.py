@@ -1,0 +1,60 @@
+"""Posting dates: which accounting date a document takes when periods close.
+
+Document date, posting date and revenue-effective date are three different fields; only the second moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+POSTABLE = frozenset({"open", "reopened"})
+
+
+class Posting(msgspec.Struct, frozen=True, kw_only=True):
+    """A posting date, or the closed period for which it must wait."""
+
+    date: date | None
+    closed: str = ""
+
+
+def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> Posting:
+    """The posting date under a rule.
+
+    `periods` are heads with `name, start, end, state`; a date that no period covers is left to the ERP to
+    judge. `reject` and `hold_for_reopen` post on the document date or not at all; `first_open` takes the
+    first postable day at or after it; `current` takes today; `accrue_and_true_up` posts like `first_open`
+    (its accrual stands in the workflow).
+    """
+    if rule == "current":
+        return _on(today, periods)
+    here = _period(document, periods)
+    if here is None or here["state"] in POSTABLE:
+        return Posting(date=document)
+    if rule in ("first_open", "accrue_and_true_up"):
+        later = sorted(
+            (p for p in periods if p["start"] > document and p["state"] in POSTABLE), key=lambda p: p["start"]
+        )
+        if later:
+            return Posting(date=later[0]["start"])
+        last = max((p["end"] for p in periods), default=document)
+        return (
+            Posting(date=last + timedelta(days=1))
+            if last < today
+            else Posting(date=None, closed=here["name"])
+        )
+    return Posting(date=None, closed=here["name"])
+
+
+def _on(day: date, periods: Sequence[dict[str, Any]]) -> Posting:
+    here = _period(day, periods)
+    if here is None or here["state"] in POSTABLE:
+        return Posting(date=day)
+    return Posting(date=None, closed=here["name"])
+
+
+def _period(day: date, periods: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((p for p in periods if p["start"] <= day <= p["end"]), None)

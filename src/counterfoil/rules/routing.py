@@ -1,0 +1,148 @@
+"""Routing: which Runs an event begins, and under which topics it is made known. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from counterfoil.core import ids
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.model import Model
+from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
+from counterfoil.rules.decide import event_topic
+from counterfoil.rules.deciding import Unusable, blocks_of
+from counterfoil.rules.templates import Lookup, truth
+from counterfoil.rules.values import event_names
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """A Run that an event begins."""
+
+    run: str
+    workflow: str
+    key: str
+    generation: int
+    names: dict[str, Any]
+    """What the Run knows when it begins: `event`, or `object_key` of a due start."""
+
+
+def starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[Start]:
+    """The Runs that this event begins, by its workflows' `start`."""
+    names = {"event": event_names(event)}
+    found = []
+    for definition in model.starts_by_event(event.type):
+        start = definition.start
+        if not truth(start.when, names, lookup):
+            continue
+        key = str(start.key(names, lookup))
+        generation = start.generation(names, lookup) if start.generation is not None else 0
+        if isinstance(generation, bool) or not isinstance(generation, int):
+            raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
+        found.append(_start(definition, key, generation, {"event": event_names(event)}))
+    return found
+
+
+def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[Start]:
+    """The Runs that a date of this object will begin; recomputed on each version of it."""
+    found = []
+    for definition in model.starts_by_object(object_):
+        key = str(definition.start.key({"object": head}, lookup))
+        found.append(_start(definition, key, 0, {"object": head, "object_key": str(head["id"])}))
+    return found
+
+
+def sync_start(definition: Definition, object_: str, head: dict[str, Any], lookup: Lookup | None) -> Start:
+    """The Run that carries an object to a system in which its Link is missing.
+
+    Its start formulas see an event whose data is the head.
+    """
+    event = {
+        "id": f"head:{object_}:{head['id']}:{head['version']}",
+        "type": definition.start.event or "",
+        "system": "counterfoil",
+        "source": "counterfoil",
+        "subject": str(head["id"]),
+        "key": str(head["id"]),
+        "version": str(head["version"]),
+        "legal_entity": str(head.get("legal_entity", "")),
+        "time": head["recorded_at"],
+        "occurred_at": head["recorded_at"],
+        "effective_at": head["effective_at"],
+        "received_at": head["recorded_at"],
+        "correlation_id": "",
+        "causation_id": "",
+        "data": {f"{object_}_id": head["id"], **head},
+    }
+    key = str(definition.start.key({"event": event}, lookup))
+    return _start(definition, key, 0, {"event": event})
+
+
+def _start(definition: Definition, key: str, generation: int, names: dict[str, Any]) -> Start:
+    return Start(
+        run=ids.run_id(definition.name, key, generation),
+        workflow=definition.name,
+        key=key,
+        generation=generation,
+        names=names,
+    )
+
+
+def topics(model: Model, event: CanonicalEvent) -> tuple[str, ...]:
+    """Where the event is made known; none when no workflow waits for its type."""
+    keyed = waited_fields(model).get(event.type)
+    if keyed is None:
+        return ()
+    fields = (event_topic(event.type, f, _at(event.data, f)) for f in sorted(keyed))
+    return (f"event:{event.type}", *fields)
+
+
+def _at(data: dict[str, Any], path: str) -> Any:
+    value: Any = data
+    for part in path.removeprefix("data.").split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def waited_fields(model: Model) -> dict[str, set[str]]:
+    """Event types that a Run may wait for, be interrupted or woken by, with the fields that narrow topics."""
+    cached = _CACHE.get(model.digest)
+    if cached is not None:
+        return cached
+    found: dict[str, set[str]] = {}
+    for name in model.workflows:
+        for type_, field in _waited(model.workflow(name)):
+            fields = found.setdefault(type_, set())
+            if field:
+                fields.add(field)
+    _CACHE.clear()
+    _CACHE[model.digest] = found
+    return found
+
+
+def _waited(definition: Definition) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for block in blocks_of(definition).values():
+        for step in block.steps:
+            if isinstance(step, Wait) and step.event is not None:
+                found += [(step.event, ""), *((step.event, f) for f, _ in step.keys)]
+    for signal in definition.signals:
+        found += [(signal.event, ""), *((signal.event, f) for f, _ in signal.keys)]
+
+    def wakes(reaction: Reaction) -> None:
+        verb = reaction.verb if isinstance(reaction, Block) else reaction
+        if isinstance(verb, Verb) and verb.queue is not None and verb.queue.wake is not None:
+            found.append((verb.queue.wake, ""))
+
+    for block in blocks_of(definition).values():
+        for step in block.steps:
+            for reaction in step.outcomes.values():
+                wakes(reaction)
+    for reaction in definition.failure.reactions.values():
+        wakes(reaction)
+    if definition.failure.queue.wake is not None:
+        found.append((definition.failure.queue.wake, ""))
+    return found
+
+
+_CACHE: dict[str, dict[str, set[str]]] = {}

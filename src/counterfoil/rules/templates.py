@@ -1,0 +1,37 @@
+"""Templates to values: literals stay, formulas are run, `each` repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from counterfoil.expr import Expression
+from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
+
+Lookup = Callable[[str, tuple[Any, ...]], Any]
+
+
+def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:
+    """The template's value over these names. Raises what its formulas raise."""
+    match template:
+        case Literal(value):
+            return value
+        case Formula(expression):
+            return expression(names, lookup)
+        case Record(fields):
+            return {name: fill(part, names, lookup) for name, part in fields.items()}
+        case Items(items):
+            return [fill(part, names, lookup) for part in items]
+        case Repeated(each, name, data, when):
+            out = []
+            for element in fill(each, names, lookup):
+                inner = {**names, name: element}
+                if when is None or when(inner, lookup) is True:
+                    out.append(fill(data, inner, lookup))
+            return out
+    raise TypeError(f"not a template: {template!r}")
+
+
+def truth(expression: Expression | None, names: Mapping[str, Any], lookup: Lookup | None = None) -> bool:
+    """A predicate's value; an absent one holds. Anything but true is false."""
+    return expression is None or expression(names, lookup) is True

@@ -1,0 +1,103 @@
+"""Values of expressions and plain JSON, led by a JSON Schema: typed on the way in, plain on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from counterfoil.core import wire
+from counterfoil.core.canonical import CanonicalEvent, Head
+from counterfoil.core.money import Money, MoneyError
+
+
+def plain(value: Any) -> Any:
+    """JSON for the outside: Money as {minor, currency}, dates and times as ISO 8601 text."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Money):
+        return {"minor": value.minor, "currency": value.currency}
+    if isinstance(value, datetime):
+        return wire.time_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"PT{value.total_seconds():f}S"
+    return value
+
+
+def typed(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A JSON value as expressions see it. What does not fit its mark stays as it is, for the contract check
+    to name."""
+    match schema.get("x-type"):
+        case "money":
+            return _money(value)
+        case "date" if isinstance(value, str):
+            return _iso(date.fromisoformat, value)
+        case "timestamp" if isinstance(value, str):
+            return _iso(_time, value)
+        case "decimal" if isinstance(value, int | str) and not isinstance(value, bool):
+            return _iso(Decimal, value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        return {k: typed(v, properties.get(k, {})) for k, v in value.items()}
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [typed(v, items if isinstance(items, dict) else {}) for v in value]
+    return value
+
+
+def _money(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"minor", "currency"}:
+        try:
+            return Money(value["minor"], value["currency"])
+        except (MoneyError, TypeError):
+            return value
+    return value
+
+
+def _iso(read: Any, value: Any) -> Any:
+    try:
+        return read(value)
+    except (ValueError, ArithmeticError):
+        return value
+
+
+def _time(text: str) -> Any:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else text
+
+
+def event_names(event: CanonicalEvent) -> dict[str, Any]:
+    """What formulas read under `event`."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "system": event.system,
+        "source": event.system,
+        "subject": event.key,
+        "key": event.key,
+        "version": str(event.version),
+        "legal_entity": event.legal_entity,
+        "time": event.occurred_at,
+        "occurred_at": event.occurred_at,
+        "effective_at": event.effective_at,
+        "received_at": event.received_at,
+        "correlation_id": event.correlation,
+        "causation_id": event.cause,
+        "data": event.data,
+    }
+
+
+def head_names(head: Head) -> dict[str, Any]:
+    """What formulas read of an object's head."""
+    return {
+        "id": head.key,
+        "version": head.version,
+        "effective_at": head.effective_at,
+        "recorded_at": head.recorded_at,
+        **head.state,
+    }
