@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from counterfoil.connectors import openapi, signature
 from counterfoil.connectors.conformance import OperationSample, Samples
 from counterfoil.connectors.sdk import Connector, Request, SystemConfig
@@ -17,7 +19,7 @@ from tests.contract.ledger_server import DOCUMENT, TOKEN, Ledger, running_ledger
 HOOK_SECRET = "whsec_bGVkZ2VyLWhvb2stc2VjcmV0LTAx"
 
 SETTINGS: dict[str, Any] = {
-    "openapi": str(DOCUMENT),
+    "openapi": YAML(typ="safe", pure=True).load(DOCUMENT),
     "loopback": True,
     "auth": {"scheme": "bearer"},
     "operations": {

@@ -36,8 +36,6 @@ from counterfoil.connectors.sdk import (
 from counterfoil.core.errors import CounterfoilError, ErrorClass, TryAgain
 
 _T = TypeVar("_T")
-_SHORT = 0.6
-"""Seconds given to a call against a server that never answers."""
 _GRACE = 2.0
 """Seconds that a call may overrun its timeout before it counts as not honouring it."""
 _NONSENSE = (
@@ -95,7 +93,7 @@ class Samples:
     `reads` are (operation, arguments) pairs that answer. `delivery` is a good (headers, body, now) for `receive`, with
     `signed` naming the header that a forger would have to get right; None when the system sends nothing.
     `touch` changes something that each feed shows. `patience` is how many seconds an accepted job or a feed
-    may take to show.
+    may take to show; `short` how many are given to a call that nobody will answer.
     """
 
     connect: Connect
@@ -108,6 +106,7 @@ class Samples:
     lose_answer: LoseAnswer = faults.losing_answers
     patience: float = 10.0
     timeout: float = 20.0
+    short: float = 0.6
     new_key: Callable[[], str] = field(default=lambda: "cf" + secrets.token_hex(12))
 
 
@@ -162,11 +161,11 @@ class _Trial:
             self.say("check reaches the system", "", False, error)
         with faults.nobody_there() as url:
             async with self.towards(url) as lost:
-                await self.raises_try_again("check", "", lost.check(_SHORT))
+                await self.raises_try_again("check", "", lost.check(self.samples.short))
                 for feed in self.connector.feeds:
-                    await self.raises_try_again("poll", feed, lost.poll(feed, None, 10, _SHORT))
+                    await self.raises_try_again("poll", feed, lost.poll(feed, None, 10, self.samples.short))
                 for name, arguments in self.samples.reads:
-                    await self.raises_try_again("read", name, lost.read(name, arguments, _SHORT))
+                    await self.raises_try_again("read", name, lost.read(name, arguments, self.samples.short))
 
     async def operation(self, spec: OperationSpec, sample: OperationSample) -> None:
         await self.done_and_found(spec, sample)
@@ -264,14 +263,14 @@ class _Trial:
         request = await self.request(spec, sample)
         async with faults.never_answering() as (url, seen), self.towards(url) as mute:
             started = time.monotonic()
-            outcome = await self.send(mute, request, _SHORT)
+            outcome = await self.send(mute, request, self.samples.short)
             took = time.monotonic() - started
-            self.say("a timeout is kept", spec.name, took < _SHORT + _GRACE, f"{took:.1f} s")
+            self.say("a timeout is kept", spec.name, took < self.samples.short + _GRACE, f"{took:.1f} s")
             self.after_write("silence is unknown", spec, seen, outcome)
             started = time.monotonic()
-            found = await self.find(mute, request, _SHORT)
+            found = await self.find(mute, request, self.samples.short)
             took = time.monotonic() - started
-            kept = isinstance(found, Unknown) and took < _SHORT + _GRACE
+            kept = isinstance(found, Unknown) and took < self.samples.short + _GRACE
             self.say("a silent look-up is unknown", spec.name, kept, f"{found} after {took:.1f} s")
         for status, body in (
             (500, b"{}"),
@@ -299,8 +298,16 @@ class _Trial:
 
     async def feed(self, feed: str) -> None:
         """A feed ends, moves forward, repeats itself from the same cursor, and shows what changes."""
+        touch = self.samples.touch
+        if touch is None:
+            self.say("a feed can be tried", feed, False, "the samples have no touch")
+            return
         try:
+            # Enough for more than one page of two, where the system was empty before.
+            for _ in range(3):
+                await touch()
             first, cursor = await self.sweep(feed, None)
+            self.say("a feed shows something", feed, bool(first), "nothing to look at")
             self.say("a sweep delivers nothing twice", feed, len(set(first)) == len(first), first)
             page = await self.connector.poll(feed, None, 2, self.samples.timeout)
             again = await self.connector.poll(feed, None, 2, self.samples.timeout)
@@ -308,10 +315,9 @@ class _Trial:
             self.say("the same cursor repeats", feed, known == [d.ext_id for d in again.deliveries], again)
             quiet, cursor = await self.sweep(feed, cursor)
             self.say("after the end nothing is new", feed, set(quiet) <= set(first), quiet)
-            if self.samples.touch is not None:
-                await self.samples.touch()
-                fresh = await self.until_new(feed, cursor, set(first) | set(quiet))
-                self.say("a change is shown", feed, bool(fresh), "nothing new within patience")
+            await touch()
+            fresh = await self.until_new(feed, cursor, set(first) | set(quiet))
+            self.say("a change is shown", feed, bool(fresh), "nothing new within patience")
         except Exception as error:
             self.say("a feed can be swept", feed, False, repr(error))
 
