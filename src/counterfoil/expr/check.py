@@ -29,6 +29,7 @@ from counterfoil.expr.tree import (
     Select,
     Ternary,
     Unary,
+    emphasis,
 )
 from counterfoil.expr.types import DYN, NUMBER, Signature, Type, field, fits, from_schema, list_of, one, union
 from counterfoil.expr.values import kind, rounding
@@ -84,7 +85,8 @@ class Checker:
         self.findings: list[ExpressionFinding] = []
 
     def report(self, rule: str, message: str, node: Node) -> Type:
-        self.findings.append(finding(rule, message, self.text, node.start, node.end))
+        start, end = emphasis(node, self.text) if rule == "field" else (node.start, node.end)
+        self.findings.append(finding(rule, message, self.text, start, end))
         return DYN
 
     def mismatch(self, message: str, node: Node) -> Type:
@@ -150,7 +152,7 @@ class Checker:
 
     def select(self, owner: Type, name: str, node: Node) -> Type:
         if owner.kinds and not owner.kinds & {"map", "money"}:
-            return self.mismatch(f"a {owner} has no field {name!r}", node)
+            return self.report("field", f"a {owner} has no field {name!r}", node) if self.strict else DYN
         found = field(owner, name)
         if isinstance(found, Type):
             return found
@@ -281,7 +283,8 @@ class Checker:
             return union(given)
         if function.name == "split_by_period":
             return list_of(_PART)
-        return union([s.result for s in matching])
+        exact = [s for s in matching if s.accepts(given, widen=False)]
+        return union([s.result for s in exact or matching])
 
     def factors(self, node: Node, scope: Scope) -> Type:
         """The type of what round() rounds: products and quotients with money and decimals are fine there."""

@@ -16,9 +16,10 @@ from counterfoil.expr.errors import (
     finding,
 )
 from counterfoil.expr.functions import FUNCTIONS
-from counterfoil.expr.generate import FILENAME, Compiled, Escaped, Generator
+from counterfoil.expr.generate import FILENAME, Compiled, Generator
 from counterfoil.expr.parse import parse
-from counterfoil.expr.tree import Binary, Call, Node, conjuncts, dotted, reads, walk
+from counterfoil.expr.runtime import Escaped
+from counterfoil.expr.tree import Binary, Call, Node, conjuncts, dotted, emphasis, reads, walk
 from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, one
 
 DEFAULT_BUDGET = 1_000_000
@@ -76,7 +77,8 @@ class Expression:
                 raise raised from None
             place = nodes[_line(error) - 1]
             message = str(raised) if isinstance(raised, Fault | CounterfoilError) else f"no value: {raised}"
-            raise EvaluationError(message, self.text, place.start, place.end - place.start) from raised
+            start, end = emphasis(place, self.text)
+            raise EvaluationError(message, self.text, start, end - start) from raised
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from typing import Any
 
-from counterfoil.core.money import Money, MoneyError
-from counterfoil.expr import values
-from counterfoil.expr.errors import Fault, LookupNeeded
 from counterfoil.expr.functions import FUNCTIONS
+from counterfoil.expr.runtime import GLOBALS
 from counterfoil.expr.tree import (
     And,
     Binary,
@@ -38,179 +36,10 @@ from counterfoil.expr.tree import (
     Unary,
     walk,
 )
-from counterfoil.expr.values import Budget, Value, charge, kind
+from counterfoil.expr.values import Budget, Value
 
 FILENAME = "<expression>"
 Compiled = Callable[[Mapping[str, object], Any, Budget], Value]
-
-# What && || first and the macros may absorb. Never among them: BudgetExceeded, LookupNeeded, Escaped.
-ABSORBED = (
-    Fault,
-    MoneyError,
-    DecimalException,
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    ZeroDivisionError,
-)
-
-
-class Escaped(Exception):
-    """Carries what a look-up callback raised through the evaluation, to be raised again as it was."""
-
-    def __init__(self, original: Exception) -> None:
-        super().__init__(original)
-        self.original = original
-
-
-def _lookup(
-    lookup: Callable[[str, tuple[object, ...]], object] | None, name: str, args: tuple[Value, ...]
-) -> Value:
-    if lookup is None:
-        raise Escaped(Fault(f"{name}() is a look-up, and nothing here answers look-ups"))
-    try:
-        return lookup(name, args)
-    except LookupNeeded:
-        raise
-    except Exception as error:
-        raise Escaped(error) from error
-
-
-def _root(bindings: Mapping[str, object], name: str) -> Value:
-    if name not in bindings:
-        raise Fault(f"there is no {name!r} here")
-    return bindings[name]
-
-
-def _items(value: Value, budget: Budget, weight: int) -> Any:
-    match kind(value):
-        case "list" | "map":
-            charge(budget, 1 + len(value) * weight)
-            return value
-    raise Fault(f"cannot go through a {kind(value)}; a list or a map is needed")
-
-
-def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
-    problem: Exception | None = None
-    for item in _items(value, budget, weight):
-        try:
-            if not test(item):
-                return False
-        except ABSORBED as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return True
-
-
-def _exists(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
-    problem: Exception | None = None
-    for item in _items(value, budget, weight):
-        try:
-            if test(item):
-                return True
-        except ABSORBED as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return False
-
-
-def _exists_one(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
-    return sum([test(item) for item in _items(value, budget, weight)]) == 1
-
-
-def _filter(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> list[Value]:
-    return [item for item in _items(value, budget, weight) if test(item)]
-
-
-def _map(value: Value, body: Callable[[Value], Value], budget: Budget, weight: int) -> list[Value]:
-    return [body(item) for item in _items(value, budget, weight)]
-
-
-def _map_some(
-    value: Value, test: Callable[[Value], bool], body: Callable[[Value], Value], budget: Budget, weight: int
-) -> list[Value]:
-    return [body(item) for item in _items(value, budget, weight) if test(item)]
-
-
-def _and(*terms: Callable[[], bool]) -> bool:
-    problem: Exception | None = None
-    for term in terms:
-        try:
-            if not term():
-                return False
-        except ABSORBED as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return True
-
-
-def _or(*terms: Callable[[], bool]) -> bool:
-    problem: Exception | None = None
-    for term in terms:
-        try:
-            if term():
-                return True
-        except ABSORBED as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return False
-
-
-def _first(*choices: Callable[[], Value]) -> Value:
-    for choice in choices:
-        try:
-            value = choice()
-        except Fault as fault:
-            if not fault.absent:
-                raise
-        else:
-            if value is not None:
-                return value
-    return None
-
-
-_GLOBALS: dict[str, Any] = {
-    "__builtins__": {},
-    "type": type,
-    "int": int,
-    "Money": Money,
-    "scalars": values.SCALARS,
-    "lookup_": _lookup,
-    "root": _root,
-    "all_": _all,
-    "exists": _exists,
-    "exists_one": _exists_one,
-    "filter_": _filter,
-    "map_": _map,
-    "map_some": _map_some,
-    "and_": _and,
-    "or_": _or,
-    "first_": _first,
-    "add": values.add,
-    "subtract": values.subtract,
-    "multiply": values.multiply,
-    "divide": values.divide,
-    "remainder": values.remainder,
-    "negate": values.negate,
-    "truth": values.truth,
-    "less": values.less,
-    "less_or_equal": values.less_or_equal,
-    "greater": values.greater,
-    "greater_or_equal": values.greater_or_equal,
-    "equal": values.equal,
-    "contains": values.contains,
-    "select": values.select,
-    "has": values.has,
-    "index": values.index,
-    "map_of": values.map_of,
-    "round_factors": values.round_factors,
-} | {f"f_{name}": function.compute for name, function in FUNCTIONS.items()}
 
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
 _ORDER: dict[str, tuple[str, type[ast.cmpop]]] = {
@@ -236,10 +65,12 @@ class Generator:
     def function(self, tree: Node) -> Compiled:
         """The compiled function of (bindings, lookup, budget)."""
         body = self.emit(tree, {})
+        if _may_amplify(tree):
+            body = self.call("measured", body, _name("budget"))
         made = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
         ast.fix_missing_locations(made)
         code = compile(made, FILENAME, "eval")
-        function: Compiled = eval(code, {**_GLOBALS, **self.constants})  # noqa: S307  (built from our own tree above)
+        function: Compiled = eval(code, {**GLOBALS, **self.constants})  # noqa: S307  (built from our own tree above)
         return function
 
     def emit(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
@@ -464,6 +295,12 @@ def _is_bool(node: Node) -> bool:
         case Literal():
             return isinstance(node.value, bool)
     return False
+
+
+def _may_amplify(tree: Node) -> bool:
+    """Whether a macro's variable can come to stand in one list several times, and that list again in another."""
+    macros = [node for node in walk(tree) if isinstance(node, Macro)]
+    return len(macros) > 1 and any(isinstance(n, ListOf | MapOf) for m in macros for n in walk(m.body))
 
 
 def _weight(node: Node) -> int:

@@ -7,7 +7,7 @@ what exceeds it is refused with its position, so no text can exhaust the stack o
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -144,7 +144,7 @@ def _check_height(text: str, tree: Node) -> None:
     while stack:
         node, height = stack.pop()
         if height > MAX_HEIGHT:
-            message = f"operators are chained more than {MAX_HEIGHT} deep; use sum([...]) or join"
+            message = f"this chain of operators is more than {MAX_HEIGHT} deep; use sum([...]) or join()"
             refuse(text, "limit", message, node.end, node.end + 1)
         stack.extend((child, height + 1) for child in children(node))
 
@@ -344,15 +344,17 @@ class _Parser:
     def number(self, token: Token, negative: bool) -> object:
         text = token.text.rstrip("uU") if token.kind != "decimal" else token.text
         if token.kind == "decimal":
-            value = Decimal(text)
-            if len(value.as_tuple().digits) > MAX_DIGITS or abs(value.adjusted()) > MAX_DIGITS:
-                refuse(
-                    self.text,
-                    "limit",
-                    f"a number may have {MAX_DIGITS} digits at most",
-                    token.start,
-                    token.end,
-                )
+            try:
+                value = Decimal(text if len(text) <= 2 * MAX_DIGITS else "NaN")
+            except InvalidOperation:  # an exponent beyond all bounds
+                value = Decimal("NaN")
+            if (
+                value.is_nan()
+                or len(value.as_tuple().digits) > MAX_DIGITS
+                or abs(value.adjusted()) > MAX_DIGITS
+            ):
+                message = f"a number may have {MAX_DIGITS} digits at most"
+                refuse(self.text, "limit", message, token.start, token.end)
             return value.copy_negate() if negative else value
         if len(text) > 20:
             refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)

@@ -41,8 +41,9 @@ def ends_with(text: Value, part: Value) -> bool:
 def matches(budget: Budget, text: Value, regex: Value) -> bool:
     """Whether the pattern occurs anywhere in `text`; time is linear in the text."""
     _text(text, regex)
-    charge(budget, 1 + len(text) // 4)
-    return pattern.compile_pattern(regex).search(text)
+    compiled = pattern.compile_pattern(regex)
+    charge(budget, 1 + len(text) * (8 + compiled.size) // 16)
+    return compiled.search(text)
 
 
 def upper_ascii(budget: Budget, text: Value) -> str:

@@ -140,6 +140,13 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
+def emphasis(node: Node, text: str) -> tuple[int, int]:
+    """The span to underline for a problem with this node: of a selection, the field alone."""
+    if isinstance(node, Select) and text[: node.end].endswith(node.field):
+        return node.end - len(node.field), node.end
+    return node.start, node.end
+
+
 def walk(node: Node) -> Iterator[Node]:
     """Every node of the tree, without recursion."""
     stack = [node]

@@ -73,14 +73,17 @@ def union(types: list[Type]) -> Type:
     )
 
 
-def fits(given: Type, wanted: Type) -> bool:
-    """Whether a value of type `given` may be taken where `wanted` is; unknown parts always may."""
+def fits(given: Type, wanted: Type, widen: bool = True) -> bool:
+    """Whether a value of type `given` may be taken where `wanted` is; unknown parts always may.
+
+    `widen`: an int may stand for a decimal.
+    """
     if given.dyn or wanted.dyn:
         return True
-    allowed = wanted.kinds | {"int"} if "decimal" in wanted.kinds else wanted.kinds
+    allowed = wanted.kinds | {"int"} if widen and "decimal" in wanted.kinds else wanted.kinds
     shared = given.kinds & allowed
     if shared == {"list"} and given.item is not None and wanted.item is not None:
-        return fits(given.item, wanted.item)
+        return fits(given.item, wanted.item, widen)
     return bool(shared)
 
 
@@ -237,10 +240,10 @@ class Signature(msgspec.Struct, frozen=True, eq=False):
         """Whether it can be called with so many arguments (the receiver of a method is the first)."""
         return len(self.params) - self.optional <= count and (self.rest or count <= len(self.params))
 
-    def accepts(self, given: list[Type]) -> bool:
+    def accepts(self, given: list[Type], widen: bool = True) -> bool:
         """Whether arguments of these types may be meant."""
         return self.takes(len(given)) and all(
-            fits(t, self.params[min(i, len(self.params) - 1)]) for i, t in enumerate(given)
+            fits(t, self.params[min(i, len(self.params) - 1)], widen) for i, t in enumerate(given)
         )
 
 

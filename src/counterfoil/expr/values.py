@@ -94,7 +94,8 @@ def fit(number: int) -> int:
 def exactly(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Value, verb: str) -> Decimal:
     """A Decimal operation that must be exact in its context."""
     try:
-        return act(Decimal(a), Decimal(b))
+        result = act(Decimal(a), Decimal(b))
+        return result or result.copy_abs()  # no negative zero
     except decimal.Inexact:
         hint = "; write round(a / b, 'half_even', 2)" if verb == "/" else ""
         raise Fault(f"the result of {verb} is not exact in its digits{hint}") from None

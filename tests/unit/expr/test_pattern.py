@@ -1,0 +1,101 @@
+"""Patterns: the answers of Python's own engine where both speak the same syntax, in linear time."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterfoil.expr.errors import Fault
+from counterfoil.expr.pattern import Pattern
+
+atoms = st.sampled_from(
+    [
+        "a",
+        "b",
+        ".",
+        "[ab]",
+        "[^a]",
+        r"\d",
+        r"\w",
+        r"\s",
+        r"\b",
+        r"\B",
+        "^",
+        "$",
+        "[a-c1]",
+        r"\.",
+        "é",
+        "(?i:A)",
+    ]
+)
+
+
+def grow(inner):
+    repeated = st.builds(
+        "(?:{}){}".format, inner, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "{0,}", "*?", "+?"])
+    )
+    return st.one_of(
+        repeated, st.builds("{}{}".format, inner, inner), st.builds("({}|{})".format, inner, inner)
+    )
+
+
+@given(st.recursive(atoms, grow, max_leaves=8), st.text("ab1. \né_A", max_size=12))
+def test_answers_agree_with_the_standard_engine(pattern, text):
+    # `$` is the very end here, as in RE2; Python's would also match before a last newline.
+    expected = re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
+    # re.ASCII also limits (?i:A) to ASCII, which is all that it meets here.
+    assert Pattern(pattern).search(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("^INV-[0-9]{4,}$", "INV-12345", True),
+        ("^INV-[0-9]{4,}$", "INV-123", False),
+        ("(?i)invoice", "My INVOICE", True),
+        ("(?i)STRASSE", "strasse", True),
+        ("(?s)a.b", "a\nb", True),
+        ("a.b", "a\nb", False),
+        ("(?m)^b$", "a\nb\nc", True),
+        ("^b$", "a\nb\nc", False),
+        ("[[:alpha:]]+[[:digit:]]", "ab1", True),
+        ("[[:^digit:]]", "123", False),
+        (r"\x41\x{1F600}", "A😀", True),
+        (r"[\]\-a]", "]", True),
+        ("[]a]", "]", True),
+        ("a{,3}", "a{,3}", True),
+        ("a{x", "a{x", True),
+        ("(?P<year>[0-9]+)-(?<month>[0-9]+)", "2026-01", True),
+        ("", "", True),
+        ("a||b", "", True),
+        ("()*", "x", True),
+        (r"\Aab\z", "ab", True),
+        (r"[^\D]", "5", True),
+    ],
+)
+def test_syntax_of_re2(pattern, text, found):
+    assert Pattern(pattern).search(text) is found
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(", ")", "(a", "a)", "[a", "*a", "a**", "a{2}{3}x*+", r"\1", r"(a)\1", "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b",
+     "\\", r"\q", r"\pL", "[b-a]", "[[:nope:]]", "a{1001}", "a{3,2}", "((a{100}){100}){100}", "(?z)a", "(?P<a", "a" * 1001,
+     "(" * 40 + ")" * 40, r"\x{110000}", r"\xZZ", "(?"],
+)  # fmt: skip
+def test_what_is_not_in_the_language_is_refused(pattern):
+    with pytest.raises(Fault):
+        Pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a*)*b", "(a|a)*b", "(a|aa)+$", ".*.*.*.*=", "(.*a){20}b", "(x+x+)+y", "a?" * 50 + "a" * 50 + "b"],
+)
+def test_no_pattern_runs_away(pattern):
+    text = "a" * 3_000
+    began = time.perf_counter()
+    assert Pattern(pattern).search(text + "!") is False
+    assert time.perf_counter() - began < 20  # a backtracking engine would not end in our lifetime
