@@ -14,7 +14,6 @@ from counterfoil.model.fields import (
     STRING,
     TIMESTAMP,
     Schema,
-    each_field,
     object_schema,
 )
 
@@ -31,8 +30,7 @@ RUN: Schema = {
         "key": STRING,
         "generation": INTEGER,
         "state": STRING,
-        "direction": STRING,
-        "started_at": TIMESTAMP,
+        "started": TIMESTAMP,
     },
     "additionalProperties": False,
 }
@@ -85,13 +83,13 @@ def operation_type(model: Model, name: str, side: str) -> Schema:
 def fact_type(model: Model, fact: kinds.Fact) -> Schema:
     if fact.head:
         return head_type(model, fact.head)
-    if fact.period:
-        return head_type(model, fact.period if model.has("object", fact.period) else "period")
+    if fact.limit:
+        return MONEY
     if fact.read:
         return operation_type(model, fact.read, "output")
     if fact.xref:
         return STRING
-    return {"type": "object", "properties": {"used": MONEY, "limit": MONEY}, "additionalProperties": False}
+    return ANY
 
 
 def start_types(model: Model, workflow: kinds.Workflow) -> dict[str, Schema]:
@@ -106,7 +104,3 @@ def start_types(model: Model, workflow: kinds.Workflow) -> dict[str, Schema]:
         types["input"] = operation_type(model, start.operation, "input")
         types["event"] = event_type(model, None)
     return types
-
-
-def optional_fields(fields: Mapping[str, object]) -> set[str]:
-    return {name for name, optional, _ in each_field(fields) if optional}

@@ -16,21 +16,21 @@ Check: TypeAlias = Callable[[Model], Iterator[Finding]]
 class Rule:
     name: str
     check: Check
-
-    @property
-    def explanation(self) -> str:
-        return " ".join((self.check.__doc__ or "").split())
+    explanation: str
 
 
 RULES: dict[str, Rule] = {}
 
 
-def rule(name: str) -> Callable[[Check], Check]:
-    """Registers a check under the name that its findings carry."""
+def rule(name: str, **also: str) -> Callable[[Check], Check]:
+    """Registers a check under the name that its findings carry; `also` explains further rules that it tells,
+    by name with `_` for `-`."""
 
     def register(check: Check) -> Check:
-        assert name not in RULES
-        RULES[name] = Rule(name, check)
+        RULES[name] = Rule(name, check, " ".join((check.__doc__ or "").split()))
+        for other, explanation in also.items():
+            further = other.replace("_", "-")
+            RULES[further] = Rule(further, check, explanation)
         return check
 
     return register

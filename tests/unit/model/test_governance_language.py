@@ -98,7 +98,7 @@ def test_starts_are_found_by_what_begins_them(model: Model) -> None:
 
 def test_the_entity_of_a_mapping_is_looked_up_only_where_it_is_read(model: Model) -> None:
     (invoice,) = model.inbound("stripe", "invoice.finalized")
-    assert [(name, text.text) for name, text in invoice.let][0] == (
+    assert next((name, text.text) for name, text in invoice.let) == (
         "entity",
         "head('legal_entity', table('stripe_entity', body.account))",
     )

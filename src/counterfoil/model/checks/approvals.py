@@ -1,0 +1,245 @@
+"""Approvals: matrices without gap, persons kept apart, and values that stay what was approved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.core.money import EXPONENTS
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.checks.steps import workflows
+from counterfoil.model.document import Document
+from counterfoil.model.fields import each_field, is_identity, is_money
+from counterfoil.model.model import Model
+from counterfoil.model.source import Path
+from counterfoil.model.template import is_formula, is_repeated, text_of
+from counterfoil.model.typing import paths_of
+from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, steps
+
+
+@rule("approval-matrix")
+def approval_matrix(model: Model) -> Iterator[Finding]:
+    """An approval matrix has no gap and no overlap: its tiers rise, only the last is open (no `up_to`), and each is
+    either automatic or names the roles that decide. Its currency is one of ISO 4217."""
+    for document in model.documents:
+        if not isinstance(document.value, kinds.Policy):
+            continue
+        limit = document.value.limit
+        if limit is not None and limit.at_most is not None and not isinstance(limit.currency, str):
+            message = "`at_most` needs one currency, such as `currency: USD`"
+            yield document.finding("approval-matrix", message, ("limit", "at_most"))
+        approval = document.value.approval
+        if approval is None:
+            continue
+        if approval.currency not in EXPONENTS:
+            path: Path = ("approval", "currency")
+            yield document.finding("approval-matrix", f"{approval.currency} is no currency of ISO 4217", path)
+        if not approval.matrix:
+            yield document.finding("approval-matrix", "the matrix is empty", ("approval", "matrix"))
+        yield from _tiers(document, approval.matrix)
+
+
+def _tiers(document: Document, matrix: list[kinds.Tier]) -> Iterator[Finding]:
+    highest: int | None = None
+    for position, tier in enumerate(matrix):
+        path: Path = ("approval", "matrix", position)
+        last = position == len(matrix) - 1
+        if tier.up_to is None and not last:
+            yield document.finding(
+                "approval-matrix", "this tier takes every amount: the tiers after it overlap", path
+            )
+        if last and tier.up_to is not None:
+            fix = "add a last tier without `up_to`"
+            yield document.finding("approval-matrix", f"nobody decides above {tier.up_to}", path, fix=fix)
+        if tier.up_to is not None:
+            if tier.up_to < 0 or (highest is not None and tier.up_to <= highest):
+                message = f"up to {tier.up_to} does not lie above the tier before it"
+                yield document.finding(
+                    "approval-matrix", message, (*path, "up_to"), fix="order the tiers, each once"
+                )
+            highest = tier.up_to
+        if tier.automatic and tier.roles:
+            yield document.finding("approval-matrix", "an automatic tier asks nobody", (*path, "roles"))
+        if not tier.automatic and not tier.roles:
+            yield document.finding(
+                "approval-matrix", "nobody decides in this tier", path, fix="add `roles` or `automatic: true`"
+            )
+
+
+@rule("segregation")
+def segregation(model: Model) -> Iterator[Finding]:
+    """No role can both request and approve."""
+    for document in model.documents:
+        approval = document.value.approval if isinstance(document.value, kinds.Policy) else None
+        for position, tier in enumerate(approval.matrix if approval else []):
+            for at, role in enumerate(tier.roles):
+                if approval is not None and role in approval.requesters:
+                    path = ("approval", "matrix", position, "roles", at)
+                    yield document.finding(
+                        "segregation",
+                        f"`{role}` requests and approves",
+                        path,
+                        fix="give one of them another role",
+                    )
+
+
+@rule("approval-amount")
+def approval_amount(model: Model) -> Iterator[Finding]:
+    """An approval whose matrix has several tiers, or that reserves, says the `amount` that chooses the tier."""
+    for document, workflow in workflows(model):
+        for place in steps(workflow):
+            step = place.step
+            if not isinstance(step, kinds.Approve) or step.amount is not None:
+                continue
+            policy = model.policies.get(step.approve)
+            approval = policy.approval if policy else None
+            if approval is not None and len(approval.matrix) > 1:
+                message = (
+                    f"the matrix of `{step.approve}` has {len(approval.matrix)} tiers and there is no amount"
+                )
+                yield document.finding(
+                    "approval-amount", message, (*place.path, "approve"), fix="add `amount:`"
+                )
+            elif step.reserve is not None:
+                yield document.finding(
+                    "approval-amount",
+                    "`reserve` without an amount",
+                    (*place.path, "reserve"),
+                    fix="add `amount:`",
+                )
+
+
+# ------------------------------------------------------------------ covers
+
+
+@dataclass
+class _Pinned:
+    """What an approval holds fast at a place of the workflow."""
+
+    texts: set[str] = field(default_factory=set)
+    """Covered formulas."""
+    paths: set[str] = field(default_factory=set)
+    """Covered paths; what lies below them is covered too."""
+    results: set[str] = field(default_factory=set)
+    """Ids of guarded calls: their results follow from what was approved."""
+    lets: Mapping[str, str] = field(default_factory=dict)
+    rechecked: frozenset[str] = frozenset()
+    key: str = ""
+
+    def cover(self, step: kinds.Approve) -> None:
+        for text in step.covers:
+            source = text_of(text).strip()
+            self.texts.add(source)
+            paths = paths_of(source)
+            if paths is not None and set(paths) == {source}:
+                self.paths.add(source)
+
+    def holds(self, text: str, money: bool, variables: Mapping[str, str]) -> str | None:
+        """The first path that the approval does not hold fast; None when it holds the whole formula."""
+        source = text_of(text).strip()
+        if source in self.texts:
+            return None
+        for path in sorted(paths_of(source) or ()):
+            loose = self._loose(path, money, variables)
+            if loose is not None:
+                return loose
+        return None
+
+    def _loose(self, path: str, money: bool, variables: Mapping[str, str]) -> str | None:
+        parts = path.split(".")
+        root = parts[0]
+        if any(".".join(parts[:end]) in self.paths for end in range(1, len(parts) + 1)):
+            return None
+        if root == "run" or root in self.results:
+            return None
+        if root in variables:
+            inner = {name: text for name, text in variables.items() if name != root}
+            return path if self.holds(variables[root], money, inner) else None
+        if root in self.lets:
+            return path if self.holds(self.lets[root], money, {}) else None
+        if not money and (root in self.rechecked or path == self.key):
+            return None
+        return path
+
+
+@rule("covers-incomplete")
+def covers_incomplete(model: Model) -> Iterator[Finding]:
+    """After an approval, calls take money, party and target only from what it `covers`: fields of type `money` and `id`
+    in a call's input come from covered values, from results of calls that the approval guards, from the run itself, or
+    from constants; ids also from facts with `recheck: each_effect`, since a change makes the call `stale`, and from
+    the key of the run. The approved `amount` is itself covered."""
+    for document, workflow in workflows(model):
+        if any(isinstance(place.step, kinds.Approve) for place in steps(workflow)):
+            walk = _Covers(model, document, workflow)
+            walk.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), {})
+            for position, signal in enumerate(workflow.signals):
+                if signal.in_:
+                    walk.block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
+            yield from walk.findings
+
+
+class _Covers:
+    def __init__(self, model: Model, document: Document, workflow: kinds.Workflow) -> None:
+        self.model = model
+        self.document = document
+        self.guarded = False
+        self.findings: list[Finding] = []
+        rechecked = frozenset(name for name, fact in workflow.facts.items() if fact.recheck)
+        self.pinned = _Pinned(lets=workflow.let, rechecked=rechecked, key=text_of(workflow.start.key).strip())
+
+    def block(self, block: BlockPlace, variables: Mapping[str, str]) -> None:
+        for position, entry in enumerate(block.entries):
+            if isinstance(entry, STEPS):
+                self._step(entry, (*block.path, position), variables)
+
+    def _step(self, step: StepKind, path: Path, variables: Mapping[str, str]) -> None:
+        if isinstance(step, kinds.Approve):
+            self.guarded = True
+            self.pinned.cover(step)
+            if step.amount is not None:
+                self._look(step.amount, (*path, "amount"), True, variables, "the approved amount")
+        elif isinstance(step, kinds.Call) and self.guarded:
+            self._call(step, path, variables)
+        inner = dict(variables)
+        if isinstance(step, kinds.Each):
+            inner[step.as_] = step.each if isinstance(step.each, str) else "[]"
+        for block in inner_blocks(step, "", path):
+            self.block(block, inner if block.role == "do" else variables)
+
+    def _call(self, step: kinds.Call, path: Path, variables: Mapping[str, str]) -> None:
+        operation = self.model.operations.get(step.call)
+        if operation is None:
+            return
+        if step.id is not None:
+            self.pinned.results.add(step.id)
+        if operation.repeat == "read":
+            return
+        for name, _, spec in each_field(operation.input):
+            money = is_money(spec)
+            if name in step.with_ and (money or is_identity(spec)):
+                what = f"`{name}` of {step.call}"
+                self._value(step.with_[name], (*path, "with", name), money, variables, what)
+
+    def _value(self, value: Any, path: Path, money: bool, variables: Mapping[str, str], what: str) -> None:
+        if is_formula(value):
+            self._look(value, path, money, variables, what)
+        elif is_repeated(value):
+            each = value["each"]
+            inner = dict(variables) | {str(value["as"]): each if isinstance(each, str) else "[]"}
+            self._value(value["data"], (*path, "data"), money, inner, what)
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                self._value(part, (*path, key), money, variables, what)
+        elif isinstance(value, list):
+            for position, part in enumerate(value):
+                self._value(part, (*path, position), money, variables, what)
+
+    def _look(self, text: str, path: Path, money: bool, variables: Mapping[str, str], what: str) -> None:
+        loose = self.pinned.holds(text, money, variables)
+        if loose is not None:
+            message = f"{what} is taken from `{loose}`, which no approval before it covers"
+            fix = f"add `{loose}` to `covers`"
+            self.findings.append(self.document.finding("covers-incomplete", message, path, fix=fix))

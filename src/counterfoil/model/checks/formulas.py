@@ -1,0 +1,369 @@
+"""Every formula and template of a Model held against the names and schemas of its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.expr.types import DYN, one
+from counterfoil.model import kinds, scope
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.compiling import emits_of, lets_of, limit_key, undo_input
+from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
+from counterfoil.model.model import Model
+from counterfoil.model.produced import emitted_types
+from counterfoil.model.source import Path
+from counterfoil.model.template import is_duration, is_formula
+from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots
+from counterfoil.model.walk import STEPS, BlockPlace, StepKind, root_blocks, steps_of
+
+_KEY = one("string", "int")
+_DATE = one("date", "timestamp")
+
+
+@rule(
+    "formula",
+    unknown_name="A formula reads only names that stand at its place: the run, what began it, facts, lets and the "
+    "results of steps by id; and only fields that their schemas have.",
+    input_mismatch="`with` of a call, a fact, a fetch or an undo fits the operation's input: every required field is "
+    "there, none is unknown, and each has the field's type.",
+    event_mismatch="What a mapping or a step emits fits the event's schema: every required field is there, none is "
+    "unknown, and each has the field's type.",
+    result_mismatch="`returns.result` of a mapping fits the operation's output, and `compare` names fields that the "
+    "output has.",
+)
+def formula(model: Model) -> Iterator[Finding]:
+    """A formula parses, calls functions that exist, and its types fit each other and its place: a predicate is true or
+    false, an amount is money, an `until` is a moment."""
+    for document in model.documents:
+        typing = Typing(document)
+        value = document.value
+        match value:
+            case kinds.Workflow():
+                _Workflow(model, typing, value).check()
+            case kinds.Mapping():
+                _mapping(model, typing, value)
+            case kinds.Reconciliation():
+                _reconciliation(model, typing, value)
+            case kinds.Operation():
+                _operation(model, typing, value)
+            case kinds.Policy():
+                _policy(typing, value)
+            case kinds.Alert():
+                typing.formula(value.when, ("when",), _Open())
+        yield from typing.findings
+
+
+class _Open(dict[str, Any]):
+    """Names of which nothing is known: every one is there and may be anything."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> Any:
+        return DYN
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return DYN
+
+
+class _Workflow:
+    def __init__(self, model: Model, typing: Typing, workflow: kinds.Workflow) -> None:
+        self.model = model
+        self.t = typing
+        self.workflow = workflow
+        self.names: Roots = roots(scope.start_types(model, workflow))
+        self.began = self.names.get("event", DYN)
+
+    def check(self) -> None:
+        w = self.workflow
+        self._start()
+        for name, fact in w.facts.items():
+            self._fact(name, fact)
+        for name, text in w.let.items():
+            self.names[name] = self.t.formula(text, ("let", name), self.names)
+        if w.serial is not None:
+            keys = w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
+            for position, text in enumerate(keys):
+                path: Path = (
+                    ("serial", "key", position) if isinstance(w.serial.key, list) else ("serial", "key")
+                )
+                self.t.formula(text, path, self.names, one("string", "int", "list"))
+        for block in root_blocks(w):
+            if block.role == "steps":  # what signals do reads the results of every step
+                self._block(block, {})
+        for position, signal in enumerate(w.signals):
+            if signal.where is not None:
+                names = self.names | {"event": self._event(signal.event), "start": self.began}
+                self.t.formula(signal.where, ("signals", position, "where"), names, BOOL)
+            self._block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
+
+    def _event(self, name: str | None) -> Any:
+        return roots({"event": scope.event_type(self.model, name)})["event"]
+
+    def _start(self) -> None:
+        start = self.workflow.start
+        self.t.formula(start.key, ("start", "key"), self.names, _KEY)
+        if start.when is not None:
+            self.t.formula(start.when, ("start", "when"), self.names, BOOL)
+        if start.due is not None:
+            self.t.formula(start.due.at, ("start", "due", "at"), self.names, MOMENT)
+        if isinstance(start.generation, str):
+            self.t.formula(start.generation, ("start", "generation"), self.names, one("int"))
+        elif start.generation is not None:
+            names = self.names | {"event": self._event(start.generation.event)}
+            self.t.formula(start.generation.where, ("start", "generation", "where"), names, BOOL)
+
+    def _fact(self, name: str, fact: kinds.Fact) -> None:
+        path: Path = ("facts", name)
+        if fact.of is not None:
+            self.t.formula(fact.of, (*path, "of"), self.names)
+        if fact.read is not None:
+            self._input(fact.read, fact.with_, (*path, "with"), self.names)
+        self.names[name] = roots({name: scope.fact_type(self.model, fact)})[name]
+
+    def _input(self, operation: str, given: Any, path: Path, names: Roots) -> None:
+        found = self.model.operations.get(operation)
+        schema = object_schema(found.input) if found is not None else {}
+        self.t.record(given, path if given else path[:-1], names, schema, "input-mismatch")
+
+    # -------------------------------------------------------------- steps
+
+    def _block(self, block: BlockPlace, variables: Roots) -> None:
+        for position, entry in enumerate(block.entries):
+            if isinstance(entry, STEPS):
+                self._step(entry, (*block.path, position), variables)
+
+    def _step(self, step: StepKind, path: Path, variables: Roots) -> None:
+        names = self.names | variables
+        if step.when is not None:
+            self.t.formula(step.when, (*path, "when"), names, BOOL)
+        match step:
+            case kinds.Check():
+                self.t.formula(step.check, (*path, "check"), names, BOOL)
+                if step.once is not None:
+                    self.t.formula(step.once, (*path, "once"), names)
+            case kinds.Call():
+                self._call(step, path, names)
+            case kinds.Approve():
+                self._approve(step, path, names)
+            case kinds.Wait():
+                self._wait(step.wait, (*path, "wait"), names)
+            case kinds.Choose():
+                for position, branch in enumerate(step.choose):
+                    self.t.formula(branch.when, (*path, "choose", position, "when"), names, BOOL)
+                    self._block(
+                        BlockPlace(branch.then, (*path, "choose", position, "then"), "", ""), variables
+                    )
+                if step.otherwise is not None:
+                    self._block(BlockPlace(step.otherwise, (*path, "otherwise"), "", ""), variables)
+            case kinds.Each():
+                self._each(step, path, names, variables)
+            case kinds.Emit():
+                event = self.model.events.get(step.emit)
+                schema = object_schema(event.data) if event is not None else {}
+                self.t.record(
+                    step.data, (*path, "data") if step.data else path, names, schema, "event-mismatch"
+                )
+        for outcome, reaction in step.outcomes.items():
+            if isinstance(reaction, list):
+                self._block(BlockPlace(reaction, (*path, "outcomes", outcome), "", ""), variables)
+        if step.id is not None:
+            self.names[step.id] = self._result(step)
+
+    def _result(self, step: StepKind) -> Any:
+        """What formulas after a step read by its id."""
+        if isinstance(step, kinds.Call):
+            return roots({"_": scope.operation_type(self.model, step.call, "output")})["_"]
+        if isinstance(step, kinds.Wait) and step.wait.event is not None:
+            return self._event(step.wait.event)
+        return DYN
+
+    def _call(self, step: kinds.Call, path: Path, names: Roots) -> None:
+        self._input(step.call, step.with_, (*path, "with"), names)
+        for position, choice in enumerate(step.undo or []):
+            _undo(self.model, self.t, choice, step.call, (*path, "undo", position), names)
+        if step.dates is None:
+            return
+        for which in ("document", "posting", "revenue"):
+            value = getattr(step.dates, which)
+            if is_formula(value):
+                self.t.formula(value, (*path, "dates", which), names, _DATE)
+            elif which != "posting" and value is not None:
+                self.t.template(value, (*path, "dates", which), names, DATE, "formula")
+
+    def _approve(self, step: kinds.Approve, path: Path, names: Roots) -> None:
+        if step.amount is not None:
+            self.t.formula(step.amount, (*path, "amount"), names, MONEY)
+        for position, text in enumerate(step.covers):
+            self.t.formula(text, (*path, "covers", position), names)
+        policy = self.model.policies.get(step.approve)
+        if step.requester is not None:
+            self.t.formula(step.requester, (*path, "requester"), names, STRING)
+        elif policy is not None and policy.approval is not None:
+            what = f"requester of {policy.name}: "
+            self.t.formula(policy.approval.requester, (*path, "approve"), names, STRING, what)
+        limit = self.model.policies.get(step.reserve or "")
+        if limit is not None and limit.limit is not None:
+            counted = names | {"month": STRING, "quarter": STRING}
+            for text in limit.limit.per:
+                key = limit_key(self.workflow, text)
+                self.t.formula(key, (*path, "reserve"), counted, DYN, f"limit {limit.name}: ")
+
+    def _wait(self, wait: kinds.WaitSpec, path: Path, names: Roots) -> None:
+        if wait.where is not None:
+            names_of = names | {"event": self._event(wait.event), "start": self.began}
+            self.t.formula(wait.where, (*path, "where"), names_of, BOOL)
+        if wait.until is not None and not is_duration(wait.until):
+            self.t.formula(str(wait.until), (*path, "until"), names, MOMENT)
+
+    def _each(self, step: kinds.Each, path: Path, names: Roots, variables: Roots) -> None:
+        item: Any = DYN
+        if isinstance(step.each, str):
+            over = self.t.formula(step.each, (*path, "each"), names, one("list"))
+            item = over.item or DYN
+        else:
+            self.t.template(step.each, (*path, "each"), names, {"type": "array"}, "formula")
+            if isinstance(step.each, list) and all(type(e) is int for e in step.each):
+                item = one("int")
+        inner = variables | {step.as_: item}
+        for text, which, expect in ((step.key, "key", _KEY), (step.until, "until", BOOL)):
+            if text is not None:
+                self.t.formula(text, (*path, which), self.names | inner, expect)
+        self._block(BlockPlace(step.do, (*path, "do"), "", ""), inner)
+
+
+def _undo(
+    model: Model, typing: Typing, choice: kinds.UndoCall, undone: str, path: Path, names: Roots
+) -> None:
+    """An undo reads also what the undone call was given and gave."""
+    names = names | roots({side: scope.operation_type(model, undone, kind) for side, kind in _SIDES})
+    if choice.when is not None:
+        typing.formula(choice.when, (*path, "when"), names, BOOL)
+    operation = model.operations.get(choice.call)
+    if operation is not None and undone in model.operations:
+        given = undo_input(model, choice, undone)
+        place = (*path, "with") if choice.with_ else (*path, "call")
+        typing.record(given, place, names, object_schema(operation.input), "input-mismatch")
+
+
+_SIDES = (("input", "input"), ("result", "output"))
+
+
+def _operation(model: Model, typing: Typing, operation: kinds.Operation) -> None:
+    for position, choice in enumerate(operation.undo or []):
+        _undo(model, typing, choice, operation.name, ("undo", position), roots({"run": scope.RUN}))
+
+
+def _policy(typing: Typing, policy: kinds.Policy) -> None:
+    """What a policy asks is typed where a workflow uses it; here its text must parse."""
+    names = _Open()
+    if policy.approval is not None:
+        typing.formula(policy.approval.requester, ("approval", "requester"), names)
+    if policy.limit is not None:
+        for position, text in enumerate(policy.limit.per):
+            typing.formula(text, ("limit", "per", position), names)
+    if policy.failure is not None:
+        for name in kinds.Failure.model_fields:
+            reaction = getattr(policy.failure, name)
+            if isinstance(reaction, list):
+                for place in steps_of(BlockPlace(reaction, ("failure", name), name, name)):
+                    if place.step.when is not None:
+                        typing.formula(place.step.when, (*place.path, "when"), names, BOOL)
+
+
+# ------------------------------------------------------------------ mappings
+
+
+def _mapping(model: Model, typing: Typing, mapping: kinds.Mapping) -> None:
+    if mapping.from_ is not None:
+        _inbound(model, typing, mapping, mapping.from_)
+    elif mapping.to is not None:
+        _outbound(model, typing, mapping, mapping.to.operation)
+
+
+def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds.MappingFrom) -> None:
+    names = roots({"body": {}, "received": TIMESTAMP})
+    if source.when is not None:
+        typing.formula(source.when, ("from", "when"), names, BOOL)
+    if mapping.fetch is not None:
+        operation = model.operations.get(mapping.fetch.call)
+        schema = object_schema(operation.input) if operation is not None else {}
+        typing.record(mapping.fetch.with_, ("fetch", "with"), names, schema, "input-mismatch")
+        fetched = scope.operation_type(model, mapping.fetch.call, "output")
+        names = names | roots({"fetched": fetched if fetched.get("properties") else {}})
+    for name, text in lets_of(mapping, "legal_entity" in model.objects):
+        if name == "entity" and name not in mapping.let:
+            names = names | roots({name: scope.head_type(model, "legal_entity")})
+        else:
+            names = names | {name: typing.formula(text, ("let", name), names)}
+    emits = emits_of(mapping)
+    for position, emit in enumerate(emits):
+        path: Path = ("emit", position) if isinstance(mapping.emit, list) else ("emit",)
+        _emit(model, typing, emit, path, names)
+    if mapping.assert_ is not None:
+        types = emitted_types(emits[0].type) if len(emits) == 1 else []
+        known = len(types) == 1 and types[0] in model.events
+        data = {"data": model.schema_of_event(types[0]) if known else {}}
+        typing.formula(mapping.assert_, ("assert",), names | roots(data), BOOL)
+
+
+def _emit(model: Model, typing: Typing, emit: kinds.EmitMapping, path: Path, names: Roots) -> None:
+    if is_formula(emit.type):
+        typing.formula(emit.type, (*path, "type"), names, STRING)
+    for which, expect in (
+        ("when", BOOL),
+        ("key", DYN),
+        ("version", DYN),
+        ("occurred", DYN),
+        ("effective", DYN),
+        ("legal_entity", STRING),
+    ):
+        text = getattr(emit, which)
+        if text is not None:
+            typing.formula(text, (*path, which), names, expect)
+    for name, text in emit.links.items():
+        typing.formula(text, (*path, "links", name), names)
+    events = [model.events[name] for name in emitted_types(emit.type) if name in model.events]
+    for event in events:
+        typing.record(emit.data, (*path, "data"), names, object_schema(event.data), "event-mismatch")
+    if not events:
+        typing.record(emit.data, (*path, "data"), names, {}, "event-mismatch")
+
+
+def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -> None:
+    operation = model.operations.get(name)
+    given = object_schema(operation.input) if operation is not None else {}
+    names = roots({"input": given, "dates": scope.DATES, "run": scope.RUN, "key": {"type": "string"}})
+    for let, text in mapping.let.items():
+        names = names | {let: typing.formula(text, ("let", let), names)}
+    typing.record(mapping.with_ or {}, ("with",), names, {}, "input-mismatch")
+    if mapping.assert_ is not None:
+        typing.formula(mapping.assert_, ("assert",), names, BOOL)
+    names = names | roots({"result": {}})
+    for link, text in mapping.returns.links.items():
+        typing.formula(text, ("returns", "links", link), names)
+    output = object_schema(operation.output) if operation is not None and operation.output else {}
+    if mapping.returns.result:
+        typing.record(mapping.returns.result, ("returns", "result"), names, output, "result-mismatch")
+    for position, compared in enumerate(mapping.returns.compare):
+        if output and compared not in output["properties"]:
+            message = f"the output of {name} has no field `{compared}` to compare"
+            typing.report("result-mismatch", message, ("returns", "compare", position))
+
+
+def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -> None:
+    foil, observe = rule_.foil, rule_.observe
+    # An operation's foil is written with the intent, so it cannot read a result.
+    names = roots({"event": scope.event_type(model, foil.event)})
+    if foil.operation is not None:
+        given = scope.operation_type(model, foil.operation, "input")
+        names = roots({"event": {}, "run": scope.RUN, "input": given})
+    observed = roots({"event": scope.event_type(model, observe.event)})
+    for side, part, known in (("foil", foil, names), ("observe", observe, observed)):
+        if part.when is not None:
+            typing.formula(part.when, (side, "when"), known, BOOL)
+        typing.formula(part.key, (side, "key"), known, _KEY)
+        for leg, text in part.legs.items():
+            typing.formula(text, (side, "legs", leg), known, MONEY)

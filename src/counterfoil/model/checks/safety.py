@@ -1,0 +1,119 @@
+"""What cannot be taken back, and what is done when something fails after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.checks.steps import OUTCOMES, ending, workflows
+from counterfoil.model.document import Document
+from counterfoil.model.model import Model
+from counterfoil.model.source import Path
+from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, kind_of, steps
+
+
+@rule("no-undo")
+def no_undo(model: Model) -> Iterator[Finding]:
+    """Every call that writes has an `undo`, or says `irreversible:` with a reason, on the step or on its operation; and
+    an operation that only reads has neither."""
+    for document, workflow in workflows(model):
+        for place in steps(workflow):
+            step = place.step
+            operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
+            if operation is None or operation.repeat == "read":
+                continue
+            assert isinstance(step, kinds.Call)
+            if not (step.undo or step.irreversible or operation.undo or operation.irreversible):
+                message = f"nothing says how `{operation.name}` is taken back"
+                fix = "add `undo:` with a call, or `irreversible:` with the reason, to the step or the operation"
+                yield document.finding("no-undo", message, (*place.path, "call"), fix=fix)
+            if step.irreversible is not None and len(step.irreversible.split()) < 2:
+                yield document.finding(
+                    "no-undo", "`irreversible` gives no reason", (*place.path, "irreversible")
+                )
+    for document in model.documents:
+        operation = document.value if isinstance(document.value, kinds.Operation) else None
+        if operation is None:
+            continue
+        if operation.irreversible is not None and len(operation.irreversible.split()) < 2:
+            yield document.finding("no-undo", "`irreversible` gives no reason", ("irreversible",))
+        if operation.repeat == "read" and (operation.undo or operation.irreversible):
+            path: Path = ("undo",) if operation.undo else ("irreversible",)
+            yield document.finding("no-undo", "a read has nothing to take back", path, at_key=True)
+
+
+def is_irreversible(model: Model, step: StepKind) -> bool:
+    """Whether a step, once confirmed, stays."""
+    operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
+    if operation is None or operation.repeat == "read" or not isinstance(step, kinds.Call):
+        return False
+    return bool(step.irreversible or (not step.undo and not operation.undo and operation.irreversible))
+
+
+@rule("undo-after-irreversible")
+def undo_after_irreversible(model: Model) -> Iterator[Finding]:
+    """Nothing that can be refused follows an irreversible step without a plan: a reaction other than `undo` for every
+    outcome that the step may have, its own or that of the failure policy."""
+    for document, workflow in workflows(model):
+        policy = model.policies.get(workflow.failure)
+        if policy is not None and policy.failure is not None:
+            scan = _Scan(model, document, policy.failure)
+            scan.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), "")
+            yield from scan.findings
+
+
+class _Scan:
+    """Goes through the steps in order, with the irreversible call that came before."""
+
+    def __init__(self, model: Model, document: Document, failure: kinds.Failure) -> None:
+        self.model = model
+        self.document = document
+        self.failure = failure
+        self.findings: list[Finding] = []
+
+    def block(self, block: BlockPlace, before: str) -> str:
+        for position, entry in enumerate(block.entries):
+            path = (*block.path, position)
+            if not isinstance(entry, STEPS):
+                if before and self._undoes(entry):
+                    self._report(path, f"`undo` cannot take back `{before}`, which is irreversible")
+                continue
+            if before:
+                self._step(entry, path, before)
+            after = before
+            for inner in inner_blocks(entry, "", path):
+                found = self.block(inner, before)
+                after = after or found
+            if isinstance(entry, kinds.Call) and is_irreversible(self.model, entry):
+                after = after or entry.call
+            before = after
+        return before
+
+    def _step(self, step: StepKind, path: Path, before: str) -> None:
+        undone = []
+        for outcome in sorted(OUTCOMES[kind_of(step)]):
+            own = step.outcomes.get(outcome)
+            reaction = own if own is not None else getattr(self.failure, outcome)
+            if self._undoes(ending(reaction)) and not isinstance(reaction, list):
+                undone.append(outcome)
+        if undone:
+            message = f"after `{before}`, which is irreversible, {', '.join(undone)} would undo"
+            self._report(path, message)
+
+    def _undoes(self, verb: Any) -> bool:
+        if isinstance(verb, kinds.RetryVerb):
+            return verb.retry.then == "undo"
+        if isinstance(verb, kinds.QueueVerb):
+            return verb.queue.then == "undo"
+        if verb == "retry":
+            return self.failure.retry.then == "undo"
+        if verb == "queue":
+            return self.failure.queue.then == "undo"
+        return bool(verb == "undo")
+
+    def _report(self, path: Path, message: str) -> None:
+        fix = "give the step `outcomes` that park, queue, continue or stop, or move it before"
+        self.findings.append(self.document.finding("undo-after-irreversible", message, path, fix=fix))

@@ -1,0 +1,59 @@
+"""What every kind of governance file is made of: names, formulas, durations, secrets, and the strict base."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=120)]
+
+
+def _formula_text(value: Any) -> Any:
+    """YAML reads `when: false` and `until: 3` as a bool and a number; in a formula they are its text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | Decimal) else value
+
+
+Formula = Annotated[str, BeforeValidator(_formula_text), StringConstraints(min_length=1, max_length=20_000)]
+"""Expression text; a leading `=` is allowed and means nothing more."""
+Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
+"""A length of time: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
+Secret = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:\S+)$")]
+"""A secret stands in a file only by reference."""
+Template: TypeAlias = Any
+"""A tree of literals and formulas; a mapping of exactly each/as/data (and when) repeats its data."""
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str) -> float:
+    """A Duration's length in seconds."""
+    match = re.fullmatch(r"\+?(\d+)(ms|s|m|h|d)", duration)
+    if match is None:
+        raise ValueError(f"not a duration: {duration!r}")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Kind(Part):
+    """What every governance document has."""
+
+    kind: str
+    name: Name
+    owner: Name | dict[Name, str] = ""
+    """A role, or several roles with the part that each owns: `{finance: exceptions}`."""
+    doc: str = ""
+
+    def owners(self, part: str) -> list[str]:
+        """The roles that own a part (`definition`, `exceptions`, ...); a single owner owns every part."""
+        if isinstance(self.owner, str):
+            return [self.owner] if self.owner else []
+        wanted = part.rstrip("s")
+        return [r for r, p in self.owner.items() if p.rstrip("s") == wanted] or list(self.owner)[:1]

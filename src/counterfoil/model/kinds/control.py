@@ -1,0 +1,85 @@
+"""Counterfoils, people, controls, and the cases that a folder tests itself with."""
+
+# ruff: noqa: RUF012 - pydantic copies the default of each field
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+
+
+class FoilRule(Part):
+    """What one side asserts. `event`: opens with the fact. `operation`: provisional with the intent, open
+    once the effect is confirmed; `input`, `result` and `event` (the Run's) may be read."""
+
+    event: Name | None = None
+    operation: Name | None = None
+    when: Formula | None = None
+    key: Formula
+    legs: dict[Name, Formula]
+    """Leg name to a Money formula."""
+    due: Duration = "+2d"
+
+
+class ObserveRule(Part):
+    event: Name
+    when: Formula | None = None
+    key: Formula
+    legs: dict[Name, Formula]
+
+
+class Reconciliation(Kind):
+    """A counterfoil: what one system asserts and what observation of the other matches it."""
+
+    kind: Literal["reconciliation"] = "reconciliation"
+    object: Name
+    left: Name
+    right: Name
+    foil: FoilRule
+    observe: ObserveRule
+    tolerance: int = Field(default=0, ge=0)
+    """Minor units by which a leg may differ."""
+    shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
+    """One to one: an observation that does not agree breaks the foil at once. Else it fills it partly."""
+
+
+class Role(Kind):
+    kind: Literal["role"] = "role"
+    may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z]+:[a-z]+$")]] = []
+    """Permissions, `area:thing:action`."""
+
+
+class Alert(Kind):
+    kind: Literal["alert"] = "alert"
+    when: Formula
+    to: list[Name]
+
+
+class Control(Kind):
+    kind: Literal["control"] = "control"
+    risk: str
+    assertion: str
+    evidence: str
+    frequency: str
+
+
+class Pattern(Kind):
+    kind: Literal["pattern"] = "pattern"
+    parameters: dict[Name, Any] = {}
+    body: dict[str, Any]
+
+
+class Test(Kind):
+    kind: Literal["test"] = "test"
+    given: list[dict[str, Any]]
+    expect: dict[str, Any]
+
+    @field_validator("given")
+    @classmethod
+    def _something(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not value:
+            raise ValueError("a test gives at least one receipt")
+        return value

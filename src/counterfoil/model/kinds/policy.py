@@ -1,0 +1,120 @@
+"""Policies: failure, approval, limit, degradation, posting dates, retention."""
+
+# ruff: noqa: RUF012 - pydantic copies the default of each field
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from counterfoil.model.kinds import workflow
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+from counterfoil.model.kinds.workflow import Queue, Reaction, Retry
+
+
+class Failure(Part):
+    """A reaction to every class and time-out: whether work queues, partly completes or is undone."""
+
+    transient: Reaction
+    throttled: Reaction
+    conflict: Reaction
+    invalid: Reaction
+    warning: Reaction
+    period_closed: Reaction
+    not_found: Reaction
+    unauthorized: Reaction
+    already_done: Reaction
+    refused: Reaction
+    unknown: Reaction
+    timeout: Reaction
+    failed: Reaction = "park"
+    rejected: Reaction = "park"
+    expired: Reaction = "park"
+    stale: Reaction = "park"
+    accepted: Reaction = "continue"
+    retry: Retry = Retry()
+    queue: Queue = Queue()
+    case_within: Duration = "2d"
+    """Deadline of the Cases that this policy opens."""
+
+
+class Tier(Part):
+    up_to: int | None = None
+    """Highest amount, in major units of the policy's currency, inclusive; absent: above every other."""
+    automatic: bool = False
+    roles: list[Name] = []
+    quorum: int = Field(default=1, ge=1, le=10)
+
+
+class Approval(Part):
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    rates: Name | None = None
+    """The table that converts other currencies; without it another currency is refused."""
+    matrix: list[Tier]
+    requester: Formula = "event.data.requested_by"
+    requesters: list[Name] = []
+    """Roles that ask; no role can both request and approve."""
+    expires: Duration = "3d"
+
+
+class LimitCurrency(Part):
+    to: str
+    rate: str = "spot"
+    at: str = "request_date"
+
+
+class Limit(Part):
+    per: list[Formula]
+    counts: list[Literal["reserved", "consumed"]] = ["reserved", "consumed"]
+    currency: LimitCurrency | Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    at_most: int | None = None
+    """Highest total in major units; absent: the total only moves the approval tier."""
+
+
+class PostingDate(Part):
+    rule: Literal["reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"]
+    periods: Name = "period"
+    """The object that holds the periods' states."""
+    document: Literal["keep", "posting"] = "keep"
+    """What the document date becomes when posting moves: kept, or the posting date."""
+
+
+class Retention(Part):
+    receipts: Duration = "3650d"
+
+
+class Degradation(Part):
+    when_down: Name
+    then: Literal["queue", "refuse", "continue"]
+
+
+class Policy(Kind):
+    kind: Literal["policy"] = "policy"
+    failure: Failure | None = None
+    approval: Approval | None = None
+    limit: Limit | None = None
+    degradation: Degradation | None = None
+    posting_date: PostingDate | None = None
+    retention: Retention | None = None
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> Policy:
+        parts = (
+            self.failure,
+            self.approval,
+            self.limit,
+            self.degradation,
+            self.posting_date,
+            self.retention,
+        )
+        if sum(x is not None for x in parts) != 1:
+            raise ValueError(
+                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention"
+            )
+        return self
+
+
+# Reactions hold steps, whose names stand in the module of workflows.
+for _model in (Failure, Policy):
+    _model.model_rebuild(_types_namespace={**vars(workflow), **globals()})

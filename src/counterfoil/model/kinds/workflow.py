@@ -1,0 +1,257 @@
+"""Workflows: what starts them, their steps, and the reactions to what may become of a step."""
+
+# ruff: noqa: RUF012 - pydantic copies the default of each field
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias, Union
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template
+from counterfoil.model.kinds.contracts import UndoCall
+
+
+class Again(Part):
+    from_: Name = Field(alias="from")
+    at_most: int = Field(ge=1, le=100)
+
+
+class Retry(Part):
+    first: Duration = "2s"
+    cap: Duration = "5m"
+    attempts: int = Field(default=8, ge=1, le=1000)
+    then: Literal["park", "undo", "continue"] = "park"
+
+
+class Queue(Part):
+    every: Duration = "1h"
+    """How often to try again without being woken."""
+    wake: Name | None = None
+    """An event that says the obstacle may be gone."""
+    until: Duration = "10d"
+    then: Literal["park", "undo"] = "park"
+
+
+class StopVerb(Part):
+    stop: Name
+
+
+class AgainVerb(Part):
+    again: Again
+
+
+class RetryVerb(Part):
+    retry: Retry
+
+
+class QueueVerb(Part):
+    queue: Queue
+
+
+Word = Literal["retry", "queue", "continue", "park", "undo"]
+_VERBS = ("stop", "again", "retry", "queue")
+_STEPS = ("check", "call", "approve", "wait", "choose", "each", "emit")
+
+
+def _which(value: Any) -> str:
+    """Which member of a block an entry is: by the key that it has, so that a finding speaks of that one."""
+    if isinstance(value, str):
+        return "word"
+    if isinstance(value, list):
+        return "block"
+    keys = value if isinstance(value, dict) else {f.rstrip("_") for f in type(value).model_fields}
+    return next((k for k in (*_STEPS, *_VERBS) if k in keys), "unknown")
+
+
+Verb: TypeAlias = Annotated[
+    Annotated[Word, Tag("word")]
+    | Annotated[StopVerb, Tag("stop")]
+    | Annotated[AgainVerb, Tag("again")]
+    | Annotated[RetryVerb, Tag("retry")]
+    | Annotated[QueueVerb, Tag("queue")],
+    Discriminator(
+        _which,
+        custom_error_type="verb",
+        custom_error_message="expected retry, queue, continue, park, undo, {stop: state} or {again: {from, at_most}}",
+    ),
+]
+Entry: TypeAlias = Annotated[
+    Union[  # noqa: UP007 - forward references cannot stand beside `|`
+        Annotated["Check", Tag("check")],
+        Annotated["Call", Tag("call")],
+        Annotated["Approve", Tag("approve")],
+        Annotated["Wait", Tag("wait")],
+        Annotated["Choose", Tag("choose")],
+        Annotated["Each", Tag("each")],
+        Annotated["Emit", Tag("emit")],
+        Annotated[Word, Tag("word")],
+        Annotated[StopVerb, Tag("stop")],
+        Annotated[AgainVerb, Tag("again")],
+        Annotated[RetryVerb, Tag("retry")],
+        Annotated[QueueVerb, Tag("queue")],
+    ],
+    Discriminator(
+        _which,
+        custom_error_type="step",
+        custom_error_message="expected a step: check, call, approve, wait, choose, each or emit; or a verb at the end",
+    ),
+]
+Block: TypeAlias = list[Entry]
+Reaction: TypeAlias = Annotated[
+    Annotated[Word, Tag("word")]
+    | Annotated[StopVerb, Tag("stop")]
+    | Annotated[AgainVerb, Tag("again")]
+    | Annotated[RetryVerb, Tag("retry")]
+    | Annotated[QueueVerb, Tag("queue")]
+    | Annotated[Block, Tag("block")],
+    Discriminator(
+        _which,
+        custom_error_type="reaction",
+        custom_error_message="expected a verb (retry, queue, continue, park, undo, stop, again) or a list of steps",
+    ),
+]
+
+
+class StepBase(Part):
+    id: Name | None = None
+    when: Formula | None = None
+    becomes: Name | None = None
+    outcomes: dict[str, Reaction] = {}
+    doc: str = ""
+
+
+class Check(StepBase):
+    check: Formula
+    once: Formula | None = None
+
+
+class Dates(Part):
+    document: Template = None
+    posting: Template = None
+    revenue: Template = None
+
+
+class Call(StepBase):
+    call: Name
+    with_: dict[str, Template] = Field(default={}, alias="with")
+    undo: list[UndoCall] | None = None
+    irreversible: str | None = None
+    dates: Dates | None = None
+
+
+class Approve(StepBase):
+    approve: Name
+    amount: Formula | None = None
+    reserve: Name | None = None
+    covers: list[Formula]
+    requester: Formula | None = None
+
+
+class WaitSpec(Part):
+    event: Name | None = None
+    where: Formula | None = None
+    foils: Literal["all"] | list[Name] | None = None
+    until: Template = None
+
+
+class Wait(StepBase):
+    wait: WaitSpec
+
+
+class Branch(Part):
+    when: Formula
+    then: Block
+
+
+class Choose(StepBase):
+    choose: list[Branch]
+    otherwise: Block | None = None
+
+
+class Each(StepBase):
+    each: Template
+    as_: Name = Field(alias="as")
+    key: Formula | None = None
+    until: Formula | None = None
+    on_item: Literal["park", "stop", "undo_all"] = "park"
+    do: Block
+
+
+class Emit(StepBase):
+    emit: Name
+    data: dict[str, Template] = {}
+
+
+Step: TypeAlias = Check | Call | Approve | Wait | Choose | Each | Emit
+
+
+class StartDue(Part):
+    object: Name
+    at: Formula
+
+
+class GenerationEvent(Part):
+    event: Name
+    where: Formula
+
+
+class Start(Part):
+    event: Name | None = None
+    due: StartDue | None = None
+    operation: Name | None = None
+    when: Formula | None = None
+    key: Formula
+    generation: Formula | GenerationEvent | None = None
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Start:
+        if sum(x is not None for x in (self.event, self.due, self.operation)) != 1:
+            raise ValueError("start has exactly one of `event`, `due`, `operation`")
+        return self
+
+
+class Serial(Part):
+    key: Formula | list[Formula]
+    hold: Literal["effects"] = "effects"
+
+
+class Fact(Part):
+    head: Name | None = None
+    of: Formula | None = None
+    xref: Name | None = None
+    limit: Name | None = None
+    period: Name | None = None
+    read: Name | None = None
+    with_: dict[str, Template] = Field(default={}, alias="with")
+    recheck: Literal["each_effect"] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Fact:
+        if sum(x is not None for x in (self.head, self.xref, self.limit, self.period, self.read)) != 1:
+            raise ValueError("a fact has exactly one of `head`, `xref`, `limit`, `period`, `read`")
+        return self
+
+
+class Signal(Part):
+    event: Name
+    where: Formula | None = None
+    in_: list[Name] = Field(default=[], alias="in")
+    do: Block
+
+
+class Workflow(Kind):
+    kind: Literal["workflow"] = "workflow"
+    failure: Name
+    start: Start
+    serial: Serial | None = None
+    facts: dict[Name, Fact] = {}
+    let: dict[Name, Formula] = {}
+    signals: list[Signal] = []
+    deadline: Duration | None = None
+    steps: Block
+
+
+for _model in (StepBase, Check, Call, Approve, Wait, Branch, Choose, Each, Emit, Signal):
+    _model.model_rebuild()
+Workflow.model_rebuild()

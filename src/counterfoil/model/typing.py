@@ -1,0 +1,189 @@
+"""Types of formulas and templates, held against the schemas of their place.
+
+Works on expression trees without making them callable: a folder has thousands of formulas, and `check` only asks
+what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.expr import ExpressionError
+from counterfoil.expr.check import Checker
+from counterfoil.expr.parse import parse
+from counterfoil.expr.tree import Node, reads
+from counterfoil.expr.types import DYN, Type, fits, from_schema, one
+from counterfoil.model.document import Document
+from counterfoil.model.fields import Schema
+from counterfoil.model.source import Path
+from counterfoil.model.template import is_formula, is_repeated, text_of
+
+Roots = dict[str, Type]
+BOOL = one("bool")
+MONEY = one("money")
+STRING = one("string")
+MOMENT = one("timestamp", "date")
+
+
+@lru_cache(maxsize=16_384)
+def tree_of(text: str) -> Node:
+    """The syntax tree of a formula's text. Raises ExpressionError."""
+    return parse(text)
+
+
+def paths_of(text: str) -> frozenset[str] | None:
+    """Dotted paths that a formula reads; None when it does not parse."""
+    try:
+        _, paths = reads(tree_of(text_of(text)))
+    except ExpressionError:
+        return None
+    return frozenset(".".join(path) for path in paths)
+
+
+def roots(schemas: Mapping[str, Schema]) -> Roots:
+    return {name: from_schema(schema) for name, schema in schemas.items()}
+
+
+@dataclass
+class Typing:
+    """Collects what is wrong with the formulas and templates of one document."""
+
+    document: Document
+    findings: list[Finding] = field(default_factory=list)
+
+    def formula(self, text: str, path: Path, names: Roots, expect: Type = DYN, what: str = "") -> Type:
+        """The type of a formula over `names`, which must fit `expect`."""
+        source = text_of(text)
+        shift = len(text) - len(source)
+        try:
+            tree = tree_of(source)
+            checker = Checker(source, names, True)
+            inferred = checker.infer(tree, {})
+            faults = checker.findings
+        except ExpressionError as error:
+            faults, inferred = error.findings, DYN
+        except RecursionError:
+            self.report("formula", "the formula nests too deep", path)
+            return DYN
+        for fault in faults:
+            rule = "unknown-name" if fault.rule in ("name", "field") else "formula"
+            self.report(rule, f"{what}{fault.message}", path, fault.offset + shift)
+        if faults:
+            return DYN
+        if not fits(inferred, expect):
+            self.report("formula", f"{what}a {expect} is needed here, and this is a {inferred}", path, 0)
+        return inferred
+
+    def report(self, rule: str, message: str, path: Path, offset: int | None = None, fix: str = "") -> None:
+        self.findings.append(self.document.finding(rule, message, path, offset=offset, fix=fix))
+
+    def template(self, value: Any, path: Path, names: Roots, schema: Schema, rule: str) -> None:
+        """A template that must give what `schema` describes; misfits are findings of `rule`."""
+        if is_formula(value):
+            before = len(self.findings)
+            given = self.formula(value, path, names)
+            if len(self.findings) == before:
+                self._given(given, from_schema(schema), path, rule)
+        elif is_repeated(value):
+            self._repeated(value, path, names, schema, rule)
+        elif isinstance(value, dict):
+            self._record(value, path, names, schema, rule)
+        elif isinstance(value, list):
+            items = schema.get("items", {}) if self._is(schema, "list", path, rule) else {}
+            for position, item in enumerate(value):
+                self.template(item, (*path, position), names, items, rule)
+        else:
+            self._literal(value, path, schema, rule)
+
+    def record(self, fields: Mapping[str, Any], path: Path, names: Roots, schema: Schema, rule: str) -> None:
+        """A `with` or `data`: a template that is always a mapping, even when it reads like `each/as/data`."""
+        self._record(dict(fields), path, names, schema, rule)
+
+    def _given(self, given: Type, wanted: Type, path: Path, rule: str) -> None:
+        if not fits(given, wanted):
+            where = f"`{path[-1]}` takes" if path and isinstance(path[-1], str) else "this takes"
+            self.report(rule, f"{where} a {wanted}, and this is a {given}", path, 0)
+
+    def _is(self, schema: Schema, kind: str, path: Path, rule: str) -> bool:
+        wanted = from_schema(schema)
+        if fits(one(kind), wanted):
+            return True
+        self.report(rule, f"`{path[-1] if path else ''}` takes a {wanted}, not a {kind}", path)
+        return False
+
+    def _repeated(self, value: dict[str, Any], path: Path, names: Roots, schema: Schema, rule: str) -> None:
+        each = value["each"]
+        inner = dict(names)
+        if isinstance(each, str):
+            over = self.formula(each, (*path, "each"), names, one("list", "map"))
+            inner[str(value["as"])] = over.item or DYN
+        else:
+            self.template(each, (*path, "each"), names, {}, rule)
+            inner[str(value["as"])] = DYN
+        if isinstance(value.get("when"), str):
+            self.formula(value["when"], (*path, "when"), inner, BOOL)
+        items = schema.get("items", {}) if self._is(schema, "list", path, rule) else {}
+        self.template(value["data"], (*path, "data"), inner, items, rule)
+
+    def _record(self, value: dict[str, Any], path: Path, names: Roots, schema: Schema, rule: str) -> None:
+        properties = schema.get("properties")
+        money = schema.get("x-type") == "money"
+        if not money and not self._is(schema, "map", path, rule):
+            return
+        known = properties if isinstance(properties, dict) else {}
+        closed = bool(known) or schema.get("additionalProperties") is False
+        for key, inner in value.items():
+            if closed and key not in known:
+                near = get_close_matches(key, known, 1)
+                fix = f"did you mean `{near[0]}`?" if near else "remove it, or declare it"
+                where = self.document.finding(
+                    rule, f"there is no field `{key}`", (*path, key), at_key=True, fix=fix
+                )
+                self.findings.append(where)
+            self.template(inner, (*path, key), names, known.get(key, {}), rule)
+        for key in schema.get("required", ()):
+            if key not in value:
+                self.findings.append(
+                    self.document.finding(
+                        rule, f"the field `{key}` is missing", path, at_key=True, fix=f"add `{key}:`"
+                    )
+                )
+
+    def _literal(self, value: Any, path: Path, schema: Schema, rule: str) -> None:
+        wanted = from_schema(schema)
+        kind = _kind(value, wanted)
+        if not fits(kind, wanted):
+            fix = "a formula begins with `=`" if isinstance(value, str) else ""
+            self.report(rule, f"`{path[-1]}` takes a {wanted}, and this is a {kind}", path, None, fix)
+        elif wanted.values is not None and isinstance(value, str) and value not in wanted.values:
+            self.report(rule, f"`{value}` is none of: {', '.join(sorted(wanted.values))}", path)
+
+
+def _kind(value: Any, wanted: Type) -> Type:
+    """The type of a literal; a text counts as the date, time or duration that is wanted when it reads as one."""
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, int):
+        return one("int")
+    if isinstance(value, Decimal):
+        return one("decimal")
+    text = str(value)
+    for kind in wanted.kinds & {"date", "timestamp", "duration"}:
+        if kind == "duration":
+            return one(kind)
+        try:
+            if kind == "date":
+                date.fromisoformat(text)
+            elif datetime.fromisoformat(text).tzinfo is None:
+                continue
+            return one(kind)
+        except ValueError:
+            continue
+    return STRING
