@@ -15,7 +15,19 @@ from counterfoil.core import money as core
 from counterfoil.core.money import Money
 from counterfoil.expr import moments
 from counterfoil.expr.errors import Fault
-from counterfoil.expr.values import EXACT, Budget, Value, add, charge, fit, greater, kind, less, round_factors
+from counterfoil.expr.values import (
+    EXACT,
+    Budget,
+    Value,
+    add,
+    charge,
+    described,
+    fit,
+    greater,
+    kind,
+    less,
+    round_factors,
+)
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][+-]?[0-9]{1,3})?")
 
@@ -32,12 +44,12 @@ def decimal_of(value: Value) -> Decimal:
             if _NUMBER.fullmatch(value):
                 return Decimal(value)
             raise Fault(f"{value[:60]!r} is no number")
-    raise Fault(f"cannot make a decimal of a {kind(value)}")
+    raise Fault(f"cannot make a decimal of {described(value)}")
 
 
 def _currency(value: Value) -> str:
     if kind(value) != "string":
-        raise Fault(f"a currency is a string such as 'EUR', not a {kind(value)}")
+        raise Fault(f"a currency is a string such as 'EUR', not {described(value)}")
     return str(value)
 
 
@@ -52,7 +64,7 @@ def minor(value: Value, currency: Value) -> Money:
 def major(amount: Value) -> Decimal:
     """The Decimal of major units."""
     if kind(amount) != "money":
-        raise Fault(f"major() takes money, not a {kind(amount)}")
+        raise Fault(f"major() takes money, not {described(amount)}")
     decimal: Decimal = amount.major()
     return decimal
 
@@ -70,7 +82,7 @@ def money(value: Value, currency: Value) -> Money:
 
 def _items(budget: Budget, name: str, values: Value) -> list[Any]:
     if kind(values) != "list":
-        raise Fault(f"{name}() takes a list, not a {kind(values)}")
+        raise Fault(f"{name}() takes a list, not {described(values)}")
     charge(budget, 1 + len(values))
     return list(values)
 
@@ -83,7 +95,7 @@ def total(budget: Budget, values: Value) -> Value:
     result: Value = 0
     for position, value in enumerate(_items(budget, "sum", values)):
         if kind(value) not in ("int", "decimal", "money", "duration"):
-            raise Fault(f"sum() takes numbers or money; element {position} is a {kind(value)}")
+            raise Fault(f"sum() takes numbers or money; element {position} is {described(value)}")
         result = value if position == 0 else add(result, value, budget)
     return result
 
@@ -92,7 +104,7 @@ def allocate(budget: Budget, amount: Value, weights: Value) -> list[Money]:
     """Money over weights (numbers, or Money of one currency) by largest remainder; the parts sum to the amount."""
     shares = _items(budget, "allocate", weights)
     if kind(amount) != "money":
-        raise Fault(f"allocate() takes money, not a {kind(amount)}")
+        raise Fault(f"allocate() takes money, not {described(amount)}")
     if shares and kind(shares[0]) == "money":
         if any(kind(w) != "money" or w.currency != shares[0].currency for w in shares):
             raise Fault("the weights of allocate() are all numbers, or all money of one currency")
@@ -112,7 +124,7 @@ def absolute(value: Value) -> Value:
             return fit(abs(value))
         case "decimal" | "money" | "duration":
             return abs(value) if kind(value) != "decimal" else value.copy_abs()
-    raise Fault(f"abs() takes a number, money or a duration, not a {kind(value)}")
+    raise Fault(f"abs() takes a number, money or a duration, not {described(value)}")
 
 
 def _extreme(name: str, better: Any) -> Any:
@@ -138,7 +150,7 @@ largest = _extreme("max", greater)
 
 def _field(item: Value, *names: str) -> Value:
     if kind(item) != "map":
-        raise Fault(f"expected a map with {names[0]!r}, found a {kind(item)}")
+        raise Fault(f"expected a map with {names[0]!r}, found {described(item)}")
     for name in names:
         if name in item:
             return item[name]
@@ -156,7 +168,7 @@ def coterm(budget: Budget, lines: Value, term_end: Value, basis: Value) -> list[
     if basis != "daily":
         raise Fault(f"{basis!r} is no basis of coterm(); use 'daily'")
     if kind(term_end) != "date":
-        raise Fault(f"the end of coterm() is a date, not a {kind(term_end)}")
+        raise Fault(f"the end of coterm() is a date, not {described(term_end)}")
     shares: list[Fraction] = []
     made: list[dict[str, Any]] = []
     for line in _items(budget, "coterm", lines):
@@ -189,7 +201,7 @@ def split_by_period(
     `start` and `end` (first and last day that it covers) and `next_start` (first day of the next month).
     """
     if kind(amount) != "money":
-        raise Fault(f"split_by_period() takes money, not a {kind(amount)}")
+        raise Fault(f"split_by_period() takes money, not {described(amount)}")
     begin, stop = _field(window, "starts_at", "start"), _field(window, "ends_at", "end")
     if where is None:
         where = window.get("ledger_zone") or "UTC"

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from counterfoil.expr import pattern
-from counterfoil.expr.errors import ExpressionFinding, Fault, finding
+from counterfoil.expr.errors import ExpressionFinding, Fault, finding, with_article
 from counterfoil.expr.functions import FUNCTIONS, REFUSED, Function
 from counterfoil.expr.parse import MACROS
 from counterfoil.expr.tree import (
@@ -152,7 +152,11 @@ class Checker:
 
     def select(self, owner: Type, name: str, node: Node) -> Type:
         if owner.kinds and not owner.kinds & {"map", "money"}:
-            return self.report("field", f"a {owner} has no field {name!r}", node) if self.strict else DYN
+            return (
+                self.report("field", f"{with_article(owner)} has no field {name!r}", node)
+                if self.strict
+                else DYN
+            )
         found = field(owner, name)
         if isinstance(found, Type):
             return found
@@ -171,7 +175,11 @@ class Checker:
             if isinstance(node.key, Literal) and isinstance(node.key.value, str):
                 return self.select(owner, node.key.value, node)
             results.append(DYN)
-        return union(results) if results else self.mismatch(f"cannot index a {owner} with a {key}", node)
+        return (
+            union(results)
+            if results
+            else self.mismatch(f"cannot index {with_article(owner)} with {with_article(key)}", node)
+        )
 
     def unary(self, node: Unary, scope: Scope) -> Type:
         if node.op == "!":
@@ -180,13 +188,13 @@ class Checker:
         given = self.infer(node.operand, scope)
         allowed = given.kinds & {"int", "decimal", "money", "duration"}
         if given.kinds and not allowed:
-            return self.mismatch(f"there is no minus of a {given}", node)
+            return self.mismatch(f"there is no minus of {with_article(given)}", node)
         return Type(allowed)
 
     def expect_bool(self, node: Node, scope: Scope, op: str) -> None:
         given = self.infer(node, scope)
         if not fits(given, one("bool")):
-            self.mismatch(f"{op} takes true or false, not a {given}", node)
+            self.mismatch(f"{op} takes true or false, not {with_article(given)}", node)
 
     def binary(self, node: Binary, scope: Scope) -> Type:
         left, right = self.infer(node.left, scope), self.infer(node.right, scope)
@@ -196,9 +204,11 @@ class Checker:
             return one("bool")
         if node.op == "in":
             if not fits(right, one("list", "map")):
-                self.mismatch(f"the right side of in is a list or a map, not a {right}", node.right)
+                self.mismatch(
+                    f"the right side of in is a list or a map, not {with_article(right)}", node.right
+                )
             elif right.kinds == {"list"} and right.item is not None and not _may_equal(left, right.item):
-                self.mismatch(f"a {left} is never in a {right}", node)
+                self.mismatch(f"{with_article(left)} is never in {with_article(right)}", node)
             return one("bool")
         if node.op in ("<", "<=", ">", ">="):
             if not (_comparable(left, right) or (zero and ("money" in left.kinds | right.kinds))):
@@ -225,7 +235,7 @@ class Checker:
         if not self.strict or (zero and "money" in left.kinds | right.kinds):
             return
         if not _may_equal(left, right):
-            self.report("type", f"a {left} never equals a {right}", node)
+            self.report("type", f"{with_article(left)} never equals {with_article(right)}", node)
             return
         enums = (
             left.values is not None and right.values is not None and left.kinds == right.kinds == {"string"}
@@ -238,7 +248,7 @@ class Checker:
     def macro(self, node: Macro, scope: Scope) -> Type:
         over = self.infer(node.operand, scope)
         if not fits(over, one("list", "map")):
-            self.mismatch(f"{node.kind} goes through a list or a map, not a {over}", node.operand)
+            self.mismatch(f"{node.kind} goes through a list or a map, not {with_article(over)}", node.operand)
         item = DYN if over.dyn else one("string") if over.kinds == {"map"} else over.item or DYN
         inner = {**scope, node.variable: item}
         if node.test is not None:
@@ -293,7 +303,7 @@ class Checker:
         left, right = self.factors(node.left, scope), self.infer(node.right, scope)
         for side, part in ((left, node.left), (right, node.right)):
             if not fits(side, Type(NUMBER | {"money"})):
-                return self.mismatch(f"round() takes numbers and money, not a {side}", part)
+                return self.mismatch(f"round() takes numbers and money, not {with_article(side)}", part)
         if left.dyn or right.dyn:
             return DYN
         return one("money") if "money" in left.kinds | right.kinds else Type(NUMBER)

@@ -14,6 +14,7 @@ from counterfoil.expr.errors import (
     Fault,
     LookupNeeded,
     finding,
+    with_article,
 )
 from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.generate import FILENAME, Compiled, Generator
@@ -132,7 +133,9 @@ def compile(
     try:
         inferred = checker.infer(tree, {})
         if expect is not None and not fits(inferred, one(expect)):
-            checker.report("type", f"a {expect} is needed here, and this is a {inferred}", tree)
+            checker.report(
+                "type", f"{with_article(expect)} is needed here, and this is {with_article(inferred)}", tree
+            )
         if not checker.findings:
             return Expression(text, tree, inferred, budget)
     except RecursionError:

@@ -29,6 +29,11 @@ def locate(text: str, offset: int) -> tuple[int, int]:
     return line, offset - (before.rfind("\n") + 1) + 1
 
 
+def with_article(name: object) -> str:
+    """`a` or `an` before the name of a type."""
+    return f"{'an' if str(name)[:1] in 'aeio' else 'a'} {name}"
+
+
 def finding(rule: str, message: str, text: str, start: int, end: int) -> ExpressionFinding:
     """A finding over the span from `start` to `end` of `text`."""
     line, column = locate(text, start)

@@ -16,7 +16,7 @@ from counterfoil.core.money import Money
 from counterfoil.expr import amounts, moments, text
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.types import Signature, signature
-from counterfoil.expr.values import Value, fit, kind
+from counterfoil.expr.values import Value, described, fit, kind
 
 
 class Function(msgspec.Struct, frozen=True, eq=False):
@@ -45,7 +45,7 @@ def to_int(value: Value) -> int:
             return fit(int(value))
         case "timestamp":
             return moments.epoch_seconds(value)
-    raise Fault(f"cannot make an int of a {kind(value)}")
+    raise Fault(f"cannot make an int of {described(value)}")
 
 
 def to_bool(value: Value) -> bool:
@@ -82,7 +82,7 @@ def to_string(value: Value) -> str:
             return str(value.isoformat())
         case "duration":
             return moments.show_duration(value)
-    raise Fault(f"cannot make a string of a {kind(value)}")
+    raise Fault(f"cannot make a string of {described(value)}")
 
 
 def to_bytes(value: Value) -> bytes:
@@ -95,7 +95,7 @@ def to_bytes(value: Value) -> bytes:
                 return str(value).encode()
             except UnicodeEncodeError:
                 raise Fault("this text has half a surrogate pair and no UTF-8 form") from None
-    raise Fault(f"cannot make bytes of a {kind(value)}")
+    raise Fault(f"cannot make bytes of {described(value)}")
 
 
 def first(*values: Value) -> Value:

@@ -355,7 +355,7 @@ class _Parser:
             ):
                 message = f"a number may have {MAX_DIGITS} digits at most"
                 refuse(self.text, "limit", message, token.start, token.end)
-            return value.copy_negate() if negative else value
+            return value.copy_negate() if negative and value else value
         if len(text) > 20:
             refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
         number = int(text, 16 if token.kind == "hex" else 10)

@@ -10,7 +10,7 @@ from counterfoil.core.money import Money, MoneyError
 from counterfoil.expr import values
 from counterfoil.expr.errors import Fault, LookupNeeded
 from counterfoil.expr.functions import FUNCTIONS
-from counterfoil.expr.values import Budget, Value, charge, kind
+from counterfoil.expr.values import Budget, Value, charge, described, kind
 
 # What && || first and the macros may absorb. Never among them: BudgetExceeded, LookupNeeded, Escaped.
 ABSORBED = (
@@ -58,7 +58,7 @@ def _items(value: Value, budget: Budget, weight: int) -> Any:
         case "list" | "map":
             charge(budget, 1 + len(value) * weight)
             return value
-    raise Fault(f"cannot go through a {kind(value)}; a list or a map is needed")
+    raise Fault(f"cannot go through {described(value)}; a list or a map is needed")
 
 
 def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from counterfoil.core.money import INT64_MAX, INT64_MIN, Money, Rounding, round_decimal
-from counterfoil.expr.errors import BudgetExceeded, Fault
+from counterfoil.expr.errors import BudgetExceeded, Fault, with_article
 
 Budget = list[int]
 Value = Any  # a value of the language: checked by kind() where it matters
@@ -71,8 +71,13 @@ def kind(value: Value) -> str:
     if not name:
         if isinstance(value, float):
             raise Fault("a float is not a value of the language; read numbers as int or Decimal")
-        raise Fault(f"a {type(value).__name__} is not a value of the language")
+        raise Fault(f"{with_article(type(value).__name__)} is not a value of the language")
     return name
+
+
+def described(value: Value) -> str:
+    """The value's type with its article: an int, a map."""
+    return with_article(kind(value))
 
 
 def charge(budget: Budget, steps: int) -> None:
@@ -237,14 +242,14 @@ def negate(a: Value) -> Value:
             return a.copy_negate() if a else a
         case "money" | "duration":
             return -a
-    raise Fault(f"no minus of a {kind(a)}")
+    raise Fault(f"no minus of {described(a)}")
 
 
 def truth(a: Value) -> bool:
     """The value when it is a bool: nothing else counts as true or false."""
     if a is True or a is False:
         return a
-    raise Fault(f"expected true or false, found a {kind(a)}")
+    raise Fault(f"expected true or false, found {described(a)}")
 
 
 def _comparison(op: str, act: Callable[[Any, Any], bool]) -> Callable[[Value, Value], bool]:
@@ -317,7 +322,7 @@ def select(operand: Value, field: str) -> Value:
             return operand.minor if field == "minor" else operand.currency
         case "null":
             raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in a {kind(operand)}")
+    raise Fault(f"no field {field!r} in {described(operand)}")
 
 
 def has(operand: Value, field: str) -> bool:
@@ -329,7 +334,7 @@ def has(operand: Value, field: str) -> bool:
             return field in ("minor", "currency")
         case "null":
             raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in a {kind(operand)}")
+    raise Fault(f"no field {field!r} in {described(operand)}")
 
 
 def index(operand: Value, key: Value) -> Value:
@@ -343,7 +348,7 @@ def index(operand: Value, key: Value) -> Value:
             return select(operand, key)
         case "null", _:
             raise Fault("cannot index null", absent=True)
-    raise Fault(f"cannot index a {kind(operand)} with a {kind(key)}")
+    raise Fault(f"cannot index {described(operand)} with {described(key)}")
 
 
 def map_of(pairs: Iterable[tuple[Value, Value]]) -> dict[str, Value]:

@@ -111,7 +111,7 @@ def test_type_of(text, type_):
         ("inv['nope']", "no field 'nope'"),
         ("has(inv.nope)", "no field 'nope'"),
         ("inv.open.cents", "no field 'cents'"),
-        ("inv.n.foo", "a int has no field 'foo'"),
+        ("inv.n.foo", "an int has no field 'foo'"),
         ("unknown.a", "there is no 'unknown' here"),
         ("inv.lines.map(l, m)", "there is no 'm' here"),
         ("inv.open + 1", "no + between money and int"),
@@ -120,7 +120,7 @@ def test_type_of(text, type_):
         ("inv.open / 2", "money divided must be rounded"),
         ("inv.open > 5", "no order between money and int"),
         ("inv.due < inv.at", "no order between date and timestamp"),
-        ("inv.open == 5", "a money never equals a int"),
+        ("inv.open == 5", "a money never equals an int"),
         ("inv.status == 'opne'", "'opne' is none of: draft, open, paid"),
         ("'paid' != inv.kind", "'paid' is none of: invoice"),
         ("inv.n == 'a'", "never equals"),
@@ -168,7 +168,7 @@ def test_an_expected_type_is_held():
     assert compile("x.any", TYPES, expect="bool").type == "dyn"
     with pytest.raises(ExpressionError, match="a bool is needed here, and this is a money"):
         compile("inv.open", TYPES, expect="bool")
-    with pytest.raises(ExpressionError, match="a money is needed here, and this is a int"):
+    with pytest.raises(ExpressionError, match="a money is needed here, and this is an int"):
         compile("1 + 1", expect="money")
 
 

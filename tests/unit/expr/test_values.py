@@ -129,7 +129,7 @@ def test_an_error_that_decides_stays_an_error(text):
         ("null < 1", "no < between null and int"),
         ("'a' > 1", "no > between string and int"),
         ("-'a'", "no minus of a string"),
-        ("!1", "expected true or false, found a int"),
+        ("!1", "expected true or false, found an int"),
         ("1 ? 2 : 3", "expected true or false"),
         ("null && true", "expected true or false, found a null"),
         ("1.0 / 3", r"not exact in its digits; write round\(a / b"),
@@ -169,7 +169,7 @@ def test_an_error_has_the_place_of_what_failed():
     error = fails("a.b == 1 &&\n  [1, 2].all(x, x + a.c.d > 0)", "no such key: 'd'", a={"b": 1, "c": {}})
     assert (error.line, error.column, error.length) == (2, 25, 1)
     assert str(error).endswith("  [1, 2].all(x, x + a.c.d > 0)\n                        ^")
-    assert fails("a.b.c", "no field 'c' in a int", a={"b": 1}).offset == 4
+    assert fails("a.b.c", "no field 'c' in an int", a={"b": 1}).offset == 4
 
 
 def test_a_missing_root_is_named():
@@ -244,7 +244,7 @@ def test_times():
 def test_floats_and_foreign_objects_are_no_values():
     for text in ("x + 1", "x > 1", "x == 1.5", "x == x", "min(x, x)", "string(x)", "sum([x])", "1 in [x]"):
         fails(text, "a float is not a value", x=1.5)
-    fails("x == 1", "a object is not a value", x=object())
+    fails("x == 1", "an object is not a value", x=object())
 
 
 def test_subclasses_count_as_their_base():
