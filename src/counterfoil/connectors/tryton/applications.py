@@ -1,0 +1,271 @@
+"""Applies a posted credit memo to a posted invoice, wholly or in part, as an accountant does: by a clearing entry.
+
+The entry credits the receivable account for the invoice and debits it for the credit memo, by the same amount and
+for the same party, so the books stay as they are while both open amounts come nearer to zero. Tryton creates the
+entry and both links in one transaction. A document that comes to zero is reconciled, which makes it `paid`.
+
+Linking the credit memo's own line to the invoice would do for whole memos only, and would leave the memo shown as
+open. The entry is found again by its origin (the invoice) and by our key at the end of its description.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
+from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
+from counterfoil.core.wire import Json
+
+from .documents import MODEL
+from .inputs import Application
+from .names import Names
+from .rest import Deadline, Rest, day
+from .settings import Settings
+
+_DOCUMENT = (
+    "number",
+    "state",
+    "type",
+    "total_amount",
+    "amount_to_pay",
+    "currency.code",
+    "company.currency",
+    "party",
+    "account",
+    "lines_to_pay",
+    "payment_lines",
+)
+_LINE = ("debit", "credit", "amount_second_currency", "second_currency", "reconciliation")
+_ENTRY = ("number", "state", "date", "description")
+
+
+class Applications:
+    """Applies credits and finds applications in one company's books."""
+
+    def __init__(self, rest: Rest, names: Names, settings: Settings) -> None:
+        self._rest = rest
+        self._names = names
+        self._settings = settings
+
+    async def apply(self, application: Application, key: str, by: Deadline) -> dict[str, Json]:
+        """Enter, post and reconcile; what an earlier sending has begun is finished. Raises Refused, TryAgain, Uncertain."""
+        entry = await self._entry(application, key, by)
+        if entry is None:
+            if application.amount <= 0:
+                raise Refused("the amount must be above zero", ErrorClass.INVALID, "input")
+            invoice, credit = await self._both(application, by)
+            values = await self._values(application, key, invoice, credit, by)
+            number = await self._rest.create("account.move", values, by)
+        else:
+            number = int(entry["id"])
+            if await self._finished(entry, application, by):
+                raise Refused(f"{entry['number']} has applied it", ErrorClass.ALREADY_DONE, "applied")
+        # From here on the application stands in the books: what fails is for a look-up to tell.
+        try:
+            if entry is None or entry["state"] == "draft":
+                await self._post(number, by)
+            for document in await self._both(application, by):
+                await self._reconcile(document, by)
+            done = await self._rest.get("account.move", number, _ENTRY, by)
+            return await self._result(application, done, by)
+        except TryAgain as error:
+            raise Uncertain(f"the application is entered but not seen to its end: {error}") from error
+
+    async def find(self, application: Application, key: str, by: Deadline) -> Finding:
+        """What became of an application. Raises TryAgain or Refused when it could not ask."""
+        entry = await self._entry(application, key, by)
+        if entry is None:
+            return Absent()
+        if not await self._finished(entry, application, by):
+            said = f"the application is entered as move {entry['id']} but not finished"
+            return Rejected(ErrorClass.TRANSIENT, said, "unfinished")
+        return Confirmed(await self._result(application, entry, by))
+
+    async def _entry(self, application: Application, key: str, by: Deadline) -> dict[str, Json] | None:
+        domain = [
+            ["origin", "=", f"{MODEL},{application.invoice}"],
+            ["company", "=", self._settings.company],
+        ]
+        entries = await self._rest.search("account.move", domain, _ENTRY, by)
+        ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
+        return ours[0] if ours else None
+
+    async def _both(self, application: Application, by: Deadline) -> tuple[dict[str, Json], dict[str, Json]]:
+        """The invoice and the credit memo."""
+        try:
+            return (
+                await self._rest.get(MODEL, application.invoice, _DOCUMENT, by),
+                await self._rest.get(MODEL, application.credit, _DOCUMENT, by),
+            )
+        except Refused as error:
+            if error.error_class is ErrorClass.NOT_FOUND:
+                said = f"invoice {application.invoice} or credit memo {application.credit} is not there"
+                raise Refused(said, ErrorClass.NOT_FOUND, "unknown_document") from error
+            raise
+
+    async def _values(
+        self,
+        application: Application,
+        key: str,
+        invoice: dict[str, Json],
+        credit: dict[str, Json],
+        by: Deadline,
+    ) -> dict[str, Any]:
+        _check(application, invoice, credit)
+        foreign = {}
+        if invoice["currency"]["id"] != invoice["company"]["currency"]:
+            foreign = {"second_currency": invoice["currency"]["id"]}
+        amount = (
+            await self._company_amount(application.amount, invoice, by) if foreign else application.amount
+        )
+        shared = {"account": invoice["account"], "party": invoice["party"], **foreign}
+        second = {"amount_second_currency": application.amount} if foreign else {}
+        return {
+            "company": self._settings.company,
+            "journal": await self._names.id_of("journal", self._settings.applications_journal, by),
+            "period": await self._period(application, by),
+            "date": application.date,
+            "origin": f"{MODEL},{invoice['id']}",
+            "description": f"{credit['number']} applied to {invoice['number']} {_mark(key)}",
+            "lines": [
+                [
+                    "create",
+                    [
+                        {
+                            **shared,
+                            **{name: -value for name, value in second.items()},
+                            "debit": Decimal(0),
+                            "credit": amount,
+                            "invoice_payment": invoice["id"],
+                        },
+                        {
+                            **shared,
+                            **second,
+                            "debit": amount,
+                            "credit": Decimal(0),
+                            "invoice_payment": credit["id"],
+                        },
+                    ],
+                ]
+            ],
+        }
+
+    async def _company_amount(self, amount: Decimal, invoice: dict[str, Json], by: Deadline) -> Decimal:
+        """The amount in company currency at the invoice's own rate, so that applying it makes no gain or loss.
+
+        A credit memo booked at another rate keeps a difference in company currency, which only the month-end
+        revaluation may book: such a memo comes to zero in its currency but is not reconciled here.
+        """
+        lines = await self._lines(invoice["lines_to_pay"], by)
+        company = sum((line["debit"] - line["credit"] for line in lines), Decimal(0))
+        document = sum((line["amount_second_currency"] or Decimal(0) for line in lines), Decimal(0))
+        return (amount * company / document).quantize(Decimal("0.01"))
+
+    async def _period(self, application: Application, by: Deadline) -> int:
+        domain = [
+            ["company", "=", self._settings.company],
+            ["start_date", "<=", application.date],
+            ["end_date", ">=", application.date],
+            ["type", "=", "standard"],
+        ]
+        found = await self._rest.search("account.period", domain, ["name", "state"], by, limit=2)
+        if not found:
+            raise Refused(f"there is no period for {application.date}", ErrorClass.INVALID, "no_period")
+        if found[0]["state"] != "open":
+            said = f"period {found[0]['name']} is {found[0]['state']}"
+            raise Refused(said, ErrorClass.PERIOD_CLOSED, found[0]["name"])
+        return int(found[0]["id"])
+
+    async def _post(self, number: int, by: Deadline) -> None:
+        try:
+            await self._rest.act("account.move", number, "post", by)
+        except Refused as error:
+            if error.error_class is ErrorClass.ALREADY_DONE:
+                return
+            # An entry that may not be posted must not go on lowering the open amounts.
+            try:
+                await self._rest.delete("account.move", number, by)
+            except (Refused, TryAgain) as left:
+                raise Uncertain(f"{error}; its draft entry {number} could not be deleted: {left}") from error
+            raise
+
+    async def _reconcile(self, document: dict[str, Json], by: Deadline) -> None:
+        lines = await self._open_lines(document, by)
+        if not lines or sum(line["debit"] - line["credit"] for line in lines):
+            return
+        moves = await self._rest.search(
+            "account.move.line", [["id", "in", [line["id"] for line in lines]]], ["move.date"], by
+        )
+        values = {
+            "company": self._settings.company,
+            "date": max(line["move"]["date"] for line in moves),
+            "lines": [["add", [line["id"] for line in lines]]],
+        }
+        try:
+            await self._rest.create("account.move.reconciliation", values, by)
+        except Refused as error:
+            raise Uncertain(f"{document['number']} could not be reconciled: {error}") from error
+
+    async def _open_lines(self, document: dict[str, Json], by: Deadline) -> list[dict[str, Json]]:
+        lines = await self._lines([*document["lines_to_pay"], *(document["payment_lines"])], by)
+        return [line for line in lines if not line["reconciliation"]]
+
+    async def _lines(self, numbers: list[int], by: Deadline) -> list[dict[str, Json]]:
+        return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
+
+    async def _finished(self, entry: dict[str, Json], application: Application, by: Deadline) -> bool:
+        """Posted, and no document of the two stands at zero without being reconciled."""
+        if entry["state"] != "posted":
+            return False
+        for document in await self._both(application, by):
+            lines = await self._open_lines(document, by)
+            if lines and not sum(line["debit"] - line["credit"] for line in lines):
+                return False
+        return True
+
+    async def _result(
+        self, application: Application, entry: dict[str, Json], by: Deadline
+    ) -> dict[str, Json]:
+        """`amount_to_pay_before` is what the invoice's open amount would be without this application."""
+        invoice, credit = await self._both(application, by)
+        return {
+            "invoice": application.invoice,
+            "credit": application.credit,
+            "applied": application.amount,
+            "currency": invoice["currency"]["code"],
+            "amount_to_pay_before": invoice["amount_to_pay"] + application.amount,
+            "amount_to_pay_after": invoice["amount_to_pay"],
+            "credit_open": credit["amount_to_pay"],
+            "invoice_state": invoice["state"],
+            "credit_state": credit["state"],
+            "move": entry["number"],
+            "posting_date": day(entry["date"]),
+        }
+
+
+def _mark(key: str) -> str:
+    return f"[{key}]"
+
+
+def _check(application: Application, invoice: dict[str, Json], credit: dict[str, Json]) -> None:
+    """The ERP would link any two lines of one account; what may be applied to what is checked here."""
+    for document, sign, kind in ((invoice, 1, "invoice"), (credit, -1, "credit memo")):
+        if document["type"] != "out" or document["total_amount"] * sign <= 0:
+            raise Refused(
+                f"document {document['id']} is no {kind}", ErrorClass.INVALID, f"no_{kind.replace(' ', '_')}"
+            )
+        if document["state"] in ("draft", "validated", "cancelled"):
+            raise Refused(f"{kind} {document['id']} is {document['state']}", ErrorClass.INVALID, "not_posted")
+        if document["amount_to_pay"] * sign < application.amount:
+            said = (
+                f"{kind} {document['number']} has {document['amount_to_pay']} open, not {application.amount}"
+            )
+            raise Refused(said, ErrorClass.CONFLICT, "amount_exceeds_open")
+    for field in ("party", "account"):
+        if invoice[field] != credit[field]:
+            said = f"{invoice['number']} and {credit['number']} differ in {field}"
+            raise Refused(said, ErrorClass.INVALID, f"other_{field}")
+    if invoice["currency"]["id"] != credit["currency"]["id"]:
+        said = f"{invoice['number']} and {credit['number']} differ in currency"
+        raise Refused(said, ErrorClass.INVALID, "other_currency")

@@ -1,0 +1,73 @@
+"""Reads of the books: periods with their state, and the trial balance."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from counterfoil.core.wire import Json
+
+from .rest import Deadline, Rest, day
+
+PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "last_modified_at")
+
+
+def shown_period(record: dict[str, Json]) -> dict[str, Json]:
+    """A period as this connector tells it; `state` is open, closed or locked, both dates are inclusive."""
+    return {
+        "id": record["id"],
+        "name": record["name"],
+        "start": day(record["start_date"]),
+        "end": day(record["end_date"]),
+        "state": record["state"],
+        "fiscal_year": record["fiscalyear"]["name"],
+    }
+
+
+class Books:
+    """Reads one company's books."""
+
+    def __init__(self, rest: Rest, company: int) -> None:
+        self._rest = rest
+        self._company = company
+
+    async def periods(self, start: date | None, end: date | None, by: Deadline) -> list[dict[str, Json]]:
+        """Periods that touch the days from `start` to `end`, oldest first. Raises TryAgain or Refused."""
+        domain: list[Any] = [["company", "=", self._company], ["type", "=", "standard"]]
+        if start is not None:
+            domain.append(["end_date", ">=", start])
+        if end is not None:
+            domain.append(["start_date", "<=", end])
+        order = [["start_date", "ASC"], ["id", "ASC"]]
+        found = await self._rest.search("account.period", domain, PERIOD_FIELDS, by, order)
+        return [shown_period(record) for record in found]
+
+    async def trial_balance(self, as_of: date | None, by: Deadline) -> dict[str, Json]:
+        """Every account's balance of posted entries to `as_of` inclusive (None: all), in company currency.
+
+        The ERP's own sums: balance-sheet accounts over all time, income accounts over the fiscal years that are
+        not closed. `balance` is debit less credit; all balances together are zero. Raises TryAgain or Refused.
+        """
+        context: dict[str, Any] = {"company": self._company, "posted": True}
+        if as_of is not None:
+            context["date"] = as_of
+        domain = [["company", "=", self._company], ["type", "!=", None]]
+        fields = ["code", "name", "debit", "credit", "balance", "currency.code"]
+        order = [["code", "ASC"], ["id", "ASC"]]
+        found = await self._rest.search(
+            "account.account", domain, fields, by, order, limit=10_000, context=context
+        )
+        return {
+            "as_of": as_of.isoformat() if as_of is not None else None,
+            "currency": found[0]["currency"]["code"] if found else None,
+            "accounts": [
+                {
+                    "account": record["code"],
+                    "name": record["name"],
+                    "debit": record["debit"],
+                    "credit": record["credit"],
+                    "balance": record["balance"],
+                }
+                for record in found
+            ],
+        }

@@ -1,0 +1,214 @@
+"""The connector of Tryton 8.0 with the module `account_invoice`, over its REST interface.
+
+Operations (inputs in `inputs`, results in each part's `shown`; amounts are Decimals, dates ISO text):
+
+- `erp.party.upsert` -> id, code, name and the address;
+- `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
+  total, currency, invoice_date, posting_date, period, party, move; a credit memo's amounts are negative;
+- `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
+- `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}` and
+  `erp.trial_balance {as_of?}` are reads.
+
+A posted customer document is never cancelled here: Tryton refuses it, and so would an auditor. A credit memo
+undoes an invoice, a debit memo a credit memo. Tryton sends nothing, so there are feeds and no deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TypeVar
+
+import msgspec
+
+from counterfoil.connectors.http import Http
+from counterfoil.connectors.sdk import (
+    Confirmed,
+    Delivery,
+    Finding,
+    Json,
+    OperationSpec,
+    Outcome,
+    Page,
+    Rejected,
+    Repeat,
+    Request,
+    SystemConfig,
+    Unknown,
+)
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+
+from . import inputs, settings
+from .applications import Applications
+from .books import Books
+from .documents import Documents
+from .feeds import FEEDS, poll
+from .names import Names
+from .parties import Parties
+from .rest import Deadline, Rest
+
+HORIZON = 60.0
+"""Seconds after which a sent request has either been carried out or never will be: trytond works on a request
+only while it is connected or queued in its server, whose queue a minute outlasts."""
+
+_SPECS = (
+    OperationSpec(
+        "erp.party.upsert", Repeat.UNIQUE, HORIZON, doc="Create or update a customer, by its code."
+    ),
+    OperationSpec("erp.invoice.post", Repeat.FIND, HORIZON, doc="Post an invoice, by its reference."),
+    OperationSpec("erp.credit_memo.post", Repeat.FIND, HORIZON, doc="Post a credit memo, by its reference."),
+    OperationSpec("erp.debit_memo.post", Repeat.FIND, HORIZON, doc="Undo a credit memo by a debit memo."),
+    OperationSpec("erp.credit.apply", Repeat.FIND, HORIZON, doc="Apply a credit memo to an invoice."),
+    OperationSpec("erp.invoice.get", Repeat.READ, doc="A document by id or reference."),
+    OperationSpec("erp.party.get", Repeat.READ, doc="A party by id or code."),
+    OperationSpec("erp.period.list", Repeat.READ, doc="Periods and their states."),
+    OperationSpec("erp.trial_balance", Repeat.READ, doc="Balances of all accounts."),
+)
+_DOCUMENTS = {"erp.invoice.post": False, "erp.credit_memo.post": True, "erp.debit_memo.post": False}
+"""Whether the document's amounts are negative."""
+
+_T = TypeVar("_T")
+
+
+class _Get(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: int | None = None
+    reference: str | None = None
+    code: str | None = None
+
+
+class _Periods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    start: date | None = msgspec.field(name="from", default=None)
+    end: date | None = msgspec.field(name="to", default=None)
+
+
+class _Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    as_of: date | None = None
+
+
+class Tryton:
+    """One company in one Tryton database, as `sdk.Connector` asks for it."""
+
+    operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _SPECS}
+    feeds: Sequence[str] = tuple(FEEDS)
+
+    def __init__(self, config: SystemConfig) -> None:
+        chosen, key = settings.read(config)
+        self._name = config.name
+        self._company = chosen.company
+        self._http = Http.of(config)
+        self._rest = Rest(self._http, chosen.database, key)
+        self._rest.context["company"] = chosen.company
+        self._names = Names(self._rest, chosen.company)
+        self._documents = Documents(self._rest, self._names, chosen)
+        self._applications = Applications(self._rest, self._names, chosen)
+        self._parties = Parties(self._rest, self._names)
+        self._books = Books(self._rest, chosen.company)
+
+    def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
+        """Tryton sends nothing. Raises Refused(INVALID)."""
+        raise Refused(
+            f"system {self._name} is a Tryton: it sends nothing, its feeds {', '.join(FEEDS)} are polled",
+            ErrorClass.INVALID,
+            "no_deliveries",
+        )
+
+    async def send(self, request: Request, timeout: float) -> Outcome:
+        try:
+            return Confirmed(await self._do(request, Deadline(timeout)))
+        except TryAgain as error:
+            return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
+        except Refused as error:
+            if error.error_class is ErrorClass.INVALID:
+                self._names.forget()
+            return Rejected(error.error_class, str(error), error.code)
+        except Misconfigured as error:
+            # No byte left: the configured address may not be called.
+            return Rejected(ErrorClass.INVALID, str(error), "misconfigured")
+        except Uncertain as error:
+            return Unknown(str(error))
+
+    async def find(self, request: Request, timeout: float) -> Finding:
+        try:
+            return await self._look_up(request, Deadline(timeout))
+        except (TryAgain, Refused, Misconfigured) as error:
+            return Unknown(f"the look-up failed: {error}")
+
+    async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
+        by = Deadline(timeout)
+        match operation:
+            case "erp.invoice.get":
+                document = _arguments(_Get, arguments)
+                _one_of(id=document.id, reference=document.reference)
+                return await self._documents.get(document.id, document.reference, by)
+            case "erp.party.get":
+                party = _arguments(_Get, arguments)
+                _one_of(id=party.id, code=party.code)
+                return await self._parties.get(party.id, party.code, by)
+            case "erp.period.list":
+                periods = _arguments(_Periods, arguments)
+                return await self._books.periods(periods.start, periods.end, by)
+            case "erp.trial_balance":
+                return await self._books.trial_balance(_arguments(_Balance, arguments).as_of, by)
+        raise Misconfigured(f"system {self._name} has no read operation {operation!r}")
+
+    async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        if feed not in FEEDS:
+            raise Misconfigured(f"system {self._name} has no feed {feed!r}; it has {', '.join(FEEDS)}")
+        return await self._configured(
+            poll(self._rest, self._company, FEEDS[feed], cursor, limit, Deadline(timeout))
+        )
+
+    async def check(self, timeout: float) -> None:
+        await self._configured(
+            self._rest.get("company.company", self._company, ["party.name"], Deadline(timeout))
+        )
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _do(self, request: Request, by: Deadline) -> dict[str, Json]:
+        if request.operation in _DOCUMENTS:
+            document = inputs.read(inputs.Document, request.body)
+            return await self._documents.post(document, _DOCUMENTS[request.operation], by)
+        if request.operation == "erp.party.upsert":
+            return await self._parties.upsert(inputs.read(inputs.Party, request.body), by)
+        if request.operation == "erp.credit.apply":
+            application = inputs.read(inputs.Application, request.body)
+            return await self._applications.apply(application, request.key, by)
+        raise self._unknown_write(request)
+
+    async def _look_up(self, request: Request, by: Deadline) -> Finding:
+        if request.operation in _DOCUMENTS:
+            return await self._documents.find(inputs.read(inputs.Document, request.body), by)
+        if request.operation == "erp.party.upsert":
+            return await self._parties.find(inputs.read(inputs.Party, request.body), by)
+        if request.operation == "erp.credit.apply":
+            application = inputs.read(inputs.Application, request.body)
+            return await self._applications.find(application, request.key, by)
+        raise self._unknown_write(request)
+
+    def _unknown_write(self, request: Request) -> Refused:
+        return Refused(
+            f"system {self._name} has no write operation {request.operation!r}",
+            ErrorClass.INVALID,
+            "operation",
+        )
+
+    async def _configured(self, call: Awaitable[_T]) -> _T:
+        """Where nothing is asked for that a user could get wrong, a refusal is a matter of configuration."""
+        try:
+            return await call
+        except Refused as error:
+            raise Misconfigured(f"system {self._name}: {error}") from error
+
+
+def _arguments(kind: type[_T], arguments: Mapping[str, Json]) -> _T:
+    try:
+        return msgspec.convert(dict(arguments), kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the arguments cannot be read: {error}", ErrorClass.INVALID, "input") from error
+
+
+def _one_of(**named: object) -> None:
+    if sum(value is not None for value in named.values()) != 1:
+        raise Refused(f"give one of {', '.join(named)}", ErrorClass.INVALID, "input")

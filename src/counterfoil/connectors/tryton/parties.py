@@ -1,0 +1,142 @@
+"""Customers: found by their code, which is our canonical id and which the ERP keeps unique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
+from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
+from counterfoil.core.wire import Json
+
+from .inputs import Party
+from .names import Names
+from .rest import Deadline, Rest
+
+FIELDS = (
+    "code",
+    "name",
+    "active",
+    "last_modified_at",
+    "addresses.sequence",
+    "addresses.street",
+    "addresses.city",
+    "addresses.postal_code",
+    "addresses.country.code",
+    "identifiers.type",
+    "identifiers.code",
+)
+_ADDRESS = ("street", "city", "postal_code")
+
+
+def shown(record: dict[str, Json]) -> dict[str, Json]:
+    """A party as this connector tells it, with its first address and its tax id."""
+    address = _address(record) or {}
+    identifier = _tax_identifier(record) or {}
+    return {
+        "id": record["id"],
+        "code": record["code"],
+        "name": record["name"],
+        "active": record["active"],
+        **{name: address.get(name) or None for name in _ADDRESS},
+        "country": (address.get("country") or {}).get("code"),
+        "tax_id": identifier.get("code"),
+    }
+
+
+class Parties:
+    """Creates, updates and finds parties."""
+
+    def __init__(self, rest: Rest, names: Names) -> None:
+        self._rest = rest
+        self._names = names
+
+    async def upsert(self, party: Party, by: Deadline) -> dict[str, Json]:
+        """Make the party as given; fields that are not given keep what they have. Raises Refused, TryAgain, Uncertain."""
+        if not party.code or not party.name:
+            raise Refused("a party needs a code and a name", ErrorClass.INVALID, "input")
+        country = await self._names.id_of("country", party.country, by) if party.country else None
+        there = await self._by_code(party.code, by)
+        if there is None:
+            await self._rest.create("party.party", _new(party, country), by)
+        elif _differs(there, party):
+            await self._rest.write("party.party", int(there["id"]), _changes(there, party, country), by)
+        else:
+            return shown(there)
+        try:
+            written = await self._by_code(party.code, by)
+        except (TryAgain, Refused) as error:
+            raise Uncertain(f"party {party.code} is written but could not be read back: {error}") from error
+        if written is None:
+            raise Uncertain(f"party {party.code} is written but cannot be found")
+        return shown(written)
+
+    async def find(self, party: Party, by: Deadline) -> Finding:
+        """What became of a party. Raises TryAgain or Refused when it could not ask."""
+        there = await self._by_code(party.code, by)
+        if there is None:
+            return Absent()
+        if _differs(there, party):
+            said = f"party {party.code} is there, but not yet as asked for"
+            return Rejected(ErrorClass.TRANSIENT, said, "differs")
+        return Confirmed(shown(there))
+
+    async def get(self, number: int | None, code: str | None, by: Deadline) -> dict[str, Json]:
+        """A party by its ERP id or its code. Raises Refused(NOT_FOUND) or TryAgain."""
+        if number is not None:
+            return shown(await self._rest.get("party.party", number, FIELDS, by))
+        there = await self._by_code(code or "", by)
+        if there is None:
+            raise Refused(f"the ERP has no party {code!r}", ErrorClass.NOT_FOUND)
+        return shown(there)
+
+    async def _by_code(self, code: str, by: Deadline) -> dict[str, Json] | None:
+        # Unique among inactive parties too, so they are looked at as well.
+        domain = [["code", "=", code], ["active", "in", [True, False]]]
+        found = await self._rest.search("party.party", domain, FIELDS, by, limit=2)
+        return found[0] if found else None
+
+
+def _new(party: Party, country: int | None) -> dict[str, Any]:
+    address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
+    if country is not None:
+        address["country"] = country
+    values: dict[str, Any] = {"code": party.code, "name": party.name, "addresses": [["create", [address]]]}
+    if party.tax_id is not None:
+        values["identifiers"] = [["create", [{"type": None, "code": party.tax_id}]]]
+    return values
+
+
+def _changes(there: dict[str, Json], party: Party, country: int | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"name": party.name, "active": True}
+    address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
+    if country is not None:
+        address["country"] = country
+    if address:
+        first = _address(there)
+        values["addresses"] = [["write", [first["id"]], address] if first else ["create", [address]]]
+    if party.tax_id is not None:
+        identifier = _tax_identifier(there)
+        row = {"type": None, "code": party.tax_id}
+        values["identifiers"] = [["write", [identifier["id"]], row] if identifier else ["create", [row]]]
+    return values
+
+
+def _differs(there: dict[str, Json], party: Party) -> bool:
+    has = shown(there)
+    wanted = {name: getattr(party, name) for name in ("name", *_ADDRESS, "country", "tax_id")}
+    return not has["active"] or any(
+        value is not None and (has[name] or "") != value for name, value in wanted.items()
+    )
+
+
+def _address(record: dict[str, Json]) -> dict[str, Json] | None:
+    addresses = sorted(
+        record["addresses"], key=lambda row: (row["sequence"] is None, row["sequence"], row["id"])
+    )
+    return addresses[0] if addresses else None
+
+
+def _tax_identifier(record: dict[str, Json]) -> dict[str, Json] | None:
+    """The first identifier: the one that this connector writes, without a type that would be checked abroad."""
+    rows = sorted(record["identifiers"], key=lambda row: row["id"])
+    return next((row for row in rows if row["type"] is None), None)

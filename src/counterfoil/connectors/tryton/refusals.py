@@ -1,0 +1,86 @@
+"""What Tryton's refusals mean, and which answers prove that a write did not happen.
+
+Proofs of non-execution, each because the transaction had not begun or is rolled back:
+
+- nothing was sent (`NotSent`);
+- 401: the key is checked before a model is touched;
+- 403: no right to the model, button or action;
+- 404: no such database or record;
+- 413: the body is larger than the server takes;
+- 400 with a JSON body of `status` and `message`: a user error or a warning raised inside the transaction.
+
+No proofs: every other 400 (an HTML page saying "Unable to get RPC method" is what trytond answers to *any*
+unexpected exception of a REST call, also to one of a task that runs after the commit), every 5xx (a 503 may
+come from such a task as well), a lost or unreadable answer.
+
+Messages are matched in English: the connector asks for that language with every call.
+"""
+
+from __future__ import annotations
+
+import re
+
+from counterfoil.core.errors import ErrorClass, Refused
+from counterfoil.core.wire import WireRefused
+
+from .codec import decode
+
+WARNINGS = {
+    "invoice_taxes": re.compile(r"does not have the default taxes for"),
+    "invoice_date_future": re.compile(r"have an invoice date in the future"),
+    "invoice_payment_term": re.compile(r"generates a payment date .* in the past"),
+    "invoice_similar": re.compile(r'^The invoice ".*" is similar to invoice'),
+}
+"""Warnings of posting by the name under which Tryton keeps their answers."""
+
+_MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
+    (re.compile(r'you must reopen the (?:period|fiscal year) "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
+    (re.compile(r'in closed period "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
+    (re.compile(r'^The value "([^"]+)" for field "Period" in record'), ErrorClass.PERIOD_CLOSED, ""),
+    (re.compile(r"you must create a (?:period|fiscal year) for"), ErrorClass.INVALID, "no_period"),
+    (re.compile(r"you must set an invoice date after"), ErrorClass.INVALID, "document_date_too_early"),
+    (re.compile(r"must equal the source value"), ErrorClass.INVALID, "total_mismatch"),
+    (re.compile(r"exceeds the limit of"), ErrorClass.INVALID, "too_many_digits"),
+    (re.compile(r"^The code on party must be unique"), ErrorClass.ALREADY_DONE, "duplicate_code"),
+    (re.compile(r'^You can ?not call "post" on'), ErrorClass.ALREADY_DONE, "posted"),
+    (re.compile(r"^You are not allowed to"), ErrorClass.UNAUTHORIZED, ""),
+    (re.compile(r"already reconciled line"), ErrorClass.CONFLICT, "reconciled"),
+    (
+        re.compile(r"Payment lines amount on invoice .* can not be greater"),
+        ErrorClass.CONFLICT,
+        "amount_exceeds_open",
+    ),
+)
+
+
+def refusal(status: int, body: bytes) -> Refused | None:
+    """The refusal that an answer proves, or None when it proves nothing."""
+    if status == 401:
+        return Refused("the ERP does not accept the application key", ErrorClass.UNAUTHORIZED, "key")
+    if status == 403:
+        return Refused("the ERP gives the key's user no right to do this", ErrorClass.UNAUTHORIZED, "right")
+    if status == 404:
+        return Refused("the ERP has no such database or record", ErrorClass.NOT_FOUND)
+    if status == 413:
+        return Refused("the request is larger than the ERP takes", ErrorClass.INVALID, "too_large")
+    if status != 400:
+        return None
+    try:
+        said = decode(body)
+    except WireRefused:
+        return None
+    if not isinstance(said, dict) or said.get("status") != 400 or not isinstance(said.get("message"), str):
+        return None
+    return of_message(said["message"], said.get("description") or "")
+
+
+def of_message(message: str, description: str = "") -> Refused:
+    """What a user error or warning of Tryton means. A closed period's name is the code."""
+    text = f"{message} {description}".strip()
+    for name, pattern in WARNINGS.items():
+        if pattern.search(message):
+            return Refused(text, ErrorClass.WARNING, name)
+    for pattern, error_class, code in _MESSAGES:
+        if found := pattern.search(message):
+            return Refused(text, error_class, code or (found[1] if found.groups() else ""))
+    return Refused(text, ErrorClass.INVALID)

@@ -1,0 +1,147 @@
+"""Tryton's REST interface: records in and out, and every failure as one of the errors that say what to do next.
+
+A failed read changed nothing: TryAgain. A failed write is Refused where `refusals` has a proof, TryAgain when no
+byte left, and Uncertain otherwise. Nothing is tried twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from urllib.parse import quote
+
+from counterfoil.connectors.http import Http, NoAnswer, Response
+from counterfoil.core.errors import TryAgain, Uncertain
+from counterfoil.core.wire import Json, WireRefused
+
+from .codec import base64_of, decode, encode
+from .refusals import refusal
+
+
+class Deadline:
+    """The one time limit of an operation made of several calls."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = asyncio.get_running_loop().time() + seconds
+
+    def left(self) -> float:
+        """Seconds left. Raises TryAgain when there are none: the next call has not been made."""
+        left = self._end - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise TryAgain("no time was left to call the ERP")
+        return left
+
+
+class Rest:
+    """The records of one company in one database, for one application key."""
+
+    def __init__(self, http: Http, database: str, key: str) -> None:
+        self._http = http
+        self._models = f"/{quote(database, safe='')}/rest/model"
+        self._headers = {
+            "authorization": f"bearer {key}",
+            "content-type": "application/json",
+            "accept": "application/json",
+        }
+        self.context: dict[str, Json] = {"language": "en"}
+
+    async def search(
+        self,
+        model: str,
+        domain: Sequence[Any],
+        fields: Sequence[str],
+        by: Deadline,
+        order: Sequence[Any] = (("id", "ASC"),),
+        limit: int = 1000,
+        context: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Json]]:
+        """The first `limit` records in a domain, with their id. Raises TryAgain or Refused."""
+        params = [("d", base64_of(domain)), ("o", base64_of(order)), *(("f", field) for field in fields)]
+        # A range is asked for because the ERP then says which one it answers: an empty list alone could come
+        # from anything between, and "there is nothing" must be the ERP's own word.
+        answer, headers = await self._read(f"/{model}", params, by, context, {"range": f"records=0-{limit}"})
+        if not isinstance(answer, list) or not headers.get("content-range", "").startswith("records 0-"):
+            raise TryAgain("this is not the ERP's answer to a search")
+        return answer
+
+    async def get(self, model: str, number: int, fields: Sequence[str], by: Deadline) -> dict[str, Json]:
+        """One record by its id. Raises TryAgain or Refused."""
+        params = [("f", field) for field in fields]
+        answer, _ = await self._read(f"/{model}/{number}", params, by, None, {})
+        if not isinstance(answer, dict) or answer.get("id") != number:
+            raise TryAgain("this is not the ERP's answer to a read")
+        return answer
+
+    async def create(self, model: str, values: Mapping[str, Any], by: Deadline) -> int:
+        """Create a record; answers its id. Raises TryAgain, Refused or Uncertain."""
+        answer = await self._write("POST", f"/{model}", values, by)
+        if not isinstance(answer, dict) or not isinstance(answer.get("id"), int):
+            raise Uncertain(f"the ERP created a record of {model} without telling its id")
+        return int(answer["id"])
+
+    async def write(self, model: str, number: int, values: Mapping[str, Any], by: Deadline) -> None:
+        """Change a record in one transaction. Raises TryAgain, Refused or Uncertain."""
+        await self._write("PUT", f"/{model}/{number}", values, by)
+
+    async def act(self, model: str, number: int, action: str, by: Deadline) -> None:
+        """Press a button of a record. Raises TryAgain, Refused or Uncertain."""
+        await self._write("POST", f"/{model}/{number}/{action}", {}, by)
+
+    async def call(self, model: str, action: str, values: Mapping[str, Any], by: Deadline) -> None:
+        """Call a method of a model. Raises TryAgain, Refused or Uncertain."""
+        await self._write("POST", f"/{model}/{action}", values, by)
+
+    async def delete(self, model: str, number: int, by: Deadline) -> None:
+        """Delete a record. Raises TryAgain, Refused or Uncertain."""
+        await self._write("DELETE", f"/{model}/{number}", None, by)
+
+    async def _read(
+        self,
+        path: str,
+        params: Sequence[tuple[str, str]],
+        by: Deadline,
+        context: Mapping[str, Any] | None,
+        extra: Mapping[str, str],
+    ) -> tuple[Json, Mapping[str, str]]:
+        told = base64_of(self.context | dict(context or {}))
+        headers = self._headers | dict(extra) | {"x-tryton-context": told}
+        try:
+            answer = await self._http.request(
+                "GET", self._models + path, headers=headers, params=params, timeout=by.left()
+            )
+        except NoAnswer as error:
+            raise TryAgain(str(error)) from error
+        if answer.status != 200:
+            raise refusal(answer.status, answer.body) or TryAgain(_unexpected(answer))
+        try:
+            return decode(answer.body), answer.headers
+        except WireRefused as error:
+            raise TryAgain(f"the ERP's answer cannot be read: {error}") from error
+
+    async def _write(self, method: str, path: str, values: Mapping[str, Any] | None, by: Deadline) -> Json:
+        answer = await self._http.request(
+            method,
+            self._models + path,
+            headers=self._headers | {"x-tryton-context": base64_of(self.context)},
+            body=None if values is None else encode(values),
+            timeout=by.left(),
+        )
+        if answer.status not in (200, 204):
+            raise refusal(answer.status, answer.body) or Uncertain(_unexpected(answer))
+        if not answer.body:
+            return None
+        try:
+            return decode(answer.body)
+        except WireRefused as error:
+            raise Uncertain(f"the ERP's answer cannot be read: {error}") from error
+
+
+def day(value: Json) -> str | None:
+    """An accounting date as ISO text."""
+    return value.isoformat() if isinstance(value, date) else None
+
+
+def _unexpected(answer: Response) -> str:
+    return f"the ERP answered {answer.status}: {answer.body[:200].decode('utf-8', 'replace').strip()}"

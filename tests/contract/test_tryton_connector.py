@@ -1,0 +1,664 @@
+"""The connector of Tryton against the real ERP: what it posts, finds, applies, refuses and sees."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from counterfoil.connectors.conformance import OperationSample, Samples, conform, failures
+from counterfoil.connectors.sdk import (
+    Absent,
+    Confirmed,
+    Connector,
+    Delivery,
+    Rejected,
+    Request,
+    SystemConfig,
+    Unknown,
+)
+from counterfoil.connectors.tryton import connect
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
+from counterfoil.core.wire import dumps, write_json
+from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.proxy import Proxy
+from tests.erp_system import Erp, running
+
+TIMEOUT = 30.0
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def erp() -> Iterator[Erp]:
+    with running() as system:
+        yield system
+
+
+@pytest.fixture
+async def connector(erp: Erp) -> AsyncIterator[Connector]:
+    built = connect(erp.config())
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+async def accountant(erp: Erp) -> AsyncIterator[ErpClient]:
+    async with erp.client() as client:
+        yield client
+
+
+def fresh(kind: str) -> str:
+    """A canonical id that no other test has used."""
+    return f"{kind}_{next(_numbers):04d}"
+
+
+def request(operation: str, key: str | None = None, **body: Any) -> Request:
+    return Request(operation, key or fresh("key"), write_json(body))
+
+
+async def done(connector: Connector, asked: Request) -> dict[str, Any]:
+    outcome = await connector.send(asked, TIMEOUT)
+    assert isinstance(outcome, Confirmed), outcome
+    return dict(outcome.result)
+
+
+async def refused(connector: Connector, asked: Request) -> Rejected:
+    outcome = await connector.send(asked, TIMEOUT)
+    assert isinstance(outcome, Rejected), outcome
+    return outcome
+
+
+async def customer(connector: Connector) -> int:
+    party = await done(connector, request("erp.party.upsert", code=fresh("cus"), name="Globex", city="Utica"))
+    return int(party["id"])
+
+
+def document(party: int, amount: str, on: date, **changes: Any) -> dict[str, Any]:
+    """An invoice of one line; with a negative amount a credit memo."""
+    negative = amount.startswith("-")
+    line = {
+        "description": "Service credit" if negative else "Seats",
+        "quantity": -1 if negative else 1,
+        "unit_price": amount.lstrip("-"),
+        "account": "4800" if negative else "4000",
+    }
+    return {
+        "reference": fresh("credit" if negative else "inv"),
+        "party": party,
+        "currency": "USD",
+        "invoice_date": on.isoformat(),
+        "lines": [line],
+    } | changes
+
+
+async def invoice(connector: Connector, party: int, amount: str, on: date, **changes: Any) -> dict[str, Any]:
+    operation = "erp.credit_memo.post" if amount.startswith("-") else "erp.invoice.post"
+    return await done(connector, request(operation, **document(party, amount, on, **changes)))
+
+
+def application(credit: dict[str, Any], to: dict[str, Any], amount: str, on: date) -> Request:
+    body = {"credit": credit["id"], "invoice": to["id"], "amount": amount, "date": on.isoformat()}
+    return request("erp.credit.apply", **body)
+
+
+async def changes(connector: Connector, feed: str, cursor: str | None) -> tuple[list[Delivery], str]:
+    """Everything in a feed from `cursor` to its end, two at a time."""
+    found: list[Delivery] = []
+    while True:
+        page = await connector.poll(feed, cursor, 2, TIMEOUT)
+        found += page.deliveries
+        cursor = page.cursor
+        if not page.more:
+            return found, cursor
+
+
+async def test_reads_and_feeds_conform(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "3.00", erp.today)
+
+    async def touch() -> None:
+        await invoice(connector, party, "1.00", erp.today)
+        await customer(connector)
+        name = f"{erp.today.year - 1}-01"
+        await accountant.close_period(name)
+        await accountant.reopen_period(name)
+
+    reads: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("erp.invoice.get", {"id": bill["id"]}),
+        ("erp.party.get", {"id": party}),
+        ("erp.period.list", {}),
+        ("erp.trial_balance", {}),
+    )
+    reading = connect(erp.config())
+    reading.operations = {name: spec for name, spec in connector.operations.items() if name in dict(reads)}
+    try:
+        samples = Samples(connect, erp.config(), {}, reads, touch=touch)
+        assert failures(await conform(reading, samples)) == []
+    finally:
+        await reading.close()
+
+
+async def all_made(accountant: ErpClient, asked: Request) -> int:
+    """How many objects the ERP itself shows for a request."""
+    if asked.operation == "erp.credit.apply":
+        described = [["description", "like", f"%[{asked.key}]"]]
+        return len(await accountant.search("account.move", described, ["id"]))
+    body = json.loads(asked.body)
+    if asked.operation == "erp.party.upsert":
+        return len(await accountant.parties(body["code"]))
+    return len(await accountant.invoices(body["reference"]))
+
+
+async def conforms(
+    connector: Connector,
+    config: SystemConfig,
+    accountant: ErpClient,
+    operation: str,
+    samples: tuple[Callable[[], Any], Callable[[], Any]],
+    same: tuple[str, ...],
+) -> None:
+    """The suite of all connectors, for one operation: each takes its time on a real ERP."""
+
+    def made(body: Callable[[], Any]) -> Callable[[], Awaitable[bytes]]:
+        async def written() -> bytes:
+            return write_json(body())
+
+        return written
+
+    async def count(asked: Request) -> int:
+        return await all_made(accountant, asked)
+
+    good, bad = samples
+    connector.operations = {operation: connector.operations[operation]}
+    connector.feeds = ()
+    sample = OperationSample(made(good), made(bad), same, count)
+    assert failures(await conform(connector, Samples(connect, config, {operation: sample}))) == []
+
+
+async def test_posting_invoices_conforms(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+    party = await customer(connector)
+    samples = (lambda: document(party, "10.00", erp.today), lambda: document(999_999, "10.00", erp.today))
+    same = ("id", "number", "total")
+    await conforms(connector, erp.config(), accountant, "erp.invoice.post", samples, same)
+
+
+async def test_upserting_parties_conforms(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+    samples = (
+        lambda: {"code": fresh("cus"), "name": "Initech", "country": "US", "tax_id": "12-34"},
+        lambda: {"code": fresh("cus"), "name": "Nowhere", "country": "ZZ"},
+    )
+    await conforms(connector, erp.config(), accountant, "erp.party.upsert", samples, ("id", "code"))
+
+
+async def test_applying_credits_conforms(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "1000.00", erp.today)
+    memo = await invoice(connector, party, "-900.00", erp.today)
+
+    def some(amount: str) -> Callable[[], Any]:
+        return lambda: json.loads(application(memo, bill, amount, erp.today).body)
+
+    same = ("invoice", "credit", "applied", "move")
+    samples = (some("1.25"), some("900.01"))
+    await conforms(connector, erp.config(), accountant, "erp.credit.apply", samples, same)
+
+
+async def test_posted_invoice_reads_back_with_its_amounts_dates_and_period(
+    erp: Erp, connector: Connector
+) -> None:
+    party = await customer(connector)
+    line = {"description": "Seats", "quantity": "3", "unit_price": "33.33", "account": "4000"}
+    asked = document(
+        party, "1.00", erp.today, lines=[line | {"taxes": [{"code": "STANDARD"}]}], total="119.99"
+    )
+    posted = await done(connector, request("erp.invoice.post", **asked))
+    assert (posted["untaxed"], posted["tax"], posted["total"]) == (
+        Decimal("99.99"),
+        Decimal("20.00"),
+        Decimal("119.99"),
+    )
+    assert posted["number"].startswith(f"INV-{erp.today.year}-")
+    assert posted["posting_date"] == posted["invoice_date"] == erp.today.isoformat()
+    assert posted["period"] == f"{erp.today:%Y-%m}"
+    assert posted["amount_to_pay"] == Decimal("119.99")
+    assert await connector.read("erp.invoice.get", {"reference": asked["reference"]}, TIMEOUT) == posted
+
+
+async def test_manual_tax_keeps_the_cents_of_billing(erp: Erp, connector: Connector) -> None:
+    tax = {"account": "2200", "base": "99.99", "amount": "8.24", "description": "NY"}
+    asked = document(await customer(connector), "99.99", erp.today, manual_taxes=[tax])
+    posted = await done(connector, request("erp.invoice.post", **asked))
+    assert (posted["tax"], posted["total"]) == (Decimal("8.24"), Decimal("108.23"))
+
+
+async def test_stored_form_of_dates_and_amounts_is_understood(erp: Erp, connector: Connector) -> None:
+    asked = document(await customer(connector), "7.00", erp.today, invoice_date=erp.today)
+    asked["lines"][0]["unit_price"] = Decimal("7.10")
+    outcome = await connector.send(Request("erp.invoice.post", fresh("key"), dumps(asked)), TIMEOUT)
+    assert isinstance(outcome, Confirmed)
+    assert outcome.result["total"] == Decimal("7.10")
+
+
+async def test_total_other_than_expected_is_refused_and_leaves_nothing(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    asked = document(await customer(connector), "10.00", erp.today, total="10.01")
+    outcome = await refused(connector, request("erp.invoice.post", **asked))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.INVALID, "total_mismatch")
+    assert await accountant.invoices(asked["reference"]) == []
+
+
+async def test_posting_twice_gives_one_document(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    asked = request("erp.invoice.post", **document(await customer(connector), "10.00", erp.today))
+    first = await done(connector, asked)
+    again = await refused(connector, asked)
+    assert (again.error_class, again.code) == (ErrorClass.ALREADY_DONE, "posted")
+    assert await connector.find(asked, TIMEOUT) == Confirmed(first)
+    assert await all_made(accountant, asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "left"),
+    [
+        pytest.param(b"POST /erp/rest/model/account.invoice HTTP", "draft", id="creating"),
+        pytest.param(b"/post HTTP", "posted", id="posting"),
+    ],
+)
+async def test_lost_answer_is_unknown_and_the_look_up_tells(
+    erp: Erp, connector: Connector, accountant: ErpClient, lost: bytes, left: str
+) -> None:
+    asked = request("erp.invoice.post", **document(await customer(connector), "10.00", erp.today))
+    async with Proxy(erp.port) as proxy:
+        through = connect(erp.config(proxy.url))
+        proxy.lose_next_answer(lost)
+        assert isinstance(await through.send(asked, TIMEOUT), Unknown)
+        await proxy.until_lost(1)
+        found = await through.find(asked, TIMEOUT)
+        await through.close()
+    if left == "draft":
+        assert isinstance(found, Rejected)
+        assert found.error_class is ErrorClass.TRANSIENT
+        await done(connector, asked)
+        found = await connector.find(asked, TIMEOUT)
+    assert isinstance(found, Confirmed)
+    assert found.result["state"] == "posted"
+    assert await all_made(accountant, asked) == 1
+
+
+async def test_closed_period_is_refused_and_posts_once_reopened(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    first_of_year = date(erp.today.year - 1, 3, 15)
+    asked = document(
+        await customer(connector), "10.00", first_of_year, accept_warnings=["invoice_payment_term"]
+    )
+    name = f"{first_of_year:%Y-%m}"
+    await accountant.close_period(name)
+    try:
+        outcome = await refused(connector, request("erp.invoice.post", **asked))
+        assert (outcome.error_class, outcome.code) == (ErrorClass.PERIOD_CLOSED, name)
+        assert await accountant.invoices(asked["reference"]) == []
+        states = await connector.read("erp.period.list", {"from": f"{name}-01", "to": f"{name}-31"}, TIMEOUT)
+        assert [(period["name"], period["state"]) for period in states] == [(name, "closed")]
+    finally:
+        await accountant.reopen_period(name)
+    posted = await done(connector, request("erp.invoice.post", **asked))
+    assert posted["period"] == name
+
+
+async def test_refused_document_may_move_to_another_posting_date(erp: Erp, connector: Connector) -> None:
+    late = date(erp.today.year - 1, 5, 20)
+    asked = document(await customer(connector), "10.00", late)
+    outcome = await refused(connector, request("erp.invoice.post", **asked))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.WARNING, "invoice_payment_term")
+    moved = asked | {"accounting_date": erp.today.isoformat(), "invoice_date": erp.today.isoformat()}
+    posted = await done(connector, request("erp.invoice.post", **moved))
+    assert posted["posting_date"] == erp.today.isoformat()
+
+
+async def test_draft_of_an_earlier_request_is_brought_up_to_date(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    asked = document(party, "10.00", erp.today)
+    async with Proxy(erp.port) as proxy:
+        through = connect(erp.config(proxy.url))
+        proxy.lose_next_answer(b"POST /erp/rest/model/account.invoice HTTP")
+        await through.send(request("erp.invoice.post", **asked), TIMEOUT)
+        await through.close()
+    tax = {"account": "2200", "base": "12.00", "amount": "0.99"}
+    other = document(party, "12.00", erp.today, reference=asked["reference"], manual_taxes=[tax])
+    posted = await done(connector, request("erp.invoice.post", **other))
+    assert posted["total"] == Decimal("12.99")
+    assert len(await accountant.invoices(asked["reference"])) == 1
+
+
+async def test_document_dated_before_a_numbered_one_has_a_code_of_its_own(
+    erp: Erp, connector: Connector
+) -> None:
+    party = await customer(connector)
+    later = date(erp.today.year + 1, 1, 20)
+    accepting = {"accept_warnings": ["invoice_date_future"]}
+    await invoice(connector, party, "5.00", later, **accepting)
+    early = document(party, "5.00", later - timedelta(days=1), **accepting)
+    outcome = await refused(connector, request("erp.invoice.post", **early))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.INVALID, "document_date_too_early")
+
+
+async def test_default_tax_warning_is_answered_only_when_accepted(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    asked = document(await customer(connector), "25.00", erp.today)
+    asked["lines"][0]["product"] = "SEAT"
+    outcome = await refused(connector, request("erp.invoice.post", **asked))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.WARNING, "invoice_taxes")
+    assert await accountant.invoices(asked["reference"]) == []
+    accepting = asked | {"accept_warnings": ["invoice_taxes"]}
+    assert (await done(connector, request("erp.invoice.post", **accepting)))["state"] == "posted"
+
+
+async def test_price_finer_than_the_erp_keeps_is_refused(erp: Erp, connector: Connector) -> None:
+    asked = document(await customer(connector), "0.00004", erp.today)
+    outcome = await refused(connector, request("erp.invoice.post", **asked))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.INVALID, "too_many_digits")
+
+
+async def test_invoice_of_a_credit_memo_sign_is_refused(erp: Erp, connector: Connector) -> None:
+    party = await customer(connector)
+    for operation, amount in (("erp.invoice.post", "-5.00"), ("erp.credit_memo.post", "5.00")):
+        outcome = await refused(connector, request(operation, **document(party, amount, erp.today)))
+        assert outcome.code == "sign"
+
+
+async def test_several_documents_of_one_reference_are_left_to_a_person(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    asked = request("erp.invoice.post", **document(await customer(connector), "10.00", erp.today))
+    await done(connector, asked)
+    other = await invoice(connector, await customer(connector), "11.00", erp.today)
+    await accountant.write("account.invoice", other["id"], {"reference": json.loads(asked.body)["reference"]})
+    assert isinstance(await connector.find(asked, TIMEOUT), Unknown)
+    assert (await refused(connector, asked)).code == "duplicate_reference"
+
+
+async def test_key_without_rights_is_unauthorized(erp: Erp, connector: Connector) -> None:
+    asked = document(await customer(connector), "10.00", erp.today)
+    reader = connect(erp.config(person="reader"))
+    outcome = await refused(reader, request("erp.invoice.post", **asked))
+    await reader.close()
+    assert outcome.error_class is ErrorClass.UNAUTHORIZED
+
+
+async def test_wrong_key_is_a_matter_of_configuration(erp: Erp) -> None:
+    config = erp.config()
+    stranger = connect(SystemConfig("erp", config.url, settings=config.settings, secrets={"key": "guess"}))
+    with pytest.raises(Misconfigured):
+        await stranger.check(TIMEOUT)
+    with pytest.raises(Misconfigured):
+        await stranger.poll("invoices", None, 10, TIMEOUT)
+    await stranger.close()
+
+
+def test_missing_and_unknown_settings_are_named(erp: Erp) -> None:
+    config = erp.config()
+    with pytest.raises(Misconfigured, match="receivable"):
+        connect(
+            SystemConfig(
+                "erp",
+                config.url,
+                settings={"database": "erp", "company": 1, "payment_term": "x"},
+                secrets=config.secrets,
+            )
+        )
+    with pytest.raises(Misconfigured, match="color"):
+        connect(
+            SystemConfig(
+                "erp", config.url, settings={**config.settings, "color": "red"}, secrets=config.secrets
+            )
+        )
+    with pytest.raises(Misconfigured, match="key"):
+        connect(SystemConfig("erp", config.url, settings=config.settings))
+
+
+async def test_party_is_updated_in_place(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+    code = fresh("cus")
+    first = request("erp.party.upsert", code=code, name="Hooli", city="Palo Alto", tax_id="1")
+    made = await done(connector, first)
+    changed = request(
+        "erp.party.upsert", code=code, name="Hooli Inc.", street="2 Loop", country="US", tax_id="2"
+    )
+    found = await connector.find(changed, TIMEOUT)
+    assert isinstance(found, Rejected)
+    assert found.error_class is ErrorClass.TRANSIENT
+    after = await done(connector, changed)
+    assert after == made | {"name": "Hooli Inc.", "street": "2 Loop", "country": "US", "tax_id": "2"}
+    assert await connector.read("erp.party.get", {"code": code}, TIMEOUT) == after
+    assert len(await accountant.parties(code)) == 1
+
+
+async def test_books_agree_after_invoice_credit_and_application(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    before = await accountant.trial_balance()
+    party = await customer(connector)
+    tax = {"account": "2200", "base": "-50.00", "amount": "-4.13"}
+    bill = await invoice(connector, party, "300.00", erp.today)
+    memo = await invoice(connector, party, "-50.00", erp.today, manual_taxes=[tax])
+    posted = await accountant.trial_balance()
+    asked = application(memo, bill, "54.13", erp.today)
+    applied = await done(connector, asked)
+
+    assert (applied["amount_to_pay_before"], applied["amount_to_pay_after"]) == (
+        Decimal("300.00"),
+        Decimal("245.87"),
+    )
+    assert (applied["credit_open"], applied["credit_state"], applied["invoice_state"]) == (
+        0,
+        "paid",
+        "posted",
+    )
+    assert await connector.find(asked, TIMEOUT) == Confirmed(applied)
+
+    # Applying moves nothing in the books; posting moved what the documents say.
+    assert await accountant.trial_balance() == posted
+    moved = {code: posted[code] - before.get(code, Decimal(0)) for code in posted}
+    assert {code: amount for code, amount in moved.items() if amount} == {
+        "1200": Decimal("245.87"),
+        "2200": Decimal("4.13"),
+        "4000": Decimal("-300.00"),
+        "4800": Decimal("50.00"),
+    }
+    year_end = date(erp.today.year, 12, 31)
+    shown = await connector.read("erp.trial_balance", {"as_of": year_end.isoformat()}, TIMEOUT)
+    balances = {row["account"]: row["balance"] for row in shown["accounts"] if row["balance"]}
+    assert sum(balances.values()) == 0
+    assert balances == await accountant.trial_balance(year_end)
+
+
+async def test_part_of_a_credit_leaves_both_open_by_the_rest(erp: Erp, connector: Connector) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "30.00", erp.today)
+    memo = await invoice(connector, party, "-50.00", erp.today)
+    first = await done(connector, application(memo, bill, "10.00", erp.today))
+    assert (first["amount_to_pay_after"], first["credit_open"]) == (Decimal("20.00"), Decimal("-40.00"))
+    rest = await done(connector, application(memo, bill, "20.00", erp.today))
+    assert (rest["amount_to_pay_after"], rest["invoice_state"]) == (0, "paid")
+    assert (rest["credit_open"], rest["credit_state"]) == (Decimal("-20.00"), "posted")
+    paid = await connector.read("erp.invoice.get", {"id": bill["id"]}, TIMEOUT)
+    assert (paid["state"], paid["applied"]) == ("paid", Decimal("30.00"))
+    assert sorted(part["amount"] for part in paid["allocations"]) == [Decimal("10.00"), Decimal("20.00")]
+
+
+async def test_foreign_currency_credit_is_applied_in_its_currency(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "100.01", erp.today, currency="EUR")
+    memo = await invoice(connector, party, "-33.33", erp.today, currency="EUR")
+    before = await accountant.trial_balance()
+    applied = await done(connector, application(memo, bill, "33.33", erp.today))
+    assert (applied["amount_to_pay_after"], applied["credit_open"]) == (Decimal("66.68"), 0)
+    assert await accountant.trial_balance() == before
+
+
+async def test_more_than_is_open_is_refused_and_changes_nothing(erp: Erp, connector: Connector) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "30.00", erp.today)
+    memo = await invoice(connector, party, "-50.00", erp.today)
+    asked = application(memo, bill, "30.01", erp.today)
+    assert (await refused(connector, asked)).code == "amount_exceeds_open"
+    assert await connector.find(asked, TIMEOUT) == Absent()
+    stranger = await invoice(connector, await customer(connector), "90.00", erp.today)
+    assert (await refused(connector, application(memo, stranger, "1.00", erp.today))).code == "other_party"
+    assert (await refused(connector, application(bill, stranger, "1.00", erp.today))).code == "no_credit_memo"
+
+
+async def test_application_in_a_closed_period_is_refused(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "30.00", erp.today)
+    memo = await invoice(connector, party, "-30.00", erp.today)
+    name = f"{erp.today.year - 1}-02"
+    await accountant.close_period(name)
+    try:
+        outcome = await refused(connector, application(memo, bill, "30.00", date(erp.today.year - 1, 2, 3)))
+    finally:
+        await accountant.reopen_period(name)
+    assert (outcome.error_class, outcome.code) == (ErrorClass.PERIOD_CLOSED, name)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param(b"POST /erp/rest/model/account.move HTTP", id="entering"),
+        pytest.param(b"/post HTTP", id="posting"),
+        pytest.param(b"POST /erp/rest/model/account.move.reconciliation HTTP", id="reconciling"),
+    ],
+)
+async def test_interrupted_application_is_finished_by_the_same_request(
+    erp: Erp, connector: Connector, accountant: ErpClient, lost: bytes
+) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "30.00", erp.today)
+    memo = await invoice(connector, party, "-30.00", erp.today)
+    asked = application(memo, bill, "30.00", erp.today)
+    async with Proxy(erp.port) as proxy:
+        through = connect(erp.config(proxy.url))
+        proxy.lose_next_answer(lost)
+        assert isinstance(await through.send(asked, TIMEOUT), Unknown)
+        assert proxy.counts.lost == 1
+        found = await through.find(asked, TIMEOUT)
+        await through.close()
+    assert isinstance(found, Rejected)
+    assert found.error_class is ErrorClass.TRANSIENT
+    finished = await done(connector, asked)
+    assert (finished["invoice_state"], finished["credit_state"]) == ("paid", "paid")
+    assert await all_made(accountant, asked) == 1
+    assert (await refused(connector, asked)).error_class is ErrorClass.ALREADY_DONE
+
+
+async def test_debit_memo_undoes_a_credit_memo(erp: Erp, connector: Connector) -> None:
+    party = await customer(connector)
+    memo = await invoice(connector, party, "-50.00", erp.today)
+    undo = document(party, "50.00", erp.today, reference=fresh("debit"))
+    undo["lines"][0]["account"] = "4800"
+    debit = await done(connector, request("erp.debit_memo.post", **undo))
+    assert debit["total"] == -memo["total"]
+    applied = await done(connector, application(memo, debit, "50.00", erp.today))
+    assert (applied["invoice_state"], applied["credit_state"]) == ("paid", "paid")
+
+
+async def test_feed_shows_every_version_once(erp: Erp, connector: Connector) -> None:
+    _, cursor = await changes(connector, "invoices", None)
+    party = await customer(connector)
+    bill = await invoice(connector, party, "80.00", erp.today)
+    memo = await invoice(connector, party, "-30.00", erp.today)
+    seen, cursor = await changes(connector, "invoices", cursor)
+    assert {(each.type, each.body["id"]) for each in seen} == {
+        ("invoice", bill["id"]),
+        ("credit_memo", memo["id"]),
+    }
+    await done(connector, application(memo, bill, "30.00", erp.today))
+    later, cursor = await changes(connector, "invoices", cursor)
+    latest = {each.body["id"]: each.body for each in later}
+    assert (latest[bill["id"]]["amount_to_pay"], latest[bill["id"]]["applied"]) == (50, 30)
+    assert (latest[memo["id"]]["amount_to_pay"], latest[memo["id"]]["state"]) == (0, "paid")
+    everything = [*seen, *later]
+    assert len({each.ext_id for each in everything}) == len(everything)
+    assert len({each.identity for each in everything}) == len(everything)
+    assert await changes(connector, "invoices", cursor) == ([], cursor)
+
+
+async def test_feed_shows_a_change_that_was_committed_late(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    """A slow transaction carries an earlier time than what a poll has already seen."""
+    party = await customer(connector)
+    slow = await invoice(connector, party, "1.00", erp.today)
+    await invoice(connector, party, "2.00", erp.today)
+    _, cursor = await changes(connector, "invoices", None)
+    latest = json.loads(cursor)
+    # As if the poll had come before the slow document was committed: newer ones are known, this one is not.
+    del latest["seen"][str(slow["id"])]
+    again, _ = await changes(connector, "invoices", json.dumps(latest))
+    assert [each.body["id"] for each in again] == [slow["id"]]
+
+
+async def test_feed_of_periods_shows_closing_and_reopening(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    _, cursor = await changes(connector, "periods", None)
+    name = f"{erp.today.year - 1}-04"
+    for turn, state in ((accountant.close_period, "closed"), (accountant.reopen_period, "open")):
+        await turn(name)
+        seen, cursor = await changes(connector, "periods", cursor)
+        assert [(each.body["name"], each.body["state"]) for each in seen] == [(name, state)]
+        assert isinstance(seen[0].occurred_at, datetime)
+        assert abs(datetime.now(UTC) - seen[0].occurred_at) < timedelta(minutes=1)
+
+
+async def test_look_up_does_not_take_an_empty_answer_of_something_else_for_absent(
+    erp: Erp, connector: Connector
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    asked = request("erp.invoice.post", **document(1, "10.00", erp.today))
+    fooled = connect(erp.config(f"http://127.0.0.1:{port}"))
+    async with server:
+        assert isinstance(await fooled.find(asked, TIMEOUT), Unknown)
+    await fooled.close()
+    assert await connector.find(asked, TIMEOUT) == Absent()
+
+
+async def test_nobody_there_is_try_again(erp: Erp) -> None:
+    async with Proxy(erp.port) as proxy:
+        url = proxy.url
+    lost = connect(erp.config(url))
+    with pytest.raises(TryAgain):
+        await lost.check(2)
+    asked = request("erp.invoice.post", **document(1, "10.00", erp.today))
+    outcome = await lost.send(asked, 2)
+    assert isinstance(outcome, Rejected)
+    assert outcome.error_class is ErrorClass.TRANSIENT
+    await lost.close()
+
+
+def test_deliveries_are_refused_with_the_reason(erp: Erp) -> None:
+    with pytest.raises(Refused, match="polled") as caught:
+        connect(erp.config()).receive({}, b"{}", datetime.now(UTC))
+    assert caught.value.error_class is ErrorClass.INVALID

@@ -1,0 +1,110 @@
+"""A real ERP for tests: prepared once per machine, copied and served once per test process.
+
+The template lives in the system's temporary folder under a file lock, so that processes started together prepare
+it once. The serving process belongs to this test process and is ended with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from counterfoil.connectors.sdk import SystemConfig
+from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.prepare import prepare
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Erp:
+    """A running ERP; `today` is the day its books were made for."""
+
+    url: str
+    port: int
+    seed: dict[str, Any]
+    today: date
+
+    def client(self, person: str = "controller") -> ErpClient:
+        return ErpClient.of(self.seed, self.url, person)
+
+    def config(self, url: str | None = None, person: str = "orchestrator") -> SystemConfig:
+        """How the connector is told of this ERP; `url` puts something between."""
+        return SystemConfig(
+            name="erp",
+            url=url or self.url,
+            settings={
+                "database": self.seed["database"],
+                "company": self.seed["company"],
+                "receivable": "1200",
+                "payment_term": self.seed["payment_term"]["name"],
+                "loopback": True,
+            },
+            secrets={"key": self.seed["users"][person]["key"]},
+        )
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Erp]:
+    """Serve a fresh copy of the prepared ERP on a free port."""
+    cache = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
+    folder = Path(tempfile.mkdtemp(prefix="counterfoil-erp-"))
+    today = datetime.now(UTC).date()  # the ERP counts days in UTC
+    process = None
+    try:
+        seed = json.loads(prepare(folder / "erp", today, cache=cache).read_text(encoding="utf-8"))
+        with (folder / "log").open("wb") as log:
+            port = _free_port()
+            command = [
+                "-m",
+                "counterfoil.demo.erp",
+                "serve",
+                "--dir",
+                str(folder / "erp"),
+                "--port",
+                str(port),
+            ]
+            process = subprocess.Popen(
+                [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        _until_listening(process, port, folder / "log")
+        yield Erp(f"http://127.0.0.1:{port}", port, seed, today)
+    finally:
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"the ERP did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
