@@ -5,29 +5,25 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.http import Http, Response, retry_after
-from counterfoil.connectors.openapi import document, render, validate
+from counterfoil.connectors.http import Http, Response
+from counterfoil.connectors.openapi import answers, document, render, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, at
 from counterfoil.connectors.openapi.settings import (
     Auth,
     Call,
-    ErrorRule,
     Feed,
     Find,
     Operation,
     Settings,
-    Webhook,
     read,
 )
 from counterfoil.connectors.sdk import (
     Absent,
-    Accepted,
-    Confirmed,
     Delivery,
     Finding,
     Json,
@@ -44,20 +40,6 @@ from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured,
 from counterfoil.core.wire import WireRefused, read_json
 
 _FIND_PAGES = 50
-
-# A read may take any refusal for what it says, but for those that ask to come again.
-_READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))
-
-_CLASSES = {
-    401: ErrorClass.UNAUTHORIZED,
-    403: ErrorClass.UNAUTHORIZED,
-    404: ErrorClass.NOT_FOUND,
-    405: ErrorClass.REFUSED,
-    409: ErrorClass.CONFLICT,
-    410: ErrorClass.NOT_FOUND,
-    412: ErrorClass.CONFLICT,
-    429: ErrorClass.THROTTLED,
-}
 
 
 def connect(config: SystemConfig) -> HttpSystem:
@@ -102,11 +84,11 @@ class HttpSystem:
         signature.verify(hook.scheme, self._hook_secret, headers, body, now, hook.tolerance)
         event = read_json(body)
         return Delivery(
-            ext_id=_named(hook, hook.id, headers, event),
-            type=_named(hook, hook.type, headers, event),
-            identity="\n".join(_needed(event, pointer) for pointer in hook.identity).encode(),
+            ext_id=answers.named(hook.id, headers, event),
+            type=answers.named(hook.type, headers, event),
+            identity="\n".join(answers.needed(event, pointer) for pointer in hook.identity).encode(),
             body=event,
-            occurred_at=_moment(event, hook.occurred_at),
+            occurred_at=answers.moment(event, hook.occurred_at),
         )
 
     async def send(self, request: Request, timeout: float) -> Outcome:
@@ -125,7 +107,7 @@ class HttpSystem:
             return Unknown(str(error))
         except Misconfigured as error:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
-        return _outcome(operation, answer)
+        return answers.outcome(operation, answer)
 
     async def find(self, request: Request, timeout: float) -> Finding:
         operation = self._settings.operations.get(request.operation)
@@ -139,7 +121,7 @@ class HttpSystem:
                 return await self._find_one(find, result, given, request.key, ends)
             async for item in self._items(find, given, request.key, ends):
                 if _matches(find, item, given, request.key):
-                    return _found(result, item)
+                    return answers.found(result, item)
         except InputRefused as error:
             return Unknown(f"the look-up cannot be made: {error}")
         except CounterfoilError as error:
@@ -152,18 +134,18 @@ class HttpSystem:
         answer = await self._call(find, given, key, ends)
         if answer.status == 404:
             return Absent()
-        item = at(_document(answer), find.items)
+        item = at(answers.document_of(answer), find.items)
         if not _matches(find, item, given, key):
             # Asked for one object by its key, only a 404 says that there is none.
             return Unknown(f"{find.operation_id} answered something else than was asked for")
-        return _found(result, item)
+        return answers.found(result, item)
 
     async def _items(
         self, find: Find, given: Mapping[str, Json], key: str, ends: float
     ) -> AsyncIterator[Json]:
         more: dict[str, Json] = {}
         for _ in range(_FIND_PAGES):
-            page = _document(await self._call(find, given, key, ends, more))
+            page = answers.document_of(await self._call(find, given, key, ends, more))
             items = at(page, find.items)
             if not isinstance(items, list):
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
@@ -185,10 +167,10 @@ class HttpSystem:
             raise Refused(str(error), ErrorClass.INVALID) from error
         except Uncertain as error:
             raise TryAgain(str(error)) from error
-        found = _document(answer, call.errors)
+        found = answers.document_of(answer, call.errors)
         if not call.result:
             return found
-        result = _result(call.result, found)
+        result = answers.result_of(call.result, found)
         if result is None:
             raise Refused(f"{call.operation_id} answered without all of {', '.join(call.result.values())}")
         return result
@@ -197,12 +179,12 @@ class HttpSystem:
         call = self._settings.feeds.get(feed)
         if call is None:
             raise Misconfigured(f"{self._name} has no feed {feed}")
-        more: dict[str, Json] = {} if cursor is None else {call.cursor: cursor}
+        more: dict[str, Json] = {call.cursor: cursor} if cursor else {}
         if call.limit is not None:
             more[call.limit] = limit
         try:
-            page = _document(await self._call(call, {}, "", time.monotonic() + timeout, more))
-            return _page(feed, call, page, cursor, limit)
+            page = answers.document_of(await self._call(call, {}, "", time.monotonic() + timeout, more))
+            return answers.page(feed, call, page, cursor, limit)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
         except (Refused, InputRefused) as error:
@@ -213,7 +195,7 @@ class HttpSystem:
         try:
             if self._settings.check is not None:
                 answer = await self._call(self._settings.check, {}, "", time.monotonic() + timeout)
-                _document(answer)
+                answers.document_of(answer)
             elif feeds:
                 await self.poll(feeds[0], None, 1, timeout)
             else:
@@ -273,129 +255,8 @@ def _input(body: bytes) -> Mapping[str, Json]:
     return given
 
 
-def _outcome(operation: Operation, answer: Response) -> Outcome:
-    refused = _refusal(answer, operation.errors, operation.proofs)
-    if refused is not None:
-        return refused
-    try:
-        found = read_json(answer.body) if answer.body else None
-    except WireRefused as error:
-        return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
-    if answer.status == 202 and operation.job is not None and at(found, operation.job) is not MISSING:
-        return Accepted(str(at(found, operation.job)))
-    if 200 <= answer.status < 300:
-        result = _result(operation.result, found)
-        if result is not None:
-            return Confirmed(result)
-    return Unknown(f"{operation.operation_id} answered {answer.status}: {answer.body[:200]!r}")
-
-
-def _refusal(answer: Response, rules: Sequence[ErrorRule], proofs: Sequence[int]) -> Rejected | None:
-    message = answer.body[:300].decode("utf-8", "replace")
-    wait = retry_after(answer.headers, datetime.now(UTC))
-    for rule in rules:
-        if rule.status == answer.status and _says(answer, rule):
-            return Rejected(rule.error_class, message, str(answer.status), wait)
-    if answer.status not in proofs:
-        return None
-    usual = ErrorClass.TRANSIENT if answer.status >= 500 else ErrorClass.INVALID
-    return Rejected(_CLASSES.get(answer.status, usual), message, str(answer.status), wait)
-
-
-def _says(answer: Response, rule: ErrorRule) -> bool:
-    if rule.pointer is None:
-        said = answer.body.decode("utf-8", "replace")
-    else:
-        try:
-            value = at(read_json(answer.body), rule.pointer)
-        except WireRefused:
-            return False
-        if value is MISSING or value is None:
-            return False
-        said = str(value)
-    return rule.contains is None or rule.contains.lower() in said.lower()
-
-
-def _document(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
-    """The body of a read that went well. Raises TryAgain or Refused."""
-    refused = _refusal(answer, rules, _READ_PROOFS)
-    if refused is not None and refused.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
-        raise Refused(f"answered {answer.status}: {refused.message}", refused.error_class, refused.code)
-    if refused is not None or not 200 <= answer.status < 300:
-        raise TryAgain(
-            f"answered {answer.status}: {answer.body[:200]!r}", retry_after(answer.headers, datetime.now(UTC))
-        )
-    try:
-        return read_json(answer.body)
-    except WireRefused as error:
-        raise TryAgain(f"answered what cannot be read: {error}") from error
-
-
 def _matches(find: Find, item: Json, given: Mapping[str, Json], key: str) -> bool:
     return all(
         render.equal(at(item, pointer), render.fill(value, given, key))
         for pointer, value in find.match.items()
     )
-
-
-def _found(pointers: Mapping[str, str], item: Json) -> Finding:
-    result = _result(pointers, item)
-    return Unknown(f"what was found lacks one of {pointers}") if result is None else Confirmed(result)
-
-
-def _result(pointers: Mapping[str, str], found: Json) -> dict[str, Json] | None:
-    result = {name: at(found, pointer) for name, pointer in pointers.items()}
-    return None if any(value is MISSING or value is None for value in result.values()) else result
-
-
-def _page(feed: str, call: Feed, page: Json, cursor: str | None, limit: int) -> Page:
-    items = at(page, call.items)
-    if not isinstance(items, list):
-        raise Refused(f"there is no list at {call.items!r}")
-    deliveries = []
-    for item in items:
-        named, version = _needed(item, call.id), _needed(item, call.version)
-        kind = _needed(item, call.type) if call.type.startswith("/") else call.type
-        ext_id = f"{feed}/{named}/{version}"
-        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, _moment(item, call.occurred_at)))
-    if call.next is not None:
-        following = at(page, call.next)
-        more = following is not MISSING and following not in (None, "", False)
-        # Without a next page the cursor stays: what is added later appears behind it.
-        return Page(deliveries, str(following) if more else cursor or "", more)
-    if not items:
-        return Page((), cursor or "")
-    following = _needed(items[-1], call.next_item or "")
-    more = call.limit is not None and len(items) >= limit
-    if more and following == cursor:
-        raise Misconfigured(
-            f"feed {feed}: a whole page of {limit} shares the cursor {cursor!r}; poll larger pages or a finer cursor"
-        )
-    return Page(deliveries, following, more)
-
-
-def _named(hook: Webhook, where: str, headers: Mapping[str, str], event: Json) -> str:
-    if where.startswith("header:"):
-        value = headers.get(where.removeprefix("header:").lower(), "")
-        if not value:
-            raise Refused(f"the delivery has no {where}", ErrorClass.INVALID)
-        return value
-    return _needed(event, where)
-
-
-def _needed(found: Json, pointer: str) -> str:
-    value = at(found, pointer)
-    if value is MISSING or value is None or isinstance(value, dict | list):
-        raise Refused(f"there is no plain value at {pointer!r}", ErrorClass.INVALID)
-    return render.text(value)
-
-
-def _moment(found: Json, pointer: str | None) -> datetime | None:
-    value = None if pointer is None else at(found, pointer)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None

@@ -111,14 +111,20 @@ def target(described: Described, values: Mapping[str, Json]) -> tuple[str, dict[
         match described.parameters[name].place:
             case "path":
                 plain = text(value)
-                if plain in ("", ".", ".."):
+                if {"", ".", ".."} & set(plain.replace("\\", "/").split("/")):
                     raise InputRefused(f"{plain!r} cannot stand in an address")
                 path = path.replace("{" + name + "}", quote(plain, safe=""))
             case "query":
                 query += [(name, text(part)) for part in (value if isinstance(value, list) else [value])]
             case "header":
-                headers[name.lower()] = text(value)
+                headers[name.lower()] = _header_value(text(value))
     return path + ("?" + urlencode(query, quote_via=quote) if query else ""), headers
+
+
+def _header_value(plain: str) -> str:
+    if not (plain.isascii() and plain.isprintable()):
+        raise InputRefused(f"{plain!r} cannot stand in a header")
+    return plain
 
 
 def encode(described: Described, body: Json) -> tuple[bytes, str]:
