@@ -1,0 +1,368 @@
+"""Outbound HTTP for connectors: one client per system, which says what a failure proves.
+
+Before the first byte of a request leaves, a failure is `NotSent`: nothing happened. From then on it is `NoAnswer`:
+it may have happened. Statuses, redirects included, are answers; what they mean is the connector's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+import httpx2
+
+from counterfoil.connectors.address import Reach
+from counterfoil.connectors.sdk import SystemConfig
+from counterfoil.core.errors import Misconfigured, TryAgain, Uncertain
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Host and port to addresses. Raises OSError when there are none."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
+# Framing and routing are this client's own business: a mapping that could set them could split requests.
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te"}
+)
+_SENDING = "send_request_headers.started"
+_CONNECTED = "connection.connect_tcp.complete"
+_ADDRESS_SECONDS = 30.0
+# Shorter than any common server's patience, so that a write rarely meets a connection that is being closed.
+_IDLE_SECONDS = 3.0
+
+
+class NotSent(TryAgain):
+    """No byte of the request left: it did not happen."""
+
+
+class NoAnswer(Uncertain):
+    """Bytes of the request may have left and no whole answer came back: it may have happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. Header names are lower case, repeated ones joined with ", "; the body is decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Http:
+    """Calls to one system, below its base `url` or at other hosts that `reach` names.
+
+    Time-outs are seconds; `max_response` is bytes after decompression. Nothing is read from the environment, no
+    cookie is kept, no redirect followed, nothing retried. `tls` replaces the default trust, which is never off.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reach: Reach | None = None,
+        headers: Mapping[str, str] | None = None,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        max_response: int = 16 * 1024 * 1024,
+        max_connections: int = 20,
+        tls: ssl.SSLContext | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._base = _base(url)
+        self._reach = reach or Reach()
+        self._headers = _checked_headers(headers or {})
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._max_response = max_response
+        self._resolve = resolve or _resolve
+        self._known: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
+        self._client = httpx2.AsyncClient(
+            verify=tls or True,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx2.Limits(max_connections=max_connections, keepalive_expiry=_IDLE_SECONDS),
+        )
+
+    @classmethod
+    def of(cls, config: SystemConfig, *, headers: Mapping[str, str] | None = None) -> Http:
+        """The client for a configured system. Settings: `allowed_hosts`, `private_hosts`, `loopback`, `ca_file`,
+        `connect_timeout`, `read_timeout`, `max_response`, `max_connections`; each has a default."""
+        settings = config.settings
+        reach = Reach(
+            hosts=frozenset(settings.get("allowed_hosts", ())),
+            private=frozenset(settings.get("private_hosts", ())),
+            loopback=bool(settings.get("loopback", False)),
+        )
+        limits = ("connect_timeout", "read_timeout", "max_response", "max_connections")
+        chosen: dict[str, Any] = {name: settings[name] for name in limits if name in settings}
+        if ca_file := settings.get("ca_file"):
+            try:
+                chosen["tls"] = ssl.create_default_context(cafile=str(ca_file))
+            except OSError as error:
+                raise Misconfigured(f"system {config.name}: ca_file cannot be used: {error}") from None
+        return cls(config.url, reach=reach, headers=headers, **chosen)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        body: bytes | None = None,
+        timeout: float = 30.0,
+    ) -> Response:
+        """One request and its whole answer within `timeout` seconds, name look-up and connecting included.
+
+        `path` is below the base URL, or an absolute URL at an allowed host (a next page). Raises `NotSent`,
+        `NoAnswer`, or `Misconfigured` when the request may not be made at all.
+        """
+        url = self._url(path)
+        if params is not None:
+            url = url.copy_merge_params(dict(params) if isinstance(params, Mapping) else list(params))
+        if not _TOKEN.fullmatch(method):
+            raise Misconfigured("the method is not an HTTP token")
+        sending = {**self._headers, **_checked_headers(headers or {})}
+        call = _Call(method.upper(), url, sending, body, timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._call(call)
+        except TimeoutError:
+            raise call.failure(f"no answer within {timeout:g} s") from None
+        finally:
+            await call.abandon()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def _url(self, path: str) -> httpx2.URL:
+        absolute = path.startswith(("https://", "http://"))
+        try:
+            url = httpx2.URL(path if absolute else str(self._base).rstrip("/") + path)
+        except httpx2.InvalidURL:
+            raise Misconfigured("the path cannot stand in a URL") from None
+        if absolute:
+            if url.userinfo or url.scheme != self._base.scheme:
+                raise Misconfigured(f"an absolute URL must be plain {self._base.scheme} without a user")
+            self._reach.check_host(_host(url), _host(self._base))
+            return url
+        if not path.startswith("/") or path.startswith("//") or "\\" in path or "#" in path:
+            raise Misconfigured("a path starts with one slash and has no backslash and no fragment")
+        # A value mapped into the path must not climb out of it.
+        if {".", ".."} & set(unquote(path.partition("?")[0]).replace("\\", "/").split("/")):
+            raise Misconfigured("a path must not contain the segments . or ..")
+        return url
+
+    async def _call(self, call: _Call) -> Response:
+        host, port = _host(call.url), call.url.port or (443 if call.url.scheme == "https" else 80)
+        addresses = await self._addresses(host, port)
+        self._reach.check_addresses(host, addresses, encrypted=call.url.scheme == "https")
+        for address in addresses:
+            try:
+                return await self._send(call, host, address)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                failure = call.failure(f"cannot connect to {host}: {_reason(error)}")
+            except httpx2.TransportError as error:
+                raise call.failure(f"{host}: {_reason(error)}") from None
+        self._known.pop((host, port), None)
+        raise failure from None
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        now = asyncio.get_running_loop().time()
+        known = self._known.get((host, port))
+        if known and known[0] > now:
+            return known[1]
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise NotSent(f"no address for {host}: {error}") from None
+        if not addresses:
+            raise NotSent(f"no address for {host}")
+        self._known[host, port] = (now + _ADDRESS_SECONDS, addresses)
+        return addresses
+
+    async def _send(self, call: _Call, host: str, address: str) -> Response:
+        # The URL carries the address that was checked, so that no second look-up can answer differently; the
+        # name goes where the server and the certificate check need it.
+        request = self._client.build_request(
+            call.method,
+            call.url.copy_with(host=address),
+            headers={
+                "accept-encoding": "gzip",
+                "user-agent": "counterfoil",
+                **call.headers,
+                "host": call.authority,
+            },
+            content=call.body,
+            extensions={
+                "timeout": self._timeouts(call.timeout),
+                "trace": call.trace,
+                "sni_hostname": host,
+            },
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code < 200:
+                raise call.failure(f"{host} answered {response.status_code}, which ends no request")
+            body = await self._read(call, response)
+        finally:
+            await response.aclose()
+        return Response(response.status_code, dict(response.headers.items()), body)
+
+    def _timeouts(self, total: float) -> dict[str, float]:
+        connect, read = min(self._connect_timeout, total), min(self._read_timeout, total)
+        return {"connect": connect, "read": read, "write": read, "pool": connect}
+
+    async def _read(self, call: _Call, response: httpx2.Response) -> bytes:
+        limit = self._max_response
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "", "gzip", "x-gzip"):
+            raise call.failure(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+        parts = _Gunzip(limit) if encoding.endswith("gzip") else _Plain(limit)
+        try:
+            async for chunk in response.aiter_raw():
+                parts.take(chunk)
+            return parts.whole()
+        except _BadBody as error:
+            raise call.failure(str(error)) from None
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way, and whether its bytes may have left."""
+
+    method: str
+    url: httpx2.URL
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+    sending: bool = False
+    half_open: Any = None
+
+    @property
+    def authority(self) -> str:
+        return self.url.netloc.decode("ascii")
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        # Told by the transport before it writes; a body follows only after the headers.
+        if event.endswith(_SENDING):
+            self.sending, self.half_open = True, None
+        elif event == _CONNECTED:
+            self.half_open = info["return_value"]
+
+    async def abandon(self) -> None:
+        """Close a connection whose handshake was cut off: the pool forgets those when it is cancelled."""
+        if self.half_open is not None:
+            await self.half_open.aclose()
+
+    def failure(self, message: str) -> NotSent | NoAnswer:
+        """What this failure proves, given how far the request had come."""
+        what = f"{self.method} {self.url.path}: {message}"
+        return NoAnswer(what) if self.sending else NotSent(what)
+
+
+class _BadBody(Exception):
+    """The answer's body is too large or not what its headers say."""
+
+
+class _Plain:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def take(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise _BadBody(f"the answer is larger than {self._limit} bytes")
+        self._parts.append(chunk)
+
+    def whole(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class _Gunzip(_Plain):
+    """Never inflates more than one byte past the limit, whatever the ratio."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._member: Any = None
+
+    def take(self, chunk: bytes) -> None:
+        while chunk:
+            if self._member is None:
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            try:
+                inflated = self._member.decompress(chunk, self._limit - self._size + 1)
+            except zlib.error:
+                raise _BadBody("the answer is not the gzip it says it is") from None
+            super().take(inflated)
+            chunk = self._member.unconsumed_tail
+            if self._member.eof:
+                chunk, self._member = self._member.unused_data, None
+
+    def whole(self) -> bytes:
+        if self._member is not None:
+            raise _BadBody("the answer's gzip ends too early")
+        return super().whole()
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait by the Retry-After header (RFC 9110): a number or a date; None when there is none to read."""
+    value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def _base(url: str) -> httpx2.URL:
+    try:
+        base = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        raise Misconfigured("the system's url is not a URL") from None
+    if base.scheme not in ("https", "http") or not base.host:
+        raise Misconfigured("the system's url must start with https:// or http:// and name a host")
+    if base.userinfo or base.query or base.fragment:
+        raise Misconfigured(
+            "the system's url must have no user, query or fragment; secrets have their own place"
+        )
+    return base
+
+
+def _host(url: httpx2.URL) -> str:
+    return url.raw_host.decode("ascii").lower()
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or name.lower() in _OWN_HEADERS:
+            raise Misconfigured(f"the header {name[:40]!r} cannot be set")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise Misconfigured(f"the value of the header {name} is not printable ASCII")
+        checked[name.lower()] = value
+    return checked
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _resolve(host: str, port: int) -> Sequence[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
