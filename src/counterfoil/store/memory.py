@@ -34,6 +34,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store import store as port
+from counterfoil.store.dump import Dump, dump_memory
 
 Key = Any
 
@@ -693,7 +694,7 @@ class MemoryStore:
         vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
         self._put(self.vote_rows, (t.approval, t.person), vote)
         votes = [v for v in self.vote_rows.values() if v.approval == t.approval and v.approve]
-        state = approval.state
+        state: ApprovalState = approval.state
         if not t.approve:
             state = ApprovalState.REJECTED
         elif len(votes) >= approval.quorum:
@@ -947,6 +948,10 @@ class MemoryStore:
 
     async def checkpoint(self) -> Checkpoint | None:
         return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
+
+    async def dump(self) -> Dump:
+        """Every row as a record."""
+        return dump_memory(self)
 
     async def close(self) -> None:
         """Nothing to let go of."""

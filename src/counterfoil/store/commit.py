@@ -1,0 +1,146 @@
+"""Continuous group commit: whoever asks puts a transition in the queue; a committer takes what is there.
+
+Nothing waits for a batch to fill, and no answer is given before the transaction that it came from is durable.
+How a batch becomes a transaction is the store's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from counterfoil.core.errors import TryAgain
+from counterfoil.store import store as port
+
+ALONE = frozenset({"*"})
+"""The keys of a transition that shares its transaction with no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one transition: its answer, or the exception that it alone raised."""
+
+    answer: Any = None
+    error: BaseException | None = None
+
+
+Commit: TypeAlias = Callable[[Sequence[port.Transition]], Awaitable[Sequence[Outcome]]]
+Keys: TypeAlias = Callable[[port.Transition], frozenset[str]]
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    transition: port.Transition
+    keys: frozenset[str]
+    answer: asyncio.Future[Any] = field(repr=False)
+
+
+class GroupCommit:
+    """A queue of transitions and the committers that empty it.
+
+    `keys` names what a transition touches: two that share a key are never under way at once, in one
+    transaction or in two, and keep their order.
+    """
+
+    def __init__(self, commit: Commit, keys: Keys, committers: int = 1, most: int = 256) -> None:
+        self._commit = commit
+        self._keys = keys
+        self._most = most
+        self._queue: deque[_Asked] = deque()
+        self._busy: set[str] = set()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._closing = False
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(committers)]
+
+    async def submit(self, transition: port.Transition) -> Any:
+        """The transition's answer, once durable. A caller that is cancelled meanwhile learns nothing of it; the
+        transition may still happen, as with any lost answer."""
+        if self._closing:
+            raise TryAgain("the store is closing")
+        asked = _Asked(transition, self._keys(transition), asyncio.get_running_loop().create_future())
+        self._queue.append(asked)
+        self._call_one()
+        return await asked.answer
+
+    async def close(self) -> None:
+        """Answer everything asked so far, then stop."""
+        self._closing = True
+        while self._idle:
+            self._call_one()
+        await asyncio.gather(*self._tasks)
+
+    def _call_one(self) -> None:
+        while self._idle:
+            waiting = self._idle.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    async def _work(self) -> None:
+        while True:
+            batch = self._take()
+            if not batch:
+                if self._closing and not self._queue:
+                    while self._idle:
+                        self._call_one()
+                    return
+                waiting = asyncio.get_running_loop().create_future()
+                self._idle.append(waiting)
+                await waiting
+                continue
+            if self._queue:
+                self._call_one()
+            try:
+                await self._serve(batch)
+            finally:
+                for asked in batch:
+                    self._busy -= asked.keys
+
+    def _take(self) -> list[_Asked]:
+        """The oldest of the queue that touch nothing under way or asked for earlier."""
+        batch: list[_Asked] = []
+        passed: deque[_Asked] = deque()
+        blocked: set[str] = set()
+        while self._queue and len(batch) < self._most:
+            asked = self._queue.popleft()
+            if asked.answer.cancelled():
+                continue
+            alone = asked.keys is ALONE
+            if (alone and batch) or asked.keys & self._busy or asked.keys & blocked:
+                blocked |= asked.keys
+                passed.append(asked)
+                continue
+            batch.append(asked)
+            self._busy |= asked.keys
+            if alone:
+                break
+        self._queue.extendleft(reversed(passed))
+        return batch
+
+    async def _serve(self, batch: list[_Asked]) -> None:
+        try:
+            outcomes = await self._commit([asked.transition for asked in batch])
+        except BaseException as error:
+            for asked in batch:
+                if not asked.answer.done():
+                    _fail(asked.answer, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for asked, outcome in zip(batch, outcomes, strict=True):
+            if asked.answer.done():
+                continue
+            if outcome.error is not None:
+                _fail(asked.answer, outcome.error)
+            else:
+                asked.answer.set_result(outcome.answer)
+
+
+def _fail(answer: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        answer.cancel()
+    else:
+        answer.set_exception(error)

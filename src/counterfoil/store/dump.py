@@ -1,0 +1,150 @@
+"""Everything a store holds, as records: for the invariant checker, for tests that compare stores, for export."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.audit import Leaf
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.case import Case
+from counterfoil.core.effect import Effect
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.link import Link
+from counterfoil.core.people import Person
+from counterfoil.core.run import InboxItem, Run
+from counterfoil.store import store as port
+
+if TYPE_CHECKING:
+    from counterfoil.store.memory import MemoryStore
+
+
+class GuardRow(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    scope: str
+    key: str
+    used: int
+    limit: int | None
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    scope: str
+    key: str
+    run: str
+    path: str
+    amount: int
+    live: bool
+
+
+class Dump(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows, each table in one order whatever the store."""
+
+    receipts: list[Receipt]
+    todos: list[tuple[str, str, str | None]]
+    """kind, ref, and the topic that wakes it while parked ("" for none); None: to be done."""
+    events: list[CanonicalEvent]
+    heads: list[Head]
+    history: list[Head]
+    links: list[Link]
+    runs: list[Run]
+    inbox: list[InboxItem]
+    effects: list[Effect]
+    approvals: list[Approval]
+    votes: list[Vote]
+    cases: list[Case]
+    matches: list[port.MatchRow]
+    guards: list[GuardRow]
+    reservations: list[Reservation]
+    holds: list[tuple[str, str]]
+    """serial, run."""
+    queues: list[tuple[str, str, int]]
+    """serial, run, arrival."""
+    waits: list[tuple[str, str, datetime | None]]
+    """topic, run, since."""
+    posts: list[tuple[str, str, datetime, bytes]]
+    """topic, event, at, body."""
+    persons: list[Person]
+    leaves: list[tuple[int | None, Leaf]]
+    """In order of writing, with the tree index of those sealed."""
+    pending: list[str]
+    """Ids of leaves that wait for their place in the tree."""
+
+    @property
+    def foils(self) -> list[Foil]:
+        return [foil for match in self.matches for foil in match.foils]
+
+    @property
+    def observations(self) -> list[Observation]:
+        return [o for match in self.matches for o in match.observations]
+
+
+def dump_memory(store: MemoryStore) -> Dump:
+    """The dump of a store in memory."""
+    places = {id_: index for index, id_ in store.tree.items()}
+    links = [*store.links.values(), *store.old_links.values()]
+    sides: dict[tuple[str, str], tuple[list[Foil], list[Observation]]] = {}
+    for foil in store.foil_rows.values():
+        sides.setdefault((foil.rule, foil.key), ([], []))[0].append(foil)
+    for o in store.observations.values():
+        sides.setdefault((o.rule, o.key), ([], []))[1].append(o)
+    return Dump(
+        receipts=[store.receipts[no] for no in sorted(store.receipts)],
+        todos=sorted((kind, ref, topic) for (kind, ref), topic in store.todo.items()),
+        events=[store.events[id_] for id_ in sorted(store.events)],
+        heads=[store.head_rows[key] for key in sorted(store.head_rows)],
+        history=[head for key in sorted(store.head_history) for head in store.head_history[key]],
+        links=sorted(links, key=_link_order),
+        runs=[store.runs[id_] for id_ in sorted(store.runs)],
+        inbox=[store.inbox_rows[key] for key in sorted(store.inbox_rows)],
+        effects=[store.effect_rows[id_] for id_ in sorted(store.effect_rows)],
+        approvals=[store.approval_rows[id_] for id_ in sorted(store.approval_rows)],
+        votes=[store.vote_rows[key] for key in sorted(store.vote_rows)],
+        cases=[store.case_rows[id_] for id_ in sorted(store.case_rows)],
+        matches=[
+            port.MatchRow(
+                rule=rule,
+                key=key,
+                foils=tuple(sorted(foils, key=lambda f: f.id)),
+                observations=tuple(sorted(seen, key=lambda o: o.id)),
+                allocations=tuple(
+                    sorted(
+                        store.allocations.get((rule, key), ()), key=lambda a: (a.foil, a.observation, a.leg)
+                    )
+                ),
+            )
+            for (rule, key), (foils, seen) in sorted(sides.items())
+        ],
+        guards=sorted(
+            GuardRow(scope=s, key=k, used=used, limit=limit) for (s, k), (used, limit) in store.guards.items()
+        ),
+        reservations=sorted(
+            Reservation(scope=s, key=k, run=run, path=path, amount=amount, live=live)
+            for (s, k, run, path), (amount, live) in store.reservations.items()
+        ),
+        holds=sorted(store.holds.items()),
+        queues=sorted(
+            ((serial, run, arrival) for (serial, run), arrival in store.hold_waits.items()),
+            key=lambda row: (row[0], row[2], row[1]),
+        ),
+        waits=sorted(
+            ((topic, run, since) for (topic, run), since in store.waits.items()), key=lambda w: w[:2]
+        ),
+        posts=sorted((topic, event, at, body) for (topic, event), (at, body) in store.posts.items()),
+        persons=[store.people[id_] for id_ in sorted(store.people)],
+        leaves=[(places.get(id_), leaf) for id_, leaf in store.leaf_rows.items()],
+        pending=list(store.pending),
+    )
+
+
+def _link_order(link: Link) -> tuple[Any, ...]:
+    return (
+        link.object,
+        link.system,
+        link.account,
+        link.ext_id,
+        link.valid_from,
+        link.canonical,
+        str(link.status),
+    )

@@ -1,0 +1,91 @@
+"""What time, the sealer and the operator do: expiries, the tree of leaves, releases."""
+
+from __future__ import annotations
+
+import msgspec
+
+from counterfoil.core.audit import Frontier
+from counterfoil.core.foil import FoilState
+from counterfoil.store import store as port
+from counterfoil.store import tables as t
+from counterfoil.store.tables import micros
+from counterfoil.store.verbs.people import FOIL
+from counterfoil.store.verbs.step import Step
+
+_NODES = msgspec.json.Decoder(list[str])
+
+
+async def expire(x: Step, e: port.Expire) -> int:
+    """Foils past due settle to broken, unless the other half came after all."""
+    await _lock(x, e)
+    cases = {case.foil: case for case in e.cases}
+    moved = 0
+    for id_ in e.foils:
+        row = await x.one(FOIL, id_)
+        if row is None:
+            continue
+        foil = t.FOIL.read(row)
+        if foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > e.at:
+            continue
+        await x.settle([(foil.rule, foil.key)], e.at)
+        row = await x.one("select 1 from foil where id = $1 and state = 'broken'", id_)
+        if row is None:
+            continue
+        moved += 1
+        if id_ in cases:
+            await x.open_case(cases[id_], e.at, "watch")
+    return moved
+
+
+async def _lock(x: Step, e: port.Expire) -> None:
+    if x.dialect == "sqlite":
+        return
+    rows = await x.rows("select rule, key from foil where id = any($1::text[])", sorted(e.foils))
+    matches = {(rule, key) for rule, key in rows}
+    await x.lock_matches(matches)
+    await x.lock_runs((), (), matches)
+
+
+async def open_cases(x: Step, o: port.OpenCases) -> int:
+    return sum([await x.open_case(case, o.at, o.actor) for case in o.cases])
+
+
+async def seal(x: Step, s: port.Seal) -> port.Sealed:
+    """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
+    edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
+    assert edge is not None
+    frontier = Frontier(edge[0], [bytes.fromhex(node) for node in _NODES.decode(edge[1])])
+    pending = await x.rows("select rowid, leaf, hash from pending order by rowid limit $1", s.limit)
+    if pending:
+        places = [(frontier.append(bytes(hash_)), leaf) for _, leaf, hash_ in pending]
+        await x.insert(t.TREE, places)
+        await x.rows("delete from pending where rowid = any($1::bigint[])", [row[0] for row in pending])
+        nodes = msgspec.json.encode([node.hex() for node in frontier.nodes]).decode()
+        await x.rows("update tree_edge set size = $1, nodes = $2 where one = 1", frontier.size, nodes)
+    return port.Sealed(count=len(pending), size=frontier.size, root=frontier.root())
+
+
+async def put_checkpoint(x: Step, p: port.PutCheckpoint) -> bool:
+    await x.rows(
+        """
+        insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)
+        on conflict (size) do update set root = excluded.root, at = excluded.at, text = excluded.text
+        """,
+        *t.CHECKPOINT.row(p.checkpoint),
+    )
+    return True
+
+
+async def put_release(x: Step, p: port.PutRelease) -> bool:
+    row = (p.digest, p.body, micros(p.at))
+    new = await x.insert(t.RELEASE, [row], ignore=True, returning="digest")
+    if new:
+        x.leaf("released", p.digest, p.at, p.actor, b"{}")
+    await x.rows(
+        """
+        insert into present_release (one, digest) values (1, $1)
+        on conflict (one) do update set digest = excluded.digest
+        """,
+        p.digest,
+    )
+    return bool(new)

@@ -1,0 +1,262 @@
+"""Small records for the store's contract: one customer of one company, told in as few words as possible."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from counterfoil.core import ids, wire
+from counterfoil.core.approval import Approval
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.foil import Foil, FoilState, Observation
+from counterfoil.core.link import Link
+from counterfoil.core.money import Money
+from counterfoil.core.people import Person
+from counterfoil.core.run import Direction, RunStatus
+from counterfoil.store import store as port
+
+T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def receipt(ext_id: str = "r1", identity: str = "i", **more: Any) -> Receipt:
+    fields = {
+        "system": "billing",
+        "ext_id": ext_id,
+        "type": "invoice",
+        "identity": identity,
+        "sha256": "0" * 64,
+        "door": "webhook",
+        "headers": {"content-type": "application/json"},
+        "body": b'{"id":1}',
+        "received_at": T0,
+    }
+    return Receipt(**{**fields, **more})
+
+
+def case(id_: str = "case_1", **more: Any) -> Case:
+    fields = {
+        "id": id_,
+        "reason": "mapping_failed",
+        "message": "it failed",
+        "owner": "finance",
+        "deadline": T0 + DAY,
+        "next_action": "look",
+        "choices": (Choice.RETRY, Choice.DISMISS),
+        "created_at": T0,
+    }
+    return Case(**{**fields, **more})
+
+
+def receive(*receipts: Receipt, when: datetime = T0, **more: Any) -> port.Receive:
+    clashes = tuple(case(f"case_clash_{r.ext_id}_{r.identity}", reason="clash") for r in receipts)
+    return port.Receive(receipts=receipts, clashes=clashes, at=when, actor="door", **more)
+
+
+def event(id_: str = "evt_1", key: str = "inv-1", version: int = 1, **more: Any) -> CanonicalEvent:
+    fields = {
+        "id": id_,
+        "type": "invoice.finalized.v1",
+        "system": "billing",
+        "object": "invoice",
+        "key": key,
+        "version": version,
+        "data": {"amount": Money(12000, "USD"), "day": T0.date(), "lines": [{"n": 1}]},
+        "occurred_at": T0,
+        "effective_at": T0,
+        "received_at": T0,
+    }
+    return CanonicalEvent(**{**fields, **more})
+
+
+def head(e: CanonicalEvent, state: dict[str, Any] | None = None) -> Head:
+    return Head(
+        object=e.object,
+        key=e.key,
+        version=e.version,
+        state=e.data if state is None else state,
+        system=e.system,
+        effective_at=e.effective_at,
+        recorded_at=e.received_at,
+        event=e.id,
+    )
+
+
+def admit(no: int | str = 1, kind: str = "receipt", when: datetime = T0, **more: Any) -> port.Admit:
+    return port.Admit(todo=(kind, str(no)), at=when, actor="admit", **more)
+
+
+def start(key: str = "inv-1", ref: str = "evt_1", workflow: str = "w1", **more: Any) -> port.RunStart:
+    run = ids.run_id(workflow, key, more.pop("generation", 0))
+    return port.RunStart(
+        run=run,
+        workflow=workflow,
+        bkey=key,
+        generation=0,
+        pin="release",
+        state="started",
+        stimulus=port.Stimulus(run=run, kind="start", ref=ref, body=wire.dumps({"event": ref})),
+        **more,
+    )
+
+
+RUN = ids.run_id("w1", "inv-1", 0)
+
+
+def turn(run: str = RUN, version: int = 0, when: datetime = T0, **more: Any) -> port.Turn:
+    fields = {
+        "status": RunStatus.WAITING,
+        "direction": Direction.FORWARD,
+        "state": "requested",
+        "due": None,
+        "consumed": 1,
+        "ctx": wire.dumps({"step": 1}),
+        "leaf": wire.dumps({"commands": []}),
+        "actor": "worker:a",
+    }
+    return port.Turn(run=run, version=version, at=when, **{**fields, **more})
+
+
+def effect(path: str = "post", run: str = RUN, gen: int = 0, item: str = "", **more: Any) -> Effect:
+    fields = {
+        "id": ids.effect_id(run, path, item, gen),
+        "run": run,
+        "path": path,
+        "item": item,
+        "gen": gen,
+        "operation": "erp.credit_memo.post",
+        "system": "erp",
+        "repeat": "key",
+        "created_at": T0,
+    }
+    return Effect(**{**fields, **more})
+
+
+def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") -> port.Send:
+    return port.Send(
+        effect=e.id,
+        attempt=attempt,
+        worker=worker,
+        send_by=when + timedelta(seconds=5),
+        call_until=when + timedelta(seconds=30),
+        conclude_at=when + timedelta(seconds=90),
+        request=b"POST /memo",
+    )
+
+
+def intent(e: Effect, attempt: int = 1, when: datetime = T0) -> port.Intent:
+    return port.Intent(send=send(e, attempt, when), at=when, actor="worker:a")
+
+
+def conclude(
+    e: Effect, state: EffectState = EffectState.CONFIRMED, attempt: int = 1, when: datetime = T0, **more: Any
+) -> port.Conclude:
+    return port.Conclude(effect=e.id, attempt=attempt, state=state, at=when, actor="worker:a", **more)
+
+
+def foil(id_: str = "foil_1", key: str = "cm-1", minor: int = 12000, **more: Any) -> Foil:
+    fields = {
+        "id": id_,
+        "rule": "credits",
+        "key": key,
+        "object": "credit",
+        "left": "billing",
+        "right": "erp",
+        "legs": {"total": Money(minor, "USD")},
+        "due": T0 + DAY,
+        "state": FoilState.OPEN,
+        "cause": "evt_1",
+        "created_at": T0,
+    }
+    return Foil(**{**fields, **more})
+
+
+def observation(id_: str = "obs_1", key: str = "cm-1", minor: int = 12000, **more: Any) -> Observation:
+    fields = {
+        "id": id_,
+        "rule": "credits",
+        "key": key,
+        "subject": "erp:1",
+        "version": 1,
+        "legs": {"total": Money(minor, "USD")},
+        "event": "evt_2",
+        "at": T0,
+    }
+    return Observation(**{**fields, **more})
+
+
+def link(canonical: str = "cust-1", ext_id: str = "42", **more: Any) -> Link:
+    fields = {
+        "object": "customer",
+        "canonical": canonical,
+        "system": "erp",
+        "account": "",
+        "ext_id": ext_id,
+        "established_by": "rule:email",
+        "valid_from": T0,
+    }
+    return Link(**{**fields, **more})
+
+
+def person(id_: str = "ann", roles: tuple[str, ...] = ("finance",), **more: Any) -> Person:
+    return Person(id=id_, name=id_.title(), email=f"{id_}@acme.test", roles=roles, **more)
+
+
+def put_person(p: Person) -> port.PutPerson:
+    return port.PutPerson(person=p, at=T0, actor="person:root")
+
+
+def approval(id_: str = "apr_1", run: str = RUN, **more: Any) -> Approval:
+    fields = {
+        "id": id_,
+        "run": run,
+        "path": "approve",
+        "policy": "credits",
+        "subject": "digest",
+        "covers": wire.dumps({"amount": Money(12000, "USD")}),
+        "amount": Money(12000, "USD"),
+        "roles": ("finance", "controller"),
+        "quorum": 1,
+        "requester": "sam",
+        "expires": T0 + DAY,
+        "created_at": T0,
+    }
+    return Approval(**{**fields, **more})
+
+
+def vote(id_: str = "apr_1", who: str = "ann", approve: bool = True, **more: Any) -> port.Decide:
+    fields = {"subject": "digest", "comment": "seen", "at": T0}
+    return port.Decide(approval=id_, person=who, approve=approve, **{**fields, **more})
+
+
+def resolve(
+    id_: str = "case_1", who: str = "ann", choice: Choice = Choice.RETRY, **more: Any
+) -> port.Resolve:
+    return port.Resolve(case=id_, person=who, choice=choice, note="n", at=T0, **more)
+
+
+async def born(store: port.Store, key: str = "inv-1", **more: Any) -> str:
+    """A Run of workflow w1, started by an admitted receipt of its own."""
+    received = await store.apply(receive(receipt(f"start-{key}")))
+    e = event(f"evt_start_{key}", key)
+    s = start(key, e.id, **more)
+    await store.apply(admit(received.numbers[0], events=(e,), starts=(s,)))
+    return s.run
+
+
+async def run_of(store: port.Store, run: str = RUN) -> Any:
+    loaded = await store.load(run)
+    assert loaded is not None
+    return loaded.run
+
+
+async def foil_of(store: port.Store, run: str, id_: str = "foil_1") -> Foil:
+    loaded = await store.load(run)
+    assert loaded is not None
+    return next(f for f in loaded.foils if f.id == id_)
