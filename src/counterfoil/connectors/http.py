@@ -86,13 +86,9 @@ class Http:
         self._max_response = max_response
         self._resolve = resolve or _resolve
         self._known: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
-        self._client = httpx2.AsyncClient(
-            verify=tls or True,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx2.Limits(max_connections=max_connections, keepalive_expiry=_IDLE_SECONDS),
-        )
+        self._max_connections = max_connections
+        self._tls = tls or httpx2.create_ssl_context(trust_env=False)
+        self._clients: dict[str, httpx2.AsyncClient] = {}
 
     @classmethod
     def of(cls, config: SystemConfig, *, headers: Mapping[str, str] | None = None) -> Http:
@@ -144,7 +140,21 @@ class Http:
             await call.abandon()
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _client(self, host: str) -> httpx2.AsyncClient:
+        # One pool per name: pools go by address, and a connection whose certificate was checked for one name must
+        # not carry another's requests.
+        if host not in self._clients:
+            self._clients[host] = httpx2.AsyncClient(
+                verify=self._tls,
+                trust_env=False,
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                limits=httpx2.Limits(max_connections=self._max_connections, keepalive_expiry=_IDLE_SECONDS),
+            )
+        return self._clients[host]
 
     def _url(self, path: str) -> httpx2.URL:
         absolute = path.startswith(("https://", "http://"))
@@ -195,7 +205,8 @@ class Http:
     async def _send(self, call: _Call, host: str, address: str) -> Response:
         # The URL carries the address that was checked, so that no second look-up can answer differently; the
         # name goes where the server and the certificate check need it.
-        request = self._client.build_request(
+        client = self._client(host)
+        request = client.build_request(
             call.method,
             call.url.copy_with(host=address),
             headers={
@@ -211,7 +222,7 @@ class Http:
                 "sni_hostname": host,
             },
         )
-        response = await self._client.send(request, stream=True)
+        response = await client.send(request, stream=True)
         try:
             if response.status_code < 200:
                 raise call.failure(f"{host} answered {response.status_code}, which ends no request")

@@ -567,6 +567,19 @@ async def test_certificate_that_nobody_vouches_for_is_not_sent_to(tmp_path: Path
         await trusting.close()
 
 
+async def test_connection_checked_for_one_name_is_not_used_for_another(tmp_path: Path) -> None:
+    server_tls, cert_file = certificate(tmp_path, "api.example.com")
+    trusting = ssl.create_default_context(cafile=str(cert_file))
+    reach = Reach(hosts=frozenset({"files.example.com"}), loopback=True)
+    async with serving(ok(), server_tls) as server:
+        url = f"https://api.example.com:{server.port}"
+        async with calling(url, resolve=here, tls=trusting, reach=reach) as http:
+            assert (await http.request("GET", "/")).status == 200
+            with pytest.raises(NotSent, match=r"files\.example\.com"):
+                await http.request("GET", f"https://files.example.com:{server.port}/")
+    assert len(server.requests) == 1
+
+
 # Retry-After
 
 NOW = datetime(2026, 2, 28, 12, 0, 0, tzinfo=UTC)
