@@ -35,10 +35,13 @@ def get(account: Account, given: Obj, id: str) -> Obj:
 
 def list_all(account: Account, given: Obj) -> Obj:
     conditions, values = ["created >= ?"], [account.now - KEPT]
-    types = given.get("types") or ([given["type"]] if given.get("type") else [])
-    if types:
-        tests = ["json_extract(body, '$.type') glob ?"] * len(types)
-        conditions.append(f"({' or '.join(tests)})")
+    if given.get("type") and given.get("types"):
+        raise bad_parameter("You may not specify both type and types.", "parameter_invalid", "types")
+    if given.get("type"):
+        conditions.append("json_extract(body, '$.type') glob ?")
+        values.append(given["type"])
+    if types := given.get("types"):
+        conditions.append(f"json_extract(body, '$.type') in ({','.join('?' * len(types))})")
         values += types
     if given.get("delivery_success") is not None:
         late = "exists (select 1 from delivery d where d.event = object.id and d.state <> 'delivered')"

@@ -1,0 +1,119 @@
+"""How the conformance suite tries the Stripe connector: on the twin, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from counterfoil.connectors import signature
+from counterfoil.connectors.conformance import OperationSample, Samples
+from counterfoil.connectors.sdk import Connector, Request, SystemConfig
+from counterfoil.connectors.stripe import connect
+from tests.contract.stripe_twin_process import KEY, Twin, running_twin
+
+HOOK_SECRET = "whsec_for_tests_only"
+ISSUE, VOID, DEBIT = "billing.credit_memo.issue", "billing.credit_memo.void", "billing.debit_memo.issue"
+
+
+def config_of(twin: Twin, settings: Mapping[str, Any] | None = None) -> SystemConfig:
+    secrets = {"api_key": KEY, "webhook_secret": HOOK_SECRET}
+    return SystemConfig("billing", twin.url, settings={"loopback": True, **(settings or {})}, secrets=secrets)
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps(fields, sort_keys=True).encode()
+
+
+def post(twin: Twin, path: str, **form: Any) -> Any:
+    return twin.json("POST", path, urlencode(form))
+
+
+def customer(twin: Twin) -> str:
+    return str(post(twin, "/v1/customers", name="Acme", payment_method="pm_card_visa",
+                    **{"invoice_settings[default_payment_method]": "pm_card_visa"})["id"])  # fmt: skip
+
+
+def open_invoice(twin: Twin, who: str, amount: int = 10_000, lines: int = 1) -> str:
+    id = str(post(twin, "/v1/invoices", customer=who, currency="eur")["id"])
+    form = {f"lines[{n}][{name}]": value for n in range(lines)
+            for name, value in (("amount", amount), ("description", f"line {n}"))}  # fmt: skip
+    post(twin, f"/v1/invoices/{id}/add_lines", **form)
+    post(twin, f"/v1/invoices/{id}/finalize")
+    return id
+
+
+@asynccontextmanager
+async def stripe_twin(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
+    """The connector and its samples on a fresh twin."""
+    with running_twin(folder / "twin.sqlite") as twin:
+        config = config_of(twin, {"events": ["credit_note.voided", "product.created"]})
+        yield connect(config), samples_of(twin, config)
+
+
+def samples_of(twin: Twin, config: SystemConfig) -> Samples:
+    who = customer(twin)
+    invoice = open_invoice(twin, who, 900_000)
+
+    def notes_with(key: str) -> list[Any]:
+        notes = twin.json("GET", f"/v1/credit_notes?invoice={invoice}&limit=100")["data"]
+        return [note for note in notes if note["metadata"].get("counterfoil_key") == key]
+
+    async def memo() -> bytes:
+        return body(invoice=invoice, amount=100, currency="eur", reason="order_change", memo="SLA")
+
+    async def too_much() -> bytes:
+        return body(invoice=invoice, amount=900_001, currency="eur")
+
+    async def memos(request: Request) -> int:
+        return len(notes_with(request.key))
+
+    async def voidable() -> bytes:
+        return body(credit_memo=post(twin, "/v1/credit_notes", invoice=invoice, amount=100)["id"])
+
+    async def no_memo() -> bytes:
+        return body(credit_memo="cn_none")
+
+    async def voided(request: Request) -> int:
+        note = twin.json("GET", f"/v1/credit_notes/{json.loads(request.body)['credit_memo']}")
+        return int(note["status"] == "void")
+
+    async def debit() -> bytes:
+        return body(customer=who, amount=250, currency="EUR", description="Reversal")
+
+    async def other_currency() -> bytes:
+        return body(customer=who, amount=250, currency="usd")
+
+    async def debits(request: Request) -> int:
+        rows = twin.json("GET", f"/v1/customers/{who}/balance_transactions?limit=100")["data"]
+        return sum(row["metadata"].get("counterfoil_key") == request.key for row in rows)
+
+    async def touch() -> None:
+        post(twin, "/v1/products", name="Something new")
+
+    now = datetime.now(UTC)
+    event = body(id="evt_1", object="event", type="invoice.paid", created=int(now.timestamp()),
+                 data={"object": {"id": "in_1", "object": "invoice"}})  # fmt: skip
+    memo_reads = post(twin, "/v1/credit_notes", invoice=invoice, amount=1)["id"]
+    return Samples(
+        connect=connect,
+        config=config,
+        operations={
+            ISSUE: OperationSample(memo, too_much, ["id", "number", "total"], memos),
+            VOID: OperationSample(voidable, no_memo, ["id", "status"], voided),
+            DEBIT: OperationSample(debit, other_currency, ["id", "amount"], debits),
+        },
+        reads=[
+            ("billing.invoice.get", {"id": invoice}),
+            ("billing.credit_memo.get", {"id": memo_reads}),
+            ("billing.customer.get", {"id": who}),
+            ("billing.invoice.list", {"customer": who}),
+        ],
+        delivery=(signature.sign("stripe-v1", HOOK_SECRET, event, now), event, now),
+        signed="stripe-signature",
+        touch=touch,
+    )
