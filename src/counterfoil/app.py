@@ -1,0 +1,273 @@
+"""The only wiring: store, model, connectors and pump joined by hand into one application, and served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from counterfoil.connectors import host
+from counterfoil.connectors.sdk import Connector, SystemConfig
+from counterfoil.core.case import Choice
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
+from counterfoil.core.event import Event
+from counterfoil.core.people import Person, Token
+from counterfoil.flow import desk
+from counterfoil.flow.checkpoint import Signer
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model, read
+from counterfoil.model.kinds import System
+from counterfoil.store.postgres import PostgresStore
+from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sqlstore import SqlStore
+from counterfoil.store.store import CaseTarget, PutPerson, PutToken, Store, Views
+from counterfoil.web.permissions import Permission
+
+log = logging.getLogger("counterfoil")
+HOME = ".counterfoil"
+"""The folder for what a running company leaves: store, keys, tokens. Under the working folder."""
+
+
+class Account(msgspec.Struct, forbid_unknown_fields=True):
+    """One line of the people file: a person with the hash of the password and of a token."""
+
+    id: str
+    name: str
+    email: str
+    roles: list[str]
+    secret: str = ""
+    token_sha256: str = ""
+
+
+class Application:
+    """What doors, pages and the command line talk to."""
+
+    def __init__(
+        self,
+        store: Store,
+        views: Views,
+        releases: Releases,
+        connectors: Mapping[str, Connector],
+        pump: Pump,
+    ) -> None:
+        self.store = store
+        self.views = views
+        self.releases = releases
+        self.connectors = connectors
+        self.pump = pump
+
+    @property
+    def model(self) -> Model:
+        return self.releases.present
+
+    async def now(self) -> datetime:
+        return await self.store.now()
+
+    async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
+        """A webhook's bytes. Raises Refused for an unknown system or what its connector refuses."""
+        connector = self.connectors.get(system)
+        if connector is None:
+            known = ", ".join(sorted(self.connectors)) or "none"
+            raise Refused(
+                f"no system {system!r} takes deliveries here; there are: {known}", ErrorClass.NOT_FOUND
+            )
+        now = await self.store.now()
+        return await receive_webhook(self.store, self.model, connector, system, headers, body, now)
+
+    async def receive_events(self, events: Sequence[Event]) -> list[ReceiveAnswer]:
+        """CloudEvents of declared systems."""
+        return await receive_events(self.store, self.model, events, await self.store.now())
+
+    async def decide_approval(
+        self, approval_id: str, subject: str, person: str, approve: bool, comment: str
+    ) -> str:
+        return await desk.decide_approval(self.store, approval_id, subject, person, approve, comment)
+
+    async def resolve_case(self, case_id: str, person: str, choice: str, note: str) -> str:
+        """A person's decision on a Case; who holds `cases:any:resolve` may decide those of any role."""
+        found: CaseTarget | None = await desk.open_case(self.views, case_id)
+        who = await self.store.person(person)
+        override = who is not None and Permission.CASES_ANY_RESOLVE in self._permissions(who)
+        return await desk.resolve_case(
+            self.store, self.pump.actor, found, case_id, person, Choice(choice), note, override
+        )
+
+    def _permissions(self, person: Person) -> set[str]:
+        roles = self.model.roles
+        return {p for name in person.roles if name in roles for p in roles[name].may}
+
+    async def health(self) -> dict[str, Any]:
+        """Ready or not, and how store, systems and feeds fare."""
+        systems = {
+            f"{system}.{feed}": {
+                "last": None if state.last is None else state.last.isoformat(),
+                "kept": state.kept,
+                "failures": state.failures,
+                "error": state.error,
+            }
+            for (system, feed), state in sorted(self.pump.polls.items())
+        }
+        now = await self.store.now()
+        due = await self.store.next_due()
+        lag = 0.0 if due is None else max(0.0, (now - due).total_seconds())
+        return {
+            "ready": True,
+            "time": now.isoformat(),
+            "release": self.model.digest,
+            "lag_seconds": round(lag, 3),
+            "feeds": systems,
+            "counts": await self.views.counts(),
+        }
+
+
+# ------------------------------------------------------------------ building
+
+
+def read_model(folder: Path) -> Model:
+    """The governance of a folder. Raises Misconfigured with every finding that forbids running it."""
+    model, findings = read(folder)
+    errors = [str(f) for f in findings if f.severity == "error"]
+    if errors:
+        raise Misconfigured("the governance folder does not pass check:\n" + "\n".join(errors))
+    return model
+
+
+def reference(text: str) -> str:
+    """The value behind `env:NAME` or `file:PATH`; any other text is itself. Raises Misconfigured."""
+    if text.startswith("env:"):
+        name = text.removeprefix("env:")
+        if name not in os.environ:
+            raise Misconfigured(f"the environment has no {name}")
+        return os.environ[name]
+    if text.startswith("file:"):
+        path = Path(text.removeprefix("file:"))
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise Misconfigured(f"{path} cannot be read: {error}") from error
+    return text
+
+
+def connectors_of(model: Model) -> dict[str, Connector]:
+    """Connectors of all systems that have one; `external` systems act by themselves."""
+    wanted = [(s.connector, _config(s)) for s in model.systems.values() if s.connector != "external"]
+    return host.build(wanted)
+
+
+def _config(system: System) -> SystemConfig:
+    return SystemConfig(
+        name=system.name,
+        url=reference(system.url),
+        account=system.account,
+        settings={k: reference(v) if isinstance(v, str) else v for k, v in system.settings.items()},
+        secrets={name: reference(ref) for name, ref in system.secrets.items()},
+    )
+
+
+async def open_store(url: str) -> SqlStore:
+    """`sqlite:PATH` (or a path alone) or `postgresql://...`. Raises Misconfigured for anything else."""
+    if url.startswith(("postgresql://", "postgres://")):
+        return await PostgresStore.open(url)
+    if "://" in url:
+        raise Misconfigured(f"no store for {url!r}: give sqlite:PATH or postgresql://...")
+    return await SqliteStore.open(url.removeprefix("sqlite:"))
+
+
+async def seed_people(store: Store, path: Path) -> None:
+    """Persons and tokens of a people file (JSON list of Account)."""
+    now = await store.now()
+    far = now.replace(year=now.year + 10, month=1, day=1)
+    for account in msgspec.json.decode(path.read_bytes(), type=list[Account]):
+        person = Person(
+            id=account.id,
+            name=account.name,
+            email=account.email,
+            roles=tuple(account.roles),
+            secret=account.secret,
+        )
+        if await store.person(account.id) != person:
+            await store.apply(PutPerson(person=person, at=now, actor="people file"))
+        if account.token_sha256:
+            token = Token(digest=account.token_sha256, person=account.id, kind="token", expires=far)
+            await store.apply(PutToken(token=token, at=now))
+
+
+@contextlib.asynccontextmanager
+async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
+    """An Application over a governance folder, closed at the end. Its pump runs when `workers` is not 0."""
+    model = read_model(folder)
+    connectors = connectors_of(model)
+    store: SqlStore = await open_store(store_url)
+    try:
+        releases = Releases(store, model)
+        await releases.publish(await store.now(), "up")
+        people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
+        if people.exists():
+            await seed_people(store, people)
+        worker = f"{os.environ.get('COUNTERFOIL_WORKER', 'w')}/{secrets.token_hex(6)}"
+        signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
+        pump = Pump(store, releases, connectors, worker, signer.sign, store.wait_for_wake)
+        app = Application(store, store, releases, connectors, pump)
+        running = asyncio.create_task(pump.run()) if workers else None
+        try:
+            yield app
+        finally:
+            pump.stop()
+            if running is not None:
+                await asyncio.wait([running], timeout=40)
+            for connector in connectors.values():
+                await connector.close()
+    finally:
+        await store.close()
+
+
+def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int) -> int:
+    """Run server and worker in this process until SIGINT or SIGTERM; the exit code."""
+    logging.basicConfig(
+        level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
+    )
+    return asyncio.run(_serve(folder, store_url, host_name, port, workers))
+
+
+async def _serve(folder: Path, store_url: str, host_name: str, port: int, workers: int) -> int:
+    import uvicorn
+
+    from counterfoil.web.server import build
+
+    home = Path(HOME)
+    home.mkdir(mode=0o700, exist_ok=True)
+    async with application(folder, store_url, home, workers) as app:
+        config = uvicorn.Config(
+            build(app),
+            host=host_name,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        with _no_signals(server):
+            await server.serve()
+    return 0
+
+
+@contextlib.contextmanager
+def _no_signals(server: Any) -> Any:
+    """Signals are this process's own: uvicorn does not take them over."""
+    server.capture_signals = contextlib.nullcontext
+    yield

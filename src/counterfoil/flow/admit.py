@@ -1,0 +1,371 @@
+"""admit: a Receipt becomes canonical events with all that follows from them, in one transaction.
+
+Mapping, contract, ownership and order are checked; heads, Links, foils, observations, Runs and wake-ups are
+written together. What fails a check opens a Case and is held; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from counterfoil.connectors.sdk import Connector
+from counterfoil.core import ids, wire
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.clock import micros
+from counterfoil.core.errors import Refused
+from counterfoil.core.event import parse
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.link import Link, ext_topic
+from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.flow.lookups import Lookups
+from counterfoil.flow.receive import keep_fetched
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model
+from counterfoil.model.definition import InboundMapping
+from counterfoil.rules import mapping as mappings
+from counterfoil.rules import matching, routing
+from counterfoil.rules.contract import violations
+from counterfoil.rules.deciding import Unusable
+from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
+from counterfoil.rules.ownership import asserted_fields, trespasses
+from counterfoil.rules.values import event_names, head_names, typed
+from counterfoil.store.store import Admit, Admitted, Post, RunStart, Stimulus, Store, Todo
+
+CASE_WITHIN = timedelta(days=1)
+FETCH_TIMEOUT = 15.0
+
+
+class Held(Exception):
+    """The delivery is held: with a Case for a person, or for a Link that wakes it."""
+
+    def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.owner, self.wake = reason, message, owner, wake
+
+
+class Admission:
+    """Admits todos one at a time; several may run beside each other on different todos."""
+
+    def __init__(self, store: Store, releases: Releases, connectors: Mapping[str, Connector]) -> None:
+        self._store = store
+        self._releases = releases
+        self._connectors = connectors
+
+    async def admit(self, todo: Todo, now: datetime) -> Admitted:
+        """Admit one. Raises TryAgain when a system must be asked first and does not answer."""
+        model = self._releases.present
+        lookups = Lookups(self._store, model, now, mint=True)
+        ref = (todo.kind, todo.ref)
+        try:
+            if todo.kind == "event":
+                assert todo.event is not None
+                events: list[CanonicalEvent] = [todo.event]
+                links: list[Link] = []
+                ignored = ""
+            else:
+                assert todo.receipt is not None
+                events, links, ignored = await self._events(model, todo.receipt, lookups, now)
+            if ignored:
+                return await self._store.apply(Admit(todo=ref, ignored=ignored, at=now, actor="admit"))
+            return await self._store.apply(await self._consequences(model, ref, events, links, lookups, now))
+        except Held as held:
+            case = _case(todo, held, now)
+            return await self._store.apply(
+                Admit(todo=ref, cases=(case,), park=True, wake_topic=held.wake, at=now, actor="admit")
+            )
+
+    # ------------------------------------------------------------------ events
+
+    async def _events(
+        self, model: Model, receipt: Receipt, lookups: Lookups, now: datetime
+    ) -> tuple[list[CanonicalEvent], list[Link], str]:
+        """The receipt's events and Links, or why nothing follows from it."""
+        if receipt.door == "events":
+            return [self._declared(model, receipt)], [], ""
+        body = wire.read_json(receipt.body)
+        found = [
+            m
+            for m in model.inbound(receipt.system, receipt.type)
+            if mappings.takes(m, body, receipt.received_at)
+        ]
+        owner = _first(model.owners_of(model.systems[receipt.system]))
+        if not found:
+            raise Held("unrouted", f"no mapping takes {receipt.type} of {receipt.system}", owner)
+        reasons = [m.ignore for m in found if m.ignore is not None]
+        events: list[CanonicalEvent] = []
+        links: list[Link] = []
+        for m in found:
+            if m.ignore is None:
+                mapped = await self._map(model, m, receipt, body, lookups, now)
+                events += [self._canonical(model, m, receipt, e) for e in mapped.events]
+                for e in mapped.events:
+                    links += _links(model, m.system, e, now)
+        links += [
+            Link(
+                object=object_,
+                canonical=canonical,
+                system=system,
+                account=lookups.account(system),
+                ext_id=ext_id,
+                established_by=f"receipt:{receipt.no}",
+                valid_from=now,
+            )
+            for object_, canonical, ext_id, system in lookups.minted
+        ]
+        if not events:
+            return [], links, "; ".join(reasons) or "its mappings' conditions take nothing of it"
+        return events, links, ""
+
+    async def _map(
+        self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, lookups: Lookups, now: datetime
+    ) -> Mapped:
+        fetched = await self._fetch(model, m, receipt, body, now)
+        result = mappings.apply_inbound(m, body, fetched, receipt.received_at, lookups.answers)
+        while isinstance(result, Needs):
+            await lookups.answer(result.looks)
+            result = mappings.apply_inbound(m, body, fetched, receipt.received_at, lookups.answers)
+        owner = _first(m.owners)
+        if isinstance(result, Failed):
+            raise Held("mapping_failed", result.message, owner)
+        if isinstance(result, Unresolved):
+            message = f"{result.object} {result.id} of {result.system} is not linked to anything we know"
+            raise Held("unresolved", message, owner, wake=ext_topic(result.object, result.system, result.id))
+        return result
+
+    async def _fetch(
+        self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, now: datetime
+    ) -> Any:
+        """A hint: the object as its system of record shows it now, kept as a receipt of its own."""
+        arguments = mappings.needs_of_fetch(m, body, receipt.received_at)
+        if arguments is None or m.fetch_operation is None:
+            return None
+        connector = self._connectors.get(m.system)
+        if connector is None:
+            raise Held("unreachable", f"{m.system} has no connector to fetch with", _first(m.owners))
+        try:
+            fetched = await connector.read(m.fetch_operation, arguments, FETCH_TIMEOUT)
+        except Refused as error:
+            raise Held("fetch_refused", f"{m.fetch_operation}: {error}", _first(m.owners)) from error
+        await keep_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
+        return fetched
+
+    def _canonical(self, model: Model, m: InboundMapping, receipt: Receipt, e: MappedEvent) -> CanonicalEvent:
+        owner = _first(m.owners)
+        kind = model.events.get(e.type)
+        if kind is None:
+            raise Held("contract", f"mapping {m.name} emits {e.type}, which no file declares", owner)
+        wrong = violations(e.data, model.schema_of_event(e.type))
+        if wrong:
+            raise Held("contract", f"{e.type} by {m.name}: {'; '.join(wrong)}", owner)
+        foreign = trespasses(model, e.type, m.system, set(e.data))
+        if foreign:
+            raise Held("ownership", f"{m.system} may not assert by {e.type}: {'; '.join(foreign)}", owner)
+        return CanonicalEvent(
+            id=e.id,
+            type=e.type,
+            system=m.system,
+            object=kind.object or "",
+            key=str(e.data.get(kind.key or f"{kind.object}_id", e.key)) if kind.object else e.key,
+            version=e.version,
+            data=e.data,
+            legal_entity=e.legal_entity,
+            occurred_at=e.occurred_at,
+            effective_at=e.effective_at,
+            received_at=receipt.received_at,
+            receipt=receipt.no,
+            correlation=e.key,
+        )
+
+    def _declared(self, model: Model, receipt: Receipt) -> CanonicalEvent:
+        """A CloudEvent that is canonical already: its type is declared and its data keeps the contract."""
+        (event,) = parse(receipt.body, "application/cloudevents+json")
+        owner = _first(model.owners_of(model.systems[receipt.system]))
+        kind = model.events.get(event.type)
+        if kind is None:
+            raise Held("unrouted", f"no file declares the event {event.type}", owner)
+        schema = model.schema_of_event(event.type)
+        data = typed(event.data, schema)
+        wrong = violations(data, schema)
+        if wrong:
+            raise Held("contract", f"{event.type} {event.id}: {'; '.join(wrong)}", owner)
+        foreign = trespasses(model, event.type, receipt.system, set(data))
+        if foreign:
+            raise Held(
+                "ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}", owner
+            )
+        when = event.time or receipt.received_at
+        sequence = event.extensions.get("sequence")
+        version = int(str(sequence)) if str(sequence or "").isdigit() else micros(when)
+        key = (
+            str(data.get(kind.key or f"{kind.object}_id", event.subject or event.id))
+            if kind.object
+            else (event.subject or event.id)
+        )
+        return CanonicalEvent(
+            id=ids.derive("evt", event.source, event.id, event.type),
+            type=event.type,
+            system=receipt.system,
+            object=kind.object or "",
+            key=key,
+            version=version,
+            data=data,
+            legal_entity=str(event.extensions.get("legalentity", "")),
+            occurred_at=when,
+            effective_at=when,
+            received_at=receipt.received_at,
+            receipt=receipt.no,
+            correlation=str(event.extensions.get("correlationid", event.id)),
+        )
+
+    # ------------------------------------------------------------------ consequences
+
+    async def _consequences(
+        self,
+        model: Model,
+        ref: tuple[str, str],
+        events: list[CanonicalEvent],
+        links: list[Link],
+        lookups: Lookups,
+        now: datetime,
+    ) -> Admit:
+        heads: list[Head] = []
+        posts: list[Post] = []
+        starts: list[RunStart] = []
+        foils: list[Foil] = []
+        observations: list[Observation] = []
+        for event in events:
+            parts = await self._of_event(model, event, lookups, now)
+            heads += parts[0]
+            posts += parts[1]
+            starts += parts[2]
+            foils += parts[3]
+            observations += parts[4]
+        return Admit(
+            todo=ref,
+            events=tuple(events),
+            heads=tuple(heads),
+            links=tuple(links),
+            posts=tuple(posts),
+            starts=tuple(starts),
+            foils=tuple(foils),
+            observations=tuple(observations),
+            at=now,
+            actor="admit",
+        )
+
+    async def _of_event(
+        self, model: Model, event: CanonicalEvent, lookups: Lookups, now: datetime
+    ) -> tuple[list[Head], list[Post], list[RunStart], list[Foil], list[Observation]]:
+        """What one event leads to; asked again as often as its formulas need an answer."""
+        owner = _first(model.owners_of(model.events[event.type]))
+
+        def ask(name: str, args: tuple[Any, ...]) -> Any:
+            question = (name, (*args, event.system) if name in ("canon", "xref") and len(args) == 2 else args)
+            if question not in lookups.answers:
+                raise LookupNeeded(*question)
+            return lookups.answers[question]
+
+        while True:
+            try:
+                return self._decide(model, event, ask, now)
+            except LookupNeeded as need:
+                await lookups.answer([(need.name, tuple(need.args))])
+            except (EvaluationError, BudgetExceeded, Unusable) as error:
+                raise Held("routing_failed", f"{event.type} {event.key}: {error}", owner) from error
+
+    def _decide(
+        self, model: Model, event: CanonicalEvent, ask: Any, now: datetime
+    ) -> tuple[list[Head], list[Post], list[RunStart], list[Foil], list[Observation]]:
+        head = _head(model, event, now)
+        begun = routing.starts(model, event, ask)
+        due = []
+        if head is not None:
+            due = routing.due_starts(model, event.object, head_names(head), ask)
+        starts = [
+            RunStart(
+                run=s.run,
+                workflow=s.workflow,
+                bkey=s.key,
+                generation=s.generation,
+                pin=model.digest,
+                state="started",
+                stimulus=Stimulus(run=s.run, kind="start", ref=event.id, body=wire.dumps(s.names)),
+            )
+            for s in [*begun, *due]
+        ]
+        carrier = begun[0].run if begun else None
+        foils = [
+            f
+            for rule in model.foils_by_event(event.type)
+            if (f := matching.opened(rule, event, carrier, ask))
+        ]
+        observations = [
+            o for rule in model.foils_by_observation(event.type) if (o := matching.observed(rule, event, ask))
+        ]
+        topics = routing.topics(model, event)
+        posts = [Post(event=event.id, topics=topics, body=wire.dumps(event_names(event)))] if topics else []
+        return ([head] if head is not None else []), posts, starts, foils, observations
+
+
+def _head(model: Model, event: CanonicalEvent, now: datetime) -> Head | None:
+    if not event.object:
+        return None
+    state = {f: event.data[f] for f in asserted_fields(model, event.type) if f in event.data}
+    return Head(
+        object=event.object,
+        key=event.key,
+        version=event.version,
+        state=state,
+        system=event.system,
+        effective_at=event.effective_at,
+        recorded_at=now,
+        event=event.id,
+    )
+
+
+def _links(model: Model, system: str, e: MappedEvent, now: datetime) -> list[Link]:
+    """Links that an event establishes: external ids of the data's `<object>_id`."""
+    kind = model.systems.get(system)
+    return [
+        Link(
+            object=object_,
+            canonical=str(e.data[f"{object_}_id"]),
+            system=system,
+            account=kind.account if kind is not None else "",
+            ext_id=ext_id,
+            established_by=f"event:{e.id}",
+            valid_from=now,
+        )
+        for object_, ext_id in e.links
+        if f"{object_}_id" in e.data
+    ]
+
+
+def _first(owners: Any) -> str:
+    return next(iter(owners), "")
+
+
+def _case(todo: Todo, held: Held, now: datetime) -> Case:
+    actions = {
+        "unrouted": "Write a mapping for it, or an `ignore` with the reason; then retry",
+        "mapping_failed": "Correct the mapping or the record in its system; then retry",
+        "unresolved": "Nothing, when the missing record is on its way; else link it or correct the record",
+        "contract": "Correct the mapping or agree on a new version of the event; then retry",
+        "ownership": "Decide who owns the field; correct the mapping or the object; then retry",
+    }
+    about = todo.receipt.ext_id if todo.receipt is not None else todo.ref
+    return Case(
+        id=ids.derive("case", todo.kind, todo.ref, held.reason, wire.digest(held.message)),
+        reason=held.reason,
+        message=f"{about}: {held.message}"[:4000],
+        owner=held.owner,
+        deadline=now + CASE_WITHIN,
+        next_action=actions.get(held.reason, "Find out why it was refused; then retry"),
+        choices=(Choice.RETRY, Choice.DISMISS),
+        receipt=todo.receipt.no if todo.receipt is not None else None,
+        event=todo.ref if todo.kind == "event" else None,
+        created_at=now,
+    )

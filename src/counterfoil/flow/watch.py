@@ -1,0 +1,105 @@
+"""watch: what time and other systems change without anybody calling: overdue calls, look-ups, polled feeds,
+foils past due, sealing of leaves, and the progress scan that finds what nobody owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from counterfoil.connectors.sdk import Connector
+from counterfoil.core import ids
+from counterfoil.core.audit import Checkpoint
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.foil import Foil
+from counterfoil.flow.receive import receive_page
+from counterfoil.flow.releases import Releases
+from counterfoil.store.store import Expire, OpenCases, PutCheckpoint, Seal, Store
+
+POLL_LIMIT = 200
+POLL_TIMEOUT = 30.0
+Sign = Callable[[int, bytes], str]
+"""Tree size and root to the signed checkpoint's text."""
+
+
+async def poll(
+    store: Store, releases: Releases, connectors: Mapping[str, Connector], system: str, feed: str
+) -> int:
+    """Read a feed from its cursor to its present end; how many deliveries were kept.
+
+    Raises what the connector raises; the cursor moves with each page kept.
+    """
+    kept = 0
+    while True:
+        cursor = await store.cursor(system, feed)
+        page = await connectors[system].poll(feed, cursor, POLL_LIMIT, POLL_TIMEOUT)
+        if page.cursor != cursor or page.deliveries:
+            now = await store.now()
+            received = await receive_page(
+                store, releases.present, system, feed, page.deliveries, page.cursor, now
+            )
+            kept += received.verdicts.count("new")
+        if not page.more:
+            return kept
+
+
+async def expire_foils(store: Store, now: datetime) -> int:
+    """Foils past due become breaks with a Case for their owner."""
+    due = await store.foils_past_due(now, 500)
+    if not due:
+        return 0
+    cases = tuple(_break(foil, now) for foil in due)
+    return await store.apply(Expire(foils=tuple(f.id for f in due), cases=cases, at=now))
+
+
+def _break(foil: Foil, now: datetime) -> Case:
+    amounts = ", ".join(f"{leg} {money}" for leg, money in sorted(foil.legs.items()))
+    return Case(
+        id=ids.derive("case", "foil", foil.id),
+        reason="foil_broken",
+        message=f"{foil.left} shows {foil.object} {foil.key} ({amounts}); {foil.right} does not, past its due time",
+        owner=foil.owner,
+        deadline=now + timedelta(days=2),
+        next_action=f"Find {foil.object} {foil.key} in {foil.right}; post it, or waive the difference",
+        choices=(Choice.WAIVE, Choice.DISMISS),
+        run=foil.run,
+        foil=foil.id,
+        exposure=tuple(foil.legs[leg] for leg in sorted(foil.legs)[:1]),
+        created_at=now,
+    )
+
+
+async def seal(store: Store, sign: Sign | None, now: datetime) -> int:
+    """Give pending leaves their place in the tree and sign what it has become."""
+    sealed = await store.apply(Seal(at=now))
+    if sealed.count and sign is not None:
+        text = sign(sealed.size, sealed.root)
+        checkpoint = Checkpoint(size=sealed.size, root=sealed.root, at=now, text=text)
+        await store.apply(PutCheckpoint(checkpoint=checkpoint))
+    return sealed.count
+
+
+async def unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
+    """A system that cannot be reached with its credentials is a Case for its owner, one a day."""
+    owners = releases.present.owners_of(releases.present.systems[system])
+    case = Case(
+        id=ids.derive("case", "unreachable", system, now.date().isoformat()),
+        reason="unreachable",
+        message=f"{system}: {error}"[:4000],
+        owner=next(iter(owners), ""),
+        deadline=now + timedelta(hours=4),
+        next_action=f"Restore the connection to {system} or its credentials",
+        choices=(Choice.DISMISS,),
+        created_at=now,
+    )
+    await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
+
+
+class PollState(msgspec.Struct):
+    """How a feed fares: for health, and for waiting longer when it fails."""
+
+    last: datetime | None = None
+    kept: int = 0
+    failures: int = 0
+    error: str = ""
