@@ -36,7 +36,7 @@ def load(name: str) -> Connect:
 def build(systems: Iterable[tuple[str, SystemConfig]]) -> dict[str, Connector]:
     """Connectors of (connector name, configuration) pairs, by system name.
 
-    Raises one Misconfigured that lists what is wrong with every system, not only with the first.
+    Raises one Misconfigured with a line for everything that is wrong with any system, its name in front.
     """
     built: dict[str, Connector] = {}
     wrong: list[str] = []
@@ -44,7 +44,7 @@ def build(systems: Iterable[tuple[str, SystemConfig]]) -> dict[str, Connector]:
         try:
             built[config.name] = load(name)(config)
         except Misconfigured as error:
-            wrong.append(f"system {config.name}: {error}")
+            wrong += [f"system {config.name}: {line}" for line in str(error).splitlines()]
     if wrong:
         raise Misconfigured("\n".join(wrong))
     return built

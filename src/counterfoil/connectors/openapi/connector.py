@@ -55,7 +55,7 @@ def connect(config: SystemConfig) -> HttpSystem:
     if settings is not None and described is not None:
         wrong += validate.findings(settings, described, config.secrets)
     if wrong or settings is None or described is None:
-        raise Misconfigured("\n".join(f"system {config.name}: {line}" for line in wrong))
+        raise Misconfigured("\n".join(wrong))
     return HttpSystem(config, settings, described)
 
 

@@ -114,7 +114,7 @@ def connect(config: SystemConfig) -> Roundup:
     if unknown := sorted(set(config.settings) - _SETTINGS):
         wrong.append(f"unknown settings: {', '.join(unknown)}")
     if wrong:
-        raise Misconfigured(f"system {config.name}: {'; '.join(wrong)}")
+        raise Misconfigured("\n".join(wrong))
     return Roundup(config)
 
 

@@ -117,6 +117,8 @@ class DeskClient:
             )
         except httpx2.TransportError as error:
             raise TryAgain(f"the help desk did not answer {method} {path}: {error!r}") from error
+        if answer.status_code == 429:
+            raise TryAgain(f"the help desk is asked too often: {answer.text[:300]}")
         if answer.status_code >= 400:
             raise Refused(
                 f"the help desk answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
