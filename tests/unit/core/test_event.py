@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterfoil.core.event import BATCH, STRUCTURED, Event, from_attributes, parse, render
@@ -371,11 +371,13 @@ events = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(events)
 def test_rendered_event_reads_back_the_same(event: Event) -> None:
     assert parse(render(event), STRUCTURED) == [event]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(max_size=8).map("ce-".__add__), st.text(max_size=8)),
     st.binary(max_size=20),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterfoil.core.errors import ErrorClass, Refused
@@ -160,6 +160,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_whatever_json_holds_is_read_back(value: Any) -> None:
     import json
@@ -168,6 +169,7 @@ def test_whatever_json_holds_is_read_back(value: Any) -> None:
         assert read_json(json.dumps(value, ensure_ascii=ascii_only).encode(), Limits(number=101)) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('[]{}",:\\u0dD8e1-.tn \n', max_size=40).map(str.encode))
 def test_any_bytes_are_read_or_refused_and_never_crash(data: bytes) -> None:
     import json
@@ -219,6 +221,7 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+@settings(deadline=None)
 @given(stored_values)
 def test_a_stored_value_comes_back_with_its_types(value: Any) -> None:
     data = dumps(value)
@@ -274,7 +277,7 @@ def test_a_map_that_looks_like_money_stays_a_map() -> None:
         "\ud800",
         object(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_the_stored_form_has_no_word_for_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError, match="stored"):
