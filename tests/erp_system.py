@@ -26,6 +26,7 @@ from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare
 
 START_SECONDS = 60.0
+CACHE = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,11 @@ class Erp:
 @contextlib.contextmanager
 def running() -> Iterator[Erp]:
     """Serve a fresh copy of the prepared ERP on a free port."""
-    cache = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-erp-"))
     today = datetime.now(UTC).date()  # the ERP counts days in UTC
     process = None
     try:
-        seed = json.loads(prepare(folder / "erp", today, cache=cache).read_text(encoding="utf-8"))
+        seed = json.loads(prepare(folder / "erp", today, cache=CACHE).read_text(encoding="utf-8"))
         with (folder / "log").open("wb") as log:
             port = _free_port()
             command = [

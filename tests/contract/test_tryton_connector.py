@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from counterfoil.connectors.conformance import OperationSample, Samples, conform, failures
+from counterfoil.connectors.http import Http
 from counterfoil.connectors.sdk import (
     Absent,
     Confirmed,
@@ -24,7 +25,8 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.connectors.tryton import connect
-from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
+from counterfoil.connectors.tryton.rest import Deadline, Rest
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import dumps, write_json
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.proxy import Proxy
@@ -123,7 +125,7 @@ async def test_reads_and_feeds_conform(erp: Erp, connector: Connector, accountan
     bill = await invoice(connector, party, "3.00", erp.today)
 
     async def touch() -> None:
-        await invoice(connector, party, "1.00", erp.today)
+        await accountant.write("account.invoice", bill["id"], {"description": fresh("changed")})
         await customer(connector)
         name = f"{erp.today.year - 1}-01"
         await accountant.close_period(name)
@@ -643,6 +645,16 @@ async def test_look_up_does_not_take_an_empty_answer_of_something_else_for_absen
         assert isinstance(await fooled.find(asked, TIMEOUT), Unknown)
     await fooled.close()
     assert await connector.find(asked, TIMEOUT) == Absent()
+
+
+async def test_page_for_any_unexpected_error_proves_nothing(erp: Erp) -> None:
+    """The ERP answers a fault of its own, here an unknown field, with status 400 as if the caller were wrong."""
+    config = erp.config()
+    http = Http.of(config)
+    rest = Rest(http, config.settings["database"], config.secrets["key"])
+    with pytest.raises(Uncertain, match="Unable to get RPC method"):
+        await rest.create("party.party", {"no_such_field": 1}, Deadline(TIMEOUT))
+    await http.close()
 
 
 async def test_nobody_there_is_try_again(erp: Erp) -> None:

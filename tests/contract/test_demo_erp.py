@@ -1,0 +1,88 @@
+"""The demonstration's ERP: prepared once, left alone afterwards, and its users may do what they should."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from counterfoil.demo.erp.client import ErpError
+from counterfoil.demo.erp.prepare import CONFIG, prepare
+from tests.erp_system import CACHE, Erp, running
+
+
+@pytest.fixture(scope="module")
+def erp() -> Iterator[Erp]:
+    with running() as system:
+        yield system
+
+
+async def test_books_cover_the_years_around_today_by_months(erp: Erp) -> None:
+    async with erp.client("reader") as reader:
+        periods = await reader.periods()
+    years = (erp.today.year - 1, erp.today.year, erp.today.year + 1)
+    assert [period["name"] for period in periods] == [f"{y}-{m:02d}" for y in years for m in range(1, 13)]
+    assert {period["state"] for period in periods} == {"open"}
+
+
+async def test_only_the_controller_closes_periods(erp: Erp) -> None:
+    name = f"{erp.today.year + 1}-12"
+    for person in ("reader", "orchestrator"):
+        async with erp.client(person) as client:
+            with pytest.raises(ErpError) as caught:
+                await client.close_period(name)
+        assert caught.value.status == 403
+    async with erp.client("controller") as controller:
+        assert (await controller.close_period(name))["state"] == "closed"
+        assert (await controller.reopen_period(name))["state"] == "open"
+        with pytest.raises(ErpError, match="no period 1999-01"):
+            await controller.close_period("1999-01")
+
+
+async def test_reader_changes_nothing(erp: Erp) -> None:
+    async with erp.client("reader") as reader:
+        with pytest.raises(ErpError, match="not allowed"):
+            await reader.create("party.party", {"name": "Nobody"})
+        assert await reader.invoices("nothing") == []
+        assert await reader.trial_balance(erp.today) == {}
+
+
+def test_prepared_folder_is_left_alone(erp: Erp, tmp_path: Path) -> None:
+    folder = tmp_path / "erp"
+    seed = prepare(folder, erp.today, port=18069, cache=CACHE)
+    assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert '"port": 18069' in seed.read_text(encoding="utf-8")
+    (folder / CONFIG).write_text("mine", encoding="utf-8")
+    before = seed.read_bytes()
+    assert prepare(folder, date(erp.today.year + 5, 1, 1), port=1) == seed
+    assert seed.read_bytes() == before
+    assert (folder / CONFIG).read_text(encoding="utf-8") == "mine"
+
+
+def test_folder_with_other_things_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear all", encoding="utf-8")
+    with pytest.raises(SystemExit, match="is not empty"):
+        prepare(tmp_path, date(2026, 1, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_unprepared_folder_is_not_served(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "counterfoil.demo.erp", "serve", "--dir", str(tmp_path), "--port", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "holds no prepared ERP" in ended.stderr
+
+
+def test_failed_building_leaves_no_prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle, it is as if it had not begun."""
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(SystemExit, match="could not be prepared"):
+        prepare(tmp_path / "erp", date(2026, 1, 1))
+    assert not (tmp_path / "erp").exists()
