@@ -27,6 +27,11 @@ PREFIX = {
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
 }  # fmt: skip
+_WITHOUT = {
+    "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
+    "line_item": ("created",), "credit_note_line_item": ("created",),
+}  # fmt: skip
+"""What most objects have and these have not."""
 NOUN = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
 
 
@@ -95,7 +100,9 @@ class Account:
 
     def create(self, type: str, body: Obj, *, parent: str | None = None, id: str | None = None) -> Obj:
         body = {"id": id or self.new_id(type), "object": type, "created": self.now, "livemode": False, **body}
-        self.store.add(body, parent)
+        for name in _WITHOUT.get(type, ()):
+            del body[name]
+        self.store.add(body, parent, self.now)
         return body
 
     def save(self, body: Obj) -> Obj:

@@ -97,10 +97,10 @@ class Store:
 
     # -- objects
 
-    def add(self, body: Obj, parent: str | None) -> None:
+    def add(self, body: Obj, parent: str | None, created: int) -> None:
         self.db.execute(
             "insert into object(id, type, created, customer, parent, body) values (?, ?, ?, ?, ?, ?)",
-            (body["id"], body["object"], body["created"], body.get("customer"), parent, _text(body)),
+            (body["id"], body["object"], created, body.get("customer"), parent, _text(body)),
         )
 
     def save(self, body: Obj) -> None:

@@ -1,0 +1,226 @@
+"""Every kind of object that the Stripe twin shows has the shape that the vendor's OpenAPI description gives it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from tests.contract.stripe_twin_process import Twin, running_twin
+
+DESCRIPTION = Path(__file__).parents[2] / "../shared/suites/specs/stripe-2023-08-16.yaml.gz"
+BEYOND = {"product": {"type"}}
+"""Fields that the vendor's answers of this version have and its description leaves out."""
+DELETED = {"customer": "deleted_customer", "product": "deleted_product", "invoiceitem": "deleted_invoiceitem",
+           "invoice": "deleted_invoice", "webhook_endpoint": "deleted_webhook_endpoint"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schemas() -> Any:
+    if not DESCRIPTION.exists():
+        pytest.skip("the vendor's OpenAPI description is not beside this checkout")
+    text = gzip.decompress(DESCRIPTION.read_bytes()).decode()
+    part = text[text.index("\n  schemas:\n") : text.index("\n  securitySchemes:\n")]
+    # Four megabytes of YAML: the parser in C reads them in one second instead of ten.
+    return yaml.load(part, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["schemas"]
+
+
+def as_json_schema(node: Any) -> Any:
+    """OpenAPI 3.0's `nullable` in JSON Schema's words; references stay within `$defs`."""
+    if isinstance(node, list):
+        return [as_json_schema(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {
+        name: as_json_schema(value)
+        for name, value in node.items()
+        if name not in ("nullable", "description", "example") and not name.startswith("x-")
+    }
+    if "$ref" in made:
+        made = {"$ref": made["$ref"].replace("#/components/schemas/", "#/$defs/")}
+    return {"anyOf": [made, {"type": "null"}]} if node.get("nullable") is True else made
+
+
+@pytest.fixture(scope="module")
+def validators(schemas: Any) -> dict[str, Any]:
+    kinds = {"list", "search_result"}
+    definitions = {name: as_json_schema(schema) for name, schema in schemas.items()}
+    return {
+        name: jsonschema_rs.validator_for({"$ref": f"#/$defs/{name}", "$defs": definitions})
+        for name in (*ANSWERS, *DELETED.values())
+        if name not in kinds
+    }
+
+
+ANSWERS = (
+    "customer", "customer_balance_transaction", "product", "price", "tax_rate", "subscription", "subscription_item",
+    "invoiceitem", "invoice", "line_item", "credit_note", "credit_note_line_item", "refund", "charge",
+    "payment_intent", "payment_method", "event", "webhook_endpoint",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
+    with running_twin(tmp_path_factory.mktemp("twin") / "twin.sqlite") as running:
+        lived_through(running)
+        yield running
+
+
+def lived_through(twin: Twin) -> None:
+    """Make at least one object of every kind, in every state that it can have."""
+    api: Any = twin.client().v1
+    twin.control("POST", "clock", {"stop": True})
+    address = {"line1": "1 Way", "city": "Graz", "country": "AT"}
+    who = api.customers.create({"name": "Acme", "email": "a@acme.test", "payment_method": "pm_card_visa",
+                                "address": address, "shipping": {"name": "Dock", "address": address},
+                                "invoice_settings": {"default_payment_method": "pm_card_visa"}})  # fmt: skip
+    outside = api.tax_rates.create(
+        {"display_name": "VAT", "inclusive": False, "percentage": 7.7, "country": "AT"}
+    )
+    inside = api.tax_rates.create({"display_name": "VAT", "inclusive": True, "percentage": 19})
+    product = api.products.create(
+        {"name": "Plan", "default_price_data": {"currency": "eur", "unit_amount": 5}}
+    )
+    once = api.prices.create({"product": product.id, "currency": "eur", "unit_amount_decimal": "0.125"})
+    monthly = api.prices.create({"product": product.id, "currency": "eur", "unit_amount": 900,
+                                 "recurring": {"interval": "week"}})  # fmt: skip
+    api.customers.balance_transactions.create(who.id, {"amount": -5, "currency": "eur"})
+    made = []
+    for _ in range(6):
+        draft = api.invoices.create(
+            {"customer": who.id, "currency": "eur", "default_tax_rates": [outside.id]}
+        )
+        for line in ({"price": once.id, "quantity": 3000}, {"amount": 1000, "tax_rates": [inside.id]}):
+            api.invoice_items.create({"customer": who.id, "currency": "eur", "invoice": draft.id, **line})
+        made.append(draft.id)
+    for id in made[1:]:
+        api.invoices.finalize_invoice(id)
+    api.invoices.void_invoice(made[2])
+    api.invoices.mark_uncollectible(made[3])
+    paid = api.invoices.pay(made[4])
+    api.invoices.pay(made[5], {"paid_out_of_band": True})
+    line = api.invoices.retrieve(made[1]).lines.data[0].id
+    part = {"type": "invoice_line_item", "invoice_line_item": line, "quantity": 1000}
+    free = {
+        "type": "custom_line_item",
+        "description": "Goodwill",
+        "unit_amount": 5,
+        "tax_rates": [outside.id],
+    }
+    note = api.credit_notes.create({"invoice": made[1], "lines": [part, free]})
+    api.credit_notes.void_credit_note(note.id)
+    api.credit_notes.create({"invoice": paid.id, "amount": 300, "credit_amount": 100, "refund_amount": 200})
+    api.invoice_items.create({"customer": who.id, "amount": 5, "currency": "eur"})
+    kept = api.subscriptions.create({"customer": who.id, "items": [{"price": monthly.id, "quantity": 2}]})
+    api.subscriptions.update(kept.id, {"items": [{"id": kept["items"].data[0].id, "quantity": 4}]})
+    ended = api.subscriptions.create(
+        {"customer": who.id, "items": [{"price": monthly.id}], "trial_period_days": 9}
+    )
+    api.subscriptions.cancel(ended.id)
+    bad = api.customers.create({"name": "Broke", "payment_method": "pm_card_chargeDeclined",
+                                "invoice_settings": {"default_payment_method": "pm_card_chargeDeclined"}})  # fmt: skip
+    api.subscriptions.create({"customer": bad.id, "items": [{"price": monthly.id}]})
+    twin.control("POST", "clock", {"advance": 25 * 86_400})
+    api.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["nothing"]})
+
+
+def shown(twin: Twin, kind: str) -> list[Any]:
+    """Every object of a kind that the API shows, listed and by itself."""
+    get = lambda path: twin.json("GET", f"/v1/{path}")  # noqa: E731
+    if kind in ("line_item", "credit_note_line_item"):
+        folder = "invoices" if kind == "line_item" else "credit_notes"
+        return [
+            line
+            for one in get(f"{folder}?limit=100")["data"]
+            for line in get(f"{folder}/{one['id']}/lines")["data"]
+        ]
+    if kind in ("customer_balance_transaction", "payment_method"):
+        name = "balance_transactions" if kind.startswith("customer") else "payment_methods"
+        return [
+            row for one in get("customers")["data"] for row in get(f"customers/{one['id']}/{name}")["data"]
+        ]
+    if kind == "subscription_item":
+        return [item for one in get("subscriptions?status=all")["data"] for item in one["items"]["data"]]
+    path, listed, more = f"{kind}s?limit=100" + ("&status=all" if kind == "subscription" else ""), [], True
+    while more:
+        page = get(path + (f"&starting_after={listed[-1]['id']}" if listed else ""))
+        listed, more = listed + page["data"], page["has_more"]
+    return [*listed, get(f"{kind}s/{listed[0]['id']}")]
+
+
+def unknown_fields(value: Any, schemas: Any, kind: str) -> list[str]:
+    return sorted(set(value) - set(schemas[kind]["properties"]) - BEYOND.get(kind, set()))
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_objects_have_the_vendors_shape(twin: Twin, validators: Any, schemas: Any, kind: str) -> None:
+    objects = shown(twin, kind)
+    assert objects
+    for value in objects:
+        assert [
+            f"{error.instance_path}: {error.message[:300]}" for error in validators[kind].iter_errors(value)
+        ] == []
+        assert unknown_fields(value, schemas, kind) == []
+
+
+def test_the_objects_inside_events_have_the_vendors_shape(twin: Twin, validators: Any, schemas: Any) -> None:
+    seen = set()
+    for event in shown(twin, "event"):
+        value = event["data"]["object"]
+        seen.add(event["type"])
+        errors = [f"{event['type']}{error.instance_path}: {error.message[:300]}"
+                  for error in validators[value["object"]].iter_errors(value)]  # fmt: skip
+        assert errors == []
+        assert unknown_fields(value, schemas, value["object"]) == []
+        assert set(event["data"].get("previous_attributes", {})) <= set(value)
+    assert {
+        "invoice.paid",
+        "invoice.voided",
+        "credit_note.voided",
+        "charge.refunded",
+        "charge.failed",
+    } <= seen
+    assert {"customer.subscription.updated", "customer.subscription.deleted", "invoiceitem.created"} <= seen
+
+
+def test_every_state_was_looked_at(twin: Twin) -> None:
+    def states(kind: str) -> set[str]:
+        return {one["status"] for one in shown(twin, kind)}
+
+    assert states("invoice") == {"draft", "open", "paid", "void", "uncollectible"}
+    assert states("credit_note") == {"issued", "void"}
+    assert states("charge") == {"succeeded", "failed"}
+    assert {"active", "canceled"} <= states("subscription")
+
+
+def test_the_answers_to_deletions_have_the_vendors_shape(twin: Twin, validators: Any) -> None:
+    api: Any = twin.client().v1
+    who = api.customers.create({"name": "Gone"}).id
+    item = api.invoice_items.create({"customer": who, "amount": 5, "currency": "eur"}).id
+    draft = api.invoices.create({"customer": who}).id
+    hook = {"url": "http://127.0.0.1:9/", "enabled_events": ["*"]}
+    made = {"invoiceitem": item, "invoice": draft, "product": api.products.create({"name": "Gone"}).id,
+            "webhook_endpoint": api.webhook_endpoints.create(hook).id, "customer": who}  # fmt: skip
+    for kind, id in made.items():
+        answer = twin.json("DELETE", f"/v1/{kind}s/{id}")
+        assert [error.message for error in validators[DELETED[kind]].iter_errors(answer)] == []
+
+
+def test_errors_have_the_vendors_shape(twin: Twin, schemas: Any) -> None:
+    definitions = {name: as_json_schema(schema) for name, schema in schemas.items()}
+    validator = jsonschema_rs.validator_for({"$ref": "#/$defs/error", "$defs": definitions})
+    for method, path, body in (
+        ("GET", "/v1/invoices/in_none", ""), ("POST", "/v1/customers", "colour=red"), ("POST", "/v1/credit_notes", ""),
+        ("GET", "/v1/nothing", ""), ("GET", "/v1/customers?limit=1000", ""),
+    ):  # fmt: skip
+        status, _, answer = twin.call(method, path, body)
+        assert status in (400, 404)
+        error = json.loads(answer)
+        assert [one.message for one in validator.iter_errors(error)] == []
+        assert set(error["error"]) <= set(schemas["api_errors"]["properties"])
