@@ -1,0 +1,61 @@
+"""What a transition touches, as far as it says itself: two that share a key are kept apart by the group commit.
+
+The locks of the database remain what keeps them right; keys keep one process's committers from waiting for, or
+deadlocking with, each other.
+"""
+
+from __future__ import annotations
+
+from counterfoil.store import store as port
+from counterfoil.store.commit import ALONE
+
+
+def keys(transition: port.Transition) -> frozenset[str]:
+    """Run ids, effect ids, match rows, topics, external ids; ALONE for turns that touch guards."""
+    match transition:
+        case port.Turn() if transition.reserve or transition.release or transition.hold or transition.unhold:
+            return ALONE
+        case port.Turn(run=run, foils=foils, waits=waits, starts=starts):
+            return frozenset(
+                [
+                    run,
+                    *(f"{foil.rule}/{foil.key}" for foil in foils),
+                    *(wait.topic for wait in waits),
+                    *(start.run for start in starts),
+                ]
+            )
+        case port.Admit(heads=heads, links=links, posts=posts, starts=starts, foils=foils, observations=seen):
+            return frozenset(
+                [
+                    ":".join(transition.todo),
+                    *(f"{head.object}/{head.key}" for head in heads),
+                    *(topic for link in links for topic in link.topics),
+                    *(topic for post in posts for topic in post.topics),
+                    *(start.run for start in starts),
+                    *(f"{foil.rule}/{foil.key}" for foil in foils),
+                    *(f"{o.rule}/{o.key}" for o in seen),
+                ]
+            )
+        case port.Receive(receipts=receipts, cursor=cursor):
+            feed = [] if cursor is None else [f"{cursor[0]}/{cursor[1]}"]
+            return frozenset([*feed, *(f"{r.system}/{r.ext_id}" for r in receipts)])
+        case port.Conclude(effect=effect, links=links):
+            return frozenset([effect, *(topic for link in links for topic in link.topics)])
+        case port.LookedUp(effect=effect):
+            return frozenset([effect])
+        case port.Intent(send=send) | port.Resend(send=send):
+            return frozenset([send.effect])
+        case port.Decide(approval=approval):
+            return frozenset([approval])
+        case port.Resolve(case=case):
+            return frozenset([case])
+        case port.Expire(foils=expired):
+            return frozenset(expired)
+        case port.Claim():
+            return frozenset(["claim"])
+        case port.Seal() | port.PutCheckpoint():
+            return frozenset(["seal"])
+        case port.PutPerson() | port.PutToken() | port.PutRelease():
+            return frozenset(["settings"])
+        case _:
+            return frozenset()

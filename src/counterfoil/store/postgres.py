@@ -1,0 +1,270 @@
+"""The store for more than one process or machine: PostgreSQL through asyncpg, sessions at READ COMMITTED.
+
+Every invariant lives on one locked row or unique index, so nothing rests on a stricter isolation. A batch of
+transitions is one transaction without savepoints: when one fails, all are done again singly and it falls alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from counterfoil.core.clock import utc_now
+from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.store import migrate
+from counterfoil.store import store as port
+from counterfoil.store.commit import GroupCommit, Outcome
+from counterfoil.store.keys import keys
+from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
+from counterfoil.store.sqlstore import SqlStore
+from counterfoil.store.tables import micros, moment
+from counterfoil.store.verbs import perform, wakes
+from counterfoil.store.verbs.step import Step
+
+T = TypeVar("T")
+
+COMMITTERS = 3
+READERS = 4
+CHANNEL = "counterfoil_wake"
+ATTEMPTS = 5
+"""How often a transition that lost to another session's locks is done again before the caller hears of it."""
+MIGRATION_LOCK = 0x636F756E746572
+_SETTINGS = {
+    "application_name": "counterfoil",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "5s",
+    "statement_timeout": "30s",
+    "lock_timeout": "4s",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "jit": "off",
+}
+_CONTENDED = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.UniqueViolationError,
+)
+"""Another session was there first: the transition sees what that session wrote when it is done again."""
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    ConnectionError,
+    OSError,
+)
+Connection = Any  # asyncpg's pool hands out proxies that its stubs type apart from connections
+
+
+class PostgresStore(SqlStore):
+    """A Store in a PostgreSQL database that any number of processes may share. `open` it; `close` it."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._wake = asyncio.Event()
+        self._notify_due = asyncio.Event()
+        self._closing = False
+        self._commits = GroupCommit(self._commit, keys, COMMITTERS)
+        self._notifier = asyncio.create_task(self._notify())
+        self._listener = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """The store in this database, its schema brought up to date under a lock.
+
+        Raises Misconfigured when the database cannot be reached or was written by a newer version.
+        """
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=COMMITTERS + READERS + 1,
+                server_settings=_SETTINGS,
+                command_timeout=60,
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Misconfigured(f"PostgreSQL cannot be reached: {error}. Check its address.") from error
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+                await connection.execute(migrate.TABLE)
+                files = migrate.migrations("postgres")
+                await _drive(migrate.migrate(files, micros(utc_now())), connection)
+        except BaseException:
+            pool.terminate()
+            raise
+        return cls(pool, dsn)
+
+    async def close(self) -> None:
+        """Answer what was asked, then let go of the connections."""
+        await self._commits.close()
+        self._closing = True
+        for task in (self._notifier, self._listener):
+            task.cancel()
+        await asyncio.gather(self._notifier, self._listener, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except (TimeoutError, *_LOST):
+            self._pool.terminate()
+
+    # ------------------------------------------------------------------ writing
+
+    async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+        outcomes = await self._together(batch)
+        if outcomes is None:
+            outcomes = [await self._singly(transition) for transition in batch]
+        if any(map(wakes, batch, outcomes)):
+            self._wake.set()
+            self._notify_due.set()
+        return outcomes
+
+    async def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+        """All in one transaction; None when one of them cannot be, and nothing was written."""
+        if len(batch) == 1:
+            return None
+        try:
+            async with self._transaction() as connection:
+                return [
+                    Outcome(await _drive(perform(Step("postgres"), transition), connection))
+                    for transition in batch
+                ]
+        except _LOST as error:
+            # The commit may have happened; done again singly, winners would be told that they lost.
+            return [Outcome(error=_lost(error)) for _ in batch]
+        except Exception:
+            # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
+            return None
+
+    async def _singly(self, transition: port.Transition) -> Outcome:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._transaction() as connection:
+                    return Outcome(await _drive(perform(Step("postgres"), transition), connection))
+            except Nothing as nothing:
+                return Outcome(nothing.answer)
+            except _CONTENDED as error:
+                if attempt == ATTEMPTS:
+                    return Outcome(error=error if _is_defect(error) else _contended(error))
+                await asyncio.sleep(0.01 * attempt**2)
+            except _LOST as error:
+                return Outcome(error=_lost(error))
+            except Exception as error:
+                return Outcome(error=error)
+        raise AssertionError("the last attempt returns")
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """One transaction on a session of the pool.
+
+        A connection lost before the commit has written nothing. One lost during the commit leaves that open:
+        the caller gets TryAgain all the same, because each transition's own guard (a version, an attempt, a
+        todo, a unique id) makes asking again harmless and tells what became of the first time.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    # ------------------------------------------------------------------ waking
+
+    async def _notify(self) -> None:
+        """Tell other processes, after the commits and at most twenty times a second: NOTIFY inside of
+        transactions takes a lock that all committers share."""
+        while True:
+            await self._notify_due.wait()
+            self._notify_due.clear()
+            with suppress(asyncpg.PostgresError, *_LOST):
+                await self._pool.execute(f"notify {CHANNEL}")
+            await asyncio.sleep(0.05)
+
+    async def _listen(self) -> None:
+        """Hear other processes; a lost connection is made again. Whoever waits polls regardless."""
+        while True:
+            with suppress(asyncpg.PostgresError, *_LOST):
+                connection = await asyncpg.connect(
+                    self._dsn, server_settings={"application_name": "counterfoil"}
+                )
+                try:
+                    await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    while not connection.is_closed():
+                        await asyncio.sleep(1)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(1)
+
+    async def wait_for_wake(self, timeout: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    # ------------------------------------------------------------------ reading
+
+    async def now(self) -> datetime:
+        return await self._read(_now())
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return await _drive(work, connection)
+        except _LOST as error:
+            raise _lost(error) from error
+
+
+async def _now() -> datetime:
+    rows = await Query("select (extract(epoch from clock_timestamp()) * 1000000)::bigint", ())
+    return moment(rows[0][0])
+
+
+async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
+    """Run a coroutine to its end, answering its requests over a connection."""
+    try:
+        request = work.send(None)
+        while True:
+            try:
+                rows = await _answer(request, connection)
+            except Exception as error:
+                request = work.throw(error)
+            else:
+                request = work.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        work.close()
+
+
+async def _answer(request: Request, connection: Connection) -> list[Row]:
+    if isinstance(request, Query):
+        rows: list[Row] = await connection.fetch(request.sql, *request.args)
+        return rows
+    sql = array_insert(request.table, request.ignore, request.returning)
+    rows = await connection.fetch(sql, *(list(column) for column in zip(*request.rows, strict=True)))
+    return rows
+
+
+def _is_defect(error: BaseException) -> bool:
+    """A unique index that refuses again and again is not contention: the transition itself breaks it."""
+    return isinstance(error, asyncpg.UniqueViolationError)
+
+
+def _contended(error: BaseException) -> TryAgain:
+    return TryAgain(f"PostgreSQL could not do it for others' locks, nothing happened: {error}", after=0.5)
+
+
+def _lost(error: BaseException) -> TryAgain:
+    return TryAgain(
+        f"The connection to PostgreSQL was lost: {error}. It may be asked again: what happened happens once.",
+        after=1.0,
+    )
