@@ -217,11 +217,7 @@ def _standard(prefixes: Sequence[str]) -> _Scheme:
             raise SignatureRefused("the signature's timestamp is not seconds since 1970", "malformed")
         sent = Decimal(match[1])
         signed = f"{message_id}.{int(sent)}.".encode() + message.body
-        entries = [entry.partition(",") for entry in signatures.split(" ")]
-        _demand(
-            [_base64(_mac(key, signed)) for key in keys],
-            [signature for version, _, signature in entries if version == "v1"],
-        )
+        _match_entries([_base64(_mac(key, signed)) for key in keys], signatures)
         message.check_age(int(sent * 1_000_000), future=True)
 
     def make(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
@@ -236,6 +232,23 @@ def _standard(prefixes: Sequence[str]) -> _Scheme:
     return _Scheme(_base64_key, check, make)
 
 
+def _match_entries(expected: Sequence[str], header: str) -> None:
+    """Entries "version,signature" are read from the left, as the standard's library does; the first right one ends it."""
+    for entry in header.split(" "):
+        version, comma, signature = entry.partition(",")
+        if not comma or "," in signature:
+            raise SignatureRefused("a signature entry is not of the form version,signature", "malformed")
+        if version != "v1":
+            continue
+        if any(hmac.compare_digest(ours, signature) for ours in expected):
+            return
+        try:
+            base64.b64decode(signature)
+        except binascii.Error:
+            raise SignatureRefused("a v1 signature is not base64", "malformed") from None
+    raise SignatureRefused("no signature is right for this body and secret", "mismatch")
+
+
 _STANDARD_PARTS = ("id", "timestamp", "signature")
 
 
@@ -245,8 +258,8 @@ _STANDARD_PARTS = ("id", "timestamp", "signature")
 def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
     items = [item.split("=") for item in message.header("stripe-signature").split(",")]
     times = [item[1] for item in items if item[0] == "t" and len(item) > 1]
-    if not times:
-        raise SignatureRefused("the header stripe-signature has no timestamp", "malformed")
+    if not times or ["t"] in items or ["v1"] in items:
+        raise SignatureRefused("the header stripe-signature is not of the form t=...,v1=...", "malformed")
     sent = _whole_seconds(times[0])
     signed = f"{sent}.".encode() + message.body
     _demand(
