@@ -84,7 +84,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     ((*INVOICE, "find", "match"), {"/customer": "cus_1"}, None),
     ((*INVOICE, "find", "match"), {"/ref": "$key"}, "there is no 'ref'"),
     ((*INVOICE, "find", "match"), {}, "something in an item must be compared"),
-    ((*INVOICE, "find", "next"), None, "cursor and next turn pages together"),
+    ((*INVOICE, "find", "next"), None, "cursor turns pages together with one of next"),
     ((*INVOICE, "find", "one"), True, "listInvoices answers a list at '/data'"),
     ((*PAYMENT, "find", "one"), False, "getPayment answers one object"),
     ((*PAYMENT, "find", "parameters"), {}, "getPayment requires reference"),

@@ -151,8 +151,10 @@ class HttpSystem:
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
             for item in items:
                 yield item
-            following = MISSING if find.next is None else at(page, find.next)
-            if following is MISSING or following in (None, "", False) or find.cursor is None:
+            if find.cursor is None or not items:
+                return
+            following = at(page, find.next or "") if find.next_item is None else at(items[-1], find.next_item)
+            if following is MISSING or following in (None, "", False):
                 return
             more = {find.cursor: following}
         raise Uncertain(f"{find.operation_id} has more than {_FIND_PAGES} pages")

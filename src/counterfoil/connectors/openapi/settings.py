@@ -60,8 +60,9 @@ class Call(_Part):
 
 class Find(Call):
     """The look-up of a write. `items` points to a list in the answer; an item counts when every `match` pointer in
-    it has the rendered value, and when none does there is none. `cursor` and `next` turn pages. With `one` there
-    is one object at `items`, and a 404 says that there is none."""
+    it has the rendered value, and when none does there is none. The parameter `cursor` turns pages: with what
+    `next` points to in the answer, until that is empty, or with what `next_item` points to in the last item, until
+    there are no items. With `one` there is one object at `items`, and a 404 says that there is none."""
 
     items: Pointer = ""
     one: bool = False
@@ -69,6 +70,7 @@ class Find(Call):
     result: Mapping[str, Pointer] | None = None
     cursor: str | None = None
     next: Pointer | None = None
+    next_item: Pointer | None = None
 
 
 class Operation(Call):

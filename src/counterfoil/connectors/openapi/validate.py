@@ -87,8 +87,8 @@ def _find(where: str, find: Find, operation: Operation, document: Document) -> I
         yield f"{where}.match: something in an item must be compared, or any item would do"
     if find.one and find.cursor:
         yield f"{where}: one object has no pages"
-    if (find.cursor is None) != (find.next is None):
-        yield f"{where}: cursor and next turn pages together or not at all"
+    if sum(pointer is not None for pointer in (find.next, find.next_item)) != (find.cursor is not None):
+        yield f"{where}: cursor turns pages together with one of next and next_item"
     if find.cursor and find.cursor not in described.parameters:
         yield f"{where}.cursor: {described.id} has no parameter {find.cursor}"
     for value in find.match.values():
@@ -103,7 +103,7 @@ def _find(where: str, find: Find, operation: Operation, document: Document) -> I
     if told and find.one == ("items" in told):
         yield f"{where}.one: {described.id} answers {'a list' if find.one else 'one object'} at {find.items!r}"
     item = _item(described, find.items, document)
-    for pointer in (*find.match, *result.values()):
+    for pointer in (*find.match, *result.values(), *filter(None, [find.next_item])):
         yield from _pointer(f"{where}: item", item, pointer, document)
 
 
