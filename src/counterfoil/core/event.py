@@ -195,7 +195,8 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
 
 def _check_type(name: str, value: Json, where: str) -> None:
     if type(value) is str:
-        if bad := _NOT_TEXT.search(value):
+        # Printable ASCII, which is nearly all there is, needs no search.
+        if not (value.isascii() and value.isprintable()) and (bad := _NOT_TEXT.search(value)):
             raise WireRefused(f"character U+{ord(bad[0]):04X} may not stand in an attribute", where)
     elif name in _CORE:
         raise WireRefused(f"{name} must be a string", where)
