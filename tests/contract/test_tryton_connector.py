@@ -441,7 +441,9 @@ async def test_party_is_updated_in_place(erp: Erp, connector: Connector, account
     assert isinstance(found, Rejected)
     assert found.error_class is ErrorClass.TRANSIENT
     after = await done(connector, changed)
-    assert after == made | {"name": "Hooli Inc.", "street": "2 Loop", "country": "US", "tax_id": "2"}
+    new = {"name": "Hooli Inc.", "street": "2 Loop", "country": "US", "tax_id": "2"}
+    assert after == made | new | {"version": after["version"]}
+    assert after["version"] > made["version"]
     assert await connector.read("erp.party.get", {"code": code}, TIMEOUT) == after
     assert len(await accountant.parties(code)) == 1
 

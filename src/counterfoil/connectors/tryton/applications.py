@@ -61,16 +61,20 @@ class Applications:
             number = int(entry["id"])
             if await self._finished(entry, application, by):
                 raise Refused(f"{entry['number']} has applied it", ErrorClass.ALREADY_DONE, "applied")
-        # From here on the application stands in the books: what fails is for a look-up to tell.
-        try:
-            if entry is None or entry["state"] == "draft":
+        # From here on the application stands in the books: what fails is for a look-up to tell, except a refused
+        # posting, which takes the entry away again.
+        if entry is None or entry["state"] == "draft":
+            try:
                 await self._post(number, by)
+            except TryAgain as error:
+                raise Uncertain(f"the application is entered but not posted: {error}") from error
+        try:
             for document in await self._both(application, by):
                 await self._reconcile(document, by)
             done = await self._rest.get("account.move", number, _ENTRY, by)
             return await self._result(application, done, by)
-        except TryAgain as error:
-            raise Uncertain(f"the application is entered but not seen to its end: {error}") from error
+        except (TryAgain, Refused) as error:
+            raise Uncertain(f"the application is posted but not seen to its end: {error}") from error
 
     async def find(self, application: Application, key: str, by: Deadline) -> Finding:
         """What became of an application. Raises TryAgain or Refused when it could not ask."""
@@ -202,10 +206,7 @@ class Applications:
             "date": max(line["move"]["date"] for line in moves),
             "lines": [["add", [line["id"] for line in lines]]],
         }
-        try:
-            await self._rest.create("account.move.reconciliation", values, by)
-        except Refused as error:
-            raise Uncertain(f"{document['number']} could not be reconciled: {error}") from error
+        await self._rest.create("account.move.reconciliation", values, by)
 
     async def _open_lines(self, document: dict[str, Json], by: Deadline) -> list[dict[str, Json]]:
         lines = await self._lines([*document["lines_to_pay"], *(document["payment_lines"])], by)

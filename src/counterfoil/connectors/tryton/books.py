@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.core.wire import Json
 
-from .rest import Deadline, Rest, day
+from .rest import Deadline, Rest, day, version
 
 PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "last_modified_at")
 
@@ -21,6 +21,7 @@ def shown_period(record: dict[str, Json]) -> dict[str, Json]:
         "end": day(record["end_date"]),
         "state": record["state"],
         "fiscal_year": record["fiscalyear"]["name"],
+        "version": version(record),
     }
 
 

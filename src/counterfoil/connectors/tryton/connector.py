@@ -48,8 +48,8 @@ from .parties import Parties
 from .rest import Deadline, Rest
 
 HORIZON = 60.0
-"""Seconds after which a sent request has either been carried out or never will be: trytond works on a request
-only while it is connected or queued in its server, whose queue a minute outlasts."""
+"""Seconds after which a sent request has either been carried out or never will be. A server with one thread queues
+requests and works them off even when the caller has gone; what we can have in its queue takes well under a minute."""
 
 _SPECS = (
     OperationSpec(

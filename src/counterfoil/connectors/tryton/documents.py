@@ -18,7 +18,7 @@ from .codec import Number
 from .inputs import Document, Line
 from .names import Names
 from .refusals import WARNINGS
-from .rest import Deadline, Rest, day
+from .rest import Deadline, Rest, day, version
 from .settings import Settings
 
 MODEL = "account.invoice"
@@ -76,6 +76,7 @@ def shown(record: dict[str, Json]) -> dict[str, Json]:
         "party_code": record["party"]["code"],
         "move": move.get("number"),
         "allocations": [_allocation(line) for line in record["payment_lines"]],
+        "version": version(record),
     }
 
 

@@ -84,7 +84,7 @@ async def poll(rest: Rest, company: int, feed: Feed, cursor: str | None, limit: 
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
     domain = [*feed.domain(company), _from(at)]
     batch = max(limit, _BATCH)
-    records = await rest.search(feed.model, domain, [*feed.fields, "last_modified_at"], by, order, batch)
+    records = await rest.search(feed.model, domain, feed.fields, by, order, batch)
     fresh: list[dict[str, Json]] = []
     passed = 0
     for record in records:
@@ -127,9 +127,6 @@ def _read_cursor(cursor: str | None) -> _Cursor:
 
 def _delivery(feed: Feed, record: dict[str, Json]) -> Delivery:
     body = feed.shown(record)
-    version: datetime = record["last_modified_at"]
-    written = version.isoformat(timespec="microseconds")
-    body["version"] = written
-    identity = dumps({"model": feed.model, "id": record["id"], "version": written})
-    ext_id = f"{feed.model},{record['id']}@{written}"
-    return Delivery(ext_id, feed.kind(body), identity, body, version)
+    identity = dumps({"model": feed.model, "id": record["id"], "version": body["version"]})
+    ext_id = f"{feed.model},{record['id']}@{body['version']}"
+    return Delivery(ext_id, feed.kind(body), identity, body, record["last_modified_at"])

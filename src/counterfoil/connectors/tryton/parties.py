@@ -10,7 +10,7 @@ from counterfoil.core.wire import Json
 
 from .inputs import Party
 from .names import Names
-from .rest import Deadline, Rest
+from .rest import Deadline, Rest, version
 
 FIELDS = (
     "code",
@@ -40,6 +40,7 @@ def shown(record: dict[str, Json]) -> dict[str, Json]:
         **{name: address.get(name) or None for name in _ADDRESS},
         "country": (address.get("country") or {}).get("code"),
         "tax_id": identifier.get("code"),
+        "version": version(record),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -136,6 +136,12 @@ class Rest:
             return decode(answer.body)
         except WireRefused as error:
             raise Uncertain(f"the ERP's answer cannot be read: {error}") from error
+
+
+def version(record: Mapping[str, Json]) -> str:
+    """A record's version: the moment of its last change, as text that sorts as time does."""
+    changed: datetime = record["last_modified_at"]
+    return changed.isoformat(timespec="microseconds")
 
 
 def day(value: Json) -> str | None:
