@@ -60,3 +60,5 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     effective_at: datetime
     recorded_at: datetime
     event: str = ""
+    versions: dict[str, int] = {}
+    """The newest version of each system that asserts parts of it: each orders its own facts."""

@@ -444,6 +444,7 @@ def _emit(emit: kinds.EmitMapping) -> d.EmitDefinition:
         when=optional(emit.when),
         key=formula(emit.key),
         version=optional(emit.version),
+        identity=optional(emit.identity),
         occurred=optional(emit.occurred),
         effective=optional(emit.effective),
         legal_entity=optional(emit.legal_entity),

@@ -342,6 +342,7 @@ class EmitDefinition:
     when: Expression | None
     key: Expression
     version: Expression | None
+    identity: Expression | None
     occurred: Expression | None
     effective: Expression | None
     legal_entity: Expression | None

@@ -162,11 +162,13 @@ def _emit(
     type_ = str(fill(emit.type, names, asking.lookup))
     key = str(emit.key(names, asking.lookup))
     received = names["received"]
-    version = _version(emit.version, names, asking, received)
+    version = _version(emit.version, names, asking)
+    if emit.identity is not None:
+        identity = str(emit.identity(names, asking.lookup))
+    else:
+        identity = str(version) if version is not None else wire.digest(wire.write_json(names["body"]))
     data = asking.record(emit.data, names)
-    links = tuple(
-        (o, str(asking.attempt(lambda e=e: e(names, asking.lookup)))) for o, e in emit.links.items()
-    )  # type: ignore[misc]
+    links = tuple((o, str(asking.value(e, names))) for o, e in emit.links.items())
     if asking.result() is not None:
         return None
     if mapping.assertion is not None and not truth(mapping.assertion, {**names, "data": data}, asking.lookup):
@@ -174,7 +176,7 @@ def _emit(
     occurred = _moment(emit.occurred, names, asking) or (received if version is None else None)
     when = occurred or received
     return MappedEvent(
-        id=ids.event_id(mapping.system, type_, key, str(version if version is not None else 0), mapping.name),
+        id=ids.event_id(mapping.system, type_, key, identity, mapping.name),
         type=type_,
         key=key,
         version=version if version is not None else micros(received),
@@ -190,12 +192,9 @@ def _text(expression: Expression | None, names: Mapping[str, Any], asking: _Aski
     return "" if expression is None else str(expression(names, asking.lookup))
 
 
-def _version(
-    expression: Expression | None, names: Mapping[str, Any], asking: _Asking, received: datetime
-) -> int | None:
+def _version(expression: Expression | None, names: Mapping[str, Any], asking: _Asking) -> int | None:
     """An order key: a whole number as it is, a moment in microseconds. Seconds of a vendor stay seconds:
     all facts of one object come through mappings that use the same measure."""
-    del received
     if expression is None:
         return None
     value = expression(names, asking.lookup)

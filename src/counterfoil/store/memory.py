@@ -361,11 +361,13 @@ class MemoryStore:
         key = (head.object, head.key)
         held = self.head_rows.get(key)
         history = self.head_history.get(key, ())
-        if held is not None and held.version > head.version:
+        seen = held.versions if held is not None else {}
+        if seen.get(head.system, head.version) > head.version:
             self._put(self.head_history, key, (*history, head))
             return False
         state = {**held.state, **head.state} if held is not None else head.state
-        merged = msgspec.structs.replace(head, state=state)
+        versions = {**seen, head.system: head.version}
+        merged = msgspec.structs.replace(head, state=state, versions=versions)
         self._put(self.head_rows, key, merged)
         self._put(self.head_history, key, (*history, merged))
         return True
@@ -437,6 +439,7 @@ class MemoryStore:
         terminal = t.status in TERMINAL
         self._release(t.run, t.release, terminal)
         woken = self._unhold(t.run, t.at) if t.unhold or terminal else []
+        woken += self._leave_queues(t.run, t.at)
         self._wait(t, terminal)
         version = t.version + 1
         run = self.runs[t.run]  # the parts above may have appended to it
@@ -498,21 +501,30 @@ class MemoryStore:
         woken = []
         for serial in sorted(s for s, holder in self.holds.items() if holder == run):
             self._drop(self.holds, serial)
-            waiting = sorted((arrival, r) for (s, r), arrival in self.hold_waits.items() if s == serial)
-            for _, next_run in waiting[:1]:
-                held = self.runs[next_run]
-                self._put(self.runs, next_run, msgspec.structs.replace(held, due=_least(held.due, at)))
-                woken.append(next_run)
+            woken += self._wake_next(serial, at)
         return woken
+
+    def _leave_queues(self, run: str, at: datetime) -> list[str]:
+        """A Run that was woken for a serial and went on without it must not stand before the others."""
+        woken = []
+        for serial in sorted(s for s, waiting in self.hold_waits if waiting == run):
+            self._drop(self.hold_waits, (serial, run))
+            if serial not in self.holds:
+                woken += self._wake_next(serial, at)
+        return woken
+
+    def _wake_next(self, serial: str, at: datetime) -> list[str]:
+        waiting = sorted((arrival, r) for (s, r), arrival in self.hold_waits.items() if s == serial)
+        for _, run in waiting[:1]:
+            held = self.runs[run]
+            self._put(self.runs, run, msgspec.structs.replace(held, due=_least(held.due, at)))
+        return [run for _, run in waiting[:1]]
 
     def _wait(self, t: port.Turn, terminal: bool) -> None:
         for topic, run in list(self.waits):
             if run == t.run:
                 self._drop(self.waits, (topic, run))
         if terminal:
-            for serial, run in list(self.hold_waits):
-                if run == t.run:
-                    self._drop(self.hold_waits, (serial, run))
             return
         for wait in t.waits:
             self._put(self.waits, (wait.topic, t.run), wait.since)

@@ -161,6 +161,7 @@ _HEAD: dict[str, Kind] = {
     "effective_at": TIME,
     "recorded_at": TIME,
     "event": TEXT,
+    "versions": VALUES,
 }
 HEAD = Table("head", Head, _HEAD)
 HEAD_HISTORY = Table("head_history", Head, _HEAD)

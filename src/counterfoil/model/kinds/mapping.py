@@ -35,6 +35,8 @@ class EmitMapping(Part):
     when: Formula | None = None
     key: Formula
     version: Formula | None = None
+    identity: Formula | None = None
+    """What makes the fact the same one through every door, where the version alone does not."""
     occurred: Formula | None = None
     effective: Formula | None = None
     legal_entity: Formula | None = None

@@ -41,6 +41,7 @@ create table head (
   effective_at bigint not null,
   recorded_at bigint not null,
   event text not null,
+  versions bytea not null,
   primary key (object, key)
 );
 create table head_history (
@@ -51,7 +52,8 @@ create table head_history (
   system text not null,
   effective_at bigint not null,
   recorded_at bigint not null,
-  event text not null
+  event text not null,
+  versions bytea not null
 );
 create index head_history_of on head_history (object, key, effective_at);
 

@@ -14,7 +14,7 @@ from counterfoil.store.verbs.step import Step, link_topics
 
 HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
 MOVE_HEAD = """
-update head set version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8
+update head set version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8, versions = $9
 where object = $1 and key = $2
 """
 
@@ -136,16 +136,19 @@ async def _advance(x: Step, head: Head) -> bool:
     """Move the object's head unless it is newer already. The history keeps both."""
     held = await x.one(HELD_HEAD, head.object, head.key)
     if held is None:
-        if await x.insert(t.HEAD, [t.HEAD.row(head)], ignore=True, returning="key"):
-            await x.insert(t.HEAD_HISTORY, [t.HEAD.row(head)])
+        first = t.HEAD.row(msgspec.structs.replace(head, versions={head.system: head.version}))
+        if await x.insert(t.HEAD, [first], ignore=True, returning="key"):
+            await x.insert(t.HEAD_HISTORY, [first])
             return True
         held = await x.one(HELD_HEAD, head.object, head.key)  # another process was first
     assert held is not None
     before = t.HEAD.read(held)
-    if before.version > head.version:
+    if before.versions.get(head.system, head.version) > head.version:
         await x.insert(t.HEAD_HISTORY, [t.HEAD.row(head)])
         return False
-    row = t.HEAD.row(msgspec.structs.replace(head, state={**before.state, **head.state}))
+    state = {**before.state, **head.state}
+    versions = {**before.versions, head.system: head.version}
+    row = t.HEAD.row(msgspec.structs.replace(head, state=state, versions=versions))
     await x.rows(MOVE_HEAD, *row)
     await x.insert(t.HEAD_HISTORY, [row])
     return True
