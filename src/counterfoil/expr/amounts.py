@@ -26,7 +26,6 @@ from counterfoil.expr.values import (
     greater,
     kind,
     less,
-    round_factors,
 )
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][+-]?[0-9]{1,3})?")
@@ -110,11 +109,6 @@ def allocate(budget: Budget, amount: Value, weights: Value) -> list[Money]:
             raise Fault("the weights of allocate() are all numbers, or all money of one currency")
         shares = [w.minor for w in shares]
     return core.allocate(amount, shares)
-
-
-def rounded(value: Value, rule: Value, unit: Value = None) -> Value:
-    """A number or money rounded by a named rule; see values.round_factors."""
-    return round_factors(value, (), rule, unit)
 
 
 def absolute(value: Value) -> Value:
@@ -235,10 +229,13 @@ def split_by_period(
 
 
 def _instant(edge: Any, place: Any) -> datetime:
-    """A timestamp, or the start of a day in a zone, as an instant in UTC."""
-    if not isinstance(edge, datetime):
-        edge = datetime(edge.year, edge.month, edge.day, tzinfo=place)
-    if edge.tzinfo is None:
-        raise Fault("a timestamp without a zone is not a value of the language")
-    instant: datetime = edge.astimezone(UTC)
-    return instant
+    """A timestamp, or the start of a day in a zone, as an instant in UTC.
+
+    Where clocks change at midnight, the day starts after the gap, or at the later of two midnights.
+    """
+    if isinstance(edge, datetime):
+        if edge.tzinfo is None:
+            raise Fault("a timestamp without a zone is not a value of the language")
+        return edge.astimezone(UTC)
+    midnight = datetime(edge.year, edge.month, edge.day, tzinfo=place)
+    return max(midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -89,6 +89,11 @@ class Checker:
         self.findings.append(finding(rule, message, self.text, start, end))
         return DYN
 
+    def suggest(self, name: str, known: Iterable[str]) -> str:
+        """What may have been meant; only for the first findings, because comparing names is slow."""
+        close = difflib.get_close_matches(name, list(known)[:500], n=1) if len(self.findings) < 20 else []
+        return f"; did you mean {close[0]!r}?" if close else ""
+
     def mismatch(self, message: str, node: Node) -> Type:
         """A finding about types: only when the caller gave types."""
         return self.report("type", message, node) if self.strict else DYN
@@ -147,7 +152,7 @@ class Checker:
             return DYN
         if node.name in self.roots:
             return self.roots[node.name]
-        hint = _suggest(node.name, [*scope, *self.roots])
+        hint = self.suggest(node.name, [*scope, *self.roots])
         return self.report("name", f"there is no {node.name!r} here{hint}", node)
 
     def select(self, owner: Type, name: str, node: Node) -> Type:
@@ -162,7 +167,7 @@ class Checker:
             return found
         if not self.strict:
             return DYN
-        return self.report("field", f"there is no field {name!r}{_suggest(name, found)}", node)
+        return self.report("field", f"there is no field {name!r}{self.suggest(name, found)}", node)
 
     def index(self, node: Index, scope: Scope) -> Type:
         owner, key = self.infer(node.operand, scope), self.infer(node.key, scope)
@@ -270,7 +275,7 @@ class Checker:
                     "function", f"{node.name} is a macro: list.{node.name}(x, condition)", node
                 )
             reason = REFUSED.get(node.name)
-            message = reason or f"there is no function {node.name!r}{_suggest(node.name, FUNCTIONS)}"
+            message = reason or f"there is no function {node.name!r}{self.suggest(node.name, FUNCTIONS)}"
             return self.report("function", message, node)
         if function.lookup and not self.lookups:
             return self.report("lookup", f"{node.name}() is a look-up, which this place does not allow", node)
@@ -350,11 +355,6 @@ def _advice(op: str, left: Type, right: Type) -> str:
                 "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
             )
     return f"no {op} between {left} and {right}"
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known)[:2000], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _counts(forms: list[Signature]) -> str:

@@ -46,7 +46,8 @@ class Expression:
         self.paths = frozenset(".".join(path) for path in paths)
         calls = {node.name for node in walk(tree) if isinstance(node, Call)}
         self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
-        self._direct = Generator(careful=False).function(tree)
+        # Generated when first needed: most formulas of a folder are only ever checked.
+        self._direct: Compiled = self._first_run
         self._careful: tuple[Compiled, list[Node]] | None = None
 
     def __call__(self, bindings: Mapping[str, object], lookup: Lookup | None = None) -> Any:
@@ -54,32 +55,43 @@ class Expression:
 
         Raises EvaluationError (no value, with the place), BudgetExceeded, and whatever `lookup` raises, untouched.
         """
+        escaped: Exception | None = None
         try:
             return self._direct(bindings, lookup, [self.budget])
-        except Exception as error:
-            if isinstance(error, LookupNeeded | BudgetExceeded):
-                raise
-            if isinstance(error, Escaped) and not isinstance(error.original, Fault):
-                raise error.original from None
+        except (LookupNeeded, BudgetExceeded):
+            raise
+        except Escaped as error:
+            escaped = error.original
+        except Exception:  # noqa: S110  (the careful code finds out what it is)
+            pass
+        if escaped is not None and not isinstance(escaped, Fault):
+            raise escaped  # outside the handler, so that its own cause and context stay as they are
         return self._carefully(bindings, lookup)
 
+    def _first_run(self, bindings: Mapping[str, object], lookup: Any, budget: list[int]) -> Any:
+        self._direct = Generator(careful=False).function(self.ast)
+        return self._direct(bindings, lookup, budget)
+
     def _carefully(self, bindings: Mapping[str, object], lookup: Lookup | None) -> Any:
-        if self._careful is None:
-            generator = Generator(careful=True)
-            self._careful = (generator.function(self.ast), generator.nodes)
-        function, nodes = self._careful
+        nodes = [self.ast]
         try:
+            if self._careful is None:
+                generator = Generator(careful=True)
+                self._careful = (generator.function(self.ast), generator.nodes)
+            function, nodes = self._careful
             return function(bindings, lookup, [self.budget])
         except (LookupNeeded, BudgetExceeded):
             raise
         except Exception as error:
             raised = error.original if isinstance(error, Escaped) else error
-            if isinstance(error, Escaped) and not isinstance(raised, Fault):
-                raise raised from None
-            place = nodes[_line(error) - 1]
-            message = str(raised) if isinstance(raised, Fault | CounterfoilError) else f"no value: {raised}"
-            start, end = emphasis(place, self.text)
-            raise EvaluationError(message, self.text, start, end - start) from raised
+            if raised is error or isinstance(raised, Fault):
+                raise self._failure(raised, nodes[_line(error) - 1]) from raised
+        raise raised
+
+    def _failure(self, error: Exception, place: Node) -> EvaluationError:
+        told = isinstance(error, Fault | CounterfoilError)
+        start, end = emphasis(place, self.text)
+        return EvaluationError(str(error) if told else f"no value: {error}", self.text, start, end - start)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -127,10 +139,10 @@ def compile(
     checked. `lookups` False refuses look-up functions. `expect` names the type that is needed (bool, money, ...).
     `budget` bounds the steps of one evaluation: about the number of nodes evaluated inside macros.
     """
-    tree = parse(text)
     roots = None if types is None else {name: from_schema(schema) for name, schema in types.items()}
     checker = Checker(text, roots, lookups)
     try:
+        tree = parse(text)
         inferred = checker.infer(tree, {})
         if expect is not None and not fits(inferred, one(expect)):
             checker.report(

@@ -98,11 +98,6 @@ def to_bytes(value: Value) -> bytes:
     raise Fault(f"cannot make bytes of {described(value)}")
 
 
-def first(*values: Value) -> Value:
-    """The first value that is not null; null when all are. A missing key counts as null here."""
-    return next((value for value in values if value is not None), None)
-
-
 def same(value: Value) -> Value:
     """The value itself, with its type forgotten."""
     return value
@@ -181,7 +176,7 @@ _entry(
 )
 _entry(amounts.allocate, "allocate(money, list<number|money>) -> list<money>", costs=True)
 _entry(
-    amounts.rounded,
+    same,  # generated code calls values.round_factors, with the factors under round() taken apart
     "round(money, string) -> money",
     "round(number, string, string) -> money",
     "round(number, string, int?) -> decimal",
@@ -201,7 +196,7 @@ for _name, _pick in (("min", amounts.smallest), ("max", amounts.largest)):
         *(f"{_name}(list<{of}>) -> {of}" for of in _ORDERED),
         costs=True,
     )
-_entry(first, "first(dyn, dyn*) -> dyn")
+_entry(same, "first(dyn, dyn*) -> dyn")  # generated code goes through the choices lazily
 _entry(amounts.coterm, "coterm(list<map>, date, string) -> list<map>", costs=True)
 _entry(amounts.split_by_period, "split_by_period(money, map, string?) -> list<map>", costs=True)
 

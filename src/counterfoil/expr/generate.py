@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from types import CodeType, FunctionType
 from typing import Any
 
 from counterfoil.expr.functions import FUNCTIONS
@@ -69,8 +70,9 @@ class Generator:
             body = self.call("measured", body, _name("budget"))
         made = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
         ast.fix_missing_locations(made)
-        code = compile(made, FILENAME, "eval")
-        function: Compiled = eval(code, {**GLOBALS, **self.constants})  # noqa: S307  (built from our own tree above)
+        outer = compile(made, FILENAME, "eval")  # of our own tree, never of text
+        inner = next(part for part in outer.co_consts if isinstance(part, CodeType))
+        function: Compiled = FunctionType(inner, {**GLOBALS, **self.constants})
         return function
 
     def emit(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
@@ -247,12 +249,23 @@ class Generator:
         if node.name == "round":
             return self.round(node, scope)
         args = [self.emit(arg, scope) for arg in node.args]
-        if node.name == "first" and self.careful:
-            return self.call("first_", *(_lambda([], arg) for arg in args))
+        if node.name == "first":
+            return self.first(args)
         function = FUNCTIONS[node.name]
         if function.lookup:
             return self.call("lookup_", _name("lookup"), ast.Constant(node.name), ast.Tuple(args, _LOAD))
         return self.call(f"f_{node.name}", *([_name("budget")] if function.costs else []), *args)
+
+    def first(self, choices: list[ast.expr]) -> ast.expr:
+        """Later choices are not evaluated when an earlier one has a value: they may be look-ups."""
+        if self.careful or len(choices) > 8:
+            return self.call("first_", *(_lambda([], choice) for choice in choices))
+        made = choices[-1]
+        for choice in reversed(choices[:-1]):
+            held = self.temporary()
+            found = ast.Compare(_hold(held, choice), [ast.IsNot()], [ast.Constant(None)])
+            made = ast.IfExp(found, _name(held), made)
+        return made
 
     def round(self, node: Call, scope: Mapping[str, str]) -> ast.expr:
         steps: list[ast.expr] = []

@@ -200,7 +200,13 @@ class _Parser:
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             token = self.token
-            refuse(self.text, "limit", f"brackets nest more than {MAX_NESTING} deep", token.start, token.end)
+            refuse(
+                self.text,
+                "limit",
+                f"brackets and conditions nest more than {MAX_NESTING} deep",
+                token.start,
+                token.end,
+            )
         node = self.chain()
         if self.accept("?"):
             yes = self.expression()

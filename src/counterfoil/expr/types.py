@@ -122,15 +122,13 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
     extension = schema.get("x-type")
     if extension in _EXTENSIONS:
         return one(_EXTENSIONS[extension])
+    has_own = "properties" in schema or schema.get("type") == "object"
     for word in ("anyOf", "oneOf"):
-        if word in schema:
+        if word in schema and not has_own:
             return union([from_schema(part, document, depth + 1) for part in schema[word][:50]])
     if "const" in schema or "enum" in schema:
         return _constants([schema["const"]] if "const" in schema else schema["enum"])
-    parts = [
-        schema,
-        *(_resolve(part, document) for part in schema.get("allOf", ()) if isinstance(part, Mapping)),
-    ]
+    parts = [schema, *(_resolve(part, document) for part in _parts(schema))]
     for part in parts[1:]:
         if part.get("x-type") in _EXTENSIONS:
             return from_schema(part, document, depth + 1)
@@ -152,6 +150,13 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
         else None,
         schemas=tuple((part, document) for part in parts) if "map" in kinds else (),
     )
+
+
+def _parts(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Schemas that say more about the same value: a field that any of them names may be there."""
+    named = [part for word in ("allOf", "anyOf", "oneOf") for part in schema.get(word, ())]
+    named += [schema[word] for word in ("then", "else") if word in schema]
+    return [part for part in named if isinstance(part, Mapping)][:100]
 
 
 def _resolve(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -215,7 +220,7 @@ def field(owner: Type, name: str) -> Type | list[str]:
                 found.append(from_schema(properties[name], document))
                 continue
             known += properties
-        if additional is True or isinstance(additional, Mapping):
+        if additional is True or "patternProperties" in schema or isinstance(additional, Mapping):
             is_open = True
             if isinstance(additional, Mapping) and not found:
                 found.append(from_schema(additional, document))

@@ -212,6 +212,17 @@ def test_a_split_window_sums_to_its_amount_and_covers_it(amount, start, length, 
     assert run("split_by_period(m, w)", m=Money(amount, "USD"), w=window_with_zone) == parts
 
 
+def test_months_whose_midnight_does_not_exist_are_split_where_they_start():
+    # Clocks in Paraguay went from 2017-10-01 00:00 to 01:00.
+    window = {
+        "starts_at": datetime(2017, 9, 30, 4, tzinfo=UTC),
+        "ends_at": datetime(2017, 10, 2, 3, tzinfo=UTC),
+    }
+    parts = run("split_by_period(m, w, 'America/Asuncion')", m=Money(4_700, "USD"), w=window)
+    assert [(p["period"], p["amount"].minor) for p in parts] == [("2017-09", 2_400), ("2017-10", 2_300)]
+    assert [p["start"] for p in parts] == [date(2017, 9, 30), date(2017, 10, 1)]
+
+
 @given(st.integers(-(10**12), 10**12), st.lists(st.integers(0, 1000), min_size=1, max_size=10).filter(any))
 def test_allocation_by_money_is_allocation_by_its_units(amount, weights):
     total = Money(amount, "USD")

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from counterfoil.expr.errors import Fault
@@ -43,6 +43,9 @@ def grow(inner):
 
 @given(st.recursive(atoms, grow, max_leaves=8), st.text("ab1. \né_A", max_size=12))
 def test_answers_agree_with_the_standard_engine(pattern, text):
+    assume(
+        text or r"\B" not in pattern
+    )  # Python before 3.14 finds no \B in empty text, against RE2 and its own page
     # `$` is the very end here, as in RE2; Python's would also match before a last newline.
     expected = re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
     # re.ASCII also limits (?i:A) to ASCII, which is all that it meets here.

@@ -29,6 +29,12 @@ INVOICE = {
         "both": {
             "allOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"b": {"type": "integer"}}}]
         },
+        "choice": {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "anyOf": [{"required": ["a"]}, {"properties": {"b": {"type": "integer"}}}],
+            "then": {"properties": {"c": {"x-type": "money"}}},
+        },
         "what": {},
     },
     "$defs": {
@@ -72,6 +78,7 @@ TYPES = {"inv": INVOICE, "x": {}, "list": {"type": "array", "items": {"$ref": "#
         ("inv.open_map.anything + 1", "int"),
         ("inv.loose.unknown", "dyn"),
         ("inv.both.a + string(inv.both.b)", "string"),
+        ("inv.choice.a + string(inv.choice.b) + string(inv.choice.c)", "string"),
         ("inv.what.ever[0].it + 'x'", "string"),
         ("x.y.z && x > 3", "bool"),
         ("first(inv.due, date('2026-01-31'))", "date"),
@@ -108,6 +115,7 @@ def test_type_of(text, type_):
         ("inv.lines.map(l, l.nett)", "no field 'nett'; did you mean 'net'"),
         ("inv.payer.nme", "did you mean 'name'"),
         ("inv.both.c", "no field 'c'"),
+        ("inv.choice.d", "no field 'd'"),
         ("inv['nope']", "no field 'nope'"),
         ("has(inv.nope)", "no field 'nope'"),
         ("inv.open.cents", "no field 'cents'"),
@@ -181,3 +189,11 @@ def test_lookups_can_be_refused():
 def test_endless_schemas_end():
     schema = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}}
     assert compile("r.a", {"r": schema}).type == "dyn"
+
+
+def test_thousands_of_wrong_names_are_found_without_long_comparisons():
+    wide = {"properties": {f"a_field_with_a_long_name_{i}": {"type": "string"} for i in range(5_000)}}
+    text = " + ".join(f"[{', '.join(f'w.a_feld_{i}_{j}' for j in range(12))}]" for i in range(40))
+    with pytest.raises(ExpressionError) as error:
+        compile(text, {"w": wide})
+    assert len(error.value.findings) == 480

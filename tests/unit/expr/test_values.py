@@ -325,6 +325,16 @@ def test_what_a_lookup_raises_passes_through_untouched(text, error):
     assert raised.value is error
 
 
+def test_the_cause_of_what_a_lookup_raises_is_kept():
+    def lookup(name, args):
+        raise Broken("no table") from OSError("disk")
+
+    for text in ("head('x')", "{}.a == 1 || head('x')"):
+        with pytest.raises(Broken) as raised:
+            compile(text)({}, lookup)
+        assert isinstance(raised.value.__cause__, OSError)
+
+
 def test_a_lookup_is_asked_only_when_its_answer_matters():
     asked = []
     expression = compile("a == 1 || table('t', a, 'k') == 'v'")
@@ -332,6 +342,12 @@ def test_a_lookup_is_asked_only_when_its_answer_matters():
     assert asked == []
     assert expression({"a": 2}, lambda *call: asked.append(call) or "v") is True
     assert asked == [("table", ("t", 2, "k"))]
+    assert compile("first(a, table('t', a))")({"a": 0}, lambda *call: asked.append(call)) == 0
+    assert (
+        compile(f"first({'null, ' * 10} a, table('t', a))")({"a": 0}, lambda *call: asked.append(call)) == 0
+    )
+    assert compile("a > 1 ? head('x') : a")({"a": 1}, lambda *call: asked.append(call)) == 1
+    assert len(asked) == 1
 
 
 int64s = st.integers(INT64_MIN, INT64_MAX)
