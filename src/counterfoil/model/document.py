@@ -198,7 +198,7 @@ def locate(data: Any, loc: tuple[Any, ...]) -> Path:
             )
             if inside:
                 found: Path = (part, *follow(node[part], position + 1))
-                if len(found) > len(best):
+                if len(found) >= len(best):
                     best = found
         return best
 

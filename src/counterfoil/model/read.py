@@ -45,7 +45,8 @@ def read(path: str | os.PathLike[str], *, checks: bool = True) -> tuple[Model, l
         sources, faults = parse(text, name)
         findings.extend(faults)
         for source in sources:
-            _secrets(source, findings)
+            if not source.lost:
+                _secrets(source, findings)
             document, faults = _document(source, folder, findings)
             findings.extend(faults)
             if document is None:
@@ -64,6 +65,8 @@ def _document(
 ) -> tuple[Document | None, list[Finding]]:
     """A document with its rows. Where text was refused its kind is looked at still, for every finding at once,
     but not where a finding already stands: one mistake is told once."""
+    if source.lost:
+        return None, []
     document, findings = build(source)
     if source.broken:
         told = {(finding.file, finding.line) for finding in before}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -25,6 +24,7 @@ from ruamel.yaml.events import (
 )
 
 from counterfoil.core.finding import Finding, Severity
+from counterfoil.model.yaml_events import events
 
 Path: TypeAlias = tuple[str | int, ...]
 """From the document's root: keys of mappings and positions in lists."""
@@ -33,7 +33,9 @@ MAX_BYTES = 512 * 1024
 MAX_DEPTH = 40
 MAX_DIGITS = 60
 
-_SPLIT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_SPLIT = re.compile(r"^(?:%[^\n]*\n)*---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_KIND = re.compile(r"^kind:[ ]*([a-z_]+)[ \r]*$", re.MULTILINE)
+_NAME = re.compile(r"^name:[ ]*([a-z0-9_.-]+)[ \r]*$", re.MULTILINE)
 _INT = re.compile(r"[-+]?[0-9]+")
 _OTHER_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
@@ -64,6 +66,8 @@ class Source:
     keys: dict[Path, Mark] = field(default_factory=dict)
     broken: bool = False
     """Something was refused: the value is not what was written."""
+    lost: bool = False
+    """The text could not be read at all; the value is its kind and name, where they stand plainly."""
 
     def mark(self, path: Path) -> Mark:
         """The place of a node, or of the nearest node around it."""
@@ -101,9 +105,7 @@ def parse(text: str, file: str) -> tuple[list[Source], list[Finding]]:
         return [], [Finding("too-large", f"more than {MAX_BYTES // 1024} KB in one file", file, 1, 1)]
     sources = []
     for part, line in _documents(text):
-        reader = _Reader(Source(file), line, findings)
-        if reader.run(part):
-            sources.append(reader.source)
+        sources += _Reader(file, line, findings).run(part)
     return sources, findings
 
 
@@ -168,18 +170,20 @@ def unbalanced(text: str) -> int | None:
 class _Reader:
     """Builds one document from parser events."""
 
-    def __init__(self, source: Source, line: int, findings: list[Finding]) -> None:
-        self.source = source
+    def __init__(self, file: str, line: int, findings: list[Finding]) -> None:
+        self.source = Source(file)
         self.before = line
         self.findings = findings
         self.events: Iterator[Any] = iter(())
 
-    def run(self, text: str) -> bool:
-        """Whether there is a document; its faults are in `findings`."""
-        loader = YAML(typ="safe", pure=True)
+    def run(self, text: str) -> list[Source]:
+        """The documents of a text, mostly one; their faults are in `findings`."""
+        read: list[Source] = []
         try:
-            self.events = iter(loader.parse(text))
-            return self._document()
+            self.events = events(text)
+            while self._document():
+                read.append(self.source)
+            return read
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line, mark.column) if mark else (0, 0)
@@ -194,10 +198,14 @@ class _Reader:
             self._report("syntax", message, Mark(before.count("\n") + self.before + 1, column))
         except _Refused:
             pass
-        return False
+        kind, name = _KIND.search(text), _NAME.search(text)
+        named = {"kind": kind[1], "name": name[1]} if kind and name else None
+        return [*read, Source(self.source.file, named, broken=True, lost=True)]
 
     def _report(self, rule: str, message: str, mark: Mark, fix: str = "") -> None:
         self.source.broken = True
+        if rule == "syntax":  # what a broken line seemed to hold is not told as well
+            self.findings[:] = [f for f in self.findings if (f.file, f.line) != (self.source.file, mark.line)]
         self.findings.append(Finding(rule, message, self.source.file, mark.line, mark.column, "error", fix))
 
     def _mark(self, event: Any) -> Mark:
@@ -205,17 +213,17 @@ class _Reader:
         return Mark(start.line + self.before + 1, start.column + 1)
 
     def _document(self) -> bool:
+        """Reads the next document; False when there is none."""
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
+                self.source = Source(self.source.file)
                 if event.version or event.tags:
-                    self._report(
-                        "directive", "YAML directives are refused", self._mark(event), "remove the line"
-                    )
+                    place = Mark(event.end_mark.line + self.before + 1, 1)
+                    self._report("directive", "YAML directives are refused", place, "remove the line")
                 first = next(self.events)
-                if isinstance(first, ScalarEvent) and not first.value and not first.style:
-                    return False
-                self.source.data = self._node(first, (), 0)
-                return True
+                if not _is_nothing(first):
+                    self.source.data = self._node(first, (), 0)
+                    return True
         return False
 
     def _node(self, event: Any, path: Path, depth: int) -> Any:
@@ -320,6 +328,11 @@ class _Reader:
             )
             return ""
         return value
+
+
+def _is_nothing(event: Any) -> bool:
+    """Whether a document holds nothing at all, as one of comments alone does."""
+    return isinstance(event, ScalarEvent) and not (event.value or event.style or event.tag or event.anchor)
 
 
 def _short(text: str) -> str:

@@ -11,10 +11,12 @@ from counterfoil.model.checks import (
     safety,
     steps,
 )
+from counterfoil.model.checks.form import FORM
 from counterfoil.model.checks.registry import RULES, Rule
 from counterfoil.model.model import Model
 
 __all__ = [
+    "EXPLANATIONS",
     "RULES",
     "Rule",
     "approvals",
@@ -29,8 +31,11 @@ __all__ = [
 ]
 
 
+EXPLANATIONS: dict[str, str] = FORM | {name: found.explanation for name, found in RULES.items()}
+"""What each rule demands, by the name that its findings carry."""
+
+
 def check(model: Model) -> list[Finding]:
     """Everything that is wrong with a Model as a whole, sorted by place."""
-    return sorted(
-        {finding for check_ in dict.fromkeys(r.check for r in RULES.values()) for finding in check_(model)}
-    )
+    found = dict.fromkeys(one.check for one in RULES.values())
+    return sorted({finding for one in found for finding in one(model)})

@@ -1,0 +1,295 @@
+"""Each rule seen to fail: one mistake in a clean company gives findings of that rule alone, on that line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterfoil.model.checks import EXPLANATIONS
+from tests.unit.model.company import COMPANY, MARK, findings_of, plant
+
+LEDGER = "name: ledger\nrole: erp\nconnector: http\nowner: finance"
+CALL_MEMO = "with: {customer: =event.data.customer_id, amount: =amount, reason: =event.data.reason}"
+AGENT = "{kind: role, name: agent}\n"
+OUTCOMES_POST = "    outcomes: {refused: park}\n"
+WORKFLOW = "name: credit\nowner: finance\nfailure: careful\nstart: {event: credit.requested.v1, key: event.data.credit_id}\n"
+
+# rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
+# `#!` does not mark it
+PLANTED: list[tuple[str, ...]] = [
+    ("syntax", "{region: eu}\n", "{region: [eu}  #!\n"),
+    ("alias", "{region: eu}\n", "{region: *eu }  #!\n"),
+    ("alias", "{region: eu}\n", "{<<: {region: eu}}  #!\n"),
+    ("anchor", "{region: eu}\n", "{region: &eu eu}  #!\n"),
+    ("tag", "{region: eu}\n", "{region: !!str eu}  #!\n"),
+    ("tag", "{region: eu}\n", "{region: !python/object:os.system eu}  #!\n"),
+    ("directive", "{kind: role, name: agent}\n", "...\n%YAML 1.1\n---  #!\n{kind: role, name: agent}\n"),
+    ("key", "{region: eu}\n", "{[a]: eu}  #!\n"),
+    ("key", "{region: eu}\n", "{true: eu}  #!\n"),
+    ("key-on", "{region: eu}\n", "{on: eu}  #!\n"),
+    ("duplicate-key", "{region: eu}\n", "{region: eu, region: us}  #!\n"),
+    ("null", "{region: eu}\n", "{region: }  #!\n"),
+    ("null", "{region: eu}\n", "{region: ~}  #!\n"),
+    ("unbalanced", 'body.currency)"}\n', 'body.currency"}  #!\n'),
+    ("number", "rate: 0.2}", f"rate: {'9' * 61}}}  #!"),
+    ("number", "{region: eu}\n", "{region: .inf}  #!\n"),
+    ("too-deep", "{region: eu}\n", f"{'[' * 50}{']' * 50}  #!\n"),
+    ("not-a-document", "{kind: role, name: agent}\n", "{kind: role, name: agent}\n---\n[role]  #!\n"),
+    (
+        "unknown-kind",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: rule  #!\nname: x\n",
+    ),
+    ("unknown-kind", "{kind: role, name: agent}\n", "{kind: role, name: agent}\n---\nname: x  #!\n"),
+    ("missing-key", f"kind: system\n{LEDGER}", "kind: system  #!\nname: ledger\nrole: erp\nowner: finance"),
+    ("missing-key", "  - wait: {foils: all, until: +2d}", "  - each: [1]  #!\n    do: [park]"),
+    ("unknown-key", "deadline: 20d", "dead_line: 20d  #!"),
+    ("unknown-key", "    reserve: credit-limit", "    reserves: credit-limit  #!"),
+    ("wrong-value", "role: erp", "role: accounting  #!"),
+    ("wrong-value", "deadline: 20d", "deadline: soon  #!"),
+    ("wrong-value", "up_to: 100,", "up_to: 99.50,  #!\n      "),
+    ("wrong-value", "outcomes: {failed: {stop: refused}}", "outcomes: {failed: {halt: refused}}  #!"),
+    ("wrong-value", "  - wait: {foils: all, until: +2d}", "  - sleep: 3d  #!"),
+    ("wrong-value", "legal_name: string", "legal_name: text  #!\n   "),
+    ("failure-incomplete", "failure:\n  transient: retry", "failure:  #!"),
+    (
+        "duplicate-name",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: finance}  #!\n---\n{kind: role, name: agent}\n",
+    ),
+    ("table-row", "  - {region: eu, since: 2026-01-01", "  - {region: eu, since: 2026-13-01  #!\n     "),
+    (
+        "table-row",
+        "  - {region: eu, since: 2026-01-01, rate: 0.2}",
+        "  - {region: eu, since: 2026-01-01}  #!",
+    ),
+    (
+        "table-row",
+        "  - {region: eu, since: 2026-01-01, rate: 0.2}",
+        "  - {region: eu, since: 2026-01-01, rate: 1}\n  - {region: eu, since: 2026-01-01, rate: 2}  #!",
+    ),
+    ("secret-in-file", "{region: eu}\n", "{api_key: sk_live_1}  #!\n"),
+    ("secret-in-file", "{region: eu}\n", "{deep: [{password: hunter2}]}  #!\n"),
+    ("secret-in-file", "{region: eu}\n", "{region: eu}\nurl: https://me:pw@example.test  #!\n"),
+    (
+        "unknown-reference",
+        "system: ledger}}\n---\nkind: object\nname: credit\n",
+        "system: legder}}  #!\n---\nkind: object\nname: credit\n",
+    ),
+    ("unknown-reference", "call: erp.credit.post", "call: erp.credit.pots  #!"),
+    ("unknown-reference", "requesters: [agent]", "requesters: [agents]  #!"),
+    ("unknown-reference", "\"=canon('credit', body.id)\"", "\"=canon('credits', body.id)\"  #!"),
+    ("wrong-policy", "reserve: credit-limit", "reserve: first-open  #!"),
+    ("wrong-policy", "posting: first-open}", "posting: credit-limit}  #!"),
+    ("event-name", AGENT, AGENT + "---\nkind: event\nname: credit.closed  #!\ndata: {}\n"),
+    ("event-name", AGENT, AGENT + "---\nkind: event\nname: credit.close.v1  #!\ndata: {}\n"),
+    (
+        "operation-name",
+        AGENT,
+        AGENT + "---\nkind: operation\nname: erp.get  #!\nsystem: ledger\nrepeat: read\n",
+    ),
+    (
+        "operation-name",
+        AGENT,
+        AGENT + "---\nkind: operation\nname: billing.x.get  #!\nsystem: ledger\nrepeat: read\n",
+    ),
+    (
+        "event-fields",
+        AGENT,
+        AGENT + "---\nkind: event\nname: credit.closed.v1\nobject: credit  #!\ndata: {number: id}\n",
+    ),
+    ("event-fields", "sets: []", "sets: [status]  #!"),
+    (
+        "system-of-record",
+        "{total: money, status: string,",
+        "{total: money, 'total?': money, status: string,  #!\n ",
+    ),
+    (
+        "system-of-record",
+        "{total: money, status: string,",
+        "{total: {fields: {net: {type: money, system: ledger}}}, status: string,  #!\n ",
+    ),
+    (
+        "not-owner",
+        "{total: money, status: string,",
+        "{total: {type: money, system: ledger}, status: string,",
+        'total: "=minor(body.total, c)"',
+    ),
+    ("no-owner", "name: rates\nowner: finance", "name: rates  #!"),
+    ("no-owner", "name: credit\nowner: finance", "name: credit  #!"),
+    (
+        "event-not-produced",
+        "name: credit.requested.v1\nproduced: http",
+        "name: credit.requested.v1",
+        "start: {event",
+    ),
+    (
+        "event-producer",
+        "name: credit.settled.v1\nproduced: workflow",
+        "name: credit.settled.v1",
+        "then: [{emit",
+    ),
+    ("mapping-emits-nothing", "  type: credit.issued.v1\n", "  type: =body.kind  #!\n"),
+    (
+        "operation-not-mapped",
+        "system: bills\nexecutor: identity\ninput: {customer",
+        "system: bills\ninput: {customer",
+        "call: billing.credit.issue",
+    ),
+    (
+        "mapping-conflict",
+        "kind: mapping\nname: bills-credit",
+        "kind: mapping\nname: again\nto: {operation: erp.credit.post}  #!\nwith: {}\n---\nkind: mapping\nname: bills-credit",
+    ),
+    (
+        "mapping-conflict",
+        "to: {operation: erp.credit.post}",
+        "to: {operation: erp.credit.post, system: bills}  #!",
+    ),
+    ("repeat-protection", "repeat: key\nretention: 2d\nundo", "repeat: key  #!\nundo"),
+    (
+        "repeat-protection",
+        "repeat: key\nretention: 2d\nundo",
+        "repeat: key\nhorizon: 3d\nretention: 2d  #!\nundo",
+    ),
+    ("unknown-outcome", "outcomes: {failed: {stop: refused}}", "outcomes: {fails: {stop: refused}}  #!"),
+    ("unknown-outcome", OUTCOMES_POST, "    outcomes: {timeout: park}  #!\n"),
+    ("wrong-reaction", "outcomes: {failed: {stop: refused}}", "outcomes: {failed: retry}  #!"),
+    ("wrong-reaction", "already_done: continue", "already_done: retry  #!"),
+    ("unreachable", "otherwise: [{stop: small}]", "otherwise: [{stop: small}, park]  #!"),
+    (
+        "unreachable",
+        "  - wait: {foils: all, until: +2d}",
+        "  - wait: {foils: all, until: +2d}\n    when: false  #!",
+    ),
+    ("unreachable", "when: amount.minor > 100000", "when: true", "otherwise: "),
+    (
+        "unreachable",
+        "then: [{emit: credit.settled.v1, data: {credit_id: =memo.id}}]\n    otherwise: [{stop: small}]\n",
+        (
+            "then: [park]\n    otherwise: [{stop: small}]\n"
+            "  - {emit: credit.settled.v1, data: {credit_id: =memo.id}}  #!\n"
+        ),
+    ),
+    ("step-id", "- id: post\n", "- id: memo  #!\n"),
+    ("step-id", "- id: post\n", "- id: who  #!\n"),
+    (
+        "step-id",
+        "  amount: event.data.amount\nsignals",
+        "  amount: event.data.amount\n  who: amount  #!\nsignals",
+    ),
+    ("again-target", "{from: checked, at_most: 3}", "{from: post, at_most: 3}", "{from: post,"),
+    ("again-target", "{from: checked, at_most: 3}", "{from: nowhere, at_most: 3}", "{from: nowhere,"),
+    ("wait-without-until", "wait: {foils: all, until: +2d}", "wait: {foils: all}  #!"),
+    (
+        "wait-without-until",
+        "wait: {foils: all, until: +2d}",
+        "wait: {foils: all, until: +2d, where: true}  #!",
+    ),
+    (
+        "no-serial",
+        f"{WORKFLOW}serial: {{key: event.data.customer_id}}\n",
+        WORKFLOW.replace("credit\n", "credit  #!\n", 1),
+    ),
+    ("signal-state", "in: [approved]", "in: [approvd]  #!"),
+    ("formula", "amount.minor > 0 &&", "amount.minor >", "check: amount"),
+    ("formula", "    amount: amount\n", "    amount: amount.minor  #!\n"),
+    ("formula", "legs: {gross: event.data.amount}", "legs: {gross: event.data.credit_id}  #!"),
+    ("formula", "assert: data.amount.minor >= 0", "assert: data.amount.minor + 'x' == 0  #!"),
+    (
+        "unknown-name",
+        "who: {head: customer, of: event.data.customer_id}",
+        "who: {head: customer, of: event.data.customer}  #!",
+    ),
+    ("unknown-name", "key: event.data.credit_id}\nserial", "key: evnt.data.credit_id}  #!\nserial"),
+    ("unknown-name", "  key: input.credit\n", "  key: result.id  #!\n"),
+    ("input-mismatch", CALL_MEMO, "with: {amount: =amount, reason: =event.data.reason}  #!"),
+    (
+        "input-mismatch",
+        "credit: =memo.id, amount: =amount,",
+        "credit: =memo.id, amount: =memo.id,  #!\n          ",
+    ),
+    ("input-mismatch", "reason: =event.data.reason", "reason: goodwill", "reason: goodwill"),
+    ("input-mismatch", "reason: =event.data.reason", "reasons: outage, reason: outage", "reasons: outage"),
+    (
+        "event-mismatch",
+        "data: {credit_id: =memo.id}}]",
+        "data: {credit: =memo.id}}]",
+        "data: {credit: =memo.id}}]",
+    ),
+    ("event-mismatch", "data: {credit_id: =body.number,", "data: {credit_id: 5,  #!\n    "),
+    (
+        "result-mismatch",
+        "result: {id: =result.number, amount: =input.amount}",
+        "result: {id: =result.number}",
+        "returns: ",
+    ),
+    ("result-mismatch", "compare: [amount]", "compare: [tax]", "compare: [tax]"),
+    (
+        "no-undo",
+        "irreversible: posted moves are reversed by further moves only\n",
+        "",
+        "call: erp.credit.post",
+    ),
+    ("no-undo", "irreversible: a voided credit stays void", "irreversible: final  #!"),
+    ("undo-after-irreversible", "outcomes: {timeout: park}", "outcomes: {timeout: undo}", "- wait: {foils"),
+    ("approval-matrix", "up_to: 1000, roles", "up_to: 100, roles", "up_to: 100, roles"),
+    ("approval-matrix", "    - {roles: [controller]}\n", "", "up_to: 1000"),
+    ("approval-matrix", "- {up_to: 1000, roles: [finance]}", "- {roles: [finance]}  #!"),
+    ("approval-matrix", "- {up_to: 1000, roles: [finance]}", "- {up_to: 1000}  #!"),
+    ("segregation", "requesters: [agent]", "requesters: [agent, controller]", "- {roles: [controller]}"),
+    ("approval-amount", "    amount: amount\n    reserve: credit-limit\n", "", "- approve:"),
+    (
+        "covers-incomplete",
+        "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer_id}",
+        "with: {credit: =memo.id, amount: =amount, customer: =event.data.requested_by}",
+        "customer: =event.data.requested_by",
+    ),
+    (
+        "covers-incomplete",
+        CALL_MEMO,
+        CALL_MEMO.replace("amount: =amount", "amount: =event.data.amount + amount"),
+        "event.data.amount + amount",
+    ),
+    (
+        "foil-unobserved",
+        "from: {system: ledger, type: credit.posted}",
+        "from: {system: bills, type: credit.posted}",
+        "event: credit.posted.v1\n  key",
+    ),
+    (
+        "foil-form",
+        "foil:\n  operation: erp.credit.post",
+        "foil:  #!\n  event: credit.requested.v1\n  operation: erp.credit.post",
+    ),
+    ("foil-form", "  legs: {gross: input.amount}", "  legs: {gross: input.amount, net: input.amount}  #!"),
+    ("deadline-too-short", "deadline: 20d", "deadline: 9d  #!"),
+    ("deadline-too-short", "deadline: 20d", "deadline: 3m  #!"),
+]
+
+
+@pytest.mark.parametrize("mistake", PLANTED, ids=lambda mistake: f"{mistake[0]}: {mistake[2][:40]!r}")
+def test_a_planted_mistake_is_found_on_its_line_and_nothing_else(
+    tmp_path: Path, mistake: tuple[str, ...]
+) -> None:
+    rule, old, new = mistake[:3]
+    text, line = plant(old, new, mistake[3] if len(mistake) > 3 else MARK)
+    _, findings = findings_of(tmp_path, text)
+    assert {(finding.rule, finding.line) for finding in findings} == {(rule, line)}, [
+        str(f) for f in findings
+    ]
+
+
+def test_the_company_without_a_mistake_is_clean(tmp_path: Path) -> None:
+    _, findings = findings_of(tmp_path, COMPANY)
+    assert [str(finding) for finding in findings] == []
+
+
+def test_every_rule_has_been_seen_to_fail() -> None:
+    elsewhere = {"too-large", "unreadable"}  # test_model_reading.py: they need more than a text
+    assert set(EXPLANATIONS) - {rule for rule, *_ in PLANTED} == elsewhere
+
+
+def test_every_rule_explains_itself() -> None:
+    assert [name for name, text in EXPLANATIONS.items() if len(text.split()) < 4] == []

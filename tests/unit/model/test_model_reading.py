@@ -1,0 +1,364 @@
+"""Reading a folder: hostile text, places of findings, canonical form, and files that are not as they should be."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import Finding, errors
+from counterfoil.model import Model, read
+from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
+from counterfoil.model.yaml_events import events
+from tests.unit.model.company import COMPANY, findings_of, plant, write
+
+
+def rules(findings: list[Finding]) -> list[str]:
+    return [finding.rule for finding in findings]
+
+
+# ------------------------------------------------------------------ hostile text
+
+
+def test_nested_aliases_build_nothing(tmp_path: Path) -> None:
+    bomb = "a: &a [x, x, x, x]\n" + "".join(
+        f"{c}: &{c} [*{b}, *{b}, *{b}, *{b}]\n" for b, c in zip("abcdef", "bcdefg", strict=True)
+    )
+    started = time.perf_counter()
+    _, findings = findings_of(tmp_path, bomb)
+    assert time.perf_counter() - started < 1
+    assert {"alias", "anchor"} <= set(rules(findings))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 50_000, "? " * 20_000])
+def test_deep_nesting_is_refused_early(text: str) -> None:
+    started = time.perf_counter()
+    sources, findings = parse(text, "deep.yaml")
+    assert time.perf_counter() - started < 2
+    assert set(rules(findings)) - {"key"} == {"too-deep"}
+    assert [source.lost for source in sources] == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x00",
+        "a: \x07",
+        "a: '",
+        '"\\x',
+        "%TAG ! tag:x\n",
+        "a: b: c",
+        "\t- a",
+        "a: |\n\tb",
+        "&",
+        "*",
+        "!",
+        "? ",
+        "- -\n -",
+    ],
+)
+def test_faulty_text_gives_findings_and_never_an_exception(tmp_path: Path, text: str) -> None:
+    _, findings = findings_of(tmp_path, text)
+    assert findings
+    assert all(finding.line >= 1 for finding in findings)
+
+
+def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
+    _, findings = findings_of(tmp_path, "#" * (MAX_BYTES + 1))
+    assert rules(findings) == ["too-large"]
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"kind: \xff\xfe")
+    _, findings = read(tmp_path)
+    assert [(f.rule, f.file) for f in findings] == [("unreadable", str(tmp_path / "a.yaml"))]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("{kind: role, name: x}")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "a.yaml").symlink_to(tmp_path / "secret.yaml")
+    model, findings = read(inside)
+    assert rules(findings) == ["unreadable"]
+    assert model.documents == ()
+
+
+def test_a_table_cannot_name_a_file_outside(tmp_path: Path) -> None:
+    (tmp_path / "outside.csv").write_text("k,v\n1,2\n")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    write(inside, "kind: table\nname: t\nkey: [k]\nvalue: v\nfile: ../outside.csv\n")
+    model, findings = read(inside)
+    assert rules(findings) == ["unreadable"]
+    assert model.tables == {}
+
+
+def test_a_folder_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
+    model, findings = read(tmp_path / "nowhere")
+    assert rules(findings) == ["unreadable"]
+    assert model.documents == ()
+
+
+# ------------------------------------------------------------------ scalars
+
+
+def test_numbers_are_exact_and_words_are_yaml_1_2() -> None:
+    values = ["1", "-7", "0x1f", "0o17", "1.50", "1e3", "true", "yes", "on", "2026-01-01", "1_000", "012"]
+    assert [resolve(value) for value in values] == [
+        1, -7, 31, 15, Decimal("1.50"), Decimal("1e3"), True, "yes", "on", "2026-01-01", "1_000", 12,
+    ]  # fmt: skip
+    assert not any(isinstance(resolve(value), float) for value in values)
+
+
+def test_brackets_are_counted_outside_quotes() -> None:
+    assert unbalanced("=f('(', a[0], {'x': 1})") is None
+    assert unbalanced("=f(a") == 2
+    assert unbalanced("=f(a))") == 5
+    assert unbalanced("=f(a]") == 4
+
+
+# ------------------------------------------------------------------ places
+
+
+def test_two_faulty_documents_of_one_file_are_both_told(tmp_path: Path) -> None:
+    _, findings = findings_of(
+        tmp_path, "kind: role\nname: [a\n---\nkind: role\nname: b\n---\nkind: role\nname: {c\n"
+    )
+    assert [(f.rule, f.line) for f in findings] == [("syntax", 3), ("syntax", 9)]
+
+
+def test_documents_after_an_end_marker_are_read(tmp_path: Path) -> None:
+    model, findings = findings_of(tmp_path, "kind: role\nname: a\n...\nkind: role\nname: b\n")
+    assert findings == []
+    assert set(model.roles) == {"a", "b"}
+
+
+def test_a_finding_in_a_formula_points_at_the_character(tmp_path: Path) -> None:
+    text, _ = plant('total: "=minor(body.total, c)"', 'total: "=minor(body.total, cc)"', "(body.total, cc)")
+    _, (finding,) = findings_of(tmp_path, text)
+    line = text.splitlines()[finding.line - 1]
+    assert line[finding.column - 1 :].startswith("cc)")
+
+
+def test_a_finding_in_a_folded_formula_points_at_its_line(tmp_path: Path) -> None:
+    text, _ = plant(
+        "assert: data.amount.minor >= 0", "assert: >-\n  data.amount.minor\n  >= 'x'", "assert: >-"
+    )
+    _, (finding,) = findings_of(tmp_path, text)
+    assert text.splitlines()[finding.line - 1] == "assert: >-"
+
+
+def test_an_unknown_key_is_told_with_the_nearest_that_exists(tmp_path: Path) -> None:
+    text, _ = plant("    reserve: credit-limit", "    reserves: credit-limit", "reserves")
+    _, (finding,) = findings_of(tmp_path, text)
+    assert finding.fix == "did you mean `reserve`?"
+
+
+def test_a_wrong_name_is_told_with_the_nearest_that_exists(tmp_path: Path) -> None:
+    text, _ = plant("call: erp.credit.post", "call: erp.credit.pots", "pots")
+    _, (finding,) = findings_of(tmp_path, text)
+    assert finding.fix == "did you mean `erp.credit.post`?"
+
+
+def test_a_finding_reads_as_file_line_rule_message() -> None:
+    finding = Finding("null", "no value", "a.yaml", 3, 7)
+    assert str(finding) == "a.yaml:3: null: no value"
+    assert (
+        sorted(
+            [Finding("b", "", "b.yaml", 1), Finding("a", "", "a.yaml", 10), Finding("a", "", "a.yaml", 9)]
+        )[0].line
+        == 9
+    )
+    assert errors([finding, Finding("x", "", "a", 1, 1, "warning")]) == [finding]
+
+
+def test_every_mistake_of_a_folder_is_told_at_once(tmp_path: Path) -> None:
+    text = COMPANY.replace("deadline: 20d", "deadline: soon").replace("role: erp", "role: ledger")
+    text = text.replace("legal_name: string", "legal_name: text").replace("quarter]", "quarter, ]]")
+    _, findings = findings_of(tmp_path, text)
+    assert rules(findings) == ["wrong-value", "wrong-value", "syntax", "wrong-value"]
+
+
+def test_a_broken_document_is_not_called_missing(tmp_path: Path) -> None:
+    text, line = plant(
+        "name: careful\nfailure:\n  transient: retry",
+        "name: careful\nfailure:\n  transient: try",
+        "transient: try",
+    )
+    _, findings = findings_of(tmp_path, text)
+    assert [(f.rule, f.line) for f in findings] == [("wrong-value", line)]
+
+
+def test_sub_folders_are_read_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    for name in ("a", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "r.yml").write_text(f"{{kind: role, name: {name.strip('.')}}}")
+    model, findings = read(tmp_path)
+    assert findings == []
+    assert set(model.roles) == {"a"}
+
+
+# ------------------------------------------------------------------ tables beside the files
+
+TABLE = "kind: table\nname: t\nowner: finance\nkey: [k]\nvalue: v\nvalid_from: since\nfile: t.csv\n---\n{kind: role, name: finance}\n"
+
+
+@pytest.mark.parametrize(
+    ("csv", "line"),
+    [
+        ("k,v,since\na,1,2026-01-01\nb,,2026-01-01\n", 3),
+        ("k,v,since\na,1,2026-01-01\na,2,2026-01-01\n", 3),
+        ("k,v,since\na,1,yesterday\n", 2),
+        ("k,v,since\na,1\n", 2),
+        ("k,v,k\n", 1),
+        ('k,v,since\n"a\nb",1,2026-01-01\nc,1,x\n', 4),
+    ],
+)
+def test_a_faulty_row_is_told_with_the_line_of_the_csv(tmp_path: Path, csv: str, line: int) -> None:
+    (tmp_path / "t.csv").write_text(csv)
+    _, findings = findings_of(tmp_path, TABLE)
+    assert [(f.rule, Path(f.file).name, f.line) for f in findings] == [("table-row", "t.csv", line)]
+
+
+def test_rows_of_a_csv_are_part_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("k,v,since\na,1,2026-01-01\n")
+    first, _ = findings_of(tmp_path, TABLE)
+    (tmp_path / "t.csv").write_text("k,v,since\na,2,2026-01-01\n")
+    second, _ = read(tmp_path)
+    assert first.digest != second.digest
+
+
+def test_a_table_has_a_file_or_rows(tmp_path: Path) -> None:
+    _, findings = findings_of(tmp_path, TABLE.replace("file: t.csv", "file: t.csv\nrows: []"))
+    assert rules(findings) == ["table-row"]
+
+
+# ------------------------------------------------------------------ canonical form
+
+
+def test_digest_does_not_depend_on_comments_order_or_files(tmp_path: Path) -> None:
+    documents = COMPANY.split("---\n")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    write(tmp_path / "one", COMPANY)
+    for number, document in enumerate(reversed(documents)):
+        write(tmp_path / "two", f"# a comment\n\n{document}", f"{number}.yaml")
+    swapped = (tmp_path / "two" / f"{len(documents) - 1}.yaml").read_text()
+    assert "kind: role, name: finance" in swapped
+    (tmp_path / "two" / f"{len(documents) - 1}.yaml").write_text(
+        swapped.replace("kind: role, name: finance", "name: finance, kind: role")
+    )
+    one, two = read(tmp_path / "one")[0], read(tmp_path / "two")[0]
+    assert one.digest == two.digest
+    assert one.workflow("credit").digest == two.workflow("credit").digest
+
+
+def test_digest_of_a_closure_moves_with_what_the_workflow_reaches_only(tmp_path: Path) -> None:
+    def digest(old: str, new: str) -> str:
+        assert old in COMPANY
+        return findings_of(tmp_path, COMPANY.replace(old, new))[0].workflow("credit").digest
+
+    base = digest("deadline: 20d", "deadline: 20d")
+    assert digest("deadline: 20d", "deadline: 21d") != base
+    assert digest("refused: park\n  unknown", "refused: undo\n  unknown") != base
+    assert digest("number: =input.credit", "number: =run.id") != base
+    assert digest("legs: {gross: input.amount}", "legs: {gross: -input.amount}") != base
+    # Bound late: matrices, limits' sums, tables, roles.
+    assert digest("up_to: 1000, roles: [finance]", "up_to: 2000, roles: [finance]") == base
+    assert digest("at_most: 5000", "at_most: 6000") == base
+    assert digest("rate: 0.2", "rate: 0.3") == base
+
+
+def test_digest_of_an_approval_policy_moves_with_its_matrix(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        return findings_of(tmp_path, text)[0].workflow("credit").approvals["credit-approval"].digest
+
+    assert digest(COMPANY) != digest(COMPANY.replace("up_to: 1000", "up_to: 2000"))
+
+
+def test_what_is_not_a_stored_model_is_refused() -> None:
+    with pytest.raises(Misconfigured):
+        Model.from_json(b'[{"kind": "role"}]')
+    with pytest.raises(Misconfigured):
+        Model.from_json(b"nonsense")
+
+
+def test_a_workflow_that_check_refuses_does_not_compile(tmp_path: Path) -> None:
+    text, _ = plant("call: erp.credit.post", "call: erp.credit.pots", "pots")
+    model, _ = findings_of(tmp_path, text)
+    with pytest.raises(Misconfigured, match="run check"):
+        model.workflow("credit")
+
+
+def test_event_names_with_wildcards_take_what_begins_so(tmp_path: Path) -> None:
+    text, _ = plant("type: credit.issued}", "type: [credit.*, memo]}", "[credit.*")
+    model, _ = findings_of(tmp_path, text)
+    taken = {
+        t: bool(model.inbound("bills", t)) for t in ("credit.issued", "credit", "credits.issued", "memo", "x")
+    }
+    assert taken == {
+        "credit.issued": True,
+        "credit": False,
+        "credits.issued": False,
+        "memo": True,
+        "x": False,
+    }
+    assert model.inbound("ledger", "memo") == []
+
+
+def test_a_hundred_files_are_checked_within_a_second(tmp_path: Path) -> None:
+    for number in range(100):
+        text = re.sub(r"(?m)^name: (\w[\w-]*)$", rf"name: \g<1>-{number}", COMPANY.split("---\n")[-1])
+        write(tmp_path, text, f"w{number}.yaml")
+    write(tmp_path, COMPANY, "company.yaml")
+    started = time.perf_counter()
+    _, findings = read(tmp_path)
+    elapsed = time.perf_counter() - started
+    assert findings == []
+    assert elapsed < 6, "well above what it takes: a machine under load must not fail it"
+
+
+# ------------------------------------------------------------------ the parser
+
+SAMPLES = [
+    COMPANY,
+    *(
+        path.read_text(encoding="utf-8")
+        for path in sorted((Path(__file__).parent / "language").glob("*.yaml"))
+    ),
+    "a: |\n  text\n  more\nb: >-\n  folded\n\n  text\nc: 'it''s'\nd: \"\\u00e9\\n\"\n",
+    "? complex\n: value\n- not: here\n",
+    "a: [1, {b: c, ? d : e}, 'f', ]\n# comment\nb: x # y\r\nc: z\r\n",
+    "a: plain text\n   over lines\nb: [plain\n  over, lines]\n",
+    "%YAML 1.2\n---\na: !!str &x 1\nb: *x\n...\n--- >\n folded\n",
+    "\ufeffa: ü\nb: \u2028\n",
+    "a:\n- b\n-\n  - c\n- d: e\n  f:\n",
+]
+
+
+def outline(parsed: Iterator[Any]) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
+    try:
+        for e in parsed:
+            marks = [(m.line, m.column) for m in (e.start_mark, e.end_mark)]
+            found.append((type(e), marks, *(getattr(e, n, None) for n in ("value", "style", "anchor"))))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        found.append((type(error), error.problem, mark and (mark.line, mark.column)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text", [*SAMPLES, *(sample[:cut] for sample in SAMPLES[-7:] for cut in range(1, 40, 3))]
+)
+def test_the_short_parser_gives_the_events_of_the_long_one(text: str) -> None:
+    assert outline(events(text)) == outline(YAML(typ="safe", pure=True).parse(text))
