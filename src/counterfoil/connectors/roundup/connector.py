@@ -214,6 +214,8 @@ class Roundup:
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the feed tickets cannot be read: {error}") from error
         rows = [tickets.flat(str(row["id"]), _without(row, "id", "link")) for row in found["collection"]]
+        if not all(isinstance(row.get("activity"), str) for row in rows):
+            raise Misconfigured(f"system {self._name}: the account may not see the activity of every issue")
         fresh = [row for row in rows if tickets.mark(row) not in place.seen]
         page = fresh[:limit]
         after = place.past(page, _OVERLAP)
@@ -370,7 +372,7 @@ def _input(body: bytes, kind: type[_Input]) -> _Input:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _Ended(Rejected(ErrorClass.INVALID, f"the request's body cannot be read: {error}")) from error
     fields: Mapping[str, Any] = getattr(value, "fields", {})
-    odd = [name for name in fields if name.startswith("@") or name in ("messages", "title", "external_ref:")]
+    odd = [name for name in fields if name.startswith("@") or name in ("messages", "title")]
     if odd:
         raise _Ended(Rejected(ErrorClass.INVALID, f"these are not fields to set: {', '.join(odd)}"))
     if isinstance(value, _Reply) and not value.ticket.isdecimal():

@@ -1,0 +1,172 @@
+"""Templates, pointers and schemas of the http connector."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from counterfoil.connectors.openapi.document import Document, load
+from counterfoil.connectors.openapi.render import MISSING, InputRefused, at, encode, equal, fill, put, target
+from counterfoil.connectors.sdk import Json
+
+GIVEN = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none": None}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("plain", "plain"),
+        (5, 5),
+        ("$key", "cf1"),
+        ("$input", GIVEN),
+        ("$input.customer.id", "cus_1"),
+        ("$input.lines.0.net", Decimal("1.10")),
+        ("$input.none", None),
+        ("$$key", "$key"),
+        ({"a": ["$key", "$input.gone?"], "b": "$input.gone.deep?"}, {"a": ["cf1"]}),
+    ],
+)
+def test_a_template_is_filled_from_input_and_key(template: Any, expected: Any) -> None:
+    assert fill(template, GIVEN, "cf1") == expected
+
+
+@pytest.mark.parametrize(
+    "place", ["$input.gone", "$input.customer.id.deeper", "$input.lines.1", "$input.lines.x"]
+)
+def test_a_place_that_is_not_in_the_input_is_the_inputs_fault(place: str) -> None:
+    with pytest.raises(InputRefused, match="the input has no"):
+        fill({"a": place}, GIVEN, "cf1")
+
+
+def test_a_key_is_put_at_its_place_and_leaves_the_rest() -> None:
+    assert put({"a": {"b": 1}}, "a.c", "cf1") == {"a": {"b": 1, "c": "cf1"}}
+    assert put({}, "x.y", "cf1") == {"x": {"y": "cf1"}}
+    with pytest.raises(InputRefused):
+        put({"a": "text"}, "a.c", "cf1")
+
+
+@pytest.mark.parametrize(
+    ("pointer", "expected"),
+    [
+        ("", {"a/b": [{"~": 1}]}),
+        ("/a~1b/0/~0", 1),
+        ("/a~1b/1", MISSING),
+        ("/a~1b/-1", MISSING),
+        ("/a~1b/0/~0/deep", MISSING),
+        ("/gone", MISSING),
+    ],
+)
+def test_pointers_follow_rfc_6901(pointer: str, expected: Any) -> None:
+    assert at({"a/b": [{"~": 1}]}, pointer) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "same"),
+    [
+        ("1", 1, True),
+        (1, "1", True),
+        (Decimal("1.10"), "1.10", True),
+        (Decimal("1.1"), Decimal("1.10"), True),
+        ("a", "A", False),
+        (None, "None", False),
+        (None, None, True),
+        (MISSING, None, False),
+        ({"a": 1}, {"a": 1}, True),
+        ([1], "[1]", False),
+        ({}, {"a": 1}, False),
+    ],
+)
+def test_a_value_matches_as_an_api_means_it(found: Json, wanted: Json, same: bool) -> None:
+    assert equal(found, wanted) is same
+
+
+OPERATIONS: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "paths": {
+        "/things/{id}": {
+            "parameters": [{"$ref": "#/components/parameters/Id"}],
+            "put": {
+                "operationId": "putThing",
+                "parameters": [
+                    {"name": "tag", "in": "query"},
+                    {"name": "X-Trace", "in": "header"},
+                ],
+                "requestBody": {"$ref": "#/components/requestBodies/Thing"},
+                "responses": {
+                    "2XX": {"$ref": "#/components/responses/Thing"},
+                    "default": {"description": "no"},
+                },
+            },
+        }
+    },
+    "components": {
+        "parameters": {"Id": {"name": "id", "in": "path"}},
+        "requestBodies": {"Thing": {"required": True, "content": {"application/json": {"schema": True}}}},
+        "responses": {
+            "Thing": {
+                "content": {"application/vnd.x+json": {"schema": {"$ref": "#/components/schemas/Thing"}}}
+            }
+        },
+        "schemas": {
+            "Thing": {
+                "allOf": [
+                    {"properties": {"id": {"type": "string"}}, "required": ["id"]},
+                    {"$ref": "#/components/schemas/Node"},
+                ]
+            },
+            "Node": {
+                "properties": {"parent": {"$ref": "#/components/schemas/Thing"}, "extra": {"oneOf": [{}, {}]}}
+            },
+            "Loop": {"$ref": "#/components/schemas/Loop"},
+            "Round": {"allOf": [{"$ref": "#/components/schemas/Round"}]},
+        },
+    },
+}
+
+
+def test_parameters_go_where_the_document_says_and_stay_there() -> None:
+    described = Document(OPERATIONS).operations["putThing"]
+    values = {"id": "a/b ?#c", "tag": ["x&y", 2, True], "X-Trace": "t"}
+    path, headers = target(described, values)
+    assert path == "/things/a%2Fb%20%3F%23c?tag=x%26y&tag=2&tag=true"
+    assert headers == {"x-trace": "t"}
+    for odd in (
+        {"id": ""},
+        {"id": ".."},
+        {"id": "a/../b"},
+        {"id": "a\\.."},
+        {"id": {"a": 1}},
+        {"id": "1", "X-Trace": "a\nb"},
+    ):
+        with pytest.raises(InputRefused):
+            target(described, odd)
+
+
+def test_decimals_are_written_as_numbers_with_their_digits() -> None:
+    described = Document(OPERATIONS).operations["putThing"]
+    body, kind = encode(described, {"a": Decimal("1.10"), "b": [Decimal("1E+3")], "c": 2, "d": None})
+    assert (body, kind) == (b'{"a":1.10,"b":[1000],"c":2,"d":null}', "application/json")
+
+
+def test_schemas_are_followed_through_references_and_parts() -> None:
+    document = Document(OPERATIONS)
+    thing = document.operations["putThing"].answer
+    assert document.inside(thing, "/parent/parent/id") == ({"type": "string"}, None)
+    assert document.inside(thing, "/parent/colour") == (None, "colour")
+    assert document.inside(thing, "/extra/anything") == (None, None)
+    assert document.members(thing)[1] == {"id"}
+
+
+@pytest.mark.parametrize("name", ["Loop", "Round"])
+def test_a_schema_that_refers_to_itself_ends(name: str) -> None:
+    document = Document(OPERATIONS)
+    assert document.inside({"$ref": f"#/components/schemas/{name}"}, "/a") == (None, None)
+
+
+def test_what_keeps_a_document_from_being_read_is_told() -> None:
+    assert load(5)[1] == ["openapi: a path or a document is needed, not int"]
+    assert load({"openapi": "3.0.0"})[1] == ["openapi: the document has no paths"]
+    twice = {"get": {"operationId": "a"}, "put": {"operationId": "a"}}
+    assert load({"openapi": "3.0.0", "paths": {"/": twice}})[1] == ["openapi: operationId a is there twice"]
