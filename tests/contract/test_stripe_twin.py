@@ -180,8 +180,8 @@ def test_out_of_band_void_and_uncollectible(api: Any) -> None:
 def test_a_declined_card_leaves_the_invoice_open_and_its_failed_charge(api: Any) -> None:
     who = customer(
         api,
-        payment_method="pm_card_chargeDeclined",
-        invoice_settings={"default_payment_method": "pm_card_chargeDeclined"},
+        payment_method="pm_card_chargeCustomerFail",
+        invoice_settings={"default_payment_method": "pm_card_chargeCustomerFail"},
     )
     made = opened(api, who.id)
     error = refused(api.invoices.pay, made.id)
@@ -447,7 +447,7 @@ def test_a_failing_card_makes_a_subscription_past_due_and_then_ends_it(twin: Twi
     twin.control("POST", "clock", {"stop": True})
     who = customer(api)
     made = api.subscriptions.create({"customer": who.id, "items": [{"price": recurring(api).id}]})
-    bad = api.payment_methods.create({"type": "card", "card": {"number": "4000000000000002"}})
+    bad = api.payment_methods.create({"type": "card", "card": {"number": "4000000000000341"}})
     api.payment_methods.attach(bad.id, {"customer": who.id})
     api.customers.update(who.id, {"invoice_settings": {"default_payment_method": bad.id}})
     twin.control("POST", "clock", {"set": made.current_period_end + DAY})
@@ -456,6 +456,22 @@ def test_a_failing_card_makes_a_subscription_past_due_and_then_ends_it(twin: Twi
     assert api.subscriptions.retrieve(made.id).status == "canceled"
     bill = api.invoices.list({"subscription": made.id}).data[0]
     assert (bill.status, bill.attempt_count) == ("open", 4)
+
+
+def test_a_first_payment_that_fails_leaves_it_incomplete_or_makes_none(api: Any) -> None:
+    bad = {"default_payment_method": "pm_card_chargeCustomerFail"}
+    who = customer(api, payment_method="pm_card_chargeCustomerFail", invoice_settings=bad)
+    wanted = {"customer": who.id, "items": [{"price": recurring(api).id}]}
+    assert (
+        refused(api.subscriptions.create, {**wanted, "payment_behavior": "error_if_incomplete"}).http_status
+        == 402
+    )
+    assert api.subscriptions.list({"customer": who.id, "status": "all"}).data == []
+    made = api.subscriptions.create(wanted)
+    assert made.status == "incomplete"
+    api.customers.update(who.id, {"invoice_settings": {"default_payment_method": "pm_card_visa"}})
+    api.invoices.pay(made.latest_invoice)
+    assert api.subscriptions.retrieve(made.id).status == "active"
 
 
 def test_a_subscription_ends_at_once_or_with_its_period(twin: Twin, api: Any) -> None:

@@ -123,8 +123,8 @@ def lived_through(twin: Twin) -> None:
         {"customer": who.id, "items": [{"price": monthly.id}], "trial_period_days": 9}
     )
     api.subscriptions.cancel(ended.id)
-    bad = api.customers.create({"name": "Broke", "payment_method": "pm_card_chargeDeclined",
-                                "invoice_settings": {"default_payment_method": "pm_card_chargeDeclined"}})  # fmt: skip
+    bad = api.customers.create({"name": "Broke", "payment_method": "pm_card_chargeCustomerFail",
+                                "invoice_settings": {"default_payment_method": "pm_card_chargeCustomerFail"}})  # fmt: skip
     api.subscriptions.create({"customer": bad.id, "items": [{"price": monthly.id}]})
     twin.control("POST", "clock", {"advance": 25 * 86_400})
     api.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["nothing"]})

@@ -22,7 +22,7 @@ DAY = 86_400
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 PREFIX = {
-    "customer": "cus", "product": "prod", "price": "price", "tax_rate": "txr", "subscription": "sub",
+    "customer": "cus", "product": "prod", "price": "price", "plan": "plan", "tax_rate": "txr", "subscription": "sub",
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",

@@ -8,7 +8,7 @@ from counterfoil.twins.stripe.account import Account
 from counterfoil.twins.stripe.amounts import decimal_text
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
+from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter, missing
 
 PRODUCT: Shape = {
     "id": "str", "name!": "str", "active": "bool", "description": "str", "metadata": "meta", "images": ["str"],
@@ -35,6 +35,11 @@ PRICE: Shape = {
 PRICE_UPDATE: Shape = {
     "active": "bool", "nickname": "str", "metadata": "meta", "lookup_key": "str",
     "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+}  # fmt: skip
+PLAN: Shape = {
+    "id": "str", "product!": "str", "currency!": "str", "amount": "uint", "amount_decimal": "dec",
+    "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "nickname": "str", "metadata": "meta",
+    "active": "bool", "usage_type": ("licensed",),
 }  # fmt: skip
 TAX_RATE: Shape = {
     "display_name!": "str", "inclusive!": "bool", "percentage!": "dec", "active": "bool", "country": "str",
@@ -100,7 +105,7 @@ def _change(body: Obj, given: Obj) -> None:
         body[name] = merged(body["metadata"], value) if name == "metadata" else value
 
 
-def create_price(account: Account, given: Obj) -> Obj:
+def create_price(account: Account, given: Obj, id: str | None = None) -> Obj:
     if wanted := given.get("product_data"):
         given = {**given, "product": create_product(account, wanted)["id"]}
     if not given.get("product"):
@@ -127,9 +132,41 @@ def create_price(account: Account, given: Obj) -> Obj:
         "tax_behavior": given.get("tax_behavior") or "unspecified", "tiers_mode": None,
         "transform_quantity": None, "type": "recurring" if recurring else "one_time",
         "unit_amount": int(exact) if exact == int(exact) else None, "unit_amount_decimal": decimal_text(exact),
-    }, parent=given["product"])  # fmt: skip
+    }, parent=given["product"], id=id)  # fmt: skip
     account.emit("price.created", price)
     return price
+
+
+def create_plan(account: Account, given: Obj) -> Obj:
+    """A recurring price by its older name; the two are one object under two forms."""
+    wanted = {
+        "currency": given["currency"], "product": given["product"], "unit_amount": given.get("amount"),
+        "unit_amount_decimal": given.get("amount_decimal"), "nickname": given.get("nickname"),
+        "metadata": given.get("metadata"), "active": given.get("active", True),
+        "recurring": {"interval": given["interval"], "interval_count": given.get("interval_count")},
+    }  # fmt: skip
+    if given.get("id") and account.any(given["id"]):
+        raise bad("Plan already exists.", code="resource_already_exists", param="id")
+    return plan(create_price(account, wanted, given.get("id") or account.new_id("plan")))
+
+
+def get_plan(account: Account, given: Obj, id: str) -> Obj:
+    price = account.get("price", id)
+    if price["recurring"] is None:
+        raise missing("plan", id)
+    return plan(price)
+
+
+def plan(price: Obj) -> Obj:
+    return {
+        **{name: price[name] for name in (
+            "id", "active", "billing_scheme", "created", "currency", "livemode", "metadata", "nickname", "product",
+            "tiers_mode")},
+        "object": "plan", "aggregate_usage": None, "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"], "interval": price["recurring"]["interval"],
+        "interval_count": price["recurring"]["interval_count"], "transform_usage": None,
+        "trial_period_days": None, "usage_type": "licensed",
+    }  # fmt: skip
 
 
 def update_price(account: Account, given: Obj, id: str) -> Obj:

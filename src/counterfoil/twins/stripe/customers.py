@@ -30,12 +30,15 @@ PAYMENT_METHOD: Shape = {
     "card": {"number": "str", "exp_month": "int", "exp_year": "int", "cvc": "str", "token": "str"},
 }  # fmt: skip
 DECLINES = {
-    "4000000000000002": "generic_decline", "4000000000009995": "insufficient_funds",
+    "4000000000000002": "generic_decline",
+    "4000000000000341": "generic_decline", "4000000000009995": "insufficient_funds",
     "tok_chargeDeclined": "generic_decline", "tok_chargeDeclinedInsufficientFunds": "insufficient_funds",
     "pm_card_chargeDeclined": "generic_decline", "pm_card_visa_chargeDeclined": "generic_decline",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
     "pm_card_chargeCustomerFail": "generic_decline", "tok_chargeCustomerFail": "generic_decline",
 }  # fmt: skip
+_CHARGE_FAILS = ("4000000000000341", "pm_card_chargeCustomerFail", "tok_chargeCustomerFail")
+"""Cards that decline when charged and not already when attached."""
 _FIELDS = ("description", "email", "name", "phone", "tax_exempt", "preferred_locales", "invoice_prefix")
 
 
@@ -224,7 +227,7 @@ def _new_method(account: Account, number: str, card: Obj, given: Obj) -> Obj:
             "last4": number[-4:] if number.isdigit() else "4242", "networks": None,
             "three_d_secure_usage": None, "wallet": None},
         "customer": None, "metadata": merged({}, given.get("metadata") or {}), "type": "card",
-        "_declines": DECLINES.get(number),
+        "_declines": DECLINES.get(number), "_attaches": number in _CHARGE_FAILS or number not in DECLINES,
     })  # fmt: skip
 
 
@@ -244,6 +247,11 @@ def attach(account: Account, given: Obj, id: str) -> Obj:
     account.get("customer", given["customer"], "customer")
     if method["customer"] not in (None, given["customer"]):
         raise bad("The payment method you provided has already been attached to a customer.")
+    if not method["_attaches"]:
+        raise Refusal(
+            402, "Your card was declined.", type="card_error", code="card_declined",
+            more={"decline_code": method["_declines"]},
+        )  # fmt: skip
     method["customer"] = given["customer"]
     account.save(method)
     account.emit("payment_method.attached", method)

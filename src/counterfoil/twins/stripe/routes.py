@@ -79,6 +79,8 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "prices", catalog.LIST_PRICES, catalog.list_prices),
     ("GET", "prices/{}", {}, _get("price")),
     ("POST", "prices/{}", catalog.PRICE_UPDATE, catalog.update_price),
+    ("POST", "plans", catalog.PLAN, catalog.create_plan),
+    ("GET", "plans/{}", {}, catalog.get_plan),
     ("POST", "tax_rates", catalog.TAX_RATE, catalog.create_tax_rate),
     ("GET", "tax_rates", catalog.LIST, catalog.list_tax_rates),
     ("GET", "tax_rates/{}", {}, _get("tax_rate")),
