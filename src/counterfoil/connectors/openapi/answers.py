@@ -1,0 +1,165 @@
+"""What an API's answers mean, by its settings: outcomes, refusals, pages and deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from counterfoil.connectors.http import Response, retry_after
+from counterfoil.connectors.openapi.render import MISSING, at, text
+from counterfoil.connectors.openapi.settings import ErrorRule, Feed, Operation
+from counterfoil.connectors.sdk import (
+    Accepted,
+    Confirmed,
+    Delivery,
+    Finding,
+    Json,
+    Outcome,
+    Page,
+    Rejected,
+    Unknown,
+)
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
+from counterfoil.core.wire import WireRefused, read_json
+
+# A read may take any refusal for what it says, but for those that ask to come again.
+_READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))
+
+_CLASSES = {
+    401: ErrorClass.UNAUTHORIZED,
+    403: ErrorClass.UNAUTHORIZED,
+    404: ErrorClass.NOT_FOUND,
+    405: ErrorClass.REFUSED,
+    409: ErrorClass.CONFLICT,
+    410: ErrorClass.NOT_FOUND,
+    412: ErrorClass.CONFLICT,
+    429: ErrorClass.THROTTLED,
+}
+
+
+def outcome(operation: Operation, answer: Response) -> Outcome:
+    """What a write came to: only a listed refusal is one, and only a readable result is a success."""
+    refused = _refusal(answer, operation.errors, operation.proofs)
+    if refused is not None:
+        return refused
+    try:
+        document = read_json(answer.body) if answer.body else None
+    except WireRefused as error:
+        return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
+    if answer.status == 202 and operation.job is not None and at(document, operation.job) is not MISSING:
+        return Accepted(str(at(document, operation.job)))
+    if 200 <= answer.status < 300:
+        result = result_of(operation.result, document)
+        if result is not None:
+            return Confirmed(result)
+    return Unknown(f"{operation.operation_id} answered {answer.status}: {answer.body[:200]!r}")
+
+
+def _refusal(answer: Response, rules: Sequence[ErrorRule], proofs: Sequence[int]) -> Rejected | None:
+    message = answer.body[:300].decode("utf-8", "replace")
+    wait = retry_after(answer.headers, datetime.now(UTC))
+    for rule in rules:
+        if rule.status == answer.status and _says(answer, rule):
+            return Rejected(rule.error_class, message, str(answer.status), wait)
+    if answer.status not in proofs:
+        return None
+    usual = ErrorClass.TRANSIENT if answer.status >= 500 else ErrorClass.INVALID
+    return Rejected(_CLASSES.get(answer.status, usual), message, str(answer.status), wait)
+
+
+def _says(answer: Response, rule: ErrorRule) -> bool:
+    if rule.pointer is None:
+        said = answer.body.decode("utf-8", "replace")
+    else:
+        try:
+            value = at(read_json(answer.body), rule.pointer)
+        except WireRefused:
+            return False
+        if value is MISSING or value is None:
+            return False
+        said = str(value)
+    return rule.contains is None or rule.contains.lower() in said.lower()
+
+
+def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
+    """The body of a read that went well. Raises TryAgain or Refused."""
+    refused = _refusal(answer, rules, _READ_PROOFS)
+    if refused is not None and refused.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
+        raise Refused(f"answered {answer.status}: {refused.message}", refused.error_class, refused.code)
+    if refused is not None or not 200 <= answer.status < 300:
+        raise TryAgain(
+            f"answered {answer.status}: {answer.body[:200]!r}", retry_after(answer.headers, datetime.now(UTC))
+        )
+    try:
+        return read_json(answer.body)
+    except WireRefused as error:
+        raise TryAgain(f"answered what cannot be read: {error}") from error
+
+
+def found(pointers: Mapping[str, str], item: Json) -> Finding:
+    """What a look-up says of the item that it found."""
+    result = result_of(pointers, item)
+    return Unknown(f"what was found lacks one of {pointers}") if result is None else Confirmed(result)
+
+
+def result_of(pointers: Mapping[str, str], document: Json) -> dict[str, Json] | None:
+    """The values at all pointers, or None when one has nothing."""
+    result = {name: at(document, pointer) for name, pointer in pointers.items()}
+    return None if any(value is MISSING or value is None for value in result.values()) else result
+
+
+def page(feed: str, call: Feed, document: Json, cursor: str | None, limit: int) -> Page:
+    """A polled page. Raises Refused when it is not what the settings say, Misconfigured when it cannot move on."""
+    items = at(document, call.items)
+    if not isinstance(items, list):
+        raise Refused(f"there is no list at {call.items!r}")
+    deliveries = []
+    for item in items:
+        named, version = needed(item, call.id), needed(item, call.version)
+        kind = needed(item, call.type) if call.type.startswith("/") else call.type
+        ext_id = f"{feed}/{named}/{version}"
+        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, moment(item, call.occurred_at)))
+    if call.next is not None:
+        following = at(document, call.next)
+        more = following is not MISSING and following not in (None, "", False)
+        # Without a next page the cursor stays: what is added later appears behind it.
+        return Page(deliveries, str(following) if more else cursor or "", more)
+    if not items:
+        return Page((), cursor or "")
+    following = needed(items[-1], call.next_item or "")
+    more = call.limit is not None and len(items) >= limit
+    if more and following == cursor:
+        raise Misconfigured(
+            f"feed {feed}: a whole page of {limit} shares the cursor {cursor!r}; poll larger pages or a finer cursor"
+        )
+    return Page(deliveries, following, more)
+
+
+def named(where: str, headers: Mapping[str, str], event: Json) -> str:
+    """What a webhook's `id` or `type` names: a header's value or a place in the body. Raises Refused."""
+    if where.startswith("header:"):
+        value = headers.get(where.removeprefix("header:").lower(), "")
+        if not value:
+            raise Refused(f"the delivery has no {where}", ErrorClass.INVALID)
+        return value
+    return needed(event, where)
+
+
+def needed(document: Json, pointer: str) -> str:
+    """The plain value at a pointer as text. Raises Refused(INVALID)."""
+    value = at(document, pointer)
+    if value is MISSING or value is None or isinstance(value, dict | list):
+        raise Refused(f"there is no plain value at {pointer!r}", ErrorClass.INVALID)
+    return text(value)
+
+
+def moment(document: Json, pointer: str | None) -> datetime | None:
+    """The UTC moment at a pointer: RFC 3339 text with a zone, or whole seconds since 1970; None for anything else."""
+    value = None if pointer is None else at(document, pointer)
+    try:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        told = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
+    except (ValueError, OverflowError, OSError):
+        return None
