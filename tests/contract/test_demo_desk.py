@@ -130,6 +130,33 @@ async def test_the_issue_page_shows_the_credit_to_agents_and_nothing_to_stranger
     assert "77.31" not in stranger.text
 
 
+async def test_an_agent_in_a_browser_logs_in_and_asks_for_a_credit(desk: Desk) -> None:
+    while not desk.hook.calls.empty():
+        desk.hook.calls.get()
+    origin = desk.url.removesuffix("/desk")
+    headers = {"Origin": origin, "Referer": f"{desk.url}/"}
+    async with httpx2.AsyncClient(trust_env=False, headers=headers, follow_redirects=True) as browser:
+        password = desk.seed["users"]["agent"]
+        login = {"@action": "login", "__login_name": "agent", "__login_password": password}
+        await browser.post(f"{desk.url}/", data={**login, "__came_from": f"{desk.url}/"})
+        form = {
+            "@action": "new",
+            "@template": "item",
+            "title": "Filed in a browser",
+            "priority": "2",
+            "status": "credit-requested",
+            "account_ref": "cus_9",
+            "credit_amount": "45.50",
+            "credit_currency": "USD",
+            "credit_reason": "goodwill",
+        }
+        page = await browser.post(f"{desk.url}/issue", data=form)
+    assert page.status_code == 200, page.text
+    told = json.loads(desk.hook.wait()[1])
+    assert (told["title"], told["creator"], told["credit_amount"]) == ("Filed in a browser", "agent", "45.50")
+    assert told["status"] == "credit-requested"
+
+
 def test_secrets_are_readable_by_their_owner_only(desk: Desk) -> None:
     assert stat.S_IMODE((desk.folder / "seed.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((desk.folder / "tracker").stat().st_mode) == 0o700

@@ -178,10 +178,14 @@ async def test_wrong_passwords_are_unauthorized_and_then_throttled(desk: Desk) -
     connector = roundup.connect(replace(config, secrets=secrets))
     with pytest.raises(Misconfigured, match="turns the account lead away"):
         await connector.check(10)
-    classes = [refused_as(await connector.send(create(f"cf-i{n}", title="x"), 10)) for n in range(6)]
+    outcomes = [await connector.send(create(f"cf-i{n}", title="x"), 10) for n in range(6)]
     await connector.close()
-    assert classes[0] is ErrorClass.UNAUTHORIZED
-    assert classes[-1] is ErrorClass.THROTTLED
+    assert refused_as(outcomes[0]) is ErrorClass.UNAUTHORIZED
+    last = outcomes[-1]
+    assert isinstance(last, Rejected)
+    assert last.error_class is ErrorClass.THROTTLED
+    assert last.retry_after is not None
+    assert 0 < last.retry_after <= 600
 
 
 async def test_callback_and_poll_tell_the_same_change_alike(

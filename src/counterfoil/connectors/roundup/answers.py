@@ -3,6 +3,7 @@ out of the middle of a commit: that one text is no proof of anything."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from counterfoil.core.errors import CounterfoilError, ErrorClass, Refused, TryAg
 from counterfoil.core.wire import WireRefused, read_json
 
 _UNEXPECTED = "An error occurred. Please check the server log"
+
+_WAIT = re.compile(r"[Pp]lease wait:? (\d{1,6}) seconds", re.ASCII)
 
 _CLASSES = {
     400: ErrorClass.INVALID,
@@ -45,7 +48,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Rejected | 
     error_class = _CLASSES.get(status)
     if error_class is None or _UNEXPECTED in message:
         return None
-    return Rejected(error_class, message, str(status), retry_after(headers, datetime.now(UTC)))
+    wait = retry_after(headers, datetime.now(UTC))
+    if wait is None and (said := _WAIT.search(message)):
+        # A lock-out after wrong passwords says so in words alone.
+        wait = float(said[1])
+    return Rejected(error_class, message, str(status), wait)
 
 
 def error_of(rejected: Rejected) -> CounterfoilError:
