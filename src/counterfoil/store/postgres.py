@@ -247,10 +247,11 @@ async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
 
 async def _answer(request: Request, connection: Connection) -> list[Row]:
     if isinstance(request, Query):
-        rows: list[Row] = await connection.fetch(request.sql, *request.args)
-        return rows
-    sql = array_insert(request.table, request.ignore, request.returning)
-    rows = await connection.fetch(sql, *(list(column) for column in zip(*request.rows, strict=True)))
+        sql, args = request.sql, request.args
+    else:
+        sql = array_insert(request.table, request.ignore, request.returning)
+        args = tuple(list(column) for column in zip(*request.rows, strict=True))
+    rows: list[Row] = await connection.fetch(sql, *args)
     return rows
 
 

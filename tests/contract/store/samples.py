@@ -85,6 +85,7 @@ def head(e: CanonicalEvent, state: dict[str, Any] | None = None) -> Head:
         effective_at=e.effective_at,
         recorded_at=e.received_at,
         event=e.id,
+        versions={e.system: e.version},
     )
 
 

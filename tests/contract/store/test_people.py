@@ -1,0 +1,215 @@
+"""Votes, Cases, persons, releases and the log, over every store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.audit import Checkpoint, tree_root
+from counterfoil.core.case import CaseState, Choice
+from counterfoil.core.foil import FoilState
+from counterfoil.core.people import Token
+from counterfoil.core.run import RunStatus
+from counterfoil.store import store as port
+from tests.contract.store import samples as s
+
+
+async def asked(store: Any, **more: Any) -> str:
+    run = await s.born(store)
+    for p in (
+        s.person("ann"),
+        s.person("bob", ("controller",)),
+        s.person("sam"),
+        s.person("zoe", ("support",)),
+        s.person("old", active=False),
+    ):
+        await store.apply(s.put_person(p))
+    await store.apply(s.turn(run, approvals=(s.approval(**more),)))
+    return run
+
+
+async def test_the_quorum_grants_and_tells_the_run(store: Any) -> None:
+    run = await asked(store, quorum=2)
+    assert (await store.apply(s.vote(who="ann"))).verdict == "counted"
+    assert (await store.load(run)).inbox == ()
+    assert (await store.apply(s.vote(who="bob"))).verdict == "granted"
+    loaded = await store.load(run)
+    assert [(i.kind, i.ref) for i in loaded.inbox] == [("approval", "apr_1")]
+    assert loaded.approvals[0].state is ApprovalState.GRANTED
+
+
+async def test_one_rejection_rejects(store: Any) -> None:
+    run = await asked(store, quorum=2)
+    assert (await store.apply(s.vote(approve=False))).verdict == "rejected"
+    assert (await store.load(run)).approvals[0].state is ApprovalState.REJECTED
+    assert (await store.apply(s.vote(who="bob"))).verdict == "closed"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "change"),
+    [
+        ("not_found", {"id_": "apr_none"}),
+        ("expired", {"at": s.T0 + s.DAY}),
+        ("subject", {"subject": "another"}),
+        ("inactive", {"who": "old"}),
+        ("inactive", {"who": "nobody"}),
+        ("requester", {"who": "sam"}),
+        ("role", {"who": "zoe"}),
+        ("voted", {}),
+    ],
+)
+async def test_a_vote_that_may_not_count_changes_nothing(store: Any, verdict: str, change: Any) -> None:
+    await asked(store, quorum=2)
+    if verdict == "voted":
+        await store.apply(s.vote())
+    before = await store.dump()
+    assert (await store.apply(s.vote(**change))).verdict == verdict
+    assert await store.dump() == before
+
+
+async def test_a_requester_named_by_address_is_the_same_person(store: Any) -> None:
+    await asked(store, requester="ann@acme.test")
+    assert (await store.apply(s.vote(who="ann"))).verdict == "requester"
+
+
+# ------------------------------------------------------------------ cases
+
+
+async def opened(store: Any, **more: Any) -> None:
+    await store.apply(s.put_person(s.person("ann")))
+    await store.apply(s.put_person(s.person("zoe", ("support",))))
+    await store.apply(s.put_person(s.person("old", active=False)))
+    assert await store.apply(port.OpenCases(cases=(s.case(**more),), at=s.T0, actor="scan")) == 1
+
+
+async def test_a_case_opens_once(store: Any) -> None:
+    await opened(store)
+    again = port.OpenCases(cases=(s.case(message="again"), s.case("case_2")), at=s.T0, actor="scan")
+    assert await store.apply(again) == 1
+    assert [c.message for c in (await store.dump()).cases] == ["it failed", "it failed"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "change"),
+    [
+        ("not_found", {"id_": "case_none"}),
+        ("choice", {"choice": Choice.WAIVE}),
+        ("inactive", {"who": "old"}),
+        ("role", {"who": "zoe"}),
+    ],
+)
+async def test_a_decision_that_may_not_be_made_changes_nothing(store: Any, verdict: str, change: Any) -> None:
+    await opened(store)
+    before = await store.dump()
+    assert (await store.apply(s.resolve(**change))).verdict == verdict
+    assert await store.dump() == before
+
+
+async def test_a_case_is_decided_once_by_its_owner_or_an_administrator(store: Any) -> None:
+    await opened(store)
+    done = await store.apply(s.resolve(who="zoe", choice=Choice.DISMISS, override=True))
+    assert done.verdict == "resolved"
+    assert (await store.apply(s.resolve())).verdict == "closed"
+    (case,) = (await store.dump()).cases
+    assert (case.state, case.resolved_by, case.choice, case.note) == (
+        CaseState.RESOLVED,
+        "zoe",
+        Choice.DISMISS,
+        "n",
+    )
+
+
+@pytest.mark.parametrize("choice", [Choice.RETRY, Choice.DISMISS])
+async def test_a_held_delivery_is_tried_again_or_let_go(store: Any, choice: Choice) -> None:
+    await opened(store)
+    await store.apply(s.receive(s.receipt()))
+    held = s.case("case_r", receipt=1)
+    await store.apply(s.admit(1, park=True, cases=(held,)))
+    assert await store.todos(10) == []
+    await store.apply(s.resolve("case_r", choice=choice))
+    assert [t.ref for t in await store.todos(10)] == (["1"] if choice is Choice.RETRY else [])
+    assert len((await store.dump()).todos) == (1 if choice is Choice.RETRY else 0)
+
+
+async def test_a_case_of_a_run_tells_the_run(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.turn(run))
+    await opened(store, run=run, path="post")
+    await store.apply(s.resolve())
+    assert [(i.kind, i.ref) for i in (await store.load(run)).inbox] == [("case", "case_1")]
+
+
+async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.turn(run, foils=(s.foil(run=run, due=s.at(-1)),)))
+    await opened(store, foil="foil_1", choices=(Choice.WAIVE,))
+    assert (await s.foil_of(store, run)).state is FoilState.BROKEN
+    await store.apply(s.resolve(choice=Choice.WAIVE))
+    assert (await s.foil_of(store, run)).state is FoilState.WAIVED
+
+
+# ------------------------------------------------------------------ settings
+
+
+async def test_persons_and_tokens(store: Any) -> None:
+    assert await store.apply(s.put_person(s.person("ann"))) is True
+    assert await store.apply(s.put_person(s.person("ann", ("controller",), secret="h"))) is False
+    ann = s.person("ann", ("controller",), secret="h")
+    assert await store.person("ann") == ann
+    assert await store.persons() == [ann]
+    token = Token(digest="d", person="ann", kind="session", expires=s.at(10))
+    assert await store.apply(port.PutToken(token=token, at=s.T0)) is True
+    assert await store.token("d", s.at(9)) == ann
+    assert await store.token("d", s.at(10)) is None
+    assert await store.token("e", s.at(9)) is None
+    await store.apply(s.put_person(s.person("ann", active=False)))
+    assert await store.token("d", s.at(9)) is None
+
+
+async def test_the_present_release_is_the_last_one_put(store: Any) -> None:
+    assert await store.release() is None
+
+    def put(digest: str) -> port.PutRelease:
+        return port.PutRelease(digest=digest, body=digest.encode(), at=s.T0, actor="person:ann")
+
+    assert [await store.apply(put(d)) for d in ("one", "two", "one")] == [True, True, False]
+    assert await store.release() == ("one", b"one")
+    assert await store.release("two") == ("two", b"two")
+    assert await store.release("three") is None
+
+
+# ------------------------------------------------------------------ the log
+
+
+async def test_leaves_are_sealed_in_order_into_one_tree(store: Any) -> None:
+    await store.apply(s.receive(*(s.receipt(str(i)) for i in range(5))))
+    first = await store.apply(port.Seal(at=s.T0, limit=3))
+    assert (first.count, first.size) == (3, 3)
+    second = await store.apply(port.Seal(at=s.T0))
+    assert (second.count, second.size) == (2, 5)
+    leaves = await store.leaves(0, 10)
+    assert [index for index, _ in leaves] == [0, 1, 2, 3, 4]
+    assert [leaf.subject for _, leaf in leaves] == ["1", "2", "3", "4", "5"]
+    assert second.root == tree_root([leaf.hash for _, leaf in leaves])
+    assert first.root == tree_root([leaf.hash for _, leaf in leaves[:3]])
+    assert (await store.apply(port.Seal(at=s.T0))).count == 0
+    assert (await store.dump()).pending == []
+    assert [index for index, _ in await store.leaves(3, 1)] == [3]
+
+
+async def test_the_checkpoint_is_the_largest(store: Any) -> None:
+    assert await store.checkpoint() is None
+    for size in (3, 9, 5):
+        mark = Checkpoint(size=size, root=bytes([size] * 32), at=s.T0, text=f"log\n{size}\n")
+        await store.apply(port.PutCheckpoint(checkpoint=mark))
+    held = await store.checkpoint()
+    assert (held.size, held.text) == (9, "log\n9\n")
+
+
+async def test_next_due_is_the_earliest_of_all(store: Any) -> None:
+    assert await store.next_due() is None
+    run = await s.born(store)
+    await store.apply(s.turn(run, status=RunStatus.WAITING, due=s.at(500), foils=(s.foil(due=s.at(400)),)))
+    assert await store.next_due() == s.at(400)

@@ -1,0 +1,333 @@
+"""Any sequence of transitions gives the same answers and leaves the same rows on every store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import Choice
+from counterfoil.core.effect import EffectState
+from counterfoil.core.foil import FoilState
+from counterfoil.core.run import Direction, RunStatus
+from counterfoil.store import store as port
+from counterfoil.store.dump import Dump
+from counterfoil.store.memory import MemoryStore
+from counterfoil.store.sqlite import SqliteStore
+from tests.contract.store import samples as s
+
+KEYS = ("k1", "k2", "k3")
+RUNS = tuple(s.start(key).run for key in KEYS)
+TOPICS = ("t1", "t2", s.link().topics[0], s.link().topics[1])
+MATCHES = ("cm-1", "cm-2")
+
+
+class Story:
+    """Chooses transitions, most of them sensible, over a world small enough for everything to meet."""
+
+    def __init__(self, seed: int, *, repeats: bool = True) -> None:
+        self.repeats = repeats
+        """Deliveries may come twice; PostgreSQL leaves gaps between its numbers then."""
+        self.delivered = 0
+        self.pick = random.Random(seed)
+        self.clock = 0.0
+
+    def some(self, of: Any, most: int = 2) -> tuple[Any, ...]:
+        return tuple(self.pick.sample(list(of), self.pick.randint(0, min(most, len(of)))))
+
+    def next(self, dump: Dump) -> port.Transition:
+        self.clock += self.pick.choice((0.0, 0.5, 60.0, 40_000.0))
+        tellers = [self.receive, self.admit, self.admit, self.turn, self.turn, self.turn, self.conclude]
+        tellers += [self.conclude, self.intent, self.claim, self.decide, self.resolve, self.expire, self.seal]
+        tellers += [self.look, self.resend, self.people]
+        return self.pick.choice(tellers)(dump)
+
+    @property
+    def now(self) -> Any:
+        return s.at(self.clock)
+
+    def receive(self, dump: Dump) -> port.Transition:
+        receipts = [
+            s.receipt(
+                self.ext_id(),
+                self.pick.choice(("i", "i", "other")),
+                door=self.pick.choice(("webhook", "webhook", "fetch")),
+            )
+            for _ in range(self.pick.randint(1, 3))
+        ]
+        return s.receive(*receipts, when=self.now, cursor=self.pick.choice((None, ("billing", "f", "1"))))
+
+    def ext_id(self) -> str:
+        self.delivered += 1
+        return self.pick.choice("abcdefghij") if self.repeats else str(self.delivered)
+
+    def admit(self, dump: Dump) -> port.Transition:
+        todos = [(kind, ref) for kind, ref, _ in dump.todos] or [("receipt", "99")]
+        kind, ref = self.pick.choice(todos)
+        name = self.pick.choice(("e1", "e2", "e3", "e4", "e5", "e6"))
+        key = self.pick.choice(KEYS)
+        e = s.event(name, key, self.pick.randint(1, 3), system=self.pick.choice(("billing", "erp")))
+        if kind == "event":
+            e = next((x for x in dump.events if x.id == ref), e)
+        park = self.pick.random() < 0.15
+        link = s.link(self.pick.choice(("cust-1", "cust-2")), valid_from=self.now)
+        posts = [port.Post(event=e.id, topics=self.some(TOPICS), body=b"{}")]
+        starts = [s.start(k, e.id, only_birth=self.pick.random() < 0.3) for k in self.some(KEYS)]
+        return s.admit(
+            ref,
+            kind,
+            self.now,
+            events=(e,),
+            heads=self.some([s.head(e, {self.pick.choice("xyz"): self.pick.randint(1, 3)})]),
+            links=self.some([link], 1) if self.pick.random() < 0.4 else (),
+            posts=self.some(posts),
+            starts=tuple(starts),
+            foils=tuple(self.foil(m, cause=e.id) for m in self.some(MATCHES, 1)),
+            observations=tuple(self.observation(m, e.id) for m in self.some(MATCHES, 1)),
+            cases=tuple(
+                self.case(receipt=int(ref) if kind == "receipt" else None) for _ in self.some("a", 1)
+            ),
+            park=park,
+            wake_topic=self.pick.choice((None, *TOPICS)) if park else None,
+        )
+
+    def foil(self, match: str, **more: Any) -> Any:
+        name = f"foil_{match}_{self.pick.randint(1, 4)}"
+        states = (FoilState.OPEN, FoilState.PROVISIONAL)
+        fields: dict[str, Any] = {
+            "minor": self.pick.choice((5000, 12000)),
+            "due": s.at(self.pick.choice((-1, 50_000, 200_000))),
+            "exact": self.pick.random() < 0.5,
+            "state": self.pick.choice(states),
+            "created_at": self.now,
+        }
+        return s.foil(name, match, **{**fields, **more})
+
+    def observation(self, match: str, event: str) -> Any:
+        return s.observation(
+            f"obs_{match}_{event}_{self.pick.randint(1, 2)}",
+            match,
+            self.pick.choice((4000, 5000, 12000)),
+            subject=self.pick.choice(("erp:1", "erp:2")),
+            version=self.pick.randint(1, 3),
+            event=event,
+            at=self.now,
+        )
+
+    def case(self, **more: Any) -> Any:
+        choices = (Choice.RETRY, Choice.WAIVE, Choice.DISMISS)
+        return s.case(f"case_{self.pick.randint(1, 12)}", choices=choices, created_at=self.now, **more)
+
+    def turn(self, dump: Dump) -> port.Transition:
+        run = self.pick.choice(dump.runs) if dump.runs else None
+        if run is None:
+            return s.turn("run_none")
+        if run.status in (RunStatus.DONE, RunStatus.UNDONE) and self.pick.random() < 0.8:
+            return self.claim(dump)
+        own = [e for e in dump.effects if e.run == run.id]
+        paths = self.some(("p1", "p2"))
+        gen = self.pick.randint(0, 2)
+        plan = [s.effect(path, run.id, gen, approvals=self.some(["apr_1"], 1)) for path in paths]
+        sendable = [e for e in [*plan, *own] if e.state in (EffectState.PLANNED, EffectState.REFUSED)]
+        send = [s.send(e, e.attempt + 1, self.now) for e in self.some(sendable)]
+        statuses = [RunStatus.WAITING] * 8 + [RunStatus.DONE]
+        legal = [RunStatus.WAITING, RunStatus.READY, RunStatus.DONE, RunStatus.UNDONE, RunStatus.CLOSED]
+        foils = [self.foil(m, run=run.id, effect=e.id) for m in self.some(MATCHES, 1) for e in plan[:1]]
+        guard = [
+            port.Reserve(
+                scope="g", key=k, path=f"r{self.pick.randint(1, 3)}", amount=40, limit=100, seen=None
+            )
+            for k in self.some(("x", "y"))
+        ]
+        approvals = [a for a in dump.approvals if a.state is ApprovalState.OPEN]
+        stale = self.pick.random() < 0.1
+        return s.turn(
+            run.id,
+            run.version - 1 if stale else run.version,
+            self.now,
+            status=self.pick.choice(statuses if run.status not in legal[2:] else [run.status]),
+            direction=self.pick.choice(list(Direction)),
+            state=self.pick.choice(("requested", "approved")),
+            due=self.pick.choice((None, s.at(self.clock + 100))),
+            consumed=self.pick.randint(run.consumed, run.inbox_n),
+            hold=self.some(("s1", "s2")) if self.pick.random() < 0.4 else (),
+            unhold=self.pick.random() < 0.3,
+            reserve=tuple(guard) if self.pick.random() < 0.5 else (),
+            release=self.some(("r1", "r2", "r3")) if self.pick.random() < 0.3 else (),
+            plan=tuple(plan),
+            send=tuple(send),
+            drop=tuple(e.id for e in self.some([e for e in own if e.state is EffectState.PLANNED], 1)),
+            foils=tuple(foils),
+            reverse=tuple(e.id for e in self.some(own, 1)) if self.pick.random() < 0.3 else (),
+            approvals=(s.approval("apr_1", run.id),) if self.pick.random() < 0.3 else (),
+            close_approvals=tuple(
+                (a.id, ApprovalState.EXPIRED) for a in (approvals if self.pick.random() < 0.1 else ())
+            ),
+            waits=tuple(
+                port.WaitOn(topic=t, since=self.pick.choice((None, s.at(self.clock - 100))))
+                for t in self.some(TOPICS)
+            ),
+            cases=tuple(self.case(run=run.id, path="p1") for _ in self.some("a", 1)),
+            events=tuple(s.event(f"out{n}", "k1", received_at=self.now) for n in self.some(range(4), 1)),
+            starts=tuple(s.start(key, f"child{self.pick.randint(1, 3)}") for key in self.some(KEYS, 1)),
+        )
+
+    def conclude(self, dump: Dump) -> port.Transition:
+        if not dump.effects:
+            return self.receive(dump)
+        e = self.pick.choice(dump.effects)
+        states = [state for state in EffectState if state.value not in ("planned", "sending", "dropped")]
+        return s.conclude(
+            e,
+            self.pick.choice(states),
+            e.attempt if self.pick.random() < 0.9 else 7,
+            self.now,
+            look_at=s.at(self.clock + 5),
+            links=self.some([s.link(valid_from=self.now)], 1),
+            contradiction=self.case(effect=e.id),
+        )
+
+    def intent(self, dump: Dump) -> port.Transition:
+        planned = [e for e in dump.effects if e.state is EffectState.PLANNED] or dump.effects
+        return s.intent(self.pick.choice(planned or [s.effect("none")]), 1, self.now)
+
+    def resend(self, dump: Dump) -> port.Transition:
+        unknown = [e for e in dump.effects if e.state is EffectState.UNKNOWN] or [s.effect("none")]
+        e = self.pick.choice(unknown)
+        return port.Resend(send=s.send(e, e.attempt + 1, self.now), at=self.now, actor="watch")
+
+    def look(self, dump: Dump) -> port.Transition:
+        e = self.pick.choice(dump.effects or [s.effect("none")])
+        return port.LookedUp(effect=e.id, attempt=e.attempt, look_at=s.at(self.clock + 9), at=self.now)
+
+    def claim(self, dump: Dump) -> port.Transition:
+        lease = self.now + timedelta(seconds=10)
+        worker = self.pick.choice("ab")
+        return port.Claim(worker=worker, limit=self.pick.randint(1, 3), lease_until=lease, at=self.now)
+
+    def people(self, dump: Dump) -> port.Transition:
+        who = self.pick.choice(("ann", "bob"))
+        return s.put_person(s.person(who, ("finance",), active=self.pick.random() < 0.8))
+
+    def decide(self, dump: Dump) -> port.Transition:
+        who = self.pick.choice(("ann", "bob"))
+        return s.vote("apr_1", who, self.pick.random() < 0.8, at=self.now)
+
+    def resolve(self, dump: Dump) -> port.Transition:
+        open_ = [c for c in dump.cases if c.state.value == "open"] or [s.case("case_none")]
+        case = self.pick.choice(open_)
+        choices = [c for c in case.choices if c is not Choice.WAIVE]
+        return s.resolve(case.id, "ann", self.pick.choice(choices), override=True)
+
+    def expire(self, dump: Dump) -> port.Transition:
+        names = self.some([f.id for f in dump.foils], 3)
+        return port.Expire(foils=names, cases=tuple(self.case(foil=n) for n in names), at=self.now)
+
+    def seal(self, dump: Dump) -> port.Transition:
+        return port.Seal(at=self.now, limit=self.pick.randint(1, 9))
+
+
+def plain(dump: Dump) -> Any:
+    """A dump without what a store may choose: the names of leaves."""
+
+    def leaf(index: int | None, kept: Any) -> tuple[Any, ...]:
+        return (index, kept.kind, kept.subject, kept.run, kept.version, kept.actor, kept.at, kept.body)
+
+    rows = msgspec.structs.asdict(dump)
+    rows["leaves"] = [leaf(index, kept) for index, kept in dump.leaves]
+    rows["pending"] = len(dump.pending)
+    rows["runs"] = [blur(run) for run in dump.runs]
+    rows["queues"] = [(serial, run) for serial, run, _ in dump.queues]
+    return rows
+
+
+def blur(run: Any) -> Any:
+    """A Run without its place in the order of arrivals, in which PostgreSQL leaves gaps."""
+    return msgspec.structs.replace(run, arrival=0)
+
+
+async def answer(store: Any, transition: port.Transition) -> Any:
+    """The answer, or what kind of refusal; roots depend on the names of leaves."""
+    try:
+        given = await store.apply(transition)
+    except Exception as error:
+        return type(error).__name__
+    if isinstance(transition, port.Claim):
+        return tuple(map(blur, given))
+    return (given.count, given.size) if isinstance(given, port.Sealed) else given
+
+
+async def reads(store: Any, now: Any) -> list[Any]:
+    found: list[Any] = [
+        await store.todos(10),
+        await store.next_due(),
+        await store.effects_planned(10),
+        await store.effects_overdue(now, 10),
+        await store.effects_to_look_up(now, 10),
+        await store.effects_sending("a", 10),
+        await store.foils_past_due(now, 10),
+        await store.heads("invoice"),
+        await store.head("invoice", "k1", now),
+        await store.link_by_ext("customer", "erp", "42"),
+        await store.link_by_canonical("customer", "cust-1", "erp"),
+        await store.guard_used("g", "x"),
+    ]
+    loaded = [await store.load(run) for run in RUNS]
+    return found + [x and msgspec.structs.replace(x, run=blur(x.run)) for x in loaded]
+
+
+async def compare(stores: list[Any], seed: int, steps: int, *, repeats: bool = True) -> set[str]:
+    """Tell one story to all stores; returns the kinds of transition that were not refused."""
+    story, first, done = Story(seed, repeats=repeats), stores[0], set()
+    for number in range(steps):
+        transition = story.next(await first.dump())
+        answers = [await answer(store, transition) for store in stores]
+        assert all(a == answers[0] for a in answers), (seed, number, transition, answers)
+        if not isinstance(answers[0], str):
+            done.add(type(transition).__name__)
+        dumps = [plain(await store.dump()) for store in stores]
+        for other in dumps[1:]:
+            for table, rows in dumps[0].items():
+                assert other[table] == rows, (seed, number, table, transition)
+    found = [await reads(store, story.now) for store in stores]
+    assert all(other == found[0] for other in found[1:]), seed
+    return done
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32))
+def test_any_story_reads_the_same_in_memory_and_on_sqlite(seed: int) -> None:
+    async def tell() -> None:
+        with TemporaryDirectory() as folder:
+            kept = await SqliteStore.open(Path(folder) / "store.db")
+            try:
+                await compare([MemoryStore(), kept], seed, 40)
+            finally:
+                await kept.close()
+
+    asyncio.run(tell())
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_story_reads_the_same_in_memory_and_on_postgres(
+    places: Callable[[str], Awaitable[Any]], seed: int
+) -> None:
+    await compare([MemoryStore(), await places("postgres")], seed, 60, repeats=False)
+
+
+async def test_the_stories_reach_every_transition(tmp_path: Path) -> None:
+    done: set[str] = set()
+    for seed in range(20):
+        done |= await compare([MemoryStore()], seed, 60)
+    kinds = {"Receive", "Admit", "Turn", "Conclude", "Intent", "Claim", "Decide", "Resolve", "Expire"}
+    assert kinds | {"Seal", "LookedUp", "Resend", "PutPerson"} <= done
