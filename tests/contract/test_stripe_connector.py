@@ -144,11 +144,12 @@ async def test_what_was_dropped_before_is_absent_and_can_be_sent_again(twin: Twi
 
 async def test_a_late_commit_is_absent_then_in_use_then_found(twin: Twin, connector: Stripe) -> None:
     invoice = open_invoice(twin, customer(twin))
-    twin.fault("late_commit", seconds=0.8, match={"method": "POST"})
+    twin.fault("late_commit", seconds=60, match={"method": "POST"})
     assert isinstance(await connector.send(issue(invoice), 0.3), Unknown)
     assert isinstance(await connector.find(issue(invoice), SECONDS), Absent)
     # The key is in use by our own first call: not a refusal, for that call is still being carried out.
     assert isinstance(await connector.send(issue(invoice), SECONDS), Unknown)
+    twin.control("POST", "release")
     async with asyncio.timeout(5):
         while isinstance(found := await connector.find(issue(invoice), SECONDS), Absent):
             await asyncio.sleep(0.05)

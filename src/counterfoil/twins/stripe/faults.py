@@ -2,7 +2,8 @@
 
 A fault is `{kind, match: {method, path, type}, times, skip, ...}`. `path` and `type` are shell patterns.
 Requests: `drop_before_commit`, `drop_after_commit` (closed without an answer), `late_commit` (no answer,
-commits after `seconds`), `error_body_200` (200 with an error body, not done), `unreadable_200` (done, the answer
+commits after `seconds`, or when the
+control `release` is posted), `error_body_200` (200 with an error body, not done), `unreadable_200` (done, the answer
 cut short), `status` (`status`, `commit`; kept by the idempotency key), `rate_limit` (`reason`, `retry_after`),
 `maintenance` (503), `slow` (`seconds`). Events: `duplicate_webhook` (`copies`), `lose_webhook`,
 `delay_webhook` (`seconds`, of twin time).

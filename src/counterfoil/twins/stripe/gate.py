@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
 import secrets
+import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -46,6 +49,7 @@ class Gate:
         account.on_event = lambda event: events.plan(account, self.faults, event)
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self._released = asyncio.Event()
         self._second, self._calls = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,6 +121,11 @@ class Gate:
             return await self._idempotent(method, path, raw, given.get("idempotency-key"), headers, fault)
         except Refusal as refusal:
             return refusal.status, {**headers, **refusal.headers}, self._error(refusal, id)
+        except Dropped:
+            raise
+        except Exception:
+            sys.stderr.write(traceback.format_exc())
+            return 500, headers, encode({"error": _API_ERROR})
 
     async def _idempotent(
         self, method: str, path: str, raw: str, key: str | None, headers: dict[str, str], fault: Obj
@@ -195,7 +204,8 @@ class Gate:
         digest: str,
         headers: dict[str, str],
     ) -> None:
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._released.wait(), seconds)
         try:
             self._execute(method, path, raw, key, digest, headers)
         except Refusal:
@@ -322,6 +332,9 @@ class Gate:
                 return self.faults.add(given)
             case "DELETE", "faults":
                 self.faults.clear()
+            case "POST", "release":
+                self._released.set()
+                self._released = asyncio.Event()
             case "POST", "clock":
                 if "stop" in given:
                     clock.stop(account, bool(given["stop"]))

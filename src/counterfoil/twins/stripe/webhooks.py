@@ -58,6 +58,9 @@ class Deliveries:
     def _start_due(self) -> float:
         """Start what is due; how long to sleep for the next, at most a second."""
         now = self.account.exact_now
+        if self.account.setting("stopped_at") is not None:
+            # A standing clock must not hold back what is only shuffled.
+            now += float(self.account.setting("spread"))
         wait = 1.0
         for no, due in self.account.store.waiting(4 * AT_ONCE):
             if no in self._going:

@@ -1,0 +1,113 @@
+"""The Stripe twin as a process: how it starts and ends, and that no call makes it fail."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+from counterfoil.twins.stripe.routes import ROUTES
+from tests.contract.desk_process import free_port
+from tests.contract.stripe_twin_process import Twin, running_twin
+
+COMMAND = [sys.executable, "-m", "counterfoil.twins.stripe"]
+WORDS = ("", "0", "1", "-1", "7", "100000000000000", "0.5", "true", "false", "eur", "usd", "month", "x", "é", "'",
+         "list", "custom_line_item", "invoice_line_item", "send_invoice", "include", "2", "[]", "null")  # fmt: skip
+
+
+def test_it_starts_within_a_second_and_ends_cleanly(tmp_path: Path) -> None:
+    started = time.monotonic()
+    command = [*COMMAND, "--port", "0", "--state", str(tmp_path / "twin.sqlite")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        took = time.monotonic() - started
+        twin = Twin(int(line.strip().rsplit(":", 1)[1]), tmp_path)
+        assert twin.control("GET", "state")["objects"] == {}
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    assert took < 5  # one second on an idle machine; other tests run beside this one
+
+
+def test_a_taken_port_is_told_and_not_a_traceback(tmp_path: Path) -> None:
+    with running_twin(tmp_path / "one.sqlite") as twin:
+        command = [*COMMAND, "--port", str(twin.port), "--state", str(tmp_path / "two.sqlite")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert f"port {twin.port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_of_ones_choice_is_taken(tmp_path: Path) -> None:
+    port = free_port()
+    with running_twin(tmp_path / "twin.sqlite", "--port", str(port)) as twin:
+        assert twin.port == port
+
+
+def test_no_call_makes_it_fail(tmp_path: Path) -> None:
+    """Every route with parameters that mean nothing, or nearly something: an answer, never a 5xx."""
+    chance = random.Random(11)
+    with running_twin(tmp_path / "twin.sqlite") as twin:
+        ids = made(twin)
+        for number in range(1500):
+            route = chance.choice(ROUTES)
+            path = route.pattern.pattern.removesuffix("/?\\Z")
+            while "([^/]+)" in path:
+                path = path.replace("([^/]+)", chance.choice(ids), 1)
+            form = {}
+            for name, kind in route.shape.items():
+                if name.endswith("!") or chance.random() < 0.3:
+                    form.update(value_of(chance, name.rstrip("!"), kind, ids))
+            text = urlencode(form)
+            if route.method == "POST":
+                status, _, answer = twin.call("POST", path, text)
+            else:
+                status, _, answer = twin.call(route.method, f"{path}?{text}")
+            assert status < 500, (number, route.method, path, form, answer)
+
+
+def made(twin: Twin) -> list[str]:
+    api = twin.client().v1
+    card = {"payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"}}
+    who = api.customers.create({"name": "Acme", **card}).id  # type: ignore[typeddict-item]
+    product = api.products.create({"name": "Plan"}).id
+    price = api.prices.create({"product": product, "currency": "eur", "unit_amount": 5,
+                               "recurring": {"interval": "month"}}).id  # fmt: skip
+    rate = api.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 7.7}).id
+    subscription = api.subscriptions.create({"customer": who, "items": [{"price": price}]})
+    draft = api.invoices.create({"customer": who, "currency": "eur"}).id
+    api.invoice_items.create({"customer": who, "invoice": draft, "amount": 500, "currency": "eur"})
+    open_ = api.invoices.create({"customer": who, "currency": "eur"}).id
+    api.invoice_items.create({"customer": who, "invoice": open_, "amount": 90_000, "currency": "eur"})
+    line = api.invoices.finalize_invoice(open_).lines.data[0].id
+    note = api.credit_notes.create({"invoice": open_, "amount": 1}).id
+    item = subscription["items"].data[0].id
+    charge = api.charges.list().data[0]
+    return [who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
+            str(charge.payment_intent), "none", "pm_card_visa", "x%20y"]  # fmt: skip
+
+
+def value_of(chance: random.Random, name: str, kind: object, ids: list[str]) -> dict[str, str]:
+    """Form fields for a parameter: of its shape most of the time, of its kind some of the time."""
+    if chance.random() < 0.1:
+        return {f"{name}[{chance.choice(WORDS)}]": chance.choice(WORDS)}
+    if isinstance(kind, dict):
+        found: dict[str, str] = {}
+        for below, inner in kind.items():
+            if chance.random() < 0.6:
+                found |= value_of(chance, f"{name}[{below.rstrip('!')}]", inner, ids)
+        return found
+    if isinstance(kind, list):
+        return value_of(chance, f"{name}[0]", kind[0], ids)
+    if isinstance(kind, tuple):
+        return {name: chance.choice((*kind, "x"))}
+    return {name: chance.choice((*WORDS, *ids) if kind in ("str", "any") else WORDS)}
