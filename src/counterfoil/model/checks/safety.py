@@ -86,7 +86,8 @@ class _Scan:
             after = before
             for inner in inner_blocks(entry, "", path):
                 found = self.block(inner, before)
-                after = after or found
+                if not _leaves(inner):
+                    after = after or found
             if isinstance(entry, kinds.Call) and is_irreversible(self.model, entry):
                 after = after or entry.call
             before = after
@@ -117,3 +118,9 @@ class _Scan:
     def _report(self, path: Path, message: str) -> None:
         fix = "give the step `outcomes` that park, queue, continue or stop, or move it before"
         self.findings.append(self.document.finding("undo-after-irreversible", message, path, fix=fix))
+
+
+def _leaves(block: BlockPlace) -> bool:
+    """Does the block never go on behind itself: it ends in `stop` or `undo`?"""
+    last = block.entries[-1] if block.entries else None
+    return isinstance(last, kinds.StopVerb) or last == "undo"

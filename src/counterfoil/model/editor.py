@@ -1,0 +1,27 @@
+"""JSON Schema of the governance files, for editors that complete and check while one writes."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from counterfoil.model.kinds import KINDS
+
+
+def json_schema() -> dict[str, Any]:
+    """One schema (draft 2020-12) for every document: which keys it has follows from its `kind`."""
+    union: Any = reduce(or_, KINDS.values())
+    documents: Any = Annotated[union, Field(discriminator="kind")]
+    schema = TypeAdapter(documents).json_schema(by_alias=True)
+    for name, kind in KINDS.items():
+        own = schema["$defs"][kind.__name__]
+        own["required"] = ["kind", *own.get("required", [])]
+        own["properties"]["kind"] = {"const": name, "title": "Kind"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Counterfoil governance document",
+        **schema,
+    }

@@ -1,0 +1,135 @@
+"""What serves the person who writes governance: editor schema, layout, starter folder, trying an expression."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.money import Money
+from counterfoil.model import read
+from counterfoil.model.editor import json_schema
+from counterfoil.model.explain import explain
+from counterfoil.model.format import format_text
+from counterfoil.model.kinds import KINDS
+from counterfoil.model.scaffold import init
+from counterfoil.model.source import parse
+from tests.unit.model.company import COMPANY
+
+LANGUAGE = sorted((Path(__file__).parent / "language").glob("*.yaml"))
+TEXTS = [COMPANY, *(path.read_text(encoding="utf-8") for path in LANGUAGE)]
+
+# ------------------------------------------------------------------ editors
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_editor_schema_takes_every_good_document(text: str) -> None:
+    validator = jsonschema_rs.Draft202012Validator(json_schema())
+    for source in parse(text, "a.yaml")[0]:
+        assert [error.message for error in validator.iter_errors(source.data)] == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "role"},
+        {"name": "x"},
+        {"kind": "rule", "name": "x"},
+        {"kind": "role", "name": "X"},
+        {"kind": "role", "name": "x", "rights": []},
+        {"kind": "object", "name": "x", "system": "y", "fields": {"a": "text"}},
+        {
+            "kind": "workflow",
+            "name": "x",
+            "failure": "y",
+            "start": {"event": "z", "key": "k"},
+            "steps": [{"go": 1}],
+        },
+    ],
+)
+def test_the_editor_schema_refuses_what_reading_refuses(document: dict[str, object]) -> None:
+    assert not jsonschema_rs.Draft202012Validator(json_schema()).is_valid(document)
+
+
+def test_the_editor_schema_knows_every_kind() -> None:
+    assert set(json_schema()["discriminator"]["mapping"]) == set(KINDS)
+
+
+# ------------------------------------------------------------------ layout
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_formatting_keeps_the_values_and_is_done_once(text: str) -> None:
+    formatted = format_text(text)
+    assert [s.data for s in parse(formatted, "")[0]] == [s.data for s in parse(text, "")[0]]
+    assert format_text(formatted) == formatted
+
+
+def test_formatting_keeps_comments_order_quotes_and_spelling() -> None:
+    text = "# top\nz:   1.50   # the rate\nb:\n- x\n-   y: 0x1f\n    d: 2026-01-01\nq: 'yes'\n# end\n"
+    assert format_text(text) == (
+        "# top\nz: 1.50     # the rate\nb:\n  - x\n  - y: 0x1f\n    d: 2026-01-01\nq: 'yes'\n# end\n"
+    )
+
+
+def test_text_with_findings_is_left_alone() -> None:
+    for text in ("a: [1\n", "a: *b\n", "a:\n", "a:   1\na:  2\n"):
+        assert format_text(text) == text
+
+
+# ------------------------------------------------------------------ the starter
+
+
+def test_the_starter_folder_is_clean_compiles_and_is_formatted(tmp_path: Path) -> None:
+    written = init(tmp_path / "new")
+    model, findings = read(tmp_path / "new")
+    assert [str(finding) for finding in findings] == []
+    assert model.workflow("support-credit").foils
+    assert {path.name: format_text(path.read_text()) for path in written} == {
+        p.name: p.read_text() for p in written
+    }
+
+
+def test_the_starter_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "5-credit.yaml").write_text("mine")
+    with pytest.raises(Misconfigured, match="exists already"):
+        init(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["5-credit.yaml"]
+
+
+# ------------------------------------------------------------------ trying an expression
+
+SAMPLE = {"event": {"data": {"amount": {"minor": 1250, "currency": "USD"}, "rate": Decimal("0.2")}}}
+
+
+def test_an_expression_is_run_on_a_sample() -> None:
+    shown = explain("=event.data.amount + event.data.amount", SAMPLE)
+    assert shown.value == Money(2500, "USD")
+    assert shown.reads == {"event.data.amount": Money(1250, "USD")}
+    assert shown.problem == ""
+    assert explain("event.data.amount.minor * 2", SAMPLE).reads == {"event.data.amount.minor": 1250}
+
+
+def test_what_has_no_value_says_why() -> None:
+    assert explain("event.data.missing + 1", SAMPLE).problem != ""
+    assert explain("event.data.missing + 1", SAMPLE).reads == {"event.data.missing": None}
+
+
+def test_a_look_up_is_named_not_answered() -> None:
+    shown = explain("table('gl', event.data.amount.currency)", SAMPLE)
+    assert shown.lookups == ("table",)
+    assert shown.problem == "needs the answer of table('gl', 'USD')"
+
+
+def test_faulty_text_gives_its_findings() -> None:
+    shown = explain("a +")
+    assert shown.findings
+    assert shown.value is None
+
+
+def test_without_a_sample_the_text_alone_is_explained() -> None:
+    shown = explain("size(a.b) > 1")
+    assert (shown.type, dict(shown.reads)) == ("bool", {"a.b": None})
