@@ -8,12 +8,13 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvicorn
 
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
@@ -32,9 +33,9 @@ from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sqlite import SqliteStore
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.store import CaseTarget, PutPerson, PutToken, Store, Views
-from counterfoil.web.permissions import Permission
 
 log = logging.getLogger("counterfoil")
+RESOLVE_ANY = "cases:any:resolve"
 HOME = ".counterfoil"
 """The folder for what a running company leaves: store, keys, tokens. Under the working folder."""
 
@@ -98,7 +99,7 @@ class Application:
         """A person's decision on a Case; who holds `cases:any:resolve` may decide those of any role."""
         found: CaseTarget | None = await desk.open_case(self.views, case_id)
         who = await self.store.person(person)
-        override = who is not None and Permission.CASES_ANY_RESOLVE in self._permissions(who)
+        override = who is not None and RESOLVE_ANY in self._permissions(who)
         return await desk.resolve_case(
             self.store, self.pump.actor, found, case_id, person, Choice(choice), note, override
         )
@@ -232,19 +233,20 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         await store.close()
 
 
-def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int) -> int:
-    """Run server and worker in this process until SIGINT or SIGTERM; the exit code."""
+Build = Callable[[Application], Any]
+"""An Application to the ASGI application that serves it."""
+
+
+def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
+    """Run server and worker in this process until SIGINT or SIGTERM; the exit code. `build` gives the pages
+    and routes: they stand on a higher floor."""
     logging.basicConfig(
         level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
     )
-    return asyncio.run(_serve(folder, store_url, host_name, port, workers))
+    return asyncio.run(_serve(folder, store_url, host_name, port, workers, build))
 
 
-async def _serve(folder: Path, store_url: str, host_name: str, port: int, workers: int) -> int:
-    import uvicorn
-
-    from counterfoil.web.server import build
-
+async def _serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
     home = Path(HOME)
     home.mkdir(mode=0o700, exist_ok=True)
     async with application(folder, store_url, home, workers) as app:

@@ -231,6 +231,12 @@ class Admission:
         lookups: Lookups,
         now: datetime,
     ) -> Admit:
+        for event in events:
+            if not _taken(model, event):
+                owner = _first(model.owners_of(model.events[event.type]))
+                raise Held(
+                    "unrouted", f"nothing takes {event.type}: no object, workflow or counterfoil", owner
+                )
         heads: list[Head] = []
         posts: list[Post] = []
         starts: list[RunStart] = []
@@ -308,6 +314,18 @@ class Admission:
         topics = routing.topics(model, event)
         posts = [Post(event=event.id, topics=topics, body=wire.dumps(event_names(event)))] if topics else []
         return ([head] if head is not None else []), posts, starts, foils, observations
+
+
+def _taken(model: Model, event: CanonicalEvent) -> bool:
+    """Does anything follow from events of this type: a head, a Run, a wake-up, a foil, an observation?"""
+    return bool(
+        event.object
+        or model.starts_by_event(event.type)
+        or model.generations_by_event(event.type)
+        or routing.topics(model, event)
+        or model.foils_by_event(event.type)
+        or model.foils_by_observation(event.type)
+    )
 
 
 def _head(model: Model, event: CanonicalEvent, now: datetime) -> Head | None:
