@@ -1,0 +1,63 @@
+"""What the doors and pages need of the running application; `counterfoil.app` is one of its makers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from counterfoil.core.case import Choice
+from counterfoil.core.event import Event
+from counterfoil.model import Model
+from counterfoil.store.store import Store, Views
+
+
+class ReceiveAnswer(Protocol):
+    @property
+    def verdict(self) -> str:
+        """`new`, `same` or `clash`."""
+        ...
+
+    @property
+    def receipt(self) -> int:
+        """The number of the receipt that stands."""
+        ...
+
+
+class App(Protocol):
+    """One company's engine with its store, as the doors see it."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def views(self) -> Views: ...
+    @property
+    def model(self) -> Model:
+        """The present one."""
+        ...
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        ...
+
+    async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
+        """Keep a webhook's delivery. Raises SignatureRefused, Refused, TryAgain, Misconfigured."""
+        ...
+
+    async def receive_events(self, events: list[Event]) -> list[Any]:
+        """Keep CloudEvents, all or none; one ReceiveAnswer each. Raises Refused, TryAgain."""
+        ...
+
+    async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:
+        """The verdict of `Resolve`. An administrator's override follows from the person's roles."""
+        ...
+
+    async def decide_approval(
+        self, approval_id: str, subject: str, person: str, approve: bool, comment: str
+    ) -> str:
+        """The verdict of `Decide`."""
+        ...
+
+    async def health(self) -> dict[str, Any]:
+        """`ready`, `store`, `systems` with their last check and poll, backlog counts."""
+        ...

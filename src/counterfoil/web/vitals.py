@@ -1,0 +1,104 @@
+"""Whether the server is alive and ready, and its numbers for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, get
+from litestar.response import Response
+
+from counterfoil.web.access import application, requires
+from counterfoil.web.permissions import Open, Permission
+from counterfoil.web.ports import App
+
+Asked = Request[Any, Any, Any]
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+_STATES = {
+    "run": ("counterfoil_runs", "status", "Runs by status"),
+    "effect": ("counterfoil_effects", "state", "Effects by state"),
+    "foil": ("counterfoil_foils", "state", "Counterfoils by state"),
+    "case": ("counterfoil_cases", "state", "Cases by state"),
+    "approval": ("counterfoil_approvals", "state", "Approvals by state"),
+    "link": ("counterfoil_links", "status", "Links by status"),
+    "todo": ("counterfoil_todos", "state", "Deliveries not admitted yet"),
+}
+_TOTALS = {
+    "receipt": ("counterfoil_receipts", "Receipts kept"),
+    "event": ("counterfoil_events", "Canonical events kept"),
+    "pending": ("counterfoil_leaves_pending", "Audit leaves that wait to be sealed"),
+    "tree": ("counterfoil_leaves_sealed", "Audit leaves in the tree"),
+}
+
+
+@get("/healthz", opt=requires(Open.PUBLIC), tags=["operations"], summary="The process answers")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@get("/readyz", opt=requires(Open.PUBLIC), tags=["operations"], summary="The server takes work")
+async def readyz(request: Asked) -> Response[dict[str, Any]]:
+    """200 when ready, 503 when not; systems and counts are shown to nobody unknown."""
+    health = await application(request).health()
+    ready = bool(health.get("ready"))
+    return Response(
+        {"ready": ready, "store": str(health.get("store", ""))}, status_code=200 if ready else 503
+    )
+
+
+@get(
+    "/v1/health",
+    opt=requires(Permission.METRICS_ANY_READ),
+    tags=["operations"],
+    summary="Systems and backlog",
+)
+async def health(request: Asked) -> dict[str, Any]:
+    return await application(request).health()
+
+
+@get(
+    "/metrics",
+    opt=requires(Permission.METRICS_ANY_READ),
+    tags=["operations"],
+    summary="Prometheus",
+    media_type="text/plain",
+)
+async def metrics(request: Asked) -> Response[str]:
+    return Response(await exposition(application(request)), media_type=PROMETHEUS)
+
+
+async def exposition(app: App) -> str:
+    """Counts by state, backlog and the age of the oldest due thing, in Prometheus' text format 0.0.4."""
+    counts = await app.views.counts()
+    lines: list[str] = []
+    for table, (name, label, about) in _STATES.items():
+        lines += [f"# HELP {name} {about}.", f"# TYPE {name} gauge"]
+        for key, count in sorted(counts.items()):
+            head, _, state = key.partition(".")
+            if head == table and state:
+                lines.append(f'{name}{{{label}="{state}"}} {count}')
+    for key, (name, about) in _TOTALS.items():
+        lines += [f"# HELP {name} {about}.", f"# TYPE {name} gauge", f"{name} {counts.get(key, 0)}"]
+    lines += _due(await app.store.next_due(), await app.now())
+    lines += _ready(await app.health())
+    return "\n".join(lines) + "\n"
+
+
+def _due(due: datetime | None, now: datetime) -> list[str]:
+    late = max(0.0, (now - due).total_seconds()) if due is not None else 0.0
+    name = "counterfoil_oldest_due_seconds"
+    return [
+        f"# HELP {name} How long the oldest due thing has waited.",
+        f"# TYPE {name} gauge",
+        f"{name} {late:g}",
+    ]
+
+
+def _ready(health: Mapping[str, Any]) -> list[str]:
+    name = "counterfoil_ready"
+    value = 1 if health.get("ready") else 0
+    return [f"# HELP {name} Whether the server takes work.", f"# TYPE {name} gauge", f"{name} {value}"]
+
+
+ROUTES = [healthz, readyz, health, metrics]
