@@ -537,17 +537,21 @@ class MemoryStore:
     def _insert_effect(self, effect: Effect) -> None:
         if effect.id in self.effect_rows:
             raise ValueError(f"{effect.id} exists already")
+        self._refuse_second_generation(effect)
+        self._put(self.effect_rows, effect.id, effect)
+
+    def _refuse_second_generation(self, effect: Effect) -> None:
         for other in self.effect_rows.values():
             same = (other.run, other.path, other.item) == (effect.run, effect.path, effect.item)
-            if same and other.state in IN_FLIGHT | {EffectState.CONFIRMED}:
+            if same and other.id != effect.id and other.state in IN_FLIGHT | {EffectState.CONFIRMED}:
                 raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
-        self._put(self.effect_rows, effect.id, effect)
 
     def _send(self, s: port.Send) -> Effect:
         effect = self.effect_rows[s.effect]
         check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
         if effect.attempt + 1 != s.attempt:
             raise ValueError(f"{effect.id}: attempt {s.attempt} does not follow {effect.attempt}")
+        self._refuse_second_generation(effect)
         sent = msgspec.structs.replace(
             effect,
             state=EffectState.SENDING,

@@ -44,6 +44,7 @@ class SqliteStore(SqlStore):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock_file(path)
+        self._closed = False
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._wake = asyncio.Event()
@@ -73,9 +74,11 @@ class SqliteStore(SqlStore):
         return store
 
     async def close(self) -> None:
-        """Answer what was asked, then let go of the file."""
+        """Answer what was asked, then let go of the file. A second call does nothing."""
         await self._commits.close()
-        self._let_go()
+        if not self._closed:
+            self._closed = True
+            self._let_go()
 
     def _let_go(self) -> None:
         for pool in (self._readers, self._writer):

@@ -21,7 +21,12 @@ EFFECT = f"select {t.EFFECT.names} from effect where id = $1"
 SENT = """
 update effect set state = 'sending', attempt = $2, worker = $3, send_by = $4, call_until = $5,
   conclude_at = $6, look_at = null, request = $7
-where id = $1
+where id = $1 and not exists (
+  select 1 from effect other
+  where other.run = effect.run and other.path = effect.path and other.item = effect.item
+    and other.id <> effect.id and other.state in ('sending', 'unknown', 'accepted', 'confirmed')
+)
+returning id
 """
 CONCLUDED = """
 update effect set state = $2, result = $3, error_class = $4, error = $5, look_at = $6, ended_at = $7
@@ -53,7 +58,8 @@ def sent(effect: Effect, s: port.Send) -> Effect:
 
 
 async def write_sent(x: Step, e: Effect) -> None:
-    await x.rows(
+    """Raises ValueError when another generation of the same step is on its way or confirmed."""
+    row = await x.one(
         SENT,
         e.id,
         e.attempt,
@@ -63,6 +69,8 @@ async def write_sent(x: Step, e: Effect) -> None:
         micros_or_none(e.conclude_at),
         e.request,
     )
+    if row is None:
+        raise ValueError(f"{e.path} of {e.run} has a live generation already")
 
 
 async def abandon(x: Step, id_: str, at: datetime) -> None:

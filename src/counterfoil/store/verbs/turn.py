@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
+from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
@@ -149,7 +150,7 @@ async def _plan(x: Step, u: port.Turn) -> None:
         send = sends.pop(effect.id, None)
         planned.append(effect if send is None else effects.sent(effect, send))
     if planned:
-        await _refuse_second_generation(x, u)
+        await _refuse_second_generation(x, u, planned)
         new = await x.insert(t.EFFECT, [t.EFFECT.row(e) for e in planned], ignore=True, returning="id")
         if len(new) < len(planned):
             raise ValueError(f"{sorted({e.id for e in planned} - {r[0] for r in new})} exist already")
@@ -160,19 +161,25 @@ async def _plan(x: Step, u: port.Turn) -> None:
         await effects.write_sent(x, effects.sent(held, send))
 
 
-async def _refuse_second_generation(x: Step, u: port.Turn) -> None:
+async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]) -> None:
+    """One generation of a step at a time, among those of before and those of this turn."""
     live = await x.rows(
         """
         select path, item from effect
         where run = $1 and path = any($2::text[]) and state in ('sending', 'unknown', 'accepted', 'confirmed')
         """,
         u.run,
-        sorted({effect.path for effect in u.plan}),
+        sorted({effect.path for effect in planned}),
     )
     taken = {(path, item) for path, item in live}
-    for effect in u.plan:
-        if (effect.path, effect.item) in taken:
+    starting: set[tuple[str, str]] = set()
+    for effect in planned:
+        step = (effect.path, effect.item)
+        starts = effect.state is EffectState.SENDING
+        if step in taken or (starts and step in starting):
             raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
+        if starts:
+            starting.add(step)
 
 
 async def _reverse(x: Step, u: port.Turn) -> set[tuple[str, str]]:
