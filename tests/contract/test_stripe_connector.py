@@ -214,6 +214,27 @@ async def test_refusals_have_their_class(twin: Twin, connector: Stripe) -> None:
     assert notes(twin, invoice) == []
 
 
+async def test_a_remembered_refusal_says_that_it_is_remembered(twin: Twin, connector: Stripe) -> None:
+    who = customer(twin)
+    draft = post(twin, "/v1/invoices", customer=who, currency="eur")["id"]
+    post(twin, "/v1/invoiceitems", customer=who, invoice=draft, amount=1000, currency="eur")
+    first = rejected(await connector.send(issue(draft), SECONDS), ErrorClass.REFUSED)
+    post(twin, f"/v1/invoices/{draft}/finalize")
+    again = rejected(await connector.send(issue(draft), SECONDS), ErrorClass.REFUSED)
+    assert ("repeated" in first.message, "repeated" in again.message) == (False, True)
+    confirmed(await connector.send(issue(draft, key="cf2"), SECONDS))
+
+
+async def test_an_account_of_others_is_unauthorized(twin: Twin) -> None:
+    config = config_of(twin)
+    own = twin.control("GET", "state")["account"]
+    for account, allowed in ((own, True), ("acct_other", False)):
+        connector = connect(type(config)(config.name, config.url, account, config.settings, config.secrets))
+        outcome = await connector.send(issue("in_none", key=account), SECONDS)
+        await connector.close()
+        rejected(outcome, ErrorClass.NOT_FOUND if allowed else ErrorClass.UNAUTHORIZED)
+
+
 async def test_a_wrong_key_is_unauthorized_everywhere(twin: Twin) -> None:
     config = config_of(twin)
     wrong = connect(

@@ -458,6 +458,28 @@ def test_a_failing_card_makes_a_subscription_past_due_and_then_ends_it(twin: Twi
     assert (bill.status, bill.attempt_count) == ("open", 4)
 
 
+def test_a_subscription_whose_first_invoice_stays_unpaid_expires(twin: Twin, api: Any) -> None:
+    twin.control("POST", "clock", {"stop": True})
+    bad = {"default_payment_method": "pm_card_chargeCustomerFail"}
+    who = customer(api, payment_method="pm_card_chargeCustomerFail", invoice_settings=bad)
+    made = api.subscriptions.create({"customer": who.id, "items": [{"price": recurring(api).id}]})
+    twin.control("POST", "clock", {"advance": 23 * 3600})
+    assert api.subscriptions.retrieve(made.id).status == "incomplete_expired"
+    assert api.invoices.retrieve(made.latest_invoice).status == "void"
+
+
+def test_the_last_item_of_a_subscription_stays(api: Any) -> None:
+    price = recurring(api)
+    made = api.subscriptions.create({"customer": customer(api).id, "items": [{"price": price.id}]})
+    last = made["items"].data[0].id
+    change = {"items": [{"id": last, "deleted": True}]}
+    assert refused(api.subscriptions.update, made.id, change).http_status == 400
+    more = api.subscriptions.update(made.id, {"items": [{"price": recurring(api, 100).id, "quantity": 2}]})
+    assert len(more["items"].data) == 2
+    left = api.subscriptions.update(made.id, change)
+    assert [item.quantity for item in left["items"].data] == [2]
+
+
 def test_a_first_payment_that_fails_leaves_it_incomplete_or_makes_none(api: Any) -> None:
     bad = {"default_payment_method": "pm_card_chargeCustomerFail"}
     who = customer(api, payment_method="pm_card_chargeCustomerFail", invoice_settings=bad)

@@ -267,6 +267,20 @@ def test_webhooks_are_signed_so_that_the_vendors_library_accepts_them(twin: Twin
     assert "secret" not in twin.json("GET", f"/v1/webhook_endpoints/{endpoint.id}")
 
 
+def test_an_endpoint_given_at_the_start_is_there_once_with_its_secret(tmp_path: Path, hooks: Hooks) -> None:
+    for secret in ("whsec_first", "whsec_second"):
+        with running_twin(
+            tmp_path / "twin.sqlite", "--hook", hooks.url, "--hook-secret", secret, "--repeated", "0"
+        ) as twin:
+            post(twin)
+            headers, body = hooks.next()
+            stripe.WebhookSignature.verify_header(  # type: ignore[no-untyped-call]
+                body.decode(), headers["stripe-signature"], secret
+            )
+            assert len(twin.json("GET", "/v1/webhook_endpoints")["data"]) == 1
+            assert "secret" not in twin.json("GET", "/v1/webhook_endpoints")["data"][0]
+
+
 def test_an_endpoint_gets_what_it_asked_for(twin: Twin, hooks: Hooks) -> None:
     endpoint = listen(twin, hooks, "product.created")
     api = twin.client().v1

@@ -7,6 +7,9 @@ rolls back:
 - 400, 402, 404, 405: refused for good; 401, 403: the key may not;
 - 409 (except a key in use) and 429 `lock_timeout`: another call had the object; 429: too many calls.
 
+Stripe remembers a refusal of the endpoint itself for a day as well, so the same bytes and key get it again even
+after its cause is gone; refused parameters, keys and rates it does not remember.
+
 `idempotency_error` says that this key was used with other parameters: something may be there, so it is
 `already_done`, which makes the caller look and compare.
 
@@ -77,6 +80,8 @@ def refusal(answer: Response) -> Rejected | None:
     message = str(error.get("message") or "no message")
     if param := error.get("param"):
         message = f"{message} ({param})"
+    if answer.headers.get("idempotent-replayed") == "true":
+        message += " (Stripe's first answer to this key, repeated: only another key is looked at anew)"
     wait = retry_after(answer.headers, datetime.now(UTC))
     return Rejected(error_class, message, code or str(error.get("decline_code") or kind), wait)
 

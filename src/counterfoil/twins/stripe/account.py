@@ -56,6 +56,7 @@ class Account:
         self.random = random.Random(f"{self.setting('salt')}:{self.setting('ids')}")  # noqa: S311
         self.request: Obj = {"id": None, "idempotency_key": None}
         self.views: dict[str, Callable[[Account, Obj], Obj]] = {}
+        self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
 
     def setting(self, key: str) -> Any:
@@ -102,12 +103,16 @@ class Account:
         body = {"id": id or self.new_id(type), "object": type, "created": self.now, "livemode": False, **body}
         for name in _WITHOUT.get(type, ()):
             del body[name]
-        self.store.add(body, parent, self.now)
+        self.store.add(body, parent, self.now, self._due(body))
         return body
 
     def save(self, body: Obj) -> Obj:
-        self.store.save(body)
+        self.store.save(body, self._due(body))
         return body
+
+    def _due(self, body: Obj) -> int | None:
+        rule = self.dues.get(body["object"])
+        return rule(body) if rule else None
 
     def remove(self, id: str) -> None:
         self.store.remove(id)

@@ -26,7 +26,7 @@ def move(account: Account, target: int) -> None:
     stopped = account.setting("stopped_at") is not None
     with account.transaction():
         while True:
-            due = account.store.next_due(invoices.HOUR)
+            due = account.store.next_due()
             if due is None or due > target:
                 break
             account.set("stopped_at", max(due, account.now))

@@ -65,6 +65,16 @@ def create_endpoint(account: Account, given: Obj) -> Obj:
     return {**made, "_shown": True}
 
 
+def keep_endpoint(account: Account, url: str, secret: str) -> None:
+    """Have one endpoint of this url, with this secret and every event, whether or not it was there before."""
+    for endpoint in account.where("webhook_endpoint", "json_extract(body, '$.url') = ?", (url,)):
+        account.save({**endpoint, "secret": secret, "status": "enabled", "enabled_events": ["*"]})
+        return
+    with account.transaction():
+        made = create_endpoint(account, {"url": url, "enabled_events": ["*"]})
+        account.save({**made, "secret": secret, "_shown": False})
+
+
 def _loopback(url: str) -> str:
     """The twin never talks to anything but this machine."""
     parts = urlsplit(url)

@@ -45,7 +45,7 @@ class Gate:
         self.account, self.secret, self.drop = account, secret, drop
         self.faults = Faults(account.store)
         self.deliveries = Deliveries(account)
-        account.views = routes.views()
+        account.views, account.dues = routes.views(), routes.dues()
         account.on_event = lambda event: events.plan(account, self.faults, event)
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
@@ -108,6 +108,7 @@ class Gate:
             fault = self.faults.for_request(method, path) or {}
             self._refused_by(fault)
             self._authorized(given)
+            self._own_account(given)
             self._limited()
             if not _VERSION.match(headers["stripe-version"]):
                 raise bad_parameter(
@@ -276,6 +277,16 @@ class Gate:
             raise Refusal(503, "Stripe is down for maintenance.", type="api_error", kept=False)
         if fault.get("kind") == "rate_limit":
             raise _too_many(str(fault.get("reason", "global-rate")), fault.get("retry_after"))
+
+    def _own_account(self, headers: dict[str, str]) -> None:
+        account = headers.get("stripe-account")
+        if account and account != self.account.setting("account"):
+            raise Refusal(
+                403,
+                f"The provided key does not have access to account '{account}' (or that account does not exist).",
+                code="account_invalid",
+                kept=False,
+            )
 
     def _limited(self) -> None:
         rate = self.account.setting("rate")

@@ -336,26 +336,24 @@ def send(account: Account, given: Obj, id: str) -> Obj:
     return invoice
 
 
+def due(invoice: Obj) -> int | None:
+    """When an invoice moves by itself: a draft is finalized after an hour, an open one is collected."""
+    if invoice["status"] == "draft":
+        return int(invoice["created"]) + HOUR if invoice["auto_advance"] else None
+    return invoice["next_payment_attempt"] if invoice["status"] == "open" else None
+
+
 def advance(account: Account) -> bool:
-    """Do the invoices' automatic work that is due at the clock: finalize drafts an hour old, collect open ones."""
-    worked = False
-    for invoice in account.where(
-        "invoice",
-        "json_extract(body, '$.status') = 'draft' and json_extract(body, '$.auto_advance') and created <= ?",
-        (account.now - HOUR,),
-    ):
+    """Do the invoices' automatic work that is due at the clock. Whether there was any."""
+    waiting = account.where("invoice", "due <= ?", (account.now,), order="due, seq")
+    for invoice in waiting:
+        if invoice["status"] == "open":
+            collect(account, invoice)
+            continue
         close_draft(account, invoice)
         if invoice["status"] == "open" and invoice["collection_method"] == "send_invoice":
             account.emit("invoice.sent", invoice)
-        worked = True
-    for invoice in account.where(
-        "invoice",
-        "json_extract(body, '$.status') = 'open' and json_extract(body, '$.next_payment_attempt') <= ?",
-        (account.now,),
-    ):
-        collect(account, invoice)
-        worked = True
-    return worked
+    return bool(waiting)
 
 
 def collect(account: Account, invoice: Obj) -> None:

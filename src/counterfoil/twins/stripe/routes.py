@@ -160,3 +160,8 @@ def views() -> dict[str, Any]:
         "invoice": invoices.view, "credit_note": credit_notes.view, "subscription": subscriptions.view,
         "event": events.view, "webhook_endpoint": events.endpoint_view,
     }  # fmt: skip
+
+
+def dues() -> dict[str, Callable[[Obj], int | None]]:
+    """When each kind of object moves by itself."""
+    return {"invoice": invoices.due, "subscription": subscriptions.due}

@@ -13,8 +13,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from counterfoil.twins.stripe import events
 from counterfoil.twins.stripe.account import Account
 from counterfoil.twins.stripe.gate import CONFIG, Gate, Scope
+from counterfoil.twins.stripe.refusal import Refusal
 
 PORT = 12111
 SECRET = "sk_test_twin"  # noqa: S105
@@ -32,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="makes ids, shuffles and repeats of a new file reproducible")
     parser.add_argument("--spread", type=float, help="seconds over which webhooks are shuffled")
     parser.add_argument("--repeated", type=float, help="share of webhooks that are sent twice, 0 to 1")
+    parser.add_argument("--hook", help="a webhook endpoint on loopback that gets every event from the start")
+    parser.add_argument("--hook-secret", help="the secret that signs its events")
     options = parser.parse_args(argv)
+    if (options.hook is None) != (options.hook_secret is None):
+        parser.error("--hook and --hook-secret go together")
     account = Account(options.state, options.seed)
     for name, value in CONFIG.items():
         if not account.store.has_setting(name):
@@ -48,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"port {options.port} on 127.0.0.1 cannot be had: {error.strerror}\n")
         return 2
+    if options.hook:
+        try:
+            events.keep_endpoint(account, options.hook, options.hook_secret)
+        except Refusal as refusal:
+            sys.stderr.write(f"{refusal}\n")
+            return 2
     sock.listen(128)
     sys.stdout.write(f"stripe twin on http://127.0.0.1:{sock.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -18,7 +18,8 @@ from counterfoil.twins.stripe.refusal import Obj
 _SCHEMA = """
 create table if not exists object (
   seq integer primary key, id text not null unique, type text not null, created integer not null,
-  customer text, parent text, body text not null);
+  customer text, parent text, due integer, body text not null);
+create index if not exists object_due on object(due) where due is not null;
 create index if not exists object_type on object(type, seq);
 create index if not exists object_customer on object(customer, type, seq) where customer is not null;
 create index if not exists object_parent on object(parent, type, seq) where parent is not null;
@@ -34,17 +35,6 @@ create index if not exists delivery_due on delivery(state, due);
 create index if not exists delivery_event on delivery(event);
 create table if not exists try (
   no integer primary key, delivery integer not null, at integer not null, status integer, message text not null);
-"""
-_NEXT_DUE = """
-select min(at) from (
-  select min(json_extract(body, '$.current_period_end'), coalesce(json_extract(body, '$.cancel_at'), 9e15)) at
-    from object where type = 'subscription' and json_extract(body, '$.status') in ('active','past_due','trialing')
-  union all
-  select created + :draft from object where type = 'invoice' and json_extract(body, '$.status') = 'draft'
-    and json_extract(body, '$.auto_advance')
-  union all
-  select json_extract(body, '$.next_payment_attempt') from object where type = 'invoice'
-    and json_extract(body, '$.status') = 'open')
 """
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
@@ -97,16 +87,16 @@ class Store:
 
     # -- objects
 
-    def add(self, body: Obj, parent: str | None, created: int) -> None:
+    def add(self, body: Obj, parent: str | None, created: int, due: int | None) -> None:
         self.db.execute(
-            "insert into object(id, type, created, customer, parent, body) values (?, ?, ?, ?, ?, ?)",
-            (body["id"], body["object"], created, body.get("customer"), parent, _text(body)),
+            "insert into object(id, type, created, customer, parent, due, body) values (?, ?, ?, ?, ?, ?, ?)",
+            (body["id"], body["object"], created, body.get("customer"), parent, due, _text(body)),
         )
 
-    def save(self, body: Obj) -> None:
-        customer = body.get("customer")
+    def save(self, body: Obj, due: int | None) -> None:
         self.db.execute(
-            "update object set body = ?, customer = ? where id = ?", (_text(body), customer, body["id"])
+            "update object set body = ?, customer = ?, due = ? where id = ?",
+            (_text(body), body.get("customer"), due, body["id"]),
         )
 
     def remove(self, id: str) -> None:
@@ -133,9 +123,9 @@ class Store:
     def counts(self) -> Obj:
         return dict(self.db.execute("select type, count(*) from object group by type order by type"))
 
-    def next_due(self, draft: int) -> int | None:
-        """The earliest moment at which something happens by itself; drafts wait `draft` seconds."""
-        row = self._one(_NEXT_DUE, {"draft": draft})  # type: ignore[arg-type]
+    def next_due(self) -> int | None:
+        """The earliest moment at which something happens by itself."""
+        row = self._one("select min(due) from object where due is not null")
         return None if row[0] is None else int(row[0])
 
     def forget(self, keep_endpoints: bool) -> None:

@@ -10,12 +10,14 @@ from counterfoil.twins.stripe.amounts import priced, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import payable_with
 from counterfoil.twins.stripe.forms import Shape, merged
-from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft
+from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft, void
 from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
 from counterfoil.twins.stripe.listing import PAGING, page, search
 from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
 from counterfoil.twins.stripe.standing import end
 
+PATIENCE = 23 * 3600
+"""Seconds in which the first invoice must be paid."""
 PRORATION = ("always_invoice", "create_prorations", "none")
 _ITEM: Shape = {
     "id": "str", "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
@@ -283,6 +285,8 @@ def _change_item(account: Account, subscription: Obj, wanted: Obj, given: Obj, p
         raise bad("The subscription item is of another subscription.", param=f"items[{place}][id]")
     old = dict(item)
     if wanted.get("deleted"):
+        if len(account.of("subscription_item", subscription["id"])) == 1:
+            raise bad("A subscription must have at least one active plan.", param=f"items[{place}][deleted]")
         account.remove(item["id"])
         _prorate(account, subscription, given, old, None)
         return
@@ -363,18 +367,31 @@ def update_item(account: Account, given: Obj, id: str) -> Obj:
     return account.get("subscription_item", id)
 
 
+def _expire(account: Account, subscription: Obj) -> None:
+    before = account.view(subscription)
+    subscription.update(status="incomplete_expired", ended_at=account.now)
+    account.save(subscription)
+    void(account, {}, subscription["latest_invoice"])
+    account.emit("customer.subscription.updated", subscription, before)
+
+
+def due(subscription: Obj) -> int | None:
+    """When a subscription moves by itself: at the end of its period, when it is to end, when it never began."""
+    if subscription["status"] == "incomplete":
+        return int(subscription["created"]) + PATIENCE
+    if subscription["status"] not in ("active", "past_due", "trialing"):
+        return None
+    edges = (subscription["current_period_end"], subscription["cancel_at"])
+    return min(int(edge) for edge in edges if edge is not None)
+
+
 def advance(account: Account) -> bool:
     """Begin the next period of every subscription whose period is over at the clock: one period each."""
-    worked = False
-    for subscription in account.where(
-        "subscription",
-        "json_extract(body, '$.status') in ('active', 'past_due', 'trialing') and "
-        "min(json_extract(body, '$.current_period_end'), "
-        "coalesce(json_extract(body, '$.cancel_at'), 9e15)) <= ?",
-        (account.now,),
-        order="json_extract(body, '$.current_period_end'), seq",
-    ):
-        worked = True
+    waiting = account.where("subscription", "due <= ?", (account.now,), order="due, seq")
+    for subscription in waiting:
+        if subscription["status"] == "incomplete":
+            _expire(account, subscription)
+            continue
         if subscription["cancel_at"] is not None and subscription["cancel_at"] <= account.now:
             end(account, subscription)
             continue
@@ -391,4 +408,4 @@ def advance(account: Account) -> bool:
         account.save(subscription)
         bill(account, subscription, "subscription_cycle")
         account.emit("customer.subscription.updated", subscription, before)
-    return worked
+    return bool(waiting)
