@@ -185,6 +185,15 @@ async def open_store(url: str) -> SqlStore:
     return await SqliteStore.open(url.removeprefix("sqlite:"))
 
 
+def _worker_name(store: SqlStore) -> str:
+    """What a restarted worker knows its former calls by: one name for an embedded store, whose process is
+    alone; on PostgreSQL a given name, or one that nobody else has."""
+    given = os.environ.get("COUNTERFOIL_WORKER")
+    if given:
+        return given
+    return "embedded" if isinstance(store, SqliteStore) else secrets.token_hex(6)
+
+
 async def seed_people(store: Store, path: Path) -> None:
     """Persons and tokens of a people file (JSON list of Account)."""
     now = await store.now()
@@ -216,7 +225,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():
             await seed_people(store, people)
-        worker = f"{os.environ.get('COUNTERFOIL_WORKER', 'w')}/{secrets.token_hex(6)}"
+        worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, store.wait_for_wake)
         app = Application(store, store, releases, connectors, pump)
