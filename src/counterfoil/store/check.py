@@ -1,0 +1,303 @@
+"""The invariants of the core protocol, checked from outside the engine over everything that a store holds.
+
+Nothing here is used by the engine. A violation is a sentence that begins with the invariant's number; what only
+the outside systems can tell (1 and 3) is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.audit import Checkpoint, tree_root
+from counterfoil.core.case import CaseState
+from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
+from counterfoil.core.foil import LIVE, Foil, FoilState, current, settle
+from counterfoil.core.run import TERMINAL, Run, RunStatus
+from counterfoil.store.dump import Dump
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+_MAY_EXIST = IN_FLIGHT | {EffectState.CONFIRMED}
+
+
+class Checkable(Protocol):
+    """A store, as far as checking it needs."""
+
+    async def dump(self) -> Dump: ...
+    async def checkpoint(self) -> Checkpoint | None: ...
+
+
+async def check(store: Checkable, at: datetime, irreversible: Collection[str] = ()) -> list[str]:
+    """Violations in a store at a time, in order of invariant; none is the good answer.
+
+    `irreversible` names operations that need no undo. Runs in memory of the size of the store.
+    """
+    checkpoint = await store.checkpoint()  # first: leaves may be sealed in between, never unsealed
+    dump = await store.dump()
+    return violations(dump, at, irreversible) + list(_checkpoint(dump, checkpoint))
+
+
+def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> list[str]:
+    """Violations in one dump."""
+    found: list[str] = []
+    for parts in (
+        _generations(dump),
+        _receipts(dump),
+        _inbox(dump, at),
+        _joined(dump),
+        _amounts(dump),
+        _guards(dump),
+        _quorums(dump),
+        _ends(dump, irreversible),
+        _unfinished(dump),
+        _leaves(dump),
+    ):
+        found += parts
+    return found
+
+
+def _generations(dump: Dump) -> Iterator[str]:
+    """2. Per (run, path, item) at most one generation is sending, unknown or confirmed. Two confirmations that
+    a Case names are owned: evidence is never refused."""
+    owned = {case.effect for case in dump.cases}
+    steps: dict[tuple[str, str, str], list[Effect]] = defaultdict(list)
+    for effect in dump.effects:
+        if effect.state in _MAY_EXIST:
+            steps[effect.run, effect.path, effect.item].append(effect)
+    for (run, path, item), live in steps.items():
+        if len(live) > 1 and not any(effect.id in owned for effect in live):
+            names = ", ".join(f"{effect.id} {effect.state}" for effect in live)
+            yield f"2: {path} {item} of {run} has {len(live)} live generations: {names}"
+
+
+def _receipts(dump: Dump) -> Iterator[str]:
+    """4. Each acknowledged receipt ends in events, an ignore, or a Case; until then it is a todo."""
+    todo = {ref for kind, ref, _ in dump.todos if kind == "receipt"}
+    owned = {str(case.receipt) for case in dump.cases}
+    ended = set()
+    for _, leaf in dump.leaves:
+        if leaf.kind == "admitted" and leaf.subject.startswith("receipt:"):
+            what = msgspec.json.decode(leaf.body)
+            if what["events"] or what["ignored"]:
+                ended.add(leaf.subject.removeprefix("receipt:"))
+    for receipt in dump.receipts:
+        no = str(receipt.no)
+        if receipt.door != "fetch" and no not in todo and no not in owned and no not in ended:
+            yield f"4: receipt {no} of {receipt.system} {receipt.ext_id} came to nothing"
+
+
+def _inbox(dump: Dump, at: datetime) -> Iterator[str]:
+    """5. Inbox seq is gapless and consumed in order; no Run with something unread is due in the future."""
+    seqs: dict[str, list[int]] = defaultdict(list)
+    for item in dump.inbox:
+        seqs[item.run].append(item.seq)
+    queued = {run for _, run, _ in dump.queues}
+    for run in dump.runs:
+        if sorted(seqs.pop(run.id, [])) != list(range(1, run.inbox_n + 1)):
+            yield f"5: the inbox of {run.id} does not number 1..{run.inbox_n}"
+        if not 0 <= run.consumed <= run.inbox_n:
+            yield f"5: {run.id} consumed {run.consumed} of {run.inbox_n}"
+        planned_start = run.version == 0 and run.inbox_n == 1
+        if run.status in TERMINAL or run.inbox_n == run.consumed or planned_start:
+            continue
+        if run.due is None and run.id not in queued:
+            yield f"5: {run.id} has unread stimuli and is never due"
+        elif run.due is not None and run.due > at:
+            yield f"5: {run.id} has unread stimuli and is due at {run.due.isoformat()}"
+    for lost in seqs:
+        yield f"5: the inbox has items of {lost}, which does not exist"
+
+
+def _joined(dump: Dump) -> Iterator[str]:
+    """6. No match has both an unmatched foil and an observation that matching would join."""
+    unmatched = {FoilState.PROVISIONAL, FoilState.OPEN}
+    for match in dump.matches:
+        states = settle(match.foils, match.observations, _LONG_AGO).states
+        for foil in match.foils:
+            would = states.get(foil.id, foil.state)
+            joins = would in (FoilState.MATCHED, FoilState.OVER, FoilState.PARTLY) and foil.state in unmatched
+            fills = would is FoilState.MATCHED and foil.state in (FoilState.PARTLY, FoilState.BROKEN)
+            if joins or fills:
+                yield f"6: {foil.id} is {foil.state}, matching would make it {would}"
+
+
+def _amounts(dump: Dump) -> Iterator[str]:
+    """7. Asserted - observed = what is outstanding - unmatched items: true of every sum when no observation
+    gives more than it shows, no foil takes more than it asserts, and the matched are covered."""
+    for match in dump.matches:
+        seen = {o.id: o for o in current(match.observations)}
+        foils = {f.id: f for f in match.foils}
+        given: Counter[tuple[str, str]] = Counter()
+        taken: Counter[tuple[str, str]] = Counter()
+        for a in match.allocations:
+            foil, o = foils.get(a.foil), seen.get(a.observation)
+            if foil is None or o is None or foil.state not in LIVE - {FoilState.WAIVED}:
+                yield f"7: {a.observation} covers {a.foil}, one of which does not count"
+                continue
+            if foil.legs[a.leg].currency != a.amount.currency or o.legs[a.leg].currency != a.amount.currency:
+                yield f"7: {a.observation} covers {a.foil} in another currency"
+            given[o.id, a.leg] += a.amount.minor
+            taken[foil.id, a.leg] += a.amount.minor
+        for (id_, leg), minor in given.items():
+            if not _within(minor, seen[id_].legs[leg].minor):
+                yield f"7: {id_} shows {seen[id_].legs[leg]} as {leg} and gives {minor} minor units"
+        for foil in match.foils:
+            yield from _covered(foil, taken)
+
+
+def _covered(foil: Foil, taken: Counter[tuple[str, str]]) -> Iterator[str]:
+    for leg, want in foil.legs.items():
+        got = taken[foil.id, leg]
+        if not _within(got, want.minor):
+            yield f"7: {foil.id} asserts {want} as {leg} and took {got} minor units"
+        if foil.state in (FoilState.MATCHED, FoilState.OVER) and abs(want.minor - got) > foil.tolerance:
+            yield f"7: {foil.id} is {foil.state} with {got} minor units of {want} as {leg}"
+        if foil.state in (FoilState.OPEN, FoilState.PROVISIONAL) and got:
+            yield f"7: {foil.id} is {foil.state} and took {got} minor units as {leg}"
+
+
+def _within(part: int, whole: int) -> bool:
+    return 0 <= part <= whole or whole <= part <= 0
+
+
+def _guards(dump: Dump) -> Iterator[str]:
+    """8. One holder per serial; guard.used = sum of live reservations <= limit."""
+    for serial, count in Counter(serial for serial, _ in dump.holds).items():
+        if count > 1:
+            yield f"8: serial {serial} has {count} holders"
+    status = {run.id: run.status for run in dump.runs}
+    for serial, run in dump.holds:
+        if status.get(run) in TERMINAL:
+            yield f"8: serial {serial} is held by {run}, which has ended"
+    live: Counter[tuple[str, str]] = Counter()
+    for r in dump.reservations:
+        live[r.scope, r.key] += r.amount if r.live else 0
+    for guard in dump.guards:
+        reserved = live.pop((guard.scope, guard.key), 0)
+        if guard.used != reserved:
+            yield f"8: guard {guard.scope} {guard.key} says {guard.used}, its reservations say {reserved}"
+        if guard.limit is not None and guard.used > guard.limit:
+            yield f"8: guard {guard.scope} {guard.key} is at {guard.used} of {guard.limit}"
+    for scope, key in live:
+        yield f"8: reservations on {scope} {key}, which has no guard"
+
+
+def _quorums(dump: Dump) -> Iterator[str]:
+    """9. Each guarded effect that may exist outside has its quorum; no approver is its requester."""
+    approvals = {approval.id: approval for approval in dump.approvals}
+    emails = {person.id: person.email for person in dump.persons}
+    voters: dict[str, set[str]] = defaultdict(set)
+    for vote in dump.votes:
+        if vote.approve:
+            voters[vote.approval].add(vote.person)
+    for effect in dump.effects:
+        if effect.state not in _MAY_EXIST:
+            continue
+        for id_ in effect.approvals:
+            approval = approvals.get(id_)
+            if approval is None or approval.state is not ApprovalState.GRANTED:
+                state = "missing" if approval is None else approval.state
+                yield f"9: {effect.id} is {effect.state} and its approval {id_} is {state}"
+            elif not approval.automatic:
+                who = voters[id_]
+                if len(who) < approval.quorum:
+                    yield f"9: {id_} is granted by {len(who)} of {approval.quorum}"
+                if approval.requester in who | {emails.get(person, "") for person in who}:
+                    yield f"9: {id_} is granted by its requester {approval.requester}"
+
+
+def _ends(dump: Dump, irreversible: Collection[str]) -> Iterator[str]:
+    """10. `undone`: each confirmed effect has a confirmed undo or an irreversible reason; terminal Runs have
+    nothing on its way."""
+    status = {run.id: run.status for run in dump.runs}
+    undone = {e.undoes for e in dump.effects if e.state is EffectState.CONFIRMED}
+    owned = {case.effect for case in dump.cases}
+    for effect in dump.effects:
+        ended = status.get(effect.run)
+        if ended in TERMINAL and effect.state in UNFINISHED:
+            yield f"10: {effect.run} is {ended} and its effect {effect.id} is {effect.state}"
+        taken_back = effect.undoes is not None or effect.id in undone or effect.id in owned
+        if (
+            ended is RunStatus.UNDONE
+            and effect.state is EffectState.CONFIRMED
+            and not taken_back
+            and effect.operation not in irreversible
+        ):
+            yield f"10: {effect.run} is undone and {effect.id} stays confirmed"
+
+
+def _unfinished(dump: Dump) -> Iterator[str]:
+    """11. Everything unfinished has a future due or an owned Case with a deadline."""
+    open_cases = [case for case in dump.cases if case.state is CaseState.OPEN]
+    for case in open_cases:
+        if not case.owner:
+            yield f"11: {case.id} has no owner"
+    runs_owned = {case.run for case in open_cases}
+    effects_owned = {case.effect for case in open_cases}
+    queued = {run for _, run, _ in dump.queues}
+    moving = {effect.run for effect in dump.effects if effect.state in UNFINISHED}
+    for run in dump.runs:
+        if run.status in TERMINAL or run.due is not None or run.id in queued | moving | runs_owned:
+            continue
+        yield f"11: {run.id} is {run.status} and nothing will ever wake it"
+    for effect in dump.effects:
+        asked = effect.look_at if effect.state is not EffectState.SENDING else effect.call_until
+        looked_for = effect.id in effects_owned or effect.run in runs_owned
+        if effect.state in IN_FLIGHT and asked is None and not looked_for:
+            yield f"11: {effect.id} is {effect.state} and nobody will look for it"
+    yield from _held_back(dump, {case.foil for case in dump.cases})
+    about = {("receipt", str(case.receipt)) for case in open_cases} | {
+        ("event", case.event) for case in open_cases
+    }
+    for kind, ref, topic in dump.todos:
+        if topic == "" and (kind, ref) not in about:
+            yield f"11: {kind} {ref} is set aside and no Case owns it"
+
+
+def _held_back(dump: Dump, owned: set[str | None]) -> Iterator[str]:
+    """A broken foil has its Case, or its Run has yet to read of it."""
+    runs: dict[str | None, Run] = {run.id: run for run in dump.runs}
+    for foil in dump.foils:
+        run = runs.get(foil.run)
+        told = run is not None and run.status not in TERMINAL
+        if foil.state in (FoilState.BROKEN, FoilState.OVER) and foil.id not in owned and not told:
+            yield f"11: {foil.id} is {foil.state} and no Case owns it"
+
+
+def _leaves(dump: Dump) -> Iterator[str]:
+    """12. Turn leaves number 1..version per Run; every leaf is in the tree once, or pending."""
+    versions: dict[str | None, list[int]] = defaultdict(list)
+    for _, leaf in dump.leaves:
+        if leaf.version is not None:
+            versions[leaf.run].append(leaf.version)
+    for run in dump.runs:
+        if sorted(versions.pop(run.id, [])) != list(range(1, run.version + 1)):
+            yield f"12: the turn leaves of {run.id} do not number 1..{run.version}"
+    for lost in versions:
+        yield f"12: turn leaves of {lost}, which does not exist"
+    pending = Counter(dump.pending)
+    for index, leaf in dump.leaves:
+        places = pending.pop(leaf.id, 0) + (index is not None)
+        if places != 1:
+            yield f"12: leaf {leaf.id} has {places} places in the log"
+    for id_ in pending:
+        yield f"12: {id_} is pending and is no leaf"
+    indices = sorted(index for index, _ in dump.leaves if index is not None)
+    if indices != list(range(len(indices))):
+        yield f"12: the tree of {len(indices)} leaves has gaps"
+
+
+def _checkpoint(dump: Dump, checkpoint: Checkpoint | None) -> Iterator[str]:
+    """12. What was signed is what is there."""
+    if checkpoint is None:
+        return
+    sealed = sorted(((index, leaf) for index, leaf in dump.leaves if index is not None), key=lambda x: x[0])
+    if len(sealed) < checkpoint.size:
+        yield f"12: the checkpoint is of {checkpoint.size} leaves and the tree has {len(sealed)}"
+    elif tree_root([leaf.hash for _, leaf in sealed[: checkpoint.size]]) != checkpoint.root:
+        yield f"12: the tree's root at {checkpoint.size} is not the signed one"
