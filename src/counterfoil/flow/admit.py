@@ -57,7 +57,8 @@ class Admission:
     async def admit(self, todo: Todo, now: datetime) -> Admitted:
         """Admit one. Raises TryAgain when a system must be asked first and does not answer."""
         model = self._releases.present
-        lookups = Lookups(self._store, model, now, mint=True)
+        speaks = todo.receipt.system if todo.receipt is not None else ""
+        lookups = Lookups(self._store, model, now, speaks=speaks)
         ref = (todo.kind, todo.ref)
         try:
             if todo.kind == "event":

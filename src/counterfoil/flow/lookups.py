@@ -23,13 +23,14 @@ Question = tuple[str, tuple[Any, ...]]
 
 
 class Lookups:
-    """One decision's or admission's answers. `minted` holds (object, canonical, external id, system)."""
+    """One decision's or admission's answers. `speaks` is the system whose delivery is admitted; `minted` holds
+    (object, canonical, external id, system)."""
 
-    def __init__(self, store: Store, model: Model, now: datetime, *, mint: bool = False) -> None:
+    def __init__(self, store: Store, model: Model, now: datetime, *, speaks: str = "") -> None:
         self._store = store
         self._model = model
         self._now = now
-        self._mint = mint
+        self._speaks = speaks
         self.answers: dict[Question, Any] = {}
         self.minted: dict[tuple[str, str, str, str], None] = {}
 
@@ -74,8 +75,8 @@ class Lookups:
         if link is not None:
             return link.canonical
         kind = self._model.objects.get(object_)
-        if kind is None or kind.system != system or not self._mint:
-            return None
+        if kind is None or kind.system != system or self._speaks != system:
+            return None  # only the system of record mints, and only when it speaks itself
         canonical = ids.canonical_id(object_, system, account, ext_id)
         self.minted[object_, canonical, ext_id, system] = None
         return canonical
