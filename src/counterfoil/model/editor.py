@@ -20,8 +20,14 @@ def json_schema() -> dict[str, Any]:
         own = schema["$defs"][kind.__name__]
         own["required"] = ["kind", *own.get("required", [])]
         own["properties"]["kind"] = {"const": name, "title": "Kind"}
+    # A document that uses a pattern is whole only with it.
+    used = {"required": ["kind", "name", "pattern"], "properties": {"kind": {"enum": list(KINDS)}}}
+    definitions = schema.pop("$defs")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Counterfoil governance document",
-        **schema,
+        "if": {"required": ["pattern"]},
+        "then": used,
+        "else": schema,
+        "$defs": definitions,
     }

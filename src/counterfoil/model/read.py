@@ -18,6 +18,7 @@ from counterfoil.model import kinds, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
 from counterfoil.model.model import Model
+from counterfoil.model.patterns import expand
 from counterfoil.model.source import MAX_BYTES, Path, Source, parse
 
 MAX_FILES = 5_000
@@ -41,18 +42,21 @@ def read(path: str | os.PathLike[str], *, checks: bool = True) -> tuple[Model, l
     broken: set[tuple[str, str]] = set()
     if not folder.is_dir():
         return Model([]), [Finding("unreadable", "there is no such folder", str(path), 0, 0)]
+    sources: list[Source] = []
     for name, text in _files(folder, findings):
-        sources, faults = parse(text, name)
+        read_here, faults = parse(text, name)
+        sources.extend(read_here)
         findings.extend(faults)
-        for source in sources:
-            if not source.lost:
-                _secrets(source, findings)
-            document, faults = _document(source, folder, findings)
-            findings.extend(faults)
-            if document is None:
-                broken |= _named(source)
-            else:
-                documents.append(document)
+    findings.extend(expand(sources))
+    for source in sources:
+        if not source.lost:
+            _secrets(source, findings)
+        document, faults = _document(source, folder, findings)
+        findings.extend(faults)
+        if document is None:
+            broken |= _named(source)
+        else:
+            documents.append(document)
     unique = _unique(documents, findings)
     model = Model(unique, broken)
     if checks:

@@ -67,7 +67,7 @@ class Source:
     broken: bool = False
     """Something was refused: the value is not what was written."""
     lost: bool = False
-    """The text could not be read at all; the value is its kind and name, where they stand plainly."""
+    """There is no document to look at; the value is its kind and name at most."""
 
     def mark(self, path: Path) -> Mark:
         """The place of a node, or of the nearest node around it."""

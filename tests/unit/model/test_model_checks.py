@@ -13,6 +13,14 @@ LEDGER = "name: ledger\nrole: erp\nconnector: http\nowner: finance"
 CALL_MEMO = "with: {customer: =event.data.customer_id, amount: =amount, reason: =event.data.reason}"
 AGENT = "{kind: role, name: agent}\n"
 OUTCOMES_POST = "    outcomes: {refused: park}\n"
+PATTERN = """\
+---
+kind: pattern
+name: plan
+parameters: {who: a role, when: {default: "amount.minor > 0"}}
+body: {kind: alert, when: "${when}", to: ["${who}"]}
+"""
+USES = "---\nkind: alert\nname: plan\npattern: {}  #!\n"
 WORKFLOW = "name: credit\nowner: finance\nfailure: careful\nstart: {event: credit.requested.v1, key: event.data.credit_id}\n"
 
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
@@ -51,8 +59,21 @@ PLANTED: list[tuple[str, ...]] = [
     ("wrong-value", "up_to: 100,", "up_to: 99.50,  #!\n      "),
     ("wrong-value", "outcomes: {failed: {stop: refused}}", "outcomes: {failed: {halt: refused}}  #!"),
     ("wrong-value", "  - wait: {foils: all, until: +2d}", "  - sleep: 3d  #!"),
+    ("wrong-value", "outcomes: {failed: {stop: refused}}", "outcomes: {failed: 5}  #!"),
+    ("wrong-value", "    outcomes: {timeout: park}", "    outcomes: {timeout: [5]}  #!"),
     ("wrong-value", "legal_name: string", "legal_name: text  #!\n   "),
     ("failure-incomplete", "failure:\n  transient: retry", "failure:  #!"),
+    ("pattern", AGENT, AGENT + USES.format("{name: plan, with: {who: x}}")),
+    ("pattern", AGENT, AGENT + PATTERN + USES.format("{name: plane, with: {who: x}}")),
+    ("pattern", AGENT, AGENT + PATTERN + USES.format("{name: plan}")),
+    ("pattern", AGENT, AGENT + PATTERN + USES.format("{name: plan, with: {who: x, what: y}}")),
+    ("pattern", AGENT, AGENT + PATTERN + USES.format("plan")),
+    (
+        "pattern",
+        AGENT,
+        AGENT + PATTERN.replace("${who}", "${whom}") + USES.format("{name: plan, with: {who: x}}"),
+    ),
+    ("unknown-reference", AGENT, AGENT + PATTERN + USES.format("{name: plan, with: {who: agnet}}")),
     (
         "duplicate-name",
         "{kind: role, name: agent}\n",

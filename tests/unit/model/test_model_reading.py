@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding, errors
 from counterfoil.model import Model, read
+from counterfoil.model.kinds import Alert
 from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
 from counterfoil.model.yaml_events import events
 from tests.unit.model.company import COMPANY, findings_of, plant, write
@@ -325,6 +326,38 @@ def test_a_hundred_files_are_checked_within_a_second(tmp_path: Path) -> None:
     elapsed = time.perf_counter() - started
     assert findings == []
     assert elapsed < 6, "well above what it takes: a machine under load must not fail it"
+
+
+# ------------------------------------------------------------------ patterns
+
+PATTERN = """\
+{kind: role, name: agent}
+---
+kind: pattern
+name: plan
+parameters: {who: a list of roles, limit: {default: 5}}
+body: {kind: alert, when: "x.minor > ${limit}", to: "${who}"}
+---
+kind: alert
+name: first
+pattern: {name: plan, with: {who: [agent]}}
+---
+kind: alert
+name: second
+pattern: {name: plan, with: {who: [agent], limit: 7}}
+when: x.minor == 0
+"""
+
+
+def test_a_pattern_gives_its_body_and_the_user_keeps_its_own_keys(tmp_path: Path) -> None:
+    model, findings = findings_of(tmp_path, PATTERN)
+    assert findings == []
+    alerts = model.of_kind(Alert)
+    assert {name: (alert.when, alert.to) for name, alert in alerts.items()} == {
+        "first": ("x.minor > 5", ["agent"]),
+        "second": ("x.minor == 0", ["agent"]),
+    }
+    assert Model.from_json(model.to_json()).digest == model.digest
 
 
 # ------------------------------------------------------------------ the parser

@@ -60,7 +60,9 @@ def _which(value: Any) -> str:
         return "word"
     if isinstance(value, list):
         return "block"
-    keys = value if isinstance(value, dict) else {f.rstrip("_") for f in type(value).model_fields}
+    if isinstance(value, Part):
+        value = {field.rstrip("_") for field in type(value).model_fields}
+    keys = value if isinstance(value, dict | set) else ()
     return next((k for k in (*_STEPS, *_VERBS) if k in keys), "unknown")
 
 
