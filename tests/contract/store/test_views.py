@@ -1,0 +1,141 @@
+"""Lists for pages, over the stores that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from counterfoil.core.case import Choice
+from counterfoil.core.foil import FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.run import RunStatus
+from counterfoil.store import store as port
+from tests.contract.store import samples as s
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def store(request: pytest.FixtureRequest, places: Callable[[str], Awaitable[Any]]) -> Any:
+    return await places(request.param)
+
+
+async def test_pages_go_through_everything_once_newest_first(store: Any) -> None:
+    numbers = await store.apply(s.receive(*(s.receipt(str(i)) for i in range(7))))
+    for i, no in enumerate(numbers.numbers):
+        # Two Runs at each moment: the cursor must tell them apart by id.
+        e = s.event(f"evt_{i}", f"k{i}")
+        await store.apply(s.admit(no, events=(e,), starts=(s.start(f"k{i}", e.id),), when=s.at(i // 2)))
+    seen, cursor = [], None
+    for _ in range(4):
+        rows, cursor = await store.runs(port.Page(limit=2, cursor=cursor))
+        seen += [row.run for row in rows]
+    assert cursor is None
+    assert len({run.id for run in seen}) == 7
+    assert seen == sorted(seen, key=lambda run: (run.created_at, run.id), reverse=True)
+
+
+async def test_a_cursor_that_is_none_of_ours_is_refused(store: Any) -> None:
+    with pytest.raises(ValueError):
+        await store.runs(port.Page(cursor="yesterday"))
+
+
+async def test_runs_are_filtered_and_show_what_is_at_stake(store: Any) -> None:
+    run, other = await s.born(store, "k1"), await s.born(store, "k2", workflow="w2")
+    foils = (
+        s.foil("f1", "m1", run=run, minor=5000),
+        s.foil(
+            "f2", "m2", run=run, minor=2000, legs={"net": Money(-1500, "USD"), "total": Money(-2000, "USD")}
+        ),
+        s.foil("f3", "m3", run=run, minor=9999, state=FoilState.VOID),
+        s.foil("f4", "m4", run=run, legs={"total": Money(100, "EUR")}),
+    )
+    cases = (
+        s.case("c1", run=run, exposure=(Money(6000, "USD"), Money(300, "EUR"))),
+        s.case("c2", run=run, exposure=(Money(500, "GBP"),), choices=(Choice.DISMISS,)),
+    )
+    await store.apply(s.turn(run, foils=foils, cases=cases, status=RunStatus.WAITING))
+    rows, _ = await store.runs(port.Page(status="waiting"))
+    (row,) = rows
+    assert row.run.id == run
+    assert row.exposure == (Money(300, "EUR"), Money(500, "GBP"), Money(7000, "USD"))
+    assert (row.cases, dict(row.foils)) == (2, {FoilState.OPEN: 3, FoilState.VOID: 1})
+    for page in (
+        port.Page(workflow="w2"),
+        port.Page(key="k2"),
+        port.Page(run=other),
+        port.Page(status="ready"),
+    ):
+        assert [r.run.id for r in (await store.runs(page))[0]] == [other]
+    assert (await store.runs(port.Page(workflow="w2", key="k1")))[0] == []
+
+
+async def test_every_list_is_filtered_by_run_and_state(store: Any) -> None:
+    run, other = await s.born(store, "k1"), await s.born(store, "k2")
+    for r in (run, other):
+        await store.apply(
+            s.turn(
+                r,
+                plan=(s.effect(run=r),),
+                foils=(s.foil(f"foil_{r}", r, run=r),),
+                approvals=(s.approval(f"apr_{r}", r),),
+                cases=(s.case(f"case_{r}", run=r),),
+            )
+        )
+    await store.apply(s.put_person(s.person("ann")))
+    await store.apply(s.vote(f"apr_{run}"))
+    await store.apply(s.resolve(f"case_{run}"))
+    assert [e.run for e in (await store.effects(port.Page(run=run)))[0]] == [run]
+    assert [f.run for f in (await store.foils(port.Page(run=run, state="open")))[0]] == [run]
+    assert (await store.foils(port.Page(key=other)))[0][0].run == other
+    assert [a.run for a in (await store.approvals(port.Page(state="open")))[0]] == [other]
+    (target,), _ = await store.cases(port.Page(state="open"))
+    assert (target.case.run, target.workflow, target.bkey) == (other, "w1", "k2")
+    assert [c.case.run for c in (await store.cases(port.Page(key="k1", workflow="w1")))[0]] == [run]
+    assert [v.person for v in await store.votes(f"apr_{run}")] == ["ann"]
+    assert [e.key for e in (await store.events(port.Page(key="k1")))[0]] == ["k1"]
+
+
+async def test_a_run_s_story_is_its_inbox_and_its_leaves(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.turn(run, when=s.at(1)))
+    await store.apply(port.Seal(at=s.T0, limit=3))
+    await store.apply(s.turn(run, 1, when=s.at(2), cases=(s.case(run=run),)))
+    assert [i.kind for i in await store.inbox(run)] == ["start"]
+    leaves = await store.leaves_of(run)
+    assert [(index is None, leaf.kind) for index, leaf in leaves] == [
+        (False, "turned"),
+        (True, "case.opened"),
+        (True, "turned"),
+    ]
+
+
+async def test_links_of_an_object_show_what_was_superseded(store: Any) -> None:
+    await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
+    await store.apply(s.admit(1, links=(s.link(),)))
+    await store.apply(s.admit(2, links=(s.link("cust-2", valid_from=s.at(5)),), when=s.at(5)))
+    assert [link.status.value for link in await store.links_of("customer", "cust-1")] == ["superseded"]
+    assert [link.ext_id for link in await store.links_of("customer", "cust-2")] == ["42"]
+
+
+async def test_matches_show_both_sides(store: Any) -> None:
+    await store.apply(s.receive(s.receipt("a")))
+    owed = (s.foil("f1", "m1"), s.foil("f2", "m2"))
+    seen = (s.observation("o1", "m1", event="evt_1"), s.observation("o3", "m3", event="evt_1"))
+    await store.apply(s.admit(1, events=(s.event(),), foils=owed, observations=seen))
+    rows = await store.matches()
+    assert [(r.key, len(r.foils), len(r.observations), len(r.allocations)) for r in rows] == [
+        ("m1", 1, 1, 1),
+        ("m2", 1, 0, 0),
+        ("m3", 0, 1, 0),
+    ]
+    assert [r.key for r in await store.matches(2)] == ["m1", "m2"]
+
+
+async def test_counts_say_how_much_of_each_there_is(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.turn(run, plan=(s.effect(run=run),), foils=(s.foil(run=run),), cases=(s.case(),)))
+    counts = await store.counts()
+    wanted = {"run.waiting": 1, "effect.planned": 1, "foil.open": 1, "case.open": 1, "receipt": 1}
+    assert {name: counts[name] for name in wanted} == wanted
+    assert counts["pending"] == len((await store.dump()).leaves)
