@@ -103,6 +103,13 @@ input: {customer: id}
 output: {terms: string}
 repeat: read
 ---
+kind: operation
+name: erp.note.send
+system: ledger
+executor: external
+repeat: blind
+irreversible: a note that was read stays read
+---
 kind: mapping
 name: ledger-credit-post
 to: {operation: erp.credit.post}

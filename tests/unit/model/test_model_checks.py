@@ -178,6 +178,23 @@ PLANTED: list[tuple[str, ...]] = [
     ("unknown-outcome", OUTCOMES_POST, "    outcomes: {timeout: park}  #!\n"),
     ("wrong-reaction", "outcomes: {failed: {stop: refused}}", "outcomes: {failed: retry}  #!"),
     ("wrong-reaction", "already_done: continue", "already_done: retry  #!"),
+    ("wrong-reaction", "unknown: park", "unknown: continue  #!"),
+    ("wrong-reaction", OUTCOMES_POST, "    outcomes: {refused: park, unknown: {stop: lost}}  #!\n"),
+    (
+        "wrong-reaction",
+        f"{OUTCOMES_POST}  - wait",
+        "    outcomes: {refused: park}\n  - call: erp.note.send  #!\n    outcomes: {unknown: retry}\n  - wait",
+    ),
+    ("exposed-operation", "repeat: unique", "repeat: unique\nexposes: read  #!"),
+    ("exposed-operation", "repeat: unique", "repeat: unique\nexposes: {starts: credit}  #!"),
+    (
+        "exposed-operation",
+        AGENT,
+        AGENT
+        + "---\n{kind: operation, name: erp.x.ask, system: ledger, repeat: read, input: {k: id}}\n"
+        + "---\nkind: workflow\nname: x\nowner: finance\nfailure: careful\n"
+        + "start: {operation: erp.x.ask, key: input.k}  #!\nsteps: [{stop: done}]\n",
+    ),
     ("unreachable", "otherwise: [{stop: small}]", "otherwise: [{stop: small}, park]  #!"),
     (
         "unreachable",

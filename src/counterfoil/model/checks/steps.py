@@ -67,13 +67,26 @@ def unknown_outcome(model: Model) -> Iterator[Finding]:
 @rule("wrong-reaction")
 def wrong_reaction(model: Model) -> Iterator[Finding]:
     """A reaction fits the outcome: `retry` and `queue` send again, so they answer only what a call may meet; what was
-    already done or accepted is never sent again; a failed check or a refusal of a person is never retried."""
+    already done or accepted is never sent again; a failed check or a refusal of a person is never retried. An unknown
+    outcome is not passed over by `continue` or `stop`, and never sent again where nothing can tell (`repeat: blind`)."""
     for document, workflow in workflows(model):
+        policy = model.policies.get(workflow.failure)
+        failure = policy.failure if policy else None
         for place in steps(workflow):
             for outcome, reaction in place.step.outcomes.items():
-                yield from _unfit(
-                    document, outcome, reaction, (*place.path, "outcomes", outcome), kind_of(place.step)
-                )
+                path = (*place.path, "outcomes", outcome)
+                yield from _unfit(document, outcome, reaction, path, kind_of(place.step))
+            operation = model.operations.get(place.step.call) if isinstance(place.step, kinds.Call) else None
+            if operation is not None and operation.repeat == "blind" and failure is not None:
+                reaction = place.step.outcomes.get("unknown", failure.unknown)
+                if verb_name(ending(reaction)) in ("retry", "queue"):
+                    message = f"nothing can tell whether `{operation.name}` happened: an unknown outcome is not sent again"
+                    yield document.finding(
+                        "wrong-reaction",
+                        message,
+                        (*place.path, "call"),
+                        fix="add `outcomes: {unknown: park}`",
+                    )
     for document in model.documents:
         if isinstance(document.value, kinds.Policy) and document.value.failure:
             for name in document.value.failure.model_fields_set - {"retry", "queue", "case_within"}:
@@ -89,6 +102,9 @@ def _unfit(document: Document, outcome: str, reaction: Any, path: Path, kind: st
     if name in ("retry", "queue") and (kind != "call" or outcome not in SENT_AGAIN):
         message = f"`{name}` cannot answer `{outcome}`: nothing is to be sent again"
         yield document.finding("wrong-reaction", message, path, fix="park, continue, undo, stop or again")
+    if outcome == "unknown" and name in ("continue", "stop"):
+        message = f"`{name}` leaves an effect behind of which nobody knows whether it happened"
+        yield document.finding("wrong-reaction", message, path, fix="park it: a person looks and decides")
     if name == "retry" and isinstance(reaction, list):
         yield document.finding(
             "wrong-reaction", "`retry` stands alone: a list of steps does not come before it", path
