@@ -101,7 +101,8 @@ class TrialApp:
                 case=case_id, person=person, choice=choice, note=note, at=await self.now(), override=override
             )
         )
-        return resolved.verdict
+        verdict: str = resolved.verdict
+        return verdict
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
@@ -112,7 +113,8 @@ class TrialApp:
                 at=await self.now(),
             )
         )  # fmt: skip
-        return decided.verdict
+        verdict: str = decided.verdict
+        return verdict
 
     async def health(self) -> dict[str, Any]:
         now = await self.now()
@@ -293,7 +295,7 @@ async def _call(
     if result is None and not more:
         return
     done = at + timedelta(milliseconds=310)
-    links = ()
+    links: tuple[Link, ...] = ()
     if result is not None:
         links = (_link("credit", key, effect.system, str(result["id"]), f"effect:{effect.id}", done),)
     state = more.pop("state", EffectState.CONFIRMED)

@@ -59,7 +59,7 @@ def when(moment: datetime | None, now: datetime, exact: bool = False) -> Markup:
         else utc.strftime("%Y-%m-%d %H:%M")
     )
     return Markup(
-        '<time datetime="{}" title="{} UTC">{}\u00a0UTC</time> <span class="hint">{}</span>'
+        '<time datetime="{}" title="{} UTC">{}\u00a0UTC</time> <span class="hint ago">{}</span>'
     ).format(utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text, ago(moment, now))
 
 

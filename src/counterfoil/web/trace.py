@@ -28,6 +28,8 @@ from counterfoil.web.ports import App
 HOUSE = "counterfoil"
 """The lane of what we do ourselves."""
 PEOPLE = "people"
+_ORDER = ("event", "run", "approval", "effect", "foil", "case")
+"""What comes first of what has one time: causes before what follows from them."""
 _CALLS = {
     "sending": "sent",
     "confirmed": "confirmed",
@@ -124,7 +126,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
         *_of_cases(cases),
         *_of_run(loaded.run, leaves),
     ]  # fmt: skip
-    moments.sort(key=lambda m: m.at)
+    moments.sort(key=lambda m: (m.at, _ORDER.index(m.kind)))
     return Trace(
         run=shapes.run_shape(row),
         start=None if start is None else shapes.event_shape(start),

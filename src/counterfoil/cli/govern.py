@@ -1,0 +1,155 @@
+"""Working on a governance folder, without a server: make one, check it, format it, try an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.output import Format, FormatOption, complain, say, write_json
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import errors
+from counterfoil.core.wire import WireRefused, read_json
+
+Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
+
+
+def check(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> None:
+    """Check a governance folder: every finding with its place; exit code 1 when there is an error."""
+    from counterfoil.model import read
+
+    if not dir.is_dir():
+        raise CommandFailed(f"{dir} is no folder.")
+    model, findings = read(dir)
+    wrong = errors(findings)
+    if format is Format.JSON:
+        write_json(
+            [
+                {
+                    "file": f.file, "line": f.line, "column": f.column, "rule": f.rule,
+                    "severity": f.severity, "message": f.message, "fix": f.fix,
+                }
+                for f in findings
+            ]
+        )  # fmt: skip
+    else:
+        for f in findings:
+            say(
+                f"{f.file}:{f.line}: {f.severity}: {f.rule}: {f.message}"
+                + (f"\n    {f.fix}" if f.fix else "")
+            )
+        kinds = len(model.documents)
+        say(f"{kinds} documents, {len(wrong)} errors, {len(findings) - len(wrong)} warnings")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def init(
+    dir: Annotated[Path, typer.Argument(help="Where; made when it is not there.")],
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Make a small governance folder that passes `check`."""
+    from counterfoil.model import scaffold
+
+    try:
+        written = scaffold.init(dir)
+    except Misconfigured as error:
+        raise CommandFailed(str(error)) from error
+    if format is Format.JSON:
+        write_json([str(path) for path in written])
+        return
+    for path in written:
+        say(str(path))
+    say(f"Next: counterfoil check {dir}")
+
+
+def fmt(
+    dir: Folder = Path("."),
+    look: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit code 1 when something would.")
+    ] = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Put every governance file into the one layout."""
+    from counterfoil.model.format import format_text
+
+    files = [dir] if dir.is_file() else sorted(p for p in dir.rglob("*") if p.suffix in (".yaml", ".yml"))
+    if not files:
+        raise CommandFailed(f"{dir} holds no YAML file.")
+    changed = []
+    for path in files:
+        try:
+            before = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            complain(f"{path}: left alone, it cannot be read: {error}")
+            continue
+        after = format_text(before)
+        if after != before:
+            changed.append(str(path))
+            if not look:
+                path.write_bytes(after.encode("utf-8"))
+    if format is Format.JSON:
+        write_json(changed)
+    else:
+        for name in changed:
+            say(f"{'would change' if look else 'changed'} {name}")
+        say(f"{len(files)} files, {len(changed)} {'to change' if look else 'changed'}")
+    if look and changed:
+        raise typer.Exit(1)
+
+
+def explain(
+    expr: Annotated[str, typer.Argument(help="An expression, with or without the leading `=`.")],
+    sample: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A JSON file with the names it may read.")
+    ] = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Run an expression on a sample and say what it read; exit code 1 when it has no value."""
+    from counterfoil.model.explain import explain as explained
+
+    bindings: Any = None
+    if sample is not None:
+        try:
+            bindings = read_json(sample.read_bytes())
+        except WireRefused as error:
+            raise CommandFailed(f"{sample}: {error}") from error
+        if not isinstance(bindings, dict):
+            raise CommandFailed(f"{sample}: a sample is a JSON object of names.")
+    found = explained(expr, bindings)
+    if format is Format.JSON:
+        write_json(
+            {
+                "text": found.text, "type": found.type, "value": _plain(found.value), "problem": found.problem,
+                "reads": {path: _plain(value) for path, value in found.reads.items()},
+                "lookups": list(found.lookups), "findings": [str(f) for f in found.findings],
+            }
+        )  # fmt: skip
+    else:
+        for path, value in found.reads.items():
+            say(f"  {path} = {_shown(value)}")
+        for lookup in found.lookups:
+            say(f"  asks {lookup}")
+        say(f"{_shown(found.value)}  ({found.type})" if not found.problem else found.problem)
+    if found.problem:
+        raise typer.Exit(1)
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    from counterfoil.web.shapes import plain
+
+    return msgspec.to_builtins(plain(value))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+COMMANDS: list[Callable[..., None]] = [check, init, fmt, explain]

@@ -1,0 +1,52 @@
+"""`counterfoil`: the command line. Exit codes: 0 fine, 1 findings or changes, 2 wrong use or error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from counterfoil import __version__
+from counterfoil.cli import govern, operate, processes, systems
+from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.output import complain, say
+
+app = typer.Typer(
+    name="counterfoil",
+    help="Governed orchestration between SaaS platforms and the ERP: both halves of every transaction.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+COMMANDS: list[Callable[..., None]] = [
+    *processes.COMMANDS,
+    *govern.COMMANDS,
+    *operate.COMMANDS,
+    *systems.COMMANDS,
+]
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(systems.connectors, name="connectors")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        say(__version__)
+    elif context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def main() -> None:
+    """The entry point of the installed script."""
+    try:
+        app(prog_name="counterfoil")
+    except CommandFailed as failed:
+        complain(f"counterfoil: {failed}")
+        sys.exit(2)

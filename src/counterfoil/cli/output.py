@@ -1,0 +1,79 @@
+"""What commands print: tables for people, JSON for programs; findings and failures to the right stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print: text or json.")]
+_TONES = {
+    "matched": "green", "confirmed": "green", "done": "green", "granted": "green", "resolved": "green",
+    "broken": "red", "refused": "red", "rejected": "red", "over": "red", "expired": "red", "error": "red",
+    "open": "yellow", "partly": "yellow", "unknown": "yellow", "waiting": "yellow", "ready": "yellow",
+    "warning": "yellow", "sending": "yellow", "provisional": "yellow",
+}  # fmt: skip
+
+
+def console() -> Console:
+    """Standard output; wide where nobody looks at it, so that nothing is cut off."""
+    shown = Console(highlight=False, soft_wrap=False)
+    return shown if shown.is_terminal else Console(highlight=False, width=200)
+
+
+def write_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_exact) + "\n")
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+    """A table; columns whose name ends in `>` are right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column.endswith(">")
+        table.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console().print(table if table.row_count else escape(empty))
+
+
+def _cell(value: Any) -> Text:
+    text = "" if value is None else str(value)
+    return Text(text, style=_TONES.get(text, ""))
+
+
+def money(amounts: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(f"{Decimal(a['amount']):,f} {a['currency']}" for a in amounts)
+
+
+def minute(moment: str | None) -> str:
+    """An ISO time to the minute, UTC."""
+    return moment[:16].replace("T", " ") if moment else ""
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    sys.stderr.write(text + "\n")

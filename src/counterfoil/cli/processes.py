@@ -1,0 +1,95 @@
+"""Starting the processes: the server, a worker beside it, the demonstration company, a vendor's twin."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.output import complain
+from counterfoil.core.errors import CounterfoilError
+
+HOME = Path(".counterfoil")
+Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="sqlite:PATH or postgresql://...", envvar="COUNTERFOIL_STORE")
+]
+_SQLITE = "sqlite:.counterfoil/counterfoil.db"
+
+
+def up(
+    dir: Folder = Path("."),
+    store: StoreOption = _SQLITE,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="0: doors and pages only.")] = 1,
+    port: Port = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the server, and its worker, over a governance folder until Ctrl-C."""
+    if not dir.is_dir():
+        raise CommandFailed(f"{dir} is no folder.")
+    HOME.mkdir(mode=0o700, exist_ok=True)
+    complain(f"Counterfoil on http://{host}:{port}")
+    from counterfoil.app import serve
+    from counterfoil.web.server import build
+
+    _end(lambda: serve(dir, store, host, port, workers, build))
+
+
+def worker(dir: Folder = Path("."), store: StoreOption = _SQLITE) -> None:
+    """Run one more worker on the same PostgreSQL."""
+    from counterfoil.worker import main
+
+    _end(lambda: main(dir, store))
+
+
+def demo(
+    dir: Annotated[Path | None, typer.Argument(help="Where the company keeps its files.")] = None,
+    port: Port = 8080,
+) -> None:
+    """Run the demonstration company on real systems."""
+    from counterfoil.demo.company import main
+
+    _end(lambda: main(dir, port))
+
+
+def twins() -> list[str]:
+    """The vendors that have a twin."""
+    package = import_module("counterfoil.twins")
+    return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
+
+
+def twin(
+    name: Annotated[str, typer.Argument(help="Which vendor; a wrong name lists them.")],
+    port: Port = 12111,
+    state: Annotated[Path | None, typer.Option(help="The file that keeps its world.")] = None,
+) -> None:
+    """Run a double of a vendor's API, to try governance without an account."""
+    if name not in twins():
+        raise CommandFailed(f"there is no twin {name}; there are: {', '.join(twins())}.")
+    if state is None:
+        HOME.mkdir(mode=0o700, exist_ok=True)
+        state = HOME / f"twin-{name}.db"
+    main: Callable[[list[str]], int] = import_module(f"counterfoil.twins.{name}").main
+    _end(lambda: main(["--port", str(port), "--state", str(state)]))
+
+
+def _end(run: Callable[[], int]) -> None:
+    """Run to the end and exit with its code; what a person must change is a line, not a traceback."""
+    try:
+        code = run()
+    except CounterfoilError as error:
+        raise CommandFailed(str(error)) from error
+    except KeyboardInterrupt:
+        code = 0
+    except OSError as error:
+        raise CommandFailed(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
+    raise typer.Exit(code)
+
+
+COMMANDS: list[Callable[..., None]] = [up, worker, demo, twin]
