@@ -15,12 +15,14 @@ from counterfoil.connectors.conformance import Samples, conform, failures
 from counterfoil.connectors.sdk import Connector
 from tests.contract.trial_http import http_ledger
 from tests.contract.trial_roundup import roundup_desk
+from tests.contract.trial_stripe import stripe_twin
 
 Trial = Callable[[Path], AbstractAsyncContextManager[tuple[Connector, Samples]]]
 
 CONNECTORS: dict[str, Trial] = {
     "http": http_ledger,
     "roundup": roundup_desk,
+    "stripe": stripe_twin,
 }
 
 
