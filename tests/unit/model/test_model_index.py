@@ -1,0 +1,148 @@
+"""What the Model answers: schemas of fields, systems of record, owners, and what an approval holds fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from counterfoil.model import Model
+from counterfoil.model.fields import object_schema
+from counterfoil.model.kinds import Object
+from tests.unit.model.company import COMPANY, findings_of
+
+FIELDS = {
+    "id": "id",
+    "count": "int",
+    "rate": "decimal",
+    "paid": "bool",
+    "amount": "money",
+    "due?": "date",
+    "seen?": "timestamp",
+    "tags": ["string"],
+    "state": {"enum": ["open", "closed"]},
+    "email?": {"type": "string", "pii": True},
+    "lines": {"type": "list", "fields": {"net": "money", "note?": "string"}},
+    "extra?": "any",
+}
+GOOD = {
+    "id": "x",
+    "count": 1,
+    "rate": 0.5,
+    "paid": True,
+    "amount": {"minor": 1250, "currency": "USD"},
+    "due": "2026-01-31",
+    "seen": "2026-01-31T10:00:00Z",
+    "tags": ["a"],
+    "state": "open",
+    "email": "a@example.com",
+    "lines": [{"net": {"minor": 1, "currency": "EUR"}}],
+    "extra": [1, {"a": None}],
+}
+
+
+def schema() -> dict[str, object]:
+    fields = Object.model_validate({"name": "x", "system": "y", "fields": FIELDS}, strict=True).fields
+    return object_schema(fields)
+
+
+def test_fields_are_a_closed_schema_with_marks_for_what_json_has_no_word_for() -> None:
+    found = schema()
+    properties = found["properties"]
+    assert isinstance(properties, dict)
+    assert {n: p["x-type"] for n, p in properties.items() if "x-type" in p} == {
+        "rate": "decimal",
+        "amount": "money",
+        "due": "date",
+        "seen": "timestamp",
+    }
+    assert properties["email"]["x-pii"] is True
+    assert found["required"] == ["id", "count", "rate", "paid", "amount", "tags", "state", "lines"]
+    jsonschema_rs.Draft202012Validator(found, validate_formats=True).validate(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", ""),
+        ("count", 1.5),
+        ("paid", "yes"),
+        ("amount", {"minor": 12.5, "currency": "USD"}),
+        ("amount", {"minor": 1, "currency": "usd"}),
+        ("amount", {"minor": 1, "currency": "USD", "more": 1}),
+        ("due", "31.01.2026"),
+        ("seen", "2026-01-31"),
+        ("tags", [1]),
+        ("state", "lost"),
+        ("lines", [{"note": "x"}]),
+        ("unknown", 1),
+    ],
+)
+def test_what_does_not_fit_a_field_is_refused(field: str, value: object) -> None:
+    validator = jsonschema_rs.Draft202012Validator(schema(), validate_formats=True)
+    assert not validator.is_valid({**GOOD, field: value})
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Model:
+    return findings_of(tmp_path, COMPANY)[0]
+
+
+def test_a_field_belongs_to_its_own_system_else_to_the_objects(company: Model) -> None:
+    assert company.system_of_record("credit", "note") == "ledger"
+    assert company.system_of_record("credit", "total") == "bills"
+
+
+def test_owners_come_from_what_a_document_serves(company: Model) -> None:
+    assert company.owners_of(company.mappings["bills-credit"]) == ["finance"]
+    assert company.owners_of(company.reconciliations["credit"]) == ["finance"]
+    assert company.workflow("credit").exception_owners == ("finance",)
+
+
+def test_what_waits_for_a_document_that_is_not_there_is_a_key_error(company: Model) -> None:
+    with pytest.raises(KeyError):
+        company.workflow("nothing")
+    assert company.outbound("nothing") is None
+
+
+# ------------------------------------------------------------------ covers, beyond the planted mistakes
+
+COVERS = "covers: [amount, event.data.customer_id]"
+WITH = "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer_id}"
+
+
+@pytest.mark.parametrize(
+    ("covers", "given", "told"),
+    [
+        # the amount is a let: covering what it is computed from covers it
+        ("covers: [event.data.amount, event.data.customer_id]", WITH, False),
+        # everything below a covered path is covered
+        ("covers: [event.data]", WITH, False),
+        ("covers: [event.data.amount.minor, event.data.customer_id]", WITH, True),
+        # a formula over covered values, and the covered formula itself
+        (COVERS, WITH.replace("=amount", "=amount + amount"), False),
+        ("covers: [amount, event.data.customer_id, who.terms]", WITH, False),
+        # money never comes from a fact that nobody approved, ids only from one that is read again
+        (COVERS, WITH.replace("=event.data.customer_id", "=who.id"), True),
+        # results of guarded calls follow from what was approved, those before the approval do not
+        (COVERS, WITH.replace("=event.data.customer_id", "=memo.id"), False),
+        (COVERS, WITH.replace("=event.data.customer_id", "=terms.terms"), True),
+        # constants and the run itself
+        (COVERS, WITH.replace("=event.data.customer_id", "=run.id"), False),
+        (COVERS, WITH.replace("=event.data.customer_id", "house-account"), False),
+    ],
+)
+def test_a_guarded_call_takes_only_what_the_approval_holds(
+    tmp_path: Path, covers: str, given: str, told: bool
+) -> None:
+    text = COMPANY.replace(COVERS, covers).replace(WITH, given)
+    _, findings = findings_of(tmp_path, text)
+    assert {finding.rule for finding in findings} == ({"covers-incomplete"} if told else set())
+
+
+def test_an_id_may_come_from_a_fact_that_is_read_again_before_each_effect(tmp_path: Path) -> None:
+    text = COMPANY.replace(WITH, WITH.replace("=event.data.customer_id", "=who.id"))
+    text = text.replace("of: event.data.customer_id}", "of: event.data.customer_id, recheck: each_effect}")
+    _, findings = findings_of(tmp_path, text)
+    assert findings == []
