@@ -19,7 +19,7 @@ from counterfoil.core.run import InboxItem, Run
 from counterfoil.store import store as port
 
 if TYPE_CHECKING:
-    from counterfoil.store.memory import MemoryStore
+    from counterfoil.store.memory.rows import Rows
 
 
 class GuardRow(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -80,7 +80,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
         return [o for match in self.matches for o in match.observations]
 
 
-def dump_memory(store: MemoryStore) -> Dump:
+def dump_memory(store: Rows) -> Dump:
     """The dump of a store in memory."""
     places = {id_: index for index, id_ in store.tree.items()}
     links = [*store.links.values(), *store.old_links.values()]

@@ -22,12 +22,16 @@ def keys(transition: port.Transition) -> frozenset[str]:
                     *(f"{foil.rule}/{foil.key}" for foil in foils),
                     *(wait.topic for wait in waits),
                     *(start.run for start in starts),
+                    *(effect.id for effect in transition.plan),
+                    *(approval.id for approval in transition.approvals),
+                    *(id_ for id_, _ in transition.close_approvals),
                 ]
             )
         case port.Admit(heads=heads, links=links, posts=posts, starts=starts, foils=foils, observations=seen):
             return frozenset(
                 [
                     ":".join(transition.todo),
+                    *([transition.wake_topic] if transition.wake_topic else ()),
                     *(f"{head.object}/{head.key}" for head in heads),
                     *(topic for link in links for topic in link.topics),
                     *(topic for post in posts for topic in post.topics),

@@ -20,6 +20,7 @@ from counterfoil.store import migrate
 from counterfoil.store import store as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.keys import keys
+from counterfoil.store.lockstep import OWNED, effects_named, together, waves
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.tables import micros, moment
@@ -70,6 +71,7 @@ class PostgresStore(SqlStore):
     def __init__(self, pool: asyncpg.Pool[Any], dsn: str) -> None:
         self._pool = pool
         self._dsn = dsn
+        self._types: dict[str, tuple[str, ...]] = {}
         self._wake = asyncio.Event()
         self._notify_due = asyncio.Event()
         self._closing = False
@@ -133,16 +135,35 @@ class PostgresStore(SqlStore):
             return None
         try:
             async with self._transaction() as connection:
-                return [
-                    Outcome(await _drive(perform(Step("postgres"), transition), connection))
-                    for transition in batch
-                ]
+                return await self._waves(batch, connection)
         except _LOST as error:
             # The commit may have happened; done again singly, winners would be told that they lost.
             return [Outcome(error=_lost(error)) for _ in batch]
         except Exception:
             # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
             return None
+
+    async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[Outcome]:
+        async def ask(request: Request) -> list[Row]:
+            return await _answer(request, connection)
+
+        async def types(sql: str) -> tuple[str, ...]:
+            if sql not in self._types:
+                prepared = await connection.prepare(sql)
+                self._types[sql] = tuple(kind.name for kind in prepared.get_parameters())
+            return self._types[sql]
+
+        effects = sorted({effect for transition in batch for effect in effects_named(transition)})
+        owned: dict[str, set[str]] = {}
+        for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
+            owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
+        outcomes: dict[int, Outcome] = {}
+        for wave in waves(batch, owned):
+            works = [perform(Step("postgres"), transition) for _, transition in wave]
+            answers = await together(works, ask, types)
+            for (number, _), answer in zip(wave, answers, strict=True):
+                outcomes[number] = Outcome(answer)
+        return [outcomes[number] for number in range(len(batch))]
 
     async def _singly(self, transition: port.Transition) -> Outcome:
         for attempt in range(1, ATTEMPTS + 1):

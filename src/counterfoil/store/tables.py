@@ -82,6 +82,18 @@ LEGS = _json(dict[str, Money])
 HEADERS = _json(dict[str, str])
 
 
+KEYS = {
+    "receipt": ("system", "ext_id"),
+    "head": ("object", "key"),
+    "post": ("topic", "event"),
+    "hold": ("serial",),
+    "match_row": ("rule", "key"),
+    "vote": ("approval", "person"),
+    "release": ("digest",),
+}
+"""The columns that tell rows of a table apart where that is not `id`."""
+
+
 class Table(Generic[R]):
     """One table. `columns` maps a column to its kind; a column named otherwise than its field is in `fields`."""
 
@@ -89,6 +101,7 @@ class Table(Generic[R]):
         self.name = name
         self.record = record
         self.columns = columns
+        self.key = KEYS.get(name, ("id",))
         self.fields = tuple(fields.get(column, column) for column in columns)
         self.names = ", ".join(columns)
         self.types = tuple(kind.type for kind in columns.values())

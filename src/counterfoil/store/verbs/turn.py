@@ -45,6 +45,11 @@ returning due,
   exists (select 1 from serial_wait where serial_wait.run = run.id)
 """
 
+LIVE_OF_PATH = """
+select path, item from effect
+where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'confirmed')
+"""
+
 
 async def claim(x: Step, c: port.Claim) -> tuple[Run, ...]:
     """Lease due Runs, oldest due first. A Run that another transaction has locked is left for the next time."""
@@ -163,14 +168,9 @@ async def _plan(x: Step, u: port.Turn) -> None:
 
 async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]) -> None:
     """One generation of a step at a time, among those of before and those of this turn."""
-    live = await x.rows(
-        """
-        select path, item from effect
-        where run = $1 and path = any($2::text[]) and state in ('sending', 'unknown', 'accepted', 'confirmed')
-        """,
-        u.run,
-        sorted({effect.path for effect in planned}),
-    )
+    live = []
+    for path in sorted({effect.path for effect in planned}):
+        live += await x.rows(LIVE_OF_PATH, u.run, path)
     taken = {(path, item) for path, item in live}
     starting: set[tuple[str, str]] = set()
     for effect in planned:

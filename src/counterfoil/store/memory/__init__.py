@@ -1,0 +1,19 @@
+"""The executable specification of the port, in plain Python: what each transition does, in which order.
+
+Rows live in dictionaries; a journal takes a failed transition back as a whole. Simulation and proof run on
+it, and the contract suite holds the SQL stores to it. It keeps nothing once the process ends.
+"""
+
+from __future__ import annotations
+
+from counterfoil.store.memory.arrive import Arrivals
+from counterfoil.store.memory.persons import Persons
+from counterfoil.store.memory.reads import Reads
+from counterfoil.store.memory.runs import Runs
+
+
+class MemoryStore(Arrivals, Runs, Persons, Reads):
+    """The port over dictionaries. `clock` is the database's time; simulations pass their own."""
+
+
+__all__ = ["MemoryStore"]

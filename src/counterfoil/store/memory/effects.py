@@ -1,0 +1,171 @@
+"""Intents and outcomes of effects."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.core import ids, wire
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
+from counterfoil.core.foil import (
+    FoilState,
+)
+from counterfoil.core.moves import check_move
+from counterfoil.store import store as port
+from counterfoil.store.memory.rows import Rows
+
+
+class Effects(Rows):
+    def _insert_effect(self, effect: Effect) -> None:
+        if effect.id in self.effect_rows:
+            raise ValueError(f"{effect.id} exists already")
+        self._refuse_second_generation(effect)
+        self._put(self.effect_rows, effect.id, effect)
+
+    def _refuse_second_generation(self, effect: Effect) -> None:
+        for other in self.effect_rows.values():
+            same = (other.run, other.path, other.item) == (effect.run, effect.path, effect.item)
+            if same and other.id != effect.id and other.state in IN_FLIGHT | {EffectState.CONFIRMED}:
+                raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
+
+    def _send(self, s: port.Send) -> Effect:
+        effect = self.effect_rows[s.effect]
+        check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
+        if effect.attempt + 1 != s.attempt:
+            raise ValueError(f"{effect.id}: attempt {s.attempt} does not follow {effect.attempt}")
+        self._refuse_second_generation(effect)
+        sent = msgspec.structs.replace(
+            effect,
+            state=EffectState.SENDING,
+            attempt=s.attempt,
+            worker=s.worker,
+            send_by=s.send_by,
+            call_until=s.call_until,
+            conclude_at=s.conclude_at,
+            look_at=None,
+            request=s.request if s.request is not None else effect.request,
+        )
+        self._put(self.effect_rows, effect.id, sent)
+        return sent
+
+    def _abandon(self, id_: str, at: datetime) -> None:
+        """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
+        effect = self.effect_rows[id_]
+        if effect.state is EffectState.PLANNED:
+            dropped = msgspec.structs.replace(effect, state=EffectState.DROPPED, ended_at=at)
+            self._put(self.effect_rows, id_, dropped)
+        for foil in self._foils_of_effect(id_):
+            if foil.state is FoilState.PROVISIONAL:
+                self._move_foil(foil, FoilState.VOID, "its effect was given up", at)
+
+    def _intent(self, t: port.Intent) -> port.Intended:
+        effect = self.effect_rows.get(t.send.effect)
+        if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != t.send.attempt:
+            return port.Intended(verdict="lost")
+        if not self._approved(effect):
+            self._abandon(effect.id, t.at)
+            body = wire.dumps({"effect": effect.id, "path": effect.path})
+            self._append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), t.at)
+            return port.Intended(verdict="stale")
+        self._send(t.send)
+        self._sent_leaf(effect, t.send.attempt, t.at, t.actor)
+        return port.Intended(verdict="sending")
+
+    def _approved(self, effect: Effect) -> bool:
+        """Every approval it rests on is granted, and who granted it is still active and never the requester."""
+        for id_ in effect.approvals:
+            approval = self.approval_rows.get(id_)
+            if approval is None or approval.state is not ApprovalState.GRANTED:
+                return False
+            voters = [v.person for v in self.vote_rows.values() if v.approval == id_ and v.approve]
+            live = [p for p in voters if (held := self.people.get(p)) is not None and held.active]
+            if not approval.automatic and (len(live) < approval.quorum or approval.requester in live):
+                return False
+        return True
+
+    def _sent_leaf(self, effect: Effect, attempt: int, at: datetime, actor: str) -> None:
+        body = wire.dumps({"operation": effect.operation, "attempt": attempt})
+        self._leaf("sending", effect.id, at, actor, body, run=effect.run)
+
+    def _resend(self, t: port.Resend) -> port.Intended:
+        effect = self.effect_rows.get(t.send.effect)
+        if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != t.send.attempt:
+            return port.Intended(verdict="lost")
+        if effect.repeat not in ("key", "unique", "read"):
+            raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
+        self._send(t.send)
+        self._sent_leaf(effect, t.send.attempt, t.at, t.actor)
+        return port.Intended(verdict="sending")
+
+    def _conclude(self, t: port.Conclude) -> port.Concluded:
+        effect = self.effect_rows.get(t.effect)
+        if effect is None:
+            return port.Concluded(verdict="late")
+        if effect.attempt != t.attempt or t.state not in EFFECT_MOVES[effect.state]:
+            contradicts = t.state is EffectState.CONFIRMED and effect.state in (
+                EffectState.REFUSED,
+                EffectState.ABSENT,
+                EffectState.DROPPED,
+            )
+            if not contradicts:
+                return port.Concluded(verdict="late")
+            if t.contradiction is not None:
+                self._case(t.contradiction, t.at, t.actor)
+            return port.Concluded(verdict="contradiction")
+        contradiction = t.state is EffectState.CONFIRMED and effect.state in (
+            EffectState.REFUSED,
+            EffectState.ABSENT,
+        )
+        unsettled = t.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+        moved = msgspec.structs.replace(
+            effect,
+            state=t.state,
+            result=t.result if t.result is not None else effect.result,
+            error_class=t.error_class,
+            error=t.error,
+            look_at=t.look_at if unsettled else None,
+            ended_at=None if unsettled else t.at,
+        )
+        self._put(self.effect_rows, effect.id, moved)
+        for foil in self._foils_of_effect(effect.id):
+            if foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED:
+                self._put(self.foil_rows, foil.id, msgspec.structs.replace(foil, state=FoilState.OPEN))
+                self._settle(foil.rule, foil.key, t.at)
+            elif foil.state is FoilState.PROVISIONAL and t.state is EffectState.ABSENT:
+                self._move_foil(foil, FoilState.VOID, "its effect did not happen", t.at)
+        for link in t.links:
+            self._link(link, t.at)
+        for case in t.cases:
+            self._case(case, t.at, t.actor)
+        if contradiction and t.contradiction is not None:
+            self._case(t.contradiction, t.at, t.actor)
+        body = wire.dumps(
+            {
+                "effect": effect.id,
+                "path": effect.path,
+                "item": effect.item,
+                "state": str(t.state),
+                "attempt": t.attempt,
+                "class": None if t.error_class is None else str(t.error_class),
+                "error": t.error,
+                "retry_after": None if t.retry_after is None else round(t.retry_after * 1000),
+                "result": None if t.result is None else wire.loads(t.result),
+            }
+        )
+        ref = f"{effect.id}:{t.attempt}:{t.state}"
+        self._append(port.Stimulus(run=effect.run, kind="outcome", ref=ref, body=body), t.at)
+        kept = wire.dumps(
+            {"state": str(t.state), "evidence": t.evidence, "result": ids.derive("h", str(t.result))}
+        )
+        self._leaf(str(t.state), effect.id, t.at, t.actor, kept, run=effect.run)
+        return port.Concluded(verdict="contradiction" if contradiction else "won")
+
+    def _lookedup(self, t: port.LookedUp) -> bool:
+        effect = self.effect_rows.get(t.effect)
+        if effect is None or effect.attempt != t.attempt or effect.state not in IN_FLIGHT:
+            return False
+        moved = msgspec.structs.replace(effect, look_at=t.look_at, looks=effect.looks + 1)
+        self._put(self.effect_rows, effect.id, moved)
+        return True

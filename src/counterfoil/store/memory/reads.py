@@ -1,0 +1,167 @@
+"""What turns, admission, calls and pages read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.foil import (
+    Foil,
+    FoilState,
+)
+from counterfoil.core.link import Link, LinkStatus
+from counterfoil.core.people import Person
+from counterfoil.store import store as port
+from counterfoil.store.dump import Dump, dump_memory
+from counterfoil.store.memory.rows import Rows
+
+
+class Reads(Rows):
+    async def now(self) -> datetime:
+        return self.clock()
+
+    async def load(self, run: str) -> port.Loaded | None:
+        held = self.runs.get(run)
+        if held is None:
+            return None
+        inbox = [self.inbox_rows[run, seq] for seq in range(held.consumed + 1, held.inbox_n + 1)]
+        return port.Loaded(
+            run=held,
+            inbox=tuple(inbox),
+            effects=tuple(e for e in self.effect_rows.values() if e.run == run),
+            approvals=tuple(a for a in self.approval_rows.values() if a.run == run),
+            foils=tuple(f for f in self.foil_rows.values() if f.run == run),
+        )
+
+    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
+        found = [t for t, topic in self.todo.items() if topic is None and t not in skip][:limit]
+        return [
+            port.Todo(
+                kind=kind,
+                ref=ref,
+                receipt=self.receipts.get(int(ref)) if kind == "receipt" else None,
+                event=self.events.get(ref) if kind == "event" else None,
+            )
+            for kind, ref in found
+        ]
+
+    async def next_due(self) -> datetime | None:
+        dues = [r.due for r in self.runs.values() if r.due is not None]
+        dues += [e.look_at for e in self.effect_rows.values() if e.look_at is not None]
+        dues += [
+            e.call_until
+            for e in self.effect_rows.values()
+            if e.state is EffectState.SENDING and e.call_until is not None
+        ]
+        dues += [f.due for f in self.foil_rows.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+        return min(dues, default=None)
+
+    async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
+        if at is None:
+            return self.head_rows.get((object_, key))
+        known = [h for h in self.head_history.get((object_, key), ()) if h.effective_at <= at]
+        return max(known, key=lambda h: (h.effective_at, h.version), default=None)
+
+    async def heads(self, object_: str, limit: int = 1000) -> list[Head]:
+        return [h for (o, _), h in sorted(self.head_rows.items()) if o == object_][:limit]
+
+    async def link_by_ext(self, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
+        link = self.links.get((object_, system, account, ext_id))
+        return link if link is not None and link.status is LinkStatus.CONFIRMED else None
+
+    async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None:
+        found = [
+            link
+            for link in self.links.values()
+            if (link.object, link.canonical, link.system) == (object_, canonical, system)
+            and link.status is LinkStatus.CONFIRMED
+        ]
+        return min(found, key=lambda link: (link.valid_from, link.ext_id), default=None)
+
+    async def guard_used(self, scope: str, key: str) -> int:
+        return self.guards.get((scope, key), (0, None))[0]
+
+    async def event(self, id_: str) -> CanonicalEvent | None:
+        return self.events.get(id_)
+
+    async def receipt(self, no: int) -> Receipt | None:
+        return self.receipts.get(no)
+
+    async def cursor(self, system: str, feed: str) -> str | None:
+        return self.cursors.get((system, feed))
+
+    async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
+        wanted = digest if digest is not None else self.present_release.get("present")
+        if wanted is None or wanted not in self.releases:
+            return None
+        return wanted, self.releases[wanted]
+
+    async def effect(self, id_: str) -> Effect | None:
+        return self.effect_rows.get(id_)
+
+    async def effects_planned(self, limit: int) -> list[Effect]:
+        found = [e for e in self.effect_rows.values() if e.state is EffectState.PLANNED]
+        return sorted(found, key=lambda e: (e.created_at, e.id))[:limit]
+
+    async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
+        found = [
+            e
+            for e in self.effect_rows.values()
+            if e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at
+        ]
+        return sorted(found, key=lambda e: (e.call_until, e.id))[:limit]
+
+    async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
+        found = [
+            e
+            for e in self.effect_rows.values()
+            if e.state is EffectState.SENDING and (e.worker or "").startswith(worker_prefix)
+        ]
+        return sorted(found, key=lambda e: e.id)[:limit]
+
+    async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]:
+        found = [
+            e
+            for e in self.effect_rows.values()
+            if e.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+            and e.look_at is not None
+            and e.look_at <= at
+        ]
+        return sorted(found, key=lambda e: (e.look_at, e.id))[:limit]
+
+    async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
+        found = [
+            f
+            for f in self.foil_rows.values()
+            if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at
+        ]
+        return sorted(found, key=lambda f: (f.due, f.id))[:limit]
+
+    async def person(self, id_: str) -> Person | None:
+        return self.people.get(id_)
+
+    async def persons(self) -> list[Person]:
+        return [self.people[k] for k in sorted(self.people)]
+
+    async def token(self, digest: str, at: datetime) -> Person | None:
+        token = self.tokens.get(digest)
+        if token is None or token.expires <= at:
+            return None
+        person = self.people.get(token.person)
+        return person if person is not None and person.active else None
+
+    async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
+        return [(i, self.leaf_rows[self.tree[i]]) for i in range(start, start + limit) if i in self.tree]
+
+    async def checkpoint(self) -> Checkpoint | None:
+        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
+
+    async def dump(self) -> Dump:
+        """Every row as a record."""
+        return dump_memory(self)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
