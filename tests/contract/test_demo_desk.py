@@ -48,6 +48,18 @@ async def test_credit_amount_comes_back_as_the_text_that_was_sent(desk: Desk) ->
     assert issue["revision"] == 1
 
 
+async def test_issues_are_found_by_the_exact_text_of_a_field(desk: Desk) -> None:
+    async with DeskClient.prepared(desk.folder) as client:
+        made = [
+            await client.request_credit(
+                "agent", "Credit", "cus_1", "in_1", "5.00", "EUR", "sla", incident, date(2026, 3, 28)
+            )
+            for incident in ("INC-a/b", "INC-a/b2")
+        ]
+        assert await client.find(incident_ref="INC-a/b") == made[:1]
+        assert await client.find(incident_ref="INC-a") == []
+
+
 async def test_every_change_is_told_with_a_signature_over_the_raw_body(desk: Desk) -> None:
     while not desk.hook.calls.empty():
         desk.hook.calls.get()

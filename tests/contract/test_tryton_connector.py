@@ -316,6 +316,26 @@ async def test_closed_period_is_refused_and_posts_once_reopened(
     assert posted["period"] == name
 
 
+async def test_journal_left_closed_in_a_reopened_period_is_a_closed_period(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    day = date(erp.today.year - 1, 7, 15)
+    party = await customer(connector)
+    before = document(party, "10.00", day, accept_warnings=["invoice_payment_term"])
+    await done(connector, request("erp.invoice.post", **before))
+    name = f"{day:%Y-%m}"
+    await accountant.close_period(name)
+    (period,) = await accountant.search("account.period", [["name", "=", name]], ["id"])
+    await accountant.act("account.period", period["id"], "reopen")
+    asked = document(party, "12.00", day, accept_warnings=["invoice_payment_term"])
+    outcome = await refused(connector, request("erp.invoice.post", **asked))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.PERIOD_CLOSED, name)
+    assert await accountant.invoices(asked["reference"]) == []
+    await accountant.close_period(name)
+    await accountant.reopen_period(name)
+    assert (await done(connector, request("erp.invoice.post", **asked)))["period"] == name
+
+
 async def test_refused_document_may_move_to_another_posting_date(erp: Erp, connector: Connector) -> None:
     late = date(erp.today.year - 1, 5, 20)
     asked = document(await customer(connector), "10.00", late)

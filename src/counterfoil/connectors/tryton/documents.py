@@ -120,6 +120,8 @@ class Documents:
         except Refused as error:
             if error.error_class is not ErrorClass.ALREADY_DONE:
                 await self._take_away(number, by)
+            if error.error_class is ErrorClass.UNAUTHORIZED:
+                await self._check_journal(values, by)
             raise
         try:
             return shown(await self._rest.get(MODEL, number, FIELDS, by))
@@ -252,6 +254,29 @@ class Documents:
                 answered.add(error.code)
                 key = warning_key(error.code, number)
             await self._rest.call("res.user.warning", "skip", {"name": key}, by)
+
+    async def _check_journal(self, values: dict[str, Any], by: Deadline) -> None:
+        """Raise Refused(PERIOD_CLOSED) when the journal is closed in the period of the posting.
+
+        Posting into it is answered 403 like a missing right. Closing a period closes its journals, and reopening
+        the period leaves them closed, until each is reopened.
+        """
+        on = values["accounting_date"] or values["invoice_date"]
+        domain = [
+            ["journal", "=", values["journal"]],
+            ["state", "=", "closed"],
+            ["period.company", "=", values["company"]],
+            ["period.start_date", "<=", on],
+            ["period.end_date", ">=", on],
+        ]
+        try:
+            closed = await self._rest.search("account.journal.period", domain, ["period.name"], by, limit=1)
+        except (Refused, TryAgain):
+            return  # what the posting was answered stays the best that is known
+        if closed:
+            name = closed[0]["period"]["name"]
+            said = f"journal {self._settings.journal} is closed in period {name}"
+            raise Refused(said, ErrorClass.PERIOD_CLOSED, name)
 
     async def _take_away(self, number: int, by: Deadline) -> None:
         try:

@@ -37,6 +37,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r'you must reopen the (?:period|fiscal year) "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r'in closed period "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r'^The value "([^"]+)" for field "Period" in record'), ErrorClass.PERIOD_CLOSED, ""),
+    (re.compile(r'on closed journal-period "(?:.* - )?([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r"you must create a (?:period|fiscal year) for"), ErrorClass.INVALID, "no_period"),
     (re.compile(r"you must set an invoice date after"), ErrorClass.INVALID, "document_date_too_early"),
     (re.compile(r"must equal the source value"), ErrorClass.INVALID, "total_mismatch"),

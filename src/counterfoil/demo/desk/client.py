@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -83,6 +83,12 @@ class DeskClient:
             },
         )
         return str(data["id"])
+
+    async def find(self, user: str = "agent", **fields: str) -> list[str]:
+        """Ids of the issues whose text fields hold exactly these values, oldest first."""
+        query = "&".join(f"{name}:={quote(value, safe='')}" for name, value in fields.items())
+        found = await self._call(user, "GET", f"/issue?{query}&@sort=id&@page_size=100")
+        return [str(row["id"]) for row in found["collection"]]
 
     async def get(self, issue: str, user: str = "agent") -> dict[str, Any]:
         """The issue's fields with names instead of link ids, its `messages` as text, and its `etag`."""

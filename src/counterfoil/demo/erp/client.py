@@ -56,8 +56,17 @@ class ErpClient:
         return await self._turn_period(name, "close")
 
     async def reopen_period(self, name: str) -> dict[str, Any]:
-        """Reopen the closed period of that name (`YYYY-MM`); answers its name and state. Raises ErpError."""
-        return await self._turn_period(name, "reopen")
+        """Reopen the closed period of that name (`YYYY-MM`) with its journals, which closing it closed too;
+        answers its name and state. Raises ErpError."""
+        answer = await self._turn_period(name, "reopen")
+        closed = [
+            ["period.name", "=", name],
+            ["period.company", "=", self._company],
+            ["state", "=", "closed"],
+        ]
+        for journal in await self.search("account.journal.period", closed, ["id"]):
+            await self.act("account.journal.period", journal["id"], "reopen")
+        return answer
 
     async def _turn_period(self, name: str, action: str) -> dict[str, Any]:
         found = await self.search("account.period", [["name", "=", name], self._ours()], ["name", "state"])
