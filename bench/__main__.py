@@ -1,0 +1,44 @@
+"""`python -m bench`: all rows, or those that `--only` names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.expressions import Guard, InvoiceMapping
+from bench.harness import RESULTS, ROUNDS, run
+from bench.path import GovernedOverhead, W1Limit
+from bench.startup import ColdStart, IdleMemory
+
+BENCHMARKS = {
+    "guard": Guard,
+    "mapping": InvoiceMapping,
+    "w1_vs_limit": W1Limit,
+    "governed_overhead": GovernedOverhead,
+    "cold_start": ColdStart,
+    "idle_memory": IdleMemory,
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios, measured here and now.")
+    parser.add_argument("--only", action="append", choices=sorted(BENCHMARKS), help="this row (repeatable)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"at least {ROUNDS}")
+    parser.add_argument(
+        "--remark", default="", help="what to know about the machine, such as a load beside it"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
+    asked = parser.parse_args(arguments)
+    if asked.rounds < ROUNDS:
+        parser.error(f"--rounds is at least {ROUNDS}")
+    chosen = {name: make for name, make in BENCHMARKS.items() if not asked.only or name in asked.only}
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    run(chosen, console, asked.results, asked.rounds, asked.remark)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""Alternating rounds of ours and its peer, and what becomes of them: one table and bench/results.json.
+
+Machines are noisy, so no figure stands alone: both sides run in turn, the medians are kept, and the ratio is the
+median of the ratios of single rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+ROUNDS = 3
+RESULTS = Path(__file__).with_name("results.json")
+
+
+class Benchmark(Protocol):
+    """Two sides of one comparison. A figure is whatever `unit` says; more is better unless the target says below."""
+
+    unit: str
+    peer: str
+    """What it is compared with, in words."""
+    target: str | None
+    """None where the figure is only printed."""
+
+    def ours(self) -> float: ...
+
+    def against(self) -> float: ...
+
+    def met(self, ours: float, ratio: float) -> bool | None: ...
+
+    def note(self) -> str:
+        """What else there is to know, after the last round."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the results. `ratio` is ours to against."""
+
+    name: str
+    ours: float
+    against: float
+    ratio: float
+    target: str | None
+    met: bool | None
+    note: str
+
+
+def measure(name: str, benchmark: Benchmark, rounds: int = ROUNDS) -> Row:
+    """Run both sides in turn; at least three rounds. Raises ValueError for fewer."""
+    if rounds < ROUNDS:
+        raise ValueError(f"a median of {rounds} rounds says nothing; run at least {ROUNDS}")
+    pairs = [(benchmark.ours(), benchmark.against()) for _ in range(rounds)]
+    ours = median(a for a, _ in pairs)
+    ratio = median(a / b for a, b in pairs)
+    return Row(
+        name=name,
+        ours=_short(ours),
+        against=_short(median(b for _, b in pairs)),
+        ratio=_short(ratio),
+        target=benchmark.target,
+        met=benchmark.met(ours, ratio),
+        note=f"{benchmark.unit}, against {benchmark.peer}. {benchmark.note()}".strip(),
+    )
+
+
+def _short(value: float) -> float:
+    """Four digits: what is behind them is noise."""
+    return float(f"{value:.4g}")
+
+
+def machine() -> str:
+    """The class of this machine: processor, cores, memory, system, Python. Nothing that names it."""
+    facts = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+    text = [path.read_text("utf-8") if path.exists() else "" for path in facts]
+    cores = text[0].count("processor\t")
+    models = [
+        line.partition(":")[2].strip() for line in text[0].splitlines() if line.startswith("model name")
+    ]
+    kilobytes = [line.split()[1] for line in text[1].splitlines() if line.startswith("MemTotal")]
+    parts = [
+        models[0] if models else platform.machine(),
+        f"{cores} cores" if cores else "",
+        f"{int(kilobytes[0]) / 2**20:.0f} GB" if kilobytes else "",
+        f"{platform.system()}, Python {platform.python_version()}",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> None:
+    """The results of one run, replacing those of the run before. Rows that were not run are not in it."""
+    content = {"date": at.isoformat(timespec="seconds"), "machine": about, "rows": [asdict(r) for r in rows]}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def table(rows: Sequence[Row], about: str) -> Table:
+    shown = Table(title=f"Counterfoil benchmarks\n{about}", show_lines=True)
+    for heading in ("row", "ours", "against", "ratio", "target", "met"):
+        shown.add_column(heading, justify="left" if heading in ("row", "target", "met") else "right")
+    shown.add_column("note", overflow="fold", ratio=1)
+    for row in rows:
+        verdict = {True: "yes", False: "no", None: "-"}[row.met]
+        figures = [
+            f"{figure:,.4g}" if figure < 10_000 else f"{figure:,.0f}" for figure in (row.ours, row.against)
+        ]
+        shown.add_row(row.name, *figures, f"{row.ratio:.3g}", row.target or "-", verdict, row.note)
+    return shown
+
+
+def run(
+    benchmarks: Mapping[str, Callable[[], Benchmark]],
+    console: Console,
+    results: Path,
+    rounds: int = ROUNDS,
+    remark: str = "",
+) -> list[Row]:
+    """Measure each row, print the table and write the results."""
+    about = f"{machine()}. {remark}".strip() if remark else machine()
+    rows = []
+    for name, make in benchmarks.items():
+        console.print(f"{name} ...")
+        rows.append(measure(name, make(), rounds))
+    console.print(table(rows, about))
+    write(rows, results, datetime.now(UTC), about)
+    console.print(f"written to {results.name}")
+    return rows

@@ -1,0 +1,163 @@
+"""`cold_start` and `idle_memory`: the server as people start it, on a new SQLite store, against a bare interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.expressions import COMPANY
+
+PATIENCE = 60.0
+COMMAND = "from counterfoil.cli.main import main; main()"
+SETTLING = 3.0
+"""Seconds without work before the memory is read."""
+EVENT = {
+    "specversion": "1.0",
+    "id": "first",
+    "source": "/support",
+    "type": "credit.requested.v1",
+    "data": {
+        "credit_id": "CR-1",
+        "customer_id": "C-1",
+        "amount": {"minor": 5000, "currency": "USD"},
+        "requested_by": "ann",
+    },
+}
+
+
+@contextlib.contextmanager
+def server() -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """`counterfoil up`, and when it was started; the process is ended at the end."""
+    with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
+        token = secrets.token_urlsafe(32)
+        people = Path(folder) / "people.json"
+        people.write_text(
+            json.dumps(
+                [
+                    {
+                        "id": "bench", "name": "Bench", "email": "bench@example.com", "roles": ["sender"],
+                        "token_sha256": hashlib.sha256(token.encode()).hexdigest(),
+                    }
+                ]
+            )
+        )  # fmt: skip
+        port = free_port()
+        command = [sys.executable, "-c", COMMAND, "up", str(COMPANY), "--port", str(port)]
+        command += ["--store", f"sqlite:{folder}/store.sqlite"]
+        with open(Path(folder) / "log", "wb") as log:
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, "COUNTERFOIL_PEOPLE": str(people)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            _first_event(process, port, token, Path(folder) / "log")
+            yield process, time.perf_counter() - began
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _first_event(process: subprocess.Popen[bytes], port: int, token: str, log: Path) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/events",
+        json.dumps(EVENT).encode(),
+        {"content-type": "application/cloudevents+json", "authorization": f"Bearer {token}"},
+    )
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.perf_counter() + PATIENCE
+    while time.perf_counter() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended by itself:\n{log.read_text()[-2000:]}")
+        try:
+            with straight.open(request, timeout=10) as answer:
+                if answer.status != 202:
+                    raise RuntimeError(f"the first event was answered {answer.status}")
+                return
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"the first event was refused: {error.read().decode()}") from error
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError(f"no event was taken within {PATIENCE:.0f} s:\n{log.read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def resident(pid: int) -> float:
+    """MB of memory that the process holds. Raises OSError where the system does not tell."""
+    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"the system does not tell the memory of process {pid}")
+
+
+class ColdStart:
+    """From starting the process until the first event is durably accepted."""
+
+    unit = "seconds"
+    peer = "starting and ending a bare interpreter"
+    target = "< 2 s"
+
+    def ours(self) -> float:
+        with server() as (_, seconds):
+            return seconds
+
+    def against(self) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        return time.perf_counter() - began
+
+    def met(self, ours: float, ratio: float) -> bool:
+        return ours < 2
+
+    def note(self) -> str:
+        return "New SQLite store, a folder of one workflow; the event comes over HTTP, again every 10 ms until taken."
+
+
+class IdleMemory:
+    """What the server holds when it has taken one event and has nothing more to do."""
+
+    unit = "MB resident"
+    peer = "a bare interpreter"
+    target = "< 150 MB"
+
+    def ours(self) -> float:
+        with server() as (process, _):
+            time.sleep(SETTLING)
+            return resident(process.pid)
+
+    def against(self) -> float:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+        )
+        try:
+            time.sleep(0.3)
+            return resident(process.pid)
+        finally:
+            process.communicate()
+
+    def met(self, ours: float, ratio: float) -> bool:
+        return ours < 150
+
+    def note(self) -> str:
+        return f"Server and worker in one process, {SETTLING:.0f} s after its first event."
