@@ -33,17 +33,17 @@ def test_nested_aliases_build_nothing(tmp_path: Path) -> None:
     bomb = "a: &a [x, x, x, x]\n" + "".join(
         f"{c}: &{c} [*{b}, *{b}, *{b}, *{b}]\n" for b, c in zip("abcdef", "bcdefg", strict=True)
     )
-    started = time.perf_counter()
+    started = time.process_time()
     _, findings = findings_of(tmp_path, bomb)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert {"alias", "anchor"} <= set(rules(findings))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 50_000, "? " * 20_000])
 def test_deep_nesting_is_refused_early(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     sources, findings = parse(text, "deep.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert set(rules(findings)) - {"key"} == {"too-deep"}
     assert [source.lost for source in sources] == [True]
 
@@ -316,16 +316,16 @@ def test_event_names_with_wildcards_take_what_begins_so(tmp_path: Path) -> None:
     assert model.inbound("ledger", "memo") == []
 
 
-def test_a_hundred_files_are_checked_within_a_second(tmp_path: Path) -> None:
+def test_a_hundred_files_are_checked_in_a_moment(tmp_path: Path) -> None:
     for number in range(100):
         text = re.sub(r"(?m)^name: (\w[\w-]*)$", rf"name: \g<1>-{number}", COMPANY.split("---\n")[-1])
         write(tmp_path, text, f"w{number}.yaml")
     write(tmp_path, COMPANY, "company.yaml")
-    started = time.perf_counter()
+    started = time.process_time()
     _, findings = read(tmp_path)
-    elapsed = time.perf_counter() - started
+    elapsed = time.process_time() - started
     assert findings == []
-    assert elapsed < 6, "well above what it takes: a machine under load must not fail it"
+    assert elapsed < 3, "seconds of processor time; it takes about 0.6"
 
 
 # ------------------------------------------------------------------ patterns
