@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from counterfoil.core.audit import Checkpoint
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
+from counterfoil.core.errors import ErrorClass
 from counterfoil.core.event import Event
 from counterfoil.core.foil import Foil, FoilState, Observation
 from counterfoil.core.link import Link
@@ -71,7 +74,7 @@ class TrialApp:
         if self.failing is not None:
             raise self.failing
         now = await self.now()
-        signature.verify("standardwebhooks", SECRET, headers, body, now)
+        signature.verify("standard-webhooks-v1", SECRET, headers, body, now)
         content = wire.read_json(body)
         if not isinstance(content, dict) or "id" not in content:
             raise wire.WireRefused("a delivery has an id", "$.id")
@@ -140,9 +143,6 @@ class Company:
     def bearer(self, person: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.tokens[person]}"}
 
-    def signed(self, body: bytes, now: datetime) -> dict[str, str]:
-        return signature.sign("standardwebhooks", SECRET, body, now)
-
 
 def cheap_passwords() -> Passwords:
     """argon2 with the least cost that it takes: tests prove the way, not the price."""
@@ -206,11 +206,13 @@ def approval_of(key: str) -> str:
 
 
 async def fill(store: SqliteStore) -> None:
-    """Five credits: one matched, one broken with its Case, one to be approved, one on its way, one taken back."""
+    """Credits: one matched, one broken with its Case, three to be approved, one on its way, one taken back."""
     await store.apply(port.PutRelease(digest="d" * 64, body=b"{}", at=await store.now(), actor="test"))
     await _matched(store, "CR-1001", "CM-7001", 12_000)
     await _broken(store, "CR-1002", "CM-7002", 84_050)
     await _waiting(store, "CR-1003", 250_000)
+    await _waiting(store, "CR-1006", 99_900, requester="fay")
+    await _waiting(store, "CR-1007", 31_000)
     await _in_flight(store, "CR-1004", "CM-7004", 6_500)
     await _undone(store, "CR-1005", 4_400)
     await _unrouted(store)
@@ -358,11 +360,13 @@ async def _approved(store: SqliteStore, run: str, key: str, at: datetime, minor:
     assert decided.verdict == "granted"
 
 
-def _approval(run: str, key: str, at: datetime, minor: int, role: str = "support-lead") -> Approval:
+def _approval(
+    run: str, key: str, at: datetime, minor: int, role: str = "support-lead", requester: str = "ava"
+) -> Approval:
     covers = {"amount": Money(minor, "USD"), "invoice_id": f"INV-{key[3:]}", "customer_id": "cust_42"}
     return Approval(
         id=approval_of(key), run=run, path="approve", policy="service-credit", subject=f"subject-{key}",
-        covers=wire.dumps(covers), amount=Money(minor, "USD"), roles=(role,), quorum=1, requester="ava",
+        covers=wire.dumps(covers), amount=Money(minor, "USD"), roles=(role,), quorum=1, requester=requester,
         expires=at + timedelta(days=3), created_at=at,
     )  # fmt: skip
 
@@ -410,9 +414,9 @@ async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
     await store.apply(port.Expire(foils=(foil.id,), cases=(case,), at=now))
 
 
-async def _waiting(store: SqliteStore, key: str, minor: int) -> None:
+async def _waiting(store: SqliteStore, key: str, minor: int, requester: str = "ava") -> None:
     run, at = await _begin(store, key, minor, minutes=12)
-    approval = _approval(run, key, at, minor, "finance-operations")
+    approval = _approval(run, key, at, minor, "finance-operations", requester)
     await _turn(store, run, at + timedelta(seconds=1), "eligible", approvals=(approval,))
 
 
@@ -459,8 +463,52 @@ def _link(object_: str, canonical: str, system: str, ext_id: str, by: str, at: d
     )  # fmt: skip
 
 
-FAILURES: dict[str, Exception] = {
-    "again": TryAgain("the store is busy; nothing was kept", 3),
-    "misconfigured": Misconfigured("file /etc/secret-place is missing"),
-    "broken": RuntimeError("inner detail that nobody may read"),
-}
+# ------------------------------------------------------------------ as a process of its own
+
+
+class Process:
+    """The company in another process, so that its memory can be watched and its loop is its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.web_company", str(folder)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError(self.stop())
+        told = json.loads(line)
+        self.url: str = told["url"]
+        self.port = int(self.url.rpartition(":")[2])
+        self.tokens: dict[str, str] = told["tokens"]
+
+    def bearer(self, person: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.tokens[person]}"}
+
+    def memory(self) -> int:
+        """Resident bytes now."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    def stop(self) -> str:
+        """End it; what it wrote to standard error."""
+        _, errors = self._child.communicate(b"", timeout=30)
+        return errors.decode()
+
+
+def signed(body: bytes) -> dict[str, str]:
+    """The headers that the billing system would send with this body now."""
+    return signature.sign("standard-webhooks-v1", SECRET, body, datetime.now(UTC))
+
+
+async def _serve(folder: Path) -> None:
+    async with running(folder) as company:
+        sys.stdout.write(json.dumps({"url": company.url, "tokens": company.tokens}) + "\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))

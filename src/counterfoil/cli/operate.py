@@ -234,7 +234,7 @@ def send(
         str | None, typer.Option(help="Sign with this: env:NAME or file:PATH; never the secret itself.")
     ] = None,
     scheme: Annotated[str, typer.Option(help="How the system signs; see docs/reference/signatures.md.")] = (
-        "standardwebhooks"
+        "standard-webhooks-v1"
     ),
     header: Annotated[list[str] | None, typer.Option(help="One more header: 'name: value'.")] = None,
     content_type: str = "application/json",
