@@ -1,5 +1,7 @@
 """A governance folder to a Model, with every finding at once; bad input is never an exception.
 
+The one module of the model that touches files.
+
 Reads `*.yaml` and `*.yml` in the folder and below, several documents to a file, and the CSV files that tables
 name. Text comes from people and from reviews of strangers' branches: everything is bounded.
 """
@@ -8,11 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeAlias
 
+from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, tables
 from counterfoil.model.checks import check
@@ -20,6 +23,9 @@ from counterfoil.model.document import Document, build
 from counterfoil.model.model import Model
 from counterfoil.model.patterns import expand
 from counterfoil.model.source import MAX_BYTES, Path, Source, parse
+
+Folder: TypeAlias = str | os.PathLike[str]
+Written: TypeAlias = FilePath
 
 MAX_FILES = 5_000
 
@@ -30,7 +36,7 @@ _REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*|file:\S+")
 _USER_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 
 
-def read(path: str | os.PathLike[str], *, checks: bool = True) -> tuple[Model, list[Finding]]:
+def read(path: Folder, *, checks: bool = True) -> tuple[Model, list[Finding]]:
     """The Model of a folder and all that is wrong with it, sorted by place.
 
     `checks=False` stops after the form of each document. A document with an error of form is not in the Model;
@@ -198,3 +204,15 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
         return None
     data = {key: value for key, value in document.data.items() if key != "file"} | {"rows": rows}
     return replace(document, value=table.model_copy(update={"file": None, "rows": rows}), data=data)
+
+
+def write_new(folder: Folder, texts: Mapping[str, str]) -> list[Written]:
+    """Writes files that are not there yet. Raises Misconfigured, before anything is written, where one is."""
+    target = FilePath(folder)
+    taken = [name for name in texts if (target / name).exists()]
+    if taken:
+        raise Misconfigured(f"{target / taken[0]} exists already; choose an empty folder")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (target / name).write_text(text, encoding="utf-8")
+    return [target / name for name in texts]

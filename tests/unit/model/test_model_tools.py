@@ -8,13 +8,14 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money
 from counterfoil.model import read
 from counterfoil.model.editor import json_schema
 from counterfoil.model.explain import explain
 from counterfoil.model.format import format_text
 from counterfoil.model.kinds import KINDS
-from counterfoil.model.scaffold import starter
+from counterfoil.model.scaffold import init, starter
 from counterfoil.model.source import parse
 from tests.unit.model.company import COMPANY
 
@@ -84,13 +85,18 @@ def test_text_with_findings_is_left_alone() -> None:
 
 
 def test_the_starter_folder_is_clean_compiles_and_is_formatted(tmp_path: Path) -> None:
-    files = starter()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    model, findings = read(tmp_path)
+    written = init(tmp_path / "new")
+    model, findings = read(tmp_path / "new")
     assert [str(finding) for finding in findings] == []
     assert model.workflow("support-credit").foils
-    assert {name: format_text(text) for name, text in files.items()} == files
+    assert {path.name: format_text(path.read_text(encoding="utf-8")) for path in written} == starter()
+
+
+def test_the_starter_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "5-credit.yaml").write_text("mine")
+    with pytest.raises(Misconfigured, match="exists already"):
+        init(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["5-credit.yaml"]
 
 
 # ------------------------------------------------------------------ trying an expression
