@@ -83,7 +83,7 @@ class Runs(Effects):
         for start in t.starts:
             self._start(start, t.at)
         terminal = t.status in TERMINAL
-        self._release(t.run, t.release, terminal)
+        self._release(t.run, t.release)
         woken = self._unhold(t.run, t.at) if t.unhold or terminal else []
         woken += self._leave_queues(t.run, t.at)
         self._wait(t, terminal)
@@ -132,9 +132,8 @@ class Runs(Effects):
                 self._put(self.guards, (r.scope, r.key), (asked[r.scope, r.key], r.limit))
         return None
 
-    def _release(self, run: str, paths: Sequence[str], terminal: bool) -> None:
-        """Give back reservations of these paths. A terminal Run's others stay: they were consumed."""
-        del terminal
+    def _release(self, run: str, paths: Sequence[str]) -> None:
+        """Give back reservations of these paths. What a Run that ends did not give back was consumed."""
         for key, (amount, live) in list(self.reservations.items()):
             scope, guard, owner, path = key
             if owner == run and path in paths and live:
