@@ -50,3 +50,7 @@ def main() -> None:
     except CommandFailed as failed:
         complain(f"counterfoil: {failed}")
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
