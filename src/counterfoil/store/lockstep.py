@@ -58,7 +58,7 @@ select fresh.n, grown.before + fresh.place from fresh join grown on grown.id = f
 """
 _SHAPES = (
     (
-        re.compile(r"^\s*(update \w+ set .*?)\bwhere\b(.*?)(?:\breturning\b(.*))?$", re.S),
+        re.compile(r"^\s*(update \w+ set\b.*?)\bwhere\b(.*?)(?:\breturning\b(.*))?$", re.S),
         "{0} from {q} where {1}",
     ),
     (
