@@ -1,0 +1,213 @@
+"""The pages in a real browser: signing in, seeing both halves, deciding, and what a person may not do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.web_company import PASSWORD, Process, approval_of, run_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+pytestmark = [
+    pytest.mark.xdist_group("web"),
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed on this machine"),
+]
+PLACES = [
+    "/",
+    "/runs",
+    f"/runs/{run_of('CR-1001')}",
+    f"/runs/{run_of('CR-1002')}",
+    "/approvals",
+    "/cases",
+    "/foils",
+]
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("company"))
+    yield process
+    errors = process.stop()
+    assert "Traceback" not in errors, errors
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+class Visitor:
+    """A person at a browser of their own; what the console complains of is collected."""
+
+    def __init__(self, browser: Browser, company: Process, width: int = 1280, scheme: str = "light") -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+            base_url=company.url,
+        )
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("dialog", lambda dialog: dialog.accept())
+
+    def sign_in(self, person: str) -> Page:
+        self.page.goto("/sign-in")
+        self.page.get_by_label("E-mail").fill(f"{person}@acme.example")
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        expect(self.page.get_by_role("heading", name="Overview")).to_be_visible()
+        return self.page
+
+
+@pytest.fixture
+def visitor(browser: Browser, company: Process) -> Iterator[Visitor]:
+    visitor = Visitor(browser, company)
+    yield visitor
+    visitor.context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_every_page_fits_and_is_sound(
+    browser: Browser, company: Process, width: int, scheme: str, tmp_path: Path
+) -> None:
+    visitor = Visitor(browser, company, width, scheme)
+    page = visitor.sign_in("fay")
+    for place in PLACES:
+        answer = page.goto(place)
+        assert answer is not None
+        assert answer.status == 200
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+        assert page.locator("h1").count() == 1, place
+        assert page.evaluate(UNNAMED) == [], place
+        assert page.evaluate(FAINT) == [], place
+    assert visitor.complaints == []
+    visitor.context.close()
+
+
+UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]), select, button, a, img')]
+  .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.hasAttribute('alt')
+    && !e.hasAttribute('aria-label'))
+  .map(e => e.outerHTML)"""
+"""Controls that no screen reader could name."""
+FAINT = """() => {
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const rgb = s => s.match(/[\\d.]+/g).map(Number);
+  const back = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+  const faint = [];
+  for (const e of document.querySelectorAll('main *, header *, footer *')) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.offsetParent) continue;
+    const a = light(rgb(getComputedStyle(e).color).slice(0, 3)), b = light(back(e));
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push(`${contrast.toFixed(2)} ${e.className} ${e.textContent.trim().slice(0, 30)}`);
+  }
+  return faint;
+}"""
+"""Text of less contrast than WCAG 2.2 AA asks for (1.4.3: 4.5 to 1)."""
+
+
+def test_a_run_shows_both_halves_and_every_system(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/runs?key=CR-1001")
+    page.get_by_role("link", name="CR-1001").click()
+    foil = page.locator("article.foil")
+    expect(foil.get_by_text("Asserted by billing")).to_be_visible()
+    expect(foil.get_by_text("Observed in erp")).to_be_visible()
+    expect(foil).to_contain_text("matched")
+    lanes = page.locator(".timeline .lane").all_inner_texts()
+    assert {"support", "billing", "erp", "people", "counterfoil"} <= set(lanes)
+    expect(page.get_by_text("account.move,311").first).to_be_visible()
+    page.get_by_text("leaves, 0 not sealed yet").click()
+    expect(page.get_by_role("columnheader", name="Tree index")).to_be_visible()
+
+
+def test_an_approver_approves_and_is_told(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/approvals")
+    card = page.locator(f"#{approval_of('CR-1007')}")
+    expect(card).to_contain_text("INV-1007")
+    expect(card.locator(".big")).to_contain_text("310.00")
+    card.get_by_label("Comment").fill("seen the incident")
+    card.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("status")).to_contain_text("Approved")
+    page.goto("/approvals?state=granted")
+    expect(page.locator(f"#{approval_of('CR-1007')}")).to_contain_text("seen the incident")
+
+
+def test_a_rejection_needs_a_reason(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/approvals")
+    card = page.locator(f"#{approval_of('CR-1003')}")
+    card.get_by_role("button", name="Reject").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why")
+
+
+def test_who_asked_sees_why_they_cannot_approve(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/approvals")
+    card = page.locator(f"#{approval_of('CR-1006')}")
+    expect(card).to_contain_text("Separation of duties")
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
+def test_another_role_sees_who_decides(visitor: Visitor) -> None:
+    page = visitor.sign_in("cory")
+    page.goto("/approvals")
+    card = page.locator(f"#{approval_of('CR-1003')}")
+    expect(card).to_contain_text("It is decided by finance operations")
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
+def test_a_case_is_resolved_with_a_note(visitor: Visitor) -> None:
+    page = visitor.sign_in("cory")
+    page.goto("/cases")
+    cards = page.locator("article.card")
+    expect(cards.first).to_contain_text("yours")
+    mine = page.locator("#case_unrouted_1")
+    mine.get_by_label("Note").fill("the sender was told")
+    mine.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("status")).to_contain_text("resolved")
+    page.goto("/cases?state=resolved")
+    expect(page.locator("#case_unrouted_1")).to_contain_text("the sender was told")
+
+
+def test_pages_work_with_the_keyboard_alone(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/runs")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+
+
+def test_what_may_not_be_seen_is_not_offered(visitor: Visitor) -> None:
+    page = visitor.sign_in("leo")
+    expect(page.get_by_role("link", name="Counterfoils")).to_have_count(0)
+    page.goto("/foils")
+    expect(page.get_by_role("alert")).to_contain_text("foils:any:read")
+
+
+def test_lists_renew_themselves(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/runs")
+    page.evaluate("document.querySelector('h1').textContent = 'stale'")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=15_000)
+
+
+def test_signing_out_comes_back_to_the_door(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("status")).to_contain_text("signed out")
+    page.goto("/runs")
+    assert re.search(r"/sign-in\?next=/runs$", page.url)
