@@ -1,0 +1,88 @@
+"""Every route, permission, problem and field of the API is documented, and every route declares what it asks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from counterfoil.web import shapes, trace, verdicts
+from counterfoil.web.access import REQUIRES
+from counterfoil.web.permissions import COVERS, Open, Permission
+from counterfoil.web.problems import _TITLES
+from counterfoil.web.server import routes
+from tests.source import ROOT
+
+HTTP = (ROOT / "docs" / "reference" / "http.md").read_text("utf-8")
+JSON = (ROOT / "docs" / "reference" / "json-output.md").read_text("utf-8")
+
+
+class Absent:
+    """No application: routes are looked at, not called."""
+
+
+def handlers(app: Litestar) -> list[tuple[str, str, Any]]:
+    """(method, path as documented, what it asks for) of everything that is served."""
+    found = []
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", []):
+            if isinstance(handler, HTTPRouteHandler):
+                path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+                found += [
+                    (str(method), path, handler.opt.get(REQUIRES))
+                    for method in handler.http_methods
+                    if str(method) != "OPTIONS"
+                ]
+    return found
+
+
+SERVED = handlers(routes(Absent()))  # type: ignore[arg-type]
+
+
+def test_something_is_served() -> None:
+    assert len(SERVED) > 25
+
+
+@pytest.mark.parametrize(("method", "path", "asked"), SERVED)
+def test_a_route_declares_a_permission_and_is_documented(method: str, path: str, asked: object) -> None:
+    assert isinstance(asked, Permission | Open), f"{method} {path} declares nothing"
+    shown = f"`{asked}`" if isinstance(asked, Permission) else str(asked)
+    assert f"| `{method} {path}` | {shown} |" in HTTP
+
+
+def test_no_documented_route_is_missing() -> None:
+    documented = set(re.findall(r"\| `([A-Z]+) (/[^`]*)` \|", HTTP))
+    assert documented == {(method, path) for method, path, _ in SERVED}
+
+
+@pytest.mark.parametrize("permission", list(Permission))
+def test_a_permission_is_documented_and_asked_for(permission: Permission) -> None:
+    assert re.fullmatch(r"[a-z]+:[a-z]+:[a-z]+", permission)
+    assert f"| `{permission}` |" in HTTP
+    assert permission in {asked for _, _, asked in SERVED} or permission in COVERS
+
+
+@pytest.mark.parametrize(
+    "kind",
+    sorted({kind for kind, _ in _TITLES.values()})
+    + sorted({kind for table in (verdicts._DECIDE, verdicts._RESOLVE) for _, kind, _ in table.values()}),
+)
+def test_a_kind_of_problem_is_documented(kind: str) -> None:
+    assert f"`{kind}`" in HTTP
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        shapes.RunShape, shapes.FoilShape, shapes.CaseShape, shapes.ApprovalShape, shapes.VoteShape,
+        shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, shapes.LeafShape,
+        trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,
+    ],
+)  # fmt: skip
+def test_a_shape_is_documented_field_by_field(shape: type[msgspec.Struct]) -> None:
+    fields = r",\s+".join(re.escape(name) for name in get_type_hints(shape))
+    assert re.search(r"(?<![\w,] )" + fields, JSON), f"{shape.__name__}: {', '.join(get_type_hints(shape))}"

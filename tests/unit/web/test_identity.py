@@ -1,0 +1,99 @@
+"""Proofs of who calls: origins, forms, tokens, permissions of roles."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from counterfoil.core.people import Person
+from counterfoil.model import Model
+from counterfoil.web.identity import (
+    Identity,
+    Passwords,
+    check_same_origin,
+    csrf_of,
+    digest,
+    new_token,
+    read_form,
+)
+from counterfoil.web.permissions import Permission, granted
+from counterfoil.web.problems import Problem
+
+FORM = "application/x-www-form-urlencoded"
+PERSON = Person(id="fay", name="Fay", email="fay@acme.example", roles=("admin", "gone"))
+SESSION = Identity(PERSON, frozenset(), csrf_of("cfs_secret"))
+
+
+def roles(*may: str) -> Model:
+    return Model.from_documents([{"kind": "role", "name": "admin", "may": list(may)}])
+
+
+def test_a_token_is_kept_as_a_digest_alone() -> None:
+    secret, token = new_token("fay", datetime(2030, 1, 1, tzinfo=UTC))
+    assert token.digest == digest(secret)
+    assert secret not in str(token)
+
+
+def test_two_tokens_are_never_alike() -> None:
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    assert len({new_token("fay", until)[0] for _ in range(100)}) == 100
+
+
+def test_permissions_come_from_every_role_that_exists() -> None:
+    assert granted(PERSON, roles("runs:any:read", "made:up:word")) == {Permission.RUNS_ANY_READ}
+
+
+def test_resolving_any_case_includes_resolving_own_ones() -> None:
+    held = granted(PERSON, roles("cases:any:resolve"))
+    assert held == {Permission.CASES_ANY_RESOLVE, Permission.CASES_OWN_RESOLVE}
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [
+        ({"host": "a", "origin": "https://b"}, {"csrf": SESSION.csrf}),
+        ({"host": "a", "origin": "null"}, {"csrf": SESSION.csrf}),
+        ({"host": "a", "sec-fetch-site": "same-site"}, {"csrf": SESSION.csrf}),
+        ({"host": "a"}, {}),
+        ({"host": "a"}, {"csrf": csrf_of("cfs_other")}),
+        ({"host": "a"}, {"csrf": "\u00e9"}),
+    ],
+)
+def test_a_form_that_is_not_ours_is_refused(headers: dict[str, str], form: dict[str, str]) -> None:
+    with pytest.raises(Problem) as refused:
+        check_same_origin(headers, form, SESSION)
+    assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"host": "a"}, {"host": "a", "origin": "http://a"}, {"host": "a", "sec-fetch-site": "none"}]
+)
+def test_our_own_form_passes(headers: dict[str, str]) -> None:
+    check_same_origin(headers, {"csrf": SESSION.csrf}, SESSION)
+    check_same_origin(headers | {"x-csrf-token": SESSION.csrf}, {}, SESSION)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"a=1", "text/plain", 415),
+        (b"a=\xff", FORM, 400),
+        (b"a=%FF", FORM, 400),
+        (b"&".join(b"a=1" for _ in range(60)), FORM, 400),
+        (b"a" * 70_000, FORM, 413),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused(body: bytes, content_type: str, status: int) -> None:
+    with pytest.raises(Problem) as refused:
+        read_form(body, content_type)
+    assert refused.value.status == status
+
+
+def test_a_form_is_read_as_browsers_write_it() -> None:
+    assert read_form(b"a=x+y&b=%C3%A9&c=", FORM + "; charset=utf-8") == {"a": "x y", "b": "é", "c": ""}
+
+
+def test_what_is_no_hash_verifies_nothing() -> None:
+    assert not Passwords()._verify("", "x")
+    assert not Passwords()._verify("plain text", "plain text")
