@@ -1,0 +1,138 @@
+"""The command line against a running server: lists, traces, decisions, deliveries, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web_company import SECRET, Process, approval_of, run_of
+
+pytestmark = pytest.mark.xdist_group("web")
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("company"))
+    yield process
+    errors = process.stop()
+    assert "Traceback" not in errors, errors
+
+
+class Terminal:
+    def __init__(self, company: Process, folder: Path) -> None:
+        self.company = company
+        self.folder = folder
+
+    def run(self, *words: str, person: str = "ada", **environment: str) -> tuple[int, str, str]:
+        """Exit code, output and complaints of one command of this person."""
+        own = {"COUNTERFOIL_URL": self.company.url, "COUNTERFOIL_TOKEN": self.company.tokens[person]}
+        done = subprocess.run(
+            [sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words],
+            cwd=self.folder, env=os.environ | own | environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *words: str, person: str = "ada") -> Any:
+        code, out, err = self.run(*words, "--format", "json", person=person)
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def terminal(company: Process, tmp_path: Path) -> Terminal:
+    return Terminal(company, tmp_path)
+
+
+def test_runs_keep_their_promise_to_programs(terminal: Terminal) -> None:
+    rows = terminal.json("runs")
+    assert len(rows) == 7
+    needed = {"id", "workflow", "key", "status", "direction", "state", "exposure", "cases"}
+    assert all(needed <= set(row) for row in rows)
+
+
+def test_a_list_longer_than_a_page_is_whole(terminal: Terminal) -> None:
+    assert len(terminal.json("runs", "--limit", "3")) == 3
+
+
+def test_people_read_tables(terminal: Terminal) -> None:
+    code, out, _ = terminal.run("runs")
+    assert code == 0
+    line = next(line for line in out.splitlines() if line.startswith("CR-1002"))
+    assert "840.50 USD" in line
+    assert run_of("CR-1002") in line
+
+
+def test_a_trace_is_found_by_key_and_by_id(terminal: Terminal) -> None:
+    by_key, by_id = terminal.json("trace", "CR-1001"), terminal.json("trace", run_of("CR-1001"))
+    assert by_key["run"] == by_id["run"]
+    _, out, _ = terminal.run("trace", "CR-1001")
+    assert "Counterfoil credit-memo is matched" in out
+    assert "account.move,311" in out
+
+
+def test_lists_have_what_pages_have(terminal: Terminal) -> None:
+    assert {row["state"] for row in terminal.json("foils")} == {"open", "matched", "broken"}
+    assert "foil_broken" in [row["reason"] for row in terminal.json("cases")]
+    assert approval_of("CR-1006") in [row["id"] for row in terminal.json("approvals")]
+    for words in (["foils"], ["cases"], ["approvals"]):
+        assert terminal.run(*words)[0] == 0
+
+
+def test_an_approval_is_decided_from_the_terminal(terminal: Terminal) -> None:
+    code, _, err = terminal.run("approve", approval_of("CR-1006"), person="fay")
+    assert code == 2
+    assert "Separation of duties" in err
+    answer = terminal.json("approve", approval_of("CR-1007"), "--comment", "seen", person="fay")
+    assert answer["verdict"] == "granted"
+    answer = terminal.json("reject", approval_of("CR-1003"), "--comment", "too late", person="fay")
+    assert answer["verdict"] == "rejected"
+
+
+def test_a_case_is_resolved_from_the_terminal(terminal: Terminal) -> None:
+    words = ["resolve", "case_unrouted_1", "--choice", "dismiss", "--note", "a test of theirs"]
+    assert terminal.json(*words)["verdict"] == "resolved"
+    code, _, err = terminal.run(*words)
+    assert code == 2
+    assert "resolved already" in err
+
+
+def test_a_webhook_is_handed_in_with_its_signature(terminal: Terminal, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"id": "from-the-terminal"}')
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    answer = terminal.json("send", "billing", str(body), "--secret", f"file:{tmp_path / 'secret'}")
+    assert answer["verdict"] == "new"
+    code, out, _ = terminal.run("send", "billing", str(body), "--secret", "env:HOOK", HOOK=SECRET)
+    assert (code, out) == (0, f"receipt {answer['receipt']}: same\n")
+    assert terminal.run("send", "billing", str(body))[0] == 2
+
+
+def test_who_may_not_is_told_why(terminal: Terminal) -> None:
+    code, out, err = terminal.run("runs", person="nil")
+    assert (code, out) == (2, "")
+    assert "runs:any:read" in err
+    code, _, err = terminal.run("runs", COUNTERFOIL_TOKEN="")
+    assert code == 2
+    assert "COUNTERFOIL_TOKEN" in err
+
+
+def test_what_is_not_there_is_said(terminal: Terminal) -> None:
+    for words in (["trace", "CR-none"], ["trace", "run_none"], ["approve", "appr_none"]):
+        code, _, err = terminal.run(*words)
+        assert code == 2
+        assert words[1] in err
+
+
+def test_doctor_names_the_system_that_fails(terminal: Terminal) -> None:
+    code, out, _ = terminal.run("doctor", "--format", "json")
+    wrong = [row for row in json.loads(out) if not row["ok"]]
+    assert code == 1
+    assert [row["check"] for row in wrong] == ["system erp.documents"]

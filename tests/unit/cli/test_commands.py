@@ -1,0 +1,250 @@
+"""The command line without a server: what there is, that it is documented, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from counterfoil import __version__
+from counterfoil.cli import client
+from counterfoil.cli.main import app, main
+from counterfoil.cli.processes import twins
+from tests.source import ROOT
+
+CLI = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+JSON = (ROOT / "docs" / "reference" / "json-output.md").read_text("utf-8")
+RUNNER = CliRunner()
+SILENT = {"up", "worker", "demo", "twin"}
+"""They run until they are ended and print no result."""
+
+
+def commands() -> dict[str, Any]:
+    """Every command by the words that call it."""
+    found: dict[str, Any] = {}
+    group: Any = get_command(app)
+    for name, command in group.commands.items():
+        found[name] = command
+        for inner, below in getattr(command, "commands", {}).items():
+            found[f"{name} {inner}"] = below
+    return found
+
+
+COMMANDS = commands()
+
+
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    """Exit code, output and complaints, through the installed entry point."""
+    monkeypatch.setattr(sys, "argv", ["counterfoil", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, said.out, said.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_documented_and_explains_itself(name: str) -> None:
+    assert re.search(rf"^\| `{re.escape(name)}[ `]", CLI, re.M)
+    assert COMMANDS[name].help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_of_its_own_is_documented(name: str) -> None:
+    line = next(line for line in CLI.splitlines() if re.match(rf"\| `{re.escape(name)}[ `]", line))
+    plain = {"--format", "--help", "--limit", "--content-type", "--workflow"}
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts:
+            if option.startswith("--") and option not in plain:
+                assert option in line, f"{name} {option}"
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - SILENT))
+def test_a_command_that_prints_prints_json_too(name: str) -> None:
+    assert any("--format" in parameter.opts for parameter in COMMANDS[name].params)
+    assert f"`{name}`" in JSON
+
+
+def test_no_documented_command_is_missing() -> None:
+    documented = set(re.findall(r"^\| `([a-z]+(?: test)?)[ `]", CLI, re.M))
+    assert documented == set(COMMANDS)
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(capsys, monkeypatch, "--version") == (0, __version__ + "\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["runs", "--nonsense"], ["runs", "--limit", "0"], ["resolve", "x"]]
+)
+def test_wrong_use_ends_with_two(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_no_server_is_said_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_URL", "http://127.0.0.1:1")
+    code, _, err = run(capsys, monkeypatch, "runs")
+    assert code == 2
+    assert "counterfoil up" in err
+    assert "Traceback" not in err
+
+
+def test_doctor_finds_that_nothing_answers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_URL", "http://127.0.0.1:1")
+    code, out, _ = run(capsys, monkeypatch, "doctor", "--format", "json")
+    rows = json.loads(out)
+    assert code == 1
+    assert [row["check"] for row in rows if not row["ok"] and row["check"] == "server"] == ["server"]
+    assert all(row["do"] for row in rows if not row["ok"])
+
+
+# ------------------------------------------------------------------ governance
+
+
+def test_a_new_folder_passes_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rules"
+    code, out, _ = run(capsys, monkeypatch, "init", str(folder), "--format", "json")
+    assert code == 0
+    assert all(Path(name).is_file() for name in json.loads(out))
+    assert run(capsys, monkeypatch, "check", str(folder))[0] == 0
+    assert run(capsys, monkeypatch, "check", str(folder), "--format", "json")[1] == "[]\n"
+    assert run(capsys, monkeypatch, "init", str(folder))[0] == 2
+
+
+def test_check_ends_with_one_and_says_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.yaml").write_text("kind: role\nname: a\nmay: [nonsense]\n")
+    code, out, _ = run(capsys, monkeypatch, "check", str(tmp_path))
+    assert code == 1
+    assert re.search(r"^\S*broken\.yaml:3: error: ", out, re.M)
+    code, out, _ = run(capsys, monkeypatch, "check", str(tmp_path), "--format", "json")
+    assert (code, json.loads(out)[0]["line"]) == (1, 3)
+
+
+def test_check_of_no_folder_is_wrong_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(capsys, monkeypatch, "check", str(tmp_path / "none"))[0] == 2
+
+
+def test_fmt_changes_files_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "role.yaml"
+    path.write_text("kind:   role\nname:     auditor\nmay:    ['runs:any:read']\n")
+    assert run(capsys, monkeypatch, "fmt", str(tmp_path), "--check")[0] == 1
+    before = path.read_text()
+    code, out, _ = run(capsys, monkeypatch, "fmt", str(tmp_path), "--format", "json")
+    assert (code, json.loads(out)) == (0, [str(path)])
+    assert path.read_text() != before
+    assert run(capsys, monkeypatch, "fmt", str(tmp_path), "--check")[0] == 0
+
+
+def test_explain_says_the_value_and_what_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = tmp_path / "sample.json"
+    sample.write_text('{"event": {"data": {"amount": {"minor": 1250, "currency": "USD"}}}}')
+    words = ["explain", "event.data.amount", "--sample", str(sample), "--format", "json"]
+    code, out, _ = run(capsys, monkeypatch, *words)
+    found = json.loads(out)
+    assert code == 0
+    assert found["value"] == {"amount": "12.50", "currency": "USD", "minor": 1250}
+    assert "event.data.amount" in found["reads"]
+
+
+def test_explain_of_what_has_no_value_ends_with_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, monkeypatch, "explain", "1 +")
+    assert code == 1
+    assert out.strip()
+
+
+# ------------------------------------------------------------------ tokens, twins, connectors
+
+
+def test_the_token_comes_from_the_environment_or_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COUNTERFOIL_TOKEN", raising=False)
+    assert client.token() == ""
+    (tmp_path / ".counterfoil").mkdir()
+    (tmp_path / ".counterfoil" / "token").write_text("cft_file\n")
+    assert client.token() == "cft_file"
+    monkeypatch.setenv("COUNTERFOIL_TOKEN", "cft_env")
+    assert client.token() == "cft_env"
+
+
+def test_an_unknown_twin_lists_those_there_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run(capsys, monkeypatch, "twin", "nobody")
+    assert code == 2
+    assert twins()
+    assert all(name in err for name in twins())
+
+
+def test_connectors_lists_what_is_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, monkeypatch, "connectors", "--format", "json")
+    assert code == 0
+    assert "http" in [row["name"] for row in json.loads(out)]
+
+
+def test_the_conformance_suite_runs_on_a_trial(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    trial = ROOT / "tests" / "contract" / "trial_http.py"
+    code, out, err = run(
+        capsys,
+        monkeypatch,
+        "connectors",
+        "test",
+        "http",
+        "--trial",
+        f"{trial}:http_ledger",
+        "--format",
+        "json",
+    )
+    assert code == 0, err
+    assert len(json.loads(out)) > 10
+
+
+def test_a_secret_never_stands_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = tmp_path / "body.json"
+    body.write_text("{}")
+    code, _, err = run(capsys, monkeypatch, "send", "billing", str(body), "--secret", "hunter2")
+    assert code == 2
+    assert "hunter2" not in err
+
+
+def test_every_command_is_a_typer_command() -> None:
+    assert isinstance(app, typer.Typer)
+    assert RUNNER.invoke(app, ["--help"]).exit_code == 0
