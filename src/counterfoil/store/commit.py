@@ -1,7 +1,7 @@
 """Continuous group commit: whoever asks puts a transition in the queue; a committer takes what is there.
 
 Nothing waits for a batch to fill, and no answer is given before the transaction that it came from is durable.
-How a batch becomes a transaction is the store's matter.
+How a batch becomes a transaction is the store's matter. Reads share a snapshot in the same way.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeVar
 
 from counterfoil.core.errors import TryAgain
-from counterfoil.store import store as port
+
+Work = TypeVar("Work")
 
 ALONE = frozenset({"*"})
 """The keys of a transition that shares its transaction with no other."""
@@ -27,40 +28,51 @@ class Outcome:
     error: BaseException | None = None
 
 
-Commit: TypeAlias = Callable[[Sequence[port.Transition]], Awaitable[Sequence[Outcome]]]
-Keys: TypeAlias = Callable[[port.Transition], frozenset[str]]
+def no_keys(work: object) -> frozenset[str]:
+    """For stores where whatever is asked goes one after another."""
+    del work
+    return _FREE
+
+
+_FREE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
-class _Asked:
-    transition: port.Transition
+class _Asked(Generic[Work]):
+    work: Work
     keys: frozenset[str]
     answer: asyncio.Future[Any] = field(repr=False)
 
 
-class GroupCommit:
-    """A queue of transitions and the committers that empty it.
+class GroupCommit(Generic[Work]):
+    """A queue of transitions (or reads) and the committers that empty it.
 
-    `keys` names what a transition touches: two that share a key are never under way at once, in one
+    `keys` names what one touches: two that share a key are never under way at once, in one
     transaction or in two, and keep their order.
     """
 
-    def __init__(self, commit: Commit, keys: Keys, committers: int = 1, most: int = 256) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Work]], Awaitable[Sequence[Outcome]]],
+        keys: Callable[[Work], frozenset[str]] = no_keys,
+        committers: int = 1,
+        most: int = 256,
+    ) -> None:
         self._commit = commit
         self._keys = keys
         self._most = most
-        self._queue: deque[_Asked] = deque()
+        self._queue: deque[_Asked[Work]] = deque()
         self._busy: set[str] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._closing = False
         self._tasks = [asyncio.create_task(self._work()) for _ in range(committers)]
 
-    async def submit(self, transition: port.Transition) -> Any:
-        """The transition's answer, once durable. A caller that is cancelled meanwhile learns nothing of it; the
+    async def submit(self, work: Work) -> Any:
+        """The answer, once durable. A caller that is cancelled meanwhile learns nothing of it; the
         transition may still happen, as with any lost answer."""
         if self._closing:
             raise TryAgain("the store is closing")
-        asked = _Asked(transition, self._keys(transition), asyncio.get_running_loop().create_future())
+        asked = _Asked(work, self._keys(work), asyncio.get_running_loop().create_future())
         self._queue.append(asked)
         self._call_one()
         return await asked.answer
@@ -99,10 +111,10 @@ class GroupCommit:
                 for asked in batch:
                     self._busy -= asked.keys
 
-    def _take(self) -> list[_Asked]:
+    def _take(self) -> list[_Asked[Work]]:
         """The oldest of the queue that touch nothing under way or asked for earlier."""
-        batch: list[_Asked] = []
-        passed: deque[_Asked] = deque()
+        batch: list[_Asked[Work]] = []
+        passed: deque[_Asked[Work]] = deque()
         blocked: set[str] = set()
         while self._queue and len(batch) < self._most:
             asked = self._queue.popleft()
@@ -120,9 +132,9 @@ class GroupCommit:
         self._queue.extendleft(reversed(passed))
         return batch
 
-    async def _serve(self, batch: list[_Asked]) -> None:
+    async def _serve(self, batch: list[_Asked[Work]]) -> None:
         try:
-            outcomes = await self._commit([asked.transition for asked in batch])
+            outcomes = await self._commit([asked.work for asked in batch])
         except BaseException as error:
             for asked in batch:
                 if not asked.answer.done():

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from counterfoil.store import store as port
+from counterfoil.store.commit import Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.sql import Insert, Query, Request, Row, Work
 from counterfoil.store.verbs.step import APPEND, LOCK_RUNS, LOCK_TOPICS
@@ -125,9 +126,9 @@ def effects_named(transition: port.Transition) -> list[str]:
             return []
 
 
-async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[Any]:
-    """Drive all coroutines to their ends; their answers. The first error ends all of them."""
-    answers: list[Any] = [None] * len(works)
+async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[Outcome]:
+    """Drive all coroutines to their ends; what became of each. An error of the database ends all of them."""
+    outcomes = [Outcome()] * len(works)
     waiting: dict[int, Request] = {}
 
     def advance(number: int, rows: list[Row] | None) -> None:
@@ -135,7 +136,9 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[A
             # The first send starts the coroutine and gives it nothing.
             waiting[number] = works[number].send(rows)  # type: ignore[arg-type]
         except StopIteration as end:
-            answers[number] = end.value
+            outcomes[number] = Outcome(end.value)
+        except Exception as error:
+            outcomes[number] = Outcome(error=error)
 
     try:
         for number in range(len(works)):
@@ -152,7 +155,7 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[A
     finally:
         for work in works:
             work.close()
-    return answers
+    return outcomes
 
 
 def _words(request: Request) -> object:

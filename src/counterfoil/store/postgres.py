@@ -7,7 +7,7 @@ transitions is one transaction without savepoints: when one fails, all are done 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -20,7 +20,7 @@ from counterfoil.store import migrate
 from counterfoil.store import store as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.keys import keys
-from counterfoil.store.lockstep import OWNED, effects_named, together, waves
+from counterfoil.store.lockstep import OWNED, Ask, Types, effects_named, together, waves
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.tables import micros, moment
@@ -45,6 +45,7 @@ _SETTINGS = {
     "timezone": "UTC",
     "jit": "off",
 }
+NOW = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 _CONTENDED = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -74,8 +75,8 @@ class PostgresStore(SqlStore):
         self._types: dict[str, tuple[str, ...]] = {}
         self._wake = asyncio.Event()
         self._notify_due = asyncio.Event()
-        self._closing = False
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
+        self._reads = GroupCommit(self._read_together, committers=READERS)
         self._notifier = asyncio.create_task(self._notify())
         self._listener = asyncio.create_task(self._listen())
 
@@ -92,6 +93,7 @@ class PostgresStore(SqlStore):
                 max_size=COMMITTERS + READERS + 1,
                 server_settings=_SETTINGS,
                 command_timeout=60,
+                reset=_as_it_is,
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Misconfigured(f"PostgreSQL cannot be reached: {error}. Check its address.") from error
@@ -109,7 +111,7 @@ class PostgresStore(SqlStore):
     async def close(self) -> None:
         """Answer what was asked, then let go of the connections."""
         await self._commits.close()
-        self._closing = True
+        await self._reads.close()
         for task in (self._notifier, self._listener):
             task.cancel()
         await asyncio.gather(self._notifier, self._listener, return_exceptions=True)
@@ -144,6 +146,21 @@ class PostgresStore(SqlStore):
             return None
 
     async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[Outcome]:
+        ask, types = self._over(connection)
+        effects = sorted({effect for transition in batch for effect in effects_named(transition)})
+        owned: dict[str, set[str]] = {}
+        for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
+            owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
+        outcomes: dict[int, Outcome] = {}
+        for wave in waves(batch, owned):
+            works = [perform(Step("postgres"), transition) for _, transition in wave]
+            for (number, _), outcome in zip(wave, await together(works, ask, types), strict=True):
+                if outcome.error is not None:
+                    raise outcome.error
+                outcomes[number] = outcome
+        return [outcomes[number] for number in range(len(batch))]
+
+    def _over(self, connection: Connection) -> tuple[Ask, Types]:
         async def ask(request: Request) -> list[Row]:
             return await _answer(request, connection)
 
@@ -153,17 +170,7 @@ class PostgresStore(SqlStore):
                 self._types[sql] = tuple(kind.name for kind in prepared.get_parameters())
             return self._types[sql]
 
-        effects = sorted({effect for transition in batch for effect in effects_named(transition)})
-        owned: dict[str, set[str]] = {}
-        for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
-            owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
-        outcomes: dict[int, Outcome] = {}
-        for wave in waves(batch, owned):
-            works = [perform(Step("postgres"), transition) for _, transition in wave]
-            answers = await together(works, ask, types)
-            for (number, _), answer in zip(wave, answers, strict=True):
-                outcomes[number] = Outcome(answer)
-        return [outcomes[number] for number in range(len(batch))]
+        return ask, types
 
     async def _singly(self, transition: port.Transition) -> Outcome:
         for attempt in range(1, ATTEMPTS + 1):
@@ -230,7 +237,24 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ reading
 
     async def now(self) -> datetime:
-        return await self._read(_now())
+        try:
+            return moment(await self._pool.fetchval(NOW))
+        except _LOST as error:
+            raise _lost(error) from error
+
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        """Short reads that were asked at about the same time, on one snapshot and in one set of round trips."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await together([read() for read in reads], *self._over(connection))
+
+    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        try:
+            return await self._read_many(reads)
+        except _LOST as error:
+            return [Outcome(error=_lost(error)) for _ in reads]
 
     async def _read(self, work: Work[T]) -> T:
         try:
@@ -241,11 +265,6 @@ class PostgresStore(SqlStore):
                 return await _drive(work, connection)
         except _LOST as error:
             raise _lost(error) from error
-
-
-async def _now() -> datetime:
-    rows = await Query("select (extract(epoch from clock_timestamp()) * 1000000)::bigint", ())
-    return moment(rows[0][0])
 
 
 async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
@@ -274,6 +293,10 @@ async def _answer(request: Request, connection: Connection) -> list[Row]:
         args = tuple(list(column) for column in zip(*request.rows, strict=True))
     rows: list[Row] = await connection.fetch(sql, *args)
     return rows
+
+
+async def _as_it_is(connection: Connection) -> None:
+    """No session changes its settings, so none needs a round trip to be reset when it is given back."""
 
 
 def _is_defect(error: BaseException) -> bool:

@@ -11,11 +11,11 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import apsw
 
@@ -35,7 +35,6 @@ T = TypeVar("T")
 OLDEST = (3, 51, 3)
 """Earlier versions can lose a commit when the write-ahead log is reset (sqlite.org/wal.html)."""
 READERS = 2
-_FREE: frozenset[str] = frozenset()
 
 
 class SqliteStore(SqlStore):
@@ -70,12 +69,14 @@ class SqliteStore(SqlStore):
             store._let_go()
             raise
         # One writer does transitions one after another, so none needs to be kept apart from another.
-        store._commits = GroupCommit(store._commit, lambda transition: _FREE)
+        store._commits = GroupCommit(store._commit)
+        store._reads = GroupCommit(store._read_many, committers=READERS)
         return store
 
     async def close(self) -> None:
         """Answer what was asked, then let go of the file. A second call does nothing."""
         await self._commits.close()
+        await self._reads.close()
         if not self._closed:
             self._closed = True
             self._let_go()
@@ -185,6 +186,24 @@ class SqliteStore(SqlStore):
 
     async def _read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
+
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshots, reads)
+
+    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        """Short reads that were asked at about the same time, on one snapshot."""
+        connection: apsw.Connection = self._local.connection
+        outcomes = []
+        connection.execute("begin")
+        try:
+            for read in reads:
+                try:
+                    outcomes.append(Outcome(drive(read(), self._answer)))
+                except Exception as error:
+                    outcomes.append(Outcome(error=error))
+        finally:
+            connection.execute("commit")
+        return outcomes
 
     def _snapshot(self, work: Work[T]) -> T:
         connection: apsw.Connection = self._local.connection

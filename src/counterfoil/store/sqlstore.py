@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -21,12 +22,14 @@ from counterfoil.store.sql import Work
 from counterfoil.store.views import SqlViews
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class SqlStore(SqlViews, ABC):
     """A Store and its Views; how requests reach a database is said by its two children."""
 
-    _commits: GroupCommit
+    _commits: GroupCommit[port.Transition]
+    _reads: GroupCommit[Callable[[], Work[Any]]]
 
     async def apply(self, transition: Any) -> Any:
         """One transition; returns once it is durable. Raises TryAgain when it did not happen."""
@@ -34,7 +37,12 @@ class SqlStore(SqlViews, ABC):
 
     @abstractmethod
     async def _read(self, work: Work[T]) -> T:
-        """Do a read on one snapshot of what was committed before it began."""
+        """Do a read on a snapshot of its own of what was committed before it began."""
+
+    async def _ask(self, read: Callable[P, Work[T]], *args: P.args, **named: P.kwargs) -> T:
+        """A short read, on a snapshot shared with others that were asked at about the same time."""
+        answer: T = await self._reads.submit(partial(read, *args, **named))
+        return answer
 
     @abstractmethod
     async def now(self) -> datetime: ...
@@ -47,73 +55,73 @@ class SqlStore(SqlViews, ABC):
     async def close(self) -> None: ...
 
     async def load(self, run: str) -> port.Loaded | None:
-        return await self._read(reads.load(run))
+        return await self._ask(reads.load, run)
 
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
-        return await self._read(reads.todos(limit, skip))
+        return await self._ask(reads.todos, limit, skip)
 
     async def next_due(self) -> datetime | None:
-        return await self._read(reads.next_due())
+        return await self._ask(reads.next_due)
 
     async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
-        return await self._read(reads.head(object_, key, at))
+        return await self._ask(reads.head, object_, key, at)
 
     async def heads(self, object_: str, limit: int = 1000) -> list[Head]:
-        return await self._read(reads.heads(object_, limit))
+        return await self._ask(reads.heads, object_, limit)
 
     async def link_by_ext(self, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
-        return await self._read(reads.link_by_ext(object_, system, ext_id, account))
+        return await self._ask(reads.link_by_ext, object_, system, ext_id, account)
 
     async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None:
-        return await self._read(reads.link_by_canonical(object_, canonical, system))
+        return await self._ask(reads.link_by_canonical, object_, canonical, system)
 
     async def guard_used(self, scope: str, key: str) -> int:
-        return await self._read(reads.guard_used(scope, key))
+        return await self._ask(reads.guard_used, scope, key)
 
     async def event(self, id_: str) -> CanonicalEvent | None:
-        return await self._read(reads.event(id_))
+        return await self._ask(reads.event, id_)
 
     async def receipt(self, no: int) -> Receipt | None:
-        return await self._read(reads.receipt(no))
+        return await self._ask(reads.receipt, no)
 
     async def cursor(self, system: str, feed: str) -> str | None:
-        return await self._read(reads.cursor(system, feed))
+        return await self._ask(reads.cursor, system, feed)
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
-        return await self._read(reads.release(digest))
+        return await self._ask(reads.release, digest)
 
     async def effect(self, id_: str) -> Effect | None:
-        return await self._read(reads.effect(id_))
+        return await self._ask(reads.effect, id_)
 
     async def effects_planned(self, limit: int) -> list[Effect]:
-        return await self._read(reads.effects_planned(limit))
+        return await self._ask(reads.effects_planned, limit)
 
     async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
-        return await self._read(reads.effects_overdue(at, limit))
+        return await self._ask(reads.effects_overdue, at, limit)
 
     async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
-        return await self._read(reads.effects_sending(worker_prefix, limit))
+        return await self._ask(reads.effects_sending, worker_prefix, limit)
 
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]:
-        return await self._read(reads.effects_to_look_up(at, limit))
+        return await self._ask(reads.effects_to_look_up, at, limit)
 
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
-        return await self._read(reads.foils_past_due(at, limit))
+        return await self._ask(reads.foils_past_due, at, limit)
 
     async def person(self, id_: str) -> Person | None:
-        return await self._read(reads.person(id_))
+        return await self._ask(reads.person, id_)
 
     async def persons(self) -> list[Person]:
-        return await self._read(reads.persons())
+        return await self._ask(reads.persons)
 
     async def token(self, digest: str, at: datetime) -> Person | None:
-        return await self._read(reads.token(digest, at))
+        return await self._ask(reads.token, digest, at)
 
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
-        return await self._read(reads.leaves(start, limit))
+        return await self._ask(reads.leaves, start, limit)
 
     async def checkpoint(self) -> Checkpoint | None:
-        return await self._read(reads.checkpoint())
+        return await self._ask(reads.checkpoint)
 
     async def dump(self) -> Dump:
         """Every row as a record, in one snapshot: for the invariant checker and exports, not for big stores."""
