@@ -1,0 +1,85 @@
+"""Billing's own people at its API: customers, prices, subscriptions, invoices. For the story and the tests alone.
+
+It stands apart from the connector on purpose: what it sees does not pass through the code under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx2
+
+from counterfoil.core.errors import Refused, TryAgain
+from counterfoil.core.wire import read_json
+
+
+class BillingClient:
+    """One account's API. Raises `TryAgain` when billing does not answer, `Refused` with its words when it declines."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=url, timeout=20, trust_env=False, headers={"Authorization": f"Bearer {key}"}
+        )
+
+    async def __aenter__(self) -> BillingClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def post(self, path: str, values: Mapping[str, Any], once: str | None = None) -> dict[str, Any]:
+        """Create or change; with `once` as idempotency key, a repeat within a day answers as the first did."""
+        headers = {} if once is None else {"Idempotency-Key": once}
+        return await self._call("POST", path, dict(_form(values)), headers)
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        return await self._call("GET", path, query, {})
+
+    async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """Every row of a list, newest first."""
+        rows: list[dict[str, Any]] = []
+        after: dict[str, str] = {}
+        while True:
+            page = await self.get(path, limit="100", **query, **after)
+            rows += page["data"]
+            if not page["has_more"]:
+                return rows
+            after = {"starting_after": page["data"][-1]["id"]}
+
+    async def ready(self) -> bool:
+        try:
+            await self.get("webhook_endpoints")
+        except TryAgain:
+            return False
+        return True
+
+    async def _call(
+        self, method: str, path: str, values: Mapping[str, str], headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        given: dict[str, Any] = {"data": dict(values)} if method == "POST" else {"params": dict(values)}
+        try:
+            answer = await self._http.request(method, f"/v1/{path}", headers=dict(headers), **given)
+        except httpx2.TransportError as error:
+            raise TryAgain(f"billing did not answer {method} {path}: {error!r}") from error
+        if answer.status_code >= 400:
+            raise Refused(f"billing answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
+        body: dict[str, Any] = read_json(answer.content)
+        return body
+
+
+def _form(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Nested values as the API's form names them: `items[0][price]`."""
+    for name, value in values.items():
+        here = f"{within}[{name}]" if within else str(name)
+        if isinstance(value, Mapping):
+            yield from _form(value, here)
+        elif isinstance(value, list | tuple):
+            yield from _form({str(place): item for place, item in enumerate(value)}, here)
+        elif isinstance(value, bool):
+            yield here, "true" if value else "false"
+        else:
+            yield here, str(value)

@@ -1,0 +1,382 @@
+"""The demonstration company: a real ERP, a real help desk, a billing twin, and Counterfoil between them.
+
+Everything lives under `.counterfoil/demo/` of the working folder and is found again by the next start. The four
+outside systems and the server are children of this process and end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from rich.console import Console
+from rich.markup import escape
+
+import counterfoil
+from counterfoil.core.errors import CounterfoilError
+from counterfoil.core.wire import read_json
+from counterfoil.demo import people, report
+from counterfoil.demo.billing import BillingClient
+from counterfoil.demo.children import Child, ChildFailed, choose_ports, free, listening
+from counterfoil.demo.desk.client import DeskClient
+from counterfoil.demo.erp.client import ErpClient, ErpError
+from counterfoil.demo.operators import Declined, Operator
+from counterfoil.demo.stage import ActFailed, Journal, Stage, play
+from counterfoil.demo.story import ACTS
+
+T = TypeVar("T")
+HOME = Path(".counterfoil")
+PORT = 8080
+PORTS = ("erp", "erp_proxy", "erp_proxy_control", "desk", "billing")
+ORDER = ("server", "desk", "billing", "proxy", "erp")
+"""In which the children end: first who calls, then who is called."""
+SERVER = "counterfoil.cli.main"
+PREPARE_SECONDS = 300.0
+START_SECONDS = 60.0
+HOOK_EVENTS = ("customer.*", "invoice.*", "credit_note.*")
+
+
+class CannotStart(Exception):
+    """The company cannot be started; the message says what stands in the way and what to do."""
+
+
+class Company:
+    """The children and the ways to reach them. `folder` is the governance folder, `work` the working folder."""
+
+    def __init__(self, folder: Path, port: int, work: Path, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.port = port
+        self.work = work.resolve()
+        self.home = self.work / HOME / "demo"
+        self.say = say
+        self.persons: dict[str, people.Member] = {}
+        self.children: dict[str, Child] = {}
+        self._ports: dict[str, int] = {}
+        self._secrets: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    # ------------------------------------------------------------------ reaching the systems
+
+    def billing(self) -> BillingClient:
+        return BillingClient(self._url("billing"), self._secrets["billing_key"])
+
+    def desk(self) -> DeskClient:
+        return DeskClient.prepared(self.home / "desk")
+
+    def erp(self) -> ErpClient:
+        """The controller at the ERP itself, not through the proxy."""
+        return ErpClient.of(self.home / "erp" / "seed.json", self._url("erp"))
+
+    def operator(self, person: str = "admin") -> Operator:
+        return Operator(self.url, self.persons[person].token)
+
+    async def proxy(self, command: str) -> dict[str, int]:
+        """Tell the proxy before the ERP something: `counts`, or `lose TEXT`; its counts."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._ports["erp_proxy_control"])
+        try:
+            writer.write(command.encode() + b"\n")
+            await writer.drain()
+            counts: dict[str, int] = json.loads(await reader.readline())
+            return counts
+        finally:
+            writer.close()
+
+    def addresses(self) -> dict[str, str]:
+        """Where people can look: the page and the systems."""
+        return {"Counterfoil": self.url, "Help desk": self._url("desk") + "/desk/", "ERP": self._url("erp")}
+
+    def _url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    # ------------------------------------------------------------------ preparing
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises CannotStart while another one has it."""
+        (self.work / HOME).mkdir(mode=0o700, exist_ok=True)
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        with (self.home / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise CannotStart(
+                    f"the demonstration already runs in {self.work}; end that one first"
+                ) from None
+            yield
+
+    async def prepare(self) -> None:
+        """Make what does not exist yet: ports, secrets, persons, the ERP's books, the desk's tracker."""
+        if not free(self.port):
+            raise CannotStart(
+                f"port {self.port} on 127.0.0.1 is taken; choose another: make run PORT={self.port + 1}"
+            )
+        self._ports = choose_ports(PORTS, self._kept("ports.json"))
+        people.write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
+        self._secrets = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)} | self._kept("secrets.json")
+        self._keep_secrets()
+        self.persons = people.members(self.home)
+        people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
+        preparing = []
+        today = datetime.now(UTC).date().isoformat()
+        if not (self.home / "erp" / "seed.json").exists():
+            self.say("preparing the ERP: schema, company, books, taxes, users (about half a minute, once)")
+            preparing.append(self._program("erp-prepare", "the ERP's preparation", "counterfoil.demo.erp",
+                "prepare", "--dir", self.home / "erp", "--port", self._ports["erp"], "--today", today))  # fmt: skip
+        if not (self.home / "desk" / "tracker").exists():
+            self.say("preparing the help desk: tracker, credit fields, users")
+            preparing.append(self._program("desk-prepare", "the help desk's preparation", "counterfoil.demo.desk",
+                "prepare", "--dir", self.home / "desk", "--port", self._ports["desk"],
+                "--hook", self._hook("support"), "--today", today))  # fmt: skip
+        for child in preparing:
+            child.start()
+        await asyncio.gather(*(child.finish(PREPARE_SECONDS) for child in preparing))
+        for child in preparing:
+            del self.children[child.log.stem]
+
+    def _kept(self, name: str) -> dict[str, Any]:
+        path = self.home / name
+        kept: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        return kept
+
+    def _keep_secrets(self) -> None:
+        people.write_private(self.home / "secrets.json", json.dumps(self._secrets, indent=1).encode())
+
+    def _hook(self, system: str) -> str:
+        return f"{self.url}/v1/receipts/{system}"
+
+    def _program(self, name: str, title: str, module: str, *arguments: object, **environment: str) -> Child:
+        logs = self.home / "logs"
+        logs.mkdir(exist_ok=True)
+        child = Child(
+            title, module, [str(a) for a in arguments], logs / f"{name}.log", self.work, environment
+        )
+        self.children[name] = child
+        return child
+
+    # ------------------------------------------------------------------ starting and ending
+
+    async def start(self) -> None:
+        """Start the outside systems side by side, then the server. Raises ChildFailed or CannotStart."""
+        ports = self._ports
+        erp = self._program("erp", "the ERP", "counterfoil.demo.erp",
+            "serve", "--dir", self.home / "erp", "--port", ports["erp"])  # fmt: skip
+        proxy = self._program("proxy", "the proxy before the ERP", "counterfoil.demo.proxy",
+            "--listen", ports["erp_proxy"], "--to", ports["erp"], "--control", ports["erp_proxy_control"])  # fmt: skip
+        desk = self._program("desk", "the help desk", "counterfoil.demo.desk",
+            "serve", "--dir", self.home / "desk", "--port", ports["desk"], "--hook", self._hook("support"))  # fmt: skip
+        billing = self._program("billing", "the billing twin", "counterfoil.twins.stripe",
+            "--port", ports["billing"], "--state", self.home / "billing.sqlite",
+            "--secret", self._secrets["billing_key"], "--spread", "0.3", "--repeated", "0.2")  # fmt: skip
+        for child in (erp, proxy, desk, billing):
+            child.start()
+        await asyncio.gather(
+            self._up(erp, lambda: listening(ports["erp"])),
+            self._up(proxy, lambda: listening(ports["erp_proxy_control"])),
+            self._up(desk, lambda: listening(ports["desk"])),
+            self._up(billing, lambda: listening(ports["billing"])),
+        )
+        await self._register_hook()
+        await self.start_server()
+
+    async def start_server(self) -> None:
+        """Start Counterfoil's server with its worker; also after it was ended by somebody."""
+        seed = read_json((self.home / "erp" / "seed.json").read_bytes())
+        desk = read_json((self.home / "desk" / "seed.json").read_bytes())
+        store = self.home / "store.sqlite"
+        server = self._program("server", "the server", SERVER,
+            "up", self.folder, "--store", f"sqlite:{store}", "--port", self.port,
+            ACME_BILLING_URL=self._url("billing"),
+            ACME_BILLING_KEY=self._secrets["billing_key"],
+            ACME_BILLING_WEBHOOK_SECRET=self._secrets["billing_hook"],
+            ACME_ERP_URL=self._url("erp_proxy"),
+            ACME_ERP_DATABASE=seed["database"],
+            ACME_ERP_KEY=seed["key"],
+            ACME_SUPPORT_URL=desk["url"],
+            ACME_SUPPORT_USER="orchestrator",
+            ACME_SUPPORT_PASSWORD=desk["users"]["orchestrator"],
+            ACME_SUPPORT_HOOK_SECRET=desk["hook_secret"],
+            COUNTERFOIL_PEOPLE=str(self.home / "people.json"),
+            COUNTERFOIL_LOG=os.environ.get("COUNTERFOIL_LOG", "WARNING"),
+        )  # fmt: skip
+        server.start()
+        await self._up(server, self._ready)
+
+    async def _up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
+        began = time.monotonic()
+        await child.until(ready, START_SECONDS)
+        self.say(f"{child.title} runs after {time.monotonic() - began:.1f} s")
+
+    async def _ready(self) -> bool:
+        try:
+            async with httpx2.AsyncClient(timeout=2, trust_env=False) as http:
+                return (await http.get(f"{self.url}/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    async def _register_hook(self) -> None:
+        """Tell billing where to send webhooks; its answer alone shows the secret, which is kept."""
+        url = self._hook("billing")
+        async with self.billing() as billing:
+            there = {endpoint["id"]: endpoint for endpoint in await billing.all("webhook_endpoints")}
+            known = there.get(self._secrets.get("billing_endpoint", ""))
+            if known is None:
+                made = await billing.post(
+                    "webhook_endpoints", {"url": url, "enabled_events": list(HOOK_EVENTS)}
+                )
+                self._secrets |= {"billing_endpoint": made["id"], "billing_hook": made["secret"]}
+                self._keep_secrets()
+            elif known["url"] != url:
+                await billing.post(f"webhook_endpoints/{known['id']}", {"url": url})
+
+    def check(self) -> None:
+        """Raise ChildFailed when a child has ended by itself."""
+        for child in self.children.values():
+            child.check()
+
+    async def stop(self) -> None:
+        """End every child that was started, the server first; each is waited for."""
+        others = [name for name in self.children if name not in ORDER]
+        for name in (*others, *ORDER):
+            if name in self.children:
+                await self.children[name].stop(20.0 if name == "server" else 6.0)
+
+
+def governance(work: Path) -> Path:
+    """The governance folder: examples/acme of the working folder, or of the project this program stands in."""
+    project = Path(counterfoil.__file__).parents[2]
+    for place in (work, project):
+        if (place / "examples" / "acme").is_dir():
+            return (place / "examples" / "acme").resolve()
+    raise CannotStart(
+        f"there is no governance folder examples/acme in {work}; run this in the project's folder"
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(company: Company) -> AsyncIterator[Company]:
+    """The company prepared and started; every child has ended when this is left."""
+    with company.alone():
+        try:
+            await company.prepare()
+            await company.start()
+            yield company
+        finally:
+            await company.stop()
+
+
+@contextlib.asynccontextmanager
+async def stage_of(company: Company) -> AsyncIterator[Stage]:
+    """The company's systems as the story's people reach them."""
+    journal = Journal(company.home / "journal.json")
+    async with (
+        company.billing() as billing,
+        company.desk() as desk,
+        company.erp() as erp,
+        company.operator() as admin,
+    ):
+        yield Stage(billing, desk, erp, admin, company.operator, company.proxy, journal)
+
+
+def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -> int:
+    """Start the company, play or resume the story, and keep it running until Ctrl-C; the exit code.
+
+    `work` is where it keeps its files, by default the present folder; port 0 takes a free one. With `once`, or COUNTERFOIL_DEMO_ONCE in the environment, end after the story: 1 when it did not go as told.
+    """
+    if once is None:
+        once = os.environ.get("COUNTERFOIL_DEMO_ONCE", "") not in ("", "0")
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=170)
+    try:
+        return asyncio.run(_until_told(work or Path.cwd(), port, once, console))
+    except CannotStart as error:
+        console.print(f"[bold red]Cannot start:[/] {error}", soft_wrap=True)
+        return 2
+
+
+async def _until_told(work: Path, port: int, once: bool, console: Console) -> int:
+    """Run the company as a task that Ctrl-C and SIGTERM cancel, so that its children end in order."""
+    task = asyncio.ensure_future(_company(work, port, once, console))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        console.print("Ended; the next start goes on from here.")
+        return 0
+
+
+async def _company(work: Path, port: int, once: bool, console: Console) -> int:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"  [dim]{time.monotonic() - began:6.1f} s[/]  {escape(text)}", soft_wrap=True)
+
+    company = Company(governance(work), port or choose_ports(["server"], {})["server"], work, say)
+    console.print(f"[bold]The demonstration company[/], governed by {company.folder}", soft_wrap=True)
+    try:
+        async with running(company):
+            say(f"everything runs: {company.url}")
+            code = await _watched(company, _play(company, console, say))
+            console.print(report.entrance(company.addresses(), company.persons.values()))
+            if once:
+                return code
+            console.print("Press Ctrl-C to end; everything is kept for the next start.")
+            await _watched(company, asyncio.Event().wait())
+            return code
+    except ChildFailed as error:
+        console.print(f"[bold red]Failed:[/] {escape(str(error))}", soft_wrap=True)
+        return 1
+
+
+async def _watched(company: Company, doing: Coroutine[Any, Any, T]) -> T:
+    """Do something while every child runs. Raises ChildFailed when one ends by itself."""
+    task = asyncio.ensure_future(doing)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=0.5)
+            if not task.done():
+                company.check()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _play(company: Company, console: Console, say: Callable[[str], None]) -> int:
+    """The story and its closing tables; 0 when all went as told."""
+
+    def told(kind: str, text: str, seconds: float) -> None:
+        if kind == "act":
+            console.print(f"\n[bold]{escape(text)}[/]", soft_wrap=True)
+        elif kind == "before":
+            console.print(f"[green]✓[/] [bold]{escape(text)}[/] [dim](played before)[/]", soft_wrap=True)
+        else:
+            console.print(f"  [green]✓[/] {escape(text)} [dim]{seconds:.1f} s[/]", soft_wrap=True)
+
+    async with stage_of(company) as stage:
+        try:
+            await play(ACTS, stage, told)
+            code = 0
+        except (ActFailed, CounterfoilError, Declined, ErpError) as error:
+            console.print(f"  [bold red]✗ {escape(str(error))}[/]", soft_wrap=True)
+            code = 1
+        console.print()
+        for table in await report.tables(stage):
+            console.print(table)
+    return code

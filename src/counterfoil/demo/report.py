@@ -1,0 +1,121 @@
+"""The closing tables: Runs with their ids in every system, effects, counterfoils with their money, Cases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from rich.table import Column, Table
+
+from counterfoil.demo.people import Member
+from counterfoil.demo.stage import Stage
+
+SYSTEMS = ("billing", "erp", "support")
+
+
+async def tables(stage: Stage) -> list[Table]:
+    """Every table, from what the server and the systems show now."""
+    runs = sorted(await stage.admin.all("runs"), key=lambda run: str(run["created_at"]))
+    traces = await asyncio.gather(*(stage.admin.get(f"runs/{run['id']}") for run in runs))
+    foils = await stage.admin.all("foils")
+    cases = await stage.admin.all("cases")
+    return [_runs(traces), _effects(traces), _foils(foils), _cases(cases)]
+
+
+def _runs(traces: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(_whole("Run"), "workflow", "state", "status", *SYSTEMS, title="Runs", title_justify="left")
+    for trace in traces:
+        run = trace["run"]
+        ids = _ids(trace)
+        status = run["status"] if run["direction"] == "forward" else f"{run['status']} ({run['direction']})"
+        table.add_row(run["id"], run["workflow"], run["state"], status, *(ids[system] for system in SYSTEMS))
+    return table
+
+
+def _ids(trace: Mapping[str, Any]) -> dict[str, str]:
+    """How each system names what the Run is about: by its Links, and by the numbers that people know."""
+    ids: dict[str, dict[str | None, None]] = {system: {} for system in SYSTEMS}
+    start = trace["start"]
+    if start is not None and start["system"] == "support":
+        ids["support"][f"ticket {start['key']}"] = None
+    for link in trace["links"]:
+        if link["canonical"] == trace["run"]["key"] and link["system"] in ("billing", "erp"):
+            id = link["ext_id"]
+            ids[link["system"]][f"#{id}" if id.isdecimal() else id] = None
+    if start is not None and start["system"] in ids:
+        ids[start["system"]][start["data"].get("number")] = None
+    for effect in trace["effects"]:
+        if effect["system"] in ids:
+            ids[effect["system"]][(effect["result"] or {}).get("number")] = None
+    return {system: " ".join(name for name in found if name) for system, found in ids.items()}
+
+
+def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(
+        _whole("Run"), "operation", "system", "state", "sent", "looked up", "result or refusal",
+        title="Effects", title_justify="left",
+    )  # fmt: skip
+    for trace in traces:
+        for effect in trace["effects"]:
+            result = effect["result"] or {}
+            said = effect["error"] or ", ".join(
+                f"{name} {_plain(value)}"
+                for name, value in result.items()
+                if name in ("number", "total", "applied", "status", "party", "ticket")
+            )
+            took_back = " (takes back)" if effect["undoes"] else ""
+            table.add_row(
+                trace["run"]["id"], effect["operation"] + took_back, effect["system"], effect["state"],
+                str(effect["attempt"]), str(effect["looks"]), said[:100],
+            )  # fmt: skip
+    return table
+
+
+def _whole(title: str) -> Column:
+    """A column of ids, which are copied and must not be cut."""
+    return Column(title, overflow="fold", min_width=30)
+
+
+def _plain(value: Any) -> str:
+    return f"{value['amount']} {value['currency']}" if isinstance(value, dict) else str(value)
+
+
+def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
+    """Counterfoils by rule and state, with the gross amounts."""
+    rows: dict[tuple[str, str, str, str], tuple[int, Decimal]] = {}
+    for foil in foils:
+        gross = foil["legs"].get("gross") or next(iter(foil["legs"].values()))
+        key = (foil["rule"], foil["state"], foil["finance"], gross["currency"])
+        count, total = rows.get(key, (0, Decimal(0)))
+        rows[key] = (count + 1, total + Decimal(gross["amount"]))
+    table = Table(
+        "rule", "state", "finance says", "count", "amount", title="Counterfoils", title_justify="left"
+    )
+    for (rule, state, finance, currency), (count, total) in sorted(rows.items()):
+        table.add_row(rule, state, finance, str(count), f"{total} {currency}")
+    return table
+
+
+def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(
+        _whole("Case"), "reason", "owner", "state", "resolved", "message", title="Cases", title_justify="left"
+    )
+    for case in cases:
+        resolved = f"{case['choice']} by {case['resolved_by']}" if case["resolved_at"] else ""
+        table.add_row(
+            case["id"], case["reason"], case["owner"], case["state"], resolved, case["message"][:120]
+        )
+    return table
+
+
+def entrance(addresses: Mapping[str, str], persons: Iterable[Member]) -> Table:
+    """Where to look, and who may sign in with what."""
+    table = Table(
+        "person", "role", "e-mail", "password", title_justify="left",
+        title="\n".join(f"{name}: {url}" for name, url in addresses.items()),
+    )  # fmt: skip
+    for member in persons:
+        table.add_row(member.name, member.role, member.email, member.password)
+    return table
