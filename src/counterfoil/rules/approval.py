@@ -10,6 +10,7 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.money import Money, exponent
 from counterfoil.model.definition import ApprovalPolicy, ApprovalTier, LimitPolicy
+from counterfoil.rules.deciding import Unusable
 from counterfoil.rules.templates import Lookup
 
 
@@ -26,6 +27,8 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
     rate = lookup("table", (rates, f"{amount.currency}/{currency}"))
     if rate is None:
         return None
+    if isinstance(rate, bool) or not isinstance(rate, Decimal | int):
+        raise Unusable(f"the rate {amount.currency}/{currency} in {rates} is no number but {rate!r}")
     major = amount.major() * Decimal(rate)
     places = exponent(currency)
     return int(major.scaleb(places).to_integral_value(ROUND_CEILING))

@@ -6,19 +6,17 @@ proved that nothing happened, it goes out as the next generation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from counterfoil.core import ids
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import Choice
-from counterfoil.core.effect import EffectState
+from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
-from counterfoil.model.definition import Call, Fact, Literal, Template
-from counterfoil.rules import reactions, retry, steps
-from counterfoil.rules.commands import CloseApproval, Drop, Plan, Send, StartSync, Stimulus, WriteFoil
+from counterfoil.model.definition import Approve, Call, Literal, Template
+from counterfoil.rules import facts, reactions, steps
+from counterfoil.rules.commands import Drop, Plan, Send, StartSync, Stimulus, WriteFoil
 from counterfoil.rules.deciding import Deciding, Unusable, digest
 from counterfoil.rules.posting import posting_date
 from counterfoil.rules.state import Confirmed, StepState
@@ -46,10 +44,10 @@ def call(d: Deciding, step: Call, st: StepState) -> bool:
 def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     if not d.s.confirmed and not d.rechecked:
         d.rechecked = True
-        steps.read_facts(d, only_recheck=True)
-        stale = steps.stale_approval(d)
-        if stale is not None:
-            return _stale(d, step, st, *stale)
+        facts.read(d, only_recheck=True)
+    fallen = steps.fallen_approval(d)
+    if fallen is not None:
+        return _stale(d, step, st, *fallen)
     dates = _dates(d, step)
     if isinstance(dates, str):
         return reactions.react(d, step, st, "period_closed", dates)
@@ -68,6 +66,8 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     st.effect, st.input, st.phase, st.outcome, st.detail = effect, mark, "planned", "", ""
     st.until = None
     d.s.inputs[effect] = value
+    if d.s.items:
+        d.s.scopes[effect] = dict(d.s.items)
     d.planned.add(effect)
     d.commands.append(
         Plan(
@@ -96,7 +96,8 @@ def _dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
     if not isinstance(rule, str):
         return {"document": document, "posting": _date(d, step.posting), "revenue": revenue or document}
     policy = d.definition.postings.get(rule)
-    periods = d.lookup("periods", (policy.periods if policy is not None else "period",))
+    heads = d.lookup("periods", (policy.periods if policy is not None else "period",))
+    periods = [{"name": p["id"], **p} for p in heads if {"start", "end", "state"} <= p.keys()]
     found = posting_date(policy.rule if policy is not None else rule, document or d.today, d.today, periods)
     if found.date is None:
         return f"period {found.closed} is closed"
@@ -142,7 +143,7 @@ def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
             raise Unusable(f"a leg of {foil.name} is not money")
         d.commands.append(
             WriteFoil(
-                foil=ids.derive("foil", foil.name, key),
+                foil=ids.derive("foil", foil.name, key, effect),
                 rule=foil.name,
                 key=key,
                 object=foil.object,
@@ -167,36 +168,45 @@ def _unlinked(d: Deciding, st: StepState, object_: str, canonical: str, system: 
 
 
 def absorb_link(d: Deciding, ref: str) -> str | None:
-    waiting = [st for st in d.s.steps.values() if st.phase == "unlinked" and ref.startswith(st.topic)]
+    waiting = [st for st in d.s.steps.values() if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")]
     for st in waiting:
         st.phase = "new"
     return None if waiting else "no call waits for this link"
 
 
-def _stale(d: Deciding, step: Call, st: StepState, asked: Any, asked_st: StepState) -> bool:
-    """What was approved is not what would be sent: the approval falls, and its reaction holds."""
-    close_stale(d, asked_st)
-    reaction = asked.outcomes.get("stale") or step.outcomes.get("stale")
-    st.outcome, st.detail = "stale", f"the values that {asked.path} covers have changed"
+def _stale(d: Deciding, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> bool:
+    """What was approved is not what would be sent, or not approved any more: the approval falls, and its
+    reaction holds. A person who lets the call be tried again lets it be approved again."""
+    steps.close(d, asked_st, ApprovalState.STALE)
+    st.back = asked.path.split("/")[0]
+    detail = f"what {asked.path} granted does not hold any more"
+    reaction = asked.outcomes.get("stale")
     if reaction is None:
-        return reactions.react(d, step, st, "stale", st.detail)
+        return reactions.react(d, step, st, "stale", detail)
+    st.outcome, st.detail = "stale", detail
     return reactions.apply(d, step, st, reaction, f"{asked.path}/stale")
 
 
-def close_stale(d: Deciding, asked_st: StepState) -> None:
-    held = d.approvals.get(asked_st.approval or "")
-    if held is not None and held.state in (ApprovalState.OPEN, ApprovalState.GRANTED):
-        d.commands.append(CloseApproval(held.id, ApprovalState.STALE))
-    asked_st.subject = ""
+def _dropped(d: Deciding, step: Call, st: StepState) -> bool:
+    """The intent found an approval that does not hold any more: those that the call rested on fall."""
+    held = d.effects.get(st.effect or "")
+    resting = [(a, s) for a, s in steps.in_force(d) if held is not None and s.approval in held.approvals]
+    if not resting:
+        return reactions.react(d, step, st, "stale", "an approval does not hold any more")
+    for _, other in resting[1:]:
+        steps.close(d, other, ApprovalState.STALE)
+    return _stale(d, step, st, *resting[0])
 
 
 def drop(d: Deciding, effect: str) -> None:
     """Give up an effect that is planned or refused."""
     held = d.effects.get(effect)
     if effect in d.planned and held is None:
-        d.commands = [c for c in d.commands if getattr(c, "effect", None) != effect]
+        d.commands = [c for c in d.commands if not (isinstance(c, Plan | WriteFoil) and c.effect == effect)]
         d.planned.discard(effect)
     elif held is not None and held.state in (EffectState.PLANNED, EffectState.REFUSED):
+        d.commands = [c for c in d.commands if not (isinstance(c, Send | Drop) and c.effect == effect)]
+        d.planned.discard(effect)
         d.commands.append(Drop(effect))
 
 
@@ -206,48 +216,53 @@ def drop(d: Deciding, effect: str) -> None:
 def absorb_outcome(d: Deciding, stimulus: Stimulus) -> str | None:
     """Evidence about an effect; what it means is decided when its step is up."""
     body = stimulus.body
-    found = d.step_of_effect(str(body["effect"]))
-    if found is None:
+    effect, state = str(body["effect"]), str(body["state"])
+    found = d.step_of_effect(effect)
+    held = d.effects.get(effect)
+    if found is None or held is None:
         return "an effect of no step"
     key, st = found
-    st.outcome = str(body["state"])
-    if st.outcome == "refused":
-        st.outcome = f"refused:{body['class'] or 'refused'}"
+    if st.outcome == "confirmed":
+        return "it is confirmed already"
+    if str(held.state) != state or int(body.get("attempt") or held.attempt) < held.attempt:
+        return f"the effect has gone on since: it is {held.state} now"
+    asked_of_person = st.phase == "parked" and st.outcome == "unknown"
+    st.outcome = f"refused:{body['class'] or 'refused'}" if state == "refused" else state
     st.detail = str(body.get("error") or "")
     asked = body.get("retry_after")
     st.retry_after = int(asked) if asked is not None else None
-    if body["state"] == "confirmed":
-        _remember(d, key, st, body)
+    if state == "confirmed":
+        _remember(d, key, st, held, body.get("result"))
+    if asked_of_person and state in ("refused", "absent"):
+        st.phase = "planned"  # what a person was asked is known now
     return None
 
 
-def _remember(d: Deciding, key: str, st: StepState, body: Mapping[str, Any]) -> None:
-    effect = str(body["effect"])
-    held = d.effects[effect]
-    d.s.results[effect] = body.get("result")
+def _remember(d: Deciding, key: str, st: StepState, held: Effect, result: Any) -> None:
+    d.s.results[held.id] = result
+    if st.phase in ("backoff", "queued", "parked", "waiting"):
+        st.phase = "planned"  # it happened after all: the step goes on from here
     if held.repeat == "read" or held.undoes is not None:
         return
-    if all(c.effect != effect for c in d.s.confirmed):
-        d.s.confirmed.append(
-            Confirmed(
-                key=key,
-                path=held.path,
-                item=held.item,
-                effect=effect,
-                operation=held.operation,
-                input="",
-                digest=st.input,
-            )
+    d.s.confirmed.append(
+        Confirmed(
+            key=key,
+            path=held.path,
+            item=held.item,
+            effect=held.id,
+            operation=held.operation,
+            input="",
+            digest=st.input,
         )
-    if st.phase in ("backoff", "queued", "parked"):
-        st.phase = "planned"  # it happened after all: the step goes on from here
+    )
 
 
 def absorb_stale(d: Deciding, stimulus: Stimulus) -> str | None:
     """The intent found that an approval does not hold any more; the effect was dropped."""
-    found = d.step_of_effect(str(stimulus.body["effect"]))
-    if found is None:
-        return "an effect of no step"
+    effect = str(stimulus.body["effect"])
+    found, held = d.step_of_effect(effect), d.effects.get(effect)
+    if found is None or held is None or held.state is not EffectState.DROPPED or found[1].phase == "done":
+        return "an effect of no step that is up"
     found[1].outcome = "dropped:stale"
     return None
 
@@ -262,7 +277,7 @@ def _outcome(d: Deciding, step: Call, st: StepState) -> bool:
         case "absent":
             return _absent(d, step, st)
         case "dropped":
-            return reactions.react(d, step, st, "stale", "an approval does not hold any more")
+            return _dropped(d, step, st)
         case "accepted" if "accepted" in step.outcomes:
             return reactions.react(d, step, st, "accepted", st.detail)
         case "unknown":
@@ -281,7 +296,7 @@ def _bind(d: Deciding, step: Call, st: StepState) -> bool:
 def _absent(d: Deciding, step: Call, st: StepState) -> bool:
     """Nothing happened, proven past the horizon: the next generation, within the retry budget."""
     st.tries += 1
-    if st.tries > d.definition.failure.retry.attempts:
+    if st.tries >= d.definition.failure.retry.attempts:
         return reactions.react(d, step, st, "transient", "it never arrives")
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
@@ -304,6 +319,7 @@ def _unknown(d: Deciding, step: Call, st: StepState) -> bool:
 def once_more(d: Deciding, step: Call, st: StepState) -> bool:
     """Its time has come: the same bytes again, or, when the request has changed, the next generation."""
     held = d.effects.get(st.effect or "")
+    st.until, st.topic = None, ""
     if held is None or held.state in (EffectState.DROPPED, EffectState.ABSENT):
         if held is not None:
             st.gen += 1
@@ -312,67 +328,17 @@ def once_more(d: Deciding, step: Call, st: StepState) -> bool:
     if held.state is not EffectState.REFUSED:
         st.phase = "planned"
         return held.state is EffectState.CONFIRMED
-    dates = _dates(d, step)
-    if isinstance(dates, str):
-        return reactions.react(d, step, st, "period_closed", dates)
-    value = fill(step.input, d.names(), d.lookup)
-    if digest({"input": value, "dates": dates}) != st.input:
-        d.commands.append(Drop(held.id))
-        st.gen += 1
-        st.phase, st.effect, st.outcome = "new", None, ""
-        return True
-    d.commands.append(Send(held.id))
-    d.planned.add(held.id)
-    st.phase, st.outcome, st.retry_after, st.topic = "planned", "", None, ""
-    return False
-
-
-# ------------------------------------------------------------------ facts that are read outside
-
-
-def fact_result(d: Deciding, name: str) -> Any:
-    """The answer of a fact that is an Operation's; None while it has not come."""
-    st = d.s.steps.get(f"fact:{name}")
-    return d.s.results.get(st.effect or "") if st is not None else None
-
-
-def read_fact(d: Deciding, fact: Fact) -> bool:
-    """Ask for a fact that only a system can tell. True once its answer is there."""
-    key = f"fact:{fact.name}"
-    st = d.s.steps.setdefault(key, StepState(entered=d.now))
-    outcome, _, detail = st.outcome.partition(":")
-    if outcome == "confirmed":
-        st.phase = "done"
-        return True
-    if st.phase == "planned" and outcome in ("refused", "absent", "unknown"):
-        st.tries += 1
-        st.retry_at = retry.next_try(
-            d.definition.failure.retry, st.tries, f"{d.run.id}/{key}", d.now, st.retry_after
-        )
-        st.phase = "backoff" if st.retry_at is not None else "parked"
-        if st.phase == "parked":
-            message = f"{fact.target}: {detail or outcome}: {st.detail}"
-            choices = (Choice.RETRY, Choice.CLOSE)
-            d.open_case(
-                key, st, detail or outcome, message, choices, f"Make {fact.target} answer, then retry"
-            )
-    if st.phase == "new" or (st.phase == "backoff" and st.retry_at is not None and st.retry_at <= d.now):
-        st.gen += 1 if st.effect is not None else 0
-        value = fill(fact.input, d.names(), d.lookup) if fact.input is not None else {}
-        effect = ids.effect_id(d.run.id, key, "", st.gen)
-        st.effect, st.phase, st.outcome = effect, "planned", ""
-        d.planned.add(effect)
-        d.commands.append(
-            Plan(
-                effect=effect,
-                path=key,
-                item="",
-                gen=st.gen,
-                undoes=None,
-                operation=fact.target,
-                input=value,
-                dates={},
-                approvals=(),
-            )
-        )
-    return False
+    if steps.fallen_approval(d) is None:
+        dates = _dates(d, step)
+        if isinstance(dates, str):
+            return reactions.react(d, step, st, "period_closed", dates)
+        value = fill(step.input, d.names(), d.lookup)
+        if digest({"input": value, "dates": dates}) == st.input:
+            d.commands.append(Send(held.id))
+            d.planned.add(held.id)
+            st.phase, st.outcome, st.retry_after = "planned", "", None
+            return False
+    drop(d, held.id)
+    st.gen += 1
+    st.phase, st.effect, st.outcome = "new", None, ""
+    return True

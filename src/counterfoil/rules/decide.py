@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import LookupNeeded
 from counterfoil.model.definition import (
     Approve,
     Call,
@@ -25,14 +25,13 @@ from counterfoil.model.definition import (
     Step,
     Wait,
 )
-from counterfoil.rules import calls, reactions, steps, undo
+from counterfoil.rules import calls, facts, reactions, steps, undo
 from counterfoil.rules.commands import Decision, Live, Look, Stimulus, WaitFor
-from counterfoil.rules.deciding import Deciding, Unusable
+from counterfoil.rules.deciding import FAULTS, Deciding
 from counterfoil.rules.state import load
 
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
-FAULTS = (EvaluationError, BudgetExceeded, Unusable)
 HEARTBEAT = timedelta(hours=6)
 """No unfinished Run sleeps longer without a look at itself."""
 
@@ -95,8 +94,10 @@ def _start(d: Deciding, stimulus: Stimulus) -> str | None:
     """The first word: the event (or object) that the Run is about. A later one before it began replaces it."""
     if d.s.started:
         return "the run has begun"
-    body = dict(stimulus.body)
-    d.s.names.update(body)
+    d.s.names.update(stimulus.body)
+    st = d.s.steps.get(facts.PLACE)
+    if st is not None and st.phase == "parked":
+        st.phase = "new"  # what it could not read may be there now
     return None
 
 
@@ -134,59 +135,37 @@ def _waits(d: Deciding) -> list[Wait]:
 
 def _advance(d: Deciding) -> bool:
     """Go on until the Run waits or ends. True: there is more to do at once, in the next turn."""
-    if not d.s.started and not _begin(d):
-        return False
     for _ in range(MAX_MOVES):
         if d.terminal:
             return False
         if d.pause:
             return True
         try:
-            moved = undo.advance(d) if d.undoing else _move(d)
+            moved = _next(d)
         except FAULTS as error:
             moved = reactions.expression_failed(d, str(error))
         if not moved:
             return False
-    return True
+    return not d.terminal
 
 
-def _begin(d: Deciding) -> bool:
-    """First turn: is it still due, which serial keys, which facts, which lets."""
-    start = d.definition.start
-    if start.due_object is not None:
-        head = d.lookup("head", (start.due_object, d.s.names.get("object_key", d.run.bkey)))
-        if head is None:
-            d.finish(RunStatus.DONE, "superseded")
-            return False
-        d.s.names["object"] = head
-        at = d.value(start.due_at)
-        if str(d.value(start.key)) != d.run.bkey:
-            d.finish(RunStatus.DONE, "superseded")
-            return False
-        if steps.moment(at) > d.now:
-            d.status = RunStatus.WAITING
-            return False
-    try:
-        if not steps.read_facts(d, only_recheck=False):
-            return False
-        d.s.serials = sorted({str(d.value(e)) for e in d.definition.serial})
-    except FAULTS as error:
-        d.s.started = True
-        d.push("", "main", "")
-        reactions.expression_failed(d, str(error))
-        return False
-    d.s.started = True
-    d.push("", "main", "")
-    return True
+def _next(d: Deciding) -> bool:
+    """Whatever is up: the end, the way back, a new round, facts to read, or the next step."""
+    if d.s.ending:
+        return reactions.ending(d)
+    if d.undoing:
+        return undo.advance(d)
+    if d.s.back:
+        return reactions.go_back(d)
+    if not d.s.started or d.s.refresh:
+        return facts.ready(d)
+    return _move(d)
 
 
 def _move(d: Deciding) -> bool:
     """One step forward. False: it must wait."""
     if _interrupt(d):
         return True
-    if not d.s.frames:
-        d.finish(RunStatus.DONE, d.business)
-        return False
     frame = d.s.frames[-1]
     block = d.block(frame.block)
     if frame.index >= len(block.steps):
@@ -218,16 +197,17 @@ _RUN: dict[type, Callable[[Deciding, Any, Any], bool]] = {
 
 
 def _interrupt(d: Deciding) -> bool:
-    """A signal's event that nobody used yet, in one of its states, with no call in flight."""
-    if not d.definition.signals or d.effect_in_flight():
+    """A signal's event that it has not taken yet, in one of its states, with no call in flight. An event that
+    came before its state waits for it."""
+    if not d.definition.signals or not d.s.received or d.effect_in_flight():
         return False
     for n, signal in enumerate(d.definition.signals):
         for received in d.s.received:
             mark = f"{received['id']}|signal{n}"
             if received["type"] != signal.event or mark in d.s.used or not _in_state(d, signal):
                 continue
-            d.s.used.append(mark)
-            if d.holds(signal.where, {"event": received["event"], "start": d.s.names.get("event")}):
+            if steps.fits(d, signal.where, received):
+                d.s.used.append(mark)
                 d.push(f"signal{n}", "signal", "", tag=str(received["id"]))
                 return True
     return False
@@ -269,25 +249,25 @@ def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
 
 
 def _due(d: Deciding) -> datetime:
-    """The earliest moment at which time alone changes something; never beyond the heartbeat."""
+    """The earliest moment to come at which time alone changes something; never beyond the heartbeat."""
     moments = [d.now + HEARTBEAT]
     for st in d.s.steps.values():
-        if st.phase == "waiting" and st.until is not None:
-            moments.append(st.until)
-        if st.phase in ("backoff", "queued") and st.retry_at is not None:
-            moments.append(st.retry_at)
-        if st.phase in ("planned", "unlinked", "queued") and st.until is not None:
-            moments.append(st.until)
-    start = d.definition.start
-    if not d.s.started and start.due_object is not None and "object" in d.s.names:
-        moments = [steps.moment(d.value(start.due_at))]
-    return max(min(moments), d.now)
+        if st.phase != "done":
+            moments += [m for m in (st.until, st.retry_at, st.queue_until) if m is not None]
+    if not d.s.started and d.s.starts_at is not None:
+        moments = [d.s.starts_at, *moments[1:]] if d.s.starts_at > d.now else moments
+    return min(m for m in moments if m > d.now)
 
 
 def _topics(d: Deciding) -> list[WaitFor]:
     """What the Run wants to hear of: its waits and signals from its birth on, Links it lacks, wake events."""
     since = d.run.created_at
     topics: dict[str, datetime | None] = {}
+    for st in d.s.steps.values():
+        if st.phase == "unlinked":
+            topics[st.topic] = None
+        elif st.phase == "queued" and st.topic:
+            topics[f"event:{st.topic}"] = d.now
     for signal in d.definition.signals:
         topics[_topic(d, signal.event, signal.keys)] = since
     for frame in d.s.frames:
@@ -295,11 +275,6 @@ def _topics(d: Deciding) -> list[WaitFor]:
         step: Step | None = block.steps[frame.index] if frame.index < len(block.steps) else None
         if isinstance(step, Wait) and step.event is not None:
             topics[_topic(d, step.event, step.keys)] = since
-    for st in d.s.steps.values():
-        if st.phase == "unlinked":
-            topics[st.topic] = None
-        elif st.phase == "queued" and st.topic:
-            topics[f"event:{st.topic}"] = d.now
     return [WaitFor(topic, moment) for topic, moment in sorted(topics.items())]
 
 
@@ -307,15 +282,18 @@ def _topic(d: Deciding, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
     """`event:<type>`, narrowed by the first key whose value is known."""
     for field, expression in keys:
         try:
-            return event_topic(event, field, d.value(expression))
+            narrow = event_topic(event, field, d.value(expression))
         except (*FAULTS, LookupNeeded):
             continue
+        if narrow is not None:
+            return narrow
     return f"event:{event}"
 
 
-def event_topic(event: str, field: str, value: Any) -> str:
-    """The topic of events of a type with one field's value: what posts and waits must agree on."""
-    return f"event:{event}:{field}={value}"
+def event_topic(event: str, field: str, value: Any) -> str | None:
+    """The topic of events of a type with one field's value: what posts and waits must agree on. Only texts
+    narrow: equal numbers may be written in more than one way."""
+    return f"event:{event}:{field}={value}" if isinstance(value, str) and value else None
 
 
 __all__ = ["Decision", "Direction", "Live", "Look", "Stimulus", "decide", "event_topic"]

@@ -15,7 +15,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.expr import LookupNeeded
+from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.definition import (
     Block,
     Choose,
@@ -30,6 +30,10 @@ from counterfoil.rules.state import Frame, State, StepState
 
 class Unusable(CounterfoilError):
     """A value that the definition leads to and that no step can use; the Run is parked with it."""
+
+
+FAULTS = (EvaluationError, BudgetExceeded, Unusable)
+"""What a formula may do instead of giving a value."""
 
 
 class Deciding:
@@ -63,7 +67,7 @@ class Deciding:
             "state": self.business,
             "workflow": self.run.workflow,
             "direction": str(self.direction),
-            "started_at": self.run.created_at,
+            "started": self.run.created_at,
         }
         return {**self.s.names, **self.s.items, "run": run}
 
@@ -96,19 +100,21 @@ class Deciding:
     def block(self, address: str) -> Block:
         return self.blocks[address]
 
-    def key(self, step: Step) -> str:
-        """Where the state of this execution of a step is kept: path, item, round."""
-        item = self.item()
-        suffix = f"~{self.s.round}" if self.s.round else ""
+    def key(self, step: Step, depth: int | None = None, round_: int | None = None) -> str:
+        """Where the state of this execution of a step is kept: path, item, round. `depth`: seen from within
+        that many frames; `round_`: in a former round."""
+        item = self.item(depth)
+        round_ = self.s.round if round_ is None else round_
+        suffix = f"~{round_}" if round_ else ""
         return f"{step.path}{suffix}" + (f"[{item}]" if item else "")
 
     def effect_path(self, step: Step) -> str:
         return f"{step.path}~{self.s.round}" if self.s.round else step.path
 
-    def item(self) -> str:
+    def item(self, depth: int | None = None) -> str:
         """Keys of the items that we are inside of, outermost first."""
         keys = []
-        for frame in self.s.frames:
+        for frame in self.s.frames[:depth]:
             if frame.tag:
                 keys.append(frame.tag)
             if frame.kind == "item":
@@ -134,6 +140,10 @@ class Deciding:
             e.state in IN_FLIGHT or (e.state is EffectState.PLANNED and e.id not in self._dropped())
             for e in self.effects.values()
         )
+
+    def under_way(self) -> bool:
+        """May any call have been sent whose outcome is not known?"""
+        return any(e.state in IN_FLIGHT for e in self.effects.values())
 
     def _dropped(self) -> set[str]:
         return {c.effect for c in self.commands if isinstance(c, Drop)}

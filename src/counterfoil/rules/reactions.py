@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import (
+    Approve,
     Block,
     Call,
     Each,
@@ -17,18 +19,20 @@ from counterfoil.model.definition import (
     Step,
     Verb,
 )
-from counterfoil.rules import calls, retry, steps, undo
-from counterfoil.rules.commands import ReleaseGuards, Stimulus
+from counterfoil.rules import calls, facts, guards, retry, steps, undo
+from counterfoil.rules.commands import Stimulus
 from counterfoil.rules.deciding import Deciding
 from counterfoil.rules.state import Frame, StepState
 
+UNKNOWN = "unknown:"
+"""Where it is kept that a person was asked what became of an effect."""
 CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
 
 
 def done(d: Deciding, step: Step, st: StepState) -> bool:
     """The step is through: its business state holds and the next one is up."""
     st.phase = "done"
-    st.until = st.retry_at = None
+    st.until = st.retry_at = st.queue_until = None
     if step.becomes is not None:
         d.business = step.becomes
     return True
@@ -45,35 +49,34 @@ def react(d: Deciding, step: Step, st: StepState, outcome: str, detail: str) -> 
 
 
 def apply(d: Deciding, step: Step, st: StepState, reaction: Reaction, address: str) -> bool:
-    if isinstance(reaction, Block):
-        st.phase = "reacting"
-        st.tries += 1
-        d.push(address, "outcome", d.key(step), tag=f"n{st.tries}" if st.tries > 1 else "")
-        return True
-    return verb(d, step, st, reaction)
+    """`address` says where the reaction stands: `again` counts by it, and its steps are known by it."""
+    if not isinstance(reaction, Block):
+        return verb(d, step, st, reaction, address)
+    st.phase = "reacting"
+    st.reactions += 1
+    of = step.path if address.startswith("failure/") else ""
+    nth = f"n{st.reactions}" if st.reactions > 1 else ""
+    d.push(address, "outcome", d.key(step), tag="~".join(t for t in (of, nth) if t))
+    return True
 
 
-def verb(d: Deciding, step: Step, st: StepState, v: Verb) -> bool:
+def verb(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> bool:
     failure = d.definition.failure
     match v.name:
         case "retry":
-            return _retry(d, step, st, v.retry or failure.retry)
+            return _retry(d, step, st, v.retry or failure.retry, address)
         case "queue":
             return _queue(d, step, st, v.queue or failure.queue)
         case "continue":
             _give_up(d, st)
             return done(d, step, st)
         case "undo":
-            _give_up(d, st)
             return undo.begin(d, f"{step.path}: {st.outcome}")
         case "stop":
-            _give_up(d, st)
-            st.phase = "done"
-            _release_everything(d)
-            d.finish(RunStatus.DONE, v.state or d.business)
-            return True
+            guards.give_back_unused(d, address)
+            return end(d, RunStatus.DONE, v.state or d.business)
         case "again":
-            return _again(d, step, st, v)
+            return _again(d, step, st, v, address)
         case _:
             return park(d, step, st)
 
@@ -84,46 +87,90 @@ def _give_up(d: Deciding, st: StepState) -> None:
         calls.drop(d, st.effect)
 
 
-def _release_everything(d: Deciding) -> None:
-    """A Run that stops before any effect was confirmed consumed nothing of its limits."""
-    if d.s.reserved and not d.s.confirmed:
-        d.commands.append(ReleaseGuards(tuple(d.s.reserved)))
-        d.s.reserved = []
+def abandon(d: Deciding) -> None:
+    """Leave every step that is not through: nothing of it is sent any more. What was sent is waited for."""
+    for st in d.s.steps.values():
+        if st.phase != "done":
+            _give_up(d, st)
+            st.phase = "done"
+            st.until = st.retry_at = st.queue_until = None
+            st.topic = ""
+    for held in d.effects.values():
+        if held.state is EffectState.PLANNED:
+            calls.drop(d, held.id)
+    d.s.items = {}
+
+
+def end(d: Deciding, status: RunStatus, state: str) -> bool:
+    """The Run ends so, once nothing is under way."""
+    abandon(d)
+    d.s.frames = []
+    d.s.back = d.s.refresh = ""
+    d.s.ending, d.s.stop_state = str(status), state
+    return True
+
+
+def ending(d: Deciding) -> bool:
+    if d.under_way():
+        ask_what_happened(d)
+        return False
+    d.finish(RunStatus(d.s.ending), d.s.stop_state)
+    return False
+
+
+def ask_what_happened(d: Deciding) -> None:
+    """The Run cannot end, go back or turn round while nobody knows what became of a call: a person is asked
+    where no look-up can tell, and where look-ups could not for long."""
+    for held in d.effects.values():
+        if held.state is not EffectState.UNKNOWN:
+            continue
+        key = f"{UNKNOWN}{held.id}"
+        st = d.s.steps.setdefault(key, StepState(entered=d.now, phase="waiting"))
+        if st.until is None:
+            st.until = d.now if held.repeat == "blind" else d.now + calls.PATIENCE
+        if st.phase == "waiting" and st.until <= d.now:
+            st.phase = "parked"
+            d.open_case(
+                key,
+                st,
+                "unknown",
+                f"{held.operation}: nobody knows whether it was done",
+                (Choice.RETRY, Choice.CONTINUE),
+                f"Look in {held.system}: continue when it was done, retry when it was not",
+                effect=held.id,
+            )
 
 
 # ------------------------------------------------------------------ retry, queue, park, again
 
 
-def _retry(d: Deciding, step: Step, st: StepState, policy: RetryPolicy) -> bool:
+def _retry(d: Deciding, step: Step, st: StepState, policy: RetryPolicy, address: str) -> bool:
     st.tries += 1
     at = retry.next_try(policy, st.tries, f"{d.run.id}/{d.key(step)}", d.now, st.retry_after)
     if at is None:
-        return verb(d, step, st, Verb(policy.then))
+        return verb(d, step, st, Verb(policy.then), address)
     st.phase, st.retry_at = "backoff", at
     return True
 
 
 def _queue(d: Deciding, step: Step, st: StepState, policy: QueuePolicy) -> bool:
     """Wait for the obstacle to go: until woken by an event, every so often, and not for ever."""
-    if st.phase != "queued" and not st.topic:
-        st.until = d.now + timedelta(seconds=policy.until)
-    if st.until is not None and st.until <= d.now:
-        return verb(d, step, st, Verb(policy.then))
-    st.phase = "queued"
-    st.topic = policy.wake or "-"
-    st.retry_at = d.now + timedelta(seconds=policy.every)
+    if st.queue_until is None:
+        st.queue_until = d.now + timedelta(seconds=policy.until)
+    if st.queue_until <= d.now:
+        return verb(d, step, st, Verb(policy.then), step.path)
+    st.phase, st.topic, st.then = "queued", policy.wake or "", policy.then
+    st.retry_at = min(d.now + timedelta(seconds=policy.every), st.queue_until)
     return True
 
 
 def park(d: Deciding, step: Step, st: StepState) -> bool:
     """A person decides: a Case with its owner, deadline and next action."""
-    frame = next((f for f in reversed(d.s.frames) if f.kind == "item"), None)
-    if frame is not None and st.phase != "parked":
-        each = _step_of(d, frame)
-        if each.on_item == "stop":
-            return _leave_loop(d, frame, each)
-        if each.on_item == "undo_all":
-            return undo.begin(d, f"{step.path}: {st.outcome}")
+    each = _item_of(d)
+    if each is not None and each[1].on_item == "stop":
+        return _leave_loop(d, *each)
+    if each is not None and each[1].on_item == "undo_all":
+        return undo.begin(d, f"{step.path}: {st.outcome}")
     what = step.operation if isinstance(step, Call) else step.path
     message = f"{what}: {st.outcome}" + (f": {st.detail}" if st.detail else "")
     next_action = {
@@ -133,7 +180,10 @@ def park(d: Deciding, step: Step, st: StepState) -> bool:
         "timeout": "Find out why the other side did not answer, then retry or continue",
     }.get(st.outcome, f"Correct what {what} was refused for, then retry; or undo what was done")
     st.phase, st.retry_at, st.until = "parked", None, None
-    d.open_case(d.key(step), st, st.outcome or "parked", message, CHOICES, next_action, effect=st.effect)
+    choices: tuple[Choice, ...] = CHOICES
+    if isinstance(step, Approve):
+        choices = tuple(c for c in CHOICES if c is not Choice.CONTINUE)  # nobody approves by a Case
+    d.open_case(d.key(step), st, st.outcome or "parked", message, choices, next_action, effect=st.effect)
     return True
 
 
@@ -153,45 +203,62 @@ def expression_failed(d: Deciding, message: str) -> bool:
                 return False
             st.outcome, st.detail = "invalid", message
             return park(d, step, st)
-    d.finish(RunStatus.CLOSED, "failed")
-    return False
+    raise AssertionError("a formula was evaluated where no step is up")
 
 
-def _again(d: Deciding, step: Step, st: StepState, v: Verb) -> bool:
-    """The only way back: to a step or the start, counted."""
+def _again(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> bool:
+    """The only way back: to a step or the start, counted by the reaction that leads there."""
     target = v.target or "start"
-    count = d.s.agains.get(f"{step.path}>{target}", 0) + 1
-    if count > v.at_most:
+    if not _counted(d, address, target, v.at_most):
         st.detail = f"{st.detail} (again from {target} {v.at_most} times)".strip()
         return park(d, step, st)
-    d.s.agains[f"{step.path}>{target}"] = count
-    _give_up(d, st)
-    st.phase = "done"
-    if d.s.reserved and not d.s.confirmed:
-        d.commands.append(ReleaseGuards(tuple(d.s.reserved)))
-        d.s.reserved = []
-        d.pause = True  # what is given back must be committed before it is asked for again
+    d.s.back = target
+    return True
+
+
+def _counted(d: Deciding, address: str, target: str, at_most: int) -> bool:
+    count = d.s.agains.get(f"{address}>{target}", 0) + 1
+    if count > at_most:
+        return False
+    d.s.agains[f"{address}>{target}"] = count
+    return True
+
+
+def go_back(d: Deciding) -> bool:
+    """Begin a new round at a step of the workflow, once nothing is under way: a call of unknown outcome is
+    never made again under another key. Approvals behind the place fall; what was confirmed stays."""
+    if d.under_way():
+        ask_what_happened(d)
+        return False
+    target, d.s.back = d.s.back, ""
+    main = d.block("")
+    found = [n for n, s in enumerate(main.steps) if target in (s.id, s.path)]
+    abandon(d)
+    if not d.s.confirmed:
+        guards.give_back(d, list(d.s.reserved))
+    before = {s.path for s in main.steps[: found[0]]} if found else set()
+    for asked, st in steps.in_force(d):
+        if asked.path.split("/")[0] not in before:
+            steps.close(d, st, ApprovalState.VOID)
+    steps.close_open_approvals(d)
     d.s.round += 1
-    main = d.s.frames[0]
-    d.s.frames = [main]
-    d.s.items = {}
-    main.index = 0
-    if target == "start":
-        steps.read_facts(d, only_recheck=False)
+    d.s.frames = d.s.frames[:1]
+    d.s.frames[0].index = found[0] if found else 0
+    if found:
+        d.s.refresh = "recheck"
     else:
-        main.index = next(n for n, s in enumerate(d.block("").steps) if target in (s.id, s.path))
-        steps.read_facts(d, only_recheck=True)
+        facts.anew(d)
     return True
 
 
 def resume(d: Deciding, step: Step, st: StepState) -> bool:
     """A step that was put off: has its time come, or its Case been decided?"""
     match st.phase:
+        case "queued" if st.queue_until is not None and st.queue_until <= d.now:
+            return verb(d, step, st, Verb(st.then), step.path)
         case "backoff" | "queued":
             if st.retry_at is not None and st.retry_at > d.now:
                 return False
-            if st.phase == "queued" and st.until is not None and st.until <= d.now:
-                return _queue(d, step, st, d.definition.failure.queue)
             st.retry_at = None
             return _once_more(d, step, st)
         case "reacting":
@@ -203,7 +270,7 @@ def resume(d: Deciding, step: Step, st: StepState) -> bool:
 def _once_more(d: Deciding, step: Step, st: StepState) -> bool:
     if isinstance(step, Call):
         return calls.once_more(d, step, st)
-    st.phase, st.outcome, st.retry_after = "new", "", None
+    st.phase, st.outcome, st.retry_after, st.entered = "new", "", None, d.now
     return True
 
 
@@ -213,18 +280,15 @@ def _once_more(d: Deciding, step: Step, st: StepState) -> bool:
 def end_of_block(d: Deciding, frame: Frame, block: Block) -> bool:
     """A block is through: apply its verb to whoever entered it, or go on behind that."""
     if frame.kind == "main":
-        if block.verb is not None and block.verb.name == "stop":
-            d.finish(RunStatus.DONE, block.verb.state or d.business)
-        else:
-            d.finish(RunStatus.DONE, d.business)
-        return True
-    d.s.frames.pop()
+        verb_ = block.verb
+        return end(d, RunStatus.DONE, (verb_.state if verb_ and verb_.name == "stop" else None) or d.business)
     if frame.kind == "signal":
-        return _end_of_signal(d, block)
-    step = _entered_by(d, frame)
+        return _end_of_signal(d, frame, block)
+    d.s.frames.pop()
+    step = _entered_by(d)
     st = d.s.steps[frame.step]
     if block.verb is not None:
-        return verb(d, step, st, block.verb)
+        return verb(d, step, st, block.verb, frame.block)
     if frame.kind == "item":
         st.position += 1
         assert isinstance(step, Each)
@@ -232,37 +296,67 @@ def end_of_block(d: Deciding, frame: Frame, block: Block) -> bool:
     return done(d, step, st)
 
 
-def _end_of_signal(d: Deciding, block: Block) -> bool:
+def _end_of_signal(d: Deciding, frame: Frame, block: Block) -> bool:
     """After a signal's steps the Run goes on where it was, unless a verb says otherwise."""
-    if block.verb is None or block.verb.name == "continue":
-        return True
-    if block.verb.name == "stop":
-        _release_everything(d)
-        d.finish(RunStatus.DONE, block.verb.state or d.business)
-        return True
-    if block.verb.name == "undo":
-        return undo.begin(d, "signal")
-    top = d.s.frames[-1]
-    step = d.block(top.block).steps[top.index]
-    return verb(d, step, d.state_of(step), block.verb)
+    name = block.verb.name if block.verb is not None else "continue"
+    st = d.s.steps.setdefault(f"{frame.block}[{frame.tag}]", StepState(entered=d.now))
+    if st.phase == "parked":
+        return False
+    if st.phase != "done" and block.verb is not None:
+        if name == "stop":
+            guards.give_back_unused(d, frame.block)
+            return end(d, RunStatus.DONE, block.verb.state or d.business)
+        if name == "undo":
+            return undo.begin(d, frame.block)
+        target = block.verb.target or "start"
+        if name == "again" and _counted(d, frame.block, target, block.verb.at_most):
+            d.s.back = target
+            st.phase = "done"
+            return True
+        if name in ("park", "again"):
+            st.phase = "parked"
+            choices = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
+            event = d.definition.signals[int(frame.block.removeprefix("signal"))].event
+            message = f"{event} interrupted the run" + (
+                " too often to begin again" if name == "again" else ""
+            )
+            d.open_case(
+                f"{frame.block}[{frame.tag}]", st, "signal", message, choices, "Decide how the run goes on"
+            )
+            return False
+    st.phase = "done"
+    d.s.frames.pop()
+    return True
 
 
-def _entered_by(d: Deciding, frame: Frame) -> Step:
-    """The step whose reaction, branch or list a frame is: the one that the frame below stands on."""
+def _entered_by(d: Deciding) -> Step:
+    """The step whose reaction, branch or list has just been left: the one that the top frame stands on."""
     below = d.s.frames[-1]
     return d.block(below.block).steps[below.index]
 
 
-def _step_of(d: Deciding, frame: Frame) -> Each:
-    at = d.s.frames.index(frame)
-    below = d.s.frames[at - 1]
-    step = d.block(below.block).steps[below.index]
-    assert isinstance(step, Each)
-    return step
+def _item_of(d: Deciding) -> tuple[Frame, Each] | None:
+    """The innermost list item that the Run is inside of; a signal's steps are inside of none."""
+    for at in range(len(d.s.frames) - 1, 0, -1):
+        frame, below = d.s.frames[at], d.s.frames[at - 1]
+        if frame.kind == "signal":
+            return None
+        if frame.kind == "item":
+            each = d.block(below.block).steps[below.index]
+            assert isinstance(each, Each)
+            return frame, each
+    return None
 
 
 def _leave_loop(d: Deciding, frame: Frame, each: Each) -> bool:
-    del d.s.frames[d.s.frames.index(frame) :]
+    """The list is left at an item that failed: nothing of it is sent any more."""
+    at = d.s.frames.index(frame)
+    inside = d.item()
+    for key, st in d.s.steps.items():
+        if st.phase != "done" and key.endswith(f"[{inside}]"):
+            _give_up(d, st)
+            st.phase = "done"
+    del d.s.frames[at:]
     d.s.items.pop(each.name, None)
     return done(d, each, d.s.steps[frame.step])
 
@@ -271,51 +365,57 @@ def _leave_loop(d: Deciding, frame: Frame, each: Each) -> bool:
 
 
 def absorb_case(d: Deciding, stimulus: Stimulus) -> str | None:
-    """A Case of this Run was resolved."""
+    """A Case of this Run was resolved. A decision about what has gone on since decides nothing."""
     choice = Choice(str(stimulus.body["choice"]))
-    if d.s.undo is not None:
-        return undo.absorb_case(d, str(stimulus.ref), choice)
     found = next(((k, s) for k, s in d.s.steps.items() if s.case == stimulus.ref), None)
     if found is None or found[1].phase != "parked":
-        if choice is Choice.CLOSE and not d.effect_in_flight():
-            d.finish(RunStatus.CLOSED, "closed")
-            return None
-        return "no step waits for it"
+        return "what it was about has gone on since"
     key, st = found
-    st.case, st.retry_after = None, None
+    st.case = None
+    if key.startswith(UNKNOWN):
+        st.phase, st.until = "waiting", d.now + calls.PATIENCE  # the person's word comes as an outcome
+        return None
+    if choice is Choice.CLOSE:
+        guards.give_back_unused(d)
+        end(d, RunStatus.CLOSED, "closed")
+        return None
+    if d.s.undo is not None:
+        return undo.absorb_choice(d, st, choice)
     match choice:
         case Choice.RETRY:
-            st.tries, st.phase, st.retry_at, st.topic = 0, "backoff", d.now, ""
+            _try_again(d, st)
+        case Choice.UNDO:
+            undo.begin(d, f"decided on {stimulus.ref}")
+        case Choice.CONTINUE if key.startswith("signal") and key not in _places(d):
+            st.phase = "done"
         case Choice.CONTINUE:
-            step = _current(d, key)
+            step = _places(d).get(key)
             if step is None:
                 return "its step is not up any more"
             _give_up(d, st)
             done(d, step, st)
-        case Choice.UNDO:
-            _give_up(d, st)
-            undo.begin(d, f"decided on {stimulus.ref}")
-        case Choice.CLOSE:
-            _give_up(d, st)
-            if _unfinished(d):
-                st.phase, st.case = "parked", str(stimulus.ref)
-                return "a call is still in flight"
-            d.finish(RunStatus.CLOSED, "closed")
         case _:
+            st.case = str(stimulus.ref)
             return f"{choice} decides nothing here"
     return None
 
 
-def _unfinished(d: Deciding) -> bool:
-    return any(
-        e.state in (EffectState.SENDING, EffectState.UNKNOWN, EffectState.ACCEPTED)
-        for e in d.effects.values()
-    )
+def _try_again(d: Deciding, st: StepState) -> None:
+    """From the beginning, with the facts as they are now; what was approved and fell is approved anew."""
+    st.tries, st.phase, st.retry_at, st.topic = 0, "backoff", d.now, ""
+    st.queue_until = st.retry_after = None
+    if st.back:
+        d.s.back, st.back = st.back, ""
+    if not d.s.confirmed and not d.s.refresh:
+        facts.anew(d)
 
 
-def _current(d: Deciding, key: str) -> Step | None:
-    for frame in reversed(d.s.frames):
+def _places(d: Deciding) -> dict[str, Step]:
+    """The steps that are up, outermost first, by the key of their state."""
+    found = {}
+    for depth, frame in enumerate(d.s.frames, start=1):
         block = d.block(frame.block)
-        if frame.index < len(block.steps) and d.key(block.steps[frame.index]) == key:
-            return block.steps[frame.index]
-    return None
+        if frame.index < len(block.steps):
+            step = block.steps[frame.index]
+            found[d.key(step, depth)] = step
+    return found

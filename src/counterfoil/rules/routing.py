@@ -8,6 +8,7 @@ import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.clock import micros
 from counterfoil.model import Model
 from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
 from counterfoil.rules.decide import event_topic
@@ -40,7 +41,32 @@ def starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[S
         if isinstance(generation, bool) or not isinstance(generation, int):
             raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
         found.append(_start(definition, key, generation, {"event": event_names(event)}))
-    return found
+    successors = [_successor(d, event, lookup) for d in model.generations_by_event(event.type)]
+    return found + [s for s in successors if s is not None]
+
+
+def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | None) -> Start | None:
+    """The Run that follows others of the same key because of this event: late usage, a resubmitted credit.
+
+    Where the workflow begins with an object's date, `where` says which object the event speaks of. Its
+    generation is the time of the event's receipt in microseconds: greater than that of every former Run, the
+    same when the event is admitted twice, and no two events share a Run.
+    """
+    start = definition.start
+    names: dict[str, Any] = {"event": event_names(event)}
+    if start.due_object is not None:
+        assert start.generation_where is not None
+        of = next((e for path, e in start.generation_where.equalities("object") if path == "id"), None)
+        if of is None or lookup is None:
+            raise Unusable(f"the generation of {definition.name} does not say which {start.due_object}")
+        key = str(of(names, lookup))
+        head = lookup("head", (start.due_object, key))
+        if head is None:
+            raise Unusable(f"no {start.due_object} {key} is known, of which {event.type} speaks")
+        names |= {"object": head, "object_key": key}
+    if not truth(start.generation_where, names, lookup):
+        return None
+    return _start(definition, str(start.key(names, lookup)), micros(event.received_at), names)
 
 
 def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[Start]:
@@ -93,8 +119,8 @@ def topics(model: Model, event: CanonicalEvent) -> tuple[str, ...]:
     keyed = waited_fields(model).get(event.type)
     if keyed is None:
         return ()
-    fields = (event_topic(event.type, f, _at(event.data, f)) for f in sorted(keyed))
-    return (f"event:{event.type}", *fields)
+    narrow = [event_topic(event.type, f, _at(event.data, f)) for f in sorted(keyed)]
+    return (f"event:{event.type}", *(t for t in narrow if t is not None))
 
 
 def _at(data: dict[str, Any], path: str) -> Any:

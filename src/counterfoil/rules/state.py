@@ -48,6 +48,16 @@ class StepState(msgspec.Struct, kw_only=True):
     case: str | None = None
     cases: int = 0
     topic: str = ""
+    queue_until: datetime | None = None
+    """When queueing for one obstacle ends; kept over the tries in between."""
+    then: str = ""
+    """The verb that follows when queueing ends."""
+    reactions: int = 0
+    """Blocks of steps that were run in reaction to its outcomes."""
+    asked: int = 0
+    """Approvals that it asked for."""
+    back: str = ""
+    """Step from which a retry begins, when what was approved does not hold any more."""
     items: list[Any] | None = None
     item_keys: list[str] | None = None
     position: int = 0
@@ -75,6 +85,19 @@ class Confirmed(msgspec.Struct, kw_only=True):
     """Of its canonical input."""
 
 
+class Reserved(msgspec.Struct, kw_only=True):
+    """A reservation of this Run on a guard row."""
+
+    scope: str
+    key: str
+    amount: int
+    step: str
+    """Path of the step that made it."""
+    item: str
+    after: int
+    """How many effects were confirmed before it."""
+
+
 class State(msgspec.Struct, kw_only=True):
     frames: list[Frame] = []
     names: dict[str, Any] = {}
@@ -95,17 +118,32 @@ class State(msgspec.Struct, kw_only=True):
     """`<event id>|<who used it>`."""
     undo: UndoState | None = None
     started: bool = False
-    serials: list[str] = []
-    reserved: list[str] = []
-    """Paths with live reservations."""
+    starts_at: datetime | None = None
+    """When a Run that a date begins is due, as its object last said."""
+    refresh: str = ""
+    """Facts to read again before the next step: `all`, or `recheck` for those that are read before effects."""
+    reads: int = 0
+    """How often facts that only a system can tell were asked for anew."""
+    back: str = ""
+    """Where `again` leads, once nothing is under way."""
+    ending: str = ""
+    """The status in which the Run ends, once nothing is under way."""
     stop_state: str = ""
+    """The business state in which it ends."""
+    serials: list[str] = []
+    reserved: dict[str, Reserved] = {}
+    """Live reservations by their path."""
+    reservations: int = 0
+    """Reservations ever made: a path is never used twice."""
+    scopes: dict[str, Any] = {}
+    """Values of `each` names by effect, where there are any: its undo reads them."""
 
     def dump(self) -> bytes:
         return wire.dumps(_plain(self))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, State | Frame | StepState | UndoState | Confirmed):
+    if isinstance(value, State | Frame | StepState | UndoState | Confirmed | Reserved):
         fields = {f: getattr(value, f) for f in value.__struct_fields__}
         defaults = _DEFAULTS[type(value)]
         return {f: _plain(v) for f, v in fields.items() if f not in defaults or v != defaults[f]}
@@ -124,7 +162,7 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
         for f in msgspec.structs.fields(kind)
         if f.default is not msgspec.NODEFAULT or f.default_factory is not msgspec.NODEFAULT
     }
-    for kind in (State, Frame, StepState, UndoState, Confirmed)
+    for kind in (State, Frame, StepState, UndoState, Confirmed, Reserved)
 }
 
 
@@ -136,6 +174,7 @@ def load(ctx: bytes) -> State:
             **raw,
             "frames": [Frame(**f) for f in raw.get("frames", [])],
             "steps": {k: StepState(**s) for k, s in raw.get("steps", {}).items()},
+            "reserved": {k: Reserved(**r) for k, r in raw.get("reserved", {}).items()},
             "confirmed": [Confirmed(**c) for c in raw.get("confirmed", [])],
             "undo": UndoState(**raw["undo"]) if raw.get("undo") else None,
         }

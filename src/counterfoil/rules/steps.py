@@ -1,62 +1,38 @@
-"""The steps that make no call: check, approve, wait, choose, each, emit; and the facts a Run reads first."""
+"""The steps that make no call: check, approve, wait, choose, each, emit."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.core import ids, wire
-from counterfoil.core.approval import ApprovalState
+from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
-from counterfoil.model.definition import Approve, Check, Choose, Each, Emit, LimitPolicy, Until, Wait
+from counterfoil.expr import Expression
+from counterfoil.model.definition import (
+    ApprovalPolicy,
+    Approve,
+    Check,
+    Choose,
+    Each,
+    Emit,
+    LimitPolicy,
+    Until,
+    Wait,
+)
 from counterfoil.rules import approval as matrix
-from counterfoil.rules import calls, reactions
-from counterfoil.rules.commands import Ask, CloseApproval, EmitEvent, ReserveGuard, Stimulus
-from counterfoil.rules.deciding import Deciding, Unusable
+from counterfoil.rules import facts, guards, reactions
+from counterfoil.rules.commands import Ask, CloseApproval, EmitEvent, Stimulus
+from counterfoil.rules.deciding import FAULTS, Deciding, Unusable
 from counterfoil.rules.state import StepState
 from counterfoil.rules.templates import fill
 
 MAX_ITEMS = 1_000
 """Above this an `each` belongs into child Runs; the list is refused with a Case."""
+FUNCTIONAL = "functional"
+"""A limit that counts in the currency of the matrix that reserves on it."""
 SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERSED, FoilState.VOID})
-
-
-# ------------------------------------------------------------------ facts and lets
-
-
-def read_facts(d: Deciding, only_recheck: bool) -> bool:
-    """Bind facts, then lets. With `only_recheck`, those that are read again before each effect. False while
-    a fact that only a system can tell is being asked for."""
-    for fact in d.definition.facts:
-        if only_recheck and (not fact.recheck or fact.source == "read"):
-            continue
-        if fact.source == "read":
-            if not calls.read_fact(d, fact):
-                return False
-            d.s.names[fact.name] = calls.fact_result(d, fact.name)
-            continue
-        key = d.value(fact.of) if fact.of is not None else d.run.bkey
-        match fact.source:
-            case "head":
-                value = d.lookup("head", (fact.target, str(key)))
-                if value is None:
-                    raise Unusable(f"no {fact.target} {key} is known")
-            case "xref":
-                value = d.lookup("xref", (fact.target, str(key)))
-            case "limit":
-                policy = d.definition.limits[fact.target]
-                scope = matrix.guard_key(policy, d.names(), d.today, d.lookup)
-                used = int(d.lookup("guard", (policy.name, scope)))
-                value = {"used": Money(used, policy.currency)}
-                if policy.at_most is not None:
-                    value["limit"] = Money(policy.at_most, policy.currency)
-            case _:
-                value = d.lookup("head", (fact.target, str(key)))
-        d.s.names[fact.name] = value
-    for name, expression in d.definition.let:
-        d.s.names[name] = d.value(expression)
-    return True
 
 
 # ------------------------------------------------------------------ check
@@ -66,15 +42,14 @@ def check(d: Deciding, step: Check, st: StepState) -> bool:
     if not d.holds(step.check):
         return reactions.react(d, step, st, "failed", f"{step.check.text} does not hold")
     if step.once is not None:
-        key = str(d.value(step.once))
-        scope = f"once:{d.run.workflow}:{step.path}"
-        path = d.key(step)
-        if path not in d.s.reserved:
-            used = int(d.lookup("guard", (scope, key)))
-            if used >= 1:
-                return reactions.react(d, step, st, "failed", f"{key} was done once already")
-            d.commands.append(ReserveGuard(scope=scope, key=key, path=path, amount=1, limit=1, seen=used))
-            d.s.reserved.append(path)
+        value = d.value(step.once)
+        if value is None:
+            raise Unusable(f"{step.once.text} is null, so it cannot be done once only")
+        scope, key = f"once:{d.run.workflow}:{step.path}", str(value)
+        used = int(d.lookup("guard", (scope, key))) - guards.mine(d, scope, key)
+        if used >= 1:
+            return reactions.react(d, step, st, "failed", f"{key} was done once already")
+        guards.reserve(d, step, scope, key, 1, 1, used)
     return reactions.done(d, step, st)
 
 
@@ -86,38 +61,52 @@ def approve(d: Deciding, step: Approve, st: StepState) -> bool:
         return reactions.done(d, step, st)
     if st.outcome in ("rejected", "expired", "stale"):
         outcome, st.outcome = st.outcome, ""
-        return reactions.react(d, step, st, outcome, st.detail)
+        return _refused(d, step, st, outcome, st.detail)
     if st.phase == "waiting":
         if st.until is not None and st.until <= d.now:
-            if st.approval is not None:
-                d.commands.append(CloseApproval(st.approval, ApprovalState.EXPIRED))
-            return reactions.react(d, step, st, "expired", "nobody decided in time")
+            close(d, st, ApprovalState.EXPIRED)
+            return _refused(d, step, st, "expired", "nobody decided in time")
         return False
     return _ask(d, step, st)
+
+
+def _refused(d: Deciding, step: Approve, st: StepState, outcome: str, detail: str) -> bool:
+    """What is not approved holds nothing of a limit."""
+    guards.give_back(d, [p for p, r in d.s.reserved.items() if (r.step, r.item) == (step.path, d.item())])
+    return reactions.react(d, step, st, outcome, detail)
 
 
 def _ask(d: Deciding, step: Approve, st: StepState) -> bool:
     policy = d.definition.approvals[step.policy]
     amount = d.value(step.amount) if step.amount is not None else None
     if amount is not None and not isinstance(amount, Money):
-        return reactions.react(d, step, st, "rejected", "the amount is not money")
+        raise Unusable(f"{step.amount.text if step.amount else ''} is not money but {amount!r}")
     minor = 0
     if amount is not None:
         worth = matrix.in_currency(amount, policy.currency, policy.rates, d.lookup)
         if worth is None:
             return reactions.no_rate(d, step, st, amount.currency, policy.currency)
         minor = worth
-    if step.reserve is not None:
-        before = _reserve(d, step, minor)
-        if before is None:
-            return reactions.react(d, step, st, "rejected", f"the limit {step.reserve} is used up")
+    limit = d.definition.limits[step.reserve] if step.reserve is not None else None
+    taken = None
+    if limit is not None:
+        taken = _taken(d, limit, policy, amount)
+        if isinstance(taken, str):
+            return reactions.no_rate(d, step, st, *taken.split("/"))
+        key, used, share, before = taken
+        if limit.at_most is not None and used + share > limit.at_most:
+            return _refused(d, step, st, "rejected", f"the limit {limit.name} is used up")
         minor += before
     tier = matrix.tier_for(policy, minor)
     if tier is None:
-        return reactions.react(d, step, st, "rejected", "above every tier of the matrix")
+        return _refused(d, step, st, "rejected", "above every tier of the matrix")
     covers = covered(d, step)
+    if limit is not None and taken is not None:
+        guards.reserve(d, step, limit.name, key, share, limit.at_most, used)
     st.subject = matrix.subject_of(policy, covers, step.path)
-    st.approval = ids.derive("appr", d.run.id, d.key(step), st.subject)
+    nth = (st.asked,) if st.asked else ()
+    st.approval = ids.derive("appr", d.run.id, d.key(step), st.subject, *nth)
+    st.asked += 1
     st.until = d.now + timedelta(seconds=policy.expires)
     requester = str(d.value(step.requester))
     d.commands.append(
@@ -147,69 +136,87 @@ def covered(d: Deciding, step: Approve) -> dict[str, Any]:
     return {e.text: d.value(e) for e in step.covers}
 
 
-def _reserve(d: Deciding, step: Approve, minor: int) -> int | None:
-    """Reserve on the limit; what was used before, in minor units, or None when it would pass the limit."""
-    policy: LimitPolicy = d.definition.limits[str(step.reserve)]
-    key = matrix.guard_key(policy, d.names(), d.today, d.lookup)
-    used = int(d.lookup("guard", (policy.name, key)))
-    path = d.key(step)
-    if path in d.s.reserved:
-        return used - minor
-    if policy.at_most is not None and used + minor > policy.at_most:
-        return None
-    d.commands.append(
-        ReserveGuard(scope=policy.name, key=key, path=path, amount=minor, limit=policy.at_most, seen=used)
-    )
-    d.s.reserved.append(path)
-    return used
+def _taken(
+    d: Deciding, limit: LimitPolicy, policy: ApprovalPolicy, amount: Money | None
+) -> tuple[str, int, int, int] | str:
+    """The guard's key, what others used and what this takes in the limit's minor units, and what others used
+    in those of the matrix. Or the pair of currencies whose rate is not on file."""
+    own = policy.currency if limit.currency == FUNCTIONAL else limit.currency
+    key = matrix.guard_key(limit, d.names(), d.today, d.lookup)
+    used = int(d.lookup("guard", (limit.name, key))) - guards.mine(d, limit.name, key)
+    share: int | None = 0
+    if amount is not None:
+        share = matrix.in_currency(amount, own, policy.rates, d.lookup)
+    if share is None:
+        return f"{amount.currency if amount else ''}/{own}"
+    before = matrix.in_currency(Money(used, own), policy.currency, policy.rates, d.lookup)
+    if before is None:
+        return f"{own}/{policy.currency}"
+    return key, used, share, before
 
 
 def absorb_approval(d: Deciding, stimulus: Stimulus) -> str | None:
+    held = d.approvals.get(stimulus.ref)
+    if held is None or str(held.state) != stimulus.body["state"]:
+        return "the approval says otherwise"
     for st in d.s.steps.values():
         if st.approval == stimulus.ref and st.phase == "waiting":
-            st.outcome = str(stimulus.body["state"])
+            st.outcome = str(held.state)
             st.detail = str(stimulus.body.get("comment", ""))
             return None
     return "nothing here waits for this approval"
 
 
+def in_force(d: Deciding) -> list[tuple[Approve, StepState]]:
+    """Approvals that were granted on the way to where the Run stands, in its latest round through each."""
+    found: dict[int, tuple[Approve, StepState]] = {}
+    for block in d.blocks.values():
+        for step in block.steps:
+            if not isinstance(step, Approve):
+                continue
+            for depth in range(len(d.s.frames) + 1):
+                keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
+                st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
+                if st is not None and st.phase == "done" and st.outcome == "granted":
+                    found[id(st)] = (step, st)
+    return list(found.values())
+
+
 def granted(d: Deciding) -> tuple[str, ...]:
     """Approvals that the Run's next calls rest on."""
-    asked = {c.approval for c in d.commands if isinstance(c, Ask) and c.automatic}
-    return tuple(
-        sorted(
-            st.approval
-            for st in d.s.steps.values()
-            if st.approval is not None
-            and st.phase == "done"
-            and (
-                st.approval in asked
-                or (st.approval in d.approvals and d.approvals[st.approval].state is ApprovalState.GRANTED)
-            )
-        )
-    )
+    return tuple(sorted({st.approval for _, st in in_force(d) if st.approval is not None}))
+
+
+def close(d: Deciding, st: StepState, state: ApprovalState) -> None:
+    """An approval falls; what it granted holds no more."""
+    held = d.approvals.get(st.approval or "")
+    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
+    if held is not None and held.id not in closing and state in APPROVAL_MOVES[held.state]:
+        d.commands.append(CloseApproval(held.id, state))
+    st.subject = ""
+    if st.outcome == "granted":
+        st.outcome = str(state)
 
 
 def close_open_approvals(d: Deciding) -> None:
-    """What a Run that ends still had asked for is asked no more."""
+    """What a Run that ends or turns round still had asked for is asked no more."""
     closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
     for a in d.live.approvals:
         if a.state is ApprovalState.OPEN and a.id not in closing:
             d.commands.append(CloseApproval(a.id, ApprovalState.VOID))
 
 
-def stale_approval(d: Deciding) -> tuple[Approve, StepState] | None:
-    """The first granted approval whose covered values are not what they were."""
-    for block in d.blocks.values():
-        for step in block.steps:
-            if not isinstance(step, Approve):
-                continue
-            st = d.s.steps.get(d.key(step))
-            if st is None or st.phase != "done" or not st.subject:
-                continue
-            policy = d.definition.approvals[step.policy]
-            if matrix.subject_of(policy, covered(d, step), step.path) != st.subject:
-                return step, st
+def fallen_approval(d: Deciding) -> tuple[Approve, StepState] | None:
+    """The first approval on the way that is not granted any more or, while nothing is confirmed, whose covered
+    values are not what they were."""
+    asked = {c.approval for c in d.commands if isinstance(c, Ask)}
+    for step, st in in_force(d):
+        held = d.approvals.get(st.approval or "")
+        if st.approval not in asked and (held is None or held.state is not ApprovalState.GRANTED):
+            return step, st
+        policy = d.definition.approvals[step.policy]
+        if not d.s.confirmed and matrix.subject_of(policy, covered(d, step), step.path) != st.subject:
+            return step, st
     return None
 
 
@@ -241,29 +248,31 @@ def _until(d: Deciding, until: Until | None, st: StepState) -> datetime | None:
         return None
     if until.after is not None:
         return (st.entered or d.now) + timedelta(seconds=until.after)
-    return moment(d.value(until.at))
-
-
-def moment(value: Any) -> datetime:
-    """A timestamp as it is; a date as its first instant in UTC; a duration is refused by the checks."""
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time(), tzinfo=UTC)
-    raise Unusable(f"{value!r} is not a moment")
+    return facts.moment(d.value(until.at))
 
 
 def _arrived(d: Deciding, step: Wait) -> Any:
-    """The first event that fits and that no wait used before; it is this wait's from now on."""
+    """The first event that fits and that no other wait used; it is this wait's from now on. In a later round
+    it serves the same wait again."""
+    own = f"wait:{step.path}[{d.item()}]"
     for received in d.s.received:
-        mark = f"{received['id']}|{d.key(step)}"
-        if received["type"] != step.event or mark in d.s.used:
+        if received["type"] != step.event:
             continue
-        event = received["event"]
-        if step.where is None or d.holds(step.where, {"event": event, "start": d.s.names.get("event")}):
-            d.s.used.append(mark)
-            return event
+        users = [u for u in d.s.used if u.startswith(f"{received['id']}|wait:")]
+        mark = f"{received['id']}|{own}"
+        if (not users or mark in users) and fits(d, step.where, received):
+            if not users:
+                d.s.used.append(mark)
+            return received["event"]
     return None
+
+
+def fits(d: Deciding, where: Expression | None, received: dict[str, Any]) -> bool:
+    """Is this the event meant? One of which the formula says nothing, because a field is absent, is not."""
+    try:
+        return d.holds(where, {"event": received["event"], "start": d.s.names.get("event")})
+    except FAULTS:
+        return False
 
 
 def _settled(d: Deciding, rules: tuple[str, ...]) -> bool:
@@ -289,7 +298,9 @@ def choose(d: Deciding, step: Choose, st: StepState) -> bool:
 def each(d: Deciding, step: Each, st: StepState) -> bool:
     """Freeze the list on entry, then take the items in order."""
     if st.items is None:
-        items = list(fill(step.items, d.names(), d.lookup))
+        items = fill(step.items, d.names(), d.lookup)
+        if not isinstance(items, list):
+            raise Unusable(f"{step.path}: {items!r} is not a list")
         if len(items) > MAX_ITEMS:
             return reactions.react(d, step, st, "invalid", f"{len(items)} items; more than {MAX_ITEMS}")
         keys = [

@@ -6,6 +6,7 @@ to accept it as done, or to close the Run as it is.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from counterfoil.core import ids
@@ -13,11 +14,10 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model.definition import Call, Record, UndoChoice
-from counterfoil.rules import calls, retry
-from counterfoil.rules.commands import Drop, Plan, ReleaseGuards, ReverseFoils, Send
-from counterfoil.rules.deciding import Deciding, Unusable
+from counterfoil.rules import calls, guards, reactions, retry, steps
+from counterfoil.rules.commands import Plan, ReverseFoils, Send
+from counterfoil.rules.deciding import FAULTS, Deciding, digest
 from counterfoil.rules.state import Confirmed, StepState, UndoState
 from counterfoil.rules.templates import fill, truth
 
@@ -28,19 +28,12 @@ def begin(d: Deciding, cause: str) -> bool:
     """Turn round: what is planned is dropped, what is under way is waited for."""
     if d.s.undo is not None:
         return True
+    reactions.abandon(d)
+    steps.close_open_approvals(d)
     d.direction = Direction.UNDO
     d.s.undo = UndoState(queue=[], cause=cause, position=-1)
     d.s.frames = []
-    d.s.items = {}
-    for effect in list(d.planned):
-        calls.drop(d, effect)
-    for held in d.effects.values():
-        if held.state is EffectState.PLANNED:
-            d.commands.append(Drop(held.id))
-    for st in d.s.steps.values():
-        if st.phase != "done":
-            st.phase = "done"
-            st.until = st.retry_at = None
+    d.s.back = d.s.refresh = ""
     return True
 
 
@@ -48,23 +41,23 @@ def advance(d: Deciding) -> bool:
     """One move of the way back. False: it must wait."""
     u = d.s.undo
     assert u is not None
-    if u.position < 0:
-        if any(e.state in IN_FLIGHT for e in d.effects.values()):
+    if u.position < 0 or u.position >= len(u.queue):
+        if d.under_way():
+            reactions.ask_what_happened(d)
             return False
-        u.queue = [c.effect for c in reversed(d.s.confirmed)]
-        u.position = 0
-    if u.position >= len(u.queue):
-        if d.s.reserved:
-            d.commands.append(ReleaseGuards(tuple(d.s.reserved)))
-            d.s.reserved = []
-        d.finish(RunStatus.UNDONE, "undone")
+        u.position = max(u.position, 0)
+        left = [c.effect for c in reversed(d.s.confirmed) if c.effect not in u.queue]
+        u.queue += left
+        if not left:
+            guards.give_back(d, list(d.s.reserved))
+            d.finish(RunStatus.UNDONE, "undone")
         return True
     confirmed = next(c for c in d.s.confirmed if c.effect == u.queue[u.position])
     key = f"undo:{confirmed.key}"
     st = d.s.steps.setdefault(key, StepState(entered=d.now))
     try:
         return _take_back(d, u, confirmed, key, st)
-    except (EvaluationError, BudgetExceeded, Unusable) as error:
+    except FAULTS as error:
         return _case(d, key, st, "invalid", str(error))
 
 
@@ -76,7 +69,7 @@ def _take_back(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: St
         case "backoff":
             if st.retry_at is not None and st.retry_at > d.now:
                 return False
-            return _again(d, st)
+            return _again(d, confirmed, key, st)
         case "planned" if outcome == "confirmed":
             d.commands.append(ReverseFoils(confirmed.effect))
             return _next(u, st)
@@ -89,15 +82,20 @@ def _take_back(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: St
                 d.commands.append(ReverseFoils(confirmed.effect))
                 return _next(u, st)
             return _refused(d, key, st, detail)
-        case "planned" if outcome == "unknown" and _blind(d, st):
-            return _case(d, key, st, "unknown", st.detail)
+        case "planned" if outcome == "unknown":
+            return _unknown(d, key, st)
         case _:
             return False
 
 
-def _blind(d: Deciding, st: StepState) -> bool:
-    held = d.effects.get(st.effect or "")
-    return held is not None and held.repeat == "blind"
+def _unknown(d: Deciding, key: str, st: StepState) -> bool:
+    """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
+    operation = d.definition.operations[d.effects[st.effect or ""].operation]
+    if st.until is None and operation.repeat != "blind":
+        st.until = d.now + timedelta(seconds=operation.horizon) + calls.PATIENCE
+    if st.until is not None and st.until > d.now:
+        return False
+    return _case(d, key, st, "unknown", st.detail)
 
 
 def _next(u: UndoState, st: StepState) -> bool:
@@ -115,23 +113,36 @@ def _step(d: Deciding, confirmed: Confirmed) -> Call | None:
     return None
 
 
-def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepState) -> bool:
+def _way_back(d: Deciding, confirmed: Confirmed) -> tuple[str, Any] | str | None:
+    """The operation that takes an effect back and its input, chosen by what is observed now. None: it is
+    irreversible. A text: why there is none."""
     step = _step(d, confirmed)
     if step is None:
-        return _case(d, key, st, "no_undo", f"{confirmed.path} is not in the workflow")
+        return f"{confirmed.path} is not in the workflow"
     given, result = d.s.inputs.get(confirmed.effect), d.s.results.get(confirmed.effect)
-    names = {**d.names(), "input": given, "result": result}
+    scope = d.s.scopes.get(confirmed.effect, {})
+    names = {**d.names(), **scope, "input": given, "result": result}
     choice = next((c for c in step.undo if truth(c.when, names, d.lookup)), None)
-    if choice is None:
-        if step.irreversible:
-            return _next(u, st)
-        return _case(d, key, st, "no_undo", f"nothing takes back {confirmed.operation} as it stands now")
-    value = _input(d, choice, names, given, result)
+    if choice is not None:
+        return choice.operation, _input(d, choice, names, given, result)
+    if step.irreversible:
+        return None
+    return f"nothing takes back {confirmed.operation} as it stands now"
+
+
+def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepState) -> bool:
+    way = _way_back(d, confirmed)
+    if way is None:
+        return _next(u, st)
+    if isinstance(way, str):
+        return _case(d, key, st, "no_undo", way)
+    operation, value = way
     effect = ids.effect_id(d.run.id, f"{confirmed.path}/undo", confirmed.item, st.gen)
     unrendered = d.live.unrendered.get(effect)
     if unrendered is not None:
         return _case(d, key, st, "invalid", unrendered.message)
-    st.effect, st.phase, st.outcome = effect, "planned", ""
+    st.effect, st.phase, st.outcome, st.until = effect, "planned", "", None
+    st.input = digest([operation, value])
     d.s.inputs[effect] = value
     d.planned.add(effect)
     d.commands.append(
@@ -141,7 +152,7 @@ def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepSta
             item=confirmed.item,
             gen=st.gen,
             undoes=confirmed.effect,
-            operation=choice.operation,
+            operation=operation,
             input=value,
             dates={"document": d.today, "posting": d.today, "revenue": d.today},
             approvals=(),
@@ -189,36 +200,38 @@ def _case(d: Deciding, key: str, st: StepState, reason: str, message: str) -> bo
     return False
 
 
-def _again(d: Deciding, st: StepState) -> bool:
+def _again(d: Deciding, confirmed: Confirmed, key: str, st: StepState) -> bool:
+    """The same bytes again, or, when what is observed asks for another way back, the next generation."""
     held = d.effects.get(st.effect or "")
-    st.retry_at = None
-    if held is not None and held.state is EffectState.REFUSED:
-        d.commands.append(Send(held.id))
-        d.planned.add(held.id)
-        st.phase, st.outcome = "planned", ""
+    st.retry_at = st.until = None
+    if held is not None and held.state in IN_FLIGHT:
+        st.phase = "planned"
         return False
+    if held is not None and held.state is EffectState.REFUSED:
+        way = _way_back(d, confirmed)
+        if way is not None and not isinstance(way, str) and digest(list(way)) == st.input:
+            d.commands.append(Send(held.id))
+            d.planned.add(held.id)
+            st.phase, st.outcome, st.retry_after = "planned", "", None
+            return False
+        calls.drop(d, held.id)
     st.gen += 1 if held is not None else 0
-    st.phase, st.outcome = "new", ""
+    st.phase, st.outcome, st.effect = "new", "", None
     return True
 
 
-def absorb_case(d: Deciding, case: str, choice: Choice) -> str | None:
+def absorb_choice(d: Deciding, st: StepState, choice: Choice) -> str | None:
+    """A person decided on a way back that is parked."""
     u = d.s.undo
     assert u is not None
-    st = next((s for s in d.s.steps.values() if s.case == case), None)
-    if st is None or st.phase != "parked":
-        return "no step waits for it"
-    st.case = None
     match choice:
         case Choice.RETRY:
             st.phase, st.retry_at, st.tries = "backoff", d.now, 0
         case Choice.CONTINUE:
+            if st.effect is not None:
+                calls.drop(d, st.effect)
+            d.commands.append(ReverseFoils(u.queue[u.position]))
             _next(u, st)
-        case Choice.CLOSE:
-            if any(e.state in IN_FLIGHT for e in d.effects.values()):
-                st.case = case
-                return "a call is still in flight"
-            d.finish(RunStatus.CLOSED, "closed")
         case _:
             return f"{choice} decides nothing here"
     return None
