@@ -155,7 +155,7 @@ def test_a_trace_goes_through_every_system_in_order_of_time(http: httpx2.Client,
     assert times == sorted(times)
     titles = [moment["title"] for moment in found["timeline"]]
     order = [
-        "support.credit_requested.v1", "leo approved", "billing.credit_memo.issue confirmed",
+        "support.credit_requested.v1", "Leo Lead approved", "billing.credit_memo.issue confirmed",
         "erp.credit_memo.post confirmed", "Counterfoil credit-memo is matched", "Run done: reconciled",
     ]  # fmt: skip
     assert [title for title in titles if title in order] == order
@@ -456,3 +456,11 @@ async def test_our_own_failures_show_nothing_inside(tmp_path: Path) -> None:
         assert answer.headers["retry-after"] == "3"
         company.app.ready = False
         assert (await http.get("/readyz")).status_code == 503
+
+
+def test_a_run_is_found_by_any_systems_id(http: httpx2.Client, company: Process) -> None:
+    for id_ in ("cn_8Tq2", "account.move,311"):
+        rows = http.get("/v1/runs", params={"key": id_}, headers=company.bearer("ada")).json()["items"]
+        assert [row["key"] for row in rows] == ["CR-1001"]
+    rows = http.get("/v1/runs", params={"key": "cn_none"}, headers=company.bearer("ada")).json()["items"]
+    assert rows == []

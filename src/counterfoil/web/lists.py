@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from counterfoil.store.store import Page
 from counterfoil.web import shapes
 from counterfoil.web.access import application, requires
-from counterfoil.web.found import approval_by_id, case_by_id
+from counterfoil.web.found import approval_by_id, case_by_id, runs_of
 from counterfoil.web.permissions import Permission
 from counterfoil.web.problems import Problem
 from counterfoil.web.trace import Trace, trace
@@ -68,7 +68,7 @@ async def list_runs(
     key: Text = None,
 ) -> Listing[shapes.RunShape]:
     page = page_of(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
-    rows, after = await application(request).views.runs(page)
+    rows, after = await runs_of(application(request), page)
     return Listing([shapes.run_shape(row) for row in rows], after)
 
 

@@ -19,6 +19,7 @@ from counterfoil.core.money import Money
 from counterfoil.store.store import Page
 from counterfoil.web import shapes, shown, static, verdicts
 from counterfoil.web.access import application, caller, requires
+from counterfoil.web.found import name_of, runs_of
 from counterfoil.web.identity import (
     COOKIE,
     SESSION,
@@ -264,11 +265,12 @@ async def runs_page(request: Asked) -> Response[Any]:
     app = application(request)
     asked = {name: request.query_params.get(name, "").strip() for name in ("workflow", "status", "key")}
     page = page_of(50, request.query_params.get("cursor"), **asked)
-    rows, after = await app.views.runs(page)
+    rows, after = await runs_of(app, page)
     return await _page(
         request,
         "runs.html",
         rows=[shapes.run_shape(row) for row in rows],
+        names={row.run.id: await name_of(app, row.run.bkey) for row in rows},
         next=after,
         asked=asked,
         workflows=sorted(app.model.workflows),
@@ -286,6 +288,7 @@ async def run_page(request: Asked, run_id: FromPath[str]) -> Response[Any]:
         request,
         "run.html",
         trace=found,
+        name=await name_of(app, found.run.key),
         approvals=[await _approval_row(app, identity, approval) for approval in found.approvals],
         cases=[_case_row(identity, case) for case in found.cases],
     )
@@ -299,14 +302,16 @@ async def _approval_row(app: App, identity: Identity, approval: shapes.ApprovalS
     if not approval.votes:
         votes = await app.views.votes(approval.id)
         approval = _with_votes(approval, votes)
+    persons = await app.store.persons()
     people = [
         p.name
-        for p in await app.store.persons()
+        for p in persons
         if p.active and set(p.roles) & set(approval.roles) and approval.requester not in (p.id, p.email)
     ]
     return {
         "approval": approval,
         "people": people,
+        "names": {key: p.name for p in persons for key in (p.id, p.email)},
         "reason": _why_not(identity, approval, await app.now()),
     }
 

@@ -103,7 +103,7 @@ def pairs(value: Any) -> Markup:
     if not isinstance(value, dict):
         return escape(value)
     rows = Markup("").join(
-        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(said(str(key)), _value(part))
+        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(said(str(key).rpartition(".")[2]), _value(part))
         for key, part in value.items()
     )
     return Markup('<dl class="pairs">{}</dl>').format(rows)

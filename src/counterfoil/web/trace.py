@@ -109,6 +109,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
     links = await _links(app, events.values(), effects)
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
+    names = {person.id: person.name for person in await app.store.persons()}
     moments = [
         *_of_events(events.values()),
         *_of_effects(effects, leaves),
@@ -118,12 +119,12 @@ async def trace(app: App, run_id: str) -> Trace | None:
         *(
             Moment(
                 at=vote.at, system=PEOPLE, kind="approval", ref=id_,
-                title=f"{vote.person} {'approved' if vote.approve else 'rejected'}",
+                title=f"{names.get(vote.person, vote.person)} {'approved' if vote.approve else 'rejected'}",
                 detail=vote.comment, state="granted" if vote.approve else "rejected",
             )
             for id_, cast in votes.items() for vote in cast
         ),
-        *_of_cases(cases),
+        *_of_cases(cases, names),
         *_of_run(loaded.run, leaves),
     ]  # fmt: skip
     moments.sort(key=lambda m: (m.at, _ORDER.index(m.kind)))
@@ -295,12 +296,12 @@ def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) 
 def _of_observations(
     foils: Sequence[Foil], matches: dict[tuple[str, str], MatchRow], events: dict[str, CanonicalEvent]
 ) -> Iterator[Moment]:
-    side = {(foil.rule, foil.key): foil.right for foil in foils}
+    side = {(foil.rule, foil.key): foil for foil in foils}
     for key, match in matches.items():
         for o in match.observations:
             if o.event not in events:
                 yield Moment(
-                    at=o.at, system=side[key], kind="event", title=f"{o.subject} seen",
+                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} seen",
                     detail=_money(o.legs), ref=o.event,
                 )  # fmt: skip
 
@@ -315,14 +316,14 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
         )  # fmt: skip
 
 
-def _of_cases(targets: Iterable[CaseTarget]) -> Iterator[Moment]:
+def _of_cases(targets: Iterable[CaseTarget], names: dict[str, str]) -> Iterator[Moment]:
     for case in (target.case for target in targets):
         yield _opened(case)
         if case.resolved_at is not None:
             yield Moment(
                 at=case.resolved_at, system=PEOPLE if case.choice else HOUSE, kind="case", ref=case.id,
                 state="resolved", detail=case.note,
-                title=f"{case.resolved_by} resolved {case.reason}" + (f": {case.choice}" if case.choice else ""),
+                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved {case.reason}" + (f": {case.choice}" if case.choice else ""),
             )  # fmt: skip
 
 
