@@ -16,8 +16,10 @@ from counterfoil.core.errors import TryAgain
 
 Work = TypeVar("Work")
 
-ALONE = frozenset({"*"})
-"""The keys of a transition that shares its transaction with no other."""
+ALONE = "*"
+"""Among the keys of a transition: it shares its transaction with no other."""
+_SCANNED = 1024
+"""How many that cannot go now a committer passes over before it takes what it has found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +118,18 @@ class GroupCommit(Generic[Work]):
         batch: list[_Asked[Work]] = []
         passed: deque[_Asked[Work]] = deque()
         blocked: set[str] = set()
-        while self._queue and len(batch) < self._most:
+        while self._queue and len(batch) < self._most and len(passed) < _SCANNED:
             asked = self._queue.popleft()
             if asked.answer.cancelled():
                 continue
-            alone = asked.keys is ALONE
-            if (alone and batch) or asked.keys & self._busy or asked.keys & blocked:
-                blocked |= asked.keys
+            alone = ALONE in asked.keys
+            touched = asked.keys - {ALONE} if alone else asked.keys
+            if (alone and batch) or touched & self._busy or touched & blocked:
+                blocked |= touched
                 passed.append(asked)
                 continue
             batch.append(asked)
-            self._busy |= asked.keys
+            self._busy |= touched
             if alone:
                 break
         self._queue.extendleft(reversed(passed))

@@ -17,7 +17,7 @@ from counterfoil.store import store as port
 from counterfoil.store.commit import Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.sql import Insert, Query, Request, Row, Work
-from counterfoil.store.verbs.step import APPEND, LOCK_RUNS, LOCK_TOPICS
+from counterfoil.store.verbs.step import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
 
 Ask = Callable[[Request], Awaitable[list[Row]]]
 Types = Callable[[str], Awaitable[tuple[str, ...]]]
@@ -37,25 +37,6 @@ TOGETHER = (
 OWNED = """
 select effect.id, effect.run, foil.rule, foil.key
 from effect left join foil on foil.effect = effect.id where effect.id = any($1::text[])
-"""
-# Several appends to one inbox in one statement: each gets its own place behind what is there.
-APPEND_MANY = """
-with asked as (
-  select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) with ordinality as q (run, kind, ref, at, n)
-), fresh as (
-  select asked.*, row_number() over (partition by run order by n) as place from asked
-  where not exists (
-    select 1 from inbox i where i.run = asked.run and i.kind = asked.kind and i.ref = asked.ref
-  )
-), grown as (
-  update run set
-    inbox_n = inbox_n + more.count,
-    due = case when status in ('done', 'undone', 'closed') or due <= more.at then due else more.at end
-  from (select run, count(*) as count, min(at) as at from fresh group by run order by run) as more
-  where run.id = more.run
-  returning run.id, run.inbox_n - more.count as before
-)
-select fresh.n, grown.before + fresh.place from fresh join grown on grown.id = fresh.run
 """
 _SHAPES = (
     (

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -126,3 +126,10 @@ class SqlStore(SqlViews, ABC):
     async def dump(self) -> Dump:
         """Every row as a record, in one snapshot: for the invariant checker and exports, not for big stores."""
         return await self._read(reads.dump())
+
+
+if TYPE_CHECKING:
+
+    def _as_port(store: SqlStore) -> tuple[port.Store, port.Views]:
+        """Says to the type checker that every read and list of the port is here."""
+        return store, store

@@ -48,6 +48,8 @@ alter table post add column rowid bigint generated always as identity;
 alter table release add column rowid bigint generated always as identity;
 alter table leaf add column rowid bigint generated always as identity;
 alter table pending add column rowid bigint generated always as identity primary key;
+-- Todos come and go: their order is found without reading past those set aside.
+create index todo_order on todo (rowid) where not parked;
 alter table run set (fillfactor = 90);
 alter table effect set (fillfactor = 90);
 

@@ -34,6 +34,25 @@ update run set
 where id = $1 and not exists (select 1 from inbox where run = $1 and kind = $2 and ref = $3)
 returning inbox_n
 """
+# Several appends to one inbox in one statement: each gets its own place behind what is there.
+APPEND_MANY = """
+with asked as (
+  select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) with ordinality as q (run, kind, ref, at, n)
+), fresh as (
+  select asked.*, row_number() over (partition by run order by n) as place from asked
+  where not exists (
+    select 1 from inbox i where i.run = asked.run and i.kind = asked.kind and i.ref = asked.ref
+  )
+), grown as (
+  update run set
+    inbox_n = inbox_n + more.count,
+    due = case when status in ('done', 'undone', 'closed') or due <= more.at then due else more.at end
+  from (select run, count(*) as count, min(at) as at from fresh group by run order by run) as more
+  where run.id = more.run
+  returning run.id, run.inbox_n - more.count as before
+)
+select fresh.n, grown.before + fresh.place from fresh join grown on grown.id = fresh.run
+"""
 # A match row that existed is locked by a second statement; a new one by having been inserted.
 LOCK_MATCH = "select 1 from match_row where rule = $1 and key = $2 for update"
 LOCK_TOPICS = "select pg_advisory_xact_lock(hashtextextended(topic, 0)) from unnest($1::text[]) as topic"
@@ -138,6 +157,23 @@ class Step:
         self.appended.add(s.run)
         return True
 
+    async def append_all(self, stimuli: Sequence[port.Stimulus], at: datetime) -> list[str]:
+        """Append to many inboxes; the Runs that did not have it. One statement where round trips cost."""
+        if self.dialect == "sqlite" or len(stimuli) < 2:
+            return [s.run for s in stimuli if await self.append(s, at)]
+        due = micros(at)
+        asked = [(s.run, s.kind, s.ref, due) for s in stimuli]
+        columns = [list(column) for column in zip(*asked, strict=True)]
+        new = sorted(tuple(row) for row in await self.rows(APPEND_MANY, *columns))
+        items = []
+        for number, seq in new:
+            s = stimuli[number - 1]
+            items.append(InboxItem(run=s.run, seq=seq, kind=s.kind, ref=s.ref, at=at, body=s.body))
+        await self.insert(t.INBOX, [t.INBOX.row(item) for item in items])
+        runs = [item.run for item in items]
+        self.appended.update(runs)
+        return runs
+
     async def start(self, start: port.RunStart, at: datetime) -> bool:
         """A Run is born with its first stimulus in its inbox; one that exists gets the stimulus appended."""
         run = Run(
@@ -170,9 +206,9 @@ class Step:
             row = (topic, post.event, micros(at), post.body)
             if not await self.insert(t.POST, [row], ignore=True, returning="topic"):
                 continue
-            for (run,) in await self.rows("select run from wait where topic = $1 order by run", topic):
-                if await self.append(event_stimulus(run, post.event, post.body), at):
-                    woken.append(run)
+            waiting = await self.rows("select run from wait where topic = $1 order by run", topic)
+            told = [event_stimulus(row[0], post.event, post.body) for row in waiting]
+            woken += await self.append_all(told, at)
             await self.rows(
                 "update todo set parked = false, wake_topic = '' where wake_topic = $1 and wake_topic <> ''",
                 topic,

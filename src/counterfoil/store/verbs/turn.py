@@ -215,7 +215,7 @@ async def _wait(x: Step, u: port.Turn, *, waited: bool, terminal: bool) -> None:
     rows = [(topic, u.run, micros_or_none(since)) for topic, since in waits.items()]
     await x.insert(t.WAIT, rows)
     for topic, since in waits.items():
-        for event, body in await x.rows(
+        posted = await x.rows(
             """
             select event, body from post
             where topic = $1 and at >= $2
@@ -225,5 +225,5 @@ async def _wait(x: Step, u: port.Turn, *, waited: bool, terminal: bool) -> None:
             topic,
             micros(since) if since is not None else 0,
             u.run,
-        ):
-            await x.append(event_stimulus(u.run, event, body), u.at)
+        )
+        await x.append_all([event_stimulus(u.run, event, body) for event, body in posted], u.at)
