@@ -55,3 +55,12 @@ def test_a_planted_dead_link_is_found(target: str) -> None:
 @pytest.mark.parametrize("target", ["glossary.md", "#here", "glossary.md#the-parts", "https://example.com"])
 def test_a_good_link_is_let_through(target: str) -> None:
     assert dead_links(ROOT / "docs" / "README.md", f"# Here\n[x]({target})") == []
+
+
+def test_every_page_is_listed_on_the_first() -> None:
+    listed = {
+        (ROOT / "docs" / target).resolve()
+        for target in LINK.findall((ROOT / "docs/README.md").read_text("utf-8"))
+    }
+    pages = {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - {ROOT / "docs/README.md"}
+    assert pages - listed == set()
