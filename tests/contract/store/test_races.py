@@ -295,13 +295,21 @@ async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
 
 
 async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
-    await asyncio.sleep(0.3)  # until the listener's connection stands
-    waiting = asyncio.create_task(two[1].wait_for_wake(20))
-    await asyncio.sleep(0)
-    started = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(two[1].wait_for_wake(100))
+    for i in range(100):  # the first ones may come before the other one listens
+        await two[0].apply(s.receive(s.receipt(f"r{i}")))
+        await asyncio.wait([waiting], timeout=0.2)
+        if waiting.done():
+            break
+    assert waiting.done()
+
+
+async def test_a_claim_wakes_nobody(two: Two) -> None:
+    lease = s.T0 + timedelta(seconds=10)
+    await two[0].apply(port.Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
+    assert two[0]._wake.is_set() is False
     await two[0].apply(s.receive(s.receipt()))
-    await waiting
-    assert asyncio.get_running_loop().time() - started < 15
+    assert two[0]._wake.is_set() is True
 
 
 # ------------------------------------------------------------------ one process, one batch
