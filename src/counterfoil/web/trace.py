@@ -6,7 +6,7 @@ Assembled from the store and its views at the moment of asking; it decides nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ HOUSE = "counterfoil"
 PEOPLE = "people"
 _ORDER = ("event", "run", "approval", "effect", "foil", "case")
 """What comes first of what has one time: causes before what follows from them."""
+_BREATH = timedelta(seconds=2)
 _CALLS = {
     "sending": "sent",
     "confirmed": "confirmed",
@@ -127,7 +128,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
         *_of_cases(cases, names),
         *_of_run(loaded.run, leaves),
     ]  # fmt: skip
-    moments.sort(key=lambda m: (m.at, _ORDER.index(m.kind)))
+    moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
         run=shapes.run_shape(row),
         start=None if start is None else shapes.event_shape(start),
@@ -238,6 +239,11 @@ def _observation(o: Observation) -> ObservationShape:
 # ------------------------------------------------------------------ the timeline
 
 
+def _rank(moment: Moment) -> int:
+    """Among what has one time: a Run's end is last of all."""
+    return len(_ORDER) if moment.kind == "run" and moment.state else _ORDER.index(moment.kind)
+
+
 def _money(legs: dict[str, Money]) -> str:
     return ", ".join(f"{leg} {money}" for leg, money in legs.items())
 
@@ -248,29 +254,36 @@ def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
         late = f"; received {behind:.1f} s later" if behind >= 0.1 else ""
         yield Moment(
             at=event.occurred_at, system=event.system, kind="event", title=event.type,
-            detail=f"{event.object} {event.key}{late}", ref=event.id,
+            detail=f"{event.object or 'id'} {event.key}{late}", ref=event.id,
         )  # fmt: skip
 
 
 def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
     by_id = {effect.id: effect for effect in effects}
-    sent = {leaf.subject for _, leaf in leaves if leaf.kind == "sending"}
+    sent: dict[str, datetime] = {}
+    for _, leaf in leaves:
+        if leaf.kind == "sending":
+            sent.setdefault(leaf.subject, leaf.at)
     for effect in effects:
+        # What was planned and sent in one breath is one line.
+        if effect.id in sent and sent[effect.id] - effect.created_at < _BREATH:
+            continue
         planned = effect.attempt == 0 or effect.id in sent
         yield Moment(
             at=effect.created_at, system=effect.system, kind="effect", ref=effect.id,
             title=f"{effect.operation} {'planned' if planned else 'sent'}",
-            detail=f"takes back {effect.undoes}" if effect.undoes else "",
             state="planned" if planned else "sending",
         )  # fmt: skip
     for _, leaf in leaves:
         effect_ = by_id.get(leaf.subject)
         if effect_ is None or leaf.kind not in _CALLS:
             continue
-        last = leaf.kind == str(effect_.state)
+        detail = effect_.error if leaf.kind == str(effect_.state) else ""
+        if leaf.kind == "sending" and effect_.undoes in by_id:
+            detail = f"takes back {by_id[effect_.undoes].operation}"
         yield Moment(
             at=leaf.at, system=effect_.system, kind="effect", ref=effect_.id, state=leaf.kind,
-            title=f"{effect_.operation} {_CALLS[leaf.kind]}", detail=effect_.error if last else "",
+            title=f"{effect_.operation} {_CALLS[leaf.kind]}", detail=detail,
         )  # fmt: skip
 
 
