@@ -23,7 +23,6 @@ import httpx2
 from rich.console import Console
 from rich.markup import escape
 
-import counterfoil
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people, report
@@ -257,7 +256,7 @@ class Company:
 
 def governance(work: Path) -> Path:
     """The governance folder: examples/acme of the working folder, or of the project this program stands in."""
-    project = Path(counterfoil.__file__).parents[2]
+    project = Path(__file__).parents[3]
     for place in (work, project):
         if (place / "examples" / "acme").is_dir():
             return (place / "examples" / "acme").resolve()

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from counterfoil.demo.people import Member
-from counterfoil.demo.stage import Stage
+from counterfoil.demo.stage import Stage, was_unknown
 
 SYSTEMS = ("billing", "erp", "support")
 
@@ -68,7 +68,7 @@ def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
             took_back = " (takes back)" if effect["undoes"] else ""
             table.add_row(
                 trace["run"]["id"], effect["operation"] + took_back, effect["system"], effect["state"],
-                str(effect["attempt"]), str(effect["looks"]), said[:100],
+                str(effect["attempt"]), _looked_up(trace, effect), said[:100],
             )  # fmt: skip
     return table
 
@@ -76,6 +76,10 @@ def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
 def _whole(title: str) -> Column:
     """A column of ids, which are copied and must not be cut."""
     return Column(title, overflow="fold", min_width=30)
+
+
+def _looked_up(trace: Mapping[str, Any], effect: Mapping[str, Any]) -> str:
+    return "yes" if was_unknown(trace, effect["id"]) else ""
 
 
 def _plain(value: Any) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -177,6 +177,11 @@ async def _wait(act: Act, step: Do | Await, stage: Stage) -> str:
                     return seen
         await asyncio.sleep(BETWEEN)
     raise ActFailed(f"{act.title}: not seen within {step.seconds:.0f} s: {step.text}{trouble}")
+
+
+def was_unknown(trace: Mapping[str, Any], effect: str) -> bool:
+    """Whether an effect's outcome was unknown for a time, so that a look-up had to tell it."""
+    return any(moment["ref"] == effect and moment["state"] == "unknown" for moment in trace["timeline"])
 
 
 def money(minor: int) -> Decimal:

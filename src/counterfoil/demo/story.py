@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from counterfoil.demo.operators import Declined
-from counterfoil.demo.stage import Act, Await, Do, Stage, money
+from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
 
 
 @dataclass(frozen=True)
@@ -307,8 +307,8 @@ async def lost_found(stage: Stage) -> str | None:
         return None
     trace = await stage.admin.get(f"runs/{run['id']}")
     (post,) = [e for e in trace["effects"] if e["operation"] == "erp.credit_memo.post"]
-    if post["looks"]:
-        return f"sent {post['attempt']} time, found by {post['looks']} look-up; {said}"
+    if was_unknown(trace, post["id"]):
+        return f"sent {post['attempt']} time, outcome unknown, found by look-up; {said}"
     # The proxy forgets at its end what it was told to lose: then there was nothing to look up.
     lost = (await stage.proxy("counts"))["lost"]
     return None if lost else f"the network had recovered before; {said}"

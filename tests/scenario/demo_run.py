@@ -1,0 +1,169 @@
+"""Runs `counterfoil demo` as people do, as a process of its own, and reads every system after the story."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from counterfoil.demo.billing import BillingClient
+from counterfoil.demo.desk.client import DeskClient
+from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.prepare import prepare
+from counterfoil.demo.operators import Operator
+from tests.erp_system import CACHE
+
+TOLD = "Press Ctrl-C to end"
+STORY_SECONDS = 300.0
+
+
+@dataclass
+class Seen:
+    """What the systems and the server show at one moment."""
+
+    runs: list[dict[str, Any]]
+    traces: dict[str, dict[str, Any]]
+    foils: list[dict[str, Any]]
+    cases: list[dict[str, Any]]
+    approvals: list[dict[str, Any]]
+    payments: list[dict[str, Any]]
+    invoices: list[dict[str, Any]]
+    credit_notes: list[dict[str, Any]]
+    documents: list[dict[str, Any]]
+    balance: dict[str, Decimal]
+    tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def credit(self, ticket: dict[str, Any]) -> dict[str, Any]:
+        """The trace of the credit that a ticket asked for."""
+        (found,) = [
+            t for t in self.traces.values()
+            if t["run"]["workflow"] == "support-credit-to-erp" and t["start"]["data"]["ticket"] == ticket["id"]
+        ]  # fmt: skip
+        return found
+
+    def ticket(self, name: str) -> dict[str, Any]:
+        return self.tickets[f"INC-{name}"]
+
+    def memos(self, credit: str) -> list[dict[str, Any]]:
+        return [d for d in self.documents if d["reference"] == credit]
+
+    def notes(self, credit: str) -> list[dict[str, Any]]:
+        return [n for n in self.credit_notes if n["metadata"].get("credit_id") == credit]
+
+    def foil(self, key: str) -> dict[str, Any]:
+        (found,) = [f for f in self.foils if f["key"] == key]
+        return found
+
+
+class DemoRun:
+    """One start of the demonstration in a folder, until `end` or `kill`."""
+
+    def __init__(self, work: Path, port: int) -> None:
+        self.work = work
+        self.home = work / ".counterfoil" / "demo"
+        self.port = port
+        self._log = (work / f"told-{time.monotonic_ns()}").open("w+b")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "counterfoil.cli.main", "demo", "--port", str(port)],
+            cwd=work, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+        )  # fmt: skip
+
+    @property
+    def told(self) -> str:
+        return Path(self._log.name).read_text("utf-8", "replace")
+
+    def until_told(self) -> float:
+        """Wait for the end of the story; the seconds it took. Raises AssertionError with what was printed."""
+        began = time.monotonic()
+        while TOLD not in self.told:
+            assert self.process.poll() is None, self.told
+            assert time.monotonic() - began < STORY_SECONDS, self.told
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def family(self) -> set[int]:
+        """Every process that this start brought up: its children, and what stands in their groups."""
+        processes = _processes()
+        groups = {pid for pid, (parent, _) in processes.items() if parent == self.process.pid}
+        return {pid for pid, (_, group) in processes.items() if group in groups}
+
+    def end(self, number: signal.Signals, seconds: float = 60.0) -> int:
+        """Send it a signal; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self._log.close()
+
+    def see(self) -> Seen:
+        return asyncio.run(_see(self.home, self.port))
+
+
+def prepared(work: Path) -> Path:
+    """A working folder whose ERP is a copy of the one that all tests share: building it takes half a minute."""
+    home = work / ".counterfoil" / "demo"
+    home.mkdir(parents=True, mode=0o700)
+    home.parent.chmod(0o700)
+    prepare(home / "erp", datetime.now(UTC).date(), cache=CACHE)
+    return work
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if pid in _processes()}
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Process -> its parent and group, of all that have not ended."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, rest = stat.read_text().split(" (", 1)
+            state, parent, group = rest.rsplit(") ", 1)[1].split()[:3]
+            if state != "Z":
+                found[int(pid)] = (int(parent), int(group))
+    return found
+
+
+async def _see(home: Path, port: int) -> Seen:
+    ports = json.loads((home / "ports.json").read_bytes())
+    secrets = json.loads((home / "secrets.json").read_bytes())
+    token = (home.parent / "token").read_text()
+    async with (
+        BillingClient(f"http://127.0.0.1:{ports['billing']}", secrets["billing_key"]) as billing,
+        DeskClient.prepared(home / "desk") as desk,
+        ErpClient.of(home / "erp" / "seed.json", f"http://127.0.0.1:{ports['erp']}") as erp,
+        Operator(f"http://127.0.0.1:{port}", token) as admin,
+    ):
+        runs = await admin.all("runs")
+        seen = Seen(
+            runs=runs,
+            traces={run["id"]: await admin.get(f"runs/{run['id']}") for run in runs},
+            foils=await admin.all("foils"),
+            cases=await admin.all("cases"),
+            approvals=await admin.all("approvals"),
+            payments=await admin.all("events", type="payment.received.v1"),
+            invoices=await billing.all("invoices"),
+            credit_notes=await billing.all("credit_notes"),
+            documents=await erp.invoices(),
+            balance=await erp.trial_balance(),
+        )
+        for issue in await desk.find(case_kind="service_credit"):
+            ticket = await desk.get(issue)
+            assert ticket["incident_ref"] not in seen.tickets, "a credit was asked for twice"
+            seen.tickets[ticket["incident_ref"]] = ticket
+        return seen
