@@ -404,14 +404,7 @@ async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
         state=EffectState.REFUSED, error_class=ErrorClass.PERIOD_CLOSED, error="period 2026-10 is closed",
     )  # fmt: skip
     now = await store.now()
-    case = _case(
-        ids.derive("case", key), "foil_broken", "finance-operations", now - timedelta(hours=1), run=run,
-        path="post", foil=foil.id, exposure=(Money(minor, "USD"),),
-        message=f"{memo}: billing issued 840.50 USD, and the ERP has shown no posted memo in time",
-        next_action="Reopen the period or post in the first open one, then try again",
-        choices=(Choice.RETRY, Choice.WAIVE), deadline=now - timedelta(minutes=5),
-    )  # fmt: skip
-    await store.apply(port.Expire(foils=(foil.id,), cases=(case,), at=now))
+    await store.apply(port.Expire(foils=(foil.id,), at=now))
 
 
 async def _waiting(store: SqliteStore, key: str, minor: int, requester: str = "ava") -> None:

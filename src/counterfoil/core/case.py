@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
+from counterfoil.core import ids
+from counterfoil.core.clock import micros
+from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.money import Money
+
+BREAK_WITHIN = timedelta(days=2)
 
 
 class CaseState(StrEnum):
@@ -55,3 +60,26 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     resolved_by: str | None = None
     choice: Choice | None = None
     note: str = ""
+
+
+def case_of_break(foil: Foil, state: FoilState, reason: str, at: datetime) -> Case:
+    """The Case that opens in the transaction in which a foil breaks or shows too much: no break is unowned."""
+    amounts = ", ".join(f"{leg} {money}" for leg, money in sorted(foil.legs.items()))
+    action = (
+        f"Find out what {foil.right} shows twice and take one of them back, or waive the difference"
+        if state is FoilState.OVER
+        else f"Find {foil.object} {foil.key} in {foil.right} and correct the side that is wrong, or waive it"
+    )
+    return Case(
+        id=ids.derive("case", "foil", foil.id, str(state), micros(at)),
+        reason=f"foil_{state}",
+        message=f"{foil.left} shows {foil.object} {foil.key} ({amounts}); {foil.right}: {reason}",
+        owner=foil.owner,
+        deadline=at + BREAK_WITHIN,
+        next_action=action,
+        choices=(Choice.WAIVE, Choice.DISMISS),
+        run=foil.run,
+        foil=foil.id,
+        exposure=(max(foil.legs.values(), key=lambda money: abs(money.minor)),) if foil.legs else (),
+        created_at=at,
+    )

@@ -12,7 +12,6 @@ from counterfoil.connectors.sdk import Connector
 from counterfoil.core import ids
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.foil import Foil
 from counterfoil.flow.receive import receive_page
 from counterfoil.flow.releases import Releases
 from counterfoil.store.store import Expire, OpenCases, PutCheckpoint, Seal, Store
@@ -47,27 +46,7 @@ async def poll(
 async def expire_foils(store: Store, now: datetime) -> int:
     """Foils past due become breaks with a Case for their owner."""
     due = await store.foils_past_due(now, 500)
-    if not due:
-        return 0
-    cases = tuple(_break(foil, now) for foil in due)
-    return await store.apply(Expire(foils=tuple(f.id for f in due), cases=cases, at=now))
-
-
-def _break(foil: Foil, now: datetime) -> Case:
-    amounts = ", ".join(f"{leg} {money}" for leg, money in sorted(foil.legs.items()))
-    return Case(
-        id=ids.derive("case", "foil", foil.id),
-        reason="foil_broken",
-        message=f"{foil.left} shows {foil.object} {foil.key} ({amounts}); {foil.right} does not, past its due time",
-        owner=foil.owner,
-        deadline=now + timedelta(days=2),
-        next_action=f"Find {foil.object} {foil.key} in {foil.right}; post it, or waive the difference",
-        choices=(Choice.WAIVE, Choice.DISMISS),
-        run=foil.run,
-        foil=foil.id,
-        exposure=tuple(foil.legs[leg] for leg in sorted(foil.legs)[:1]),
-        created_at=now,
-    )
+    return await store.apply(Expire(foils=tuple(f.id for f in due), at=now)) if due else 0
 
 
 async def seal(store: Store, sign: Sign | None, now: datetime) -> int:

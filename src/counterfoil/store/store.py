@@ -332,11 +332,10 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expire(msgspec.Struct, frozen=True, kw_only=True):
-    """What time alone does: foils past due settle to broken with the Case built by `cases` (by foil id),
-    and the Run's `foil` stimulus."""
+    """What time alone does: foils past due settle to broken. Wherever a foil breaks or shows too much, its
+    Case (core.case.case_of_break) opens in the same transaction and the Run gets a `foil` stimulus."""
 
     foils: tuple[str, ...]
-    cases: tuple[Case, ...]
     at: datetime
 
 

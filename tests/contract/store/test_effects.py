@@ -191,12 +191,14 @@ async def test_a_foil_past_due_breaks_with_its_case_and_a_late_half_ends_both(st
     due = s.T0 + s.DAY
     assert await store.foils_past_due(s.at(1), 10) == []
     assert [f.id for f in await store.foils_past_due(due, 10)] == ["foil_1"]
-    broken = s.case("case_f", reason="foil_broken", foil="foil_1")
-    expire = port.Expire(foils=("foil_1", "foil_none"), cases=(broken,), at=due)
-    assert await store.apply(port.Expire(foils=("foil_1",), cases=(broken,), at=s.at(1))) == 0
+    expire = port.Expire(foils=("foil_1", "foil_none"), at=due)
+    assert await store.apply(port.Expire(foils=("foil_1",), at=s.at(1))) == 0
     assert await store.apply(expire) == 1
     assert await store.apply(expire) == 0
     assert (await s.foil_of(store, e.run)).state is FoilState.BROKEN
+    (case,) = (await store.dump()).cases
+    assert (case.reason, case.foil, case.state, case.run) == ("foil_broken", "foil_1", CaseState.OPEN, e.run)
+    assert case.exposure
     await store.apply(s.receive(s.receipt("o")))
     await store.apply(s.admit(2, events=(s.event("evt_2", "x"),), observations=(s.observation(),)))
     assert (await s.foil_of(store, e.run)).state is FoilState.MATCHED

@@ -231,7 +231,7 @@ class Story:
 
     def expire(self, dump: Dump) -> port.Transition:
         names = self.some([f.id for f in dump.foils], 3)
-        return port.Expire(foils=names, cases=tuple(self.case(foil=n) for n in names), at=self.now)
+        return port.Expire(foils=names, at=self.now)
 
     def seal(self, dump: Dump) -> port.Transition:
         return port.Seal(at=self.now, limit=self.pick.randint(1, 9))

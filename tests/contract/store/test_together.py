@@ -121,7 +121,7 @@ def test_what_touches_the_same_thing_is_in_two_waves() -> None:
         s.conclude(e),
         s.turn(run),
         s.receive(s.receipt("a")),
-        port.Expire(foils=("f",), cases=(), at=s.T0),
+        port.Expire(foils=("f",), at=s.T0),
         s.receive(s.receipt("a")),
     ]
     found = [[number for number, _ in wave] for wave in waves(batch, {e.id: {run}})]

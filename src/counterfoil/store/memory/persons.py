@@ -104,7 +104,6 @@ class Persons(Rows):
 
     def _expire(self, t: port.Expire) -> int:
         moved = 0
-        cases = {c.foil: c for c in t.cases}
         for id_ in t.foils:
             foil = self.foil_rows.get(id_)
             if foil is None or foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > t.at:
@@ -112,8 +111,6 @@ class Persons(Rows):
             self._settle(foil.rule, foil.key, t.at)
             if self.foil_rows[id_].state is FoilState.BROKEN:
                 moved += 1
-                if id_ in cases:
-                    self._case(cases[id_], t.at, "watch")
         return moved
 
     def _opencases(self, t: port.OpenCases) -> int:

@@ -13,7 +13,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Frontier, Leaf
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
-from counterfoil.core.case import Case, CaseState
+from counterfoil.core.case import Case, CaseState, case_of_break
 from counterfoil.core.clock import utc_now
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import (
@@ -225,6 +225,8 @@ class Rows:
         self._leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
         if state is FoilState.MATCHED:
             self._resolve_cases_of_foil(foil.id, at)
+        if state in (FoilState.BROKEN, FoilState.OVER):
+            self._case(case_of_break(foil, state, reason, at), at, "matching")
         if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
             body = wire.dumps(
                 {"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect}

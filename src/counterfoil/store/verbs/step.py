@@ -13,7 +13,7 @@ from typing import Any
 
 from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
-from counterfoil.core.case import Case
+from counterfoil.core.case import Case, case_of_break
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
@@ -299,6 +299,8 @@ class Step:
         self.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
         if state is FoilState.MATCHED:
             await self._resolve_cases_of_foil(foil.id, at)
+        if state in (FoilState.BROKEN, FoilState.OVER):
+            await self.open_case(case_of_break(foil, state, reason, at), at, "matching")
         if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
             count = await self.rows("select count(*) from inbox where run = $1 and kind = 'foil'", foil.run)
             body = wire.dumps(

@@ -18,7 +18,6 @@ _NODES = msgspec.json.Decoder(list[str])
 async def expire(x: Step, e: port.Expire) -> int:
     """Foils past due settle to broken, unless the other half came after all."""
     await _lock(x, e)
-    cases = {case.foil: case for case in e.cases}
     moved = 0
     for id_ in e.foils:
         row = await x.one(FOIL, id_)
@@ -28,12 +27,8 @@ async def expire(x: Step, e: port.Expire) -> int:
         if foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > e.at:
             continue
         await x.settle([(foil.rule, foil.key)], e.at)
-        row = await x.one("select 1 from foil where id = $1 and state = 'broken'", id_)
-        if row is None:
-            continue
-        moved += 1
-        if id_ in cases:
-            await x.open_case(cases[id_], e.at, "watch")
+        if await x.one("select 1 from foil where id = $1 and state = 'broken'", id_):
+            moved += 1
     return moved
 
 
