@@ -15,4 +15,5 @@ def test_the_replay_brings_the_same_runs_to_their_end() -> None:
 def test_the_overhead_says_where_time_goes() -> None:
     note = GovernedOverhead(runs=2).note()
     assert "SQLite writer" in note
+    assert "SQLite reader" in note
     assert "rules" in note
