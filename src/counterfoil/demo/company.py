@@ -299,7 +299,7 @@ def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -
         once = os.environ.get("COUNTERFOIL_DEMO_ONCE", "") not in ("", "0")
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=170)
+        console = Console(highlight=False, width=180)
     try:
         return asyncio.run(_until_told(work or Path.cwd(), port, once, console))
     except CannotStart as error:
@@ -308,11 +308,17 @@ def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -
 
 
 async def _until_told(work: Path, port: int, once: bool, console: Console) -> int:
-    """Run the company as a task that Ctrl-C and SIGTERM cancel, so that its children end in order."""
+    """Run the company as a task that the first Ctrl-C or SIGTERM cancels, so that its children end in order."""
     task = asyncio.ensure_future(_company(work, port, once, console))
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not task.cancelling():
+            console.print("\nEnding: the server first, then the systems.")
+            task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, end)
     try:
         return await task
     except asyncio.CancelledError:
@@ -329,9 +335,11 @@ async def _company(work: Path, port: int, once: bool, console: Console) -> int:
     company = Company(governance(work), port or choose_ports(["server"], {})["server"], work, say)
     console.print(f"[bold]The demonstration company[/], governed by {company.folder}", soft_wrap=True)
     try:
-        async with running(company):
+        async with contextlib.AsyncExitStack() as started:
+            with console.status("starting"):
+                await started.enter_async_context(running(company))
             say(f"everything runs: {company.url}")
-            code = await _watched(company, _play(company, console, say))
+            code = await _watched(company, _play(company, console))
             console.print(report.entrance(company.addresses(), company.persons.values()))
             if once:
                 return code
@@ -349,33 +357,41 @@ async def _watched(company: Company, doing: Coroutine[Any, Any, T]) -> T:
     try:
         while not task.done():
             await asyncio.wait([task], timeout=0.5)
-            if not task.done():
-                company.check()
+            company.check()
         return task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _play(company: Company, console: Console, say: Callable[[str], None]) -> int:
+async def _play(company: Company, console: Console) -> int:
     """The story and its closing tables; 0 when all went as told."""
+    with console.status("") as status:
 
-    def told(kind: str, text: str, seconds: float) -> None:
-        if kind == "act":
-            console.print(f"\n[bold]{escape(text)}[/]", soft_wrap=True)
-        elif kind == "before":
-            console.print(f"[green]✓[/] [bold]{escape(text)}[/] [dim](played before)[/]", soft_wrap=True)
-        else:
-            console.print(f"  [green]✓[/] {escape(text)} [dim]{seconds:.1f} s[/]", soft_wrap=True)
+        def told(kind: str, text: str, seconds: float) -> None:
+            said = escape(text)
+            match kind:
+                case "begin":
+                    status.update(said)
+                case "act":
+                    console.print(f"\n[bold]{said}[/]", soft_wrap=True)
+                case "before":
+                    console.print(f"[green]✓[/] [bold]{said}[/] [dim](played before)[/]", soft_wrap=True)
+                case "changed":
+                    console.print(
+                        f"[yellow]~[/] [bold]{said}[/]: played before, and changed since", soft_wrap=True
+                    )
+                case _:
+                    console.print(f"  [green]✓[/] {said} [dim]{seconds:.1f} s[/]", soft_wrap=True)
 
-    async with stage_of(company) as stage:
-        try:
-            await play(ACTS, stage, told)
-            code = 0
-        except (ActFailed, CounterfoilError, Declined, ErpError) as error:
-            console.print(f"  [bold red]✗ {escape(str(error))}[/]", soft_wrap=True)
-            code = 1
-        console.print()
-        for table in await report.tables(stage):
-            console.print(table)
+        async with stage_of(company) as stage:
+            try:
+                await play(ACTS, stage, told)
+                code = 0
+            except (ActFailed, CounterfoilError, Declined, ErpError) as error:
+                console.print(f"  [bold red]✗ {escape(str(error))}[/]", soft_wrap=True)
+                code = 1
+            console.print()
+            for table in await report.tables(stage):
+                console.print(table)
     return code

@@ -24,6 +24,8 @@ from counterfoil.demo.people import write_private
 
 BETWEEN = 0.3
 """Seconds between two looks at something that is waited for."""
+AGAIN = 10.0
+"""Seconds within which a later start must see what an act has left."""
 CREDIT_WORKFLOW = "support-credit-to-erp"
 
 
@@ -136,20 +138,19 @@ class Act:
 async def play(acts: Sequence[Act], stage: Stage, say: Callable[[str, str, float], None]) -> None:
     """Play what was not played yet and look again at what was. Raises ActFailed at the first thing that is not so.
 
-    `say(kind, text, seconds)`: kind is `act`, `before` (an act played by an earlier start) or `step`.
+    `say(kind, text, seconds)`: `act` begins, `begin` and `step` are a step's two ends; `before` is an act of an
+    earlier start, `changed` one whose outcome is not there any more, which a person may well have caused.
     """
     for act in acts:
         names = [act.step_name(number) for number in range(len(act.steps))]
-        played = stage.journal.played
-        if all(name in played for name in names):
-            began = time.monotonic()
-            seen = await _wait(act, act.steps[-1], stage)
-            say("before", f"{act.title}: {seen}", time.monotonic() - began)
+        if all(name in stage.journal.played for name in names):
+            await _look_again(act, stage, say)
             continue
         say("act", act.title, 0.0)
         for name, step in zip(names, act.steps, strict=True):
-            if name in played:
+            if name in stage.journal.played:
                 continue
+            say("begin", step.text, 0.0)
             began = time.monotonic()
             if isinstance(step, Do):
                 try:
@@ -157,14 +158,25 @@ async def play(acts: Sequence[Act], stage: Stage, say: Callable[[str, str, float
                 except (CounterfoilError, Declined, ErpError) as error:
                     raise ActFailed(f"{act.title}: {step.text}: {error}") from error
             else:
-                seen = await _wait(act, step, stage)
+                seen = await _wait(act, step, stage, step.seconds)
             stage.journal.mark(name)
-            say("step", f"{step.text}: {seen}" if seen else step.text, time.monotonic() - began)
+            say("step", f"{step.text}: {seen}", time.monotonic() - began)
 
 
-async def _wait(act: Act, step: Do | Await, stage: Stage) -> str:
-    assert isinstance(step, Await), f"the last step of {act.name} looks at what lasts"
-    deadline = time.monotonic() + step.seconds
+async def _look_again(act: Act, stage: Stage, say: Callable[[str, str, float], None]) -> None:
+    last = act.steps[-1]
+    assert isinstance(last, Await), f"the last step of {act.name} looks at what lasts"
+    began = time.monotonic()
+    try:
+        seen = await _wait(act, last, stage, AGAIN)
+    except ActFailed:
+        say("changed", act.title, time.monotonic() - began)
+    else:
+        say("before", f"{act.title}: {seen}", time.monotonic() - began)
+
+
+async def _wait(act: Act, step: Await, stage: Stage, seconds: float) -> str:
+    deadline = time.monotonic() + seconds
     trouble = ""
     while time.monotonic() < deadline:
         with contextlib.suppress(TryAgain):
@@ -176,7 +188,7 @@ async def _wait(act: Act, step: Do | Await, stage: Stage) -> str:
                 if seen is not None:
                     return seen
         await asyncio.sleep(BETWEEN)
-    raise ActFailed(f"{act.title}: not seen within {step.seconds:.0f} s: {step.text}{trouble}")
+    raise ActFailed(f"{act.title}: not seen within {seconds:.0f} s: {step.text}{trouble}")
 
 
 def was_unknown(trace: Mapping[str, Any], effect: str) -> bool:
