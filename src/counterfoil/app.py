@@ -35,6 +35,8 @@ from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.store import CaseTarget, PutPerson, PutToken, Store, Views
 
 log = logging.getLogger("counterfoil")
+READY_LAG = 300.0
+"""Seconds that work may be overdue before this process says that it is not ready."""
 RESOLVE_ANY = "cases:any:resolve"
 HOME = ".counterfoil"
 """The folder for what a running company leaves: store, keys, tokens. Under the working folder."""
@@ -123,7 +125,7 @@ class Application:
         due = await self.store.next_due()
         lag = 0.0 if due is None else max(0.0, (now - due).total_seconds())
         return {
-            "ready": True,
+            "ready": lag < READY_LAG and not self.pump.stopping,
             "time": now.isoformat(),
             "release": self.model.digest,
             "lag_seconds": round(lag, 3),
@@ -229,7 +231,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, store.wait_for_wake)
         app = Application(store, store, releases, connectors, pump)
-        running = asyncio.create_task(pump.run()) if workers else None
+        running = asyncio.create_task(_work(pump)) if workers else None
         try:
             yield app
         finally:
@@ -242,8 +244,17 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         await store.close()
 
 
-Build = Callable[[Application], Any]
-"""An Application to the ASGI application that serves it."""
+async def _work(pump: Pump) -> None:
+    """The pump's life. One that could not begin is stopped, so that this process says it is not ready."""
+    try:
+        await pump.run()
+    except Exception:
+        log.exception("the worker could not begin; this process only serves, and is not ready")
+        pump.stop()
+
+
+Build = Callable[[Application, str, int], uvicorn.Config]
+"""An Application, host and port to how it is served."""
 
 
 def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
@@ -259,15 +270,7 @@ async def _serve(folder: Path, store_url: str, host_name: str, port: int, worker
     home = Path(HOME)
     home.mkdir(mode=0o700, exist_ok=True)
     async with application(folder, store_url, home, workers) as app:
-        config = uvicorn.Config(
-            build(app),
-            host=host_name,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
+        config = build(app, host_name, port)
         server = uvicorn.Server(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -36,9 +36,9 @@ def up(
     HOME.mkdir(mode=0o700, exist_ok=True)
     complain(f"Counterfoil on http://{host}:{port}")
     from counterfoil.app import serve
-    from counterfoil.web.server import build
+    from counterfoil.web.server import build, config
 
-    _end(lambda: serve(dir, store, host, port, workers, build))
+    _end(lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p)))
 
 
 def worker(dir: Folder = Path("."), store: StoreOption = _SQLITE) -> None:

@@ -79,6 +79,10 @@ class Pump:
     def stop(self) -> None:
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     # ------------------------------------------------------------------ loops
 
     async def _loop(self, name: str, once: Callable[[], Coroutine[Any, Any, int]], idle: float = 0.0) -> None:

@@ -102,6 +102,9 @@ class SqlViews(ABC):
         """
         return await self._read(_all(t.LINK, sql, object_, canonical))
 
+    async def match(self, rule: str, key: str) -> port.MatchRow | None:
+        return next(iter(await self._read(_match_rows("rule = $1 and key = $2", (rule, key)))), None)
+
     async def matches(self, limit: int = 10_000) -> list[port.MatchRow]:
         return await self._read(matches(limit))
 
@@ -207,6 +210,10 @@ async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
 
 async def matches(limit: int) -> list[port.MatchRow]:
     """Both sides of the first `limit` match rows, in order of rule and key."""
+    return await _match_rows(_MATCHED, (limit,))
+
+
+async def _match_rows(where: str, args: tuple[Any, ...]) -> list[port.MatchRow]:
     sides: dict[tuple[str, str], tuple[list[Any], list[Any], list[Any]]] = {}
     tables: tuple[Table[Any], ...] = (t.FOIL, t.OBSERVATION, t.ALLOCATION)
     for side, table in enumerate(tables):
@@ -214,7 +221,7 @@ async def matches(limit: int) -> list[port.MatchRow]:
         rule, key = columns.index("rule"), columns.index("key")
         order = "id" if table is not t.ALLOCATION else "foil, observation, leg"
         for row in await Query(
-            f"select {table.names} from {table.name} where {_MATCHED} order by {order}", (limit,)
+            f"select {table.names} from {table.name} where {where} order by {order}", args
         ):
             sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
     return [

@@ -168,10 +168,8 @@ async def _cases(app: App, run: str) -> list[CaseTarget]:
 
 
 async def _matches(app: App, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
-    if not foils:
-        return {}
-    wanted = {(foil.rule, foil.key) for foil in foils}
-    return {(m.rule, m.key): m for m in await app.views.matches() if (m.rule, m.key) in wanted}
+    rows = [await app.views.match(rule, key) for rule, key in sorted({(f.rule, f.key) for f in foils})]
+    return {(m.rule, m.key): m for m in rows if m is not None}
 
 
 async def _links(app: App, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
