@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -131,6 +132,8 @@ class Company:
         people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
         preparing = []
         today = datetime.now(UTC).date().isoformat()
+        for broken_off in self.home.glob("erp.building-*"):
+            shutil.rmtree(broken_off)  # nobody builds there: this folder is ours alone
         if not (self.home / "erp" / "seed.json").exists():
             self.say("preparing the ERP: schema, company, books, taxes, users (about half a minute, once)")
             preparing.append(self._program("erp-prepare", "the ERP's preparation", "counterfoil.demo.erp",
