@@ -10,8 +10,7 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.money import Money, exponent
 from counterfoil.model.definition import ApprovalPolicy, ApprovalTier, LimitPolicy
-from counterfoil.rules.deciding import Unusable
-from counterfoil.rules.templates import Lookup
+from counterfoil.rules.templates import Lookup, Unusable, key
 
 
 def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup) -> int | None:
@@ -53,4 +52,4 @@ def guard_key(policy: LimitPolicy, names: Mapping[str, Any], on: date, lookup: L
     }
     data = names["event"]["data"] if "event" in names else {}
     scope = {**data, **moments, **names}
-    return "/".join(str(e(scope, lookup)) for e in policy.per)
+    return "/".join(key(e, scope, lookup) for e in policy.per)

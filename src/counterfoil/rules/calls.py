@@ -21,6 +21,7 @@ from counterfoil.rules.deciding import Deciding, Unusable, digest
 from counterfoil.rules.posting import posting_date
 from counterfoil.rules.state import Confirmed, StepState
 from counterfoil.rules.templates import fill, truth
+from counterfoil.rules.templates import key as key_of
 
 PATIENCE = timedelta(minutes=15)
 """How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
@@ -137,7 +138,7 @@ def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
     for foil in d.definition.foils:
         if foil.operation != step.operation or not truth(foil.when, names, d.lookup):
             continue
-        key = str(foil.key(names, d.lookup))
+        key = key_of(foil.key, names, d.lookup)
         legs = {leg: e(names, d.lookup) for leg, e in foil.legs.items()}
         if not all(isinstance(m, Money) for m in legs.values()):
             raise Unusable(f"a leg of {foil.name} is not money")

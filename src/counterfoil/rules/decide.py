@@ -182,7 +182,10 @@ def _move(d: Deciding) -> bool:
         return True
     if st.entered is None:
         st.entered = d.now
-    return _RUN[type(step)](d, step, st)
+    moved = _RUN[type(step)](d, step, st)
+    if moved and frame.kind == "item" and isinstance(step, Wait) and st.phase == "done":
+        reactions.leave_if_over(d, frame)
+    return moved
 
 
 _RUN: dict[type, Callable[[Deciding, Any, Any], bool]] = {

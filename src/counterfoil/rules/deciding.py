@@ -13,7 +13,6 @@ from typing import Any
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
-from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.definition import (
@@ -26,11 +25,7 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.commands import Command, Drop, Live, OpenCase
 from counterfoil.rules.state import Frame, State, StepState
-
-
-class Unusable(CounterfoilError):
-    """A value that the definition leads to and that no step can use; the Run is parked with it."""
-
+from counterfoil.rules.templates import Unusable, key
 
 FAULTS = (EvaluationError, BudgetExceeded, Unusable)
 """What a formula may do instead of giving a value."""
@@ -91,6 +86,10 @@ class Deciding:
     def value(self, expression: Any, extra: Mapping[str, Any] | None = None) -> Any:
         names = self.names()
         return expression({**names, **extra} if extra else names, self.lookup)
+
+    def key_of(self, expression: Any, extra: Mapping[str, Any] | None = None) -> str:
+        names = self.names()
+        return key(expression, {**names, **extra} if extra else names, self.lookup)
 
     def holds(self, expression: Any, extra: Mapping[str, Any] | None = None) -> bool:
         return expression is None or self.value(expression, extra) is True
@@ -238,3 +237,5 @@ def blocks_of(definition: Definition) -> dict[str, Block]:
 
 
 _CACHE: dict[str, dict[str, Block]] = {}
+
+__all__ = ["FAULTS", "Deciding", "Unusable", "blocks_of", "digest"]

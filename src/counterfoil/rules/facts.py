@@ -85,7 +85,7 @@ def _serials(d: Deciding) -> list[str]:
     found: set[str] = set()
     for expression in d.definition.serial:
         value = d.value(expression)
-        found |= {str(v) for v in value} if isinstance(value, list) else {str(value)}
+        found |= {str(v) for v in value} if isinstance(value, list) else {d.key_of(expression)}
     return sorted(found)
 
 

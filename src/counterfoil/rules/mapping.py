@@ -15,11 +15,23 @@ import msgspec
 from counterfoil.core import ids, wire
 from counterfoil.core.clock import micros
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded
-from counterfoil.model.definition import EmitDefinition, InboundMapping, OutboundMapping, Record, Template
-from counterfoil.rules.templates import fill, truth
+from counterfoil.model.definition import (
+    EmitDefinition,
+    InboundMapping,
+    Items,
+    OutboundMapping,
+    Record,
+    Repeated,
+    Template,
+)
+from counterfoil.rules.templates import Unusable, fill, truth
+from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import plain
 
 Answers = Mapping[tuple[str, tuple[Any, ...]], Any]
+
+
+FAILURES = (EvaluationError, BudgetExceeded, Unusable, ValueError, TypeError, AttributeError)
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -106,19 +118,32 @@ class _Asking:
             return None
 
     def part(self, template: Template, names: Mapping[str, Any]) -> Any:
+        """Its value, part by part, so that one missing answer does not hide the next."""
+        match template:
+            case Record(fields):
+                return {name: self.part(inner, names) for name, inner in fields.items()}
+            case Items(items):
+                return [self.part(inner, names) for inner in items]
+            case Repeated(each, name, data, when):
+                return self._repeated(each, name, data, when, names)
         try:
             return fill(template, names, self.lookup)
         except LookupNeeded:
             return None
 
+    def _repeated(
+        self, each: Template, name: str, data: Template, when: Expression | None, names: Mapping[str, Any]
+    ) -> Any:
+        elements = self.part(each, names)
+        if elements is None and self.result() is not None:
+            return None
+        inner = [{**names, name: element} for element in elements]
+        return [self.part(data, n) for n in inner if when is None or self.value(when, n) is True]
+
     def result(self) -> Needs | Unresolved | None:
         if self.missing:
             return Needs(tuple(self.missing))
         return self.unresolved
-
-    def record(self, template: Record, names: Mapping[str, Any]) -> dict[str, Any]:
-        """Field by field, so that one missing answer does not hide the next."""
-        return {name: self.part(part, names) for name, part in template.fields.items()}
 
 
 def needs_of_fetch(mapping: InboundMapping, body: Any, received: datetime) -> dict[str, Any] | None:
@@ -133,7 +158,7 @@ def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
     """Does this mapping's `when` take the delivery? A formula that fails does not."""
     try:
         return truth(mapping.when, {"body": body, "received": received, "fetched": None}, None)
-    except EvaluationError:
+    except (EvaluationError, BudgetExceeded):
         return False
 
 
@@ -149,7 +174,7 @@ def apply_inbound(
         events = [e for emit in mapping.emits if (e := _emit(mapping, emit, names, asking)) is not None]
     except LookupNeeded:
         return asking.result() or Failed("a look-up found nothing")
-    except (EvaluationError, BudgetExceeded, ValueError, TypeError) as error:
+    except FAILURES as error:
         return Failed(f"mapping {mapping.name}: {error}")
     return asking.result() or Mapped(tuple(events))
 
@@ -160,15 +185,16 @@ def _emit(
     if not truth(emit.when, names, asking.lookup):
         return None
     type_ = str(fill(emit.type, names, asking.lookup))
-    key = str(emit.key(names, asking.lookup))
+    key = key_of(emit.key, names, asking.lookup)
     received = names["received"]
     version = _version(emit.version, names, asking)
     if emit.identity is not None:
-        identity = str(emit.identity(names, asking.lookup))
+        identity = key_of(emit.identity, names, asking.lookup)
     else:
         identity = str(version) if version is not None else wire.digest(wire.write_json(names["body"]))
-    data = asking.record(emit.data, names)
-    links = tuple((o, str(asking.value(e, names))) for o, e in emit.links.items())
+    data = asking.part(emit.data, names)
+    ext_ids = [(o, asking.value(e, names)) for o, e in emit.links.items()]
+    links = tuple((o, str(ext_id)) for o, ext_id in ext_ids if ext_id is not None)
     if asking.result() is not None:
         return None
     if mapping.assertion is not None and not truth(mapping.assertion, {**names, "data": data}, asking.lookup):
@@ -216,7 +242,10 @@ def _moment(expression: Expression | None, names: Mapping[str, Any], asking: _As
     if isinstance(value, date):
         return datetime.combine(value, time(), tzinfo=UTC)
     if isinstance(value, int) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, tz=UTC)
+        try:
+            return datetime.fromtimestamp(value, tz=UTC)
+        except (OverflowError, OSError):
+            raise ValueError(f"{value} seconds since 1970 is no moment") from None
     if value is None:
         return None
     raise ValueError(f"{value!r} is not a moment")
@@ -236,7 +265,7 @@ def render(
     try:
         for name, expression in mapping.let:
             names[name] = expression(names, asking.lookup)
-        body = asking.record(mapping.input, names)
+        body = asking.part(mapping.input, names)
         open_question = asking.result()
         if open_question is not None:
             return open_question
@@ -245,7 +274,7 @@ def render(
         return Rendered(wire.write_json(plain({k: v for k, v in body.items() if v is not None})))
     except LookupNeeded:
         return asking.result() or Failed("a look-up found nothing")
-    except (EvaluationError, BudgetExceeded, ValueError, TypeError) as error:
+    except FAILURES as error:
         return Failed(f"mapping {mapping.name}: {error}")
 
 
@@ -259,20 +288,25 @@ def take_result(
     names = {"input": value, "result": result}
     try:
         canonical = result if mapping.result is None else fill(mapping.result, names, asking.lookup)
-        links = []
+        links, unlinked = [], []
         for object_, expression in mapping.links.items():
-            ext_id = str(expression(names, asking.lookup))
+            ext_id = expression(names, asking.lookup)
             own = value.get(f"{object_}_id") if isinstance(value, dict) else None
-            if own is not None:
-                links.append((object_, str(own), ext_id))
-        differs = tuple(
-            f"{field}: asked {_show(value.get(field))}, got {_show(canonical.get(field))}"
-            for field in mapping.compare
-            if isinstance(value, dict) and field in value and value[field] != canonical.get(field)
+            if own is not None and ext_id is not None:
+                links.append((object_, str(own), str(ext_id)))
+            elif own is not None:
+                unlinked.append(f"{object_} {own}: the answer names no id")
+        differs = (
+            *unlinked,
+            *(
+                f"{field}: asked {_show(value.get(field))}, got {_show(canonical.get(field))}"
+                for field in mapping.compare
+                if isinstance(value, dict) and field in value and value[field] != canonical.get(field)
+            ),
         )
     except LookupNeeded as need:
         return Needs(((need.name, tuple(need.args)),))
-    except (EvaluationError, BudgetExceeded, ValueError, TypeError, AttributeError) as error:
+    except FAILURES as error:
         return Failed(f"mapping {mapping.name}, returns: {error}")
     return Returned(result=canonical, links=tuple(links), differs=differs)
 

@@ -10,8 +10,8 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.foil import Foil, FoilState, Legs, Observation
 from counterfoil.core.money import Money
 from counterfoil.model.definition import FoilDefinition
-from counterfoil.rules.deciding import Unusable
-from counterfoil.rules.templates import Lookup, truth
+from counterfoil.rules.templates import Lookup, Unusable, truth
+from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
 
 
@@ -22,7 +22,7 @@ def opened(
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
         return None
-    key = str(rule.key(names, lookup))
+    key = key_of(rule.key, names, lookup)
     return Foil(
         id=ids.derive("foil", rule.name, key),
         rule=rule.name,
@@ -47,7 +47,7 @@ def observed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None)
     names = {"event": event_names(event)}
     if not truth(rule.observe_when, names, lookup):
         return None
-    key = str(rule.observe_key(names, lookup))
+    key = key_of(rule.observe_key, names, lookup)
     return Observation(
         id=ids.derive("obs", rule.name, key, event.id),
         rule=rule.name,

@@ -348,6 +348,14 @@ def _item_of(d: Deciding) -> tuple[Frame, Each] | None:
     return None
 
 
+def leave_if_over(d: Deciding, frame: Frame) -> None:
+    """After a wait inside a list's item, time has passed: nothing more of the list is done when its `until`
+    holds by now."""
+    found = _item_of(d)
+    if found is not None and found[0] is frame and found[1].until is not None and d.holds(found[1].until):
+        _leave_loop(d, *found)
+
+
 def _leave_loop(d: Deciding, frame: Frame, each: Each) -> bool:
     """The list is left at an item that failed: nothing of it is sent any more."""
     at = d.s.frames.index(frame)

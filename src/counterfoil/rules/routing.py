@@ -12,8 +12,9 @@ from counterfoil.core.clock import micros
 from counterfoil.model import Model
 from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
 from counterfoil.rules.decide import event_topic
-from counterfoil.rules.deciding import Unusable, blocks_of
-from counterfoil.rules.templates import Lookup, truth
+from counterfoil.rules.deciding import blocks_of
+from counterfoil.rules.templates import Lookup, Unusable, truth
+from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
 
 
@@ -36,7 +37,7 @@ def starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[S
         start = definition.start
         if not truth(start.when, names, lookup):
             continue
-        key = str(start.key(names, lookup))
+        key = key_of(start.key, names, lookup)
         generation = start.generation(names, lookup) if start.generation is not None else 0
         if isinstance(generation, bool) or not isinstance(generation, int):
             raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
@@ -59,21 +60,21 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
         of = next((e for path, e in start.generation_where.equalities("object") if path == "id"), None)
         if of is None or lookup is None:
             raise Unusable(f"the generation of {definition.name} does not say which {start.due_object}")
-        key = str(of(names, lookup))
+        key = key_of(of, names, lookup)
         head = lookup("head", (start.due_object, key))
         if head is None:
             raise Unusable(f"no {start.due_object} {key} is known, of which {event.type} speaks")
         names |= {"object": head, "object_key": key}
     if not truth(start.generation_where, names, lookup):
         return None
-    return _start(definition, str(start.key(names, lookup)), micros(event.received_at), names)
+    return _start(definition, key_of(start.key, names, lookup), micros(event.received_at), names)
 
 
 def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[Start]:
     """The Runs that a date of this object will begin; recomputed on each version of it."""
     found = []
     for definition in model.starts_by_object(object_):
-        key = str(definition.start.key({"object": head}, lookup))
+        key = key_of(definition.start.key, {"object": head}, lookup)
         found.append(_start(definition, key, 0, {"object": head, "object_key": str(head["id"])}))
     return found
 
@@ -100,7 +101,7 @@ def sync_start(definition: Definition, object_: str, head: dict[str, Any], looku
         "causation_id": "",
         "data": {f"{object_}_id": head["id"], **head},
     }
-    key = str(definition.start.key({"event": event}, lookup))
+    key = key_of(definition.start.key, {"event": event}, lookup)
     return _start(definition, key, 0, {"event": event})
 
 

@@ -42,10 +42,7 @@ def check(d: Deciding, step: Check, st: StepState) -> bool:
     if not d.holds(step.check):
         return reactions.react(d, step, st, "failed", f"{step.check.text} does not hold")
     if step.once is not None:
-        value = d.value(step.once)
-        if value is None:
-            raise Unusable(f"{step.once.text} is null, so it cannot be done once only")
-        scope, key = f"once:{d.run.workflow}:{step.path}", str(value)
+        scope, key = f"once:{d.run.workflow}:{step.path}", d.key_of(step.once)
         used = int(d.lookup("guard", (scope, key))) - guards.mine(d, scope, key)
         if used >= 1:
             return reactions.react(d, step, st, "failed", f"{key} was done once already")
@@ -304,7 +301,7 @@ def each(d: Deciding, step: Each, st: StepState) -> bool:
         if len(items) > MAX_ITEMS:
             return reactions.react(d, step, st, "invalid", f"{len(items)} items; more than {MAX_ITEMS}")
         keys = [
-            str(d.value(step.key, {step.name: item})) if step.key is not None else str(n)
+            d.key_of(step.key, {step.name: item}) if step.key is not None else str(n)
             for n, item in enumerate(items)
         ]
         if len(set(keys)) != len(keys):

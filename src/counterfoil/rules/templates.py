@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from counterfoil.core.errors import CounterfoilError
 from counterfoil.expr import Expression
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
+
+
+class Unusable(CounterfoilError):
+    """A value that a formula gave and that nobody can use where it stands."""
+
 
 Lookup = Callable[[str, tuple[Any, ...]], Any]
 
@@ -35,3 +41,11 @@ def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = N
 def truth(expression: Expression | None, names: Mapping[str, Any], lookup: Lookup | None = None) -> bool:
     """A predicate's value; an absent one holds. Anything but true is false."""
     return expression is None or expression(names, lookup) is True
+
+
+def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None = None) -> str:
+    """A formula's value as the text of a key. Null would be everybody's key: Unusable, like lists and maps."""
+    value = expression(names, lookup)
+    if value is None or value == "" or isinstance(value, list | dict):
+        raise Unusable(f"{expression.text} gives {value!r}, which is no key")
+    return str(value)

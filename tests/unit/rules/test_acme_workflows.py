@@ -1,0 +1,122 @@
+"""The workflows of the example company, played from the first event to matched counterfoils."""
+
+from __future__ import annotations
+
+from counterfoil.connectors.sdk import Rejected
+from counterfoil.core.case import Choice
+from counterfoil.core.errors import ErrorClass
+from counterfoil.core.foil import FoilState
+from counterfoil.core.run import RunStatus
+from tests.unit.rules import acme
+from tests.unit.rules.acme import FINANCE, LEAD
+
+NO = Rejected(ErrorClass.REFUSED, "no")
+
+
+async def test_an_invoice_brings_its_customer_to_the_ledger_first() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    assert [op for op, _, _ in play.systems["erp"].calls] == ["erp.party.upsert", "erp.invoice.post"]
+    assert play.run("invoice-to-erp").state == "posted"
+    await acme.shown(play)
+    assert play.run("invoice-to-erp").state == "reconciled"
+    assert [f.state for f in play.foils()] == [FoilState.MATCHED]
+
+
+async def test_an_invoice_that_the_ledger_shows_otherwise_breaks_its_foil() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    await acme.shown(play, total=100)
+    assert [f.state for f in play.foils()] == [FoilState.BROKEN]
+    await play.advance(days=3)
+    assert play.case("timeout")
+
+
+async def test_an_invoice_of_unusual_size_is_looked_at_and_rejected() -> None:
+    play = await acme.acme()
+    await acme.finalized(play, total=30_000)
+    await play.vote(play.approval(), FINANCE, approve=False)
+    assert play.run("invoice-to-erp").state == "rejected"
+    assert not play.made("erp.invoice.post")
+
+
+async def test_an_invoice_in_a_closed_period_takes_the_first_open_day() -> None:
+    play = await acme.acme()
+    await play.head("period", "2026-01", **acme.month(1, "closed"))
+    await acme.finalized(play)
+    (post,) = play.made("erp.invoice.post")
+    assert (post["invoice_date"], post["accounting_date"]) == ("2026-01-05", "2026-02-01")
+
+
+async def test_a_credit_goes_through_every_system_and_the_requester_is_told() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    await acme.requested(play)
+    assert play.run("support-credit-to-erp").state == "told"
+    assert [b["message"] for b in play.made("support.ticket.reply")] == [
+        "The credit is granted and posted as D8."
+    ]
+    await acme.credit_shown(play)
+    assert play.run("support-credit-to-erp").status is RunStatus.DONE
+
+
+async def test_a_credit_waits_for_its_period_to_be_reopened() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    await play.head("period", "2026-01", **acme.month(1, "closed"))
+    await acme.requested(play)
+    assert play.run("support-credit-to-erp").state == "billed"
+    await play.head("period", "2026-01", **acme.month(1, "open"))
+    opened = acme.month(1, "open") | {"period_id": "2026-01"}
+    await play.event("period.opened.v1", system="erp", **opened)
+    assert play.run("support-credit-to-erp").state == "told"
+
+
+async def test_a_credit_that_the_ledger_refuses_is_taken_back_in_billing() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    play.systems["erp"].script["erp.credit_memo.post"] = [NO]
+    await acme.requested(play)
+    run = play.run("support-credit-to-erp")
+    assert run.status is RunStatus.UNDONE
+    assert [e.operation for e in play.effects() if e.undoes] == ["billing.credit_memo.void"]
+    assert play.used("customer-quarter-credit") == 0
+    assert {f.rule: f.state for f in play.foils()}["credit-in-erp"] is FoilState.REVERSED
+
+
+async def test_a_credit_whose_amount_changes_while_it_is_decided_is_asked_for_again() -> None:
+    play = await acme.acme()
+    await acme.finalized(play, total=1000)
+    await acme.requested(play, 300)
+    first = play.approval()
+    await play.head("ticket", "t1", title="Down", status="open", requested_by="ann", amount=acme.usd(350))
+    await play.vote(first, LEAD)
+    assert not play.made("billing.credit_memo.issue")
+    await play.vote(play.approval(), LEAD)
+    assert [b["amount"] for b in play.made("billing.credit_memo.issue")] == [35_000]
+
+
+async def test_an_ineligible_credit_is_answered_and_stops() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    await acme.requested(play, 4000)
+    assert play.run("support-credit-to-erp").state == "refused"
+    assert [b["fields"]["status"] for b in play.made("support.ticket.reply")] == ["credit-rejected"]
+
+
+async def test_a_rejected_credit_frees_the_limit_and_the_incident() -> None:
+    play = await acme.acme()
+    await acme.finalized(play, total=1000)
+    await acme.requested(play, 300)
+    await play.vote(play.approval(), LEAD, approve=False)
+    assert play.run("support-credit-to-erp").state == "rejected"
+    assert sum(used for used, _ in play.store.guards.values()) == 0
+
+
+async def test_an_unreachable_party_is_a_case_and_the_invoice_waits_for_it() -> None:
+    play = await acme.acme()
+    play.systems["erp"].script["erp.party.upsert"] = [NO]
+    await acme.finalized(play)
+    assert not play.made("erp.invoice.post")
+    await play.resolve(play.case("refused"), Choice.RETRY)
+    assert play.run("invoice-to-erp").state == "posted"
