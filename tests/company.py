@@ -1,0 +1,310 @@
+"""A company for tests: the real ERP, the real help desk and the billing twin as processes of their own.
+
+Each has a copy of Acme's governance to change, persons with tokens, and the port that the server will have, because
+webhooks are told to it before it starts. What is started here ends with the context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import stripe
+
+from counterfoil.demo.desk.client import DeskClient
+from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.prepare import prepare as prepare_erp
+from tests.contract.stripe_twin_process import KEY, Twin
+from tests.erp_system import CACHE
+
+ACME = Path(__file__).parents[1] / "examples" / "acme"
+HOOK_SECRET = "whsec_for_tests_only"
+START_SECONDS = 60.0
+PERSONS = {
+    "agent": "support-agent",
+    "agent2": "support-agent",
+    "lead": "support-lead",
+    "fiona": "finance-operations",
+    "carl": "controller",
+    "dana": "cfo",
+    "admin": "administrator",
+}
+"""Person -> role; `agent`, `agent2` and `lead` carry the help desk's own user names."""
+SOON = {
+    "systems/billing.yaml": [("every: 15s", "every: 1s")],
+    "systems/support.yaml": [("every: 15s", "every: 1s")],
+}
+"""Edits with which sweeps come every second."""
+RARELY = {
+    "systems/billing.yaml": [("every: 15s", "every: 1h")],
+    "systems/support.yaml": [("every: 15s", "every: 1h")],
+}
+"""Edits with which only webhooks tell anything, after the first sweep."""
+Edits = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def token_of(person: str) -> str:
+    return f"cft_for_tests_only_{person}"
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+class Program:
+    """A child process that listens on a port; it can be ended and started again."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], port: int, home: Path, environment: Mapping[str, str] = {}
+    ) -> None:
+        self.name = name
+        self.command = [sys.executable, *command]
+        self.port = port
+        self.home = home
+        self.log = home / f"{name}.log"
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> None:
+        """Start it and return at once."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, *more],
+                cwd=self.home,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def until_listening(self) -> bool:
+        """Wait until it listens. False: it has ended. Raises RuntimeError when it takes too long."""
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not listen:\n{self.said()}")
+            time.sleep(0.02)
+        return False
+
+    def up(self) -> None:
+        self.start()
+        if not self.until_listening():
+            raise RuntimeError(f"{self.name} did not start:\n{self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+    def ended(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+
+class Company:
+    """The three systems, and what a server needs to work with them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.today = datetime.now(UTC).date()  # the ERP counts days in UTC
+        self.port, erp_port, desk_port, twin_port = free_ports(4)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.erp_seed: dict[str, Any] = json.loads(
+            prepare_erp(home / "erp", self.today, cache=CACHE).read_text(encoding="utf-8")
+        )
+        hook = f"{self.url}/v1/receipts"
+        shutil.copytree(_desk_template(), home / "desk")
+        self.desk_seed: dict[str, Any] = json.loads((home / "desk" / "seed.json").read_bytes())
+        self.desk_url = f"http://127.0.0.1:{desk_port}/desk"
+        self.twin = Twin(twin_port, home / "billing.sqlite")
+        self.erp_url = f"http://127.0.0.1:{erp_port}"
+        serve = ["serve", "--dir"]
+        self.erp = Program(
+            "erp", ["-m", "counterfoil.demo.erp", *serve, str(home / "erp"), "--port", str(erp_port)],
+            erp_port, home,
+        )  # fmt: skip
+        self.desk = Program(
+            "desk",
+            ["-m", "counterfoil.demo.desk", *serve, str(home / "desk"), "--port", str(desk_port),
+             "--hook", f"{hook}/support"],
+            desk_port, home,
+        )  # fmt: skip
+        self.billing = Program(
+            "billing",
+            ["-m", "counterfoil.twins.stripe", "--port", str(twin_port), "--state", str(self.twin.state),
+             "--secret", KEY, "--seed", "7", "--hook", f"{hook}/billing", "--hook-secret", HOOK_SECRET],
+            twin_port, home,
+        )  # fmt: skip
+        people = [
+            {
+                "id": person,
+                "name": person.title(),
+                "email": f"{person}@acme.example",
+                "roles": [role],
+                "token_sha256": hashlib.sha256(token_of(person).encode()).hexdigest(),
+            }
+            for person, role in PERSONS.items()
+        ]
+        (home / "people.json").write_text(json.dumps(people))
+
+    @property
+    def programs(self) -> list[Program]:
+        return [self.erp, self.desk, self.billing]
+
+    def environment(self) -> dict[str, str]:
+        """What Acme's governance and the application read from the environment."""
+        return {
+            "ACME_BILLING_URL": self.twin.url,
+            "ACME_BILLING_KEY": KEY,
+            "ACME_BILLING_WEBHOOK_SECRET": HOOK_SECRET,
+            "ACME_ERP_URL": self.erp_url,
+            "ACME_ERP_DATABASE": self.erp_seed["database"],
+            "ACME_ERP_KEY": self.erp_seed["users"]["orchestrator"]["key"],
+            "ACME_SUPPORT_URL": self.desk_url,
+            "ACME_SUPPORT_USER": "orchestrator",
+            "ACME_SUPPORT_PASSWORD": self.desk_seed["users"]["orchestrator"],
+            "ACME_SUPPORT_HOOK_SECRET": self.desk_seed["hook_secret"],
+            "COUNTERFOIL_PEOPLE": str(self.home / "people.json"),
+        }
+
+    def governance(self, *edits: Edits) -> Path:
+        """A copy of Acme with texts replaced; each must be there to be replaced."""
+        folder = Path(tempfile.mkdtemp(prefix="acme-", dir=self.home)) / "acme"
+        shutil.copytree(ACME, folder)
+        for some in edits:
+            change(folder, some)
+        return folder
+
+    def of_erp(self, person: str = "controller") -> ErpClient:
+        return ErpClient.of(self.erp_seed, self.erp_url, person)
+
+    def at_desk(self) -> DeskClient:
+        return DeskClient(self.desk_url, self.desk_seed["users"])
+
+    # ------------------------------------------------------------------ what people do in billing and at the desk
+
+    @functools.cached_property
+    def stripe(self) -> Any:
+        return stripe.StripeClient(KEY, base_addresses={"api": self.twin.url}, max_network_retries=0).v1
+
+    def customer(self, name: str = "Globex") -> str:
+        address = {"country": "US", "city": "New York", "line1": "1 Main St", "postal_code": "10001"}
+        return str(self.stripe.customers.create({"name": name, "address": address}).id)
+
+    def invoice(self, customer: str, minor: int = 100_000, currency: str = "usd", tax: bool = False) -> str:
+        """A finalized invoice of one line over `minor` minor units before tax; its id."""
+        rates = {}
+        if tax:
+            rate = self.stripe.tax_rates.create(
+                {"display_name": "Sales tax", "inclusive": False, "percentage": 8.25}
+            )
+            rates = {"tax_rates": [rate.id]}
+        self.stripe.invoice_items.create(
+            {"customer": customer, "amount": minor, "currency": currency, "description": "Seats", **rates}
+        )
+        made = self.stripe.invoices.create({
+            "customer": customer, "currency": currency, "pending_invoice_items_behavior": "include",
+            "collection_method": "send_invoice", "days_until_due": 30, "auto_advance": False,
+        })  # fmt: skip
+        return str(self.stripe.invoices.finalize_invoice(made.id).id)
+
+    async def billed(self, minor: int = 100_000, currency: str = "usd", **more: Any) -> tuple[str, str]:
+        """A new customer with one finalized invoice: both ids."""
+
+        def make() -> tuple[str, str]:
+            customer = self.customer()
+            return customer, self.invoice(customer, minor, currency, **more)
+
+        return await asyncio.to_thread(make)
+
+    async def ask_credit(
+        self,
+        customer: str,
+        invoice: str,
+        amount: str,
+        incident: str,
+        *,
+        user: str = "agent",
+        currency: str = "USD",
+        reason: str = "sla",
+    ) -> str:
+        """File a request at the desk; the ticket's id."""
+        async with self.at_desk() as desk:
+            return await desk.request_credit(
+                user, f"Outage {incident}", customer, invoice, amount, currency, reason, incident, self.today
+            )
+
+    async def ticket(self, number: str) -> dict[str, Any]:
+        async with self.at_desk() as desk:
+            return await desk.get(number)
+
+
+def change(folder: Path, edits: Edits) -> None:
+    """Replace texts in files of a governance folder."""
+    for name, changes in edits.items():
+        path = folder / name
+        text = path.read_text()
+        for old, new in changes:
+            assert old in text, f"{name} does not say {old!r}"
+            text = text.replace(old, new)
+        path.write_text(text)
+
+
+@contextlib.contextmanager
+def company() -> Iterator[Company]:
+    """The three systems, fresh and running."""
+    home = Path(tempfile.mkdtemp(prefix="counterfoil-company-"))
+    made: Company | None = None
+    try:
+        made = Company(home)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(Program.up, made.programs))
+        yield made
+    finally:
+        for program in made.programs if made is not None else ():
+            program.stop()
+        shutil.rmtree(home)
+
+
+@functools.cache
+def _desk_template() -> Path:
+    """A prepared tracker, made once in a test process; it goes with the process."""
+    kept = Path(tempfile.mkdtemp(prefix="counterfoil-desk-"))
+    atexit.register(shutil.rmtree, kept)
+    command = [sys.executable, "-m", "counterfoil.demo.desk", "prepare", "--dir", str(kept / "desk")]
+    subprocess.run([*command, "--port", "1", "--hook", "http://127.0.0.1:1/"], check=True, timeout=60)
+    return kept / "desk"
