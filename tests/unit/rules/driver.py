@@ -75,8 +75,8 @@ class System:
         return [body for name, _, body in self.calls if name == operation]
 
     def _result(self, operation: str, body: Any) -> Any:
-        make = self.results.get(operation, lambda _: {"id": f"{operation}-{len(self.done) + 1}"})
-        return make(body)
+        make = self.results.get(operation)
+        return {"id": f"{operation}-{len(self.done) + 1}"} if make is None else make(body)
 
     def _next(self, operation: str) -> Any:
         waiting = self.script.get(operation)

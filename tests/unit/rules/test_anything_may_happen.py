@@ -64,7 +64,7 @@ BREAKS = st.one_of(
     st.sampled_from(["ok", "lost", "dark", "job"]),
     st.sampled_from(list(ErrorClass)).map(lambda e: Rejected(e, "spoilt")),
 )
-EXAMPLES = int(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("COUNTERFOIL_TEST_EXAMPLES", "12"))
 NUMBER = st.integers(0, 7)
 ACTIONS = st.one_of(
     st.tuples(st.just("spoil"), NUMBER, st.lists(BREAKS, max_size=4)),

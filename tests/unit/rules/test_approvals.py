@@ -288,13 +288,13 @@ async def test_an_approver_who_left_before_the_call_is_found_at_the_intent() -> 
 
 async def test_an_approval_inside_a_list_guards_its_own_item_only() -> None:
     play = company(
-        f"""
+        """
 steps:
   - each: event.data.items
     as: n
     do:
-      - {{approve: review, amount: "money(n, 'USD')", covers: [n]}}
-      - {{call: bills.memo.issue, with: {{id: =event.data.id + string(n), amount: "=money(n, 'USD')"}}}}
+      - {approve: review, amount: "money(n, 'USD')", covers: [n]}
+      - {call: bills.memo.issue, with: {id: =event.data.id + string(n), amount: "=money(n, 'USD')"}}
 """
     )
     await asked(play, items=[10, 20])

@@ -58,7 +58,7 @@ async def ledger(play: Play, **states: str) -> None:
 
 
 async def seen(play: Play, **state: Any) -> None:
-    values = {
+    values: dict[str, Any] = {
         "subscription_id": "s1",
         "legal_entity": "us",
         "starts_at": datetime(2026, 1, 20, tzinfo=UTC),
