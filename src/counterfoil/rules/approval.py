@@ -17,7 +17,8 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
     """Minor units of `currency` that an amount is worth, rounded up: a threshold is never slipped
     under by rounding. None when no rate is known.
 
-    Rates come from the table `rates`, keyed by currency pair `EUR/USD`, as units of the second per first.
+    Rates come from the table `rates`, keyed by currency pair `EUR/USD`, as units of the second per first;
+    a table's file gives them as text.
     """
     if amount.currency == currency:
         return amount.minor
@@ -26,9 +27,15 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
     rate = lookup("table", (rates, f"{amount.currency}/{currency}"))
     if rate is None:
         return None
-    if isinstance(rate, bool) or not isinstance(rate, Decimal | int):
-        raise Unusable(f"the rate {amount.currency}/{currency} in {rates} is no number but {rate!r}")
-    major = amount.major() * Decimal(rate)
+    try:
+        factor = Decimal(rate)
+    except (ArithmeticError, TypeError, ValueError):
+        raise Unusable(
+            f"the rate {amount.currency}/{currency} in {rates} is no number but {rate!r}"
+        ) from None
+    if not factor.is_finite() or factor <= 0:
+        raise Unusable(f"the rate {amount.currency}/{currency} in {rates} is {rate!r}")
+    major = amount.major() * factor
     places = exponent(currency)
     return int(major.scaleb(places).to_integral_value(ROUND_CEILING))
 

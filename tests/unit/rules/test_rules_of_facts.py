@@ -408,13 +408,15 @@ def test_posts_and_waits_agree_on_their_topics() -> None:
 
 def test_a_threshold_is_not_slipped_under_by_rounding() -> None:
     def rates(name: str, args: tuple[Any, ...]) -> Any:
-        return {"EUR/USD": Decimal("1.00001"), "BAD/USD": "much"}.get(args[1])
+        return {"EUR/USD": Decimal("1.00001"), "CHF/USD": "1.08"}.get(args[1])
 
     assert in_currency(Money(10000, "EUR"), "USD", "fx", rates) == 10001
+    assert in_currency(Money(10000, "CHF"), "USD", "fx", rates) == 10800
     assert in_currency(Money(100, "JPY"), "USD", "fx", rates) is None
     assert in_currency(Money(100, "EUR"), "USD", None, rates) is None
-    with pytest.raises(Unusable, match="no number"):
-        in_currency(Money(100, "EUR"), "USD", "fx", lambda name, args: "much")
+    for wrong in ("much", [], "NaN", "0", "-1"):
+        with pytest.raises(Unusable, match="the rate EUR/USD"):
+            in_currency(Money(100, "EUR"), "USD", "fx", lambda name, args, rate=wrong: rate)
 
 
 def test_a_system_asserts_only_what_it_owns() -> None:
