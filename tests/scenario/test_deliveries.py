@@ -1,0 +1,189 @@
+"""What billing's webhooks do on the way: lost, repeated, late, out of order, unknown, wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+
+from counterfoil.core.case import CaseState
+from counterfoil.core.money import Money
+from counterfoil.core.run import RunStatus
+from tests.company import RARELY, SOON, Company, change, token_of
+from tests.served import CREDIT, CUSTOMER, INVOICE, served, until
+
+SYNC_ONLY_ASKED_FOR = {
+    "workflows/customer-sync.yaml": [
+        (
+            "generation: event.data.revision}",
+            'generation: event.data.revision, when: "event.data.revision < 0"}',
+        )
+    ]
+}
+CHANGED = {
+    "specversion": "1.0",
+    "source": "/billing",
+    "id": "made-by-hand-1",
+    "type": "invoice.changed.v1",
+    "data": {"invoice_id": "invo_unheard_of", "status": "paid", "open": {"minor": 0, "currency": "USD"}},
+}
+
+
+async def test_an_invoice_before_its_customer_waits_and_is_posted_when_the_customer_comes(
+    systems: Company,
+) -> None:
+    systems.twin.fault("delay_webhook", match={"type": "customer.created"}, seconds=6)
+    async with served(systems, systems.governance(RARELY)) as s:
+        await until("the first sweep", lambda: s.app.store.cursor("billing", "events"))
+        await systems.billed()
+        (invoice,) = await s.run_at(INVOICE, "reviewed")
+        assert await s.runs(CUSTOMER) == [], "the customer is not known yet"
+        await s.run_at(INVOICE, "done")
+        assert [run.status for run in await s.runs(CUSTOMER)] == [RunStatus.DONE]
+        (done,) = await s.runs(INVOICE)
+        assert done.id == invoice.id
+        await s.sound()
+
+
+async def test_a_customer_without_a_link_is_carried_over_when_an_invoice_needs_it(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON, SYNC_ONLY_ASKED_FOR)) as s:
+        customer = await asyncio.to_thread(systems.customer)
+        await until("the customer", lambda: s.app.store.link_by_ext("customer", "billing", customer))
+        await s.quiet()
+        assert await s.runs(CUSTOMER) == []
+        await asyncio.to_thread(systems.invoice, customer)
+        await s.run_at(INVOICE, "done")
+        assert [run.status for run in await s.runs(CUSTOMER)] == [RunStatus.DONE]
+        await s.sound()
+
+
+async def test_a_lost_webhook_is_found_by_the_sweep(systems: Company) -> None:
+    systems.twin.fault("lose_webhook", times=100)
+    async with served(systems, systems.governance(SOON)) as s:
+        await systems.billed()
+        await s.run_at(INVOICE, "done")
+        receipts = (await s.dump()).receipts
+        assert {r.door for r in receipts if r.system == "billing"} == {"poll", "fetch"}
+        await s.sound()
+
+
+async def test_a_repeated_webhook_gives_one_run(systems: Company) -> None:
+    systems.twin.fault("duplicate_webhook", match={"type": "invoice.finalized"}, copies=4)
+    async with served(systems, systems.governance(SOON)) as s:
+        await systems.billed()
+        await s.run_at(INVOICE, "done")
+        told = await until("four deliveries", lambda: _delivered(systems, "invoice.finalized", 4))
+        assert {delivery["status"] for delivery in told} == {202}
+        assert len(await s.runs(INVOICE)) == 1
+        assert [r.type for r in (await s.dump()).receipts].count("invoice.finalized") == 1
+        await s.sound()
+
+
+async def _delivered(systems: Company, kind: str, count: int) -> list[dict[str, Any]]:
+    """Attempts at delivering events of a type, once there are `count`."""
+    log = await asyncio.to_thread(systems.twin.control, "GET", "deliveries")
+    tried = [attempt for one in log if one["type"] == kind for attempt in one["attempts"]]
+    return tried if len(tried) >= count else []
+
+
+async def test_a_billing_event_that_comes_late_leaves_the_newer_state(systems: Company) -> None:
+    async with served(systems, systems.governance(RARELY)) as s:
+        await until("the first sweep", lambda: s.app.store.cursor("billing", "events"))
+        _, invoice = await systems.billed()
+        await s.run_at(INVOICE, "done")
+        systems.twin.fault("delay_webhook", match={"type": "invoice.updated"}, seconds=6)
+        await asyncio.to_thread(systems.stripe.invoices.update, invoice, {"description": "open still"})
+        await asyncio.sleep(1.1)  # billing tells its times in whole seconds
+        await asyncio.to_thread(systems.stripe.invoices.pay, invoice, {"paid_out_of_band": True})
+
+        async def shown(count: int) -> Any:
+            dump = await s.dump()
+            changes = [e for e in dump.events if e.type == "invoice.changed.v1"]
+            (head,) = [h for h in dump.heads if h.object == "invoice"]
+            return (head, changes) if len(changes) >= count else None
+
+        before, first = await until("the payment", lambda: shown(1))
+        assert before.state["status"] == "paid"
+        after, changes = await until("the late update", lambda: shown(len(first) + 1))
+        late = next(e for e in changes if e not in first)
+        assert late.data["status"] == "open"
+        assert after.state["status"] == "paid"
+        assert after.state["open"] == Money(0, "USD")
+        await s.sound()
+
+
+async def test_a_delivery_that_nothing_takes_is_a_case_and_is_admitted_after_a_mapping_is_added(
+    systems: Company,
+) -> None:
+    folder = systems.governance(SOON, {"mappings/from-billing.yaml": [("    - product.*\n", "")]})
+    async with served(systems, folder) as s:
+        product = await asyncio.to_thread(systems.stripe.products.create, {"name": "Seat"})
+        case = await s.case("unrouted")
+        assert case.owner == "finance-operations"
+        assert "product.created" in case.message
+        await s.sound()
+    change(folder, {"mappings/from-billing.yaml": [("    - price.*\n", "    - price.*\n    - product.*\n")]})
+    async with served(systems, folder) as s:
+        await _resolve(systems, case.id, "fiona", "retry")
+        resolved = await s.case("unrouted", CaseState.RESOLVED)
+        assert resolved.resolved_by == "fiona"
+        await s.sound()
+        assert [todo for todo in (await s.dump()).todos if todo[0] == "receipt"] == []
+        receipts = [r for r in (await s.dump()).receipts if r.type == "product.created"]
+        assert len(receipts) == 1
+        assert product.id.encode() in receipts[0].body
+
+
+async def test_a_fact_that_breaks_its_contract_is_held_with_a_case(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        data = {"invoice_id": "invo_unheard_of", "status": "paid"}
+        assert await _send(systems, {**CHANGED, "data": data}) == 202
+        case = await s.case("contract")
+        assert "open" in case.message
+        assert [e for e in (await s.dump()).events if e.type == CHANGED["type"]] == []
+        await s.sound()
+
+
+async def test_a_fact_of_a_system_that_does_not_own_it_is_held_with_a_case(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        assert await _send(systems, {**CHANGED, "source": "/support"}) == 202
+        case = await s.case("ownership")
+        assert "support may not assert" in case.message
+        assert [e for e in (await s.dump()).events if e.type == CHANGED["type"]] == []
+        await s.sound()
+
+
+async def test_a_callback_and_the_sweep_make_one_request(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        customer, invoice = await systems.billed()
+        await s.run_at(INVOICE, "done")
+        await systems.ask_credit(customer, invoice, "50.00", "inc-1")
+        await s.run_at(CREDIT, "done")
+
+        async def both() -> bool:
+            doors = {r.door for r in (await s.dump()).receipts if r.system == "support"}
+            return doors == {"webhook", "poll"}
+
+        await until("callback and sweep", both)
+        await s.quiet()
+        assert len(await s.runs(CREDIT)) == 1
+        await s.sound()
+
+
+async def _send(systems: Company, event: dict[str, Any]) -> int:
+    return await _post(systems, "events", "admin", event, "application/cloudevents+json")
+
+
+async def _resolve(systems: Company, case: str, person: str, choice: str) -> None:
+    status = await _post(systems, f"cases/{case}", person, {"choice": choice, "note": "mapped now"})
+    assert status == 200
+
+
+async def _post(
+    systems: Company, path: str, person: str, body: dict[str, Any], kind: str = "application/json"
+) -> int:
+    headers = {"authorization": f"Bearer {token_of(person)}", "content-type": kind}
+    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=10) as http:
+        answer = await http.post(f"/v1/{path}", headers=headers, json=body)
+    return answer.status_code

@@ -1,0 +1,120 @@
+"""The server and two workers as processes of their own on one PostgreSQL, started as people start them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx2
+import pytest
+
+from counterfoil.core.clock import utc_now
+from counterfoil.store import check
+from counterfoil.store.dump import Dump
+from counterfoil.store.postgres import PostgresStore
+from tests.company import SOON, Company, Program, token_of
+from tests.crash.rounds import BRIEF, IRREVERSIBLE
+from tests.outside import outside_truth
+from tests.served import CREDIT, INVOICE, until
+
+CLI = ["-m", "counterfoil.cli.main"]
+
+
+@pytest.fixture
+def processes(systems: Company, postgres_dsn: str) -> Iterator[list[Program]]:
+    """The server without work of its own, and two workers."""
+    folder = str(systems.governance(SOON, BRIEF))
+    store = ["--store", postgres_dsn]
+    environment = systems.environment()
+    server = Program(
+        "server", [*CLI, "up", folder, *store, "--workers", "0", "--port", str(systems.port)],
+        systems.port, systems.home, environment,
+    )  # fmt: skip
+    workers = [
+        Program(f"worker-{n}", [*CLI, "worker", folder, *store], 0, systems.home, environment) for n in (1, 2)
+    ]
+    with ExitStack() as ends:
+        for program in (server, *workers):
+            ends.callback(program.stop)
+        server.up()
+        for worker in workers:
+            worker.start()
+        yield [server, *workers]
+
+
+@pytest.mark.timeout(240)
+async def test_two_workers_carry_an_invoice_and_credits_to_their_ends_once(
+    systems: Company, processes: list[Program], postgres_dsn: str
+) -> None:
+    store = await PostgresStore.open(postgres_dsn)
+    try:
+
+        async def done(workflow: str, count: int) -> Dump | None:
+            dump = await store.dump()
+            ends = [run for run in dump.runs if run.workflow == workflow and run.status == "done"]
+            assert [p.name for p in processes if p.ended() is not None] == []
+            return dump if len(ends) >= count else None
+
+        billed = [await systems.billed() for _ in range(2)]
+        await until("the invoices", lambda: done(INVOICE, 2), 90)
+        for number, (customer, invoice) in enumerate(billed):
+            await systems.ask_credit(customer, invoice, "50.00", f"small-{number}")
+            await systems.ask_credit(customer, invoice, "200.00", f"large-{number}")
+        await until("the credits without approval", lambda: done(CREDIT, 2), 90)
+        await _approve_all(systems)
+        await until("all credits", lambda: done(CREDIT, 4), 90)
+        dump = await store.dump()
+        assert len({effect.worker for effect in dump.effects if effect.worker}) == 2, (
+            "one of them did nothing"
+        )
+        found = await check.check(store, utc_now(), IRREVERSIBLE) + await outside_truth(systems, dump)
+        assert found == []
+    finally:
+        await store.close()
+
+
+@pytest.mark.timeout(240)
+async def test_a_worker_that_is_killed_leaves_its_work_to_the_other(
+    systems: Company, processes: list[Program], postgres_dsn: str
+) -> None:
+    store = await PostgresStore.open(postgres_dsn)
+    try:
+        await systems.billed()
+
+        async def sending() -> str | None:
+            effects = (await store.dump()).effects
+            found = [e.worker for e in effects if e.operation == "erp.invoice.post" and e.worker]
+            return found[0] if found else None
+
+        await until("the posting's intent", sending, 90)
+        # Which of the two has it is not told outside the store, so both die and one comes back.
+        for worker in processes[1:]:
+            worker.stop(signal.SIGKILL)
+        processes[2].start()
+
+        async def done() -> bool:
+            return [r.status for r in (await store.dump()).runs if r.workflow == INVOICE] == ["done"]
+
+        await until("the invoice", done, 90)
+        found = await check.check(store, utc_now(), IRREVERSIBLE)
+        found += await outside_truth(systems, await store.dump())
+        assert found == []
+    finally:
+        await store.close()
+
+
+async def _approve_all(systems: Company) -> None:
+    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=10) as http:
+
+        async def open_() -> list[str] | None:
+            headers = {"authorization": f"Bearer {token_of('admin')}"}
+            answer = await http.get("/v1/approvals?state=open", headers=headers)
+            found = [approval["id"] for approval in answer.json()["items"]]
+            return found if len(found) == 2 else None
+
+        headers = {"authorization": f"Bearer {token_of('lead')}"}
+        for approval in await until("two open approvals", open_, 90):
+            vote = {"decision": "approve", "comment": "as discussed"}
+            answer = await http.post(f"/v1/approvals/{approval}", headers=headers, json=vote)
+            assert answer.status_code == 200, answer.text
