@@ -18,6 +18,7 @@ import uvicorn
 
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
+from counterfoil.core import ids
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.event import Event
@@ -51,6 +52,8 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     roles: list[str]
     secret: str = ""
     token_sha256: str = ""
+    """The one bearer token that holds from now on; empty ends the former one."""
+    active: bool = True
 
 
 class Application:
@@ -207,12 +210,14 @@ async def seed_people(store: Store, path: Path) -> None:
             email=account.email,
             roles=tuple(account.roles),
             secret=account.secret,
+            active=account.active,
         )
         if await store.person(account.id) != person:
             await store.apply(PutPerson(person=person, at=now, actor="people file"))
-        if account.token_sha256:
-            token = Token(digest=account.token_sha256, person=account.id, kind="token", expires=far)
-            await store.apply(PutToken(token=token, at=now))
+        digest = account.token_sha256 or ids.derive("none", account.id)
+        ends = far if account.token_sha256 else now
+        token = Token(digest=digest, person=account.id, kind="token", expires=ends)
+        await store.apply(PutToken(token=token, at=now, alone=True))
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
+from counterfoil.core.foil import FoilState
 from counterfoil.core.link import Link
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.releases import Releases
@@ -111,6 +112,8 @@ class Actor:
         await self._conclude(context, effect, send.attempt, outcome, await self._store.now(), "answer")
 
     async def _outcome(self, effect: Effect, operation: OperationDefinition) -> Outcome:
+        if operation.executor == "external":
+            return Accepted("another integration acts; an observation decides")
         connector = self._connectors.get(effect.system)
         if connector is None:
             return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
@@ -244,6 +247,9 @@ class Actor:
         context = await self._context(effect)
         operation = context.operation
         now = await self._store.now()
+        if effect.state is EffectState.ACCEPTED and await self._observed(effect):
+            await self._conclude(context, effect, effect.attempt, Confirmed({}), now, "observation")
+            return
         found = await self._find(effect, operation)
         match found:
             case Confirmed():
@@ -264,10 +270,18 @@ class Actor:
                     )
                 )
 
+    async def _observed(self, effect: Effect) -> bool:
+        """Has the other half of the effect's counterfoil been seen? That proves that it was done."""
+        loaded = await self._store.load(effect.run)
+        assert loaded is not None
+        return any(f.effect == effect.id and f.state is FoilState.MATCHED for f in loaded.foils)
+
     async def _find(self, effect: Effect, operation: OperationDefinition) -> Finding:
         connector = self._connectors.get(effect.system)
         if connector is None:
             return Unknown(f"{effect.system} has no connector")
+        if operation.executor == "external":
+            return Unknown("another integration acts")
         if not operation.writes:
             return Absent()
         request = Request(operation=effect.operation, key=effect.id, body=effect.request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
@@ -73,8 +74,8 @@ class Pump:
             ),
         ]
         await asyncio.gather(*loops)
-        if self._busy:
-            await asyncio.wait(list(self._busy.values()), timeout=30)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wait_for_work(), 30)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -104,6 +105,15 @@ class Pump:
             await asyncio.wait_for(self._stopping.wait(), wait)
         except TimeoutError:
             return
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._busy)
+
+    async def wait_for_work(self) -> None:
+        """Until what is under way has come to its end."""
+        if self._busy:
+            await asyncio.wait(list(self._busy.values()))
 
     def _begin(self, key: str, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work on something that nothing here works on yet."""

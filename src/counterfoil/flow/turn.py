@@ -6,6 +6,7 @@ effect is committed with the bytes that will be sent. A refused commit is decide
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
+from counterfoil.model.definition import Definition
 from counterfoil.rules import commands as c
 from counterfoil.rules import mapping, routing
 from counterfoil.rules.decide import Decision, Live, Stimulus, decide
@@ -77,7 +79,7 @@ class Turner:
     ) -> tuple[Decision, Lookups, dict[str, bytes]]:
         """Decide until no answer and no request is missing. Late-bound answers come from the present model."""
         run = loaded.run
-        definition = model.workflow(run.workflow)
+        definition = self._late_bound(model, run.workflow)
         lookups = Lookups(self._store, self._releases.present, now)
         stimuli = [
             Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body))
@@ -101,6 +103,19 @@ class Turner:
             if not missing:
                 return decision, lookups, requests
             unrendered.update(missing)
+
+    def _late_bound(self, model: Model, workflow: str) -> Definition:
+        """The pinned workflow with the present release's matrices and limits: who may agree to what is today's
+        matter, what happens is the matter of the day it began."""
+        definition, present = model.workflow(workflow), self._releases.present
+        if present is model or workflow not in present.workflows:
+            return definition
+        now = present.workflow(workflow)
+        return dataclasses.replace(
+            definition,
+            approvals={n: now.approvals.get(n, p) for n, p in definition.approvals.items()},
+            limits={n: now.limits.get(n, p) for n, p in definition.limits.items()},
+        )
 
     async def _render(
         self, model: Model, run: Run, decision: Decision, lookups: Lookups, requests: dict[str, bytes]

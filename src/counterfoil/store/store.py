@@ -380,8 +380,11 @@ class PutPerson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PutToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A session or a bearer token. `alone`: the person's other tokens of this kind end with it."""
+
     token: Token
     at: datetime
+    alone: bool = False
 
 
 Transition: TypeAlias = (

@@ -213,3 +213,15 @@ async def test_next_due_is_the_earliest_of_all(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, status=RunStatus.WAITING, due=s.at(500), foils=(s.foil(due=s.at(400)),)))
     assert await store.next_due() == s.at(400)
+
+
+async def test_a_token_that_stands_alone_ends_the_former_one_and_leaves_sessions(store: Any) -> None:
+    await store.apply(port.PutPerson(person=s.person("ann"), at=s.T0, actor="t"))
+    for digest, kind in (("old", "token"), ("page", "session")):
+        token = Token(digest=digest, person="ann", kind=kind, expires=s.at(10))
+        await store.apply(port.PutToken(token=token, at=s.T0))
+    new = Token(digest="new", person="ann", kind="token", expires=s.at(10))
+    await store.apply(port.PutToken(token=new, at=s.T0, alone=True))
+    assert await store.token("old", s.at(1)) is None
+    assert await store.token("new", s.at(1)) is not None
+    assert await store.token("page", s.at(1)) is not None

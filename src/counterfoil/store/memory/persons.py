@@ -145,5 +145,8 @@ class Persons(Rows):
         return new
 
     def _puttoken(self, t: port.PutToken) -> bool:
+        for digest, held in list(self.tokens.items()):
+            if t.alone and (held.person, held.kind) == (t.token.person, t.token.kind):
+                self._drop(self.tokens, digest)
         self._put(self.tokens, t.token.digest, t.token)
         return True

@@ -156,6 +156,8 @@ async def put_person(x: Step, p: port.PutPerson) -> bool:
 
 
 async def put_token(x: Step, p: port.PutToken) -> bool:
+    if p.alone:
+        await x.rows("delete from token where person = $1 and kind = $2", p.token.person, p.token.kind)
     await x.rows(
         """
         insert into token (digest, person, kind, expires) values ($1, $2, $3, $4)

@@ -1,0 +1,144 @@
+"""An operation that another integration carries out: Counterfoil writes the foil and waits for the observation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ruamel.yaml import YAML
+
+from counterfoil.core import wire
+from counterfoil.core.effect import EffectState
+from counterfoil.core.event import Event
+from counterfoil.core.foil import FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.run import RunStatus
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.receive import receive_events
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model
+from counterfoil.store.memory import MemoryStore
+
+COMPANY = """
+kind: system
+{name: shop, role: billing, connector: external, owner: finance}
+---
+{kind: system, name: bus, role: erp, connector: external, owner: finance}
+---
+{kind: role, name: finance}
+---
+{kind: object, name: sale, system: shop, fields: {amount: money}}
+---
+{kind: event, name: sale.closed.v1, object: sale, produced: http, data: {sale_id: id, amount: money}}
+---
+{kind: event, name: ledger.shown.v1, produced: http, data: {sale_id: id, amount: money}}
+---
+kind: operation
+name: bus.sale.post
+system: bus
+executor: external
+repeat: blind
+input: {sale_id: id, amount: money}
+irreversible: the bus keeps what it took
+---
+kind: reconciliation
+name: sale-in-ledger
+object: sale
+left: shop
+right: bus
+foil: {operation: bus.sale.post, key: input.sale_id, legs: {gross: input.amount}}
+observe: {event: ledger.shown.v1, key: event.data.sale_id, legs: {gross: event.data.amount}}
+---
+kind: policy
+name: firm
+failure: {transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
+  not_found: park, unauthorized: park, already_done: park, refused: park, unknown: park, timeout: park}
+---
+kind: policy
+name: any-sale
+approval: {currency: USD, requester: "'shop'", matrix: [{automatic: true}]}
+---
+kind: workflow
+name: sale-to-ledger
+owner: finance
+failure: firm
+start: {event: sale.closed.v1, key: event.data.sale_id}
+serial: {key: event.data.sale_id}
+steps:
+  - {approve: any-sale, amount: event.data.amount, covers: [event.data.amount, event.data.sale_id]}
+  - {id: post, call: bus.sale.post, with: {sale_id: =event.data.sale_id, amount: =event.data.amount}, becomes: posted}
+  - {wait: {foils: all, until: +2d}, becomes: reconciled}
+""".replace("kind: system\n{name", "{kind: system, name")
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def event(source: str, type_: str, id_: str) -> Event:
+    data = {"sale_id": "s-1", "amount": {"minor": 1200, "currency": "USD"}}
+    return Event(id=id_, source=source, type=type_, time=NOW, data=data)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def settle(pump: Pump) -> None:
+    """Let everything happen that is due now."""
+    for _ in range(60):
+        did = (
+            await pump.admit_once()
+            + await pump.turn_once()
+            + await pump.send_once()
+            + await pump.watch_once()
+        )
+        while pump.busy:
+            await pump.wait_for_work()
+        if not did:
+            return
+
+
+async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterfoil() -> None:
+    model = Model.from_documents(list(YAML(typ="safe").load_all(COMPANY)))
+    clock = Clock()
+    store = MemoryStore(clock)
+    releases = Releases(store, model)
+    await releases.publish(NOW, "test")
+    pump = Pump(store, releases, {}, "w/1")
+    await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], clock())
+    await settle(pump)
+    (effect,) = (await store.dump()).effects
+    (foil,) = (await store.dump()).foils
+    assert effect.state is EffectState.ACCEPTED
+    assert (foil.state, foil.legs) == (FoilState.PROVISIONAL, {"gross": Money(1200, "USD")})
+    clock.now += timedelta(hours=1)
+    await settle(pump)
+    assert (await store.dump()).effects[0].state is EffectState.ACCEPTED
+    await receive_events(store, model, [event("bus", "ledger.shown.v1", "e2")], clock())
+    await settle(pump)
+    clock.now += timedelta(hours=1)
+    await settle(pump)
+    dump = await store.dump()
+    assert dump.effects[0].state is EffectState.CONFIRMED
+    assert dump.foils[0].state is FoilState.MATCHED
+    assert [(r.status, r.state) for r in dump.runs] == [(RunStatus.DONE, "reconciled")]
+    assert not dump.cases
+    proofs = [wire.loads(leaf.body)["evidence"] for _, leaf in dump.leaves if leaf.kind == "confirmed"]
+    assert proofs == ["observation"]
+
+
+async def test_the_present_matrix_decides_for_runs_of_former_releases() -> None:
+    documents = list(YAML(typ="safe").load_all(COMPANY))
+    former = Model.from_documents(documents)
+    strict = list(YAML(typ="safe").load_all(COMPANY.replace("[{automatic: true}]", "[{roles: [finance]}]")))
+    clock = Clock()
+    store = MemoryStore(clock)
+    await Releases(store, former).publish(NOW, "test")
+    await receive_events(store, former, [event("shop", "sale.closed.v1", "e1")], clock())
+    await Pump(store, Releases(store, former), {}, "w/1").admission.admit((await store.todos(1))[0], clock())
+    pump = Pump(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
+    await settle(pump)
+    (approval,) = (await store.dump()).approvals
+    assert (approval.automatic, approval.roles) == (False, ("finance",))
