@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -65,7 +66,11 @@ async def kill_campaign(seed: int, first: int, count: int, companies: int) -> Su
     """Rounds `first` to `first + count - 1`, shared among companies that run side by side."""
     summary = Summary()
     numbers = list(reversed(range(first, first + count)))
-    await asyncio.gather(*(_rounds(seed, numbers, summary) for _ in range(companies)))
+    rounds = asyncio.gather(*(_rounds(seed, numbers, summary) for _ in range(companies)))
+    # Ended early, a campaign still ends its companies and says what it has seen.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, rounds.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await rounds
     return summary
 
 
