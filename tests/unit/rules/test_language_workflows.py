@@ -26,7 +26,11 @@ NO = Rejected(ErrorClass.REFUSED, "no")
 def language() -> Model:
     model, findings = read(FOLDER)
     assert not [f for f in findings if f.severity == "error"]
-    return model
+    documents = model.plain()
+    for document in documents:
+        if document.get("executor") == "external":  # here the systems act themselves, and answer
+            document["executor"] = "identity"
+    return Model.from_documents(documents)
 
 
 def usd(major: int) -> Money:
