@@ -414,9 +414,15 @@ def test_a_threshold_is_not_slipped_under_by_rounding() -> None:
     assert in_currency(Money(10000, "CHF"), "USD", "fx", rates) == 10800
     assert in_currency(Money(100, "JPY"), "USD", "fx", rates) is None
     assert in_currency(Money(100, "EUR"), "USD", None, rates) is None
-    for wrong in ("much", [], "NaN", "0", "-1"):
-        with pytest.raises(Unusable, match="the rate EUR/USD"):
-            in_currency(Money(100, "EUR"), "USD", "fx", lambda name, args, rate=wrong: rate)
+
+
+@pytest.mark.parametrize("wrong", ["much", [], "NaN", "0", "-1"])
+def test_a_rate_that_is_no_number_above_zero_is_refused(wrong: Any) -> None:
+    def rates(name: str, args: tuple[Any, ...]) -> Any:
+        return wrong
+
+    with pytest.raises(Unusable, match="the rate EUR/USD"):
+        in_currency(Money(100, "EUR"), "USD", "fx", rates)
 
 
 def test_a_system_asserts_only_what_it_owns() -> None:
