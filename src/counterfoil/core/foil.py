@@ -195,6 +195,8 @@ def _verdict(
         return _F.PARTLY, reason
     if foil.state is _F.PROVISIONAL:
         return _F.PROVISIONAL, ""
+    if foil.state in (_F.MATCHED, _F.OVER, _F.PARTLY):
+        return _F.BROKEN, "the other system showed it and shows it no more"
     if foil.due <= now or foil.state is _F.BROKEN:
         return _F.BROKEN, "past due: the other system has not shown it"
     return _F.OPEN, ""

@@ -256,19 +256,24 @@ class Actor:
                 await self._conclude(context, effect, effect.attempt, found, now, "look-up")
             case Rejected(error_class) if error_class is ErrorClass.TRANSIENT and operation.writes:
                 await self._conclude(context, effect, effect.attempt, found, now, "look-up")
+            case Absent() if effect.state is EffectState.ACCEPTED:
+                await self._later(effect, now)  # a job may still be on its way: only what is seen decides
             case Absent() if operation.repeat in ("key", "unique", "read"):
                 await self._resend(context, effect, now)
             case Absent() if effect.conclude_at is None or now >= effect.conclude_at:
                 await self._conclude(context, effect, effect.attempt, found, now, "look-up")
             case _:
-                await self._store.apply(
-                    LookedUp(
-                        effect=effect.id,
-                        attempt=effect.attempt,
-                        look_at=now + _look_wait(effect, now),
-                        at=now,
-                    )
-                )
+                await self._later(effect, now)
+
+    async def _later(self, effect: Effect, now: datetime) -> None:
+        await self._store.apply(
+            LookedUp(
+                effect=effect.id,
+                attempt=effect.attempt,
+                look_at=now + _look_wait(effect, now),
+                at=now,
+            )
+        )
 
     async def _observed(self, effect: Effect) -> bool:
         """Has the other half of the effect's counterfoil been seen? That proves that it was done."""

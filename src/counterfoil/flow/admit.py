@@ -140,7 +140,10 @@ class Admission:
         self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, now: datetime
     ) -> Any:
         """A hint: the object as its system of record shows it now, kept as a receipt of its own."""
-        arguments = mappings.needs_of_fetch(m, body, receipt.received_at)
+        try:
+            arguments = mappings.needs_of_fetch(m, body, receipt.received_at)
+        except (EvaluationError, BudgetExceeded) as error:
+            raise Held("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
         if arguments is None or m.fetch_operation is None:
             return None
         connector = self._connectors.get(m.system)

@@ -49,6 +49,8 @@ class Lookups:
             case "xref", (object_, canonical, system):
                 link = await self._store.link_by_canonical(str(object_), str(canonical), str(system))
                 return None if link is None else link.ext_id
+            case "xref", (object_, canonical):
+                return await self._anywhere(str(object_), str(canonical))
             case "canon", (object_, ext_id, system):
                 return await self._canon(str(object_), str(ext_id), str(system))
             case "table", (table, *keys):
@@ -64,6 +66,16 @@ class Lookups:
             case "fx", (money, currency, *_):
                 return self._fx(money, str(currency))
         raise Misconfigured(f"no look-up {name}{args!r}")
+
+    async def _anywhere(self, object_: str, canonical: str) -> str | None:
+        """The first external id outside the object's own system of record: where no system is named, the one
+        that it was carried to is meant."""
+        own = self._model.objects[object_].system if object_ in self._model.objects else ""
+        for system in sorted(self._model.systems, key=lambda name: (name == own, name)):
+            link = await self._store.link_by_canonical(object_, canonical, system)
+            if link is not None:
+                return link.ext_id
+        return None
 
     def account(self, system: str) -> str:
         kind = self._model.systems.get(system)

@@ -63,8 +63,22 @@ def approve(d: Deciding, step: Approve, st: StepState) -> bool:
         if st.until is not None and st.until <= d.now:
             close(d, st, ApprovalState.EXPIRED)
             return _refused(d, step, st, "expired", "nobody decided in time")
+        if _outdated(d, step, st):
+            close(d, st, ApprovalState.STALE)
+            return _refused(d, step, st, "stale", f"what {step.path} covers has changed while it was open")
         return False
     return _ask(d, step, st)
+
+
+def _outdated(d: Deciding, step: Approve, st: StepState) -> bool:
+    """Whoever is asked must see the figures of today: does the open approval still speak of them?"""
+    if d.s.confirmed or not any(fact.recheck for fact in d.definition.facts):
+        return False
+    if not d.rechecked:
+        d.rechecked = True
+        facts.read(d, only_recheck=True)
+    policy = d.definition.approvals[step.policy]
+    return matrix.subject_of(policy, covered(d, step), step.path) != st.subject
 
 
 def _refused(d: Deciding, step: Approve, st: StepState, outcome: str, detail: str) -> bool:

@@ -250,6 +250,17 @@ async def test_a_changed_fact_makes_the_approval_stale_and_it_is_asked_again() -
     assert [play.store.approval_rows[a].state for a in effect.approvals] == [ApprovalState.GRANTED]
 
 
+async def test_an_open_approval_falls_when_the_run_hears_of_other_figures() -> None:
+    play = approving("{stale: {again: {from: start, at_most: 1}}}", covers="inv.open", more=FACTS)
+    await play.head("invoice", "i1", status="open", open=usd(10))
+    await asked(play, amount=usd(500))
+    shown = play.approval()
+    await play.head("invoice", "i1", status="open", open=usd(20))
+    await asked(play, amount=usd(500), note="said again")
+    assert play.store.approval_rows[shown.id].state is ApprovalState.STALE
+    assert play.approval().id != shown.id
+
+
 async def test_again_is_counted_and_bounded() -> None:
     play = approving("{stale: {again: {from: start, at_most: 1}}}", covers="inv.open", more=FACTS)
     await _changed_while_asked(play)

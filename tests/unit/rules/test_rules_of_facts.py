@@ -280,10 +280,6 @@ USD_LEGS = st.dictionaries(
 )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a matched foil whose observation shrinks to nothing is moved to open, which no table allows",
-)
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(USD_LEGS, st.booleans()), min_size=1, max_size=3),

@@ -56,6 +56,8 @@ class Effects(Rows):
         if effect.state is EffectState.PLANNED:
             dropped = msgspec.structs.replace(effect, state=EffectState.DROPPED, ended_at=at)
             self._put(self.effect_rows, id_, dropped)
+        elif effect.state in IN_FLIGHT:
+            return  # it went out meanwhile: its outcome decides about its foils
         for foil in self._foils_of_effect(id_):
             if foil.state is FoilState.PROVISIONAL:
                 self._move_foil(foil, FoilState.VOID, "its effect was given up", at)

@@ -9,7 +9,7 @@ import msgspec
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.effect import EFFECT_MOVES, Effect, EffectState
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.store import store as port
@@ -80,6 +80,8 @@ async def abandon(x: Step, id_: str, at: datetime) -> None:
         raise KeyError(id_)
     if effect.state is EffectState.PLANNED:
         await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", id_, micros(at))
+    elif effect.state in IN_FLIGHT:
+        return  # it went out meanwhile: its outcome decides about its foils
     for row in await x.rows(FOILS_OF_EFFECT, id_):
         foil = t.FOIL.read(row)
         if foil.state is FoilState.PROVISIONAL:
