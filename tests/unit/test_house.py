@@ -271,7 +271,7 @@ def test_a_planted_long_module_is_found() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"--hash --index" + b"-url https://mirror.example/simple",
+        b"--hash --index" + b"-url https://mirror.example/" + b"simple",
         b"https://pypi" + b".org/simple",
         b"https://files.python" + b"hosted.org/x.whl",
         b"see /root" + b"/notes.txt",

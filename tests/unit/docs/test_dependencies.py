@@ -102,7 +102,7 @@ def test_the_lock_holds_names_versions_and_hashes_only() -> None:
     "line",
     [
         "# made by a command",
-        "--index" + "-url https://mirror.example/simple",
+        "--index" + "-url https://mirror.example/" + "simple",
         "--find" + "-links wheels",
         "torch==2.0+cpu \\",
         "thing @ file:" + "//somewhere/thing.whl",
