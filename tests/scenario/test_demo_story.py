@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +17,9 @@ import pytest
 
 from counterfoil.demo.stage import money
 from counterfoil.demo.story import ACTS, LARGE, LATE, LEGACY, LOST, MEDIUM, SMALL, Credit
+from counterfoil.model import read
+from counterfoil.store import check
+from counterfoil.store.sqlite import SqliteStore
 from tests.scenario.demo_run import DemoRun, Seen, alive, prepared
 
 pytestmark = [pytest.mark.xdist_group("demo-story"), pytest.mark.timeout(900)]
@@ -218,6 +222,19 @@ def test_a_later_start_plays_nothing_twice(played: Played) -> None:
         run["id"]: run["version"] for run in played.seen.runs
     }
     assert played.seen_again.tickets.keys() == played.seen.tickets.keys()
+
+
+async def test_every_invariant_holds_after_the_story(played: Played, tmp_path: Path) -> None:
+    for part in (played.work / ".counterfoil" / "demo").glob("store.sqlite*"):
+        shutil.copy(part, tmp_path / part.name)
+    model, _ = read(Path(__file__).parents[2] / "examples" / "acme")
+    final = [name for name, operation in model.operations.items() if operation.irreversible]
+    store = await SqliteStore.open(tmp_path / "store.sqlite")
+    try:
+        assert (await store.dump()).runs
+        assert await check.check(store, await store.now(), final) == []
+    finally:
+        await store.close()
 
 
 def test_ctrl_c_ends_every_child(played: Played) -> None:
