@@ -13,6 +13,8 @@ from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.money import Money
 
 BREAK_WITHIN = timedelta(days=2)
+ASKED_OF_PERSONS = ("unknown", "undo_unknown")
+"""Reasons of Cases that ask a person what became of an effect: evidence answers them as well."""
 
 
 class CaseState(StrEnum):

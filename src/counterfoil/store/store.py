@@ -248,7 +248,8 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """An effect's outcome, by any worker, lease or not: decisions are fenced, evidence is not.
 
     Guard: `attempt` is the row's and its state may move to `state`. Won: row updated, foils of the effect
-    opened (confirmed) or voided (absent), links established, cases opened, `outcome` stimulus appended, leaf.
+    opened (confirmed) or voided (absent), Cases that asked what became of it resolved, links established,
+    cases opened, `outcome` stimulus appended, leaf.
     Lost: `late`; when a confirmation arrives for a row that says refused or absent, the row is confirmed and
     `contradiction` is opened.
     """

@@ -205,3 +205,14 @@ async def test_a_foil_past_due_breaks_with_its_case_and_a_late_half_ends_both(st
     assert [c.state for c in (await store.dump()).cases] == [CaseState.RESOLVED]
     kinds = [i.ref for i in (await store.load(e.run)).inbox if i.kind == "foil"]
     assert kinds == ["foil_1:broken:0", "foil_1:matched:1"]
+
+
+async def test_evidence_answers_the_case_that_asked_a_person(store: Any) -> None:
+    e = await sending(store)
+    await store.apply(s.conclude(e, state=EffectState.UNKNOWN))
+    asked = s.case("case_u", reason="unknown", run=e.run, effect=e.id)
+    other = s.case("case_o", reason="mismatch", run=e.run, effect=e.id)
+    await store.apply(port.OpenCases(cases=(asked, other), at=s.T0, actor="t"))
+    await store.apply(s.conclude(e))
+    states = {c.id: (c.state, c.resolved_by) for c in (await store.dump()).cases}
+    assert states == {"case_u": (CaseState.RESOLVED, "evidence"), "case_o": (CaseState.OPEN, None)}

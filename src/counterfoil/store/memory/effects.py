@@ -8,6 +8,7 @@ import msgspec
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import ASKED_OF_PERSONS, CaseState
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import (
     FoilState,
@@ -137,6 +138,8 @@ class Effects(Rows):
                 self._settle(foil.rule, foil.key, t.at)
             elif foil.state is FoilState.PROVISIONAL and t.state is EffectState.ABSENT:
                 self._move_foil(foil, FoilState.VOID, "its effect did not happen", t.at)
+        if not unsettled:
+            self._answer_cases(effect.id, t.at)
         for link in t.links:
             self._link(link, t.at)
         for case in t.cases:
@@ -163,6 +166,20 @@ class Effects(Rows):
         )
         self._leaf(str(t.state), effect.id, t.at, t.actor, kept, run=effect.run)
         return port.Concluded(verdict="contradiction" if contradiction else "won")
+
+    def _answer_cases(self, effect: str, at: datetime) -> None:
+        """A Case that asks what became of an effect is over once evidence says so."""
+        for case in list(self.case_rows.values()):
+            asks = case.effect == effect and case.reason in ASKED_OF_PERSONS
+            if asks and case.state is CaseState.OPEN:
+                known = msgspec.structs.replace(
+                    case,
+                    state=CaseState.RESOLVED,
+                    resolved_at=at,
+                    resolved_by="evidence",
+                    note="the outcome is known",
+                )
+                self._put(self.case_rows, case.id, known)
 
     def _lookedup(self, t: port.LookedUp) -> bool:
         effect = self.effect_rows.get(t.effect)

@@ -9,6 +9,7 @@ import msgspec
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import ASKED_OF_PERSONS
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
@@ -116,6 +117,13 @@ async def resend(x: Step, r: port.Resend) -> port.Intended:
     return port.Intended(verdict="sending")
 
 
+ANSWER_CASES = """
+update case_ set
+  state = 'resolved', resolved_at = $2, resolved_by = 'evidence', note = 'the outcome is known'
+where effect = $1 and state = 'open' and reason in ($3, $4)
+"""
+
+
 async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
@@ -143,6 +151,8 @@ async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
         None if unsettled else micros(c.at),
     )
     await _foils(x, c)
+    if not unsettled:
+        await x.rows(ANSWER_CASES, effect.id, micros(c.at), *ASKED_OF_PERSONS)
     for link in c.links:
         await x.link(link, c.at)
     for case in c.cases:
