@@ -48,7 +48,7 @@ class Pump:
         self.admission = Admission(store, releases, connectors)
         self.turner = Turner(store, releases, worker)
         self.polls: dict[tuple[str, str], watch.PollState] = {}
-        self.jump: float | None = None
+        self.jumps = JumpDetector()
         self._sign = sign
         self._wait = wait or asyncio.sleep
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -194,9 +194,9 @@ class Pump:
     async def watch_once(self) -> int:
         """Overdue calls, look-ups that are due, foils past due."""
         now = await self.store.now()
-        jumped = _jumps.jumped()
+        jumped = self.jumps.jumped()
         if jumped is not None:
-            self.jump = jumped
+            await watch.clock_jumped(self.store, self.releases, jumped, now)
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jumped)
             return 0
         begun = 0
@@ -237,6 +237,3 @@ class Pump:
             await self.actor.overdue(effect, now)
         if left:
             log.info("%d calls of a former process are looked up", len(left))
-
-
-_jumps = JumpDetector()

@@ -23,8 +23,6 @@ from counterfoil.store.store import Receive, Received, Store
 
 KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
 """Headers kept with a receipt; signatures and credentials are not."""
-EVENTS_SYSTEM = "events"
-"""The name under which CloudEvents of no declared system would be kept; such events are refused."""
 
 
 class ReceiveAnswer(msgspec.Struct, frozen=True):

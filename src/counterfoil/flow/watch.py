@@ -75,6 +75,23 @@ async def unreachable(store: Store, releases: Releases, system: str, error: str,
     await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
 
 
+async def clock_jumped(store: Store, releases: Releases, seconds: float, now: datetime) -> None:
+    """Time that jumps would expire approvals and counterfoils wrongly: it is a Case, one an hour."""
+    model = releases.present
+    owners = [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
+    case = Case(
+        id=ids.derive("case", "clock", now.isoformat(timespec="hours")),
+        reason="clock_jumped",
+        message=f"the clock of this machine jumped by {seconds:.1f} s; expiries were held back for a round",
+        owner=next(iter(owners), ""),
+        deadline=now + timedelta(hours=4),
+        next_action="Check the machine's time synchronisation, and what expired about now",
+        choices=(Choice.DISMISS,),
+        created_at=now,
+    )
+    await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
+
+
 class PollState(msgspec.Struct):
     """How a feed fares: for health, and for waiting longer when it fails."""
 
