@@ -104,6 +104,7 @@ class _Workflow:
             foils=tuple(foils),
             owners=tuple(w.owners("definition")),
             exception_owners=tuple(w.owners("exceptions")),
+            lane=w.lane,
         )
 
     def start(self) -> d.Start:

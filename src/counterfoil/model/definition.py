@@ -331,6 +331,8 @@ class Definition:
     """The reconciliations that an operation of this workflow writes."""
     owners: tuple[str, ...]
     exception_owners: tuple[str, ...]
+    lane: str
+    """`close` or `live`: whose calls go first where slots are short."""
 
 
 # ------------------------------------------------------------------ mappings

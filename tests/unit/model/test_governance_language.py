@@ -26,6 +26,11 @@ def test_every_workflow_compiles_under_a_digest_of_its_own(model: Model) -> None
     assert len(digests) == 3
 
 
+def test_a_workflow_says_which_lane_its_calls_are_in(model: Model) -> None:
+    lanes = {name: model.workflow(name).lane for name in model.workflows}
+    assert lanes == {"support-credit-to-erp": "live", "usage-window-close": "close", "renewal": "live"}
+
+
 def test_step_paths_are_ids_or_positions_from_the_root(model: Model) -> None:
     def paths(block: Block) -> list[str]:
         found = []

@@ -244,6 +244,8 @@ class Signal(Part):
 
 class Workflow(Kind):
     kind: Literal["workflow"] = "workflow"
+    lane: Literal["close", "live"] = "live"
+    """Calls of `close` workflows, which a period's close waits for, go before all others."""
     failure: Name
     start: Start
     serial: Serial | None = None
