@@ -187,7 +187,7 @@ class Path5:
         """Seconds from the first delivery until the last Run is done."""
         releases = Releases(store, self.model)
         await releases.publish(await store.now(), "bench")
-        pump = Pump(store, releases, self.connectors, "bench/1", None, store.wait_for_wake)
+        pump = Pump(store, releases, self.connectors, "bench/1")
         store.wanted = self.runs
         asked, shown = deliveries(self.runs)
         running = asyncio.create_task(pump.run())

@@ -30,10 +30,11 @@ from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webh
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model, read
 from counterfoil.model.kinds import System
+from counterfoil.store.lists import CaseTarget, Views
 from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sqlite import SqliteStore
 from counterfoil.store.sqlstore import SqlStore
-from counterfoil.store.store import CaseTarget, PutPerson, PutToken, Store, Views
+from counterfoil.store.store import PutPerson, PutToken, Store
 
 log = logging.getLogger("counterfoil")
 READY_LAG = 300.0
@@ -234,7 +235,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
             await seed_people(store, people)
         worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
-        pump = Pump(store, releases, connectors, worker, signer.sign, store.wait_for_wake)
+        pump = Pump(store, releases, connectors, worker, signer.sign)
         app = Application(store, store, releases, connectors, pump)
         running = asyncio.create_task(_work(pump)) if workers else None
         try:

@@ -8,10 +8,11 @@ from enum import StrEnum
 import msgspec
 
 from counterfoil.core.errors import ErrorClass
+from counterfoil.core.run import LIVE
 
 
 class EffectState(StrEnum):
-    PLANNED = "planned"  # never sent
+    PLANNED = "planned"  # never sent; or refused, and to be sent again
     SENDING = "sending"  # may have been sent
     UNKNOWN = "unknown"  # was sent, outcome not known
     ACCEPTED = "accepted"  # an asynchronous job took it; an observation decides
@@ -23,16 +24,20 @@ class EffectState(StrEnum):
 
 _E = EffectState
 EFFECT_MOVES: dict[EffectState, frozenset[EffectState]] = {
-    _E.PLANNED: frozenset({_E.SENDING, _E.DROPPED}),
+    # Confirmed from planned: late word of an attempt that had counted as refused.
+    _E.PLANNED: frozenset({_E.SENDING, _E.DROPPED, _E.CONFIRMED}),
     _E.SENDING: frozenset({_E.CONFIRMED, _E.REFUSED, _E.UNKNOWN, _E.ACCEPTED}),
     # Sent again from unknown: the same bytes under the same key where the vendor dedupes (`key`, `unique`).
     _E.UNKNOWN: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT, _E.ACCEPTED, _E.SENDING}),
     _E.ACCEPTED: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT}),
-    _E.REFUSED: frozenset({_E.SENDING, _E.CONFIRMED, _E.DROPPED}),
+    # Refused is proof that nothing happened: it may go out again, at once or when there is a slot for it.
+    _E.REFUSED: frozenset({_E.SENDING, _E.PLANNED, _E.CONFIRMED, _E.DROPPED}),
     _E.CONFIRMED: frozenset(),
     _E.ABSENT: frozenset({_E.CONFIRMED}),
     _E.DROPPED: frozenset(),
 }
+SAID_NO = frozenset({_E.REFUSED, _E.ABSENT, _E.PLANNED})
+"""What a confirmation of an attempt made before contradicts."""
 IN_FLIGHT = frozenset({_E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
 UNFINISHED = frozenset({_E.PLANNED, _E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
 
@@ -71,3 +76,5 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     created_at: datetime
     ended_at: datetime | None = None
+    lane: int = LIVE
+    """Its Run's (core.run): in whose favour it waits for a slot."""

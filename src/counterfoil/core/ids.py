@@ -5,24 +5,23 @@ An id is a prefix that says what it names and 26 characters of a SHA-256 over le
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case
+_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
+"""From the standard's base32 to Crockford's in lower case: the same five bits, other letters."""
+_LENGTH = 26
 
 
-def _text(digest: bytes, length: int = 26) -> str:
-    number = int.from_bytes(digest[:20], "big") >> (160 - 5 * length)
-    return "".join(_ALPHABET[(number >> (5 * i)) & 31] for i in reversed(range(length)))
+def _text(digest: bytes) -> str:
+    return base64.b32encode(digest[:20]).translate(_CROCKFORD)[:_LENGTH].decode()
 
 
 def derive(prefix: str, *parts: str | int) -> str:
     """`prefix_` and a digest of the parts; parts are length-prefixed, so ("a", "bc") differs from ("ab", "c")."""
-    h = hashlib.sha256()
-    for part in parts:
-        raw = str(part).encode()
-        h.update(len(raw).to_bytes(4, "big"))
-        h.update(raw)
-    return f"{prefix}_{_text(h.digest())}"
+    raw = [str(part).encode() for part in parts]
+    framed = b"".join([len(part).to_bytes(4, "big") + part for part in raw])
+    return f"{prefix}_{_text(hashlib.sha256(framed).digest())}"
 
 
 def run_id(workflow: str, key: str, generation: int) -> str:

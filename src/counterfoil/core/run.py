@@ -23,6 +23,11 @@ class Direction(StrEnum):
 
 TERMINAL = frozenset({RunStatus.DONE, RunStatus.UNDONE, RunStatus.CLOSED})
 
+LANES = (CLOSE, LIVE, RETRY, REPLAY) = (0, 1, 2, 3)
+"""Lanes, best first: close-critical work, live work, calls made again, replays of what was."""
+LANE_NAMES = {"close": CLOSE, "live": LIVE}
+"""Those that a workflow may name."""
+
 RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.READY: frozenset(RunStatus),
     RunStatus.WAITING: frozenset(RunStatus),
@@ -57,6 +62,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The latest time at which it decided; it never goes back."""
     ctx: bytes = b"{}"
     """The state that `decide` keeps, in the internal encoding of core.wire."""
+    lane: int = LIVE
 
 
 class InboxItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -227,6 +227,7 @@ _MAX_INT = 10**_MAX_NUMBER
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _STORED = _decoder(_MAX_EXPONENT)
 _MICROSECOND = timedelta(microseconds=1)
+_AS_IT_IS = frozenset({str, bool, msgspec.Raw})
 
 
 def dumps(value: object) -> bytes:
@@ -234,6 +235,7 @@ def dumps(value: object) -> bytes:
 
     Money, date, aware datetime, timedelta, Decimal (with its scale), int, str, bool, None, list and dict with
     str keys, exactly these types; anything else, and any number of more than 200 digits, is a TypeError.
+    A `msgspec.Raw` is a part that is in the stored form already.
     """
     try:
         return _ENCODER.encode(_plain(value, 0))
@@ -243,7 +245,7 @@ def dumps(value: object) -> bytes:
 
 def _plain(value: object, depth: int) -> object:
     kind = type(value)
-    if value is None or kind is str or kind is bool:
+    if value is None or kind in _AS_IT_IS:
         return value
     if isinstance(value, int) and kind is int:
         if not -_MAX_INT < value < _MAX_INT:
@@ -252,7 +254,12 @@ def _plain(value: object, depth: int) -> object:
     if depth > _MAX_DEPTH:
         raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be stored")
     if isinstance(value, dict) and kind is dict:
-        parts = {_key(key): _plain(part, depth + 1) for key, part in value.items()}
+        parts = {}
+        for key, part in value.items():
+            if type(key) is not str:
+                raise TypeError(f"a map with a key of type {type(key).__name__} cannot be stored")
+            # Most parts are texts: a call for each of them would be most of the time.
+            parts[key] = part if part is None or type(part) in _AS_IT_IS else _plain(part, depth + 1)
         return {"map": parts} if len(parts) <= 2 and frozenset(parts) in _TAGS else parts
     if isinstance(value, list) and kind is list:
         return [_plain(part, depth + 1) for part in value]
@@ -320,10 +327,16 @@ def _revive(value: Any) -> Any:
     if type(value) is dict:
         if len(value) <= 2 and frozenset(value) in _TAGS:
             return _untagged(value)
-        return {key: _revive(part) for key, part in value.items()}
+        for key, part in value.items():
+            if type(part) in _HOLDS_MORE:
+                value[key] = _revive(part)  # freshly decoded, nobody else's; no key comes or goes
+        return value
     if type(value) is list:
-        return [_revive(part) for part in value]
+        return [_revive(part) if type(part) in _HOLDS_MORE else part for part in value]
     return value
+
+
+_HOLDS_MORE = frozenset({dict, list})
 
 
 def _untagged(value: dict[str, Any]) -> Any:

@@ -29,9 +29,11 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.link import Link
+from counterfoil.core.run import Run
+from counterfoil.flow.gate import Gate, Lane, Ticket
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.releases import Releases
-from counterfoil.flow.turn import times
+from counterfoil.flow.rows import times
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
 from counterfoil.rules.mapping import Failed, Needs, Returned, take_result
@@ -41,10 +43,13 @@ from counterfoil.store.store import Conclude, Intent, LookedUp, Resend, Send, St
 FIRST_LOOK = timedelta(seconds=1)
 LOOK_CAP = 300.0
 CASE_WITHIN = timedelta(days=1)
+NOT_SENT = "not sent in time"
+TELL_AGAIN = (0.1, 0.3, 1.0, 3.0, 6.0)
+"""Seconds between tries to record what a call has brought."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class Context:
     """What an effect is to be judged by: its Run's release, workflow and operation."""
 
     model: Model
@@ -53,63 +58,66 @@ class _Context:
 
 
 class Actor:
-    """Sends effects and records what became of them; at most `cap` calls at once to one system."""
+    """Sends effects and records what became of them; every call takes its slot at the gate."""
 
     def __init__(
-        self, store: Store, releases: Releases, connectors: Mapping[str, Connector], worker: str
+        self,
+        store: Store,
+        releases: Releases,
+        connectors: Mapping[str, Connector],
+        worker: str,
+        gate: Gate,
     ) -> None:
         self._store = store
         self._releases = releases
         self._connectors = connectors
         self._worker = worker
-        self._slots: dict[str, asyncio.Semaphore] = {}
-
-    def _slot(self, system: str) -> asyncio.Semaphore:
-        if system not in self._slots:
-            kind = self._releases.present.systems.get(system)
-            self._slots[system] = asyncio.Semaphore(kind.caps.concurrency if kind is not None else 1)
-        return self._slots[system]
+        self._gate = gate
 
     # ------------------------------------------------------------------ sending
 
-    async def send_planned(self, effect: Effect) -> None:
-        """Write the intent and make the call, when a slot of its system is free."""
-        async with self._slot(effect.system):
-            context = await self._context(effect)
-            operation = context.operation
+    async def enter(self, context: Context, effect: Effect) -> tuple[Send, Ticket] | None:
+        """Wait for a slot of its system, then commit the intent of a planned effect: the slot is the caller's.
+        None when it is not to be sent (any more). Raises Closed when this worker is being stopped."""
+        again = effect.attempt > 0
+        lane = Lane(max(effect.lane, Lane.RETRY) if again else effect.lane)
+        ticket = await self._gate.enter(effect.system, lane, again)
+        sending = False
+        try:
             now = await self._store.now()
-            send = times(
-                effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon
-            )
+            send = self._times(context, effect, now)
             intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
-            if intended.verdict == "sending":
-                await self._call(context, effect, send)
+            sending = intended.verdict == "sending"
+            return (send, ticket) if sending else None
+        finally:
+            if not sending:
+                self._gate.leave(ticket, None)
 
-    async def send_again(self, effect: Effect) -> None:
-        """Make the call of a row that a turn has put to sending (a retry), before its send_by."""
-        async with self._slot(effect.system):
-            context = await self._context(effect)
-            assert effect.send_by is not None
-            assert effect.call_until is not None
-            assert effect.conclude_at is not None
-            send = Send(
-                effect=effect.id,
-                attempt=effect.attempt,
-                worker=self._worker,
-                send_by=effect.send_by,
-                call_until=effect.call_until,
-                conclude_at=effect.conclude_at,
-            )
-            await self._call(context, effect, send)
+    def _times(self, context: Context, effect: Effect, now: datetime) -> Send:
+        """The next attempt's."""
+        operation = context.operation
+        return times(effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon)
 
-    async def _call(self, context: _Context, effect: Effect, send: Send) -> None:
-        now = await self._store.now()
-        if now >= send.send_by:
-            # Nothing left this process: a look-up will say so once the horizon has passed.
-            await self._conclude(context, effect, send.attempt, Unknown("not sent in time"), now, "time-out")
+    async def send_planned(self, effect: Effect) -> None:
+        """Make the call of a planned effect, and record what became of it."""
+        context = await self.context(effect)
+        entered = await self.enter(context, effect)
+        if entered is None:
             return
-        outcome = await self._outcome(effect, context.operation)
-        await self._conclude(context, effect, send.attempt, outcome, await self._store.now(), "answer")
+        send, ticket = entered
+        outcome: Outcome | None = None
+        try:
+            outcome = await self.call(context, effect, send)
+        finally:
+            self._gate.leave(ticket, outcome)
+        await self._record(context, effect, send.attempt, outcome, "answer")
+
+    async def call(self, context: Context, effect: Effect, send: Send) -> Outcome:
+        """Make the call of a committed intent, once; its slot is the caller's."""
+        if await self._store.now() >= send.send_by:
+            # Nothing left this process: a look-up will say so once the horizon has passed.
+            return Unknown(NOT_SENT)
+        return await self._outcome(effect, context.operation)
 
     async def _outcome(self, effect: Effect, operation: OperationDefinition) -> Outcome:
         if operation.executor == "external":
@@ -124,20 +132,33 @@ class Actor:
 
     # ------------------------------------------------------------------ outcomes
 
-    async def _conclude(
-        self,
-        context: _Context,
-        effect: Effect,
-        attempt: int,
-        outcome: Outcome | Absent,
-        now: datetime,
-        evidence: str,
+    async def _record(
+        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> str:
         """Record an outcome; the verdict of the store."""
+        conclude, _ = await self.evidence(context, effect, attempt, outcome, evidence)
+        return await self.tell(conclude)
+
+    async def tell(self, conclude: Conclude) -> str:
+        """Record evidence; a store that is away for a moment is asked again, since twice is once. What cannot be
+        told at all is found by look-ups."""
+        for wait in TELL_AGAIN:
+            try:
+                return (await self._store.apply(conclude)).verdict
+            except TryAgain:
+                await asyncio.sleep(wait)
+        return (await self._store.apply(conclude)).verdict
+
+    async def evidence(
+        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+    ) -> tuple[Conclude, Any]:
+        """An outcome as a transition, and the value of its result."""
+        now = await self._store.now()
         parts: dict[str, Any] = {}
+        result = None
         match outcome:
-            case Confirmed(result):
-                parts = await self._confirmed(context, effect, dict(result), now)
+            case Confirmed(answered):
+                parts, result = await self._confirmed(context, effect, dict(answered), now)
             case Rejected(error_class, message, code, retry_after):
                 parts = {
                     "state": EffectState.REFUSED,
@@ -151,25 +172,24 @@ class Actor:
                 parts = {"state": EffectState.ABSENT}
             case Unknown(message):
                 parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + FIRST_LOOK}
-        concluded = await self._store.apply(
-            Conclude(
-                effect=effect.id,
-                attempt=attempt,
-                at=now,
-                actor=f"worker:{self._worker}",
-                evidence=evidence,
-                **parts,
-            )
+                evidence = "time-out" if message == NOT_SENT else evidence
+        conclude = Conclude(
+            effect=effect.id,
+            attempt=attempt,
+            at=now,
+            actor=f"worker:{self._worker}",
+            evidence=evidence,
+            **parts,
         )
-        return concluded.verdict
+        return conclude, result
 
     async def _confirmed(
-        self, context: _Context, effect: Effect, result: dict[str, Any], now: datetime
-    ) -> dict[str, Any]:
+        self, context: Context, effect: Effect, result: dict[str, Any], now: datetime
+    ) -> tuple[dict[str, Any], Any]:
         returned = await self._returned(context.model, effect, result, now)
         if isinstance(returned, Failed):
             case = self._case(context, effect, "result_unreadable", returned.message, now)
-            return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}
+            return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
         account = Lookups(self._store, context.model, now).account(effect.system)
         links = tuple(
             Link(
@@ -193,13 +213,14 @@ class Actor:
             "it was done after all, although it had counted as not done",
             now,
         )
-        return {
+        parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
             "result": wire.dumps(returned.result),
             "links": links,
             "cases": cases,
             "contradiction": contradiction,
         }
+        return parts, returned.result
 
     async def _returned(
         self, model: Model, effect: Effect, result: dict[str, Any], now: datetime
@@ -217,7 +238,7 @@ class Actor:
                 )
         return returned
 
-    def _case(self, context: _Context, effect: Effect, reason: str, message: str, now: datetime) -> Case:
+    def _case(self, context: Context, effect: Effect, reason: str, message: str, now: datetime) -> Case:
         owners = context.definition.exception_owners or context.definition.owners
         return Case(
             id=ids.derive("case", reason, effect.id),
@@ -235,33 +256,32 @@ class Actor:
 
     # ------------------------------------------------------------------ look-ups
 
-    async def overdue(self, effect: Effect, now: datetime) -> None:
+    async def overdue(self, effect: Effect) -> None:
         """A call that never came back, or whose process is gone: unknown, to be looked up."""
-        context = await self._context(effect)
-        await self._conclude(
-            context, effect, effect.attempt, Unknown("no outcome was recorded"), now, "time-out"
-        )
+        context = await self.context(effect)
+        outcome = Unknown("no outcome was recorded")
+        await self._record(context, effect, effect.attempt, outcome, "time-out")
 
     async def look_up(self, effect: Effect) -> None:
         """Find out what became of an unknown effect; send again only where the vendor dedupes."""
-        context = await self._context(effect)
+        context = await self.context(effect)
         operation = context.operation
-        now = await self._store.now()
         if effect.state is EffectState.ACCEPTED and await self._observed(effect):
-            await self._conclude(context, effect, effect.attempt, Confirmed({}), now, "observation")
+            await self._record(context, effect, effect.attempt, Confirmed({}), "observation")
             return
+        now = await self._store.now()
         found = await self._find(effect, operation)
         match found:
             case Confirmed():
-                await self._conclude(context, effect, effect.attempt, found, now, "look-up")
+                await self._record(context, effect, effect.attempt, found, "look-up")
             case Rejected(error_class) if error_class is ErrorClass.TRANSIENT and operation.writes:
-                await self._conclude(context, effect, effect.attempt, found, now, "look-up")
+                await self._record(context, effect, effect.attempt, found, "look-up")
             case Absent() if effect.state is EffectState.ACCEPTED:
                 await self._later(effect, now)  # a job may still be on its way: only what is seen decides
             case Absent() if operation.repeat in ("key", "unique", "read"):
-                await self._resend(context, effect, now)
+                await self._resend(context, effect)
             case Absent() if effect.conclude_at is None or now >= effect.conclude_at:
-                await self._conclude(context, effect, effect.attempt, found, now, "look-up")
+                await self._record(context, effect, effect.attempt, found, "look-up")
             case _:
                 await self._later(effect, now)
 
@@ -290,31 +310,44 @@ class Actor:
         if not operation.writes:
             return Absent()
         request = Request(operation=effect.operation, key=effect.id, body=effect.request)
-        async with self._slot(effect.system):
-            return await connector.find(request, operation.timeout)
+        ticket = await self._gate.enter(effect.system, Lane(effect.lane))
+        found: Finding | None = None
+        try:
+            found = await connector.find(request, operation.timeout)
+        finally:
+            self._gate.leave(ticket, found)
+        return found
 
-    async def _resend(self, context: _Context, effect: Effect, now: datetime) -> None:
-        operation = context.operation
-        async with self._slot(effect.system):
-            send = times(
-                effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon
-            )
+    async def _resend(self, context: Context, effect: Effect) -> None:
+        ticket = await self._gate.enter(effect.system, Lane(max(effect.lane, Lane.RETRY)), retry=True)
+        outcome: Outcome | None = None
+        try:
+            now = await self._store.now()
+            send = self._times(context, effect, now)
             intended = await self._store.apply(Resend(send=send, at=now, actor=f"worker:{self._worker}"))
             if intended.verdict == "sending":
-                await self._call(context, effect, send)
+                outcome = await self.call(context, effect, send)
+        finally:
+            self._gate.leave(ticket, outcome)
+        if outcome is not None:
+            await self._record(context, effect, send.attempt, outcome, "answer")
 
-    async def conclude_by_person(self, effect: Effect, done: bool, person: str, now: datetime) -> None:
+    async def conclude_by_person(self, effect: Effect, done: bool, person: str) -> None:
         """A person looked where no look-up can, and says what became of an unknown effect."""
-        context = await self._context(effect)
+        context = await self.context(effect)
         outcome: Outcome | Absent = Confirmed({}) if done else Absent()
-        await self._conclude(context, effect, effect.attempt, outcome, now, f"person:{person}")
+        await self._record(context, effect, effect.attempt, outcome, f"person:{person}")
 
-    async def _context(self, effect: Effect) -> _Context:
+    async def context(self, effect: Effect) -> Context:
+        """Read from the store: for an effect whose Run is not at hand."""
         loaded = await self._store.load(effect.run)
         assert loaded is not None
-        model = await self._releases.model(loaded.run.pin)
-        definition = model.workflow(loaded.run.workflow)
-        return _Context(model, definition, definition.operations[effect.operation])
+        return await self.context_in(loaded.run, effect.operation)
+
+    async def context_in(self, run: Run, operation: str) -> Context:
+        model = await self._releases.model(run.pin)
+        definition = model.workflow(run.workflow)
+        return Context(model, definition, definition.operations[operation])
 
 
 def _look_wait(effect: Effect, now: datetime) -> timedelta:

@@ -19,7 +19,10 @@ from counterfoil.core.errors import Refused
 from counterfoil.core.event import parse
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
+from counterfoil.core.run import LANE_NAMES
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.flow import known
+from counterfoil.flow.known import LEASE, Known
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.receive import keep_fetched
 from counterfoil.flow.releases import Releases
@@ -32,7 +35,7 @@ from counterfoil.rules.deciding import Unusable
 from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
 from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.values import event_names, head_names, typed
-from counterfoil.store.store import Admit, Admitted, Post, RunStart, Stimulus, Store, Todo
+from counterfoil.store.store import Admit, Lease, Post, RunStart, Stimulus, Store, Todo
 
 CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT = 15.0
@@ -49,13 +52,19 @@ class Held(Exception):
 class Admission:
     """Admits todos one at a time; several may run beside each other on different todos."""
 
-    def __init__(self, store: Store, releases: Releases, connectors: Mapping[str, Connector]) -> None:
+    def __init__(
+        self, store: Store, releases: Releases, connectors: Mapping[str, Connector], worker: str = ""
+    ) -> None:
         self._store = store
         self._releases = releases
         self._connectors = connectors
+        self._worker = worker
 
-    async def admit(self, todo: Todo, now: datetime) -> Admitted:
-        """Admit one. Raises TryAgain when a system must be asked first and does not answer."""
+    async def admit(self, todo: Todo, now: datetime) -> list[Known]:
+        """Admit one; the Runs that were born of it, leased to this worker where it has a name.
+
+        Raises TryAgain when a system must be asked first and does not answer.
+        """
         model = self._releases.present
         speaks = todo.receipt.system if todo.receipt is not None else ""
         lookups = Lookups(self._store, model, now, speaks=speaks)
@@ -70,13 +79,17 @@ class Admission:
                 assert todo.receipt is not None
                 events, links, ignored = await self._events(model, todo.receipt, lookups, now)
             if ignored:
-                return await self._store.apply(Admit(todo=ref, ignored=ignored, at=now, actor="admit"))
-            return await self._store.apply(await self._consequences(model, ref, events, links, lookups, now))
+                await self._store.apply(Admit(todo=ref, ignored=ignored, at=now, actor="admit"))
+                return []
+            admit = await self._consequences(model, ref, events, links, lookups, now)
         except Held as held:
             case = _case(todo, held, now)
-            return await self._store.apply(
+            await self._store.apply(
                 Admit(todo=ref, cases=(case,), park=True, wake_topic=held.wake, at=now, actor="admit")
             )
+            return []
+        admitted = await self._store.apply(admit)
+        return [known.born(s, now) for s in admit.starts if s.run in admitted.born and s.lease is not None]
 
     # ------------------------------------------------------------------ events
 
@@ -303,6 +316,8 @@ class Admission:
                 pin=model.digest,
                 state="started",
                 stimulus=Stimulus(run=s.run, kind="start", ref=event.id, body=wire.dumps(s.names)),
+                lane=LANE_NAMES[model.workflow(s.workflow).lane],
+                lease=Lease(self._worker, now + LEASE) if self._worker else None,
             )
             for s in [*begun, *due]
         ]

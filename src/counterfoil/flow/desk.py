@@ -5,7 +5,8 @@ from __future__ import annotations
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.flow.act import Actor
-from counterfoil.store.store import CaseTarget, Decide, Resolve, Store, Views
+from counterfoil.store.lists import CaseTarget, Views
+from counterfoil.store.store import Decide, Resolve, Store
 
 
 async def decide_approval(
@@ -48,13 +49,13 @@ async def resolve_case(
         effect = await store.effect(found.case.effect)
         told = choice in (Choice.CONTINUE, Choice.RETRY)
         if effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED) and told:
-            await actor.conclude_by_person(effect, choice is Choice.CONTINUE, person, now)
+            await actor.conclude_by_person(effect, choice is Choice.CONTINUE, person)
     return resolved.verdict
 
 
 async def open_case(views: Views, case: str) -> CaseTarget | None:
     """The Case, if it is open; from the lists that pages read."""
-    from counterfoil.store.store import Page
+    from counterfoil.store.lists import Page
 
     cursor: str | None = None
     while True:

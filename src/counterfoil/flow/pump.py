@@ -5,27 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
 from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.run import LANES
 from counterfoil.flow import watch
 from counterfoil.flow.act import Actor
 from counterfoil.flow.admit import Admission
+from counterfoil.flow.carry import Carrier
+from counterfoil.flow.gate import Closed, Gate
+from counterfoil.flow.known import LEASE
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
 from counterfoil.model.kinds import seconds
-from counterfoil.store.store import Claim, Store, Todo
+from counterfoil.store.store import Claim, Store, Todo, Wake
 
 log = logging.getLogger("counterfoil.worker")
-LEASE = timedelta(seconds=10)
 IDLE = 0.5
 """Seconds between looks at the store when nothing wakes it; the poll that liveness rests on."""
 BATCH = 64
+TURNING = 256
+"""Runs that one worker turns at once. Those whose call is under way do not count."""
+ADMITTING = 256
+LEAVE_ALONE = timedelta(seconds=2)
+"""So long a planned effect is left to the worker that planned it."""
+EIGHTH = 8
+"""Every so manieth claim begins at the lowest lane, so that no lane starves."""
 
 
 class Pump:
@@ -38,21 +49,25 @@ class Pump:
         connectors: Mapping[str, Connector],
         worker: str,
         sign: watch.Sign | None = None,
-        wait: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.releases = releases
         self.connectors = connectors
         self.worker = worker
-        self.actor = Actor(store, releases, connectors, worker)
-        self.admission = Admission(store, releases, connectors)
+        systems = releases.present.systems
+        caps = {n: (account_of(n, s.account), s.caps.concurrency) for n, s in systems.items()}
+        self.gate = Gate(worker, caps, _loop_time)
+        self.actor = Actor(store, releases, connectors, worker, self.gate)
+        self.admission = Admission(store, releases, connectors, worker)
         self.turner = Turner(store, releases, worker)
+        self.carrier = Carrier(store, self.turner, self.actor, self.gate, self._begin)
         self.polls: dict[tuple[str, str], watch.PollState] = {}
         self.jumps = JumpDetector()
         self._sign = sign
-        self._wait = wait or asyncio.sleep
         self._busy: dict[str, asyncio.Task[None]] = {}
         """Work under way, by what it is about: nothing is begun twice in one process."""
+        self._turning: set[asyncio.Task[None]] = set()
+        self._claims = 0
         self._later: dict[str, datetime] = {}
         """Admissions put off, because a system did not answer."""
         self._stopping = asyncio.Event()
@@ -61,9 +76,9 @@ class Pump:
         """Work until `stop`; then let what is under way come to its end."""
         await self._left_behind()
         loops = [
-            self._loop("admit", self.admit_once),
-            self._loop("turn", self.turn_once),
-            self._loop("send", self.send_once),
+            self._loop("admit", self.admit_once, Wake.ADMIT),
+            self._loop("turn", self.turn_once, Wake.TURN),
+            self._loop("send", self.send_once, idle=IDLE),
             self._loop("watch", self.watch_once, idle=IDLE),
             self._loop("seal", self.seal_once, idle=1.0),
             *(
@@ -86,7 +101,13 @@ class Pump:
 
     # ------------------------------------------------------------------ loops
 
-    async def _loop(self, name: str, once: Callable[[], Coroutine[Any, Any, int]], idle: float = 0.0) -> None:
+    async def _loop(
+        self,
+        name: str,
+        once: Callable[[], Coroutine[Any, Any, int]],
+        wake: Wake | None = None,
+        idle: float = 0.0,
+    ) -> None:
         while not self._stopping.is_set():
             did = 0
             try:
@@ -95,10 +116,10 @@ class Pump:
                 log.warning("%s: %s", name, error)
             except Exception:
                 log.exception("%s failed; the next round tries again", name)
-            if idle:
+            if wake is None:
                 await self._sleep(idle)
             elif not did:
-                await self._wait(IDLE)
+                await self.store.wait_for_wake(wake, IDLE)
 
     async def _sleep(self, wait: float) -> None:
         try:
@@ -108,12 +129,12 @@ class Pump:
 
     @property
     def busy(self) -> bool:
-        return bool(self._busy)
+        return bool(self._busy or self._turning)
 
     async def wait_for_work(self) -> None:
         """Until what is under way has come to its end."""
-        if self._busy:
-            await asyncio.wait(list(self._busy.values()))
+        while self.busy:
+            await asyncio.wait([*self._busy.values(), *self._turning])
 
     def _begin(self, key: str, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start work on something that nothing here works on yet."""
@@ -127,8 +148,10 @@ class Pump:
     async def _guarded(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except TryAgain as error:
+        except (TryAgain, Closed) as error:
             log.warning("%s: %s", key, error)
+        except CounterfoilError as error:
+            log.error("%s: %s", key, error)
         except Exception:
             log.exception("%s failed; its row is as it was", key)
 
@@ -144,51 +167,63 @@ class Pump:
             if key.startswith("todo:")
             for kind, ref in [tuple(key.removeprefix("todo:").split(":", 1))]
         ]
+        if len(skip) >= ADMITTING:
+            return 0
         todos = await self.store.todos(BATCH, skip)
         for todo in todos:
-            self._begin(f"todo:{todo.kind}:{todo.ref}", lambda t=todo: self._admit(t))  # type: ignore[misc]
+            self.offer(todo)
         if todos:
             await asyncio.sleep(0)
         return len(todos)
 
+    def offer(self, todo: Todo) -> None:
+        """Admit this one now; whoever has received it need not wait until it is found."""
+        if not self._stopping.is_set() and len(self._busy) < ADMITTING:
+            self._begin(f"todo:{todo.kind}:{todo.ref}", partial(self._admit, todo))
+
     async def _admit(self, todo: Todo) -> None:
         now = await self.store.now()
         try:
-            await self.admission.admit(todo, now)
+            admitted = await self.admission.admit(todo, now)
         except TryAgain as error:
             wait = timedelta(seconds=error.after or 2.0)
             self._later[f"todo:{todo.kind}:{todo.ref}"] = now + wait
             log.warning("admission of %s %s waits: %s", todo.kind, todo.ref, error)
+            return
+        for run in admitted:
+            self._carry(run.run.id, self.carrier.carry(run, now))
 
     async def turn_once(self) -> int:
-        """Claim due Runs and turn them; their calls go on by themselves."""
+        """Claim due Runs and carry them; how many were claimed."""
+        room = TURNING - (len(self._turning) - self.carrier.calling)
+        if room <= 0:
+            await asyncio.wait(self._turning, timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
+            return 1
         now = await self.store.now()
-        claimed = await self.store.apply(
-            Claim(worker=self.worker, limit=BATCH, lease_until=now + LEASE, at=now)
+        self._claims += 1
+        lanes = LANES if self._claims % EIGHTH else LANES[::-1]
+        claim = Claim(
+            worker=self.worker, limit=min(BATCH, room), lanes=lanes, lease_until=now + LEASE, at=now
         )
-        await asyncio.gather(*(self._turn(run.id, now) for run in claimed))
+        claimed = await self.store.apply(claim)
+        for run in claimed:
+            self._carry(run.id, self.carrier.claimed(run.id, now))
+        if claimed:
+            await asyncio.sleep(0)
         return len(claimed)
 
-    async def _turn(self, run: str, now: datetime) -> None:
-        try:
-            turn = await self.turner.turn(run, now)
-        except CounterfoilError as error:
-            log.error("turn of %s: %s", run, error)
-            return
-        if turn is None:
-            return
-        for effect in turn.plan:
-            self._begin(f"effect:{effect.id}", lambda e=effect: self.actor.send_planned(e))  # type: ignore[misc]
-        for send in turn.send:
-            held = await self.store.effect(send.effect)
-            if held is not None:
-                self._begin(f"effect:{held.id}", lambda e=held: self.actor.send_again(e))  # type: ignore[misc]
+    def _carry(self, run: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(f"run {run}", work))
+        self._turning.add(task)
+        task.add_done_callback(self._turning.discard)
 
     async def send_once(self) -> int:
         """Planned effects that nobody here is sending: what another process left, or a full slot put off."""
         begun = 0
+        before = await self.store.now() - LEAVE_ALONE
         for effect in await self.store.effects_planned(BATCH):
-            begun += self._begin(f"effect:{effect.id}", lambda e=effect: self.actor.send_planned(e))  # type: ignore[misc]
+            if effect.created_at <= before:
+                begun += self._begin(f"effect:{effect.id}", partial(self.actor.send_planned, effect))
         return begun
 
     async def watch_once(self) -> int:
@@ -201,9 +236,9 @@ class Pump:
             return 0
         begun = 0
         for effect in await self.store.effects_overdue(now, BATCH):
-            begun += self._begin(f"effect:{effect.id}", lambda e=effect: self.actor.overdue(e, now))  # type: ignore[misc]
+            begun += self._begin(f"effect:{effect.id}", partial(self.actor.overdue, effect))
         for effect in await self.store.effects_to_look_up(now, BATCH):
-            begun += self._begin(f"effect:{effect.id}", lambda e=effect: self.actor.look_up(e))  # type: ignore[misc]
+            begun += self._begin(f"effect:{effect.id}", partial(self.actor.look_up, effect))
         return begun + await watch.expire_foils(self.store, now)
 
     async def seal_once(self) -> int:
@@ -231,9 +266,17 @@ class Pump:
     async def _left_behind(self) -> None:
         """Calls that this worker's former life had under way: their outcome is unknown."""
         prefix = self.worker.rsplit("/", 1)[0] + "/"
-        now = await self.store.now()
         left: list[Effect] = await self.store.effects_sending(prefix, 10_000)
         for effect in left:
-            await self.actor.overdue(effect, now)
+            await self.actor.overdue(effect)
         if left:
             log.info("%d calls of a former process are looked up", len(left))
+
+
+def account_of(system: str, account: str) -> str:
+    """The name under which calls to a system's account are counted."""
+    return f"{system}/{account}" if account else system
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

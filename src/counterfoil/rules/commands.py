@@ -17,6 +17,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Legs
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.rules.state import State
 
 # ------------------------------------------------------------------ what it reads
 
@@ -209,3 +210,5 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     waits: tuple[WaitFor, ...] = ()
     ignored: tuple[str, ...] = ()
     """Stimuli that changed nothing, with the reason."""
+    after: State | None = None
+    """The state that `ctx` holds, for whoever decides about this Run next without reading it again."""

@@ -28,7 +28,7 @@ from counterfoil.model.definition import (
 from counterfoil.rules import calls, facts, reactions, steps, undo
 from counterfoil.rules.commands import Decision, Live, Look, Stimulus, WaitFor
 from counterfoil.rules.deciding import FAULTS, Deciding
-from counterfoil.rules.state import load
+from counterfoil.rules.state import State, load
 
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
@@ -37,20 +37,26 @@ HEARTBEAT = timedelta(hours=6)
 
 
 def decide(
-    definition: Definition, run: Run, stimuli: Sequence[Stimulus], now: datetime, live: Live
+    definition: Definition,
+    run: Run,
+    stimuli: Sequence[Stimulus],
+    now: datetime,
+    live: Live,
+    state: State | None = None,
 ) -> Decision:
     """What a Run does next.
 
     `run` carries the state, `stimuli` are its unconsumed inbox items in order (none: a look at the clock),
     `now` is aware UTC and never before `run.now`. Total: an expression that fails parks the Run with a Case,
-    a stimulus that means nothing any more is listed in `ignored`.
+    a stimulus that means nothing any more is listed in `ignored`. `state` is what `run.ctx` holds, where the
+    caller has it from the last decision; it is used up.
     """
     if run.now is not None and now < run.now:
         now = run.now
     consumed = max([run.consumed, *(s.seq for s in stimuli)])
     if run.status in TERMINAL:
         return _ended(run, consumed, stimuli)
-    d = Deciding(definition, run, load(run.ctx), now, live)
+    d = Deciding(definition, run, state if state is not None else load(run.ctx), now, live)
     try:
         for stimulus in stimuli:
             _absorb(d, stimulus)
@@ -248,18 +254,27 @@ def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
         commands=tuple(d.commands),
         waits=tuple(_topics(d)),
         ignored=tuple(d.ignored),
+        after=d.s,
     )
 
 
 def _due(d: Deciding) -> datetime:
     """The earliest moment to come at which time alone changes something; never beyond the heartbeat."""
-    moments = [d.now + HEARTBEAT]
+    moments = [_heartbeat(d)]
     for st in d.s.steps.values():
         if st.phase != "done":
             moments += [m for m in (st.until, st.retry_at, st.queue_until) if m is not None]
     if not d.s.started and d.s.starts_at is not None:
         moments = [d.s.starts_at, *moments[1:]] if d.s.starts_at > d.now else moments
     return min(m for m in moments if m > d.now)
+
+
+def _heartbeat(d: Deciding) -> datetime:
+    """Kept while it is near enough: a due time that stays is one index less to write in each turn."""
+    due = d.run.due
+    if due is not None and HEARTBEAT / 2 < due - d.now <= HEARTBEAT:
+        return due
+    return d.now + HEARTBEAT
 
 
 def _topics(d: Deciding) -> list[WaitFor]:

@@ -14,7 +14,7 @@ import msgspec
 from counterfoil.core import wire
 
 
-class Frame(msgspec.Struct, kw_only=True):
+class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A place in one block of steps. `main, branch, outcome, item, signal` say how it was entered."""
 
     block: str
@@ -27,7 +27,7 @@ class Frame(msgspec.Struct, kw_only=True):
     """Tells executions of the same block apart: a signal's event, the n-th time of an outcome."""
 
 
-class StepState(msgspec.Struct, kw_only=True):
+class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One execution of one step (path, item, round)."""
 
     phase: str = "new"
@@ -65,14 +65,14 @@ class StepState(msgspec.Struct, kw_only=True):
     """Milliseconds that the other system asked us to wait."""
 
 
-class UndoState(msgspec.Struct, kw_only=True):
+class UndoState(msgspec.Struct, kw_only=True, omit_defaults=True):
     queue: list[str]
     """Step keys of confirmed effects, last confirmed first."""
     position: int = 0
     cause: str = ""
 
 
-class Confirmed(msgspec.Struct, kw_only=True):
+class Confirmed(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A confirmed forward effect, in order of confirmation."""
 
     key: str
@@ -85,7 +85,7 @@ class Confirmed(msgspec.Struct, kw_only=True):
     """Of its canonical input."""
 
 
-class Reserved(msgspec.Struct, kw_only=True):
+class Reserved(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A reservation of this Run on a guard row."""
 
     scope: str
@@ -137,45 +137,100 @@ class State(msgspec.Struct, kw_only=True):
     """Reservations ever made: a path is never used twice."""
     scopes: dict[str, Any] = {}
     """Values of `each` names by effect, where there are any: its undo reads them."""
+    memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
+    """What values look like when stored, from the last time. Not a part of the state: values are never changed
+    in place, so the same object has the same form."""
 
     def dump(self) -> bytes:
-        return wire.dumps(_plain(self))
+        """The stored form. Equal states that learnt the same in the same order give equal bytes."""
+        steps, lists = self.steps, {}
+        for key, st in self.steps.items():
+            if st.items is not None:
+                lists[key] = st.items
+                steps = {**steps, key: msgspec.structs.replace(st, items=None)}
+        plain: dict[str, Any] = {field: getattr(self, field) for field in _PLAIN}
+        values: dict[str, Any] = {field: self._stored(field, getattr(self, field)) for field in _VALUES}
+        received = [self._stored("received", {r["id"]: r})[r["id"]] for r in self.received]
+        return _ENCODER.encode(
+            _Stored(**plain, **values, steps=steps, received=received, lists=self._stored("lists", lists))
+        )
+
+    def _stored(self, field: str, values: dict[str, Any]) -> dict[str, msgspec.Raw]:
+        if not values:
+            return {}
+        memo = self.memo.setdefault(field, {})
+        stored = {}
+        for key, value in values.items():
+            known = memo.get(key)
+            if known is None or known[0] is not value:
+                known = memo[key] = (value, msgspec.Raw(wire.dumps(value)))
+            stored[key] = known[1]
+        return stored
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, State | Frame | StepState | UndoState | Confirmed | Reserved):
-        fields = {f: getattr(value, f) for f in value.__struct_fields__}
-        defaults = _DEFAULTS[type(value)]
-        return {f: _plain(v) for f, v in fields.items() if f not in defaults or v != defaults[f]}
-    if type(value) is dict:
-        return {k: _plain(v) for k, v in value.items()}
-    if type(value) is list:
-        return [_plain(v) for v in value]
-    return value
+_VALUES = ("names", "items", "inputs", "results", "scopes")
+"""Fields that hold values of expressions by name."""
 
 
-_DEFAULTS: dict[type, dict[str, Any]] = {
-    kind: {
-        f.encode_name: ([] if f.default_factory is list else {})
-        if f.default_factory is not msgspec.NODEFAULT
-        else f.default
-        for f in msgspec.structs.fields(kind)
-        if f.default is not msgspec.NODEFAULT or f.default_factory is not msgspec.NODEFAULT
-    }
-    for kind in (State, Frame, StepState, UndoState, Confirmed, Reserved)
-}
+class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The layout of `ctx`: a State whose values are in the stored form of core.wire."""
+
+    frames: list[Frame] = []
+    steps: dict[str, StepState] = {}
+    names: dict[str, msgspec.Raw] = {}
+    items: dict[str, msgspec.Raw] = {}
+    inputs: dict[str, msgspec.Raw] = {}
+    results: dict[str, msgspec.Raw] = {}
+    scopes: dict[str, msgspec.Raw] = {}
+    received: list[msgspec.Raw] = []
+    lists: dict[str, msgspec.Raw] = {}
+    """`items` of steps, by step."""
+    round: int = 0
+    agains: dict[str, int] = {}
+    confirmed: list[Confirmed] = []
+    used: list[str] = []
+    undo: UndoState | None = None
+    started: bool = False
+    starts_at: datetime | None = None
+    refresh: str = ""
+    reads: int = 0
+    back: str = ""
+    ending: str = ""
+    stop_state: str = ""
+    serials: list[str] = []
+    reserved: dict[str, Reserved] = {}
+    reservations: int = 0
+
+
+_PLAIN = tuple(
+    field
+    for field in _Stored.__struct_fields__
+    if field not in _VALUES and field not in ("steps", "received", "lists")
+)
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(_Stored)
 
 
 def load(ctx: bytes) -> State:
     """The state that a Run's `ctx` holds; of a new Run, the empty one."""
-    raw = wire.loads(ctx)
-    return State(
-        **{
-            **raw,
-            "frames": [Frame(**f) for f in raw.get("frames", [])],
-            "steps": {k: StepState(**s) for k, s in raw.get("steps", {}).items()},
-            "reserved": {k: Reserved(**r) for k, r in raw.get("reserved", {}).items()},
-            "confirmed": [Confirmed(**c) for c in raw.get("confirmed", [])],
-            "undo": UndoState(**raw["undo"]) if raw.get("undo") else None,
-        }
+    stored = _DECODER.decode(ctx)
+    memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
+
+    def values(field: str, raws: dict[str, msgspec.Raw]) -> dict[str, Any]:
+        known = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
+        if known:
+            memo[field] = known
+        return {key: value for key, (value, _) in known.items()}
+
+    plain: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
+    by_name: dict[str, Any] = {field: values(field, getattr(stored, field)) for field in _VALUES}
+    state = State(
+        **plain,
+        **by_name,
+        steps=stored.steps,
+        received=[wire.loads(bytes(raw)) for raw in stored.received],
+        memo=memo,
     )
+    for key, items in values("lists", stored.lists).items():
+        state.steps[key].items = items
+    return state

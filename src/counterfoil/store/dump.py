@@ -16,7 +16,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.run import InboxItem, Run
-from counterfoil.store import store as port
+from counterfoil.store import lists
 
 if TYPE_CHECKING:
     from counterfoil.store.memory.rows import Rows
@@ -54,7 +54,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     approvals: list[Approval]
     votes: list[Vote]
     cases: list[Case]
-    matches: list[port.MatchRow]
+    matches: list[lists.MatchRow]
     guards: list[GuardRow]
     reservations: list[Reservation]
     holds: list[tuple[str, str]]
@@ -103,7 +103,7 @@ def dump_memory(store: Rows) -> Dump:
         votes=[store.vote_rows[key] for key in sorted(store.vote_rows)],
         cases=[store.case_rows[id_] for id_ in sorted(store.case_rows)],
         matches=[
-            port.MatchRow(
+            lists.MatchRow(
                 rule=rule,
                 key=key,
                 foils=tuple(sorted(foils, key=lambda f: f.id)),

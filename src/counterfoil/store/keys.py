@@ -11,16 +11,17 @@ from counterfoil.store.commit import ALONE
 
 
 def keys(transition: port.Transition) -> frozenset[str]:
-    """Run ids, effect ids, match rows, topics, external ids; and ALONE for turns that touch guards or serials."""
+    """Run ids, effect ids, match rows, topics, external ids, serials; and ALONE for turns that touch guards."""
     match transition:
+        case port.Advance(conclude=conclude, turn=turn):
+            return keys(turn) | keys(conclude)
         case port.Turn(run=run, foils=foils, waits=waits, starts=starts):
-            shared = transition.reserve or transition.release or transition.hold or transition.unhold
             return frozenset(
                 [
                     run,
-                    *([ALONE] if shared else ()),
+                    *([ALONE] if transition.reserve or transition.release else ()),
                     *(f"guard/{r.scope}/{r.key}" for r in transition.reserve),
-                    *(f"serial/{serial}" for serial in transition.hold),
+                    *(f"serial/{serial}" for serial in (*transition.hold, *transition.unhold)),
                     *(f"{foil.rule}/{foil.key}" for foil in foils),
                     *(wait.topic for wait in waits),
                     *(start.run for start in starts),

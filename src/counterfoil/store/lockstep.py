@@ -30,6 +30,7 @@ TOGETHER = (
     port.Intent,
     port.Resend,
     port.Conclude,
+    port.Advance,
     port.LookedUp,
     port.Claim,
 )
@@ -101,8 +102,10 @@ def effects_named(transition: port.Transition) -> list[str]:
             return [effect]
         case port.Intent(send=send) | port.Resend(send=send):
             return [send.effect]
-        case port.Turn(drop=drop, reverse=reverse, send=sends):
-            return [*drop, *reverse, *(send.effect for send in sends)]
+        case port.Advance(conclude=conclude, turn=turn):
+            return [conclude.effect, *effects_named(turn)]
+        case port.Turn(drop=drop, reverse=reverse, send=sends, again=again):
+            return [*drop, *reverse, *again, *(send.effect for send in sends)]
         case _:
             return []
 

@@ -24,8 +24,9 @@ from counterfoil.store.lockstep import OWNED, Ask, Types, effects_named, togethe
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.tables import micros, moment
-from counterfoil.store.verbs import perform, wakes
+from counterfoil.store.verbs import perform
 from counterfoil.store.verbs.step import Step
+from counterfoil.store.wake import Wakes
 
 T = TypeVar("T")
 
@@ -73,7 +74,8 @@ class PostgresStore(SqlStore):
         self._pool = pool
         self._dsn = dsn
         self._types: dict[str, tuple[str, ...]] = {}
-        self._wake = asyncio.Event()
+        self._wakes = Wakes()
+        self._to_notify: set[port.Wake] = set()
         self._notify_due = asyncio.Event()
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
         self._reads = GroupCommit(self._read_together, committers=READERS)
@@ -126,8 +128,9 @@ class PostgresStore(SqlStore):
         outcomes = await self._together(batch)
         if outcomes is None:
             outcomes = [await self._singly(transition) for transition in batch]
-        if any(map(wakes, batch, outcomes)):
-            self._wake.set()
+        woken = self._woken(batch, outcomes)
+        if woken:
+            self._to_notify |= woken
             self._notify_due.set()
         return outcomes
 
@@ -208,8 +211,9 @@ class PostgresStore(SqlStore):
         while True:
             await self._notify_due.wait()
             self._notify_due.clear()
+            what, self._to_notify = ",".join(sorted(self._to_notify)), set()
             with suppress(asyncpg.PostgresError, *_LOST):
-                await self._pool.execute(f"notify {CHANNEL}")
+                await self._pool.execute("select pg_notify($1, $2)", CHANNEL, what)
             await asyncio.sleep(0.05)
 
     async def _listen(self) -> None:
@@ -220,19 +224,15 @@ class PostgresStore(SqlStore):
                     self._dsn, server_settings={"application_name": "counterfoil"}
                 )
                 try:
-                    await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    await connection.add_listener(CHANNEL, self._heard)
                     while not connection.is_closed():
                         await asyncio.sleep(1)
                 finally:
                     connection.terminate()
             await asyncio.sleep(1)
 
-    async def wait_for_wake(self, timeout: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
-            return
-        self._wake.clear()
+    def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
+        self._wakes.set(port.Wake(word) for word in str(what).split(",") if word in set(port.Wake))
 
     # ------------------------------------------------------------------ reading
 

@@ -13,6 +13,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
+from counterfoil.core.run import LANES
 from counterfoil.store import store as port
 from counterfoil.store import tables as t
 from counterfoil.store.dump import Dump, GuardRow, Reservation
@@ -27,9 +28,12 @@ select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_
 """
 _LINK = f"select {t.LINK.names} from link where status = 'confirmed' and"
 _EFFECT = f"select {t.EFFECT.names} from effect where"
-_NEXT_DUE = """
+_OF_LANES = " union all ".join(
+    f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
+)
+_NEXT_DUE = f"""
 select min(due) from (
-  select min(due) as due from run where due is not null
+  {_OF_LANES}
   union all select min(look_at) from effect where look_at is not null
   union all select min(call_until) from effect where state = 'sending'
   union all select min(due) from foil where state in ('open', 'partly')
@@ -72,12 +76,14 @@ async def load(run: str) -> port.Loaded | None:
         t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = $1 order by rowid", run
     )
     foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
+    holds = await Query("select serial from hold where run = $1 order by serial", (run,))
     return port.Loaded(
         run=held,
         inbox=tuple(inbox),
         effects=tuple(effects),
         approvals=tuple(approvals),
         foils=tuple(foils),
+        holds=tuple(row[0] for row in holds),
     )
 
 
@@ -178,7 +184,9 @@ async def effect(id_: str) -> Effect | None:
 
 
 async def effects_planned(limit: int) -> list[Effect]:
-    return await _records(t.EFFECT, f"{_EFFECT} state = 'planned' order by created_at, id limit $1", limit)
+    return await _records(
+        t.EFFECT, f"{_EFFECT} state = 'planned' order by lane, created_at, id limit $1", limit
+    )
 
 
 async def effects_overdue(at: datetime, limit: int) -> list[Effect]:

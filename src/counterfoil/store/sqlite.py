@@ -27,14 +27,17 @@ from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, drive, lite, lite_args, lite_insert
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.tables import micros
-from counterfoil.store.verbs import perform, wakes
-from counterfoil.store.verbs.step import Step
+from counterfoil.store.verbs import VERBS, perform
+from counterfoil.store.verbs.step import Step, write_leaves
+from counterfoil.store.wake import Wakes
 
 T = TypeVar("T")
 
 OLDEST = (3, 51, 3)
 """Earlier versions can lose a commit when the write-ahead log is reset (sqlite.org/wal.html)."""
 READERS = 2
+DISK = (apsw.BusyError, apsw.FullError, apsw.IOError)
+"""What is wrong with the file and with no transition."""
 
 
 class SqliteStore(SqlStore):
@@ -46,7 +49,7 @@ class SqliteStore(SqlStore):
         self._closed = False
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
-        self._wake = asyncio.Event()
+        self._wakes = Wakes()
         self._writer = ThreadPoolExecutor(1, "counterfoil-writer", self._connect)
         self._readers = ThreadPoolExecutor(READERS, "counterfoil-reader", self._connect_reader)
 
@@ -95,6 +98,9 @@ class SqliteStore(SqlStore):
         self._connections.append(connection)
         self._local.connection = connection
         connection.set_busy_timeout(5000)
+        # Without it SQLite compiles a statement anew whenever a value bound to it could change its plan, which
+        # costs more than running it.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         for setting in (
             "journal_mode = wal",
             "synchronous = full",
@@ -133,18 +139,22 @@ class SqliteStore(SqlStore):
 
     async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
         outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
-        if any(map(wakes, batch, outcomes)):
-            self._wake.set()
+        self._woken(batch, outcomes)
         return outcomes
 
     def _write(self, batch: Sequence[port.Transition]) -> list[Outcome]:
-        """One transaction; each transition has a savepoint of its own, so a poisoned one falls alone."""
+        """One transaction. When a transition fails in it, all are done again, each with a savepoint of its own, so
+        that a poisoned one falls alone."""
         connection: apsw.Connection = self._local.connection
         try:
             connection.execute("begin immediate")
-            outcomes = [self._one(connection, transition) for transition in batch]
+            outcomes = self._together(batch)
+            if outcomes is None:
+                connection.execute("rollback")
+                connection.execute("begin immediate")
+                outcomes = [self._alone(connection, transition) for transition in batch]
             connection.execute("commit")
-        except (apsw.BusyError, apsw.FullError, apsw.IOError) as error:
+        except DISK as error:
             self._roll_back(connection)
             raise TryAgain(f"{self.path} could not be written, nothing happened: {error}") from error
         except BaseException:
@@ -152,11 +162,26 @@ class SqliteStore(SqlStore):
             raise
         return outcomes
 
-    def _one(self, connection: apsw.Connection, transition: port.Transition) -> Outcome:
+    def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+        """All of them, their audit entries written at once; None when one of them cannot be."""
+        outcomes, leaves = [], []
+        try:
+            for transition in batch:
+                step = Step("sqlite")
+                outcomes.append(Outcome(drive(VERBS[type(transition)](step, transition), self._answer)))
+                leaves += step.leaves
+            drive(write_leaves(leaves), self._answer)
+        except DISK:
+            raise
+        except Exception:
+            return None
+        return outcomes
+
+    def _alone(self, connection: apsw.Connection, transition: port.Transition) -> Outcome:
         connection.execute("savepoint one")
         try:
             outcome = Outcome(drive(perform(Step("sqlite"), transition), self._answer))
-        except (apsw.BusyError, apsw.FullError, apsw.IOError):
+        except DISK:
             raise
         except Nothing as nothing:
             connection.execute("rollback to one")
@@ -170,13 +195,6 @@ class SqliteStore(SqlStore):
     def _roll_back(self, connection: apsw.Connection) -> None:
         with contextlib.suppress(apsw.SQLError):  # a full disk has rolled back by itself
             connection.execute("rollback")
-
-    async def wait_for_wake(self, timeout: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
-            return
-        self._wake.clear()
 
     # ------------------------------------------------------------------ reading
 

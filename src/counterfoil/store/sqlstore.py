@@ -14,12 +14,13 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
-from counterfoil.store import reads
+from counterfoil.store import lists, reads
 from counterfoil.store import store as port
-from counterfoil.store.commit import GroupCommit
+from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql import Work
 from counterfoil.store.views import SqlViews
+from counterfoil.store.wake import Wakes, wakes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -30,6 +31,7 @@ class SqlStore(SqlViews, ABC):
 
     _commits: GroupCommit[port.Transition]
     _reads: GroupCommit[Callable[[], Work[Any]]]
+    _wakes: Wakes
 
     async def apply(self, transition: Any) -> Any:
         """One transition; returns once it is durable. Raises TryAgain when it did not happen."""
@@ -47,9 +49,18 @@ class SqlStore(SqlViews, ABC):
     @abstractmethod
     async def now(self) -> datetime: ...
 
-    @abstractmethod
-    async def wait_for_wake(self, timeout: float) -> None:
+    async def wait_for_wake(self, what: port.Wake, timeout: float) -> None:
         """Return when something was committed that may want attention, or `timeout` seconds have passed."""
+        await self._wakes.wait(what, timeout)
+
+    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[Outcome]) -> frozenset[port.Wake]:
+        """Tell those who wait here what a committed batch gives them to do."""
+        woken: frozenset[port.Wake] = frozenset()
+        for transition, outcome in zip(batch, outcomes, strict=True):
+            if outcome.error is None and len(woken) < len(port.Wake):
+                woken |= wakes(transition, outcome.answer)
+        self._wakes.set(woken)
+        return woken
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -130,6 +141,6 @@ class SqlStore(SqlViews, ABC):
 
 if TYPE_CHECKING:
 
-    def _as_port(store: SqlStore) -> tuple[port.Store, port.Views]:
+    def _as_port(store: SqlStore) -> tuple[port.Store, lists.Views]:
         """Says to the type checker that every read and list of the port is here."""
         return store, store

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias, TypeVar, overload
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from counterfoil.core.approval import Approval, ApprovalState, Vote
+from counterfoil.core import ids, wire
+from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import EFFECT_MOVES, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
-from counterfoil.core.money import Money
+from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
-from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
+from counterfoil.core.run import LANES, LIVE, Direction, InboxItem, Run, RunStatus
 
 # ------------------------------------------------------------------ parts of transitions
 
@@ -38,6 +40,16 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     ref: str
     body: bytes = b"{}"
+
+    def item(self, seq: int, at: datetime) -> InboxItem:
+        return InboxItem(run=self.run, seq=seq, kind=self.kind, ref=self.ref, at=at, body=self.body)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """One worker's turn at a Run. It saves work and guards nothing: what fences a late worker is the version."""
+
+    worker: str
+    until: datetime
 
 
 class RunStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +66,10 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     """When it starts; None: at once. A later stimulus does not start it earlier when `only_birth`."""
     only_birth: bool = False
     """Append the stimulus only when the Run is born (a due start moved by its object is appended always)."""
+    lane: int = LIVE
+    """In whose favour its turns and calls wait (core.run)."""
+    lease: Lease | None = None
+    """Whoever admits it goes on with it at once; a Run that exists is not leased."""
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +113,23 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     conclude_at: datetime
     request: bytes | None = None
     """The rendered request where the effect has none yet."""
+
+    def applied(self, effect: Effect) -> Effect:
+        """The effect on its way. Raises MoveRefused, or ValueError when the attempt does not follow."""
+        check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
+        if effect.attempt + 1 != self.attempt:
+            raise ValueError(f"{effect.id}: attempt {self.attempt} does not follow {effect.attempt}")
+        return msgspec.structs.replace(
+            effect,
+            state=EffectState.SENDING,
+            attempt=self.attempt,
+            worker=self.worker,
+            send_by=self.send_by,
+            call_until=self.call_until,
+            conclude_at=self.conclude_at,
+            look_at=None,
+            request=self.request if self.request is not None else effect.request,
+        )
 
 
 # ------------------------------------------------------------------ transitions
@@ -165,10 +198,12 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Lease up to `limit` due Runs, oldest due first, skipping leased ones: sets owner and lease_until."""
+    """Lease up to `limit` due Runs, lane by lane in the order given, oldest due first, skipping leased ones:
+    sets owner and lease_until."""
 
     worker: str
     limit: int
+    lanes: tuple[int, ...] = LANES
     lease_until: datetime
     at: datetime
 
@@ -180,13 +215,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     fields; `hold` acquired (another holder -> `held`: nothing is written, save that this Run now waits for
     that serial, keeps its inbox and gets due None; it is woken by the release, in arrival order); reservations (over the
     limit or another `seen` -> `limited`, nothing written); effects inserted (unique run, path, item, gen);
-    `send` moves to sending; `drop` moves planned to dropped and voids provisional foils of planned or
-    refused effects; foils inserted and settled against waiting observations; `reverse` foils of an undone
+    `send` moves to sending, where every approval that the effect rests on holds (else one that this turn plans
+    stays planned, any other is dropped and a `stale` stimulus goes to the Run); `drop` moves planned to dropped
+    and voids provisional foils of planned or refused effects; foils inserted and settled against waiting observations; `reverse` foils of an undone
     effect; approvals inserted; `close_approvals` moved; `release` guards and `unhold` serials (the next
     waiting Run becomes due); waits replaced by `waits` (with delivery of what was posted); cases opened;
     events inserted with a todo of kind `event`; starts born; leaf. Finally
     `due = at when inbox_n > consumed else due`, owner and lease cleared. A terminal status drops waits,
-    holds and live reservations not consumed.
+    `unhold` and live reservations not consumed.
     """
 
     run: str
@@ -199,12 +235,16 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     consumed: int
     ctx: bytes
     hold: tuple[str, ...] = ()
-    unhold: bool = False
+    """Serials that the Run does not hold yet and needs from now on."""
+    unhold: tuple[str, ...] = ()
+    """Serials that it holds and gives back."""
     reserve: tuple[Reserve, ...] = ()
     release: tuple[str, ...] = ()
     """Paths whose reservations are given back."""
     plan: tuple[Effect, ...] = ()
     send: tuple[Send, ...] = ()
+    again: tuple[str, ...] = ()
+    """Refused effects that are to go out again once a slot is free: planned."""
     drop: tuple[str, ...] = ()
     foils: tuple[Foil, ...] = ()
     reverse: tuple[str, ...] = ()
@@ -223,7 +263,11 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`done`, `stale`, `held`, `limited`."""
     version: int = 0
+    inbox_n: int = 0
+    """`done`: what the inbox holds now; as much as was consumed, when nobody else told the Run anything."""
     due: datetime | None = None
+    started: tuple[str, ...] = ()
+    """Effects of `send` that are sending now: their calls may be made."""
     used: tuple[tuple[str, str, int], ...] = ()
     """`limited`: scope, key and present use of the guards asked for."""
     woken: tuple[str, ...] = ()
@@ -271,10 +315,61 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = "answer"
     """`answer`, `look-up`, `time-out`, `observation`."""
 
+    def words(self, path: str, item: str, result: Any) -> dict[str, Any]:
+        """What the Run is told, as its turn reads it; `result` in whichever form the caller has it."""
+        return {
+            "effect": self.effect,
+            "path": path,
+            "item": item,
+            "state": str(self.state),
+            "attempt": self.attempt,
+            "class": None if self.error_class is None else str(self.error_class),
+            "error": self.error,
+            "retry_after": None if self.retry_after is None else round(self.retry_after * 1000),
+            "result": result,
+        }
+
+    @property
+    def ref(self) -> str:
+        return f"{self.effect}:{self.attempt}:{self.state}"
+
+    def stimulus(self, run: str, path: str, item: str) -> Stimulus:
+        """The same for the Run's inbox."""
+        result = None if self.result is None else msgspec.Raw(self.result)
+        return Stimulus(
+            run=run,
+            kind="outcome",
+            ref=self.ref,
+            body=wire.dumps(self.words(path, item, result)),
+        )
+
+    def kept(self) -> dict[str, Any]:
+        """What the audit log keeps of it."""
+        result = ids.derive("h", str(self.result))
+        return {"effect": self.effect, "state": str(self.state), "evidence": self.evidence, "result": result}
+
 
 class Concluded(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`won`, `late`, `contradiction`."""
+
+
+class Advance(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome n and intent n + 1 in one transaction: an effect's outcome, and the turn that was decided with
+    it as the one thing in the inbox.
+
+    The outcome is evidence and is recorded whatever becomes of the turn. The turn counts only when its
+    version is the present one and the inbox held nothing but the outcome behind what it consumed;
+    otherwise it is `stale` and the Run is due. It takes from no guard and gives none back.
+    """
+
+    conclude: Conclude
+    turn: Turn
+
+
+class Advanced(msgspec.Struct, frozen=True, kw_only=True):
+    concluded: Concluded
+    turned: Turned
 
 
 class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -395,6 +490,7 @@ Transition: TypeAlias = (
     | Turn
     | Intent
     | Conclude
+    | Advance
     | LookedUp
     | Resend
     | Decide
@@ -421,6 +517,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...]
     approvals: tuple[Approval, ...]
     foils: tuple[Foil, ...]
+    holds: tuple[str, ...] = ()
+    """Serials that it holds."""
 
 
 class Todo(msgspec.Struct, frozen=True, kw_only=True):
@@ -428,6 +526,13 @@ class Todo(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     receipt: Receipt | None = None
     event: CanonicalEvent | None = None
+
+
+class Wake(StrEnum):
+    """What there may be to do now that there was not before."""
+
+    ADMIT = "admit"
+    TURN = "turn"
 
 
 class Store(Protocol):
@@ -445,6 +550,8 @@ class Store(Protocol):
     async def apply(self, transition: Intent) -> Intended: ...
     @overload
     async def apply(self, transition: Conclude) -> Concluded: ...
+    @overload
+    async def apply(self, transition: Advance) -> Advanced: ...
     @overload
     async def apply(self, transition: LookedUp) -> bool: ...
     @overload
@@ -464,6 +571,10 @@ class Store(Protocol):
 
     async def now(self) -> datetime:
         """The database's time."""
+        ...
+
+    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+        """Return when there may be something to do, or `timeout` seconds have passed."""
         ...
 
     # what turns and admission read
@@ -516,65 +627,3 @@ class Store(Protocol):
     async def checkpoint(self) -> Checkpoint | None: ...
 
     async def close(self) -> None: ...
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters of a list: equal to what is given, newest first, after a cursor."""
-
-    limit: int = 50
-    cursor: str | None = None
-    status: str | None = None
-    state: str | None = None
-    workflow: str | None = None
-    key: str | None = None
-    run: str | None = None
-    owner: str | None = None
-
-
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run as lists show it."""
-
-    run: Run
-    exposure: tuple[Money, ...]
-    """Of its unfinished foils and open Cases, the larger per currency."""
-    cases: int
-    foils: tuple[tuple[FoilState, int], ...]
-
-
-class CaseTarget(msgspec.Struct, frozen=True, kw_only=True):
-    case: Case
-    workflow: str | None = None
-    bkey: str | None = None
-
-
-class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A match row with both sides, for pages and the invariant checker."""
-
-    rule: str
-    key: str
-    foils: tuple[Foil, ...]
-    observations: tuple[Observation, ...]
-    allocations: tuple[Allocation, ...]
-
-
-class Views(Protocol):
-    """Read-only lists for pages and reports; never used to decide. Each list comes with the next cursor."""
-
-    async def runs(self, page: Page) -> tuple[list[RunRow], str | None]: ...
-    async def effects(self, page: Page) -> tuple[list[Effect], str | None]: ...
-    async def foils(self, page: Page) -> tuple[list[Foil], str | None]: ...
-    async def cases(self, page: Page) -> tuple[list[CaseTarget], str | None]: ...
-    async def approvals(self, page: Page) -> tuple[list[Approval], str | None]: ...
-    async def votes(self, approval: str) -> list[Vote]: ...
-    async def events(self, page: Page) -> tuple[list[CanonicalEvent], str | None]: ...
-    async def inbox(self, run: str) -> list[InboxItem]: ...
-    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
-        """A Run's leaves in time order, with the tree index of those sealed."""
-        ...
-
-    async def links_of(self, object_: str, canonical: str) -> list[Link]: ...
-    async def match(self, rule: str, key: str) -> MatchRow | None: ...
-    async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
-    async def counts(self) -> dict[str, int]:
-        """Rows by table and state, for the front page, metrics and the invariant checker."""
-        ...

@@ -213,6 +213,7 @@ RUN_COLUMNS: dict[str, Kind] = {
     "lease_until": TIME,
     "now": TIME,
     "ctx": BYTES,
+    "lane": INT,
 }
 RUN_BIRTH: Table[Any] = Table("run", Run, RUN_COLUMNS)
 """What a new Run brings; its arrival is numbered by the store."""
@@ -255,6 +256,7 @@ EFFECT = Table(
         "error": TEXT,
         "created_at": TIME,
         "ended_at": TIME,
+        "lane": INT,
     },
 )
 MATCH_ROW: Table[Any] = Table("match_row", dict, {"rule": TEXT, "key": TEXT})

@@ -15,7 +15,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link
 from counterfoil.core.run import InboxItem, Run
-from counterfoil.store import store as port
+from counterfoil.store import lists
 from counterfoil.store import tables as t
 from counterfoil.store.exposure import exposure
 from counterfoil.store.sql import Query, Row, Work
@@ -66,26 +66,26 @@ class SqlViews(ABC):
     @abstractmethod
     async def _read(self, work: Work[T]) -> T: ...
 
-    async def runs(self, page: port.Page) -> tuple[list[port.RunRow], str | None]:
+    async def runs(self, page: lists.Page) -> tuple[list[lists.RunRow], str | None]:
         return await self._read(_runs(page))
 
-    async def effects(self, page: port.Page) -> tuple[list[Effect], str | None]:
+    async def effects(self, page: lists.Page) -> tuple[list[Effect], str | None]:
         return await self._read(_list(t.EFFECT, page, _EFFECTS))
 
-    async def foils(self, page: port.Page) -> tuple[list[Foil], str | None]:
+    async def foils(self, page: lists.Page) -> tuple[list[Foil], str | None]:
         return await self._read(_list(t.FOIL, page, _FOILS))
 
-    async def cases(self, page: port.Page) -> tuple[list[port.CaseTarget], str | None]:
+    async def cases(self, page: lists.Page) -> tuple[list[lists.CaseTarget], str | None]:
         return await self._read(_cases(page))
 
-    async def approvals(self, page: port.Page) -> tuple[list[Approval], str | None]:
+    async def approvals(self, page: lists.Page) -> tuple[list[Approval], str | None]:
         return await self._read(_list(t.APPROVAL, page, _APPROVALS))
 
     async def votes(self, approval: str) -> list[Vote]:
         sql = f"select {t.VOTE.names} from vote where approval = $1 order by at, person"
         return await self._read(_all(t.VOTE, sql, approval))
 
-    async def events(self, page: port.Page) -> tuple[list[CanonicalEvent], str | None]:
+    async def events(self, page: lists.Page) -> tuple[list[CanonicalEvent], str | None]:
         return await self._read(_list(t.EVENT, page, _EVENTS, "received_at"))
 
     async def inbox(self, run: str) -> list[InboxItem]:
@@ -102,10 +102,10 @@ class SqlViews(ABC):
         """
         return await self._read(_all(t.LINK, sql, object_, canonical))
 
-    async def match(self, rule: str, key: str) -> port.MatchRow | None:
+    async def match(self, rule: str, key: str) -> lists.MatchRow | None:
         return next(iter(await self._read(_match_rows("rule = $1 and key = $2", (rule, key)))), None)
 
-    async def matches(self, limit: int = 10_000) -> list[port.MatchRow]:
+    async def matches(self, limit: int = 10_000) -> list[lists.MatchRow]:
         return await self._read(matches(limit))
 
     async def counts(self) -> dict[str, int]:
@@ -116,7 +116,7 @@ async def _all(table: Table[R], sql: str, *args: Any) -> list[R]:
     return [table.read(row) for row in await Query(sql, args)]
 
 
-def _cursor(page: port.Page) -> tuple[int, str] | None:
+def _cursor(page: lists.Page) -> tuple[int, str] | None:
     """Where the last page ended: time and id. Raises ValueError for what is no cursor."""
     if page.cursor is None:
         return None
@@ -125,7 +125,7 @@ def _cursor(page: port.Page) -> tuple[int, str] | None:
 
 
 async def _page(
-    table: Table[R], page: port.Page, filters: Mapping[str, str], time: str = "created_at"
+    table: Table[R], page: lists.Page, filters: Mapping[str, str], time: str = "created_at"
 ) -> tuple[list[Row], str | None]:
     """Rows newest first, one more than shown telling whether there is a next page."""
     clauses, args = [], list[Any]()
@@ -152,13 +152,13 @@ async def _page(
 
 
 async def _list(
-    table: Table[R], page: port.Page, filters: Mapping[str, str], time: str = "created_at"
+    table: Table[R], page: lists.Page, filters: Mapping[str, str], time: str = "created_at"
 ) -> tuple[list[R], str | None]:
     rows, cursor = await _page(table, page, filters, time)
     return [table.read(row) for row in rows], cursor
 
 
-async def _runs(page: port.Page) -> tuple[list[port.RunRow], str | None]:
+async def _runs(page: lists.Page) -> tuple[list[lists.RunRow], str | None]:
     """Foils and Cases are read once for the whole page."""
     rows, cursor = await _page(t.RUN, page, _RUNS)
     runs: list[Run] = [t.RUN.read(row) for row in rows]
@@ -175,7 +175,7 @@ async def _runs(page: port.Page) -> tuple[list[port.RunRow], str | None]:
         own, open_ = foils.get(run.id, []), cases.get(run.id, [])
         states = Counter(foil.state for foil in own)
         shown.append(
-            port.RunRow(
+            lists.RunRow(
                 run=run,
                 exposure=exposure(own, open_),
                 cases=len(open_),
@@ -185,7 +185,7 @@ async def _runs(page: port.Page) -> tuple[list[port.RunRow], str | None]:
     return shown, cursor
 
 
-async def _cases(page: port.Page) -> tuple[list[port.CaseTarget], str | None]:
+async def _cases(page: lists.Page) -> tuple[list[lists.CaseTarget], str | None]:
     cases, cursor = await _list(t.CASE, page, _CASES)
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
@@ -193,7 +193,7 @@ async def _cases(page: port.Page) -> tuple[list[port.CaseTarget], str | None]:
     targets = []
     for case in cases:
         workflow, bkey = about.get(case.run, (None, None))
-        targets.append(port.CaseTarget(case=case, workflow=workflow, bkey=bkey))
+        targets.append(lists.CaseTarget(case=case, workflow=workflow, bkey=bkey))
     return targets, cursor
 
 
@@ -208,12 +208,12 @@ async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
     return [(row[-1], t.LEAF.read(row)) for row in rows]
 
 
-async def matches(limit: int) -> list[port.MatchRow]:
+async def matches(limit: int) -> list[lists.MatchRow]:
     """Both sides of the first `limit` match rows, in order of rule and key."""
     return await _match_rows(_MATCHED, (limit,))
 
 
-async def _match_rows(where: str, args: tuple[Any, ...]) -> list[port.MatchRow]:
+async def _match_rows(where: str, args: tuple[Any, ...]) -> list[lists.MatchRow]:
     sides: dict[tuple[str, str], tuple[list[Any], list[Any], list[Any]]] = {}
     tables: tuple[Table[Any], ...] = (t.FOIL, t.OBSERVATION, t.ALLOCATION)
     for side, table in enumerate(tables):
@@ -225,7 +225,7 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[port.MatchRow]:
         ):
             sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
     return [
-        port.MatchRow(
+        lists.MatchRow(
             rule=rule,
             key=key,
             foils=tuple(foils),

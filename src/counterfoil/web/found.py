@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterfoil.core.approval import Approval
-from counterfoil.store.store import CaseTarget, Page, RunRow
+from counterfoil.store.lists import CaseTarget, Page, RunRow
 from counterfoil.web.ports import App
 
 _PAGE = 200

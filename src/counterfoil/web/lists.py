@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, get
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.store.store import Page
+from counterfoil.store.lists import Page
 from counterfoil.web import shapes
 from counterfoil.web.access import application, requires
 from counterfoil.web.found import approval_by_id, case_by_id, runs_of

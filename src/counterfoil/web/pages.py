@@ -16,7 +16,7 @@ from litestar.response import Response
 from counterfoil.core.case import Choice
 from counterfoil.core.clock import utc_now
 from counterfoil.core.money import Money
-from counterfoil.store.store import Page
+from counterfoil.store.lists import Page
 from counterfoil.web import shapes, shown, static, verdicts
 from counterfoil.web.access import application, caller, requires
 from counterfoil.web.found import name_of, runs_of

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
 from counterfoil.model import Model
-from counterfoil.store.store import Store, Views
+from counterfoil.store.lists import Views
+from counterfoil.store.store import Store
 
 
 class ReceiveAnswer(Protocol):

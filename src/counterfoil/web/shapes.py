@@ -22,7 +22,7 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
-from counterfoil.store.store import CaseTarget, RunRow
+from counterfoil.store.lists import CaseTarget, RunRow
 
 
 class Amount(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from counterfoil.core.foil import Foil, Observation, current
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, InboxItem, Run
-from counterfoil.store.store import CaseTarget, MatchRow, Page, RunRow
+from counterfoil.store.lists import CaseTarget, MatchRow, Page, RunRow
 from counterfoil.web import shapes
 from counterfoil.web.ports import App
 

@@ -15,6 +15,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
+from counterfoil.store import lists
 from counterfoil.store import store as port
 from counterfoil.store.check import check, violations
 from counterfoil.store.dump import Dump
@@ -41,7 +42,7 @@ async def lived(store: Any) -> None:
     await store.apply(s.receive(s.receipt("seen")))
     seen = s.observation()
     await store.apply(s.admit(2, events=(s.event("evt_2", "x"),), observations=(seen,)))
-    await store.apply(s.turn(run, 2, consumed=4, status=RunStatus.DONE))
+    await store.apply(s.turn(run, 2, consumed=4, status=RunStatus.DONE, unhold=("acct",)))
     waiting = await s.born(store, "inv-2")
     undo = s.effect("undo", waiting)
     await store.apply(s.turn(waiting, due=s.at(900), plan=(undo,), send=(s.send(undo),)))
@@ -157,10 +158,10 @@ def lose_leaf_of_turn(dump: Dump) -> Dump:
 
 TWIN = s.effect(gen=1, state=EffectState.CONFIRMED)
 GHOST = s.observation("obs_9", "cm-9", rule="credits", subject="erp:9")
-UNJOINED = port.MatchRow(
+UNJOINED = lists.MatchRow(
     rule="credits", key="cm-9", foils=(s.foil("foil_9", "cm-9"),), observations=(GHOST,), allocations=()
 )
-BROKEN = port.MatchRow(
+BROKEN = lists.MatchRow(
     rule="credits",
     key="cm-9",
     foils=(s.foil("foil_9", "cm-9", state=FoilState.BROKEN),),

@@ -229,7 +229,7 @@ async def test_a_serial_released_while_another_queues_is_never_forgotten(two: Tw
         holder, waiter = [await s.born(a, f"run{i}{x}") for x in "ab"]
         await a.apply(s.turn(holder, hold=(f"acct{i}",)))
         released, asked = await at_once(
-            a.apply(s.turn(holder, 1, unhold=True, when=s.at(5))),
+            a.apply(s.turn(holder, 1, unhold=(f"acct{i}",), when=s.at(5))),
             b.apply(s.turn(waiter, hold=(f"acct{i}",), when=s.at(5))),
         )
         run = await s.run_of(a, waiter)
@@ -260,7 +260,7 @@ async def test_a_queue_of_runs_goes_through_one_at_a_time_in_order_of_arrival(tw
     await at_once(*(two[i % 2].apply(s.turn(run, hold=("acct",))) for i, run in enumerate(runs[1:])))
     order, holder = [runs[0]], runs[0]
     while True:
-        done = await two[0].apply(s.turn(holder, 1, status=RunStatus.DONE))
+        done = await two[0].apply(s.turn(holder, 1, status=RunStatus.DONE, unhold=("acct",)))
         if not done.woken:
             break
         (holder,) = done.woken
@@ -295,7 +295,7 @@ async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
 
 
 async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
-    waiting = asyncio.create_task(two[1].wait_for_wake(100))
+    waiting = asyncio.create_task(two[1].wait_for_wake(port.Wake.ADMIT, 100))
     for i in range(100):  # the first ones may come before the other one listens
         await two[0].apply(s.receive(s.receipt(f"r{i}")))
         await asyncio.wait([waiting], timeout=0.2)
@@ -307,9 +307,12 @@ async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
 async def test_a_claim_wakes_nobody(two: Two) -> None:
     lease = s.T0 + timedelta(seconds=10)
     await two[0].apply(port.Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
-    assert two[0]._wake.is_set() is False
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await two[0].wait_for_wake(port.Wake.TURN, 0.2)
+    assert loop.time() - began >= 0.19
     await two[0].apply(s.receive(s.receipt()))
-    assert two[0]._wake.is_set() is True
+    await asyncio.wait_for(two[0].wait_for_wake(port.Wake.ADMIT, 100), 50)
 
 
 # ------------------------------------------------------------------ one process, one batch

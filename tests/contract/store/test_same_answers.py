@@ -19,7 +19,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
-from counterfoil.core.run import Direction, RunStatus
+from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.store import store as port
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
@@ -49,7 +49,7 @@ class Story:
         self.clock += self.pick.choice((0.0, 0.5, 60.0, 40_000.0))
         tellers = [self.receive, self.admit, self.admit, self.turn, self.turn, self.turn, self.conclude]
         tellers += [self.conclude, self.intent, self.claim, self.decide, self.resolve, self.expire, self.seal]
-        tellers += [self.look, self.resend, self.people]
+        tellers += [self.look, self.resend, self.people, self.advance, self.advance]
         return self.pick.choice(tellers)(dump)
 
     @property
@@ -128,8 +128,8 @@ class Story:
         choices = (Choice.RETRY, Choice.WAIVE, Choice.DISMISS)
         return s.case(f"case_{self.pick.randint(1, 12)}", choices=choices, created_at=self.now, **more)
 
-    def turn(self, dump: Dump) -> port.Transition:
-        run = self.pick.choice(dump.runs) if dump.runs else None
+    def turn(self, dump: Dump, run: Run | None = None) -> port.Transition:
+        run = run or (self.pick.choice(dump.runs) if dump.runs else None)
         if run is None:
             return s.turn("run_none")
         if run.status in (RunStatus.DONE, RunStatus.UNDONE) and self.pick.random() < 0.8:
@@ -151,17 +151,19 @@ class Story:
         ]
         approvals = [a for a in dump.approvals if a.state is ApprovalState.OPEN]
         stale = self.pick.random() < 0.1
+        status = self.pick.choice(statuses if run.status not in legal[2:] else [run.status])
+        ends = status is RunStatus.DONE and self.pick.random() < 0.8
         return s.turn(
             run.id,
             run.version - 1 if stale else run.version,
             self.now,
-            status=self.pick.choice(statuses if run.status not in legal[2:] else [run.status]),
+            status=status,
             direction=self.pick.choice(list(Direction)),
             state=self.pick.choice(("requested", "approved")),
             due=self.pick.choice((None, s.at(self.clock + 100))),
             consumed=self.pick.randint(run.consumed, run.inbox_n),
             hold=self.some(("s1", "s2")) if self.pick.random() < 0.4 else (),
-            unhold=self.pick.random() < 0.3,
+            unhold=("s1", "s2") if ends else self.some(("s1", "s2")) if self.pick.random() < 0.3 else (),
             reserve=tuple(guard) if self.pick.random() < 0.5 else (),
             release=self.some(("r1", "r2", "r3")) if self.pick.random() < 0.3 else (),
             plan=tuple(plan),
@@ -196,6 +198,18 @@ class Story:
             links=self.some([s.link(valid_from=self.now)], 1),
             contradiction=self.case(effect=e.id),
         )
+
+    def advance(self, dump: Dump) -> port.Transition:
+        """An outcome with the turn that rests on it, now and then one that is not the present one."""
+        told = self.conclude(dump)
+        of = next((e.run for e in dump.effects if told.effect == e.id), "") if dump.effects else ""
+        run = next((r for r in dump.runs if r.id == of), None)
+        decided = self.turn(dump, run)
+        if run is None or not isinstance(decided, port.Turn):
+            return told
+        consumed = run.inbox_n + self.pick.choice((1, 1, 1, 0))
+        rest = {"reserve": (), "release": (), "consumed": consumed}
+        return port.Advance(conclude=told, turn=msgspec.structs.replace(decided, **rest))
 
     def intent(self, dump: Dump) -> port.Transition:
         planned = [e for e in dump.effects if e.state is EffectState.PLANNED] or dump.effects
@@ -331,4 +345,4 @@ async def test_the_stories_reach_every_transition(tmp_path: Path) -> None:
     for seed in range(20):
         done |= await compare([MemoryStore()], seed, 60)
     kinds = {"Receive", "Admit", "Turn", "Conclude", "Intent", "Claim", "Decide", "Resolve", "Expire"}
-    assert kinds | {"Seal", "LookedUp", "Resend", "PutPerson"} <= done
+    assert kinds | {"Seal", "LookedUp", "Resend", "PutPerson", "Advance"} <= done

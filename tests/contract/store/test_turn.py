@@ -36,7 +36,7 @@ async def test_a_turn_moves_the_run_and_gives_up_the_lease(store: Any) -> None:
     run = await s.born(store)
     await store.apply(claim())
     turned = await store.apply(s.turn(run, due=s.at(50), when=s.at(1)))
-    assert turned == port.Turned(verdict="done", version=1, due=s.at(50))
+    assert turned == port.Turned(verdict="done", version=1, inbox_n=1, due=s.at(50))
     held = await s.run_of(store, run)
     assert (held.version, held.consumed, held.due, held.owner, held.lease_until, held.now) == (
         1,
@@ -102,7 +102,9 @@ async def test_a_finished_run_is_never_due_again(store: Any) -> None:
 async def test_effects_start_planned_or_sending(store: Any) -> None:
     run = await s.born(store)
     later, now = s.effect("later"), s.effect("now", approvals=("apr_1",))
-    await store.apply(s.turn(run, plan=(later, now), send=(s.send(now),)))
+    granted = s.approval(run=run, state=ApprovalState.GRANTED, automatic=True)
+    turned = await store.apply(s.turn(run, approvals=(granted,), plan=(later, now), send=(s.send(now),)))
+    assert turned.started == (now.id,)
     loaded = await store.load(run)
     assert [(e.path, e.state, e.attempt) for e in loaded.effects] == [
         ("later", EffectState.PLANNED, 0),
@@ -249,14 +251,22 @@ async def test_a_serial_has_one_holder_and_a_queue_in_order_of_arrival(store: An
         assert (await store.apply(s.turn(run, hold=("acct",)))).verdict == "held"
         held = await s.run_of(store, run)
         assert (held.version, held.consumed, held.due) == (0, 0, None)
-    turned = await store.apply(s.turn(first, 1, unhold=True, when=s.at(7)))
+    turned = await store.apply(s.turn(first, 1, unhold=("acct",), when=s.at(7)))
     assert turned.woken == (second,)
     assert (await s.run_of(store, second)).due == s.at(7)
     assert (await s.run_of(store, third)).due is None
     assert (await store.apply(s.turn(second, hold=("acct",)))).verdict == "done"
-    done = await store.apply(s.turn(second, 1, status=RunStatus.DONE, consumed=1, when=s.at(8)))
+    done = await store.apply(s.turn(second, 1, status=RunStatus.DONE, unhold=("acct",), when=s.at(8)))
     assert done.woken == (third,)
     assert (await store.dump()).holds == []
+
+
+async def test_a_run_does_not_end_with_a_serial_in_its_hand(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.turn(run, hold=("acct",)))
+    with pytest.raises(ValueError, match="acct"):
+        await store.apply(s.turn(run, 1, status=RunStatus.DONE))
+    assert (await s.run_of(store, run)).version == 1
 
 
 async def test_all_serials_or_none(store: Any) -> None:
@@ -274,7 +284,7 @@ async def test_a_run_that_goes_on_without_its_serial_lets_the_next_one_through(s
     await store.apply(s.turn(first, hold=("acct",)))
     for run in (second, third):
         await store.apply(s.turn(run, hold=("acct",)))
-    await store.apply(s.turn(first, 1, unhold=True))
+    await store.apply(s.turn(first, 1, unhold=("acct",)))
     turned = await store.apply(s.turn(second, direction=Direction.UNDO, when=s.at(3)))
     assert turned.woken == (third,)
     assert (await s.run_of(store, third)).due == s.at(3)

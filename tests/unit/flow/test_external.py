@@ -12,6 +12,7 @@ from counterfoil.core.event import Event
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
+from counterfoil.flow.admit import Admission
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import receive_events
 from counterfoil.flow.releases import Releases
@@ -137,7 +138,7 @@ async def test_the_present_matrix_decides_for_runs_of_former_releases() -> None:
     store = MemoryStore(clock)
     await Releases(store, former).publish(NOW, "test")
     await receive_events(store, former, [event("shop", "sale.closed.v1", "e1")], clock())
-    await Pump(store, Releases(store, former), {}, "w/1").admission.admit((await store.todos(1))[0], clock())
+    await Admission(store, Releases(store, former), {}).admit((await store.todos(1))[0], clock())
     pump = Pump(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
     await settle(pump)
     (approval,) = (await store.dump()).approvals

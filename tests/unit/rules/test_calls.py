@@ -230,8 +230,9 @@ async def test_a_refusal_that_proves_wrong_later_goes_on_as_done() -> None:
     (effect,) = play.effects()
     from counterfoil.connectors.sdk import Confirmed
 
-    context = await play.actor._context(effect)
-    await play.actor._conclude(context, effect, 1, Confirmed({"id": "p1"}), play.now, "look-up")
+    context = await play.actor.context(effect)
+    told, _ = await play.actor.evidence(context, effect, 1, Confirmed({"id": "p1"}), "look-up")
+    await play.actor.tell(told)
     await play.settle()
     assert play.run().status is RunStatus.DONE
     assert [c.reason for c in play.cases()] == ["refused", "contradiction"]

@@ -47,7 +47,7 @@ class Arrivals(Rows):
         for event in t.events:
             if event.id not in self.events:
                 self._put(self.events, event.id, event)
-        older = [h.event for h in t.heads if h.event in fresh and not self._advance(h)]
+        older = [h.event for h in t.heads if h.event in fresh and not self._move_head(h)]
         woken: list[str] = []
         for link in t.links:
             woken += self._link(link, t.at)
@@ -89,7 +89,7 @@ class Arrivals(Rows):
             older=tuple(older),
         )
 
-    def _advance(self, head: Head) -> bool:
+    def _move_head(self, head: Head) -> bool:
         key = (head.object, head.key)
         held = self.head_rows.get(key)
         history = self.head_history.get(key, ())

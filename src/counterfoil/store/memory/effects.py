@@ -6,10 +6,10 @@ from datetime import datetime
 
 import msgspec
 
-from counterfoil.core import ids, wire
+from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import ASKED_OF_PERSONS, CaseState
-from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import (
     FoilState,
 )
@@ -32,24 +32,17 @@ class Effects(Rows):
                 raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
 
     def _send(self, s: port.Send) -> Effect:
-        effect = self.effect_rows[s.effect]
-        check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
-        if effect.attempt + 1 != s.attempt:
-            raise ValueError(f"{effect.id}: attempt {s.attempt} does not follow {effect.attempt}")
-        self._refuse_second_generation(effect)
-        sent = msgspec.structs.replace(
-            effect,
-            state=EffectState.SENDING,
-            attempt=s.attempt,
-            worker=s.worker,
-            send_by=s.send_by,
-            call_until=s.call_until,
-            conclude_at=s.conclude_at,
-            look_at=None,
-            request=s.request if s.request is not None else effect.request,
-        )
-        self._put(self.effect_rows, effect.id, sent)
+        sent = s.applied(self.effect_rows[s.effect])
+        self._refuse_second_generation(sent)
+        self._put(self.effect_rows, sent.id, sent)
         return sent
+
+    def _plan_again(self, id_: str) -> None:
+        """refused -> planned: proof that nothing happened lets it go out again."""
+        held = self.effect_rows[id_]
+        check_move(EFFECT_MOVES, held.state, EffectState.PLANNED, id_)
+        again = msgspec.structs.replace(held, state=EffectState.PLANNED, ended_at=None)
+        self._put(self.effect_rows, id_, again)
 
     def _abandon(self, id_: str, at: datetime) -> None:
         """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
@@ -68,13 +61,21 @@ class Effects(Rows):
         if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != t.send.attempt:
             return port.Intended(verdict="lost")
         if not self._approved(effect):
-            self._abandon(effect.id, t.at)
-            body = wire.dumps({"effect": effect.id, "path": effect.path})
-            self._append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), t.at)
+            self._fall(effect, t.at)
             return port.Intended(verdict="stale")
         self._send(t.send)
         self._sent_leaf(effect, t.send.attempt, t.at, t.actor)
         return port.Intended(verdict="sending")
+
+    def _fall(self, effect: Effect, at: datetime) -> None:
+        """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
+        self._abandon(effect.id, at)
+        held = self.effect_rows[effect.id]
+        dropped = msgspec.structs.replace(held, state=EffectState.DROPPED, ended_at=at)
+        self._put(self.effect_rows, effect.id, dropped)
+        body = wire.dumps({"effect": effect.id, "path": effect.path})
+        self._append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+        self._leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
     def _approved(self, effect: Effect) -> bool:
         """Every approval it rests on is granted, and who granted it is still active and never the requester."""
@@ -103,24 +104,30 @@ class Effects(Rows):
         return port.Intended(verdict="sending")
 
     def _conclude(self, t: port.Conclude) -> port.Concluded:
+        concluded, stimulus = self._record(t)
+        if stimulus is not None:
+            self._append(stimulus, t.at)
+            self._told_leaf(t, stimulus.run)
+        return concluded
+
+    def _told_leaf(self, t: port.Conclude, run: str) -> None:
+        self._leaf(str(t.state), t.effect, t.at, t.actor, wire.dumps(t.kept()), run=run)
+
+    def _record(self, t: port.Conclude) -> tuple[port.Concluded, port.Stimulus | None]:
+        """An outcome with all that it changes beside the Run itself, and what the Run is to be told of it."""
         effect = self.effect_rows.get(t.effect)
         if effect is None:
-            return port.Concluded(verdict="late")
+            return port.Concluded(verdict="late"), None
+        if effect.state is EffectState.PLANNED and effect.attempt == 0:  # nobody ever sent it
+            return port.Concluded(verdict="late"), None
+        contradiction = t.state is EffectState.CONFIRMED and effect.state in SAID_NO
         if effect.attempt != t.attempt or t.state not in EFFECT_MOVES[effect.state]:
-            contradicts = t.state is EffectState.CONFIRMED and effect.state in (
-                EffectState.REFUSED,
-                EffectState.ABSENT,
-                EffectState.DROPPED,
-            )
-            if not contradicts:
-                return port.Concluded(verdict="late")
+            dropped = t.state is EffectState.CONFIRMED and effect.state is EffectState.DROPPED
+            if not (contradiction or dropped):
+                return port.Concluded(verdict="late"), None
             if t.contradiction is not None:
                 self._case(t.contradiction, t.at, t.actor)
-            return port.Concluded(verdict="contradiction")
-        contradiction = t.state is EffectState.CONFIRMED and effect.state in (
-            EffectState.REFUSED,
-            EffectState.ABSENT,
-        )
+            return port.Concluded(verdict="contradiction"), None
         unsettled = t.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
         moved = msgspec.structs.replace(
             effect,
@@ -146,26 +153,8 @@ class Effects(Rows):
             self._case(case, t.at, t.actor)
         if contradiction and t.contradiction is not None:
             self._case(t.contradiction, t.at, t.actor)
-        body = wire.dumps(
-            {
-                "effect": effect.id,
-                "path": effect.path,
-                "item": effect.item,
-                "state": str(t.state),
-                "attempt": t.attempt,
-                "class": None if t.error_class is None else str(t.error_class),
-                "error": t.error,
-                "retry_after": None if t.retry_after is None else round(t.retry_after * 1000),
-                "result": None if t.result is None else wire.loads(t.result),
-            }
-        )
-        ref = f"{effect.id}:{t.attempt}:{t.state}"
-        self._append(port.Stimulus(run=effect.run, kind="outcome", ref=ref, body=body), t.at)
-        kept = wire.dumps(
-            {"state": str(t.state), "evidence": t.evidence, "result": ids.derive("h", str(t.result))}
-        )
-        self._leaf(str(t.state), effect.id, t.at, t.actor, kept, run=effect.run)
-        return port.Concluded(verdict="contradiction" if contradiction else "won")
+        verdict = "contradiction" if contradiction else "won"
+        return port.Concluded(verdict=verdict), t.stimulus(effect.run, effect.path, effect.item)
 
     def _answer_cases(self, effect: str, at: datetime) -> None:
         """A Case that asks what became of an effect is over once evidence says so."""

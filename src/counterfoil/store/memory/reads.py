@@ -34,6 +34,7 @@ class Reads(Rows):
             effects=tuple(e for e in self.effect_rows.values() if e.run == run),
             approvals=tuple(a for a in self.approval_rows.values() if a.run == run),
             foils=tuple(f for f in self.foil_rows.values() if f.run == run),
+            holds=tuple(sorted(serial for serial, holder in self.holds.items() if holder == run)),
         )
 
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
@@ -104,7 +105,7 @@ class Reads(Rows):
 
     async def effects_planned(self, limit: int) -> list[Effect]:
         found = [e for e in self.effect_rows.values() if e.state is EffectState.PLANNED]
-        return sorted(found, key=lambda e: (e.created_at, e.id))[:limit]
+        return sorted(found, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
 
     async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
         found = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -30,6 +29,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store import store as port
+from counterfoil.store.wake import Wakes, wakes
 
 Key = Any
 
@@ -82,7 +82,7 @@ class Rows:
         self.checkpoints: dict[int, Checkpoint] = {}
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
-        self._wake = asyncio.Event()
+        self._wakes = Wakes()
 
     # ------------------------------------------------------------------ applying
 
@@ -98,16 +98,11 @@ class Rows:
                 else:
                     table[key] = before
             raise
-        self._wake.set()
+        self._wakes.set(wakes(transition, answer))
         return answer
 
-    async def wait_for_wake(self, timeout: float) -> None:
-        """Return when something changed or `timeout` seconds have passed."""
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
-            return
-        self._wake.clear()
+    async def wait_for_wake(self, what: port.Wake, timeout: float) -> None:
+        await self._wakes.wait(what, timeout)
 
     def _put(self, table: dict[Any, Any], key: Key, value: Any) -> None:
         self._journal.append((table, key, table.get(key, ABSENT)))
@@ -157,6 +152,9 @@ class Rows:
             arrival=self.arrivals,
             state=start.state,
             created_at=at,
+            lane=start.lane,
+            owner=start.lease.worker if start.lease is not None else None,
+            lease_until=start.lease.until if start.lease is not None else None,
         )
         self._put(self.run_keys, key, run.id)
         self._put(self.runs, run.id, run)

@@ -8,10 +8,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core.approval import APPROVAL_MOVES
-from counterfoil.core.foil import (
-    FOIL_MOVES,
-    FoilState,
-)
+from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store import store as port
@@ -21,18 +18,48 @@ from counterfoil.store.memory.rows import event_stimulus, least
 
 class Runs(Effects):
     def _claim(self, t: port.Claim) -> tuple[Run, ...]:
+        place = {lane: n for n, lane in enumerate(t.lanes)}
         due = sorted(
             (
                 r
                 for r in self.runs.values()
-                if r.due is not None and r.due <= t.at and (r.lease_until is None or r.lease_until < t.at)
+                if r.lane in place
+                and r.due is not None
+                and r.due <= t.at
+                and (r.lease_until is None or r.lease_until < t.at)
             ),
-            key=lambda r: (r.due, r.arrival),
+            key=lambda r: (place[r.lane], r.due, r.arrival),
         )[: t.limit]
         claimed = [msgspec.structs.replace(r, owner=t.worker, lease_until=t.lease_until) for r in due]
         for run in claimed:
             self._put(self.runs, run.id, run)
         return tuple(claimed)
+
+    def _advance(self, t: port.Advance) -> port.Advanced:
+        c, u = t.conclude, t.turn
+        if u.reserve or u.release:
+            raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
+        before = self.runs.get(u.run)
+        concluded, stimulus = self._record(c)
+        turned = port.Turned(verdict="stale")
+        if stimulus is None:
+            return port.Advanced(concluded=concluded, turned=turned)
+        present = self.runs.get(u.run)
+        current = (
+            before is not None
+            and present is not None
+            and (before.version, before.inbox_n) == (u.version, u.consumed - 1)
+            and present.inbox_n == before.inbox_n
+            and stimulus.run == u.run
+        )
+        due = present.due if present is not None else None
+        self._append(stimulus, c.at)
+        if current:
+            self._put(self.runs, u.run, msgspec.structs.replace(self.runs[u.run], due=due))
+            turned = self._turn(u)
+        if turned.verdict != "done":
+            self._told_leaf(c, stimulus.run)
+        return port.Advanced(concluded=concluded, turned=turned)
 
     def _turn(self, t: port.Turn) -> port.Turned:
         run = self.runs.get(t.run)
@@ -50,10 +77,25 @@ class Runs(Effects):
         for serial in t.hold:
             self._put(self.holds, serial, t.run)
             self._drop(self.hold_waits, (serial, t.run))
+        for approval in t.approvals:
+            if approval.id not in self.approval_rows:
+                self._put(self.approval_rows, approval.id, approval)
+        for id_, state in t.close_approvals:
+            held = self.approval_rows[id_]
+            check_move(APPROVAL_MOVES, held.state, state, id_)
+            self._put(self.approval_rows, id_, msgspec.structs.replace(held, state=state))
         for effect in t.plan:
             self._insert_effect(effect)
+        started, new = [], {effect.id for effect in t.plan}
         for send in t.send:
-            self._send(send)
+            held_effect = self.effect_rows[send.effect]
+            if self._approved(held_effect):
+                self._send(send)
+                started.append(send.effect)
+            elif send.effect not in new:
+                self._fall(held_effect, t.at)
+        for id_ in t.again:
+            self._plan_again(id_)
         for id_ in t.drop:
             self._abandon(id_, t.at)
         touched = set()
@@ -67,13 +109,6 @@ class Runs(Effects):
                     touched.add((foil.rule, foil.key))
         for rule, key in sorted(touched):
             self._settle(rule, key, t.at)
-        for approval in t.approvals:
-            if approval.id not in self.approval_rows:
-                self._put(self.approval_rows, approval.id, approval)
-        for id_, state in t.close_approvals:
-            held = self.approval_rows[id_]
-            check_move(APPROVAL_MOVES, held.state, state, id_)
-            self._put(self.approval_rows, id_, msgspec.structs.replace(held, state=state))
         for case in t.cases:
             self._case(case, t.at, t.actor)
         for event in t.events:
@@ -84,7 +119,9 @@ class Runs(Effects):
             self._start(start, t.at)
         terminal = t.status in TERMINAL
         self._release(t.run, t.release)
-        woken = self._unhold(t.run, t.at) if t.unhold or terminal else []
+        woken = self._unhold(t.run, t.unhold, t.at)
+        if terminal and (kept := sorted(s for s, holder in self.holds.items() if holder == t.run)):
+            raise ValueError(f"{t.run} would end and hold {', '.join(kept)}")
         woken += self._leave_queues(t.run, t.at)
         self._wait(t, terminal)
         version = t.version + 1
@@ -107,7 +144,14 @@ class Runs(Effects):
         )
         self._put(self.runs, run.id, moved)
         self._leaf("turned", run.id, t.at, t.actor, t.leaf, run=run.id, version=version)
-        return port.Turned(verdict="done", version=version, due=due, woken=tuple(woken))
+        return port.Turned(
+            verdict="done",
+            version=version,
+            inbox_n=run.inbox_n,
+            due=due,
+            started=tuple(started),
+            woken=tuple(woken),
+        )
 
     def _reserve(self, t: port.Turn) -> port.Turned | None:
         """All reservations or none; those that this Run made already count once."""
@@ -141,10 +185,10 @@ class Runs(Effects):
                 used, limit = self.guards[scope, guard]
                 self._put(self.guards, (scope, guard), (used - amount, limit))
 
-    def _unhold(self, run: str, at: datetime) -> list[str]:
-        """Release this Run's serials; the Run that waited longest on each becomes due."""
+    def _unhold(self, run: str, serials: Sequence[str], at: datetime) -> list[str]:
+        """Release these serials of the Run; the Run that waited longest on each becomes due."""
         woken = []
-        for serial in sorted(s for s, holder in self.holds.items() if holder == run):
+        for serial in sorted(s for s in serials if self.holds.get(s) == run):
             self._drop(self.holds, serial)
             woken += self._wake_next(serial, at)
         return woken

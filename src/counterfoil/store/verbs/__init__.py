@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from counterfoil.store import store as port
-from counterfoil.store.commit import Outcome
 from counterfoil.store.sql import Work
 from counterfoil.store.verbs import arrive, effects, people, turn, upkeep
-from counterfoil.store.verbs.step import Step
+from counterfoil.store.verbs.step import Step, write_leaves
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Receive: arrive.receive,
@@ -19,6 +18,7 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Intent: effects.intent,
     port.Resend: effects.resend,
     port.Conclude: effects.conclude,
+    port.Advance: turn.advance,
     port.LookedUp: effects.looked_up,
     port.Decide: people.decide,
     port.Resolve: people.resolve,
@@ -35,13 +35,5 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
 async def perform(step: Step, transition: port.Transition) -> Any:
     """Do one transition inside the open transaction; its answer holds once that transaction is durable."""
     answer = await VERBS[type(transition)](step, transition)
-    await step.write_leaves()
+    await write_leaves(step.leaves)
     return answer
-
-
-_QUIET = (port.Claim, port.Seal, port.LookedUp, port.PutCheckpoint, port.PutToken)
-
-
-def wakes(transition: port.Transition, outcome: Outcome) -> bool:
-    """Whether somebody may have something to do now: a claim or a seal makes no work for others."""
-    return outcome.error is None and not isinstance(transition, _QUIET)

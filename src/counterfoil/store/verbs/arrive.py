@@ -13,6 +13,15 @@ from counterfoil.store.tables import RECEIPT, RECEIPT_BODY, micros
 from counterfoil.store.verbs.step import Step, link_topics
 
 HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
+# Taken by whoever deletes it; with whether a Case was open about it.
+TAKE = """
+delete from todo where kind = $1 and ref = $2 and not parked
+returning exists (select 1 from case_ where case_.event = ref and case_.state = 'open')
+"""
+TAKE_RECEIPT = """
+delete from todo where kind = $1 and ref = $2 and not parked
+returning exists (select 1 from case_ where case_.receipt = cast(ref as bigint) and case_.state = 'open')
+"""
 MOVE_HEAD = """
 update head set version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8, versions = $9
 where object = $1 and key = $2
@@ -77,9 +86,7 @@ async def _held_receipts(
 
 async def admit(x: Step, a: port.Admit) -> port.Admitted:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
-    taken = await x.one(
-        "delete from todo where kind = $1 and ref = $2 and not parked returning kind", *a.todo
-    )
+    taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
     if taken is None:
         return port.Admitted(applied=False)
     await _lock(x, a)
@@ -102,7 +109,7 @@ async def admit(x: Step, a: port.Admit) -> port.Admitted:
     )
     touched |= {(rule, key) for rule, key in shown}
     await x.settle(touched, a.at)
-    if not a.park and not a.cases:
+    if taken[0] and not a.park and not a.cases:
         await _resolve_cases(x, a)
     for case in a.cases:
         await x.open_case(case, a.at, a.actor)

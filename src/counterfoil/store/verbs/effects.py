@@ -7,10 +7,10 @@ from datetime import datetime
 
 import msgspec
 
-from counterfoil.core import ids, wire
+from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import ASKED_OF_PERSONS
-from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.store import store as port
@@ -40,24 +40,6 @@ async def locked(x: Step, id_: str) -> Effect | None:
     return None if row is None else t.EFFECT.read(row)
 
 
-def sent(effect: Effect, s: port.Send) -> Effect:
-    """The effect on its way. Raises MoveRefused, or ValueError when the attempt does not follow."""
-    check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
-    if effect.attempt + 1 != s.attempt:
-        raise ValueError(f"{effect.id}: attempt {s.attempt} does not follow {effect.attempt}")
-    return msgspec.structs.replace(
-        effect,
-        state=EffectState.SENDING,
-        attempt=s.attempt,
-        worker=s.worker,
-        send_by=s.send_by,
-        call_until=s.call_until,
-        conclude_at=s.conclude_at,
-        look_at=None,
-        request=s.request if s.request is not None else effect.request,
-    )
-
-
 async def write_sent(x: Step, e: Effect) -> None:
     """Raises ValueError when another generation of the same step is on its way or confirmed."""
     row = await x.one(
@@ -72,6 +54,15 @@ async def write_sent(x: Step, e: Effect) -> None:
     )
     if row is None:
         raise ValueError(f"{e.path} of {e.run} has a live generation already")
+
+
+async def plan_again(x: Step, id_: str) -> None:
+    """refused -> planned: proof that nothing happened lets it go out again."""
+    held = await locked(x, id_)
+    if held is None:
+        raise KeyError(id_)
+    check_move(EFFECT_MOVES, held.state, EffectState.PLANNED, id_)
+    await x.rows("update effect set state = 'planned', ended_at = null where id = $1", id_)
 
 
 async def abandon(x: Step, id_: str, at: datetime) -> None:
@@ -95,14 +86,21 @@ async def intent(x: Step, i: port.Intent) -> port.Intended:
     effect = await locked(x, i.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
         return port.Intended(verdict="lost")
-    if not await _approved(x, effect):
-        await abandon(x, effect.id, i.at)
-        body = wire.dumps({"effect": effect.id, "path": effect.path})
-        await x.append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), i.at)
+    if not await approved(x, effect):
+        await fall(x, effect, i.at)
         return port.Intended(verdict="stale")
-    await write_sent(x, sent(effect, i.send))
+    await write_sent(x, i.send.applied(effect))
     _sent_leaf(x, effect, i.send.attempt, i.at, i.actor)
     return port.Intended(verdict="sending")
+
+
+async def fall(x: Step, effect: Effect, at: datetime) -> None:
+    """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
+    await abandon(x, effect.id, at)
+    await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
+    body = wire.dumps({"effect": effect.id, "path": effect.path})
+    await x.append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+    x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
 async def resend(x: Step, r: port.Resend) -> port.Intended:
@@ -112,7 +110,7 @@ async def resend(x: Step, r: port.Resend) -> port.Intended:
         return port.Intended(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
-    await write_sent(x, sent(effect, r.send))
+    await write_sent(x, r.send.applied(effect))
     _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
     return port.Intended(verdict="sending")
 
@@ -124,49 +122,78 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 """
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
+
+    concluded: port.Concluded
+    stimulus: port.Stimulus | None = None
+    run: tuple[int, int] = (-1, -1)
+    """Version and inbox of its Run, before it is told."""
+
+
 async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
-    effect = await locked(x, c.effect)
-    if effect is None:
-        return port.Concluded(verdict="late")
-    said_no = effect.state in (EffectState.REFUSED, EffectState.ABSENT)
-    contradiction = c.state is EffectState.CONFIRMED and said_no
-    if effect.attempt != c.attempt or c.state not in EFFECT_MOVES[effect.state]:
-        dropped = c.state is EffectState.CONFIRMED and effect.state is EffectState.DROPPED
+    told = await record(x, c)
+    if told.stimulus is not None:
+        await x.append(told.stimulus, c.at)
+        told_leaf(x, c, told.stimulus.run)
+    return told.concluded
+
+
+def told_leaf(x: Step, c: port.Conclude, run: str) -> None:
+    x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.kept()), run=run)
+
+
+# With the Run that it belongs to as it is before the outcome is told, and whether foils hang on it.
+HELD = """
+select e.run, e.path, e.item, e.state, e.attempt, e.result, r.version, r.inbox_n,
+  exists (select 1 from foil where foil.effect = e.id)
+from effect e join run r on r.id = e.run where e.id = $1 for update of e
+"""
+
+
+async def record(x: Step, c: port.Conclude) -> Told:
+    """An outcome with all that it changes beside the Run itself."""
+    row = await x.one(HELD, c.effect)
+    if row is None:
+        return Told(port.Concluded(verdict="late"))
+    run, path, item, held, attempt, result, version, inbox_n, asserts = row
+    state = EffectState(held)
+    if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
+        return Told(port.Concluded(verdict="late"))
+    contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
+    if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
+        dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return port.Concluded(verdict="late")
+            return Told(port.Concluded(verdict="late"))
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
-        return port.Concluded(verdict="contradiction")
+        return Told(port.Concluded(verdict="contradiction"))
     unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     await x.rows(
         CONCLUDED,
-        effect.id,
+        c.effect,
         str(c.state),
-        c.result if c.result is not None else effect.result,
+        c.result if c.result is not None else result,
         None if c.error_class is None else str(c.error_class),
         c.error,
         micros_or_none(c.look_at) if unsettled else None,
         None if unsettled else micros(c.at),
     )
-    await _foils(x, c)
-    if not unsettled:
-        await x.rows(ANSWER_CASES, effect.id, micros(c.at), *ASKED_OF_PERSONS)
+    if asserts:
+        await _foils(x, c)
+    asked = state is not EffectState.SENDING or attempt > 1
+    if asked and not unsettled:
+        await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ASKED_OF_PERSONS)
     for link in c.links:
         await x.link(link, c.at)
     for case in c.cases:
         await x.open_case(case, c.at, c.actor)
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
-    ref = f"{effect.id}:{c.attempt}:{c.state}"
-    body = _outcome(effect, c)
-    await x.append(port.Stimulus(run=effect.run, kind="outcome", ref=ref, body=body), c.at)
-    kept = wire.dumps(
-        {"state": str(c.state), "evidence": c.evidence, "result": ids.derive("h", str(c.result))}
-    )
-    x.leaf(str(c.state), effect.id, c.at, c.actor, kept, run=effect.run)
-    return port.Concluded(verdict="contradiction" if contradiction else "won")
+    verdict = "contradiction" if contradiction else "won"
+    return Told(port.Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
 
 
 async def looked_up(x: Step, l: port.LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
@@ -215,7 +242,7 @@ async def _foils(x: Step, c: port.Conclude) -> None:
             await x.move_foil(foil, FoilState.VOID, "its effect did not happen", c.at)
 
 
-async def _approved(x: Step, effect: Effect) -> bool:
+async def approved(x: Step, effect: Effect) -> bool:
     """Every approval it rests on is granted, and who granted it is still active and never the requester."""
     for id_ in effect.approvals:
         row = await x.one(f"select {t.APPROVAL.names} from approval where id = $1 for share", id_)
@@ -224,6 +251,8 @@ async def _approved(x: Step, effect: Effect) -> bool:
         approval = t.APPROVAL.read(row)
         if approval.state is not ApprovalState.GRANTED:
             return False
+        if approval.automatic:
+            continue
         voters = await x.rows(
             """
             select person.id from vote join person on person.id = vote.person
@@ -232,26 +261,9 @@ async def _approved(x: Step, effect: Effect) -> bool:
             id_,
         )
         live = [r[0] for r in voters]
-        if not approval.automatic and (len(live) < approval.quorum or approval.requester in live):
+        if len(live) < approval.quorum or approval.requester in live:
             return False
     return True
-
-
-def _outcome(effect: Effect, c: port.Conclude) -> bytes:
-    """The stimulus by which the Run learns it."""
-    return wire.dumps(
-        {
-            "effect": effect.id,
-            "path": effect.path,
-            "item": effect.item,
-            "state": str(c.state),
-            "attempt": c.attempt,
-            "class": None if c.error_class is None else str(c.error_class),
-            "error": c.error,
-            "retry_after": None if c.retry_after is None else round(c.retry_after * 1000),
-            "result": None if c.result is None else wire.loads(c.result),
-        }
-    )
 
 
 def _sent_leaf(x: Step, effect: Effect, attempt: int, at: datetime, actor: str) -> None:

@@ -41,8 +41,17 @@ async def hold(x: Step, u: port.Turn, arrival: int) -> bool:
 
 async def unhold(x: Step, u: port.Turn) -> list[str]:
     """Release this Run's serials; the Run that arrived first in each queue becomes due."""
-    freed = await x.rows("delete from hold where run = $1 returning serial", u.run)
+    freed = await x.rows(
+        "delete from hold where run = $1 and serial = any($2::text[]) returning serial", u.run, list(u.unhold)
+    )
     return await _wake_next(x, sorted(r[0] for r in freed), u)
+
+
+async def refuse_kept(x: Step, u: port.Turn) -> None:
+    """Raises ValueError when a Run would end with a serial in its hand: nobody could have it any more."""
+    rows = await x.rows("select serial from hold where run = $1 order by serial", u.run)
+    if rows:
+        raise ValueError(f"{u.run} would end and hold {', '.join(row[0] for row in rows)}")
 
 
 async def leave_queues(x: Step, u: port.Turn) -> list[str]:

@@ -7,6 +7,7 @@ Locks are taken topics, match rows, holds, runs, effects, guards, each sorted; o
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from counterfoil.core.case import Case, case_of_break
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
-from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
+from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.store import store as port
 from counterfoil.store import tables as t
 from counterfoil.store.sql import Dialect, Insert, Query, Row
@@ -65,9 +66,10 @@ class Step:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.appended: set[str] = set()
-        """Runs whose inbox grew in this transition."""
-        self._leaves: list[Leaf] = []
+        self.appended: Counter[str] = Counter()
+        """By how much the inboxes of Runs grew in this transition."""
+        self.leaves: list[Leaf] = []
+        """Audit entries of this transition, written at its end."""
 
     # ------------------------------------------------------------------ requests
 
@@ -133,17 +135,12 @@ class Step:
         run: str | None = None,
         version: int | None = None,
     ) -> None:
-        """One audit entry, written at the end of the transition. Ids begin with the time, so that they stay
+        """One audit entry. Ids begin with the time, so that they stay
         together in their index."""
         id_ = f"leaf_{micros(at):014x}{os.urandom(7).hex()}"
-        self._leaves.append(
+        self.leaves.append(
             Leaf(id=id_, kind=kind, subject=subject, run=run, version=version, actor=actor, at=at, body=body)
         )
-
-    async def write_leaves(self) -> None:
-        await self.insert(t.LEAF, [t.LEAF.row(leaf) for leaf in self._leaves])
-        await self.insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in self._leaves])
-        self._leaves.clear()
 
     # ------------------------------------------------------------------ runs
 
@@ -152,9 +149,8 @@ class Step:
         row = await self.one(APPEND, s.run, s.kind, s.ref, micros(at))
         if row is None:
             return False
-        item = InboxItem(run=s.run, seq=row[0], kind=s.kind, ref=s.ref, at=at, body=s.body)
-        await self.insert(t.INBOX, [t.INBOX.row(item)])
-        self.appended.add(s.run)
+        await self.insert(t.INBOX, [t.INBOX.row(s.item(row[0], at))])
+        self.appended[s.run] += 1
         return True
 
     async def append_all(self, stimuli: Sequence[port.Stimulus], at: datetime) -> list[str]:
@@ -167,8 +163,7 @@ class Step:
         new = sorted(tuple(row) for row in await self.rows(APPEND_MANY, *columns))
         items = []
         for number, seq in new:
-            s = stimuli[number - 1]
-            items.append(InboxItem(run=s.run, seq=seq, kind=s.kind, ref=s.ref, at=at, body=s.body))
+            items.append(stimuli[number - 1].item(seq, at))
         await self.insert(t.INBOX, [t.INBOX.row(item) for item in items])
         runs = [item.run for item in items]
         self.appended.update(runs)
@@ -189,12 +184,14 @@ class Step:
             state=start.state,
             inbox_n=1 if start.stimulus.run == start.run else 0,
             due=start.due if start.due is not None else at,
+            lane=start.lane,
+            owner=start.lease.worker if start.lease is not None else None,
+            lease_until=start.lease.until if start.lease is not None else None,
         )
         born = await self.insert(t.RUN_BIRTH, [t.RUN_BIRTH.row(run)], ignore=True, returning="id")
         s = start.stimulus
         if born and s.run == start.run:
-            item = InboxItem(run=s.run, seq=1, kind=s.kind, ref=s.ref, at=at, body=s.body)
-            await self.insert(t.INBOX, [t.INBOX.row(item)])
+            await self.insert(t.INBOX, [t.INBOX.row(s.item(1, at))])
         elif born or not start.only_birth:
             await self.append(s, at)
         return bool(born)
@@ -321,6 +318,13 @@ class Step:
             foil,
             micros(at),
         )
+
+
+async def write_leaves(leaves: Sequence[Leaf]) -> None:
+    """The audit entries of one transition, or of several in one transaction."""
+    if leaves:
+        await Insert(t.LEAF, [t.LEAF.row(leaf) for leaf in leaves], False, "")
+        await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
 
 
 def event_stimulus(run: str, event: str, body: bytes) -> port.Stimulus:

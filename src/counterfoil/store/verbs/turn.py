@@ -13,38 +13,45 @@ from counterfoil.store import tables as t
 from counterfoil.store.tables import micros, micros_or_none
 from counterfoil.store.verbs import effects
 from counterfoil.store.verbs.guards import release, reserve
-from counterfoil.store.verbs.serials import hold, leave_queues, unhold
-from counterfoil.store.verbs.step import FOILS_OF_EFFECT, Step, event_stimulus
+from counterfoil.store.verbs.serials import hold, leave_queues, refuse_kept, unhold
+from counterfoil.store.verbs.step import FOILS_OF_EFFECT, Step, event_stimulus, link_topics
 
 CLAIM = f"""
 update run set owner = $1, lease_until = $2
 where id = any(array(
-  select id from run where due <= $3 and (lease_until is null or lease_until < $3)
-  order by due, arrival limit $4 for update skip locked
+  select found.id from unnest($5::bigint[]) with ordinality as lanes (lane, place) cross join lateral (
+    select id, due, arrival from run
+    where run.lane = lanes.lane and due <= $3 and (lease_until is null or lease_until < $3)
+    order by due, arrival limit $4 for update skip locked
+  ) as found
+  order by lanes.place, found.due, found.arrival limit $4
 ))
 returning {t.RUN.names}
 """
 CLAIM_LITE = f"""
 update run set owner = $1, lease_until = $2
 where arrival in (
-  select arrival from run where due <= $3 and (lease_until is null or lease_until < $3)
+  select arrival from run where lane = $5 and due <= $3 and (lease_until is null or lease_until < $3)
   order by due, arrival limit $4
 )
 returning {t.RUN.names}
 """
-# The guard of every turn: nothing is written for a version that is not the present one.
+# The guard of every turn: nothing is written for a version that is not the present one. $11 is what this
+# transaction has put into the inbox itself, as read.
 TURN = """
 update run set
   version = version + 1, status = $3, direction = $4, state = $5, consumed = $6, ctx = $7,
-  due = case when $8 then null when inbox_n > $6 then $10::bigint else $9::bigint end,
+  inbox_n = inbox_n + $11,
+  due = case when $8 then null when inbox_n + $11 > $6 then $10::bigint else $9::bigint end,
   now = case when now > $10 then now else $10 end,
   owner = null, lease_until = null
 where id = $1 and version = $2
-returning due,
+returning due, inbox_n,
   exists (select 1 from wait where wait.run = run.id),
-  exists (select 1 from serial_wait where serial_wait.run = run.id)
+  exists (select 1 from serial_wait where serial_wait.run = run.id),
+  exists (select 1 from hold where hold.run = run.id)
 """
-
+PRESENT = "select 1 from run where id = $1 for no key update"
 LIVE_OF_PATH = """
 select path, item from effect
 where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'confirmed')
@@ -52,23 +59,62 @@ where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'co
 
 
 async def claim(x: Step, c: port.Claim) -> tuple[Run, ...]:
-    """Lease due Runs, oldest due first. A Run that another transaction has locked is left for the next time."""
-    sql = CLAIM_LITE if x.dialect == "sqlite" else CLAIM
-    rows = await x.rows(sql, c.worker, micros(c.lease_until), micros(c.at), c.limit)
+    """Lease due Runs, lane by lane, oldest due first. A Run that another transaction has locked is left for the
+    next time."""
+    until, at = micros(c.lease_until), micros(c.at)
+    if x.dialect == "postgres":
+        rows = await x.rows(CLAIM, c.worker, until, at, c.limit, list(c.lanes))
+    else:
+        rows = []
+        for lane in c.lanes:
+            if len(rows) < c.limit:
+                rows += await x.rows(CLAIM_LITE, c.worker, until, at, c.limit - len(rows), lane)
+    place = {lane: n for n, lane in enumerate(c.lanes)}
     runs = [t.RUN.read(row) for row in rows]
-    return tuple(sorted(runs, key=lambda run: (run.due or c.at, run.arrival)))
+    return tuple(sorted(runs, key=lambda run: (place[run.lane], run.due or c.at, run.arrival)))
 
 
 async def turn(x: Step, u: port.Turn) -> port.Turned:
+    await _lock(x, u)
+    return await _commit(x, u)
+
+
+async def advance(x: Step, a: port.Advance) -> port.Advanced:
+    """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
+    leaf witnesses both."""
+    c, u = a.conclude, a.turn
+    if u.reserve or u.release:
+        raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
+    await _lock(x, u, c)
+    told = await effects.record(x, c)
+    turned = port.Turned(verdict="stale")
+    if told.stimulus is None:
+        return port.Advanced(concluded=told.concluded, turned=turned)
+    current = told.run == (u.version, u.consumed - 1) and not x.appended[u.run] and told.stimulus.run == u.run
+    if current and not u.hold:
+        await x.insert(t.INBOX, [t.INBOX.row(told.stimulus.item(u.consumed, c.at))])
+        turned = await _commit(x, u, read=1)
+    else:
+        await x.append(told.stimulus, c.at)
+        if current:
+            del x.appended[u.run]
+            turned = await _commit(x, u)
+    if turned.verdict != "done":
+        effects.told_leaf(x, c, told.stimulus.run)
+    return port.Advanced(concluded=told.concluded, turned=turned)
+
+
+async def _commit(x: Step, u: port.Turn, read: int = 0) -> port.Turned:
+    """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
+    only now."""
     terminal = u.status in TERMINAL
-    await _lock(x, u, terminal)
     if u.hold or u.reserve or u.release:
-        held = await x.one(
+        asks = await x.one(
             "select arrival from run where id = $1 and version = $2 for no key update", u.run, u.version
         )
-        if held is None:
+        if asks is None:
             return port.Turned(verdict="stale")
-        if not await hold(x, u, held[0]):
+        if not await hold(x, u, asks[0]):
             return port.Turned(verdict="held", version=u.version)
         await reserve(x, u)
     row = await x.one(
@@ -83,17 +129,20 @@ async def turn(x: Step, u: port.Turn) -> port.Turned:
         terminal,
         micros_or_none(u.due),
         micros(u.at),
+        read,
     )
     if row is None:
         return port.Turned(verdict="stale")
-    due, waited, queued = row
-    await _plan(x, u)
+    due, inbox_n, waited, queued, held = row
+    await _approvals(x, u)
+    started = await _plan(x, u)
+    for id_ in u.again:
+        await effects.plan_again(x, id_)
     for id_ in u.drop:
         await effects.abandon(x, id_, u.at)
     touched = await x.open_foils(u.foils)
     touched |= await _reverse(x, u)
     await x.settle(touched, u.at)
-    await _approvals(x, u)
     for case in u.cases:
         await x.open_case(case, u.at, u.actor)
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
@@ -103,57 +152,74 @@ async def turn(x: Step, u: port.Turn) -> port.Turned:
     for start in u.starts:
         await x.start(start, u.at)
     await release(x, u)
-    woken = await unhold(x, u) if u.unhold or terminal else []
+    woken = await unhold(x, u) if u.unhold else []
+    if terminal and held:
+        await refuse_kept(x, u)
     if queued:
         woken += await leave_queues(x, u)
     await _wait(x, u, waited=bool(waited), terminal=terminal)
-    if u.run in x.appended and not terminal:
-        due = micros(u.at)
-        await x.rows("update run set due = $2 where id = $1", u.run, due)
+    more = x.appended[u.run]
+    if more:
+        inbox_n += more
+        if not terminal:
+            due = micros(u.at)
+            await x.rows("update run set due = $2 where id = $1", u.run, due)
     version = u.version + 1
     x.leaf("turned", u.run, u.at, u.actor, u.leaf, run=u.run, version=version)
     return port.Turned(
-        verdict="done", version=version, due=None if due is None else t.moment(due), woken=tuple(woken)
+        verdict="done",
+        version=version,
+        inbox_n=inbox_n,
+        due=None if due is None else t.moment(due),
+        started=started,
+        woken=tuple(woken),
     )
 
 
-async def _lock(x: Step, u: port.Turn, terminal: bool) -> None:
+async def _lock(x: Step, u: port.Turn, c: port.Conclude | None = None) -> None:
     """Topics, match rows, holds and Runs, in this order; the rest of the turn finds them locked."""
     if x.dialect == "sqlite":
         return
-    await x.lock_topics(wait.topic for wait in u.waits)
+    linked = link_topics(c.links) if c is not None else []
+    await x.lock_topics([*linked, *(wait.topic for wait in u.waits)])
     matches = {(foil.rule, foil.key) for foil in u.foils}
-    undone = sorted({*u.drop, *u.reverse})
-    if undone:
-        found = await x.rows("select rule, key from foil where effect = any($1::text[])", undone)
+    touched = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
+    if touched:
+        found = await x.rows("select rule, key from foil where effect = any($1::text[])", touched)
         matches |= {(rule, key) for rule, key in found}
     await x.lock_matches(matches)
     next_runs: set[str] = set()
-    if u.hold or u.unhold or terminal:
+    if u.hold or u.unhold:
         await x.rows(
-            "select serial from hold where serial = any($1::text[]) or run = $2 order by serial for update",
-            sorted(u.hold),
-            u.run,
+            "select serial from hold where serial = any($1::text[]) order by serial for update",
+            sorted({*u.hold, *u.unhold}),
         )
-    if u.unhold or terminal:
+    if u.unhold:
         waiting = await x.rows(
             """
-            select (select w.run from serial_wait w where w.serial = hold.serial order by arrival, run limit 1)
-            from hold where run = $1
+            select (select w.run from serial_wait w where w.serial = given order by arrival, run limit 1)
+            from unnest($1::text[]) as given
             """,
-            u.run,
+            sorted(u.unhold),
         )
         next_runs = {r[0] for r in waiting if r[0] is not None}
-    await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, (), matches)
+    await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, linked, matches)
+    if c is not None:
+        await x.rows(PRESENT, u.run)
 
 
-async def _plan(x: Step, u: port.Turn) -> None:
-    """Effects enter as planned, or as sending when a quota was in hand; those planned before may start."""
+async def _plan(x: Step, u: port.Turn) -> tuple[str, ...]:
+    """Effects enter as planned, or as sending when a slot was in hand; those refused before may go out again.
+    Nothing goes out whose approvals do not hold any more. Which ones go out now."""
     sends = {send.effect: send for send in u.send}
-    planned = []
+    planned, started = [], set[str]()
     for effect in u.plan:
         send = sends.pop(effect.id, None)
-        planned.append(effect if send is None else effects.sent(effect, send))
+        if send is not None and await effects.approved(x, effect):
+            planned.append(send.applied(effect))
+            started.add(effect.id)
+        else:
+            planned.append(effect)
     if planned:
         await _refuse_second_generation(x, u, planned)
         new = await x.insert(t.EFFECT, [t.EFFECT.row(e) for e in planned], ignore=True, returning="id")
@@ -163,7 +229,13 @@ async def _plan(x: Step, u: port.Turn) -> None:
         held = await effects.locked(x, send.effect)
         if held is None:
             raise KeyError(send.effect)
-        await effects.write_sent(x, effects.sent(held, send))
+        out = send.applied(held)
+        if await effects.approved(x, held):
+            await effects.write_sent(x, out)
+            started.add(held.id)
+        else:
+            await effects.fall(x, held, u.at)
+    return tuple(send.effect for send in u.send if send.effect in started)
 
 
 async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]) -> None:

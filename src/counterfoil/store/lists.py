@@ -1,0 +1,79 @@
+"""What pages and reports read: lists with filters and cursors, never used to decide."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.audit import Leaf
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import Case
+from counterfoil.core.effect import Effect
+from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
+from counterfoil.core.link import Link
+from counterfoil.core.money import Money
+from counterfoil.core.run import InboxItem, Run
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of a list: equal to what is given, newest first, after a cursor."""
+
+    limit: int = 50
+    cursor: str | None = None
+    status: str | None = None
+    state: str | None = None
+    workflow: str | None = None
+    key: str | None = None
+    run: str | None = None
+    owner: str | None = None
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A Run as lists show it."""
+
+    run: Run
+    exposure: tuple[Money, ...]
+    """Of its unfinished foils and open Cases, the larger per currency."""
+    cases: int
+    foils: tuple[tuple[FoilState, int], ...]
+
+
+class CaseTarget(msgspec.Struct, frozen=True, kw_only=True):
+    case: Case
+    workflow: str | None = None
+    bkey: str | None = None
+
+
+class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A match row with both sides, for pages and the invariant checker."""
+
+    rule: str
+    key: str
+    foils: tuple[Foil, ...]
+    observations: tuple[Observation, ...]
+    allocations: tuple[Allocation, ...]
+
+
+class Views(Protocol):
+    """Read-only lists for pages and reports; never used to decide. Each list comes with the next cursor."""
+
+    async def runs(self, page: Page) -> tuple[list[RunRow], str | None]: ...
+    async def effects(self, page: Page) -> tuple[list[Effect], str | None]: ...
+    async def foils(self, page: Page) -> tuple[list[Foil], str | None]: ...
+    async def cases(self, page: Page) -> tuple[list[CaseTarget], str | None]: ...
+    async def approvals(self, page: Page) -> tuple[list[Approval], str | None]: ...
+    async def votes(self, approval: str) -> list[Vote]: ...
+    async def events(self, page: Page) -> tuple[list[CanonicalEvent], str | None]: ...
+    async def inbox(self, run: str) -> list[InboxItem]: ...
+    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
+        """A Run's leaves in time order, with the tree index of those sealed."""
+        ...
+
+    async def links_of(self, object_: str, canonical: str) -> list[Link]: ...
+    async def match(self, rule: str, key: str) -> MatchRow | None: ...
+    async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
+    async def counts(self) -> dict[str, int]:
+        """Rows by table and state, for the front page, metrics and the invariant checker."""
+        ...
