@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from counterfoil.core.errors import ErrorClass
 
@@ -41,6 +41,8 @@ class OperationSpec:
     """How long the vendor remembers an idempotency key (`Repeat.KEY` only)."""
     timeout: float = 30.0
     doc: str = ""
+    bulk: int = 1
+    """The most requests of this operation that one `send_many` takes; more than 1 needs a `BulkConnector`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,21 @@ class Connector(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class BulkConnector(Protocol):
+    """What a connector adds when its system takes several writes in one call. Each stays a request of its own: it
+    has its key, its outcome and its look-up, and may be sent singly next time."""
+
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        """Carry out at most `bulk` requests of one operation within one timeout: one outcome each, in order.
+
+        Never raises for anything the system or the network did. The rules of `send` hold for each request alone:
+        `Rejected` only by a proof that this one was not done, `Unknown` for every one that a lost or unreadable
+        answer concerns. A request that the system refuses does not take others down with it.
+        """
+        ...
 
 
 class Connect(Protocol):
