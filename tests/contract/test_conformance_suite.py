@@ -225,6 +225,88 @@ class HidesThatNobodyIsThere(Wrapped):
         return
 
 
+class InBulk(Wrapped):
+    """Takes batches, one request after the other: what the spoiled ones below do otherwise is told by their names."""
+
+    def __init__(self, inner: Connector) -> None:
+        super().__init__(inner)
+        self.operations = {**inner.operations, PAYMENT: replace(inner.operations[PAYMENT], bulk=5)}
+
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        ends = asyncio.get_running_loop().time() + timeout
+        left = (max(0.01, ends - asyncio.get_running_loop().time()) for _ in requests)
+        return [await self.inner.send(*pair) for pair in zip(requests, left, strict=True)]
+
+
+class HasNoSendMany(Wrapped):
+    def __init__(self, inner: Connector) -> None:
+        super().__init__(inner)
+        self.operations = {**inner.operations, PAYMENT: replace(inner.operations[PAYMENT], bulk=5)}
+
+
+class ShufflesABatch(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        return (await super().send_many(requests, timeout))[::-1]
+
+
+class LosesOneOfABatch(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        return (await super().send_many(requests, timeout))[1:]
+
+
+class SendsOneOfABatch(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        return [await self.inner.send(requests[0], timeout)] * len(requests)
+
+
+class RefusesABatchForOne(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        outcomes = await super().send_many(requests, timeout)
+        refused = [o for o in outcomes if isinstance(o, Rejected)]
+        return refused[:1] * len(requests) or outcomes
+
+
+class ConfirmsABatchForOne(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        outcomes = await super().send_many(requests, timeout)
+        done = next((o for o in outcomes if isinstance(o, Confirmed)), None)
+        return [done if done is not None and isinstance(o, Rejected) else o for o in outcomes]
+
+
+class TakesALostBatchForRefused(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        outcomes = await super().send_many(requests, timeout)
+        return [Rejected(ErrorClass.TRANSIENT, "again") if isinstance(o, Unknown) else o for o in outcomes]
+
+
+class SendsABatchUnderOtherKeys(InBulk):
+    sent = 0
+
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        SendsABatchUnderOtherKeys.sent += 1
+        other = [replace(request, key=f"{request.key}-{self.sent}") for request in requests]
+        return await super().send_many(other, timeout)
+
+
+class SendsABatchTwice(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        await super().send_many([replace(request, key=request.key + "x") for request in requests], timeout)
+        return await super().send_many(requests, timeout)
+
+
+class RaisesForABatch(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        outcomes = await super().send_many(requests, timeout)
+        if any(isinstance(outcome, Unknown) for outcome in outcomes):
+            raise TryAgain("who knows")
+        return outcomes
+
+
+class GivesEachOfABatchItsTime(InBulk):
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        return await super().send_many(requests, timeout + 2.2)
+
+
 SPOILED: dict[type[Wrapped], set[str]] = {
     TakesSilenceForRefusal: {"a lost answer is unknown", "silence is unknown"},
     TakesUnreachableForUnknown: {"not sent is transient"},
@@ -254,6 +336,17 @@ SPOILED: dict[type[Wrapped], set[str]] = {
     StumblesOverDeliveries: {"a missing signature is refused"},
     ReadsFloats: {"a read answers without floats"},
     HidesThatNobodyIsThere: {"check says try again when nobody is there"},
+    HasNoSendMany: {"specification is complete [erp.payment.post]: offers bulk"},
+    ShufflesABatch: {"outcomes come in the order of requests"},
+    LosesOneOfABatch: {"as many outcomes as requests"},
+    SendsOneOfABatch: {"a batch makes as many objects"},
+    RefusesABatchForOne: {"others are done beside it"},
+    ConfirmsABatchForOne: {"a wrong request falls alone"},
+    TakesALostBatchForRefused: {"a lost answer leaves a batch unknown", "silence is unknown for a batch"},
+    SendsABatchUnderOtherKeys: {"a repeated batch changes nothing"},
+    SendsABatchTwice: {"one request makes one object"},
+    RaisesForABatch: {"send_many never raises"},
+    GivesEachOfABatchItsTime: {"a batch keeps its timeout"},
 }
 
 
@@ -288,8 +381,11 @@ async def test_a_spoiled_connector_fails_its_check(kind: type[Wrapped], tmp_path
     assert not missed, found
 
 
-async def test_an_unspoiled_wrapper_lacks_the_left_out_samples_alone(tmp_path: Path) -> None:
-    async with spoiled(Wrapped, tmp_path) as (connector, samples):
+@pytest.mark.parametrize("kind", [Wrapped, InBulk])
+async def test_an_unspoiled_wrapper_lacks_the_left_out_samples_alone(
+    kind: type[Wrapped], tmp_path: Path
+) -> None:
+    async with spoiled(kind, tmp_path) as (connector, samples):
         found = failures(await conform(connector, samples))
         await connector.close()
     assert found == [

@@ -8,36 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from counterfoil.connectors import faults
+from counterfoil.connectors.bulk_trial import in_bulk
 from counterfoil.connectors.samples import OperationSample, Result, Samples
 from counterfoil.connectors.sdk import (
     Absent,
-    Accepted,
+    BulkConnector,
     Confirmed,
     Connector,
     Delivery,
-    Finding,
     OperationSpec,
-    Outcome,
     Rejected,
     Repeat,
     Request,
     Unknown,
 )
-from counterfoil.core.errors import CounterfoilError, ErrorClass, TryAgain
+from counterfoil.connectors.trial import GRACE, WRITES, Trial, has_float, identity, is_refused, same
+from counterfoil.core.errors import CounterfoilError, ErrorClass
 
 __all__ = ["OperationSample", "Result", "Samples", "conform", "failures"]
 
 _T = TypeVar("_T")
-_GRACE = 2.0
-"""Seconds that a call may overrun its timeout before it counts as not honouring it."""
 _NONSENSE = (
     (200, b'{"half": '),
     (200, b"{}"),
@@ -49,13 +44,11 @@ _NONSENSE = (
 )
 """Answers out of which no connector may make a refusal, an absence or a success."""
 _PAGES = 200
-_WRITES = 20
-"""More writes than this in one operation are not one operation."""
 
 
 async def conform(connector: Connector, samples: Samples) -> list[Result]:
     """Try everything and return what was found, good and bad, in a fixed order. Raises only for bad samples."""
-    trial = _Trial(connector, samples)
+    trial = _Suite(connector, samples)
     trial.specification()
     await trial.reachable()
     for name, sample in samples.operations.items():
@@ -73,21 +66,14 @@ def failures(results: Sequence[Result]) -> list[str]:
     return [str(result) for result in results if not result.passed]
 
 
-@dataclass(slots=True)
-class _Trial:
-    connector: Connector
-    samples: Samples
-    results: list[Result] = field(default_factory=list)
-
-    def say(self, check: str, where: str, passed: bool, message: object = "") -> bool:
-        self.results.append(Result(check, where, passed, "" if passed else str(message)))
-        return passed
-
+class _Suite(Trial):
     def specification(self) -> None:
         """Every operation says how it is protected against repeats, with the durations that this needs."""
         self.say("offers operations or feeds", "", bool(self.connector.operations or self.connector.feeds))
         for name, spec in self.connector.operations.items():
             wrong = _misstated(name, spec)
+            if spec.bulk > 1 and not isinstance(self.connector, BulkConnector):
+                wrong.append("offers bulk, but the connector has no send_many")
             if spec.repeat is not Repeat.READ and name not in self.samples.operations:
                 wrong.append("has no sample")
             self.say("specification is complete", name, not wrong, "; ".join(wrong))
@@ -117,6 +103,8 @@ class _Trial:
         await self.unreachable(spec, sample)
         await self.lost_answers(spec, sample)
         await self.bad_answers(spec, sample)
+        if spec.bulk > 1 and isinstance(self.connector, BulkConnector):
+            await in_bulk(self, spec, sample)
 
     async def done_and_found(self, spec: OperationSpec, sample: OperationSample) -> None:
         """A good request is confirmed, found again, and a repeat as declared leaves one object."""
@@ -125,16 +113,16 @@ class _Trial:
         if not self.say("a good request is confirmed", spec.name, isinstance(outcome, Confirmed), outcome):
             return
         assert isinstance(outcome, Confirmed)
-        made = _identity(outcome, sample)
+        made = identity(outcome, sample)
         self.say("the result names what was made", spec.name, None not in made.values(), outcome)
-        self.say("the result has no floats", spec.name, not _has_float(outcome.result), outcome)
+        self.say("the result has no floats", spec.name, not has_float(outcome.result), outcome)
         if spec.repeat is not Repeat.BLIND:
             found = await self.find(self.connector, request)
-            self.say("what was done is found as the same", spec.name, _same(found, sample, made), found)
+            self.say("what was done is found as the same", spec.name, same(found, sample, made), found)
         if spec.repeat in (Repeat.KEY, Repeat.UNIQUE):
             again = await self.settled(self.connector, request)
-            known = spec.repeat is Repeat.UNIQUE and _is(again, ErrorClass.ALREADY_DONE)
-            self.say("a repeat changes nothing", spec.name, known or _same(again, sample, made), again)
+            known = spec.repeat is Repeat.UNIQUE and is_refused(again, ErrorClass.ALREADY_DONE)
+            self.say("a repeat changes nothing", spec.name, known or same(again, sample, made), again)
         await self.counted(spec, sample, request, 1)
 
     async def together(self, spec: OperationSpec, sample: OperationSample) -> None:
@@ -142,9 +130,9 @@ class _Trial:
         requests = [await self.request(spec, sample) for _ in range(3)]
         outcomes = await asyncio.gather(*(self.settled(self.connector, request) for request in requests))
         # A system may turn away one of several writers at once; it may not mix them up.
-        made = [tuple(_identity(o, sample).values()) for o in outcomes if isinstance(o, Confirmed)]
+        made = [tuple(identity(o, sample).values()) for o in outcomes if isinstance(o, Confirmed)]
         allowed = (ErrorClass.CONFLICT, ErrorClass.THROTTLED, ErrorClass.TRANSIENT)
-        fine = all(isinstance(o, Confirmed) or _is(o, *allowed) for o in outcomes)
+        fine = all(isinstance(o, Confirmed) or is_refused(o, *allowed) for o in outcomes)
         self.say("calls at once stay apart", spec.name, fine and len(set(made)) == len(made) > 0, outcomes)
 
     async def absent_and_invalid(self, spec: OperationSpec, sample: OperationSample) -> None:
@@ -156,7 +144,9 @@ class _Trial:
             return
         request = Request(spec.name, self.samples.new_key(), await sample.invalid())
         outcome = await self.send(self.connector, request)
-        final = isinstance(outcome, Rejected) and not _is(outcome, ErrorClass.TRANSIENT, ErrorClass.THROTTLED)
+        final = isinstance(outcome, Rejected) and not is_refused(
+            outcome, ErrorClass.TRANSIENT, ErrorClass.THROTTLED
+        )
         self.say("a wrong request is refused for good", spec.name, final, outcome)
         if spec.repeat is not Repeat.BLIND:
             found = await self.find(self.connector, request)
@@ -171,13 +161,15 @@ class _Trial:
         with faults.nobody_there() as url:
             async with self.towards(url) as lost:
                 outcome = await self.send(lost, request)
-                self.say("not sent is transient", spec.name, _is(outcome, ErrorClass.TRANSIENT), outcome)
+                self.say(
+                    "not sent is transient", spec.name, is_refused(outcome, ErrorClass.TRANSIENT), outcome
+                )
                 found = await self.find(lost, request)
                 self.say("a failed look-up is unknown", spec.name, isinstance(found, Unknown), found)
 
     async def lost_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
         """Whichever write of an operation loses its answer: unknown, then found or finished, and one object."""
-        for lose in range(1, _WRITES + 1):
+        for lose in range(1, WRITES + 1):
             request = await self.request(spec, sample)
             losing = self.samples.lose_answer(self.samples.config.url, lose)
             async with losing as (url, seen), self.towards(url) as lossy:
@@ -192,14 +184,14 @@ class _Trial:
                 self.say("what nothing can tell stays unknown", where, isinstance(found, Unknown), found)
                 return
             found = await self.find_settled(request)
-            if _is(found, ErrorClass.TRANSIENT):
+            if is_refused(found, ErrorClass.TRANSIENT):
                 # Begun and not finished: the same bytes again must finish it.
                 finished = await self.settled(self.connector, request)
                 self.say("what was begun is finished", where, isinstance(finished, Confirmed), finished)
                 found = await self.find(self.connector, request)
             self.say("a lost answer is found", where, isinstance(found, Confirmed), found)
             await self.counted(spec, sample, request, 1)
-        self.say("an operation ends", spec.name, False, f"more than {_WRITES} writes")
+        self.say("an operation ends", spec.name, False, f"more than {WRITES} writes")
 
     async def bad_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
         """Silence and nonsense after a write are unknown, and a timeout is kept."""
@@ -208,12 +200,12 @@ class _Trial:
             started = time.monotonic()
             outcome = await self.send(mute, request, self.samples.short)
             took = time.monotonic() - started
-            self.say("a timeout is kept", spec.name, took < self.samples.short + _GRACE, f"{took:.1f} s")
+            self.say("a timeout is kept", spec.name, took < self.samples.short + GRACE, f"{took:.1f} s")
             self.after_write("silence is unknown", spec, seen, outcome)
             started = time.monotonic()
             found = await self.find(mute, request, self.samples.short)
             took = time.monotonic() - started
-            kept = isinstance(found, Unknown) and took < self.samples.short + _GRACE
+            kept = isinstance(found, Unknown) and took < self.samples.short + GRACE
             self.say("a silent look-up is unknown", spec.name, kept, f"{found} after {took:.1f} s")
         for status, body in (
             (500, b"{}"),
@@ -227,15 +219,10 @@ class _Trial:
                 found = await self.find(odd, request)
                 self.say(f"look-up {status} {body.decode()}", spec.name, isinstance(found, Unknown), found)
 
-    def after_write(self, check: str, spec: OperationSpec, seen: faults.Seen, outcome: object) -> None:
-        # An operation that reads first may give up before anything was written: that is proof.
-        proof = not seen.writes and _is(outcome, ErrorClass.TRANSIENT)
-        self.say(check, spec.name, proof or isinstance(outcome, Unknown), f"{outcome} after {seen.methods}")
-
     async def reading(self, name: str, arguments: Mapping[str, Any]) -> None:
         try:
             value = await self.connector.read(name, arguments, self.samples.timeout)
-            self.say("a read answers without floats", name, not _has_float(value), value)
+            self.say("a read answers without floats", name, not has_float(value), value)
         except Exception as error:
             self.say("a read answers without floats", name, False, repr(error))
 
@@ -311,70 +298,6 @@ class _Trial:
         except Exception as error:
             self.say(check, "", False, f"raised {error!r}")
 
-    # How the above talk to connectors: nothing that a connector does may stop the suite.
-
-    @asynccontextmanager
-    async def towards(self, url: str) -> AsyncIterator[Connector]:
-        """The same connector, configured towards another server; the path of the system's url is kept."""
-        base = urlsplit(self.samples.config.url)
-        moved = urlunsplit(base._replace(scheme="http", netloc=urlsplit(url).netloc))
-        connector = self.samples.connect(replace(self.samples.config, url=moved))
-        try:
-            yield connector
-        finally:
-            await connector.close()
-
-    async def request(self, spec: OperationSpec, sample: OperationSample) -> Request:
-        return Request(spec.name, self.samples.new_key(), await sample.valid())
-
-    async def send(
-        self, connector: Connector, request: Request, timeout: float | None = None
-    ) -> Outcome | None:
-        return await self.quietly(request, "send", connector.send(request, timeout or self.samples.timeout))
-
-    async def find(
-        self, connector: Connector, request: Request, timeout: float | None = None
-    ) -> Finding | None:
-        return await self.quietly(request, "find", connector.find(request, timeout or self.samples.timeout))
-
-    async def quietly(self, request: Request, method: str, call: Awaitable[_T]) -> _T | None:
-        try:
-            return await call
-        except Exception as error:
-            self.say(f"{method} never raises", request.operation, False, repr(error))
-            return None
-
-    async def settled(self, connector: Connector, request: Request) -> Outcome | Finding | None:
-        outcome = await self.send(connector, request)
-        if isinstance(outcome, Accepted):
-            return await self.find_settled(request)
-        return outcome
-
-    async def find_settled(self, request: Request) -> Finding | None:
-        deadline = time.monotonic() + self.samples.patience
-        while True:
-            found = await self.find(self.connector, request)
-            if not isinstance(found, Absent) or time.monotonic() > deadline:
-                return found
-            await asyncio.sleep(0.1)
-
-    async def counted(
-        self, spec: OperationSpec, sample: OperationSample, request: Request, want: int
-    ) -> None:
-        if sample.count is not None:
-            there = await sample.count(request)
-            self.say("one request makes one object", spec.name, there == want, f"there are {there}")
-
-    async def raises_try_again(self, check: str, where: str, call: Awaitable[object]) -> None:
-        name = f"{check} says try again when nobody is there"
-        try:
-            answer = await call
-            self.say(name, where, False, f"answered {answer}")
-        except TryAgain:
-            self.say(name, where, True)
-        except Exception as error:
-            self.say(name, where, False, f"raised {error!r}")
-
 
 def _misstated(name: str, spec: OperationSpec) -> list[str]:
     wrong: list[str] = []
@@ -388,24 +311,6 @@ def _misstated(name: str, spec: OperationSpec) -> list[str]:
         wrong.append("repeat key needs a retention longer than its horizon")
     if spec.repeat is Repeat.READ and (spec.horizon or spec.retention):
         wrong.append("a read has no horizon and no retention")
+    if spec.bulk < 1 or (spec.bulk > 1 and spec.repeat is Repeat.READ):
+        wrong.append("bulk is 1 or, for a write, more")
     return wrong
-
-
-def _identity(outcome: Confirmed, sample: OperationSample) -> dict[str, Any]:
-    return {name: outcome.result.get(name) for name in sample.same}
-
-
-def _same(outcome: object, sample: OperationSample, made: Mapping[str, Any]) -> bool:
-    return isinstance(outcome, Confirmed) and _identity(outcome, sample) == made
-
-
-def _is(outcome: object, *classes: ErrorClass) -> bool:
-    return isinstance(outcome, Rejected) and outcome.error_class in classes
-
-
-def _has_float(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(_has_float(part) for part in value.values())
-    if isinstance(value, list | tuple):
-        return any(_has_float(part) for part in value)
-    return isinstance(value, float)
