@@ -41,8 +41,11 @@ class Erp:
     def client(self, person: str = "controller") -> ErpClient:
         return ErpClient.of(self.seed, self.url, person)
 
-    def config(self, url: str | None = None, person: str = "orchestrator") -> SystemConfig:
-        """How the connector is told of this ERP; `url` puts something between."""
+    def config(
+        self, url: str | None = None, person: str = "orchestrator", bulk: bool = False
+    ) -> SystemConfig:
+        """How the connector is told of this ERP; `url` puts something between, `bulk` lets it post in bulk."""
+        user = self.seed["users"][person]
         return SystemConfig(
             name="erp",
             url=url or self.url,
@@ -52,8 +55,9 @@ class Erp:
                 "receivable": "1200",
                 "payment_term": self.seed["payment_term"]["name"],
                 "loopback": True,
+                **({"login": user["login"]} if bulk else {}),
             },
-            secrets={"key": self.seed["users"][person]["key"]},
+            secrets={"key": user["key"], **({"password": user["password"]} if bulk else {})},
         )
 
 

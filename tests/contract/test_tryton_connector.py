@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,9 +17,11 @@ from counterfoil.connectors.conformance import OperationSample, Samples, conform
 from counterfoil.connectors.http import Http
 from counterfoil.connectors.sdk import (
     Absent,
+    BulkConnector,
     Confirmed,
     Connector,
     Delivery,
+    Outcome,
     Rejected,
     Request,
     SystemConfig,
@@ -26,6 +29,7 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.connectors.tryton import connect
 from counterfoil.connectors.tryton.rest import Deadline, Rest
+from counterfoil.connectors.tryton.rpc import Rpc
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import dumps, write_json
 from counterfoil.demo.erp.client import ErpClient
@@ -183,11 +187,16 @@ async def conforms(
     assert failures(await conform(connector, Samples(connect, config, {operation: sample}))) == []
 
 
-async def test_posting_invoices_conforms(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
+async def test_posting_invoices_alone_and_in_bulk_conforms(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
     party = await customer(connector)
     samples = (lambda: document(party, "10.00", erp.today), lambda: document(999_999, "10.00", erp.today))
     same = ("id", "number", "total")
-    await conforms(connector, erp.config(), accountant, "erp.invoice.post", samples, same)
+    in_bulk = connect(erp.config(bulk=True))
+    assert in_bulk.operations["erp.invoice.post"].bulk > 1
+    await conforms(in_bulk, erp.config(bulk=True), accountant, "erp.invoice.post", samples, same)
+    await in_bulk.close()
 
 
 async def test_upserting_parties_conforms(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
@@ -293,6 +302,97 @@ async def test_lost_answer_is_unknown_and_the_look_up_tells(
     assert isinstance(found, Confirmed)
     assert found.result["state"] == "posted"
     assert await all_made(accountant, asked) == 1
+
+
+async def many(connector: Connector, *asked: Request) -> list[Outcome]:
+    assert isinstance(connector, BulkConnector)
+    return list(await connector.send_many(asked, TIMEOUT))
+
+
+async def test_refused_batch_of_the_erp_leaves_nothing_and_then_the_wrong_one_falls_alone(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    bodies = [document(party, "-10.00", erp.today) for _ in range(4)]
+    bodies[2]["total"] = "-10.01"
+    config = erp.config(bulk=True)
+    http, login = Http.of(config), config.settings["login"]
+    rpc = Rpc(http, "erp", login, config.secrets["password"], {"company": 1, "language": "en"})
+
+    class Watched(Rpc):
+        async def press(self, model: str, button: str, numbers: Sequence[int], by: Deadline) -> None:
+            try:
+                await rpc.press(model, button, numbers, by)
+            except Refused:
+                # Why a refusal may be followed by another try at once: nothing of the batch is there.
+                there = await accountant.search("account.invoice", [["id", "in", numbers]], ["state", "move"])
+                refused_batches.append([(each["state"], each["move"]) for each in there])
+                raise
+
+    refused_batches: list[list[tuple[str, Any]]] = []
+    in_bulk = connect(config)
+    in_bulk._batches._rpc = Watched(http, "erp", login, "", {})  # type: ignore[attr-defined]
+    outcomes = await many(in_bulk, *(request("erp.credit_memo.post", **body) for body in bodies))
+    await in_bulk.close()
+    await http.close()
+    assert refused_batches == [[("draft", None)] * 4, [("draft", None)] * 2]
+    assert [type(outcome) for outcome in outcomes] == [Confirmed, Confirmed, Rejected, Confirmed]
+    assert isinstance(outcomes[2], Rejected)
+    assert outcomes[2].code == "total_mismatch"
+    left = [await accountant.invoices(body["reference"]) for body in bodies]
+    assert [[(each["state"], each["total_amount"]) for each in there] for there in left] == [
+        [("posted", Decimal("-10.00"))],
+        [("posted", Decimal("-10.00"))],
+        [],
+        [("posted", Decimal("-10.00"))],
+    ]
+
+
+async def test_batch_finds_what_is_there_and_one_reference_is_one_document(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    posted, begun, new, other = (document(party, "10.00", erp.today) for _ in range(4))
+    await done(connector, request("erp.invoice.post", **posted))
+    async with Proxy(erp.port) as proxy:
+        through = connect(erp.config(proxy.url))
+        proxy.lose_next_answer(b"POST /erp/rest/model/account.invoice HTTP")
+        await through.send(request("erp.invoice.post", **begun), TIMEOUT)
+        await through.close()
+    in_bulk = connect(erp.config(bulk=True))
+    asked = [request("erp.invoice.post", **body) for body in (posted, begun, new, other, new)]
+    outcomes = await many(in_bulk, *asked)
+    assert [type(outcome) for outcome in outcomes] == [Rejected, *[Confirmed] * 3, Rejected]
+    for outcome in (outcomes[0], outcomes[-1]):
+        assert isinstance(outcome, Rejected)
+        assert (outcome.error_class, outcome.code) == (ErrorClass.ALREADY_DONE, "posted")
+    assert [await in_bulk.find(each, TIMEOUT) for each in asked[1:4]] == outcomes[1:4]
+    await in_bulk.close()
+    assert [await all_made(accountant, each) for each in asked] == [1] * 5
+
+
+async def test_refused_password_posts_one_by_one_and_is_not_tried_again(
+    erp: Erp, connector: Connector, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = erp.config(bulk=True)
+    secrets = {**config.secrets, "password": "a former one"}
+    async with Proxy(erp.port) as proxy:
+        shut_out = connect(replace(config, url=proxy.url, secrets=secrets))
+        party = await customer(connector)
+        bodies = [document(party, "10.00", erp.today) for _ in range(4)]
+        asked = [request("erp.invoice.post", **body) for body in bodies]
+        outcomes = await many(shut_out, *asked[:2])
+        assert "posted one at a time" in caplog.text
+        proxy.lose_next_answer(b"POST /erp/rpc/")
+        outcomes += await many(shut_out, *asked[2:])
+        assert proxy.counts.lost == 0
+        with pytest.raises(TryAgain):
+            await shut_out.check(TIMEOUT)
+        assert proxy.counts.lost == 1
+        with pytest.raises(Misconfigured, match="orchestrator"):
+            await shut_out.check(TIMEOUT)
+        await shut_out.close()
+    assert [type(outcome) for outcome in outcomes] == [Confirmed] * 4
 
 
 async def test_closed_period_is_refused_and_posts_once_reopened(
@@ -448,6 +548,8 @@ def test_missing_and_unknown_settings_are_named(erp: Erp) -> None:
         )
     with pytest.raises(Misconfigured, match="key"):
         connect(SystemConfig("erp", config.url, settings=config.settings))
+    with pytest.raises(Misconfigured, match="password"):
+        connect(replace(config, settings={**config.settings, "login": "orchestrator"}))
 
 
 async def test_party_is_updated_in_place(erp: Erp, connector: Connector, accountant: ErpClient) -> None:

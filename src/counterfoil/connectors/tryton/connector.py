@@ -4,7 +4,8 @@ Operations (inputs in `inputs`, results in each part's `shown`; amounts are Deci
 
 - `erp.party.upsert` -> id, code, name and the address;
 - `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
-  total, currency, invoice_date, posting_date, period, party, move; a credit memo's amounts are negative;
+  total, currency, invoice_date, posting_date, period, party, move; a credit memo's amounts are negative; with the
+  setting `login` many in one call;
 - `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}` and
   `erp.trial_balance {as_of?}` are reads.
@@ -16,6 +17,7 @@ undoes an invoice, a debit memo a credit memo. Tryton sends nothing, so there ar
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import TypeVar
 
@@ -40,12 +42,15 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 
 from . import inputs, settings
 from .applications import Applications
+from .batches import LARGEST, Batches, Failure
 from .books import Books
 from .documents import Documents
 from .feeds import FEEDS, poll
+from .inputs import Document
 from .names import Names
 from .parties import Parties
 from .rest import Deadline, Rest
+from .rpc import Rpc
 
 HORIZON = 60.0
 """Seconds after which a sent request has either been carried out or never will be. A server with one thread queues
@@ -88,11 +93,11 @@ class _Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tryton:
     """One company in one Tryton database, as `sdk.Connector` asks for it."""
 
-    operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _SPECS}
     feeds: Sequence[str] = tuple(FEEDS)
 
     def __init__(self, config: SystemConfig) -> None:
-        chosen, key = settings.read(config)
+        chosen, key, password = settings.read(config)
+        self.operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _SPECS}
         self._name = config.name
         self._company = chosen.company
         self._http = Http.of(config)
@@ -103,6 +108,12 @@ class Tryton:
         self._applications = Applications(self._rest, self._names, chosen)
         self._parties = Parties(self._rest, self._names)
         self._books = Books(self._rest, chosen.company)
+        self._rpc: Rpc | None = None
+        if chosen.login:
+            self._rpc = Rpc(self._http, chosen.database, chosen.login, password, self._rest.context)
+            self._batches = Batches(self._rest, self._rpc, self._documents)
+            in_bulk = {name: replace(self.operations[name], bulk=LARGEST) for name in _DOCUMENTS}
+            self.operations = {**self.operations, **in_bulk}
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Tryton sends nothing. Raises Refused(INVALID)."""
@@ -115,17 +126,42 @@ class Tryton:
     async def send(self, request: Request, timeout: float) -> Outcome:
         try:
             return Confirmed(await self._do(request, Deadline(timeout)))
-        except TryAgain as error:
-            return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
-        except Refused as error:
-            if error.error_class is ErrorClass.INVALID:
-                self._names.forget()
-            return Rejected(error.error_class, str(error), error.code)
-        except Misconfigured as error:
-            # No byte left: the configured address may not be called.
-            return Rejected(ErrorClass.INVALID, str(error), "misconfigured")
-        except Uncertain as error:
-            return Unknown(str(error))
+        except (TryAgain, Refused, Misconfigured, Uncertain) as error:
+            return self._outcome(error)
+
+    async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
+        """Post documents in one call. Other requests, and all where no login is configured, go one by one."""
+        by = Deadline(timeout)
+        outcomes: dict[int, Outcome] = {}
+        wanted: dict[int, tuple[Document, bool]] = {}
+        for place, request in enumerate(requests):
+            if self._rpc is None or request.operation not in _DOCUMENTS:
+                outcomes[place] = await self.send(request, timeout)
+                continue
+            try:
+                document = inputs.read(Document, request.body)
+                wanted[place] = (document, _DOCUMENTS[request.operation])
+            except Refused as error:
+                outcomes[place] = self._outcome(error)
+        if wanted:
+            posted = await self._batches.post(list(wanted.values()), by)
+            for place, what in zip(wanted, posted, strict=True):
+                outcomes[place] = Confirmed(what) if isinstance(what, dict) else self._outcome(what)
+        return [outcomes[place] for place in range(len(requests))]
+
+    def _outcome(self, error: Failure) -> Outcome:
+        match error:
+            case TryAgain():
+                return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
+            case Refused():
+                if error.error_class is ErrorClass.INVALID:
+                    self._names.forget()
+                return Rejected(error.error_class, str(error), error.code)
+            case Misconfigured():
+                # No byte left: the configured address may not be called.
+                return Rejected(ErrorClass.INVALID, str(error), "misconfigured")
+            case Uncertain():
+                return Unknown(str(error))
 
     async def find(self, request: Request, timeout: float) -> Finding:
         try:
@@ -159,9 +195,10 @@ class Tryton:
         )
 
     async def check(self, timeout: float) -> None:
-        await self._configured(
-            self._rest.get("company.company", self._company, ["party.name"], Deadline(timeout))
-        )
+        by = Deadline(timeout)
+        await self._configured(self._rest.get("company.company", self._company, ["party.name"], by))
+        if self._rpc is not None:
+            await self._rpc.check(by)
 
     async def close(self) -> None:
         await self._http.close()

@@ -7,6 +7,7 @@ orchestrator per company posts, and a reference that several documents carry is 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -102,19 +103,20 @@ class Documents:
 
         A refused posting takes its draft away again, so that nothing half-done stays in the books' way.
         """
-        _check(document, negative)
-        there = await self._by_reference(document.reference, by)
-        if len(there) > 1:
-            raise Refused(_several(document, there), ErrorClass.CONFLICT, "duplicate_reference")
-        if there and there[0]["state"] not in UNPOSTED:
-            said = f"{document.reference} is {there[0]['number']} and {there[0]['state']}"
-            raise Refused(said, ErrorClass.ALREADY_DONE, "posted")
-        values = await self._values(document, by)
-        if there:
-            number = int(there[0]["id"])
-            await self._bring_up_to_date(there[0], values, by)
-        else:
+        check(document, negative)
+        draft = draft_of(document, await self._by_reference(document.reference, by))
+        values = await self.values(document, by)
+        if draft is None:
             number = await self._rest.create(MODEL, values, by)
+        else:
+            number = int(draft["id"])
+            await self._bring_up_to_date(draft, values, by)
+        return await self.finish(number, document, values, by)
+
+    async def finish(
+        self, number: int, document: Document, values: dict[str, Any], by: Deadline
+    ) -> dict[str, Json]:
+        """Post a draft that `values` describe, or take it away when that is refused. Raises as `post` does."""
         try:
             await self._press_post(number, document.accept_warnings, by)
         except Refused as error:
@@ -155,16 +157,35 @@ class Documents:
         return shown(there[0])
 
     async def _by_reference(self, reference: str, by: Deadline) -> list[dict[str, Json]]:
+        return await self._search(["reference", "=", reference], by, limit=10)
+
+    async def by_references(
+        self, references: Sequence[str], by: Deadline
+    ) -> dict[str, list[dict[str, Json]]] | None:
+        """All documents of each reference; None when they are too many for one look. Raises TryAgain or Refused."""
+        found: dict[str, list[dict[str, Json]]] = {reference: [] for reference in references}
+        limit = 10 * len(found)
+        there = await self._search(["reference", "in", list(found)], by, limit)
+        if len(there) >= limit:
+            return None
+        for each in there:
+            # Compared as the ERP compares, it may show more than was asked for.
+            if each["reference"] in found:
+                found[each["reference"]].append(each)
+        return found
+
+    async def _search(self, references: list[Any], by: Deadline, limit: int) -> list[dict[str, Json]]:
         domain = [
-            ["reference", "=", reference],
+            references,
             ["type", "=", "out"],
             ["company", "=", self._settings.company],
             # A draft that somebody threw away was never a document.
             ["OR", ["state", "!=", "cancelled"], ["move", "!=", None]],
         ]
-        return await self._rest.search(MODEL, domain, FIELDS, by, limit=10)
+        return await self._rest.search(MODEL, domain, FIELDS, by, limit=limit)
 
-    async def _values(self, document: Document, by: Deadline) -> dict[str, Any]:
+    async def values(self, document: Document, by: Deadline) -> dict[str, Any]:
+        """What the ERP is to keep of a document. Raises Refused or TryAgain."""
         currency = await self._names.id_of("currency", document.currency, by)
         address = await self._rest.search(
             "party.address", [["party", "=", document.party]], ["sequence"], by, limit=1
@@ -291,7 +312,18 @@ def warning_key(code: str, number: int) -> str:
     return f"{hashlib.md5(f'{MODEL},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
 
 
-def _check(document: Document, negative: bool) -> None:
+def draft_of(document: Document, there: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
+    """Ours that was begun, or None, of those that carry the reference. Raises Refused where there is nothing to do."""
+    if len(there) > 1:
+        raise Refused(_several(document, there), ErrorClass.CONFLICT, "duplicate_reference")
+    if there and there[0]["state"] not in UNPOSTED:
+        said = f"{document.reference} is {there[0]['number']} and {there[0]['state']}"
+        raise Refused(said, ErrorClass.ALREADY_DONE, "posted")
+    return there[0] if there else None
+
+
+def check(document: Document, negative: bool) -> None:
+    """Raises Refused(INVALID) for what no ERP needs to be asked about."""
     if not document.lines:
         raise Refused("a document needs a line", ErrorClass.INVALID, "input")
     if unknown := set(document.accept_warnings) - set(WARNINGS):
@@ -303,6 +335,6 @@ def _check(document: Document, negative: bool) -> None:
         raise Refused(f"the lines come to {net}; they must come to {wanted}", ErrorClass.INVALID, "sign")
 
 
-def _several(document: Document, there: list[dict[str, Json]]) -> str:
+def _several(document: Document, there: Sequence[dict[str, Json]]) -> str:
     named = ", ".join(str(found["number"] or f"draft {found['id']}") for found in there)
     return f"several documents carry {document.reference!r}: {named}"

@@ -81,6 +81,13 @@ class Rest:
             raise Uncertain(f"the ERP created a record of {model} without telling its id")
         return int(answer["id"])
 
+    async def create_many(self, model: str, values: Sequence[Mapping[str, Any]], by: Deadline) -> list[int]:
+        """Create records in one transaction; answers their ids in order. Raises TryAgain, Refused or Uncertain."""
+        answer = await self._write("POST", f"/{model}/create", {"vlist": list(values)}, by)
+        if not isinstance(answer, list) or len(answer) != len(values) or not all(map(_is_id, answer)):
+            raise Uncertain(f"the ERP created {len(values)} records of {model} without telling their ids")
+        return answer
+
     async def write(self, model: str, number: int, values: Mapping[str, Any], by: Deadline) -> None:
         """Change a record in one transaction. Raises TryAgain, Refused or Uncertain."""
         await self._write("PUT", f"/{model}/{number}", values, by)
@@ -114,7 +121,7 @@ class Rest:
         except NoAnswer as error:
             raise TryAgain(str(error)) from error
         if answer.status != 200:
-            raise refusal(answer.status, answer.body) or TryAgain(_unexpected(answer))
+            raise refusal(answer.status, answer.body) or TryAgain(unexpected(answer))
         try:
             return decode(answer.body), answer.headers
         except WireRefused as error:
@@ -129,7 +136,7 @@ class Rest:
             timeout=by.left(),
         )
         if answer.status not in (200, 204):
-            raise refusal(answer.status, answer.body) or Uncertain(_unexpected(answer))
+            raise refusal(answer.status, answer.body) or Uncertain(unexpected(answer))
         if not answer.body:
             return None
         try:
@@ -149,5 +156,9 @@ def day(value: Json) -> str | None:
     return value.isoformat() if isinstance(value, date) else None
 
 
-def _unexpected(answer: Response) -> str:
+def _is_id(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def unexpected(answer: Response) -> str:
     return f"the ERP answered {answer.status}: {answer.body[:200].decode('utf-8', 'replace').strip()}"

@@ -18,6 +18,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     payment_term: str
     journal: str = "REV"
     """Code of the journal of invoices and credit memos."""
+    login: str | None = None
+    """Login of the user who posts documents in bulk (usually the key's), with the secret `password`."""
     applications_journal: str = "APP"
     """Code of the journal in which a credit's application is entered."""
 
@@ -37,8 +39,11 @@ _CALLING = frozenset(
 """The settings that `http.Http.of` reads."""
 
 
-def read(config: SystemConfig) -> tuple[Settings, str]:
-    """The settings and the application key. Raises Misconfigured that names what is missing or unknown."""
+def read(config: SystemConfig) -> tuple[Settings, str, str]:
+    """The settings, the application key and the password, "" when nothing is posted in bulk.
+
+    Raises Misconfigured that names what is missing or unknown.
+    """
     key = config.secrets.get("key", "")
     if not key:
         raise Misconfigured(
@@ -46,6 +51,12 @@ def read(config: SystemConfig) -> tuple[Settings, str]:
         )
     try:
         own = {name: value for name, value in config.settings.items() if name not in _CALLING}
-        return msgspec.convert(own, Settings), key
+        settings = msgspec.convert(own, Settings)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"system {config.name}: settings: {error}") from error
+    password = config.secrets.get("password", "")
+    if bool(settings.login) != bool(password):
+        raise Misconfigured(
+            f"system {config.name}: posting in bulk needs the setting `login` and the secret `password`, both"
+        )
+    return settings, key, password

@@ -324,12 +324,13 @@ def _user(company: Any, login: str, name: str, groups: tuple[str, ...]) -> dict[
         user.groups.append(found)
     user.companies.append(Model.get("company.company")(company.id))
     user.company = Model.get("company.company")(company.id)
+    user.password = password = secrets.token_urlsafe(24)
     user.save()
     application = Model.get("res.user.application")(user=user, application="rest")
     application.save()
     if application.state != "validated":
         application.click("validate_")
-    return {"id": user.id, "key": application.key}
+    return {"id": user.id, "key": application.key, "login": login, "password": password}
 
 
 if __name__ == "__main__":

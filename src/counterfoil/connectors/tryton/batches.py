@@ -1,0 +1,152 @@
+"""Posts several documents in one call: the ERP takes a fraction of the time that it takes for each alone.
+
+The ERP posts a batch in one transaction, so one document that it refuses takes the others down with it. Then nothing
+was posted, and the halves are tried, down to the document alone, which gets the answer of a single posting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.wire import Json
+
+from .documents import FIELDS, MODEL, Documents, check, draft_of, shown
+from .inputs import Document
+from .rest import Deadline, Rest
+from .rpc import Rpc
+
+log = logging.getLogger(__name__)
+
+LARGEST = 10
+"""Documents of one call. More save hardly more: on Tryton 8.0 with SQLite a document costs the ERP some 540 ms of
+computing alone, 205 ms among ten and 185 ms among twenty-five, and the ERP serves nobody else meanwhile."""
+
+Failure: TypeAlias = Refused | TryAgain | Uncertain | Misconfigured
+Posted: TypeAlias = dict[str, Json] | Failure
+"""What became of one document; errors as `Documents.post` raises them."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    document: Document
+    negative: bool
+    values: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+    posted: Posted | None = None
+
+
+class Batches:
+    """Posts batches of one company's documents."""
+
+    def __init__(self, rest: Rest, rpc: Rpc, documents: Documents) -> None:
+        self._rest = rest
+        self._rpc = rpc
+        self._documents = documents
+
+    async def post(self, wanted: Sequence[tuple[Document, bool]], by: Deadline) -> list[Posted]:
+        """Post documents, each given with whether its amounts are negative; one answer each, in order."""
+        items = [_Item(document, negative) for document, negative in wanted]
+        first = {item.document.reference: item for item in reversed(items)}
+        firsts = list(first.values())
+        try:
+            there = await self._documents.by_references(list(first), by)
+        except (Refused, TryAgain, Misconfigured) as error:
+            _all(firsts, error)
+        else:
+            if there is not None:
+                await self._create(await self._missing(firsts, there, by), by)
+        for item in items:
+            leader = first[item.document.reference]
+            if leader is not item and isinstance(leader.posted, TryAgain | Uncertain):
+                said = (
+                    f"another request for {item.document.reference} went before, and its answer is not known"
+                )
+                item.posted = TryAgain(said)
+            elif item.posted is None:
+                item.posted = await self._alone(item, by)
+        return [item.posted for item in items if item.posted is not None]
+
+    async def _missing(
+        self, items: Sequence[_Item], there: Mapping[str, Sequence[dict[str, Json]]], by: Deadline
+    ) -> list[_Item]:
+        """Those to be created. A draft of an earlier send is left to be brought up to date alone."""
+        missing = []
+        for item in items:
+            try:
+                check(item.document, item.negative)
+                if draft_of(item.document, there[item.document.reference]) is None:
+                    item.values = await self._documents.values(item.document, by)
+                    missing.append(item)
+            except (Refused, TryAgain, Misconfigured) as error:
+                item.posted = error
+        return missing
+
+    async def _create(self, items: list[_Item], by: Deadline) -> None:
+        if len(items) < 2 or not self._rpc.usable:
+            return  # left to be posted alone
+        try:
+            numbers = await self._rest.create_many(MODEL, [item.values for item in items], by)
+        except Refused:
+            for half in _halves(items):
+                await self._create(half, by)
+        except (TryAgain, Uncertain, Misconfigured) as error:
+            _all(items, error)
+        else:
+            for item, number in zip(items, numbers, strict=True):
+                item.number = number
+            await self._post(items, by)
+
+    async def _post(self, items: list[_Item], by: Deadline) -> None:
+        if len(items) == 1:
+            items[0].posted = await self._alone(items[0], by)
+            return
+        try:
+            await self._rpc.press(MODEL, "post", [item.number for item in items], by)
+        except Refused as error:
+            # Where the user may not post, no half will do better.
+            unauthorized = error.error_class is ErrorClass.UNAUTHORIZED
+            if unauthorized:
+                log.warning("documents are posted one at a time: %s", error)
+            for part in [[item] for item in items] if unauthorized else _halves(items):
+                await self._post(part, by)
+        except (TryAgain, Uncertain, Misconfigured) as error:
+            _all(items, error)
+        else:
+            await self._read_back(items, by)
+
+    async def _read_back(self, items: list[_Item], by: Deadline) -> None:
+        domain = [["id", "in", [item.number for item in items]]]
+        try:
+            found = await self._rest.search(MODEL, domain, FIELDS, by, limit=len(items) + 1)
+        except (TryAgain, Refused, Misconfigured) as error:
+            _all(items, Uncertain(f"{len(items)} documents are posted but could not be read back: {error}"))
+            return
+        records = {record["id"]: record for record in found}
+        for item in items:
+            record = records.get(item.number)
+            if record is None or record["reference"] != item.document.reference:
+                item.posted = Uncertain(f"{item.document.reference} is posted but could not be read back")
+            else:
+                item.posted = shown(record)
+
+    async def _alone(self, item: _Item, by: Deadline) -> Posted:
+        try:
+            if item.number:
+                return await self._documents.finish(item.number, item.document, item.values, by)
+            return await self._documents.post(item.document, item.negative, by)
+        except (Refused, TryAgain, Uncertain, Misconfigured) as error:
+            return error
+
+
+def _halves(items: list[_Item]) -> tuple[list[_Item], list[_Item]]:
+    middle = len(items) // 2
+    return items[:middle], items[middle:]
+
+
+def _all(items: Sequence[_Item], error: Failure) -> None:
+    for item in items:
+        item.posted = error
