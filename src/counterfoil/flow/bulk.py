@@ -27,6 +27,8 @@ from datetime import datetime
 from typing import Protocol
 
 from counterfoil.connectors.sdk import BulkConnector, Connector, OperationSpec, Outcome, Request, Unknown
+from counterfoil.flow.breaker import Told, told
+from counterfoil.flow.gate import Gate, Lane, Ticket
 
 LATE = Unknown("not sent in time")
 
@@ -41,6 +43,29 @@ class Slot(Protocol):
     def give_back(self, outcomes: Sequence[Outcome]) -> None:
         """Free the slot; `outcomes` of the call that was made with it, none when none was made."""
         ...
+
+
+class GateSlot:
+    """A claim at the gate of this worker. A retry that rides costs no token of the retry budget: it adds no call."""
+
+    def __init__(self, gate: Gate, system: str, lane: Lane, retry: bool = False) -> None:
+        self._gate = gate
+        self._place = (system, lane, retry)
+        self._ticket: Ticket | None = None
+
+    async def take(self) -> None:
+        self._ticket = await self._gate.enter(*self._place)
+
+    def give_back(self, outcomes: Sequence[Outcome]) -> None:
+        assert self._ticket is not None
+        self._gate.leave(self._ticket, telling(outcomes))
+        self._ticket = None
+
+
+def telling(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The outcome of a call that tells most about its system: throttled, else that it answered, else that it failed."""
+    by_kind = {told(outcome): outcome for outcome in outcomes}
+    return by_kind.get(Told.THROTTLED) or by_kind.get(Told.ANSWERED) or by_kind.get(Told.FAILED)
 
 
 @dataclass(slots=True, eq=False)

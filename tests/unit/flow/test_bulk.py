@@ -14,11 +14,15 @@ from counterfoil.connectors.sdk import (
     Connector,
     OperationSpec,
     Outcome,
+    Rejected,
     Repeat,
     Request,
     Unknown,
 )
-from counterfoil.flow.bulk import LATE, Bulk, Slot
+from counterfoil.core.errors import ErrorClass
+from counterfoil.flow.bulk import LATE, Bulk, GateSlot, Slot, telling
+from counterfoil.flow.gate import Closed, Lane
+from counterfoil.flow.gate import Gate as WorkersGate
 
 START = datetime(2026, 3, 31, 12, tzinfo=UTC)
 POST = OperationSpec("erp.invoice.post", Repeat.FIND, horizon=60, bulk=4)
@@ -362,3 +366,45 @@ async def test_a_clock_that_fails_is_told_to_one_and_the_rest_asks_on() -> None:
         await first
     assert await second == Confirmed({"made": "b"})
     assert (desk.gate.free, desk.gate.inside) == (1, 0)
+
+
+async def test_at_the_gate_of_a_worker_a_batch_is_one_call() -> None:
+    desk = Desk()
+    gate = WorkersGate("w/1", {"erp": ("erp", 1)}, clock=lambda: 0.0)
+
+    def ask(key: str, lane: Lane) -> asyncio.Task[Outcome]:
+        ends = START + timedelta(seconds=30)
+        slot = GateSlot(gate, "erp", lane)
+        request = Request(POST.name, key, b"{}")
+        return asyncio.create_task(
+            desk.bulk.send("erp", cast(Connector, desk.erp), POST, request, 30, ends, slot)
+        )
+
+    reading = await gate.enter("erp", Lane.LIVE)
+    sent = [ask("replayed", Lane.REPLAY), ask("live", Lane.LIVE)]
+    await settle()
+    assert desk.erp.calls == []
+    gate.leave(reading, None)
+    await settle()
+    assert desk.erp.calls == [["live", "replayed"]]
+    state = gate.state("erp")
+    assert (state.in_flight, sum(state.waiting.values())) == (1, 0)
+    sent.append(ask("next", Lane.LIVE))
+    await settle()
+    desk.erp.open.set()
+    assert await asyncio.gather(*sent) == made("replayed", "live", "next")
+    assert gate.in_flight == 0
+    gate.close()
+    with pytest.raises(Closed):
+        await ask("after", Lane.LIVE)
+
+
+def test_a_batch_tells_the_gate_what_its_call_tells() -> None:
+    throttled = Rejected(ErrorClass.THROTTLED, "slower", retry_after=3)
+    refused, away = Rejected(ErrorClass.INVALID, "no"), Rejected(ErrorClass.TRANSIENT, "away")
+    (done,) = made("a")
+    assert telling([]) is None
+    assert telling([away, Unknown("?")]) in (away, Unknown("?"))
+    assert telling([Unknown("?"), refused, away]) is refused
+    assert telling([done, away]) is done
+    assert telling([done, throttled, away]) is throttled
