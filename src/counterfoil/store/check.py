@@ -52,6 +52,7 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
         _joined(dump),
         _amounts(dump),
         _guards(dump),
+        _quotas(dump, at),
         _quorums(dump),
         _ends(dump, irreversible),
         _unfinished(dump),
@@ -185,6 +186,24 @@ def _guards(dump: Dump) -> Iterator[str]:
             yield f"8: guard {guard.scope} {guard.key} is at {guard.used} of {guard.limit}"
     for scope, key in live:
         yield f"8: reservations on {scope} {key}, which has no guard"
+
+
+def _quotas(dump: Dump, at: datetime) -> Iterator[str]:
+    """8. The quotas of live workers add up to no more than their account's cap."""
+    given: Counter[str] = Counter()
+    for quota in dump.quotas:
+        if quota.n < 0:
+            yield f"8: {quota.worker} has {quota.n} slots of {quota.account}"
+        given[quota.account] += quota.n if quota.until > at else 0
+    caps = {account.account: account for account in dump.accounts}
+    for name, n in given.items():
+        if name not in caps:
+            yield f"8: quotas of {name}, which is no account"
+        elif n > caps[name].cap:
+            yield f"8: the quotas of {name} add up to {n} of {caps[name].cap}"
+    for account in dump.accounts:
+        if not 1 <= account.aim <= account.cap:
+            yield f"8: {account.account} is to have {account.aim} of {account.cap}"
 
 
 def _quorums(dump: Dump) -> Iterator[str]:

@@ -15,6 +15,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
+from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.store import lists
 
@@ -66,6 +67,9 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     posts: list[tuple[str, str, datetime, bytes]]
     """topic, event, at, body."""
     persons: list[Person]
+    workers: list[Worker]
+    accounts: list[Account]
+    quotas: list[Quota]
     leaves: list[tuple[int | None, Leaf]]
     """In order of writing, with the tree index of those sealed."""
     pending: list[str]
@@ -133,6 +137,9 @@ def dump_memory(store: Rows) -> Dump:
         ),
         posts=sorted((topic, event, at, body) for (topic, event), (at, body) in store.posts.items()),
         persons=[store.people[id_] for id_ in sorted(store.people)],
+        workers=[store.workers[id_] for id_ in sorted(store.workers)],
+        accounts=[store.accounts[name] for name in sorted(store.accounts)],
+        quotas=[store.quotas[key] for key in sorted(store.quotas)],
         leaves=[(places.get(id_), leaf) for id_, leaf in store.leaf_rows.items()],
         pending=list(store.pending),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from counterfoil.store import store as port
 from counterfoil.store.commit import ALONE
+from counterfoil.store.workers import Beat, Leave, Tune
 
 
 def keys(transition: port.Transition) -> frozenset[str]:
@@ -64,5 +65,8 @@ def keys(transition: port.Transition) -> frozenset[str]:
             return frozenset(["seal"])
         case port.PutPerson() | port.PutToken() | port.PutRelease():
             return frozenset(["settings"])
+        case Beat() | Leave() | Tune():
+            # An account's row is locked by every worker: it is not held for as long as a batch takes.
+            return frozenset(["quotas", ALONE])
         case _:
             return frozenset()

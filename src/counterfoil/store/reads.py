@@ -200,6 +200,13 @@ async def effects_sending(worker_prefix: str, limit: int) -> list[Effect]:
     return await _records(t.EFFECT, sql, worker_prefix, limit)
 
 
+async def effects_of_gone_workers(at: datetime, limit: int) -> list[Effect]:
+    sql = f"""{_EFFECT} state = 'sending' and not exists (
+      select 1 from worker where worker.id = effect.worker and worker.until > $1
+    ) order by effect.id limit $2"""
+    return await _records(t.EFFECT, sql, micros(at), limit)
+
+
 async def effects_to_look_up(at: datetime, limit: int) -> list[Effect]:
     sql = f"{_EFFECT} state in ('unknown', 'accepted') and look_at <= $1 order by look_at, id limit $2"
     return await _records(t.EFFECT, sql, micros(at), limit)
@@ -289,6 +296,9 @@ async def dump() -> Dump:
         waits=[(topic, run, None if since is None else t.moment(since)) for topic, run, since in waits],
         posts=[(topic, event, t.moment(at), body) for topic, event, at, body in posts],
         persons=await records(t.PERSON, "id"),
+        workers=await records(t.WORKER, "id"),
+        accounts=await records(t.ACCOUNT, "account"),
+        quotas=await records(t.QUOTA, "account, worker"),
         leaves=[(row[0], t.LEAF.read(row[1:])) for row in leaves],
         pending=[row[0] for row in await rows("select leaf from pending order by rowid")],
     )

@@ -113,6 +113,9 @@ class SqlStore(SqlViews, ABC):
     async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
         return await self._ask(reads.effects_sending, worker_prefix, limit)
 
+    async def effects_of_gone_workers(self, at: datetime, limit: int) -> list[Effect]:
+        return await self._ask(reads.effects_of_gone_workers, at, limit)
+
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]:
         return await self._ask(reads.effects_to_look_up, at, limit)
 

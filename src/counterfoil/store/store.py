@@ -29,6 +29,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import LANES, LIVE, Direction, InboxItem, Run, RunStatus
+from counterfoil.store.workers import Beat, Beaten, Leave, Tune, Tuned
 
 # ------------------------------------------------------------------ parts of transitions
 
@@ -502,6 +503,9 @@ Transition: TypeAlias = (
     | PutRelease
     | PutPerson
     | PutToken
+    | Beat
+    | Leave
+    | Tune
 )
 Answer = TypeVar("Answer")
 
@@ -567,7 +571,11 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: Seal) -> Sealed: ...
     @overload
-    async def apply(self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken) -> bool: ...
+    async def apply(self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave) -> bool: ...
+    @overload
+    async def apply(self, transition: Beat) -> Beaten: ...
+    @overload
+    async def apply(self, transition: Tune) -> Tuned: ...
 
     async def now(self) -> datetime:
         """The database's time."""
@@ -610,6 +618,10 @@ class Store(Protocol):
 
     async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
         """Sending, by workers whose id begins so: what a restarted process left behind."""
+        ...
+
+    async def effects_of_gone_workers(self, at: datetime, limit: int) -> list[Effect]:
+        """Sending, by workers whose heartbeat has ended."""
         ...
 
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...

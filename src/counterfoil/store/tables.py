@@ -23,6 +23,7 @@ from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
+from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
 
 R = TypeVar("R")
@@ -90,6 +91,8 @@ KEYS = {
     "match_row": ("rule", "key"),
     "vote": ("approval", "person"),
     "release": ("digest",),
+    "account": ("account",),
+    "quota": ("account", "worker"),
 }
 """The columns that tell rows of a table apart where that is not `id`."""
 
@@ -396,3 +399,10 @@ LEAF = Table(
 PENDING: Table[Any] = Table("pending", dict, {"leaf": TEXT, "hash": BYTES})
 TREE: Table[Any] = Table("tree", dict, {"idx": INT, "leaf": TEXT})
 CHECKPOINT = Table("checkpoint", Checkpoint, {"size": INT, "root": BYTES, "at": TIME, "text": TEXT})
+WORKER = Table("worker", Worker, {"id": TEXT, "until": TIME, "at": TIME})
+ACCOUNT = Table("account", Account, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
+QUOTA = Table(
+    "quota",
+    Quota,
+    {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME},
+)

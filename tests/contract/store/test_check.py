@@ -20,6 +20,7 @@ from counterfoil.store import store as port
 from counterfoil.store.check import check, violations
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.workers import Beat, Want
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import Story
 
@@ -48,6 +49,8 @@ async def lived(store: Any) -> None:
     await store.apply(s.turn(waiting, due=s.at(900), plan=(undo,), send=(s.send(undo),)))
     await store.apply(s.receive(s.receipt("odd")))
     await store.apply(s.admit(4, park=True, cases=(s.case(receipt=4),)))
+    wants = (Want(account="erp", cap=4, wanted=3, held=0),)
+    await store.apply(Beat(worker="a", until=s.at(900), wants=wants, at=s.T0))
     sealed = await store.apply(port.Seal(at=s.T0, limit=8))
     mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")
     await store.apply(port.PutCheckpoint(checkpoint=mark))
@@ -190,6 +193,9 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("8", "a guard that forgot a reservation", change("guards", used=0)),
     ("8", "a guard past its limit", both(change("guards", used=130), change("reservations", amount=130))),
     ("8", "a reservation without a guard", drop("guards")),
+    ("8", "quotas over the cap", change("quotas", n=5)),
+    ("8", "a quota of no account", drop("accounts")),
+    ("8", "a cap in use above the cap", change("accounts", aim=5)),
     ("9", "an approval that is not granted", change("approvals", state=ApprovalState.OPEN)),
     ("9", "a vote that is missing", drop("votes")),
     ("9", "an approver who asked", change("approvals", requester="ann@acme.test")),

@@ -24,6 +24,7 @@ from counterfoil.store import store as port
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.workers import Beat, Leave, Tune, Want
 from tests.contract.store import samples as s
 
 KEYS = ("k1", "k2", "k3")
@@ -50,6 +51,7 @@ class Story:
         tellers = [self.receive, self.admit, self.admit, self.turn, self.turn, self.turn, self.conclude]
         tellers += [self.conclude, self.intent, self.claim, self.decide, self.resolve, self.expire, self.seal]
         tellers += [self.look, self.resend, self.people, self.advance, self.advance]
+        tellers += [self.beat, self.beat, self.leave, self.tune]
         return self.pick.choice(tellers)(dump)
 
     @property
@@ -247,6 +249,27 @@ class Story:
         names = self.some([f.id for f in dump.foils], 3)
         return port.Expire(foils=names, at=self.now)
 
+    def beat(self, dump: Dump) -> port.Transition:
+        wants = tuple(
+            Want(
+                account=account,
+                cap=self.pick.choice((4, 4, 6)),
+                wanted=self.pick.randint(0, 9),
+                held=self.pick.randint(0, 4),
+            )
+            for account in self.some(("erp", "erp/x", "crm"), 3)
+        )
+        until = s.at(self.clock + self.pick.choice((0, 15, 15)))
+        late = timedelta(seconds=self.pick.choice((0, 0, 0, 1)))
+        return Beat(worker=self.pick.choice("ab"), until=until, wants=wants, at=self.now - late)
+
+    def leave(self, dump: Dump) -> port.Transition:
+        return Leave(worker=self.pick.choice("ab"), at=self.now)
+
+    def tune(self, dump: Dump) -> port.Transition:
+        seen, quiet = self.pick.randint(1, 6), timedelta(seconds=self.pick.choice((0, 5)))
+        return Tune(account="erp", seen=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
+
     def seal(self, dump: Dump) -> port.Transition:
         return port.Seal(at=self.now, limit=self.pick.randint(1, 9))
 
@@ -290,6 +313,7 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.effects_overdue(now, 10),
         await store.effects_to_look_up(now, 10),
         await store.effects_sending("a", 10),
+        await store.effects_of_gone_workers(now, 10),
         await store.foils_past_due(now, 10),
         await store.heads("invoice"),
         await store.head("invoice", "k1", now),
@@ -345,4 +369,5 @@ async def test_the_stories_reach_every_transition(tmp_path: Path) -> None:
     for seed in range(20):
         done |= await compare([MemoryStore()], seed, 60)
     kinds = {"Receive", "Admit", "Turn", "Conclude", "Intent", "Claim", "Decide", "Resolve", "Expire"}
-    assert kinds | {"Seal", "LookedUp", "Resend", "PutPerson", "Advance"} <= done
+    kinds |= {"Seal", "LookedUp", "Resend", "PutPerson", "Advance"}
+    assert kinds | {"Beat", "Leave", "Tune"} <= done

@@ -27,6 +27,7 @@ from counterfoil.core.foil import (
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
+from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store import store as port
 from counterfoil.store.wake import Wakes, wakes
@@ -75,6 +76,10 @@ class Rows:
         self.present_release: dict[str, str] = {}
         self.people: dict[str, Person] = {}
         self.tokens: dict[str, Token] = {}
+        self.workers: dict[str, Worker] = {}
+        self.accounts: dict[str, Account] = {}
+        self.quotas: dict[tuple[str, str], Quota] = {}
+        """account, worker -> quota."""
         self.leaf_rows: dict[str, Leaf] = {}
         self.pending: dict[str, None] = {}
         self.tree: dict[int, str] = {}

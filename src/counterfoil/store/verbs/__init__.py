@@ -7,8 +7,9 @@ from typing import Any
 
 from counterfoil.store import store as port
 from counterfoil.store.sql import Work
-from counterfoil.store.verbs import arrive, effects, people, turn, upkeep
+from counterfoil.store.verbs import arrive, effects, people, turn, upkeep, workers
 from counterfoil.store.verbs.step import Step, write_leaves
+from counterfoil.store.workers import Beat, Leave, Tune
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Receive: arrive.receive,
@@ -29,6 +30,9 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Seal: upkeep.seal,
     port.PutCheckpoint: upkeep.put_checkpoint,
     port.PutRelease: upkeep.put_release,
+    Beat: workers.beat,
+    Leave: workers.leave,
+    Tune: workers.tune,
 }
 
 
