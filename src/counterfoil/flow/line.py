@@ -62,7 +62,10 @@ class NewCap:
 
     seen: int
     cap: int
-    reason: str
+
+    @property
+    def lowers(self) -> bool:
+        return self.cap < self.seen
 
 
 class Line:
@@ -196,7 +199,7 @@ class Line:
         self._changed_at = now
         lower = max(1, self.aim // 2)
         if lower < self.aim:
-            self.new_cap = NewCap(self.aim, lower, "throttled")
+            self.new_cap = NewCap(self.aim, lower)
             self.aim = lower
             self.slots = min(self.slots, max(1, self.slots // 2))
 
@@ -208,7 +211,7 @@ class Line:
         if self._answered >= self.aim and now >= self._changed_at + RAISE_AFTER and self.new_cap is None:
             self._answered = 0
             self._changed_at = now
-            self.new_cap = NewCap(self.aim, self.aim + 1, "answered")
+            self.new_cap = NewCap(self.aim, self.aim + 1)
 
     # ------------------------------------------------------------------ waiting
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +15,7 @@ from counterfoil.connectors.sdk import Accepted, Confirmed, Outcome, Rejected, U
 from counterfoil.core.errors import ErrorClass
 from counterfoil.flow.breaker import CONSECUTIVE, LONGEST, BreakerState
 from counterfoil.flow.gate import Closed, Gate, Lane, Ticket
+from counterfoil.store.memory import MemoryStore
 
 DONE = Confirmed({})
 LOST = Unknown("reset")
@@ -21,12 +24,43 @@ SHUT_OUT = Rejected(ErrorClass.UNAUTHORIZED, "who are you")
 NO = Rejected(ErrorClass.INVALID, "no such tax code")
 
 
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
 class Clock:
+    """Time that the test moves, the store of all workers, and their gates, which beat as time goes by."""
+
     def __init__(self) -> None:
         self.now = 1000.0
+        self.store = MemoryStore()
+        self.gates: list[Gate] = []
 
     def __call__(self) -> float:
         return self.now
+
+    @property
+    def database(self) -> datetime:
+        return T0 + timedelta(seconds=self.now)
+
+    def beat(self, of: Gate) -> None:
+        at_once(of.beat(self.store, self.database))
+
+    def go(self, seconds: float) -> None:
+        """Let time go by, with the heartbeats of every gate."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 3)
+            for of in self.gates:
+                self.beat(of)
+
+
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives that waits for nothing, as over a store in memory."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
 
 
 @pytest.fixture
@@ -34,8 +68,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def gate(clock: Clock, cap: int = 4, seed: int = 1) -> Gate:
-    return Gate("w/1", {"erp": ("erp", cap)}, clock, seed)
+def gate(clock: Clock, cap: int = 4, worker: str = "w/1") -> Gate:
+    of = Gate(worker, {"erp": ("erp", cap)}, clock, seed=1)
+    clock.gates.append(of)
+    clock.beat(of)
+    return of
 
 
 def take(of: Gate, lane: Lane = Lane.LIVE, retry: bool = False) -> Ticket:
@@ -221,7 +258,7 @@ def test_a_system_that_mostly_fails_opens_it_too(clock: Clock) -> None:
 def test_half_open_lets_one_probe_through_and_an_answer_closes(clock: Clock) -> None:
     of = gate(clock)
     call(of, LOST, CONSECUTIVE)
-    clock.now += 2
+    clock.go(2)
     probe = take(of)
     assert of.state("erp").breaker is BreakerState.HALF_OPEN
     assert of.try_enter("erp", Lane.CLOSE) is None
@@ -238,7 +275,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None
     for _ in range(10):
         began = clock.now
         while (probe := of.try_enter("erp", Lane.LIVE)) is None:
-            clock.now += 0.25
+            clock.go(0.25)
         waits.append(clock.now - began)
         of.leave(probe, LOST)
     assert waits[0] <= 1.5
@@ -252,7 +289,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None
 def test_a_probe_that_was_not_made_leaves_the_next_one(clock: Clock) -> None:
     of = gate(clock)
     call(of, LOST, CONSECUTIVE)
-    clock.now += 2
+    clock.go(2)
     of.leave(take(of), None)
     assert of.try_enter("erp", Lane.LIVE) is not None
 
@@ -261,7 +298,7 @@ def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) 
     of = gate(clock, 20)
     old = [take(of) for _ in range(10)]
     call(of, LOST, CONSECUTIVE)
-    clock.now += 2
+    clock.go(2)
     probe = take(of)
     for ticket in old:
         of.leave(ticket, LOST)
@@ -270,7 +307,8 @@ def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) 
 
 
 async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
-    of = Gate("w/1", {"erp": ("erp", 4)}, seed=1)
+    of, store = Gate("w/1", {"erp": ("erp", 4)}, seed=1), MemoryStore()
+    await of.beat(store, await store.now())
     call(of, LOST, CONSECUTIVE)
     order: list[Any] = []
     await asyncio.wait_for(asyncio.gather(*(waiter(of, Lane.LIVE, order) for _ in range(5))), 5)
@@ -299,7 +337,7 @@ def test_one_retry_a_second_may_go_whatever_the_budget(clock: Clock) -> None:
         of.leave(ticket, DONE)
     went = 0
     for _ in range(100):
-        clock.now += 0.1
+        clock.go(0.1)
         ticket = of.try_enter("erp", Lane.LIVE, retry=True)
         if ticket is not None:
             of.leave(ticket, NO)
@@ -323,7 +361,7 @@ async def test_a_retry_without_a_token_does_not_hold_first_attempts_back(clock: 
     await settled()
     await waiter(of, Lane.LIVE, order, "first")
     assert order == ["first"]
-    clock.now += 1
+    clock.go(1)
     of.leave(take(of, Lane.REPLAY), DONE)
     await retry
 
@@ -334,9 +372,9 @@ async def test_a_retry_without_a_token_does_not_hold_first_attempts_back(clock: 
 def test_a_system_that_says_when_is_left_alone_until_then(clock: Clock) -> None:
     of = gate(clock)
     of.leave(take(of), Rejected(ErrorClass.THROTTLED, "later", retry_after=7.0))
-    clock.now += 6.9
+    clock.go(6.9)
     assert of.try_enter("erp", Lane.CLOSE) is None
-    clock.now += 0.2
+    clock.go(0.2)
     assert of.try_enter("erp", Lane.CLOSE) is not None
 
 

@@ -1,0 +1,338 @@
+"""Gates of several workers on one store: slots pass from one to another and never add up to more than the cap."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterfoil.connectors.sdk import Confirmed, Rejected
+from counterfoil.core.errors import ErrorClass, TryAgain
+from counterfoil.flow.gate import LIFE, Gate, Lane, Ticket, caps_of
+from counterfoil.model.kinds import System
+from counterfoil.store.check import violations
+from counterfoil.store.workers import Tune
+from tests.unit.flow.test_gate import Clock, at_once, gate
+
+DONE = Confirmed({})
+BUSY = Rejected(ErrorClass.THROTTLED, "slow down")
+
+
+def all_of(of: Gate, lane: Lane = Lane.LIVE) -> list[Ticket]:
+    """Every slot that is to be had."""
+    found = []
+    while (ticket := of.try_enter("erp", lane)) is not None:
+        found.append(ticket)
+    return found
+
+
+def quotas(clock: Clock) -> int:
+    dump = at_once(clock.store.dump())
+    assert violations(dump, clock.database) == []
+    return sum(quota.n for quota in dump.quotas if quota.until > clock.database)
+
+
+# ------------------------------------------------------------------ one worker
+
+
+def test_nobody_enters_before_the_first_heartbeat() -> None:
+    clock = Clock()
+    of = Gate("w/1", {"erp": ("erp", 4)}, clock)
+    assert of.try_enter("erp", Lane.CLOSE) is None
+    assert of.hungry.is_set()
+    clock.beat(of)
+    assert not of.hungry.is_set()
+    assert len(all_of(of)) == 4
+
+
+def test_a_quota_that_was_not_renewed_lets_nobody_in() -> None:
+    clock = Clock()
+    of = gate(clock)
+    ticket = of.try_enter("erp", Lane.LIVE)
+    assert ticket is not None
+    assert of.holds(ticket)
+    clock.now += LIFE.total_seconds() - 1
+    assert of.try_enter("erp", Lane.CLOSE) is None
+    assert of.state("erp").slots == 0
+    assert not of.holds(ticket), "the store is about to give it to others"
+
+
+def test_a_slot_held_through_a_sleep_is_not_held_any_more() -> None:
+    clock = Clock()
+    of, other = gate(clock), gate(clock, worker="w/2")
+    ticket = of.try_enter("erp", Lane.LIVE)
+    assert ticket is not None
+    clock.now += 60
+    clock.beat(other)
+    assert len(all_of(other)) == 4
+    clock.beat(of)
+    assert not of.holds(ticket)
+    assert of.try_enter("erp", Lane.CLOSE) is None
+
+
+def test_the_caps_are_those_of_the_systems() -> None:
+    base = {"role": "erp", "connector": "external", "url": "https://erp.example"}
+    systems = {
+        "erp": System.model_validate({**base, "name": "erp", "account": "acme", "caps": {"concurrency": 7}}),
+        "crm": System.model_validate({**base, "name": "crm"}),
+    }
+    assert caps_of(systems) == {"erp": ("erp/acme", 7), "crm": ("crm", 4)}
+
+
+def test_a_new_release_brings_systems_and_caps() -> None:
+    clock = Clock()
+    of = gate(clock)
+    all_of(of)
+    of.configure({"erp": ("erp", 6), "crm": ("crm", 1)})
+    clock.beat(of)
+    assert len(all_of(of)) == 2
+    assert of.try_enter("crm", Lane.LIVE) is not None
+
+
+def test_a_heartbeat_that_fails_leaves_quotas_until_their_end() -> None:
+    clock = Clock()
+    of = gate(clock)
+
+    class Down:
+        async def apply(self, transition: Any) -> Any:
+            raise TryAgain("the database is away")
+
+    clock.now += 3
+    with pytest.raises(TryAgain):
+        at_once(of.beat(Down(), clock.database))
+    assert of.try_enter("erp", Lane.LIVE) is not None
+    clock.now += LIFE.total_seconds()
+    assert of.try_enter("erp", Lane.LIVE) is None
+
+
+# ------------------------------------------------------------------ several workers
+
+
+def test_a_second_worker_gets_its_part_from_one_that_has_no_use_for_it() -> None:
+    clock = Clock()
+    first = gate(clock)
+    second = gate(clock, worker="w/2")
+    assert second.try_enter("erp", Lane.LIVE) is None
+    assert not second.hungry.is_set(), "it has just asked"
+    clock.now += 1
+    assert second.try_enter("erp", Lane.LIVE) is None
+    assert second.hungry.is_set()
+    clock.beat(first)
+    clock.beat(second)
+    assert second.try_enter("erp", Lane.LIVE) is not None
+
+
+def test_a_second_worker_gets_its_part_from_one_that_is_busy() -> None:
+    clock = Clock()
+    first = gate(clock)
+    inside = all_of(first)
+    second = gate(clock, worker="w/2")
+    clock.beat(first)
+    assert first.state("erp").slots == 2
+    for ticket in inside[:2]:
+        first.leave(ticket, DONE)
+        assert first.try_enter("erp", Lane.CLOSE) is None, "these slots are on their way to the other"
+    clock.now += 1
+    assert first.state("erp").in_flight == 2
+    assert [second.try_enter("erp", Lane.LIVE) for _ in range(3)] == [None] * 3
+    clock.beat(first)
+    clock.beat(second)
+    assert len(all_of(second)) == 2
+    assert quotas(clock) == 4
+
+
+def test_freed_slots_are_handed_over_at_once() -> None:
+    clock = Clock()
+    first = gate(clock)
+    inside = all_of(first)
+    gate(clock, worker="w/2")
+    clock.beat(first)
+    clock.now += 1
+    assert not first.hungry.is_set()
+    first.leave(inside[0], DONE)
+    assert first.hungry.is_set()
+
+
+async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
+    clock = Clock()
+    busy = gate(clock, 1)
+    inside = all_of(busy)
+    waits = gate(clock, 1, "w/2")
+    entering = asyncio.create_task(waits.enter("erp", Lane.LIVE))
+    asked = 0
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            clock.now += 0.3
+            await waits.hungry.wait()
+            clock.beat(waits)
+            asked += 1
+        busy.leave(inside[0], DONE)
+        busy.close()
+        assert at_once(busy.give_back(clock.store, clock.database))
+        clock.now += 0.3
+        await waits.hungry.wait()
+        clock.beat(waits)
+        await entering
+    assert asked == 3
+
+
+def test_an_idle_worker_leaves_the_slots_to_a_busy_one() -> None:
+    clock = Clock()
+    idle, busy = gate(clock, 8), gate(clock, 8, "w/2")
+    for _ in range(10):
+        all_of(busy)
+        clock.go(3)
+    assert (idle.state("erp").slots, busy.state("erp").slots) == (1, 7)
+
+
+def test_a_worker_that_stops_gives_everything_back() -> None:
+    clock = Clock()
+    stops, stays = gate(clock), gate(clock, worker="w/2")
+    ticket = stops.try_enter("erp", Lane.LIVE)
+    assert ticket is not None
+    assert not at_once(stops.give_back(clock.store, clock.database)), "a call is under way"
+    for _ in range(20):
+        inside = all_of(stays)
+        clock.go(3)
+    assert (len(inside), stays.state("erp").in_flight) == (0, 3), "and counts until it has ended"
+    stops.leave(ticket, DONE)
+    assert at_once(stops.give_back(clock.store, clock.database))
+    clock.beat(stops)
+    assert [worker.id for worker in at_once(clock.store.dump()).workers] == ["w/2"]
+    clock.go(3)
+    assert stays.state("erp").slots == 4
+
+
+# ------------------------------------------------------------------ the cap in use
+
+
+def test_what_one_worker_is_told_holds_for_all() -> None:
+    clock = Clock()
+    first, second = gate(clock, 8), gate(clock, 8, "w/2")
+    clock.go(6)
+    first.leave(all_of(first)[0], BUSY)
+    assert first.hungry.is_set()
+    clock.go(6)
+    assert first.state("erp").present_cap == second.state("erp").present_cap == 4
+
+
+def test_two_workers_that_are_told_the_same_halve_the_cap_once() -> None:
+    clock = Clock()
+    pair = [gate(clock, 8, name) for name in ("w/1", "w/2")]
+    clock.go(6)
+    for of in pair:
+        of.leave(all_of(of)[0], BUSY)
+    clock.go(6)
+    assert {of.state("erp").present_cap for of in pair} == {4}
+
+
+def test_the_cap_comes_back_slowly_and_costs_a_write_for_each_step() -> None:
+    clock = Clock()
+    of = gate(clock, 8)
+    of.leave(of.try_enter("erp", Lane.LIVE), BUSY)  # type: ignore[arg-type]
+    clock.go(1)
+    tunes = []
+
+    class Counted:
+        async def apply(self, transition: Any) -> Any:
+            if isinstance(transition, Tune):
+                tunes.append(transition.cap)
+            return await clock.store.apply(transition)
+
+    inside = all_of(of)
+    began = clock.now
+    calls = 0
+    while of.state("erp").present_cap < 8:
+        for ticket in inside:
+            of.leave(ticket, DONE)
+            again = of.try_enter("erp", Lane.LIVE)
+            calls += 1
+            if again is not None:
+                inside = [*inside[1:], again]
+        clock.now += 1
+        at_once(of.beat(Counted(), clock.database))
+        inside += all_of(of)
+        assert clock.now < began + 60
+    assert tunes == [5, 6, 7, 8]
+    assert clock.now >= began + 20
+    assert calls > 50
+
+
+# ------------------------------------------------------------------ any story
+
+MOVES = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from(
+            ["enter", "enter", "enter", "replay", "leave", "leave", "beat", "beat", "pass", "sleep"]
+        ),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(cap=st.integers(1, 6), moves=MOVES)
+def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
+    cap: int, moves: list[tuple[int, str]]
+) -> None:
+    """Also of workers that sleep through their quotas' end: what they still hold is not `held` any more."""
+    clock = Clock()
+    gates = [gate(clock, cap, f"w/{n}") for n in range(4)]
+    inside: dict[Gate, list[Ticket]] = {of: [] for of in gates}
+    for number, move in moves:
+        of = gates[number]
+        if move in ("enter", "replay"):
+            ticket = of.try_enter("erp", Lane.LIVE if move == "enter" else Lane.REPLAY)
+            if ticket is not None:
+                inside[of].append(ticket)
+        elif move == "leave" and inside[of]:
+            of.leave(inside[of].pop(0), DONE)
+        elif move == "beat":
+            clock.beat(of)
+        elif move == "pass":
+            clock.go(2)
+        elif move == "sleep":
+            clock.now += 7
+        held = [t for each in gates for t in inside[each] if each.holds(t)]
+        assert len(held) <= cap
+        assert quotas(clock) <= cap
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    cap=st.integers(1, 6),
+    workers=st.integers(1, 8),
+    wants=st.lists(st.integers(0, 6), min_size=8, max_size=8),
+)
+def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: int, wants: list[int]) -> None:
+    clock = Clock()
+    gates = [gate(clock, cap, f"w/{n}") for n in range(workers)]
+    done = dict.fromkeys(range(workers), 0)
+    for _ in range(60):
+        for number, of in enumerate(gates):
+            inside = []
+            for _ in range(wants[number]):
+                ticket = of.try_enter("erp", Lane.LIVE)
+                if ticket is not None:
+                    inside.append(ticket)
+            done[number] += len(inside)
+            for ticket in inside:
+                of.leave(ticket, DONE)
+        clock.go(3)
+    for number in range(workers):
+        assert (done[number] > 0) == (wants[number] > 0), (done, wants)
+
+
+def test_the_database_is_told_the_time_it_told() -> None:
+    """Quotas end by the database's time, of which a gate knows what it was given."""
+    clock = Clock()
+    of = gate(clock)
+    (quota,) = at_once(clock.store.dump()).quotas
+    assert isinstance(quota.until, datetime)
+    assert quota.until == clock.database + LIFE
+    assert of.state("erp").slots == quota.n == 4
