@@ -258,7 +258,6 @@ class Gate:
             timer.cancel()
         self._timers.clear()
         for line in self._lines.values():
-            line.slots = 0
             line.send_away(Closed("this worker is stopping"))
 
     # ------------------------------------------------------------------ what is to be seen

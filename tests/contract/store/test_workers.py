@@ -29,9 +29,11 @@ async def granted(store: Any, *args: Any, **named: Any) -> Grant:
     return grant
 
 
-async def rounds(store: Any, wants: dict[str, int], times: int, second: float = 0, cap: int = 4) -> Any:
+async def rounds(
+    store: Any, wants: dict[str, int], times: int, second: float = 0, cap: int = 4, has: Any = None
+) -> Any:
     """Workers that beat in turn and hold what they were given; what they have after all rounds."""
-    has = dict.fromkeys(wants, 0)
+    has = dict.fromkeys(wants, 0) if has is None else has
     for number in range(times):
         for worker, wanted in wants.items():
             grant = await granted(store, worker, wanted, has[worker], second + number, cap)
@@ -116,6 +118,17 @@ async def test_what_a_gone_worker_may_have_in_flight_still_counts(store: Any) ->
     assert (await granted(store, "b", held=3, second=past_call_until)).n == 4
 
 
+async def test_what_gone_workers_left_room_for_is_shared_fairly(store: Any) -> None:
+    await store.apply(beat("a"))
+    await sending(store, "a", 0, s.at(10))
+    await sending(store, "a", 1, s.at(10))
+    assert (await granted(store, "b", second=15)).n == 2
+    assert (await granted(store, "c", second=16)).n == 0
+    assert (await granted(store, "b", held=2, second=17)).n == 1
+    await granted(store, "b", held=1, second=18)
+    assert (await granted(store, "c", second=19)).n == 1
+
+
 async def test_calls_in_flight_of_other_systems_do_not_count(store: Any) -> None:
     run = await s.born(store)
     e = s.effect(run=run, system="crm")
@@ -182,8 +195,9 @@ async def test_calls_of_gone_workers_are_found(store: Any) -> None:
 
 
 async def test_a_lowered_cap_comes_into_force_as_slots_come_back(store: Any) -> None:
-    await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
-    assert await rounds(store, {"a": 9, "b": 9}, 4, second=4, cap=2) == {"a": 1, "b": 1}
+    has = await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
+    assert has == {"a": 4, "b": 4}
+    assert await rounds(store, {"a": 9, "b": 9}, 4, second=4, cap=2, has=has) == {"a": 1, "b": 1}
     (account,) = (await store.dump()).accounts
     assert (account.cap, account.aim) == (2, 2)
 

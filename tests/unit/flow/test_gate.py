@@ -306,6 +306,29 @@ def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) 
     assert of.state("erp").breaker is BreakerState.CLOSED
 
 
+def test_a_call_not_made_that_began_earlier_is_not_the_probe(clock: Clock) -> None:
+    of = gate(clock, 20)
+    old = take(of)
+    call(of, LOST, CONSECUTIVE)
+    clock.go(2)
+    take(of)
+    of.leave(old, None)
+    assert of.state("erp").breaker is BreakerState.HALF_OPEN
+    assert of.try_enter("erp", Lane.LIVE) is None
+
+
+def test_failures_before_it_closed_are_forgotten(clock: Clock) -> None:
+    of = gate(clock)
+    for _ in range(4):
+        call(of, DONE, 2)
+        call(of, LOST, CONSECUTIVE - 2)
+    assert of.state("erp").breaker is BreakerState.OPEN
+    clock.go(2)
+    call(of, DONE)
+    call(of, LOST)
+    assert of.state("erp").breaker is BreakerState.CLOSED
+
+
 async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
     of, store = Gate("w/1", {"erp": ("erp", 4)}, seed=1), MemoryStore()
     await of.beat(store, await store.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.flow.gate import LIFE, Gate, Lane, Ticket, caps_of
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
-from counterfoil.store.workers import Tune
+from counterfoil.store.workers import Beat, Tune
 from tests.unit.flow.test_gate import Clock, at_once, gate
 
 DONE = Confirmed({})
@@ -180,6 +181,46 @@ async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
     assert asked == 3
 
 
+class Meanwhile:
+    """A store in whose answering time something happens at the gate."""
+
+    def __init__(self, clock: Clock, kind: type, happens: Callable[[], object]) -> None:
+        self.clock = clock
+        self.kind = kind
+        self.happens = happens
+
+    async def apply(self, transition: Any) -> Any:
+        answer = await self.clock.store.apply(transition)
+        if isinstance(transition, self.kind):
+            self.happens()
+        return answer
+
+
+def test_calls_begun_while_a_heartbeat_is_on_its_way_are_in_the_quota() -> None:
+    clock = Clock()
+    first = gate(clock)
+    second = gate(clock, worker="w/2")
+    second.try_enter("erp", Lane.LIVE)
+    inside: list[Ticket] = []
+    at_once(first.beat(Meanwhile(clock, Beat, lambda: inside.extend(all_of(first))), clock.database))
+    assert len(inside) == 4
+    clock.beat(second)
+    assert len(inside) + len(all_of(second)) <= 4
+
+
+def test_with_more_workers_than_slots_idle_ones_ask_for_none() -> None:
+    clock = Clock()
+    busy, *idle = [gate(clock, 2, f"w/{n}") for n in range(4)]
+    clock.go(12)
+    for _ in range(20):
+        inside = all_of(busy)
+        clock.go(3)
+        assert [of.state("erp").slots for of in idle] == [0, 0, 0]
+        for ticket in inside:
+            busy.leave(ticket, DONE)
+    assert len(inside) == 2
+
+
 def test_an_idle_worker_leaves_the_slots_to_a_busy_one() -> None:
     clock = Clock()
     idle, busy = gate(clock, 8), gate(clock, 8, "w/2")
@@ -228,6 +269,31 @@ def test_two_workers_that_are_told_the_same_halve_the_cap_once() -> None:
         of.leave(all_of(of)[0], BUSY)
     clock.go(6)
     assert {of.state("erp").present_cap for of in pair} == {4}
+
+
+def test_throttling_while_a_heartbeat_is_on_its_way_is_not_forgotten() -> None:
+    clock = Clock()
+    of = gate(clock, 8)
+    inside = all_of(of)
+    at_once(of.beat(Meanwhile(clock, Beat, lambda: of.leave(inside.pop(), BUSY)), clock.database))
+    assert (of.state("erp").slots, of.state("erp").present_cap) == (4, 4)
+    lower = Meanwhile(clock, Tune, lambda: of.leave(of_new.pop(), BUSY))
+    while inside:
+        of.leave(inside.pop(), DONE)
+    of_new = [ticket for ticket in [of.try_enter("erp", Lane.LIVE)] if ticket is not None]
+    at_once(of.beat(lower, clock.database))
+    clock.go(1)
+    assert of.state("erp").present_cap == 2
+
+
+def test_a_cap_that_nobody_uses_up_does_not_rise() -> None:
+    clock = Clock()
+    of = gate(clock, 8)
+    of.leave(of.try_enter("erp", Lane.LIVE), BUSY)  # type: ignore[arg-type]
+    for _ in range(30):
+        clock.go(1)
+        of.leave(of.try_enter("erp", Lane.LIVE), DONE)  # type: ignore[arg-type]
+    assert of.state("erp").present_cap == 4
 
 
 def test_the_cap_comes_back_slowly_and_costs_a_write_for_each_step() -> None:
