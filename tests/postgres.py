@@ -2,7 +2,8 @@
 
 A guard process owns the server and the folder. It ends both when its standard input closes, which the kernel
 does even when the test process is killed. PostgreSQL refuses to run as root, so a guard that is root starts
-it as another user of the machine. Run as a program this file is that guard.
+it as another user of the machine. Run as a program this file is that guard; each line that it reads is one of
+Server's orders.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Cluster:
     port: int
     pid: int
     folder: Path
+    installation: Path
     _guard: subprocess.Popen[str]
     _names: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -86,6 +88,32 @@ class Cluster:
         finally:
             await connection.close()
 
+    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End the server and keep its data: SIGTERM is a smart, SIGINT a fast, SIGQUIT an immediate shutdown; SIGKILL
+        ends every process of it at once, as when the machine goes."""
+        self._order("end", how.name)
+
+    def begin(self) -> None:
+        """Start the server again where it was; returns when it takes sessions."""
+        self._order("begin")
+
+    def fill(self) -> None:
+        """Leave no room where the data is, which is a small file system of its own (`start(room=...)`)."""
+        self._order("fill")
+
+    def free(self) -> None:
+        """Give the room back."""
+        self._order("free")
+
+    def _order(self, *words: str) -> None:
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        self._guard.stdin.write(json.dumps(words) + "\n")
+        self._guard.stdin.flush()
+        answer = json.loads(self._guard.stdout.readline() or '{"error": "the guard process has ended"}')
+        if "error" in answer:
+            raise PostgresUnavailable(answer["error"])
+
     def stop(self) -> None:
         """Stop the server and remove its folder; returns when both are gone. A second call does nothing."""
         if self._guard.stdin is None or self._guard.stdin.closed:
@@ -97,12 +125,21 @@ class Cluster:
 
 
 def start(
-    installation: Path | None = None, *, fsync: bool = True, settings: Mapping[str, str] | None = None
+    installation: Path | None = None,
+    *,
+    fsync: bool = True,
+    settings: Mapping[str, str] | None = None,
+    source: Cluster | None = None,
+    room: str = "",
 ) -> Cluster:
     """Start a server on a free port of 127.0.0.1, by default the first of `installations()`.
 
+    With a `source` it is a streaming replica of that one. With `room`, such as "96m", its data is alone on a file
+    system of that size; `mounts()` says whether that can be.
     Raises PostgresUnavailable with the server's own words when it does not come up.
     """
+    if source is not None:
+        installation = source.installation
     if installation is None:
         found = installations()
         if not found:
@@ -113,9 +150,13 @@ def start(
     order = {
         "installation": str(installation),
         "settings": {"fsync": "on" if fsync else "off", **(settings or {})},
+        "source": None if source is None else source.dsn(),
+        "room": room,
     }
+    # In a name space of its own a mount ends with the last process that sees it, however that comes about.
+    apart = ["unshare", "--mount"] if room else []
     guard = subprocess.Popen(
-        [sys.executable, __file__, json.dumps(order)],
+        [*apart, sys.executable, __file__, json.dumps(order)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -130,12 +171,22 @@ def start(
         guard.stdout.close()
         guard.wait(STOP_SECONDS)
         raise PostgresUnavailable(answer["error"])
-    return Cluster(answer["port"], answer["pid"], Path(answer["folder"]), guard)
+    return Cluster(answer["port"], answer["pid"], Path(answer["folder"]), installation, guard)
+
+
+def mounts() -> bool:
+    """May this user mount a file system that others do not see?"""
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tempfile.gettempdir()]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
-def running(installation: Path | None = None, *, fsync: bool = True) -> Iterator[Cluster]:
-    cluster = start(installation, fsync=fsync)
+def running(installation: Path | None = None, **how: Any) -> Iterator[Cluster]:
+    """`start`, and `stop` at the end."""
+    cluster = start(installation, **how)
     try:
         yield cluster
     finally:
@@ -233,9 +284,11 @@ def free_port() -> int:
 class Server:
     """What the guard guards: one postmaster in one folder."""
 
-    def __init__(self, installation: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, installation: Path, settings: Mapping[str, str], room: str = "") -> None:
         self.folder, self.owner = make_folder()
         self.settings = settings
+        self.room = room
+        self.port = 0
         self.data = self.folder / "data"
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -248,15 +301,34 @@ class Server:
     def initialise(self) -> None:
         command: list[str | Path] = [self.installation / "initdb", "-D", self.data, "-U", "postgres"]
         command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        if self.room:
+            self._mount()
+            command += ["--wal-segsize=1"]
+        self._run(command)
+
+    def copy(self, source: str) -> None:
+        """A replica's beginning: a copy of the primary, with the order to follow it."""
+        command = [self.installation / "pg_basebackup", "-D", self.data, "-d", source, "-R", "-X", "stream"]
+        self._run([*command, "-c", "fast", "--no-sync"])
+
+    def _mount(self) -> None:
+        self.data.mkdir(mode=0o700)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={self.room},mode=0700", "tmpfs", self.data], check=True
+        )
+        if self.owner.user is not None:
+            os.chown(self.data, self.owner.user.pw_uid, self.owner.user.pw_gid)
+
+    def _run(self, command: Sequence[str | Path]) -> None:
         with self.log.open("ab") as log:
             if self.owner.popen(command, self.folder, log).wait() != 0:
-                raise PostgresUnavailable(f"initdb failed: {self.words()}")
+                raise PostgresUnavailable(f"{Path(command[0]).name} failed: {self.words()}")
 
     def launch(self) -> int:
         """Start the postmaster and return its port. Another program may win the race for a port, so it tries
-        a few."""
+        a few; one that it had, it keeps."""
         for _ in range(5):
-            port = free_port()
+            port = self.port or free_port()
             options = {
                 "listen_addresses": "127.0.0.1",
                 "port": str(port),
@@ -270,6 +342,7 @@ class Server:
             with self.log.open("ab") as log:
                 self.process = self.owner.popen(command, self.folder, log)
             if self.wait_until_ready():
+                self.port = port
                 return port
         raise PostgresUnavailable(f"postgres did not start: {self.words()}")
 
@@ -280,13 +353,42 @@ class Server:
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 lines = (self.data / "postmaster.pid").read_text().splitlines()
-                if len(lines) > 7 and lines[7].strip() == "ready":
+                state = lines[7].strip() if len(lines) > 7 else ""
+                if state in ("ready", "standby") and int(lines[0]) == self.process.pid:
                     return True
             time.sleep(0.02)
         return False
 
     def words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "nothing was logged"
+
+    def obey(self, order: str, *how: str) -> None:
+        """What a line of standard input says. Raises PostgresUnavailable when the server does not do it."""
+        ballast = self.data / "ballast"
+        match order:
+            case "end":
+                self.signal(signal.Signals[how[0]])
+            case "begin":
+                self.launch()
+            case "fill":
+                with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
+            case "free":
+                ballast.unlink()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the postmaster, and SIGKILL to its children too; wait for the end."""
+        assert self.process is not None
+        children = children_of(self.process.pid) if number is signal.SIGKILL else []
+        self.process.send_signal(number)
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise PostgresUnavailable(f"{number.name} did not end it: {self.words()}") from None
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -298,7 +400,19 @@ class Server:
                     break
                 except subprocess.TimeoutExpired:
                     continue
+        if self.room:
+            subprocess.run(["umount", "--lazy", self.data], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def children_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            # The name before these fields is in parentheses and may hold anything.
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(folder.name))
+    return found
 
 
 def guard(order: dict[str, Any]) -> int:
@@ -308,14 +422,22 @@ def guard(order: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     try:
-        server = Server(Path(order["installation"]), order["settings"])
+        server = Server(Path(order["installation"]), order["settings"], order["room"])
         try:
-            server.initialise()
+            if order["source"]:
+                server.copy(order["source"])
+            else:
+                server.initialise()
             port = server.launch()
             assert server.process is not None
             answer = {"port": port, "pid": server.process.pid, "folder": str(server.folder)}
             print(json.dumps(answer), flush=True)
-            sys.stdin.read()
+            for line in sys.stdin:
+                try:
+                    server.obey(*json.loads(line))
+                    print("{}", flush=True)
+                except (OSError, PostgresUnavailable) as problem:
+                    print(json.dumps({"error": str(problem)}), flush=True)
         finally:
             server.end()
     except PostgresUnavailable as problem:

@@ -21,6 +21,7 @@ from counterfoil.store import store as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.lockstep import OWNED, Ask, Types, effects_named, together, waves
+from counterfoil.store.sessions import Connection, Sessions, patience
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
 from counterfoil.store.sqlstore import SqlStore
 from counterfoil.store.tables import micros, moment
@@ -43,6 +44,10 @@ _SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "4s",
     "synchronous_commit": "on",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
     "timezone": "UTC",
     "jit": "off",
 }
@@ -61,22 +66,29 @@ _LOST = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    ConnectionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     OSError,
 )
-Connection = Any  # asyncpg's pool hands out proxies that its stubs type apart from connections
+"""The database is away, or cannot work: no memory, no room on its disk, written to no more."""
+HEARTBEAT = 3.0
+REPORT = 60.0
+"""Seconds that a report or an export may take; what work waits for has `sessions.SILENCE`."""
 
 
 class PostgresStore(SqlStore):
     """A Store in a PostgreSQL database that any number of processes may share. `open` it; `close` it."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], dsn: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, sessions: Sessions) -> None:
         self._pool = pool
         self._dsn = dsn
+        self._sessions = sessions
         self._types: dict[str, tuple[str, ...]] = {}
         self._wakes = Wakes()
         self._to_notify: set[port.Wake] = set()
         self._notify_due = asyncio.Event()
+        self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
         self._reads = GroupCommit(self._read_together, committers=READERS)
         self._notifier = asyncio.create_task(self._notify())
@@ -88,34 +100,35 @@ class PostgresStore(SqlStore):
 
         Raises Misconfigured when the database cannot be reached or was written by a newer version.
         """
-        try:
-            pool = await asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=COMMITTERS + READERS + 1,
-                server_settings=_SETTINGS,
-                command_timeout=60,
-                reset=_as_it_is,
-            )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Misconfigured(f"PostgreSQL cannot be reached: {error}. Check its address.") from error
+        sessions = Sessions(dsn)
+        pool = await asyncpg.create_pool(
+            dsn,
+            connect=sessions.connect,
+            min_size=0,
+            max_size=COMMITTERS + READERS + 1,
+            server_settings=_SETTINGS,
+            reset=_as_it_is,
+        )
         try:
             async with pool.acquire() as connection, connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
                 await connection.execute(migrate.TABLE)
                 files = migrate.migrations("postgres")
                 await _drive(migrate.migrate(files, micros(utc_now())), connection)
+        except _LOST as error:
+            pool.terminate()
+            raise Misconfigured(f"PostgreSQL cannot be reached: {error}. Check its address.") from error
         except BaseException:
             pool.terminate()
             raise
-        return cls(pool, dsn)
+        return cls(pool, dsn, sessions)
 
     async def close(self) -> None:
         """Answer what was asked, then let go of the connections."""
         await self._commits.close()
         await self._reads.close()
-        for task in (self._notifier, self._listener):
-            task.cancel()
+        self._closing.set()
+        self._notify_due.set()
         await asyncio.gather(self._notifier, self._listener, return_exceptions=True)
         try:
             await asyncio.wait_for(self._pool.close(), 10)
@@ -141,9 +154,14 @@ class PostgresStore(SqlStore):
         try:
             async with self._transaction() as connection:
                 return await self._waves(batch, connection)
+        except ValueError:
+            return (
+                None  # a value that the client cannot send: no matter of the connection, whatever its class
+            )
         except _LOST as error:
             # The commit may have happened; done again singly, winners would be told that they lost.
-            return [Outcome(error=_lost(error)) for _ in batch]
+            lost = await self._lost(error)
+            return [Outcome(error=lost) for _ in batch]
         except Exception:
             # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
             return None
@@ -186,8 +204,10 @@ class PostgresStore(SqlStore):
                 if attempt == ATTEMPTS:
                     return Outcome(error=error if _is_defect(error) else _contended(error))
                 await asyncio.sleep(0.01 * attempt**2)
+            except ValueError as error:
+                return Outcome(error=error)
             except _LOST as error:
-                return Outcome(error=_lost(error))
+                return Outcome(error=await self._lost(error))
             except Exception as error:
                 return Outcome(error=error)
         raise AssertionError("the last attempt returns")
@@ -200,36 +220,50 @@ class PostgresStore(SqlStore):
         the caller gets TryAgain all the same, because each transition's own guard (a version, an attempt, a
         todo, a unique id) makes asking again harmless and tells what became of the first time.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._pool.acquire() as connection, patience(connection), connection.transaction():
             yield connection
+
+    async def _lost(self, error: BaseException) -> TryAgain:
+        """What callers hear. The other sessions may be as dead without knowing it yet: each is made anew."""
+        await self._pool.expire_connections()
+        return TryAgain(
+            f"PostgreSQL is away: {error}. It may be asked again: what happened happens once.", after=1.0
+        )
 
     # ------------------------------------------------------------------ waking
 
     async def _notify(self) -> None:
         """Tell other processes, after the commits and at most twenty times a second: NOTIFY inside of
         transactions takes a lock that all committers share."""
-        while True:
+        while not self._closing.is_set():
             await self._notify_due.wait()
             self._notify_due.clear()
             what, self._to_notify = ",".join(sorted(self._to_notify)), set()
             with suppress(asyncpg.PostgresError, *_LOST):
-                await self._pool.execute("select pg_notify($1, $2)", CHANNEL, what)
+                async with self._pool.acquire() as connection, patience(connection):
+                    await connection.execute("select pg_notify($1, $2)", CHANNEL, what)
             await asyncio.sleep(0.05)
 
     async def _listen(self) -> None:
         """Hear other processes; a lost connection is made again. Whoever waits polls regardless."""
-        while True:
+        while not self._closing.is_set():
             with suppress(asyncpg.PostgresError, *_LOST):
-                connection = await asyncpg.connect(
-                    self._dsn, server_settings={"application_name": "counterfoil"}
-                )
+                connection = await self._sessions.connect(server_settings=_SETTINGS)
                 try:
-                    await connection.add_listener(CHANNEL, self._heard)
-                    while not connection.is_closed():
-                        await asyncio.sleep(1)
+                    async with patience(connection):
+                        await connection.add_listener(CHANNEL, self._heard)
+                    while not await self._closes_within(HEARTBEAT):
+                        # Nothing is heard of a dead connection that only listens, unless it is asked.
+                        async with patience(connection):
+                            await connection.execute("select 1")
                 finally:
                     connection.terminate()
-            await asyncio.sleep(1)
+            await self._closes_within(1)
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
         self._wakes.set(port.Wake(word) for word in str(what).split(",") if word in set(port.Wake))
@@ -238,14 +272,16 @@ class PostgresStore(SqlStore):
 
     async def now(self) -> datetime:
         try:
-            return moment(await self._pool.fetchval(NOW))
+            async with self._pool.acquire() as connection, patience(connection):
+                return moment(await connection.fetchval(NOW))
         except _LOST as error:
-            raise _lost(error) from error
+            raise await self._lost(error) from error
 
     async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
         """Short reads that were asked at about the same time, on one snapshot and in one set of round trips."""
         async with (
             self._pool.acquire() as connection,
+            patience(connection),
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             return await together([read() for read in reads], *self._over(connection))
@@ -254,17 +290,19 @@ class PostgresStore(SqlStore):
         try:
             return await self._read_many(reads)
         except _LOST as error:
-            return [Outcome(error=_lost(error)) for _ in reads]
+            lost = await self._lost(error)
+            return [Outcome(error=lost) for _ in reads]
 
     async def _read(self, work: Work[T]) -> T:
         try:
             async with (
                 self._pool.acquire() as connection,
+                patience(connection, REPORT),
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 return await _drive(work, connection)
         except _LOST as error:
-            raise _lost(error) from error
+            raise await self._lost(error) from error
 
 
 async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
@@ -306,10 +344,3 @@ def _is_defect(error: BaseException) -> bool:
 
 def _contended(error: BaseException) -> TryAgain:
     return TryAgain(f"PostgreSQL could not do it for others' locks, nothing happened: {error}", after=0.5)
-
-
-def _lost(error: BaseException) -> TryAgain:
-    return TryAgain(
-        f"The connection to PostgreSQL was lost: {error}. It may be asked again: what happened happens once.",
-        after=1.0,
-    )

@@ -27,6 +27,10 @@ update head set version = $3, state = $4, system = $5, effective_at = $6, record
 where object = $1 and key = $2
 """
 
+ATTEST = "select pg_logical_emit_message(true, 'counterfoil', '')"
+"""Something to commit: only who writes waits for the replica. Without it "kept before" would be told of a receipt that
+a primary has recovered after a crash and no replica holds yet."""
+
 
 async def receive(x: Step, r: port.Receive) -> port.Received:
     """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
@@ -54,6 +58,8 @@ async def receive(x: Step, r: port.Receive) -> port.Received:
                 await x.open_case(msgspec.structs.replace(clash, receipt=no), r.at, r.actor)
                 verdicts.append("clash")
         numbers.append(no)
+    if "new" not in verdicts and x.dialect == "postgres":
+        await x.rows(ATTEST)
     await x.insert(RECEIPT_BODY, bodies)
     await x.insert(t.TODO, todos)
     if r.cursor is not None:
