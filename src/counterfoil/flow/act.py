@@ -7,10 +7,10 @@ up, never sent again blindly.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from counterfoil.connectors.sdk import (
     Absent,
@@ -40,12 +40,14 @@ from counterfoil.rules.mapping import Failed, Needs, Returned, take_result
 from counterfoil.rules.values import typed
 from counterfoil.store.store import Conclude, Intent, LookedUp, Resend, Send, Store
 
+T = TypeVar("T")
+
 FIRST_LOOK = timedelta(seconds=1)
 LOOK_CAP = 300.0
 CASE_WITHIN = timedelta(days=1)
 NOT_SENT = "not sent in time"
-TELL_AGAIN = (0.1, 0.3, 1.0, 3.0, 6.0)
-"""Seconds between tries to record what a call has brought."""
+TELL_AGAIN = (0.1, 0.3, 1.0, 3.0, 6.0, *(10.0,) * 5)
+"""Seconds between tries to record what a call has brought: a minute in all, as a primary's replacement may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +142,18 @@ class Actor:
         return await self.tell(conclude)
 
     async def tell(self, conclude: Conclude) -> str:
-        """Record evidence; a store that is away for a moment is asked again, since twice is once. What cannot be
-        told at all is found by look-ups."""
-        for wait in TELL_AGAIN:
-            try:
-                return (await self._store.apply(conclude)).verdict
-            except TryAgain:
-                await asyncio.sleep(wait)
-        return (await self._store.apply(conclude)).verdict
+        """Record evidence; twice is once. What cannot be told at all is found by look-ups, or by a person."""
+        return (await _insist(lambda: self._store.apply(conclude))).verdict
 
     async def evidence(
         self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> tuple[Conclude, Any]:
         """An outcome as a transition, and the value of its result."""
+        return await _insist(lambda: self._evidence(context, effect, attempt, outcome, evidence))
+
+    async def _evidence(
+        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+    ) -> tuple[Conclude, Any]:
         now = await self._store.now()
         parts: dict[str, Any] = {}
         result = None
@@ -348,6 +349,16 @@ class Actor:
         model = await self._releases.model(run.pin)
         definition = model.workflow(run.workflow)
         return Context(model, definition, definition.operations[operation])
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, and again while the store is away: an answer that is forgotten costs a look-up, or a person."""
+    for wait in TELL_AGAIN:
+        try:
+            return await work()
+        except TryAgain:
+            await asyncio.sleep(wait)
+    return await work()
 
 
 def _look_wait(effect: Effect, now: datetime) -> timedelta:

@@ -58,7 +58,12 @@ class Carrier:
         told: Conclude | None = None
         refused = 0
         while True:
-            proposal = await self._turner.propose(known, now, self._slot, told)
+            try:
+                proposal = await self._turner.propose(known, now, self._slot, told)
+            except Exception:
+                if told is not None:
+                    await self._actor.tell(told)
+                raise
             if told is not None and (proposal.transition.reserve or proposal.transition.release):
                 # A turn that touches guards may be refused and taken back whole; evidence may not.
                 self._give_back(proposal, ())

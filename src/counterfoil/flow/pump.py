@@ -74,7 +74,7 @@ class Pump:
 
     async def run(self) -> None:
         """Work until `stop`; then let what is under way come to its end."""
-        await self._left_behind()
+        await self._begin_again()
         loops = [
             self._loop("admit", self.admit_once, Wake.ADMIT),
             self._loop("turn", self.turn_once, Wake.TURN),
@@ -213,9 +213,27 @@ class Pump:
         return len(claimed)
 
     def _carry(self, run: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guarded(f"run {run}", work))
+        task = asyncio.create_task(self._guarded(f"run {run}", self._while_leased(run, work)))
         self._turning.add(task)
         task.add_done_callback(self._turning.discard)
+
+    async def _while_leased(self, run: str, work: Coroutine[Any, Any, None]) -> None:
+        """Carry a Run, and again when the store was away: others leave it alone for as long as its lease lasts."""
+        until = _loop_time() + LEASE.total_seconds()
+        while True:
+            try:
+                return await work
+            except Closed:
+                raise
+            except TryAgain as error:
+                if self.stopping or _loop_time() > until:
+                    raise
+                log.warning("run %s: %s", run, error)
+                await self._sleep(error.after or IDLE)
+            work = self._claimed(run)
+
+    async def _claimed(self, run: str) -> None:
+        await self.carrier.claimed(run, await self.store.now())
 
     async def send_once(self) -> int:
         """Planned effects that nobody here is sending: what another process left, or a full slot put off."""
@@ -251,17 +269,35 @@ class Pump:
                 state.kept += await watch.poll(self.store, self.releases, self.connectors, system, feed)
                 state.last, state.failures, state.error = await self.store.now(), 0, ""
             except CounterfoilError as error:
-                state.failures += 1
-                state.error = str(error)
                 log.warning("poll of %s.%s: %s", system, feed, error)
-                if state.failures == 10:
-                    now = await self.store.now()
-                    await watch.unreachable(self.store, self.releases, system, str(error), now)
+                await self._poll_failed(system, state, str(error))
             except Exception as error:
                 state.failures += 1
                 state.error = repr(error)
                 log.exception("poll of %s.%s failed", system, feed)
             await self._sleep(every * min(8, 1 + state.failures))
+
+    async def _poll_failed(self, system: str, state: watch.PollState, error: str) -> None:
+        """Count it against the system, unless it is the store that does not answer."""
+        try:
+            now = await self.store.now()
+            if state.failures + 1 == 10:
+                await watch.unreachable(self.store, self.releases, system, error, now)
+        except TryAgain as away:
+            log.warning("poll of %s: %s", system, away)
+            return
+        state.failures += 1
+        state.error = error
+
+    async def _begin_again(self) -> None:
+        """See to what a former life left, when the store can be asked."""
+        while not self._stopping.is_set():
+            try:
+                await self._left_behind()
+                return
+            except TryAgain as error:
+                log.warning("the worker cannot begin yet: %s", error)
+                await self._sleep(error.after or 1.0)
 
     async def _left_behind(self) -> None:
         """Calls that this worker's former life had under way: their outcome is unknown."""

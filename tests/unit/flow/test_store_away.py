@@ -1,0 +1,119 @@
+"""A store that is away for a while stops nothing for good, and is not blamed on anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from counterfoil.core.effect import EffectState
+from counterfoil.core.errors import TryAgain
+from counterfoil.flow import act
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.receive import receive_events
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model
+from counterfoil.store import store as port
+from counterfoil.store.memory import MemoryStore
+from tests.unit.flow.test_external import COMPANY, NOW, Clock, event, settle
+
+
+class Away:
+    """A store that passes everything on, except while it is away."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.away = False
+        self.refuse: dict[type, int] = {}
+        """How often each kind of transition is still refused."""
+        self.refused = 0
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **named: Any) -> Any:
+            kind = type(args[0]) if args else None
+            if kind is not None and name == "apply" and self.refuse.get(kind, 0) > 0:
+                self.refuse[kind] -= 1
+                self.refused += 1
+                raise TryAgain("away", after=0.001)
+            if self.away:
+                self.refused += 1
+                raise TryAgain("away", after=0.001)
+            return await getattr(self._store, name)(*args, **named)
+
+        return call
+
+
+@pytest.fixture
+async def company() -> tuple[Away, Pump]:
+    store = Away(MemoryStore(Clock()))
+    releases = Releases(store, Model.from_documents(list(YAML(typ="safe").load_all(COMPANY))))  # type: ignore[arg-type]
+    await releases.publish(NOW, "test")
+    return store, Pump(store, releases, {}, "w/1")  # type: ignore[arg-type]
+
+
+async def reached(look: Any) -> None:
+    for _ in range(2000):
+        if look():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("not reached")
+
+
+async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away, Pump]) -> None:
+    store, pump = company
+    store.away = True
+    running = asyncio.create_task(pump.run())
+    await reached(lambda: store.refused >= 3)
+    store.away = False
+    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    for _ in range(2000):
+        if (await store.dump()).runs:
+            break
+        await asyncio.sleep(0.002)
+    assert (await store.dump()).runs
+    assert not running.done()
+    pump.stop()
+    await running
+
+
+async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
+    company: tuple[Away, Pump],
+) -> None:
+    store, pump = company
+    store.away = True
+    polling = asyncio.create_task(pump._poll_loop("shop", "sales", 0.0001))
+    await reached(lambda: store.refused >= 40 or polling.done())
+    assert not polling.done(), polling.exception()
+    assert pump.polls["shop", "sales"].failures == 0
+    store.away = False
+    await asyncio.sleep(0.01)
+    assert not (await store.dump()).cases
+    pump.stop()
+    await polling
+
+
+async def test_an_outcome_is_kept_until_the_store_takes_it(
+    company: tuple[Away, Pump], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the turn that rests on it can be committed, nor, for a while, the outcome alone."""
+    monkeypatch.setattr(act, "TELL_AGAIN", (0.001,) * 5)
+    store, pump = company
+    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    store.refuse = {port.Advance: 1, port.Conclude: 3}
+    await settle(pump)
+    (effect,) = (await store.dump()).effects
+    assert store.refused == 4
+    assert (effect.state, effect.attempt) == (EffectState.ACCEPTED, 1)
+
+
+async def test_a_run_does_not_wait_for_its_lease_to_end_when_the_store_is_back(
+    company: tuple[Away, Pump],
+) -> None:
+    store, pump = company
+    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    store.refuse = {port.Turn: 3}
+    await settle(pump)  # the company's clock stands still
+    assert store.refused == 3
+    assert [effect.state for effect in (await store.dump()).effects] == [EffectState.ACCEPTED]
