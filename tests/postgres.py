@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import asyncpg
 
@@ -94,11 +94,11 @@ class Cluster:
         self._order("end", how.name)
 
     def begin(self) -> None:
-        """Start the server again where it was; returns when it takes sessions."""
+        """Start the server again where it was, if it is down; returns when it takes sessions."""
         self._order("begin")
 
     def fill(self) -> None:
-        """Leave no room where the data is, which is a small file system of its own (`start(room=...)`)."""
+        """Leave no room on the small file system of `start(room=...)`."""
         self._order("fill")
 
     def free(self) -> None:
@@ -131,11 +131,12 @@ def start(
     settings: Mapping[str, str] | None = None,
     source: Cluster | None = None,
     room: str = "",
+    small: Literal["data", "wal"] = "data",
 ) -> Cluster:
     """Start a server on a free port of 127.0.0.1, by default the first of `installations()`.
 
-    With a `source` it is a streaming replica of that one. With `room`, such as "96m", its data is alone on a file
-    system of that size; `mounts()` says whether that can be.
+    With a `source` it is a streaming replica of that one. With `room`, such as "96m", all of its data or its log alone
+    is on a file system of that size; `mounts()` says whether that can be.
     Raises PostgresUnavailable with the server's own words when it does not come up.
     """
     if source is not None:
@@ -152,6 +153,7 @@ def start(
         "settings": {"fsync": "on" if fsync else "off", **(settings or {})},
         "source": None if source is None else source.dsn(),
         "room": room,
+        "small": small,
     }
     # In a name space of its own a mount ends with the last process that sees it, however that comes about.
     apart = ["unshare", "--mount"] if room else []
@@ -284,12 +286,13 @@ def free_port() -> int:
 class Server:
     """What the guard guards: one postmaster in one folder."""
 
-    def __init__(self, installation: Path, settings: Mapping[str, str], room: str = "") -> None:
+    def __init__(self, installation: Path, settings: Mapping[str, str], room: str, small: str) -> None:
         self.folder, self.owner = make_folder()
         self.settings = settings
         self.room = room
         self.port = 0
         self.data = self.folder / "data"
+        self.small = self.folder / small
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         try:
@@ -303,7 +306,7 @@ class Server:
         command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         if self.room:
             self._mount()
-            command += ["--wal-segsize=1"]
+            command += ["--wal-segsize=1", *([] if self.small == self.data else ["-X", self.small])]
         self._run(command)
 
     def copy(self, source: str) -> None:
@@ -312,12 +315,12 @@ class Server:
         self._run([*command, "-c", "fast", "--no-sync"])
 
     def _mount(self) -> None:
-        self.data.mkdir(mode=0o700)
+        self.small.mkdir(mode=0o700)
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={self.room},mode=0700", "tmpfs", self.data], check=True
+            ["mount", "-t", "tmpfs", "-o", f"size={self.room},mode=0700", "tmpfs", self.small], check=True
         )
         if self.owner.user is not None:
-            os.chown(self.data, self.owner.user.pw_uid, self.owner.user.pw_gid)
+            os.chown(self.small, self.owner.user.pw_uid, self.owner.user.pw_gid)
 
     def _run(self, command: Sequence[str | Path]) -> None:
         with self.log.open("ab") as log:
@@ -364,10 +367,12 @@ class Server:
 
     def obey(self, order: str, *how: str) -> None:
         """What a line of standard input says. Raises PostgresUnavailable when the server does not do it."""
-        ballast = self.data / "ballast"
+        ballast = self.small / "ballast"
         match order:
             case "end":
                 self.signal(signal.Signals[how[0]])
+            case "begin" if self.process is not None and self.process.poll() is None:
+                self.wait_until_ready()
             case "begin":
                 self.launch()
             case "fill":
@@ -401,7 +406,7 @@ class Server:
                 except subprocess.TimeoutExpired:
                     continue
         if self.room:
-            subprocess.run(["umount", "--lazy", self.data], check=False)
+            subprocess.run(["umount", "--lazy", self.small], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -422,7 +427,7 @@ def guard(order: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     try:
-        server = Server(Path(order["installation"]), order["settings"], order["room"])
+        server = Server(Path(order["installation"]), order["settings"], order["room"], order["small"])
         try:
             if order["source"]:
                 server.copy(order["source"])
