@@ -24,7 +24,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.event import Event
 from counterfoil.core.people import Person, Token
 from counterfoil.flow import desk
-from counterfoil.flow.checkpoint import Signer
+from counterfoil.flow.checkpoint import Published, Signer
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
 from counterfoil.flow.releases import Releases
@@ -228,6 +228,8 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     connectors = connectors_of(model)
     store: SqlStore = await open_store(store_url)
     try:
+        published = Published(home / "checkpoint")
+        await published.check(store)
         releases = Releases(store, model)
         await releases.publish(await store.now(), "up")
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
@@ -235,7 +237,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
             await seed_people(store, people)
         worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
-        pump = Pump(store, releases, connectors, worker, signer.sign)
+        pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, pump)
         running = asyncio.create_task(_work(pump)) if workers else None
         try:

@@ -13,7 +13,7 @@ from typing import Any
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
-from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.errors import CounterfoilError, Misconfigured, TryAgain
 from counterfoil.core.run import LANES
 from counterfoil.flow import watch
 from counterfoil.flow.act import Actor
@@ -49,6 +49,7 @@ class Pump:
         connectors: Mapping[str, Connector],
         worker: str,
         sign: watch.Sign | None = None,
+        keep: watch.Keep | None = None,
     ) -> None:
         self.store = store
         self.releases = releases
@@ -64,6 +65,7 @@ class Pump:
         self.polls: dict[tuple[str, str], watch.PollState] = {}
         self.jumps = JumpDetector()
         self._sign = sign
+        self._keep = keep
         self._busy: dict[str, asyncio.Task[None]] = {}
         """Work under way, by what it is about: nothing is begun twice in one process."""
         self._turning: set[asyncio.Task[None]] = set()
@@ -114,6 +116,9 @@ class Pump:
                 did = await once()
             except TryAgain as error:
                 log.warning("%s: %s", name, error)
+            except Misconfigured as error:
+                log.critical("%s: this worker stops: %s", name, error)
+                self.stop()
             except Exception:
                 log.exception("%s failed; the next round tries again", name)
             if wake is None:
@@ -260,7 +265,7 @@ class Pump:
         return begun + await watch.expire_foils(self.store, now)
 
     async def seal_once(self) -> int:
-        return await watch.seal(self.store, self._sign, await self.store.now())
+        return await watch.seal(self.store, self._sign, await self.store.now(), self._keep)
 
     async def _poll_loop(self, system: str, feed: str, every: float) -> None:
         state = self.polls.setdefault((system, feed), watch.PollState())

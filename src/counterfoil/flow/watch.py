@@ -20,6 +20,8 @@ POLL_LIMIT = 200
 POLL_TIMEOUT = 30.0
 Sign = Callable[[int, bytes], str]
 """Tree size and root to the signed checkpoint's text."""
+Keep = Callable[[Checkpoint], None]
+"""What is done with a checkpoint once the store has it."""
 
 
 async def poll(
@@ -49,13 +51,15 @@ async def expire_foils(store: Store, now: datetime) -> int:
     return await store.apply(Expire(foils=tuple(f.id for f in due), at=now)) if due else 0
 
 
-async def seal(store: Store, sign: Sign | None, now: datetime) -> int:
+async def seal(store: Store, sign: Sign | None, now: datetime, keep: Keep | None = None) -> int:
     """Give pending leaves their place in the tree and sign what it has become."""
     sealed = await store.apply(Seal(at=now))
     if sealed.count and sign is not None:
         text = sign(sealed.size, sealed.root)
         checkpoint = Checkpoint(size=sealed.size, root=sealed.root, at=now, text=text)
         await store.apply(PutCheckpoint(checkpoint=checkpoint))
+        if keep is not None:
+            keep(checkpoint)
     return sealed.count
 
 

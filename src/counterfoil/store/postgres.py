@@ -141,6 +141,9 @@ class PostgresStore(SqlStore):
         outcomes = await self._together(batch)
         if outcomes is None:
             outcomes = [await self._singly(transition) for transition in batch]
+        for transition, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(transition, port.PutCheckpoint) and outcome.error is None:
+                self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
         woken = self._woken(batch, outcomes)
         if woken:
             self._to_notify |= woken
@@ -155,9 +158,7 @@ class PostgresStore(SqlStore):
             async with self._transaction() as connection:
                 return await self._waves(batch, connection)
         except ValueError:
-            return (
-                None  # a value that the client cannot send: no matter of the connection, whatever its class
-            )
+            return None  # a value that cannot be sent; no matter of the connection, whatever its class
         except _LOST as error:
             # The commit may have happened; done again singly, winners would be told that they lost.
             lost = await self._lost(error)

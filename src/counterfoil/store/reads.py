@@ -248,10 +248,11 @@ async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
     return [(row[-1], t.LEAF.read(row)) for row in rows]
 
 
-async def checkpoint() -> Checkpoint | None:
-    return await _record(
-        t.CHECKPOINT, f"select {t.CHECKPOINT.names} from checkpoint order by size desc limit 1"
-    )
+async def checkpoint(size: int | None = None) -> Checkpoint | None:
+    select = f"select {t.CHECKPOINT.names} from checkpoint"
+    if size is None:
+        return await _record(t.CHECKPOINT, f"{select} order by size desc limit 1")
+    return await _record(t.CHECKPOINT, f"{select} where size = $1", size)
 
 
 async def dump() -> Dump:

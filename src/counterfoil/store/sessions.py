@@ -15,6 +15,8 @@ from typing import Any
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from counterfoil.core.errors import Misconfigured
+
 CONNECT = 5.0
 """Seconds in which a host must have given a session. One that says nothing must not keep us from asking the others."""
 SILENCE = 10.0
@@ -62,9 +64,15 @@ class Sessions:
     def __init__(self, dsn: str) -> None:
         self._hosts = hosts(dsn)
         self._timeline = -1
+        self.published = 0
+        """The size of the largest checkpoint that this process has put into the database."""
 
     async def connect(self, *_: object, **settings: Any) -> asyncpg.Connection[Any]:
-        """A session on the host that takes writes. Raises ConnectionError with each host's words when none does."""
+        """A session on the host that takes writes.
+
+        Raises ConnectionError with each host's words when none does, and Misconfigured when one was promoted that does
+        not hold what this process has published.
+        """
         known = self._hosts[:1] if self._timeline >= 0 and len(self._hosts) > 1 else []
         whys: list[str] = []
         for asked in (known, self._hosts):
@@ -79,10 +87,29 @@ class Sessions:
                 best.connection.terminate()
                 whys = [f"it is behind the primary that was written to before: timeline {best.timeline}"]
             else:
+                if best.timeline > self._timeline:
+                    await self._check_moved(best.connection)
                 self._timeline = best.timeline
                 self._hosts.sort(key=lambda dsn: dsn != best.dsn)
                 return best.connection
         raise ConnectionError("; ".join(whys))
+
+    async def _check_moved(self, connection: asyncpg.Connection[Any]) -> None:
+        """Nothing may be decided on a history that has lost what was published."""
+        if not self.published:
+            return
+        try:
+            async with patience(connection):
+                newest = await connection.fetchval("select coalesce(max(size), 0) from checkpoint")
+        except BaseException:
+            connection.terminate()
+            raise
+        if newest < self.published:
+            connection.terminate()
+            raise Misconfigured(
+                f"the primary has moved to a server that is behind: a checkpoint over {self.published} leaves was "
+                f"published, its newest is over {newest}. Stop; see docs/how-to/postgresql-in-production.md"
+            )
 
 
 async def _try(dsn: str, settings: dict[str, Any]) -> _Tried:

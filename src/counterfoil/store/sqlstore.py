@@ -134,8 +134,8 @@ class SqlStore(SqlViews, ABC):
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
         return await self._ask(reads.leaves, start, limit)
 
-    async def checkpoint(self) -> Checkpoint | None:
-        return await self._ask(reads.checkpoint)
+    async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
+        return await self._ask(reads.checkpoint, size)
 
     async def dump(self) -> Dump:
         """Every row as a record, in one snapshot: for the invariant checker and exports, not for big stores."""

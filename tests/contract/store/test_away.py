@@ -11,9 +11,11 @@ from functools import partial
 import asyncpg
 import pytest
 
+from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import postgres as implementation
 from counterfoil.store import sessions
+from counterfoil.store import store as port
 from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sessions import Sessions, hosts
 from tests import postgres
@@ -108,13 +110,11 @@ async def test_a_listener_that_hears_nothing_is_connected_anew(postgres: postgre
             network.mend()
 
             async def woken() -> bool:
-                store._wake.clear()
+                await store.wait_for_wake(port.Wake.ADMIT, 0.01)  # of before
                 await other.apply(s.receive(s.receipt(f"r{time.monotonic()}")))
-                try:
-                    await asyncio.wait_for(store._wake.wait(), 0.3)
-                except TimeoutError:
-                    return False
-                return True
+                began = time.monotonic()
+                await store.wait_for_wake(port.Wake.ADMIT, 0.5)
+                return time.monotonic() - began < 0.4
 
             deadline = time.monotonic() + 15
             while not await woken():
@@ -265,6 +265,35 @@ async def test_only_the_primary_of_the_newest_timeline_is_decided_on(
             if opened is not None:
                 await opened.close()
         replica.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_replica_that_lacks_what_was_published_is_not_decided_on(
+    own: postgres.Cluster, place: str
+) -> None:
+    replica = await asyncio.to_thread(partial(postgres.start, fsync=False, source=own))
+    store = await PostgresStore.open(own.dsn(place).replace("@", f"@127.0.0.1:{replica.port},"))
+    try:
+        await store.apply(s.receive(s.receipt("r0")))
+        await _reached(replica, own)
+        await asyncio.to_thread(replica.end)
+        sealed = await store.apply(port.Seal(at=s.T0))
+        mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")
+        await store.apply(port.PutCheckpoint(checkpoint=mark))
+        await asyncio.to_thread(own.end)
+        await asyncio.to_thread(replica.begin)
+        connection = await asyncpg.connect(replica.dsn())
+        assert await connection.fetchval("select pg_promote()")
+        await connection.close()
+        with pytest.raises(
+            Misconfigured, match="a checkpoint over 1 leaves was published, its newest is over 0"
+        ):
+            await again(lambda: store.apply(s.receive(s.receipt("r1"))))
+        assert await _receipts(replica.dsn(place)) == ["r0"]
+    finally:
+        await store.close()
+        replica.stop()
+        await asyncio.to_thread(own.begin)
 
 
 async def _reached(replica: postgres.Cluster, primary: postgres.Cluster) -> None:

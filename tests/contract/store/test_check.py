@@ -235,8 +235,8 @@ async def test_a_changed_leaf_is_seen_by_the_signed_root() -> None:
         async def dump(self) -> Dump:
             return changed
 
-        async def checkpoint(self) -> Checkpoint | None:
-            return await store.checkpoint()
+        async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
+            return await store.checkpoint(size)
 
     assert await check(Restored(), NOW) == ["12: the tree's root at 8 is not the signed one"]
 

@@ -206,6 +206,8 @@ async def test_the_checkpoint_is_the_largest(store: Any) -> None:
         await store.apply(port.PutCheckpoint(checkpoint=mark))
     held = await store.checkpoint()
     assert (held.size, held.text) == (9, "log\n9\n")
+    assert (await store.checkpoint(5)).root == bytes([5] * 32)
+    assert await store.checkpoint(4) is None
 
 
 async def test_next_due_is_the_earliest_of_all(store: Any) -> None:

@@ -157,8 +157,8 @@ class Reads(Rows):
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
         return [(i, self.leaf_rows[self.tree[i]]) for i in range(start, start + limit) if i in self.tree]
 
-    async def checkpoint(self) -> Checkpoint | None:
-        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
+    async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
+        return self.checkpoints.get(max(self.checkpoints, default=0) if size is None else size)
 
     async def dump(self) -> Dump:
         """Every row as a record."""

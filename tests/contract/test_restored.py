@@ -1,0 +1,93 @@
+"""A company whose store was put back to an earlier state is not run on from there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from counterfoil.app import application
+from counterfoil.core.audit import Checkpoint
+from counterfoil.core.errors import Misconfigured
+from counterfoil.flow.checkpoint import Published
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model
+from counterfoil.store import store as port
+from counterfoil.store.memory import MemoryStore
+from tests.contract.store import samples as s
+
+COMPANY = """
+{kind: role, name: finance}
+---
+{kind: system, name: shop, role: billing, connector: external, owner: finance}
+"""
+
+
+async def lived(folder: Path, person: str) -> None:
+    """A short life: the company hears of a person, and what was done is sealed and signed."""
+    people = [{"id": person, "name": person, "email": f"{person}@shop.example", "roles": ["finance"]}]
+    (folder / "people.json").write_text(json.dumps(people))
+    async with application(folder / "governance", f"sqlite:{folder / 'store.db'}", folder) as app:
+        for _ in range(200):
+            dump = await app.store.dump()
+            if not dump.pending and (await app.store.checkpoint()) is not None:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError("nothing was sealed")
+
+
+async def test_a_restored_store_is_refused_until_a_new_log_begins(tmp_path: Path) -> None:
+    (tmp_path / "governance").mkdir()
+    (tmp_path / "governance" / "shop.yaml").write_text(COMPANY)
+    await lived(tmp_path, "ann")
+    shutil.copy(tmp_path / "store.db", tmp_path / "backup.db")
+    await lived(tmp_path, "bob")
+    await lived(tmp_path, "cid")
+    for beside in tmp_path.glob("store.db*"):
+        beside.unlink()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "store.db")
+    with pytest.raises(Misconfigured, match="begin a new log"):
+        await lived(tmp_path, "dan")
+    for name in ("audit.key", "checkpoint"):
+        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    await lived(tmp_path, "dan")
+
+
+async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path) -> None:
+    store = MemoryStore()
+    published = Published(tmp_path / "checkpoint")
+    await published.check(store)
+    for root, text in ((b"a" * 32, "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="), (b"b" * 32, "")):
+        mark = Checkpoint(size=4, root=root, at=s.T0, text=f"log\n4\n{text}\n\nsigned\n")
+        await store.apply(port.PutCheckpoint(checkpoint=mark))
+        if text:
+            published.keep(mark)
+            await published.check(store)
+    with pytest.raises(Misconfigured, match="signed up to 4 leaves"):
+        await published.check(store)
+
+
+async def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text("nonsense")
+    with pytest.raises(Misconfigured, match="is not a checkpoint"):
+        await Published(tmp_path / "checkpoint").check(MemoryStore())
+
+
+async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Moved(MemoryStore):
+        async def todos(self, *_: object, **__: object) -> list[port.Todo]:
+            raise Misconfigured("the primary has moved to a server that is behind")
+
+    store = Moved()
+    pump = Pump(store, Releases(store, Model.from_documents([])), {}, "w/1")
+    with caplog.at_level(logging.CRITICAL):
+        await asyncio.wait_for(pump.run(), 10)
+    assert pump.stopping
+    assert "this worker stops: the primary has moved" in caplog.text
