@@ -32,6 +32,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.flow.shed import Intake
 from counterfoil.model import Model, read
 from counterfoil.store import store as port
 from counterfoil.store.sqlite import SqliteStore
@@ -64,6 +65,7 @@ class TrialApp:
         self.store = store
         self.views = store
         self.model = model
+        self.intake = Intake(store)
         self.ready = True
         self.failing: Exception | None = None
 
@@ -93,7 +95,7 @@ class TrialApp:
             for ext_id, body, door in rows
         )  # fmt: skip
         clashes = tuple(_case(f"case_clash_{r.ext_id}", "clash", "finance-operations", now) for r in receipts)
-        kept = await self.store.apply(port.Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
+        kept = await self.intake.apply(port.Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
         return [Answer(v, n) for v, n in zip(kept.verdicts, kept.numbers, strict=True)]
 
     async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:

@@ -28,6 +28,7 @@ from counterfoil.flow.checkpoint import Published, Signer
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
 from counterfoil.flow.releases import Releases
+from counterfoil.flow.shed import Bounds, Intake
 from counterfoil.model import Model, read
 from counterfoil.model.kinds import System
 from counterfoil.store.lists import CaseTarget, Views
@@ -67,8 +68,10 @@ class Application:
         releases: Releases,
         connectors: Mapping[str, Connector],
         pump: Pump,
+        bounds: Bounds | None = None,
     ) -> None:
         self.store = store
+        self.intake = Intake(store, bounds)
         self.views = views
         self.releases = releases
         self.connectors = connectors
@@ -90,11 +93,11 @@ class Application:
                 f"no system {system!r} takes deliveries here; there are: {known}", ErrorClass.NOT_FOUND
             )
         now = await self.store.now()
-        return await receive_webhook(self.store, self.model, connector, system, headers, body, now)
+        return await receive_webhook(self.intake, self.model, connector, system, headers, body, now)
 
     async def receive_events(self, events: Sequence[Event]) -> list[ReceiveAnswer]:
         """CloudEvents of declared systems."""
-        return await receive_events(self.store, self.model, events, await self.store.now())
+        return await receive_events(self.intake, self.model, events, await self.store.now())
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
@@ -226,6 +229,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     """An Application over a governance folder, closed at the end. Its pump runs when `workers` is not 0."""
     model = read_model(folder)
     connectors = connectors_of(model)
+    bounds = Bounds.of()
     store: SqlStore = await open_store(store_url)
     try:
         published = Published(home / "checkpoint")
@@ -238,7 +242,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
-        app = Application(store, store, releases, connectors, pump)
+        app = Application(store, store, releases, connectors, pump, bounds)
         running = asyncio.create_task(_work(pump)) if workers else None
         try:
             yield app

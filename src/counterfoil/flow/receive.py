@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -25,6 +26,12 @@ KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp",
 """Headers kept with a receipt; signatures and credentials are not."""
 
 
+class Keeper(Protocol):
+    """What keeps deliveries: a store, or the intake before one."""
+
+    async def apply(self, transition: Receive, /) -> Received: ...
+
+
 class ReceiveAnswer(msgspec.Struct, frozen=True):
     """`new`, `same` or `clash`, and the number of the receipt that stands."""
 
@@ -33,7 +40,7 @@ class ReceiveAnswer(msgspec.Struct, frozen=True):
 
 
 async def receive_webhook(
-    store: Store,
+    store: Keeper,
     model: Model,
     connector: Connector,
     system: str,
@@ -51,7 +58,7 @@ async def receive_webhook(
 
 
 async def receive_events(
-    store: Store, model: Model, events: Sequence[Event], now: datetime
+    store: Keeper, model: Model, events: Sequence[Event], now: datetime
 ) -> list[ReceiveAnswer]:
     """Keep CloudEvents of declared systems, by source. All or none of a batch."""
     receipts = []
@@ -118,7 +125,7 @@ def _receipt(
 
 
 async def _keep(
-    store: Store,
+    store: Keeper,
     model: Model,
     receipts: Sequence[Receipt],
     now: datetime,

@@ -69,6 +69,11 @@ class GroupCommit(Generic[Work]):
         self._closing = False
         self._tasks = [asyncio.create_task(self._work()) for _ in range(committers)]
 
+    @property
+    def depth(self) -> int:
+        """How many wait for a transaction; those in one are not counted."""
+        return len(self._queue)
+
     async def submit(self, work: Work) -> Any:
         """The answer, once durable. A caller that is cancelled meanwhile learns nothing of it; the
         transition may still happen, as with any lost answer."""

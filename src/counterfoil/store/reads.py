@@ -28,6 +28,7 @@ select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_
 """
 _LINK = f"select {t.LINK.names} from link where status = 'confirmed' and"
 _EFFECT = f"select {t.EFFECT.names} from effect where"
+_EVENT_RECEIVED = "select received_at from event where id = $1"
 _OF_LANES = " union all ".join(
     f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
 )
@@ -109,6 +110,33 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]]) -> list[port.Todo]:
         )
         for kind, ref in found
     ]
+
+
+async def backlog(most: int, place: int) -> port.Backlog:
+    """Both are found in the index of what is to be done, never past `most` entries of it."""
+    counted = await Query(
+        "select count(*) from (select 1 from todo where not parked limit $1) as waiting", (most,)
+    )
+    found = await Query(
+        "select kind, ref from todo where not parked order by rowid limit 1 offset $1", (place,)
+    )
+    since = None
+    for kind, ref in found:
+        sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED
+        row = await _one(sql, int(ref) if kind == "receipt" else ref)
+        since = None if row is None else t.moment(row[0])
+    return port.Backlog(waiting=counted[0][0], since=since)
+
+
+async def kept(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+    """Receipts that are there, by system and external id."""
+    held = {}
+    for system in sorted({system for system, _ in names}):
+        wanted = sorted({ext_id for s, ext_id in names if s == system})
+        sql = "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])"
+        for ext_id, no, identity in await Query(sql, (system, wanted)):
+            held[system, ext_id] = (no, identity)
+    return held
 
 
 async def next_due() -> datetime | None:

@@ -33,6 +33,10 @@ class SqlStore(SqlViews, ABC):
     _reads: GroupCommit[Callable[[], Work[Any]]]
     _wakes: Wakes
 
+    @property
+    def depth(self) -> int:
+        return self._commits.depth
+
     async def apply(self, transition: Any) -> Any:
         """One transition; returns once it is durable. Raises TryAgain when it did not happen."""
         return await self._commits.submit(transition)
@@ -70,6 +74,12 @@ class SqlStore(SqlViews, ABC):
 
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
         return await self._ask(reads.todos, limit, skip)
+
+    async def backlog(self, most: int, place: int) -> port.Backlog:
+        return await self._ask(reads.backlog, most, place)
+
+    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+        return await self._ask(reads.kept, names)
 
     async def next_due(self) -> datetime | None:
         return await self._ask(reads.next_due)

@@ -539,8 +539,22 @@ class Wake(StrEnum):
     TURN = "turn"
 
 
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What was acknowledged and is not admitted yet."""
+
+    waiting: int
+    """Todos not set aside, counted up to what was asked."""
+    since: datetime | None = None
+    """When the one at the place asked for was received; None: there are not that many."""
+
+
 class Store(Protocol):
     """A store; open until `close`. Every method may be called concurrently within one event loop."""
+
+    @property
+    def depth(self) -> int:
+        """Transitions of this process that wait for a transaction."""
+        ...
 
     @overload
     async def apply(self, transition: Receive) -> Received: ...
@@ -589,6 +603,14 @@ class Store(Protocol):
 
     async def load(self, run: str) -> Loaded | None: ...
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]: ...
+    async def backlog(self, most: int, place: int) -> Backlog:
+        """How many todos wait, counted to `most`, and since when the one does that has `place` before it."""
+        ...
+
+    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+        """Number and identity of the receipts that are there, by system and external id."""
+        ...
+
     async def next_due(self) -> datetime | None:
         """The earliest time at which any Run, look-up or todo wants attention."""
         ...

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
+from counterfoil.flow.shed import Intake
 from counterfoil.model import Model
 from counterfoil.store.lists import Views
 from counterfoil.store.store import Store
@@ -33,6 +34,11 @@ class App(Protocol):
     @property
     def views(self) -> Views: ...
     @property
+    def intake(self) -> Intake:
+        """The way of deliveries into the store."""
+        ...
+
+    @property
     def model(self) -> Model:
         """The present one."""
         ...
@@ -42,7 +48,8 @@ class App(Protocol):
         ...
 
     async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
-        """Keep a webhook's delivery. Raises SignatureRefused, Refused, TryAgain, Misconfigured."""
+        """Keep a webhook's delivery. Raises SignatureRefused, Refused, TryAgain (also when too much waits),
+        Misconfigured."""
         ...
 
     async def receive_events(self, events: list[Event]) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Request, get
 from litestar.response import Response
 
+from counterfoil.flow.shed import Intake
 from counterfoil.web.access import application, requires
 from counterfoil.web.permissions import Open, Permission
 from counterfoil.web.ports import App
@@ -79,6 +80,7 @@ async def exposition(app: App) -> str:
         lines += [f"# HELP {name} {about}.", f"# TYPE {name} gauge", f"{name} {counts.get(key, 0)}"]
     lines += _due(await app.store.next_due(), await app.now())
     lines += _ready(await app.health())
+    lines += _intake(app.intake)
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +98,18 @@ def _ready(health: Mapping[str, Any]) -> list[str]:
     name = "counterfoil_ready"
     value = 1 if health.get("ready") else 0
     return [f"# HELP {name} Whether the server takes work.", f"# TYPE {name} gauge", f"{name} {value}"]
+
+
+def _intake(intake: Intake) -> list[str]:
+    name, queue = "counterfoil_intake_shed_total", "counterfoil_intake_queue"
+    return [
+        f"# HELP {name} Deliveries refused with 503 before anything was kept, by what there was too much of.",
+        f"# TYPE {name} counter",
+        *(f'{name}{{over="{over}"}} {intake.refused[over]}' for over in ("queue", "backlog", "age")),
+        f"# HELP {queue} Transitions of this process that wait for a transaction.",
+        f"# TYPE {queue} gauge",
+        f"{queue} {intake.depth}",
+    ]
 
 
 ROUTES = [healthz, readyz, health, metrics]

@@ -49,6 +49,22 @@ class Reads(Rows):
             for kind, ref in found
         ]
 
+    @property
+    def depth(self) -> int:
+        """Nothing waits here: a transition is applied when it is asked for."""
+        return 0
+
+    async def backlog(self, most: int, place: int) -> port.Backlog:
+        waiting = [t for t, topic in self.todo.items() if topic is None]
+        since = None
+        for kind, ref in waiting[place : place + 1]:
+            since = self.receipts[int(ref)].received_at if kind == "receipt" else self.events[ref].received_at
+        return port.Backlog(waiting=min(most, len(waiting)), since=since)
+
+    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+        numbers = {name: self.receipt_ids[name] for name in names if name in self.receipt_ids}
+        return {name: (no, self.receipts[no].identity) for name, no in numbers.items()}
+
     async def next_due(self) -> datetime | None:
         dues = [r.due for r in self.runs.values() if r.due is not None]
         dues += [e.look_at for e in self.effect_rows.values() if e.look_at is not None]
