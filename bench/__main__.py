@@ -12,12 +12,15 @@ from bench.expressions import Guard, InvoiceMapping
 from bench.harness import RESULTS, ROUNDS, run
 from bench.path import GovernedOverhead, W1Limit
 from bench.startup import ColdStart, IdleMemory
+from bench.usage import UsagePostgres, UsageSqlite
 
 BENCHMARKS = {
     "guard": Guard,
     "mapping": InvoiceMapping,
     "w1_vs_limit": W1Limit,
     "governed_overhead": GovernedOverhead,
+    "usage_vs_limit": UsageSqlite,
+    "usage_vs_limit_postgres": UsagePostgres,
     "cold_start": ColdStart,
     "idle_memory": IdleMemory,
 }

@@ -33,6 +33,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.flow.shed import Intake
+from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
 from counterfoil.store import store as port
 from counterfoil.store.sqlite import SqliteStore
@@ -66,6 +67,7 @@ class TrialApp:
         self.views = store
         self.model = model
         self.intake = Intake(store)
+        self._usage = UsageDoor(self.intake)
         self.ready = True
         self.failing: Exception | None = None
 
@@ -85,6 +87,9 @@ class TrialApp:
     async def receive_events(self, events: Sequence[Event]) -> list[Answer]:
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
+
+    async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
+        return await self._usage.receive(self.model, body, content_type, sender, await self.now())
 
     async def _keep(self, system: str, rows: Sequence[tuple[str, bytes, str]], now: datetime) -> list[Answer]:
         receipts = tuple(

@@ -29,6 +29,7 @@ from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.shed import Bounds, Intake
+from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
 from counterfoil.model.kinds import System
 from counterfoil.store.lists import CaseTarget, Views
@@ -72,6 +73,7 @@ class Application:
     ) -> None:
         self.store = store
         self.intake = Intake(store, bounds)
+        self._usage = UsageDoor(self.intake)
         self.views = views
         self.releases = releases
         self.connectors = connectors
@@ -98,6 +100,10 @@ class Application:
     async def receive_events(self, events: Sequence[Event]) -> list[ReceiveAnswer]:
         """CloudEvents of declared systems."""
         return await receive_events(self.intake, self.model, events, await self.store.now())
+
+    async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
+        """A batch of usage events."""
+        return await self._usage.receive(self.model, body, content_type, sender, await self.store.now())
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str

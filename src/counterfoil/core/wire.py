@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.money import Money
 
+T = TypeVar("T")
 Json: TypeAlias = Any
 """None, bool, str, int, Decimal, list of Json, or dict of str to Json; numbers are exact, never float."""
 
@@ -63,13 +65,17 @@ class _TooBig(Exception):
 
 
 def _decoder(exponent: int) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(float_hook=_number_hook(exponent))
+
+
+def _number_hook(exponent: int) -> Callable[[str], Decimal]:
     def number(text: str) -> Decimal:
         _, mark, power = text.partition("e" if "e" in text else "E")
         if mark and abs(int(power)) > exponent:
             raise _TooBig
         return Decimal(text)
 
-    return msgspec.json.Decoder(float_hook=number)
+    return number
 
 
 _DECODER = _decoder(DEFAULT.exponent)
@@ -84,15 +90,7 @@ def read_json(data: bytes, limits: Limits = DEFAULT) -> Json:
     Size, depth and digits are checked in C before anything is parsed. Duplicate keys are found by counting: the
     text outside strings has one colon per member, so a decoded value with fewer members has lost some.
     """
-    if len(data) > limits.size:
-        raise WireRefused(f"body of {len(data)} bytes is larger than {limits.size}", "byte 0")
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise WireRefused("body starts with a byte order mark", "byte 0")
-    structure = _outside_strings(data)
-    _check_depth(structure, data, limits.depth)
-    if b"0" * (limits.number + 1) in structure.translate(_NUMBERS):
-        where = _number_past(data, limits)
-        raise WireRefused(f"number longer than {limits.number} characters", where)
+    structure = _bounded(data, limits)
     decoder = _DECODER if limits.exponent == DEFAULT.exponent else _decoder(limits.exponent)
     try:
         value = decoder.decode(data)
@@ -106,6 +104,40 @@ def read_json(data: bytes, limits: Limits = DEFAULT) -> Json:
     if structure.count(b":") != _members(value):
         raise WireRefused(*_duplicate(data))
     return value
+
+
+def _bounded(data: bytes, limits: Limits) -> bytes:
+    """What stands outside strings, of bytes that cost no more than `limits`. Raises `WireRefused`."""
+    if len(data) > limits.size:
+        raise WireRefused(f"body of {len(data)} bytes is larger than {limits.size}", "byte 0")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise WireRefused("body starts with a byte order mark", "byte 0")
+    structure = _outside_strings(data)
+    _check_depth(structure, data, limits.depth)
+    if b"0" * (limits.number + 1) in structure.translate(_NUMBERS):
+        where = _number_past(data, limits)
+        raise WireRefused(f"number longer than {limits.number} characters", where)
+    return structure
+
+
+class FlatReader(Generic[T]):
+    """Reads a JSON array of objects that hold one flat object at most, straight into a type: as exact and as bounded
+    as `read_json`, several times as fast, and for such arrays alone."""
+
+    def __init__(self, of: type[T]) -> None:
+        self._decoder = msgspec.json.Decoder(list[of], float_hook=_number_hook(DEFAULT.exponent))  # type: ignore[valid-type]
+
+    def read(self, data: bytes, members: Callable[[list[T]], int]) -> list[T] | None:
+        """None for what it does not read, which `read_json` then reads or refuses. `members` counts those that the
+        values were made of, so that one that was there twice is noticed."""
+        try:
+            structure = _bounded(data, DEFAULT)
+            values = self._decoder.decode(data)
+        except (WireRefused, UnicodeDecodeError, _TooBig, msgspec.MsgspecError, InvalidOperation):
+            return None
+        if structure.count(b"[") != 1 or structure.count(b"{") > 2 * len(values):
+            return None
+        return values if structure.count(b":") == members(values) else None
 
 
 def _outside_strings(data: bytes) -> bytes:

@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import NoReturn, overload
 
 import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.store import Receive, Received, Store
+from counterfoil.store.store import KeepUsage, Receive, Received, Store, UsageKept
 
 LOOK_EVERY = 1.0
 """Seconds for which what was read of the backlog is good."""
@@ -73,11 +74,21 @@ class Intake:
     def depth(self) -> int:
         return self._store.depth
 
-    async def apply(self, receive: Receive) -> Received:
-        """Keep deliveries, unless too much waits. Raises TryAgain, and then nothing is kept."""
+    @overload
+    async def apply(self, transition: Receive, /) -> Received: ...
+    @overload
+    async def apply(self, transition: KeepUsage, /) -> UsageKept: ...
+    async def apply(self, transition: Receive | KeepUsage, /) -> Received | UsageKept:
+        """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
         over = await self.over()
         if not over:
-            return await self._store.apply(receive)
+            return await self._store.apply(transition)
+        if isinstance(transition, KeepUsage):
+            self.refuse(over)
+        return await self._kept(transition, over)
+
+    async def _kept(self, receive: Receive, over: str) -> Received:
+        """The answer to a repeat of what is all there; whatever else comes is refused."""
         held = await self._store.kept([(r.system, r.ext_id) for r in receive.receipts])
         numbers = []
         for receipt in receive.receipts:
@@ -106,7 +117,7 @@ class Intake:
             return ""
         return "age" if await self._store.now() - backlog.since > timedelta(seconds=self.bounds.age) else ""
 
-    def refuse(self, over: str) -> None:
+    def refuse(self, over: str) -> NoReturn:
         """Raises TryAgain: nothing was kept, and when to send it again."""
         self.refused[over] += 1
         said = {

@@ -19,6 +19,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import LIVE, Foil, FoilState, current, settle
 from counterfoil.core.run import TERMINAL, Run, RunStatus
+from counterfoil.core.usage import UsageRow, digest
 from counterfoil.store.dump import Dump
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -48,6 +49,7 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
     for parts in (
         _generations(dump),
         _receipts(dump),
+        _usage(dump),
         _inbox(dump, at),
         _joined(dump),
         _amounts(dump),
@@ -90,6 +92,21 @@ def _receipts(dump: Dump) -> Iterator[str]:
         no = str(receipt.no)
         if receipt.door != "fetch" and no not in todo and no not in owned and no not in ended:
             yield f"4: receipt {no} of {receipt.system} {receipt.ext_id} came to nothing"
+
+
+def _usage(dump: Dump) -> Iterator[str]:
+    """4. What was accepted of a batch of usage is there, as its leaf says."""
+    batches: dict[str, list[UsageRow]] = defaultdict(list)
+    for row in dump.usage:
+        batches[row[6]].append(row)
+    for _, leaf in dump.leaves:
+        if leaf.kind != "usage.kept":
+            continue
+        said, rows = msgspec.json.decode(leaf.body), batches.pop(leaf.subject, [])
+        if (said["accepted"], said["digest"]) != (len(rows), digest(rows)):
+            yield f"4: usage {leaf.subject} is {len(rows)} events, not the {said['accepted']} of its leaf"
+    for batch in batches:
+        yield f"4: usage {batch} has no leaf"
 
 
 def _inbox(dump: Dump, at: datetime) -> Iterator[str]:

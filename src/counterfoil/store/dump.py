@@ -17,6 +17,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.usage import UsageRow
 from counterfoil.store import lists
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """In order of writing, with the tree index of those sealed."""
     pending: list[str]
     """Ids of leaves that wait for their place in the tree."""
+    usage: list[UsageRow] = []
+    """In order of source and id."""
+    quarantine: list[tuple[Any, ...]] = []
+    """id, batch, at, reason, message, source, event, body."""
 
     @property
     def foils(self) -> list[Foil]:
@@ -142,6 +147,8 @@ def dump_memory(store: Rows) -> Dump:
         quotas=[store.quotas[key] for key in sorted(store.quotas)],
         leaves=[(places.get(id_), leaf) for id_, leaf in store.leaf_rows.items()],
         pending=list(store.pending),
+        usage=[store.usage_rows[key] for key in sorted(store.usage_rows)],
+        quarantine=[store.quarantine_rows[key] for key in sorted(store.quarantine_rows)],
     )
 
 

@@ -25,6 +25,7 @@ Types = Callable[[str], Awaitable[tuple[str, ...]]]
 
 TOGETHER = (
     port.Receive,
+    port.KeepUsage,
     port.Admit,
     port.Turn,
     port.Intent,

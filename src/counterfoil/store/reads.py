@@ -330,4 +330,6 @@ async def dump() -> Dump:
         quotas=await records(t.QUOTA, "account, worker"),
         leaves=[(row[0], t.LEAF.read(row[1:])) for row in leaves],
         pending=[row[0] for row in await rows("select leaf from pending order by rowid")],
+        usage=await rows(f"select {t.USAGE.names} from usage_event order by source, id"),
+        quarantine=await rows(f"select {t.QUARANTINE.names} from usage_quarantine order by id"),
     )

@@ -29,6 +29,8 @@ from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import LANES, LIVE, Direction, InboxItem, Run, RunStatus
+from counterfoil.store.usage import KeepUsage as KeepUsage
+from counterfoil.store.usage import UsageKept as UsageKept
 from counterfoil.store.workers import Beat, Beaten, Leave, Tune, Tuned
 
 # ------------------------------------------------------------------ parts of transitions
@@ -486,6 +488,7 @@ class PutToken(msgspec.Struct, frozen=True, kw_only=True):
 
 Transition: TypeAlias = (
     Receive
+    | KeepUsage
     | Admit
     | Claim
     | Turn
@@ -558,6 +561,8 @@ class Store(Protocol):
 
     @overload
     async def apply(self, transition: Receive) -> Received: ...
+    @overload
+    async def apply(self, transition: KeepUsage) -> UsageKept: ...
     @overload
     async def apply(self, transition: Admit) -> Admitted: ...
     @overload

@@ -406,3 +406,31 @@ QUOTA = Table(
     Quota,
     {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME},
 )
+USAGE: Table[Any] = Table(
+    "usage_event",
+    dict,
+    {
+        "source": TEXT,
+        "id": TEXT,
+        "type": TEXT,
+        "subscription": TEXT,
+        "meter": TEXT,
+        "at": INT,
+        "batch": TEXT,
+        "body": BYTES,
+    },
+)
+QUARANTINE: Table[Any] = Table(
+    "usage_quarantine",
+    dict,
+    {
+        "id": TEXT,
+        "batch": TEXT,
+        "at": INT,
+        "reason": TEXT,
+        "message": TEXT,
+        "source": TEXT,
+        "event": TEXT,
+        "body": BYTES,
+    },
+)

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     AUDIT_ANY_READ = "audit:any:read"
     METRICS_ANY_READ = "metrics:any:read"
     EVENTS_ANY_SEND = "events:any:send"
+    USAGE_ANY_SEND = "usage:any:send"
     APPROVALS_OWN_DECIDE = "approvals:own:decide"
     """Vote on approvals that ask for one of the person's roles."""
     CASES_OWN_RESOLVE = "cases:own:resolve"

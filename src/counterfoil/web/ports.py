@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
 from counterfoil.flow.shed import Intake
+from counterfoil.flow.usage import UsageAnswer
 from counterfoil.model import Model
 from counterfoil.store.lists import Views
 from counterfoil.store.store import Store
@@ -54,6 +55,10 @@ class App(Protocol):
 
     async def receive_events(self, events: list[Event]) -> list[Any]:
         """Keep CloudEvents, all or none; one ReceiveAnswer each. Raises Refused, TryAgain."""
+        ...
+
+    async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
+        """Keep a batch of usage. Raises WireRefused, TryAgain."""
         ...
 
     async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:

@@ -18,7 +18,7 @@ from litestar.response import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil import __version__
-from counterfoil.web import doors, lists, pages, static, vitals
+from counterfoil.web import doors, lists, pages, static, usage, vitals
 from counterfoil.web.access import REQUIRES, guard, requires
 from counterfoil.web.identity import Passwords
 from counterfoil.web.permissions import Open
@@ -43,7 +43,15 @@ def build(app: App, passwords: Passwords | None = None) -> Asgi:
 def routes(app: App, passwords: Passwords | None = None) -> Litestar:
     """The same without the shield."""
     return Litestar(
-        route_handlers=[*doors.ROUTES, *lists.ROUTES, *vitals.ROUTES, openapi, static.serve, *pages.ROUTES],
+        route_handlers=[
+            *doors.ROUTES,
+            *usage.ROUTES,
+            *lists.ROUTES,
+            *vitals.ROUTES,
+            openapi,
+            static.serve,
+            *pages.ROUTES,
+        ],
         guards=[guard],
         exception_handlers={Exception: _refused},
         state=State({"counterfoil": app, "passwords": passwords or Passwords(), "pages": pages.Pages()}),
@@ -65,7 +73,7 @@ def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
 def _described() -> Litestar:
     """The API alone, as an application that nobody serves: the framework's own schema pages load foreign scripts."""
     return Litestar(
-        route_handlers=[*doors.ROUTES, *lists.ROUTES, *vitals.ROUTES],
+        route_handlers=[*doors.ROUTES, *usage.ROUTES, *lists.ROUTES, *vitals.ROUTES],
         openapi_config=OpenAPIConfig(
             title="Counterfoil",
             version=__version__,
@@ -84,7 +92,7 @@ def description() -> dict[str, Any]:
     document = deepcopy(app.openapi_schema.to_schema())
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM
-    for (path, method), (media, kind, about) in doors.BODIES.items():
+    for (path, method), (media, kind, about) in (doors.BODIES | usage.BODIES).items():
         content: dict[str, Any] = {}
         if kind is not None:
             _, found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")

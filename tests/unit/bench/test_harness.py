@@ -85,5 +85,6 @@ def test_work_is_counted() -> None:
 
 def test_rows_have_names_that_the_command_takes() -> None:
     assert set(BENCHMARKS) == {
-        "guard", "mapping", "w1_vs_limit", "governed_overhead", "cold_start", "idle_memory",
+        "guard", "mapping", "w1_vs_limit", "governed_overhead", "cold_start", "idle_memory", "usage_vs_limit",
+        "usage_vs_limit_postgres",
     }  # fmt: skip

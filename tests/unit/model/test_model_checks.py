@@ -303,6 +303,11 @@ PLANTED: list[tuple[str, ...]] = [
     ),
     ("foil-form", "  legs: {gross: input.amount}", "  legs: {gross: input.amount, net: input.amount}  #!"),
     ("deadline-too-short", "deadline: 20d", "deadline: 9d  #!"),
+    (
+        "usage-fields",
+        "name: credit.settled.v1\nproduced: workflow\n",
+        "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: calls}  #!\n",
+    ),
     ("deadline-too-short", "deadline: 20d", "deadline: 3m  #!"),
 ]
 

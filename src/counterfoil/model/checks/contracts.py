@@ -52,6 +52,29 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
             )
 
 
+@rule("usage-fields")
+def usage_fields(model: Model) -> Iterator[Finding]:
+    """An event that tells usage names two required text fields of its data, and the meter's field lists the meters."""
+    for document in model.documents:
+        event = document.value
+        if not isinstance(event, kinds.Event) or event.usage is None:
+            continue
+        for part in ("subscription", "meter"):
+            name = getattr(event.usage, part)
+            spec = event.data.get(name)
+            if _meters(spec) if part == "meter" else spec in ("string", "id"):
+                continue
+            needed = "a text with an `enum` of meters" if part == "meter" else "a required string or id"
+            message = f"`{name}` is to be a data field, {needed}"
+            fix = f"add `{name}` to the data, or name another field"
+            yield document.finding("usage-fields", message, ("usage", part), fix=fix)
+
+
+def _meters(spec: object) -> bool:
+    """Whether a field is a text of which the possible values are listed."""
+    return isinstance(spec, kinds.FieldSpec) and bool(spec.enum) and spec.type in ("object", "string", "id")
+
+
 @rule("event-producer")
 def event_producer(model: Model) -> Iterator[Finding]:
     """An event is produced as its declaration says: a mapping emits only events `produced: mapping`, a workflow's step

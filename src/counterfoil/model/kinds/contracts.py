@@ -93,6 +93,16 @@ class Object(Kind):
     """The workflow that carries the object to a system in which a Link to it is missing."""
 
 
+class Metered(Part):
+    """What makes an event usage: it is counted by the batch, and no Run sees it."""
+
+    subscription: str
+    meter: str
+    """Data fields: whose usage it is and of what; the meter's field lists the meters in its `enum`."""
+    past: Duration = "35d"
+    """How long ago it may have happened."""
+
+
 class Event(Kind):
     kind: Literal["event"] = "event"
     object: Name | None = None
@@ -103,6 +113,8 @@ class Event(Kind):
     """The object's fields that the fact asserts; default: every data field that the object has."""
     data: FieldMap
     produced: Literal["mapping", "workflow", "counterfoil", "http"] = "mapping"
+    usage: Metered | None = None
+    """Taken at POST /v1/usage alone."""
     deprecated: str | None = None
 
 

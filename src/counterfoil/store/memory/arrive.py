@@ -6,7 +6,9 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
+from counterfoil.core.usage import same_content
 from counterfoil.store import store as port
+from counterfoil.store import usage
 from counterfoil.store.memory.rows import ABSENT, Rows
 
 
@@ -36,6 +38,29 @@ class Arrivals(Rows):
             system, feed, value = t.cursor
             self._put(self.cursors, (system, feed), value)
         return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+
+    def _keepusage(self, t: port.KeepUsage) -> port.UsageKept:
+        accepted, clashes, repeated = [], [], 0
+        for place, row in enumerate(t.rows):
+            held = self.usage_rows.get(row[:2])
+            if held is None:
+                self._put(self.usage_rows, row[:2], row)
+                accepted.append(row)
+            elif same_content(held[7], row[7]):
+                repeated += 1
+            else:
+                clashes.append(place)
+        aside = []
+        for refused in (*t.refused, *(usage.clash(t.rows[place]) for place in clashes)):
+            if refused.key not in self.quarantine_rows:
+                self._put(self.quarantine_rows, refused.key, usage.quarantine_row(t, refused))
+                aside.append(refused)
+        for case in usage.cases_of(t, aside):
+            self._case(case, t.at, t.actor)
+        if accepted or aside:
+            body = usage.leaf_of(accepted, repeated, len(aside))
+            self._leaf("usage.kept", t.batch, t.at, t.actor, body)
+        return port.UsageKept(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
     def _admit(self, t: port.Admit) -> port.Admitted:
         if self.todo.get(t.todo, ABSENT) is not None:

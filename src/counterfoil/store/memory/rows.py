@@ -29,6 +29,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import TERMINAL, InboxItem, Run
+from counterfoil.core.usage import UsageRow
 from counterfoil.store import store as port
 from counterfoil.store.wake import Wakes, wakes
 
@@ -85,6 +86,8 @@ class Rows:
         self.tree: dict[int, str] = {}
         self.frontier = Frontier()
         self.checkpoints: dict[int, Checkpoint] = {}
+        self.usage_rows: dict[tuple[str, str], UsageRow] = {}
+        self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._wakes = Wakes()

@@ -1,2 +1,29 @@
+-- Usage that was accepted, each (source, id) once for ever, with the event's bytes as they were sent; and what was
+-- refused, with its reason, so that nothing is dropped in silence.
+
+create table usage_event (
+  source text not null,
+  id text not null,
+  type text not null,
+  subscription text not null,
+  meter text not null,
+  at bigint not null,
+  batch text not null,
+  body bytea not null
+);
+create unique index usage_once on usage_event (source, id);
+
+create table usage_quarantine (
+  id text primary key,
+  batch text not null,
+  at bigint not null,
+  reason text not null,
+  message text not null,
+  source text not null,
+  event text not null,
+  body bytea not null
+);
+create index usage_quarantine_by_time on usage_quarantine (at, id);
+
 -- Todos to be done are counted and found without reading past those set aside; an index of SQLite ends in the rowid.
 create index todo_order on todo (parked) where not parked;

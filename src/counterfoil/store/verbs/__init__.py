@@ -7,12 +7,13 @@ from typing import Any
 
 from counterfoil.store import store as port
 from counterfoil.store.sql import Work
-from counterfoil.store.verbs import arrive, effects, people, turn, upkeep, workers
+from counterfoil.store.verbs import arrive, effects, people, turn, upkeep, usage, workers
 from counterfoil.store.verbs.step import Step, write_leaves
 from counterfoil.store.workers import Beat, Leave, Tune
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Receive: arrive.receive,
+    port.KeepUsage: usage.keep_usage,
     port.Admit: arrive.admit,
     port.Claim: turn.claim,
     port.Turn: turn.turn,

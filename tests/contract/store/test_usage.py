@@ -1,0 +1,146 @@
+"""Usage is kept once for ever, a repeat adds nothing, a clash and a refusal are set aside with a Case."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from counterfoil.core.case import Case
+from counterfoil.core.usage import RefusedUsage, UsageRow, digest
+from counterfoil.store import store as port
+from counterfoil.store.check import check
+from tests.contract.store import samples as s
+
+
+def row(id_: str, batch: str = "b1", quantity: int = 1, source: str = "/product") -> UsageRow:
+    body = b'{"id":"%s","data":{"quantity":%d}}' % (id_.encode(), quantity)
+    return (source, id_, "usage.recorded.v1", "sub_1", "api_calls", 1_772_000_000_000_000, batch, body)
+
+
+def reasons(*names: str, batch: str = "b1") -> tuple[Case, ...]:
+    return tuple(s.case(f"case_{batch}_{name}", reason=name, message="m") for name in names)
+
+
+def keep(*rows: UsageRow, batch: str = "b1", refused: tuple[RefusedUsage, ...] = ()) -> port.KeepUsage:
+    names = sorted({"usage_clash", *(r.reason for r in refused)})
+    return port.KeepUsage(
+        batch=batch,
+        rows=tuple(sorted(rows)),
+        refused=refused,
+        cases=reasons(*names, batch=batch),
+        at=s.T0,
+        actor="person:meter",
+    )
+
+
+def kept(dump: Any) -> list[str]:
+    return [r[1] for r in dump.usage]
+
+
+async def test_a_batch_is_kept_with_one_leaf(store: Any) -> None:
+    rows = tuple(row(f"u{n}") for n in range(5))
+    answer = await store.apply(keep(*rows))
+    assert answer == port.UsageKept(accepted=5, repeated=0)
+    dump = await store.dump()
+    assert dump.usage == sorted(rows)
+    (leaf,) = [leaf for _, leaf in dump.leaves]
+    assert (leaf.kind, leaf.subject) == ("usage.kept", "b1")
+    body = msgspec.json.decode(leaf.body)
+    assert body == {"accepted": 5, "repeated": 0, "refused": 0, "digest": digest(sorted(rows))}
+    assert (dump.cases, dump.todos) == ([], [])
+    assert await check(store, s.T0) == []
+
+
+async def test_a_repeat_adds_nothing_and_needs_no_leaf(store: Any) -> None:
+    await store.apply(keep(row("u1"), row("u2")))
+    again = await store.apply(keep(row("u1", "b2"), row("u2", "b2"), batch="b2"))
+    assert again == port.UsageKept(accepted=0, repeated=2)
+    mixed = await store.apply(keep(row("u2", "b3"), row("u3", "b3"), batch="b3"))
+    assert mixed == port.UsageKept(accepted=1, repeated=1)
+    dump = await store.dump()
+    assert [(r[1], r[6]) for r in dump.usage] == [("u1", "b1"), ("u2", "b1"), ("u3", "b3")]
+    assert [leaf.subject for _, leaf in dump.leaves] == ["b1", "b3"]
+    assert await check(store, s.T0) == []
+
+
+async def test_white_space_and_order_make_no_clash(store: Any) -> None:
+    await store.apply(keep(row("u1")))
+    spaced = (*row("u1", "b2")[:7], b'{ "data": {"quantity": 1},\n "id": "u1" }')
+    assert await store.apply(keep(spaced, batch="b2")) == port.UsageKept(accepted=0, repeated=1)
+
+
+async def test_the_same_id_of_another_source_is_another_event(store: Any) -> None:
+    answer = await store.apply(keep(row("u1"), row("u1", source="/product/eu")))
+    assert answer.accepted == 2
+
+
+async def test_another_content_under_a_kept_id_is_set_aside_with_a_case(store: Any) -> None:
+    await store.apply(keep(row("u1"), row("u2")))
+    answer = await store.apply(keep(row("u0", "b2"), row("u2", "b2", 9), batch="b2"))
+    assert answer == port.UsageKept(accepted=1, repeated=0, clashes=(1,))
+    dump = await store.dump()
+    assert dump.usage[2] == row("u2"), "the first one stands"
+    (aside,) = dump.quarantine
+    assert (aside[1], aside[3], aside[5], aside[6]) == ("b2", "usage_clash", "/product", "u2")
+    (case,) = dump.cases
+    assert case.reason == "usage_clash"
+    assert case.message.startswith("m; 1 in quarantine: /product u2: kept before")
+    # Sent again, it is known: no second row, no second Case, no leaf.
+    again = await store.apply(keep(row("u2", "b3", 9), batch="b3"))
+    assert again == port.UsageKept(accepted=0, repeated=0, clashes=(0,))
+    dump = await store.dump()
+    assert (len(dump.quarantine), len(dump.cases)) == (1, 1)
+    assert "b3" not in {leaf.subject for _, leaf in dump.leaves}
+
+
+async def test_refused_events_are_set_aside_with_one_case_for_each_reason(store: Any) -> None:
+    refused = tuple(
+        RefusedUsage(reason=reason, message=f"no {n}", source="/product", id=f"r{n}", body=b"{%d}" % n)
+        for n, reason in enumerate(["usage_invalid", "usage_future", "usage_invalid"])
+    )
+    assert (await store.apply(keep(row("u1"), refused=refused))).accepted == 1
+    dump = await store.dump()
+    assert sorted((q[3], q[6], q[7]) for q in dump.quarantine) == [
+        ("usage_future", "r1", b"{1}"), ("usage_invalid", "r0", b"{0}"), ("usage_invalid", "r2", b"{2}"),
+    ]  # fmt: skip
+    assert sorted((c.reason, c.message) for c in dump.cases) == [
+        ("usage_future", "m; 1 in quarantine: /product r1: no 1"),
+        ("usage_invalid", "m; 2 in quarantine: /product r0: no 0; /product r2: no 2"),
+    ]
+    assert await check(store, s.T0) == []
+
+
+async def test_batches_at_once_keep_each_event_once(store: Any) -> None:
+    asked = [
+        keep(*(row(f"u{n:03}", f"b{b}") for n in range(b * 10, b * 10 + 40)), batch=f"b{b}")
+        for b in range(12)
+    ]
+    answers = await asyncio.gather(*(store.apply(each) for each in asked))
+    dump = await store.dump()
+    assert kept(dump) == [f"u{n:03}" for n in range(150)]
+    assert sum(a.accepted for a in answers) == 150
+    assert sum(a.repeated for a in answers) == 12 * 40 - 150
+    assert await check(store, s.T0) == []
+
+
+async def test_two_processes_keep_each_event_once(two: tuple[Any, Any]) -> None:
+    asked = [keep(*(row(f"u{n:03}", f"b{b}") for n in range(60)), batch=f"b{b}") for b in range(8)]
+    answers = await asyncio.gather(*(two[b % 2].apply(each) for b, each in enumerate(asked)))
+    assert sorted(a.accepted for a in answers) == [0] * 7 + [60]
+    assert kept(await two[0].dump()) == [f"u{n:03}" for n in range(60)]
+
+
+@pytest.mark.parametrize("planted", ["lost", "changed"])
+async def test_the_checker_sees_a_batch_that_is_not_what_its_leaf_says(
+    places: Any, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = await places("memory")
+    await memory.apply(keep(row("u1"), row("u2")))
+    if planted == "lost":
+        del memory.usage_rows["/product", "u2"]
+    else:
+        memory.usage_rows["/product", "u2"] = row("u2", quantity=5)
+    assert [line[:2] for line in await check(memory, s.T0)] == ["4:"]
