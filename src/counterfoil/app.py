@@ -144,6 +144,17 @@ class Application:
             "lag_seconds": round(lag, 3),
             "feeds": systems,
             "counts": await self.views.counts(),
+            "stuck": [
+                {
+                    "kind": held.stuck.kind,
+                    "about": held.stuck.about,
+                    "count": held.stuck.count,
+                    "since": held.stuck.since.isoformat(),
+                    "subjects": list(held.stuck.subjects),
+                    "case": held.case,
+                }
+                for held in await self.store.stuckness()
+            ],
         }
 
 

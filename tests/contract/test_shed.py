@@ -3,78 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-import uvicorn
 
-from counterfoil.app import Application, application
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.flow import shed
 from counterfoil.flow.shed import Bounds, Intake
 from counterfoil.store import store as port
 from counterfoil.store.commit import Outcome
 from counterfoil.store.sqlite import SqliteStore
-from counterfoil.web import server as web
 from tests.contract.store import samples as s
+from tests.small_company import metric, send, serving
 
 pytestmark = pytest.mark.xdist_group("web")
-
-COMPANY = """
-{kind: role, name: operator, may: ["events:any:send", "metrics:any:read", "cases:any:read"]}
----
-{kind: system, name: desk, role: support, connector: external, owner: operator}
-"""
-TOKEN = "cf_a-token-of-the-tests"
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    folder: Path, bounds: Bounds, workers: int = 0
-) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
-    """The application behind a real socket, with or without the worker that would empty its backlog."""
-    (folder / "gov").mkdir()
-    (folder / "gov" / "company.yaml").write_text(COMPANY)
-    person = {"id": "ann", "name": "Ann", "email": "ann@example.com", "roles": ["operator"]}
-    token = {"token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
-    (folder / "people.json").write_text(json.dumps([person | token]))
-    async with application(folder / "gov", f"sqlite:{folder / 'store.db'}", folder, workers) as app:
-        app.intake.bounds = bounds
-        server = uvicorn.Server(web.config(web.build(app)))
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        sock = web.listen("127.0.0.1", 0)
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        try:
-            async with httpx2.AsyncClient(
-                base_url=f"http://127.0.0.1:{sock.getsockname()[1]}",
-                headers={"authorization": f"Bearer {TOKEN}"},
-                trust_env=False,
-                timeout=20,
-            ) as client:
-                yield app, client
-        finally:
-            server.should_exit = True
-            await task
-
-
-async def send(http: httpx2.AsyncClient, id_: str, data: object = 1) -> httpx2.Response:
-    event = {"specversion": "1.0", "source": "/desk", "type": "asked.v1", "id": id_, "data": data}
-    return await http.post(
-        "/v1/events", content=json.dumps(event), headers={"content-type": "application/cloudevents+json"}
-    )
-
-
-async def metric(http: httpx2.AsyncClient, name: str) -> float:
-    lines = (await http.get("/metrics")).text.splitlines()
-    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " "))
 
 
 async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is_old(
@@ -125,26 +69,26 @@ async def test_a_backlog_that_was_worked_off_takes_deliveries_again(
 class Slow(SqliteStore):
     """A store whose disk takes its time."""
 
+    begun: asyncio.Event
     held: asyncio.Event
 
     async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+        self.begun.set()
         await self.held.wait()
         return await super()._commit(batch)
 
 
 async def test_a_long_queue_refuses_and_what_queued_before_is_kept(tmp_path: Path) -> None:
     store = await Slow.open(tmp_path / "slow.db")
-    store.held = asyncio.Event()
+    store.begun, store.held = asyncio.Event(), asyncio.Event()
     try:
         intake = Intake(store, Bounds(queue=5))
-        asked = []
-        for n in range(6):
+        asked = [asyncio.create_task(intake.apply(s.receive(s.receipt("r0"))))]
+        await store.begun.wait()
+        for n in range(1, 7):
             asked.append(asyncio.create_task(intake.apply(s.receive(s.receipt(f"r{n}")))))
-            await asyncio.sleep(0.02)
-        while store.depth < 5:
-            await asyncio.sleep(0.01)
-        asked.append(asyncio.create_task(intake.apply(s.receive(s.receipt("r6")))))
-        await asyncio.sleep(0.05)
+            while store.depth < n:
+                await asyncio.sleep(0.001)
         with pytest.raises(TryAgain, match="Nothing was kept"):
             await intake.apply(s.receive(s.receipt("late")))
         assert intake.refused == {"queue": 1}

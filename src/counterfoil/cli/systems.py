@@ -177,6 +177,17 @@ def _remote() -> list[Check]:
             wrong = str(state.get("error") or "")
             detail = wrong or f"last {state.get('last') or 'not asked yet'}"
             found.append((f"system {name}", not wrong, detail, "Check its address, credentials and state."))
+        stuck = health.get("stuck")
+        if stuck == []:
+            found.append(("progress", True, "nothing is stuck", ""))
+        for each in stuck or ():
+            detail = f"{each['count']} {each['kind']} in {each['about']} since {each['since'][:19]}: "
+            do = (
+                f"See case {each['case']}."
+                if each["case"]
+                else "Look again in a minute: a Case opens if it stays."
+            )
+            found.append(("progress", False, detail + ", ".join(each["subjects"]), do))
         return found
 
 

@@ -91,7 +91,7 @@ async def load(run: str) -> port.Loaded | None:
 async def todos(limit: int, skip: Sequence[tuple[str, str]]) -> list[port.Todo]:
     """What is to be admitted, oldest first, with the receipt or event that it is about."""
     rows = await Query(
-        "select kind, ref from todo where not parked order by rowid limit $1", (limit + len(skip),)
+        "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
     )
     skipped = set(skip)
     found = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
@@ -115,10 +115,10 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]]) -> list[port.Todo]:
 async def backlog(most: int, place: int) -> port.Backlog:
     """Both are found in the index of what is to be done, never past `most` entries of it."""
     counted = await Query(
-        "select count(*) from (select 1 from todo where not parked limit $1) as waiting", (most,)
+        "select count(*) from (select 1 from todo where parked = false limit $1) as waiting", (most,)
     )
     found = await Query(
-        "select kind, ref from todo where not parked order by rowid limit 1 offset $1", (place,)
+        "select kind, ref from todo where parked = false order by rowid limit 1 offset $1", (place,)
     )
     since = None
     for kind, ref in found:

@@ -14,7 +14,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
-from counterfoil.store import lists, reads
+from counterfoil.store import lists, progress, reads
 from counterfoil.store import store as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
@@ -131,6 +131,12 @@ class SqlStore(SqlViews, ABC):
 
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
         return await self._ask(reads.foils_past_due, at, limit)
+
+    async def stuck(self, at: datetime, patience: port.Patience) -> list[port.Stuck]:
+        return await self._read(progress.stuck(at, patience))
+
+    async def stuckness(self) -> list[port.HeldStuck]:
+        return await self._ask(progress.stuckness)
 
     async def person(self, id_: str) -> Person | None:
         return await self._ask(reads.person, id_)

@@ -29,6 +29,10 @@ from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import LANES, LIVE, Direction, InboxItem, Run, RunStatus
+from counterfoil.store.stuck import HeldStuck as HeldStuck
+from counterfoil.store.stuck import Patience as Patience
+from counterfoil.store.stuck import Stuck as Stuck
+from counterfoil.store.stuck import TellStuck as TellStuck
 from counterfoil.store.usage import KeepUsage as KeepUsage
 from counterfoil.store.usage import UsageKept as UsageKept
 from counterfoil.store.workers import Beat, Beaten, Leave, Tune, Tuned
@@ -501,6 +505,7 @@ Transition: TypeAlias = (
     | Resolve
     | Expire
     | OpenCases
+    | TellStuck
     | Seal
     | PutCheckpoint
     | PutRelease
@@ -588,6 +593,8 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: OpenCases) -> int: ...
     @overload
+    async def apply(self, transition: TellStuck) -> bool: ...
+    @overload
     async def apply(self, transition: Seal) -> Sealed: ...
     @overload
     async def apply(self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave) -> bool: ...
@@ -653,6 +660,14 @@ class Store(Protocol):
 
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
+
+    async def stuck(self, at: datetime, patience: Patience) -> list[Stuck]:
+        """What has waited for too long, by kind and class: the progress scan."""
+        ...
+
+    async def stuckness(self) -> list[HeldStuck]:
+        """What the latest scan found."""
+        ...
 
     # people and audit
 

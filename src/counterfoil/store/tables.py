@@ -434,3 +434,18 @@ QUARANTINE: Table[Any] = Table(
         "body": BYTES,
     },
 )
+STUCK: Table[Any] = Table(
+    "stuck",
+    dict,
+    {
+        "kind": TEXT,
+        "about": TEXT,
+        "count": INT,
+        "since": INT,
+        "subjects": TEXT,
+        "owner": TEXT,
+        "first_at": INT,
+        "seen_at": INT,
+        "case_": TEXT,
+    },
+)

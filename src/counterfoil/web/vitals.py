@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from litestar import Request, get
 from litestar.response import Response
 
 from counterfoil.flow.shed import Intake
+from counterfoil.store.stuck import KINDS, HeldStuck
 from counterfoil.web.access import application, requires
 from counterfoil.web.permissions import Open, Permission
 from counterfoil.web.ports import App
@@ -81,6 +83,7 @@ async def exposition(app: App) -> str:
     lines += _due(await app.store.next_due(), await app.now())
     lines += _ready(await app.health())
     lines += _intake(app.intake)
+    lines += _stuck(await app.store.stuckness())
     return "\n".join(lines) + "\n"
 
 
@@ -109,6 +112,19 @@ def _intake(intake: Intake) -> list[str]:
         f"# HELP {queue} Transitions of this process that wait for a transaction.",
         f"# TYPE {queue} gauge",
         f"{queue} {intake.depth}",
+    ]
+
+
+def _stuck(held: Sequence[HeldStuck]) -> list[str]:
+    """Every kind is told, so that an alert on one needs no history."""
+    name = "counterfoil_stuck"
+    counts = Counter(dict.fromkeys(KINDS, 0))
+    for each in held:
+        counts[each.stuck.kind] += each.stuck.count
+    return [
+        f"# HELP {name} What makes no progress by the latest scan, by kind.",
+        f"# TYPE {name} gauge",
+        *(f'{name}{{kind="{kind}"}} {count}' for kind, count in counts.items()),
     ]
 
 

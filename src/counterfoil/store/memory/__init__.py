@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from counterfoil.store.memory.arrive import Arrivals
 from counterfoil.store.memory.persons import Persons
+from counterfoil.store.memory.progress import Progress
 from counterfoil.store.memory.reads import Reads
 from counterfoil.store.memory.runs import Runs
 from counterfoil.store.memory.workers import Workers
 
 
-class MemoryStore(Arrivals, Runs, Persons, Workers, Reads):
+class MemoryStore(Arrivals, Runs, Persons, Workers, Progress, Reads):
     """The port over dictionaries. `clock` is the database's time; simulations pass their own."""
 
 

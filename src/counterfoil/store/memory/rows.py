@@ -88,6 +88,7 @@ class Rows:
         self.checkpoints: dict[int, Checkpoint] = {}
         self.usage_rows: dict[tuple[str, str], UsageRow] = {}
         self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
+        self.stuck_rows: dict[tuple[str, str], port.HeldStuck] = {}
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._wakes = Wakes()

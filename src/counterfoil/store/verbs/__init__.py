@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.store import store as port
 from counterfoil.store.sql import Work
-from counterfoil.store.verbs import arrive, effects, people, turn, upkeep, usage, workers
+from counterfoil.store.verbs import arrive, effects, people, stuck, turn, upkeep, usage, workers
 from counterfoil.store.verbs.step import Step, write_leaves
 from counterfoil.store.workers import Beat, Leave, Tune
 
@@ -28,6 +28,7 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.PutToken: people.put_token,
     port.Expire: upkeep.expire,
     port.OpenCases: upkeep.open_cases,
+    port.TellStuck: stuck.tell,
     port.Seal: upkeep.seal,
     port.PutCheckpoint: upkeep.put_checkpoint,
     port.PutRelease: upkeep.put_release,
