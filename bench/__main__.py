@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.durable import W1VsDbos, W1VsRestate
 from bench.expressions import Guard, InvoiceMapping
 from bench.harness import RESULTS, ROUNDS, run
 from bench.path import GovernedOverhead, W1Limit
@@ -17,6 +18,8 @@ from bench.usage import UsagePostgres, UsageSqlite
 BENCHMARKS = {
     "guard": Guard,
     "mapping": InvoiceMapping,
+    "w1_vs_dbos": W1VsDbos,
+    "w1_vs_restate": W1VsRestate,
     "w1_vs_limit": W1Limit,
     "governed_overhead": GovernedOverhead,
     "usage_vs_limit": UsageSqlite,

@@ -1,7 +1,7 @@
-"""Alternating rounds of ours and its peer, and what becomes of them: one table and bench/results.json.
+"""Alternating rounds of ours and its peer, and what becomes of them: one table, bench/results.json and the README's.
 
 Machines are noisy, so no figure stands alone: both sides run in turn, the medians are kept, and the ratio is the
-median of the ratios of single rounds.
+median of the ratios of single rounds. A figure is a rate, a time or a percentile of times: `unit` says which.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.table import Table
 
 ROUNDS = 3
 RESULTS = Path(__file__).with_name("results.json")
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- bench/results.json -->", "<!-- end of bench/results.json -->"
+"""Between these lines of the README stands the table of the results."""
+
+
+class Unavailable(Exception):
+    """A row cannot be measured on this machine; the message says what is missing."""
 
 
 class Benchmark(Protocol):
@@ -42,6 +50,13 @@ class Benchmark(Protocol):
         ...
 
 
+@runtime_checkable
+class Holding(Protocol):
+    """A benchmark that holds something between its rounds, such as a database server."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the results. `ratio` is ours to against."""
@@ -59,18 +74,29 @@ def measure(name: str, benchmark: Benchmark, rounds: int = ROUNDS) -> Row:
     """Run both sides in turn; at least three rounds. Raises ValueError for fewer."""
     if rounds < ROUNDS:
         raise ValueError(f"a median of {rounds} rounds says nothing; run at least {ROUNDS}")
-    pairs = [(benchmark.ours(), benchmark.against()) for _ in range(rounds)]
-    ours = median(a for a, _ in pairs)
-    ratio = median(a / b for a, b in pairs)
-    return Row(
-        name=name,
-        ours=_short(ours),
-        against=_short(median(b for _, b in pairs)),
-        ratio=_short(ratio),
-        target=benchmark.target,
-        met=benchmark.met(ours, ratio),
-        note=f"{benchmark.unit}, against {benchmark.peer}. {benchmark.note()}".strip(),
-    )
+    try:
+        pairs = [(benchmark.ours(), benchmark.against()) for _ in range(rounds)]
+        ours = median(a for a, _ in pairs)
+        ratio = median(a / b for a, b in pairs)
+        return Row(
+            name=name,
+            ours=_short(ours),
+            against=_short(median(b for _, b in pairs)),
+            ratio=_short(ratio),
+            target=benchmark.target,
+            met=benchmark.met(ours, ratio),
+            note=f"{benchmark.unit}, against {benchmark.peer}. {benchmark.note()}".strip(),
+        )
+    finally:
+        if isinstance(benchmark, Holding):
+            benchmark.close()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of them do not exceed, by nearest rank. Raises ValueError for too few to tell."""
+    if len(values) * (1 - share) < 1:
+        raise ValueError(f"{len(values)} values do not tell a percentile of {share:.0%}")
+    return sorted(values)[ceil(len(values) * share) - 1]
 
 
 def _short(value: float) -> float:
@@ -96,10 +122,42 @@ def machine() -> str:
     return ", ".join(part for part in parts if part)
 
 
-def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> None:
-    """The results of one run, replacing those of the run before. Rows that were not run are not in it."""
+def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> dict[str, Any]:
+    """The results of one run, replacing those of the run before, and what was written. Rows that were not run are
+    not in it."""
     content = {"date": at.isoformat(timespec="seconds"), "machine": about, "rows": [asdict(r) for r in rows]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return content
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """The results as the README shows them: date, machine and one line for each row."""
+    lines = [
+        f"Measured on {content['date'][:10]}; {content['machine']}.",
+        "",
+        "| row | what | ours | against | ratio | target | met |",
+        "|---|---|--:|--:|--:|---|---|",
+    ]
+    for row in content["rows"]:
+        what = row["note"].partition(". ")[0]
+        figures = " | ".join(
+            f"{row[name]:,.4g}" if row[name] < 10_000 else f"{row[name]:,.0f}" for name in FIGURES
+        )
+        verdict = {True: "yes", False: "no", None: "-"}[row["met"]]
+        lines.append(f"| `{row['name']}` | {what} | {figures} | {row['target'] or '-'} | {verdict} |")
+    return "\n".join(lines)
+
+
+FIGURES = ("ours", "against", "ratio")
+
+
+def show_in(readme: Path, content: Mapping[str, Any]) -> None:
+    """Put the results between the two marks of the README. Raises ValueError when the marks are not there."""
+    before, begin, rest = readme.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{readme.name} has no place for the results: {BEGIN} ... {END}")
+    readme.write_text(f"{before}{begin}\n\n{markdown(content)}\n\n{end}{after}", "utf-8")
 
 
 def table(rows: Sequence[Row], about: str) -> Table:
@@ -123,13 +181,19 @@ def run(
     rounds: int = ROUNDS,
     remark: str = "",
 ) -> list[Row]:
-    """Measure each row, print the table and write the results."""
+    """Measure each row, print the table and write the results. A row that cannot be had here is skipped, with the
+    reason; the others are measured all the same."""
     about = f"{machine()}. {remark}".strip() if remark else machine()
     rows = []
     for name, make in benchmarks.items():
         console.print(f"{name} ...")
-        rows.append(measure(name, make(), rounds))
+        try:
+            rows.append(measure(name, make(), rounds))
+        except Unavailable as missing:
+            console.print(f"{name} skipped: {missing}")
     console.print(table(rows, about))
-    write(rows, results, datetime.now(UTC), about)
+    content = write(rows, results, datetime.now(UTC), about)
     console.print(f"written to {results.name}")
+    if results == RESULTS:
+        show_in(README, content)
     return rows
