@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass, field
 
 from tests.company import company
-from tests.crash.points import of_a_credit
-from tests.crash.rounds import Life, Played
+from tests.crash.points import sure
+from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
 
 ROUNDS_PER_COMPANY = 100
 AGAIN = 0.35
@@ -84,7 +84,7 @@ async def _rounds(seed: int, numbers: list[int], summary: Summary) -> None:
             if dry.violations:
                 summary.violated.append("without kills")
                 return
-            points = points or sorted(set(of_a_credit(dry.points)))
+            points = points or sorted(set(sure([dry.points], NOT_OF_A_CREDIT)))
             for _ in range(ROUNDS_PER_COMPANY):
                 if not numbers:
                     return

@@ -10,13 +10,17 @@ from pathlib import Path
 
 from counterfoil.app import HOME, application
 from counterfoil.core.errors import Misconfigured
+from counterfoil.store.sqlite import owner
 
 
 def main(folder: Path, store_url: str) -> int:
     """Work until SIGINT or SIGTERM. An embedded store belongs to its server's process: refused."""
     if not store_url.startswith(("postgresql://", "postgres://")):
+        has = owner(Path(store_url.removeprefix("sqlite:")))
         raise Misconfigured(
-            "one process owns an SQLite store: `counterfoil up` works in it; a worker needs postgresql://..."
+            "one process owns a SQLite store"
+            + (f" and process {has} has it open" if has else "")
+            + ": `counterfoil up` works in it; a worker needs postgresql://..."
         )
     logging.basicConfig(level=os.environ.get("COUNTERFOIL_LOG", "WARNING"))
     return asyncio.run(_work(folder, store_url))

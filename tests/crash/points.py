@@ -1,59 +1,62 @@
-"""The points of a credit at which the server is killed, by name, and the choice among them."""
+"""The points at which processes are killed, by name: found by a round without kills, held to a floor, and chosen from.
+
+What a release commits together may change; what must be passed may not: each write is sent, and each is concluded
+by some commit.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Iterable, Sequence
 
-OPERATIONS = ("billing.credit_memo.issue", "erp.credit_memo.post", "erp.credit.apply", "support.ticket.reply")
-"""The writes of a credit, in order."""
-ADMITTED = ("support.credit_requested.v1+ticket.changed.v1", "erp.credit_posted.v1")
-"""The facts that a Run of a credit begins and ends with. What else it leads to (billing's echo, the invoice's
-new balance, the ticket) may be seen after its end: the campaign takes those from its dry run."""
-SURE_TURNS = 6
-"""A credit takes at least so many: its start, its approval, and the outcome of each write."""
-
-
-def _around(name: str) -> list[str]:
-    verb, rest = name.split(":", 1)
-    return [f"{verb}:{when}:{rest}" for when in ("before", "after")]
+COMMITS = ("Receive", "Admit", "Turn", "Decide")
+"""The commits of intake, turn and vote."""
+CONCLUDING = ("Conclude", "Advance")
+"""An outcome alone, or with the turn that follows from it."""
+BY_THE_CLOCK = ("Receive/nothing", "Admit/nothing", "Receive/office", "Receive/desk:")
+"""What comes when a feed is polled, not with a step: how often it is passed in a round is chance."""
 
 
-ALWAYS = (
-    "apply:after:Intent/billing.credit_memo.issue:1",
-    "send:after:billing.credit_memo.issue:1",
-    "apply:after:Intent/erp.credit_memo.post:1",
-    "send:after:erp.credit_memo.post:1",
-)
-"""Between intent and sending, and between sending and conclusion, where a vendor dedupes and where none does."""
-SURE = [
-    point
-    for name in (
-        *(f"apply:Turn/support-credit-to-erp:{n}" for n in range(1, SURE_TURNS + 1)),
-        *(f"apply:Intent/{operation}:1" for operation in OPERATIONS),
-        *(f"send:{operation}:1" for operation in OPERATIONS),
-        *(f"apply:Conclude/{operation}:1" for operation in OPERATIONS),
-        *(f"apply:Admit/{events}:1" for events in ADMITTED),
-        "apply:Receive/support.issue.created:1",
-        "apply:Decide:1",
-    )
-    for point in _around(name)
-]
-"""Points that every credit passes."""
-NOT_OF_A_CREDIT = (
-    "Receive/nothing",
-    "Admit/nothing",
-    "Admit/period.",
-    "Admit/customer.",
-    "Admit/invoice.finalized",
-)
+def missing(points: Iterable[str], operations: Collection[str]) -> list[str]:
+    """What a whole round should have passed and did not; none is the good answer."""
+    names = {point.rsplit(":", 1)[0] for point in points}
+    labels = {name.removeprefix("apply:before:") for name in names if name.startswith("apply:before:")}
+    labels &= {name.removeprefix("apply:after:") for name in names if name.startswith("apply:after:")}
+    kinds = {label.split("/")[0] for label in labels}
+    found = [f"no {kind}" for kind in COMMITS if kind not in kinds]
+    for operation in operations:
+        found += [
+            f"{operation} is not sent"
+            for when in ("before", "after")
+            if f"send:{when}:{operation}" not in names
+        ]
+        if not any(f"{kind}/{operation}" in labels for kind in CONCLUDING):
+            found.append(f"{operation} is not concluded")
+    called = {name.split(":")[2] for name in names if name.startswith("send:")}
+    return found + [f"{operation} is not in the list" for operation in sorted(called - set(operations))]
 
 
-def slice_of(seed: int, count: int) -> list[str]:
-    """ALWAYS and, chosen by the seed, so many others."""
-    others = [point for point in SURE if point not in ALWAYS]
-    return [*ALWAYS, *random.Random(seed).sample(others, count)]
+def sure(rounds: Sequence[Sequence[str]], chance: Sequence[str] = BY_THE_CLOCK) -> list[str]:
+    """Points that each of several rounds without kills passed, in the order of the first."""
+    common = set[str].intersection(*(set(points) for points in rounds))
+    return [point for point in rounds[0] if point in common and not any(c in point for c in chance)]
 
 
-def of_a_credit(passed: list[str]) -> list[str]:
-    """Of the points that a round without kills passed, those that its credit has to do with."""
-    return [p for p in passed if not any(other in p for other in NOT_OF_A_CREDIT)]
+def pick(points: Sequence[str], always: Sequence[str], seed: int, count: int) -> list[str]:
+    """Those of `always`, and so many others chosen by the seed."""
+    others = [point for point in points if point not in always]
+    return [*always, *random.Random(seed).sample(others, min(count, len(others)))]
+
+
+def paused_at(points: Sequence[str], operations: Collection[str]) -> list[str]:
+    """Where a pause hurts most: in the middle of a turn, and for each write between the commit that lets it go
+    and its sending, after its sending, and before its outcome is recorded."""
+    found = [next(p for p in points if p.startswith("apply:before:Turn/"))]
+    for operation in operations:
+        sent = points.index(f"send:before:{operation}:1")
+        found.append(next(p for p in reversed(points[:sent]) if p.startswith("apply:after:")))
+        found.append(f"send:after:{operation}:1")
+        found.append(
+            next(p for p in points[sent:] if p in {f"apply:before:{k}/{operation}:1" for k in CONCLUDING})
+        )
+    return found

@@ -1,9 +1,11 @@
-"""The real server in a process that kills itself: before or after a transition is committed, a call is made.
+"""The real server or worker in a process that kills or stops itself: before or after a transition is committed, a
+call is made.
 
-`python -m tests.crash.process FOLDER STORE PORT --journal FILE [--kill POINT]...` is `counterfoil up`, its store and
-connectors wrapped from outside. A POINT is `apply:before:LABEL:N`, `send:after:OPERATION:N` or `find:...`:
-the N-th one of that name since the start. The journal gets a line for every point passed, and one for every write
-that leaves, so that the parent can count both.
+`python -m tests.crash.process [--lease S] JOURNAL COMMAND...` is `counterfoil COMMAND...`, its store and connectors
+wrapped from outside. JOURNAL.armed holds lines `kill POINT` or `stop POINT`; a POINT is `apply:before:LABEL:N`,
+`send:after:OPERATION:N` or `find:...`: the N-th one of that name since the start, or since the file was last written.
+The journal gets a line for every point passed, for every answer of the store, and for every write that leaves, with the
+machine's monotonic time.
 """
 
 from __future__ import annotations
@@ -12,39 +14,74 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from counterfoil import app
 from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request
-from counterfoil.store import store as port
+from counterfoil.core.clock import utc_now
+from counterfoil.flow import pump
 from counterfoil.store.sqlstore import SqlStore
 
-UPKEEP = (port.Claim, port.Seal, port.PutCheckpoint, port.PutRelease, port.PutPerson, port.PutToken)
-"""Transitions that come by themselves, not with a step of a Run; they are passed unnamed."""
+STEPS = frozenset({
+    "Receive", "Admit", "Turn", "Advance", "Intent", "Resend", "Conclude", "LookedUp", "Decide", "Resolve",
+    "Expire", "OpenCases",
+})  # fmt: skip
+"""Transitions that come with a step of a Run: each has its points. `Advance` is an outcome and the next turn in one."""
+SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+def armed_file(journal: Path) -> Path:
+    return journal.with_name(journal.name + ".armed")
+
+
+def arm(journal: Path, points: Iterable[str], how: str = "kill") -> None:
+    """Tell the process of that journal where to end (or stop); its counting begins anew."""
+    fresh = journal.with_name(journal.name + ".arming")
+    fresh.write_text("".join(f"{how} {point}\n" for point in points))
+    fresh.replace(armed_file(journal))
 
 
 class Journal:
-    """Counts points by name, writes them down, and ends the process at those asked for."""
+    """Counts points by name, writes them down, and ends or stops the process at those asked for."""
 
-    def __init__(self, path: Path, kills: frozenset[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._kills = kills
+        self._armed = armed_file(path)
+        self._as_of: tuple[int, int] | None = None
+        self._signals: dict[str, str] = {}
         self._passed: Counter[str] = Counter()
 
     def line(self, text: str) -> None:
         os.write(self._file, text.encode() + b"\n")
 
     def point(self, name: str) -> None:
+        self._look()
         self._passed[name] += 1
         point = f"{name}:{self._passed[name]}"
         self.line(f"point {point}")
-        if point in self._kills:
-            self.line(f"kill {point}")
-            os.kill(os.getpid(), signal.SIGKILL)
+        how = self._signals.pop(point, None)
+        if how is not None:
+            self.line(f"{how} {point}")
+            os.kill(os.getpid(), SIGNALS[how])
+
+    def _look(self) -> None:
+        try:
+            stat = self._armed.stat()
+        except FileNotFoundError:
+            return
+        as_of = stat.st_mtime_ns, stat.st_ino
+        if as_of == self._as_of:
+            return
+        self._as_of = as_of
+        self._passed.clear()
+        lines = [line.split(" ", 1) for line in self._armed.read_text().splitlines()]
+        self._signals = {point: how for how, point in lines}
 
 
 class KilledStore:
@@ -58,31 +95,38 @@ class KilledStore:
         return getattr(self._store, name)
 
     async def apply(self, transition: Any) -> Any:
-        if isinstance(transition, UPKEEP):
+        name = type(transition).__name__
+        if name not in STEPS:
             return await self._store.apply(transition)
-        label = await self._label(transition)
+        label = f"{name}{await self._about(name, transition)}"
         self._journal.point(f"apply:before:{label}")
         answer = await self._store.apply(transition)
+        for part in (answer, getattr(answer, "concluded", None), getattr(answer, "turned", None)):
+            if verdict := getattr(part, "verdict", ""):
+                self._journal.line(f"answer {label} {verdict}")
         self._journal.point(f"apply:after:{label}")
         return answer
 
-    async def _label(self, transition: Any) -> str:
-        """The transition's name with what it is about, so that counting is not upset by other work."""
-        name = type(transition).__name__
-        match transition:
-            case port.Turn(run=run):
-                loaded = await self._store.load(run)
-                return f"{name}/{loaded.run.workflow if loaded is not None else ''}"
-            case port.Intent(send=send) | port.Resend(send=send):
-                return f"{name}/{await self._operation(send.effect)}"
-            case port.Conclude(effect=effect) | port.LookedUp(effect=effect):
-                return f"{name}/{await self._operation(effect)}"
-            case port.Admit(events=events):
-                return f"{name}/{'+'.join(sorted(event.type for event in events)) or 'nothing'}"
-            case port.Receive(receipts=receipts):
-                kinds = {f"{r.system}.{r.type}" if r.door != "poll" else r.system for r in receipts}
-                return f"{name}/{'+'.join(sorted(kinds)) or 'nothing'}"
-        return name
+    async def _about(self, name: str, transition: Any) -> str:
+        """What a transition is about, so that counting is not upset by other work."""
+        match name:
+            case "Turn":
+                loaded = await self._store.load(transition.run)
+                return f"/{loaded.run.workflow if loaded is not None else ''}"
+            case "Advance":
+                return f"/{await self._operation(transition.conclude.effect)}"
+            case "Intent" | "Resend":
+                return f"/{await self._operation(transition.send.effect)}"
+            case "Conclude" | "LookedUp":
+                return f"/{await self._operation(transition.effect)}"
+            case "Admit":
+                return f"/{'+'.join(sorted(event.type for event in transition.events)) or 'nothing'}"
+            case "Receive":
+                kinds = {
+                    f"{r.system}.{r.type}" if r.door != "poll" else r.system for r in transition.receipts
+                }
+                return f"/{'+'.join(sorted(kinds)) or 'nothing'}"
+        return ""
 
     async def _operation(self, effect: str) -> str:
         held = await self._store.effect(effect)
@@ -101,10 +145,12 @@ class KilledConnector:
         return getattr(self._connector, name)
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        store = self._stores[0]
-        held, now = await store.effect(request.key), await store.now()
+        now = utc_now()  # before the row is read: what takes time here would not take it there
+        held = await self._stores[0].effect(request.key)
         late = held.send_by is None or now >= held.send_by
-        self._journal.line(f"wire {held.id} {held.attempt} {held.state}{' late' if late else ''}")
+        self._journal.line(
+            f"wire {held.id} {held.attempt} {time.monotonic():.3f} {held.state}{' late' if late else ''}"
+        )
         self._journal.point(f"send:before:{request.operation}")
         outcome = await self._connector.send(request, timeout)
         self._journal.point(f"send:after:{request.operation}")
@@ -117,15 +163,15 @@ class KilledConnector:
         return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("store")
-    parser.add_argument("port", type=int)
-    parser.add_argument("--journal", type=Path, required=True)
-    parser.add_argument("--kill", action="append", default=[])
-    asked = parser.parse_args()
-    journal = Journal(asked.journal, frozenset(asked.kill))
+    parser.add_argument("journal", type=Path)
+    parser.add_argument("--lease", type=float)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    asked = parser.parse_args(arguments)
+    if asked.lease is not None:
+        pump.LEASE = timedelta(seconds=asked.lease)
+    journal = Journal(asked.journal)
     stores: list[KilledStore] = []
     open_store, connectors_of = app.open_store, app.connectors_of
 
@@ -138,7 +184,7 @@ def main() -> None:
 
     app.open_store = killed_store
     app.connectors_of = killed_connectors  # type: ignore[assignment]
-    sys.argv = ["counterfoil", "up", str(asked.folder), "--store", asked.store, "--port", str(asked.port)]
+    sys.argv = ["counterfoil", *asked.command]
     cli.main()
 
 

@@ -23,11 +23,30 @@ from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sqlite import SqliteStore
 from tests.company import SOON, Company, Program, token_of
+from tests.crash.process import arm
 from tests.outside import look, outside_truth
 
 CREDIT = "support-credit-to-erp"
 INVOICE = "invoice-to-erp"
 AMOUNT = "120.00"
+OPERATIONS = (
+    "billing.credit_memo.issue",
+    "erp.credit_memo.post",
+    "erp.credit.apply",
+    "support.ticket.reply",
+)
+"""The writes of a credit, in order."""
+NOT_OF_A_CREDIT = (
+    "Receive/nothing",
+    "Admit/nothing",
+    "Admit/period.",
+    "Admit/customer.",
+    "Admit/invoice.",
+    "Receive/erp",
+    "Receive/billing",
+    "Receive/support:",
+)
+"""What other work and the polls do while a credit goes its way."""
 CREDITS_PER_CUSTOMER = 8
 """So many credits of AMOUNT the support lead may grant to one customer in a quarter."""
 ROUND_SECONDS = 90.0
@@ -59,11 +78,12 @@ class Life:
         self.folder = company.governance(SOON, BRIEF)
         self.store = company.home / "store.sqlite"
         self.journal = company.home / "journal"
-        command = ["-m", "tests.crash.process", str(self.folder), f"sqlite:{self.store}", str(company.port)]
+        command = ["up", str(self.folder), "--store", f"sqlite:{self.store}", "--port", str(company.port)]
         environment = company.environment() | {"COUNTERFOIL_WORKER": "crash", "PYTHONPATH": str(ROOT)}
         self.server = Program(
-            "server", [*command, "--journal", str(self.journal)], company.port, company.home, environment
-        )
+            "server", ["-m", "tests.crash.process", str(self.journal), *command],
+            company.port, company.home, environment,
+        )  # fmt: skip
         self.customer = self.invoice = ""
         self.granted = 0
         self.done: set[str] = set()
@@ -110,7 +130,8 @@ class Life:
     async def _start(self, rest: list[Sequence[str]], kills: Sequence[str]) -> None:
         """Start a life of the server; when it ends before it listens, the next one."""
         while True:
-            self.server.start(*(word for kill in kills for word in ("--kill", kill)))
+            arm(self.journal, kills)
+            self.server.start()
             if await asyncio.to_thread(self.server.until_listening):
                 return
             self._assert_killed()
@@ -215,7 +236,7 @@ def _wire(lines: Sequence[str]) -> list[str]:
     found = [
         f"1: {effect} attempt {n} left {count} times" for (effect, n), count in sent.items() if count > 1
     ]
-    wrong = [line for line in lines if line.startswith("wire ") and line.split()[3:] != ["sending"]]
+    wrong = [line for line in lines if line.startswith("wire ") and line.split()[4:] != ["sending"]]
     return found + [f"1: {line}" for line in wrong]
 
 

@@ -1,6 +1,6 @@
-"""A credit is carried to its end, once, whatever the point at which the server was killed.
+"""A credit is carried to its end, once, on the real systems, whatever the point at which the server was killed.
 
-A few points here; all of them, over and over, in `python -m tests.campaign --kills N`.
+A few points here, as the fast company takes all of them; over and over in `python -m tests.campaign --kills N`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.company import company
-from tests.crash.points import OPERATIONS, SURE, slice_of
-from tests.crash.rounds import Life
+from tests.crash.points import missing, pick, sure
+from tests.crash.rounds import NOT_OF_A_CREDIT, OPERATIONS, Life
 
 SEED = 20261
-MORE = 4
+MORE = 3
+ALWAYS = ("send:after:billing.credit_memo.issue:1", "send:after:erp.credit_memo.post:1")
+"""Between sending and conclusion, where a vendor dedupes and where none does."""
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +25,17 @@ def life() -> Iterator[Life]:
         yield Life(systems)
 
 
-@pytest.mark.timeout(240)
-async def test_a_round_without_kills_passes_every_point_and_ends_well(life: Life) -> None:
-    played = await life.round()
-    assert played.violations == []
-    assert played.killed == []
-    assert set(SURE) - set(played.points) == set()
-    called = {point.split(":")[2] for point in played.points if point.startswith("send:")}
-    assert called == set(OPERATIONS), "a write is not in the list"
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("point", slice_of(SEED, MORE))
-async def test_a_credit_is_done_once_although_the_server_was_killed(life: Life, point: str) -> None:
-    played = await life.round([[point]])
-    assert played.violations == []
-    assert played.killed == [point]
+@pytest.mark.timeout(400)
+async def test_a_credit_is_done_once_although_the_server_was_killed(life: Life) -> None:
+    dry = await life.round()
+    assert dry.violations == []
+    assert dry.killed == []
+    assert missing(dry.points, OPERATIONS) == []
+    for point in pick(sure([dry.points], NOT_OF_A_CREDIT), ALWAYS, SEED, MORE):
+        played = await life.round([[point]])
+        assert (point, played.violations) == (point, [])
+        if point in ALWAYS:
+            assert played.killed == [point]
 
 
 @pytest.mark.timeout(240)

@@ -251,3 +251,19 @@ def _lock_file(path: Path) -> int:
     os.ftruncate(held, 0)
     os.write(held, f"{os.getpid()}\n".encode())
     return held
+
+
+def owner(path: Path) -> str | None:
+    """The process that has this file open, as it names itself; None when nobody has."""
+    try:
+        held = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(held, 32).decode().strip() or "unknown"
+    else:
+        return None
+    finally:
+        os.close(held)
