@@ -57,6 +57,7 @@ _BRACKET_AT = re.compile(_STRING + rb"|([\[\]{}])", re.DOTALL)
 _NUMBER_AT = re.compile(_STRING + rb"|([+\-.0-9eE]+)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _LOCATABLE = 256 * 1024  # a duplicate in a larger body is refused without its path: finding it costs seconds
+_EXPONENT = re.compile(rb"[0-9][eE]")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
@@ -65,17 +66,13 @@ class _TooBig(Exception):
 
 
 def _decoder(exponent: int) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(float_hook=_number_hook(exponent))
-
-
-def _number_hook(exponent: int) -> Callable[[str], Decimal]:
     def number(text: str) -> Decimal:
         _, mark, power = text.partition("e" if "e" in text else "E")
         if mark and abs(int(power)) > exponent:
             raise _TooBig
         return Decimal(text)
 
-    return number
+    return msgspec.json.Decoder(float_hook=number)
 
 
 _DECODER = _decoder(DEFAULT.exponent)
@@ -125,15 +122,17 @@ class FlatReader(Generic[T]):
     as `read_json`, several times as fast, and for such arrays alone."""
 
     def __init__(self, of: type[T]) -> None:
-        self._decoder = msgspec.json.Decoder(list[of], float_hook=_number_hook(DEFAULT.exponent))  # type: ignore[valid-type]
+        self._decoder = msgspec.json.Decoder(list[of], float_hook=Decimal)  # type: ignore[valid-type]
 
     def read(self, data: bytes, members: Callable[[list[T]], int]) -> list[T] | None:
         """None for what it does not read, which `read_json` then reads or refuses. `members` counts those that the
         values were made of, so that one that was there twice is noticed."""
         try:
             structure = _bounded(data, DEFAULT)
+            if _EXPONENT.search(structure):
+                return None
             values = self._decoder.decode(data)
-        except (WireRefused, UnicodeDecodeError, _TooBig, msgspec.MsgspecError, InvalidOperation):
+        except (WireRefused, UnicodeDecodeError, msgspec.MsgspecError, InvalidOperation):
             return None
         if structure.count(b"[") != 1 or structure.count(b"{") > 2 * len(values):
             return None

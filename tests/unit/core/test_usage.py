@@ -1,0 +1,101 @@
+"""A batch of usage is read as exactly and as strictly whether the fast way takes it or the slow one."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from counterfoil.core import usage
+from counterfoil.core.event import BATCH
+from counterfoil.core.usage import UsageEvent, read_batch, same_content
+from counterfoil.core.wire import WireRefused
+
+
+def event(data: str = '{"quantity": 1.50}', more: str = "", id_: str = "u1") -> str:
+    return (
+        f'{{"specversion": "1.0", "id": "{id_}", "source": "/product", "type": "usage.recorded.v1",'
+        f' "time": "2026-03-01T12:00:00Z", "data": {data}{more}}}'
+    )
+
+
+def read(*events: str) -> list[Any]:
+    return read_batch(f"[{','.join(events)}]".encode(), BATCH)[0]
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, *events: str) -> list[Any]:
+    with monkeypatch.context() as patch:
+        patch.setattr(usage, "_plain", lambda body: None)
+        return read(*events)
+
+
+def test_the_fast_way_is_taken_and_reads_what_the_slow_one_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [event(), event(id_="u2", more=', "subject": "s"'), event(id_="u3", data='{"n": 12, "b": true}')]
+    events.append(event(id_="u4").replace("12:00:00Z", "13:00:00+01:00"))
+    plain = usage._plain(f"[{','.join(events)}]".encode())
+    assert [type(each) for each in plain] == [UsageEvent] * 4
+    found = slow(monkeypatch, *events)
+    assert [(e.id, e.source, e.type, e.time, e.data) for e in plain] == [
+        (e.id, e.source, e.type, e.time, e.data) for e in found
+    ]
+    assert str(plain[0].data["quantity"]) == "1.50"
+    assert type(plain[0].data["quantity"]) is Decimal
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        event(more=', "data": {"quantity": 2}'),
+        event(data='{"quantity": 1, "quantity": 2}'),
+        event(more=', "id": "u2"'),
+        "[" * 100 + "]" * 100,
+        event(data=f'{{"quantity": {"9" * 101}}}'),
+        event(data='{"quantity": 1e999}'),
+        event(data='{"quantity": NaN}'),
+        event(data='{"quantity": "\\ud800"}'),
+        event()[:-1],
+    ],
+)
+def test_what_is_not_strict_json_refuses_the_batch(odd: str) -> None:
+    with pytest.raises(WireRefused):
+        read(event(id_="u0"), odd)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event(data='{"quantity": {"nested": [1]}}'), event(data='{"quantity": 1e3}'), event(data="null"),
+        event(more=', "subject": ""'), event(more=', "traceparent": "00-1"'), event(id_="\u00fc"),
+    ],
+)  # fmt: skip
+def test_what_only_the_slow_way_reads_is_read(other: str) -> None:
+    assert usage._plain(f"[{event()},{other}]".encode()) is None
+    found = read(event(id_="u0"), other)
+    assert [type(each) for each in found] == [UsageEvent] * 2
+    assert found[0].time == found[1].time
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        event().replace('"1.0"', '"0.3"'), event().replace('"specversion": "1.0", ', ""), event(id_=""),
+        event().replace("/product", "/pro duct"), event().replace(' "time": "2026-03-01T12:00:00Z",', ""),
+        event().replace("12:00:00Z", "12:00:00"), "7", "null",
+    ],
+)  # fmt: skip
+def test_an_event_that_is_none_is_told_in_its_place(broken: str) -> None:
+    found = read(event(id_="u0"), broken)
+    assert [type(each) for each in found] == [UsageEvent, str]
+
+
+def test_the_bytes_of_each_event_are_kept_as_they_were_sent() -> None:
+    texts = [event(id_="u0"), event(id_="u1", data='{ "quantity" :  1.50 }')]
+    assert read_batch(f"[ {texts[0]} ,\n{texts[1]}]".encode(), BATCH)[1] == [text.encode() for text in texts]
+
+
+def test_same_content_is_a_matter_of_values() -> None:
+    one = json.dumps({"a": 1, "b": {"c": "x"}}).encode()
+    assert same_content(one, json.dumps({"b": {"c": "x"}, "a": 1}, indent=2).encode())
+    assert not same_content(one, json.dumps({"a": 2, "b": {"c": "x"}}).encode())
