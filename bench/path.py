@@ -38,9 +38,10 @@ from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import receive_webhook
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import Outcome as Committed
 from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.store import Store
 
 RUNS = 300
 AT_ONCE = 64
@@ -141,7 +142,10 @@ def deliveries(runs: int) -> tuple[list[tuple[str, bytes]], list[tuple[str, byte
 
 
 async def hand_in(
-    store: port.Store, model: Model, connectors: Mapping[str, Connector], bodies: Sequence[tuple[str, bytes]]
+    store: Store,
+    model: Model,
+    connectors: Mapping[str, Connector],
+    bodies: Sequence[tuple[str, bytes]],
 ) -> None:
     """Each delivery by itself, `AT_ONCE` of them under way; returns when all are durable."""
     gate = asyncio.Semaphore(AT_ONCE)

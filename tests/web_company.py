@@ -35,7 +35,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.flow.shed import Intake
 from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.sqlite import SqliteStore
 from counterfoil.web import server
 from counterfoil.web.identity import Passwords, new_token

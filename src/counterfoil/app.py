@@ -36,7 +36,8 @@ from counterfoil.store.lists import CaseTarget, Views
 from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sqlite import SqliteStore
 from counterfoil.store.sqlstore import SqlStore
-from counterfoil.store.store import PutPerson, PutToken, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import PutPerson, PutToken
 
 log = logging.getLogger("counterfoil")
 READY_LAG = 300.0
@@ -72,7 +73,7 @@ class Application:
         bounds: Bounds | None = None,
     ) -> None:
         self.store = store
-        self.intake = Intake(store, bounds)
+        self.intake = Intake(store, bounds, offer=pump.offer)
         self._usage = UsageDoor(self.intake)
         self.views = views
         self.releases = releases

@@ -17,8 +17,9 @@ from counterfoil.flow.checkpoint import Published
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.store import Todo
 from tests.contract.store import samples as s
 
 COMPANY = """
@@ -82,7 +83,7 @@ async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Moved(MemoryStore):
-        async def todos(self, *_: object, **__: object) -> list[port.Todo]:
+        async def todos(self, *_: object, **__: object) -> list[Todo]:
             raise Misconfigured("the primary has moved to a server that is behind")
 
     store = Moved()

@@ -12,9 +12,10 @@ import pytest
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.flow import shed
 from counterfoil.flow.shed import Bounds, Intake
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import Outcome
 from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.store import Backlog
 from tests.contract.store import samples as s
 from tests.small_company import metric, send, serving
 
@@ -105,9 +106,9 @@ async def test_the_backlog_is_read_once_a_second_whatever_comes(tmp_path: Path) 
     looks, now = [], [0.0]
     read = store.backlog
 
-    async def counted(most: int, place: int) -> port.Backlog:
+    async def counted(most: int, place: int) -> Backlog:
         looks.append(now[0])
-        found: port.Backlog = await read(most, place)
+        found: Backlog = await read(most, place)
         return found
 
     store.backlog = counted

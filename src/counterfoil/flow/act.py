@@ -18,8 +18,10 @@ from counterfoil.connectors.sdk import (
     Confirmed,
     Connector,
     Finding,
+    OperationSpec,
     Outcome,
     Rejected,
+    Repeat,
     Request,
     Unknown,
 )
@@ -30,6 +32,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.link import Link
 from counterfoil.core.run import Run
+from counterfoil.flow.bulk import LATE, Bulk, GateSlot
 from counterfoil.flow.gate import Gate, Lane, Ticket
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.releases import Releases
@@ -38,14 +41,15 @@ from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
 from counterfoil.rules.mapping import Failed, Needs, Returned, take_result
 from counterfoil.rules.values import typed
-from counterfoil.store.store import Conclude, Intent, LookedUp, Resend, Send, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Conclude, Intent, LookedUp, Resend, Send
 
 T = TypeVar("T")
 
 FIRST_LOOK = timedelta(seconds=1)
 LOOK_CAP = 300.0
 CASE_WITHIN = timedelta(days=1)
-NOT_SENT = "not sent in time"
+NOT_SENT = Unknown("not sent in time")
 TELL_AGAIN = (0.1, 0.3, 1.0, 3.0, 6.0, *(10.0,) * 5)
 """Seconds between tries to record what a call has brought: a minute in all, as a primary's replacement may take."""
 
@@ -75,51 +79,84 @@ class Actor:
         self._connectors = connectors
         self._worker = worker
         self._gate = gate
+        self._bulk = Bulk(store.now)
+        self._seats: dict[tuple[str, str], asyncio.Semaphore] = {}
 
     # ------------------------------------------------------------------ sending
 
-    async def enter(self, context: Context, effect: Effect) -> tuple[Send, Ticket] | None:
-        """Wait for a slot of its system, then commit the intent of a planned effect: the slot is the caller's.
-        None when it is not to be sent (any more). Raises Closed when this worker is being stopped."""
-        again = effect.attempt > 0
-        lane = Lane(max(effect.lane, Lane.RETRY) if again else effect.lane)
-        ticket = await self._gate.enter(effect.system, lane, again)
-        sending = False
-        try:
-            now = await self._store.now()
-            send = self._times(context, effect, now)
-            intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
-            sending = intended.verdict == "sending"
-            return (send, ticket) if sending else None
-        finally:
-            if not sending:
-                self._gate.leave(ticket, None)
+    def gathers(self, system: str, operation: str) -> bool:
+        """Whether calls of this operation go together where that is possible."""
+        return self._spec(system, operation).bulk > 1
+
+    def _spec(self, system: str, operation: str) -> OperationSpec:
+        connector = self._connectors.get(system)
+        known = connector.operations.get(operation) if connector is not None else None
+        return known or OperationSpec(operation, Repeat.BLIND)
 
     def _times(self, context: Context, effect: Effect, now: datetime) -> Send:
         """The next attempt's."""
         operation = context.operation
         return times(effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon)
 
+    async def send(self, context: Context, effect: Effect) -> tuple[Send, Outcome] | None:
+        """Wait for a slot of its system, commit the intent of a planned effect, make the call. None when it is not
+        to be sent (any more). Raises Closed when this worker is being stopped: another one sends it."""
+        again = effect.attempt > 0
+        lane = Lane(max(effect.lane, Lane.RETRY) if again else effect.lane)
+        if self.gathers(effect.system, effect.operation):
+            return await self._ride(context, effect, GateSlot(self._gate, effect.system, lane, again))
+        ticket = await self._gate.enter(effect.system, lane, again)
+        outcome: Outcome | None = None
+        try:
+            send = await self._intend(context, effect)
+            if send is not None:
+                outcome = await self.call(context, effect, send, ticket)
+        finally:
+            self.leave(ticket, outcome)
+        return None if send is None or outcome is None else (send, outcome)
+
+    async def _ride(self, context: Context, effect: Effect, slot: GateSlot) -> tuple[Send, Outcome] | None:
+        """The same along with others of its operation. Intents are not written long before there is a place."""
+        spec = self._spec(effect.system, effect.operation)
+        seats = self._seats.setdefault((effect.system, effect.operation), asyncio.Semaphore(2 * spec.bulk))
+        async with seats:
+            send = await self._intend(context, effect)
+            if send is None:
+                return None
+            outcome = await self._bulk.send(
+                effect.system,
+                self._connectors[effect.system],
+                spec,
+                Request(operation=effect.operation, key=effect.id, body=effect.request),
+                context.operation.timeout,
+                send.send_by,
+                slot,
+            )
+            return send, outcome
+
+    async def _intend(self, context: Context, effect: Effect) -> Send | None:
+        now = await self._store.now()
+        send = self._times(context, effect, now)
+        intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
+        return send if intended.verdict == "sending" else None
+
     async def send_planned(self, effect: Effect) -> None:
         """Make the call of a planned effect, and record what became of it."""
         context = await self.context(effect)
-        entered = await self.enter(context, effect)
-        if entered is None:
-            return
-        send, ticket = entered
-        outcome: Outcome | None = None
-        try:
-            outcome = await self.call(context, effect, send)
-        finally:
-            self._gate.leave(ticket, outcome)
-        await self._record(context, effect, send.attempt, outcome, "answer")
+        sent = await self.send(context, effect)
+        if sent is not None:
+            await self._record(context, effect, sent[0].attempt, sent[1], "answer")
 
-    async def call(self, context: Context, effect: Effect, send: Send) -> Outcome:
-        """Make the call of a committed intent, once; its slot is the caller's."""
-        if await self._store.now() >= send.send_by:
+    async def call(self, context: Context, effect: Effect, send: Send, ticket: Ticket) -> Outcome:
+        """Make the call of a committed intent, once, in a slot that the caller gives back."""
+        if await self._store.now() >= send.send_by or not self._gate.holds(ticket):
             # Nothing left this process: a look-up will say so once the horizon has passed.
-            return Unknown(NOT_SENT)
+            return NOT_SENT
         return await self._outcome(effect, context.operation)
+
+    def leave(self, ticket: Ticket, outcome: Outcome | None) -> None:
+        """Give a call's slot back. What was not sent tells nothing of the system."""
+        self._gate.leave(ticket, None if outcome is NOT_SENT else outcome)
 
     async def _outcome(self, effect: Effect, operation: OperationDefinition) -> Outcome:
         if operation.executor == "external":
@@ -173,7 +210,7 @@ class Actor:
                 parts = {"state": EffectState.ABSENT}
             case Unknown(message):
                 parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + FIRST_LOOK}
-                evidence = "time-out" if message == NOT_SENT else evidence
+                evidence = "time-out" if outcome is NOT_SENT or outcome is LATE else evidence
         conclude = Conclude(
             effect=effect.id,
             attempt=attempt,
@@ -316,7 +353,8 @@ class Actor:
         try:
             found = await connector.find(request, operation.timeout)
         finally:
-            self._gate.leave(ticket, found)
+            # "Begun, not finished" is an answer, and no failure of the system.
+            self._gate.leave(ticket, Absent() if isinstance(found, Rejected) else found)
         return found
 
     async def _resend(self, context: Context, effect: Effect) -> None:
@@ -327,9 +365,9 @@ class Actor:
             send = self._times(context, effect, now)
             intended = await self._store.apply(Resend(send=send, at=now, actor=f"worker:{self._worker}"))
             if intended.verdict == "sending":
-                outcome = await self.call(context, effect, send)
+                outcome = await self.call(context, effect, send, ticket)
         finally:
-            self._gate.leave(ticket, outcome)
+            self.leave(ticket, outcome)
         if outcome is not None:
             await self._record(context, effect, send.attempt, outcome, "answer")
 

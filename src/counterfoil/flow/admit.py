@@ -35,7 +35,8 @@ from counterfoil.rules.deciding import Unusable
 from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
 from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.values import event_names, head_names, typed
-from counterfoil.store.store import Admit, Lease, Post, RunStart, Stimulus, Store, Todo
+from counterfoil.store.store import Store, Todo
+from counterfoil.store.transitions import Admit, Lease, Post, RunStart, Stimulus
 
 CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT = 15.0

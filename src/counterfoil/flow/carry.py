@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from counterfoil.connectors.sdk import Outcome
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow import known as known_
@@ -21,7 +22,8 @@ from counterfoil.flow.act import Actor
 from counterfoil.flow.gate import Gate, Lane, Ticket
 from counterfoil.flow.known import Known
 from counterfoil.flow.turn import MAX_ROUNDS, Proposal, Turner
-from counterfoil.store.store import Advance, Conclude, Send, Store, Turn, Turned
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Advance, Conclude, Send, Turn, Turned
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
 """Start work on something beside this; False when somebody here works on it already."""
@@ -33,6 +35,12 @@ class _Call(NamedTuple):
     effect: Effect
     send: Send
     ticket: Ticket
+
+
+class _Sent(NamedTuple):
+    effect: Effect
+    send: Send
+    outcome: Outcome
 
 
 class Carrier:
@@ -83,12 +91,14 @@ class Carrier:
             if after is None or len(calls) + len(waiting) != 1:
                 self._beside(known, calls, waiting)
                 return
+            sent = await (self._sent(after, waiting[0]) if waiting else self._called(after, calls[0]))
+            if sent is None:
+                return
+            effect, send, outcome = sent
             if waiting:
-                call = await self._entered(after, waiting[0])
-                if call is None:
-                    return
-                calls, after = [call], known_.sent(after, call.send)
-            told, result = await self._called(after, calls[0])
+                after = known_.sent(after, send)
+            context = await self._actor.context_in(known.run, effect.operation)
+            told, result = await self._actor.evidence(context, effect, send.attempt, outcome, "answer")
             known, now = known_.told(after, told, result), max(now, told.at)
 
     async def _again(self, known: Known) -> Known:
@@ -96,7 +106,9 @@ class Carrier:
         assert held is not None
         return known_.loaded(held)
 
-    def _slot(self, system: str, lane: int, retry: bool) -> Ticket | None:
+    def _slot(self, system: str, operation: str, lane: int, retry: bool) -> Ticket | None:
+        if self._actor.gathers(system, operation):
+            return None
         return self._gate.try_enter(system, Lane(lane), retry)
 
     async def _commit(self, proposal: Proposal, told: Conclude | None) -> Turned:
@@ -143,33 +155,35 @@ class Carrier:
         ]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]
 
-    async def _entered(self, known: Known, effect: Effect) -> _Call | None:
-        """Wait for a slot, then commit the intent. None when another worker or an approval was in the way."""
+    async def _sent(self, known: Known, effect: Effect) -> _Sent | None:
+        """A call that waits for its slot. None when another worker or an approval was in the way."""
         self.calling += 1
         try:
             context = await self._actor.context_in(known.run, effect.operation)
-            found = await self._actor.enter(context, effect)
+            sent = await self._actor.send(context, effect)
         finally:
             self.calling -= 1
-        return None if found is None else _Call(effect, *found)
+        return None if sent is None else _Sent(effect, *sent)
 
-    async def _called(self, known: Known, call: _Call) -> tuple[Conclude, object]:
+    async def _called(self, known: Known, call: _Call) -> _Sent:
         """Make the call in its slot; what became of it."""
         outcome = None
         self.calling += 1
         try:
             context = await self._actor.context_in(known.run, call.effect.operation)
-            outcome = await self._actor.call(context, call.effect, call.send)
+            outcome = await self._actor.call(context, call.effect, call.send, call.ticket)
         finally:
             self.calling -= 1
-            self._gate.leave(call.ticket, outcome)
-        return await self._actor.evidence(context, call.effect, call.send.attempt, outcome, "answer")
+            self._actor.leave(call.ticket, outcome)
+        return _Sent(call.effect, call.send, outcome)
 
     def _beside(self, known: Known, calls: list[_Call], waiting: list[Effect]) -> None:
         """Several calls at once, or a Run that others have told something: each call by itself."""
 
         async def one(call: _Call) -> None:
-            told, _ = await self._called(known, call)
+            effect, send, outcome = await self._called(known, call)
+            context = await self._actor.context_in(known.run, effect.operation)
+            told, _ = await self._actor.evidence(context, effect, send.attempt, outcome, "answer")
             await self._actor.tell(told)
 
         for call in calls:

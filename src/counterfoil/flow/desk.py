@@ -6,7 +6,8 @@ from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.flow.act import Actor
 from counterfoil.store.lists import CaseTarget, Views
-from counterfoil.store.store import Decide, Resolve, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Decide, Resolve
 
 
 async def decide_approval(

@@ -17,7 +17,8 @@ from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.run import Run
 from counterfoil.rules.commands import Stimulus
 from counterfoil.rules.state import State
-from counterfoil.store.store import Conclude, Loaded, RunStart, Send, Turn, Turned
+from counterfoil.store.store import Loaded
+from counterfoil.store.transitions import Conclude, RunStart, Send, Turn, Turned
 
 LEASE = timedelta(seconds=10)
 """How long others leave a Run to the worker that turns it: one turn, never a call."""

@@ -15,16 +15,17 @@ from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
 from counterfoil.core.errors import CounterfoilError, Misconfigured, TryAgain
 from counterfoil.core.run import LANES
-from counterfoil.flow import watch
+from counterfoil.flow import progress, watch
 from counterfoil.flow.act import Actor
 from counterfoil.flow.admit import Admission
 from counterfoil.flow.carry import Carrier
-from counterfoil.flow.gate import Closed, Gate
+from counterfoil.flow.gate import Closed, Gate, caps_of
 from counterfoil.flow.known import LEASE
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
 from counterfoil.model.kinds import seconds
-from counterfoil.store.store import Claim, Store, Todo, Wake
+from counterfoil.store.store import Store, Todo, Wake
+from counterfoil.store.transitions import Claim
 
 log = logging.getLogger("counterfoil.worker")
 IDLE = 0.5
@@ -35,6 +36,13 @@ TURNING = 256
 ADMITTING = 256
 LEAVE_ALONE = timedelta(seconds=2)
 """So long a planned effect is left to the worker that planned it."""
+BEAT = 4.0
+"""Seconds between heartbeats; sooner when somebody waits for a slot that others have."""
+SCAN = 15.0
+DRAIN = 30.0
+"""Seconds that a worker which is being stopped waits for its last calls."""
+UNREACHABLE = 300.0
+"""Seconds that a breaker may be open before its system is a Case."""
 EIGHTH = 8
 """Every so manieth claim begins at the lowest lane, so that no lane starves."""
 
@@ -55,9 +63,7 @@ class Pump:
         self.releases = releases
         self.connectors = connectors
         self.worker = worker
-        systems = releases.present.systems
-        caps = {n: (account_of(n, s.account), s.caps.concurrency) for n, s in systems.items()}
-        self.gate = Gate(worker, caps, _loop_time)
+        self.gate = Gate(worker, caps_of(releases.present.systems), _loop_time)
         self.actor = Actor(store, releases, connectors, worker, self.gate)
         self.admission = Admission(store, releases, connectors, worker)
         self.turner = Turner(store, releases, worker)
@@ -73,16 +79,20 @@ class Pump:
         self._later: dict[str, datetime] = {}
         """Admissions put off, because a system did not answer."""
         self._stopping = asyncio.Event()
+        self._running = False
 
     async def run(self) -> None:
         """Work until `stop`; then let what is under way come to its end."""
+        beating = asyncio.create_task(self._beat_loop())
         await self._begin_again()
+        self._running = True
         loops = [
             self._loop("admit", self.admit_once, Wake.ADMIT),
             self._loop("turn", self.turn_once, Wake.TURN),
             self._loop("send", self.send_once, idle=IDLE),
             self._loop("watch", self.watch_once, idle=IDLE),
             self._loop("seal", self.seal_once, idle=1.0),
+            self._loop("scan", self.scan_once, idle=SCAN),
             *(
                 self._poll_loop(name, feed, seconds(spec.every))
                 for name, system in self.releases.present.systems.items()
@@ -90,12 +100,19 @@ class Pump:
                 for feed, spec in system.feeds.items()
             ),
         ]
-        await asyncio.gather(*loops)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.wait_for_work(), 30)
+        try:
+            await asyncio.gather(*loops)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wait_for_work(), DRAIN)
+            with contextlib.suppress(TryAgain):
+                await self.gate.give_back(self.store, await self.store.now())
+        finally:
+            beating.cancel()
 
     def stop(self) -> None:
+        """Take nothing new; calls that wait for a slot are left to others, calls under way come to their end."""
         self._stopping.set()
+        self.gate.close()
 
     @property
     def stopping(self) -> bool:
@@ -125,6 +142,20 @@ class Pump:
                 await self._sleep(idle)
             elif not did:
                 await self.store.wait_for_wake(wake, IDLE)
+
+    async def _beat_loop(self) -> None:
+        """Heartbeats, also while the last calls come to their end: who does not beat is taken for dead."""
+        while True:
+            try:
+                await self.beat_once()
+            except Exception as error:
+                log.warning("heartbeat: %s; the next one tries again", error)
+                await asyncio.sleep(IDLE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.gate.hungry.wait(), BEAT)
+
+    async def beat_once(self) -> None:
+        await self.gate.beat(self.store, await self.store.now())
 
     async def _sleep(self, wait: float) -> None:
         try:
@@ -176,14 +207,14 @@ class Pump:
             return 0
         todos = await self.store.todos(BATCH, skip)
         for todo in todos:
-            self.offer(todo)
+            self._begin(f"todo:{todo.kind}:{todo.ref}", partial(self._admit, todo))
         if todos:
             await asyncio.sleep(0)
         return len(todos)
 
     def offer(self, todo: Todo) -> None:
         """Admit this one now; whoever has received it need not wait until it is found."""
-        if not self._stopping.is_set() and len(self._busy) < ADMITTING:
+        if self._running and not self._stopping.is_set() and len(self._busy) < ADMITTING:
             self._begin(f"todo:{todo.kind}:{todo.ref}", partial(self._admit, todo))
 
     async def _admit(self, todo: Todo) -> None:
@@ -258,11 +289,22 @@ class Pump:
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jumped)
             return 0
         begun = 0
-        for effect in await self.store.effects_overdue(now, BATCH):
+        overdue = await self.store.effects_overdue(now, BATCH)
+        for effect in (*overdue, *await self.store.effects_of_gone_workers(now, BATCH)):
             begun += self._begin(f"effect:{effect.id}", partial(self.actor.overdue, effect))
         for effect in await self.store.effects_to_look_up(now, BATCH):
             begun += self._begin(f"effect:{effect.id}", partial(self.actor.look_up, effect))
         return begun + await watch.expire_foils(self.store, now)
+
+    async def scan_once(self) -> int:
+        """What makes no progress, and systems that do not answer for long."""
+        now = await self.store.now()
+        for system in self.gate.systems:
+            state = self.gate.state(system)
+            if state.open_for > UNREACHABLE:
+                error = f"calls have failed for {state.open_for:.0f} s"
+                await watch.unreachable(self.store, self.releases, system, error, now)
+        return len(await progress.scan(self.store, self.releases, now))
 
     async def seal_once(self) -> int:
         return await watch.seal(self.store, self._sign, await self.store.now(), self._keep)
@@ -312,11 +354,6 @@ class Pump:
             await self.actor.overdue(effect)
         if left:
             log.info("%d calls of a former process are looked up", len(left))
-
-
-def account_of(system: str, account: str) -> str:
-    """The name under which calls to a system's account are counted."""
-    return f"{system}/{account}" if account else system
 
 
 def _loop_time() -> float:

@@ -20,7 +20,8 @@ from counterfoil.core.case import Case, Choice
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
-from counterfoil.store.store import Receive, Received, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Receive, Received
 
 KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
 """Headers kept with a receipt; signatures and credentials are not."""

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import Model
-from counterfoil.store.store import PutRelease, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import PutRelease
 
 
 class Releases:

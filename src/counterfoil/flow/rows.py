@@ -21,10 +21,10 @@ from counterfoil.flow.known import Known
 from counterfoil.model import Model
 from counterfoil.rules import commands as c
 from counterfoil.rules.commands import Decision
-from counterfoil.store.store import Reserve, Send
+from counterfoil.store.transitions import Reserve, Send
 
-Slots = Callable[[str, int, bool], Ticket | None]
-"""System, lane, and whether it is a call made again, to a slot in hand; None where there is none."""
+Slots = Callable[[str, str, int, bool], Ticket | None]
+"""System, operation, lane, and whether it is a call made again, to a slot in hand; None where there is none."""
 
 
 class Rows:
@@ -57,9 +57,10 @@ class Rows:
         for command in self.decision.commands:
             if isinstance(command, c.Plan):
                 system = self.definition.operations[command.operation].system
-                ticket = slots(system, self.run.lane, False)
+                ticket = slots(system, command.operation, self.run.lane, False)
             elif isinstance(command, c.Send):
-                ticket = slots(self.effects[command.effect].system, max(self.run.lane, RETRY), True)
+                held = self.effects[command.effect]
+                ticket = slots(held.system, held.operation, max(self.run.lane, RETRY), True)
             else:
                 continue
             if ticket is not None:

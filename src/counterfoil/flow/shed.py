@@ -17,7 +17,8 @@ from typing import NoReturn, overload
 import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.store import KeepUsage, Receive, Received, Store, UsageKept
+from counterfoil.store.store import KeepUsage, Store, Todo, UsageKept
+from counterfoil.store.transitions import Receive, Received
 
 LOOK_EVERY = 1.0
 """Seconds for which what was read of the backlog is good."""
@@ -59,8 +60,13 @@ class Intake:
     """The way of deliveries into a store. One for each process."""
 
     def __init__(
-        self, store: Store, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        offer: Callable[[Todo], None] | None = None,
     ) -> None:
+        """`offer` is told what was kept, once it is durable: a worker in this process need not look for it."""
         self.bounds = bounds or Bounds()
         self.refused: Counter[str] = Counter()
         """Deliveries refused since the start, by what there was too much of: `queue`, `backlog`, `age`."""
@@ -69,6 +75,7 @@ class Intake:
         self._looked = float("-inf")
         self._over = ""
         self._looking = asyncio.Lock()
+        self._offer = offer
 
     @property
     def depth(self) -> int:
@@ -81,11 +88,23 @@ class Intake:
     async def apply(self, transition: Receive | KeepUsage, /) -> Received | UsageKept:
         """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
         over = await self.over()
+        if not over and isinstance(transition, Receive):
+            return self._offered(transition, await self._store.apply(transition))
         if not over:
             return await self._store.apply(transition)
         if isinstance(transition, KeepUsage):
             self.refuse(over)
         return await self._kept(transition, over)
+
+    def _offered(self, receive: Receive, received: Received) -> Received:
+        if self._offer is not None:
+            for receipt, no, verdict in zip(
+                receive.receipts, received.numbers, received.verdicts, strict=True
+            ):
+                if verdict == "new" and receipt.door != "fetch":
+                    kept = msgspec.structs.replace(receipt, no=no)
+                    self._offer(Todo(kind="receipt", ref=str(no), receipt=kept))
+        return received
 
     async def _kept(self, receive: Receive, over: str) -> Received:
         """The answer to a repeat of what is all there; whatever else comes is refused."""

@@ -29,8 +29,9 @@ from counterfoil.rules.decide import Decision, Live, decide
 from counterfoil.rules.mapping import Failed, Needs, Unresolved
 from counterfoil.rules.state import State
 from counterfoil.rules.values import head_names, plain
-from counterfoil.store.store import Conclude, RunStart, Store, Turn, WaitOn
-from counterfoil.store.store import Stimulus as Appended
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Conclude, RunStart, Turn, WaitOn
+from counterfoil.store.transitions import Stimulus as Appended
 
 MAX_ROUNDS = 200
 """Look-ups, renderings and refused commits that one turn may go through before it gives the Run back."""

@@ -14,7 +14,8 @@ from counterfoil.core.audit import Checkpoint
 from counterfoil.core.case import Case, Choice
 from counterfoil.flow.receive import receive_page
 from counterfoil.flow.releases import Releases
-from counterfoil.store.store import Expire, OpenCases, PutCheckpoint, Seal, Store
+from counterfoil.store.store import Store
+from counterfoil.store.transitions import Expire, OpenCases, PutCheckpoint, Seal
 
 POLL_LIMIT = 200
 POLL_TIMEOUT = 30.0

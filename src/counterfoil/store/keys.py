@@ -6,7 +6,7 @@ deadlocking with, each other.
 
 from __future__ import annotations
 
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import ALONE
 from counterfoil.store.workers import Beat, Leave, Tune
 

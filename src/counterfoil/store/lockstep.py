@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
 
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.sql import Insert, Query, Request, Row, Work
+from counterfoil.store.usage import KeepUsage
 from counterfoil.store.verbs.step import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
 
 Ask = Callable[[Request], Awaitable[list[Row]]]
@@ -25,7 +26,7 @@ Types = Callable[[str], Awaitable[tuple[str, ...]]]
 
 TOGETHER = (
     port.Receive,
-    port.KeepUsage,
+    KeepUsage,
     port.Admit,
     port.Turn,
     port.Intent,

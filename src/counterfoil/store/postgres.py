@@ -17,13 +17,14 @@ import asyncpg
 from counterfoil.core.clock import utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import migrate
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.lockstep import OWNED, Ask, Types, effects_named, together, waves
 from counterfoil.store.sessions import Connection, Sessions, patience
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, array_insert
 from counterfoil.store.sqlstore import SqlStore
+from counterfoil.store.store import Wake
 from counterfoil.store.tables import micros, moment
 from counterfoil.store.verbs import perform
 from counterfoil.store.verbs.step import Step
@@ -86,7 +87,7 @@ class PostgresStore(SqlStore):
         self._sessions = sessions
         self._types: dict[str, tuple[str, ...]] = {}
         self._wakes = Wakes()
-        self._to_notify: set[port.Wake] = set()
+        self._to_notify: set[Wake] = set()
         self._notify_due = asyncio.Event()
         self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
@@ -267,7 +268,7 @@ class PostgresStore(SqlStore):
         return self._closing.is_set()
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
-        self._wakes.set(port.Wake(word) for word in str(what).split(",") if word in set(port.Wake))
+        self._wakes.set(Wake(word) for word in str(what).split(",") if word in set(Wake))
 
     # ------------------------------------------------------------------ reading
 

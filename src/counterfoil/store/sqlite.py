@@ -22,7 +22,7 @@ import apsw
 from counterfoil.core.clock import utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import migrate
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.sql import Nothing, Query, Request, Row, Work, drive, lite, lite_args, lite_insert
 from counterfoil.store.sqlstore import SqlStore

@@ -15,10 +15,12 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.store import lists, progress, reads
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql import Work
+from counterfoil.store.store import Backlog, Loaded, Store, Todo, Wake
+from counterfoil.store.stuck import HeldStuck, Patience, Stuck
 from counterfoil.store.views import SqlViews
 from counterfoil.store.wake import Wakes, wakes
 
@@ -53,15 +55,15 @@ class SqlStore(SqlViews, ABC):
     @abstractmethod
     async def now(self) -> datetime: ...
 
-    async def wait_for_wake(self, what: port.Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
         """Return when something was committed that may want attention, or `timeout` seconds have passed."""
         await self._wakes.wait(what, timeout)
 
-    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[Outcome]) -> frozenset[port.Wake]:
+    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[Outcome]) -> frozenset[Wake]:
         """Tell those who wait here what a committed batch gives them to do."""
-        woken: frozenset[port.Wake] = frozenset()
+        woken: frozenset[Wake] = frozenset()
         for transition, outcome in zip(batch, outcomes, strict=True):
-            if outcome.error is None and len(woken) < len(port.Wake):
+            if outcome.error is None and len(woken) < len(Wake):
                 woken |= wakes(transition, outcome.answer)
         self._wakes.set(woken)
         return woken
@@ -69,13 +71,13 @@ class SqlStore(SqlViews, ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
-    async def load(self, run: str) -> port.Loaded | None:
+    async def load(self, run: str) -> Loaded | None:
         return await self._ask(reads.load, run)
 
-    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
+    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]:
         return await self._ask(reads.todos, limit, skip)
 
-    async def backlog(self, most: int, place: int) -> port.Backlog:
+    async def backlog(self, most: int, place: int) -> Backlog:
         return await self._ask(reads.backlog, most, place)
 
     async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
@@ -132,10 +134,10 @@ class SqlStore(SqlViews, ABC):
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
         return await self._ask(reads.foils_past_due, at, limit)
 
-    async def stuck(self, at: datetime, patience: port.Patience) -> list[port.Stuck]:
+    async def stuck(self, at: datetime, patience: Patience) -> list[Stuck]:
         return await self._read(progress.stuck(at, patience))
 
-    async def stuckness(self) -> list[port.HeldStuck]:
+    async def stuckness(self) -> list[HeldStuck]:
         return await self._ask(progress.stuckness)
 
     async def person(self, id_: str) -> Person | None:
@@ -160,6 +162,6 @@ class SqlStore(SqlViews, ABC):
 
 if TYPE_CHECKING:
 
-    def _as_port(store: SqlStore) -> tuple[port.Store, lists.Views]:
+    def _as_port(store: SqlStore) -> tuple[Store, lists.Views]:
         """Says to the type checker that every read and list of the port is here."""
         return store, store

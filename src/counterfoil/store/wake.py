@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from counterfoil.store.store import (
+from counterfoil.store.store import Wake
+from counterfoil.store.transitions import (
     Admit,
     Advance,
     Conclude,
@@ -18,7 +19,6 @@ from counterfoil.store.store import (
     Transition,
     Turn,
     Turned,
-    Wake,
 )
 
 

@@ -22,7 +22,7 @@ import argon2
 from litestar.connection import ASGIConnection
 
 from counterfoil.core.people import Person, Token
-from counterfoil.store.store import PutToken
+from counterfoil.store.transitions import PutToken
 from counterfoil.web.permissions import Permission, granted
 from counterfoil.web.ports import App
 from counterfoil.web.problems import Problem

@@ -15,7 +15,8 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
+from counterfoil.store.store import Store
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -242,7 +243,7 @@ def resolve(
     return port.Resolve(case=id_, person=who, choice=choice, note="n", at=T0, **more)
 
 
-async def born(store: port.Store, key: str = "inv-1", **more: Any) -> str:
+async def born(store: Store, key: str = "inv-1", **more: Any) -> str:
     """A Run of workflow w1, started by an admitted receipt of its own."""
     received = await store.apply(receive(receipt(f"start-{key}")))
     e = event(f"evt_start_{key}", key)
@@ -251,13 +252,13 @@ async def born(store: port.Store, key: str = "inv-1", **more: Any) -> str:
     return s.run
 
 
-async def run_of(store: port.Store, run: str = RUN) -> Any:
+async def run_of(store: Store, run: str = RUN) -> Any:
     loaded = await store.load(run)
     assert loaded is not None
     return loaded.run
 
 
-async def foil_of(store: port.Store, run: str, id_: str = "foil_1") -> Foil:
+async def foil_of(store: Store, run: str, id_: str = "foil_1") -> Foil:
     loaded = await store.load(run)
     assert loaded is not None
     return next(f for f in loaded.foils if f.id == id_)

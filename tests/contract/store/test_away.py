@@ -15,9 +15,10 @@ from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import postgres as implementation
 from counterfoil.store import sessions
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sessions import Sessions, hosts
+from counterfoil.store.store import Wake
 from tests import postgres
 from tests.contract.store import samples as s
 from tests.network import BOTH, Direction, Network
@@ -110,10 +111,10 @@ async def test_a_listener_that_hears_nothing_is_connected_anew(postgres: postgre
             network.mend()
 
             async def woken() -> bool:
-                await store.wait_for_wake(port.Wake.ADMIT, 0.01)  # of before
+                await store.wait_for_wake(Wake.ADMIT, 0.01)  # of before
                 await other.apply(s.receive(s.receipt(f"r{time.monotonic()}")))
                 began = time.monotonic()
-                await store.wait_for_wake(port.Wake.ADMIT, 0.5)
+                await store.wait_for_wake(Wake.ADMIT, 0.5)
                 return time.monotonic() - began < 0.4
 
             deadline = time.monotonic() + 15

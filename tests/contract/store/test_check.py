@@ -16,7 +16,7 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store import lists
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.check import check, violations
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore

@@ -17,7 +17,7 @@ import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import migrate, postgres
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.migrate import Migration
 from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sql import Insert

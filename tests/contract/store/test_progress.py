@@ -18,14 +18,14 @@ from counterfoil.flow import progress as flow
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
 from counterfoil.store import progress
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.sql import lite
 from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.stuck import KINDS, MOST
+from counterfoil.store.stuck import KINDS, MOST, Patience, TellStuck
 from tests.contract.store import samples as s
 
-P = port.Patience()
+P = Patience()
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -307,9 +307,9 @@ async def test_an_overdue_case_about_stuckness_opens_no_further_one(store: Any) 
 async def test_a_late_scan_says_nothing_against_a_newer_one(store: Any) -> None:
     await due(store)
     found = tuple(await store.stuck(s.T0 + HOUR, P))
-    tell = port.TellStuck(found=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
+    tell = TellStuck(found=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
     assert await store.apply(tell)
-    old = port.TellStuck(found=(), cases=(), at=s.T0, actor="progress")
+    old = TellStuck(found=(), cases=(), at=s.T0, actor="progress")
     assert not await store.apply(old)
     assert len(await store.stuckness()) == 1
 

@@ -16,7 +16,8 @@ import pytest
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
+from counterfoil.store.store import Wake
 from tests.contract.store import samples as s
 
 Two = tuple[Any, Any]
@@ -295,7 +296,7 @@ async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
 
 
 async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
-    waiting = asyncio.create_task(two[1].wait_for_wake(port.Wake.ADMIT, 100))
+    waiting = asyncio.create_task(two[1].wait_for_wake(Wake.ADMIT, 100))
     for i in range(100):  # the first ones may come before the other one listens
         await two[0].apply(s.receive(s.receipt(f"r{i}")))
         await asyncio.wait([waiting], timeout=0.2)
@@ -309,10 +310,10 @@ async def test_a_claim_wakes_nobody(two: Two) -> None:
     await two[0].apply(port.Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await two[0].wait_for_wake(port.Wake.TURN, 0.2)
+    await two[0].wait_for_wake(Wake.TURN, 0.2)
     assert loop.time() - began >= 0.19
     await two[0].apply(s.receive(s.receipt()))
-    await asyncio.wait_for(two[0].wait_for_wake(port.Wake.ADMIT, 100), 50)
+    await asyncio.wait_for(two[0].wait_for_wake(Wake.ADMIT, 100), 50)
 
 
 # ------------------------------------------------------------------ one process, one batch

@@ -20,7 +20,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.sqlite import SqliteStore

@@ -13,7 +13,7 @@ from counterfoil.core import wire
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.check import check
 from counterfoil.store.lockstep import over_arrays, waves
 from counterfoil.store.memory import MemoryStore

@@ -12,7 +12,7 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store import lists
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from tests.contract.store import samples as s
 
 

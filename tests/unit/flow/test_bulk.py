@@ -23,6 +23,7 @@ from counterfoil.core.errors import ErrorClass
 from counterfoil.flow.bulk import LATE, Bulk, GateSlot, Slot, telling
 from counterfoil.flow.gate import Closed, Lane
 from counterfoil.flow.gate import Gate as WorkersGate
+from counterfoil.store.memory import MemoryStore
 
 START = datetime(2026, 3, 31, 12, tzinfo=UTC)
 POST = OperationSpec("erp.invoice.post", Repeat.FIND, horizon=60, bulk=4)
@@ -371,6 +372,7 @@ async def test_a_clock_that_fails_is_told_to_one_and_the_rest_asks_on() -> None:
 async def test_at_the_gate_of_a_worker_a_batch_is_one_call() -> None:
     desk = Desk()
     gate = WorkersGate("w/1", {"erp": ("erp", 1)}, clock=lambda: 0.0)
+    await gate.beat(MemoryStore(), START)
 
     def ask(key: str, lane: Lane) -> asyncio.Task[Outcome]:
         ends = START + timedelta(seconds=30)

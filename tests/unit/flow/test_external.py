@@ -89,6 +89,7 @@ class Clock:
 async def settle(pump: Pump) -> None:
     """Let everything happen that is due now."""
     for _ in range(60):
+        await pump.beat_once()
         did = (
             await pump.admit_once()
             + await pump.turn_once()

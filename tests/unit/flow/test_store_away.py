@@ -15,7 +15,7 @@ from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import receive_events
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
 from tests.unit.flow.test_external import COMPANY, NOW, Clock, event, settle
 

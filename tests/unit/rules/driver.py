@@ -38,7 +38,7 @@ from counterfoil.rules.state import State, load
 from counterfoil.rules.values import event_names, head_names
 from counterfoil.store.lists import CaseTarget
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.store import Admit, Post, PutPerson, RunStart, Stimulus, Turn
+from counterfoil.store.transitions import Admit, Post, PutPerson, RunStart, Stimulus, Turn
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 LIVE_EFFECTS = IN_FLIGHT | {EffectState.PLANNED}
@@ -136,6 +136,9 @@ class WideGate(Gate):
 
     def leave(self, ticket: Ticket, outcome: object) -> None:
         """Nothing was taken."""
+
+    def holds(self, ticket: Ticket) -> bool:
+        return True
 
 
 class CheckedTurner(Turner):

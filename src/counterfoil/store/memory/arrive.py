@@ -7,9 +7,10 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.usage import same_content
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store import usage
 from counterfoil.store.memory.rows import ABSENT, Rows
+from counterfoil.store.usage import KeepUsage, UsageKept
 
 
 class Arrivals(Rows):
@@ -39,7 +40,7 @@ class Arrivals(Rows):
             self._put(self.cursors, (system, feed), value)
         return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
-    def _keepusage(self, t: port.KeepUsage) -> port.UsageKept:
+    def _keepusage(self, t: KeepUsage) -> UsageKept:
         accepted, clashes, repeated = [], [], 0
         for place, row in enumerate(t.rows):
             held = self.usage_rows.get(row[:2])
@@ -60,7 +61,7 @@ class Arrivals(Rows):
         if accepted or aside:
             body = usage.leaf_of(accepted, repeated, len(aside))
             self._leaf("usage.kept", t.batch, t.at, t.actor, body)
-        return port.UsageKept(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
+        return UsageKept(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
     def _admit(self, t: port.Admit) -> port.Admitted:
         if self.todo.get(t.todo, ABSENT) is not None:

@@ -14,7 +14,7 @@ from counterfoil.core.foil import (
     FoilState,
 )
 from counterfoil.core.moves import check_move
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory.rows import Rows
 
 

@@ -10,7 +10,7 @@ from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.foil import (
     FoilState,
 )
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory.rows import Rows
 
 

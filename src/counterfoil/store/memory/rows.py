@@ -30,7 +30,9 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.usage import UsageRow
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
+from counterfoil.store.store import Wake
+from counterfoil.store.stuck import HeldStuck
 from counterfoil.store.wake import Wakes, wakes
 
 Key = Any
@@ -88,7 +90,7 @@ class Rows:
         self.checkpoints: dict[int, Checkpoint] = {}
         self.usage_rows: dict[tuple[str, str], UsageRow] = {}
         self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
-        self.stuck_rows: dict[tuple[str, str], port.HeldStuck] = {}
+        self.stuck_rows: dict[tuple[str, str], HeldStuck] = {}
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._wakes = Wakes()
@@ -110,7 +112,7 @@ class Rows:
         self._wakes.set(wakes(transition, answer))
         return answer
 
-    async def wait_for_wake(self, what: port.Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
         await self._wakes.wait(what, timeout)
 
     def _put(self, table: dict[Any, Any], key: Key, value: Any) -> None:

@@ -11,7 +11,7 @@ from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.memory.effects import Effects
 from counterfoil.store.memory.rows import event_stimulus, least
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from counterfoil.store import store as port
+from counterfoil.store import transitions as port
 from counterfoil.store.sql import Work
+from counterfoil.store.stuck import TellStuck
+from counterfoil.store.usage import KeepUsage
 from counterfoil.store.verbs import arrive, effects, people, stuck, turn, upkeep, usage, workers
 from counterfoil.store.verbs.step import Step, write_leaves
 from counterfoil.store.workers import Beat, Leave, Tune
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Receive: arrive.receive,
-    port.KeepUsage: usage.keep_usage,
+    KeepUsage: usage.keep_usage,
     port.Admit: arrive.admit,
     port.Claim: turn.claim,
     port.Turn: turn.turn,
@@ -28,7 +30,7 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.PutToken: people.put_token,
     port.Expire: upkeep.expire,
     port.OpenCases: upkeep.open_cases,
-    port.TellStuck: stuck.tell,
+    TellStuck: stuck.tell,
     port.Seal: upkeep.seal,
     port.PutCheckpoint: upkeep.put_checkpoint,
     port.PutRelease: upkeep.put_release,

@@ -7,8 +7,8 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import RECEIPT, RECEIPT_BODY, micros
 from counterfoil.store.verbs.step import Step, link_topics
 

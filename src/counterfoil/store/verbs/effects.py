@@ -13,8 +13,8 @@ from counterfoil.core.case import ASKED_OF_PERSONS
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros, micros_or_none
 from counterfoil.store.verbs.step import FOILS_OF_EFFECT, Step, link_topics
 

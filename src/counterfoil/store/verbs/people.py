@@ -8,8 +8,8 @@ from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Person
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros
 from counterfoil.store.verbs.step import Step
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros
 from counterfoil.store.verbs.step import Step
 

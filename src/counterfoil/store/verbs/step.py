@@ -19,8 +19,8 @@ from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.sql import Dialect, Insert, Query, Row
 from counterfoil.store.tables import micros
 

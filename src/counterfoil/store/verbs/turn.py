@@ -8,8 +8,8 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros, micros_or_none
 from counterfoil.store.verbs import effects
 from counterfoil.store.verbs.guards import release, reserve

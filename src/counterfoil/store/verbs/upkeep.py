@@ -6,8 +6,8 @@ import msgspec
 
 from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
-from counterfoil.store import store as port
 from counterfoil.store import tables as t
+from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros
 from counterfoil.store.verbs.people import FOIL
 from counterfoil.store.verbs.step import Step
