@@ -66,9 +66,12 @@ class Carrier:
         told: Conclude | None = None
         refused = 0
         while True:
+            taken: list[Ticket] = []
             try:
-                proposal = await self._turner.propose(known, now, self._slot, told)
+                proposal = await self._turner.propose(known, now, partial(self._slot, taken), told)
             except Exception:
+                for ticket in taken:
+                    self._gate.leave(ticket, None)
                 if told is not None:
                     await self._actor.tell(told)
                 raise
@@ -106,10 +109,14 @@ class Carrier:
         assert held is not None
         return known_.loaded(held)
 
-    def _slot(self, system: str, operation: str, lane: int, retry: bool) -> Ticket | None:
+    def _slot(
+        self, taken: list[Ticket], system: str, operation: str, lane: int, retry: bool
+    ) -> Ticket | None:
         if self._actor.gathers(system, operation):
             return None
-        return self._gate.try_enter(system, Lane(lane), retry)
+        ticket = self._gate.try_enter(system, Lane(lane), retry)
+        taken += [] if ticket is None else [ticket]
+        return ticket
 
     async def _commit(self, proposal: Proposal, told: Conclude | None) -> Turned:
         """Commit the turn, with the outcome that it rests on; slots of calls that did not start are free again."""

@@ -18,6 +18,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store import migrate
 from counterfoil.store import transitions as port
+from counterfoil.store.away_clock import AwayClock
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.keys import keys
 from counterfoil.store.lockstep import OWNED, Ask, Types, effects_named, together, waves
@@ -92,6 +93,7 @@ class PostgresStore(SqlStore):
         self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
         self._reads = GroupCommit(self._read_together, committers=READERS)
+        self._clock = AwayClock(self._ask_time)
         self._notifier = asyncio.create_task(self._notify())
         self._listener = asyncio.create_task(self._listen())
 
@@ -227,6 +229,7 @@ class PostgresStore(SqlStore):
 
     async def _lost(self, error: BaseException) -> TryAgain:
         """What callers hear. The other sessions may be as dead without knowing it yet: each is made anew."""
+        self._clock.forget()
         await self._pool.expire_connections()
         return TryAgain(
             f"PostgreSQL is away: {error}. It may be asked again: what happened happens once.", after=1.0
@@ -273,9 +276,12 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ reading
 
     async def now(self) -> datetime:
+        return moment(await self._clock.micros())
+
+    async def _ask_time(self) -> int:
         try:
             async with self._pool.acquire() as connection, patience(connection):
-                return moment(await connection.fetchval(NOW))
+                return int(await connection.fetchval(NOW))
         except _LOST as error:
             raise await self._lost(error) from error
 

@@ -1,0 +1,48 @@
+"""The database's time, known without asking each time: what it said lately, and how long ago that was here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+ASK_AGAIN = 1.0
+"""Seconds for which a reading is used. Two good clocks part by microseconds in that time."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the process or the machine sleeps."""
+
+
+def passed() -> float:
+    """Seconds on a clock that never goes back and never stands still."""
+    return time.clock_gettime(_CLOCK)
+
+
+class AwayClock:
+    """Microseconds since 1970 UTC by another machine's clock. A reading is taken in the middle of its round trip, so
+    it is wrong by half of that at most."""
+
+    def __init__(self, ask: Callable[[], Awaitable[int]], here: Callable[[], float] = passed) -> None:
+        self._ask = ask
+        self._here = here
+        self._offset = 0.0
+        self._asked = float("-inf")
+        self._asking = asyncio.Lock()
+
+    async def micros(self) -> int:
+        """Raises what asking raises, once a second at most."""
+        if self._here() - self._asked > ASK_AGAIN:
+            async with self._asking:
+                if self._here() - self._asked > ASK_AGAIN:
+                    await self._read()
+        return round(self._offset + self._here() * 1e6)
+
+    def forget(self) -> None:
+        """The other machine may be another one now."""
+        self._asked = float("-inf")
+
+    async def _read(self) -> None:
+        began = self._here()
+        there = await self._ask()
+        ended = self._here()
+        self._offset = there - (began + ended) / 2 * 1e6
+        self._asked = began
