@@ -11,6 +11,9 @@ from rich.console import Console
 from bench.durable import W1VsDbos, W1VsRestate
 from bench.expressions import Guard, InvoiceMapping
 from bench.harness import RESULTS, ROUNDS, run
+from bench.killed import TwoWorkersOneKilled
+from bench.latency import LatencyAdded
+from bench.parked import WakeParked
 from bench.path import GovernedOverhead, W1Limit
 from bench.startup import ColdStart, IdleMemory
 from bench.usage import UsagePostgres, UsageSqlite
@@ -21,9 +24,12 @@ BENCHMARKS = {
     "w1_vs_dbos": W1VsDbos,
     "w1_vs_restate": W1VsRestate,
     "w1_vs_limit": W1Limit,
+    "wake_parked_p99": WakeParked,
+    "latency_added_p99": LatencyAdded,
     "governed_overhead": GovernedOverhead,
     "usage_vs_limit": UsageSqlite,
     "usage_vs_limit_postgres": UsagePostgres,
+    "two_workers_one_killed": TwoWorkersOneKilled,
     "cold_start": ColdStart,
     "idle_memory": IdleMemory,
 }

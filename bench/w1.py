@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 import asyncpg
@@ -45,7 +46,8 @@ DONE = (
 """What was done, from the rows: Runs, calls, counterfoils, Runs with a leaf for their turns."""
 
 Store = SqliteStore | PostgresStore
-Ask = Callable[[str], Awaitable[int]]
+Ask = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
+"""Answers a question in SQL with its rows, from beside the store."""
 
 
 class Last(Inside):
@@ -91,36 +93,55 @@ class Databases:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, databases: Databases) -> AsyncIterator[tuple[Store, Ask]]:
-    """A new store of this kind, and how to count in it from beside; nothing is left of it."""
+async def place(kind: str, databases: Databases) -> AsyncIterator[str]:
+    """A file's path or an address for a new store of this kind; nothing is left of it."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
-            path = Path(folder) / "bench.sqlite"
-            embedded = await SqliteStore.open(path)
-            beside = apsw.Connection(str(path))
-
-            async def ask(sql: str) -> int:
-                return int(next(iter(beside.execute(sql)))[0])
-
-            try:
-                yield embedded, ask
-            finally:
-                beside.close()
-                await embedded.close()
+            yield str(Path(folder) / "bench.sqlite")
         return
     dsn = await databases.new()
-    store = await PostgresStore.open(dsn)
-    session = await asyncpg.connect(dsn)
+    try:
+        yield dsn
+    finally:
+        await databases.drop(dsn)
 
-    async def fetch(sql: str) -> int:
-        return int(await session.fetchval(sql))
+
+@contextlib.asynccontextmanager
+async def at(where: str) -> AsyncIterator[tuple[Store, Ask]]:
+    """The store at that place, and how to read in it from beside."""
+    store: Store
+    if where.startswith("postgresql:"):
+        store = await PostgresStore.open(where)
+        session = await asyncpg.connect(where)
+
+        async def ask(sql: str) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in await session.fetch(sql)]
+
+        try:
+            yield store, ask
+        finally:
+            await session.close()
+            await store.close()
+        return
+    store = await SqliteStore.open(where)
+    beside = apsw.Connection(where)
+    beside.set_busy_timeout(60_000)
+
+    async def read(sql: str) -> list[tuple[Any, ...]]:
+        return list(beside.execute(sql))
 
     try:
-        yield store, fetch
+        yield store, read
     finally:
-        await session.close()
+        beside.close()
         await store.close()
-        await databases.drop(dsn)
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: str, databases: Databases) -> AsyncIterator[tuple[Store, Ask]]:
+    """A new store of this kind, for as long as it is used."""
+    async with place(kind, databases) as where, at(where) as opened_there:
+        yield opened_there
 
 
 def orders(first: int, count: int) -> list[tuple[str, bytes]]:
@@ -185,12 +206,12 @@ class FiveCalls:
         await hand_in(store, self.model, connectors, bodies)
         async with asyncio.timeout(PATIENCE):
             await ledger.enough.wait()
-            while await ask(UNFINISHED):
+            while (await ask(UNFINISHED))[0][0]:
                 await asyncio.sleep(LOOK)
 
 
 async def proven(ask: Ask, runs: int) -> None:
     """Raises RuntimeError unless so many Runs are done, with their calls, their counterfoil and their leaves."""
-    found = [await ask(sql) for sql in DONE]
+    found = [int((await ask(sql))[0][0]) for sql in DONE]
     if found != [runs, runs * STEPS, runs, runs]:
         raise RuntimeError(f"runs, calls, counterfoils, runs with leaves: {found}; the figure would be false")

@@ -9,10 +9,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 PATIENCE = 300.0
 GRACE = 10.0
+ROOT = Path(__file__).parents[2]
 
 
 class Peer:
@@ -25,6 +27,7 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            cwd=ROOT,
         )
 
     def tell(self, **order: Any) -> None:

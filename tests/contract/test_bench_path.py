@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bench import waking
+from bench.latency import LatencyAdded
+from bench.parked import park
 from bench.path import GovernedOverhead, W1Limit
-from bench.w1 import Databases, FiveCalls, opened, proven
+from bench.w1 import Databases, FiveCalls, at, opened, place, proven
 from tests.postgres import Cluster
 
 
@@ -32,3 +35,34 @@ async def test_runs_that_were_not_done_are_no_figure(postgres: Cluster) -> None:
     async with opened("sqlite", Databases(postgres)) as (_, ask):
         with pytest.raises(RuntimeError, match="would be false"):
             await proven(ask, 1)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_parked_runs_are_what_the_engine_writes_and_others_wake_beside_them(
+    kind: str, postgres: Cluster
+) -> None:
+    async with place(kind, Databases(postgres)) as where:
+        await park(where, 20)
+        async with at(where) as (store, ask):
+            names = [row[0] for row in await ask("select id from run order by id")]
+            assert len(names) == 20
+            loaded = [await store.load(name) for name in names]
+            firsts = [
+                (x.run.ctx, x.run.status, x.run.due, [a.policy for a in x.approvals]) for x in loaded if x
+            ]
+            assert len(firsts) == 20
+            assert all(each == firsts[0] for each in firsts)
+            assert len({a.id for x in loaded if x for a in x.approvals}) == 20
+            assert await store.head("credit", loaded[0].run.bkey if loaded[0] else "") is not None
+        woken = await waking.main(where, wakes=2, settle=0.0, idle_for=0.1)
+        assert len(woken["seconds"]) == 2
+        async with at(where) as (_, ask):
+            ((still,),) = await ask("select count(*) from approval where state = 'open'")
+            assert still == 20
+
+
+async def test_latency_is_told_of_every_event() -> None:
+    row = LatencyAdded(full=5, seconds=0.1, fewest=5)
+    assert len(await row.governed("sqlite")) >= 5
+    assert len(await row.bare("sqlite")) >= 5
+    row.close()

@@ -64,10 +64,13 @@ async def run(runs: int, at_once: int, tag: str) -> dict[str, Any]:
 
 
 async def start(runs: int, outside: int, tag: str) -> dict[str, Any]:
-    """Start workflows and leave them to run."""
-    for number in range(runs):
+    """Start workflows and leave them to run; answered when all of them are durable."""
+
+    async def one(number: int) -> None:
         with SetWorkflowID(f"{tag}-{number}"):
             await DBOS.start_workflow_async(five_calls, outside)
+
+    await asyncio.gather(*(one(number) for number in range(runs)))
     return {"started": runs}
 
 

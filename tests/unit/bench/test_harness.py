@@ -158,6 +158,7 @@ def test_a_readme_without_a_place_is_refused(tmp_path: Path) -> None:
 
 def test_rows_have_names_that_the_command_takes() -> None:
     assert set(BENCHMARKS) == {
-        "guard", "mapping", "w1_vs_dbos", "w1_vs_restate", "w1_vs_limit", "governed_overhead", "cold_start",
-        "idle_memory", "usage_vs_limit", "usage_vs_limit_postgres",
+        "guard", "mapping", "w1_vs_dbos", "w1_vs_restate", "w1_vs_limit", "wake_parked_p99", "latency_added_p99",
+        "governed_overhead", "two_workers_one_killed", "usage_vs_limit", "usage_vs_limit_postgres", "cold_start",
+        "idle_memory",
     }  # fmt: skip

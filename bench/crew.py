@@ -1,0 +1,53 @@
+"""One of several workers on a PostgreSQL, whose calls go to the outside system of the benchmark:
+`python -m bench.crew ADDRESS NAME PORT`. It works until it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from bench.expressions import company
+from bench.outside import asks
+from bench.path import Inside
+from counterfoil.connectors.sdk import Absent, Confirmed, Connector, Finding, Outcome, Request, Unknown
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.releases import Releases
+from counterfoil.store.postgres import PostgresStore
+
+
+class Calling(Inside):
+    """A system that is reached over the network."""
+
+    def __init__(self, names: Sequence[str], port: int) -> None:
+        super().__init__(names)
+        self._ask = asks(port)
+
+    async def send(self, request: Request, timeout: float) -> Outcome:
+        answer = await self._ask("put", request.key)
+        return Confirmed({"number": request.key}) if answer else Unknown("no answer")
+
+    async def find(self, request: Request, timeout: float) -> Finding:
+        answer = await self._ask("get", request.key)
+        return Confirmed({"number": request.key}) if answer == "there" else Absent()
+
+
+async def main(dsn: str, name: str, port: int) -> None:
+    connectors: dict[str, Connector] = {
+        "support": Inside([]),
+        "billing": Calling(["billing.order.take"], port),
+        "ledger": Calling(["ledger.order.post"], port),
+    }
+    store = await PostgresStore.open(dsn)
+    try:
+        pump = Pump(store, Releases(store, company()), connectors, name, None, store.wait_for_wake)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pump.stop)
+        print("{}", flush=True)
+        await pump.run()
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
