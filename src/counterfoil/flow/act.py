@@ -149,7 +149,13 @@ class Actor:
 
     async def call(self, context: Context, effect: Effect, send: Send, ticket: Ticket) -> Outcome:
         """Make the call of a committed intent, once, in a slot that the caller gives back."""
-        if await self._store.now() >= send.send_by or not self._gate.holds(ticket):
+        # A process may be stopped between the reading of a clock and its use, so the time since the question is
+        # added, and nothing is awaited between this look and the first byte.
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        now = await self._store.now()
+        late = now + timedelta(seconds=loop.time() - asked) >= send.send_by
+        if late or not self._gate.holds(ticket):
             # Nothing left this process: a look-up will say so once the horizon has passed.
             return NOT_SENT
         return await self._outcome(effect, context.operation)
