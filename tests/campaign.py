@@ -1,7 +1,8 @@
 """The long fault campaigns: `python -m tests.campaign --seeds N --kills N`.
 
-Kills: rounds of a credit on real systems, the server killed at every point that a round without kills passes, then at
-points, second points during the recovery, and moments chosen by seed. The exit code is 1 when an invariant was
+Kills: rounds of a credit, the process killed at every point that a round without kills passes, then at points, second
+points during the recovery, and moments chosen by seed. Most are played on the fast company, on both stores with one to
+three workers (tests/crash/campaign.py); every twentieth on the real systems. The exit code is 1 when an invariant was
 violated. A round is repeated by `--seed` and `--first`.
 """
 
@@ -17,6 +18,8 @@ import time
 from dataclasses import dataclass, field
 
 from tests.company import company
+from tests.crash import campaign as crash_campaign
+from tests.crash import crew
 from tests.crash.points import sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
 
@@ -62,6 +65,10 @@ def planned(seed: int, number: int, points: list[str]) -> Plan:
     return Plan(number, [[chance.choice(points)], *second], None)
 
 
+REAL = 20
+"""One round in so many is played on the real systems, where it takes ten times as long."""
+
+
 async def kill_campaign(seed: int, first: int, count: int, companies: int) -> Summary:
     """Rounds `first` to `first + count - 1`, shared among companies that run side by side."""
     summary = Summary()
@@ -99,7 +106,7 @@ async def _rounds(seed: int, numbers: list[int], summary: Summary) -> None:
                     break  # what went wrong would be seen again in each later round of this company
 
 
-def _tell(what: str, played: Played) -> None:
+def _tell(what: str, played: Played | crew.Played) -> None:
     verdict = "VIOLATED" if played.violations else "ok"
     print(f"{verdict:8} {played.seconds:5.1f} s  {what}", flush=True)
     for violation in played.violations:
@@ -110,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--seeds", type=int, default=0, help="runs of the simulator")
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
+    parser.add_argument("--real", type=int, help="how many of them on the real systems; default: one in 20")
     parser.add_argument("--seed", type=int, default=1, help="what the choices of the rounds follow from")
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     parser.add_argument("--companies", type=int, default=2, help="companies side by side")
@@ -119,14 +127,24 @@ def main() -> int:
             f"--seeds {asked.seeds}: there is no simulator yet, so no seed is run; the kill campaign runs alone"
         )
     began = time.monotonic()
-    summary = asyncio.run(kill_campaign(asked.seed, asked.first, asked.kills, asked.companies))
+    real = asked.kills // REAL if asked.real is None else min(asked.real, asked.kills)
+    fast = asked.kills - real
+    violated = 0
+    if fast:
+        tallies = asyncio.run(crash_campaign.campaign(asked.seed, asked.first, fast, asked.companies, _tell))
+        violated = crash_campaign.report(tallies)
+        print(f"fast company: {time.monotonic() - began:.0f} s", flush=True)
+    if not real:
+        return 1 if violated else 0
+    began = time.monotonic()
+    summary = asyncio.run(kill_campaign(asked.seed, asked.first, real, asked.companies))
     print(
         f"\n{summary.rounds} rounds with {summary.kills} kills in {time.monotonic() - began:.0f} s (seed {asked.seed}); "
         f"{len(summary.unreached)} points were planned and not reached; {len(summary.violated)} rounds violated an invariant"
     )
     for round_ in summary.violated:
         print(f"violated in {round_}")
-    return 1 if summary.violated else 0
+    return 1 if summary.violated or violated else 0
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class Plan:
     """Seconds after which what was stopped goes on."""
     back: bool = True
     """What was killed is started again."""
+    leaves: int | None = None
+    """Who may end by itself, with code 0."""
 
     def __str__(self) -> str:
         told = [
@@ -79,7 +81,7 @@ class Plan:
             for n, some in self.lives.items()
         ]
         told += [f"{n}: after {seconds:.2f} s" for n, seconds in self.moments.items()]
-        told += [f"paused {self.paused:.1f} s at {point}" for point in self.stops]
+        told += [f"paused {self.paused:.1f} s at {' or '.join(self.stops)}"] if self.stops else []
         return "; ".join(told) or "nothing"
 
 
@@ -207,7 +209,7 @@ class Crew:
                     self._kill(n, played)
                 self._read_journals(played)
                 self._wake(plan, played, wakes, now)
-                self._revive(rest, plan.back)
+                self._revive(rest, plan)
                 if asking.done():
                     asking.result()
                     with contextlib.suppress(httpx2.TransportError):
@@ -252,16 +254,17 @@ class Crew:
             if member.stopped:
                 member.stopped = False
                 wakes[n] = now + plan.paused
-                for other in self.turning:
-                    if other is not member:
-                        other.arm([])
                 played.late = n + offset
 
-    def _revive(self, rest: Mapping[int, list[Sequence[str]]], back: bool) -> None:
+    def _revive(self, rest: Mapping[int, list[list[str]]], plan: Plan) -> None:
         """Start the next life of whoever was killed. Whoever ended otherwise fails the round."""
         for n, member in enumerate(self.turning):
             code = member.program.ended()
-            if code is None or (code == -signal.SIGKILL and not back):
+            if (
+                code is None
+                or (code == -signal.SIGKILL and not plan.back)
+                or (code == 0 and plan.leaves == n)
+            ):
                 continue
             assert code == -signal.SIGKILL, (
                 f"{member.program.name} ended by itself: {code}\n{member.program.said()}"

@@ -7,6 +7,7 @@ it says when one has ended, and ends all of them when its input closes. The chil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -109,7 +110,8 @@ class _Child:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and that is on its way here
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

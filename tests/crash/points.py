@@ -48,15 +48,15 @@ def pick(points: Sequence[str], always: Sequence[str], seed: int, count: int) ->
     return [*always, *random.Random(seed).sample(others, min(count, len(others)))]
 
 
-def paused_at(points: Sequence[str], operations: Collection[str]) -> list[str]:
+def paused_at(points: Sequence[str], operations: Collection[str]) -> list[tuple[str, ...]]:
     """Where a pause hurts most: in the middle of a turn, and for each write between the commit that lets it go
-    and its sending, after its sending, and before its outcome is recorded."""
-    found = [next(p for p in points if p.startswith("apply:before:Turn/"))]
+    and its sending, after its sending, and before its outcome is recorded. Where a full gate makes commits come
+    apart, another point may be passed in the same place: then several are named, and the first counts."""
+    found: list[tuple[str, ...]] = [(next(p for p in points if p.startswith("apply:before:Turn/")),)]
     for operation in operations:
         sent = points.index(f"send:before:{operation}:1")
-        found.append(next(p for p in reversed(points[:sent]) if p.startswith("apply:after:")))
-        found.append(f"send:after:{operation}:1")
-        found.append(
-            next(p for p in points[sent:] if p in {f"apply:before:{k}/{operation}:1" for k in CONCLUDING})
-        )
+        let_go = next(p for p in reversed(points[:sent]) if p.startswith("apply:after:"))
+        found.append((let_go, f"apply:after:Intent/{operation}:1"))
+        found.append((f"send:after:{operation}:1",))
+        found.append(tuple(f"apply:before:{kind}/{operation}:1" for kind in CONCLUDING))
     return found

@@ -25,7 +25,7 @@ from counterfoil import app
 from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request
 from counterfoil.core.clock import utc_now
-from counterfoil.flow import pump
+from counterfoil.flow import admit, known, pump
 from counterfoil.store.sqlstore import SqlStore
 
 STEPS = frozenset({
@@ -33,6 +33,8 @@ STEPS = frozenset({
     "Expire", "OpenCases",
 })  # fmt: skip
 """Transitions that come with a step of a Run: each has its points. `Advance` is an outcome and the next turn in one."""
+STOPPED = "stopped"
+"""The file by which one process tells the others of its folder that it is the one that stops."""
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -43,6 +45,7 @@ def armed_file(journal: Path) -> Path:
 def arm(journal: Path, points: Iterable[str], how: str = "kill") -> None:
     """Tell the process of that journal where to end (or stop); its counting begins anew."""
     fresh = journal.with_name(journal.name + ".arming")
+    journal.with_name(STOPPED).unlink(missing_ok=True)
     fresh.write_text("".join(f"{how} {point}\n" for point in points))
     fresh.replace(armed_file(journal))
 
@@ -66,9 +69,19 @@ class Journal:
         point = f"{name}:{self._passed[name]}"
         self.line(f"point {point}")
         how = self._signals.pop(point, None)
-        if how is not None:
+        if how is not None and self._first(how):
             self.line(f"{how} {point}")
             os.kill(os.getpid(), SIGNALS[how])
+
+    def _first(self, how: str) -> bool:
+        """Of several processes that are to stop at a point, the one that comes first does."""
+        if how != "stop":
+            return True
+        try:
+            os.close(os.open(self._armed.with_name(STOPPED), os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+        return True
 
     def _look(self) -> None:
         try:
@@ -170,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
     if asked.lease is not None:
-        pump.LEASE = timedelta(seconds=asked.lease)
+        for module in (known, pump, admit):
+            module.LEASE = timedelta(seconds=asked.lease)
     journal = Journal(asked.journal)
     stores: list[KilledStore] = []
     open_store, connectors_of = app.open_store, app.connectors_of
