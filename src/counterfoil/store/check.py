@@ -24,6 +24,7 @@ from counterfoil.store.dump import Dump
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _MAY_EXIST = IN_FLIGHT | {EffectState.CONFIRMED}
+_FALLEN = (ApprovalState.STALE, ApprovalState.VOID)
 
 
 class Checkable(Protocol):
@@ -236,7 +237,9 @@ def _quorums(dump: Dump) -> Iterator[str]:
             continue
         for id_ in effect.approvals:
             approval = approvals.get(id_)
-            if approval is None or approval.state is not ApprovalState.GRANTED:
+            # What was done under it was approved, also when it fell afterwards; its votes must be there.
+            allowed = _FALLEN if effect.state is EffectState.CONFIRMED else ()
+            if approval is None or approval.state not in (ApprovalState.GRANTED, *allowed):
                 state = "missing" if approval is None else approval.state
                 yield f"9: {effect.id} is {effect.state} and its approval {id_} is {state}"
             elif not approval.automatic:

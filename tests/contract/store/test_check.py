@@ -261,3 +261,15 @@ async def test_irreversible_operations_need_no_undo() -> None:
     await lived(store)
     dump = the("runs", done, status=RunStatus.UNDONE)(await store.dump())
     assert violations(dump, NOW, {"erp.credit_memo.post"}) == []
+
+
+async def test_what_was_done_under_an_approval_stays_right_when_it_falls() -> None:
+    """An approver leaves after the call was confirmed: the next call is stale, the former one was approved."""
+    store = MemoryStore()
+    await lived(store)
+    granted = await store.dump()
+    confirmed = the("effects", lambda e: bool(e.approvals), state=EffectState.CONFIRMED)
+    fallen = both(confirmed, change("approvals", state=ApprovalState.STALE))(granted)
+    assert [v for v in violations(fallen, NOW, {"erp.credit_memo.post"}) if v.startswith("9")] == []
+    refused = both(confirmed, change("approvals", state=ApprovalState.REJECTED))(granted)
+    assert [v.partition(":")[0] for v in violations(refused, NOW) if v.startswith("9")] == ["9"]
