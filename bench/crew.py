@@ -41,7 +41,7 @@ async def main(dsn: str, name: str, port: int) -> None:
     }
     store = await PostgresStore.open(dsn)
     try:
-        pump = Pump(store, Releases(store, company()), connectors, name, None, store.wait_for_wake)
+        pump = Pump(store, Releases(store, company()), connectors, name)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pump.stop)
         print("{}", flush=True)
         await pump.run()

@@ -138,7 +138,7 @@ class LatencyAdded:
         async with opened(kind, self._databases) as (store, _):
             releases = Releases(store, self._model)
             await releases.publish(await store.now(), "bench")
-            pump = Pump(store, releases, connectors, "bench/1", None, store.wait_for_wake)
+            pump = Pump(store, releases, connectors, "bench/1")
             running = asyncio.create_task(pump.run())
             hand_in = self._door(store, connectors["support"])
             try:

@@ -56,7 +56,7 @@ async def park(where: str, parked: int) -> None:
         systems, _ = connectors()
         releases = Releases(store, model)
         await releases.publish(await store.now(), "bench")
-        pump = Pump(store, releases, systems, "bench/0", None, store.wait_for_wake)
+        pump = Pump(store, releases, systems, "bench/0")
         running = asyncio.create_task(pump.run())
         try:
             await hand_in(store, model, systems, asked([TEMPLATE]))

@@ -99,12 +99,13 @@ class Watched(SqliteStore):
         self.batches.append(batch)
         outcomes = await super()._commit(batch)
         for transition, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(transition, port.Turn) and transition.status in TERMINAL:
-                if transition.status is not RunStatus.DONE:
-                    raise RuntimeError(
-                        f"{transition.run} ended as {transition.status}: the figure would be false"
-                    )
-                self.ended += outcome.answer is not None and outcome.answer.verdict == "done"
+            turn, answer = transition, outcome.answer
+            if isinstance(transition, port.Advance):
+                turn, answer = transition.turn, None if answer is None else answer.turned
+            if isinstance(turn, port.Turn) and turn.status in TERMINAL:
+                if turn.status is not RunStatus.DONE:
+                    raise RuntimeError(f"{turn.run} ended as {turn.status}: the figure would be false")
+                self.ended += answer is not None and answer.verdict == "done"
         if self.wanted and self.ended >= self.wanted:
             self.enough.set()
         return outcomes
@@ -253,8 +254,7 @@ class W1Limit:
         return (
             f"{self._path.runs} runs of {STEPS} steps on SQLite, started one by one with {AT_ONCE} under way, keyed, "
             f"with intents, outcomes, foils, observations and leaves: {transitions / self._path.runs:.1f} transitions "
-            f"for each run in batches of {transitions / max(1, len(batches)):.1f}. Early form: outcomes are not yet "
-            "merged with the next intent."
+            f"for each run in batches of {transitions / max(1, len(batches)):.1f}."
         )
 
 

@@ -180,7 +180,7 @@ class FiveCalls:
             connectors, ledger = self.connectors()
             releases = Releases(store, self.model)
             await releases.publish(await store.now(), "bench")
-            pump = Pump(store, releases, connectors, "bench/1", None, store.wait_for_wake)
+            pump = Pump(store, releases, connectors, "bench/1")
             running = asyncio.create_task(pump.run())
             try:
                 await self._through(store, connectors, ledger, ask, orders(0, self.warm))
