@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-ROTATION = timedelta(seconds=10)
+ROTATION = timedelta(seconds=5)
 """How long a worker keeps its only slot while others wait for one."""
 
 

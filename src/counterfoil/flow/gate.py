@@ -172,7 +172,8 @@ class Gate:
     def _ask(self, line: Line, now: float) -> None:
         """Have the next beat come at once: for slots that are wanted, for slots that others may have, for a cap
         that was found wrong."""
-        frees = line.kept > max(line.slots, line.in_flight)
+        idle = self._others >= line.cap and line.slots > 0 and not line.demand
+        frees = idle or line.kept > max(line.slots, line.in_flight)
         lowers = line.new_cap is not None and line.new_cap.lowers
         if lowers or ((frees or line.short(now)) and now >= line.asked_at + ASK_AGAIN):
             self.hungry.set()

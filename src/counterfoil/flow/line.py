@@ -130,15 +130,21 @@ class Line:
             return False
         return now >= self.good_until or (self.in_flight >= self.slots < min(self.cap, self.aim))
 
+    @property
+    def demand(self) -> int:
+        """How many calls there would be if there were slots."""
+        return self.in_flight + self.waiting + self.missed
+
     def wanted(self, now: float, alone: bool, crowded: bool) -> int:
-        """How many slots to ask for: all when alone, else what was wanted at once lately and one in hand."""
+        """How many slots to ask for: all when alone, else what was wanted at once lately and one in hand; where
+        there is not one for each worker, what is wanted now, so that no slot lies idle here."""
         self._notice(now)
         if alone:
             return self.cap
-        return min(self.cap, self._peak if crowded else self._peak + 1)
+        return min(self.cap, self.demand if crowded else self._peak + 1)
 
     def _notice(self, now: float) -> None:
-        demand = self.in_flight + self.waiting + self.missed
+        demand = self.demand
         if demand >= self._peak or now > self._peak_at + REMEMBERED:
             self._peak, self._peak_at = demand, now
 
