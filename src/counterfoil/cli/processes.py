@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -20,25 +23,45 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")
 StoreOption = Annotated[
     str, typer.Option("--store", help="sqlite:PATH or postgresql://...", envvar="COUNTERFOIL_STORE")
 ]
+POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:.counterfoil/counterfoil.db"
 
 
 def up(
     dir: Folder = Path("."),
     store: StoreOption = _SQLITE,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="0: doors and pages only.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="0: doors and pages only; more than 1 needs PostgreSQL.")
+    ] = 1,
     port: Port = 8080,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the server, and its worker, over a governance folder until Ctrl-C."""
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
+    if workers > 1 and not store.startswith(POSTGRES):
+        raise CommandFailed("one process owns an SQLite store: use --workers 1, or a postgresql:// store.")
     HOME.mkdir(mode=0o700, exist_ok=True)
     complain(f"Counterfoil on http://{host}:{port}")
     from counterfoil.app import serve
     from counterfoil.web.server import build, config
 
-    _end(lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p)))
+    with _workers(workers - 1, dir, store):
+        _end(lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p)))
+
+
+@contextlib.contextmanager
+def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
+    """So many more workers as processes of their own, which end with this one."""
+    command = [sys.executable, "-m", "counterfoil.cli.main", "worker", str(dir), "--store", store]
+    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(count)]  # noqa: S603 - our own program
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
 
 
 def worker(dir: Folder = Path("."), store: StoreOption = _SQLITE) -> None:

@@ -47,9 +47,12 @@ class Rows:
         self.worker = worker
         self.requests = requests
         self.effects = {e.id: e for e in known.effects}
+        self.commands: dict[type[Any], list[Any]] = {}
+        for command in decision.commands:
+            self.commands.setdefault(type(command), []).append(command)
 
     def of(self, kind: type[Any], make: Any) -> tuple[Any, ...]:
-        return tuple(make(command) for command in self.decision.commands if isinstance(command, kind))
+        return tuple(make(command) for command in self.commands.get(kind, ()))
 
     def tickets(self, slots: Slots) -> dict[str, Ticket]:
         """A slot for each call that can be had at once; those that the decision gives up again need none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -108,18 +109,17 @@ class Table(Generic[R]):
         self.fields = tuple(fields.get(column, column) for column in columns)
         self.names = ", ".join(columns)
         self.types = tuple(kind.type for kind in columns.values())
-        self._save = tuple(
-            (field, kind.save) for field, kind in zip(self.fields, columns.values(), strict=True)
-        )
+        self._values = attrgetter(*self.fields)
+        self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]
         self._load = tuple(
             (field, kind.load) for field, kind in zip(self.fields, columns.values(), strict=True)
         )
 
     def row(self, record: R) -> tuple[Any, ...]:
-        values = []
-        for field, save in self._save:
-            value = getattr(record, field)
-            values.append(value if save is _same or value is None else save(value))
+        values = list(self._values(record))
+        for n, save in self._saved:
+            if values[n] is not None:
+                values[n] = save(values[n])
         return tuple(values)
 
     def read(self, row: Sequence[Any], **more: Any) -> R:

@@ -10,12 +10,13 @@ Time is passed in by the caller as `at` (aware UTC); `bytes` bodies are in the e
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
 
-from counterfoil.core import ids, wire
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -350,7 +351,7 @@ class Conclude(msgspec.Struct, frozen=True, kw_only=True):
 
     def kept(self) -> dict[str, Any]:
         """What the audit log keeps of it."""
-        result = ids.derive("h", str(self.result))
+        result = None if self.result is None else hashlib.sha256(self.result).hexdigest()
         return {"effect": self.effect, "state": str(self.state), "evidence": self.evidence, "result": result}
 
 

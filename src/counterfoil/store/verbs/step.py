@@ -7,6 +7,7 @@ Locks are taken topics, match rows, holds, runs, effects, guards, each sorted; o
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -59,6 +60,8 @@ LOCK_MATCH = "select 1 from match_row where rule = $1 and key = $2 for update"
 LOCK_TOPICS = "select pg_advisory_xact_lock(hashtextextended(topic, 0)) from unnest($1::text[]) as topic"
 LOCK_RUNS = "select 1 from run where id = any($1::text[]) order by id for no key update"
 RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is not null"
+
+_RANDOM = random.Random(os.urandom(16))  # noqa: S311 - it keeps names of leaves apart, nothing is kept secret by it
 
 
 class Step:
@@ -137,7 +140,7 @@ class Step:
     ) -> None:
         """One audit entry. Ids begin with the time, so that they stay
         together in their index."""
-        id_ = f"leaf_{micros(at):014x}{os.urandom(7).hex()}"
+        id_ = f"leaf_{micros(at):014x}{_RANDOM.getrandbits(56):014x}"
         self.leaves.append(
             Leaf(id=id_, kind=kind, subject=subject, run=run, version=version, actor=actor, at=at, body=body)
         )
