@@ -150,6 +150,20 @@ async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
     assert (await s.foil_of(store, run)).state is FoilState.WAIVED
 
 
+async def test_what_was_waived_covers_itself_with_nothing_any_more(store: Any) -> None:
+    """What the other system shows of it is free again, for another counterfoil of the same key."""
+    run = await s.born(store)
+    await store.apply(s.turn(run, foils=(s.foil(run=run),)))
+    await store.apply(s.receive(s.receipt("r2")))
+    await store.apply(s.admit(2, events=(s.event("evt_2"),), observations=(s.observation(minor=9000),)))
+    assert (await s.foil_of(store, run)).state is FoilState.BROKEN
+    await opened(store, foil="foil_1", choices=(Choice.WAIVE,))
+    await store.apply(s.resolve(choice=Choice.WAIVE))
+    (match,) = (await store.dump()).matches
+    assert match.foils[0].state is FoilState.WAIVED
+    assert match.allocations == ()
+
+
 # ------------------------------------------------------------------ settings
 
 

@@ -83,6 +83,7 @@ class Persons(Rows):
         if case.foil is not None and t.choice is Choice.WAIVE:
             foil = self.foil_rows[case.foil]
             self._move_foil(foil, FoilState.WAIVED, t.note, t.at)
+            self._settle(foil.rule, foil.key, t.at)  # what was waived takes nothing any more
         if t.choice is Choice.RETRY and case.receipt is not None:
             self._put_todo("receipt", str(case.receipt))
         elif t.choice is Choice.RETRY and case.event is not None:

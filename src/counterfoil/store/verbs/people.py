@@ -107,7 +107,9 @@ async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
         foil = await x.one(FOIL, case.foil)
         if foil is None:
             raise KeyError(case.foil)
-        await x.move_foil(t.FOIL.read(foil), FoilState.WAIVED, r.note, r.at)
+        waived = t.FOIL.read(foil)
+        await x.move_foil(waived, FoilState.WAIVED, r.note, r.at)
+        await x.settle([(waived.rule, waived.key)], r.at)  # what was waived takes nothing any more
     about = [("receipt", None if case.receipt is None else str(case.receipt)), ("event", case.event)]
     todos = [(kind, ref) for kind, ref in about if ref is not None]
     if r.choice is Choice.RETRY and todos:
