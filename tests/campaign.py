@@ -1,5 +1,7 @@
 """The long fault campaigns: `python -m tests.campaign --seeds N --kills N`.
 
+Seeds: runs of the simulator on all cores (tests/simulate/campaign.py); what fails is shrunk and told.
+
 Kills: rounds of a credit, the process killed at every point that a round without kills passes, then at points, second
 points during the recovery, and moments chosen by seed. Most are played on the fast company, on both stores with one to
 three workers (tests/crash/campaign.py); every twentieth on the real systems. The exit code is 1 when an invariant was
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -22,6 +25,7 @@ from tests.crash import campaign as crash_campaign
 from tests.crash import crew
 from tests.crash.points import sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
+from tests.simulate import campaign as seeds
 
 ROUNDS_PER_COMPANY = 100
 AGAIN = 0.35
@@ -122,10 +126,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     parser.add_argument("--companies", type=int, default=2, help="companies side by side")
     asked = parser.parse_args()
-    if asked.seeds:
-        print(
-            f"--seeds {asked.seeds}: there is no simulator yet, so no seed is run; the kill campaign runs alone"
-        )
+    failing = seeds.campaign(asked.first, asked.seeds, os.cpu_count() or 1) if asked.seeds else []
+    violated = kills(asked) if asked.kills else 0
+    return 1 if failing or violated else 0
+
+
+def kills(asked: argparse.Namespace) -> int:
+    """The kill campaigns with their summaries; how many rounds violated an invariant."""
     began = time.monotonic()
     real = asked.kills // REAL if asked.real is None else min(asked.real, asked.kills)
     fast = asked.kills - real
@@ -135,7 +142,7 @@ def main() -> int:
         violated = crash_campaign.report(tallies)
         print(f"fast company: {time.monotonic() - began:.0f} s", flush=True)
     if not real:
-        return 1 if violated else 0
+        return violated
     began = time.monotonic()
     summary = asyncio.run(kill_campaign(asked.seed, asked.first, real, asked.companies))
     print(
@@ -144,7 +151,7 @@ def main() -> int:
     )
     for round_ in summary.violated:
         print(f"violated in {round_}")
-    return 1 if summary.violated or violated else 0
+    return violated + len(summary.violated)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""Bugs to plant: small edits of the real code, each of which breaks one promise. The simulator must see every one.
+
+An edit replaces one text in one function's source; when the code has moved on and the text is gone, planting fails, and
+the bug is to be written anew.
+"""
+
+from __future__ import annotations
+import __future__
+
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from counterfoil.flow.act import Actor
+from counterfoil.rules import calls, steps, undo
+from counterfoil.store.memory.arrive import Arrivals
+from counterfoil.store.memory.effects import Effects
+from counterfoil.store.memory.persons import Persons
+from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.runs import Runs
+from tests.simulate.plan import AtCommit, Plan, Told, Votes
+from tests.simulate.plan import planned as planned_seed
+
+
+@dataclass(frozen=True)
+class Edit:
+    where: Any
+    """The class or module."""
+    function: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str
+    first: int
+    """The seed to begin with; a seed that is known to see it keeps the test short."""
+    edits: tuple[Edit, ...]
+    stopped: bool = False
+    """Seen where a worker is stopped for long at one commit: each commit in turn is tried."""
+
+
+def plans(bug: Bug, seeds: int) -> Iterator[Plan]:
+    """What is played to see the bug."""
+    for seed in range(bug.first, bug.first + seeds):
+        plan = planned_seed(seed)
+        if not bug.stopped:
+            yield plan
+            continue
+        told = tuple(i for i in plan.items if isinstance(i[1], Told | Votes))
+        for nth in range(15, 40):
+            yield replace(plan, items=(*told, (len(plan.items), AtCommit(nth, "pause", True, 14.0))))
+
+
+@contextlib.contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The code with the bug in it. Raises AssertionError when the text to replace is not there exactly once."""
+    before = []
+    try:
+        for edit in bug.edits:
+            real = edit.where.__dict__[edit.function]
+            source = textwrap.dedent(inspect.getsource(real))
+            assert source.count(edit.old) == 1, (
+                f"{bug.name}: {edit.function} says {edit.old!r} {source.count(edit.old)} times"
+            )
+            code = compile(
+                source.replace(edit.old, edit.new),
+                f"<{bug.name}>",
+                "exec",
+                __future__.annotations.compiler_flag,
+            )
+            made: dict[str, Any] = {}
+            exec(code, real.__globals__, made)
+            before.append((edit, real))
+            setattr(edit.where, edit.function, made[edit.function])
+        yield
+    finally:
+        for edit, real in reversed(before):
+            setattr(edit.where, edit.function, real)
+
+
+def _bug(name: str, first: int, *edits: tuple[Any, str, str, str], stopped: bool = False) -> Bug:
+    return Bug(name, first, tuple(Edit(*edit) for edit in edits), stopped)
+
+
+BUGS = (
+    _bug("absent is concluded before the horizon", 6, (
+        Actor, "look_up", "case Absent() if effect.conclude_at is None or now >= effect.conclude_at:", "case Absent():")),
+    _bug("what only a look-up protects is sent again", 0,
+        (Actor, "look_up", '("key", "unique", "read")', '("key", "unique", "read", "find")'),
+        (Effects, "_resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
+    _bug("what nothing protects counts as absent", 13, (
+        Actor, "look_up", "found = await self._find(effect, operation)",
+        'found = await self._find(effect, operation) if operation.repeat != "blind" else Absent()')),
+    _bug("an unknown call goes out under a new key", 0, (
+        calls, "_unknown", "    if st.until is None:", (
+            "    if st.until is None and operation.repeat != 'blind':\n"
+            "        return _absent(d, step, st)\n    if st.until is None:"))),
+    _bug("a turn does not look at the version", 50, (
+        Runs, "_turn", "run is None or run.version != t.version", "run is None")),
+    _bug("an append does not make the Run due", 0, (
+        Rows, "_append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
+    _bug("an append does not count", 0, (Rows, "_append", "inbox_n=seq, due=due", "due=due")),
+    _bug("bytes leave after send_by", 1, (
+        Actor, "call", "if late or not self._gate.holds(ticket):", "if False:"), stopped=True),
+    _bug("a serial is not given back", 0, (Runs, "_unhold", "self._drop(self.holds, serial)", "pass")),
+    _bug("a serial has two holders", 1, (
+        Runs, "_turn", "[s for s in t.hold if self.holds.get(s, t.run) != t.run]", "[]")),
+    _bug("the queue of a serial is not woken", 1, (Runs, "_wake_next", "in waiting[:1]:", "in ():")),
+    _bug("undo keeps its reservations", 14, (
+        undo, "advance", "guards.give_back(d, list(d.s.reserved))", "pass")),
+    _bug("a limit is passed", 8,
+        (steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:"),
+        (Runs, "_reserve", "if r.limit is not None and asked[r.scope, r.key] > r.limit:", "if False:")),
+    _bug("a reservation does not use up its guard", 0, (
+        Runs, "_reserve", "(asked[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
+    _bug("undo begins with the first", 1, (undo, "advance", "reversed(d.s.confirmed)", "d.s.confirmed")),
+    _bug("the foil of a confirmed call is not opened", 3, (
+        Effects, "_record", "foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED", "False")),
+    _bug("a second delivery is kept too", 0, (Arrivals, "_receive", "if no is None:", "if True:")),
+    _bug("a delivery is kept and never admitted", 0, (
+        Arrivals, "_receive", 'if receipt.door != "fetch":', "if False:")),
+    _bug("an older version moves the head back", 3, (
+        Arrivals, "_move_head", "seen.get(head.system, head.version) > head.version", "False")),
+    _bug("a requester may approve", 2, (
+        Persons, "_decide", "approval.requester in (person.id, person.email)", "False")),
+    _bug("a timer is lost", 0, (Runs, "_turn", "else t.due", "else None")),
+    _bug("a turn has no leaf", 0, (Runs, "_turn", 'self._leaf("turned"', '(lambda *a, **k: None)("turned"')),
+    _bug("a break has no Case", 7, (
+        Rows, "_move_foil", "if state in (FoilState.BROKEN, FoilState.OVER):", "if False:")),
+    _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),
+    _bug("an outcome is not told to its Run", 0, (Effects, "_conclude", "self._append(stimulus, t.at)", "pass")),
+)  # fmt: skip

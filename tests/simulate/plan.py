@@ -1,0 +1,284 @@
+"""What a seed says is to happen: what systems tell, what persons do, and every fault. Data, so that it can be shrunk.
+
+Faults that belong to a call or a commit name it by its number in the run; the others name a moment.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from counterfoil.core.errors import ErrorClass
+
+LENGTH = 150.0
+"""Seconds in which everything is told and every fault comes."""
+ASKER = "ann"
+PERSONS = {
+    "ann": ("agent",),
+    "lea": ("lead",),
+    "leo": ("lead",),
+    "fay": ("finance",),
+    "flo": ("finance",),
+    "fred": ("finance", "lead"),
+}
+LEDGERS = ("bills", "ledger", "stock", "mail")
+FORWARD = 4.0
+"""Seconds by which a clock may jump forward: fewer than `send_by` lies behind the call. Beyond it the database believes
+that a horizon has passed while the request is still on its way, and nothing here can know better."""
+SYSTEMS = ("desk", *LEDGERS)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A system has something new to tell. `arrives` are the delays of its deliveries; none: only a poll finds it."""
+
+    at: float
+    system: str
+    type: str
+    body: tuple[tuple[str, Any], ...]
+    arrives: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Deliveries of the `nth` document that the ledger shows."""
+
+    nth: int
+    arrives: tuple[float, ...]
+    short: int = 0
+    """Cents by which it differs from what was asked for."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    at: float
+    person: str
+    approve: bool
+
+
+@dataclass(frozen=True)
+class Resolves:
+    at: float
+    person: str
+
+
+@dataclass(frozen=True)
+class Attends:
+    """A person comes to be active or not."""
+
+    at: float
+    person: str
+    active: bool
+
+
+@dataclass(frozen=True)
+class AtCall:
+    """The `nth` call of a system goes wrong: see systems.py."""
+
+    system: str
+    nth: int
+    kind: str
+    share: float
+
+
+@dataclass(frozen=True)
+class AtLook:
+    """The `nth` look-up or read of a system goes wrong."""
+
+    system: str
+    nth: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class AtCommit:
+    """At the `nth` commit: `crash`, `pause` or `again`, `before` it or `after` it (the answer is lost)."""
+
+    nth: int
+    kind: str
+    after: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AtWire:
+    """At the `nth` call of all: `crash` or `pause`, before the first byte or after the answer."""
+
+    nth: int
+    kind: str
+    after: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Strikes:
+    """At a moment a worker's slot is killed or paused; how long until it is back."""
+
+    at: float
+    slot: int
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """The database's clock is moved."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Down:
+    """A system cannot be reached for a while."""
+
+    at: float
+    system: str
+    seconds: float
+
+
+Item = Told | Echo | Votes | Resolves | Attends | AtCall | AtLook | AtCommit | AtWire | Strikes | Jumps | Down
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    workers: int
+    deaf: tuple[bool, ...]
+    """Workers that hear of no commit and only poll."""
+    named: tuple[bool, ...]
+    """Workers that come back under their name, and so know the calls of their former life."""
+    items: tuple[tuple[int, Item], ...]
+    """With the numbers by which a shrunk plan names what it keeps."""
+
+    def keeping(self, numbers: Sequence[int]) -> Plan:
+        kept = set(numbers)
+        return replace(self, items=tuple(i for i in self.items if i[0] in kept))
+
+
+def planned(seed: int) -> Plan:
+    """The plan of a seed."""
+    r = random.Random(seed)
+    workers = r.choice((2, 3))
+    items: list[Item] = [*_stories(r), *_people(r), *_faults(r, workers)]
+    return Plan(
+        seed=seed,
+        workers=workers,
+        deaf=tuple(r.random() < 0.2 for _ in range(workers)),
+        named=tuple(r.random() < 0.5 for _ in range(workers)),
+        items=tuple(enumerate(items)),
+    )
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def _told(r: random.Random, at: float, system: str, type_: str, **body: Any) -> Told:
+    fate = r.random()
+    if fate < 0.65:
+        arrives: tuple[float, ...] = (r.uniform(0.01, 0.5),)
+    elif fate < 0.75:
+        arrives = (r.uniform(0.01, 0.5), r.uniform(0.1, 8.0))  # twice
+    elif fate < 0.82:
+        arrives = ()  # lost
+    else:
+        arrives = (r.uniform(1.0, 15.0),)  # late, and behind what came after it
+    return Told(round(at, 3), system, type_, tuple(body.items()), tuple(round(a, 3) for a in arrives))
+
+
+def _stories(r: random.Random) -> Iterator[Told]:
+    invoices = r.choice((1, 2))
+    for n in range(invoices):
+        for version in range(r.choice((1, 1, 2, 3))):
+            at = 0.0 if version == 0 else r.uniform(0, LENGTH * 0.6)
+            status = "open" if r.random() < 0.9 else "draft"
+            cents = r.choice((40_000, 90_000))
+            yield _told(
+                r, at, "bills", "invoice.changed", id=f"I{n}", version=version + 1, status=status, cents=cents
+            )
+    customers = [f"C{n}" for n in range(r.choice((1, 2)))]
+    for n in range(r.choice((1, 2, 3))):
+        yield _told(
+            r, r.uniform(0.5, 60), "desk", "credit.requested", id=f"CR{n}", version=1, customer=r.choice(customers),
+            invoice=f"I{r.randrange(invoices)}", cents=r.choice((5_000, 9_900, 60_000, 90_000, 180_000)),
+            incident=f"X{r.choice((n, n, n, 0))}", by=f"{r.choice((ASKER, ASKER, 'lea'))}@sim.example",
+        )  # fmt: skip
+    for n in range(r.choice((0, 1, 1, 2))):
+        at = r.uniform(0.5, 60)
+        yield _told(
+            r, at, "desk", "order.placed", id=f"O{n}", version=1, customer=r.choice(customers),
+            cents=r.choice((12_000, 45_000)), by=f"{ASKER}@sim.example",
+            items=tuple(f"item{k}" for k in range(r.choice((0, 1, 2, 3)))), express=r.random() < 0.4,
+        )  # fmt: skip
+        if r.random() < 0.7:
+            yield _told(r, at + r.uniform(0, 60), "desk", "order.shipped", id=f"O{n}", version=1)
+        if r.random() < 0.35:
+            yield _told(r, at + r.uniform(0, 40), "desk", "order.cancelled", id=f"O{n}", version=1)
+    for n in range(r.choice((0, 0, 1))):
+        for version in range(r.choice((1, 2, 3))):
+            yield _told(
+                r, r.uniform(0, 50), "desk", "contract.changed", id=f"K{n}", version=version + 1,
+                ends_at=r.choice(("2026-01-05T09:00:30Z", "2026-01-05T09:01:40Z", "2026-01-05T09:02:20Z")),
+                seats=r.choice((1, 2, 3)), cents=r.choice((20_000, 30_000)),
+            )  # fmt: skip
+        if r.random() < 0.7:
+            yield _told(r, r.uniform(20, LENGTH), "desk", "quote.signed", id=f"K{n}", version=1)
+    for n in range(r.choice((0, 1, 1))):
+        yield _told(r, r.uniform(0.5, 60), "desk", "notice.asked", id=f"N{n}", version=1, item=r.choice("AB"))
+    if r.random() < 0.5:
+        yield _told(r, r.uniform(20, LENGTH), "ledger", "period.reopened", id="P1", version=1)
+    for n in range(6):
+        if r.random() < 0.5:
+            fates: tuple[tuple[float, ...], ...] = ((), (0.2, 4.0), (20.0,), (0.01,))
+            yield Echo(n + 1, r.choice(fates), 1 if r.random() < 0.1 else 0)
+
+
+def _people(r: random.Random) -> Iterator[Item]:
+    for _ in range(r.randrange(4, 14)):
+        yield Votes(round(r.uniform(1, LENGTH), 3), r.choice([*PERSONS]), r.random() < 0.85)
+    for _ in range(r.randrange(0, 5)):
+        yield Resolves(round(r.uniform(5, LENGTH), 3), r.choice([*PERSONS]))
+    for _ in range(r.choice((0, 0, 1, 2))):
+        person, at = r.choice([*PERSONS]), r.uniform(1, LENGTH)
+        yield Attends(round(at, 3), person, False)
+        if r.random() < 0.6:
+            yield Attends(round(at + r.uniform(1, 60), 3), person, True)
+
+
+# ------------------------------------------------------------------ faults
+
+CALL_FAULTS = (
+    "drop", "drop", "lost", "late", "late", "error done", "error not", "stored error", "slow", "slow done", "throttled",
+    "bad body", *(f"refused {c}" for c in ErrorClass),
+)  # fmt: skip
+
+
+def _faults(r: random.Random, workers: int) -> Iterator[Item]:
+    level = r.choice((0.2, 1.0, 1.0, 2.0))
+
+    def some(most: int) -> range:
+        return range(r.randint(0, round(most * level)))
+
+    for _ in some(5):
+        yield AtCall(r.choice(LEDGERS), r.randint(1, 6), r.choice(CALL_FAULTS), round(r.random(), 3))
+    for _ in some(2):
+        yield AtLook(r.choice(LEDGERS), r.randint(1, 5), r.choice(("dark", "dark", "begun")))
+    for _ in some(3):
+        kind = r.choice(("crash", "crash", "pause", "again", "again"))
+        yield AtCommit(r.randint(1, 90), kind, r.random() < 0.5, _length(r))
+    for _ in some(2):
+        yield AtWire(r.randint(1, 16), r.choice(("crash", "pause")), r.random() < 0.5, _length(r))
+    for _ in some(2):
+        yield Strikes(
+            round(r.uniform(0, LENGTH), 3), r.randrange(workers), r.choice(("crash", "pause")), _length(r)
+        )
+    if r.random() < 0.2 * level:
+        yield Jumps(round(r.uniform(0, LENGTH), 3), r.choice((-700.0, -20.0, -3.0, FORWARD, FORWARD)))
+    for _ in some(1):
+        yield Down(round(r.uniform(0, LENGTH), 3), r.choice(SYSTEMS), round(r.uniform(2, 60), 3))
+
+
+def _length(r: random.Random) -> float:
+    return round(r.choice((0.5, 3.0, 8.0, 14.0, 40.0)) * r.uniform(0.5, 1.5), 3)
