@@ -258,10 +258,11 @@ def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
 
 def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
     by_id = {effect.id: effect for effect in effects}
+    told = [(leaf.at, id_, state) for _, leaf in leaves for id_, state in _calls(leaf) if id_ in by_id]
     sent: dict[str, datetime] = {}
-    for _, leaf in leaves:
-        if leaf.kind == "sending":
-            sent.setdefault(leaf.subject, leaf.at)
+    for at, id_, state in told:
+        if state == "sending" and by_id[id_].attempt:
+            sent.setdefault(id_, at)
     for effect in effects:
         # What was planned and sent in one breath is one line.
         if effect.id in sent and sent[effect.id] - effect.created_at < _BREATH:
@@ -272,17 +273,31 @@ def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Le
             title=f"{effect.operation} {'planned' if planned else 'sent'}",
             state="planned" if planned else "sending",
         )  # fmt: skip
-    for _, leaf in leaves:
-        effect_ = by_id.get(leaf.subject)
-        if effect_ is None or leaf.kind not in _CALLS:
-            continue
-        detail = effect_.error if leaf.kind == str(effect_.state) else ""
-        if leaf.kind == "sending" and effect_.undoes in by_id:
+    for at, id_, state in told:
+        effect_ = by_id[id_]
+        if state == "sending" and not effect_.attempt:
+            continue  # an approval fell in the moment in which it was to be sent
+        detail = effect_.error if state == str(effect_.state) else ""
+        if state == "sending" and effect_.undoes in by_id:
             detail = f"takes back {by_id[effect_.undoes].operation}"
         yield Moment(
-            at=leaf.at, system=effect_.system, kind="effect", ref=effect_.id, state=leaf.kind,
-            title=f"{effect_.operation} {_CALLS[leaf.kind]}", detail=detail,
+            at=at, system=effect_.system, kind="effect", ref=effect_.id, state=state,
+            title=f"{effect_.operation} {_CALLS[state]}", detail=detail,
         )  # fmt: skip
+
+
+def _calls(leaf: Leaf) -> Iterator[tuple[str, str]]:
+    """Effects and what became of them by this leaf: one that is about an effect, or a turn that an outcome led to
+    and that began calls."""
+    if leaf.kind in _CALLS:
+        yield leaf.subject, leaf.kind
+    elif leaf.kind == "turned":
+        body = wire.loads(leaf.body)
+        outcome = body.get("outcome")
+        if outcome is not None and outcome["state"] in _CALLS:
+            yield outcome["effect"], outcome["state"]
+        for effect in body.get("sending", ()):
+            yield effect, "sending"
 
 
 def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
