@@ -89,7 +89,7 @@ def _bug(name: str, first: int, *edits: tuple[Any, str, str, str], stopped: bool
 
 BUGS = (
     _bug("absent is concluded before the horizon", 6, (
-        Actor, "look_up", "case Absent() if effect.conclude_at is None or now >= effect.conclude_at:", "case Absent():")),
+        Actor, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
     _bug("what only a look-up protects is sent again", 0,
         (Actor, "look_up", '("key", "unique", "read")', '("key", "unique", "read", "find")'),
         (Effects, "_resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),

@@ -15,6 +15,7 @@ from typing import Any
 from counterfoil.connectors.sdk import Outcome, Request
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.clock import Steady
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.people import Person
@@ -234,7 +235,8 @@ class Worker(Seam):
         lines: Any = {name: Line(system, self) for name, system in play.systems.items()}
         self.deaf = play.plan.deaf[slot]
         self.pump = Pump(store, releases, lines, self.name)
-        self.pump.jumps = _Jumps(self.world)  # type: ignore[assignment]
+        steady = self.pump.actor.steady
+        self.pump.actor.steady = Steady(steady.settle, here=asyncio.get_running_loop().time)
         self.pump.gate._random.seed(f"{play.plan.seed}/{self.name}")
         self._propose = self.pump.turner.propose
         self.pump.turner.propose = self.propose  # type: ignore[method-assign]
@@ -279,18 +281,6 @@ class Web(Seam):
 
     def crash(self, seconds: float) -> None:
         raise Dead("the server was killed")
-
-
-class _Jumps:
-    """One worker's view of the clock, as core.clock.JumpDetector has it of a machine's."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._offset = world.offset
-
-    def jumped(self) -> float | None:
-        jump, self._offset = self._world.offset - self._offset, self._world.offset
-        return jump if abs(jump) > 5.0 else None
 
 
 class Play:

@@ -27,6 +27,7 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
+from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.foil import FoilState
@@ -73,12 +74,15 @@ class Actor:
         connectors: Mapping[str, Connector],
         worker: str,
         gate: Gate,
+        steady: Steady | None = None,
     ) -> None:
         self._store = store
         self._releases = releases
         self._connectors = connectors
         self._worker = worker
         self._gate = gate
+        self.steady = steady or Steady(_longest(releases.present))
+        """Whether the clock can be believed where it says that a horizon has passed."""
         self._bulk = Bulk(store.now)
         self._seats: dict[tuple[str, str], asyncio.Semaphore] = {}
 
@@ -215,7 +219,9 @@ class Actor:
             case Absent():
                 parts = {"state": EffectState.ABSENT}
             case Unknown(message):
-                parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + FIRST_LOOK}
+                # A system that fails each attempt is not asked for ever at the same pace.
+                wait = timedelta(seconds=min(LOOK_CAP, 2.0 ** min(attempt - 1, 12)))
+                parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + wait}
                 evidence = "time-out" if outcome is NOT_SENT or outcome is LATE else evidence
         conclude = Conclude(
             effect=effect.id,
@@ -322,12 +328,19 @@ class Actor:
                 await self._record(context, effect, effect.attempt, found, "look-up")
             case Absent() if effect.state is EffectState.ACCEPTED:
                 await self._later(effect, now)  # a job may still be on its way: only what is seen decides
-            case Absent() if operation.repeat in ("key", "unique", "read"):
-                await self._resend(context, effect)
-            case Absent() if effect.conclude_at is None or now >= effect.conclude_at:
-                await self._record(context, effect, effect.attempt, found, "look-up")
+            case Absent():
+                if operation.repeat in ("key", "unique", "read") and await self._resend(context, effect):
+                    return
+                if self._final(effect, now):
+                    await self._record(context, effect, effect.attempt, found, "look-up")
+                else:
+                    await self._later(effect, now)
             case _:
                 await self._later(effect, now)
+
+    def _final(self, effect: Effect, now: datetime) -> bool:
+        """Whether what a look-up that began at `now` did not find can never be there any more."""
+        return self.steady.sure(now) and (effect.conclude_at is None or now >= effect.conclude_at)
 
     async def _later(self, effect: Effect, now: datetime) -> None:
         await self._store.apply(
@@ -363,7 +376,8 @@ class Actor:
             self._gate.leave(ticket, Absent() if isinstance(found, Rejected) else found)
         return found
 
-    async def _resend(self, context: Context, effect: Effect) -> None:
+    async def _resend(self, context: Context, effect: Effect) -> bool:
+        """The same bytes under the same key. False when an approval that it rests on does not hold any more."""
         ticket = await self._gate.enter(effect.system, Lane(max(effect.lane, Lane.RETRY)), retry=True)
         outcome: Outcome | None = None
         try:
@@ -376,12 +390,14 @@ class Actor:
             self.leave(ticket, outcome)
         if outcome is not None:
             await self._record(context, effect, send.attempt, outcome, "answer")
+        return intended.verdict != "stale"
 
-    async def conclude_by_person(self, effect: Effect, done: bool, person: str) -> None:
+    async def word_of(self, effect: Effect, done: bool, person: str) -> Conclude:
         """A person looked where no look-up can, and says what became of an unknown effect."""
         context = await self.context(effect)
         outcome: Outcome | Absent = Confirmed({}) if done else Absent()
-        await self._record(context, effect, effect.attempt, outcome, f"person:{person}")
+        conclude, _ = await self.evidence(context, effect, effect.attempt, outcome, f"person:{person}")
+        return conclude
 
     async def context(self, effect: Effect) -> Context:
         """Read from the store: for an effect whose Run is not at hand."""
@@ -424,3 +440,13 @@ async def _read(connector: Connector, effect: Effect, operation: OperationDefini
     except Misconfigured as error:
         return Rejected(ErrorClass.UNAUTHORIZED, str(error))
     return Confirmed(result if isinstance(result, dict) else {"items": result})
+
+
+def _longest(model: Model) -> float:
+    """Seconds after which no request that was under way can take effect any more, whatever operation it is of."""
+    spans = [
+        o.horizon + 2 * o.timeout
+        for name in model.workflows
+        for o in model.workflow(name).operations.values()
+    ]
+    return max(spans, default=0.0)

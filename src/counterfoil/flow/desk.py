@@ -40,17 +40,24 @@ async def resolve_case(
     """A person's decision on a Case; the store's verdict.
 
     Where the Case is about an effect of unknown outcome, continue says that it was done and retry that it was
-    not: that evidence is recorded first, as the person's.
+    not: that evidence is recorded with the decision, as the person's.
     """
-    now = await store.now()
-    resolved = await store.apply(
-        Resolve(case=case, person=person, choice=choice, note=note, at=now, override=override)
-    )
-    if resolved.verdict == "resolved" and found is not None and found.case.effect is not None:
+    told = None
+    if found is not None and found.case.effect is not None and choice in (Choice.CONTINUE, Choice.RETRY):
         effect = await store.effect(found.case.effect)
-        told = choice in (Choice.CONTINUE, Choice.RETRY)
-        if effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED) and told:
-            await actor.conclude_by_person(effect, choice is Choice.CONTINUE, person)
+        if effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED):
+            told = await actor.word_of(effect, choice is Choice.CONTINUE, person)
+    resolved = await store.apply(
+        Resolve(
+            case=case,
+            person=person,
+            choice=choice,
+            note=note,
+            at=await store.now(),
+            override=override,
+            told=told,
+        )
+    )
     return resolved.verdict
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from counterfoil.connectors.sdk import Connector
-from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
 from counterfoil.core.errors import CounterfoilError, Misconfigured, TryAgain
 from counterfoil.core.run import LANES
@@ -69,7 +68,6 @@ class Pump:
         self.turner = Turner(store, releases, worker)
         self.carrier = Carrier(store, self.turner, self.actor, self.gate, self._begin)
         self.polls: dict[tuple[str, str], watch.PollState] = {}
-        self.jumps = JumpDetector()
         self._sign = sign
         self._keep = keep
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -283,7 +281,7 @@ class Pump:
     async def watch_once(self) -> int:
         """Overdue calls, look-ups that are due, foils past due."""
         now = await self.store.now()
-        jumped = self.jumps.jumped()
+        jumped = self.actor.steady.jumped(now)
         if jumped is not None:
             await watch.clock_jumped(self.store, self.releases, jumped, now)
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jumped)

@@ -87,7 +87,7 @@ async def clock_jumped(store: Store, releases: Releases, seconds: float, now: da
     case = Case(
         id=ids.derive("case", "clock", now.isoformat(timespec="hours")),
         reason="clock_jumped",
-        message=f"the clock of this machine jumped by {seconds:.1f} s; expiries were held back for a round",
+        message=f"the clock jumped by {seconds:.1f} s; expiries were held back for a round, and look-ups conclude nothing for a while",
         owner=next(iter(owners), ""),
         deadline=now + timedelta(hours=4),
         next_action="Check the machine's time synchronisation, and what expired about now",

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
+
+from counterfoil.core.clock import passed
 
 ASK_AGAIN = 1.0
 """Seconds for which a reading is used. Two good clocks part by microseconds in that time."""
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the process or the machine sleeps."""
-
-
-def passed() -> float:
-    """Seconds on a clock that never goes back and never stands still."""
-    return time.clock_gettime(_CLOCK)
 
 
 class AwayClock:

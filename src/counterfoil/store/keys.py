@@ -55,8 +55,8 @@ def keys(transition: port.Transition) -> frozenset[str]:
             return frozenset([send.effect])
         case port.Decide(approval=approval):
             return frozenset([approval])
-        case port.Resolve(case=case):
-            return frozenset([case])
+        case port.Resolve(case=case, told=told):
+            return frozenset([case, *(keys(told) if told is not None else ())])
         case port.Expire(foils=expired):
             return frozenset(expired)
         case port.Claim():

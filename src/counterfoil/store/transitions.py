@@ -388,7 +388,8 @@ class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resend(msgspec.Struct, frozen=True, kw_only=True):
-    """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key."""
+    """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key. `stale` when an
+    approval that it rests on does not hold any more: then nothing changes, and look-ups go on."""
 
     send: Send
     at: datetime
@@ -426,6 +427,9 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     override: bool = False
     """The person may resolve any Case (an administrator)."""
+    told: Conclude | None = None
+    """What the person says became of the effect that the Case is about: evidence, in the same transaction, after
+    the decision itself."""
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from counterfoil.core.clock import JumpDetector
+from datetime import UTC, datetime, timedelta
+
+from counterfoil.core.clock import Steady, utc_now
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-
-
-class Jumped(JumpDetector):
-    def jumped(self) -> float | None:
-        return -3600.0
 
 
 async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
@@ -23,8 +20,24 @@ async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
     pump = Pump(store, Releases(store, Model.from_documents([*roles, *systems])), {}, "w/1")
     assert await pump.watch_once() == 0
     assert not (await store.dump()).cases
-    pump.jumps = Jumped()
+    store.clock = lambda: utc_now() - timedelta(hours=1)
     await pump.watch_once()
     await pump.watch_once()
     (case,) = (await store.dump()).cases
     assert (case.reason, case.owner) == ("clock_jumped", "finance")
+
+
+def test_after_a_jump_no_span_has_surely_passed_until_the_longest_one_has() -> None:
+    here = [100.0]
+    steady = Steady(settle=60.0, here=lambda: here[0])
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+    assert steady.sure(now)
+    here[0] += 10
+    assert steady.sure(now + timedelta(seconds=10))
+    assert not steady.sure(now + timedelta(seconds=710))
+    assert steady.jumped(now + timedelta(seconds=710)) == 700.0
+    assert steady.jumped(now + timedelta(seconds=710)) is None
+    here[0] += 59
+    assert not steady.sure(now + timedelta(seconds=769))
+    here[0] += 1
+    assert steady.sure(now + timedelta(seconds=770))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from counterfoil.connectors.sdk import Confirmed, Request
+from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect
 from counterfoil.flow.act import NOT_SENT, Actor, Context
 from counterfoil.flow.rows import times
@@ -48,7 +49,12 @@ class Operation:
 async def _called(seconds: float) -> tuple[object, System]:
     system = System()
     actor = Actor(
-        cast(Any, SlowClock(seconds)), cast(Any, None), cast(Any, {"erp": system}), "w/1", cast(Any, Open())
+        cast(Any, SlowClock(seconds)),
+        cast(Any, None),
+        cast(Any, {"erp": system}),
+        "w/1",
+        cast(Any, Open()),
+        Steady(0.0),
     )
     effect = Effect(
         id="eff_1", run="run_1", path="call0", operation="erp.credit.post", system="erp", repeat="find",

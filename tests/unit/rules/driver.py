@@ -17,7 +17,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.case import Case, CaseState, Choice
-from counterfoil.core.clock import micros
+from counterfoil.core.clock import Steady, micros
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import Foil
 from counterfoil.core.people import Person
@@ -193,8 +193,9 @@ class Play:
         self.systems = {name: System(name) for name in model.systems}
         self.releases = Releases(self.store, model)
         self.gate = WideGate("play/1", {})
+        self.steady = Steady(0.0, here=lambda: self.now.timestamp())
         self.turner = CheckedTurner(self.store, self.releases, "play")
-        self.actor = Actor(self.store, self.releases, self.systems, "play/1", self.gate)
+        self.actor = Actor(self.store, self.releases, self.systems, "play/1", self.gate, self.steady)
         self.admission = Admission(self.store, self.releases, self.systems)
         self.sending = True
         """Whether planned calls are made."""

@@ -99,6 +99,8 @@ class Effects(Rows):
             return port.Intended(verdict="lost")
         if effect.repeat not in ("key", "unique", "read"):
             raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
+        if not self._approved(effect):
+            return port.Intended(verdict="stale")
         self._send(t.send)
         self._sent_leaf(effect, t.send.attempt, t.at, t.actor)
         return port.Intended(verdict="sending")

@@ -11,10 +11,10 @@ from counterfoil.core.foil import (
     FoilState,
 )
 from counterfoil.store import transitions as port
-from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.effects import Effects
 
 
-class Persons(Rows):
+class Persons(Effects):
     def _decide(self, t: port.Decide) -> port.Decided:
         approval = self.approval_rows.get(t.approval)
         person = self.people.get(t.person)
@@ -99,6 +99,8 @@ class Persons(Rows):
             self._append(port.Stimulus(run=case.run, kind="case", ref=case.id, body=body), t.at)
         kept = wire.dumps({"choice": str(t.choice), "note": t.note})
         self._leaf("case.resolved", case.id, t.at, f"person:{t.person}", kept, run=case.run)
+        if t.told is not None:
+            self._conclude(t.told)
         return port.Resolved(verdict="resolved")
 
     # ------------------------------------------------------------------ time, audit, settings

@@ -110,6 +110,8 @@ async def resend(x: Step, r: port.Resend) -> port.Intended:
         return port.Intended(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
+    if not await approved(x, effect):
+        return port.Intended(verdict="stale")
     await write_sent(x, r.send.applied(effect))
     _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
     return port.Intended(verdict="sending")
@@ -134,6 +136,11 @@ class Told(msgspec.Struct, frozen=True):
 async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
+    return await tell(x, c)
+
+
+async def tell(x: Step, c: port.Conclude) -> port.Concluded:
+    """Record an outcome and tell its Run, with everything locked."""
     told = await record(x, c)
     if told.stimulus is not None:
         await x.append(told.stimulus, c.at)

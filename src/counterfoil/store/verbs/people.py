@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
-from counterfoil.core.case import CaseState, Choice
+from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Person
 from counterfoil.store import tables as t
 from counterfoil.store import transitions as port
 from counterfoil.store.tables import micros
+from counterfoil.store.verbs import effects
 from counterfoil.store.verbs.step import Step
 
 APPROVAL = f"select {t.APPROVAL.names} from approval where id = $1"
@@ -79,7 +80,7 @@ async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
     if row is None:
         return port.Resolved(verdict="not_found")
     case = t.CASE.read(row)
-    await _lock(x, case.foil if r.choice is Choice.WAIVE else None, case.run)
+    await _lock(x, r, case)
     row = await x.one(f"{CASE} for update", r.case)
     assert row is not None
     case = t.CASE.read(row)
@@ -130,18 +131,25 @@ async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
         await x.append(port.Stimulus(run=case.run, kind="case", ref=case.id, body=body), r.at)
     kept = wire.dumps({"choice": str(r.choice), "note": r.note})
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", kept, run=case.run)
+    if r.told is not None:
+        await effects.tell(x, r.told)
     return port.Resolved(verdict="resolved")
 
 
-async def _lock(x: Step, foil: str | None, run: str | None) -> None:
+async def _lock(x: Step, r: port.Resolve, case: Case) -> None:
+    """Match rows of the foil that is waived and of the effect that is spoken of, then the Runs that hear of it."""
     if x.dialect == "sqlite":
         return
-    rows = await x.rows("select rule, key from foil where id = $1", foil) if foil is not None else []
-    matches = [(rule, key) for rule, key in rows]
+    foils = []
+    if case.foil is not None and r.choice is Choice.WAIVE:
+        foils += await x.rows("select rule, key from foil where id = $1", case.foil)
+    if r.told is not None:
+        foils += await x.rows("select rule, key from foil where effect = $1", r.told.effect)
+    matches = [(rule, key) for rule, key in foils]
     await x.lock_matches(matches)
-    await x.lock_runs([] if run is None else [run], (), matches)
-    if run is not None:
-        await x.rows("select 1 from run where id = $1 for no key update", run)
+    await x.lock_runs([] if case.run is None else [case.run], (), matches)
+    if case.run is not None:
+        await x.rows("select 1 from run where id = $1 for no key update", case.run)
 
 
 async def put_person(x: Step, p: port.PutPerson) -> bool:
