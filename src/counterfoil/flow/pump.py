@@ -25,6 +25,7 @@ from counterfoil.flow.turn import Turner
 from counterfoil.model.kinds import seconds
 from counterfoil.store.store import Store, Todo, Wake
 from counterfoil.store.transitions import Claim
+from counterfoil.store.workers import Leave
 
 log = logging.getLogger("counterfoil.worker")
 IDLE = 0.5
@@ -345,11 +346,13 @@ class Pump:
                 await self._sleep(error.after or 1.0)
 
     async def _left_behind(self) -> None:
-        """Calls that this worker's former life had under way: their outcome is unknown."""
+        """Calls that this worker's former life had under way: their outcome is unknown, and their slots are free."""
         prefix = self.worker.rsplit("/", 1)[0] + "/"
         left: list[Effect] = await self.store.effects_sending(prefix, 10_000)
         for effect in left:
             await self.actor.overdue(effect)
+        if await self.store.apply(Leave(worker=self.worker, at=await self.store.now(), lives=True)):
+            self.gate.hungry.set()
         if left:
             log.info("%d calls of a former process are looked up", len(left))
 

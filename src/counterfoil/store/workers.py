@@ -55,6 +55,9 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str
     at: datetime
+    lives: bool = False
+    """Of the other lives of this worker, too: of those whose id is the same up to its last `/`. They have ended,
+    because a name is one process's. Of itself nothing is taken."""
 
 
 class Tune(msgspec.Struct, frozen=True, kw_only=True):

@@ -169,6 +169,16 @@ async def test_a_worker_that_leaves_gives_everything_back(store: Any) -> None:
     assert [worker.id for worker in dump.workers] == ["b"]
 
 
+async def test_a_new_life_ends_what_the_former_ones_of_its_name_held(store: Any) -> None:
+    await store.apply(beat("office/1"))
+    await store.apply(beat("office-2/1", 1, second=1))
+    assert (await granted(store, "office/2", second=2)).n == 0
+    assert await store.apply(Leave(worker="office/2", at=s.at(3), lives=True))
+    assert not await store.apply(Leave(worker="office/2", at=s.at(3), lives=True))
+    assert (await granted(store, "office/2", second=4)).n >= 3
+    assert sorted(worker.id for worker in (await store.dump()).workers) == ["office-2/1", "office/2"]
+
+
 async def test_workers_gone_for_a_day_are_forgotten(store: Any) -> None:
     await store.apply(beat("a"))
     await store.apply(beat("b", second=15 + 86_399))

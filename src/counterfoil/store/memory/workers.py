@@ -53,10 +53,16 @@ class Workers(Rows):
         return Beaten(grants=tuple(grants), others=others)
 
     def _leave(self, t: Leave) -> bool:
-        there = t.worker in self.workers
-        self._end_quotas(lambda q: q.worker == t.worker)
-        self._drop(self.workers, t.worker)
-        return there
+        name = t.worker.rsplit("/", 1)[0] + "/"
+        if t.lives:
+            ids = {id_ for id_ in self.workers if id_.startswith(name) and id_ != t.worker}
+        else:
+            ids = {t.worker}
+        self._end_quotas(lambda q: q.worker in ids)
+        there = ids & set(self.workers)
+        for id_ in there:
+            self._drop(self.workers, id_)
+        return bool(there)
 
     def _tune(self, t: Tune) -> Tuned:
         account = self.accounts.get(t.account)

@@ -92,10 +92,19 @@ async def _locked(x: Step, names: list[str]) -> dict[str, Account]:
 
 async def leave(x: Step, l: Leave) -> bool:  # noqa: E741 - as short as its neighbours
     """Give everything back. The accounts are locked first, as by everybody who touches quotas."""
-    rows = await x.rows("select account from quota where worker = $1", l.worker)
-    await _locked(x, sorted(row[0] for row in rows))
-    await x.rows("delete from quota where worker = $1", l.worker)
-    return await x.one("delete from worker where id = $1 returning id", l.worker) is not None
+    ids = [l.worker]
+    if l.lives:
+        name = l.worker.rsplit("/", 1)[0] + "/"
+        rows = await x.rows(
+            "select id from worker where substr(id, 1, $1) = $2 and id <> $3", len(name), name, l.worker
+        )
+        ids = sorted(row[0] for row in rows)
+    if not ids:
+        return False
+    rows = await x.rows("select account from quota where worker = any($1::text[])", ids)
+    await _locked(x, sorted({row[0] for row in rows}))
+    await x.rows("delete from quota where worker = any($1::text[])", ids)
+    return bool(await x.rows("delete from worker where id = any($1::text[]) returning id", ids))
 
 
 async def tune(x: Step, u: Tune) -> Tuned:
