@@ -56,6 +56,7 @@ class Tally:
     runs: int = 0
     cases: int = 0
     unreached: int = 0
+    doubled: int = 0
     seconds: list[float] = field(default_factory=list)
     violated: list[str] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ class Tally:
         return (
             f"{self.rounds} rounds of {self.runs} Runs, {self.kills} kills, {self.pauses} pauses, "
             f"{self.unreached} rounds met none of theirs, {self.cases} letters asked about, "
-            f"median {middle:.1f} s, {len(self.violated)} violated"
+            f"{self.doubled} doubles owned by a Case, median {middle:.1f} s, {len(self.violated)} violated"
         )
 
 
@@ -163,7 +164,10 @@ async def _company(
             tally.pauses += len(played.stopped)
             tally.cases += played.cases
             tally.unreached += not (played.killed or played.stopped)
+            tally.doubled += played.doubled
             tally.seconds.append(played.seconds)
+            if played.doubled:
+                return True  # its Case stays open
             if played.violations:
                 tally.violated.append(f"{kind}, {number}: {plan}")
                 return True  # what went wrong would be seen again in each later round of this company

@@ -29,7 +29,7 @@ from counterfoil.store.postgres import PostgresStore
 from counterfoil.store.sqlite import SqliteStore
 from tests.company import token_of
 from tests.crash.forked import Forked, Nursery
-from tests.crash.house import GOVERNANCE, VOTED, WORKFLOW, WRITES, Credit, House
+from tests.crash.house import CONTRADICTION, GOVERNANCE, VOTED, WORKFLOW, WRITES, Credit, House
 from tests.crash.process import arm
 
 LEASE = 1.5
@@ -54,6 +54,8 @@ class Played:
     seconds: float = 0.0
     cases: int = 0
     """Cases that a person had to answer."""
+    doubled: int = 0
+    """Writes that a system which cannot refuse a repeat holds twice, each with an open Case that says so."""
     late: int = 0
     """Which of the processes was stopped."""
 
@@ -219,7 +221,8 @@ class Crew:
                 await asyncio.sleep(0.03)
             if played.stopped:
                 await asyncio.sleep(LATE)
-            played.violations += await self.judge()
+            found, played.doubled = await self.judge()
+            played.violations += found
         except AssertionError as error:
             played.violations.append(str(error))
         finally:
@@ -324,16 +327,21 @@ class Crew:
             finally:
                 await store.close()
 
-    async def judge(self) -> list[str]:
-        """Violations inside and outside, with every Run at its end."""
+    async def judge(self) -> tuple[list[str], int]:
+        """Violations inside and outside, with every Run at its end; and what is there twice with an owned Case."""
         async with self._opened() as store:
             found = await check.check(store, utc_now(), set(WRITES))
             dump = await store.dump()
         found += self.house.violations(dump, self.asked)
         found += self.house.interleaved()
-        found += [f"a Case is open: {c.reason} {c.message}" for c in dump.cases if c.state == "open"]
+        doubled = self.house.doubled(dump)
+        found += [
+            f"a Case is open: {c.reason} {c.message}"
+            for c in dump.cases
+            if c.state == "open" and not (doubled and c.reason == CONTRADICTION)
+        ]
         found += [f"{r.bkey} is {r.status}" for r in dump.runs if r.status != "done"]
-        return found
+        return found, len(doubled)
 
     def _read_journals(self, played: Played) -> None:
         """What the processes wrote since the last look. Invariant 1: bytes leave only for a committed `sending`

@@ -38,6 +38,8 @@ WRITES = {
 }
 """Each write with what it makes outside: key, unique, find, blind."""
 HOOK_SECRET = "whsec_aG91c2UtaG9vay1zZWNyZXQtMDE="
+OWNED = ("find", "blind")
+CONTRADICTION = "contradiction"
 PERSONS = {"clerk": "clerk", "lead": "lead", "admin": "administrator"}
 AUTOMATIC, VOTED = 5_000, 20_000
 """Cents that need no vote, and cents that need one."""
@@ -113,10 +115,22 @@ class House:
         with contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as db:
             return db.execute("select kind, reference, credit, cents from made order by sequence").fetchall()
 
+    def doubled(self, dump: Dump) -> set[tuple[str, str]]:
+        """What is there twice and owned by an open Case that says so: kind and credit. Only a system that neither
+        refuses nor recognises a repeat can come to that."""
+        kinds = {effect.id: WRITES[effect.operation] for effect in dump.effects if effect.repeat in OWNED}
+        told = {case.effect for case in dump.cases if case.state == "open" and case.reason == CONTRADICTION}
+        return {
+            (kind, credit)
+            for kind, reference, credit, _ in self.made()
+            if reference in told and reference in kinds
+        }
+
     def violations(self, dump: Dump, credits: Collection[Credit]) -> list[str]:
         """Invariant 3, for credits whose Runs have ended: exactly the objects asked for, with the amount asked
-        for, under the key of the effect that is confirmed."""
+        for, under the key of the effect that is confirmed; or an owned Case about the second."""
         found = []
+        doubled = self.doubled(dump)
         by_credit = {credit.id: credit for credit in credits}
         made = self.made()
         count = Counter((kind, credit) for kind, _, credit, _ in made)
@@ -124,7 +138,7 @@ class House:
         for credit in credits:
             for kind in WRITES.values():
                 expected = int(kind != "letters" or credit.letter)
-                if count[kind, credit.id] != expected:
+                if count[kind, credit.id] != expected + ((kind, credit.id) in doubled):
                     found.append(
                         f"3: {kind} of {credit.id}: {count[kind, credit.id]} outside instead of {expected}"
                     )

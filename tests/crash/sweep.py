@@ -75,6 +75,7 @@ async def sweep(side_by_side: Sequence[Crew], tell: Callable[[str, Played], None
                 tell(point, played)
             (swept.reached if played.killed else swept.unreached).append(point)
             swept.violated += [f"killed at {point}: {violation}" for violation in played.violations]
+            swept.violated += [f"killed at {point}: a write is there twice"] * played.doubled
             for later in (p for points in played.points for p in points if p not in known):
                 swept.recovery.setdefault(later, point)
             if played.violations:

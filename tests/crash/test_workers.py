@@ -22,6 +22,7 @@ from tests.crash.sweep import crews
 PAUSE = 6.0
 """Seconds: more than the lease here, than a call may take, and than the horizon after it."""
 SIDE_BY_SIDE = 4
+TRIES = 3
 REAL_LEASE = 10.0
 WITHIN = 60.0
 """Seconds in which a peer must have finished what a dead worker left. It takes 10 to 20."""
@@ -50,7 +51,7 @@ async def test_workers_that_are_killed_at_points_and_moments(
                 moments={workers - 1: 1.5},
             )
             played = await them.round(credits, plan)
-            assert played.violations == []
+            assert (played.violations, played.doubled) == ([], 0)
             assert len(played.killed) >= 2, played.killed
 
 
@@ -65,18 +66,23 @@ async def test_a_worker_that_wakes_late_changes_nothing(
         # One of the two may have done all, or each a part; the order within each write is the same.
         passed = [point for points in dry.points for point in points]
         writes = [operation for operation in WRITES if operation != "erp.letter.send"]
-        waiting = paused_at(sure([passed]), writes)
+        waiting = [(points, TRIES) for points in paused_at(sure([passed]), writes)]
         await asyncio.gather(*(_pause(one, waiting) for one in side_by_side))
 
 
-async def _pause(crew: Crew, waiting: list[tuple[str, ...]]) -> None:
-    """Rounds in each of which one worker is stopped at a point and goes on late."""
+async def _pause(crew: Crew, waiting: list[tuple[tuple[str, ...], int]]) -> None:
+    """Rounds in each of which one worker is stopped at a point and goes on late. What slept may have lost its slots
+    and not send at first, so that a round passes other points: then it is tried again."""
     while waiting:
-        points = waiting.pop(0)
+        points, tries = waiting.pop(0)
         played = await crew.round(
             crew.credits(cents=AUTOMATIC, letter=False), Plan(stops=points, paused=PAUSE)
         )
-        assert (points, played.violations) == (points, [])
+        assert (points, played.violations, played.doubled) == (points, [], 0)
+        if not played.stopped:
+            assert tries > 1, f"{points} are not passed"
+            waiting.append((points, tries - 1))
+            continue
         assert len(played.stopped) == 1
         assert played.stopped[0] in points
         if points[0].startswith("apply:before:Turn"):
@@ -99,7 +105,7 @@ async def test_the_peer_finishes_what_a_killed_worker_left(
             ]
             played = await playing
             took = time.monotonic() - killed
-            assert played.violations == []
+            assert (played.violations, played.doubled) == ([], 0)
             assert played.killed == [point]
             assert played.cases == 0
             assert left, "it died with no call under way"
@@ -131,12 +137,12 @@ async def test_a_worker_told_to_end_finishes_its_calls_and_takes_nothing_new(
             assert [e.id for e in dump.effects if e.state == "sending" and _of(e.worker, "worker-1")] == []
             assert [r.id for r in dump.runs if r.lease_until is not None and _of(r.owner, "worker-1")] == []
             played = await playing
-            assert played.violations == []
+            assert (played.violations, played.doubled) == ([], 0)
             lines = ending.journal.read_text().splitlines()
             wires = [line.split() for line in lines if line.startswith("wire ")]
             answered = [line for line in lines if line.startswith(("answer Conclude", "answer Advance"))]
             assert wires
-            assert [w for w in wires if float(w[3]) > told + 0.5] == [], "it began calls after it was told"
+            assert [w for w in wires if float(w[3]) > told + 1.5] == [], "it began calls after it was told"
             assert len({line.split()[1] for line in lines if line.startswith("wire ")}) <= len(answered)
             assert took < 20
 
@@ -146,13 +152,12 @@ async def test_a_customers_credits_are_written_in_order_of_arrival(nursery: Nurs
     with house(0.15) as systems:
         async with crew(systems, nursery, dsn, 2) as them:
             credits = them.credits(10, customers=2, cents=AUTOMATIC, letter=False)
-            playing = asyncio.create_task(
-                them.round(credits, Plan({0: [["send:after:erp.entry.add:1"], []]}))
-            )
+            lives = [["send:after:erp.entry.add:1"], []]
+            playing = asyncio.create_task(them.round(credits, Plan({0: lives, 1: lives})))
             await _until_queued(them, 8)
             played = await playing
-            assert played.violations == []
-            assert played.killed == ["send:after:erp.entry.add:1"]
+            assert (played.violations, played.doubled) == ([], 0)
+            assert set(played.killed) == {"send:after:erp.entry.add:1"}
             arrivals = {run.bkey: run.arrival for run in (await them.dump()).runs}
             for customer, served in systems.served().items():
                 # The first to hold may have come before an older one had asked; behind it the queue decides.

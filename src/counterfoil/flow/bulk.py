@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from counterfoil.connectors.sdk import BulkConnector, Connector, OperationSpec, Outcome, Request, Unknown
@@ -155,7 +155,10 @@ class Bulk:
         outcomes: Sequence[Outcome] = ()
         going: list[_Rider] = []
         try:
+            loop = asyncio.get_running_loop()
+            asked = loop.time()
             now = await self._now()
+            now += timedelta(seconds=loop.time() - asked)  # the reading is as old as that, when it is used
             for rider in (first, *line.waiting):
                 if now >= rider.send_by:
                     _tell(rider, LATE)
