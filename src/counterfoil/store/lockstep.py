@@ -104,6 +104,8 @@ def effects_named(transition: port.Transition) -> list[str]:
             return [effect]
         case port.Intent(send=send) | port.Resend(send=send):
             return [send.effect]
+        case port.Resolve(told=port.Conclude(effect=effect)):
+            return [effect]
         case port.Advance(conclude=conclude, turn=turn):
             return [conclude.effect, *effects_named(turn)]
         case port.Turn(drop=drop, reverse=reverse, send=sends, again=again):

@@ -9,6 +9,7 @@ import pytest
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint, tree_root
 from counterfoil.core.case import CaseState, Choice
+from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Token
 from counterfoil.core.run import RunStatus
@@ -139,6 +140,29 @@ async def test_a_case_of_a_run_tells_the_run(store: Any) -> None:
     await opened(store, run=run, path="post")
     await store.apply(s.resolve())
     assert [(i.kind, i.ref) for i in (await store.load(run)).inbox] == [("case", "case_1")]
+
+
+@pytest.mark.parametrize(("who", "verdict"), [("ann", "resolved"), ("zoe", "role")])
+async def test_what_a_person_says_of_an_effect_is_recorded_with_the_decision_or_not(
+    store: Any, who: str, verdict: str
+) -> None:
+    run = await s.born(store)
+    e = s.effect(run=run)
+    await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
+    await store.apply(s.conclude(e, EffectState.UNKNOWN, look_at=s.at(9)))
+    before = len((await store.load(run)).inbox)
+    await opened(store, run=run, path="post", effect=e.id, reason="unknown")
+    told = s.conclude(e, EffectState.ABSENT)
+    assert (await store.apply(s.resolve(who=who, told=told))).verdict == verdict
+    said = [(i.kind, i.ref) for i in (await store.load(run)).inbox[before:]]
+    (case,) = (await store.dump()).cases
+    if verdict == "resolved":
+        assert (await store.effect(e.id)).state is EffectState.ABSENT
+        assert [kind for kind, _ in said] == ["case", "outcome"]
+        assert (case.resolved_by, case.choice) == ("ann", Choice.RETRY)
+    else:
+        assert (await store.effect(e.id)).state is EffectState.UNKNOWN
+        assert said == []
 
 
 async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
