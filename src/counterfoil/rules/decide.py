@@ -33,7 +33,9 @@ from counterfoil.rules.state import State, load
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
 HEARTBEAT = timedelta(hours=6)
-"""No unfinished Run sleeps longer without a look at itself."""
+"""No Run whose call is under way sleeps longer without a look at itself."""
+LONG = timedelta(days=30)
+"""Nor does any other: a look is a turn with its leaf, and a million Runs may be parked."""
 
 
 def decide(
@@ -271,10 +273,11 @@ def _due(d: Deciding) -> datetime:
 
 def _heartbeat(d: Deciding) -> datetime:
     """Kept while it is near enough: a due time that stays is one index less to write in each turn."""
+    beat = HEARTBEAT if d.effect_in_flight() else LONG
     due = d.run.due
-    if due is not None and HEARTBEAT / 2 < due - d.now <= HEARTBEAT:
+    if due is not None and beat / 2 < due - d.now <= beat:
         return due
-    return d.now + HEARTBEAT
+    return d.now + beat
 
 
 def _topics(d: Deciding) -> list[WaitFor]:
