@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pkgutil
 import subprocess
 import sys
@@ -54,7 +55,10 @@ def up(
 def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
     """So many more workers as processes of their own, which end with this one."""
     command = [sys.executable, "-m", "counterfoil.cli.main", "worker", str(dir), "--store", store]
-    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(count)]  # noqa: S603 - our own program
+    started = [
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_named(number))  # noqa: S603 - our own program
+        for number in range(2, count + 2)
+    ]
     try:
         yield
     finally:
@@ -62,6 +66,12 @@ def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
             process.terminate()
         for process in started:
             process.wait()
+
+
+def _named(number: int) -> dict[str, str]:
+    """The environment, in which no two workers have one name: who has it takes itself for the other's next life."""
+    name = os.environ.get("COUNTERFOIL_WORKER")
+    return {**os.environ, **({"COUNTERFOIL_WORKER": f"{name}-{number}"} if name else {})}
 
 
 def worker(dir: Folder = Path("."), store: StoreOption = _SQLITE) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -41,8 +42,13 @@ class Signer:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            made = path.with_name(f"{path.name}.{os.getpid()}")
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(raw)
+            # Whole or not at all, and one of several processes that begin at once is the one that makes it.
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+            made.unlink()
         key = serialization.load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"{path} does not hold an Ed25519 key")
@@ -63,7 +69,7 @@ class Published:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Remember it. The file is always a whole one; after a crash it may be the one before."""
-        beside = self.path.with_name(self.path.name + ".new")
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         beside.write_text(checkpoint.text, encoding="utf-8")
         beside.replace(self.path)
 

@@ -82,7 +82,7 @@ def turned(before: Known, turn: Turn, answer: Turned, state: State | None) -> Kn
     if turn.drop or turn.reverse or turn.close_approvals:
         return None
     sends = {send.effect: send for send in turn.send if send.effect in answer.started}
-    effects = [sends[e.id].applied(e) if e.id in sends else e for e in (*before.effects, *turn.plan)]
+    effects = [_moved(e, sends, turn.again) for e in (*before.effects, *turn.plan)]
     held = set(before.holds) | set(turn.hold)
     run = msgspec.structs.replace(
         before.run,
