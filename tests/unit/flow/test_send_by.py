@@ -9,7 +9,8 @@ from typing import Any, cast
 from counterfoil.connectors.sdk import Confirmed, Request
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect
-from counterfoil.flow.act import NOT_SENT, Actor, Context
+from counterfoil.flow.act import Actor
+from counterfoil.flow.evidence import NOT_SENT, Context
 from counterfoil.flow.rows import times
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
