@@ -39,6 +39,8 @@ LEAVE_ALONE = timedelta(seconds=2)
 BEAT = 4.0
 """Seconds between heartbeats; sooner when somebody waits for a slot that others have."""
 SCAN = 15.0
+PUT_OFF = timedelta(minutes=1)
+"""How long what failed by a defect is left alone, where it has no due time of its own."""
 DRAIN = 30.0
 """Seconds that a worker which is being stopped waits for its last calls."""
 UNREACHABLE = 300.0
@@ -187,8 +189,19 @@ class Pump:
             log.warning("%s: %s", key, error)
         except CounterfoilError as error:
             log.error("%s: %s", key, error)
-        except Exception:
+        except Exception as error:
             log.exception("%s failed; its row is as it was", key)
+            await self._poisoned(key, repr(error))
+
+    async def _poisoned(self, key: str, error: str) -> None:
+        """What fails by a defect fails again the next time: a person must know."""
+        what, ref = key.split(":", 1)
+        try:
+            now = await self.store.now()
+            self._later[key] = now + PUT_OFF
+            await watch.poisoned(self.store, self.releases, what, ref, error, now)
+        except Exception:
+            log.exception("no Case could be opened for %s", key)
 
     # ------------------------------------------------------------------ one round of each
 
@@ -248,7 +261,7 @@ class Pump:
         return len(claimed)
 
     def _carry(self, run: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guarded(f"run {run}", self._while_leased(run, work)))
+        task = asyncio.create_task(self._guarded(f"run:{run}", self._while_leased(run, work)))
         self._turning.add(task)
         task.add_done_callback(self._turning.discard)
 

@@ -3,7 +3,7 @@ foils past due, sealing of leaves, and the progress scan that finds what nobody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -75,6 +75,41 @@ async def unreachable(store: Store, releases: Releases, system: str, error: str,
         deadline=now + timedelta(hours=4),
         next_action=f"Restore the connection to {system} or its credentials",
         choices=(Choice.DISMISS,),
+        created_at=now,
+    )
+    await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
+
+
+async def poisoned(store: Store, releases: Releases, what: str, ref: str, error: str, now: datetime) -> None:
+    """Work on a Run, an effect or a todo that failed by a defect, not by what anybody answered: one Case for each
+    defect. The row stays as it was and is tried again."""
+    run, effect, receipt, event = None, None, None, None
+    owners: Iterable[str] = ()
+    if what == "todo":
+        kind, _, id_ = ref.partition(":")
+        receipt, event = (int(id_), None) if kind == "receipt" else (None, id_)
+    else:
+        effect = await store.effect(ref) if what == "effect" else None
+        loaded = await store.load(ref if effect is None else effect.run)
+        run = None if loaded is None else loaded.run
+    if run is not None and run.workflow in releases.present.workflows:
+        definition = releases.present.workflow(run.workflow)
+        owners = definition.exception_owners or definition.owners
+    if not owners:
+        model = releases.present
+        owners = [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
+    case = Case(
+        id=ids.derive("case", "poisoned", what, ref, error[:200]),
+        reason="poisoned",
+        message=f"{what} {ref}: {error}"[:4000],
+        owner=next(iter(owners), ""),
+        deadline=now + timedelta(hours=8),
+        next_action="Report the defect with this message; correct the file or the record that brings it about",
+        choices=(Choice.DISMISS,),
+        run=None if run is None else run.id,
+        effect=None if effect is None else effect.id,
+        receipt=receipt,
+        event=event,
         created_at=now,
     )
     await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))

@@ -1,0 +1,64 @@
+"""What fails by a defect is tried again, and somebody hears of it, once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from counterfoil.core.run import RunStatus
+from counterfoil.flow.pump import Pump
+from counterfoil.flow.receive import receive_events
+from counterfoil.flow.releases import Releases
+from counterfoil.model import Model
+from counterfoil.store.memory import MemoryStore
+from tests.unit.flow.test_external import COMPANY, event
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+async def pump() -> Pump:
+    model = Model.from_documents(list(YAML(typ="safe").load_all(COMPANY)))
+    store = MemoryStore(lambda: NOW)
+    await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
+    return Pump(store, Releases(store, model), {}, "w/1")
+
+
+async def rounds(pump: Pump) -> None:
+    for _ in range(3):
+        await pump.admit_once()
+        await pump.turn_once()
+        await asyncio.sleep(0)
+        await pump.wait_for_work()
+
+
+async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Pump, monkeypatch: Any) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(pump.turner, "propose", broken)
+    await rounds(pump)
+    dump = await pump.store.dump()  # type: ignore[attr-defined]
+    (case,) = dump.cases
+    assert (case.reason, case.owner, case.run) == ("poisoned", "finance", dump.runs[0].id)
+    assert "nobody thought of this" in case.message
+    assert dump.runs[0].status is RunStatus.READY
+    assert dump.runs[0].due is not None
+
+
+async def test_an_admission_that_fails_by_a_defect_opens_one_case_and_keeps_the_todo(
+    pump: Pump, monkeypatch: Any
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(pump.admission, "admit", broken)
+    await rounds(pump)
+    dump = await pump.store.dump()  # type: ignore[attr-defined]
+    (case,) = dump.cases
+    assert (case.reason, case.receipt) == ("poisoned", 1)
+    assert [(kind, ref) for kind, ref, _ in dump.todos] == [("receipt", "1")]
