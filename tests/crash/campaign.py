@@ -143,10 +143,11 @@ async def _company(
         crew = (await ends.enter_async_context(crews(nursery, on, 1, kind.workers)))[0]
         dry = [await crew.round(crew.credits(letter=not kind.workers)) for _ in range(2)]
         passed = [[p for points in played.points for p in points] for played in dry]
-        tally.violated += [f"{kind}, without kills: {v}" for played in dry for v in played.violations]
+        wrong = [v for played in dry for v in played.violations]
         writes = [o for o in WRITES if not kind.workers or o != "erp.letter.send"]
-        tally.violated += [f"{kind}, without kills: {what}" for what in missing(passed[0], writes)]
-        if tally.violated:
+        wrong += missing(passed[0], writes)
+        if wrong:
+            tally.violated += [f"{kind}, without kills: {what}" for what in wrong]
             return False
         # Several workers share the points of a round; those of the first are names to choose from.
         points = list(dict.fromkeys(sure(passed[:1] if kind.workers else passed)))

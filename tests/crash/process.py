@@ -23,7 +23,7 @@ from typing import Any
 
 from counterfoil import app
 from counterfoil.cli import main as cli
-from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request
+from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request, Unknown
 from counterfoil.core.clock import utc_now
 from counterfoil.flow import admit, known, pump
 from counterfoil.store.sqlstore import SqlStore
@@ -35,6 +35,8 @@ STEPS = frozenset({
 """Transitions that come with a step of a Run: each has its points. `Advance` is an outcome and the next turn in one."""
 STOPPED = "stopped"
 """The file by which one process tells the others of its folder that it is the one that stops."""
+READING = timedelta(seconds=1)
+"""Longer than the row of a write takes to read; less than the time until which it may be sent."""
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -161,6 +163,10 @@ class KilledConnector:
         now = utc_now()  # before the row is read: what takes time here would not take it there
         held = await self._stores[0].effect(request.key)
         late = held.send_by is None or now >= held.send_by
+        if utc_now() - now > READING:
+            # A pause fell into the reading of the row, which is ours: there is no such gap without this wrapper.
+            self._journal.line(f"delayed {held.id}")
+            return Unknown("a pause fell into the reading of the row")
         self._journal.line(
             f"wire {held.id} {held.attempt} {time.monotonic():.3f} {held.state}{' late' if late else ''}"
         )
