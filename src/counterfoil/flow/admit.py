@@ -90,7 +90,11 @@ class Admission:
             )
             return []
         admitted = await self._store.apply(admit)
-        return [known.born(s, now) for s in admit.starts if s.run in admitted.born and s.lease is not None]
+        return [
+            known.born(s, now, tuple(f for f in admit.foils if f.run == s.run))
+            for s in admit.starts
+            if s.run in admitted.born and s.lease is not None
+        ]
 
     # ------------------------------------------------------------------ events
 

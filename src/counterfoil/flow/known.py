@@ -51,9 +51,9 @@ def loaded(of: Loaded) -> Known:
     )
 
 
-def born(start: RunStart, at: datetime) -> Known:
-    """A Run that was born a moment ago, with the one stimulus that it was born with. Its place among arrivals
-    is the store's matter."""
+def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> Known:
+    """A Run that was born a moment ago, with the one stimulus that it was born with and the foils that its event
+    has written. Its place among arrivals is the store's matter."""
     s = start.stimulus
     run = Run(
         id=start.run,
@@ -71,7 +71,7 @@ def born(start: RunStart, at: datetime) -> Known:
         lane=start.lane,
     )
     stimulus = Stimulus(kind=s.kind, ref=s.ref, seq=1, at=at, body=wire.loads(s.body))
-    return Known(run=run, stimuli=(stimulus,))
+    return Known(run=run, stimuli=(stimulus,), foils=foils)
 
 
 def turned(before: Known, turn: Turn, answer: Turned, state: State | None) -> Known | None:
