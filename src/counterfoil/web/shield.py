@@ -20,7 +20,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Asgi: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 BODY_LIMIT = 4 * 1024 * 1024
-BUDGET = 64 * 1024 * 1024
+BUDGET = 40 * 1024 * 1024
 HEADER_LIMIT = 16 * 1024
 HEADER_COUNT = 100
 PATH_LIMIT = 4096
