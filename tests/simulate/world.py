@@ -143,6 +143,9 @@ class World:
         dues: list[datetime] = []
         for run in s.runs.values():
             if run.due is not None:
+                leased = run.lease_until is not None and run.lease_until > now
+                if run.due <= now and not leased:
+                    return moment  # somebody has to come for it
                 dues.append(run.due)
                 if run.lease_until is not None and run.due <= now:
                     dues.append(run.lease_until + timedelta(milliseconds=1))
