@@ -256,6 +256,8 @@ def _ends(dump: Dump, irreversible: Collection[str]) -> Iterator[str]:
     status = {run.id: run.status for run in dump.runs}
     undone = {e.undoes for e in dump.effects if e.state is EffectState.CONFIRMED}
     owned = {case.effect for case in dump.cases}
+    # Whoever decided about a way back that failed decided about what stays.
+    owned |= {effect.undoes for effect in dump.effects if effect.id in owned}
     for effect in dump.effects:
         ended = status.get(effect.run)
         if ended in TERMINAL and effect.state in UNFINISHED:
