@@ -199,6 +199,22 @@ def decide(http: httpx2.Client, company: Process, key: str, person: str, **more:
     )
 
 
+def test_the_catalog_is_searched_and_opened(http: httpx2.Client, company: Process) -> None:
+    found = http.get(
+        "/v1/catalog", params={"q": "invoice total", "kind": "event"}, headers=company.bearer("ada")
+    )
+    assert found.status_code == 200
+    assert [row["name"] for row in found.json()["items"]][-1] == "invoice.finalized.v1"
+    entry = http.get("/v1/catalog/event/invoice.finalized.v1", headers=company.bearer("ada")).json()
+    assert {"direction": "in", "word": "consumes", "kind": "workflow", "name": "invoice-to-erp"} in entry[
+        "links"
+    ]
+    assert {"billing"} == {field["system"] for field in entry["fields"]["data"] if field["path"] == "total"}
+    assert entry["source"]["name"] == "invoice.finalized.v1"
+    missing = http.get("/v1/catalog/event/gone.done.v1", headers=company.bearer("ada"))
+    assert missing.status_code == 404
+
+
 def test_the_requester_cannot_approve(http: httpx2.Client, company: Process) -> None:
     refusal = problem(decide(http, company, "CR-1006", "fay"), 403, "separation-of-duties")
     assert "another person" in refusal["detail"]

@@ -25,6 +25,10 @@ PLACES = [
     "/approvals",
     "/cases",
     "/foils",
+    "/catalog",
+    "/catalog?q=invoice+total",
+    "/catalog/event/invoice.finalized.v1",
+    "/catalog/object/invoice",
 ]
 
 

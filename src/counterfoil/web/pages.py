@@ -78,7 +78,7 @@ class Pages:
         return self._env.get_template(template).render(now=now, me=identity, may=may, when=when, **values)
 
 
-async def _page(request: Asked, template: str, status: int = 200, **values: Any) -> Response[str]:
+async def show_page(request: Asked, template: str, status: int = 200, **values: Any) -> Response[str]:
     app = application(request)
     pages: Pages = request.app.state.pages
     identity: Identity | None = request.scope.get("user")
@@ -125,7 +125,7 @@ def _safe(path: str) -> str:
 
 @get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
 async def sign_in_page(request: Asked) -> Response[Any]:
-    return await _page(
+    return await show_page(
         request, "sign_in.html", next=_safe(request.query_params.get("next", "/")), email="", problem=None
     )
 
@@ -140,7 +140,7 @@ async def sign_in(request: Asked) -> Response[Any]:
     try:
         secret, _ = await passwords.sign_in(application(request), email, form.get("password", ""), address)
     except Problem as problem:
-        answer = await _page(
+        answer = await show_page(
             request, "sign_in.html", problem.status, next=after, email=email[:200], problem=problem
         )
         answer.headers.update(problem.headers)
@@ -187,7 +187,7 @@ async def overview(request: Asked) -> Response[Any]:
     )
     mine, others = cases or ([], [])
     now = await app.now()
-    return await _page(
+    return await show_page(
         request,
         "overview.html",
         counts=counts,
@@ -266,7 +266,7 @@ async def runs_page(request: Asked) -> Response[Any]:
     asked = {name: request.query_params.get(name, "").strip() for name in ("workflow", "status", "key")}
     page = page_of(50, request.query_params.get("cursor"), **asked)
     rows, after = await runs_of(app, page)
-    return await _page(
+    return await show_page(
         request,
         "runs.html",
         rows=[shapes.run_shape(row) for row in rows],
@@ -284,7 +284,7 @@ async def run_page(request: Asked, run_id: FromPath[str]) -> Response[Any]:
     found = await trace(app, run_id)
     if found is None:
         raise Problem(404, f"There is no run {run_id[:100]}.")
-    return await _page(
+    return await show_page(
         request,
         "run.html",
         trace=found,
@@ -350,7 +350,7 @@ async def approvals_page(request: Asked) -> Response[Any]:
     rows, after = await app.views.approvals(page)
     shown_rows = [await _approval_row(app, identity, shapes.approval_shape(row)) for row in rows]
     shown_rows.sort(key=lambda row: bool(row["reason"]))
-    return await _page(request, "approvals.html", rows=shown_rows, next=after, state=state)
+    return await show_page(request, "approvals.html", rows=shown_rows, next=after, state=state)
 
 
 @post("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_OWN_DECIDE), include_in_schema=False)
@@ -399,7 +399,7 @@ async def cases_page(request: Asked) -> Response[Any]:
         mine, _ = await _open_cases(app, identity)
         found = {case.id: _case_row(identity, case) for case in mine} | found
     ordered = sorted(found.values(), key=lambda row: not row["mine"])
-    return await _page(request, "cases.html", rows=ordered, next=after, state=state)
+    return await show_page(request, "cases.html", rows=ordered, next=after, state=state)
 
 
 @post("/cases/{case_id:str}", opt=requires(Permission.CASES_OWN_RESOLVE), include_in_schema=False)
@@ -425,7 +425,7 @@ async def foils_page(request: Asked) -> Response[Any]:
     asked = {name: request.query_params.get(name, "").strip() for name in ("state", "key")}
     page = page_of(50, request.query_params.get("cursor"), **asked)
     rows, after = await application(request).views.foils(page)
-    return await _page(
+    return await show_page(
         request,
         "foils.html",
         rows=[shapes.foil_shape(row) for row in rows],

@@ -18,7 +18,7 @@ from litestar.response import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil import __version__
-from counterfoil.web import doors, lists, pages, static, usage, vitals
+from counterfoil.web import catalog, doors, lists, pages, static, usage, vitals
 from counterfoil.web.access import REQUIRES, guard, requires
 from counterfoil.web.identity import Passwords
 from counterfoil.web.permissions import Open
@@ -47,10 +47,12 @@ def routes(app: App, passwords: Passwords | None = None) -> Litestar:
             *doors.ROUTES,
             *usage.ROUTES,
             *lists.ROUTES,
+            *catalog.API,
             *vitals.ROUTES,
             openapi,
             static.serve,
             *pages.ROUTES,
+            *catalog.PAGES,
         ],
         guards=[guard],
         exception_handlers={Exception: _refused},
@@ -73,7 +75,7 @@ def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
 def _described() -> Litestar:
     """The API alone, as an application that nobody serves: the framework's own schema pages load foreign scripts."""
     return Litestar(
-        route_handlers=[*doors.ROUTES, *usage.ROUTES, *lists.ROUTES, *vitals.ROUTES],
+        route_handlers=[*doors.ROUTES, *usage.ROUTES, *lists.ROUTES, *catalog.API, *vitals.ROUTES],
         openapi_config=OpenAPIConfig(
             title="Counterfoil",
             version=__version__,

@@ -1,0 +1,159 @@
+"""The catalog, as JSON and as pages: what there is, who answers for it, who produces and consumes what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+from litestar.params import FromPath
+from litestar.response import Response
+
+from counterfoil.model.catalog import ORDER, Catalog, Edge, Entry, Key
+from counterfoil.model.model import Model
+from counterfoil.web.access import application, requires
+from counterfoil.web.lists import Listing, Text
+from counterfoil.web.pages import show_page
+from counterfoil.web.permissions import Permission
+from counterfoil.web.picture import picture
+from counterfoil.web.problems import Problem
+
+Asked = Request[Any, Any, Any]
+MOST = 2000
+"""Entries of one answer; a folder holds fewer."""
+_kept: dict[str, Catalog] = {}
+
+
+class CatalogField(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    type: str
+    optional: bool
+    pii: bool
+    system: str
+    """Its system of record; empty where it belongs to no object."""
+    owners: Sequence[str]
+    doc: str
+
+
+class CatalogLink(msgspec.Struct, frozen=True, kw_only=True):
+    """What the entry is to another (`out`), or another to it (`in`)."""
+
+    direction: str
+    word: str
+    kind: str
+    name: str
+
+
+class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    name: str
+    doc: str
+    system: str
+    owners: dict[str, Sequence[str]]
+    digest: str
+
+
+class CatalogEntry(CatalogRow, frozen=True, kw_only=True):
+    fields: dict[str, list[CatalogField]]
+    links: list[CatalogLink]
+    source: dict[str, Any]
+    """The document itself, as it is in force."""
+
+
+def catalog_of(model: Model) -> Catalog:
+    """The catalog of a Model, made once."""
+    found = _kept.get(model.digest)
+    if found is None:
+        _kept.clear()
+        found = _kept[model.digest] = Catalog(model)
+    return found
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind, "name": entry.name, "doc": entry.doc, "system": entry.system,
+        "owners": dict(entry.owners), "digest": entry.digest,
+    }  # fmt: skip
+
+
+def _links(catalog: Catalog, key: Key) -> list[CatalogLink]:
+    found = []
+    for edge in catalog.of(key):
+        out = edge.source == key
+        kind, name = edge.target if out else edge.source
+        found.append(CatalogLink(direction="out" if out else "in", word=edge.word, kind=kind, name=name))
+    return sorted(found, key=lambda link: (link.direction, ORDER.index(link.word), link.kind, link.name))
+
+
+def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, CatalogEntry]:
+    model = application(request).model
+    catalog = catalog_of(model)
+    entry = catalog.entries.get((kind, name))
+    document = model.document(kind, name)
+    if entry is None or document is None:
+        raise Problem(
+            404, f"The Release in force has no {kind[:40]} {name[:100]}; /v1/catalog lists what it has."
+        )
+    shape = CatalogEntry(
+        **_row(entry),
+        fields={
+            part: [CatalogField(**{n: getattr(f, n) for n in CatalogField.__struct_fields__}) for f in group]
+            for part, group in entry.fields.items()
+        },
+        links=_links(catalog, entry.key),
+        source=document.data,
+    )
+    return catalog, entry, shape
+
+
+@get(
+    "/v1/catalog",
+    opt=requires(Permission.RELEASES_ANY_READ),
+    tags=["catalog"],
+    summary="What there is in the Release in force",
+)
+async def list_catalog(request: Asked, q: Text = None, kind: Text = None) -> Listing[CatalogRow]:
+    found = catalog_of(application(request).model).search(q or "", kind or "")
+    return Listing([CatalogRow(**_row(entry)) for entry in found[:MOST]], None)
+
+
+@get(
+    "/v1/catalog/{kind:str}/{name:str}",
+    opt=requires(Permission.RELEASES_ANY_READ),
+    tags=["catalog"],
+    summary="One entry: fields with owners, and who produces and consumes it",
+)
+async def get_catalog_entry(request: Asked, kind: FromPath[str], name: FromPath[str]) -> CatalogEntry:
+    return _entry(request, kind, name)[2]
+
+
+@get("/catalog", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
+async def catalog_page(request: Asked) -> Response[Any]:
+    catalog = catalog_of(application(request).model)
+    asked = {name: request.query_params.get(name, "").strip()[:200] for name in ("q", "kind")}
+    found = catalog.search(asked["q"], asked["kind"])
+    kinds = sorted({entry.kind for entry in catalog.entries.values()})
+    groups = {kind: [entry for entry in found if entry.kind == kind] for kind in kinds}
+    return await show_page(
+        request,
+        "catalog.html",
+        asked=asked,
+        kinds=kinds,
+        groups={kind: rows for kind, rows in groups.items() if rows},
+        picture=None if asked["q"] or asked["kind"] else picture(catalog.flow()),
+    )
+
+
+@get("/catalog/{kind:str}/{name:str}", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
+async def entry_page(request: Asked, kind: FromPath[str], name: FromPath[str]) -> Response[Any]:
+    catalog, entry, shape = _entry(request, kind, name)
+    return await show_page(request, "entry.html", entry=shape, picture=picture(_near(catalog, entry)))
+
+
+def _near(catalog: Catalog, entry: Entry) -> list[Edge]:
+    return catalog.flow(entry.key)
+
+
+API = [list_catalog, get_catalog_entry]
+PAGES = [catalog_page, entry_page]

@@ -1,0 +1,82 @@
+"""The catalog of the example company: entries with owners, what they have to do with each other, and its picture."""
+
+from __future__ import annotations
+
+import pytest
+
+from counterfoil.model import read
+from counterfoil.model.catalog import Catalog, Edge, Key
+from counterfoil.web.picture import picture
+from tests.source import ROOT
+
+FINALIZED: Key = ("event", "invoice.finalized.v1")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    model, _ = read(ROOT / "examples/acme", checks=False)
+    return Catalog(model)
+
+
+def test_every_document_is_an_entry_and_every_edge_joins_two(catalog: Catalog) -> None:
+    model, _ = read(ROOT / "examples/acme", checks=False)
+    assert set(catalog.entries) == {(d.kind, d.name) for d in model.documents}
+    assert {key for edge in catalog.edges for key in (edge.source, edge.target)} <= set(catalog.entries)
+
+
+def test_an_event_knows_who_produces_and_who_consumes_it(catalog: Catalog) -> None:
+    found = {edge for edge in catalog.of(FINALIZED) if edge.word in ("produces", "consumes")}
+    assert found == {
+        Edge(("mapping", "billing-invoice-finalized"), "produces", FINALIZED),
+        Edge(("workflow", "invoice-to-erp"), "consumes", FINALIZED),
+        Edge(("reconciliation", "invoice-in-erp"), "consumes", FINALIZED),
+    }
+
+
+def test_fields_have_their_system_of_record_and_its_owner(catalog: Catalog) -> None:
+    fields = {field.path: field for field in catalog.entries["object", "invoice"].fields["fields"]}
+    assert (fields["total"].system, fields["erp_number"].system) == ("billing", "erp")
+    assert fields["total"].owners == ("finance-operations",)
+    data = {field.path: field for field in catalog.entries[FINALIZED].fields["data"]}
+    assert data["lines[].net"].type == "money"
+    assert data["total"].system == "billing"
+    customer = {field.path: field for field in catalog.entries["event", "customer.changed.v1"].fields["data"]}
+    assert customer["email"].pii
+    assert customer["email"].optional
+
+
+def test_a_search_wants_every_word_and_puts_names_first(catalog: Catalog) -> None:
+    found = [entry.name for entry in catalog.search("posted invoice")]
+    assert found[0] == "erp.invoice_posted.v1"
+    assert [e.name for e in catalog.search("accounting_date")] == []
+    assert [e.name for e in catalog.search("incident_id", "event")] == ["support.credit_requested.v1"]
+    assert [e.kind for e in catalog.search(kind="system")] == ["system"] * 3
+
+
+def test_the_flow_near_an_event_ends_at_the_systems(catalog: Catalog) -> None:
+    assert {(e.source[1], e.target[1]) for e in catalog.flow(FINALIZED)} == {
+        ("billing", "billing-invoice-finalized"),
+        ("billing-invoice-finalized", "invoice.finalized.v1"),
+        ("invoice-in-erp", "invoice.finalized.v1"),
+        ("invoice-to-erp", "invoice.finalized.v1"),
+        ("invoice-to-erp", "erp.invoice.post"),
+        ("erp.invoice.post", "erp"),
+    }
+
+
+def test_the_picture_goes_from_left_to_right_and_no_boxes_touch(catalog: Catalog) -> None:
+    drawn = picture(catalog.flow())
+    assert drawn is not None
+    assert {node.kind for node in drawn.nodes} == {
+        "system",
+        "event",
+        "workflow",
+        "reconciliation",
+        "operation",
+    }
+    assert len({(node.x, node.y) for node in drawn.nodes}) == len(drawn.nodes)
+    assert max(node.x for node in drawn.nodes) < drawn.width
+    assert "billing produces invoice.finalized.v1" in drawn.lines
+    assert "erp.invoice.post writes to erp" in drawn.lines
+    assert len(drawn.curves) == len(drawn.lines)
+    assert picture([]) is None
