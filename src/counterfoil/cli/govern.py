@@ -20,10 +20,15 @@ Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
 def check(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> None:
     """Check a governance folder: every finding with its place; exit code 1 when there is an error."""
     from counterfoil.model import read
+    from counterfoil.model.lint import lint_documents
 
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
     model, findings = read(dir)
+    told = {(f.file, f.line) for f in findings}
+    findings = sorted(
+        {*findings, *(f for f in lint_documents(model.documents) if (f.file, f.line) not in told)}
+    )
     wrong = errors(findings)
     if format is Format.JSON:
         write_json(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli import govern, operate, processes, systems
+from counterfoil.cli import contracts, govern, operate, processes, systems
 from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import complain, say
 
@@ -28,6 +28,7 @@ COMMANDS: list[Callable[..., None]] = [
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(systems.connectors, name="connectors")
+app.add_typer(contracts.contracts, name="contracts")
 
 
 @app.callback(invoke_without_command=True)

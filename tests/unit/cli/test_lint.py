@@ -1,0 +1,85 @@
+"""`contracts lint` and what `check` tells of it: places, exit codes, and files that are no contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from counterfoil.cli.main import app
+
+RUNNER = CliRunner()
+SCHEMA = """{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "$id": "https://acme.example/credit/v1",
+  "title": "Credit", "description": "A credit.",
+  "type": "object",
+  "properties": {
+    "currency": {"type": "string"},
+    "amount": {"type": "number"}
+  }
+}
+"""
+EVENT = """kind: event
+name: credit.asked.v1
+data:
+  credit_id: id
+  amount: decimal
+---
+kind: table
+name: rates
+key: [currency]
+value: rate
+rows: []
+"""
+
+
+def lint(*words: str) -> tuple[int, str]:
+    result = RUNNER.invoke(app, ["contracts", "lint", *words])
+    return result.exit_code, result.output
+
+
+def test_a_finding_in_somebody_elses_file_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / "credit.json").write_text(SCHEMA)
+    code, said = lint(str(tmp_path / "credit.json"))
+    assert code == 1
+    assert f"{tmp_path}/credit.json:8: money-exact: " in said
+    assert said.endswith("1 file, 1 findings\n")
+
+
+def test_a_folder_is_looked_through_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "events.yaml").write_text(EVENT)
+    code, said = lint(str(tmp_path), "--format", "json")
+    assert code == 1
+    assert [(Path(f["file"]).name, f["line"], f["rule"]) for f in json.loads(said)] == [
+        ("events.yaml", 5, "money-exact")
+    ]
+
+
+def test_a_good_contract_ends_with_nothing_to_say(tmp_path: Path) -> None:
+    (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
+    assert lint(str(tmp_path)) == (0, "1 file, 0 findings\n")
+
+
+def test_what_is_no_contract_is_wrong_use(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "broken.yaml").write_text("a: [")
+    for name in ("other.json", "broken.yaml", "gone.yaml"):
+        result = RUNNER.invoke(app, ["contracts", "lint", str(tmp_path / name)])
+        assert "CommandFailed" in repr(result.exception)
+
+
+def test_check_tells_lint_as_warnings(tmp_path: Path) -> None:
+    RUNNER.invoke(app, ["init", str(tmp_path / "company")])
+    assert RUNNER.invoke(app, ["check", str(tmp_path / "company")]).output.endswith("0 errors, 0 warnings\n")
+    path = tmp_path / "company" / "2-contracts.yaml"
+    path.write_text(
+        path.read_text() + "---\nkind: event\nname: call.made.v1\nproduced: http\ndata: {phone: string}\n"
+    )
+    result = RUNNER.invoke(app, ["check", str(tmp_path / "company")])
+    assert result.exit_code == 0
+    assert "warning: pii-mark" in result.output
