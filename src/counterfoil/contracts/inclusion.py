@@ -6,10 +6,15 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from counterfoil.contracts.document import Dialect, Document, dialect_of
+from counterfoil.contracts.examples import Judge
+from counterfoil.contracts.nodes import Nodes
+from counterfoil.contracts.search import Search
+from counterfoil.contracts.values import Found
+
 Verdict: TypeAlias = Literal["yes", "no", "unknown"]
 Formats: TypeAlias = Literal["assert", "annotate"]
-"""Whether `format` refuses an instance (`assert`, for the formats that the door checks) or only describes it."""
-Dialect: TypeAlias = Literal["4", "6", "7", "2019-09", "2020-12", "openapi-3.0"]
+"""Whether `format` refuses an instance (`assert`, for the formats that the validator knows) or only describes it."""
 
 
 class Inclusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +29,55 @@ class Inclusion(msgspec.Struct, frozen=True, kw_only=True):
     """An instance of `narrow` that `wide` refuses, judged so by a validator; unset where none was found."""
 
 
+class Pair:
+    """Two documents whose schemas are compared in both directions; remembers what it found out."""
+
+    def __init__(self, left: Document, right: Document, *, formats: Formats = "assert") -> None:
+        asserted = formats == "assert"
+        self.left, self.right = left, right
+        self.nodes = Nodes(left, right)
+        self.search = Search(self.nodes, assert_formats=asserted)
+        self.judges = {id(document): Judge(document, assert_formats=asserted) for document in (left, right)}
+        self._memo: dict[tuple[int, int], Inclusion] = {}
+
+    def forward(self, left: Any, right: Any) -> Inclusion:
+        """Whether every instance of a schema of the left document is one of a schema of the right document."""
+        return self._included(self.left, left, self.right, right)
+
+    def backward(self, right: Any, left: Any) -> Inclusion:
+        """Whether every instance of a schema of the right document is one of a schema of the left document."""
+        return self._included(self.right, right, self.left, left)
+
+    def _included(self, narrow: Document, inner: Any, wide: Document, outer: Any) -> Inclusion:
+        question = (self.nodes.key(narrow, inner), self.nodes.key(wide, outer))
+        if question[0] == question[1]:
+            return Inclusion(verdict="yes")
+        if question not in self._memo:
+            self._memo[question] = self._asked(question, narrow, inner, wide, outer)
+        return self._memo[question]
+
+    def _asked(
+        self, question: tuple[int, int], narrow: Document, inner: Any, wide: Document, outer: Any
+    ) -> Inclusion:
+        answer = self.search.ask(frozenset([(True, question[0]), (False, question[1])]))
+        if answer.found is Found.NONE:
+            return Inclusion(verdict="yes")
+        judge = self.judges[id(wide)]
+        if answer.has_instance:
+            accepted = self.judges[id(narrow)].accepts(inner, answer.instance)
+            refused = judge.accepts(outer, answer.instance)
+            if accepted and refused is False:
+                path, why = judge.refusal(outer, answer.instance)
+                return Inclusion(verdict="no", where=pointer(path), why=why, example=answer.instance)
+            if answer.found is Found.ONE and (accepted is None or refused is None):
+                return Inclusion(verdict="no", why="an instance exists, and no validator could judge it")
+        return Inclusion(verdict="unknown", why="it could not be decided within bounds")
+
+
+def pointer(path: list[str | int]) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
 def included(
     narrow: Any,
     wide: Any,
@@ -35,9 +89,14 @@ def included(
 ) -> Inclusion:
     """Compare two schemas; `$ref` of each is looked up in its own root (the schema itself when none is given).
 
-    Without `dialect` each side speaks what its root's `$schema` says. A pair met again while it is being compared
-    counts as included, so recursive schemas end.
+    Without `dialect` each side speaks what its root's `$schema` says. Whoever asks about many schemas of the same two
+    roots keeps a `Pair` of them, which remembers.
     """
-    if narrow == wide and narrow_root == wide_root:
-        return Inclusion(verdict="yes")
-    return Inclusion(verdict="unknown", why="the schemas differ")
+    left_root = narrow if narrow_root is None else narrow_root
+    right_root = wide if wide_root is None else wide_root
+    pair = Pair(
+        Document(left_root, dialect or dialect_of(left_root)),
+        Document(right_root, dialect or dialect_of(right_root)),
+        formats=formats,
+    )
+    return pair.forward(narrow, wide)

@@ -1,0 +1,279 @@
+"""The search for an instance that is in some schemas and outside of others, bounded in its work.
+
+The schemas are read as formulas (`formula`), one type of instance at a time; what a formula leaves open is tried, and
+what is then known about the instance's parts is asked of them. A question met again while it is being answered has no
+instance that is not smaller than itself, so it counts as having none: recursive schemas end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from counterfoil.contracts import arrays, objects
+from counterfoil.contracts.formula import TYPES, Formula, Literal, Reader, all_of, any_of, negate
+from counterfoil.contracts.nodes import Nodes
+from counterfoil.contracts.values import (
+    IMPOSSIBLE,
+    UNDECIDED,
+    Answer,
+    Found,
+    instance,
+    is_a_number,
+    is_a_string,
+    perhaps,
+)
+
+Goal: TypeAlias = frozenset[Literal]
+STEPS = 6000
+DEEPEST = 45
+
+
+class Exhausted(Exception):
+    """The search took more steps than it may."""
+
+
+class Search:
+    """Answers questions about the schemas of one pair of documents, and remembers the answers."""
+
+    def __init__(self, nodes: Nodes, *, assert_formats: bool, steps: int = STEPS) -> None:
+        self.nodes = nodes
+        self.reader = Reader(nodes, assert_formats=assert_formats)
+        self.steps = steps
+        self.left = steps
+        self._memo: dict[tuple[Goal, str], Answer] = {}
+        self._waiting: dict[tuple[Goal, str], tuple[Answer, int]] = {}
+        self._open: dict[tuple[Goal, str], int] = {}
+        self._lowest = DEEPEST * 1000
+
+    def ask(self, goal: Goal) -> Answer:
+        """An instance of the goal, from the start of a fresh allowance of steps."""
+        self.left = self.steps
+        try:
+            return self.instance(goal)
+        except (Exhausted, RecursionError):
+            self._open.clear()
+            self._waiting.clear()
+            return UNDECIDED
+
+    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> Answer:
+        if any((not positive, key) in goal for positive, key in goal if positive):
+            return IMPOSSIBLE
+        best = IMPOSSIBLE
+        for type_ in types:
+            answer = self._of_type(goal, type_)
+            if answer.found is Found.ONE:
+                return answer
+            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+                best = answer
+        return best
+
+    def _of_type(self, goal: Goal, type_: str) -> Answer:
+        question = (goal, type_)
+        known = self._memo.get(question)
+        if known is not None:
+            return known
+        if question in self._waiting:
+            answer, lowest = self._waiting[question]
+            self._lowest = min(self._lowest, lowest)
+            return answer
+        if question in self._open:
+            self._lowest = min(self._lowest, self._open[question])
+            return IMPOSSIBLE
+        depth = len(self._open)
+        if depth > DEEPEST:
+            raise Exhausted
+        outer, self._lowest = self._lowest, DEEPEST * 1000
+        self._open[question] = depth
+        try:
+            answer = self._branch([("lit", *literal) for literal in sorted(goal)], set(), [], {}, type_)
+        finally:
+            self._open.pop(question, None)
+        lowest = self._lowest
+        self._lowest = min(outer, lowest if lowest < depth else outer)
+        if answer.found is Found.NONE and lowest < depth:
+            self._waiting[question] = (answer, lowest)
+            return answer
+        settled = [other for other, (_, at) in self._waiting.items() if at >= depth]
+        for other in settled:
+            kept, _ = self._waiting.pop(other)
+            if answer.found is Found.NONE:
+                self._memo[other] = kept
+        if answer.found is not Found.PERHAPS or lowest >= depth:
+            self._memo[question] = answer
+        return answer
+
+    def _impossible(self, goal: Goal, type_: str) -> bool:
+        """Whether a part of what is known already excludes every instance; never asks what is being asked."""
+        if (goal, type_) in self._open:
+            return False
+        return self._of_type(goal, type_).found is Found.NONE
+
+    def _branch(
+        self,
+        agenda: list[Formula],
+        atoms: set[Formula],
+        choices: list[tuple[tuple[Formula, ...], int | None]],
+        known: dict[int, bool],
+        type_: str,
+    ) -> Answer:
+        self.left -= 1
+        if self.left < 0:
+            raise Exhausted
+        while True:
+            while agenda:
+                formula = agenda.pop()
+                if formula is True:
+                    continue
+                if formula is False:
+                    return IMPOSSIBLE
+                kind = formula[0]
+                if kind == "and":
+                    agenda.extend(formula[1])
+                elif kind == "or":
+                    choices.append((formula[1], None))
+                elif kind in {"one", "notone"}:
+                    agenda.append(self._one(formula[1], type_, exactly=kind == "one"))
+                elif kind == "lit":
+                    _, positive, key = formula
+                    if key in known:
+                        if known[key] is not positive:
+                            return IMPOSSIBLE
+                        continue
+                    known[key] = positive
+                    inner = self.reader.formula(key, type_)
+                    inner = inner if positive else negate(inner)
+                    if not positive and not isinstance(inner, bool) and inner[0] == "or":
+                        choices.append((inner[1], key))
+                    else:
+                        agenda.append(inner)
+                else:
+                    if negate(formula) in atoms or _crossed(formula, atoms):
+                        return IMPOSSIBLE
+                    atoms.add(formula)
+            remaining = []
+            for alternatives, source in choices:
+                left = tuple(part for part in alternatives if not _excluded(part, atoms, known))
+                if not left:
+                    return IMPOSSIBLE
+                if any(_holds(part, atoms, known) for part in left):
+                    continue
+                if len(left) == 1:
+                    agenda.append(left[0])
+                else:
+                    remaining.append((left, source))
+            choices = remaining
+            if not agenda:
+                break
+        if not choices:
+            return self._parts(atoms, type_)
+        return self._try(atoms, choices, known, type_)
+
+    def _try(self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str) -> Answer:
+        sources = {source for _, source in choices if source is not None}
+        if len(choices) > 1 and sources:
+            certain = [(True, key) for key, positive in known.items() if positive]
+            for source in sorted(sources):
+                if self._impossible(frozenset([*certain, (False, source)]), type_):
+                    return IMPOSSIBLE
+        at = min(range(len(choices)), key=lambda index: len(choices[index][0]))
+        others = [choice for index, choice in enumerate(choices) if index != at]
+        best = IMPOSSIBLE
+        for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):
+            answer = self._branch([part], set(atoms), list(others), dict(known), type_)
+            if answer.found is Found.ONE:
+                return answer
+            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+                best = answer
+        return best
+
+    def _one(self, parts: tuple[Formula, ...], type_: str, *, exactly: bool) -> Formula:
+        """Exactly one of the parts (or not), without the pairs that exclude each other anyway."""
+        apart = {
+            (one, other)
+            for one in range(len(parts))
+            for other in range(one)
+            if self._apart(parts[one], parts[other], type_)
+        }
+        apart |= {(other, one) for one, other in apart}
+        if exactly:
+            return any_of(
+                all_of([part, *(negate(other) for index, other in enumerate(parts)
+                              if index != at and (at, index) not in apart)])
+                for at, part in enumerate(parts)
+            )  # fmt: skip
+        return any_of(
+            [
+                all_of([negate(part) for part in parts]),
+                *(
+                    all_of([parts[one], parts[other]])
+                    for one in range(len(parts))
+                    for other in range(one)
+                    if (one, other) not in apart
+                ),
+            ]
+        )
+
+    def _apart(self, one: Formula, other: Formula, type_: str) -> bool:
+        if one[0] != "lit" or other[0] != "lit":
+            return bool(negate(one) == other)
+        return self._impossible(frozenset([one[1:], other[1:]]), type_)
+
+    def _parts(self, atoms: set[Formula], type_: str) -> Answer:
+        match type_:
+            case "number":
+                return is_a_number(atoms)
+            case "string":
+                return is_a_string(atoms)
+            case "object":
+                return objects.is_an_object(self, atoms)
+            case "array":
+                return arrays.is_an_array(self, atoms)
+        return _plain(atoms, [None] if type_ == "null" else [True, False])
+
+
+def _plain(atoms: set[Formula], values: list[Any]) -> Answer:
+    for value in values:
+        if all(
+            value in atom[1] if atom[0] == "oneof" else value not in atom[1] if atom[0] == "noneof" else True
+            for atom in atoms
+        ):
+            undecided = any(atom[0] in {"opaque", "noopaque"} for atom in atoms)
+            return perhaps(value) if undecided else instance(value)
+    return IMPOSSIBLE
+
+
+def _excluded(part: Formula, atoms: set[Formula], known: dict[int, bool]) -> bool:
+    if isinstance(part, bool):
+        return not part
+    if part[0] == "lit":
+        return known.get(part[2], part[1]) is not part[1]
+    if part[0] == "and":
+        return any(_excluded(inner, atoms, known) for inner in part[1])
+    if part[0] in {"or", "one", "notone"}:
+        return False
+    return negate(part) in atoms or _crossed(part, atoms)
+
+
+def _holds(part: Formula, atoms: set[Formula], known: dict[int, bool]) -> bool:
+    if isinstance(part, bool):
+        return part
+    if part[0] == "lit":
+        return known.get(part[2]) is part[1]
+    if part[0] == "and":
+        return all(_holds(inner, atoms, known) for inner in part[1])
+    return part in atoms
+
+
+def _crossed(atom: Formula, atoms: set[Formula]) -> bool:
+    """Whether the statement contradicts another at once: finite sets of values that do not meet."""
+    if atom[0] == "oneof":
+        allowed = atom[1]
+        for other in atoms:
+            if other[0] == "oneof":
+                allowed = allowed & other[1]
+            elif other[0] == "noneof":
+                allowed = allowed - other[1]
+        return not allowed
+    if atom[0] == "noneof":
+        return any(other[0] == "oneof" and other[1] <= atom[1] for other in atoms)
+    return False
