@@ -1,0 +1,109 @@
+"""Who must look at a change: the owners of the fields, exceptions and service levels that it touches.
+
+Derived, never listed by hand: a document's own owners, the owner of the system of record of a field, whoever
+answers for the exceptions and for how long things may take, and the owners of those whom the change breaks. Where
+ownership itself changes, both sides look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from counterfoil.change.difference import Detail, Difference
+from counterfoil.model import kinds
+from counterfoil.model.model import Model
+
+DEFINITION, EXCEPTIONS, SERVICE_LEVEL = "definition", "exceptions", "service_level"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Review:
+    """A role that must look, and why: one reason for each thing of its own that the change touches."""
+
+    role: str
+    because: tuple[str, ...]
+
+
+def reviewers(old: Model, new: Model, differences: Iterable[Difference]) -> list[Review]:
+    """The roles that must look at these differences, by name. A difference that only tells people something
+    asks the owner of its document."""
+    reasons: dict[str, dict[str, None]] = {}
+    for one in differences:
+        for role, because in _of(old, new, one):
+            reasons.setdefault(role, {})[because] = None
+    return [Review(role, tuple(reasons[role])) for role in sorted(reasons)]
+
+
+def unreviewed(old: Model, new: Model, differences: Iterable[Difference]) -> list[Difference]:
+    """Differences that touch nothing anybody owns."""
+    return [one for one in differences if next(_of(old, new, one), None) is None]
+
+
+def _of(old: Model, new: Model, one: Difference) -> Iterator[tuple[str, str]]:
+    what = f"the {one.kind} `{one.name}`"
+    sides = _sides(old, new, one.kind, one.name)
+    for model, value in sides:
+        for role in model.owners_of(value, DEFINITION):
+            yield role, f"owns {what}"
+        # Rows of a table and what a foil tolerates are exceptions waiting to happen: theirs answer too.
+        whole = one.change != "changed" and isinstance(value, kinds.Workflow | kinds.Reconciliation)
+        if whole or any("failure" in detail.classes for detail in one.details):
+            for role in model.owners_of(value, EXCEPTIONS):
+                yield role, f"answers for the exceptions of {what}"
+        if any(detail.is_service_level for detail in one.details):
+            for role in _service_level(model, value):
+                yield role, f"answers for how long things may take in {what}"
+        for detail in one.details:
+            for role in _of_field(model, value, detail):
+                yield role, f"owns the system of record of `{one.name}.{_field(detail)}`"
+    if any(detail.path.split("/")[0] == "owner" for detail in one.details):
+        for _, value in sides:
+            for role in _all_owners(value):
+                yield role, f"is an owner of {what}, and its owners change"
+    for user in one.affects:
+        if user.broken:
+            for model, value in _sides(old, new, user.kind, user.name):
+                for role in model.owners_of(value, DEFINITION):
+                    yield role, f"owns the {user.kind} `{user.name}`, which {user.how} of {what}"
+
+
+def _sides(old: Model, new: Model, kind: str, name: str) -> list[tuple[Model, kinds.Kind]]:
+    found = ((model, model.document(kind, name)) for model in (old, new))
+    return [(model, document.value) for model, document in found if document is not None]
+
+
+def _service_level(model: Model, value: kinds.Kind) -> list[str]:
+    if isinstance(value.owner, dict):
+        own = [role for role, part in value.owner.items() if part.rstrip("s") == SERVICE_LEVEL]
+        if own:
+            return own
+    return model.owners_of(value, EXCEPTIONS)
+
+
+def _all_owners(value: kinds.Kind) -> list[str]:
+    if isinstance(value.owner, dict):
+        return list(value.owner)
+    return [value.owner] if value.owner else []
+
+
+def _field(detail: Detail) -> str:
+    return ".".join(detail.path.split("/")[1:])
+
+
+def _of_field(model: Model, value: kinds.Kind, detail: Detail) -> list[str]:
+    """The owners of the system that may assert the field that a detail is about."""
+    parts = detail.path.split("/")
+    if len(parts) < 2 or parts[0] not in ("data", "fields", "emit", "sets"):
+        return []
+    field = parts[1].removesuffix("?")
+    if isinstance(value, kinds.Object):
+        name = value.name
+    elif isinstance(value, kinds.Event) and value.object:
+        name = value.object
+    else:
+        return []
+    if name not in model.objects:
+        return []
+    system = model.systems.get(model.system_of_record(name, field))
+    return model.owners_of(system, DEFINITION) if system is not None else []
