@@ -333,9 +333,28 @@ class Definition:
     exception_owners: tuple[str, ...]
     lane: str
     """`close` or `live`: whose calls go first where slots are short."""
+    casts: Mapping[tuple[str, str], tuple[CastDefinition, ...]] = field(default_factory=dict)
+    """How other versions of the events that it waits for become the one that it waits for."""
 
 
 # ------------------------------------------------------------------ mappings
+
+
+@dataclass(frozen=True, slots=True)
+class CastDefinition:
+    """One version of an event or operation to another. Formulas read `data` of an event, `input` of an operation,
+    and the lets; those of the answer, which goes back, read `result` and the `input` that was cast."""
+
+    name: str
+    source: str
+    target: str
+    root: str
+    """`data` or `input`."""
+    let: tuple[tuple[str, Expression], ...]
+    fields: Record
+    result: Record | None
+    schema: Mapping[str, object]
+    """What the cast gives keeps this contract."""
 
 
 @dataclass(frozen=True, slots=True)

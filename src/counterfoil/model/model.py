@@ -29,6 +29,7 @@ from counterfoil.model.fields import Schema, each_field, object_schema
 from counterfoil.model.produced import emitted_types
 from counterfoil.model.source import Source
 from counterfoil.model.tables import Rows
+from counterfoil.model.versions import Versions
 
 K = TypeVar("K", bound=kinds.Kind)
 
@@ -98,6 +99,11 @@ class Model:
     @cached_property
     def tables(self) -> Mapping[str, Rows]:
         return {name: Rows(table, table.rows or []) for name, table in self.of_kind(kinds.Table).items()}
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Which versions of events and operations there are, and the casts between them."""
+        return Versions(self)
 
     # -------------------------------------------------------------- canonical form
 
@@ -285,6 +291,9 @@ class Model:
                 behind = [self.systems.get(kind.from_.system)]
             elif kind.to and kind.to.operation in self.operations:
                 behind = [self.operations[kind.to.operation]]
+            elif kind.cast:
+                cast = kind.cast.from_
+                behind = [self.events.get(cast), self.operations.get(cast)]
         elif isinstance(kind, kinds.Reconciliation):
             behind = [self.objects.get(kind.object), self.systems.get(kind.left)]
         elif isinstance(kind, kinds.Object | kinds.Operation):

@@ -3,6 +3,7 @@
 from counterfoil.core.finding import Finding
 from counterfoil.model.checks import (
     approvals,
+    casts,
     contracts,
     foils,
     formulas,
@@ -10,6 +11,7 @@ from counterfoil.model.checks import (
     references,
     safety,
     steps,
+    versions,
 )
 from counterfoil.model.checks.form import FORM
 from counterfoil.model.checks.registry import RULES, Rule
@@ -20,6 +22,7 @@ __all__ = [
     "RULES",
     "Rule",
     "approvals",
+    "casts",
     "check",
     "contracts",
     "foils",
@@ -28,6 +31,7 @@ __all__ = [
     "references",
     "safety",
     "steps",
+    "versions",
 ]
 
 

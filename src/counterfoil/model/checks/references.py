@@ -18,7 +18,7 @@ from counterfoil.model.produced import EVENT_NAME, emitted_types
 from counterfoil.model.source import Path
 from counterfoil.model.walk import BlockPlace, steps, steps_of
 
-_OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\.v([2-9]|[1-9][0-9]+))?")
 _LOOKUP = re.compile(r"\b(table|xref|canon|head)\(\s*(?:'([^'\\]*)'|\"([^\"\\]*)\")")
 _PAST = re.compile(
     r".*(ed|sent|paid|made|won|lost|due|begun|met|done|put|set|held|given|taken|left|late|built|sold|bought|found|split|known|written|drawn|gone)"
@@ -28,11 +28,12 @@ Reference = tuple[str, str, Path]
 
 @rule("unknown-reference")
 def unknown_reference(model: Model) -> Iterator[Finding]:
-    """A document names another that does not exist: a system, object, event, operation, policy, table, role or
+    """A document names another that does not exist: a system, object, event, operation, mapping, policy, table, role or
     reconciliation."""
     for document in model.documents:
         for kind, name, path in references(document):
-            if not model.has(kind, name):
+            cast = path[0] == "cast" and model.versions.kind_of(name) is not None
+            if not model.has(kind, name) and not cast:
                 yield _missing(model, document, kind, name, path)
 
 
@@ -100,6 +101,12 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
         yield "operation", value.to.operation, ("to", "operation")
         if value.to.system:
             yield "system", value.to.system, ("to", "system")
+    if value.cast:
+        kind = _cast_kind(value.cast)
+        yield kind, value.cast.from_, ("cast", "from")
+        yield kind, value.cast.to, ("cast", "to")
+    if value.continues:
+        yield "mapping", value.continues, ("continues",)
     if value.fetch:
         yield "operation", value.fetch.call, ("fetch", "call")
     for position, emit in enumerate(emits_of(value)):
@@ -107,6 +114,14 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
         yield from (("event", name, (*path, "type")) for name in emitted_types(emit.type))
         yield from (("object", name, (*path, "links", name)) for name in emit.links)
     yield from (("object", name, ("returns", "links", name)) for name in value.returns.links)
+
+
+def _cast_kind(cast: kinds.Cast) -> str:
+    """Both sides of a cast are events or both are operations: only an operation has a name without a version, and
+    only an event one that ends in a verb of the past."""
+    names = (cast.from_, cast.to)
+    facts = all(EVENT_NAME.fullmatch(name) and _PAST.fullmatch(name.rsplit(".", 2)[-2]) for name in names)
+    return "event" if facts else "operation"
 
 
 def _workflow(value: kinds.Workflow) -> Iterator[Reference]:
@@ -250,7 +265,8 @@ def event_name(model: Model) -> Iterator[Finding]:
 
 @rule("operation-name")
 def operation_name(model: Model) -> Iterator[Finding]:
-    """An operation is named `system.noun.verb`; its first word is its system's name or that system's role."""
+    """An operation is named `system.noun.verb`; its first word is its system's name or that system's role. A newer version
+    of its contract is `system.noun.verb.v2`; the first bears no number."""
     for document in model.documents:
         operation = document.value
         if not isinstance(operation, kinds.Operation):

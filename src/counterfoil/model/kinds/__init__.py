@@ -8,6 +8,7 @@ always one.
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template, seconds
 from counterfoil.model.kinds.contracts import (
     Caps,
+    Deprecated,
     Event,
     Feed,
     FieldMap,
@@ -31,6 +32,7 @@ from counterfoil.model.kinds.control import (
 )
 from counterfoil.model.kinds.mapping import (
     Calendar,
+    Cast,
     EmitMapping,
     Fetch,
     Mapping,
@@ -116,11 +118,13 @@ __all__ = [
     "Calendar",
     "Call",
     "Caps",
+    "Cast",
     "Check",
     "Choose",
     "Control",
     "Dates",
     "Degradation",
+    "Deprecated",
     "Duration",
     "Each",
     "Emit",

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, TypeAlias, Union
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template
 
@@ -93,6 +94,48 @@ class Object(Kind):
     """The workflow that carries the object to a system in which a Link to it is missing."""
 
 
+def _real(text: str) -> str:
+    date.fromisoformat(text)
+    return text
+
+
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_real)]
+"""A day of the calendar: `2027-03-31`. It begins at midnight UTC."""
+
+
+class Deprecated(Part):
+    """A version that is on its way out. Nothing is refused after the sunset: whoever still uses it is named in a Case."""
+
+    since: Day
+    sunset: Day | None = None
+    """The first day on which nobody should use it any more."""
+    use: Name | None = None
+    """What takes its place."""
+    why: str = ""
+
+    @property
+    def since_at(self) -> datetime:
+        return _midnight(self.since)
+
+    @property
+    def sunset_at(self) -> datetime | None:
+        return _midnight(self.sunset) if self.sunset is not None else None
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), datetime.min.time(), tzinfo=UTC)
+
+
+def _deprecation_form(value: Any) -> str:
+    return "text" if isinstance(value, str) else "dated"
+
+
+Deprecation: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[Deprecated, Tag("dated")], Discriminator(_deprecation_form)
+]
+"""In full, or the reason alone: then no date is known and nothing follows from it but a warning."""
+
+
 class Metered(Part):
     """What makes an event usage: it is counted by the batch, and no Run sees it."""
 
@@ -115,7 +158,7 @@ class Event(Kind):
     produced: Literal["mapping", "workflow", "counterfoil", "http"] = "mapping"
     usage: Metered | None = None
     """Taken at POST /v1/usage alone."""
-    deprecated: str | None = None
+    deprecated: Deprecation | None = None
 
 
 class UndoCall(Part):
@@ -140,3 +183,4 @@ class Operation(Kind):
     executor: Literal["connector", "identity", "external"] = "connector"
     """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input as
     it is. `external`: another integration acts."""
+    deprecated: Deprecation | None = None

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from counterfoil.model.kinds.base import Formula, Kind, Name, Part, Template
+
+Lost = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 
 
 class MappingFrom(Part):
@@ -22,6 +24,13 @@ class MappingFrom(Part):
 class MappingTo(Part):
     operation: Name
     system: Name | None = None
+
+
+class Cast(Part):
+    """From one version of an event or operation to another of the same name."""
+
+    from_: Name = Field(alias="from")
+    to: Name
 
 
 class Fetch(Part):
@@ -57,23 +66,48 @@ class Mapping(Kind):
     kind: Literal["mapping"] = "mapping"
     from_: MappingFrom | None = Field(default=None, alias="from")
     to: MappingTo | None = None
+    cast: Cast | None = None
     ignore: str | None = None
-    """Why deliveries of these types mean nothing to us."""
+    """Why deliveries of these types mean nothing to us; of a cast: why one version is not offered as the other."""
+    continues: Name | None = None
+    """The mapping whose facts this one tells in a newer version: they keep the ids that it gave them."""
     fetch: Fetch | None = None
     let: dict[Name, Formula] = {}
     emit: EmitMapping | list[EmitMapping] | None = None
     assert_: Formula | None = Field(default=None, alias="assert")
     with_: dict[str, Template] | None = Field(default=None, alias="with")
     returns: Returns = Returns()
+    loses: dict[Lost, str] = {}
+    """Fields that a cast drops, with the reason: `note`, `lines.tax`; of an operation's answer `result.note`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Mapping:
-        if (self.from_ is None) == (self.to is None):
-            raise ValueError("a mapping has either `from` or `to`")
+        if sum(way is not None for way in (self.from_, self.to, self.cast)) != 1:
+            raise ValueError("a mapping has exactly one of `from`, `to` and `cast`")
+        if self.cast is not None:
+            return self._cast()
+        if self.loses:
+            raise ValueError("`loses` belongs to a mapping with `cast`")
         if self.from_ and (self.emit is None) == (self.ignore is None):
             raise ValueError("a mapping with `from` has either `emit` or `ignore`")
         if self.to and self.with_ is None:
             raise ValueError("a mapping with `to` has `with`")
+        return self
+
+    def _cast(self) -> Mapping:
+        """A cast is pure: what it gives follows from what it is given."""
+        strange = [
+            self.fetch,
+            self.emit,
+            self.assert_,
+            self.continues,
+            *self.returns.links,
+            *self.returns.compare,
+        ]
+        if any(part is not None for part in strange):
+            raise ValueError("a cast has `let`, `with`, `loses` and `returns.result`, or `ignore` alone")
+        if self.ignore is not None and (self.let or self.with_ or self.loses or self.returns.result):
+            raise ValueError("a cast has `let`, `with`, `loses` and `returns.result`, or `ignore` alone")
         return self
 
 

@@ -1,0 +1,49 @@
+"""What the answer to a deprecated version says in its headers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from counterfoil.model import kinds
+from counterfoil.rules.versions import Lifecycle
+from counterfoil.web.lifecycle import headers_of, lifecycle_headers
+
+SINCE, SUNSET = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
+OLD = kinds.Event(
+    name="invoice.closed.v1",
+    data={},
+    deprecated=kinds.Deprecated(since="2026-01-01", sunset="2026-07-01", use="invoice.closed.v2"),
+)
+
+
+def test_a_deprecated_event_names_both_days_and_its_successor() -> None:
+    assert lifecycle_headers(OLD, datetime(2026, 3, 1, tzinfo=UTC)) == {
+        "deprecation": "@1767225600",
+        "sunset": "Wed, 01 Jul 2026 00:00:00 GMT",
+        "link": '</v1/contracts?name=invoice.closed.v2>; rel="successor-version"',
+    }
+
+
+def test_nothing_is_said_before_it_is_deprecated_and_of_what_is_not() -> None:
+    assert lifecycle_headers(OLD, datetime(2025, 12, 31, 23, 59, tzinfo=UTC)) == {}
+    assert lifecycle_headers(kinds.Event(name="invoice.closed.v2", data={}), SUNSET) == {}
+
+
+def test_an_operation_points_to_where_its_successor_is_called() -> None:
+    used = kinds.Operation(
+        name="erp.credit.post",
+        system="ledger",
+        repeat="unique",
+        deprecated=kinds.Deprecated(since="2026-01-01", use="erp.credit.post.v2"),
+    )
+    link = '</v1/operations/erp.credit.post.v2>; rel="successor-version"'
+    assert lifecycle_headers(used, SINCE) == {"deprecation": "@1767225600", "link": link}
+
+
+def test_several_versions_in_one_batch_give_the_earliest_days() -> None:
+    later = Lifecycle(name="b.v1", since=SUNSET, sunset=None, use="b.v2", past_sunset=False)
+    sooner = Lifecycle(name="a.v1", since=SINCE, sunset=SUNSET, use="a.v2", past_sunset=False)
+    headers = headers_of([later, sooner])
+    assert headers["deprecation"] == "@1767225600"
+    assert headers["sunset"] == "Wed, 01 Jul 2026 00:00:00 GMT"
+    assert headers["link"].count("successor-version") == 2
