@@ -19,7 +19,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     """Of the raw bytes."""
     door: str
-    """`webhook`, `poll`, `events`, `fetch`, `file`."""
+    """`webhook`, `poll`, `events`, `fetch`, `file`, `operation`."""
     headers: dict[str, str]
     body: bytes
     received_at: datetime

@@ -15,6 +15,7 @@ import msgspec
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint, tree_root
+from counterfoil.core.call import DOOR as CALLED
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import LIVE, Foil, FoilState, current, settle
@@ -50,6 +51,7 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
     for parts in (
         _generations(dump),
         _receipts(dump),
+        _calls(dump),
         _usage(dump),
         _inbox(dump, at),
         _joined(dump),
@@ -91,8 +93,25 @@ def _receipts(dump: Dump) -> Iterator[str]:
                 ended.add(leaf.subject.removeprefix("receipt:"))
     for receipt in dump.receipts:
         no = str(receipt.no)
-        if receipt.door != "fetch" and no not in todo and no not in owned and no not in ended:
+        if receipt.door not in ("fetch", CALLED) and no not in todo and no not in owned and no not in ended:
             yield f"4: receipt {no} of {receipt.system} {receipt.ext_id} came to nothing"
+
+
+def _calls(dump: Dump) -> Iterator[str]:
+    """4. A request of a consumer is one call, whose Run was born with it; every call has its request."""
+    requests = {receipt.no for receipt in dump.receipts if receipt.door == CALLED}
+    runs = {run.id for run in dump.runs}
+    for call in dump.calls:
+        name = f"call {call.key} of {call.operation} by {call.consumer}"
+        if call.receipt not in requests:
+            yield f"4: {name} has no receipt of its own"
+        requests.discard(call.receipt)
+        if call.run is not None and call.run not in runs:
+            yield f"4: {name} began {call.run}, which does not exist"
+        if (call.status is None) != (call.answered_at is None):
+            yield f"4: {name} is half answered"
+    for no in sorted(requests):
+        yield f"4: receipt {no} is a consumer's request and no call"
 
 
 def _usage(dump: Dump) -> Iterator[str]:

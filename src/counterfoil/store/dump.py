@@ -9,6 +9,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
@@ -79,6 +80,8 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """In order of source and id."""
     quarantine: list[tuple[Any, ...]] = []
     """id, batch, at, reason, message, source, event, body."""
+    calls: list[Call] = []
+    """In order of consumer, operation and key."""
 
     @property
     def foils(self) -> list[Foil]:
@@ -149,6 +152,7 @@ def dump_memory(store: Rows) -> Dump:
         pending=list(store.pending),
         usage=[store.usage_rows[key] for key in sorted(store.usage_rows)],
         quarantine=[store.quarantine_rows[key] for key in sorted(store.quarantine_rows)],
+        calls=[store.call_rows[name] for name in sorted(store.call_rows)],
     )
 
 

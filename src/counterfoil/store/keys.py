@@ -47,6 +47,16 @@ def keys(transition: port.Transition) -> frozenset[str]:
         case port.Receive(receipts=receipts, cursor=cursor):
             feed = [] if cursor is None else [f"{cursor[0]}/{cursor[1]}"]
             return frozenset([*feed, *(f"{r.system}/{r.ext_id}" for r in receipts)])
+        case port.PlaceCall(call=call, start=start):
+            return frozenset(
+                [
+                    f"call/{call.consumer}/{call.operation}/{call.key}",
+                    f"rate/{call.consumer}/{call.operation}",
+                    *([start.run] if start is not None else ()),
+                ]
+            )
+        case port.AnswerCall(consumer=consumer, operation=operation, key=key):
+            return frozenset([f"call/{consumer}/{operation}/{key}"])
         case port.Conclude(effect=effect, links=links):
             return frozenset([effect, *(topic for link in links for topic in link.topics)])
         case port.LookedUp(effect=effect):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -197,6 +198,12 @@ async def cursor(system: str, feed: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+async def call(consumer: str, operation: str, key: str) -> Call | None:
+    sql = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3"
+    row = await _one(sql, consumer, operation, key)
+    return None if row is None else t.CALL.read(row)
+
+
 async def release(digest: str | None) -> tuple[str, bytes] | None:
     if digest is None:
         row = await _one(
@@ -332,4 +339,5 @@ async def dump() -> Dump:
         pending=[row[0] for row in await rows("select leaf from pending order by rowid")],
         usage=await rows(f"select {t.USAGE.names} from usage_event order by source, id"),
         quarantine=await rows(f"select {t.QUARANTINE.names} from usage_quarantine order by id"),
+        calls=await records(t.CALL, "consumer, operation, key"),
     )

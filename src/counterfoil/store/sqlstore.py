@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -109,6 +110,9 @@ class SqlStore(SqlViews, ABC):
 
     async def cursor(self, system: str, feed: str) -> str | None:
         return await self._ask(reads.cursor, system, feed)
+
+    async def call(self, consumer: str, operation: str, key: str) -> Call | None:
+        return await self._ask(reads.call, consumer, operation, key)
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         return await self._ask(reads.release, digest)

@@ -11,6 +11,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -26,6 +27,7 @@ from counterfoil.store.transitions import (
     Admitted,
     Advance,
     Advanced,
+    AnswerCall,
     Claim,
     Conclude,
     Concluded,
@@ -36,6 +38,8 @@ from counterfoil.store.transitions import (
     Intent,
     LookedUp,
     OpenCases,
+    PlaceCall,
+    Placed,
     PutCheckpoint,
     PutPerson,
     PutRelease,
@@ -106,6 +110,10 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: KeepUsage) -> UsageKept: ...
     @overload
+    async def apply(self, transition: PlaceCall) -> Placed: ...
+    @overload
+    async def apply(self, transition: AnswerCall) -> bool: ...
+    @overload
     async def apply(self, transition: Admit) -> Admitted: ...
     @overload
     async def apply(self, transition: Claim) -> tuple[Run, ...]: ...
@@ -175,6 +183,7 @@ class Store(Protocol):
     async def event(self, id_: str) -> CanonicalEvent | None: ...
     async def receipt(self, no: int) -> Receipt | None: ...
     async def cursor(self, system: str, feed: str) -> str | None: ...
+    async def call(self, consumer: str, operation: str, key: str) -> Call | None: ...
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         """A Release's digest and body; None: the present one."""
         ...

@@ -16,6 +16,7 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.effect import Effect, EffectState
@@ -94,6 +95,8 @@ KEYS = {
     "release": ("digest",),
     "account": ("account",),
     "quota": ("account", "worker"),
+    "call": ("consumer", "operation", "key"),
+    "rate": ("consumer", "operation"),
 }
 """The columns that tell rows of a table apart where that is not `id`."""
 
@@ -406,6 +409,27 @@ QUOTA = Table(
     Quota,
     {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME},
 )
+CALL = Table(
+    "call",
+    Call,
+    {
+        "consumer": TEXT,
+        "operation": TEXT,
+        "key": TEXT,
+        "digest": TEXT,
+        "correlation": TEXT,
+        "run": TEXT,
+        "receipt": INT,
+        "holder": TEXT,
+        "until": TIME,
+        "at": TIME,
+        "status": INT,
+        "headers": HEADERS,
+        "body": BYTES,
+        "answered_at": TIME,
+    },
+)
+RATE: Table[Any] = Table("rate", dict, {"consumer": TEXT, "operation": TEXT, "spent": INT})
 USAGE: Table[Any] = Table(
     "usage_event",
     dict,

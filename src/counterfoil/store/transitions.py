@@ -27,7 +27,13 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
-from counterfoil.core.run import LANES, LIVE, Direction, InboxItem, RunStatus
+from counterfoil.core.run import LANES, Direction, RunStatus
+from counterfoil.store.calls import AnswerCall as AnswerCall
+from counterfoil.store.calls import PlaceCall as PlaceCall
+from counterfoil.store.calls import Placed as Placed
+from counterfoil.store.parts import Lease as Lease
+from counterfoil.store.parts import RunStart as RunStart
+from counterfoil.store.parts import Stimulus as Stimulus
 from counterfoil.store.stuck import HeldStuck as HeldStuck
 from counterfoil.store.stuck import Patience as Patience
 from counterfoil.store.stuck import Stuck as Stuck
@@ -37,45 +43,6 @@ from counterfoil.store.usage import UsageKept as UsageKept
 from counterfoil.store.workers import Beat, Leave, Tune
 
 # ------------------------------------------------------------------ parts of transitions
-
-
-class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
-    """Something for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
-
-    run: str
-    kind: str
-    ref: str
-    body: bytes = b"{}"
-
-    def item(self, seq: int, at: datetime) -> InboxItem:
-        return InboxItem(run=self.run, seq=seq, kind=self.kind, ref=self.ref, at=at, body=self.body)
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """One worker's turn at a Run. It saves work and guards nothing: what fences a late worker is the version."""
-
-    worker: str
-    until: datetime
-
-
-class RunStart(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run to be born unless (workflow, bkey, generation) exists; in either case `stimulus` is appended."""
-
-    run: str
-    workflow: str
-    bkey: str
-    generation: int
-    pin: str
-    state: str
-    stimulus: Stimulus
-    due: datetime | None = None
-    """When it starts; None: at once. A later stimulus does not start it earlier when `only_birth`."""
-    only_birth: bool = False
-    """Append the stimulus only when the Run is born (a due start moved by its object is appended always)."""
-    lane: int = LIVE
-    """In whose favour its turns and calls wait (core.run)."""
-    lease: Lease | None = None
-    """Whoever admits it goes on with it at once; a Run that exists is not leased."""
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
@@ -496,6 +463,8 @@ class PutToken(msgspec.Struct, frozen=True, kw_only=True):
 Transition: TypeAlias = (
     Receive
     | KeepUsage
+    | PlaceCall
+    | AnswerCall
     | Admit
     | Claim
     | Turn

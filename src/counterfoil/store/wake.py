@@ -14,6 +14,7 @@ from counterfoil.store.transitions import (
     Decide,
     Expire,
     Intent,
+    PlaceCall,
     Receive,
     Resolve,
     Transition,
@@ -60,6 +61,8 @@ def wakes(transition: Transition, answer: Any) -> frozenset[Wake]:
             admit = bool(decided.events or conclude.links)
         case Conclude(links=links):
             turn, admit = True, bool(links)
+        case PlaceCall(start=start):
+            turn = start is not None and answer.verdict == "new"
         case Intent():
             turn = answer.verdict == "stale"
         case Decide() | Expire():

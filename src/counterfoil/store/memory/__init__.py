@@ -7,6 +7,7 @@ it, and the contract suite holds the SQL stores to it. It keeps nothing once the
 from __future__ import annotations
 
 from counterfoil.store.memory.arrive import Arrivals
+from counterfoil.store.memory.calls import Calls
 from counterfoil.store.memory.persons import Persons
 from counterfoil.store.memory.progress import Progress
 from counterfoil.store.memory.reads import Reads
@@ -14,7 +15,7 @@ from counterfoil.store.memory.runs import Runs
 from counterfoil.store.memory.workers import Workers
 
 
-class MemoryStore(Arrivals, Runs, Persons, Workers, Progress, Reads):
+class MemoryStore(Arrivals, Calls, Runs, Persons, Workers, Progress, Reads):
     """The port over dictionaries. `clock` is the database's time; simulations pass their own."""
 
 

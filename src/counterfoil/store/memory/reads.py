@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import (
@@ -109,6 +110,9 @@ class Reads(Rows):
 
     async def cursor(self, system: str, feed: str) -> str | None:
         return self.cursors.get((system, feed))
+
+    async def call(self, consumer: str, operation: str, key: str) -> Call | None:
+        return self.call_rows.get((consumer, operation, key))
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         wanted = digest if digest is not None else self.present_release.get("present")

@@ -11,6 +11,7 @@ import msgspec
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Frontier, Leaf
+from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, CaseState, case_of_break
 from counterfoil.core.clock import utc_now
@@ -91,6 +92,9 @@ class Rows:
         self.usage_rows: dict[tuple[str, str], UsageRow] = {}
         self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
         self.stuck_rows: dict[tuple[str, str], HeldStuck] = {}
+        self.call_rows: dict[tuple[str, str, str], Call] = {}
+        self.rates: dict[tuple[str, str], int] = {}
+        """consumer, operation -> what is spent."""
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._wakes = Wakes()

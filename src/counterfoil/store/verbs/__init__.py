@@ -9,13 +9,15 @@ from counterfoil.store import transitions as port
 from counterfoil.store.sql import Work
 from counterfoil.store.stuck import TellStuck
 from counterfoil.store.usage import KeepUsage
-from counterfoil.store.verbs import arrive, effects, people, stuck, turn, upkeep, usage, workers
+from counterfoil.store.verbs import arrive, calls, effects, people, stuck, turn, upkeep, usage, workers
 from counterfoil.store.verbs.step import Step, write_leaves
 from counterfoil.store.workers import Beat, Leave, Tune
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Receive: arrive.receive,
     KeepUsage: usage.keep_usage,
+    port.PlaceCall: calls.place_call,
+    port.AnswerCall: calls.answer_call,
     port.Admit: arrive.admit,
     port.Claim: turn.claim,
     port.Turn: turn.turn,
