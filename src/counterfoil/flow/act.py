@@ -24,12 +24,12 @@ from counterfoil.connectors.sdk import (
     Request,
     Unknown,
 )
-from counterfoil.core import wire
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
+from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import Run
+from counterfoil.flow import reading
 from counterfoil.flow.bulk import Bulk, GateSlot
 from counterfoil.flow.evidence import LOOK_CAP, NOT_SENT, Context, Witness
 from counterfoil.flow.gate import Gate, Lane, Ticket
@@ -158,7 +158,7 @@ class Actor:
         if connector is None:
             return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
         if not operation.writes:
-            return await _read(connector, effect, operation)
+            return await reading.read(connector, effect.operation, effect.request, operation.timeout)
         request = Request(operation=effect.operation, key=effect.id, body=effect.request)
         return await connector.send(request, operation.timeout)
 
@@ -304,19 +304,6 @@ def _look_wait(effect: Effect, now: datetime) -> timedelta:
     if effect.conclude_at is not None and now < effect.conclude_at:
         return min(wait, effect.conclude_at - now + timedelta(milliseconds=50))
     return wait
-
-
-async def _read(connector: Connector, effect: Effect, operation: OperationDefinition) -> Outcome:
-    """A read as an outcome; reads have no effect, so whatever failed was not done."""
-    try:
-        result = await connector.read(effect.operation, wire.read_json(effect.request), operation.timeout)
-    except TryAgain as error:
-        return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
-    except Refused as error:
-        return Rejected(error.error_class, str(error), error.code)
-    except Misconfigured as error:
-        return Rejected(ErrorClass.UNAUTHORIZED, str(error))
-    return Confirmed(result if isinstance(result, dict) else {"items": result})
 
 
 def _longest(model: Model) -> float:

@@ -25,6 +25,8 @@ class Closure:
         self.policy(kind.failure)
         if kind.start.due:
             self.add("object", kind.start.due.object)
+        if kind.start.operation:
+            self.add("operation", kind.start.operation)  # its schemas; it is begun by it and does not call it
         generation = kind.start.generation
         self.event(kind.start.event)
         self.event(generation.event if isinstance(generation, kinds.GenerationEvent) else None)

@@ -105,6 +105,7 @@ class _Workflow:
             owners=tuple(w.owners("definition")),
             exception_owners=tuple(w.owners("exceptions")),
             lane=w.lane,
+            returns=record(w.returns),
         )
 
     def start(self) -> d.Start:

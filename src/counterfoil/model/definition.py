@@ -335,6 +335,8 @@ class Definition:
     """`close` or `live`: whose calls go first where slots are short."""
     casts: Mapping[tuple[str, str], tuple[CastDefinition, ...]] = field(default_factory=dict)
     """How other versions of the events that it waits for become the one that it waits for."""
+    returns: Record = Record({})
+    """Of a workflow that an operation starts: the operation's output, over the names of a Run that ended."""
 
 
 # ------------------------------------------------------------------ mappings

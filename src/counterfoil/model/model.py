@@ -275,6 +275,20 @@ class Model:
                 return spec.system
         return found.system
 
+    def asserted_by_call(self, operation: str) -> dict[str, str]:
+        """Fields that an exposed operation's input asserts, with the system of record of each: those that name a
+        system, and those of the object that the input speaks of. All others are wishes and references."""
+        found = self.operations[operation]
+        subject = self.objects.get(found.object or "")
+        own = {name for name, _, _ in each_field(subject.fields)} if subject is not None else set()
+        asserted = {}
+        for name, _, spec in each_field(found.input):
+            if isinstance(spec, kinds.FieldSpec) and spec.system:
+                asserted[name] = spec.system
+            elif name in own and found.object is not None:
+                asserted[name] = self.system_of_record(found.object, name)
+        return asserted
+
     def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
         """The value in force on a day, or None. KeyError for a table that is not there."""
         return self.tables[name].lookup(keys, on)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from counterfoil.model import Model
 
 
@@ -13,6 +15,17 @@ def asserted_fields(model: Model, event: str) -> list[str]:
     own = set(model.schema_of_object(kind.object)["properties"])
     data = model.schema_of_event(event)["properties"]
     return [f for f in (kind.sets if kind.sets is not None else data) if f in own]
+
+
+def trespasses_of_call(
+    model: Model, operation: str, speaks: Collection[str], present: Collection[str]
+) -> list[str]:
+    """Fields that a call's input asserts although the caller speaks for no system that is their record."""
+    return [
+        f"{field} belongs to {system}"
+        for field, system in model.asserted_by_call(operation).items()
+        if field in present and system not in speaks
+    ]
 
 
 def trespasses(model: Model, event: str, system: str, present: set[str]) -> list[str]:

@@ -46,6 +46,21 @@ def starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[S
     return found + [s for s in successors if s is not None]
 
 
+def called(
+    definition: Definition, value: dict[str, Any], event: CanonicalEvent, lookup: Lookup | None
+) -> Start | None:
+    """The Run that a consumer's call begins, by its workflow's `start`; None when `when` does not take it. `event` tells
+    of the call: its data is the input and who called."""
+    start = definition.start
+    names = {"input": value, "event": event_names(event)}
+    if not truth(start.when, names, lookup):
+        return None
+    generation = start.generation(names, lookup) if start.generation is not None else 0
+    if isinstance(generation, bool) or not isinstance(generation, int):
+        raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
+    return _start(definition, key_of(start.key, names, lookup), generation, names)
+
+
 def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | None) -> Start | None:
     """The Run that follows others of the same key because of this event: late usage, a resubmitted credit.
 

@@ -21,6 +21,8 @@ class Permission(StrEnum):
     METRICS_ANY_READ = "metrics:any:read"
     EVENTS_ANY_SEND = "events:any:send"
     USAGE_ANY_SEND = "usage:any:send"
+    OPERATIONS_OWN_CALL = "operations:own:call"
+    """Call the operations that the person's roles list under `calls`."""
     APPROVALS_OWN_DECIDE = "approvals:own:decide"
     """Vote on approvals that ask for one of the person's roles."""
     CASES_OWN_RESOLVE = "cases:own:resolve"

@@ -15,6 +15,19 @@ LEDGER = "name: ledger\nrole: erp\nconnector: http\nowner: finance"
 CALL_MEMO = "with: {customer: =event.data.customer_id, amount: =amount, reason: =event.data.reason}"
 AGENT = "{kind: role, name: agent}\n"
 OUTCOMES_POST = "    outcomes: {refused: park}\n"
+READS = (
+    "---\nkind: operation\nname: erp.x.get\nsystem: ledger\nrepeat: read\ninput: {k: id}\noutput: {n: int}\n"
+    "exposes: read\n# it ends here\n"
+)
+ASKS = (
+    "---\nkind: operation\nname: erp.x.ask\nsystem: ledger\nrepeat: read\ninput: {k: id, a: money}\noutput: {n: int}\n"
+    "exposes: {starts: x}\n"
+)
+ASKED = (
+    "---\nkind: workflow\nname: x\nowner: finance\nfailure: careful\n"
+    "start: {operation: erp.x.ask, key: input.k}\nsteps: [{stop: done}]\n"
+)
+CALLS = "{kind: role, name: agent, may: ['operations:own:call'], calls: [erp.x.get]}  #!\n"
 PATTERN = """\
 ---
 kind: pattern
@@ -196,6 +209,55 @@ PLANTED: list[tuple[str, ...]] = [
         + "---\n{kind: operation, name: erp.x.ask, system: ledger, repeat: read, input: {k: id}}\n"
         + "---\nkind: workflow\nname: x\nowner: finance\nfailure: careful\n"
         + "start: {operation: erp.x.ask, key: input.k}  #!\nsteps: [{stop: done}]\n",
+    ),
+    (
+        "exposed-operation",
+        AGENT,
+        AGENT + READS.replace("output: {n: int}\n", "").replace("read\n#", "read  #!\n#"),
+    ),
+    ("exposed-operation", AGENT, AGENT + READS.replace("read\n#", "read  #!\nexecutor: external\n#")),
+    ("exposed-operation", AGENT, AGENT + READS + "rate: careful  #!\n"),
+    ("exposed-operation", "otherwise: [{stop: small}]", "otherwise: [{stop: small}]\nreturns: {n: 1}  #!"),
+    (
+        "exposed-operation",
+        AGENT,
+        AGENT
+        + ASKS
+        + ASKED
+        + "returns: {n: 1}\n"
+        + ASKED.replace("name: x", "name: y").replace("input.k}", "input.k}  #!")
+        + "returns: {n: 1}\n",
+    ),
+    ("result-mismatch", AGENT, AGENT + ASKS + ASKED + "returns: {n: =input.k}  #!\n"),
+    ("result-mismatch", AGENT, AGENT + ASKS + ASKED + "returns: {m: 1, n: 1}  #!\n"),
+    ("result-mismatch", AGENT, AGENT + ASKS + ASKED.replace("input.k}", "input.k}  #!")),
+    (
+        "caller",
+        AGENT,
+        AGENT
+        + ASKS
+        + ASKED.replace(
+            "[{stop: done}]",
+            "[{approve: credit-approval, amount: input.a, covers: [input.a], requester: input.k}]  #!",
+        )
+        + "returns: {n: 1}\n",
+    ),
+    (
+        "caller",
+        AGENT,
+        "{kind: role, name: agent, may: ['operations:own:call'], calls: [erp.x.ask]}\n"
+        + ASKS
+        + ASKED.replace("[{stop: done}]", "[{approve: by-agent, covers: [input.a]}]  #!")
+        + "returns: {n: 1}\n"
+        + "---\nkind: policy\nname: by-agent\nowner: finance\napproval: {currency: USD, matrix: [{roles: [agent]}]}\n",
+    ),
+    ("role-calls", AGENT, "{kind: role, name: agent, calls: [erp.x.get]}  #!\n" + READS),
+    ("role-calls", AGENT, CALLS.replace("erp.x.get", "erp.customer.get")),
+    ("role-calls", AGENT, CALLS + READS.replace("input: {k: id}", "input: {k: {type: id, system: ledger}}")),
+    (
+        "role-calls",
+        AGENT,
+        CALLS + READS.replace("input: {k: id}", "object: customer\ninput: {legal_name: string}"),
     ),
     ("unreachable", "otherwise: [{stop: small}]", "otherwise: [{stop: small}, park]  #!"),
     (

@@ -174,26 +174,3 @@ def repeat_protection(model: Model) -> Iterator[Finding]:
             yield document.finding(
                 "repeat-protection", message, ("retention",), fix="use `repeat: find`, or a shorter horizon"
             )
-
-
-@rule("exposed-operation")
-def exposed_operation(model: Model) -> Iterator[Finding]:
-    """The gateway never goes round an approval: only an operation that reads may say `exposes: read`; one that starts
-    a workflow and the workflow that it starts name each other."""
-    for document in model.documents:
-        value = document.value
-        if isinstance(value, kinds.Operation):
-            if value.exposes == "read" and value.repeat != "read":
-                fix = "use `exposes: {starts: WORKFLOW}`"
-                yield document.finding("exposed-operation", f"`{value.name}` writes", ("exposes",), fix=fix)
-            if isinstance(value.exposes, dict):
-                workflow = model.workflows.get(value.exposes["starts"])
-                if workflow is not None and workflow.start.operation != value.name:
-                    message = f"`{workflow.name}` is not started by `{value.name}`"
-                    yield document.finding("exposed-operation", message, ("exposes", "starts"))
-        elif isinstance(value, kinds.Workflow) and value.start.operation in model.operations:
-            operation = model.operations[value.start.operation or ""]
-            if not isinstance(operation.exposes, dict):
-                message = f"`{operation.name}` does not say that it starts this workflow"
-                fix = f"add `exposes: {{starts: {value.name}}}` to the operation"
-                yield document.finding("exposed-operation", message, ("start", "operation"), fix=fix)

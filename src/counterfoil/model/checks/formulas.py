@@ -31,7 +31,7 @@ _DATE = one("date", "timestamp")
     event_mismatch="What a mapping or a step emits fits the event's schema: every required field is there, none is "
     "unknown, and each has the field's type.",
     result_mismatch="`returns.result` of a mapping fits the operation's output, and `compare` names fields that the "
-    "output has.",
+    "output has; `returns` of a workflow fits the output of the operation that starts it.",
 )
 def formula(model: Model) -> Iterator[Finding]:
     """A formula parses, calls functions that exist, and its types fit each other and its place: a predicate is true or
@@ -98,6 +98,18 @@ class _Workflow:
                 names = self.names | {"event": self._event(signal.event), "start": self.began}
                 self.t.formula(signal.where, ("signals", position, "where"), names, BOOL)
             self._block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
+        self._returns()
+
+    def _returns(self) -> None:
+        """What an operation that starts it answers, which may read the results of every step."""
+        given, operation = (
+            self.workflow.returns,
+            self.model.operations.get(self.workflow.start.operation or ""),
+        )
+        if operation is not None and (given or operation.output):
+            schema = object_schema(operation.output)
+            path: Path = ("returns",) if given else ("start", "operation")
+            self.t.record(given, path, self.names, schema, "result-mismatch")
 
     def _event(self, name: str | None) -> Any:
         return roots({"event": scope.event_type(self.model, name)})["event"]

@@ -63,6 +63,7 @@ def references(document: Document) -> Iterator[Reference]:
                 yield "operation", choice.call, ("undo", position, "call")
             if isinstance(value.exposes, dict):
                 yield "workflow", value.exposes["starts"], ("exposes", "starts")
+            yield from _exposed(value)
         case kinds.Mapping():
             yield from _mapping(value)
         case kinds.Workflow():
@@ -74,6 +75,9 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.StateMap():
             yield "object", value.object, ("object",)
             yield "system", value.system, ("system",)
+        case kinds.Role():
+            yield from (("operation", name, ("calls", position)) for position, name in enumerate(value.calls))
+            yield from (("system", name, ("speaks", position)) for position, name in enumerate(value.speaks))
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
     yield from _lookups(document.data, ())
@@ -84,6 +88,14 @@ def _owners(value: kinds.Kind) -> Iterator[Reference]:
         yield from (("role", name, ("owner", name)) for name in value.owner)
     elif value.owner:
         yield "role", value.owner, ("owner",)
+
+
+def _exposed(value: kinds.Operation) -> Iterator[Reference]:
+    if value.object:
+        yield "object", value.object, ("object",)
+    if value.rate:
+        yield "policy", value.rate, ("rate",)
+    yield from _fields(value.input, ("input",))
 
 
 def _fields(fields: Any, path: Path) -> Iterator[Reference]:

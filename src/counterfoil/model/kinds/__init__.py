@@ -50,6 +50,7 @@ from counterfoil.model.kinds.policy import (
     LimitCurrency,
     Policy,
     PostingDate,
+    Rate,
     Retention,
     Tier,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "PostingDate",
     "Queue",
     "QueueVerb",
+    "Rate",
     "Reaction",
     "Reconciliation",
     "Retention",

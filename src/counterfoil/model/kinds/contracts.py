@@ -180,6 +180,10 @@ class Operation(Kind):
     irreversible: str | None = None
     """Why nothing takes it back."""
     exposes: Literal["none", "read"] | dict[Literal["starts"], Name] = "none"
+    object: Name | None = None
+    """The object that an exposed input speaks of: a field that the object has asserts that field of it."""
+    rate: Name | None = None
+    """The policy that says how many calls a consumer may make."""
     executor: Literal["connector", "identity", "external"] = "connector"
     """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input as
     it is. `external`: another integration acts."""

@@ -50,6 +50,10 @@ class Role(Kind):
     kind: Literal["role"] = "role"
     may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z]+:[a-z]+$")]] = []
     """Permissions, `area:thing:action`."""
+    calls: list[Name] = []
+    """Exposed operations that its people, programs among them, may call."""
+    speaks: list[Name] = []
+    """Systems in whose name they may assert what an operation's input asserts."""
 
 
 class Alert(Kind):

@@ -1,4 +1,4 @@
-"""Policies: failure, approval, limit, degradation, posting dates, retention."""
+"""Policies: failure, approval, limit, degradation, posting dates, retention, rate."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
@@ -89,6 +89,16 @@ class Degradation(Part):
     then: Literal["queue", "refuse", "continue"]
 
 
+class Rate(Part):
+    """How many calls of an operation one consumer may make."""
+
+    per: Literal["consumer"] = "consumer"
+    at_most: int = Field(default=60, ge=1, le=1_000_000)
+    every: Duration = "1m"
+    burst: int | None = Field(default=None, ge=1, le=1_000_000)
+    """At once; absent: `at_most`."""
+
+
 class Policy(Kind):
     kind: Literal["policy"] = "policy"
     failure: Failure | None = None
@@ -97,6 +107,7 @@ class Policy(Kind):
     degradation: Degradation | None = None
     posting_date: PostingDate | None = None
     retention: Retention | None = None
+    rate: Rate | None = None
 
     @model_validator(mode="after")
     def _one_policy(self) -> Policy:
@@ -107,10 +118,11 @@ class Policy(Kind):
             self.degradation,
             self.posting_date,
             self.retention,
+            self.rate,
         )
         if sum(x is not None for x in parts) != 1:
             raise ValueError(
-                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention"
+                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention, rate"
             )
         return self
 

@@ -254,6 +254,8 @@ class Workflow(Kind):
     signals: list[Signal] = []
     deadline: Duration | None = None
     steps: Block
+    returns: dict[str, Template] = {}
+    """The output of the operation that starts it, once it has come to its end."""
 
 
 for _model in (StepBase, Check, Call, Approve, Wait, Branch, Choose, Each, Emit, Signal):

@@ -1,0 +1,124 @@
+"""What the gateway offers: operations that consumers may call, never round a workflow or an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.checks.steps import workflows
+from counterfoil.model.document import Document
+from counterfoil.model.fields import each_field
+from counterfoil.model.model import Model
+from counterfoil.model.template import text_of
+from counterfoil.model.typing import paths_of
+from counterfoil.model.walk import steps
+
+CALLER = "event.data.requested_by"
+"""Where a workflow that an operation starts finds who called; no input can set it to another person."""
+MAY_CALL = "operations:own:call"
+
+
+@rule("exposed-operation")
+def exposed_operation(model: Model) -> Iterator[Finding]:
+    """The gateway never goes round an approval: only an operation that reads may say `exposes: read`; one that starts
+    a workflow and the workflow that it starts name each other. What is exposed to read is asked of a connector and has
+    an `output`; a `rate` is a policy of that part; `returns` stands in a workflow that an operation starts."""
+    for document in model.documents:
+        value = document.value
+        if isinstance(value, kinds.Operation):
+            yield from _operation(model, document, value)
+        elif isinstance(value, kinds.Workflow):
+            if value.start.operation in model.operations:
+                yield from _starts(document, value, model.operations[value.start.operation or ""])
+            if value.returns and value.start.operation is None:
+                message = "no operation starts this workflow, so nobody is given what it returns"
+                yield document.finding("exposed-operation", message, ("returns",))
+
+
+def _operation(model: Model, document: Document, value: kinds.Operation) -> Iterator[Finding]:
+    if value.exposes == "read":
+        if value.repeat != "read":
+            fix = "use `exposes: {starts: WORKFLOW}`"
+            yield document.finding("exposed-operation", f"`{value.name}` writes", ("exposes",), fix=fix)
+        elif value.executor == "external":
+            message = f"another integration acts for `{value.name}`: nobody can be asked"
+            yield document.finding("exposed-operation", message, ("exposes",))
+        elif not value.output:
+            message = f"`{value.name}` does not say what it answers"
+            yield document.finding("exposed-operation", message, ("exposes",), fix="add `output:`")
+    if isinstance(value.exposes, dict):
+        workflow = model.workflows.get(value.exposes["starts"])
+        if workflow is not None and workflow.start.operation != value.name:
+            message = f"`{workflow.name}` is not started by `{value.name}`"
+            yield document.finding("exposed-operation", message, ("exposes", "starts"))
+    policy = model.policies.get(value.rate or "")
+    if policy is not None and policy.rate is None:
+        yield document.finding("exposed-operation", f"`{policy.name}` is no `rate` policy", ("rate",))
+
+
+def _starts(document: Document, workflow: kinds.Workflow, operation: kinds.Operation) -> Iterator[Finding]:
+    if not isinstance(operation.exposes, dict):
+        message = f"`{operation.name}` does not say that it starts this workflow"
+        fix = f"add `exposes: {{starts: {workflow.name}}}` to the operation"
+        yield document.finding("exposed-operation", message, ("start", "operation"), fix=fix)
+    elif operation.exposes["starts"] != workflow.name:
+        message = f"`{operation.name}` starts `{operation.exposes['starts']}`"
+        yield document.finding("exposed-operation", message, ("start", "operation"))
+
+
+@rule("caller")
+def caller(model: Model) -> Iterator[Finding]:
+    """In a workflow that an operation starts, who asks is who called: the requester of its approvals is
+    `event.data.requested_by`, which no input can set, and no role that calls the operation decides."""
+    for document, workflow in workflows(model):
+        if workflow.start.operation is None:
+            continue
+        calling = {r.name for r in model.roles.values() if workflow.start.operation in r.calls}
+        for place in steps(workflow):
+            step = place.step
+            if not isinstance(step, kinds.Approve):
+                continue
+            policy = model.policies.get(step.approve)
+            approval = policy.approval if policy is not None else None
+            requester = step.requester or (approval.requester if approval is not None else CALLER)
+            if set(paths_of(text_of(requester)) or ()) != {CALLER}:
+                message = f"the requester is `{text_of(requester)}`, and who called could be another person"
+                where = "requester" if step.requester else "approve"
+                fix = f"use `requester: {CALLER}`"
+                yield document.finding("caller", message, (*place.path, where), fix=fix)
+            for role in sorted(
+                calling & {r for tier in (approval.matrix if approval else []) for r in tier.roles}
+            ):
+                message = f"`{role}` calls {workflow.start.operation} and decides in `{step.approve}`"
+                fix = "give one of them another role"
+                yield document.finding("caller", message, (*place.path, "approve"), fix=fix)
+
+
+@rule("role-calls")
+def role_calls(model: Model) -> Iterator[Finding]:
+    """A role `calls` operations that are exposed, may call (`operations:own:call`), and speaks for the systems of record
+    of what their inputs must assert."""
+    for document in model.documents:
+        role = document.value
+        if not isinstance(role, kinds.Role):
+            continue
+        if role.calls and MAY_CALL not in role.may:
+            message = f"`{role.name}` calls operations and may not"
+            yield document.finding("role-calls", message, ("calls",), fix=f"add `{MAY_CALL}` to `may`")
+        for position, name in enumerate(role.calls):
+            operation = model.operations.get(name)
+            if operation is None:
+                continue
+            if operation.exposes == "none":
+                fix = "add `exposes:` to the operation"
+                yield document.finding("role-calls", f"`{name}` is not exposed", ("calls", position), fix=fix)
+            optional = {field for field, may_lack, _ in each_field(operation.input) if may_lack}
+            for field, system in model.asserted_by_call(name).items():
+                if field not in optional and system not in role.speaks:
+                    message = (
+                        f"`{field}` of {name} belongs to {system}, for which `{role.name}` does not speak"
+                    )
+                    fix = f"add `speaks: [{system}]`, or make the field optional"
+                    yield document.finding("role-calls", message, ("calls", position), fix=fix)
