@@ -26,12 +26,17 @@ DEPENDS_ON_DRAFT = frozenset(
 
 def dialect_of(root: Any, default: Dialect | None = None) -> Dialect:
     """What `$schema` says; without it the default, or what the keywords give away, or the newest draft."""
+    return stated_dialect(root) or default or stated_dialect(root, guess=True) or "2020-12"
+
+
+def stated_dialect(root: Any, *, guess: bool = False) -> Dialect | None:
+    """What `$schema` says, or what keywords give away that other drafts read otherwise."""
     stated = root.get("$schema") if isinstance(root, dict) else None
     if isinstance(stated, str):
         for part, dialect in _STATED:
             if part in stated:
                 return dialect
-    return default or _guess(root) or "2020-12"
+    return _guess(root) if guess else None
 
 
 _STATED: tuple[tuple[str, Dialect], ...] = (
@@ -72,6 +77,7 @@ class Document:
         self.draft = ORDER[dialect]
         self._ids: dict[str, Any] = {}
         self._bases: dict[int, str] = {}
+        self._adopted: list[Any] = []
         self.dynamic: dict[str, list[Any]] = {}
         """The schemas that carry each `$dynamicAnchor`."""
         self.base = ""
@@ -115,6 +121,14 @@ class Document:
                     agenda.extend((inner, base) for inner in part.values())
                 elif key not in DATA and isinstance(part, dict | list):
                     agenda.append((part, base))
+
+    def adopt(self, part: Any, origin: Any) -> Any:
+        """A schema made of pieces of another: its references mean what they meant there."""
+        base = self._bases.get(id(origin))
+        if base is not None:
+            self._bases[id(part)] = base
+            self._adopted.append(part)
+        return part
 
     def absolute(self, ref: str, schema: Any) -> str:
         """The reference as the document's root would write it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
@@ -27,6 +29,48 @@ _CLASSES: dict[str, Any] = {
 _ROOT = "urn:contract:root"
 
 
+MOST_NAMES = 8
+MOST_CANDIDATES = 400
+
+
+def candidates(*schemas: Any) -> Iterator[Any]:
+    """Plain instances: the values that the schemas name, and objects and arrays of them, the smallest first."""
+    values: list[Any] = [None, True, False, 0, 1, -1, 0.5, 1000, "", "a", "ab", "1", "x" * 40, [], {}]
+    names: dict[str, None] = {}
+    for schema in schemas:
+        _gathered(schema, values, names, 0)
+    distinct = list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
+    yield from distinct[:MOST_CANDIDATES]
+    few = distinct[:40]
+    keys = list(names)[:MOST_NAMES]
+    yield from ([value] for value in few)
+    yield from ({name: value} for name in [*keys, "a"] for value in few)
+    yield from ([one, other] for one in few[:15] for other in few[:15])
+    yield from ({one: value, other: value} for one in keys for other in keys if one < other for value in few)
+    yield from ({**dict.fromkeys(keys, value), "other": other} for value in few for other in few[:8])
+
+
+def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int) -> None:
+    if len(values) > MOST_CANDIDATES or depth > 12:
+        return
+    if isinstance(schema, list):
+        for part in schema:
+            _gathered(part, values, names, depth + 1)
+    elif isinstance(schema, dict):
+        for key, part in schema.items():
+            if key in {"enum", "examples", "required"} and isinstance(part, list):
+                values.extend(part)
+                names.update((value, None) for value in part if key == "required" and isinstance(value, str))
+            elif key in {"const", "default", "example"}:
+                values.append(part)
+            elif isinstance(part, int | float) and not isinstance(part, bool):
+                values.extend([part, part + 1, part - 1, "a" * min(int(abs(part)), 50)])
+            else:
+                if key == "properties" and isinstance(part, dict):
+                    names.update(dict.fromkeys(part))
+                _gathered(part, values, names, depth + 1)
+
+
 class Judge:
     """Validates against schemas of one document."""
 
@@ -47,11 +91,10 @@ class Judge:
         except (ValueError, TypeError, OverflowError):
             return None
 
-    def refusal(self, schema: Any, value: Any) -> tuple[list[str | int], str]:
-        """Where in the instance the first error is, and what it says."""
+    def error(self, schema: Any, value: Any) -> Any:
+        """The first reason for which the schema refuses the value."""
         validator = self.validator(schema)
-        error = next(iter(validator.iter_errors(value)), None) if validator is not None else None
-        return (list(error.instance_path), error.message) if error is not None else ([], "")
+        return next(iter(validator.iter_errors(value)), None) if validator is not None else None
 
     def validator(self, schema: Any) -> Any:
         known = self._validators.get(id(schema))

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from counterfoil.contracts.document import Document
-from counterfoil.contracts.nodes import Nodes
+from counterfoil.contracts.nodes import Inside, Nodes, Step
 
 Formula: TypeAlias = Any
 Literal: TypeAlias = tuple[bool, int]
@@ -127,6 +127,8 @@ class Reader:
     def _read(self, document: Document, schema: Any, type_: str) -> Formula:
         if isinstance(schema, bool):
             return schema
+        if isinstance(schema, Inside):
+            return _inside(self.nodes, schema, type_)
         if not isinstance(schema, dict):
             return ("opaque", repr(schema))
         lit = _Literals(self.nodes, document)
@@ -222,6 +224,28 @@ class Reader:
             patterns.extend(found[1])
             everything |= found[2] or (isinstance(part, dict) and "unevaluatedProperties" in part)
         return Evaluated(tuple(names), tuple(patterns), everything)
+
+
+def _inside(nodes: Nodes, what: Inside, type_: str) -> Formula:
+    step, literals = what
+    if step.kind == "here":
+        return all_of(("lit", *literal) for literal in literals)
+    both = (True, nodes.inside(Inside(Step("here"), literals)))
+    if type_ == "object":
+        match step.kind:
+            case "property":
+                return all_of([("required", step.name), ("prop", step.name, both)])
+            case "other":
+                return ("some", step.excluded, step.must, step.must_not, both)
+            case "name":
+                return ("somename", both)
+    if type_ == "array":
+        match step.kind:
+            case "item":
+                return all_of([("minitems", step.at + 1), ("item", step.at, both)])
+            case "rest":
+                return ("somerest", step.at, both)
+    return False
 
 
 class Evaluated(tuple[tuple[str, ...], tuple[str, ...], bool]):

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from counterfoil.contracts.document import Dialect, Document, dialect_of
-from counterfoil.contracts.examples import Judge
+from counterfoil.contracts.examples import Judge, candidates
 from counterfoil.contracts.nodes import Nodes
 from counterfoil.contracts.search import Search
 from counterfoil.contracts.values import Found
@@ -25,6 +25,8 @@ class Inclusion(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
     """JSON Pointer inside the instance: the place at which `wide` refuses the example."""
     why: str = ""
+    keyword: str = ""
+    """JSON Pointer into `wide`: what refuses the example, as far as it can be named before a reference."""
     example: Any = msgspec.UNSET
     """An instance of `narrow` that `wide` refuses, judged so by a validator; unset where none was found."""
 
@@ -34,10 +36,11 @@ class Pair:
 
     def __init__(self, left: Document, right: Document, *, formats: Formats = "assert") -> None:
         asserted = formats == "assert"
+        self.formats = formats
         self.left, self.right = left, right
         self.nodes = Nodes(left, right)
         self.search = Search(self.nodes, assert_formats=asserted)
-        self.judges = {id(document): Judge(document, assert_formats=asserted) for document in (left, right)}
+        self._judges = {id(document): Judge(document, assert_formats=asserted) for document in (left, right)}
         self._memo: dict[tuple[int, int], Inclusion] = {}
 
     def forward(self, left: Any, right: Any) -> Inclusion:
@@ -47,6 +50,9 @@ class Pair:
     def backward(self, right: Any, left: Any) -> Inclusion:
         """Whether every instance of a schema of the right document is one of a schema of the left document."""
         return self._included(self.right, right, self.left, left)
+
+    def judge(self, document: Document) -> Judge:
+        return self._judges[id(document)]
 
     def _included(self, narrow: Document, inner: Any, wide: Document, outer: Any) -> Inclusion:
         question = (self.nodes.key(narrow, inner), self.nodes.key(wide, outer))
@@ -62,16 +68,33 @@ class Pair:
         answer = self.search.ask(frozenset([(True, question[0]), (False, question[1])]))
         if answer.found is Found.NONE:
             return Inclusion(verdict="yes")
-        judge = self.judges[id(wide)]
+        giving, taking = self.judge(narrow), self.judge(wide)
         if answer.has_instance:
-            accepted = self.judges[id(narrow)].accepts(inner, answer.instance)
-            refused = judge.accepts(outer, answer.instance)
-            if accepted and refused is False:
-                path, why = judge.refusal(outer, answer.instance)
-                return Inclusion(verdict="no", where=pointer(path), why=why, example=answer.instance)
-            if answer.found is Found.ONE and (accepted is None or refused is None):
+            accepted, taken = giving.accepts(inner, answer.instance), taking.accepts(outer, answer.instance)
+            if accepted and taken is False:
+                return _refused(taking, outer, answer.instance)
+            if answer.found is Found.ONE and (accepted is None or taken is None):
                 return Inclusion(verdict="no", why="an instance exists, and no validator could judge it")
+        # The last resort: plain instances made of what both schemas name.
+        for candidate in candidates(inner, outer):
+            if giving.accepts(inner, candidate) and taking.accepts(outer, candidate) is False:
+                return _refused(taking, outer, candidate)
         return Inclusion(verdict="unknown", why="it could not be decided within bounds")
+
+
+def _refused(judge: Judge, schema: Any, instance: Any) -> Inclusion:
+    error = judge.error(schema, instance)
+    if error is None:
+        return Inclusion(verdict="no", example=instance)
+    keyword = list(error.schema_path)
+    keyword = keyword[: keyword.index("$ref")] if "$ref" in keyword else keyword
+    return Inclusion(
+        verdict="no",
+        where=pointer(list(error.instance_path)),
+        why=error.message,
+        keyword=pointer(keyword),
+        example=instance,
+    )
 
 
 def pointer(path: list[str | int]) -> str:

@@ -6,7 +6,7 @@ as everything that it reaches is equal, so what two large documents share is nev
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from counterfoil.contracts.document import DEPENDS_ON_DRAFT, MAPS, Document
 
@@ -16,6 +16,24 @@ ANNOTATIONS = frozenset(
      "discriminator", "contentEncoding", "contentMediaType", "contentSchema"]
 )  # fmt: skip
 _VALUES = frozenset(["enum", "const"])
+
+
+class Inside(NamedTuple):
+    """Instances that have, at one step inside, a part that is in some schemas and outside of others."""
+
+    step: Step
+    literals: tuple[tuple[bool, int], ...]
+
+
+class Step(NamedTuple):
+    """A step into an instance. `here` is none."""
+
+    kind: Literal["here", "property", "other", "item", "rest", "name"]
+    name: str = ""
+    at: int = 0
+    excluded: frozenset[str] = frozenset()
+    must: tuple[str, ...] = ()
+    must_not: tuple[str, ...] = ()
 
 
 class Nodes:
@@ -48,6 +66,11 @@ class Nodes:
     def made(self, schema: Any) -> int:
         """The number of a schema that the comparison writes itself, in the newest draft."""
         return self.key(self.documents[2], schema)
+
+    def inside(self, what: Inside) -> int:
+        """The number of instances that have something inside."""
+        self.table.append((self.documents[2], what))
+        return len(self.table) - 1
 
     def _text(self, value: Any, mode: str, document: Document) -> int:
         known = self._memo.get((id(value), mode)) if isinstance(value, dict | list) else None

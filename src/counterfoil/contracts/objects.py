@@ -231,5 +231,10 @@ class _Objects:
         shape: list[Any] = [{"type": "string"}, {"not": {"enum": sorted(taken)}}]
         shape += [{"pattern": pattern} for pattern in sorted(must)]
         shape += [{"not": {"pattern": pattern}} for pattern in sorted(must_not)]
-        made = (True, self.search.nodes.made({"allOf": shape}))
-        return self.search.instance(frozenset([*literals, made]), ("string",))
+        answer = IMPOSSIBLE
+        for shortest in (1, 0):
+            made = (True, self.search.nodes.made({"allOf": [*shape, {"minLength": shortest}]}))
+            answer = self.search.instance(frozenset([*literals, made]), ("string",))
+            if answer.found is Found.ONE:
+                break
+        return answer
