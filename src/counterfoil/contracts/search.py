@@ -24,7 +24,7 @@ from counterfoil.contracts.values import (
 )
 
 Goal: TypeAlias = frozenset[Literal]
-STEPS = 6000
+STEPS = 60000
 DEEPEST = 45
 
 
@@ -42,7 +42,10 @@ class Search:
         self.left = steps
         self._memo: dict[tuple[Goal, str], Answer] = {}
         self._waiting: dict[tuple[Goal, str], tuple[Answer, int]] = {}
-        self._open: dict[tuple[Goal, str], int] = {}
+        self._open: dict[tuple[Goal, str], tuple[int, int]] = {}
+        """Questions being answered: how many were asked before, and how deep inside the first instance they ask."""
+        self._level = 0
+        self._tags: dict[int, frozenset[str] | None] = {}
         self._lowest = DEEPEST * 1000
 
     def ask(self, goal: Goal) -> Answer:
@@ -53,18 +56,22 @@ class Search:
         except (Exhausted, RecursionError):
             self._open.clear()
             self._waiting.clear()
+            self._level = 0
             return UNDECIDED
 
     def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> Answer:
         if any((not positive, key) in goal for positive, key in goal if positive):
             return IMPOSSIBLE
         best = IMPOSSIBLE
+        self._level += 1
         for type_ in types:
             answer = self._of_type(goal, type_)
             if answer.found is Found.ONE:
-                return answer
+                best = answer
+                break
             if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
                 best = answer
+        self._level -= 1
         return best
 
     def _of_type(self, goal: Goal, type_: str) -> Answer:
@@ -77,13 +84,13 @@ class Search:
             self._lowest = min(self._lowest, lowest)
             return answer
         if question in self._open:
-            self._lowest = min(self._lowest, self._open[question])
+            self._lowest = min(self._lowest, self._open[question][0])
             return IMPOSSIBLE
         depth = len(self._open)
         if depth > DEEPEST:
             raise Exhausted
         outer, self._lowest = self._lowest, DEEPEST * 1000
-        self._open[question] = depth
+        self._open[question] = (depth, self._level)
         try:
             answer = self._branch([("lit", *literal) for literal in sorted(goal)], set(), [], {}, type_)
         finally:
@@ -103,8 +110,12 @@ class Search:
         return answer
 
     def _impossible(self, goal: Goal, type_: str) -> bool:
-        """Whether a part of what is known already excludes every instance; never asks what is being asked."""
-        if (goal, type_) in self._open:
+        """Whether a part of what is known already excludes every instance.
+
+        What is being asked about this very instance is not asked again; what is being asked about one that holds it may
+        be.
+        """
+        if (goal, type_) in self._open and self._open[goal, type_][1] == self._level:
             return False
         return self._of_type(goal, type_).found is Found.NONE
 
@@ -151,11 +162,12 @@ class Search:
                         return IMPOSSIBLE
                     atoms.add(formula)
             remaining = []
+            tags = self._tagged(atoms) if choices and type_ == "object" else {}
             for alternatives, source in choices:
-                left = tuple(part for part in alternatives if not _excluded(part, atoms, known))
+                left = tuple(part for part in alternatives if not self._excluded(part, atoms, known, tags))
                 if not left:
                     return IMPOSSIBLE
-                if any(_holds(part, atoms, known) for part in left):
+                if any(self._holds(part, atoms, known, tags) for part in left):
                     continue
                 if len(left) == 1:
                     agenda.append(left[0])
@@ -175,6 +187,14 @@ class Search:
             for source in sorted(sources):
                 if self._impossible(frozenset([*certain, (False, source)]), type_):
                     return IMPOSSIBLE
+            narrowed = [(self._possible(parts, atoms), source) for parts, source in choices]
+            if any(len(parts) <= 1 for parts, _ in narrowed):
+                if not all(parts for parts, _ in narrowed):
+                    return IMPOSSIBLE
+                agenda = [parts[0] for parts, _ in narrowed if len(parts) == 1]
+                others = [choice for choice in narrowed if len(choice[0]) > 1]
+                return self._branch(agenda, atoms, others, known, type_)
+            choices = narrowed
         at = min(range(len(choices)), key=lambda index: len(choices[index][0]))
         others = [choice for index, choice in enumerate(choices) if index != at]
         best = IMPOSSIBLE
@@ -185,6 +205,22 @@ class Search:
             if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
                 best = answer
         return best
+
+    def _possible(self, parts: tuple[Formula, ...], atoms: set[Formula]) -> tuple[Formula, ...]:
+        """The alternatives without those that ask of one property what it cannot be."""
+        said: dict[str, set[Literal]] = {}
+        for atom in atoms:
+            if atom[0] == "prop":
+                said.setdefault(atom[1], set()).add(atom[2])
+        kept = []
+        for part in parts:
+            asked = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
+            if len(asked) == 1 and ("required", asked[0][1]) in part[1]:
+                goal = frozenset(said.get(asked[0][1], set()) | {asked[0][2]})
+                if self.instance(goal).found is Found.NONE:
+                    continue
+            kept.append(part)
+        return tuple(kept)
 
     def _one(self, parts: tuple[Formula, ...], type_: str, *, exactly: bool) -> Formula:
         """Exactly one of the parts (or not), without the pairs that exclude each other anyway."""
@@ -218,6 +254,77 @@ class Search:
             return bool(negate(one) == other)
         return self._impossible(frozenset([one[1:], other[1:]]), type_)
 
+    def _tagged(self, atoms: set[Formula]) -> dict[str, frozenset[str]]:
+        """The few values that properties such as `type: {const: card}` may have."""
+        tags: dict[str, frozenset[str]] = {}
+        for atom in atoms:
+            if atom[0] == "prop" and atom[2][0]:
+                values = self._tag(atom[2][1])
+                if values is not None:
+                    tags[atom[1]] = tags.get(atom[1], values) & values
+        return tags
+
+    def _tag(self, key: int) -> frozenset[str] | None:
+        """The strings that a schema allows, where it allows nothing but a few strings."""
+        if key not in self._tags:
+            self._tags[key] = None
+            if all(self.reader.formula(key, type_) is False for type_ in TYPES if type_ != "string"):
+                formula = self.reader.formula(key, "string")
+                if not isinstance(formula, bool) and formula[0] == "oneof":
+                    self._tags[key] = formula[1]
+                elif not isinstance(formula, bool) and formula[0] == "lit" and formula[1]:
+                    self._tags[key] = self._tag(formula[2])
+        return self._tags[key]
+
+    def _tag_decides(self, part: Formula, tags: dict[str, frozenset[str]]) -> bool | None:
+        """Whether a statement about a present, tagged property holds; None when the tag does not tell."""
+        values = tags.get(part[1])
+        if values is None:
+            return None
+        positive, key = part[2]
+        formula = self.reader.formula(key, "string")
+        if isinstance(formula, bool):
+            return formula is positive
+        if formula[0] != "oneof":
+            return None
+        if values <= formula[1]:
+            return bool(positive)
+        return None if values & formula[1] else not positive
+
+    def _excluded(
+        self,
+        part: Formula,
+        atoms: set[Formula],
+        known: dict[int, bool],
+        tags: dict[str, frozenset[str]],
+        present: frozenset[str] = frozenset(),
+    ) -> bool:
+        if isinstance(part, bool):
+            return not part
+        kind = part[0]
+        if kind == "lit":
+            return known.get(part[2], part[1]) is not part[1]
+        if kind == "and":
+            present = frozenset(inner[1] for inner in part[1] if inner[0] == "required")
+            return any(self._excluded(inner, atoms, known, tags, present) for inner in part[1])
+        if kind in {"or", "one", "notone"}:
+            return False
+        if kind == "prop" and (part[1] in present or ("required", part[1]) in atoms):
+            _, name, (positive, key) = part
+            return ("prop", name, (not positive, key)) in atoms or self._tag_decides(part, tags) is False
+        return negate(part) in atoms or _crossed(part, atoms)
+
+    def _holds(
+        self, part: Formula, atoms: set[Formula], known: dict[int, bool], tags: dict[str, frozenset[str]]
+    ) -> bool:
+        if isinstance(part, bool):
+            return part
+        if part[0] == "lit":
+            return known.get(part[2]) is part[1]
+        if part[0] == "and":
+            return all(self._holds(inner, atoms, known, tags) for inner in part[1])
+        return part in atoms or (part[0] == "prop" and self._tag_decides(part, tags) is True)
+
     def _parts(self, atoms: set[Formula], type_: str) -> Answer:
         match type_:
             case "number":
@@ -240,28 +347,6 @@ def _plain(atoms: set[Formula], values: list[Any]) -> Answer:
             undecided = any(atom[0] in {"opaque", "noopaque"} for atom in atoms)
             return perhaps(value) if undecided else instance(value)
     return IMPOSSIBLE
-
-
-def _excluded(part: Formula, atoms: set[Formula], known: dict[int, bool]) -> bool:
-    if isinstance(part, bool):
-        return not part
-    if part[0] == "lit":
-        return known.get(part[2], part[1]) is not part[1]
-    if part[0] == "and":
-        return any(_excluded(inner, atoms, known) for inner in part[1])
-    if part[0] in {"or", "one", "notone"}:
-        return False
-    return negate(part) in atoms or _crossed(part, atoms)
-
-
-def _holds(part: Formula, atoms: set[Formula], known: dict[int, bool]) -> bool:
-    if isinstance(part, bool):
-        return part
-    if part[0] == "lit":
-        return known.get(part[2]) is part[1]
-    if part[0] == "and":
-        return all(_holds(inner, atoms, known) for inner in part[1])
-    return part in atoms
 
 
 def _crossed(atom: Formula, atoms: set[Formula]) -> bool:
