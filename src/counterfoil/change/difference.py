@@ -423,5 +423,6 @@ def _place(document: Document, details: list[Detail]) -> str:
     at: tuple[str | int, ...] = ("name",)
     if len(details) == 1:
         first = details[0].path.split("/")[0]
-        at = (first,) if (first,) in document.source.marks else at
-    return f"{document.source.file}:{document.source.mark(at).line}"
+        at = (first,) if first in document.data else at
+    file, mark = document.source.place(at)
+    return f"{file}:{mark.line}"

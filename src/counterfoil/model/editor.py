@@ -23,6 +23,13 @@ def json_schema() -> dict[str, Any]:
     # A document that uses a pattern is whole only with it.
     used = {"required": ["kind", "name", "pattern"], "properties": {"kind": {"enum": list(KINDS)}}}
     definitions = schema.pop("$defs")
+    _let_patterns_stand_for_steps(definitions)
+    definitions["PatternSteps"] = {
+        "type": "object",
+        "properties": {"pattern": {"type": "string"}, "with": {"type": "object"}},
+        "required": ["pattern"],
+        "additionalProperties": False,
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Counterfoil governance document",
@@ -31,3 +38,16 @@ def json_schema() -> dict[str, Any]:
         "else": schema,
         "$defs": definitions,
     }
+
+
+def _let_patterns_stand_for_steps(schema: Any) -> None:
+    """Where a step may stand, so may a pattern that gives some."""
+    if isinstance(schema, dict):
+        choices = schema.get("oneOf")
+        if isinstance(choices, list) and {"$ref": "#/$defs/Call"} in choices:
+            choices.append({"$ref": "#/$defs/PatternSteps"})
+        for part in schema.values():
+            _let_patterns_stand_for_steps(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _let_patterns_stand_for_steps(part)

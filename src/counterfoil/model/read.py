@@ -140,8 +140,8 @@ def _unique(documents: list[Document], findings: list[Finding]) -> list[Document
     for document in documents:
         first = seen.setdefault((document.kind, document.name), document)
         if first is not document and first.source is not None:
-            place = f"{first.source.file}:{first.source.mark(('name',)).line}"
-            message = f"a {document.kind} `{document.name}` is already at {place}"
+            file, mark = first.source.place(("name",))
+            message = f"a {document.kind} `{document.name}` is already at {file}:{mark.line}"
             findings.append(document.finding("duplicate-name", message, ("name",), fix="rename one of them"))
     return list(seen.values())
 
@@ -190,7 +190,7 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
         findings.extend(document.finding("table-row", text, ("rows", at)) for at, text in faults)
         return None if faults else document
     assert document.source is not None
-    name = FilePath(document.source.file).parent / table.file
+    name = FilePath(document.source.place(("file",))[0]).parent / table.file
     before = len(findings)
     text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
     if text is None:

@@ -56,6 +56,29 @@ class Mark:
     text: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """A part of a document that was put into it from elsewhere: what is wrong with it is told at `path` of `source`.
+
+    `origin` and `origin_path`: the pattern's own text, when the part is a pattern's; then the whole part stands at
+    the one place where the pattern is used.
+    """
+
+    source: Source
+    path: Path
+    origin: Source | None = None
+    origin_path: Path = ()
+
+    def place(self, rest: Path) -> tuple[Source, Path, str]:
+        """Where something `rest` below this part is told, and what the message adds."""
+        if self.origin is None:
+            return self.source, (*self.path, *rest), ""
+        inner = (*self.origin_path, *rest)
+        name = self.origin.data.get("name") if isinstance(self.origin.data, dict) else None
+        line = self.origin.mark(inner).line
+        return self.source, self.path, f" (pattern `{name}`, {self.origin.file}:{line})"
+
+
 @dataclass(slots=True)
 class Source:
     """One YAML document: its value and the place of every key and node."""
@@ -68,14 +91,23 @@ class Source:
     """Something was refused: the value is not what was written."""
     lost: bool = False
     """There is no document to look at; the value is its kind and name at most."""
+    grafts: dict[Path, Graft] = field(default_factory=dict)
+    """Parts that stand elsewhere, by their paths; the longest path counts."""
 
     def mark(self, path: Path) -> Mark:
         """The place of a node, or of the nearest node around it."""
+        return self.place(path)[1]
+
+    def place(self, path: Path) -> tuple[str, Mark]:
+        """The file and the place of a node, or of the nearest node around it."""
+        grafted = self._grafted(path)
+        if grafted is not None:
+            return grafted[0].place(grafted[1])
         for end in range(len(path), -1, -1):
             found = self.marks.get(path[:end])
             if found is not None:
-                return found
-        return Mark(1, 1)
+                return self.file, found
+        return self.file, Mark(1, 1)
 
     def finding(
         self,
@@ -89,9 +121,31 @@ class Source:
         fix: str = "",
     ) -> Finding:
         """A finding at a node; `at_key` points at its key, `offset` at a character of its text."""
-        mark = self.keys.get(path, self.mark(path)) if at_key else self.mark(path)
+        grafted = self._grafted(path)
+        if grafted is not None:
+            source, there, note = grafted
+            return source.finding(
+                rule,
+                message + note,
+                there,
+                at_key=at_key or bool(note),
+                offset=None if note else offset,
+                severity=severity,
+                fix=fix,
+            )
+        file, mark = self.place(path)
+        if at_key:
+            mark = self.keys.get(path, mark)
         column = mark.text + offset if offset is not None and mark.text else mark.column
-        return Finding(rule, message, self.file, mark.line, column, severity, fix)
+        return Finding(rule, message, file, mark.line, column, severity, fix)
+
+    def _grafted(self, path: Path) -> tuple[Source, Path, str] | None:
+        if self.grafts:
+            for end in range(len(path), -1, -1):
+                graft = self.grafts.get(path[:end])
+                if graft is not None:
+                    return graft.place(path[end:])
+        return None
 
 
 class _Refused(Exception):

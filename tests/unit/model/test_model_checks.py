@@ -86,8 +86,35 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "pattern",
         AGENT,
-        AGENT + PATTERN.replace("${who}", "${whom}") + USES.format("{name: plan, with: {who: x}}"),
+        AGENT + PATTERN.replace('["${who}"]}', '["${who}", "${whom}"]}  #!'),
     ),
+    (
+        "pattern",
+        AGENT,
+        AGENT + PATTERN.replace("parameters: {", "parameters:\n  {what: read by nobody,  #!\n   "),
+    ),
+    (
+        "pattern",
+        AGENT,
+        AGENT + PATTERN.replace("body: {kind: alert", "body: {pattern: {name: x}, kind: alert"),
+        "body: {pattern",
+    ),
+    (
+        "pattern",
+        AGENT,
+        AGENT
+        + PATTERN.replace("who: a role", "who: {type: list}")
+        + USES.format("{name: plan, with: {who: agent}}"),
+    ),
+    (
+        "pattern",
+        AGENT,
+        AGENT
+        + PATTERN.replace("who: a role", "who: {enum: [finance]}")
+        + USES.format("{name: plan, with: {who: agent}}"),
+    ),
+    ("pattern", "    do: [park]", "    do:\n      - {pattern: plan}  #!"),
+    ("pattern", "    do: [park]", "    do:\n      - {pattern: plan, when: x}  #!"),
     ("unknown-reference", AGENT, AGENT + PATTERN + USES.format("{name: plan, with: {who: agnet}}")),
     (
         "duplicate-name",

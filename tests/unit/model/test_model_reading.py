@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding, errors
 from counterfoil.model import Model, read
-from counterfoil.model.kinds import Alert
+from counterfoil.model.kinds import Alert, Call, Choose, StopVerb
 from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
 from counterfoil.model.yaml_events import events
 from tests.unit.model.company import COMPANY, findings_of, plant, write
@@ -358,6 +358,84 @@ def test_a_pattern_gives_its_body_and_the_user_keeps_its_own_keys(tmp_path: Path
         "second": ("x.minor == 0", ["agent"]),
     }
     assert Model.from_json(model.to_json()).digest == model.digest
+
+
+STEPS = """\
+---
+kind: pattern
+name: told
+parameters:
+  amount: {type: formula, doc: what is paid}
+  why: {type: text, enum: [small, large], default: small}
+  more: {type: bool, default: true}
+steps:
+  - call: billing.credit.issue
+    with: {customer: =event.data.customer_id, amount: "=${amount} * 2", reason: error}
+    when: ${more}
+  - stop: ${why}
+---
+"""
+
+
+def with_steps(use: str, steps: str = STEPS) -> str:
+    text = COMPANY.replace("otherwise: [{stop: small}]", f"otherwise:\n      - {use}")
+    return text.replace("---\nkind: workflow\n", steps + "kind: workflow\n", 1)
+
+
+def test_steps_of_a_pattern_stand_in_its_place_and_a_formula_stays_one_operand(tmp_path: Path) -> None:
+    model, findings = findings_of(
+        tmp_path, with_steps("{pattern: told, with: {amount: amount + amount, why: large}}")
+    )
+    assert [str(f) for f in findings] == []
+    (choose,) = (step for step in model.workflows["credit"].steps if isinstance(step, Choose))
+    assert choose.otherwise is not None
+    call, stop = choose.otherwise
+    assert isinstance(call, Call)
+    assert call.with_["amount"] == "=(amount + amount) * 2"
+    assert call.when == "true"
+    assert stop == StopVerb(stop="large")
+
+
+def test_what_is_wrong_with_a_patterns_step_is_told_at_its_use_and_names_the_line(tmp_path: Path) -> None:
+    text = with_steps(
+        "{pattern: told, with: {amount: amount}}  #!", STEPS.replace("customer: =event", "buyer: =event")
+    )
+    _, findings = findings_of(tmp_path, text)
+    lines = text.splitlines()
+    use = next(n for n, line in enumerate(lines, 1) if "#!" in line)
+    wrong = next(n for n, line in enumerate(lines, 1) if "buyer" in line)
+    assert {f.line for f in findings} == {use}
+    assert f"there is no field `buyer` (pattern `told`, {tmp_path / 'company.yaml'}:{wrong})" in {
+        f.message for f in findings
+    }
+
+
+def test_what_is_wrong_with_a_parameters_value_is_told_at_the_value(tmp_path: Path) -> None:
+    pattern = STEPS.replace("=${amount} * 2", "${amount}").replace("type: formula, ", "")
+    text = with_steps("pattern: told\n        with:\n          amount: =event.data.reason  #!", pattern)
+    _, findings = findings_of(tmp_path, text)
+    use = next(n for n, line in enumerate(text.splitlines(), 1) if "#!" in line)
+    assert {(f.rule, f.line) for f in findings} == {("input-mismatch", use), ("covers-incomplete", use)}
+
+
+def test_places_after_a_pattern_are_those_of_the_file(tmp_path: Path) -> None:
+    text = COMPANY.replace(
+        "  - wait: {foils: all, until: +2d}", "  - {pattern: two}\n  - wait: {foils: al, until: +2d}  #!"
+    )
+    text += "---\nkind: pattern\nname: two\nsteps: [{check: 'true'}, {check: 'amount.minor > 1'}]\n"
+    _, findings = findings_of(tmp_path, text)
+    line = next(n for n, written in enumerate(text.splitlines(), 1) if "#!" in written)
+    assert {f.line for f in findings} == {line}
+
+
+def test_a_small_pattern_cannot_grow_a_large_document(tmp_path: Path) -> None:
+    body = ", ".join(['"${x}"'] * 20_000)
+    text = f"kind: pattern\nname: big\nparameters: {{x: text}}\nbody: {{kind: alert, to: [{body}]}}\n"
+    text += f"---\nkind: alert\nname: a\npattern: {{name: big, with: {{x: {'y' * 1000}}}}}\n"
+    started = time.process_time()
+    _, findings = findings_of(tmp_path, text)
+    assert [f.rule for f in findings] == ["too-large"]
+    assert time.process_time() - started < 2
 
 
 # ------------------------------------------------------------------ the parser

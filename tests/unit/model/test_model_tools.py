@@ -55,6 +55,13 @@ def test_the_editor_schema_refuses_what_reading_refuses(document: dict[str, obje
     assert not jsonschema_rs.Draft202012Validator(json_schema()).is_valid(document)
 
 
+def test_the_editor_schema_lets_a_pattern_stand_for_steps() -> None:
+    steps = {"kind": "workflow", "name": "x", "failure": "y", "start": {"event": "z", "key": "k"}}
+    validator = jsonschema_rs.Draft202012Validator(json_schema())
+    assert validator.is_valid({**steps, "steps": [{"pattern": "told", "with": {"amount": 1}}]})
+    assert not validator.is_valid({**steps, "steps": [{"pattern": "told", "when": "x"}]})
+
+
 def test_the_editor_schema_knows_every_kind() -> None:
     assert set(json_schema()["else"]["discriminator"]["mapping"]) == set(KINDS)
 

@@ -24,8 +24,9 @@ FORM: dict[str, str] = {
     "wrong-value": "A value is of the type and form that its kind demands.",
     "failure-incomplete": "A failure policy says for every error class and time-out what happens: whether work "
     "queues, partly completes or is undone is a decision on file.",
-    "pattern": "A document that uses a pattern names one that there is, of its own kind, and gives its parameters, all "
-    "that have no default and no others.",
+    "pattern": "A pattern makes one document or some steps, reads its parameters, all of them and no others, and uses no "
+    "pattern itself. Who uses it names one that there is, of the form and kind that goes there, and gives every "
+    "parameter without default, each of its type, and no others.",
     "duplicate-name": "A name stands once for each kind.",
     "table-row": "A table has `file` or `rows`; each row has the key columns and the value, a first day that is a "
     "date, and no other row with the same key and first day.",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
 
@@ -70,10 +70,33 @@ class Control(Kind):
     frequency: str
 
 
+ParameterType = Literal["any", "text", "int", "decimal", "bool", "list", "map", "duration", "formula"]
+
+
+class Parameter(Part):
+    """What a pattern is told. The short form is what it is for, alone."""
+
+    doc: str = ""
+    type: ParameterType = "any"
+    enum: list[Any] | None = None
+    default: Any = None
+
+
 class Pattern(Kind):
+    """A document (`body`) or some steps of a workflow (`steps`), with `${parameter}` where a parameter goes."""
+
     kind: Literal["pattern"] = "pattern"
-    parameters: dict[Name, Any] = {}
-    body: dict[str, Any]
+    parameters: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)], str | Parameter
+    ] = {}
+    body: dict[str, Any] | None = None
+    steps: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Pattern:
+        if (self.body is None) == (self.steps is None):
+            raise ValueError("a pattern is either a document (`body`) or some steps (`steps`)")
+        return self
 
 
 class Test(Kind):
