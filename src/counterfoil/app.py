@@ -163,8 +163,9 @@ class Application:
 
 
 def read_model(folder: Path) -> Model:
-    """The governance of a folder. Raises Misconfigured with every finding that forbids running it."""
-    model, findings = read(folder)
+    """The governance of a folder, for the environment that COUNTERFOIL_ENVIRONMENT names. Raises Misconfigured with
+    every finding that forbids running it."""
+    model, findings = read(folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""))
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
         raise Misconfigured("the governance folder does not pass check:\n" + "\n".join(errors))

@@ -46,6 +46,7 @@ _BASE: dict[str, Class] = {
     "control": "control",
     "pattern": "text",
     "test": "text",
+    "overlay": "workflow",
 }
 _OF_POLICY: dict[str, tuple[Class, ...]] = {
     "failure": ("failure",),
@@ -103,7 +104,27 @@ def classes_of(
                 found.add("money")
         case kinds.Reconciliation():
             found.add("money")
+        case kinds.Overlay():
+            found = _of_overlay(value, path, names)
     return tuple(c for c in CLASSES if c in found) or ("workflow",)
+
+
+def _of_overlay(overlay: kinds.Overlay, path: tuple[str, ...], names: set[str]) -> set[Class]:
+    """The classes of what an overlay changes: of one document, or of all when it is where it counts that changed."""
+    named = path[1] if path[:1] == ("changes",) and len(path) > 1 else None
+    found: set[Class] = set()
+    for change in overlay.changes:
+        if named is None or named.split(" ")[0] == change.name:
+            found |= {c for part, classes in _OF_POLICY.items() if part in change.set for c in classes}
+            if change.kind != "policy":
+                found.add(_BASE.get(change.kind, "workflow"))
+            if change.kind == "table":
+                found.add("money")
+            if change.kind == "system" and _SYSTEM_SECURITY & change.set.keys():
+                found.add("security")
+            if "owner" in change.set:
+                found.add("ownership")
+    return found or {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
 
 
 def _of_workflow(names: set[str], money: frozenset[str]) -> set[Class]:

@@ -132,7 +132,13 @@ class _Comparison:
         return found
 
     def naming(self, kind: str, name: str, broken: bool = False) -> tuple[Affected, ...]:
-        users = self.referrers.get((kind, name), {})
+        users = dict(self.referrers.get((kind, name), {}))
+        for documents in (self.old_documents, self.new_documents) if kind == "overlay" else ():
+            overlay = documents.get((kind, name))
+            for change in (
+                overlay.value.changes if overlay and isinstance(overlay.value, kinds.Overlay) else ()
+            ):
+                users |= self.referrers.get((change.kind, change.name), {})
         return tuple(sorted(Affected(k, n, "names it", broken, (k, n) in self.altered) for k, n in users))
 
     # -------------------------------------------------------------- documents
@@ -358,7 +364,7 @@ class _Comparison:
         if mapping is None:
             return False
         if contract[0] == "event":
-            return True  # it asserts what it emits itself
+            return mapping.cast is None  # it asserts what it emits itself; a cast is a reader
         return mapping.to is not None and mapping.to.operation == contract[1]
 
     def _affected(self, user: User, how: str, broken: bool) -> Affected:

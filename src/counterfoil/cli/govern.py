@@ -17,14 +17,24 @@ from counterfoil.core.wire import WireRefused, read_json
 Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
 
 
-def check(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> None:
-    """Check a governance folder: every finding with its place; exit code 1 when there is an error."""
+def check(
+    dir: Folder = Path("."),
+    environment: Annotated[
+        str,
+        typer.Option(
+            help="Check what holds in this environment alone; without it, in every one.",
+            envvar="COUNTERFOIL_ENVIRONMENT",
+        ),
+    ] = "",
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Check a governance folder, for every environment, region and legal entity; exit code 1 when there is an error."""
     from counterfoil.model import read
     from counterfoil.model.lint import lint_documents
 
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
-    model, findings = read(dir)
+    model, findings = read(dir, environment=environment or None)
     told = {(f.file, f.line) for f in findings}
     findings = sorted(
         {*findings, *(f for f in lint_documents(model.documents) if (f.file, f.line) not in told)}

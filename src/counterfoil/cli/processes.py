@@ -24,6 +24,12 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")
 StoreOption = Annotated[
     str, typer.Option("--store", help="sqlite:PATH or postgresql://...", envvar="COUNTERFOIL_STORE")
 ]
+EnvironmentOption = Annotated[
+    str,
+    typer.Option(
+        "--environment", help="The environment whose overlays count.", envvar="COUNTERFOIL_ENVIRONMENT"
+    ),
+]
 POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:.counterfoil/counterfoil.db"
 
@@ -36,12 +42,14 @@ def up(
     ] = 1,
     port: Port = 8080,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    environment: EnvironmentOption = "",
 ) -> None:
     """Run the server, and its worker, over a governance folder until Ctrl-C."""
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
     if workers > 1 and not store.startswith(POSTGRES):
         raise CommandFailed("one process owns an SQLite store: use --workers 1, or a postgresql:// store.")
+    _choose(environment)
     HOME.mkdir(mode=0o700, exist_ok=True)
     complain(f"Counterfoil on http://{host}:{port}")
     from counterfoil.app import serve
@@ -68,16 +76,24 @@ def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
             process.wait()
 
 
+def _choose(environment: str) -> None:
+    """This process and those that it starts read folders for one environment."""
+    os.environ["COUNTERFOIL_ENVIRONMENT"] = environment
+
+
 def _named(number: int) -> dict[str, str]:
     """The environment, in which no two workers have one name: who has it takes itself for the other's next life."""
     name = os.environ.get("COUNTERFOIL_WORKER")
     return {**os.environ, **({"COUNTERFOIL_WORKER": f"{name}-{number}"} if name else {})}
 
 
-def worker(dir: Folder = Path("."), store: StoreOption = _SQLITE) -> None:
+def worker(
+    dir: Folder = Path("."), store: StoreOption = _SQLITE, environment: EnvironmentOption = ""
+) -> None:
     """Run one more worker on the same PostgreSQL."""
     from counterfoil.worker import main
 
+    _choose(environment)
     _end(lambda: main(dir, store))
 
 

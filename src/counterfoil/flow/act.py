@@ -29,7 +29,7 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import Run
-from counterfoil.flow import reading
+from counterfoil.flow import places, reading
 from counterfoil.flow.bulk import Bulk, GateSlot
 from counterfoil.flow.evidence import LOOK_CAP, NOT_SENT, Context, Witness
 from counterfoil.flow.gate import Gate, Lane, Ticket
@@ -283,7 +283,7 @@ class Actor:
         return await self.context_in(loaded.run, effect.operation)
 
     async def context_in(self, run: Run, operation: str) -> Context:
-        model = await self._releases.model(run.pin)
+        model = places.pinned(run, await self._releases.model(run.pin))
         definition = model.workflow(run.workflow)
         return Context(model, definition, definition.operations[operation])
 

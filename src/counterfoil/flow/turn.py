@@ -19,6 +19,7 @@ from counterfoil.flow import known
 from counterfoil.flow.gate import Ticket
 from counterfoil.flow.known import Known
 from counterfoil.flow.lookups import Lookups
+from counterfoil.flow.places import Placed
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.rows import Rows, Slots, name_of
 from counterfoil.model import Model
@@ -85,9 +86,10 @@ class Turner:
         self, model: Model, known: Known, now: datetime
     ) -> tuple[Decision, Lookups, dict[str, bytes]]:
         """Decide until no answer and no request is missing. Late-bound answers come from the present model."""
-        run, state = known.run, known.state
-        definition = self._late_bound(model, run.workflow)
-        lookups = Lookups(self._store, self._releases.present, now)
+        placed = Placed(known, model, self._releases.present, now)
+        run, state, model = known.run, placed.state, placed.pinned
+        definition = _late_bound(model, placed.present, run.workflow)
+        lookups = Lookups(self._store, placed.present, now)
         unrendered: dict[str, c.Unrendered] = {}
         requests: dict[str, bytes] = {}
         while True:
@@ -107,19 +109,6 @@ class Turner:
             if not missing:
                 return decision, lookups, requests
             unrendered.update(missing)
-
-    def _late_bound(self, model: Model, workflow: str) -> Definition:
-        """The pinned workflow with the present release's matrices and limits: who may agree to what is today's
-        matter, what happens is the matter of the day it began."""
-        definition, present = model.workflow(workflow), self._releases.present
-        if present is model or workflow not in present.workflows:
-            return definition
-        now = present.workflow(workflow)
-        return dataclasses.replace(
-            definition,
-            approvals={n: now.approvals.get(n, p) for n, p in definition.approvals.items()},
-            limits={n: now.limits.get(n, p) for n, p in definition.limits.items()},
-        )
 
     async def _render(
         self, model: Model, run: Run, decision: Decision, lookups: Lookups, requests: dict[str, bytes]
@@ -250,3 +239,17 @@ class Turner:
             only_birth=True,
             lane=LANE_NAMES[definition.lane],
         )
+
+
+def _late_bound(pinned: Model, present: Model, workflow: str) -> Definition:
+    """The pinned workflow with the present release's matrices and limits: who may agree to what is today's
+    matter, what happens is the matter of the day it began."""
+    definition = pinned.workflow(workflow)
+    if present is pinned or workflow not in present.workflows:
+        return definition
+    now = present.workflow(workflow)
+    return dataclasses.replace(
+        definition,
+        approvals={n: now.approvals.get(n, p) for n, p in definition.approvals.items()},
+        limits={n: now.limits.get(n, p) for n, p in definition.limits.items()},
+    )

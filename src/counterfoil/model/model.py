@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
-from counterfoil.model import compiling, kinds
+from counterfoil.model import compiling, kinds, overlays
 from counterfoil.model.closure import Closure
 from counterfoil.model.definition import (
     Definition,
@@ -47,6 +47,7 @@ class Model:
         self.broken = frozenset(broken)
         self._by_name = {(document.kind, document.name): document for document in self.documents}
         self._definitions: dict[str, Definition] = {}
+        self._places: dict[tuple[str, ...], Model] = {}
 
     # -------------------------------------------------------------- documents
 
@@ -104,6 +105,31 @@ class Model:
     def versions(self) -> Versions:
         """Which versions of events and operations there are, and the casts between them."""
         return Versions(self)
+
+    # -------------------------------------------------------------- places
+
+    @cached_property
+    def overlays(self) -> tuple[Document, ...]:
+        """What is different in some regions and legal entities, the less specific first."""
+        return tuple(overlays.ordered(d for d in self.documents if isinstance(d.value, kinds.Overlay)))
+
+    def at(self, legal_entity: str, on: date) -> Model:
+        """The Model for what belongs to a legal entity, in the region that it is in on a day: itself where no overlay
+        counts. Raises Misconfigured for an overlay that does not fit, which `check` would have told."""
+        if not self.overlays:
+            return self
+        where = overlays.Where("", overlays.region_of(self, legal_entity, on), legal_entity)
+        chosen = overlays.counting(self.overlays, where)
+        names = tuple(document.name for document in chosen)
+        if not names:
+            return self
+        if names not in self._places:
+            found, findings = overlays.expanded(self, chosen)
+            faults = [f for f in findings if f.rule != "overlay-loosens"]  # what was let in stays as it is
+            if faults:
+                raise Misconfigured("; ".join(map(str, faults)))
+            self._places[names] = found
+        return self._places[names]
 
     # -------------------------------------------------------------- canonical form
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
-from counterfoil.model import kinds, tables
+from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
 from counterfoil.model.model import Model
@@ -36,11 +36,13 @@ _REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*|file:\S+")
 _USER_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 
 
-def read(path: Folder, *, checks: bool = True) -> tuple[Model, list[Finding]]:
+def read(path: Folder, *, checks: bool = True, environment: str | None = None) -> tuple[Model, list[Finding]]:
     """The Model of a folder and all that is wrong with it, sorted by place.
 
-    `checks=False` stops after the form of each document. A document with an error of form is not in the Model;
-    the whole-model checks know its name and do not complain that it is missing.
+    `environment` chooses the overlays that are in the Model; without one there are those of every environment to
+    check, and none in the Model. Every region and legal entity is checked. `checks=False` stops after the form of
+    each document. A document with an error of form is not in the Model; the whole-model checks know its name and do
+    not complain that it is missing.
     """
     folder = FilePath(path)
     documents: list[Document] = []
@@ -64,10 +66,46 @@ def read(path: Folder, *, checks: bool = True) -> tuple[Model, list[Finding]]:
         else:
             documents.append(document)
     unique = _unique(documents, findings)
-    model = Model(unique, broken)
-    if checks:
-        findings.extend(check(model))
+    return _placed(Model(unique, broken), environment, str(path), findings, checks)
+
+
+def _placed(
+    written: Model, environment: str | None, folder: str, findings: list[Finding], checks: bool
+) -> tuple[Model, list[Finding]]:
+    """The Model of an environment, and the findings of all its places."""
+    found = written.overlays
+    named = {d.value.of.environment for d in found if isinstance(d.value, kinds.Overlay)} - {None}
+    if environment and named and environment not in named:
+        message = f"no overlay is of the environment `{environment}`; there are: {', '.join(sorted(map(str, named)))}"
+        findings.append(Finding("overlay-form", message, folder, 0, 0))
+    whole = [d for d in found if isinstance(d.value, kinds.Overlay) and not d.value.of.by_run]
+    chosen = overlays.counting(whole, overlays.Where(environment or ""))
+    model, wrong = overlays.expanded(written, chosen)
+    model = Model((d for d in model.documents if _stays(d, environment or "")), model.broken)
+    if not checks:
+        return model, sorted({*findings, *wrong})
+    findings.extend(overlays.faults(written, found))
+    plain: set[Finding] | None = None
+    told: set[Finding] = set()
+    for where in overlays.places(written, found, environment):
+        there, wrong = overlays.expanded(written, overlays.counting(found, where))
+        findings.extend(wrong)
+        here = set(check(there))
+        if plain is None:
+            plain = here
+            findings.extend(here)
+        # What is wrong in one place alone says in which; the same in another place says nothing more.
+        more = here - plain - told
+        told |= more
+        findings.extend(replace(f, message=f"{f.message} (in {where})") for f in more)
     return model, sorted(set(findings))
+
+
+def _stays(document: Document, environment: str) -> bool:
+    """Whether a document is of the Model of an environment: its own overlays are in place already."""
+    if not isinstance(document.value, kinds.Overlay):
+        return True
+    return document.value.of.by_run and document.value.of.environment in (None, environment)
 
 
 def _document(
@@ -149,19 +187,31 @@ def _unique(documents: list[Document], findings: list[Finding]) -> list[Document
 def _secrets(source: Source, findings: list[Finding]) -> None:
     """Secrets stand in files by reference only: what looks like one in the open is a finding."""
     data = source.data
-    if not isinstance(data, dict) or data.get("kind") != "system":
+    if not isinstance(data, dict):
         return
+    if data.get("kind") == "system":
+        _open_secrets(source, data, (), findings)
+    elif data.get("kind") == "overlay" and isinstance(data.get("changes"), list):
+        for position, change in enumerate(data["changes"]):
+            if (
+                isinstance(change, dict)
+                and change.get("kind") == "system"
+                and isinstance(change.get("set"), dict)
+            ):
+                _open_secrets(source, change["set"], ("changes", position, "set"), findings)
 
-    def look(value: Any, path: Path) -> None:
+
+def _open_secrets(source: Source, system: dict[str, Any], at: Path, findings: list[Finding]) -> None:
+    def look(value: Any, path: Path, settings: bool) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
-                look(inner, (*path, key))
+                look(inner, (*path, key), settings)
         elif isinstance(value, list):
             for position, inner in enumerate(value):
-                look(inner, (*path, position))
+                look(inner, (*path, position), settings)
         elif isinstance(value, str) and value and not _REFERENCE.fullmatch(value):
             key = next((part for part in reversed(path) if isinstance(part, str)), "")
-            if (path[0] == "settings" and _SECRET_KEY.search(key)) or _USER_IN_URL.match(value):
+            if (settings and _SECRET_KEY.search(key)) or _USER_IN_URL.match(value):
                 findings.append(
                     source.finding(
                         "secret-in-file",
@@ -172,13 +222,15 @@ def _secrets(source: Source, findings: list[Finding]) -> None:
                 )
 
     for key in ("settings", "url", "account"):
-        if key in data:
-            look(data[key], (key,))
+        if key in system:
+            look(system[key], (*at, key), key == "settings")
 
 
 def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
     """A table with the rows of its CSV in place; every other document as it is."""
     table = document.value
+    if isinstance(table, kinds.Overlay):
+        return _with_overlaid_rows(document, folder, findings)
     if not isinstance(table, kinds.Table):
         return document
     if (table.file is None) == (table.rows is None):
@@ -204,6 +256,28 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
         return None
     data = {key: value for key, value in document.data.items() if key != "file"} | {"rows": rows}
     return replace(document, value=table.model_copy(update={"file": None, "rows": rows}), data=data)
+
+
+def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
+    """An overlay with the rows of the CSV files that it puts in place of a table's."""
+    changes = document.data["changes"]
+    read_in = []
+    before = len(findings)
+    for position, change in enumerate(changes):
+        file = change["set"].get("file") if change["kind"] == "table" else None
+        if isinstance(file, str) and document.source is not None:
+            place = document.source.place(("changes", position, "set", "file"))[0]
+            name = FilePath(place).parent / file
+            text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
+            lines, bad = tables.read_csv(text, str(name)) if text is not None else ([], [])
+            findings.extend(bad)
+            others = {key: value for key, value in change["set"].items() if key != "file"}
+            change = {**change, "set": {**others, "rows": [row for _, row in lines]}}
+        read_in.append(change)
+    if len(findings) > before:
+        return None
+    data = {**document.data, "changes": read_in}
+    return replace(document, value=kinds.Overlay.model_validate(data, strict=True), data=data)
 
 
 def write_new(folder: Folder, texts: Mapping[str, str]) -> list[Written]:

@@ -376,6 +376,8 @@ def _mapping(reader: _Reader, mapping: kinds.Mapping) -> None:
     names: dict[str, At | None] = {}
     if mapping.to is not None:
         names["input"] = At(("input", mapping.to.operation))
+    if mapping.cast is not None and mapping.ignore is None:
+        _cast(reader, mapping.cast, names)
     if mapping.fetch is not None:
         reader.template(mapping.fetch.with_, names)
         reader.uses.give(("input", mapping.fetch.call), reader.user, mapping.fetch.with_)
@@ -402,6 +404,26 @@ def _mapping(reader: _Reader, mapping: kinds.Mapping) -> None:
                 reader.uses.read((side, mapping.to.operation), reader.user, (field,))
         if mapping.returns.result:
             reader.uses.give(("output", mapping.to.operation), reader.user, mapping.returns.result)
+
+
+def _cast(reader: _Reader, cast: kinds.Cast, names: dict[str, At | None]) -> None:
+    """What a cast turns into what; fields alike under one name it takes over without being told."""
+    model = reader.model
+    if cast.from_ in model.events and cast.to in model.events:
+        names["data"] = At(("event", cast.from_))
+        _carried(reader, ("event", cast.from_), model.events[cast.from_].data, model.events[cast.to].data)
+    if cast.from_ in model.operations and cast.to in model.operations:
+        old, new = model.operations[cast.from_], model.operations[cast.to]
+        names |= {"input": At(("input", cast.from_)), "result": At(("output", cast.to))}
+        _carried(reader, ("input", cast.from_), old.input, new.input)
+        _carried(reader, ("output", cast.to), new.output, old.output)
+
+
+def _carried(reader: _Reader, contract: Contract, fields: Any, target: Any) -> None:
+    wanted = {name for name, _, _ in each_field(target)}
+    for name, _, _ in each_field(fields):
+        if name in wanted:
+            reader.uses.read(contract, reader.user, (name,))
 
 
 def _reconciliation(reader: _Reader, rule: kinds.Reconciliation) -> None:

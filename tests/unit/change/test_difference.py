@@ -291,3 +291,28 @@ def test_a_model_without_files_is_compared_alike(company: Model, tmp_path: Path)
     stored = Model.from_json(new.to_json())
     assert difference(new, stored) == []
     assert only(difference(company, stored)).details == only(difference(company, new)).details
+
+
+OVERLAY = """\
+---
+kind: overlay
+name: there
+of: {legal_entity: de}
+changes:
+  - {kind: policy, name: credit-approval, set: {approval: {expires: 4d}}}
+  - {kind: table, name: rates, set: {rows: [{region: eu, rate: 0.3}]}}
+"""
+
+
+def test_an_overlay_has_the_classes_of_what_it_changes_and_touches_its_users(tmp_path: Path) -> None:
+    workflow = "name: credit\nowner: finance\nfailure"
+    plain = edited(tmp_path)
+    there = edited(
+        tmp_path, ("---\nkind: workflow\n" + workflow, OVERLAY + "---\nkind: workflow\n" + workflow)
+    )
+    found = only(difference(plain, there))
+    assert (found.kind, found.change, found.classes) == ("overlay", "added", ("money", "approval", "table"))
+    assert [(a.kind, a.name) for a in found.affects] == [("workflow", "credit")]
+    later = Model.from_json(there.to_json().replace(b'"4d"', b'"5d"'))
+    (detail,) = only(difference(there, later)).details
+    assert (detail.path, detail.classes) == ("changes/credit-approval/set/approval/expires", ("approval",))

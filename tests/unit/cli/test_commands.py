@@ -249,3 +249,16 @@ def test_a_secret_never_stands_on_the_command_line(
 def test_every_command_is_a_typer_command() -> None:
     assert isinstance(app, typer.Typer)
     assert RUNNER.invoke(app, ["--help"]).exit_code == 0
+
+
+def test_check_looks_at_every_environment_or_at_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(capsys, monkeypatch, "init", str(tmp_path / "first"))
+    overlay = "kind: overlay\nname: prod\nof: {environment: production}\nchanges: [{kind: role, name: nobody, set: {doc: x}}]\n"
+    (tmp_path / "first" / "overlay.yaml").write_text(overlay, encoding="utf-8")
+    assert run(capsys, monkeypatch, "check", str(tmp_path / "first"))[0] == 1
+    code, said, _ = run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "prod")
+    assert (code, "no overlay is of the environment `prod`" in said) == (1, True)
+    (tmp_path / "first" / "overlay.yaml").write_text(overlay.replace("nobody", "finance"), encoding="utf-8")
+    assert run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "production")[0] == 0

@@ -36,6 +36,7 @@ parameters: {who: a role, when: {default: "amount.minor > 0"}}
 body: {kind: alert, when: "${when}", to: ["${who}"]}
 """
 USES = "---\nkind: alert\nname: plan\npattern: {}  #!\n"
+OVERLAY = "---\nkind: overlay\nname: de\nof: {{legal_entity: de}}\nchanges:\n  - {}  #!\n"
 WORKFLOW = "name: credit\nowner: finance\nfailure: careful\nstart: {event: credit.requested.v1, key: event.data.credit_id}\n"
 
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
@@ -115,6 +116,16 @@ PLANTED: list[tuple[str, ...]] = [
     ),
     ("pattern", "    do: [park]", "    do:\n      - {pattern: plan}  #!"),
     ("pattern", "    do: [park]", "    do:\n      - {pattern: plan, when: x}  #!"),
+    (
+        "overlay-form",
+        AGENT,
+        AGENT + OVERLAY.format("{kind: policy, name: credit-limt, set: {limit: {at_most: 1}}}"),
+    ),
+    (
+        "overlay-loosens",
+        AGENT,
+        AGENT + OVERLAY.format("{kind: policy, name: credit-limit, set: {limit: {at_most: 9999}}}"),
+    ),
     ("unknown-reference", AGENT, AGENT + PATTERN + USES.format("{name: plan, with: {who: agnet}}")),
     (
         "duplicate-name",

@@ -82,3 +82,10 @@ def test_a_reader_of_a_part_reads_the_whole_and_the_other_way(uses: Uses) -> Non
     assert WORKFLOW in uses.readers(contract, "amount")
     assert WORKFLOW in uses.readers(contract, "amount.currency")
     assert WORKFLOW not in uses.readers(contract, "asked_on")
+
+
+def test_a_cast_reads_what_it_turns_and_what_it_takes_over_untold(tmp_path: Path) -> None:
+    newer = "kind: event\nname: credit.settled.v2\nproduced: workflow\ndata: {credit_id: id, paid_on: date}\n"
+    cast = "kind: mapping\nname: settled\ncast: {from: credit.settled.v2, to: credit.settled.v1}\nloses: {paid_on: unknown then}\n"
+    found = Uses(read(write(tmp_path, f"{COMPANY}---\n{newer}---\n{cast}"), checks=False)[0])
+    assert set(found.reads["event", "credit.settled.v2"]["mapping", "settled"]) == {"credit_id"}

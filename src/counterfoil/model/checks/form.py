@@ -30,5 +30,10 @@ FORM: dict[str, str] = {
     "duplicate-name": "A name stands once for each kind.",
     "table-row": "A table has `file` or `rows`; each row has the key columns and the value, a first day that is a "
     "date, and no other row with the same key and first day.",
+    "overlay-form": "An overlay changes documents that there are, for an environment, a region or a legal entity that something "
+    "tells apart; a region and a legal entity differ in tables and in policies of sort approval, limit and posting_date "
+    "alone; and two overlays for one place do not set the same thing.",
+    "overlay-loosens": "An overlay that asks less than what it lies over says why, in `loosens`: other owners, an approval "
+    "that asks fewer or nobody, a higher limit, other steps, another system of record, more permissions.",
     "secret-in-file": "A secret stands in a file by reference alone: `env:NAME` or `file:PATH`.",
 }

@@ -42,6 +42,7 @@ from counterfoil.model.kinds.mapping import (
     StateMap,
     Table,
 )
+from counterfoil.model.kinds.overlay import Overlay, OverlayChange, Place
 from counterfoil.model.kinds.policy import (
     Approval,
     Degradation,
@@ -105,6 +106,7 @@ KINDS: dict[str, type[Kind]] = {
     "role": Role,
     "control": Control,
     "test": Test,
+    "overlay": Overlay,
 }
 
 __all__ = [
@@ -153,8 +155,11 @@ __all__ = [
     "Object",
     "ObserveRule",
     "Operation",
+    "Overlay",
+    "OverlayChange",
     "Part",
     "Pattern",
+    "Place",
     "Policy",
     "PostingDate",
     "Queue",

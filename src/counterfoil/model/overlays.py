@@ -1,0 +1,308 @@
+"""Overlays over a Model: one environment's when the folder is read, a region's and a legal entity's for each run.
+
+    kind: overlay
+    name: germany
+    owner: controller
+    of: {legal_entity: acme-de}
+    changes:
+      - kind: policy
+        name: service-credit
+        set: {approval: {matrix: [{up_to: 50, automatic: true}, {roles: [controller]}]}}
+
+`set` is joined to the document key by key; what is no mapping, a list too, stands in place of what was there. More
+specific overlays count after others: environment, then region, then legal entity. What a run follows is decided when
+it is known whose it is, so a region or legal entity may differ in policies of sort approval, limit and posting_date,
+and in tables; everything else is the same for all that share a door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds, tables
+from counterfoil.model.compiling import emits_of
+from counterfoil.model.document import Data, Document, build
+from counterfoil.model.loosening import loosened
+from counterfoil.model.source import Graft, Path, Source
+
+if TYPE_CHECKING:
+    from counterfoil.model.model import Model
+
+REGION = "region"
+"""The table that says of a legal entity in which region it is."""
+BY_RUN = ("approval", "limit", "posting_date")
+"""Sorts of policy that may differ by run."""
+MAX_PLACES = 500
+"""Places that are checked one by one."""
+_NEVER = frozenset({"overlay", "pattern", "test"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Where:
+    """A place as far as overlays tell one from another; empty texts are no place in particular."""
+
+    environment: str = ""
+    region: str = ""
+    legal_entity: str = ""
+
+    def __str__(self) -> str:
+        named = (
+            ("environment", self.environment),
+            ("region", self.region),
+            ("legal entity", self.legal_entity),
+        )
+        return ", ".join(f"{what} {name}" for what, name in named if name)
+
+
+def counting(overlays: Iterable[Document], where: Where) -> list[Document]:
+    """The overlays that count at a place, in their order."""
+    return ordered(document for document in overlays if _counts(_overlay(document).of, where))
+
+
+def _counts(of: kinds.Place, where: Where) -> bool:
+    return (
+        (of.environment is None or of.environment == where.environment)
+        and (of.region is None or of.region == where.region)
+        and (of.legal_entity is None or where.legal_entity in of.entities)
+    )
+
+
+def ordered(overlays: Iterable[Document]) -> list[Document]:
+    """The less specific before the more specific, else by name."""
+
+    def rank(document: Document) -> tuple[bool, bool, bool, str]:
+        of = _overlay(document).of
+        return (
+            of.legal_entity is not None,
+            of.region is not None,
+            of.environment is not None,
+            document.name,
+        )
+
+    return sorted(overlays, key=rank)
+
+
+def region_of(model: Model, legal_entity: str, on: date) -> str:
+    """The region of a legal entity on a day; empty where the folder does not say."""
+    if not legal_entity or REGION not in model.tables:
+        return ""
+    found = model.tables[REGION].lookup([legal_entity], on)
+    return "" if found is None else str(found)
+
+
+def expanded(model: Model, overlays: Iterable[Document]) -> tuple[Model, list[Finding]]:
+    """The Model with these overlays over it, in this order, and what is wrong with them."""
+    found = {(document.kind, document.name): document for document in model.documents}
+    broken = set(model.broken)
+    findings: list[Finding] = []
+    for overlay in overlays:
+        for position, change in enumerate(_overlay(overlay).changes):
+            key = (change.kind, change.name)
+            path: Path = ("changes", position)
+            old = found.get(key)
+            if old is None:
+                continue  # told once, by `faults`
+            new, wrong = _changed(old, overlay, change, path)
+            findings += wrong
+            if new is None:
+                found.pop(key)
+                broken.add(key)
+                continue
+            found[key] = new
+            if change.loosens is None:
+                findings += _unsaid(old, new, overlay, path)
+    return type(model)(found.values(), broken), findings
+
+
+def _unsaid(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
+    for at, what in loosened(old.value, new.value):
+        fix = "add `loosens:` with the reason to this change, or ask as much as elsewhere"
+        message = f"the {new.kind} `{new.name}` asks less here: {what}"
+        yield overlay.finding("overlay-loosens", message, _deepest(overlay, (*path, "set"), at), fix=fix)
+
+
+def _deepest(overlay: Document, path: Path, at: Path) -> Path:
+    """As much of a path in the changed document as the overlay itself sets."""
+    value: Any = overlay.data
+    for part in path:
+        value = value[part]
+    for part in at:
+        if not isinstance(value, dict) or part not in value:
+            break
+        value = value[part]
+        path = (*path, part)
+    return path
+
+
+def _changed(
+    old: Document, overlay: Document, change: kinds.OverlayChange, path: Path
+) -> tuple[Document | None, list[Finding]]:
+    source = old.source or Source(f"{old.kind}/{old.name}", old.data)
+    mine = overlay.source or Source(f"{overlay.kind}/{overlay.name}", overlay.data)
+    grafts: dict[Path, Graft] = {(): Graft(source, ())}
+    said = {key: value for key, value in change.set.items() if key not in ("kind", "name")}
+    data = _merged(old.data, said, (), (*path, "set"), mine, grafts)
+    if old.kind == "table":
+        # Rows in place of rows, wherever they stood; a file is read in when the folder is.
+        data.pop("file" if "rows" in change.set else "rows" if "file" in change.set else "", None)
+    new, findings = build(Source(source.file, data, grafts=grafts))
+    if new is not None and isinstance(new.value, kinds.Table) and "rows" in change.set:
+        faults = tables.row_faults(new.value, new.value.rows or [])
+        findings = [new.finding("table-row", text, ("rows", at)) for at, text in faults]
+    return (None if findings else new), findings
+
+
+def _merged(
+    old: Any, new: Data, at: Path, there: Path, overlay: Source, grafts: dict[Path, Graft]
+) -> dict[str, Any]:
+    """`new` over `old`; what comes from the overlay is told there."""
+    merged = dict(old)
+    for key, value in new.items():
+        place = (*at, key)
+        if isinstance(value, dict) and isinstance(old.get(key), dict):
+            merged[key] = _merged(old[key], value, place, (*there, key), overlay, grafts)
+        else:
+            merged[key] = value
+            grafts[place] = Graft(overlay, (*there, key))
+    return merged
+
+
+# ------------------------------------------------------------------ what is wrong with overlays themselves
+
+
+def faults(model: Model, overlays: Sequence[Document]) -> Iterator[Finding]:
+    """What no place has to be looked at for: what overlays name, what they may touch, and where they meet."""
+    for document in overlays:
+        overlay = _overlay(document)
+        for position, change in enumerate(overlay.changes):
+            yield from _target(model, document, overlay, change, ("changes", position))
+        yield from _place(model, document, overlay)
+    yield from _meeting(overlays)
+
+
+def _target(
+    model: Model, document: Document, overlay: kinds.Overlay, change: kinds.OverlayChange, path: Path
+) -> Iterator[Finding]:
+    if change.kind not in kinds.KINDS or change.kind in _NEVER:
+        near = get_close_matches(change.kind, kinds.KINDS.keys() - _NEVER, 1)
+        fix = f"did you mean `{near[0]}`?" if near else ""
+        yield document.finding(
+            "overlay-form", f"nothing of kind `{change.kind}` is overlaid", (*path, "kind"), fix=fix
+        )
+        return
+    if not model.has(change.kind, change.name):
+        names = [other.name for other in model.documents if other.kind == change.kind]
+        near = get_close_matches(change.name, names, 1)
+        fix = f"did you mean `{near[0]}`?" if near else "an overlay changes what there is; it adds nothing"
+        message = f"there is no {change.kind} `{change.name}` to change"
+        yield document.finding("overlay-form", message, (*path, "name"), fix=fix)
+        return
+    for key in ("kind", "name"):
+        if key in change.set:
+            message = f"an overlay does not change the {key} of a document"
+            yield document.finding("overlay-form", message, (*path, "set", key), at_key=True)
+    if overlay.of.by_run:
+        policy = model.policies.get(change.name) if change.kind == "policy" else None
+        late = policy is not None and any(getattr(policy, sort) is not None for sort in BY_RUN)
+        if change.kind != "table" and not late and (change.kind, change.name) not in model.broken:
+            message = f"a {change.kind} is the same in every region and legal entity"
+            fix = (
+                f"differ in a table, or in a policy of sort {', '.join(BY_RUN)}; or make it an environment's"
+            )
+            yield document.finding("overlay-form", message, (*path, "kind"), fix=fix)
+        if (change.kind, change.name) == ("table", REGION):
+            message = "the table that tells regions apart cannot differ between them"
+            yield document.finding("overlay-form", message, (*path, "name"))
+
+
+def _place(model: Model, document: Document, overlay: kinds.Overlay) -> Iterator[Finding]:
+    if not overlay.of.by_run:
+        return
+    if overlay.of.region is not None:
+        table = model.tables.get(REGION)
+        if table is None or len(table.table.key) != 1:
+            if not model.has("table", REGION) or table is not None:
+                message = f"no table `{REGION}` says which legal entities are in {overlay.of.region}"
+                fix = "add a table named region with key [legal_entity] and value region"
+                yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
+        elif overlay.of.region not in {str(row[table.table.value]) for row in table.table.rows or []}:
+            message = f"no legal entity is in {overlay.of.region}, says the table `{REGION}`"
+            yield document.finding("overlay-form", message, ("of", "region"))
+    if not tells_entity(model):
+        message = "no fact says which legal entity it belongs to, so this never counts"
+        fix = "give `legal_entity` in the `emit` of a mapping, or as a field of an event, object or operation"
+        yield document.finding("overlay-form", message, ("of",), at_key=True, fix=fix)
+
+
+def tells_entity(model: Model) -> bool:
+    """Whether anything that begins a run says whose it is."""
+    name = "legal_entity"
+    if any(emit.legal_entity for mapping in model.mappings.values() for emit in emits_of(mapping)):
+        return True
+    maps = [event.data for event in model.events.values()]
+    maps += [found.fields for found in model.objects.values()]
+    maps += [operation.input for operation in model.operations.values()]
+    http = any(event.produced == "http" for event in model.events.values())  # its envelope may say
+    return http or any(name in fields or f"{name}?" in fields for fields in maps)
+
+
+def _meeting(overlays: Sequence[Document]) -> Iterator[Finding]:
+    """Two overlays that are equally specific and set the same thing: nobody could say which counts."""
+    seen: dict[tuple[Any, ...], list[tuple[Path, Document]]] = {}
+    for document in overlays:
+        overlay = _overlay(document)
+        for position, change in enumerate(overlay.changes):
+            for at in _leaves(change.set, ()):
+                for entity in overlay.of.entities or [""]:
+                    key = (overlay.of.environment, overlay.of.region, entity, change.kind, change.name)
+                    others = seen.setdefault(key, [])
+                    met = next((d for path, d in others if path[: len(at)] == at[: len(path)]), None)
+                    if met is not None and met is not document:
+                        message = f"the overlay `{met.name}` sets this for the same place"
+                        path: Path = ("changes", position, "set", *at)
+                        yield document.finding(
+                            "overlay-form", message, path, at_key=True, fix="leave one of them"
+                        )
+                        break
+                    others.append((at, document))
+
+
+def _leaves(value: Any, at: Path) -> Iterator[Path]:
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from _leaves(part, (*at, key))
+    else:
+        yield at
+
+
+# ------------------------------------------------------------------ places
+
+
+def places(model: Model, overlays: Iterable[Document], environment: str | None) -> list[Where]:
+    """Every place that the overlays tell apart: of one environment, or of all with None; the plain one first."""
+    found = [_overlay(document).of for document in overlays]
+    environments = {of.environment or "" for of in found} | {""} if environment is None else {environment}
+    regions = {of.region for of in found if of.region}
+    pairs = {("", ""), *((region, "") for region in regions)}
+    for entity in {entity for of in found for entity in of.entities}:
+        pairs |= {(region, entity) for region in _regions(model, entity) & regions or {""}}
+    return [Where(name, *pair) for name in sorted(environments) for pair in sorted(pairs)]
+
+
+def _regions(model: Model, entity: str) -> set[str]:
+    """The regions in which a legal entity ever is."""
+    table = model.tables.get(REGION)
+    if table is None or len(table.table.key) != 1:
+        return set()
+    key, value = table.table.key[0], table.table.value
+    return {str(row[value]) for row in table.table.rows or [] if str(row[key]) == entity}
+
+
+def _overlay(document: Document) -> kinds.Overlay:
+    assert isinstance(document.value, kinds.Overlay)
+    return document.value

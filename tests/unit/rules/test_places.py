@@ -1,0 +1,122 @@
+"""A Run follows the policies and tables of its legal entity: late-bound ones as they are, pinned ones as they were."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.run import RunStatus
+from counterfoil.model import Model
+from tests.unit.rules.company import BASE, asked, company, period, usd
+from tests.unit.rules.driver import Play, model_of
+
+APPROVED = """
+steps:
+  - approve: review
+    amount: event.data.amount
+    covers: [event.data.amount]
+    becomes: approved
+"""
+GERMANY = """\
+kind: overlay
+name: germany
+of: {legal_entity: de}
+changes:
+  - kind: policy
+    name: review
+    set: {approval: {matrix: [{up_to: 10, automatic: true}, {roles: [finance]}]}}
+  - {kind: policy, name: cap, set: {limit: {at_most: 100}}}
+  - {kind: policy, name: hold, set: {posting_date: {rule: first_open}}}
+  - {kind: table, name: accounts, set: {rows: [{what: sale, account: 8400}]}}
+"""
+ACCOUNTS = "{kind: table, name: accounts, owner: finance, key: [what], value: account, rows: [{what: sale, account: 4000}]}"
+
+
+def approving(*more: str) -> Play:
+    return company(APPROVED, ACCOUNTS, *more)
+
+
+def asked_roles(play: Play) -> dict[str, tuple[str, ...]]:
+    keys = {run.id: run.bkey for run in play.runs()}
+    return {keys[a.run]: a.roles for state in ApprovalState for a in play.approvals(state)}
+
+
+async def test_each_run_is_approved_by_the_matrix_of_its_legal_entity() -> None:
+    play = approving(GERMANY)
+    await asked(play, "a1", amount=usd(50), legal_entity="de")
+    await asked(play, "a2", amount=usd(50), legal_entity="us")
+    await asked(play, "a3", amount=usd(50))
+    assert asked_roles(play) == {"a1": ("finance",), "a2": (), "a3": ()}
+    assert [run.state for run in play.runs()] == ["started", "approved", "approved"]
+
+
+async def test_a_run_is_approved_by_the_matrix_of_its_place_that_is_in_force_and_not_the_one_it_began_with() -> (
+    None
+):
+    waits = "{wait: {event: opened.v1, where: event.data.id == start.data.id, until: +2d}}"
+    flow = APPROVED.replace("steps:\n", f"steps:\n  - {waits}\n")
+    play = company(flow, ACCOUNTS)
+    await asked(play, "a1", amount=usd(50), legal_entity="de")
+    head = "kind: workflow\nname: flow\nowner: finance\nfailure: careful\nstart: {event: asked.v1, key: event.data.id}\n"
+    play.releases.present = model_of(BASE, ACCOUNTS, GERMANY, head + flow)
+    await play.event("opened.v1", id="a1")
+    assert asked_roles(play) == {"a1": ("finance",)}
+
+
+async def test_a_limit_is_that_of_the_place() -> None:
+    play = company(
+        """
+steps:
+  - approve: review
+    amount: event.data.amount
+    reserve: cap
+    covers: [event.data.amount]
+""",
+        ACCOUNTS,
+        GERMANY.replace("up_to: 10,", "up_to: 9000,"),
+    )
+    await asked(play, "a1", amount=usd(90), legal_entity="de")
+    await asked(play, "a2", amount=usd(90), legal_entity="de")
+    await asked(play, "a3", amount=usd(90), by="bob")
+    assert [run.status for run in play.runs()] == [RunStatus.DONE, RunStatus.WAITING, RunStatus.DONE]
+
+
+async def test_the_posting_date_follows_the_policy_of_the_place() -> None:
+    play = company(
+        "steps: [{call: ledger.post, with: {id: =event.data.id}, dates: {document: =event.data.day, posting: hold}}]",
+        ACCOUNTS,
+        GERMANY,
+    )
+    await period(play, "2026-02", "2026-02-01", "2026-02-28", "closed")
+    await period(play, "2026-03", "2026-03-01", "2026-03-31", "open")
+    day = date(2026, 2, 10)
+    await asked(play, "a1", day=day, legal_entity="de")
+    await asked(play, "a2", day=day)
+    assert [body["id"] for body in play.made("ledger.post")] == ["a1"]
+
+
+async def test_a_table_is_that_of_the_place() -> None:
+    play = company(
+        "steps: [{call: ledger.post, with: {id: \"=string(table('accounts', 'sale'))\"}}]", ACCOUNTS, GERMANY
+    )
+    await asked(play, "a1", legal_entity="de")
+    await asked(play, "a2")
+    assert sorted(body["id"] for body in play.made("ledger.post")) == ["4000", "8400"]
+
+
+async def test_a_run_keeps_its_place_from_turn_to_turn() -> None:
+    play = approving(GERMANY)
+    await asked(play, "a1", amount=usd(50), legal_entity="de")
+    await play.advance(hours=1)
+    await play.person("lee", "lead")
+    await play.person("fay", "finance")
+    assert await play.vote(play.approval(), "lee") != "granted"
+    assert await play.vote(play.approval(), "fay") == "granted"
+    assert play.run().state == "approved"
+
+
+def test_a_place_is_expanded_once() -> None:
+    model = model_of(BASE, ACCOUNTS, GERMANY)
+    day = date(2026, 6, 1)
+    assert model.at("de", day) is model.at("de", day)
+    assert isinstance(model.at("de", day), Model)
