@@ -56,13 +56,13 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
     """What a file's contracts are found to have; None for one that holds none. Raises CommandFailed for a file
     that was named and cannot be read as one."""
     from counterfoil.contracts.lint import form_of
-    from counterfoil.contracts.load import Unreadable, read_document
+    from counterfoil.contracts.load import Unreadable, parse
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if "\nkind:" in f"\n{text}" and path.suffix != ".json":
             return list(_governance(path, text))
-        data = read_document(text)
+        data = parse(text.encode())
     except (OSError, UnicodeDecodeError, Unreadable) as error:
         if alone:
             raise CommandFailed(f"{path}: {error}") from error

@@ -1,0 +1,407 @@
+"""What a schema says of a single value: its type, the values listed, bounds, patterns, formats and conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from counterfoil.contracts.openapi.lifecycle import STABILITY
+from counterfoil.contracts.openapi.sample import number, sample_of, text
+from counterfoil.contracts.openapi.view import View, has, json_type, tighter
+
+if TYPE_CHECKING:
+    from counterfoil.contracts.openapi.schema import Place, Schemas
+
+NOTHING = msgspec.UNSET
+# Numeric formats by the numbers that they admit; what no row names stands alone.
+_WITHIN = {
+    "int8": {"int16", "int32", "int64", "float", "double"}, "int16": {"int32", "int64", "float", "double"},
+    "int32": {"int64", "double"}, "float": {"double"},
+}  # fmt: skip
+_ONLY_SHOWN = frozenset(("password", ""))
+"""Formats that say how a value is shown, not what it is."""
+
+
+def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    """Tell what changes in what two schemas say of single values."""
+    _types(schemas, old, new, place)
+    _null(schemas, old, new, place)
+    _enum(schemas, old, new, place)
+    if share(old, new, "integer", "number"):
+        _range(schemas, old, new, place)
+        _multiples(schemas, old, new, place)
+    if share(old, new, "string"):
+        _patterns(schemas, old, new, place)
+        _content(schemas, old, new, place)
+    if share(old, new, "string", "integer", "number"):
+        _format(schemas, old, new, place)
+    _sizes(schemas, old, new, place)
+    _annotations(schemas, old, new, place)
+    _conditions(schemas, old, new, place)
+    discriminator(schemas, old, new, place)
+
+
+def share(old: View, new: View, *kinds: str) -> bool:
+    """Whether values of some types may be valid on both sides. A bound beside a type that it says nothing of is taken
+    for meant, as whoever wrote it did."""
+    if old.types == new.types and not old.split and not new.split:
+        return True
+    return any(old.admits(kind) for kind in kinds) and any(new.admits(kind) for kind in kinds)
+
+
+def _shown(types: frozenset[str] | None) -> str:
+    return "any type" if types is None else " or ".join(sorted(types)) or "no value"
+
+
+def _types(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    if old.types == new.types or (old.unions and old.types is None) or (new.unions and new.types is None):
+        return
+    lost = missing(old, new, place.form and place.side == "request")
+    gained = missing(new, old, place.form and place.side == "response")
+    message = f"{_shown(old.types)} became {_shown(new.types)}"
+    if lost and gained:
+        example = _of_type(schemas, old, new, lost, gained, place)
+        schemas.findings.schema(place.side, "type-changed", place.where, message, example)
+    elif lost:
+        example = sample_of(old, schemas.old, kind=lost[0]) if old.types is not None else NOTHING
+        schemas.findings.schema(place.side, "type-narrowed", place.where, message, example)
+    elif gained:
+        example = sample_of(new, schemas.new, kind=gained[0]) if new.types is not None else NOTHING
+        schemas.findings.schema(place.side, "type-widened", place.where, message, example)
+
+
+def _of_type(schemas: Schemas, old: View, new: View, lost: list[str], gained: list[str], place: Place) -> Any:
+    if place.side == "request":
+        return sample_of(old, schemas.old, kind=lost[0])
+    return sample_of(new, schemas.new, kind=gained[0])
+
+
+def missing(one: View, other: View, as_text: bool) -> list[str]:
+    """The types that one view admits and another does not. What travels as text fits wherever a text does."""
+    if other.types is None:
+        return []
+    if one.types is None:
+        return ["any"]
+    lost = [kind for kind in sorted(one.types) if not other.admits(kind)]
+    if as_text and "string" in other.types and other.enum is None:
+        lost = [kind for kind in lost if kind not in ("integer", "number", "boolean", "string")]
+    if as_text and "array" in other.types and lost and "array" not in one.types:
+        lost = lost if not _items_take(one, other) else []
+    return lost
+
+
+def _items_take(one: View, other: View) -> bool:
+    """Whether a list takes the single value: one field of a form is a list of one."""
+    items = other.carried.get("items", True)
+    if other.sizes.get("minItems", 0) > 1 or other.carried.get("x-joined"):
+        return False
+    if items is True:
+        return True
+    if not isinstance(items, dict) or set(items) - {"type", "title", "description", "example", "format"}:
+        return False
+    kinds = items.get("type")
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds or ())
+    return "string" in kinds or (one.types is not None and one.types <= kinds)
+
+
+def _null(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.null, new.null
+    if before is None or after is None or before == after:
+        return
+    if after:
+        schemas.findings.schema(place.side, "became-nullable", place.where, "null became possible", None)
+    else:
+        schemas.findings.schema(
+            place.side, "became-not-nullable", place.where, "null became impossible", None
+        )
+
+
+def _enum(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    findings, side, where = schemas.findings, place.side, place.where
+    _growing(schemas, old, new, place)
+    if old.enum is None and new.enum is None:
+        return
+    if old.enum is None:
+        values = ", ".join(str(value) for value in (new.enum or ())[:5])
+        findings.schema(side, "became-enum", where, f"only {values} from now on", _outside(old, new, schemas))
+        return
+    if new.enum is None:
+        if new.extensible is not None and all(has(new.extensible, value) for value in old.enum):
+            findings.schema(side, "enum-became-extensible", where, "the list of values may grow from now on")
+        elif missing(old, new, place.form) or (new.types is not None and missing(new, old, place.form)):
+            return  # the types tell it already
+        else:
+            findings.schema(
+                side, "enum-removed", where, "no list of values any more", _outside(new, old, schemas)
+            )
+        return
+    for value in old.enum:
+        if not has(new.enum, value) and new.admits(json_type(value)):
+            findings.schema(
+                side, "enum-value-removed", where, f"value {value!r} is gone", value, detail=repr(value)
+            )
+    for value in new.enum:
+        if not has(old.enum, value) and old.admits(json_type(value)):
+            kind = "enum-value-added" if new.extensible is None else "extensible-enum-value-added"
+            findings.schema(side, kind, where, f"value {value!r} is new", value, detail=repr(value))
+
+
+def _growing(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    if old.extensible is None or new.extensible is None or (old.enum is not None and new.enum is not None):
+        return
+    for value in old.extensible:
+        if not has(new.extensible, value):
+            schemas.findings.schema(
+                place.side, "extensible-enum-value-removed", place.where, f"value {value!r} is gone", value,
+                detail=repr(value),
+            )  # fmt: skip
+    for value in new.extensible:
+        if not has(old.extensible, value):
+            schemas.findings.schema(
+                place.side, "extensible-enum-value-added", place.where, f"value {value!r} is new", value,
+                detail=repr(value),
+            )  # fmt: skip
+
+
+def _outside(wide: View, narrow: View, schemas: Schemas) -> Any:
+    """A value that one view admits and a list of values does not."""
+    value = sample_of(wide, schemas.old)
+    return NOTHING if value is NOTHING or has(narrow.enum or (), value) else value
+
+
+def _range(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    for name, low, before, after in (
+        ("min", True, old.low, new.low),
+        ("max", False, old.high, new.high),
+    ):
+        if before == after:
+            continue
+        narrower = after is not None and (before is None or tighter(after, before, low))
+        words = ("increased", "decreased") if low else ("decreased", "increased")
+        view, bound = (old, before) if narrower else (new, after)
+        other = after if narrower else before
+        example: Any = NOTHING
+        if other is not None and not view.patterns:
+            # The edge itself where it was cut off, else a step beyond it.
+            example = other[0] if other[1] else other[0] - 1 if low else other[0] + 1
+            if bound is not None and tighter((example, False), bound, not low):
+                example = bound[0] if not bound[1] else number(view)
+        schemas.findings.schema(
+            place.side,
+            f"{name}-{words[0] if narrower else words[1]}",
+            place.where,
+            f"{'least' if low else 'greatest'} number: {_bound(before)} became {_bound(after)}",
+            example,
+        )
+
+
+def _bound(bound: tuple[float, bool] | None) -> str:
+    if bound is None:
+        return "none"
+    return f"{bound[0]}{' (excluded)' if bound[1] else ''}"
+
+
+def _multiples(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.carried.get("multipleOf"), new.carried.get("multipleOf")
+    if before == after or before == 0 or after == 0:
+        return
+    kind = "multiple-of-changed"
+    if before is None or (after is not None and _divides(before, after)):
+        kind = "multiple-of-added"
+    elif after is None or _divides(after, before):
+        kind = "multiple-of-removed"
+    schemas.findings.schema(
+        place.side, kind, place.where, f"multiples of {before or 'anything'} became of {after or 'anything'}"
+    )
+
+
+def _divides(part: Any, whole: Any) -> bool:
+    try:
+        return bool(whole % part == 0)
+    except (TypeError, ArithmeticError):
+        return False
+
+
+def _patterns(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    gone, come = old.patterns - new.patterns, new.patterns - old.patterns
+    if not gone and not come:
+        return
+    before, after = ", ".join(sorted(gone)), ", ".join(sorted(come))
+    if not gone:
+        if all(pattern in (".*", "^.*$") for pattern in come):
+            return
+        schemas.findings.schema(place.side, "pattern-added", place.where, f"must match {after} now")
+    elif not come:
+        schemas.findings.schema(place.side, "pattern-removed", place.where, f"need not match {before} now")
+    elif come <= {".*", "^.*$"}:
+        schemas.findings.schema(
+            place.side, "pattern-removed", place.where, f"pattern {before} became {after}, which is any text"
+        )
+    else:
+        schemas.findings.schema(
+            place.side, "pattern-changed", place.where,
+            f"pattern {before} became {after}; whether both mean the same is not decided",
+        )  # fmt: skip
+
+
+def _format(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = str(old.carried.get("format", "")), str(new.carried.get("format", ""))
+    before = "" if before in _ONLY_SHOWN else before
+    after = "" if after in _ONLY_SHOWN else after
+    if before == after:
+        return
+    # A format of numbers says nothing of a text, so it falls away with the type.
+    if missing(old, new, False) and missing(new, old, False):
+        return
+    message = f"format {before or 'none'} became {after or 'none'}"
+    if not before or (after in _WITHIN and before in _WITHIN[after]):
+        kind = "format-narrowed"
+    elif not after or after in _WITHIN.get(before, ()):
+        kind = "format-widened"
+    else:
+        kind = "format-changed"
+    schemas.findings.schema(place.side, kind, place.where, message)
+
+
+_SIZES = (
+    ("minLength", "min-length", "string"), ("maxLength", "max-length", "string"),
+    ("minItems", "min-items", "array"), ("maxItems", "max-items", "array"),
+    ("minProperties", "min-properties", "object"), ("maxProperties", "max-properties", "object"),
+    ("minContains", "min-contains", "array"), ("maxContains", "max-contains", "array"),
+)  # fmt: skip
+
+
+def _sizes(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    for keyword, name, kind in _SIZES:
+        least = keyword.startswith("min")
+        empty = (1 if keyword == "minContains" else 0) if least else None
+        before, after = old.sizes.get(keyword, empty), new.sizes.get(keyword, empty)
+        if before == after or not share(old, new, kind):
+            continue
+        if name.endswith("contains") and not ("contains" in old.carried and "contains" in new.carried):
+            continue
+        grew = (before is not None and after is not None and after > before) if before is not None else False
+        if not least and after is None:
+            grew = True
+        word = "increased" if grew else "decreased"
+        schemas.findings.schema(
+            place.side, f"{name}-{word}", place.where,
+            f"{keyword}: {'none' if before is None else before} became {'none' if after is None else after}",
+            _sized(keyword, old, new, grew == least),
+        )  # fmt: skip
+
+
+def _sized(keyword: str, old: View, new: View, narrower: bool) -> Any:
+    """A text of a length that one side alone admits."""
+    view, other = (old, new) if narrower else (new, old)
+    if keyword == "minLength":
+        return text(view, view.sizes.get(keyword, 0))
+    if keyword == "maxLength":
+        return text(view, view.sizes.get(keyword, other.sizes.get(keyword, 0) + 1))
+    return NOTHING
+
+
+def _content(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    for keyword, kind in (
+        ("contentEncoding", "content-encoding-changed"),
+        ("contentMediaType", "content-media-type-changed"),
+    ):
+        before, after = old.carried.get(keyword), new.carried.get(keyword)
+        if before != after:
+            schemas.findings.schema(
+                place.side, kind, place.where, f"{keyword} {before or 'none'} became {after or 'none'}"
+            )
+    part(schemas, old, new, place, "contentSchema", "content-schema")
+
+
+def _annotations(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.carried.get("default", NOTHING), new.carried.get("default", NOTHING)
+    if before != after and place.side == "request":
+        shown = ["none" if value is NOTHING else repr(value) for value in (before, after)]
+        schemas.findings.schema(
+            place.side, "default-changed", place.where, f"default {shown[0]} became {shown[1]}"
+        )
+    levels = [carried.get("x-stability-level") for carried in (old.carried, new.carried)]
+    if all(level in STABILITY for level in levels) and STABILITY.index(levels[1]) < STABILITY.index(
+        levels[0]
+    ):
+        schemas.findings.schema(
+            place.side, "stability-decreased", place.where, f"stability: {levels[0]} became {levels[1]}"
+        )
+    schemas.lifecycle.compare(
+        old.carried,
+        new.carried,
+        lambda kind, message: schemas.findings.schema(place.side, kind, place.where, message),
+    )
+
+
+def _conditions(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.carried, new.carried
+    if before.get("not") != after.get("not"):
+        _negation(schemas, old, new, place)
+    if any(before.get(word) != after.get(word) for word in ("if", "then", "else")):
+        if "if" not in before:
+            schemas.findings.schema(place.side, "condition-added", place.where, "a condition was added")
+        elif "if" not in after:
+            schemas.findings.schema(place.side, "condition-removed", place.where, "a condition was removed")
+        elif before["if"] != after["if"]:
+            schemas.findings.schema(
+                place.side, "condition-changed", place.where, "a condition changed; its effect is not decided"
+            )
+        else:
+            for word in ("then", "else"):
+                schemas.compare(before.get(word, True), after.get(word, True), place.into(word))
+
+
+def _negation(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.carried.get("not"), new.carried.get("not")
+    if before is None:
+        schemas.findings.schema(place.side, "not-added", place.where, "values are excluded now")
+    elif after is None:
+        schemas.findings.schema(place.side, "not-removed", place.where, "values are not excluded any more")
+    elif not schemas.fits(before, after, place.turned()):
+        # What is excluded turns the direction round: a wider exclusion leaves less.
+        kind = "not-removed" if schemas.fits(before, after, place) else "not-changed"
+        schemas.findings.schema(place.side, kind, place.where, "other values are excluded")
+
+
+def part(schemas: Schemas, old: View, new: View, place: Place, keyword: str, kind: str) -> None:
+    """A schema inside of the schema, which adds a constraint where it appears."""
+    before, after = old.carried.get(keyword), new.carried.get(keyword)
+    if before == after:
+        return
+    if before is None or before is True:
+        schemas.findings.schema(place.side, f"{kind}-added", place.where, f"{keyword} was added")
+    elif after is None or after is True:
+        schemas.findings.schema(place.side, f"{kind}-removed", place.where, f"{keyword} was removed")
+    else:
+        schemas.compare(before, after, place.into(keyword))
+
+
+def discriminator(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    """Tell what changes in how alternatives are told apart."""
+    before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
+    if before == after:
+        return
+    tell = schemas.findings.schema
+    if not isinstance(before, dict):
+        tell(place.side, "discriminator-added", place.where, "a property tells the alternatives apart now")
+        return
+    if not isinstance(after, dict):
+        tell(place.side, "discriminator-removed", place.where, "no property tells the alternatives apart now")
+        return
+    if before.get("propertyName") != after.get("propertyName"):
+        tell(
+            place.side, "discriminator-property-changed", place.where,
+            f"{before.get('propertyName')} became {after.get('propertyName')}",
+        )  # fmt: skip
+    was, now = before.get("mapping") or {}, after.get("mapping") or {}
+    for name in sorted({*was, *now}):
+        if was.get(name) == now.get(name):
+            continue
+        word = "added" if name not in was else "removed" if name not in now else "changed"
+        tell(
+            place.side, f"discriminator-mapping-{word}", place.where, f"the name {name}: {word}",
+            detail=str(name),
+        )  # fmt: skip

@@ -1,0 +1,237 @@
+"""What a schema says of the parts of a value: properties, names of properties, items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from counterfoil.contracts.openapi.constraints import part, share
+from counterfoil.contracts.openapi.document import escape
+from counterfoil.contracts.openapi.sample import sample_of
+from counterfoil.contracts.openapi.view import View
+
+if TYPE_CHECKING:
+    from counterfoil.contracts.openapi.schema import Place, Schemas
+
+
+def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    """Tell what changes in what two schemas say of the parts of a value."""
+    if share(old, new, "object"):
+        _properties(schemas, old, new, place)
+        _additional(schemas, old, new, place)
+        _names(schemas, old, new, place)
+    if share(old, new, "array"):
+        _items(schemas, old, new, place)
+
+
+def _hidden(view: View, name: str, schemas: Schemas, place: Place, *, fresh: bool) -> bool:
+    """Whether a property does not travel this way."""
+    if name not in view.properties:
+        return False
+    carried = schemas.view(view.properties[name], fresh=fresh).carried
+    return carried.get("readOnly" if place.side == "request" else "writeOnly") is True
+
+
+def _properties(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    names = [*old.properties, *(name for name in new.properties if name not in old.properties)]
+    names += sorted((old.required | new.required) - set(names))
+    for name in names:
+        used = place.fields.of(name)
+        there = place.into(f"properties/{escape(name)}", used if used is not None else place.fields)
+        if name not in old.properties and name not in old.required:
+            _appears(schemas, old, new, name, there)
+        elif used is None:
+            continue
+        elif name in old.properties and name not in new.properties:
+            _vanishes(schemas, old, new, name, there)
+        else:
+            _stays(schemas, old, new, name, there)
+
+
+def _default(view: View, name: str, schemas: Schemas) -> bool:
+    return name in view.properties and "default" in schemas.view(view.properties[name], fresh=True).carried
+
+
+def _appears(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+    if _hidden(new, name, schemas, there, fresh=True):
+        return
+    if there.side == "request" and name in new.required and name not in new.properties:
+        schemas.findings.schema(
+            there.side, "required-property-undescribed", there.where,
+            f"property {name} must be sent now, and is described nowhere",
+        )  # fmt: skip
+    elif there.side == "request" and name in new.required:
+        with_default = _default(new, name, schemas)
+        kind = "required-property-with-default-added" if with_default else "required-property-added"
+        example = sample_of(old, schemas.old, kind="object")
+        schemas.findings.schema(there.side, kind, there.where, f"property {name} must be sent now", example)
+    elif there.side == "response" and old.additional is False:
+        schemas.findings.schema(
+            there.side, "property-added-to-closed", there.where,
+            f"property {name} is new, and no property was to come but those listed",
+        )  # fmt: skip
+    else:
+        schemas.findings.schema(there.side, "property-added", there.where, f"property {name} is new")
+
+
+def _vanishes(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+    if _hidden(old, name, schemas, there, fresh=False):
+        return
+    label = _label(there, name)
+    kind, rest = "property-not-described", "is not described any more, though it is still accepted"
+    if there.side == "response":
+        kind = "property-removed" if name in old.required else "optional-property-removed"
+        rest = "is delivered no more"
+    elif there.form:
+        kind, rest = "form-field-removed", "is read no more"
+    elif new.additional is False:
+        kind, rest = "property-removed", "is accepted no more"
+    elif isinstance(new.additional, dict):
+        if schemas.fits(old.properties[name], new.additional, there):
+            kind, rest = "property-added", "falls under the additional properties now"
+        else:
+            kind, rest = "property-removed", "is not what additional properties must be"
+    example: Any = msgspec.UNSET
+    made = sample_of(old if there.side == "request" else new, schemas.old, kind="object")
+    if isinstance(made, dict):
+        value = sample_of(schemas.view(old.properties[name], fresh=False), schemas.old)
+        if there.side == "response":
+            example = made
+        elif value is not msgspec.UNSET:
+            example = {**made, name: value}
+    schemas.findings.schema(there.side, kind, there.where, f"{label} {rest}", example)
+
+
+def _label(there: Place, name: str) -> str:
+    """A property with its component: `customer.name`."""
+    parts = there.where.split("/")
+    if "components" in parts[:2] and len(parts) > 3:
+        inner = [part for part in parts[4:] if part not in ("properties", "items")]
+        return "property " + ".".join([parts[3], *inner]).replace("~1", "/")
+    return f"property {name}"
+
+
+def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+    was_hidden = _hidden(old, name, schemas, there, fresh=False)
+    is_hidden = _hidden(new, name, schemas, there, fresh=True)
+    word = "read-only" if there.side == "request" else "write-only"
+    if was_hidden and is_hidden:
+        return
+    if is_hidden:
+        schemas.findings.schema(
+            there.side, f"property-became-{word}", there.where, f"property {name} became {word}"
+        )
+        return
+    if was_hidden:
+        needed = there.side == "request" and name in new.required
+        schemas.findings.schema(
+            there.side, f"{'required-' if needed else ''}property-became-not-{word}", there.where,
+            f"property {name} is {word} no more" + (" and must be sent" if needed else ""),
+        )  # fmt: skip
+        return
+    _required(schemas, old, new, name, there)
+    if name in old.properties and name in new.properties:
+        schemas.compare(old.properties[name], new.properties[name], there)
+    elif name in new.properties:
+        schemas.compare(old.additional, new.properties[name], there)
+
+
+def _required(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+    before, after = name in old.required, name in new.required
+    if before == after:
+        return
+    if after:
+        kind = "property-became-required"
+        if there.side == "request" and _default(new, name, schemas):
+            kind = "property-with-default-became-required"
+        example = sample_of(old, schemas.old, kind="object")
+        schemas.findings.schema(there.side, kind, there.where, f"property {name} must be there now", example)
+    else:
+        example = sample_of(new, schemas.new, kind="object")
+        schemas.findings.schema(
+            there.side,
+            "property-became-optional",
+            there.where,
+            f"property {name} may be missing now",
+            example,
+        )
+
+
+def _additional(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.additional, new.additional
+    if before == after and not schemas.thorough:
+        return
+    open_before, open_after = before in (True, {}), after in (True, {})
+    if open_before and open_after:
+        return
+    if after is False and before is not False:
+        schemas.findings.schema(
+            place.side,
+            "additional-properties-refused",
+            place.where,
+            "only listed properties are accepted now",
+        )
+    elif before is False and after is not False:
+        schemas.findings.schema(
+            place.side, "additional-properties-allowed", place.where, "other properties may come now"
+        )
+    else:
+        schemas.compare(
+            True if open_before else before,
+            True if open_after else after,
+            place.into("additionalProperties"),
+        )
+
+
+def _names(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    part(schemas, old, new, place, "propertyNames", "property-names")
+    part(schemas, old, new, place, "unevaluatedProperties", "unevaluated-properties")
+    for keyword, kind in (
+        ("patternProperties", "pattern-property"),
+        ("dependentSchemas", "dependent-schema"),
+        ("dependentRequired", "dependent-required"),
+    ):
+        before, after = old.maps.get(keyword, {}), new.maps.get(keyword, {})
+        for name in sorted({*before, *after}):
+            where = f"{place.where}/{keyword}/{escape(str(name))}"
+            if before.get(name) == after.get(name):
+                continue
+            if keyword == "dependentRequired":
+                was, now = set(before.get(name) or ()), set(after.get(name) or ())
+                for word, some in (("added", now - was), ("removed", was - now)):
+                    if some:
+                        schemas.findings.schema(
+                            place.side, f"{kind}-{word}", where,
+                            f"{name} asks for {', '.join(sorted(map(str, some)))}: {word}",
+                        )  # fmt: skip
+            elif name not in before:
+                schemas.findings.schema(place.side, f"{kind}-added", where, f"{keyword} {name} was added")
+            elif name not in after:
+                schemas.findings.schema(place.side, f"{kind}-removed", where, f"{keyword} {name} was removed")
+            else:
+                schemas.compare(before[name], after[name], place.into(f"{keyword}/{escape(str(name))}"))
+
+
+def _items(schemas: Schemas, old: View, new: View, place: Place) -> None:
+    before, after = old.carried, new.carried
+    if before.get("uniqueItems", False) != after.get("uniqueItems", False):
+        word = "added" if after.get("uniqueItems") else "removed"
+        schemas.findings.schema(place.side, f"unique-items-{word}", place.where, f"unique items: {word}")
+    part(schemas, old, new, place, "contains", "contains")
+    part(schemas, old, new, place, "unevaluatedItems", "unevaluated-items")
+    first, second = _prefix(before), _prefix(after)
+    for at in range(max(len(first), len(second))):
+        schemas.compare(
+            first[at] if at < len(first) else before.get("items", True),
+            second[at] if at < len(second) else after.get("items", True),
+            place.into(f"prefixItems/{at}"),
+        )
+    one, other = before.get("items", True), after.get("items", True)
+    if one != other or schemas.thorough:
+        schemas.compare(one, other, place.into("items"))
+
+
+def _prefix(carried: dict[str, Any]) -> list[Any]:
+    said = carried.get("prefixItems")
+    return said if isinstance(said, list) else []

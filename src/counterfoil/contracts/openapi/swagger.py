@@ -1,0 +1,175 @@
+"""Swagger 2.0 read as OpenAPI 3.0: bodies out of parameters, media types out of lists, definitions as components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from counterfoil.contracts.openapi.document import METHODS
+
+_MOVED = {
+    "#/definitions/": "#/components/schemas/",
+    "#/parameters/": "#/components/parameters/",
+    "#/responses/": "#/components/responses/",
+}
+_SCHEMA_WORDS = ("type", "format", "enum", "items", "default", "minimum", "maximum", "exclusiveMinimum",
+                 "exclusiveMaximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems",
+                 "multipleOf")  # fmt: skip
+_STYLES = {"multi": ("form", True), "csv": ("form", False), "ssv": ("spaceDelimited", False),
+           "pipes": ("pipeDelimited", False)}  # fmt: skip
+_FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
+_FORM = "application/x-www-form-urlencoded"
+
+
+def upgraded(root: dict[str, Any]) -> dict[str, Any]:
+    """The description itself, or what it says in the words of OpenAPI 3.0."""
+    if not str(root.get("swagger", "")).startswith("2"):
+        return root
+    root = _renamed(root)
+    made: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
+    if root.get("host"):
+        schemes = root.get("schemes") or ["https"]
+        made["servers"] = [{"url": f"{each}://{root['host']}{root.get('basePath', '')}"} for each in schemes]
+    made["paths"] = {
+        path: _path_item(item, root) if isinstance(item, dict) else item
+        for path, item in (root.get("paths") or {}).items()
+    }
+    made["components"] = {
+        "schemas": root.get("definitions") or {},
+        "parameters": {
+            name: _parameter(node)
+            for name, node in (root.get("parameters") or {}).items()
+            if isinstance(node, dict) and node.get("in") not in ("body", "formData")
+        },
+        "responses": {
+            name: _response(node, root.get("produces") or ["application/json"])
+            for name, node in (root.get("responses") or {}).items()
+        },
+        "securitySchemes": {
+            name: _scheme(node)
+            for name, node in (root.get("securityDefinitions") or {}).items()
+            if isinstance(node, dict)
+        },
+    }
+    if "security" in root:
+        made["security"] = root["security"]
+    return made
+
+
+def _renamed(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _reference(value) if key == "$ref" and isinstance(value, str) else _renamed(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_renamed(value) for value in node]
+    return node
+
+
+def _reference(reference: str) -> str:
+    for before, after in _MOVED.items():
+        if reference.startswith(before):
+            return after + reference[len(before) :]
+    return reference
+
+
+def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    shared = item.get("parameters") or []
+    made = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
+    for method in METHODS:
+        if isinstance(item.get(method), dict):
+            made[method] = _operation(item[method], shared, root)
+    return made
+
+
+def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any]) -> dict[str, Any]:
+    consumes = operation.get("consumes", root.get("consumes")) or ["application/json"]
+    produces = operation.get("produces", root.get("produces")) or ["application/json"]
+    made = {
+        key: value
+        for key, value in operation.items()
+        if key not in ("consumes", "produces", "parameters", "responses", "schemes")
+    }
+    parameters: dict[tuple[Any, Any], tuple[Any, dict[str, Any]]] = {}
+    for raw in (*shared, *(operation.get("parameters") or [])):
+        node = _found(raw, root)
+        parameters[node.get("in"), node.get("name")] = (raw, node)
+    plain = [(raw, node) for raw, node in parameters.values() if node.get("in") not in ("body", "formData")]
+    made["parameters"] = [raw if "$ref" in raw else _parameter(node) for raw, node in plain]
+    body = _body([node for _, node in parameters.values()], consumes)
+    if body:
+        made["requestBody"] = body
+    made["responses"] = {
+        status: _response(node, produces) for status, node in (operation.get("responses") or {}).items()
+    }
+    return made
+
+
+def _found(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
+        raw = (root.get("parameters") or {}).get(raw["$ref"].rsplit("/", 1)[-1], {})
+    return raw if isinstance(raw, dict) else {}
+
+
+def _body(nodes: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any]:
+    for node in nodes:
+        if node.get("in") == "body":
+            content = {str(kind): {"schema": node.get("schema", {})} for kind in consumes}
+            return {"required": node.get("required") is True, "content": content}
+    fields = [node for node in nodes if node.get("in") == "formData"]
+    if not fields:
+        return {}
+    schema = {
+        "type": "object",
+        "properties": {str(node.get("name")): _schema(node) for node in fields},
+        "required": [str(node.get("name")) for node in fields if node.get("required") is True],
+    }
+    kinds = [kind for kind in consumes if "form" in str(kind)] or [_FORM]
+    required = bool(schema["required"])
+    return {"required": required, "content": {str(kind): {"schema": schema} for kind in kinds}}
+
+
+def _schema(node: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in node.items()
+        if key in _SCHEMA_WORDS or (key.startswith("x-") and key != "x-example")
+    }
+
+
+def _parameter(node: dict[str, Any]) -> dict[str, Any]:
+    made = {
+        key: value for key, value in node.items() if key not in _SCHEMA_WORDS and key != "collectionFormat"
+    }
+    made["schema"] = _schema(node)
+    if node.get("type") == "array":
+        style, explode = _STYLES.get(str(node.get("collectionFormat", "csv")), ("form", False))
+        if node.get("in") in ("path", "header"):
+            style = "simple"
+        made["style"], made["explode"] = style, explode
+    return made
+
+
+def _response(node: Any, produces: list[str]) -> Any:
+    if not isinstance(node, dict) or "$ref" in node:
+        return node
+    made = {key: value for key, value in node.items() if key not in ("schema", "headers", "examples")}
+    if "schema" in node:
+        made["content"] = {str(kind): {"schema": node["schema"]} for kind in produces}
+    if isinstance(node.get("headers"), dict):
+        made["headers"] = {
+            name: {"schema": _schema(header)}
+            for name, header in node["headers"].items()
+            if isinstance(header, dict)
+        }
+    return made
+
+
+def _scheme(node: dict[str, Any]) -> dict[str, Any]:
+    if node.get("type") == "basic":
+        return {"type": "http", "scheme": "basic"}
+    if node.get("type") == "oauth2":
+        flow = str(node.get("flow", ""))
+        inner = {key: node[key] for key in ("authorizationUrl", "tokenUrl", "scopes") if key in node}
+        return {"type": "oauth2", "flows": {_FLOWS.get(flow, flow): inner}}
+    return {key: value for key, value in node.items() if key in ("type", "in", "name")}
