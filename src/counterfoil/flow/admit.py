@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.connectors.sdk import Connector
+from counterfoil.contracts.versions import first
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
@@ -28,13 +29,16 @@ from counterfoil.flow.receive import keep_fetched
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
+from counterfoil.rules import admit as rules
 from counterfoil.rules import mapping as mappings
 from counterfoil.rules import matching, routing
 from counterfoil.rules.contract import violations
 from counterfoil.rules.deciding import Unusable
 from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
-from counterfoil.rules.ownership import asserted_fields, trespasses
-from counterfoil.rules.values import event_names, head_names, typed
+from counterfoil.rules.ownership import trespasses
+from counterfoil.rules.routing import Forms
+from counterfoil.rules.values import head_names, typed
+from counterfoil.rules.versions import CastFailed
 from counterfoil.store.store import Store, Todo
 from counterfoil.store.transitions import Admit, Lease, Post, RunStart, Stimulus
 
@@ -227,7 +231,7 @@ class Admission:
             else (event.subject or event.id)
         )
         return CanonicalEvent(
-            id=ids.derive("evt", event.source, event.id, event.type),
+            id=ids.derive("evt", event.source, event.id, first(event.type)),
             type=event.type,
             system=receipt.system,
             object=kind.object or "",
@@ -253,8 +257,10 @@ class Admission:
         lookups: Lookups,
         now: datetime,
     ) -> Admit:
-        for event in events:
-            if not _taken(model, event):
+        events = rules.once(events)
+        all_forms = [await self._forms(model, event) for event in events]
+        for event, forms in zip(events, all_forms, strict=True):
+            if not rules.taken(model, event, forms, self._releases.waited):
                 owner = _first(model.owners_of(model.events[event.type]))
                 raise Held(
                     "unrouted", f"nothing takes {event.type}: no object, workflow or counterfoil", owner
@@ -264,8 +270,8 @@ class Admission:
         starts: list[RunStart] = []
         foils: list[Foil] = []
         observations: list[Observation] = []
-        for event in events:
-            parts = await self._of_event(model, event, lookups, now)
+        for event, forms in zip(events, all_forms, strict=True):
+            parts = await self._of_event(model, event, forms, lookups, now)
             heads += parts[0]
             posts += parts[1]
             starts += parts[2]
@@ -284,8 +290,21 @@ class Admission:
             actor="admit",
         )
 
+    async def _forms(self, model: Model, event: CanonicalEvent) -> Forms:
+        """The fact in each version in which something takes it; what is kept is what was sent."""
+        try:
+            bridges = await self._releases.bridges(event.type)
+            forms = routing.forms(model, event, self._releases.waited, bridges)
+        except CastFailed as error:
+            owner = _first(model.owners_of(model.events[event.type]))
+            raise Held("cast_failed", f"{event.type} {event.key}: {error}", owner) from error
+        odd = rules.strange_form(model, event, forms)
+        if odd is not None:
+            raise Held(odd.reason, odd.message, _first(odd.owners))
+        return forms
+
     async def _of_event(
-        self, model: Model, event: CanonicalEvent, lookups: Lookups, now: datetime
+        self, model: Model, event: CanonicalEvent, forms: Forms, lookups: Lookups, now: datetime
     ) -> tuple[list[Head], list[Post], list[RunStart], list[Foil], list[Observation]]:
         """What one event leads to; asked again as often as its formulas need an answer."""
         owner = _first(model.owners_of(model.events[event.type]))
@@ -298,17 +317,17 @@ class Admission:
 
         while True:
             try:
-                return self._decide(model, event, ask, now)
+                return self._decide(model, event, forms, ask, now)
             except LookupNeeded as need:
                 await lookups.answer([(need.name, tuple(need.args))])
             except (EvaluationError, BudgetExceeded, Unusable) as error:
                 raise Held("routing_failed", f"{event.type} {event.key}: {error}", owner) from error
 
     def _decide(
-        self, model: Model, event: CanonicalEvent, ask: Any, now: datetime
+        self, model: Model, event: CanonicalEvent, forms: Forms, ask: Any, now: datetime
     ) -> tuple[list[Head], list[Post], list[RunStart], list[Foil], list[Observation]]:
-        head = _head(model, event, now)
-        begun = routing.starts(model, event, ask)
+        head = rules.head(model, event, forms, now)
+        begun = routing.starts(model, event, ask, forms)
         due = []
         if head is not None:
             due = routing.due_starts(model, event.object, head_names(head), ask)
@@ -329,43 +348,21 @@ class Admission:
         carrier = begun[0].run if begun else None
         foils = [
             f
-            for rule in model.foils_by_event(event.type)
-            if (f := matching.opened(rule, event, carrier, ask))
+            for form in forms.values()
+            for rule in model.foils_by_event(form.type)
+            if (f := matching.opened(rule, form, carrier, ask))
         ]
         observations = [
-            o for rule in model.foils_by_observation(event.type) if (o := matching.observed(rule, event, ask))
+            o
+            for form in forms.values()
+            for rule in model.foils_by_observation(form.type)
+            if (o := matching.observed(rule, form, ask))
         ]
-        topics = routing.topics(model, event)
-        posts = [Post(event=event.id, topics=topics, body=wire.dumps(event_names(event)))] if topics else []
+        waited = self._releases.waited
+        topics = routing.topics(model, event, forms, waited)
+        body = wire.dumps(routing.told(event, forms, waited)) if topics else b""
+        posts = [Post(event=event.id, topics=topics, body=body)] if topics else []
         return ([head] if head is not None else []), posts, starts, foils, observations
-
-
-def _taken(model: Model, event: CanonicalEvent) -> bool:
-    """Does anything follow from events of this type: a head, a Run, a wake-up, a foil, an observation?"""
-    return bool(
-        event.object
-        or model.starts_by_event(event.type)
-        or model.generations_by_event(event.type)
-        or routing.topics(model, event)
-        or model.foils_by_event(event.type)
-        or model.foils_by_observation(event.type)
-    )
-
-
-def _head(model: Model, event: CanonicalEvent, now: datetime) -> Head | None:
-    if not event.object:
-        return None
-    state = {f: event.data[f] for f in asserted_fields(model, event.type) if f in event.data}
-    return Head(
-        object=event.object,
-        key=event.key,
-        version=event.version,
-        state=state,
-        system=event.system,
-        effective_at=event.effective_at,
-        recorded_at=now,
-        event=event.id,
-    )
 
 
 def _links(model: Model, system: str, e: MappedEvent, now: datetime) -> list[Link]:
@@ -396,6 +393,7 @@ def _case(todo: Todo, held: Held, now: datetime) -> Case:
         "mapping_failed": "Correct the mapping or the record in its system; then retry",
         "unresolved": "Nothing, when the missing record is on its way; else link it or correct the record",
         "contract": "Correct the mapping or agree on a new version of the event; then retry",
+        "cast_failed": "Correct the cast between the versions, or the record in its system; then retry",
         "ownership": "Decide who owns the field; correct the mapping or the object; then retry",
     }
     about = todo.receipt.ext_id if todo.receipt is not None else todo.ref

@@ -311,6 +311,7 @@ class Pump:
     async def scan_once(self) -> int:
         """What makes no progress, and systems that do not answer for long."""
         now = await self.store.now()
+        await self.releases.refresh()
         for system in self.gate.systems:
             state = self.gate.state(system)
             if state.open_for > UNREACHABLE:

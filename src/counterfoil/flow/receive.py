@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from counterfoil.connectors.sdk import Connector, Delivery
+from counterfoil.contracts.versions import number
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case, Choice
@@ -75,8 +76,14 @@ async def receive_events(
         identity = wire.digest(
             {"id": event.id, "source": event.source, "type": event.type, "body": body.decode()}
         )
+        # One fact told in two versions is kept as it came, twice; its id makes one event of it.
+        version = number(event.type)
+        told = f":v{version}" if version > 1 else ""
         delivery = Delivery(
-            ext_id=f"ce:{event.source}:{event.id}", type=event.type, identity=identity.encode(), body=None
+            ext_id=f"ce:{event.source}:{event.id}{told}",
+            type=event.type,
+            identity=identity.encode(),
+            body=None,
         )
         receipts.append(_receipt(system, delivery, "events", {}, body, now))
     if not receipts:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from counterfoil.contracts.versions import family
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import Model
+from counterfoil.rules import routing
+from counterfoil.rules.versions import CastPath
 from counterfoil.store.store import Store
 from counterfoil.store.transitions import PutRelease
 
@@ -17,12 +21,24 @@ class Releases:
         self._store = store
         self.present = present
         self._known: dict[str, Model] = {present.digest: present}
+        self._waited: dict[str, dict[str, set[str]]] = {}
+        """What Runs of former Releases may wait for, by Release, the oldest first."""
+        self._all: tuple[str, Mapping[str, Collection[str]]] | None = None
+        self._bridges: dict[str, dict[str, CastPath]] = {}
 
     async def publish(self, at: datetime, actor: str) -> None:
         """Make the present model a Release, so that its Runs can be carried to their end by any process."""
+        present = self.present
         await self._store.apply(
-            PutRelease(digest=self.present.digest, body=self.present.to_json(), at=at, actor=actor)
+            PutRelease(
+                digest=present.digest,
+                body=present.to_json(),
+                waits=routing.waits(present) or (("", ""),),
+                at=at,
+                actor=actor,
+            )
         )
+        await self.refresh()
 
     async def model(self, digest: str) -> Model:
         """The model of a Release. Raises Misconfigured for one that this store does not hold."""
@@ -33,3 +49,54 @@ class Releases:
                 raise Misconfigured(f"release {digest} is not in this store")
             found = self._known[digest] = Model.from_json(kept[1])
         return found
+
+    # ------------------------------------------------------------------ what Runs of any Release wait for
+
+    async def refresh(self) -> None:
+        """Learn what the Runs of every Release may wait for, those that other processes have published as well."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for release, type_, field in await self._store.waited():
+            waits = found.setdefault(release, {})
+            if type_ is None or field is None:
+                waits.update(_copy(routing.waited_fields(await self.model(release))))
+            elif type_:
+                waits.setdefault(type_, set()).update([field] if field else [])
+        found.pop(self.present.digest, None)
+        if found != self._waited:
+            self._waited, self._all = found, None
+            self._bridges.clear()
+
+    @property
+    def waited(self) -> Mapping[str, Collection[str]]:
+        """Event types that Runs of any Release may wait for, with the fields that narrow their topics."""
+        if self._all is None or self._all[0] != self.present.digest:
+            every = _copy(routing.waited_fields(self.present))
+            for waits in self._waited.values():
+                for type_, fields in waits.items():
+                    every.setdefault(type_, set()).update(fields)
+            self._all = (self.present.digest, every)
+            self._bridges.clear()
+        return self._all[1]
+
+    async def bridges(self, event: str) -> Mapping[str, CastPath]:
+        """Casts to versions that only Runs of former Releases wait for and to which the present one has no way: by
+        the newest Release that waits for such a version and has one."""
+        waited, base = self.waited, family(event)
+        found = self._bridges.get(event)
+        if found is not None:
+            return found
+        found = {}
+        for other in (type_ for type_ in waited if type_ != event and family(type_) == base):
+            if self.present.versions.path(event, other) is not None:
+                continue
+            for release in reversed([r for r, waits in self._waited.items() if other in waits]):
+                path = (await self.model(release)).versions.path(event, other)
+                if path:
+                    found[other] = path
+                    break
+        self._bridges[event] = found
+        return found
+
+
+def _copy(waits: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    return {type_: set(fields) for type_, fields in waits.items()}

@@ -41,6 +41,8 @@ class Closure:
             self.event(signal.event)
         for place in steps(kind):
             self.step(place.step)
+        for event in compiling.waited_for(self.model, kind):
+            self.casts(event)
         return [self.found[key] for key in sorted(self.found)]
 
     def add(self, kind: str, name: str) -> bool:
@@ -56,6 +58,15 @@ class Closure:
             found = self.model.events[name].object
             if found:
                 self.add("object", found)
+
+    def casts(self, event: str) -> None:
+        """What leads to it from its other versions, and those versions."""
+        versions = self.model.versions
+        for other in versions.others(event):
+            for step in versions.path(other, event) or ():
+                self.add("mapping", step.name)
+                self.add("event", step.source)
+                self.add("event", step.target)
 
     def policy(self, name: str) -> None:
         if not self.add("policy", name):

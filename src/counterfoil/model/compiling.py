@@ -22,7 +22,7 @@ from counterfoil.model.template import (
     text_of,
     until,
 )
-from counterfoil.model.walk import STEPS, StepKind, step_name
+from counterfoil.model.walk import STEPS, BlockPlace, StepKind, step_name, steps, steps_of
 
 if TYPE_CHECKING:
     from counterfoil.model.model import Model
@@ -106,7 +106,18 @@ class _Workflow:
             exception_owners=tuple(w.owners("exceptions")),
             lane=w.lane,
             returns=record(w.returns),
+            casts=self.casts(),
         )
+
+    def casts(self) -> dict[tuple[str, str], tuple[d.CastDefinition, ...]]:
+        """How the other versions of what this workflow waits for reach it."""
+        found = {}
+        for event in waited_for(self.model, self.workflow):
+            for other in self.model.versions.others(event):
+                path = self.model.versions.path(other, event)
+                if path is not None:
+                    found[other, event] = path
+        return found
 
     def start(self) -> d.Start:
         s = self.workflow.start
@@ -304,6 +315,22 @@ class _Workflow:
         return d.PostingPolicy(name, name, "period", "keep")
 
 
+def waited_for(model: Model, workflow: kinds.Workflow) -> list[str]:
+    """Events that a Run of this workflow waits for, or is interrupted or woken by."""
+    failure = model.policies[workflow.failure].failure
+    found = [signal.event for signal in workflow.signals]
+    if failure is not None and failure.queue.wake is not None:
+        found.append(failure.queue.wake)
+    places = list(steps(workflow))
+    if failure is not None:
+        reactions = [(name, getattr(failure, name)) for name in FAILURE_OUTCOMES]
+        for name, reaction in reactions:
+            if isinstance(reaction, list):
+                places += steps_of(BlockPlace(reaction, (), name, name))
+    found += [p.step.wait.event for p in places if isinstance(p.step, kinds.Wait) and p.step.wait.event]
+    return sorted({event for event in found if event in model.events})
+
+
 FAILURE_OUTCOMES = tuple(n for n in kinds.Failure.model_fields if n not in ("retry", "queue", "case_within"))
 
 
@@ -381,7 +408,9 @@ def undo_input(model: Model, choice: kinds.UndoCall, undone: str) -> Mapping[str
 # ------------------------------------------------------------------ mappings and foils
 
 
-def compile_inbound(mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool) -> d.InboundMapping:
+def compile_inbound(
+    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, tells_as: str
+) -> d.InboundMapping:
     assert mapping.from_ is not None
     source = mapping.from_
     types = source.type if isinstance(source.type, list) else [source.type]
@@ -398,6 +427,7 @@ def compile_inbound(mapping: kinds.Mapping, owners: tuple[str, ...], has_entitie
         emits=tuple(_emit(emit) for emit in emits),
         assertion=optional(mapping.assert_),
         owners=owners,
+        tells_as=tells_as,
     )
 
 

@@ -388,6 +388,8 @@ class InboundMapping:
     emits: tuple[EmitDefinition, ...]
     assertion: Expression | None
     owners: tuple[str, ...] = ()
+    tells_as: str = ""
+    """The name that ids of its facts bear; its own when empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,15 +212,41 @@ class Model:
             if signal.event == event
         ]
 
+    @cached_property
+    def consumed(self) -> frozenset[str]:
+        """Events that begin Runs, write foils or are observed, as they are named there; waits are not among them."""
+        found = {w.start.event for w in self.workflows.values()}
+        found |= {
+            w.start.generation.event
+            for w in self.workflows.values()
+            if isinstance(w.start.generation, kinds.GenerationEvent)
+        }
+        rules = self.reconciliations.values()
+        found |= {rule.foil.event for rule in rules} | {rule.observe.event for rule in rules}
+        return frozenset(name for name in found if name is not None)
+
     # -------------------------------------------------------------- mappings
 
     @cached_property
     def _inbound(self) -> list[InboundMapping]:
         return [
-            compiling.compile_inbound(m, tuple(self.owners_of(m)), "legal_entity" in self.objects)
+            compiling.compile_inbound(
+                m, tuple(self.owners_of(m)), "legal_entity" in self.objects, self.tells_as(m)
+            )
             for m in self.mappings.values()
             if m.from_ is not None
         ]
+
+    def tells_as(self, mapping: kinds.Mapping) -> str:
+        """The name that the ids of a mapping's facts bear: its own, or that of the one which it continues."""
+        seen = {mapping.name}
+        while mapping.continues is not None and mapping.continues not in seen:
+            seen.add(mapping.continues)
+            before = self.mappings.get(mapping.continues)
+            if before is None:
+                return mapping.continues
+            mapping = before
+        return mapping.name
 
     def inbound(self, system: str, delivery_type: str) -> list[InboundMapping]:
         """Mappings that take a system's deliveries of a type; `invoice.*` takes every type so begun."""

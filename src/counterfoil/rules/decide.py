@@ -7,7 +7,8 @@ needed from outside is asked for by `looks` and comes back in `live.answers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,7 @@ from counterfoil.rules import calls, facts, reactions, steps, undo
 from counterfoil.rules.commands import Decision, Live, Look, Stimulus, WaitFor
 from counterfoil.rules.deciding import FAULTS, Deciding
 from counterfoil.rules.state import State, load
+from counterfoil.rules.versions import CastFailed, cast, same_fact
 
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
@@ -114,18 +116,38 @@ def _event(d: Deciding, stimulus: Stimulus) -> str | None:
     body = stimulus.body
     if str(stimulus.ref).startswith("link:"):
         return calls.absorb_link(d, stimulus.ref)
-    wanted = body.get("type")
-    concerned = any(w.event == wanted for w in _waits(d)) or any(
-        s.event == wanted for s in d.definition.signals
-    )
-    queued = [st for st in d.s.steps.values() if st.phase == "queued" and st.topic == wanted]
+    sent = str(body.get("type"))
+    wanted = {w.event for w in _waits(d)} | {s.event for s in d.definition.signals}
+    queued = [st for st in d.s.steps.values() if st.phase == "queued" and same_fact(st.topic, sent)]
     for st in queued:
         st.retry_at = d.now
+    concerned = [event for event in sorted(filter(None, wanted)) if same_fact(event, sent)]
     if not concerned:
         return None if queued else "nothing here waits for it"
-    d.s.received.append({"id": stimulus.ref, "type": wanted, "at": stimulus.at, "event": dict(body)})
+    failed = []
+    for event in concerned:
+        form = _form(d, body, sent, event)
+        if form is None:
+            failed.append(event)
+            continue
+        received = {"id": stimulus.ref, "type": event, "at": stimulus.at, "event": form}
+        d.s.received.append(received if event == sent else {**received, "sent": sent})
     del d.s.received[:-1000]
-    return None
+    return f"{sent} cannot be read as {', '.join(failed)}" if failed else None
+
+
+def _form(d: Deciding, body: Mapping[str, Any], sent: str, wanted: str) -> dict[str, Any] | None:
+    """The fact in the version that is waited for: by the casts that the Run is pinned to, else by those of the day
+    on which it was admitted."""
+    form = {name: value for name, value in body.items() if name != "as"}
+    if wanted == sent:
+        return form
+    path = d.definition.casts.get((sent, wanted))
+    data = body.get("as", {}).get(wanted)
+    if path is not None:
+        with suppress(CastFailed):  # the casts of the day may do
+            data = cast(path, body["data"])
+    return None if data is None else {**form, "type": wanted, "data": data}
 
 
 def _foil(d: Deciding, stimulus: Stimulus) -> str | None:
@@ -212,11 +234,14 @@ def _interrupt(d: Deciding) -> bool:
     came before its state waits for it."""
     if not d.definition.signals or not d.s.received or d.effect_in_flight():
         return False
+    exact = {signal.event for signal in d.definition.signals}
     for n, signal in enumerate(d.definition.signals):
         for received in d.s.received:
             mark = f"{received['id']}|signal{n}"
             if received["type"] != signal.event or mark in d.s.used or not _in_state(d, signal):
                 continue
+            if received.get("sent") in exact:
+                continue  # another signal takes it in the version in which it was sent
             if steps.fits(d, signal.where, received):
                 d.s.used.append(mark)
                 d.push(f"signal{n}", "signal", "", tag=str(received["id"]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.versions import first
 from counterfoil.core import ids, wire
 from counterfoil.core.clock import micros
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded
@@ -202,7 +203,7 @@ def _emit(
     occurred = _moment(emit.occurred, names, asking) or (received if version is None else None)
     when = occurred or received
     return MappedEvent(
-        id=ids.event_id(mapping.system, type_, key, identity, mapping.name),
+        id=ids.event_id(mapping.system, first(type_), key, identity, mapping.tells_as or mapping.name),
         type=type_,
         key=key,
         version=version if version is not None else micros(received),

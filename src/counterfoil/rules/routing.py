@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,6 +18,9 @@ from counterfoil.rules.deciding import blocks_of
 from counterfoil.rules.templates import Lookup, Unusable, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
+from counterfoil.rules.versions import CastPath, view
+
+NONE: Mapping[str, CastPath] = MappingProxyType({})
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +34,44 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What the Run knows when it begins: `event`, or `object_key` of a due start."""
 
 
-def starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[Start]:
-    """The Runs that this event begins, by its workflows' `start`."""
+Forms = Mapping[str, CanonicalEvent]
+"""One fact by version: as it was sent, and as casts give it."""
+
+
+def forms(
+    model: Model, event: CanonicalEvent, waited: Collection[str], bridges: Mapping[str, CastPath] = NONE
+) -> dict[str, CanonicalEvent]:
+    """The fact in each version in which something takes it; first as it was sent. `bridges` are casts of former
+    Releases to versions that only their Runs wait for. Raises CastFailed."""
+    found = {event.type: event}
+    known = model.versions.others(event.type)
+    if not known and not bridges:
+        return found
+    newest = newest_form(model, event.type)
+    for other in known:
+        path = model.versions.path(event.type, other)
+        if path is not None and (other in model.consumed or other in waited or other == newest):
+            found[other] = view(event, path)
+    for other, bridge in bridges.items():
+        if other not in found:
+            found[other] = view(event, bridge)
+    return found
+
+
+def newest_form(model: Model, type_: str) -> str:
+    """The newest version to which casts lead: the object that the fact moves has one shape, and it is that one's."""
+    reached = [o for o in model.versions.of(type_, "event") if model.versions.path(type_, o) is not None]
+    return reached[-1] if reached else type_
+
+
+def starts(
+    model: Model, event: CanonicalEvent, lookup: Lookup | None, known: Forms | None = None
+) -> list[Start]:
+    """The Runs that this event begins, by its workflows' `start`: each is told it in the version that it takes."""
+    return [s for form in (known or {event.type: event}).values() for s in _starts(model, form, lookup)]
+
+
+def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[Start]:
     names = {"event": event_names(event)}
     found = []
     for definition in model.starts_by_event(event.type):
@@ -130,13 +171,30 @@ def _start(definition: Definition, key: str, generation: int, names: dict[str, A
     )
 
 
-def topics(model: Model, event: CanonicalEvent) -> tuple[str, ...]:
-    """Where the event is made known; none when no workflow waits for its type."""
-    keyed = waited_fields(model).get(event.type)
-    if keyed is None:
-        return ()
-    narrow = [event_topic(event.type, f, _at(event.data, f)) for f in sorted(keyed)]
-    return (f"event:{event.type}", *(t for t in narrow if t is not None))
+Waited = Mapping[str, Collection[str]]
+"""Event types that Runs wait for, with the fields that narrow their topics."""
+
+
+def topics(
+    model: Model, event: CanonicalEvent, known: Forms | None = None, waited: Waited | None = None
+) -> tuple[str, ...]:
+    """Where the event is made known, in each version for which something waits; none where nothing does."""
+    waited = waited_fields(model) if waited is None else waited
+    found: list[str] = []
+    for type_, form in (known or {event.type: event}).items():
+        keyed = waited.get(type_)
+        if keyed is None:
+            continue
+        narrow = [event_topic(type_, f, _at(form.data, f)) for f in sorted(keyed)]
+        found += [f"event:{type_}", *(t for t in narrow if t is not None)]
+    return tuple(found)
+
+
+def told(event: CanonicalEvent, known: Forms, waited: Waited) -> dict[str, Any]:
+    """What Runs that wait for the event are told: as it was sent, and `as` what else somebody waits for. A Run
+    casts by what it is pinned to, where that has casts; `as` is for one that has none."""
+    other = {t: f.data for t, f in known.items() if t != event.type and t in waited}
+    return {**event_names(event), "as": other} if other else event_names(event)
 
 
 def _at(data: dict[str, Any], path: str) -> Any:
@@ -160,6 +218,12 @@ def waited_fields(model: Model) -> dict[str, set[str]]:
     _CACHE.clear()
     _CACHE[model.digest] = found
     return found
+
+
+def waits(model: Model) -> tuple[tuple[str, str], ...]:
+    """The same as pairs, for a Release to keep; an empty field is the type alone."""
+    found = {(t, f) for t, fields in waited_fields(model).items() for f in ("", *fields)}
+    return tuple(sorted(found))
 
 
 def _waited(definition: Definition) -> list[tuple[str, str]]:

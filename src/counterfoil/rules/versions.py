@@ -84,22 +84,16 @@ def _apply(step: CastDefinition, template: Record, names: Mapping[str, Any], wha
     return {name: part for name, part in filled.items() if part is not None}
 
 
+def same_fact(one: str | None, other: str) -> bool:
+    """Whether two types are versions of one event."""
+    return one == other or (one is not None and versions.family(one) == versions.family(other))
+
+
 def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
     """The same fact in another version: its id, key, order and times stay. Raises CastFailed."""
     if not path:
         return event
     return msgspec.structs.replace(event, type=path[-1].target, data=cast(path, event.data))
-
-
-def views(model: Model, event: CanonicalEvent, wanted: Sequence[str] | set[str]) -> list[CanonicalEvent]:
-    """The event as it was sent, and in each other version that is wanted and to which casts lead, nearest first.
-    Raises CastFailed."""
-    found = [event]
-    for other in model.versions.others(event.type):
-        path = model.versions.path(event.type, other) if other in wanted else None
-        if path is not None:
-            found.append(view(event, path))
-    return found
 
 
 # ------------------------------------------------------------------ operations

@@ -15,13 +15,14 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
-from counterfoil.store import lists, progress, reads
+from counterfoil.store import lists, progress, reads, versions
 from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql import Work
 from counterfoil.store.store import Backlog, Loaded, Store, Todo, Wake
 from counterfoil.store.stuck import HeldStuck, Patience, Stuck
+from counterfoil.store.versions import Used, Waiting
 from counterfoil.store.views import SqlViews
 from counterfoil.store.wake import Wakes, wakes
 
@@ -116,6 +117,15 @@ class SqlStore(SqlViews, ABC):
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         return await self._ask(reads.release, digest)
+
+    async def waited(self) -> list[tuple[str, str | None, str | None]]:
+        return await self._ask(versions.waited)
+
+    async def used(self, at: datetime) -> list[Used]:
+        return await self._ask(versions.used, at)
+
+    async def waiting(self, names: Sequence[str]) -> list[Waiting]:
+        return await self._ask(versions.waiting, names)
 
     async def effect(self, id_: str) -> Effect | None:
         return await self._ask(reads.effect, id_)

@@ -56,6 +56,8 @@ from counterfoil.store.transitions import (
 )
 from counterfoil.store.usage import KeepUsage as KeepUsage
 from counterfoil.store.usage import UsageKept as UsageKept
+from counterfoil.store.versions import TellUse as TellUse
+from counterfoil.store.versions import Used, Waiting
 from counterfoil.store.workers import Beat, Beaten, Leave, Tune, Tuned
 
 # ------------------------------------------------------------------ what reads give
@@ -142,7 +144,9 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: Seal) -> Sealed: ...
     @overload
-    async def apply(self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave) -> bool: ...
+    async def apply(
+        self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave | TellUse
+    ) -> bool: ...
     @overload
     async def apply(self, transition: Beat) -> Beaten: ...
     @overload
@@ -186,6 +190,21 @@ class Store(Protocol):
     async def call(self, consumer: str, operation: str, key: str) -> Call | None: ...
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         """A Release's digest and body; None: the present one."""
+        ...
+
+    async def waited(self) -> list[tuple[str, str | None, str | None]]:
+        """Release, event type and narrowing field of all that any Release's Runs may wait for, oldest Release
+        first; None and None for one that was kept without."""
+        ...
+
+    # versions on their way out
+
+    async def used(self, at: datetime) -> list[Used]:
+        """Who uses which deprecated version, with the days of the last month before `at`."""
+        ...
+
+    async def waiting(self, names: Sequence[str]) -> list[Waiting]:
+        """How many Runs of which workflow wait for these events."""
         ...
 
     # what act and watch read

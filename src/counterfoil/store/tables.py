@@ -473,3 +473,4 @@ STUCK: Table[Any] = Table(
         "case_": TEXT,
     },
 )
+WAITED: Table[Any] = Table("waited", dict, {"release": TEXT, "type": TEXT, "field": TEXT})

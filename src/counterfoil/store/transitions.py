@@ -40,6 +40,7 @@ from counterfoil.store.stuck import Stuck as Stuck
 from counterfoil.store.stuck import TellStuck as TellStuck
 from counterfoil.store.usage import KeepUsage as KeepUsage
 from counterfoil.store.usage import UsageKept as UsageKept
+from counterfoil.store.versions import TellUse as TellUse
 from counterfoil.store.workers import Beat, Leave, Tune
 
 # ------------------------------------------------------------------ parts of transitions
@@ -438,10 +439,12 @@ class PutCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PutRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A Release: insert unless there; it becomes the one that new Runs are pinned to."""
+    """A Release: insert unless there; it becomes the one that new Runs are pinned to. `waits` are kept with it."""
 
     digest: str
     body: bytes
+    waits: tuple[tuple[str, str], ...] = (("", ""),)
+    """Event types that its Runs may wait for, each with a field that narrows its topics, or none."""
     at: datetime
     actor: str
 
@@ -481,6 +484,7 @@ Transition: TypeAlias = (
     | Seal
     | PutCheckpoint
     | PutRelease
+    | TellUse
     | PutPerson
     | PutToken
     | Beat

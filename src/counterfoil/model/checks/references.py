@@ -28,7 +28,7 @@ Reference = tuple[str, str, Path]
 
 @rule("unknown-reference")
 def unknown_reference(model: Model) -> Iterator[Finding]:
-    """A document names another that does not exist: a system, object, event, operation, mapping, policy, table, role or
+    """A document names another that does not exist: a system, object, event, operation, policy, table, role or
     reconciliation."""
     for document in model.documents:
         for kind, name, path in references(document):
@@ -117,8 +117,6 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
         kind = _cast_kind(value.cast)
         yield kind, value.cast.from_, ("cast", "from")
         yield kind, value.cast.to, ("cast", "to")
-    if value.continues:
-        yield "mapping", value.continues, ("continues",)
     if value.fetch:
         yield "operation", value.fetch.call, ("fetch", "call")
     for position, emit in enumerate(emits_of(value)):

@@ -137,6 +137,8 @@ class Persons(Effects):
         if new:
             self._put(self.releases, t.digest, t.body)
             self._leaf("released", t.digest, t.at, t.actor, b"{}")
+        for pair in t.waits:
+            self._put(self.waited_rows, (t.digest, *pair), None)
         self._put(self.present_release, "present", t.digest)
         return new
 

@@ -95,6 +95,10 @@ class Rows:
         self.call_rows: dict[tuple[str, str, str], Call] = {}
         self.rates: dict[tuple[str, str], int] = {}
         """consumer, operation -> what is spent."""
+        self.waited_rows: dict[tuple[str, str, str], None] = {}
+        """Release, event type, field."""
+        self.use_rows: dict[tuple[str, str, str, int], tuple[int, datetime, datetime]] = {}
+        """name, side, who, day -> count, first, last."""
         self.arrivals = 0
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._wakes = Wakes()

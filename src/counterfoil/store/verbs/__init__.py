@@ -9,8 +9,9 @@ from counterfoil.store import transitions as port
 from counterfoil.store.sql import Work
 from counterfoil.store.stuck import TellStuck
 from counterfoil.store.usage import KeepUsage
-from counterfoil.store.verbs import arrive, calls, effects, people, stuck, turn, upkeep, usage, workers
+from counterfoil.store.verbs import arrive, calls, effects, people, stuck, turn, upkeep, usage, versions, workers
 from counterfoil.store.verbs.step import Step, write_leaves
+from counterfoil.store.versions import TellUse
 from counterfoil.store.workers import Beat, Leave, Tune
 
 VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
@@ -36,6 +37,7 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.Seal: upkeep.seal,
     port.PutCheckpoint: upkeep.put_checkpoint,
     port.PutRelease: upkeep.put_release,
+    TellUse: versions.tell_use,
     Beat: workers.beat,
     Leave: workers.leave,
     Tune: workers.tune,

@@ -76,6 +76,7 @@ async def put_release(x: Step, p: port.PutRelease) -> bool:
     new = await x.insert(t.RELEASE, [row], ignore=True, returning="digest")
     if new:
         x.leaf("released", p.digest, p.at, p.actor, b"{}")
+    await x.insert(t.WAITED, [(p.digest, *pair) for pair in p.waits], ignore=True)
     await x.rows(
         """
         insert into present_release (one, digest) values (1, $1)

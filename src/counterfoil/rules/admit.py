@@ -1,0 +1,80 @@
+"""What follows from a fact that several versions tell: whether anything takes it, and how its object moves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.contracts.versions import number
+from counterfoil.core.canonical import CanonicalEvent, Head
+from counterfoil.model import Model
+from counterfoil.rules.ownership import asserted_fields, trespasses
+from counterfoil.rules.routing import Forms, newest_form
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """Why a fact cannot be taken in one of its versions."""
+
+    reason: str
+    message: str
+    owners: list[str]
+
+
+def once(events: Sequence[CanonicalEvent]) -> list[CanonicalEvent]:
+    """Each fact once: of one that a delivery tells in two versions, the newer."""
+    found: dict[str, CanonicalEvent] = {}
+    again: list[CanonicalEvent] = []
+    for event in events:
+        held = found.get(event.id)
+        if held is not None and held.type == event.type:
+            again.append(event)
+        elif held is None or number(held.type) < number(event.type):
+            found[event.id] = event
+    return [*found.values(), *again]
+
+
+def taken(model: Model, event: CanonicalEvent, forms: Forms, waited: Collection[str]) -> bool:
+    """Does anything follow from the event in any of its versions: a head, a Run, a wake-up, a foil, an observation?"""
+    return bool(event.object) or any(type_ in model.consumed or type_ in waited for type_ in forms)
+
+
+def strange_form(model: Model, event: CanonicalEvent, forms: Forms) -> Odd | None:
+    """A cast may not make another thing of what the fact speaks of, nor say what its sender may not."""
+    for type_, form in forms.items():
+        kind = model.events.get(type_)
+        if type_ == event.type or kind is None or not kind.object:
+            continue
+        owners = model.owners_of(kind)
+        key = str(form.data.get(kind.key or f"{kind.object}_id", ""))
+        if key != event.key:
+            message = f"{event.type} speaks of {event.object} {event.key}, as {type_} of {key or 'nothing'}"
+            return Odd("cast_failed", message, owners)
+        foreign = trespasses(model, type_, event.system, set(form.data)) if event.receipt is not None else []
+        if foreign:
+            return Odd("ownership", f"{event.system} may not assert by {type_}: {'; '.join(foreign)}", owners)
+    return None
+
+
+def head(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> Head | None:
+    """What the fact says of its object: in its own version and, above that, in the newest, whose shape the object has."""
+    if not event.object:
+        return None
+    newest = forms.get(newest_form(model, event.type), event)
+    state = {
+        field: form.data[field]
+        for form in ((event,) if newest is event else (event, newest))
+        for field in asserted_fields(model, form.type)
+        if field in form.data
+    }
+    return Head(
+        object=event.object,
+        key=event.key,
+        version=event.version,
+        state=state,
+        system=event.system,
+        effective_at=event.effective_at,
+        recorded_at=now,
+        event=event.id,
+    )

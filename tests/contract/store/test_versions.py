@@ -1,0 +1,84 @@
+"""What Releases wait for and who uses which version are kept alike by every store."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from counterfoil.store import transitions as port
+from counterfoil.store.versions import TellUse, Use, Used, Waiting
+from tests.contract.store import samples as s
+
+
+def release(digest: str, *waits: tuple[str, str]) -> port.PutRelease:
+    kept = waits or (("", ""),)
+    return port.PutRelease(digest=digest, body=digest.encode(), waits=kept, at=s.T0, actor="person:ann")
+
+
+def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends") -> Use:
+    at = s.T0 + timedelta(minutes=minutes)
+    return Use(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
+
+
+async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
+    await store.apply(release("r1", ("paid.v1", ""), ("paid.v1", "invoice_id")))
+    await store.apply(release("r2"))
+    again = await store.apply(release("r1", ("paid.v1", ""), ("sent.v1", "")))
+    assert again is False
+    assert sorted(await store.waited(), key=str) == [
+        ("r1", "paid.v1", ""),
+        ("r1", "paid.v1", "invoice_id"),
+        ("r1", "sent.v1", ""),
+        ("r2", "", ""),
+    ]
+
+
+async def test_uses_are_counted_by_user_and_day(store: Any) -> None:
+    await store.apply(TellUse(uses=(use("system:bills", 0, 2), use("system:bills", 5, 3), use("person:ann"))))
+    await store.apply(TellUse(uses=(use("system:bills", 60 * 24, 1), use("system:bills", 1, 1))))
+    bills, *others = sorted(await store.used(s.T0 + timedelta(days=1)), key=lambda u: u.who)[::-1]
+    assert bills == Used(
+        name="paid.v1",
+        side="sends",
+        who="system:bills",
+        count=7,
+        first_at=s.T0,
+        last_at=s.T0 + timedelta(days=1),
+        days={s.T0.date().isoformat(): 6, (s.T0 + timedelta(days=1)).date().isoformat(): 1},
+    )
+    assert [(u.who, u.count) for u in others] == [("person:ann", 1)]
+    (late, *_) = [u for u in await store.used(s.T0 + timedelta(days=90)) if u.who == "system:bills"]
+    assert (late.count, late.days) == (7, {})
+
+
+async def test_uses_told_at_once_by_many_are_all_counted(store: Any) -> None:
+    names = ["a", "b", "c"]
+    await asyncio.gather(
+        *(
+            store.apply(TellUse(uses=tuple(use(who) for who in names[n % 3 :] + names[: n % 3])))
+            for n in range(12)
+        )
+    )
+    assert [(u.who, u.count) for u in await store.used(s.T0)] == [("a", 12), ("b", 12), ("c", 12)]
+
+
+async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> None:
+    waits = [
+        ("w1", ("event:paid.v1", "event:paid.v1:invoice_id=1")),
+        ("w1", ("event:paid.v1:invoice_id=2",)),
+        ("w2", ("event:paid.v1",)),
+        ("w2", ("event:paid.v11", "event:paid.v2")),
+    ]
+    for number, (workflow, topics) in enumerate(waits):
+        receipt, event = s.receipt(f"r{number}"), s.event(f"evt_{number}", key=f"k{number}")
+        (no,) = (await store.apply(s.receive(receipt))).numbers
+        begun = s.start(f"k{number}", event.id, workflow)
+        await store.apply(s.admit(no, events=(event,), starts=(begun,)))
+        listens = tuple(port.WaitOn(topic=topic) for topic in topics)
+        await store.apply(s.turn(begun.run, waits=listens))
+    assert await store.waiting(["paid.v1", "paid.v2", "sent.v1"]) == [
+        Waiting(name="paid.v1", workflow="w1", count=2),
+        Waiting(name="paid.v1", workflow="w2", count=1),
+        Waiting(name="paid.v2", workflow="w2", count=1),
+    ]
