@@ -26,11 +26,11 @@ TOKEN = "cf_a-token-of-the-tests"
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, bounds: Bounds | None = None, workers: int = 0
+    folder: Path, bounds: Bounds | None = None, workers: int = 0, company: str = COMPANY
 ) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
     """The application behind a real socket, with or without the worker that would empty its backlog."""
     (folder / "gov").mkdir()
-    (folder / "gov" / "company.yaml").write_text(COMPANY)
+    (folder / "gov" / "company.yaml").write_text(company)
     person = {"id": "ann", "name": "Ann", "email": "ann@example.com", "roles": ["operator"]}
     token = {"token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
     (folder / "people.json").write_text(json.dumps([person | token]))

@@ -32,6 +32,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.flow.inuse import Uses
 from counterfoil.flow.shed import Intake
 from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
@@ -57,6 +58,7 @@ PEOPLE = {
 class Answer(msgspec.Struct, frozen=True):
     verdict: str
     receipt: int
+    type: str = "t"
 
 
 class TrialApp:
@@ -67,7 +69,8 @@ class TrialApp:
         self.views = store
         self.model = model
         self.intake = Intake(store)
-        self._usage = UsageDoor(self.intake)
+        self.uses = Uses(store, lambda: self.model)
+        self._usage = UsageDoor(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None
 

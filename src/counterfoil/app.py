@@ -25,6 +25,7 @@ from counterfoil.core.event import Event
 from counterfoil.core.people import Person, Token
 from counterfoil.flow import desk
 from counterfoil.flow.checkpoint import Published, Signer
+from counterfoil.flow.inuse import RECENT, in_use
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
 from counterfoil.flow.releases import Releases
@@ -74,7 +75,8 @@ class Application:
     ) -> None:
         self.store = store
         self.intake = Intake(store, bounds, offer=pump.offer)
-        self._usage = UsageDoor(self.intake)
+        self.uses = pump.uses
+        self._usage = UsageDoor(self.intake, pump.uses)
         self.views = views
         self.releases = releases
         self.connectors = connectors
@@ -145,6 +147,21 @@ class Application:
             "lag_seconds": round(lag, 3),
             "feeds": systems,
             "counts": await self.views.counts(),
+            "deprecated": [
+                {
+                    "name": held.lifecycle.name,
+                    "since": held.lifecycle.since.date().isoformat(),
+                    "sunset": None
+                    if held.lifecycle.sunset is None
+                    else held.lifecycle.sunset.date().isoformat(),
+                    "use": held.lifecycle.use,
+                    "past_sunset": held.lifecycle.past_sunset,
+                    "users": held.users(
+                        held.lifecycle.sunset or now if held.lifecycle.past_sunset else now - RECENT
+                    ),
+                }
+                for held in await in_use(self.store, self.model, now)
+            ],
             "stuck": [
                 {
                     "kind": held.stuck.kind,
@@ -269,6 +286,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
             pump.stop()
             if running is not None:
                 await asyncio.wait([running], timeout=40)
+            await pump.uses.flush()
             for connector in connectors.values():
                 await connector.close()
     finally:

@@ -19,8 +19,8 @@ from tests.small_company import TOKEN, metric, send, serving
 pytestmark = pytest.mark.xdist_group("web")
 
 
-async def doctor(http: httpx2.AsyncClient, folder: Path) -> list[dict[str, Any]]:
-    """Its rows about progress."""
+async def doctor(http: httpx2.AsyncClient, folder: Path, about: str = "progress") -> list[dict[str, Any]]:
+    """Its rows about something."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "from counterfoil.cli.main import main; main()", "doctor", "--format", "json",
         cwd=folder, env={**os.environ, "COUNTERFOIL_URL": str(http.base_url), "COUNTERFOIL_TOKEN": TOKEN},
@@ -28,7 +28,7 @@ async def doctor(http: httpx2.AsyncClient, folder: Path) -> list[dict[str, Any]]
     )  # fmt: skip
     out, _ = await process.communicate()
     rows: list[dict[str, Any]] = json.loads(out)
-    return [row for row in rows if row["check"] == "progress"]
+    return [row for row in rows if row["check"] == about]
 
 
 async def test_what_is_stuck_is_shown_until_it_moves_again(tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ def _remote() -> list[Check]:
             wrong = str(state.get("error") or "")
             detail = wrong or f"last {state.get('last') or 'not asked yet'}"
             found.append((f"system {name}", not wrong, detail, "Check its address, credentials and state."))
+        for each in health.get("deprecated") or ():
+            found.append(_deprecated(each))
         stuck = health.get("stuck")
         if stuck == []:
             found.append(("progress", True, "nothing is stuck", ""))
@@ -189,6 +191,21 @@ def _remote() -> list[Check]:
             )
             found.append(("progress", False, detail + ", ".join(each["subjects"]), do))
         return found
+
+
+def _deprecated(each: dict[str, Any]) -> Check:
+    """A version on its way out: fine while nobody uses it or its sunset is to come."""
+    users = each["users"]
+    by = f"used by {', '.join(users)}" if users else "used by nobody"
+    until = f"sunset {each['sunset']}" if each["sunset"] else "no sunset"
+    late = bool(each["past_sunset"] and users)
+    to = f" to {each['use']}" if each["use"] else ""
+    return (
+        f"deprecated {each['name']}",
+        not late,
+        f"{until}, {by}",
+        f"Move them{to}, or put the sunset off.",
+    )
 
 
 COMMANDS: list[Callable[..., None]] = [doctor]

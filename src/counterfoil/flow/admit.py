@@ -23,6 +23,7 @@ from counterfoil.core.link import Link, ext_topic
 from counterfoil.core.run import LANE_NAMES
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.flow import known
+from counterfoil.flow.inuse import Uses
 from counterfoil.flow.known import LEASE, Known
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.receive import keep_fetched
@@ -58,9 +59,15 @@ class Admission:
     """Admits todos one at a time; several may run beside each other on different todos."""
 
     def __init__(
-        self, store: Store, releases: Releases, connectors: Mapping[str, Connector], worker: str = ""
+        self,
+        store: Store,
+        releases: Releases,
+        connectors: Mapping[str, Connector],
+        worker: str = "",
+        uses: Uses | None = None,
     ) -> None:
         self._store = store
+        self._uses = uses if uses is not None else Uses(store, lambda: releases.present)
         self._releases = releases
         self._connectors = connectors
         self._worker = worker
@@ -94,6 +101,8 @@ class Admission:
             )
             return []
         admitted = await self._store.apply(admit)
+        door = todo.receipt.door if todo.receipt is not None else ""
+        self._uses.admitted(model, admit, admitted.new_events, door, now)
         return [
             known.born(s, now, tuple(f for f in admit.foils if f.run == s.run))
             for s in admit.starts

@@ -14,11 +14,12 @@ from counterfoil.connectors.sdk import Connector
 from counterfoil.core.effect import Effect
 from counterfoil.core.errors import CounterfoilError, Misconfigured, TryAgain
 from counterfoil.core.run import LANES
-from counterfoil.flow import progress, watch
+from counterfoil.flow import inuse, progress, watch
 from counterfoil.flow.act import Actor
 from counterfoil.flow.admit import Admission
 from counterfoil.flow.carry import Carrier
 from counterfoil.flow.gate import Closed, Gate, caps_of
+from counterfoil.flow.inuse import Uses
 from counterfoil.flow.known import LEASE
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
@@ -39,6 +40,8 @@ LEAVE_ALONE = timedelta(seconds=2)
 BEAT = 4.0
 """Seconds between heartbeats; sooner when somebody waits for a slot that others have."""
 SCAN = 15.0
+SUNSETS = timedelta(minutes=1)
+"""Between two looks at who uses what is past its sunset."""
 PUT_OFF = timedelta(minutes=1)
 """How long what failed by a defect is left alone, where it has no due time of its own."""
 DRAIN = 30.0
@@ -67,7 +70,8 @@ class Pump:
         self.worker = worker
         self.gate = Gate(worker, caps_of(releases.present.systems), _loop_time)
         self.actor = Actor(store, releases, connectors, worker, self.gate)
-        self.admission = Admission(store, releases, connectors, worker)
+        self.uses = Uses(store, lambda: releases.present)
+        self.admission = Admission(store, releases, connectors, worker, self.uses)
         self.turner = Turner(store, releases, worker)
         self.carrier = Carrier(store, self.turner, self.actor, self.gate, self._begin)
         self.polls: dict[tuple[str, str], watch.PollState] = {}
@@ -77,6 +81,9 @@ class Pump:
         """Work under way, by what it is about: nothing is begun twice in one process."""
         self._turning: set[asyncio.Task[None]] = set()
         self._claims = 0
+        self._looked: datetime | None = None
+        self._told: set[str] = set()
+        """Cases of versions past their sunset that this process has opened."""
         self._later: dict[str, datetime] = {}
         """Admissions put off, because a system did not answer."""
         self._stopping = asyncio.Event()
@@ -105,6 +112,7 @@ class Pump:
             await asyncio.gather(*loops)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wait_for_work(), DRAIN)
+            await self.uses.flush()
             with contextlib.suppress(TryAgain):
                 await self.gate.give_back(self.store, await self.store.now())
         finally:
@@ -300,6 +308,7 @@ class Pump:
             await watch.clock_jumped(self.store, self.releases, jumped, now)
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jumped)
             return 0
+        await self.uses.settle(now)
         begun = 0
         overdue = await self.store.effects_overdue(now, BATCH)
         for effect in (*overdue, *await self.store.effects_of_gone_workers(now, BATCH)):
@@ -312,12 +321,19 @@ class Pump:
         """What makes no progress, and systems that do not answer for long."""
         now = await self.store.now()
         await self.releases.refresh()
+        await self._past_sunset(now)
         for system in self.gate.systems:
             state = self.gate.state(system)
             if state.open_for > UNREACHABLE:
                 error = f"calls have failed for {state.open_for:.0f} s"
                 await watch.unreachable(self.store, self.releases, system, error, now)
         return len(await progress.scan(self.store, self.releases, now))
+
+    async def _past_sunset(self, now: datetime) -> None:
+        """Versions in use after their sunset; seldom, since waiting Runs are counted by reading their topics."""
+        if self._looked is None or now - self._looked >= SUNSETS:
+            self._looked = now
+            await inuse.overdue(self.store, self.releases.present, now, self._told)
 
     async def seal_once(self) -> int:
         return await watch.seal(self.store, self._sign, await self.store.now(), self._keep)

@@ -39,6 +39,8 @@ class ReceiveAnswer(msgspec.Struct, frozen=True):
 
     verdict: str
     receipt: int
+    type: str = ""
+    """The delivery's type."""
 
 
 async def receive_webhook(
@@ -56,7 +58,7 @@ async def receive_webhook(
     kept = {name: lower[name] for name in KEPT_HEADERS if name in lower}
     receipt = _receipt(system, delivery, "webhook", kept, body, now)
     received = await _keep(store, model, [receipt], now, system)
-    return ReceiveAnswer(received.verdicts[0], received.numbers[0])
+    return ReceiveAnswer(received.verdicts[0], received.numbers[0], delivery.type)
 
 
 async def receive_events(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,7 +13,8 @@ import msgspec
 from counterfoil.core import ids
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
-from counterfoil.core.usage import RefusedUsage, read_batch
+from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
+from counterfoil.flow.inuse import Uses
 from counterfoil.model import Model
 from counterfoil.rules.usage import Meters, judge
 from counterfoil.store.store import KeepUsage, UsageKept
@@ -46,6 +48,8 @@ class UsageAnswer(msgspec.Struct, frozen=True):
     accepted: int
     repeated: int
     refused: list[Refusal]
+    deprecated: list[str] = []
+    """Event types of the batch that are on their way out."""
 
 
 class UsageKeeper(Protocol):
@@ -57,8 +61,9 @@ class UsageKeeper(Protocol):
 class UsageDoor:
     """Batches of usage on their way into a store."""
 
-    def __init__(self, keeper: UsageKeeper) -> None:
+    def __init__(self, keeper: UsageKeeper, uses: Uses | None = None) -> None:
         self._keeper = keeper
+        self._uses = uses
         self._model: Model | None = None
         self._meters: Meters | None = None
 
@@ -86,7 +91,23 @@ class UsageDoor:
             for place in kept.clashes
         ]
         return UsageAnswer(
-            batch, kept.accepted, kept.repeated + judged.repeated, sorted(told, key=lambda each: each.index)
+            batch,
+            kept.accepted,
+            kept.repeated + judged.repeated,
+            sorted(told, key=lambda each: each.index),
+            self._deprecated(judged.rows, sender, now),
+        )
+
+    def _deprecated(self, rows: Sequence[UsageRow], sender: str, now: datetime) -> list[str]:
+        """The deprecated types of a batch, counted; rows are looked at only where such a type is metered."""
+        if self._uses is None or self._meters is None:
+            return []
+        if not self._uses.deprecated(now).keys() & self._meters.types.keys():
+            return []
+        counts = Counter(row[2] for row in rows)
+        who = f"person:{sender}"
+        return sorted(
+            name for name, count in counts.items() if self._uses.note(name, "sends", who, now, count)
         )
 
     def _compiled(self, model: Model) -> Meters:

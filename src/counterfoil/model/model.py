@@ -254,6 +254,21 @@ class Model:
             m for m in self._inbound if m.system == system and any(_takes(t, delivery_type) for t in m.types)
         ]
 
+    def events_of(self, system: str, delivery_type: str) -> list[str]:
+        """Events that a system's deliveries of a type may become."""
+        found = [
+            event
+            for m in self.mappings.values()
+            if m.from_ is not None and m.from_.system == system
+            if any(
+                _takes(t, delivery_type)
+                for t in ([m.from_.type] if isinstance(m.from_.type, str) else m.from_.type)
+            )
+            for emit in compiling.emits_of(m)
+            for event in emitted_types(emit.type)
+        ]
+        return list(dict.fromkeys(found))
+
     @cached_property
     def _outbound(self) -> dict[str, OutboundMapping]:
         found = {}

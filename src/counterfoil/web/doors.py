@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from litestar import Request, post
 from litestar.params import FromPath
+from litestar.response import Response
 
 from counterfoil.core import event as cloudevents
 from counterfoil.core.case import Choice
@@ -15,6 +16,7 @@ from counterfoil.web import verdicts
 from counterfoil.web.access import application, caller, requires
 from counterfoil.web.found import approval_by_id
 from counterfoil.web.identity import check_same_origin
+from counterfoil.web.lifecycle import headers_for
 from counterfoil.web.permissions import Open, Permission
 from counterfoil.web.problems import Problem
 
@@ -70,12 +72,14 @@ BODIES: dict[tuple[str, str], tuple[str, type[msgspec.Struct] | None, str]] = {
     tags=["doors"],
     summary="A system's webhook",
 )
-async def receive(request: Asked, system: FromPath[str]) -> Received:
+async def receive(request: Asked, system: FromPath[str]) -> Response[Received]:
     app = application(request)
     if system not in app.model.systems:
         raise Problem(404, f"No system {system[:100]} is declared in the governance folder.")
     answer = await app.receive(system, dict(request.headers.items()), await request.body())
-    return Received(answer.verdict, answer.receipt)
+    deprecated = app.uses.deprecated(await app.now())
+    emitted = app.model.events_of(system, answer.type) if deprecated else []
+    return Response(Received(answer.verdict, answer.receipt), headers=await headers_for(app, emitted))
 
 
 @post(
@@ -85,12 +89,17 @@ async def receive(request: Asked, system: FromPath[str]) -> Received:
     tags=["doors"],
     summary="CloudEvents: binary, structured, batch",
 )
-async def receive_events(request: Asked) -> EventsReceived:
+async def receive_events(request: Asked) -> Response[EventsReceived]:
     _check_browser(request)
+    app = application(request)
     headers = request.headers
     events = cloudevents.parse(await request.body(), headers.get("content-type", ""), dict(headers.items()))
-    answers = await application(request).receive_events(events)
-    return EventsReceived([Received(answer.verdict, answer.receipt) for answer in answers])
+    answers = await app.receive_events(events)
+    received = EventsReceived([Received(answer.verdict, answer.receipt) for answer in answers])
+    now = await app.now()
+    who = f"person:{caller(request).person.id}"
+    used = [event.type for event in events if app.uses.note(event.type, "sends", who, now)]
+    return Response(received, headers=await headers_for(app, used))
 
 
 @post(

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from counterfoil.model import kinds
 from counterfoil.rules.versions import Lifecycle, lifecycle
+from counterfoil.web.ports import App
 
 
 def lifecycle_headers(kind: kinds.Event | kinds.Operation, now: datetime) -> dict[str, str]:
@@ -31,6 +32,17 @@ def headers_of(used: Iterable[Lifecycle], of: str = "events") -> dict[str, str]:
     if successors:
         headers["link"] = ", ".join(f'<{_place(name, of)}>; rel="successor-version"' for name in successors)
     return headers
+
+
+async def headers_for(app: App, names: Iterable[str]) -> dict[str, str]:
+    """The headers of an answer to a delivery that used these event types, of which some may be deprecated."""
+    wanted = set(names)
+    if not wanted:
+        return {}
+    now = await app.now()
+    found = app.uses.deprecated(now)
+    await app.uses.settle(now)
+    return headers_of(found[name] for name in sorted(wanted & found.keys()))
 
 
 def _place(name: str, of: str) -> str:

@@ -17,6 +17,7 @@ class Permission(StrEnum):
     APPROVALS_ANY_READ = "approvals:any:read"
     EVENTS_ANY_READ = "events:any:read"
     RELEASES_ANY_READ = "releases:any:read"
+    CONTRACTS_ANY_READ = "contracts:any:read"
     AUDIT_ANY_READ = "audit:any:read"
     METRICS_ANY_READ = "metrics:any:read"
     EVENTS_ANY_SEND = "events:any:send"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
+from counterfoil.flow.inuse import Uses
 from counterfoil.flow.shed import Intake
 from counterfoil.flow.usage import UsageAnswer
 from counterfoil.model import Model
@@ -26,6 +27,11 @@ class ReceiveAnswer(Protocol):
         """The number of the receipt that stands."""
         ...
 
+    @property
+    def type(self) -> str:
+        """The delivery's type."""
+        ...
+
 
 class App(Protocol):
     """One company's engine with its store, as the doors see it."""
@@ -37,6 +43,11 @@ class App(Protocol):
     @property
     def intake(self) -> Intake:
         """The way of deliveries into the store."""
+        ...
+
+    @property
+    def uses(self) -> Uses:
+        """What is counted of deprecated versions."""
         ...
 
     @property

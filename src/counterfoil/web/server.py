@@ -18,7 +18,7 @@ from litestar.response import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil import __version__
-from counterfoil.web import catalog, doors, lists, pages, static, usage, vitals
+from counterfoil.web import catalog, contracts, doors, lists, pages, static, usage, vitals
 from counterfoil.web.access import REQUIRES, guard, requires
 from counterfoil.web.identity import Passwords
 from counterfoil.web.permissions import Open
@@ -26,6 +26,15 @@ from counterfoil.web.ports import App
 from counterfoil.web.problems import PROBLEM_JSON, problem_response
 from counterfoil.web.shield import Asgi, Shield
 
+_API: list[Any] = [
+    *doors.ROUTES,
+    *usage.ROUTES,
+    *lists.ROUTES,
+    *catalog.API,
+    *contracts.ROUTES,
+    *vitals.ROUTES,
+]
+"""What programs call, and what /openapi.json describes."""
 HEAD_SECONDS = 15.0
 """A connection that has not brought one whole request head by then is closed."""
 
@@ -44,11 +53,7 @@ def routes(app: App, passwords: Passwords | None = None) -> Litestar:
     """The same without the shield."""
     return Litestar(
         route_handlers=[
-            *doors.ROUTES,
-            *usage.ROUTES,
-            *lists.ROUTES,
-            *catalog.API,
-            *vitals.ROUTES,
+            *_API,
             openapi,
             static.serve,
             *pages.ROUTES,
@@ -75,7 +80,7 @@ def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
 def _described() -> Litestar:
     """The API alone, as an application that nobody serves: the framework's own schema pages load foreign scripts."""
     return Litestar(
-        route_handlers=[*doors.ROUTES, *usage.ROUTES, *lists.ROUTES, *catalog.API, *vitals.ROUTES],
+        route_handlers=_API,
         openapi_config=OpenAPIConfig(
             title="Counterfoil",
             version=__version__,

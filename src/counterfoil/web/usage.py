@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, post
+from litestar.response import Response
 
 from counterfoil.core.event import BATCH
 from counterfoil.flow.usage import UsageAnswer
 from counterfoil.web.access import application, caller, requires
 from counterfoil.web.identity import check_same_origin
+from counterfoil.web.lifecycle import headers_for
 from counterfoil.web.permissions import Permission
 
 BODIES = {
@@ -28,12 +30,14 @@ BODIES = {
     tags=["doors"],
     summary="A batch of usage events",
 )
-async def receive_usage(request: Request[Any, Any, Any]) -> UsageAnswer:
+async def receive_usage(request: Request[Any, Any, Any]) -> Response[UsageAnswer]:
     identity = caller(request)
     if identity.csrf:
         check_same_origin(request.headers, {}, identity)
     media = request.headers.get("content-type", "")
-    return await application(request).receive_usage(await request.body(), media, identity.person.id)
+    app = application(request)
+    answer = await app.receive_usage(await request.body(), media, identity.person.id)
+    return Response(answer, headers=await headers_for(app, answer.deprecated))
 
 
 ROUTES = [receive_usage]

@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Request, get
 from litestar.response import Response
 
+from counterfoil.flow.inuse import RECENT, InUse, in_use
 from counterfoil.flow.shed import Intake
 from counterfoil.store.stuck import KINDS, HeldStuck
 from counterfoil.web.access import application, requires
@@ -84,6 +85,7 @@ async def exposition(app: App) -> str:
     lines += _ready(await app.health())
     lines += _intake(app.intake)
     lines += _stuck(await app.store.stuckness())
+    lines += _deprecated(await in_use(app.store, app.model, now := await app.now()), now)
     return "\n".join(lines) + "\n"
 
 
@@ -125,6 +127,27 @@ def _stuck(held: Sequence[HeldStuck]) -> list[str]:
         f"# HELP {name} What makes no progress by the latest scan, by kind.",
         f"# TYPE {name} gauge",
         *(f'{name}{{kind="{kind}"}} {count}' for kind, count in counts.items()),
+    ]
+
+
+def _deprecated(found: Sequence[InUse], now: datetime) -> list[str]:
+    """How many use each deprecated version, so that an alert can be set before the sunset and not after it."""
+    users, uses, left = (
+        "counterfoil_deprecated_users",
+        "counterfoil_deprecated_uses_total",
+        "counterfoil_sunset_seconds",
+    )
+    days = [(held.lifecycle.name, held.lifecycle.sunset) for held in found]
+    return [
+        f"# HELP {users} Who used a deprecated version in the last thirty days, or has Runs that wait for it.",
+        f"# TYPE {users} gauge",
+        *(f'{users}{{name="{h.lifecycle.name}"}} {len(h.users(now - RECENT))}' for h in found),
+        f"# HELP {uses} Counted uses of a deprecated version.",
+        f"# TYPE {uses} counter",
+        *(f'{uses}{{name="{h.lifecycle.name}"}} {sum(each.count for each in h.used)}' for h in found),
+        f"# HELP {left} Until the sunset of a deprecated version; below zero after it.",
+        f"# TYPE {left} gauge",
+        *(f'{left}{{name="{n}"}} {(day - now).total_seconds():.0f}' for n, day in days if day is not None),
     ]
 
 

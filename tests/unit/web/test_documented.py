@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web import shapes, trace, verdicts
+from counterfoil.web import contracts, shapes, trace, verdicts
 from counterfoil.web.access import REQUIRES
 from counterfoil.web.permissions import COVERS, Open, Permission
 from counterfoil.web.problems import _TITLES
@@ -80,6 +80,8 @@ def test_a_kind_of_problem_is_documented(kind: str) -> None:
     [
         shapes.RunShape, shapes.FoilShape, shapes.CaseShape, shapes.ApprovalShape, shapes.VoteShape,
         shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, shapes.LeafShape,
+        contracts.ContractShape, contracts.VersionShape, contracts.DeprecatedShape, contracts.UserShape,
+        contracts.WaitingShape,
         trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,
     ],
 )  # fmt: skip
