@@ -96,7 +96,10 @@ failure: careful
 start: {operation: erp.credit.post.v2, key: input.credit_id}
 serial: {key: input.credit_id}
 steps:
-  - {call: erp.credit.post.v2, with: {credit_id: =input.credit_id, value: =input.value, why: =input.why}}
+  - id: posted
+    call: erp.credit.post.v2
+    with: {credit_id: =input.credit_id, value: =input.value, why: =input.why}
+returns: {id: =posted.id, journal: =posted.journal}
 ---
 kind: policy
 name: careful
