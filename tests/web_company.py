@@ -32,7 +32,10 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.flow.gate import Gate, caps_of
+from counterfoil.flow.gateway import Gateway
 from counterfoil.flow.inuse import Uses
+from counterfoil.flow.releases import Releases
 from counterfoil.flow.shed import Intake
 from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
@@ -70,6 +73,8 @@ class TrialApp:
         self.model = model
         self.intake = Intake(store)
         self.uses = Uses(store, lambda: self.model)
+        gate = Gate("trial/1", caps_of(model.systems))
+        self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
         self._usage = UsageDoor(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None

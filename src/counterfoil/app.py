@@ -25,6 +25,7 @@ from counterfoil.core.event import Event
 from counterfoil.core.people import Person, Token
 from counterfoil.flow import desk
 from counterfoil.flow.checkpoint import Published, Signer
+from counterfoil.flow.gateway import Gateway
 from counterfoil.flow.inuse import RECENT, in_use
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
@@ -81,6 +82,7 @@ class Application:
         self.releases = releases
         self.connectors = connectors
         self.pump = pump
+        self.gateway = Gateway(store, releases, connectors, pump.gate, self.intake, lambda: pump.stopping)
 
     @property
     def model(self) -> Model:
@@ -279,13 +281,12 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, pump, bounds)
-        running = asyncio.create_task(_work(pump)) if workers else None
+        running = asyncio.create_task(_work(pump) if workers else pump.attend())
         try:
             yield app
         finally:
             pump.stop()
-            if running is not None:
-                await asyncio.wait([running], timeout=40)
+            await asyncio.wait([running], timeout=40)
             await pump.uses.flush()
             for connector in connectors.values():
                 await connector.close()

@@ -118,6 +118,16 @@ class Pump:
         finally:
             beating.cancel()
 
+    async def attend(self) -> None:
+        """Instead of `run`, for a process that only serves: heartbeats until `stop`, so that it has slots to read by."""
+        beating = asyncio.create_task(self._beat_loop())
+        try:
+            await self._stopping.wait()
+            with contextlib.suppress(TryAgain):
+                await self.gate.give_back(self.store, await self.store.now())
+        finally:
+            beating.cancel()
+
     def stop(self) -> None:
         """Take nothing new; calls that wait for a slot are left to others, calls under way come to their end."""
         self._stopping.set()

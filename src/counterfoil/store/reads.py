@@ -204,6 +204,11 @@ async def call(consumer: str, operation: str, key: str) -> Call | None:
     return None if row is None else t.CALL.read(row)
 
 
+async def call_of_run(run: str) -> Call | None:
+    row = await _one(f"select {t.CALL.names} from call where run = $1", run)
+    return None if row is None else t.CALL.read(row)
+
+
 async def release(digest: str | None) -> tuple[str, bytes] | None:
     if digest is None:
         row = await _one(

@@ -115,6 +115,9 @@ class SqlStore(SqlViews, ABC):
     async def call(self, consumer: str, operation: str, key: str) -> Call | None:
         return await self._ask(reads.call, consumer, operation, key)
 
+    async def call_of_run(self, run: str) -> Call | None:
+        return await self._ask(reads.call_of_run, run)
+
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         return await self._ask(reads.release, digest)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
+from counterfoil.flow.gateway import Gateway
 from counterfoil.flow.inuse import Uses
 from counterfoil.flow.shed import Intake
 from counterfoil.flow.usage import UsageAnswer
@@ -48,6 +49,11 @@ class App(Protocol):
     @property
     def uses(self) -> Uses:
         """What is counted of deprecated versions."""
+        ...
+
+    @property
+    def gateway(self) -> Gateway:
+        """The way of consumers' calls."""
         ...
 
     @property

@@ -57,6 +57,7 @@ class Problem(Exception):
         kind: str = "",
         title: str = "",
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         known, name = _TITLES.get(status, (f"status-{status}", "Refused"))
@@ -65,6 +66,8 @@ class Problem(Exception):
         self.kind = kind or known
         self.title = title or name
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
+        """Further members of the document."""
 
     def document(self, instance: str) -> dict[str, Any]:
         return {
@@ -73,6 +76,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "instance": instance,
+            **self.more,
         }
 
     def body(self, instance: str) -> bytes:

@@ -18,8 +18,20 @@ from litestar.response import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil import __version__
-from counterfoil.web import catalog, contracts, doors, lists, pages, static, usage, vitals
-from counterfoil.web.access import REQUIRES, guard, requires
+from counterfoil.web import (
+    catalog,
+    contracts,
+    doors,
+    facts,
+    lists,
+    offers,
+    operations,
+    pages,
+    static,
+    usage,
+    vitals,
+)
+from counterfoil.web.access import REQUIRES, application, guard, requires
 from counterfoil.web.identity import Passwords
 from counterfoil.web.permissions import Open
 from counterfoil.web.ports import App
@@ -29,6 +41,7 @@ from counterfoil.web.shield import Asgi, Shield
 _API: list[Any] = [
     *doors.ROUTES,
     *usage.ROUTES,
+    *operations.ROUTES,
     *lists.ROUTES,
     *catalog.API,
     *contracts.ROUTES,
@@ -39,9 +52,26 @@ HEAD_SECONDS = 15.0
 """A connection that has not brought one whole request head by then is closed."""
 
 
-@get("/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False, sync_to_thread=False)
-def openapi() -> Response[bytes]:
-    return Response(msgspec.json.encode(description()), media_type="application/json")
+@get("/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
+async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The server's own API, and the operations that the company offers."""
+    return _json(offers.merged(description(), application(request).model))
+
+
+@get("/v1/operations/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
+async def operations_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The operations that the company offers, alone."""
+    return _json(offers.document(application(request).model))
+
+
+@get("/asyncapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
+async def asyncapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The company's events."""
+    return _json(facts.document(application(request).model))
+
+
+def _json(document: dict[str, Any]) -> Response[bytes]:
+    return Response(msgspec.json.encode(document), media_type="application/json")
 
 
 def build(app: App, passwords: Passwords | None = None) -> Asgi:
@@ -55,6 +85,8 @@ def routes(app: App, passwords: Passwords | None = None) -> Litestar:
         route_handlers=[
             *_API,
             openapi,
+            operations_openapi,
+            asyncapi,
             static.serve,
             *pages.ROUTES,
             *catalog.PAGES,
@@ -99,7 +131,7 @@ def description() -> dict[str, Any]:
     document = deepcopy(app.openapi_schema.to_schema())
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM
-    for (path, method), (media, kind, about) in (doors.BODIES | usage.BODIES).items():
+    for (path, method), (media, kind, about) in (doors.BODIES | usage.BODIES | operations.BODIES).items():
         content: dict[str, Any] = {}
         if kind is not None:
             _, found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")

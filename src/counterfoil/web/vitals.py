@@ -86,6 +86,7 @@ async def exposition(app: App) -> str:
     lines += _intake(app.intake)
     lines += _stuck(await app.store.stuckness())
     lines += _deprecated(await in_use(app.store, app.model, now := await app.now()), now)
+    lines += _calls(app.gateway.counts)
     return "\n".join(lines) + "\n"
 
 
@@ -148,6 +149,18 @@ def _deprecated(found: Sequence[InUse], now: datetime) -> list[str]:
         f"# HELP {left} Until the sunset of a deprecated version; below zero after it.",
         f"# TYPE {left} gauge",
         *(f'{left}{{name="{n}"}} {(day - now).total_seconds():.0f}' for n, day in days if day is not None),
+    ]
+
+
+def _calls(counts: Mapping[tuple[str, str], int]) -> list[str]:
+    name = "counterfoil_operation_calls_total"
+    return [
+        f"# HELP {name} Calls of operations that this process has answered or refused, by what became of them.",
+        f"# TYPE {name} counter",
+        *(
+            f'{name}{{operation="{operation}",outcome="{outcome}"}} {count}'
+            for (operation, outcome), count in sorted(counts.items())
+        ),
     ]
 
 

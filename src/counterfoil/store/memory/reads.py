@@ -114,6 +114,9 @@ class Reads(Rows):
     async def call(self, consumer: str, operation: str, key: str) -> Call | None:
         return self.call_rows.get((consumer, operation, key))
 
+    async def call_of_run(self, run: str) -> Call | None:
+        return next((call for call in self.call_rows.values() if call.run == run), None)
+
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
         wanted = digest if digest is not None else self.present_release.get("present")
         if wanted is None or wanted not in self.releases:

@@ -9,7 +9,18 @@ from counterfoil.store import transitions as port
 from counterfoil.store.sql import Work
 from counterfoil.store.stuck import TellStuck
 from counterfoil.store.usage import KeepUsage
-from counterfoil.store.verbs import arrive, calls, effects, people, stuck, turn, upkeep, usage, versions, workers
+from counterfoil.store.verbs import (
+    arrive,
+    calls,
+    effects,
+    people,
+    stuck,
+    turn,
+    upkeep,
+    usage,
+    versions,
+    workers,
+)
 from counterfoil.store.verbs.step import Step, write_leaves
 from counterfoil.store.versions import TellUse
 from counterfoil.store.workers import Beat, Leave, Tune
