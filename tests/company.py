@@ -45,6 +45,7 @@ PERSONS = {
     "carl": "controller",
     "dana": "cfo",
     "admin": "administrator",
+    "shop": "portal",
 }
 """Person -> role; `agent`, `agent2` and `lead` carry the help desk's own user names."""
 SOON = {
