@@ -181,8 +181,9 @@ def park(d: Deciding, step: Step, st: StepState) -> bool:
     }.get(st.outcome, f"Correct what {what} was refused for, then retry; or undo what was done")
     st.phase, st.retry_at, st.until = "parked", None, None
     choices: tuple[Choice, ...] = CHOICES
-    if isinstance(step, Approve):
-        choices = tuple(c for c in CHOICES if c is not Choice.CONTINUE)  # nobody approves by a Case
+    if isinstance(step, Approve) or st.outcome == "stale":
+        # Nobody approves by a Case: behind a call whose approval fell, others would go out that rest on it.
+        choices = tuple(c for c in CHOICES if c is not Choice.CONTINUE)
     d.open_case(d.key(step), st, st.outcome or "parked", message, choices, next_action, effect=st.effect)
     return True
 

@@ -297,6 +297,33 @@ async def test_an_approver_who_left_before_the_call_is_found_at_the_intent() -> 
     assert play.run().status is RunStatus.DONE
 
 
+async def test_nobody_passes_over_a_call_whose_approval_fell() -> None:
+    """What comes behind it rests on the same approval, and would go out with none at all."""
+    play = company(
+        f"""
+steps:
+  - {{id: ok, approve: review, amount: event.data.amount, covers: [event.data.amount]}}
+  - {MEMO}
+  - {{call: ledger.post, with: {{id: =event.data.id, amount: =event.data.amount}}}}
+"""
+    )
+    await play.person("lee", "lead")
+    await play.person("lou", "lead")
+    await asked(play, amount=usd(500))
+    play.sending = False
+    await play.vote(play.approval(), "lee")
+    await play.person("lee", "lead", active=False)
+    play.sending = True
+    await play.settle()
+    case = play.case("stale")
+    assert Choice.CONTINUE not in case.choices
+    assert await play.resolve(case, Choice.CONTINUE) == "choice"
+    assert not play.made("ledger.post")
+    await play.resolve(case, Choice.RETRY)
+    await play.vote(play.approval(), "lou")
+    assert len(play.made("bills.memo.issue")) == len(play.made("ledger.post")) == 1
+
+
 async def test_an_approval_inside_a_list_guards_its_own_item_only() -> None:
     play = company(
         """
