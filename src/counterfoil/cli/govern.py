@@ -26,9 +26,14 @@ def check(
             envvar="COUNTERFOIL_ENVIRONMENT",
         ),
     ] = "",
+    faults: Annotated[
+        int, typer.Option(min=0, max=3, help="Prove the workflows under so many faults, in little time.")
+    ] = 1,
+    no_prove: Annotated[bool, typer.Option("--no-prove", help="Prove nothing.")] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Check a governance folder, for every environment, region and legal entity; exit code 1 when there is an error."""
+    from counterfoil.change.prove import proven
     from counterfoil.model import read
     from counterfoil.model.lint import lint_documents
 
@@ -36,9 +41,10 @@ def check(
         raise CommandFailed(f"{dir} is no folder.")
     model, findings = read(dir, environment=environment or None)
     told = {(f.file, f.line) for f in findings}
-    findings = sorted(
-        {*findings, *(f for f in lint_documents(model.documents) if (f.file, f.line) not in told)}
-    )
+    findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in told)
+    if not no_prove and not errors(findings):
+        findings += proven(model, faults)
+    findings = sorted(set(findings))
     wrong = errors(findings)
     if format is Format.JSON:
         write_json(
@@ -59,6 +65,48 @@ def check(
         kinds = len(model.documents)
         say(f"{kinds} documents, {len(wrong)} errors, {len(findings) - len(wrong)} warnings")
     if wrong:
+        raise typer.Exit(1)
+
+
+def prove(
+    workflow: Annotated[str, typer.Argument(help="The workflow's name.")],
+    dir: Folder = Path("."),
+    faults: Annotated[int, typer.Option(min=0, max=5, help="The most that goes wrong on one way.")] = 2,
+    states: Annotated[int, typer.Option(min=1, help="Give up after so many states.")] = 500_000,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Explore every interleaving of a workflow under faults; exit code 1 when something breaks, or not all was covered."""
+    from counterfoil.change.prove import Bounds
+    from counterfoil.change.prove import prove as proof_of
+    from counterfoil.model import read
+
+    if not dir.is_dir():
+        raise CommandFailed(f"{dir} is no folder.")
+    model, findings = read(dir)
+    if workflow not in model.workflows:
+        known = ", ".join(sorted(model.workflows)) or "none"
+        raise CommandFailed(f"There is no workflow {workflow} in {dir}; there are: {known}.")
+    if errors(findings):
+        raise CommandFailed(f"{dir} does not pass `check`; {errors(findings)[0]}")
+    proof = proof_of(model, workflow, faults, Bounds(states))
+    if format is Format.JSON:
+        write_json(proof.data())
+    else:
+        for broken in proof.broken:
+            say(broken.text() + "\n")
+        for _, words in proof.dead:
+            say(f"dead: {words}")
+        by = ", ".join(f"{n} with {used} faults" for used, n in enumerate(proof.states))
+        rate = proof.covered / max(proof.seconds, 0.001)
+        say(
+            f"{workflow}: {proof.covered} states covered ({by}) from {proof.beginnings} beginnings,"
+            f" {proof.moves} moves, {proof.seconds:.1f} s, {rate:.0f} states/s"
+        )
+        if not proof.complete:
+            say("Not all states were covered; what was is no proof. Allow more with --states.")
+        elif proof.holds:
+            say(f"Every invariant holds under up to {faults} faults.")
+    if proof.broken or not proof.complete:
         raise typer.Exit(1)
 
 
@@ -167,4 +215,4 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-COMMANDS: list[Callable[..., None]] = [check, init, fmt, explain]
+COMMANDS: list[Callable[..., None]] = [check, prove, init, fmt, explain]

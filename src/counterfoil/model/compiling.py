@@ -107,6 +107,7 @@ class _Workflow:
             lane=w.lane,
             returns=record(w.returns),
             casts=self.casts(),
+            invariants=tuple(d.Invariant(i.name, i.moment, formula(i.formula)) for i in w.invariants),
         )
 
     def casts(self) -> dict[tuple[str, str], tuple[d.CastDefinition, ...]]:

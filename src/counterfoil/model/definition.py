@@ -203,6 +203,15 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Invariant:
+    """What `prove` holds every state against: `always` true, `never` true, or true `finally`, when the run ends."""
+
+    name: str
+    moment: str
+    formula: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     event: str | None
     due_object: str | None
@@ -337,6 +346,7 @@ class Definition:
     """How other versions of the events that it waits for become the one that it waits for."""
     returns: Record = Record({})
     """Of a workflow that an operation starts: the operation's output, over the names of a Run that ended."""
+    invariants: tuple[Invariant, ...] = ()
 
 
 # ------------------------------------------------------------------ mappings

@@ -39,6 +39,46 @@ DATES: Schema = {
     "properties": {"document": DATE, "posting": DATE, "revenue": DATE},
     "additionalProperties": False,
 }
+_MONEY_BY_LEG: Schema = {"type": "object"}
+PROVEN: Mapping[str, Schema] = {
+    "run": RUN | {"properties": {**RUN["properties"], "status": STRING, "direction": STRING}},
+    "effects": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "step": STRING, "item": STRING, "operation": STRING, "system": STRING, "state": STRING,
+                "done": INTEGER, "undo": {"type": "boolean"}, "input": ANY, "approvals": INTEGER,
+            },
+            "additionalProperties": False,
+        },
+    },
+    "foils": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"rule": STRING, "key": STRING, "state": STRING, "legs": _MONEY_BY_LEG},
+            "additionalProperties": False,
+        },
+    },
+    "cases": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"reason": STRING, "owner": STRING, "path": STRING},
+            "additionalProperties": False,
+        },
+    },
+    "approvals": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"step": STRING, "state": STRING, "amount": ANY, "requester": STRING},
+            "additionalProperties": False,
+        },
+    },
+}  # fmt: skip
+"""What a workflow's own invariants read beside the names of its steps."""
 _TEXTS = (
     "id", "source", "type", "subject", "sequence", "legal_entity", "region", "schema_version", "system",
     "correlation_id", "causation_id", "business_txn_id", "idempotency_key", "payload_hash", "key", "version",

@@ -99,6 +99,9 @@ class _Workflow:
                 self.t.formula(signal.where, ("signals", position, "where"), names, BOOL)
             self._block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
         self._returns()
+        known = self.names | roots(scope.PROVEN)
+        for position, invariant in enumerate(w.invariants):
+            self.t.formula(invariant.formula, ("invariants", position, invariant.moment), known, BOOL)
 
     def _returns(self) -> None:
         """What an operation that starts it answers, which may read the results of every step."""

@@ -242,6 +242,29 @@ class Signal(Part):
     do: Block
 
 
+class Invariant(Part):
+    """What `prove` holds every state of the workflow against."""
+
+    name: Name
+    always: Formula | None = None
+    never: Formula | None = None
+    finally_: Formula | None = Field(default=None, alias="finally")
+
+    @model_validator(mode="after")
+    def _one_moment(self) -> Invariant:
+        if sum(x is not None for x in (self.always, self.never, self.finally_)) != 1:
+            raise ValueError("an invariant has exactly one of `always`, `never`, `finally`")
+        return self
+
+    @property
+    def moment(self) -> str:
+        return "always" if self.always is not None else "never" if self.never is not None else "finally"
+
+    @property
+    def formula(self) -> str:
+        return next(text for text in (self.always, self.never, self.finally_) if text is not None)
+
+
 class Workflow(Kind):
     kind: Literal["workflow"] = "workflow"
     lane: Literal["close", "live"] = "live"
@@ -253,6 +276,7 @@ class Workflow(Kind):
     let: dict[Name, Formula] = {}
     signals: list[Signal] = []
     deadline: Duration | None = None
+    invariants: list[Invariant] = []
     steps: Block
     returns: dict[str, Template] = {}
     """The output of the operation that starts it, once it has come to its end."""

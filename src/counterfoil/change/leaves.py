@@ -1,0 +1,239 @@
+"""The values that a workflow's formulas read, and those that make a difference to them.
+
+A leaf is one field of what a Run reads: `("event", "amount")`, `("head:invoice", "status")`. What a formula compares
+it with says which of its values lead elsewhere: the literal itself, another one, and for amounts one cent beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from counterfoil.core.money import Money
+from counterfoil.expr import tree as t
+from counterfoil.expr.tree import Node, children
+from counterfoil.model.fields import Schema
+
+Leaf: TypeAlias = tuple[str, ...]
+"""Where it is read, then the path of fields."""
+ABSENT = object()
+"""An optional field that is not there."""
+LIKE = "like"
+_ORDER = ("<", "<=", ">", ">=")
+
+
+@dataclass
+class Read:
+    """What formulas do with leaves."""
+
+    literals: dict[Leaf, list[Any]] = field(default_factory=dict)
+    pairs: list[tuple[Leaf, Leaf, str]] = field(default_factory=list)
+    maybe: set[Leaf] = field(default_factory=set)
+    """Optional fields that a formula asks `has` of."""
+    leaves: dict[Leaf, None] = field(default_factory=dict)
+
+
+class Reader:
+    """Resolves the paths of formulas to leaves. `roots` says where a name is read; `lets` are looked through."""
+
+    def __init__(self, roots: Mapping[str, Leaf], lets: Mapping[str, Node]) -> None:
+        self.roots = roots
+        self.lets = lets
+        self.read = Read()
+
+    def look(self, node: Node, seen: frozenset[str] = frozenset()) -> None:
+        """Everything that a formula compares, lets included."""
+        for inner in _walk(node):
+            leaf = self.leaf(inner)
+            if leaf is not None:
+                self.read.leaves.setdefault(leaf)
+            if isinstance(inner, t.Name) and inner.name in self.lets and inner.name not in seen:
+                self.look(self.lets[inner.name], seen | {inner.name})
+            if isinstance(inner, t.Has):
+                path = self.leaf(t.Select(inner.start, inner.end, inner.operand, inner.field))
+                if path is not None:
+                    self.read.maybe.add(path)
+                    self.read.leaves.setdefault(path)
+            if isinstance(inner, t.Binary) and inner.op in ("==", "!=", *_ORDER):
+                self._compare(inner.left, inner.right, "==" if inner.op in ("==", "!=") else "<")
+            elif isinstance(inner, t.Binary) and inner.op == "-":
+                self._compare(inner.left, inner.right, "<")
+            elif isinstance(inner, t.Binary) and inner.op == "in":
+                self._among(inner)
+            elif isinstance(inner, t.Call) and inner.name in ("min", "max") and len(inner.args) == 2:
+                self._compare(inner.args[0], inner.args[1], "<")
+
+    def _compare(self, left: Node, right: Node, how: str) -> None:
+        a, b = self.leaf(left), self.leaf(right)
+        for leaf, other in ((a, right), (b, left)):
+            if leaf is not None and isinstance(other, t.Literal):
+                self._literal(leaf, other.value)
+        if a is not None and b is not None and a != b:
+            self.read.pairs.append((a, b, how))
+
+    def _among(self, node: t.Binary) -> None:
+        leaf = self.leaf(node.left)
+        if leaf is not None and isinstance(node.right, t.ListOf):
+            for item in node.right.items:
+                if isinstance(item, t.Literal):
+                    self._literal(leaf, item.value)
+
+    def _literal(self, leaf: Leaf, value: Any) -> None:
+        known = self.read.literals.setdefault(leaf, [])
+        if value not in known:
+            known.append(value)
+
+    def leaf(self, node: Node) -> Leaf | None:
+        """The leaf that a path means; None for anything else."""
+        fields: list[str] = []
+        while True:
+            match node:
+                case t.Select():
+                    fields.append(node.field)
+                    node = node.operand
+                case t.Call(name="head", args=(t.Literal(value=str(object_)), *_)):
+                    return (f"head:{object_}", *reversed(fields)) if fields else None
+                case t.Call(name="abs", args=(inner,)):
+                    node = inner
+                case t.Name():
+                    return self._named(node.name, list(reversed(fields)))
+                case _:
+                    return None
+
+    def _named(self, name: str, fields: list[str]) -> Leaf | None:
+        root = self.roots.get(name)
+        if root is not None:
+            path = fields
+            if root[0].partition(":")[0] == "event":
+                if not path or path[0] != "data":
+                    return None
+                path = path[1:]
+            return (*root, *path) if path else None
+        if name in self.lets:
+            inner = self.leaf(self.lets[name])
+            return (*inner, *fields) if inner is not None else None
+        return None
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    if isinstance(node, t.Has):
+        return
+    for child in children(node):
+        yield from _walk(child)
+
+
+# ------------------------------------------------------------------ values of a schema
+
+
+def base(schema: Schema, name: str, currency: str, amount: int) -> Any:
+    """A plain value of a schema; `name` is its field's."""
+    if schema.get("enum"):
+        return schema["enum"][0]
+    match schema.get("x-type"):
+        case "money":
+            return Money(amount, currency)
+        case "date":
+            return _moment(name).date()
+        case "timestamp":
+            return _moment(name)
+        case "decimal":
+            return Decimal(1)
+        case "duration":
+            return timedelta(days=2)
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {n: base(s, n, currency, amount) for n, s in properties.items()}
+        case "array":
+            items = schema.get("items", {})
+            one = name.removesuffix("s")
+            # Items of which nothing is said are what lists of money mostly hold: lines with an amount and a span.
+            return [base(items, one, currency, amount) if items else _line(one, currency, amount)]
+        case "integer":
+            return 1
+        case "number":
+            return Decimal(1)
+        case "boolean":
+            return False
+    if "currency" in name:
+        return currency
+    return f"{name.removesuffix('_id')}-1"
+
+
+def _line(name: str, currency: str, amount: int) -> dict[str, Any]:
+    begin, end = _moment("start").date(), _moment("end").date()
+    return {"id": f"{name}-1", "amount": Money(amount, currency), "start": begin, "end": end}
+
+
+def _moment(name: str) -> datetime:
+    """What begins is before what ends."""
+    if "start" in name or "begin" in name:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+    if "end" in name or "due" in name or "until" in name:
+        return datetime(2026, 4, 20, tzinfo=UTC)
+    return datetime(2026, 1, 10, tzinfo=UTC)
+
+
+def beside(value: Any, literal: Any) -> list[Any]:
+    """Values on both sides of a comparison of `value` with a literal."""
+    if isinstance(value, Money) and isinstance(literal, int):
+        return [Money(literal + d, value.currency) for d in (-1, 0, 1)]
+    if isinstance(value, bool) or isinstance(literal, bool):
+        return [True, False]
+    if isinstance(value, int | Decimal) and isinstance(literal, int | Decimal):
+        return [type(value)(literal + d) for d in (-1, 0, 1)]
+    return [literal, f"other-{literal}" if isinstance(literal, str) else None]
+
+
+def near(value: Any) -> list[Any]:
+    """A value and those right beside it."""
+    if isinstance(value, Money):
+        return [Money(value.minor + d, value.currency) for d in (0, -1, 1)]
+    if isinstance(value, datetime | date):
+        return [value, value - timedelta(days=1), value + timedelta(days=1)]
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return [value]
+    return [value, value - 1, value + 1]
+
+
+def get(values: Mapping[str, Any], leaf: Leaf) -> Any:
+    """The value at a leaf; ABSENT where nothing stands."""
+    found: Any = values
+    for part in leaf:
+        if isinstance(found, Money) and part in ("minor", "currency"):
+            return found.minor if part == "minor" else found.currency
+        if not isinstance(found, dict) or part not in found:
+            return ABSENT
+        found = found[part]
+    return found
+
+
+def put(values: dict[str, Any], leaf: Leaf, value: Any) -> dict[str, Any]:
+    """The same values with another one at a leaf."""
+    head, *rest = leaf
+    if not rest:
+        if value is ABSENT:
+            return {k: v for k, v in values.items() if k != head}
+        return {**values, head: value}
+    inner = values.get(head, {})
+    if isinstance(inner, Money):
+        if rest[0] == "minor" and isinstance(value, int):
+            return {**values, head: Money(value, inner.currency)}
+        if rest[0] == "currency" and isinstance(value, str) and len(value) == 3:
+            return {**values, head: Money(inner.minor, value)}
+        return values
+    if not isinstance(inner, dict):
+        return values
+    return {**values, head: put(inner, tuple(rest), value)}
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if not any(value is known or (type(value) is type(known) and value == known) for known in found):
+            found.append(value)
+    return found

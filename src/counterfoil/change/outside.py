@@ -1,0 +1,108 @@
+"""What a Run under proof reads of the outside: heads, Links, tables, guards, periods, each answered at once.
+
+Answers are computed when they are asked for, so that a decision never has to be made again for a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from counterfoil.core.money import Money, Rounding
+from counterfoil.model import Model
+from counterfoil.rules.posting import POSTABLE
+
+BEGIN = datetime(2026, 1, 15, 9, tzinfo=UTC)
+"""When every proof begins. The proof is about the order of moments, not about their dates."""
+MONTHS = range(11)
+"""Periods that are known, from the one in which the proof begins."""
+Question = tuple[str, tuple[Any, ...]]
+Heads = Mapping[str, Mapping[str, Any]]
+"""State by object: every key of an object shows the same state, under its own id."""
+
+
+class Outside(Mapping[Question, Any]):
+    """Answers to look-ups. `used` are what guards hold, by scope and key; `closed`: the present period is locked."""
+
+    def __init__(
+        self,
+        model: Model,
+        heads: Heads,
+        now: datetime,
+        used: Mapping[tuple[str, str], int] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self._model = model
+        self._heads = heads
+        self._now = now
+        self._used = used or {}
+        self._closed = closed
+
+    def __contains__(self, question: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Question]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, question: Question) -> Any:
+        name, args = question
+        match name, args:
+            case "head", (object_, key):
+                return head_of(self._heads, str(object_), str(key))
+            case "xref", (object_, canonical, *_):
+                return f"{object_}/{canonical}"
+            case "canon", (object_, ext_id, *_):
+                return f"{object_}/{ext_id}"
+            case "table", (table, *keys):
+                return self._table(str(table), keys)
+            case "guard", (scope, key):
+                return self._used.get((str(scope), str(key)), 0)
+            case "periods", _:
+                return [self._period(n) for n in MONTHS]
+            case "period", (_, day):
+                day = day.date() if isinstance(day, datetime) else day
+                periods = [self._period(n) for n in MONTHS]
+                return next((p for p in periods if p["start"] <= day <= p["end"]), None)
+            case "cutoff", _:
+                open_ = [p["end"] for p in map(self._period, MONTHS) if p["state"] in POSTABLE]
+                return datetime.combine(min(open_) + timedelta(days=1), time(), tzinfo=UTC)
+            case "fx", (money, currency, *_):
+                return self._fx(money, str(currency))
+        return None
+
+    def ask(self, name: str, args: tuple[Any, ...]) -> Any:
+        return self[name, args]
+
+    def _period(self, n: int) -> dict[str, Any]:
+        """The n-th month from the one in which the proof begins; the present one is locked when `closed`."""
+        month = BEGIN.month + n
+        start, end = date(BEGIN.year, month, 1), date(BEGIN.year, month + 1, 1) - timedelta(days=1)
+        here = start <= self._now.date() <= end
+        state = "closed" if (here and self._closed) or end < self._now.date() else "open"
+        name = f"{start:%Y-%m}"
+        return {"id": name, "name": name, "start": start, "end": end, "state": state}
+
+    def _table(self, name: str, keys: list[Any]) -> Any:
+        if name not in self._model.tables:
+            return None
+        found = self._model.lookup_table(name, keys, self._now.date())
+        table = self._model.tables[name].table
+        rows = table.rows or []
+        return rows[0].get(table.value) if found is None and rows else found
+
+    def _fx(self, money: Any, currency: str) -> Any:
+        if not isinstance(money, Money) or money.currency == currency:
+            return money
+        return Money.from_major(money.major() * Decimal(1), currency, Rounding.HALF_EVEN)
+
+
+def head_of(heads: Heads, object_: str, key: str) -> dict[str, Any] | None:
+    state = heads.get(object_)
+    if state is None:
+        return None
+    return {"version": 1, "effective_at": BEGIN, "recorded_at": BEGIN, **state, "id": key}

@@ -1,0 +1,63 @@
+"""A counterexample as a person reads it: what happens, in order, until something is broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that happens. `after` is the time since the Run began; `fault` is empty where nothing went wrong."""
+
+    after: timedelta
+    who: str
+    what: str
+    fault: str = ""
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "after": int(self.after.total_seconds()), "who": self.who, "what": self.what, "fault": self.fault or None,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """The fewest faults, and then the shortest way, that break an invariant at a step."""
+
+    invariant: str
+    step: str
+    words: str
+    meaning: str
+    fix: str
+    faults: int
+    timeline: tuple[Line, ...]
+
+    def text(self) -> str:
+        """For a person: the invariant, numbered lines, and what to do."""
+        lines = [f"{self.invariant}" + (f" at {self.step}" if self.step else "") + f": {self.meaning}"]
+        width = max((len(_since(line.after)) for line in self.timeline), default=0)
+        who = max((len(line.who) for line in self.timeline), default=0)
+        for n, line in enumerate(self.timeline, start=1):
+            mark = f"  [{line.fault}]" if line.fault else ""
+            lines.append(f"  {n:2}. {_since(line.after):>{width}}  {line.who:<{who}}  {line.what}{mark}")
+        lines += [f"      broken: {self.words}", f"      do:     {self.fix}"]
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "invariant": self.invariant, "step": self.step or None, "message": self.words, "meaning": self.meaning,
+            "fix": self.fix, "faults": self.faults, "timeline": [line.data() for line in self.timeline],
+        }  # fmt: skip
+
+
+def _since(after: timedelta) -> str:
+    seconds = int(after.total_seconds())
+    if seconds >= 86_400:
+        return f"+{seconds // 86_400}d{seconds % 86_400 // 3600:02}h"
+    if seconds >= 3600:
+        return f"+{seconds // 3600}h{seconds % 3600 // 60:02}m"
+    if seconds >= 60:
+        return f"+{seconds // 60}m{seconds % 60:02}s"
+    return f"+{seconds}s"
