@@ -41,6 +41,11 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("condition", ("if", "then", "else"), ""),
 )
 """What is compared together, its keywords, and the type of instance that they speak of."""
+SUBJECTS = frozenset(subject for subject, _, _ in GROUPS) | {
+    "schema", "type", "item", "additional-items", "additional-properties", "pattern-property", "property-added",
+    "property-removed", "required-added", "required-removed", "all-of", "any-of", "one-of", "reference", "annotation",
+}  # fmt: skip
+"""Everything that a difference can be about."""
 NOTES = (
     "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment",
 )  # fmt: skip

@@ -1,0 +1,28 @@
+"""The reference names every rule that the comparison can tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from counterfoil.contracts.differences import GROUPS, SUBJECTS
+from counterfoil.contracts.values import SAMPLES
+from tests.source import ROOT
+
+PAGE = (Path(ROOT) / "docs/reference/contracts.md").read_text("utf-8")
+SCHEMAS = PAGE[PAGE.index("## JSON Schema") :]
+
+
+def test_every_rule_is_documented() -> None:
+    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", SCHEMAS))
+    assert {subject for subject, _, _ in GROUPS} <= SUBJECTS
+    missing = {
+        subject
+        for subject in SUBJECTS | {"instance-refused", "undecided"}
+        if subject not in told and f"{subject}-changed" not in told
+    }
+    assert missing == set()
+
+
+def test_every_format_that_refuses_is_documented() -> None:
+    assert [name for name in SAMPLES if f"`{name}`" not in SCHEMAS] == []
