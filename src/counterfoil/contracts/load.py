@@ -106,6 +106,17 @@ def read(path: Path) -> Any:
         raise Unreadable(f"{path}: {error}") from error
 
 
+def binary(value: Any) -> Any:
+    """The same value with binary numbers where it has exact ones, for validators that know no others."""
+    if isinstance(value, dict):
+        return {key: binary(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [binary(each) for each in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
 def parse(data: bytes) -> Any:
     """JSON where the text begins like it, else YAML. Raises `Unreadable`."""
     data = data.removeprefix(b"\xef\xbb\xbf")

@@ -50,8 +50,8 @@ def breaking(report: Report) -> list[tuple[str, str]]:
     return [(change.rule, change.where) for change in report.changes if change.breaking]
 
 
-ONE = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
-MORE = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]}
+ONE: dict[str, Any] = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
+MORE: dict[str, Any] = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,20 @@ def test_payloads_in_other_languages_are_undecided() -> None:
     old, new = (third("send", {**avro, "schema": {"type": "record", "name": name}}) for name in ("A", "B"))
     assert [(c.rule, c.decided) for c in compare_asyncapi(old, new).changes] == [
         ("message-payload-undecided", False)
+    ]
+
+
+def test_a_consumer_is_broken_by_the_messages_and_fields_that_it_declares_alone() -> None:
+    old, new = third("send", ONE), third("send", {**MORE, "properties": {**MORE["properties"], "b": TEXT}})
+    declared = {"messages": {"Thing": {"reads": ["a"]}}}
+    assert [rule for rule, _ in breaking(compare_asyncapi(old, new, "consumer", reads=declared))] == [
+        "response-enum-value-added"
+    ]
+    for other in ({"messages": {"Thing": {"reads": ["b"]}}}, {"messages": {"Other": None}}):
+        assert not compare_asyncapi(old, new, "consumer", reads=other).breaking
+    gone = {**new, "channels": {}, "operations": {}}
+    assert [rule for rule, _ in breaking(compare_asyncapi(old, gone, "consumer", reads=declared))] == [
+        "channel-removed"
     ]
 
 

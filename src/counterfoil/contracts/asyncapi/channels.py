@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
+
+import msgspec
 
 from counterfoil.contracts.asyncapi import messages
 from counterfoil.contracts.asyncapi.reading import Channel, Description, Flow, read, target
@@ -13,6 +16,7 @@ from counterfoil.contracts.openapi import security
 from counterfoil.contracts.openapi.document import Document, escape
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
+from counterfoil.contracts.openapi.reads import Use
 from counterfoil.contracts.openapi.schema import Schemas
 from counterfoil.contracts.report import Profile
 
@@ -24,15 +28,35 @@ class Comparison:
     """What the parts of a comparison share. Schemas are followed through references, so a component is compared with
     the side on which its messages travel, and told once, at its own place."""
 
-    def __init__(self, old: dict[str, Any], new: dict[str, Any], profile: Profile, today: date) -> None:
+    def __init__(
+        self,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        profile: Profile,
+        today: date,
+        declared: Mapping[str, Use] | None = None,
+    ) -> None:
+        self.declared = declared
         self.old = Document(old)
         self.new = Document(new)
-        self.findings = Findings(profile)
+        self.findings = Findings(profile, declared=declared is not None)
         self.lifecycle = Lifecycle(today=today)
         self.schemas = Schemas(self.old, self.new, self.findings, self.lifecycle, thorough=True)
 
     def run(self) -> None:
         before, after = read(self.old), read(self.new)
+        if self.declared is not None:
+            before = _used(before, self.declared)
+            pairs = _pairs(before, after)
+            self._servers()
+            for name, channel in before.channels.items():
+                if name in pairs:
+                    self._channel(channel, after.channels[pairs[name]])
+                else:
+                    self.findings.add("channel-removed", channel.where, f"channel {name} is gone")
+            self._flows(before, after, pairs)
+            self.schemas.finish()
+            return
         self._info()
         self._servers()
         pairs = self._channels(before, after)
@@ -158,7 +182,8 @@ class Comparison:
                 self.findings.add("operation-id-changed", other.where, f"{name} became {other.name}")
         fresh = set(after.channels) - set(pairs.values())
         for name, flow in after.flows.items():
-            if name not in taken and flow.channel not in fresh and not flow.implied:
+            known = flow.implied or self.declared is not None
+            if name not in taken and flow.channel not in fresh and not known:
                 self.findings.add("operation-added", flow.where, f"operation {name} is new")
 
     def _flow(self, old: Flow, new: Flow, pairs: dict[str, str]) -> None:
@@ -183,6 +208,18 @@ class Comparison:
             lambda kind, said: self.findings.add(f"operation-{kind}", new.where, f"the operation {said}"),
         )
         messages.flow(self, old, new)
+
+
+def _used(description: Description, declared: Mapping[str, Use]) -> Description:
+    """The flows of declared messages, and the channels that carry them."""
+    flows = {}
+    for name, flow in description.flows.items():
+        some = [message for message in flow.messages if message.name in declared]
+        if some:
+            flows[name] = msgspec.structs.replace(flow, messages=some)
+    carrying = {flow.channel for flow in flows.values()}
+    channels = {name: channel for name, channel in description.channels.items() if name in carrying}
+    return Description(channels, flows)
 
 
 def _address(reply: Any) -> Any:

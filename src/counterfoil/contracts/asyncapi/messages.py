@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterfoil.contracts.asyncapi.reading import Flow, Message, target
+from counterfoil.contracts.openapi.reads import EVERYTHING, Use
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import Place
 
@@ -38,7 +39,7 @@ def flow(comparison: Comparison, old: Flow, new: Flow) -> None:
             f"message {gone.name} is gone from {new.name}",
             detail=new.name,
         )
-    for come in right:
+    for come in right if comparison.declared is None else ():
         comparison.findings.add(
             f"{new.side}-message-added",
             come.where,
@@ -75,29 +76,32 @@ def message(comparison: Comparison, old: Message, new: Message, side: Side) -> N
         new.body,
         lambda kind, said: comparison.findings.schema(side, kind, where, f"the message {said}"),
     )
+    use = (comparison.declared or {}).get(old.name, Use())
+    fields = use.sends if side == "request" else use.reads
     for part in ("payload", "headers"):
-        _schema(comparison, old.body, new.body, part, f"{where}/{part}", side)
+        place = Place(where=f"{where}/{part}", side=side, fields=fields if part == "payload" else EVERYTHING)
+        _schema(comparison, old.body, new.body, part, place)
 
 
 def _schema(
-    comparison: Comparison, old: dict[str, Any], new: dict[str, Any], part: str, where: str, side: Side
+    comparison: Comparison, old: dict[str, Any], new: dict[str, Any], part: str, place: Place
 ) -> None:
     before, first = _described(comparison, old, part, fresh=False)
     after, second = _described(comparison, new, part, fresh=True)
     if before is None and after is None:
         return
     if first.split(";")[0] != second.split(";")[0]:
-        comparison.findings.add("message-schema-format-changed", where, f"{first} became {second}")
+        comparison.findings.add("message-schema-format-changed", place.where, f"{first} became {second}")
     elif first and not first.startswith(_JSON):
         if before != after:
             comparison.findings.add(
-                "message-payload-undecided", where, f"described in {first}, which is not compared"
+                "message-payload-undecided", place.where, f"described in {first}, which is not compared"
             )
     else:
         comparison.schemas.compare(
             True if before is None else before,
             True if after is None else after,
-            Place(where=where, side=side),
+            place,
         )
 
 

@@ -332,7 +332,9 @@ def _annotations(schemas: Schemas, old: View, new: View, place: Place) -> None:
     schemas.lifecycle.compare(
         old.carried,
         new.carried,
-        lambda kind, message: schemas.findings.schema(place.side, kind, place.where, message),
+        lambda kind, message: schemas.findings.schema(
+            place.side, kind, place.where, f"{place.where.rsplit('/', 1)[-1]} {message}"
+        ),
     )
 
 

@@ -9,6 +9,19 @@ import msgspec
 from counterfoil.contracts.openapi.rules import RULES, Side, counts
 from counterfoil.contracts.report import Change, Profile
 
+_SAME = {
+    "optional-property-removed": "property-removed",
+    "property-not-described": "property-removed",
+    "form-field-removed": "property-removed",
+    "required-property-added": "property-added",
+    "required-property-with-default-added": "property-added",
+    "required-property-undescribed": "property-added",
+    "property-added-to-closed": "property-added",
+    "property-with-default-became-required": "property-became-required",
+    "extensible-enum-value-added": "enum-value-added",
+}
+"""Kinds that are one change, seen from the two sides."""
+
 
 class Findings:
     """Collects changes. A component that clients both send and get has one finding for a kind of change: that of
@@ -38,7 +51,7 @@ class Findings:
             decided=RULES[rule].verdict != "undecided",
         )
         kind = rule.removeprefix("request-").removeprefix("response-")
-        key = (where, kind, detail)
+        key = (where, _SAME.get(kind, kind), detail)
         known = self._by_place.get(key)
         if known is None or (breaking and not known.breaking):
             self._by_place[key] = change

@@ -1,6 +1,7 @@
-"""What a consumer declares to use: operations, and of each the fields that it reads and sends.
+"""What a consumer declares to use: operations or messages, and of each the fields that it reads and sends.
 
-A file of it has one key, `operations`; under it `METHOD /path` with the lists `reads` and `sends` of dotted paths.
+A declaration has `operations`, by `METHOD /path`, or for events `messages`, by name; each with the lists `reads` and
+`sends` of dotted paths.
 Items of arrays need no mark: `data.id` is the id of each of `data`. An absent list means everything.
 """
 
@@ -73,11 +74,19 @@ def uses(declared: Mapping[str, Any]) -> dict[str, Use]:
     return found
 
 
+def messages(declared: Mapping[str, Any]) -> dict[str, Use]:
+    """Uses by the name of a message, for a description of events. Raises `WrongReads`."""
+    named = declared.get("messages")
+    if not isinstance(named, Mapping):
+        raise WrongReads("`messages` must be an object of names of messages")
+    return {str(name): _use(str(name), said) for name, said in named.items()}
+
+
 def _use(name: str, said: Any) -> Use:
     if said is None:
         return Use()
     if not isinstance(said, Mapping) or set(said) - {"reads", "sends"}:
-        raise WrongReads(f"operations: {name}: only the lists `reads` and `sends` are known")
+        raise WrongReads(f"{name}: only the lists `reads` and `sends` are known")
     lists = {}
     for key in ("reads", "sends"):
         paths = said.get(key)
@@ -86,5 +95,5 @@ def _use(name: str, said: Any) -> Use:
         elif isinstance(paths, list) and all(isinstance(path, str) and path for path in paths):
             lists[key] = fields(paths) if paths else Fields(everything=False)
         else:
-            raise WrongReads(f"operations: {name}: `{key}` must be a list of dotted paths")
+            raise WrongReads(f"{name}: `{key}` must be a list of dotted paths")
     return Use(reads=lists["reads"], sends=lists["sends"])

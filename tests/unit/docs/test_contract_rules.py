@@ -1,0 +1,36 @@
+"""The page about contracts lists every rule of descriptions with the verdict that the table of rules gives it."""
+
+from __future__ import annotations
+
+import re
+
+from counterfoil.contracts.openapi.rules import COUNTS, RULES, SCHEMA_KINDS
+from tests.source import ROOT
+
+PAGE = (ROOT / "docs/reference/contracts.md").read_text("utf-8")
+
+
+def test_every_kind_of_change_of_a_schema_is_listed() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (\w+) \| (.+) \|$", PAGE, re.M)
+    assert [(name, (sent, got), tells) for name, sent, got, tells in rows if name in SCHEMA_KINDS] == [
+        (name, verdicts, tells) for name, (verdicts, tells) in SCHEMA_KINDS.items()
+    ]
+
+
+def test_every_other_rule_is_listed() -> None:
+    of_schemas = {f"{side}-{kind}" for side in ("request", "response") for kind in SCHEMA_KINDS}
+    part = PAGE.partition("### Changes of everything else")[2]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| ([^|]+) \|$", part, re.M)
+    assert rows == [
+        (rule.name, rule.verdict, rule.tells) for rule in RULES.values() if rule.name not in of_schemas
+    ]
+
+
+def test_the_profiles_are_listed_as_they_count() -> None:
+    rows = re.findall(r"^\| (\w+) \| (breaking|no) \| (breaking|no) \| (breaking|no) \|", PAGE, re.M)
+    assert {verdict: counted for verdict, *counted in rows} == {
+        verdict: [
+            "breaking" if profile in profiles else "no" for profile in ("strict", "standard", "consumer")
+        ]
+        for verdict, profiles in COUNTS.items()
+    }
