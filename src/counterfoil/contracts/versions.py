@@ -7,6 +7,7 @@ is version 1, `erp.credit.post.v2` the next, so that what is on file keeps its n
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 _NAME = re.compile(r"(?P<family>.+)\.v(?P<number>[1-9][0-9]{0,5})")
 
@@ -36,3 +37,9 @@ def operation(name: str, version: int) -> str:
     """An operation's name in a version: the first one has no suffix."""
     base = family(name)
     return base if version == 1 else f"{base}.v{version}"
+
+
+def known_as(operation: str, known: Container[str]) -> str:
+    """The name by which a connector does an operation. Versions are those of our contract, and a mapping renders
+    each into the vendor's own words; so a connector that knows nothing of a version does it by its plain name."""
+    return operation if operation in known or family(operation) not in known else family(operation)

@@ -24,6 +24,7 @@ from counterfoil.connectors.sdk import (
     Request,
     Unknown,
 )
+from counterfoil.contracts.versions import known_as
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
@@ -77,8 +78,10 @@ class Actor:
 
     def _spec(self, system: str, operation: str) -> OperationSpec:
         connector = self._connectors.get(system)
-        known = connector.operations.get(operation) if connector is not None else None
-        return known or OperationSpec(operation, Repeat.BLIND)
+        if connector is None:
+            return OperationSpec(operation, Repeat.BLIND)
+        name = known_as(operation, connector.operations)
+        return connector.operations.get(name) or OperationSpec(operation, Repeat.BLIND)
 
     def _times(self, context: Context, effect: Effect, now: datetime) -> Send:
         """The next attempt's."""
@@ -114,7 +117,7 @@ class Actor:
                 effect.system,
                 self._connectors[effect.system],
                 spec,
-                Request(operation=effect.operation, key=effect.id, body=effect.request),
+                _request(self._connectors[effect.system], effect),
                 context.operation.timeout,
                 send.send_by,
                 slot,
@@ -159,7 +162,7 @@ class Actor:
             return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
         if not operation.writes:
             return await reading.read(connector, effect.operation, effect.request, operation.timeout)
-        request = Request(operation=effect.operation, key=effect.id, body=effect.request)
+        request = _request(connector, effect)
         return await connector.send(request, operation.timeout)
 
     # ------------------------------------------------------------------ outcomes
@@ -243,7 +246,7 @@ class Actor:
             return Unknown("another integration acts")
         if not operation.writes:
             return Absent()
-        request = Request(operation=effect.operation, key=effect.id, body=effect.request)
+        request = _request(connector, effect)
         ticket = await self._gate.enter(effect.system, Lane(effect.lane))
         found: Finding | None = None
         try:
@@ -304,6 +307,12 @@ def _look_wait(effect: Effect, now: datetime) -> timedelta:
     if effect.conclude_at is not None and now < effect.conclude_at:
         return min(wait, effect.conclude_at - now + timedelta(milliseconds=50))
     return wait
+
+
+def _request(connector: Connector, effect: Effect) -> Request:
+    return Request(
+        operation=known_as(effect.operation, connector.operations), key=effect.id, body=effect.request
+    )
 
 
 def _longest(model: Model) -> float:

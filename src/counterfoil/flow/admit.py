@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.connectors.sdk import Connector
-from counterfoil.contracts.versions import first
+from counterfoil.contracts.versions import first, known_as
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
@@ -39,7 +39,7 @@ from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unreso
 from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.routing import Forms
 from counterfoil.rules.values import head_names, typed
-from counterfoil.rules.versions import CastFailed
+from counterfoil.rules.versions import CastFailed, view
 from counterfoil.store.store import Store, Todo
 from counterfoil.store.transitions import Admit, Lease, Post, RunStart, Stimulus
 
@@ -181,7 +181,8 @@ class Admission:
         if connector is None:
             raise Held("unreachable", f"{m.system} has no connector to fetch with", _first(m.owners))
         try:
-            fetched = await connector.read(m.fetch_operation, arguments, FETCH_TIMEOUT)
+            name = known_as(m.fetch_operation, connector.operations)
+            fetched = await connector.read(name, arguments, FETCH_TIMEOUT)
         except Refused as error:
             raise Held("fetch_refused", f"{m.fetch_operation}: {error}", _first(m.owners)) from error
         await keep_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
@@ -270,7 +271,7 @@ class Admission:
         all_forms = [await self._forms(model, event) for event in events]
         for event, forms in zip(events, all_forms, strict=True):
             if not rules.taken(model, event, forms, self._releases.waited):
-                owner = _first(model.owners_of(model.events[event.type]))
+                owner = _first(rules.owners(model, event.type))
                 raise Held(
                     "unrouted", f"nothing takes {event.type}: no object, workflow or counterfoil", owner
                 )
@@ -303,9 +304,11 @@ class Admission:
         """The fact in each version in which something takes it; what is kept is what was sent."""
         try:
             bridges = await self._releases.bridges(event.type)
-            forms = routing.forms(model, event, self._releases.waited, bridges)
+            onward = await self._releases.onward(event.type)
+            told = view(event, onward)  # of a version that is declared no more
+            forms = {event.type: event, **routing.forms(model, told, self._releases.waited, bridges)}
         except CastFailed as error:
-            owner = _first(model.owners_of(model.events[event.type]))
+            owner = _first(rules.owners(model, event.type))
             raise Held("cast_failed", f"{event.type} {event.key}: {error}", owner) from error
         odd = rules.strange_form(model, event, forms)
         if odd is not None:
@@ -316,7 +319,7 @@ class Admission:
         self, model: Model, event: CanonicalEvent, forms: Forms, lookups: Lookups, now: datetime
     ) -> tuple[list[Head], list[Post], list[RunStart], list[Foil], list[Observation]]:
         """What one event leads to; asked again as often as its formulas need an answer."""
-        owner = _first(model.owners_of(model.events[event.type]))
+        owner = _first(rules.owners(model, event.type))
 
         def ask(name: str, args: tuple[Any, ...]) -> Any:
             question = (name, (*args, event.system) if name in ("canon", "xref") and len(args) == 2 else args)
@@ -357,8 +360,7 @@ class Admission:
         carrier = begun[0].run if begun else None
         foils = [
             f
-            for form in forms.values()
-            for rule in model.foils_by_event(form.type)
+            for rule, form in matching.writers(model, forms.values())
             if (f := matching.opened(rule, form, carrier, ask))
         ]
         observations = [

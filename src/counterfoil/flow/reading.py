@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from counterfoil.connectors.sdk import Confirmed, Connector, Outcome, Rejected
-from counterfoil.contracts import versions
+from counterfoil.contracts.versions import known_as
 from counterfoil.core import wire
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 
 
 async def read(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
     """Ask; `request` holds the rendered arguments. A list is given under `items`."""
-    # A version is a matter of our contract: a connector that does not tell versions apart knows the operation alone.
-    name = operation if operation in connector.operations else versions.family(operation)
     try:
-        result = await connector.read(name, wire.read_json(request), timeout)
+        result = await connector.read(known_as(operation, connector.operations), wire.read_json(request), timeout)
     except TryAgain as error:
         return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
     except Refused as error:

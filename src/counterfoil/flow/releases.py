@@ -25,6 +25,7 @@ class Releases:
         """What Runs of former Releases may wait for, by Release, the oldest first."""
         self._all: tuple[str, Mapping[str, Collection[str]]] | None = None
         self._bridges: dict[str, dict[str, CastPath]] = {}
+        self._onward: dict[str, CastPath] = {}
 
     async def publish(self, at: datetime, actor: str) -> None:
         """Make the present model a Release, so that its Runs can be carried to their end by any process."""
@@ -65,6 +66,7 @@ class Releases:
         if found != self._waited:
             self._waited, self._all = found, None
             self._bridges.clear()
+            self._onward.clear()
 
     @property
     def waited(self) -> Mapping[str, Collection[str]]:
@@ -76,11 +78,12 @@ class Releases:
                     every.setdefault(type_, set()).update(fields)
             self._all = (self.present.digest, every)
             self._bridges.clear()
+            self._onward.clear()
         return self._all[1]
 
     async def bridges(self, event: str) -> Mapping[str, CastPath]:
         """Casts to versions that only Runs of former Releases wait for and to which the present one has no way: by
-        the newest Release that waits for such a version and has one."""
+        the newest Release that waits for such a version and has one, else by the newest that has one."""
         waited, base = self.waited, family(event)
         found = self._bridges.get(event)
         if found is not None:
@@ -89,13 +92,33 @@ class Releases:
         for other in (type_ for type_ in waited if type_ != event and family(type_) == base):
             if self.present.versions.path(event, other) is not None:
                 continue
-            for release in reversed([r for r, waits in self._waited.items() if other in waits]):
+            newest = list(reversed(self._waited))
+            for release in sorted(newest, key=lambda r: other not in self._waited[r]):
                 path = (await self.model(release)).versions.path(event, other)
                 if path:
                     found[other] = path
                     break
         self._bridges[event] = found
         return found
+
+    async def onward(self, event: str) -> CastPath:
+        """From a version that only former Releases declare, which one of their Runs may still emit, to one that the
+        present one declares: by the newest Release that has such casts. Empty where none are needed, or there are."""
+        if event in self.present.events:
+            return ()
+        if event not in self._onward:
+            self._onward[event] = ()
+            for release in reversed(self._waited):
+                model = await self.model(release)
+                if event not in model.events:
+                    continue
+                paths = [
+                    model.versions.path(event, o) for o in reversed(self.present.versions.of(event, "event"))
+                ]
+                self._onward[event] = next((path for path in paths if path), ())
+                if self._onward[event]:
+                    break
+        return self._onward[event]
 
 
 def _copy(waits: Mapping[str, Collection[str]]) -> dict[str, set[str]]:

@@ -97,10 +97,22 @@ class Closure:
         for mapping in self.model.mappings.values():
             if mapping.to and mapping.to.operation == name:
                 self.add("mapping", mapping.name)
-        for rule in self.model.reconciliations.values():
-            if rule.foil.operation == name and self.add("reconciliation", rule.name):
+        self.foils(name)
+        for other in self.model.versions.others(name):
+            path = self.model.versions.path(name, other)
+            if path is not None and self.foils(other):
+                for step in path:
+                    self.add("mapping", step.name)
+                    self.add("operation", step.target)
+
+    def foils(self, operation: str) -> bool:
+        """The rules by which an operation writes foils; whether there are any."""
+        found = [r for r in self.model.reconciliations.values() if r.foil.operation == operation]
+        for rule in found:
+            if self.add("reconciliation", rule.name):
                 self.event(rule.observe.event)
                 self.add("object", rule.object)
+        return bool(found)
 
     def step(self, step: Any) -> None:
         if isinstance(step, kinds.Call):

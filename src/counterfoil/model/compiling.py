@@ -85,7 +85,8 @@ class _Workflow:
         serial = (
             [] if w.serial is None else w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
         )
-        foils = [f for name in sorted(self.operations) for f in self.model.foils_by_operation(name)]
+        names = {n for name in self.operations for n in (name, *self.reached(name))}
+        foils = [f for name in sorted(names) for f in self.model.foils_by_operation(name)]
         return d.Definition(
             name=w.name,
             digest=digest,
@@ -118,7 +119,15 @@ class _Workflow:
                 path = self.model.versions.path(other, event)
                 if path is not None:
                     found[other, event] = path
+        for name in self.operations:
+            for other in self.reached(name):
+                found[name, other] = self.model.versions.path(name, other) or ()
         return found
+
+    def reached(self, operation: str) -> list[str]:
+        """Other versions of a call whose foils it writes: those to which casts of its input lead."""
+        versions = self.model.versions
+        return [o for o in versions.others(operation) if versions.path(operation, o) is not None]
 
     def start(self) -> d.Start:
         s = self.workflow.start

@@ -35,6 +35,14 @@ def once(events: Sequence[CanonicalEvent]) -> list[CanonicalEvent]:
     return [*found.values(), *again]
 
 
+def owners(model: Model, event: str) -> list[str]:
+    """Who answers for an event; for one that is declared no more, whoever owns any system."""
+    kind = model.events.get(event)
+    own = model.owners_of(kind) if kind is not None else []
+    every = (role for name in sorted(model.systems) for role in model.owners_of(model.systems[name]))
+    return own or list(dict.fromkeys(every))
+
+
 def taken(model: Model, event: CanonicalEvent, forms: Forms, waited: Collection[str]) -> bool:
     """Does anything follow from the event in any of its versions: a head, a Run, a wake-up, a foil, an observation?"""
     return bool(event.object) or any(type_ in model.consumed or type_ in waited for type_ in forms)
@@ -61,10 +69,14 @@ def head(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> He
     """What the fact says of its object: in its own version and, above that, in the newest, whose shape the object has."""
     if not event.object:
         return None
-    newest = forms.get(newest_form(model, event.type), event)
+    declared = [type_ for type_ in forms if type_ in model.events]
+    if not declared:
+        return None
+    newest = forms.get(newest_form(model, declared[0]), event)
     state = {
         field: form.data[field]
         for form in ((event,) if newest is event else (event, newest))
+        if form.type in model.events
         for field in asserted_fields(model, form.type)
         if field in form.data
     }

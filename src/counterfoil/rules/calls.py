@@ -6,6 +6,7 @@ proved that nothing happened, it goes out as the next generation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
-from counterfoil.model.definition import Approve, Call, Literal, Template
+from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
 from counterfoil.rules import facts, reactions, steps
 from counterfoil.rules.commands import Drop, Plan, Send, StartSync, Stimulus, WriteFoil
 from counterfoil.rules.deciding import Deciding, Unusable, digest
@@ -22,6 +23,7 @@ from counterfoil.rules.posting import posting_date
 from counterfoil.rules.state import Confirmed, StepState
 from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
+from counterfoil.rules.versions import CastFailed, cast
 
 PATIENCE = timedelta(minutes=15)
 """How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
@@ -134,9 +136,9 @@ def _done_before(d: Deciding, step: Call, mark: str) -> Confirmed | None:
 
 
 def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
-    names = {**d.names(), "input": value}
-    for foil in d.definition.foils:
-        if foil.operation != step.operation or not truth(foil.when, names, d.lookup):
+    for foil, given in _owed(d, step, value):
+        names = {**d.names(), "input": given}
+        if not truth(foil.when, names, d.lookup):
             continue
         key = key_of(foil.key, names, d.lookup)
         legs = {leg: e(names, d.lookup) for leg, e in foil.legs.items()}
@@ -158,6 +160,21 @@ def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
                 owner=foil.owners[0] if foil.owners else "",
             )
         )
+
+
+def _owed(d: Deciding, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
+    """The rules by which a call writes foils, each with the input in the version that it reads: those of another
+    version only where none of the call's own lies between the same two systems."""
+    own = [foil for foil in d.definition.foils if foil.operation == step.operation]
+    yield from ((foil, value) for foil in own)
+    owed = {(foil.object, foil.left, foil.right) for foil in own}
+    for foil in d.definition.foils:
+        path = d.definition.casts.get((step.operation, foil.operation or ""))
+        if path is not None and foil not in own and (foil.object, foil.left, foil.right) not in owed:
+            try:
+                yield foil, cast(path, value)
+            except CastFailed as error:
+                raise Unusable(str(error)) from error
 
 
 def _unlinked(d: Deciding, st: StepState, object_: str, canonical: str, system: str) -> bool:

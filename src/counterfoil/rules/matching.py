@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +10,25 @@ from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.foil import Foil, FoilState, Legs, Observation
 from counterfoil.core.money import Money
+from counterfoil.model import Model
 from counterfoil.model.definition import FoilDefinition
 from counterfoil.rules.templates import Lookup, Unusable, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
+
+
+def writers(model: Model, forms: Iterable[CanonicalEvent]) -> Iterator[tuple[FoilDefinition, CanonicalEvent]]:
+    """The rules by which a fact writes foils, each with the fact in the version that it reads. Where there is a rule
+    for more than one version between the same two systems, the one nearest to what was sent writes: one fact owes once."""
+    owed: set[tuple[str, str, str]] = set()
+    for form in forms:
+        found = model.foils_by_event(form.type)
+        yield from ((rule, form) for rule in found if _between(rule) not in owed)
+        owed |= {_between(rule) for rule in found}
+
+
+def _between(rule: FoilDefinition) -> tuple[str, str, str]:
+    return rule.object, rule.left, rule.right
 
 
 def opened(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from counterfoil.connectors.sdk import Confirmed, Request
+from counterfoil.connectors.sdk import Confirmed, OperationSpec, Request
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect
 from counterfoil.flow.act import Actor
@@ -28,6 +29,8 @@ class SlowClock:
 
 
 class System:
+    operations: Mapping[str, OperationSpec] = {}
+
     def __init__(self) -> None:
         self.sent: list[Request] = []
 

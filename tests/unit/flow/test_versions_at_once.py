@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from counterfoil.connectors.sdk import OperationSpec, Repeat
 from counterfoil.core.event import Event
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
+from counterfoil.flow.inuse import overdue
 from counterfoil.flow.receive import receive_events
 from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
@@ -97,6 +99,13 @@ observe: {event: invoice.booked.v2, key: event.data.number, legs: {gross: event.
 """
 OLD = BASE + FLOW % ("v1", "total")
 NEW = BASE + CLOSED_2 + PAID_2 + FLOW % ("v2", "gross")
+BOTH = NEW.replace(
+    "event: invoice.paid.v1, where: event.data.ref ==", "event: invoice.paid.v2, where: event.data.invoice =="
+)
+"""The workflow has moved, the old version and its casts are there."""
+PAID_1 = next(document for document in BASE.split("---\n") if "name: invoice.paid.v1" in document)
+ONLY = BOTH.replace("---\n" + PAID_1, "").replace(PAID_2, PAID_2.split("---\n{kind: mapping")[0])
+"""The old version is gone, with its casts."""
 
 
 def five(minor: int = 500) -> dict[str, Any]:
@@ -162,15 +171,7 @@ async def test_a_run_pinned_to_the_old_release_gets_new_facts_in_its_version() -
     play = Play(model_of(OLD))
     await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
     run = play.run()
-    await released(
-        play,
-        model_of(
-            NEW.replace(
-                "event: invoice.paid.v1, where: event.data.ref ==",
-                "event: invoice.paid.v2, where: event.data.invoice ==",
-            )
-        ),
-    )
+    await released(play, model_of(BOTH))
     await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
     ended = play.store.runs[run.id]
     assert (ended.pin, ended.status) == (model_of(OLD).digest, RunStatus.DONE)
@@ -180,15 +181,18 @@ async def test_a_pinned_run_casts_by_what_it_is_pinned_to() -> None:
     """The present model has dropped the old version with its casts; the Run's Release still has them."""
     play = Play(model_of(NEW))
     await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
-    last = NEW.replace(
-        "event: invoice.paid.v1, where: event.data.ref ==",
-        "event: invoice.paid.v2, where: event.data.invoice ==",
-    )
-    cut = "---\nkind: event\nname: invoice.paid.v1\nproduced: http\nowner: finance\ndata: {ref: id}\n"
-    assert cut in last
-    only = last.replace(cut, "").replace(PAID_2, PAID_2.split("---\n{kind: mapping")[0])
-    await released(play, model_of(only))
+    await released(play, model_of(ONLY))
     assert "invoice.paid.v1" not in play.model.events
+    await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
+    assert play.runs()[0].status is RunStatus.DONE
+
+
+async def test_a_run_of_before_gets_it_by_the_casts_of_a_release_in_between() -> None:
+    """Its own Release knew one version, the next had both with casts, the present one knows the other alone."""
+    play = Play(model_of(OLD))
+    await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    await released(play, model_of(BOTH))
+    await released(play, model_of(ONLY))
     await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
     assert play.runs()[0].status is RunStatus.DONE
 
@@ -222,3 +226,154 @@ steps:
     assert [e.data["invoice_id"] for e in play.emitted("invoice.seen.v1")] == ["two"]
     await told(play, "invoice.paid.v1", "e3", ref="i1")
     assert [e.data["invoice_id"] for e in play.emitted("invoice.seen.v1")] == ["two", "one"]
+
+
+SEEN_2 = """
+---
+{kind: event, name: invoice.seen.v2, produced: http, owner: finance, data: {invoice_id: id, worth: money}}
+---
+kind: workflow
+name: telling
+owner: finance
+failure: careful
+start: {event: invoice.seen.v2, key: event.data.invoice_id}
+steps:
+  - check: event.data.worth.minor == 500
+"""
+SEEN_1_2 = """
+---
+{kind: mapping, name: seen-1-2, cast: {from: invoice.seen.v1, to: invoice.seen.v2}, with: {worth: =data.gross}}
+"""
+
+
+async def _told_by_an_old_run(former: str) -> Play:
+    """A Run of a former Release emits a version that the present model does not declare."""
+    play = Play(model_of(former))
+    await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    seen_1 = next(d for d in BASE.split("---\n") if "name: invoice.seen.v1" in d)
+    present = (BASE + SEEN_2 + CLOSED_2 + PAID_2).replace("---\n" + seen_1, "")
+    await released(play, model_of(present))
+    assert "invoice.seen.v1" not in play.model.events
+    await told(play, "invoice.paid.v1", "e2", ref="i1")
+    return play
+
+
+async def test_what_an_old_run_emits_reaches_the_present_by_the_casts_of_its_release() -> None:
+    play = await _told_by_an_old_run(NEW + SEEN_2 + SEEN_1_2)
+    assert [run.status for run in play.runs("telling")] == [RunStatus.DONE]
+    assert [event.type for event in play.emitted("invoice.seen.v1")] == ["invoice.seen.v1"]
+    assert play.cases() == []
+
+
+async def test_what_an_old_run_emits_and_nothing_casts_is_a_case() -> None:
+    play = await _told_by_an_old_run(NEW)
+    assert play.case("unrouted").owner == "finance"
+
+
+POSTING = """
+---
+{kind: system, name: books, role: erp, connector: http, owner: finance}
+---
+kind: operation
+name: erp.invoice.post
+system: books
+executor: identity
+repeat: unique
+irreversible: posted stays posted
+input: {invoice_id: id, amount: money}
+---
+kind: operation
+name: erp.invoice.post.v2
+system: books
+executor: identity
+repeat: unique
+irreversible: posted stays posted
+input: {invoice_id: id, value: money}
+---
+{kind: mapping, name: post-1-2, cast: {from: erp.invoice.post, to: erp.invoice.post.v2}, with: {value: =input.amount}}
+---
+kind: reconciliation
+name: posted
+object: invoice
+left: bills
+right: books
+owner: finance
+foil: {operation: erp.invoice.post.v2, key: input.invoice_id, legs: {gross: input.value}, due: 5d}
+observe: {event: invoice.paid.v1, key: event.data.ref, legs: {gross: "money(5, 'EUR')"}}
+---
+kind: workflow
+name: posting
+owner: finance
+failure: careful
+start: {event: invoice.closed.v1, key: event.data.invoice_id}
+serial: {key: event.data.invoice_id}
+steps:
+  - {call: erp.invoice.post, with: {invoice_id: =event.data.invoice_id, amount: =event.data.total}}
+  - {wait: {foils: all, until: +3d}}
+"""
+
+
+async def test_a_call_writes_the_foil_of_the_operation_in_its_other_version() -> None:
+    play = Play(model_of(BASE + POSTING))
+    await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    assert [(f.rule, f.key, f.legs) for f in play.foils()] == [("posted", "i1", {"gross": Money(500, "EUR")})]
+    own = POSTING.replace("name: posted\n", "name: own\n").replace(
+        "erp.invoice.post.v2, key", "erp.invoice.post, key"
+    )
+    rule = "---\nkind: reconciliation\n" + own.split("kind: reconciliation\n")[1].split("---\n")[0]
+    both = Play(model_of(BASE + POSTING + rule.replace("input.value", "input.amount")))
+    await told(both, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    assert [f.rule for f in both.foils()] == ["own"], "one call owes once"
+
+
+async def test_a_connector_that_knows_no_versions_does_an_operation_by_its_plain_name() -> None:
+    newer = POSTING.replace("call: erp.invoice.post,", "call: erp.invoice.post.v2,").replace(
+        "amount: =event", "value: =event"
+    )
+    play = Play(model_of(BASE + newer))
+    spec = OperationSpec("erp.invoice.post", Repeat.UNIQUE)
+    play.systems["books"].operations = {"erp.invoice.post": spec}
+    await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    assert [effect.operation for effect in play.effects()] == ["erp.invoice.post.v2"]
+    assert [name for name, _, _ in play.systems["books"].calls] == ["erp.invoice.post"]
+
+
+async def test_two_rules_for_two_versions_owe_once() -> None:
+    second = (
+        FOIL.split("---\n")[1]
+        .replace("name: shown", "name: shown-2")
+        .replace("foil: {event: invoice.closed.v1", "foil: {event: invoice.closed.v2")
+        .replace("data.total", "data.gross")
+    )
+    play = Play(model_of(NEW + FOIL + "---\n" + second))
+    await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
+    await told(play, "invoice.closed.v2", "e2", invoice_id="i2", gross=five())
+    assert sorted((f.key, f.rule) for f in play.foils()) == [("i1", "shown"), ("i2", "shown-2")]
+
+
+async def test_who_takes_a_deprecated_version_is_counted_with_who_sends_it() -> None:
+    dated = "deprecated: {since: 2026-01-01, sunset: 2026-01-04, use: invoice.closed.v2}\n"
+    model = model_of(
+        (BASE + CLOSED_2 + FLOW % ("v1", "total") + FOIL).replace(
+            "name: invoice.closed.v1\n", "name: invoice.closed.v1\n" + dated
+        )
+    )
+    play = Play(model)
+    await told(play, "invoice.closed.v2", "e1", invoice_id="i1", gross=five())
+    await told(play, "invoice.closed.v1", "e2", invoice_id="i2", total=five())
+    await told(play, "invoice.closed.v1", "e2", invoice_id="i2", total=five())
+    await play.admission._uses.flush()
+    used = [(u.name, u.side, u.who, u.count) for u in await play.store.used(play.now)]
+    assert used == [
+        ("invoice.closed.v1", "takes", "reconciliation:shown", 2),
+        ("invoice.closed.v1", "takes", "workflow:booking", 2),
+    ]
+    opened: set[str] = set()
+    assert await overdue(play.store, model, play.now, opened) == 2
+    assert await overdue(play.store, model, play.now, opened) == 0
+    assert await overdue(play.store, model, play.now, set()) == 2
+    messages = sorted(case.message for case in play.cases("sunset_in_use"))
+    assert len(messages) == 2
+    assert messages[1].startswith(
+        "invoice.closed.v1 had its sunset on 2026-01-04; workflow:booking takes it, last"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
 from counterfoil.rules import versions
+from counterfoil.rules.mapping import Mapped, apply_inbound
 
 COMPANY = """\
 {kind: role, name: finance}
@@ -255,6 +257,21 @@ def test_two_mappings_that_tell_the_same_facts_in_two_versions_are_found(tmp_pat
     mended = MAPPED.replace("name: new-bills\n", "name: new-bills\ncontinues: old-bills\n")
     (tmp_path / "company.yaml").write_text(COMPANY + mended)
     assert read(tmp_path)[1] == []
+
+
+def test_a_mapping_that_continues_another_gives_its_facts_the_same_ids(tmp_path: Path) -> None:
+    mended = MAPPED.replace("name: new-bills\n", "name: new-bills\ncontinues: old-bills\n")
+    (tmp_path / "company.yaml").write_text(COMPANY + mended)
+    model, _ = read(tmp_path)
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    told = [
+        apply_inbound(mapping, {"id": "i1"}, None, at, {})
+        for kind in ("closed", "closed_now")
+        for mapping in model.inbound("bills", kind)
+    ]
+    (old,), (new,) = (mapped.events for mapped in told if isinstance(mapped, Mapped))
+    assert (old.type, new.type) == ("invoice.paid.v1", "invoice.paid.v2")
+    assert old.id == new.id
 
 
 def test_two_workflows_that_one_fact_begins_in_two_versions_are_told(tmp_path: Path) -> None:
