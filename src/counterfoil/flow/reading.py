@@ -11,7 +11,9 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 async def read(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
     """Ask; `request` holds the rendered arguments. A list is given under `items`."""
     try:
-        result = await connector.read(known_as(operation, connector.operations), wire.read_json(request), timeout)
+        result = await connector.read(
+            known_as(operation, connector.operations), wire.read_json(request), timeout
+        )
     except TryAgain as error:
         return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
     except Refused as error:
