@@ -24,12 +24,22 @@ from counterfoil.contracts.values import (
 )
 
 Goal: TypeAlias = frozenset[Literal]
-STEPS = 60000
+STEPS = 30_000
+"""What one question may cost: a few seconds at the very most, and mostly a few milliseconds."""
 DEEPEST = 45
+"""Questions within questions that one descent asks: several frames each."""
+NOWHERE = 1 << 30
 
 
 class Exhausted(Exception):
     """The search took more steps than it may."""
+
+
+class TooDeep(Exception):
+    """A question is to be asked by itself before the search goes on."""
+
+    def __init__(self, question: tuple[Goal, str]) -> None:
+        self.question = question
 
 
 class Search:
@@ -46,18 +56,31 @@ class Search:
         """Questions being answered: how many were asked before, and how deep inside the first instance they ask."""
         self._level = 0
         self._tags: dict[int, frozenset[str] | None] = {}
-        self._lowest = DEEPEST * 1000
+        self._lowest = NOWHERE
 
     def ask(self, goal: Goal) -> Answer:
-        """An instance of the goal, from the start of a fresh allowance of steps."""
+        """An instance of the goal, from the start of a fresh allowance of steps.
+
+        What is nested too deeply for one descent is asked by itself first; its answer is then remembered.
+        """
         self.left = self.steps
-        try:
-            return self.instance(goal)
-        except (Exhausted, RecursionError):
+        first: list[tuple[Goal, str]] = []
+        while True:
             self._open.clear()
             self._waiting.clear()
             self._level = 0
-            return UNDECIDED
+            self._lowest = NOWHERE
+            try:
+                if not first:
+                    return self.instance(goal)
+                self._of_type(*first[-1])
+                first.pop()
+            except TooDeep as stop:
+                if stop.question in first:
+                    return UNDECIDED
+                first.append(stop.question)
+            except (Exhausted, RecursionError):
+                return UNDECIDED
 
     def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> Answer:
         if any((not positive, key) in goal for positive, key in goal if positive):
@@ -87,9 +110,9 @@ class Search:
             self._lowest = min(self._lowest, self._open[question][0])
             return IMPOSSIBLE
         depth = len(self._open)
-        if depth > DEEPEST:
-            raise Exhausted
-        outer, self._lowest = self._lowest, DEEPEST * 1000
+        if depth >= DEEPEST:
+            raise TooDeep(question)
+        outer, self._lowest = self._lowest, NOWHERE
         self._open[question] = (depth, self._level)
         try:
             answer = self._branch([("lit", *literal) for literal in sorted(goal)], set(), [], {}, type_)
@@ -195,7 +218,8 @@ class Search:
                 others = [choice for choice in narrowed if len(choice[0]) > 1]
                 return self._branch(agenda, atoms, others, known, type_)
             choices = narrowed
-        at = min(range(len(choices)), key=lambda index: len(choices[index][0]))
+        # What the instance is comes before what it must not be: a tag then settles most of the rest.
+        at = min(range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0])))
         others = [choice for index, choice in enumerate(choices) if index != at]
         best = IMPOSSIBLE
         for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):
@@ -309,9 +333,13 @@ class Search:
             return any(self._excluded(inner, atoms, known, tags, present) for inner in part[1])
         if kind in {"or", "one", "notone"}:
             return False
-        if kind == "prop" and (part[1] in present or ("required", part[1]) in atoms):
+        if kind == "prop":
             _, name, (positive, key) = part
+            if name not in present and ("required", name) not in atoms:
+                return False
             return ("prop", name, (not positive, key)) in atoms or self._tag_decides(part, tags) is False
+        if kind == "required":
+            return ("absent", part[1]) in atoms
         return negate(part) in atoms or _crossed(part, atoms)
 
     def _holds(
