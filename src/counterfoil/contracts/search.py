@@ -1,6 +1,6 @@
 """The search for an instance that is in some schemas and outside of others, bounded in its work.
 
-The schemas are read as formulas (`formula`), one type of instance at a time; what a formula leaves open is tried, and
+The schemas are read as formulas (`reading`), one type of instance at a time; what a formula leaves open is tried, and
 what is then known about the instance's parts is asked of them. A question met again while it is being answered has no
 instance that is not smaller than itself, so it counts as having none: recursive schemas end.
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from counterfoil.contracts import arrays, objects
-from counterfoil.contracts.formula import TYPES, Formula, Literal, Reader, all_of, any_of, negate
+from counterfoil.contracts.formula import TYPES, Formula, Literal, all_of, any_of, negate
 from counterfoil.contracts.nodes import Nodes
+from counterfoil.contracts.reading import Reader
 from counterfoil.contracts.values import (
     IMPOSSIBLE,
     UNDECIDED,
@@ -219,7 +220,9 @@ class Search:
                 return self._branch(agenda, atoms, others, known, type_)
             choices = narrowed
         # What the instance is comes before what it must not be: a tag then settles most of the rest.
-        at = min(range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0])))
+        at = min(
+            range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0]))
+        )
         others = [choice for index, choice in enumerate(choices) if index != at]
         best = IMPOSSIBLE
         for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):

@@ -170,6 +170,22 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "relative-json-pointer": ("0", "1/a"),
     "regex": ("a", "^a+$"),
 }
+SHAPES: dict[str, str] = {
+    "date-time": r"^\d{4}-\d{2}-\d{2}[Tt ][\s\S]+$",
+    "date": r"^\d{4}-\d{2}-\d{2}$",
+    "time": r"^\d{2}:\d{2}:[\s\S]+$",
+    "duration": r"^P[\s\S]+$",
+    "email": r"^[\s\S]+@[\s\S]+$",
+    "idn-email": r"^[\s\S]+@[\s\S]+$",
+    "ipv4": r"^[0-9.]{7,15}$",
+    "ipv6": r"^[0-9A-Fa-f:.]{2,45}$",
+    "uri": r"^[A-Za-z][A-Za-z0-9+.-]*:[\s\S]*$",
+    "iri": r"^[A-Za-z][A-Za-z0-9+.-]*:[\s\S]*$",
+    "uuid": r"^[0-9A-Fa-f-]{36}$",
+    "json-pointer": r"^(/[\s\S]*)?$",
+    "relative-json-pointer": r"^[0-9][\s\S]*$",
+}
+"""What every string of a format looks like, roughly: enough to see that two statements exclude each other."""
 WITHIN = frozenset(
     [("email", "idn-email"), ("hostname", "idn-hostname"), ("uri", "iri"), ("uri", "uri-reference"),
      ("uri", "iri-reference"), ("iri", "iri-reference"), ("uri-reference", "iri-reference")]
@@ -233,6 +249,7 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
                 return _undecided_by_others(said, text)
         return IMPOSSIBLE
     term, readable = _language(said, denied)
+    term = regular.both([term, *(language(SHAPES[name]) for name in formats if name in SHAPES)])
     try:
         text = regular.find(term, shortest, longest)
     except regular.Undecided:

@@ -162,3 +162,66 @@ def test_work_is_bounded_where_branches_multiply() -> None:
 
     assert included(shape(1), shape(2)).verdict in {"no", "unknown"}
     assert included(shape(2), shape(1)).verdict in {"yes", "unknown"}
+
+
+LOOKED_AT: dict[str, Any] = {
+    "anyOf": [
+        {"required": ["card"], "properties": {"card": {"type": "string"}}},
+        {"required": ["bank"], "properties": {"bank": {"type": "string"}}},
+    ],
+    "unevaluatedProperties": False,
+    "type": "object",
+}
+
+
+def test_what_a_branch_looked_at_is_not_left_over() -> None:
+    either = {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "propertyNames": {"enum": ["card", "bank"]},
+    }
+    assert included(LOOKED_AT, either).verdict == "yes"
+    other = included({**either, "minProperties": 1, "additionalProperties": True}, LOOKED_AT)
+    assert other.verdict == "no"
+    condition = {
+        "type": "object",
+        "if": {"properties": {"kind": {"const": "a"}}, "required": ["kind"]},
+        "then": {"properties": {"more": True}},
+        "unevaluatedProperties": False,
+    }
+    assert included({"enum": [{"kind": "a", "more": 1}, {}]}, condition).verdict == "yes"
+    assert included({"enum": [{"kind": "b"}]}, condition).example == {"kind": "b"}
+
+
+def test_items_left_over_are_those_that_nobody_looked_at() -> None:
+    tuple_ = {"allOf": [{"prefixItems": [True]}], "prefixItems": [True, True], "unevaluatedItems": False}
+    assert included({"type": "array", "maxItems": 2}, tuple_).verdict == "yes"
+    assert included({"type": "array", "maxItems": 3}, tuple_).verdict == "no"
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        ({"format": "date", "type": "string"}, {"pattern": r"^\d{4}-\d{2}-\d{2}$"}),
+        ({"format": "date", "type": "string"}, {"minLength": 10, "maxLength": 10}),
+        ({"type": "string", "format": "uuid", "allOf": [{"format": "date"}]}, False),
+        ({"type": "string", "format": "email", "maxLength": 1}, False),
+    ],
+)
+def test_the_shape_of_a_format_is_known(narrow: Any, wide: Any) -> None:
+    assert included(narrow, wide).verdict == "yes"
+
+
+def test_an_expression_and_a_format_are_met_together() -> None:
+    narrow = {"type": "string", "format": "email", "pattern": "@example\\.org$"}
+    assert included(narrow, {"not": narrow}).verdict == "no"
+    assert included(narrow, {"pattern": "example"}).verdict == "yes"
+
+
+def test_schemas_of_a_long_chain_are_decided() -> None:
+    def chain(low: int) -> Any:
+        links = {f"d{at}": {"properties": {"next": {"$ref": f"#/$defs/d{at + 1}"}}} for at in range(200)}
+        return {"$ref": "#/$defs/d0", "$defs": {**links, "d200": {"type": "integer", "minimum": low}}}
+
+    assert included(chain(1), chain(0)).verdict == "yes"
+    assert included(chain(0), chain(1)).where == "/next" * 200
