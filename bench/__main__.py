@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.contracts import ContractVsParse
 from bench.durable import W1VsDbos, W1VsRestate
 from bench.expressions import Guard, InvoiceMapping
 from bench.harness import RESULTS, ROUNDS, run
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "usage_vs_limit": UsageSqlite,
     "usage_vs_limit_postgres": UsagePostgres,
     "two_workers_one_killed": TwoWorkersOneKilled,
+    "contract_vs_parse": ContractVsParse,
     "cold_start": ColdStart,
     "idle_memory": IdleMemory,
 }
