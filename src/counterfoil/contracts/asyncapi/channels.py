@@ -13,7 +13,7 @@ import msgspec
 from counterfoil.contracts.asyncapi import messages
 from counterfoil.contracts.asyncapi.reading import Channel, Description, Flow, read, target
 from counterfoil.contracts.openapi import security
-from counterfoil.contracts.openapi.document import Document, escape
+from counterfoil.contracts.openapi.document import Document, escape, listed
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import Use
@@ -247,10 +247,9 @@ def _parameter(document: Document, channel: Channel, name: str) -> dict[str, Any
 
 
 def _servers(channel: Channel) -> set[str]:
-    listed = channel.body.get("servers") or ()
     return {
         str(each["$ref"]).rsplit("/", 1)[-1] if isinstance(each, dict) and "$ref" in each else str(each)
-        for each in listed
+        for each in listed(channel.body.get("servers"))
     }
 
 

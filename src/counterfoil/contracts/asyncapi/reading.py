@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import Document, Unresolved, escape
+from counterfoil.contracts.openapi.document import Document, Unresolved, escape, listed
 from counterfoil.contracts.openapi.rules import Side
 
 ACTIONS: dict[str, Side] = {
@@ -83,7 +83,7 @@ def message(document: Document, name: str, raw: Any, where: str) -> Message:
     """A message with what its traits say where it says nothing itself."""
     body, where = target(document, raw, where)
     merged: dict[str, Any] = {}
-    for trait in body.get("traits") or ():
+    for trait in listed(body.get("traits")):
         merged |= target(document, trait, where)[0]
     merged |= body
     return Message(str(body.get("name") or body.get("messageId") or name), where, merged)
@@ -169,7 +169,7 @@ def _third(document: Document) -> Description:
 
 def _with_traits(document: Document, body: dict[str, Any], where: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for trait in body.get("traits") or ():
+    for trait in listed(body.get("traits")):
         merged |= target(document, trait, where)[0]
     return merged | body
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterfoil.contracts.openapi import parameters
-from counterfoil.contracts.openapi.document import escape
+from counterfoil.contracts.openapi.document import escape, keyed
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import Place
 
@@ -106,7 +106,7 @@ def _media_type(comparison: Comparison, old: Any, new: Any, where: str, name: st
     fields = comparison.fields_sent if side == "request" else comparison.fields_read
     place = Place(where=f"{where}/schema", side=side, form=form, fields=fields)
     comparison.schemas.compare(old.get("schema", True), new.get("schema", True), place)
-    before, after = old.get("encoding") or {}, new.get("encoding") or {}
+    before, after = keyed(old.get("encoding")), keyed(new.get("encoding"))
     if any(before[name] != after[name] for name in before if name in after):
         # A field that comes or goes brings or takes its encoding with it.
         comparison.findings.add(f"{side}-encoding-changed", where, "parts of the body are encoded otherwise")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from counterfoil.contracts.openapi.document import keyed, listed
 from counterfoil.contracts.openapi.lifecycle import STABILITY
 from counterfoil.contracts.openapi.sample import number, sample_of, text
 from counterfoil.contracts.openapi.view import View, has, json_type, tighter
@@ -25,9 +26,15 @@ _ONLY_SHOWN = frozenset(("password", ""))
 
 def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
     """Tell what changes in what two schemas say of single values."""
+    narrow, wide = (old, new) if place.side == "request" else (new, old)
     _types(schemas, old, new, place)
+    if narrow.types == frozenset() and not narrow.null:
+        return  # no value at all fits wherever values do
     _null(schemas, old, new, place)
     _enum(schemas, old, new, place)
+    _annotations(schemas, old, new, place)
+    if narrow.enum is not None and all(_within(value, wide) for value in narrow.enum):
+        return  # what is said besides the list holds for each value of it
     if share(old, new, "integer", "number"):
         _range(schemas, old, new, place)
         _multiples(schemas, old, new, place)
@@ -37,7 +44,6 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
     if share(old, new, "string", "integer", "number"):
         _format(schemas, old, new, place)
     _sizes(schemas, old, new, place)
-    _annotations(schemas, old, new, place)
     _conditions(schemas, old, new, place)
     discriminator(schemas, old, new, place)
 
@@ -101,7 +107,7 @@ def _items_take(one: View, other: View) -> bool:
     if not isinstance(items, dict) or set(items) - {"type", "title", "description", "example", "format"}:
         return False
     kinds = items.get("type")
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds or ())
+    kinds = {kinds} if isinstance(kinds, str) else set(map(str, listed(kinds)))
     return "string" in kinds or (one.types is not None and one.types <= kinds)
 
 
@@ -168,6 +174,27 @@ def _outside(wide: View, narrow: View, schemas: Schemas) -> Any:
     """A value that one view admits and a list of values does not."""
     value = sample_of(wide, schemas.old)
     return NOTHING if value is NOTHING or has(narrow.enum or (), value) else value
+
+
+def _within(value: Any, view: View) -> bool:
+    """Whether a single value keeps the bounds of a view; what is not simple to tell counts as no."""
+    if any(key in view.carried for key in ("not", "if", "contentSchema", "contentEncoding")) or view.patterns:
+        return False
+    if isinstance(value, str):
+        size = len(value)
+        formatted = view.carried.get("format", "") not in _ONLY_SHOWN
+        return not formatted and view.sizes.get("minLength", 0) <= size <= view.sizes.get("maxLength", size)
+    if isinstance(value, bool) or value is None:
+        return True
+    if isinstance(value, dict | list):
+        return False
+    low, high = view.low, view.high
+    if low is not None and (value < low[0] or (low[1] and value == low[0])):
+        return False
+    if high is not None and (value > high[0] or (high[1] and value == high[0])):
+        return False
+    step = view.carried.get("multipleOf")
+    return not view.carried.get("format") and (not step or _divides(step, value))
 
 
 def _range(schemas: Schemas, old: View, new: View, place: Place) -> None:
@@ -363,8 +390,9 @@ def _negation(schemas: Schemas, old: View, new: View, place: Place) -> None:
     elif after is None:
         schemas.findings.schema(place.side, "not-removed", place.where, "values are not excluded any more")
     elif not schemas.fits(before, after, place.turned()):
-        # What is excluded turns the direction round: a wider exclusion leaves less.
-        kind = "not-removed" if schemas.fits(before, after, place) else "not-changed"
+        # What is excluded turns the direction round: to exclude more is to leave less.
+        clear = schemas.fits(before, after, place)
+        kind = "not-changed" if not clear else "not-added" if place.side == "request" else "not-removed"
         schemas.findings.schema(place.side, kind, place.where, "other values are excluded")
 
 
@@ -398,7 +426,7 @@ def discriminator(schemas: Schemas, old: View, new: View, place: Place) -> None:
             place.side, "discriminator-property-changed", place.where,
             f"{before.get('propertyName')} became {after.get('propertyName')}",
         )  # fmt: skip
-    was, now = before.get("mapping") or {}, after.get("mapping") or {}
+    was, now = keyed(before.get("mapping")), keyed(after.get("mapping"))
     for name in sorted({*was, *now}):
         if was.get(name) == now.get(name):
             continue

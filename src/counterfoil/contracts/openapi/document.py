@@ -29,6 +29,16 @@ def escape(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1")
 
 
+def listed(value: Any) -> list[Any]:
+    """A list of the description, or an empty one where it is none: what is not of its form says nothing."""
+    return value if isinstance(value, list) else []
+
+
+def keyed(value: Any) -> dict[str, Any]:
+    """An object of the description, or an empty one where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
 def _text(value: Any) -> str:
     return str(value)
 

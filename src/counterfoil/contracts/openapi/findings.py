@@ -86,5 +86,12 @@ class Findings:
     def breaking(self) -> bool:
         return any(change.breaking for change in self._by_place.values())
 
+    @property
+    def harmless(self) -> bool | None:
+        """Whether nothing breaks; None when nothing breaks as far as it could be decided."""
+        if self.breaking:
+            return False
+        return True if all(change.decided for change in self._by_place.values()) else None
+
     def changes(self) -> list[Change]:
         return sorted(self._by_place.values(), key=lambda change: (change.where, change.rule))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from counterfoil.contracts.openapi.constraints import part, share
-from counterfoil.contracts.openapi.document import escape
+from counterfoil.contracts.openapi.document import escape, listed
 from counterfoil.contracts.openapi.sample import sample_of
 from counterfoil.contracts.openapi.view import View
 
@@ -198,12 +198,12 @@ def _names(schemas: Schemas, old: View, new: View, place: Place) -> None:
             if before.get(name) == after.get(name):
                 continue
             if keyword == "dependentRequired":
-                was, now = set(before.get(name) or ()), set(after.get(name) or ())
+                was, now = (set(map(str, listed(each.get(name)))) for each in (before, after))
                 for word, some in (("added", now - was), ("removed", was - now)):
                     if some:
                         schemas.findings.schema(
                             place.side, f"{kind}-{word}", where,
-                            f"{name} asks for {', '.join(sorted(map(str, some)))}: {word}",
+                            f"{name} asks for {', '.join(sorted(some))}: {word}",
                         )  # fmt: skip
             elif name not in before:
                 schemas.findings.schema(place.side, f"{kind}-added", where, f"{keyword} {name} was added")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import escape
+from counterfoil.contracts.openapi.document import escape, listed
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import Place
 from counterfoil.contracts.openapi.view import View
@@ -35,7 +35,7 @@ def collect(
     slots = _slots(path)
     found = Parameters({}, {})
     for source in (item, operation):
-        for raw in source.get("parameters") or ():
+        for raw in listed(source.get("parameters")):
             node = document.follow(raw)
             place, name = str(node.get("in", "")), str(node.get("name", ""))
             if place == "header":

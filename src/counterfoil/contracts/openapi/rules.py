@@ -156,6 +156,7 @@ SCHEMA_KINDS: dict[str, tuple[tuple[Verdict, Verdict], str]] = {
     "sunset-removed": (_NEITHER, "no date of removal any more"),
     "sunset-moved-earlier": (_NEITHER, "an earlier date of removal"),
     "stability-decreased": (_NEITHER, "a promise of stability is taken back"),
+    "too-deep": (_UNKNOWN, "schemas nested so deep that they are not compared"),
     "reference-unresolved": (_UNKNOWN, "a reference that leads nowhere"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.contracts.openapi import constraints, objects, variants
-from counterfoil.contracts.openapi.document import Document
+from counterfoil.contracts.openapi.document import Document, listed
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, Fields
@@ -20,6 +20,9 @@ from counterfoil.contracts.openapi.view import View, look
 
 DEEPEST = 6
 """Questions inside of questions about what fits; beyond these, what names itself is taken to fit."""
+
+NESTED = 64
+"""Schemas inside of schemas, components not counted."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -70,7 +73,7 @@ class Schemas:
         self._ahead: list[tuple[Any, Any, Place]] = []
         self._kept: list[Any] = []  # what ids stand for must live as long as they are remembered
         self._views: dict[tuple[int, bool], View] = {}
-        self._fits: dict[tuple[int, int, Side, bool], bool] = {}
+        self._fits: dict[tuple[int, int, Side, bool], bool | None] = {}
 
     def compare(self, old: Any, new: Any, place: Place) -> None:
         """Tell what changes between two schemas at a place."""
@@ -101,9 +104,20 @@ class Schemas:
             return
         self._done.add(key)
         self._kept.append((old, new))
+        if len(self._open) >= NESTED:
+            said = f"nested deeper than {NESTED} schemas, which is not compared"
+            self.findings.schema(place.side, "too-deep", place.where, said)
+            return
         self._open.add(way)
-        self.views(*self._look(old, new), place)
-        self._open.discard(way)
+        try:
+            self.views(*self._look(old, new), place)
+        except RecursionError:
+            if len(self._open) > 1:
+                raise
+            said = "alternatives nested so deep that they are not compared"
+            self.findings.schema(place.side, "too-deep", place.where, said)
+        finally:
+            self._open.discard(way)
 
     def _look(self, old: Any, new: Any) -> tuple[View, View]:
         both = set() if self.thorough else _parts(old) & _parts(new)
@@ -145,24 +159,25 @@ class Schemas:
         constraints.compare(self, old, new, place)
         objects.compare(self, old, new, place)
 
-    def fits(self, old: Any, new: Any, place: Place) -> bool:
-        """Whether the change from one schema to the other would break nobody. Nothing is told."""
+    def fits(self, old: Any, new: Any, place: Place) -> bool | None:
+        """Whether the change from one schema to the other would break nobody; None where it is not decided. Nothing is
+        told."""
         key = (id(old), id(new), place.side, place.form)
         if key not in self._fits:
             self._kept.append((old, new))
             self._fits[key] = True  # met again on its own way down, a pair is taken to fit
             aside = self._beside(self.findings.beside(plain=True), thorough=False, probing=True)
             aside.compare(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
-            self._fits[key] = not aside.findings.breaking
+            self._fits[key] = aside.findings.harmless
         return self._fits[key]
 
-    def views_fit(self, old: View, new: View, place: Place) -> bool:
+    def views_fit(self, old: View, new: View, place: Place) -> bool | None:
         """The same for what two schemas say."""
         aside = self._beside(self.findings.beside(plain=True), thorough=False, probing=True)
         if aside._depth > DEEPEST:
             return True
         aside._fields(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
-        return not aside.findings.breaking
+        return aside.findings.harmless
 
     def _beside(self, findings: Findings, *, thorough: bool, probing: bool) -> Schemas:
         """The same comparison with findings of its own. What is being asked already, on the way down, counts as
@@ -198,6 +213,6 @@ def _parts(schema: Any) -> set[str]:
     if not isinstance(schema, dict):
         return set()
     found = {_reference(schema)}
-    for part in schema.get("allOf") or ():
+    for part in listed(schema.get("allOf")):
         found |= _parts(part)
     return found - {""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi.document import Document, escape
+from counterfoil.contracts.openapi.document import Document, escape, keyed, listed
 from counterfoil.contracts.openapi.findings import Findings
 
 _SAYS = ("type", "in", "name", "scheme", "bearerFormat", "openIdConnectUrl")
@@ -29,8 +29,8 @@ def requirements(findings: Findings, old: Any, new: Any, where: str) -> None:
 
 def _ways(said: Any) -> list[dict[str, frozenset[str]]]:
     ways = [
-        {str(name): frozenset(map(str, scopes or ())) for name, scopes in way.items()}
-        for way in said or ()
+        {str(name): frozenset(map(str, listed(scopes))) for name, scopes in way.items()}
+        for way in listed(said)
         if isinstance(way, dict)
     ]
     return ways or [{}]
@@ -66,13 +66,13 @@ def _scheme(findings: Findings, old: dict[str, Any], new: dict[str, Any], where:
     if changed:
         said = "; ".join(f"{key} {old.get(key)} became {new.get(key)}" for key in changed)
         findings.add("security-scheme-changed", where, said)
-    before, after = old.get("flows") or {}, new.get("flows") or {}
+    before, after = keyed(old.get("flows")), keyed(new.get("flows"))
     for flow in sorted({*map(str, before), *map(str, after)}):
         there = f"{where}/flows/{flow}"
         if flow not in after:
             findings.add("security-scheme-changed", there, f"flow {flow} is gone")
         elif flow in before:
-            _flow(findings, before[flow] or {}, after[flow] or {}, there)
+            _flow(findings, keyed(before[flow]), keyed(after[flow]), there)
 
 
 def _flow(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
@@ -81,7 +81,7 @@ def _flow(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: s
         said = "; ".join(f"{key} {old.get(key)} became {new.get(key)}" for key in changed)
         findings.add("security-scheme-changed", where, said)
     scopes = "availableScopes" if "availableScopes" in old else "scopes"
-    before, after = old.get(scopes) or {}, new.get(scopes) or {}
+    before, after = keyed(old.get(scopes)), keyed(new.get(scopes))
     for scope in sorted({*map(str, before), *map(str, after)}):
         if scope not in after:
             findings.add(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi.document import METHODS
+from counterfoil.contracts.openapi.document import METHODS, keyed, listed
 
 _MOVED = {
     "#/definitions/": "#/components/schemas/",
@@ -27,26 +27,26 @@ def upgraded(root: dict[str, Any]) -> dict[str, Any]:
     root = _renamed(root)
     made: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
     if root.get("host"):
-        schemes = root.get("schemes") or ["https"]
+        schemes = listed(root.get("schemes")) or ["https"]
         made["servers"] = [{"url": f"{each}://{root['host']}{root.get('basePath', '')}"} for each in schemes]
     made["paths"] = {
         path: _path_item(item, root) if isinstance(item, dict) else item
-        for path, item in (root.get("paths") or {}).items()
+        for path, item in keyed(root.get("paths")).items()
     }
     made["components"] = {
-        "schemas": root.get("definitions") or {},
+        "schemas": keyed(root.get("definitions")),
         "parameters": {
             name: _parameter(node)
-            for name, node in (root.get("parameters") or {}).items()
+            for name, node in keyed(root.get("parameters")).items()
             if isinstance(node, dict) and node.get("in") not in ("body", "formData")
         },
         "responses": {
-            name: _response(node, root.get("produces") or ["application/json"])
-            for name, node in (root.get("responses") or {}).items()
+            name: _response(node, listed(root.get("produces")) or ["application/json"])
+            for name, node in keyed(root.get("responses")).items()
         },
         "securitySchemes": {
             name: _scheme(node)
-            for name, node in (root.get("securityDefinitions") or {}).items()
+            for name, node in keyed(root.get("securityDefinitions")).items()
             if isinstance(node, dict)
         },
     }
@@ -74,7 +74,7 @@ def _reference(reference: str) -> str:
 
 
 def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    shared = item.get("parameters") or []
+    shared = listed(item.get("parameters"))
     made = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
     for method in METHODS:
         if isinstance(item.get(method), dict):
@@ -83,31 +83,31 @@ def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any]) -> dict[str, Any]:
-    consumes = operation.get("consumes", root.get("consumes")) or ["application/json"]
-    produces = operation.get("produces", root.get("produces")) or ["application/json"]
+    consumes = listed(operation.get("consumes", root.get("consumes"))) or ["application/json"]
+    produces = listed(operation.get("produces", root.get("produces"))) or ["application/json"]
     made = {
         key: value
         for key, value in operation.items()
         if key not in ("consumes", "produces", "parameters", "responses", "schemes")
     }
     parameters: dict[tuple[Any, Any], tuple[Any, dict[str, Any]]] = {}
-    for raw in (*shared, *(operation.get("parameters") or [])):
+    for raw in (*shared, *listed(operation.get("parameters"))):
         node = _found(raw, root)
-        parameters[node.get("in"), node.get("name")] = (raw, node)
+        parameters[str(node.get("in")), str(node.get("name"))] = (raw, node)
     plain = [(raw, node) for raw, node in parameters.values() if node.get("in") not in ("body", "formData")]
-    made["parameters"] = [raw if "$ref" in raw else _parameter(node) for raw, node in plain]
+    made["parameters"] = [raw if "$ref" in keyed(raw) else _parameter(node) for raw, node in plain]
     body = _body([node for _, node in parameters.values()], consumes)
     if body:
         made["requestBody"] = body
     made["responses"] = {
-        status: _response(node, produces) for status, node in (operation.get("responses") or {}).items()
+        status: _response(node, produces) for status, node in keyed(operation.get("responses")).items()
     }
     return made
 
 
 def _found(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
     if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
-        raw = (root.get("parameters") or {}).get(raw["$ref"].rsplit("/", 1)[-1], {})
+        raw = keyed(root.get("parameters")).get(raw["$ref"].rsplit("/", 1)[-1], {})
     return raw if isinstance(raw, dict) else {}
 
 

@@ -90,14 +90,28 @@ def _pair(
                 right.remove((at, other))
                 told.append((variant, other, at))
                 break
-    if len(left) == len(right) == 1 and not _ref(left[0]) and not _ref(right[0][1]):
-        told.append((left.pop(), right[0][1], right.pop()[0]))
+    for variant in list(left):
+        for at, other in right:
+            alone = len(left) == len(right) == 1
+            if (
+                not _ref(variant)
+                and not _ref(other)
+                and (alone or _kind(variant) == _kind(other) is not None)
+            ):
+                left.remove(variant)
+                right.remove((at, other))
+                told.append((variant, other, at))
+                break
     return left, [variant for _, variant in right], told
 
 
 def _ref(variant: Any) -> str:
     reference = variant.get("$ref") if isinstance(variant, dict) else None
     return reference if isinstance(reference, str) else ""
+
+
+def _kind(variant: Any) -> Any:
+    return variant.get("type") if isinstance(variant, dict) else None
 
 
 def _same_name(one: Any, other: Any) -> bool:
@@ -128,13 +142,16 @@ def _name(variant: Any) -> str:
 
 
 def covered(schemas: Schemas, old: View, new: View, place: Place) -> bool | None:
-    """Whether all that must be contained is, by meaning; None where there is too much to compare."""
+    """Whether all that must be contained is, by meaning; None where it is not decided, or too much to compare."""
     ours, theirs = alternatives(old, schemas.old), alternatives(new, schemas.new)
     if ours is None or theirs is None or len(ours) * len(theirs) > MANY * MANY:
         return None
     if place.side == "request":
-        return all(any(schemas.views_fit(one, other, place) for other in theirs) for one in ours)
-    return all(any(schemas.views_fit(one, other, place) for one in ours) for other in theirs)
+        found = [[schemas.views_fit(one, other, place) for other in theirs] for one in ours]
+    else:
+        found = [[schemas.views_fit(one, other, place) for one in ours] for other in theirs]
+    best = [True if True in row else None if None in row else False for row in found]
+    return False if False in best else None if None in best else True
 
 
 def alternatives(view: View, document: Document, depth: int = 0) -> list[View] | None:
@@ -177,7 +194,10 @@ def rearranged(schemas: Schemas, old: View, new: View, place: Place) -> None:
     constraints.discriminator(schemas, old, new, place)
     if verdict is None or turned is None:
         schemas.findings.schema(
-            place.side, "union-unclear", place.where, "too many alternatives to compare by their meaning"
+            place.side,
+            "union-unclear",
+            place.where,
+            "the alternatives took another form; whether they mean the same is not decided",
         )
         return
     if verdict:
