@@ -273,18 +273,9 @@ async def test_what_cannot_be_read_is_refused(company: Offering) -> None:
 # ------------------------------------------------------------------ keys
 
 
-@pytest.mark.parametrize("key", [None, "", '""', '" "', "a" * 201, "two words", 'half"', "k\u00e9y", "a,b"])
-async def test_a_call_without_a_good_key_is_refused(company: Offering, key: str | None) -> None:
-    headers = {} if key is None else {"idempotency-key": key.encode("latin-1")}
-    answer = await company.http.post(
-        "/v1/operations/erp.payment.post",
-        json=payment("p-1"),
-        headers={"authorization": f"Bearer {company.tokens['pat']}"} | headers,  # type: ignore[arg-type]
-    )
-    problem(answer, 400, "idempotency-key")
-
-
-async def test_two_keys_in_one_head_are_none(company: Offering) -> None:
+async def test_a_call_without_a_good_key_is_refused_and_begins_nothing(company: Offering) -> None:
+    problem(await company.pay("p-1", key=None), 400, "idempotency-key")
+    problem(await company.pay("p-1", key="two words"), 400, "idempotency-key")
     heads = [
         ("authorization", f"Bearer {company.tokens['pat']}"),
         ("idempotency-key", "a"),
@@ -292,6 +283,7 @@ async def test_two_keys_in_one_head_are_none(company: Offering) -> None:
     ]
     answer = await company.http.post("/v1/operations/erp.payment.post", json=payment("p-1"), headers=heads)
     problem(answer, 400, "idempotency-key")
+    assert (await company.app.store.dump()).calls == []
 
 
 async def test_white_space_and_order_make_no_other_call(company: Offering) -> None:
@@ -321,7 +313,7 @@ async def test_of_many_at_once_one_is_done_and_the_others_are_told_so(company: O
 
 
 async def test_the_first_is_in_flight_while_it_is_waited_for(idle: Offering) -> None:
-    first = asyncio.create_task(idle.pay("p-1", key="k", Prefer="wait=2"))
+    first = asyncio.create_task(idle.pay("p-1", key="k", Prefer="wait=1"))
     while await idle.app.store.call("pat", "erp.payment.post", "k") is None:
         await asyncio.sleep(0.01)
     problem(await idle.pay("p-1", key="k"), 409, "in-flight")
@@ -386,14 +378,12 @@ async def test_a_trace_context_gives_the_id_where_none_is_given(company: Offerin
     receipt = await company.app.store.receipt(1)
     assert receipt is not None
     assert receipt.headers["traceparent"] == parent
-    for wrong in ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", "ff" + parent[2:], "no"):
-        made = (await company.pay(f"p-{wrong}", traceparent=wrong)).headers["x-correlation-id"]
-        assert re.fullmatch(r"cor_[0-9a-f]{32}", made)
+    made = (await company.pay("p-2", traceparent="ff" + parent[2:])).headers["x-correlation-id"]
+    assert re.fullmatch(r"cor_[0-9a-f]{32}", made)
 
 
-@pytest.mark.parametrize("wrong", ["a" * 129, "a b", "<script>"])
-async def test_a_correlation_id_is_bounded(company: Offering, wrong: str) -> None:
-    problem(await company.pay("p-1", X_Correlation_ID=wrong), 400, "correlation")
+async def test_a_correlation_id_is_bounded(company: Offering) -> None:
+    problem(await company.pay("p-1", X_Correlation_ID="a" * 129), 400, "correlation")
 
 
 # ------------------------------------------------------------------ versions

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,7 @@ from counterfoil.rules.routing import Start
 from counterfoil.rules.templates import Unusable
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import CastFailed, Served, operation_version, serve, upcast_input
+from counterfoil.store.calls import standing
 from counterfoil.store.store import Store
 from counterfoil.store.transitions import AnswerCall, OpenCases, PlaceCall, Placed, RunStart, Stimulus
 
@@ -62,11 +63,15 @@ class Gateway:
         connectors: Mapping[str, Connector],
         gate: Gate,
         intake: Intake,
-        stopping: Any = lambda: False,
+        stopping: Callable[[], bool] = lambda: False,
+        noted: Callable[[str, str, str, datetime], Any] = lambda *_: None,
     ) -> None:
+        """`noted` is told of every new call: operation, `calls`, who, when; it keeps count of versions on their way
+        out."""
         self._store = store
         self._releases = releases
         self._intake = intake
+        self._noted = noted
         self._outcomes = Outcomes(store, releases, connectors, gate, stopping)
         self.counts: Counter[tuple[str, str]] = Counter()
         """Calls answered here, by operation and what became of them."""
@@ -97,11 +102,15 @@ class Gateway:
         held = await self._store.call(asked.consumer, asked.operation, asked.key)
         if held is not None and held.digest == digest and held.status is not None:
             return _again(held), "repeated"
-        rate = None
+        model, rate = self._releases.present, None  # one release, whatever comes into force meanwhile
         if held is None:
-            place, rate = await self._place(asked, digest, now)
+            served = _served(model, asked.operation)
+            place, rate = await self._place(model, served, asked, digest, now)
         else:
-            place = self._claim(asked, digest, now, _longest(self._releases.present, asked))
+            place = self._claim(asked, digest, now, _longest(model, asked))
+            stands = standing(held, place)
+            if stands in ("changed", "busy"):
+                raise _refused(Placed(verdict=stands, call=held), asked, rate, now)
         placed = await self._store.apply(place)
         if placed.verdict == "answered":
             assert placed.call is not None
@@ -109,13 +118,17 @@ class Gateway:
         if placed.verdict not in ("new", "taken"):
             raise _refused(placed, asked, rate, now)
         assert placed.call is not None
-        reply, word = await self._answer(asked, placed.call, render, now)
+        if held is None and placed.verdict == "new":
+            self._noted(served.asked, "calls", f"person:{asked.consumer}", now)
+        reply, word = await self._answer(model, asked, placed.call, render, now)
         return Answered(reply=reply, rate=rate, left=placed.left), word
 
-    async def _answer(self, asked: Asked, call: Call, render: Render, now: datetime) -> tuple[Reply, str]:
+    async def _answer(
+        self, model: Model, asked: Asked, call: Call, render: Render, now: datetime
+    ) -> tuple[Reply, str]:
         """Answer a call that is this process's to answer, and keep it."""
         try:
-            outcome = await self._outcome(asked, call, now)
+            outcome = await self._outcome(model, asked, call, now)
         except Exception:
             # Nothing was done that is not in the store: whoever asks again takes the call up where it is.
             await self._keep(call, None, ())
@@ -129,8 +142,7 @@ class Gateway:
             return _again(held).reply, "repeated"
         return reply, _word(outcome)
 
-    async def _outcome(self, asked: Asked, call: Call, now: datetime) -> Outcome:
-        model = self._releases.present
+    async def _outcome(self, model: Model, asked: Asked, call: Call, now: datetime) -> Outcome:
         if call.run is not None:
             held = await self._store.load(call.run)
             model = await self._releases.model(held.run.pin) if held is not None else model
@@ -181,10 +193,11 @@ class Gateway:
 
     # ------------------------------------------------------------------ a new call
 
-    async def _place(self, asked: Asked, digest: str, now: datetime) -> tuple[PlaceCall, Rate]:
+    async def _place(
+        self, model: Model, served: Served, asked: Asked, digest: str, now: datetime
+    ) -> tuple[PlaceCall, Rate]:
         """The claim of a new call, once all that can be refused beforehand has been."""
-        model = self._releases.present
-        served, grants = _served(model, asked.operation), Grants.of(model, asked.roles)
+        grants = Grants.of(model, asked.roles)
         if not grants.reach(served):
             raise CallRefused("unknown", UNKNOWN)
         value = _checked(model, served, grants, asked)
