@@ -34,7 +34,7 @@ FILES = """
 ---
 {kind: system, name: desk, role: support, connector: external, owner: finance}
 ---
-{kind: role, name: finance, may: ["runs:any:read", "approvals:any:read", "approvals:own:decide", "cases:any:read", "metrics:any:read"]}
+{kind: role, name: finance, may: ["runs:any:read", "approvals:any:read", "approvals:own:decide", "cases:any:read", "metrics:any:read", "events:any:send"]}
 ---
 kind: role
 name: portal

@@ -149,8 +149,20 @@ async def test_asyncapi_describes_every_event_and_who_tells_it(company: Offering
     assert set(document["channels"]) == {"ping.sent.v1"}
     assert document["operations"]["receive.ping.sent.v1"]["action"] == "receive"
     heads = document["components"]["messages"]["ping.sent.v1"]["headers"]
-    assert set(heads["required"]) == {"specversion", "id", "source", "type"}
+    assert set(heads["required"]) == {"ce-specversion", "ce-id", "ce-source", "ce-type"}
     jsonschema_rs.meta.validate({**heads, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+
+async def test_an_event_that_is_sent_as_described_is_kept(company: Offering) -> None:
+    message = (await company.http.get("/asyncapi.json")).json()["components"]["messages"]["ping.sent.v1"]
+    heads = {name: "desk" for name in message["headers"]["required"]}
+    heads |= {n: p["const"] for n, p in message["headers"]["properties"].items() if "const" in p}
+    answer = await company.http.post(
+        "/v1/events",
+        json=message["examples"][0]["payload"],
+        headers=heads | {"authorization": f"Bearer {company.tokens['fin']}"},
+    )
+    assert (answer.status_code, answer.json()["items"][0]["verdict"]) == (202, "new"), answer.text
 
 
 def test_asyncapi_of_the_example_is_well_formed() -> None:

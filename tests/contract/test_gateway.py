@@ -406,6 +406,8 @@ async def test_an_old_version_is_served_by_the_new_one(company: Offering) -> Non
         assert "deprecation" not in new.headers
     named = await company.call("erp.invoice.get.v2", {"invoice": "inv7"}, "n")
     same(named, await company.call("erp.invoice.get", {"invoice": "inv7"}, "n", Counterfoil_Version="2"))
+    other = await company.call("erp.invoice.get", {"id": "inv7"}, "n")
+    problem(other, 422, "idempotency-key-reused")  # a key is the operation's, whatever the version
     problem(await company.call("erp.invoice.get.v2", {}, Counterfoil_Version="1"), 400, "version")
     problem(await company.call("erp.invoice.get", {}, Counterfoil_Version="two"), 400, "version")
     problem(await company.call("erp.invoice.get", {}, Counterfoil_Version="9"), 404, "not-found")

@@ -22,6 +22,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     consumer: str
     """The person whose token it came with."""
     operation: str
+    """Whatever its version: a key of one version is none of another."""
+    version: int = 1
+    """That was asked for."""
     key: str
     digest: str
     """SHA-256 of operation, version asked for and input: tells a repeat from another call under the same key."""

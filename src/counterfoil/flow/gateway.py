@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.connectors.sdk import Connector
+from counterfoil.contracts import versions
 from counterfoil.core import ids, wire
 from counterfoil.core.call import DOOR, Call, Rate
 from counterfoil.core.canonical import CanonicalEvent, Receipt
@@ -99,7 +100,7 @@ class Gateway:
     async def _call(self, asked: Asked, render: Render) -> tuple[Answered, str]:
         now = await self._store.now()
         digest = wire.digest([asked.operation, asked.input])
-        held = await self._store.call(asked.consumer, asked.operation, asked.key)
+        held = await self._store.call(asked.consumer, asked.family, asked.key)
         if held is not None and held.digest == digest and held.status is not None:
             return _again(held), "repeated"
         model, rate = self._releases.present, None  # one release, whatever comes into force meanwhile
@@ -177,14 +178,15 @@ class Gateway:
     async def of_run(self, asked: Asked, run: str) -> Outcome:
         """What became of a Run that a call of this consumer began. Raises CallRefused `unknown` for any other."""
         call = await self._store.call_of_run(run)
-        if call is None or (call.consumer, call.operation) != (asked.consumer, asked.operation):
+        if call is None or (call.consumer, call.operation) != (asked.consumer, asked.family):
             raise CallRefused("unknown", "No call of yours began such a Run.")
         receipt, held = await self._store.receipt(call.receipt), await self._store.load(run)
         assert receipt is not None
         assert held is not None
         now = await self._store.now()
         model = await self._releases.model(held.run.pin)
-        answering = self._answering(model, call.operation, wire.read_json(receipt.body), call.receipt, now)
+        name = versions.operation(call.operation, call.version)
+        answering = self._answering(model, name, wire.read_json(receipt.body), call.receipt, now)
         outcome = await self._outcomes.of_run(run, answering, asked.wait or 0.0, patient=True)
         cases = getattr(outcome, "cases", ())
         if cases:
@@ -232,7 +234,8 @@ class Gateway:
         """The claim of a key for as long as the answer may take."""
         call = Call(
             consumer=asked.consumer,
-            operation=asked.operation,
+            operation=asked.family,
+            version=versions.number(asked.operation),
             key=asked.key,
             digest=digest,
             correlation=asked.correlation,
@@ -242,7 +245,7 @@ class Gateway:
         )
         receipt = Receipt(
             system=HERE,
-            ext_id=ids.derive("call", asked.consumer, asked.operation, asked.key),
+            ext_id=ids.derive("call", asked.consumer, asked.family, asked.key),
             type=asked.operation,
             identity=digest,
             sha256=hashlib.sha256(asked.body).hexdigest(),
@@ -313,7 +316,7 @@ def _checked(model: Model, served: Served, grants: Grants, asked: Asked) -> dict
 def _event(asked: Asked, served: Served, value: dict[str, Any], now: datetime) -> CanonicalEvent:
     """The call as the fact that began the Run."""
     return CanonicalEvent(
-        id=ids.derive("evt", DOOR, asked.consumer, asked.operation, asked.key),
+        id=ids.derive("evt", DOOR, asked.consumer, asked.family, asked.key),
         type=f"{served.by}.called",
         system=HERE,
         object="",

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from counterfoil.contracts import versions
 from counterfoil.core.call import Left, Rate
 from counterfoil.core.case import Case
 from counterfoil.core.errors import CounterfoilError
@@ -41,6 +42,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     correlation: str
     wait: float | None = None
     """Seconds for which the caller wants to wait; None: until it is clear that a person must decide."""
+
+    @property
+    def family(self) -> str:
+        """The operation without its version: keys and rates are its."""
+        return versions.family(self.operation)
 
     @property
     def seconds(self) -> float:

@@ -75,6 +75,7 @@ def placed_leaf(call: Call, receipt: Receipt, verdict: str) -> bytes:
     return wire.dumps(
         {
             "operation": call.operation,
+            "version": call.version,
             "key": call.key,
             "digest": call.digest,
             "sha256": receipt.sha256,

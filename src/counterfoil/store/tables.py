@@ -415,6 +415,7 @@ CALL = Table(
     {
         "consumer": TEXT,
         "operation": TEXT,
+        "version": INT,
         "key": TEXT,
         "digest": TEXT,
         "correlation": TEXT,

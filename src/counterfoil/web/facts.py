@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from counterfoil.contracts import versions
-from counterfoil.core.event import STRUCTURED
 from counterfoil.model import Model, kinds
 from counterfoil.model.walk import steps
 from counterfoil.web.offers import clean, example
@@ -25,7 +24,7 @@ def document(model: Model) -> Json:
             "description": "The facts that the Release in force declares. A sender hands in a CloudEvent at "
             "POST /v1/events (usage at POST /v1/usage); what there is can be read at GET /v1/events.",
         },
-        "defaultContentType": STRUCTURED,
+        "defaultContentType": "application/json",
         "channels": {name: _channel(model, name) for name in names},
         "operations": {key: found for name in names for key, found in _operations(model, name)},
         "components": {
@@ -95,10 +94,10 @@ def _message(model: Model, name: str) -> Json:
     found: Json = {
         "name": name,
         "title": name,
-        "contentType": STRUCTURED,
+        "contentType": "application/json",
         "headers": _heads(model, name),
         "payload": {"$ref": f"#/components/schemas/{name}"},
-        "correlationId": {"location": "$message.header#/correlationid"},
+        "correlationId": {"location": "$message.header#/ce-correlationid"},
         "examples": [{"name": "one", "payload": example(schema)}],
         "x-version": versions.number(name),
     }
@@ -112,21 +111,20 @@ def _message(model: Model, name: str) -> Json:
 
 
 def _heads(model: Model, name: str) -> Json:
-    """CloudEvents 1.0 attributes and the extensions that are read of them."""
+    """CloudEvents 1.0 in binary mode: attributes and the extensions that are read stand in the head, data is the body."""
     systems = sorted(model.systems)
     return {
         "type": "object",
-        "required": ["specversion", "id", "source", "type"],
+        "required": [f"ce-{attribute}" for attribute in ("specversion", "id", "source", "type")],
         "properties": {
-            "specversion": {"const": "1.0"},
-            "id": _TEXT,
-            "source": {**_TEXT, "description": f"Begins with the name of a system: {', '.join(systems)}."},
-            "type": {"const": name},
-            "time": {"type": "string", "format": "date-time"},
-            "subject": _TEXT,
-            "datacontenttype": {"const": "application/json"},
-            "sequence": {"type": "string", "description": "Orders the facts of one object."},
-            "correlationid": _TEXT,
-            "legalentity": _TEXT,
+            "ce-specversion": {"const": "1.0"},
+            "ce-id": _TEXT,
+            "ce-source": {**_TEXT, "description": f"Begins with the name of a system: {', '.join(systems)}."},
+            "ce-type": {"const": name},
+            "ce-time": {"type": "string", "format": "date-time"},
+            "ce-subject": _TEXT,
+            "ce-sequence": {"type": "string", "description": "Orders the facts of one object."},
+            "ce-correlationid": _TEXT,
+            "ce-legalentity": _TEXT,
         },
     }

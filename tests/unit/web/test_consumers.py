@@ -15,7 +15,9 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def key_of(*values: str) -> str:
-    return consumers.idempotency_key(Headers([(b"idempotency-key", value.encode("latin-1")) for value in values]))
+    return consumers.idempotency_key(
+        Headers([(b"idempotency-key", value.encode("latin-1")) for value in values])
+    )
 
 
 @pytest.mark.parametrize(

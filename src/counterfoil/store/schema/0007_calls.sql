@@ -4,6 +4,7 @@
 create table call (
   consumer text not null,
   operation text not null,
+  version bigint not null,
   key text not null,
   digest text not null,
   correlation text not null,
