@@ -215,6 +215,23 @@ def test_the_catalog_is_searched_and_opened(http: httpx2.Client, company: Proces
     assert missing.status_code == 404
 
 
+def test_controls_show_what_enforces_them_and_what_is_on_record(
+    http: httpx2.Client, company: Process
+) -> None:
+    answer = http.get("/v1/controls", headers=company.bearer("ada"))
+    assert answer.status_code == 200
+    controls = {row["name"]: row for row in answer.json()["items"]}
+    decided = controls["credit-decided-by-another"]
+    assert decided["enforced"]
+    assert {"kind": "policy", "name": "service-credit", "step": "", "fault": ""} in decided["enforced_by"]
+    evidence = {name: row["evidence"] for name, row in controls.items()}
+    assert all(0 <= e["found"] <= e["looked_at"] and e["failed"] == 0 for e in evidence.values())
+    asked = http.get("/v1/approvals", params={"limit": 200}, headers=company.bearer("ada")).json()["items"]
+    of_credits = [row["created_at"] for row in asked if row["policy"] == "service-credit"]
+    assert evidence["credits-not-split"]["found"] == len(of_credits) > 0
+    assert evidence["credits-not-split"]["latest"][:19] == max(of_credits)[:19]
+
+
 def test_the_requester_cannot_approve(http: httpx2.Client, company: Process) -> None:
     refusal = problem(decide(http, company, "CR-1006", "fay"), 403, "separation-of-duties")
     assert "another person" in refusal["detail"]

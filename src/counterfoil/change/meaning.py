@@ -34,7 +34,7 @@ _NAMED_BY = {"signals": "event", "undo": "call", "emit": "type", "changes": "nam
 # Where a text is a formula without `=` ...
 _FORMULAS = frozenset(
     {"check", "when", "where", "key", "until", "amount", "once", "requester", "at", "of", "version", "identity",
-     "occurred", "effective", "legal_entity", "assert", "generation", "each", "evidence"}
+     "occurred", "effective", "legal_entity", "assert", "generation", "each"}
 )  # fmt: skip
 _FORMULA_MAPS = frozenset({"let", "legs", "links", "covers", "per"})
 # ... and where it never is.

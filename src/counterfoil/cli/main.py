@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli import contracts, govern, operate, processes, systems
+from counterfoil.cli import contracts, controls, govern, operate, processes, systems
 from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import complain, say
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 COMMANDS: list[Callable[..., None]] = [
     *processes.COMMANDS,
     *govern.COMMANDS,
+    *controls.COMMANDS,
     *operate.COMMANDS,
     *systems.COMMANDS,
 ]

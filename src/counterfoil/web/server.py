@@ -21,6 +21,7 @@ from counterfoil import __version__
 from counterfoil.web import (
     catalog,
     contracts,
+    controls,
     doors,
     facts,
     lists,
@@ -45,6 +46,7 @@ _API: list[Any] = [
     *lists.ROUTES,
     *catalog.API,
     *contracts.ROUTES,
+    *controls.API,
     *vitals.ROUTES,
 ]
 """What programs call, and what /openapi.json describes."""

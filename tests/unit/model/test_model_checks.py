@@ -37,6 +37,26 @@ body: {kind: alert, when: "${when}", to: ["${who}"]}
 """
 USES = "---\nkind: alert\nname: plan\npattern: {}  #!\n"
 OVERLAY = "---\nkind: overlay\nname: de\nof: {{legal_entity: de}}\nchanges:\n  - {}  #!\n"
+CONTROL = """\
+---
+kind: control
+name: books
+owner: finance
+risk: Something is not in the books.
+assertion: It is.
+ENFORCED
+evidence:
+  of: foils
+  where: foil.rule == 'credit'
+frequency: monthly
+"""
+ALL = """\
+enforced_by:
+  - {reconciliation: credit}
+  - {workflow: credit, step: post}
+  - {policy: credit-approval}
+  - {policy: credit-limit}
+"""
 WORKFLOW = "name: credit\nowner: finance\nfailure: careful\nstart: {event: credit.requested.v1, key: event.data.credit_id}\n"
 
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
@@ -126,6 +146,19 @@ PLANTED: list[tuple[str, ...]] = [
         AGENT,
         AGENT + OVERLAY.format("{kind: policy, name: credit-limit, set: {limit: {at_most: 9999}}}"),
     ),
+    ("control-enforced", AGENT, AGENT + CONTROL.replace("ENFORCED\n", ""), "name: books"),
+    (
+        "control-enforced",
+        AGENT,
+        AGENT + CONTROL.replace("ENFORCED", "enforced_by: [{policy: credit-aproval}]  #!"),
+    ),
+    (
+        "no-control",
+        AGENT,
+        AGENT + CONTROL.replace("ENFORCED", ALL.replace("  - {policy: credit-limit}\n", "")),
+        "name: credit-limit",
+    ),
+    ("unknown-name", AGENT, AGENT + CONTROL.replace("foil.rule", "foil.ruler  #!").replace("ENFORCED", ALL)),
     ("unknown-reference", AGENT, AGENT + PATTERN + USES.format("{name: plan, with: {who: agnet}}")),
     (
         "duplicate-name",

@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.core.finding import Finding
 from counterfoil.expr.types import DYN, one
-from counterfoil.model import kinds, scope
+from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compiling import emits_of, lets_of, limit_key, undo_input
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
@@ -50,6 +50,9 @@ def formula(model: Model) -> Iterator[Finding]:
                 _operation(model, typing, value)
             case kinds.Policy():
                 _policy(typing, value)
+            case kinds.Control():
+                names = roots(evidence.schema_of(value.evidence.of))
+                typing.formula(value.evidence.where, ("evidence", "where"), names, BOOL)
             case kinds.Alert():
                 typing.formula(value.when, ("when",), _Open())
         yield from typing.findings

@@ -87,13 +87,13 @@ def asserted(model: Model, event: kinds.Event) -> list[str]:
 
 @rule("no-owner")
 def no_owner(model: Model) -> Iterator[Finding]:
-    """Somebody answers for every exception: a workflow, a system, a mapping from outside, a table and a
-    reconciliation have an owner, their own or that of the system or object that they serve."""
+    """Somebody answers for every exception: a workflow, a system, a mapping from outside, a table, a
+    control and a reconciliation have an owner, their own or that of the system or object that they serve."""
     for document in model.documents:
         value = document.value
-        answers = isinstance(value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table) or (
-            isinstance(value, kinds.Mapping) and value.from_ is not None
-        )
+        answers = isinstance(
+            value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table | kinds.Control
+        ) or (isinstance(value, kinds.Mapping) and value.from_ is not None)
         # What is broken may have an owner all the same.
         known = not any(kind in ("system", "object") for kind, _ in model.broken)
         if answers and known and not model.owners_of(value):

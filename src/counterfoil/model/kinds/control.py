@@ -62,12 +62,51 @@ class Alert(Kind):
     to: list[Name]
 
 
+class Evidence(Part):
+    """Which records show that a control has been at work."""
+
+    of: Literal["runs", "effects", "approvals", "foils", "cases", "events"]
+    where: Formula
+    """True for such a record, which is read by its word in the singular: `approval.policy == 'credit'`."""
+
+
+class Enforced(Part):
+    """One thing that makes a control hold."""
+
+    workflow: Name | None = None
+    step: str | None = None
+    """Of the workflow: the id of a step, or its place such as `check0` or `memo/refused/0`."""
+    policy: Name | None = None
+    reconciliation: Name | None = None
+    operation: Name | None = None
+    check: str | None = None
+    """A rule that `check` holds the folder to."""
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Enforced:
+        named = (self.workflow, self.policy, self.reconciliation, self.operation, self.check)
+        if sum(one is not None for one in named) != 1:
+            raise ValueError(
+                "one of workflow, policy, reconciliation, operation and check enforces a control"
+            )
+        if self.step is not None and self.workflow is None:
+            raise ValueError("a step is named together with its workflow")
+        return self
+
+
+Said = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
 class Control(Kind):
     kind: Literal["control"] = "control"
-    risk: str
-    assertion: str
-    evidence: str
-    frequency: str
+    risk: Said
+    """What may go wrong."""
+    assertion: Said
+    """What holds, so that it does not."""
+    enforced_by: list[Enforced] = []
+    evidence: Evidence
+    frequency: Literal["continuous", "daily", "weekly", "monthly", "each_close", "quarterly", "yearly"]
+    """How often its owner looks at the evidence."""
 
 
 ParameterType = Literal["any", "text", "int", "decimal", "bool", "list", "map", "duration", "formula"]

@@ -1,0 +1,141 @@
+"""Controls: what enforces each of them, and what nobody controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.references import references
+from counterfoil.model.checks.registry import RULES, rule
+from counterfoil.model.model import Model
+from counterfoil.model.source import Path
+from counterfoil.model.walk import steps
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """One thing that a control names, and why it enforces nothing; empty where it does."""
+
+    kind: str
+    name: str
+    step: str
+    fault: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Uncontrolled:
+    """Something that moves money or decides about it, of which no control speaks."""
+
+    kind: str
+    name: str
+    why: str
+
+
+def enforcements(model: Model) -> dict[str, list[Enforcement]]:
+    """What enforces each control, in the order of the file."""
+    used = _used(model)
+    return {
+        control.name: [
+            _one(model, used, one, ("enforced_by", position))
+            for position, one in enumerate(control.enforced_by)
+        ]
+        for control in model.of_kind(kinds.Control).values()
+    }
+
+
+def _one(model: Model, used: set[tuple[str, str]], one: kinds.Enforced, path: Path) -> Enforcement:
+    for kind in ("workflow", "policy", "reconciliation", "operation", "check"):
+        name = getattr(one, kind)
+        if name is not None:
+            fault = _fault(model, used, kind, name, one.step)
+            key = "step" if one.step is not None and model.has("workflow", name) else kind
+            return Enforcement(kind, name, one.step or "", fault, (*path, key))
+    raise AssertionError("the form allows no other")
+
+
+def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step: str | None) -> str:
+    if kind == "check":
+        return "" if name in RULES else f"`check` has no rule `{name}`"
+    if not model.has(kind, name):
+        return f"there is no {kind} `{name}`"
+    if kind == "workflow" and step is not None and name in model.workflows:
+        places = list(steps(model.workflows[name]))
+        if step not in {place.name for place in places} | {place.step.id for place in places}:
+            return f"the workflow `{name}` has no step `{step}`"
+    if kind in ("policy", "operation") and (kind, name) not in used:
+        return f"no workflow uses the {kind} `{name}`"
+    return ""
+
+
+def _used(model: Model) -> set[tuple[str, str]]:
+    """Policies and operations that workflows name, and those that they lead to."""
+    used = {
+        (kind, name)
+        for document in model.documents
+        if isinstance(document.value, kinds.Workflow)
+        for kind, name, _ in references(document)
+    }
+    for kind, name in tuple(used):
+        operation = model.operations.get(name) if kind == "operation" else None
+        used |= {("operation", choice.call) for choice in (operation.undo or [] if operation else [])}
+    return used
+
+
+def uncontrolled(model: Model) -> list[Uncontrolled]:
+    """Approvals, limits, reconciliations and workflows that write, of which no control speaks, sorted."""
+    named = {(one.kind, one.name) for found in enforcements(model).values() for one in found}
+    missing = []
+    for policy in model.policies.values():
+        if (policy.approval or policy.limit) and ("policy", policy.name) not in named:
+            missing.append(Uncontrolled("policy", policy.name, "decides about money"))
+    for name in model.reconciliations:
+        if ("reconciliation", name) not in named:
+            missing.append(Uncontrolled("reconciliation", name, "says what the other system owes"))
+    for workflow in model.workflows.values():
+        writes = sorted(_writes(model, workflow))
+        reached = {("workflow", workflow.name), *(("operation", name) for name in writes)}
+        if writes and not reached & named:
+            missing.append(Uncontrolled("workflow", workflow.name, f"writes with {', '.join(writes)}"))
+    return sorted(missing)
+
+
+def _writes(model: Model, workflow: kinds.Workflow) -> set[str]:
+    calls = {place.step.call for place in steps(workflow) if isinstance(place.step, kinds.Call)}
+    return {name for name in calls if name in model.operations and model.operations[name].repeat != "read"}
+
+
+@rule("control-enforced")
+def control_enforced(model: Model) -> Iterator[Finding]:
+    """Something enforces every control: a step of a workflow, a policy or an operation that a workflow uses, a
+    reconciliation, or a rule of `check`; and each that it names is there."""
+    for name, found in enforcements(model).items():
+        document = model.document("control", name)
+        assert document is not None
+        for one in found:
+            if one.fault:
+                yield document.finding("control-enforced", one.fault, one.path)
+        if not found:
+            fix = "add `enforced_by:` with a workflow, policy, reconciliation, operation or check"
+            message = f"nothing enforces the control `{name}`"
+            yield document.finding("control-enforced", message, ("name",), fix=fix)
+
+
+@rule("no-control")
+def no_control(model: Model) -> Iterator[Finding]:
+    """A folder that has controls has them for all that moves money: every approval, limit and reconciliation and every
+    workflow that writes is named by one. A warning."""
+    found = enforcements(model).values()
+    wrong = any(kind == "control" for kind, _ in model.broken) or any(
+        one.fault for row in found for one in row
+    )
+    if not all(found) or not found or wrong:
+        return  # what a faulty control means to name is not known
+    for one in uncontrolled(model):
+        document = model.document(one.kind, one.name)
+        if document is not None:
+            message = f"no control speaks of the {one.kind} `{one.name}`, which {one.why}"
+            fix = "name it in `enforced_by` of the control that it enforces, or write one for its risk"
+            yield document.finding("no-control", message, ("name",), severity="warning", fix=fix)
