@@ -49,6 +49,7 @@ _BASE: dict[str, Class] = {
     "overlay": "workflow",
 }
 _OF_POLICY: dict[str, tuple[Class, ...]] = {
+    "rate": ("security",),
     "failure": ("failure",),
     "approval": ("approval",),
     "limit": ("approval", "money"),

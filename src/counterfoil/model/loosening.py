@@ -26,6 +26,8 @@ def loosened(old: kinds.Kind, new: kinds.Kind) -> Iterator[Looser]:
             yield from _approval(before, after)
         case kinds.Policy(limit=kinds.Limit() as before), kinds.Policy(limit=kinds.Limit() as after):
             yield from _limit(before, after)
+        case kinds.Policy(), kinds.Policy():
+            yield from _other_policy(old, new)
         case kinds.Workflow(), kinds.Workflow():
             for key in ("steps", "serial", "failure"):
                 if getattr(old, key) != getattr(new, key):
@@ -37,9 +39,10 @@ def loosened(old: kinds.Kind, new: kinds.Kind) -> Iterator[Looser]:
                 if getattr(old, key) != getattr(new, key):
                     yield (key,), f"`{key}` is another"
         case kinds.Role(), kinds.Role():
-            more = sorted(set(new.may) - set(old.may))
-            if more:
-                yield ("may",), f"the role may do more: {', '.join(more)}"
+            for key in ("may", "calls", "speaks"):
+                more = sorted(set(getattr(new, key)) - set(getattr(old, key)))
+                if more:
+                    yield (key,), f"the role may do more: {', '.join(more)}"
         case kinds.Reconciliation(), kinds.Reconciliation():
             if new.tolerance > old.tolerance:
                 yield ("tolerance",), f"it tolerates {new.tolerance} and not {old.tolerance}"
@@ -111,6 +114,22 @@ def _limit(old: kinds.Limit, new: kinds.Limit) -> Iterator[Looser]:
         yield (*where, "counts"), "it counts less"
     if old.at_most is not None and (new.at_most is None or new.at_most > old.at_most):
         yield (*where, "at_most"), f"it allows {new.at_most} and not {old.at_most}"
+
+
+_FREE = frozenset({"kind", "name", "owner", "doc", "posting_date"})
+_TIMES = frozenset({"retry", "queue", "case_within"})
+
+
+def _other_policy(old: kinds.Policy, new: kinds.Policy) -> Iterator[Looser]:
+    """What becomes of failures, how long records are kept and how much may be called is the same everywhere; only
+    times of retries, and where an entry is posted, are a place's own matter."""
+    for sort in kinds.Policy.model_fields.keys() - _FREE:
+        before, after = getattr(old, sort), getattr(new, sort)
+        if before == after or before is None or after is None:
+            continue
+        for key in type(before).model_fields:
+            if key not in _TIMES and getattr(before, key) != getattr(after, key):
+                yield (sort, key), f"`{key}` is another"
 
 
 def _systems(old: kinds.Object, new: kinds.Object) -> Iterator[Looser]:

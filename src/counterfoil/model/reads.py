@@ -302,6 +302,9 @@ def _workflow(reader: _Reader, workflow: kinds.Workflow) -> None:
         if isinstance(step, kinds.Each):
             variables[step.as_] = reader.bind(step.each, {**names, **variables})
         _step(reader, workflow, step, {**names, **variables})
+    if start.operation:
+        reader.template(workflow.returns, names)
+        reader.uses.give(("output", start.operation), reader.user, workflow.returns)
 
 
 def _of_policy(model: Model, name: str) -> Iterable[Any]:

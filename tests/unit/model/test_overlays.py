@@ -221,6 +221,7 @@ def test_every_environment_and_entity_is_checked_at_once(tmp_path: Path) -> None
         ("{environment: p}", "{kind: workflow, name: credit, set: {steps: [{check: 'true'}]}}"),
         ("{environment: p}", "{kind: system, name: bills, set: {owner: controller}}"),
         ("{environment: p}", "{kind: object, name: credit, set: {fields: {note: string}}}"),
+        ("{environment: p}", "{kind: policy, name: careful, set: {failure: {refused: continue}}}"),
         ("{environment: p}", "{kind: reconciliation, name: credit, set: {tolerance: 5}}"),
         ("{environment: p}", '{kind: role, name: agent, set: {may: ["cases:any:resolve"]}}'),
     ],
@@ -233,7 +234,9 @@ def test_asking_less_needs_a_reason(tmp_path: Path, of: str, change: str) -> Non
     assert not [f for f in said if f.rule == "overlay-loosens"]
 
 
-@pytest.mark.parametrize("change", [STRICT, LIMIT, RATES])
+@pytest.mark.parametrize(
+    "change", [STRICT, LIMIT, RATES, "{kind: policy, name: first-open, set: {posting_date: {rule: reject}}}"]
+)
 def test_asking_as_much_or_more_needs_none(tmp_path: Path, change: str) -> None:
     clean(tmp_path, overlay("there", "{legal_entity: de}", change))
 
