@@ -1,7 +1,7 @@
 """Two states of a table, row by row: what is added, removed and changed, and from which day it counts.
 
-A row is in force from its first day until the next row of its key begins. Days are those of look-ups: whoever asks
-for a day in the past, as the posting of a late document does, gets what a row back then says now.
+A row is in force from its first day until the next row of its key begins. A look-up asks for the day on which it is
+made, so a row whose days are over is the record of what was looked up then, and no look-up reads it again.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
     text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
     if text is None:
         return None
-    lines, bad = tables.read_csv(text, str(name))
+    lines, bad = tables.read_csv(text, str(name), tables.columns(table))
     findings.extend(bad)
     rows = [row for _, row in lines]
     for at, message in tables.row_faults(table, rows):

@@ -41,8 +41,16 @@ def valid_from(table: Table, row: dict[str, Any]) -> date:
     return date.fromisoformat(text) if text else date.min
 
 
-def read_csv(text: str, file: str) -> tuple[list[tuple[int, dict[str, Any]]], list[Finding]]:
-    """(line, row) of a CSV with a header; empty cells are left out of a row."""
+def columns(table: Table) -> list[str]:
+    """The columns that look-ups read."""
+    return [*table.key, table.value, *([table.valid_from] if table.valid_from else [])]
+
+
+def read_csv(
+    text: str, file: str, wanted: Sequence[str] = ()
+) -> tuple[list[tuple[int, dict[str, Any]]], list[Finding]]:
+    """(line, row) of a CSV with a header that has the wanted columns; empty cells are left out of a row. What stands
+    in a wanted column has no blank before or after it: nobody sees it, and no look-up would find it."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, dict[str, Any]]] = []
     findings: list[Finding] = []
@@ -55,13 +63,23 @@ def read_csv(text: str, file: str) -> tuple[list[tuple[int, dict[str, Any]]], li
                 if len(set(header)) != len(header):
                     findings.append(Finding("table-row", "the header names a column twice", file, 1, 1))
                     return [], findings
+                missing = [name for name in wanted if name not in header]
+                if missing:
+                    message = f"no column `{missing[0]}` in the header; there are: {', '.join(header)}"
+                    fix = "separate columns by commas" if ";" in cells[0] or "\t" in cells[0] else ""
+                    return [], [Finding("table-row", message[:300], file, 1, 1, fix=fix)]
             elif cells and len(cells) != len(header):
                 message = f"{len(cells)} cells under {len(header)} columns"
                 findings.append(Finding("table-row", message, file, line, 1))
             elif cells:
-                rows.append(
-                    (line, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""})
+                row = {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
+                blank = next(
+                    (name for name in wanted if name in row and row[name] != row[name].strip()), None
                 )
+                if blank is not None:
+                    message = f"a blank stands before or after `{row[blank].strip()}`"
+                    findings.append(Finding("table-row", message, file, line, 1, fix="remove it"))
+                rows.append((line, row))
             line = reader.line_num + 1
     except csv.Error as error:
         findings.append(Finding("table-row", f"not CSV: {error}", file, reader.line_num or 1, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,35 @@ def test_a_faulty_row_is_told_with_the_line_of_the_csv(tmp_path: Path, csv: str,
     (tmp_path / "t.csv").write_text(csv)
     _, findings = findings_of(tmp_path, TABLE)
     assert [(f.rule, Path(f.file).name, f.line) for f in findings] == [("table-row", "t.csv", line)]
+
+
+@pytest.mark.parametrize(
+    ("csv", "line", "message"),
+    [
+        ("k;v;since\na;1;2026-01-01\n", 1, "no column `k` in the header; there are: k;v;since"),
+        ("k,v\na,1\n", 1, "no column `since` in the header; there are: k, v"),
+        ("k,v,since\na,1,2026-01-01\nb ,2,2026-01-01\n", 3, "a blank stands before or after `b`"),
+        ("k,v,since\na,\u00a01,2026-01-01\n", 2, "a blank stands before or after `1`"),
+    ],
+)
+def test_a_csv_that_would_be_looked_up_in_vain_is_told(
+    tmp_path: Path, csv: str, line: int, message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
+    _, findings = findings_of(tmp_path, TABLE)
+    assert [(f.rule, f.line, f.message) for f in findings] == [("table-row", line, message)]
+
+
+def test_a_csv_as_spreadsheets_write_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes('\ufeffk,v,since\r\n"a, b",1,2026-01-01\r\n'.encode())
+    model, findings = findings_of(tmp_path, TABLE)
+    assert not findings
+    assert model.lookup_table("t", ["a, b"], date(2026, 1, 1)) == "1"
+    assert model.lookup_table("t", ["a, b"], date(2025, 12, 31)) is None
+    (tmp_path / "t.csv").write_bytes("k,v,since\nä,1,2026-01-01\n".encode("latin-1"))
+    assert [(f.rule, f.message) for f in findings_of(tmp_path, TABLE)[1]] == [
+        ("unreadable", "not UTF-8 text")
+    ]
 
 
 def test_rows_of_a_csv_are_part_of_the_model(tmp_path: Path) -> None:

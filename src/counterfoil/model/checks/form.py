@@ -28,7 +28,7 @@ FORM: dict[str, str] = {
     "pattern itself. Who uses it names one that there is, of the form and kind that goes there, and gives every "
     "parameter without default, each of its type, and no others.",
     "duplicate-name": "A name stands once for each kind.",
-    "table-row": "A table has `file` or `rows`; each row has the key columns and the value, a first day that is a "
+    "table-row": "A table has `file` or `rows`, and a CSV's header all its columns; each row has the key columns and the value, a first day that is a "
     "date, and no other row with the same key and first day.",
     "overlay-form": "An overlay changes documents that there are, for an environment, a region or a legal entity that something "
     "tells apart; a region and a legal entity differ in tables and in policies of sort approval, limit and posting_date "
