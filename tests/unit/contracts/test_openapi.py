@@ -6,6 +6,8 @@ import copy
 from datetime import date
 from typing import Any
 
+import jsonschema_rs
+import msgspec
 import pytest
 
 from counterfoil.contracts import compare_openapi
@@ -81,7 +83,7 @@ SCHEMAS: list[tuple[str, Any, Any, str, str]] = [
     ("names", {"type": "object"}, {"type": "object", "propertyNames": {"maxLength": 3}},
      "request-property-names-added", ""),
     ("excluded", TEXT, {**TEXT, "not": {"const": "a"}}, "request-not-added", ""),
-    ("condition", {"type": "object", "if": {}, "then": {}}, {"type": "object"}, "", "response-condition-removed"),
+    ("condition", {"if": {"const": "a"}, "then": False}, {}, "", "response-condition-removed"),
     ("nothing", False, {}, "", "response-type-widened"),
 ]  # fmt: skip
 
@@ -94,6 +96,53 @@ def test_what_clients_send_may_widen_and_what_they_get_may_narrow(
 ) -> None:
     assert breaking(compare(sends(old), sends(new))) == ([sent] if sent else [])
     assert breaking(compare(gets(old), gets(new))) == ([got] if got else [])
+
+
+def as_schema(schema: Any) -> Any:
+    """OpenAPI 3.0's words in those of JSON Schema, as far as the cases use them."""
+    if not isinstance(schema, dict):
+        return schema
+    made = {
+        key: as_schema(value) for key, value in schema.items() if key not in ("nullable", "exclusiveMinimum")
+    }
+    if "x-extensible-enum" in made:
+        made["enum"] = made.pop("x-extensible-enum")
+    if isinstance(schema.get("exclusiveMinimum"), bool):
+        made["exclusiveMinimum"] = made.pop("minimum")
+    return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") else made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sent", "got"), [case[1:] for case in SCHEMAS], ids=[c[0] for c in SCHEMAS]
+)
+def test_an_example_is_valid_on_the_side_that_loses_it_alone(old: Any, new: Any, sent: str, got: str) -> None:
+    before, after = (
+        jsonschema_rs.validator_for(as_schema(each), validate_formats=True) for each in (old, new)
+    )
+    for describe, rule, one, other in ((sends, sent, before, after), (gets, got, after, before)):
+        if rule:
+            change = next(each for each in compare(describe(old), describe(new)).changes if each.breaking)
+            if change.example is not msgspec.UNSET and change.where.endswith("/schema"):
+                assert one.is_valid(change.example)
+                assert not other.is_valid(change.example)
+
+
+def test_most_examples_are_found() -> None:
+    found = [
+        change.example is not msgspec.UNSET
+        for _, old, new, *_ in SCHEMAS
+        for describe in (sends, gets)
+        for change in compare(describe(old), describe(new)).changes
+        if change.breaking
+    ]
+    assert sum(found) >= 0.6 * len(found)
+
+
+def test_what_is_hard_is_proved_where_it_can_be() -> None:
+    assert not compare(sends({"type": "boolean"}), sends({"not": {"type": ["integer", "string"]}})).breaking
+    change = only(compare(sends({"not": {"const": "a"}}), sends({"not": {"enum": ["a", "b"]}})))
+    assert (change.rule, change.example) == ("request-not-added", "b")
+    assert not compare(gets({"if": {"const": "a"}, "then": False}), gets({"not": {"const": "a"}})).breaking
 
 
 def thing(*required: str, **properties: Any) -> dict[str, Any]:

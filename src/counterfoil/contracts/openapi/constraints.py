@@ -28,9 +28,10 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
     """Tell what changes in what two schemas say of single values."""
     narrow, wide = (old, new) if place.side == "request" else (new, old)
     _types(schemas, old, new, place)
-    if narrow.types == frozenset() and not narrow.null:
-        return  # no value at all fits wherever values do
-    _null(schemas, old, new, place)
+    if narrow.types != frozenset() or narrow.null:
+        _null(schemas, old, new, place)
+    if narrow.types == frozenset():
+        return  # no value but null, if that: there is nothing to bound
     _enum(schemas, old, new, place)
     _annotations(schemas, old, new, place)
     if narrow.enum is not None and all(_within(value, wide) for value in narrow.enum):
@@ -359,9 +360,7 @@ def _annotations(schemas: Schemas, old: View, new: View, place: Place) -> None:
     schemas.lifecycle.compare(
         old.carried,
         new.carried,
-        lambda kind, message: schemas.findings.schema(
-            place.side, kind, place.where, f"{place.where.rsplit('/', 1)[-1]} {message}"
-        ),
+        lambda kind, message: schemas.findings.schema(place.side, kind, place.where, message),
     )
 
 

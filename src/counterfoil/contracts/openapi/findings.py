@@ -23,6 +23,28 @@ _SAME = {
 """Kinds that are one change, seen from the two sides."""
 
 
+def subject(where: str) -> str:
+    """The name of what stands at a place, as people write it: `customer.address.city`, `lines[].price`."""
+    parts = where.split("/")
+    if where.startswith("/components/schemas/"):
+        named, rest = [parts[3]], parts[4:]
+    else:
+        at = max(
+            (i for i, part in enumerate(parts) if part in ("schema", "payload", "headers")),
+            default=len(parts),
+        )
+        named, rest = [], parts[at + 1 :]
+    while rest:
+        word = rest.pop(0)
+        if word == "properties" and rest:
+            named.append(rest.pop(0))
+        elif word == "items" and named:
+            named[-1] += "[]"
+        elif word in ("oneOf", "anyOf", "prefixItems") and rest:
+            rest.pop(0)
+    return ".".join(named).replace("~1", "/").replace("~0", "~")
+
+
 class Findings:
     """Collects changes. A component that clients both send and get has one finding for a kind of change: that of
     the side on which it breaks."""
@@ -66,7 +88,9 @@ class Findings:
         *,
         detail: str = "",
     ) -> None:
-        self.add(f"{side}-{kind}", where, message, example, detail=detail)
+        name = subject(where)
+        told = f"{name}: {message}" if name else message
+        self.add(f"{side}-{kind}", where, told, example, detail=detail)
 
     def beside(self, *, plain: bool = False) -> Findings:
         """An empty collection under the same profile, for findings that may be thrown away; `plain` forgets the
@@ -81,6 +105,12 @@ class Findings:
             known = self._by_place.get(key)
             if known is None or (change.breaking and not known.breaking):
                 self._by_place[key] = change
+
+    def show(self, changes: list[Change], example: Any) -> None:
+        """Let an instance be the example of breaking changes that are told already."""
+        for key, change in self._by_place.items():
+            if change in changes and change.breaking:
+                self._by_place[key] = msgspec.structs.replace(change, example=example)
 
     @property
     def breaking(self) -> bool:

@@ -59,26 +59,25 @@ def _appears(schemas: Schemas, old: View, new: View, name: str, there: Place) ->
     if there.side == "request" and name in new.required and name not in new.properties:
         schemas.findings.schema(
             there.side, "required-property-undescribed", there.where,
-            f"property {name} must be sent now, and is described nowhere",
+            "the property must be sent now, and is described nowhere",
         )  # fmt: skip
     elif there.side == "request" and name in new.required:
         with_default = _default(new, name, schemas)
         kind = "required-property-with-default-added" if with_default else "required-property-added"
         example = sample_of(old, schemas.old, kind="object")
-        schemas.findings.schema(there.side, kind, there.where, f"property {name} must be sent now", example)
+        schemas.findings.schema(there.side, kind, there.where, "the property must be sent now", example)
     elif there.side == "response" and old.additional is False:
         schemas.findings.schema(
             there.side, "property-added-to-closed", there.where,
-            f"property {name} is new, and no property was to come but those listed",
+            "the property is new, and no property was to come but those listed",
         )  # fmt: skip
     else:
-        schemas.findings.schema(there.side, "property-added", there.where, f"property {name} is new")
+        schemas.findings.schema(there.side, "property-added", there.where, "the property is new")
 
 
 def _vanishes(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
     if _hidden(old, name, schemas, there, fresh=False):
         return
-    label = _label(there, name)
     kind, rest = "property-not-described", "is not described any more, though it is still accepted"
     if there.side == "response":
         kind = "property-removed" if name in old.required else "optional-property-removed"
@@ -100,16 +99,7 @@ def _vanishes(schemas: Schemas, old: View, new: View, name: str, there: Place) -
             example = made
         elif value is not msgspec.UNSET:
             example = {**made, name: value}
-    schemas.findings.schema(there.side, kind, there.where, f"{label} {rest}", example)
-
-
-def _label(there: Place, name: str) -> str:
-    """A property with its component: `customer.name`."""
-    parts = there.where.split("/")
-    if "components" in parts[:2] and len(parts) > 3:
-        inner = [part for part in parts[4:] if part not in ("properties", "items")]
-        return "property " + ".".join([parts[3], *inner]).replace("~1", "/")
-    return f"property {name}"
+    schemas.findings.schema(there.side, kind, there.where, f"the property {rest}", example)
 
 
 def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
@@ -120,14 +110,14 @@ def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> N
         return
     if is_hidden:
         schemas.findings.schema(
-            there.side, f"property-became-{word}", there.where, f"property {name} became {word}"
+            there.side, f"property-became-{word}", there.where, f"the property became {word}"
         )
         return
     if was_hidden:
         needed = there.side == "request" and name in new.required
         schemas.findings.schema(
             there.side, f"{'required-' if needed else ''}property-became-not-{word}", there.where,
-            f"property {name} is {word} no more" + (" and must be sent" if needed else ""),
+            f"the property is {word} no more" + (" and must be sent" if needed else ""),
         )  # fmt: skip
         return
     _required(schemas, old, new, name, there)
@@ -146,14 +136,14 @@ def _required(schemas: Schemas, old: View, new: View, name: str, there: Place) -
         if there.side == "request" and _default(new, name, schemas):
             kind = "property-with-default-became-required"
         example = sample_of(old, schemas.old, kind="object")
-        schemas.findings.schema(there.side, kind, there.where, f"property {name} must be there now", example)
+        schemas.findings.schema(there.side, kind, there.where, "the property must be there now", example)
     else:
         example = sample_of(new, schemas.new, kind="object")
         schemas.findings.schema(
             there.side,
             "property-became-optional",
             there.where,
-            f"property {name} may be missing now",
+            "the property may be missing now",
             example,
         )
 

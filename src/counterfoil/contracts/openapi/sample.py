@@ -45,7 +45,7 @@ def _of_kind(kind: str, view: View, document: Document, depth: int) -> Any:
     if kind == "string":
         return text(view)
     if kind in ("integer", "number"):
-        return number(view)
+        return number(view, kind)
     if kind == "boolean":
         return True
     if kind == "array":
@@ -73,17 +73,17 @@ def text(view: View, length: int | None = None) -> Any:
     return "a" * wanted if wanted <= 10_000 else msgspec.UNSET
 
 
-def number(view: View) -> Any:
-    """A number inside of the bounds."""
-    step = view.carried.get("multipleOf")
-    if step:
+def number(view: View, kind: str = "integer") -> Any:
+    """A number inside of the bounds; one that is not whole where that is asked for and possible."""
+    if view.carried.get("multipleOf"):
+        step = view.carried["multipleOf"]
         return step if view.low is None and view.high is None else msgspec.UNSET
-    whole = view.only("integer")
-    shift: Any = 1 if whole else Decimal("0.5")
+    shift: Any = 1 if kind == "integer" else Decimal("0.5")
     if any(isinstance(bound[0], float) for bound in (view.low, view.high) if bound is not None):
         shift = float(shift)
     if view.low is not None:
-        return view.low[0] + shift if view.low[1] else view.low[0]
+        found = view.low[0] + shift if view.low[1] or kind == "number" else view.low[0]
+        return msgspec.UNSET if view.high is not None and found >= view.high[0] else found
     if view.high is not None:
-        return view.high[0] - shift if view.high[1] else view.high[0]
-    return 1
+        return view.high[0] - shift if view.high[1] or kind == "number" else view.high[0]
+    return 1 if kind == "integer" else 1.5

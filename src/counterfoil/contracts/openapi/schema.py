@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi import constraints, objects, variants
+from counterfoil.contracts.openapi import constraints, objects, proof, variants
 from counterfoil.contracts.openapi.document import Document, listed
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
@@ -110,7 +110,7 @@ class Schemas:
             return
         self._open.add(way)
         try:
-            self.views(*self._look(old, new), place)
+            self._settled(old, new, place)
         except RecursionError:
             if len(self._open) > 1:
                 raise
@@ -118,6 +118,22 @@ class Schemas:
             self.findings.schema(place.side, "too-deep", place.where, said)
         finally:
             self._open.discard(way)
+
+    def _settled(self, old: Any, new: Any, place: Place) -> None:
+        """Compare, and ask for a proof where only something hard is told."""
+        views = self._look(old, new)
+        if self._probing or self.thorough or not any(_hard(view) for view in views):
+            self.views(*views, place)
+            return
+        aside = self._aside()
+        aside.views(*views, place)
+        told = aside.findings.changes()
+        proved = proof.settle(told, old, new, place.side, (self.old, self.new))
+        if proved is not None and proved.verdict == "yes":
+            return
+        self.findings.take(aside.findings)
+        if proved is not None and proved.verdict == "no" and proved.example is not msgspec.UNSET:
+            self.findings.show(told, proved.example)
 
     def _look(self, old: Any, new: Any) -> tuple[View, View]:
         both = set() if self.thorough else _parts(old) & _parts(new)
@@ -139,9 +155,7 @@ class Schemas:
         if not old.unions and not new.unions:
             self._fields(old, new, place)
             return
-        aside = self._beside(self.findings.beside(), thorough=self.thorough, probing=self._probing)
-        aside._done = set(self._done)
-        aside._ahead = self._ahead
+        aside = self._aside()
         if len(old.unions) == len(new.unions) == 1:
             aside._fields(old, new, place)
             named = variants.matched(aside, old, new, place)
@@ -179,6 +193,13 @@ class Schemas:
         aside._fields(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
         return aside.findings.harmless
 
+    def _aside(self) -> Schemas:
+        """The same comparison going on, with findings that may be thrown away."""
+        aside = self._beside(self.findings.beside(), thorough=self.thorough, probing=self._probing)
+        aside._done = set(self._done)
+        aside._ahead = self._ahead
+        return aside
+
     def _beside(self, findings: Findings, *, thorough: bool, probing: bool) -> Schemas:
         """The same comparison with findings of its own. What is being asked already, on the way down, counts as
         answered, so that things that name each other come to an end."""
@@ -189,6 +210,10 @@ class Schemas:
             aside._done = set(self._done)
             aside._depth += 1
         return aside
+
+
+def _hard(view: View) -> bool:
+    return bool(view.unions) or "not" in view.carried or "if" in view.carried
 
 
 def _reference(schema: Any) -> str:
