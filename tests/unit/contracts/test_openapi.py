@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import date
 from typing import Any
 
@@ -287,6 +288,16 @@ def test_a_component_that_is_both_sent_and_got_is_told_from_the_side_where_it_br
     assert (change.rule, change.breaking) == ("response-enum-value-added", True)
 
 
+def test_keys_that_json_does_not_know_hide_nothing() -> None:
+    old, new = component(thing("a", a=TEXT)), component(thing(a=TEXT))
+    for description in (old, new):
+        item = description["paths"]["/things0"]["get"]
+        item["responses"][200] = item["responses"].pop("200")
+        item["responses"][200]["content"]["application/json"]["example"] = {True: date(2026, 1, 1), None: 1}
+        description["paths"] = {"/things0": description["paths"]["/things0"]}
+    assert breaking(compare(old, new)) == ["response-property-became-optional"]
+
+
 def test_recursive_schemas_end() -> None:
     def tree(leaf: Any) -> dict[str, Any]:
         ref = {"$ref": "#/components/schemas/Thing"}
@@ -326,6 +337,8 @@ def test_a_removed_schema_is_only_a_name_unless_it_is_a_tagged_kind_of_thing() -
 
     assert breaking(compare(refers("Thing Other"), refers("Other"))) == ["resource-removed"]
     assert not breaking(compare(refers("Thing Other"), refers("Thing")))
+    renamed = json.loads(json.dumps(refers("Thing Other")).replace("Thing", "Cat"))
+    assert not breaking(compare(refers("Thing Other"), renamed))
 
 
 def test_a_renamed_path_parameter_is_the_same_path() -> None:

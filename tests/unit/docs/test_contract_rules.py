@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
+from counterfoil.contracts.load import parse
+from counterfoil.contracts.openapi.reads import uses
 from counterfoil.contracts.openapi.rules import COUNTS, RULES, SCHEMA_KINDS
 from tests.source import ROOT
 
@@ -34,3 +37,16 @@ def test_the_profiles_are_listed_as_they_count() -> None:
         ]
         for verdict, profiles in COUNTS.items()
     }
+
+
+def test_the_declarations_that_pages_show_can_be_read() -> None:
+    for page in ("how-to/judge-a-new-api-description.md", "reference/contracts.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        shown = [
+            textwrap.dedent(block)
+            for block in re.findall(r"^ *```yaml\n(.+?)^ *```$", text, re.M | re.S)
+            if "operations:" in block
+        ]
+        assert shown
+        for block in shown:
+            assert uses(parse(block.encode()))

@@ -157,23 +157,31 @@ class Comparison:
     def _removed(self, name: str, schema: Any, sides: list[Side]) -> None:
         """A named schema is only a name, unless it is a kind of thing that readers tell apart by its tag."""
         where = f"/components/schemas/{escape(name)}"
-        tag = _tag(self.schemas, schema)
-        if tag and "response" in sides:
+        tag = _tag(self.schemas, schema, fresh=False)
+        others = _entries(self.new.section("components"), "schemas")
+        known = _entries(self.old.section("components"), "schemas")
+        renamed = tag and any(
+            _tag(self.schemas, other, fresh=True) == tag
+            for named, other in others.items()
+            if named not in known or _tag(self.schemas, known[named], fresh=False) == tag
+        )
+        if tag and not renamed and "response" in sides:
             self.findings.add(
-                "resource-removed", where, f"schema {name}, told apart by its {tag}, is delivered no more"
+                "resource-removed", where, f"schema {name}, told apart by its {tag[0]}, is delivered no more"
             )
         else:
             self.findings.add("schema-removed", where, f"schema {name} is gone")
 
 
-def _tag(schemas: Schemas, schema: Any) -> str:
-    view = schemas.view(schema, fresh=False)
+def _tag(schemas: Schemas, schema: Any, *, fresh: bool) -> tuple[str, str] | None:
+    """The needed property that has one word as its value, and the word."""
+    view = schemas.view(schema, fresh=fresh)
     for name in sorted(view.required):
         if name in view.properties:
-            inner = schemas.view(view.properties[name], fresh=False)
-            if inner.enum is not None and len(inner.enum) == 1:
-                return name
-    return ""
+            inner = schemas.view(view.properties[name], fresh=fresh)
+            if inner.enum is not None and len(inner.enum) == 1 and isinstance(inner.enum[0], str):
+                return name, inner.enum[0]
+    return None
 
 
 def _entries(components: dict[str, Any], section: str) -> dict[str, Any]:

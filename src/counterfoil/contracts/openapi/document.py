@@ -43,17 +43,31 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def written(node: Any) -> bytes:
-    """A branch as JSON, for searching; values that YAML has and JSON has not become text."""
+def written(node: Any) -> bytes | None:
+    """A branch as JSON, for searching; values that YAML has and JSON has not become text. None where it has keys that
+    cannot be written."""
     try:
         return msgspec.json.encode(node, enc_hook=_text)
     except (TypeError, ValueError, RecursionError):
-        return b""
+        return None
 
 
 def references(node: Any) -> list[str]:
     """The references in a branch, as often as they occur."""
-    return [found.decode() for found in _REFERENCE.findall(written(node))]
+    text = written(node)
+    if text is not None:
+        return [found.decode() for found in _REFERENCE.findall(text)]
+    walked: list[str] = []
+    ahead = [node]
+    while ahead:
+        each = ahead.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get("$ref"), str):
+                walked.append(each["$ref"])
+            ahead.extend(each.values())
+        elif isinstance(each, list):
+            ahead.extend(each)
+    return walked
 
 
 class Document:

@@ -36,7 +36,9 @@ def settle(
     if not open_ or any(change.rule not in HARD for change in open_):
         return None
     texts = [written(schema) for schema in (old, new)]
-    if any(not text or len(text) > LARGEST or b'"$ref"' in text or b'"readOnly"' in text for text in texts):
+    if any(
+        text is None or len(text) > LARGEST or b'"$ref"' in text or b'"readOnly"' in text for text in texts
+    ):
         return None
     dialect: Any = "openapi-3.0" if all(_early(document) for document in documents) else "2020-12"
     first, second = (binary(old), binary(new)) if side == "request" else (binary(new), binary(old))
