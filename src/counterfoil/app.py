@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from counterfoil.core.people import Person, Token
 from counterfoil.flow import desk
 from counterfoil.flow.checkpoint import Published, Signer
 from counterfoil.flow.gateway import Gateway
-from counterfoil.flow.inuse import RECENT, in_use
+from counterfoil.flow.inuse import in_use
 from counterfoil.flow.pump import Pump
 from counterfoil.flow.receive import ReceiveAnswer, receive_events, receive_webhook
 from counterfoil.flow.releases import Releases
@@ -44,6 +44,7 @@ from counterfoil.store.transitions import PutPerson, PutToken
 log = logging.getLogger("counterfoil")
 READY_LAG = 300.0
 """Seconds that work may be overdue before this process says that it is not ready."""
+IN_USE_FOR = timedelta(seconds=15)
 RESOLVE_ANY = "cases:any:resolve"
 HOME = ".counterfoil"
 """The folder for what a running company leaves: store, keys, tokens. Under the working folder."""
@@ -77,6 +78,7 @@ class Application:
         self.store = store
         self.intake = Intake(store, bounds, offer=pump.offer)
         self.uses = pump.uses
+        self._in_use: tuple[datetime, list[dict[str, Any]]] | None = None
         self._usage = UsageDoor(self.intake, pump.uses)
         self.views = views
         self.releases = releases
@@ -149,21 +151,7 @@ class Application:
             "lag_seconds": round(lag, 3),
             "feeds": systems,
             "counts": await self.views.counts(),
-            "deprecated": [
-                {
-                    "name": held.lifecycle.name,
-                    "since": held.lifecycle.since.date().isoformat(),
-                    "sunset": None
-                    if held.lifecycle.sunset is None
-                    else held.lifecycle.sunset.date().isoformat(),
-                    "use": held.lifecycle.use,
-                    "past_sunset": held.lifecycle.past_sunset,
-                    "users": held.users(
-                        held.lifecycle.sunset or now if held.lifecycle.past_sunset else now - RECENT
-                    ),
-                }
-                for held in await in_use(self.store, self.model, now)
-            ],
+            "deprecated": await self._deprecated(now),
             "stuck": [
                 {
                     "kind": held.stuck.kind,
@@ -176,6 +164,13 @@ class Application:
                 for held in await self.store.stuckness()
             ],
         }
+
+    async def _deprecated(self, now: datetime) -> list[dict[str, Any]]:
+        """Who uses what is on its way out. Read every fifteen seconds at most: probes ask for health all the time,
+        and Runs that wait are counted by reading their topics."""
+        if self._in_use is None or now - self._in_use[0] > IN_USE_FOR:
+            self._in_use = (now, [held.told(now) for held in await in_use(self.store, self.model, now)])
+        return self._in_use[1]
 
 
 # ------------------------------------------------------------------ building

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -131,6 +132,19 @@ class InUse(msgspec.Struct, frozen=True, kw_only=True):
         """Who has used it since then, and whose Runs wait for it now."""
         found = {each.who for each in self.used if each.last_at >= since}
         return sorted(found | {f"workflow:{each.workflow}" for each in self.waiting})
+
+    def told(self, now: datetime) -> dict[str, Any]:
+        """For health: before the sunset who has used it lately, after it who has since."""
+        found = self.lifecycle
+        since = found.sunset if found.past_sunset and found.sunset is not None else now - RECENT
+        return {
+            "name": found.name,
+            "since": found.since.date().isoformat(),
+            "sunset": None if found.sunset is None else found.sunset.date().isoformat(),
+            "use": found.use,
+            "past_sunset": found.past_sunset,
+            "users": self.users(since),
+        }
 
 
 async def in_use(store: Store, model: Model, now: datetime) -> list[InUse]:

@@ -72,7 +72,7 @@ class Pump:
         self.actor = Actor(store, releases, connectors, worker, self.gate)
         self.uses = Uses(store, lambda: releases.present)
         self.admission = Admission(store, releases, connectors, worker, self.uses)
-        self.turner = Turner(store, releases, worker)
+        self.turner = Turner(store, releases, worker, self.uses)
         self.carrier = Carrier(store, self.turner, self.actor, self.gate, self._begin)
         self.polls: dict[tuple[str, str], watch.PollState] = {}
         self._sign = sign

@@ -17,6 +17,7 @@ from counterfoil.core.run import LANE_NAMES, Run
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow import known
 from counterfoil.flow.gate import Ticket
+from counterfoil.flow.inuse import Uses
 from counterfoil.flow.known import Known
 from counterfoil.flow.lookups import Lookups
 from counterfoil.flow.places import Placed
@@ -50,8 +51,9 @@ class Proposal:
 class Turner:
     """Decides turns. `worker` names this process in the rows that they leave."""
 
-    def __init__(self, store: Store, releases: Releases, worker: str) -> None:
+    def __init__(self, store: Store, releases: Releases, worker: str, uses: Uses | None = None) -> None:
         self._store = store
+        self._uses = uses if uses is not None else Uses(store, lambda: releases.present)
         self._releases = releases
         self._worker = worker
 
@@ -208,6 +210,8 @@ class Turner:
             leaf=wire.dumps(leaf),
             actor=f"worker:{self._worker}",
         )
+        for effect in transition.plan:
+            self._uses.note(effect.operation, "calls", f"workflow:{run.workflow}", now)
         return Proposal(transition, decision.after, tickets)
 
     async def _sync(self, command: c.StartSync) -> RunStart | None:

@@ -6,9 +6,17 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from counterfoil.core.event import Event
+from counterfoil.core.money import Money
+from counterfoil.flow.admit import Admission
+from counterfoil.flow.receive import receive_events
+from counterfoil.flow.releases import Releases
+from counterfoil.flow.turn import Turner
 from counterfoil.store import transitions as port
+from counterfoil.store.check import check
 from counterfoil.store.versions import TellUse, Use, Used, Waiting
 from tests.contract.store import samples as s
+from tests.unit.rules.driver import model_of
 
 
 def release(digest: str, *waits: tuple[str, str]) -> port.PutRelease:
@@ -82,3 +90,65 @@ async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> No
         Waiting(name="paid.v1", workflow="w2", count=1),
         Waiting(name="paid.v2", workflow="w2", count=1),
     ]
+
+
+COMPANY = """
+{kind: role, name: finance}
+---
+{kind: system, name: bills, role: billing, connector: external, owner: finance}
+---
+{kind: object, name: invoice, system: bills, fields: {gross: money}}
+---
+kind: policy
+name: careful
+failure:
+  {transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
+   not_found: park, unauthorized: park, already_done: continue, refused: park, unknown: park, timeout: park,
+   failed: park, stale: park, rejected: park, expired: park, accepted: continue}
+---
+{kind: event, name: bill.closed.v1, object: invoice, produced: http, data: {invoice_id: id, total: money}}
+---
+{kind: event, name: bill.closed.v2, object: invoice, produced: http, data: {invoice_id: id, gross: money}}
+---
+{kind: event, name: bill.paid.v1, produced: http, owner: finance, data: {ref: id}}
+---
+{kind: event, name: bill.paid.v2, produced: http, owner: finance, data: {invoice: id}}
+---
+{kind: mapping, name: closed-1-2, cast: {from: bill.closed.v1, to: bill.closed.v2}, with: {gross: =data.total}}
+---
+{kind: mapping, name: paid-2-1, cast: {from: bill.paid.v2, to: bill.paid.v1}, with: {ref: =data.invoice}}
+---
+kind: workflow
+name: booking
+owner: finance
+failure: careful
+start: {event: bill.closed.v2, key: event.data.invoice_id}
+steps:
+  - {wait: {event: bill.paid.v1, where: event.data.ref == start.data.invoice_id, until: +9d}}
+"""
+
+
+async def test_one_fact_in_two_versions_begins_one_run_that_hears_of_either_version(store: Any) -> None:
+    model = model_of(COMPANY)
+    releases = Releases(store, model)
+    now = await store.now()
+    await releases.publish(now, "test")
+    worth = {"minor": 500, "currency": "EUR"}
+    told = [
+        ("bill.closed.v1", "e1", {"invoice_id": "i1", "total": worth}),
+        ("bill.closed.v2", "e1", {"invoice_id": "i1", "gross": worth}),
+        ("bill.paid.v2", "e2", {"invoice": "i1"}),
+    ]
+    for type_, id_, data in told:
+        event = Event(id=id_, source="/bills", type=type_, time=s.T0, data=data)
+        await receive_events(store, model, [event], now)
+        for todo in await store.todos(10):
+            await Admission(store, releases, {}).admit(todo, now)
+        for run in (await store.dump()).runs:
+            await Turner(store, releases, "w").turn(run.id, await store.now())
+    dump = await store.dump()
+    assert [(run.workflow, str(run.status)) for run in dump.runs] == [("booking", "done")]
+    assert [event.type for event in dump.events if event.object] == ["bill.closed.v1"]
+    assert [head.state for head in dump.history] == [{"gross": Money(500, "EUR")}]
+    assert len(dump.receipts) == 3
+    assert await check(store, now) == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import textwrap
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ruamel.yaml import YAML
 
 from counterfoil.app import Account
+from counterfoil.model import Model, checks
 from counterfoil.model.kinds import KINDS
 from tests.source import ROOT
 
@@ -34,6 +36,36 @@ def test_the_system_on_the_page_is_one() -> None:
     (text,) = blocks("how-to/add-a-system.md", "yaml")
     found = YAML(typ="safe", pure=True).load(text)
     assert KINDS["system"].model_validate(found).name == "bank"
+
+
+def test_the_versions_on_the_page_become_each_other() -> None:
+    role = {"kind": "role", "name": "finance-systems"}
+    bills = {
+        "kind": "system",
+        "name": "bills",
+        "role": "billing",
+        "connector": "external",
+        "owner": "finance-systems",
+    }
+    fields = {"gross": "money", "total": "money"}
+    invoice = {"kind": "object", "name": "invoice", "system": "bills", "fields": fields}
+    data = {"invoice_id": "id", "total": "money", "memo?": "string"}
+    old = {
+        "kind": "event",
+        "name": "invoice.finalized.v1",
+        "object": "invoice",
+        "produced": "http",
+        "data": data,
+    }
+    loader = YAML(typ="safe", pure=True)
+    texts = [textwrap.dedent(block) for block in blocks("how-to/change-a-contract-version.md", "yaml")]
+    documents = [d for text in texts for d in loader.load_all(text)]
+    old |= next(d for d in documents if "kind" not in d)
+    old["deprecated"] = {k: str(v) for k, v in old["deprecated"].items()}
+    model = Model.from_documents([role, bills, invoice, old, *(d for d in documents if "kind" in d)])
+    assert checks.check(model) == []
+    assert model.versions.path("invoice.finalized.v1", "invoice.finalized.v2")
+    assert model.versions.path("invoice.finalized.v2", "invoice.finalized.v1")
 
 
 def test_the_checkpoint_on_the_page_verifies() -> None:

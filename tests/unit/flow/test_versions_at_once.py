@@ -10,11 +10,14 @@ from counterfoil.core.event import Event
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.inuse import overdue
+from counterfoil.flow.admit import Admission
+from counterfoil.flow.inuse import Uses, overdue
 from counterfoil.flow.receive import receive_events
 from counterfoil.flow.releases import Releases
+from counterfoil.flow.turn import Turner
 from counterfoil.model import Model
-from tests.unit.rules.driver import CheckedTurner, Play, model_of
+from counterfoil.store.memory import MemoryStore
+from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
 BASE = """
 {kind: role, name: finance}
@@ -336,6 +339,24 @@ async def test_a_connector_that_knows_no_versions_does_an_operation_by_its_plain
     await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
     assert [effect.operation for effect in play.effects()] == ["erp.invoice.post.v2"]
     assert [name for name, _, _ in play.systems["books"].calls] == ["erp.invoice.post"]
+
+
+async def test_a_workflow_that_calls_a_deprecated_operation_is_counted() -> None:
+    dated = "name: erp.invoice.post\ndeprecated: {since: 2026-01-01, sunset: 2026-07-01, use: erp.invoice.post.v2}\n"
+    model = model_of(BASE + POSTING.replace("name: erp.invoice.post\n", dated))
+    store = MemoryStore(lambda: MONDAY)
+    uses = Uses(store, lambda: model)
+    releases = Releases(store, model)
+    event = Event(
+        id="e1", source="/bills", type="invoice.closed.v1", data={"invoice_id": "i1", "total": five()}
+    )
+    await receive_events(store, model, [event], MONDAY)
+    await Admission(store, releases, {}, uses=uses).admit((await store.todos(1))[0], MONDAY)
+    (run,) = store.runs
+    await Turner(store, releases, "w", uses).turn(run, MONDAY)
+    await uses.flush()
+    used = [(u.name, u.side, u.who, u.count) for u in await store.used(MONDAY)]
+    assert used == [("erp.invoice.post", "calls", "workflow:posting", 1)]
 
 
 async def test_two_rules_for_two_versions_owe_once() -> None:
