@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
@@ -13,6 +14,8 @@ from counterfoil.rules.versions import CastPath
 from counterfoil.store.store import Store
 from counterfoil.store.transitions import PutRelease
 
+log = logging.getLogger("counterfoil.releases")
+
 
 class Releases:
     """Compiled models by digest. The present one is what new Runs are pinned to and what doors admit by."""
@@ -21,6 +24,7 @@ class Releases:
         self._store = store
         self.present = present
         self._known: dict[str, Model] = {present.digest: present}
+        self._unreadable: set[str] = set()
         self._waited: dict[str, dict[str, set[str]]] = {}
         """What Runs of former Releases may wait for, by Release, the oldest first."""
         self._all: tuple[str, Mapping[str, Collection[str]]] | None = None
@@ -51,6 +55,19 @@ class Releases:
             found = self._known[digest] = Model.from_json(kept[1])
         return found
 
+    async def _former(self, digest: str) -> Model | None:
+        """The same where it can be read. One that cannot turns none of its Runs, and must not stop the others'."""
+        if digest in self._unreadable:
+            return None
+        try:
+            return await self.model(digest)
+        except Misconfigured as error:
+            log.error(
+                "release %s cannot be read, and nothing is known of what its runs wait for: %s", digest, error
+            )
+            self._unreadable.add(digest)
+            return None
+
     # ------------------------------------------------------------------ what Runs of any Release wait for
 
     async def refresh(self) -> None:
@@ -59,7 +76,8 @@ class Releases:
         for release, type_, field in await self._store.waited():
             waits = found.setdefault(release, {})
             if type_ is None or field is None:
-                waits.update(_copy(routing.waited_fields(await self.model(release))))
+                former = await self._former(release)
+                waits.update(_copy(routing.waited_fields(former)) if former is not None else {})
             elif type_:
                 waits.setdefault(type_, set()).update([field] if field else [])
         found.pop(self.present.digest, None)
@@ -94,7 +112,8 @@ class Releases:
                 continue
             newest = list(reversed(self._waited))
             for release in sorted(newest, key=lambda r: other not in self._waited[r]):
-                path = (await self.model(release)).versions.path(event, other)
+                former = await self._former(release)
+                path = former.versions.path(event, other) if former is not None else None
                 if path:
                     found[other] = path
                     break
@@ -109,8 +128,8 @@ class Releases:
         if event not in self._onward:
             self._onward[event] = ()
             for release in reversed(self._waited):
-                model = await self.model(release)
-                if event not in model.events:
+                model = await self._former(release)
+                if model is None or event not in model.events:
                     continue
                 paths = [
                     model.versions.path(event, o) for o in reversed(self.present.versions.of(event, "event"))

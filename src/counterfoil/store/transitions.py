@@ -443,8 +443,9 @@ class PutRelease(msgspec.Struct, frozen=True, kw_only=True):
 
     digest: str
     body: bytes
-    waits: tuple[tuple[str, str], ...] = (("", ""),)
-    """Event types that its Runs may wait for, each with a field that narrows its topics, or none."""
+    waits: tuple[tuple[str, str], ...] = ()
+    """Event types that its Runs may wait for, each with a field that narrows its topics, or none; one pair of empty
+    words where they wait for nothing. Without any, whoever wants to know reads the Release itself."""
     at: datetime
     actor: str
 

@@ -20,8 +20,7 @@ from tests.unit.rules.driver import model_of
 
 
 def release(digest: str, *waits: tuple[str, str]) -> port.PutRelease:
-    kept = waits or (("", ""),)
-    return port.PutRelease(digest=digest, body=digest.encode(), waits=kept, at=s.T0, actor="person:ann")
+    return port.PutRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
 
 
 def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends") -> Use:
@@ -31,7 +30,8 @@ def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", sid
 
 async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
     await store.apply(release("r1", ("paid.v1", ""), ("paid.v1", "invoice_id")))
-    await store.apply(release("r2"))
+    await store.apply(release("r2", ("", "")))
+    await store.apply(release("r3"))
     again = await store.apply(release("r1", ("paid.v1", ""), ("sent.v1", "")))
     assert again is False
     assert sorted(await store.waited(), key=str) == [
@@ -39,6 +39,7 @@ async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
         ("r1", "paid.v1", "invoice_id"),
         ("r1", "sent.v1", ""),
         ("r2", "", ""),
+        ("r3", None, None),
     ]
 
 

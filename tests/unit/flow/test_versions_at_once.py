@@ -17,6 +17,7 @@ from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.transitions import PutRelease
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
 BASE = """
@@ -178,6 +179,18 @@ async def test_a_run_pinned_to_the_old_release_gets_new_facts_in_its_version() -
     await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
     ended = play.store.runs[run.id]
     assert (ended.pin, ended.status) == (model_of(OLD).digest, RunStatus.DONE)
+
+
+async def test_a_release_that_was_kept_without_its_waits_is_read_for_them() -> None:
+    former, present = model_of(OLD), model_of(BOTH)
+    store = MemoryStore(lambda: MONDAY)
+    for model in (former, present):
+        await store.apply(PutRelease(digest=model.digest, body=model.to_json(), at=MONDAY, actor="test"))
+    await store.apply(PutRelease(digest="unreadable", body=b"no model", at=MONDAY, actor="test"))
+    releases = Releases(store, present)
+    assert "invoice.paid.v1" not in releases.waited
+    await releases.refresh()
+    assert releases.waited["invoice.paid.v1"] == {"ref"}
 
 
 async def test_a_pinned_run_casts_by_what_it_is_pinned_to() -> None:
