@@ -14,6 +14,8 @@ import pytest
 from counterfoil.flow import inuse
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
 from tests.small_company import metric, serving
+from tests.unit.rules.driver import model_of
+from tests.web_company import running, signed
 
 pytestmark = pytest.mark.xdist_group("web")
 TODAY = datetime.now(UTC).date()
@@ -184,3 +186,25 @@ async def test_contracts_are_listed_page_by_page(tmp_path: Path) -> None:
         assert await versions(http, "kind=operation") == {}
         assert (await http.get("/v1/contracts?kind=invoice")).status_code == 400
         assert (await http.get("/v1/contracts?cursor=x")).status_code == 400
+
+
+async def test_a_webhook_that_becomes_a_deprecated_version_is_told(tmp_path: Path) -> None:
+    mapping = """
+---
+{kind: system, name: billing, role: billing, connector: http, owner: operator}
+---
+kind: mapping
+name: asked
+from: {system: billing, type: t}
+emit: {type: credit.asked.v1, key: =body.id, data: {credit_id: =body.id, amount: "=minor(body.amount, 'EUR')"}}
+"""
+    async with running(tmp_path) as company:
+        body = b'{"id": "w1", "amount": 5}'
+        async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=20) as http:
+            plain = await http.post("/v1/receipts/billing", content=body, headers=signed(body))
+            company.app.model = model_of(COMPANY + mapping)
+            told = await http.post("/v1/receipts/billing", content=body, headers=signed(body))
+        assert (plain.status_code, told.status_code) == (202, 202)
+        assert "deprecation" not in plain.headers
+        assert told.headers["sunset"] == f"{SUNSET:%a, %d %b %Y} 00:00:00 GMT"
+        assert told.headers["link"] == '</v1/contracts?name=credit.asked.v2>; rel="successor-version"'

@@ -76,8 +76,7 @@ class Releases:
         for release, type_, field in await self._store.waited():
             waits = found.setdefault(release, {})
             if type_ is None or field is None:
-                former = await self._former(release)
-                waits.update(_copy(routing.waited_fields(former)) if former is not None else {})
+                waits.update(await self._read(release))
             elif type_:
                 waits.setdefault(type_, set()).update([field] if field else [])
         found.pop(self.present.digest, None)
@@ -85,6 +84,18 @@ class Releases:
             self._waited, self._all = found, None
             self._bridges.clear()
             self._onward.clear()
+
+    async def _read(self, release: str) -> dict[str, set[str]]:
+        """What a Release waits for that was kept without saying so."""
+        former = await self._former(release)
+        if former is None:
+            return {}
+        try:
+            return _copy(routing.waited_fields(former))
+        except Misconfigured as error:
+            log.error("release %s: %s", release, error)
+            self._unreadable.add(release)
+            return {}
 
     @property
     def waited(self) -> Mapping[str, Collection[str]]:
