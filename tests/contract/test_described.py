@@ -155,7 +155,7 @@ async def test_asyncapi_describes_every_event_and_who_tells_it(company: Offering
 
 async def test_an_event_that_is_sent_as_described_is_kept(company: Offering) -> None:
     message = (await company.http.get("/asyncapi.json")).json()["components"]["messages"]["ping.sent.v1"]
-    heads = {name: "desk" for name in message["headers"]["required"]}
+    heads = dict.fromkeys(message["headers"]["required"], "desk")
     heads |= {n: p["const"] for n, p in message["headers"]["properties"].items() if "const" in p}
     answer = await company.http.post(
         "/v1/events",

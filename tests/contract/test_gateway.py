@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from counterfoil.app import open_store
 from counterfoil.core.clock import utc_now
 from counterfoil.flow.offered import Asked
 from counterfoil.store.check import check
@@ -261,6 +262,36 @@ async def test_every_fault_of_an_input_is_told_with_its_pointer(company: Offerin
         "#/payment_id",
     ]
     assert (await company.pay("p-1", key="k")).status_code == 200, "what was refused has not used its key"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_nothing_that_is_sent_can_break_the_store(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    dsn = f"sqlite:{tmp_path / 'x.db'}"
+    if kind == "postgres":
+        cluster = request.getfixturevalue("postgres")
+        dsn = cluster.dsn(await cluster.create())
+    opened = await open_store(dsn)
+    async with offering(opened, worker=False) as company:
+        for id_ in ("\x00", "a\nb", "x" * 501):
+            problem(await company.pay(id_), 422, "not-taken")
+        for amount in ({"minor": 10**60, "currency": "USD"}, {"minor": 1, "currency": "ZZZ"}):
+            told = problem(
+                await company.call("erp.payment.post", {"payment_id": "p", "amount": amount}), 422, "contract"
+            )
+            assert [e["pointer"] for e in told["errors"]] == ["#/amount"]
+        for name in ("%00", "erp.x%00.y", "..", "a" * 3000, "%F0%9F%98%80", "ERP.Payment.Post"):
+            problem(await company.call(name, {}), 404, "not-found")
+        for run in ("%00", "run_x", "a" * 3000):
+            answer = await company.get(f"/v1/operations/erp.payment.post/runs/{run}")
+            problem(answer, 404, "not-found")
+        deep = b"[" * 100 + b"]" * 100
+        problem(await company.call("erp.payment.post", deep), 400, "unreadable")
+        smile = await company.pay("p \U0001f600", Prefer="wait=0")
+        assert smile.status_code == 202
+        assert await check(opened, utc_now()) == []
+    await opened.close()
 
 
 async def test_what_cannot_be_read_is_refused(company: Offering) -> None:

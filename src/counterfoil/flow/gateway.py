@@ -47,6 +47,8 @@ HERE = "counterfoil"
 """Whose word a call's event is: a consumer asserts nothing by it."""
 REQUESTED_BY = "requested_by"
 """The field of that event's data which says who called; no input can set it to anybody else."""
+LONGEST_BUSINESS_KEY = 500
+"""A key stands in indexes and on pages."""
 SPARE = 10.0
 """Seconds beyond its work that a holder has to keep its answer."""
 UNKNOWN = (
@@ -277,6 +279,10 @@ class Gateway:
             if start is None:
                 raise CallRefused(
                     "not-taken", f"{workflow} does not take this: its `start.when` does not hold."
+                )
+            if len(start.key) > LONGEST_BUSINESS_KEY or not start.key.isprintable():
+                raise CallRefused(
+                    "not-taken", f"A business key is 1 to {LONGEST_BUSINESS_KEY} printable characters."
                 )
             return start
 

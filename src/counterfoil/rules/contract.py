@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +13,7 @@ import jsonschema_rs
 import msgspec
 
 from counterfoil.core import wire
+from counterfoil.core.money import Money
 from counterfoil.rules.values import plain
 
 MAX_ERRORS = 20
@@ -38,7 +41,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def faults(value: Any, schema: Mapping[str, Any]) -> list[Fault]:
-    """Everything that does not keep the contract, to be told to whoever sent it. Their values are not repeated."""
+    """Everything that does not keep the contract, to be told to whoever sent it. Their values are not repeated.
+    `value` is typed by the schema already; what could not be is a fault as well."""
     found: list[Fault] = []
     for error in _masking(wire.write_json(dict(schema))).iter_errors(plain(value)):
         path = [str(part) for part in error.instance_path]
@@ -50,8 +54,32 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[Fault]:
             place = [*path, str(lacks)] if lacks is not None else path
             found.append(Fault(_pointer(place), error.message[:MESSAGE]))
         if len(found) >= MOST_FAULTS:
-            break
-    return found
+            return found
+    return found or list(_untyped(value, schema, []))
+
+
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "money": (Money, "is no amount that can be counted, in a currency of ISO 4217"),
+    "date": (date, "is no day"),
+    "timestamp": (datetime, "is no moment with its offset"),
+    "decimal": ((Decimal, int), "is no number"),
+}
+"""By mark: what a value of it is once it is typed, and what is said of one that is not."""
+
+
+def _untyped(value: Any, schema: Mapping[str, Any], path: list[str]) -> Iterator[Fault]:
+    """What has the form of its mark and is none of it: 9999999999999999999.99 in ZZZ."""
+    mark = _TYPES.get(str(schema.get("x-type")))
+    if mark is not None:
+        if not isinstance(value, mark[0]):
+            yield Fault(_pointer(path), mark[1])
+    elif isinstance(value, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                yield from _untyped(value[name], part, [*path, name])
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for place, part in enumerate(value):
+            yield from _untyped(part, schema["items"], [*path, str(place)])
 
 
 def _pointer(path: list[str]) -> str:

@@ -12,11 +12,13 @@ from litestar.datastructures import Headers
 
 from counterfoil.contracts import versions
 from counterfoil.core.call import Left, Rate
+from counterfoil.flow.gateway import UNKNOWN
 from counterfoil.web.problems import Problem
 
 VERSION = "counterfoil-version"
 CORRELATION = "x-correlation-id"
 LONGEST_KEY = 200
+_NAME = re.compile(r"[a-z][a-z0-9_]*([.-][a-z0-9_]+){0,20}")
 _BARE = re.compile(r"[A-Za-z0-9._~:+/=@-]+")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _CORRELATION = re.compile(r"[A-Za-z0-9._~:+/=@-]{1,128}")
@@ -54,7 +56,10 @@ def idempotency_key(headers: Headers) -> str:
 
 def named(name: str, headers: Mapping[str, str]) -> str:
     """The operation with the version that is named with it: `.v2` at its end, `Counterfoil-Version: 2`, or
-    `Accept: application/json; version=2`. Raises Problem 400 where they do not agree or are no number."""
+    `Accept: application/json; version=2`. Raises Problem 400 where they do not agree or are no number, 404 for what is no
+    name."""
+    if not _NAME.fullmatch(name):
+        raise Problem(404, UNKNOWN)
     base, own = versions.split(name)
     said: set[int] = {own} if base != name else set()
     text = headers.get(VERSION, "").strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from counterfoil.web.permissions import Permission
 from counterfoil.web.problems import PROBLEM_JSON, Problem
 
 JSON = "application/json"
+_RUN = re.compile(r"run_[0-9a-z]{26}")
 LOOK_AGAIN = 2
 """Seconds after which somebody whose Run goes on may look again."""
 REFUSALS = {
@@ -147,6 +149,8 @@ async def progress(
         correlation=asking.correlation,
         wait=asking.wait,
     )
+    if not _RUN.fullmatch(run_id):
+        raise Problem(404, "No call of yours began such a Run.")
     app = application(request)
     try:
         outcome = await app.gateway.of_run(asked, run_id)
