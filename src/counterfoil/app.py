@@ -84,7 +84,9 @@ class Application:
         self.releases = releases
         self.connectors = connectors
         self.pump = pump
-        self.gateway = Gateway(store, releases, connectors, pump.gate, self.intake, lambda: pump.stopping)
+        self.gateway = Gateway(
+            store, releases, connectors, pump.gate, self.intake, lambda: pump.stopping, pump.uses.note
+        )
 
     @property
     def model(self) -> Model:

@@ -264,15 +264,16 @@ async def test_every_fault_of_an_input_is_told_with_its_pointer(company: Offerin
     assert (await company.pay("p-1", key="k")).status_code == 200, "what was refused has not used its key"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_nothing_that_is_sent_can_break_the_store(
-    request: pytest.FixtureRequest, tmp_path: Path, kind: str
-) -> None:
-    dsn = f"sqlite:{tmp_path / 'x.db'}"
-    if kind == "postgres":
-        cluster = request.getfixturevalue("postgres")
-        dsn = cluster.dsn(await cluster.create())
-    opened = await open_store(dsn)
+async def test_nothing_that_is_sent_can_break_sqlite(tmp_path: Path) -> None:
+    await _hostile(f"sqlite:{tmp_path / 'x.db'}")
+
+
+async def test_nothing_that_is_sent_can_break_postgresql(postgres_dsn: str) -> None:
+    await _hostile(postgres_dsn)
+
+
+async def _hostile(url: str) -> None:
+    opened = await open_store(url)
     async with offering(opened, worker=False) as company:
         for id_ in ("\x00", "a\nb", "x" * 501):
             problem(await company.pay(id_), 422, "not-taken")
@@ -428,6 +429,9 @@ async def test_an_old_version_is_served_by_the_new_one(company: Offering) -> Non
     assert old.headers["deprecation"] == "@1767225600"
     assert old.headers["sunset"] == "Tue, 01 Jan 2036 00:00:00 GMT"
     assert old.headers["link"] == '</v1/operations/erp.invoice.get.v2>; rel="successor-version"'
+    await company.app.uses.flush()
+    (deprecated,) = (await company.get("/v1/health", "fin")).json()["deprecated"]
+    assert (deprecated["name"], deprecated["users"]) == ("erp.invoice.get", ["person:pat"])
     wrong = problem(await company.call("erp.invoice.get", {"invoice": "inv7"}), 422, "contract")
     assert {e["pointer"] for e in wrong["errors"]} == {"#/id", "#/invoice"}
     for headers in ({"Counterfoil_Version": "2"}, {"Accept": "application/json; version=2"}):

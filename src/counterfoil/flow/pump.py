@@ -119,10 +119,14 @@ class Pump:
             beating.cancel()
 
     async def attend(self) -> None:
-        """Instead of `run`, for a process that only serves: heartbeats until `stop`, so that it has slots to read by."""
+        """Instead of `run`, for a process that only serves, until `stop`: heartbeats, so that it has slots to read by,
+        and the telling of who uses what is deprecated."""
         beating = asyncio.create_task(self._beat_loop())
         try:
-            await self._stopping.wait()
+            while not self.stopping:
+                await self._sleep(BEAT)
+                with contextlib.suppress(TryAgain):
+                    await self.uses.settle(await self.store.now())
             with contextlib.suppress(TryAgain):
                 await self.gate.give_back(self.store, await self.store.now())
         finally:
