@@ -46,6 +46,8 @@ def _of(old: Model, new: Model, one: Difference) -> Iterator[tuple[str, str]]:
     for model, value in sides:
         for role in model.owners_of(value, DEFINITION):
             yield role, f"owns {what}"
+        if isinstance(value, kinds.Overlay):
+            yield from _under(model, value, what)
         # Rows of a table and what a foil tolerates are exceptions waiting to happen: theirs answer too.
         whole = one.change != "changed" and isinstance(value, kinds.Workflow | kinds.Reconciliation)
         if whole or any("failure" in detail.classes for detail in one.details):
@@ -66,6 +68,14 @@ def _of(old: Model, new: Model, one: Difference) -> Iterator[tuple[str, str]]:
             for model, value in _sides(old, new, user.kind, user.name):
                 for role in model.owners_of(value, DEFINITION):
                     yield role, f"owns the {user.kind} `{user.name}`, which {user.how} of {what}"
+
+
+def _under(model: Model, overlay: kinds.Overlay, what: str) -> Iterator[tuple[str, str]]:
+    """Whoever owns what an overlay changes: it says elsewhere what theirs says."""
+    for change in overlay.changes:
+        document = model.document(change.kind, change.name)
+        for role in model.owners_of(document.value, DEFINITION) if document else ():
+            yield role, f"owns the {change.kind} `{change.name}`, which {what} changes"
 
 
 def _sides(old: Model, new: Model, kind: str, name: str) -> list[tuple[Model, kinds.Kind]]:

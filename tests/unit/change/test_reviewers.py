@@ -63,6 +63,17 @@ def test_both_owners_look_where_ownership_changes_hands(tmp_path: Path) -> None:
     ]
 
 
+def test_an_overlay_is_for_the_owners_of_what_it_changes(tmp_path: Path) -> None:
+    overlay = "---\nkind: overlay\nname: de\nowner: agent\nof: {legal_entity: de}\nchanges: [{kind: table, name: rates, set: {rows: [{region: eu, rate: 1}]}}]\n"
+    policy = "---\nkind: workflow\nname: credit\n"
+    old, new = edited(tmp_path), edited(tmp_path, (policy, overlay + policy))
+    found = {review.role: review.because for review in reviewers(old, new, difference(old, new))}
+    assert found == {
+        "agent": ("owns the overlay `de`",),
+        "finance": ("owns the table `rates`, which the overlay `de` changes",),
+    }
+
+
 def test_a_table_is_for_its_owner(tmp_path: Path) -> None:
     assert asked(tmp_path, ("rate: 0.2}", "rate: 0.3}")) == ["finance"]
 
