@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -87,6 +88,8 @@ class Application:
         self.gateway = Gateway(
             store, releases, connectors, pump.gate, self.intake, lambda: pump.stopping, pump.uses.note
         )
+        self.notice = ""
+        """What whoever started this process should know."""
 
     @property
     def model(self) -> Model:
@@ -261,16 +264,15 @@ async def seed_people(store: Store, path: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
-    """An Application over a governance folder, closed at the end. Its pump runs when `workers` is not 0."""
-    model = read_model(folder)
-    connectors = connectors_of(model)
+    """An Application over a store, closed at the end. Its pump runs when `workers` is not 0. The folder is the first
+    Release of a store that has none."""
     bounds = Bounds.of()
     store: SqlStore = await open_store(store_url)
     try:
         published = Published(home / "checkpoint")
         await published.check(store)
-        releases = Releases(store, model)
-        await releases.publish(await store.now(), "up")
+        releases, notice = await _releases(store, folder)
+        connectors = connectors_of(releases.present)
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():
             await seed_people(store, people)
@@ -279,6 +281,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, pump, bounds)
         running = asyncio.create_task(_work(pump) if workers else pump.attend())
+        app.notice = notice
         try:
             yield app
         finally:
@@ -289,6 +292,25 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
                 await connector.close()
     finally:
         await store.close()
+
+
+async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
+    """What is in force, and what to tell of the folder. A folder is published into a store that has no Release; from
+    then on it is a proposal, which `counterfoil plan` compares and `counterfoil apply` puts in force."""
+    held = await store.release()
+    if held is None:
+        releases = Releases(store, read_model(folder))
+        await releases.publish(await store.now(), "up")
+        return releases, ""
+    releases = Releases(store, Model.from_json(held[1]))
+    ask = f"`counterfoil plan {folder}` says what would change."
+    try:
+        proposed = read_model(folder)
+    except Misconfigured:
+        return releases, f"Release {held[0][:12]} is in force. {folder} does not pass check. {ask}"
+    if proposed.digest == held[0]:
+        return releases, ""
+    return releases, f"Release {held[0][:12]} is in force. {folder} differs from it and is not applied: {ask}"
 
 
 async def _work(pump: Pump) -> None:
@@ -317,6 +339,8 @@ async def _serve(folder: Path, store_url: str, host_name: str, port: int, worker
     home = Path(HOME)
     home.mkdir(mode=0o700, exist_ok=True)
     async with application(folder, store_url, home, workers) as app:
+        if app.notice:
+            sys.stderr.write(f"{app.notice}\n")
         config = build(app, host_name, port)
         server = uvicorn.Server(config)
         loop = asyncio.get_running_loop()

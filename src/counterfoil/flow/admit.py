@@ -91,13 +91,23 @@ class Admission:
                 assert todo.receipt is not None
                 events, links, ignored = await self._events(model, todo.receipt, lookups, now)
             if ignored:
-                await self._store.apply(Admit(todo=ref, ignored=ignored, at=now, actor="admit"))
+                await self._store.apply(
+                    Admit(todo=ref, ignored=ignored, release=model.digest, at=now, actor="admit")
+                )
                 return []
             admit = await self._consequences(model, ref, events, links, lookups, now)
         except Held as held:
             case = _case(todo, held, now)
             await self._store.apply(
-                Admit(todo=ref, cases=(case,), park=True, wake_topic=held.wake, at=now, actor="admit")
+                Admit(
+                    todo=ref,
+                    cases=(case,),
+                    park=True,
+                    wake_topic=held.wake,
+                    release=model.digest,
+                    at=now,
+                    actor="admit",
+                )
             )
             return []
         admitted = await self._store.apply(admit)
@@ -296,6 +306,7 @@ class Admission:
             starts=tuple(starts),
             foils=tuple(foils),
             observations=tuple(observations),
+            release=model.digest,
             at=now,
             actor="admit",
         )

@@ -31,10 +31,11 @@ class Releases:
         self._bridges: dict[str, dict[str, CastPath]] = {}
         self._onward: dict[str, CastPath] = {}
 
-    async def publish(self, at: datetime, actor: str) -> None:
-        """Make the present model a Release, so that its Runs can be carried to their end by any process."""
+    async def publish(self, at: datetime, actor: str) -> bool:
+        """Make the present model the first Release of a store, so that its Runs can be carried to their end by any
+        process. False where one is in force already: that one is the present one from then on."""
         present = self.present
-        await self._store.apply(
+        first = await self._store.apply(
             PutRelease(
                 digest=present.digest,
                 body=present.to_json(),
@@ -43,7 +44,11 @@ class Releases:
                 actor=actor,
             )
         )
+        digest = None if first else await self._store.in_force()
+        if digest is not None and digest != present.digest:
+            self.present = await self.model(digest)
         await self.refresh()
+        return first
 
     async def model(self, digest: str) -> Model:
         """The model of a Release. Raises Misconfigured for one that this store does not hold."""

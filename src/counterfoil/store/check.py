@@ -62,6 +62,7 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
         _ends(dump, irreversible),
         _unfinished(dump),
         _leaves(dump),
+        _releases(dump),
     ):
         found += parts
     return found
@@ -350,6 +351,20 @@ def _leaves(dump: Dump) -> Iterator[str]:
     indices = sorted(index for index, _ in dump.leaves if index is not None)
     if indices != list(range(len(indices))):
         yield f"12: the tree of {len(indices)} leaves has gaps"
+
+
+def _releases(dump: Dump) -> Iterator[str]:
+    """9. What is in force is the last step of a history without gaps, each from the one before; what was applied
+    under approvals has an approver who did not ask for it."""
+    before: str | None = None
+    for number, step in enumerate(dump.releases, start=1):
+        if step.no != number or step.base != before:
+            yield f"9: step {step.no} of the releases does not follow {before}"
+        if step.requester and step.requester in step.approvers:
+            yield f"9: release {step.digest} was approved by its requester {step.requester}"
+        before = step.digest
+    if dump.present != before:
+        yield f"9: release {dump.present} is in force and the history ends with {before}"
 
 
 def _checkpoint(dump: Dump, checkpoint: Checkpoint | None) -> Iterator[str]:

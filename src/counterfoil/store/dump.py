@@ -17,6 +17,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
 from counterfoil.store import lists
@@ -78,6 +79,10 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of leaves that wait for their place in the tree."""
     usage: list[UsageRow] = []
     """In order of source and id."""
+    plans: list[Plan] = []
+    releases: list[ReleaseStep] = []
+    present: str | None = None
+    """The Release in force."""
     quarantine: list[tuple[Any, ...]] = []
     """id, batch, at, reason, message, source, event, body."""
     calls: list[Call] = []
@@ -153,6 +158,9 @@ def dump_memory(store: Rows) -> Dump:
         usage=[store.usage_rows[key] for key in sorted(store.usage_rows)],
         quarantine=[store.quarantine_rows[key] for key in sorted(store.quarantine_rows)],
         calls=[store.call_rows[name] for name in sorted(store.call_rows)],
+        plans=[store.plans[digest] for digest in sorted(store.plans)],
+        releases=[store.steps_of_releases[no] for no in sorted(store.steps_of_releases)],
+        present=store.present_release.get("present"),
     )
 
 

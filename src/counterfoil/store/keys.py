@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from counterfoil.store import transitions as port
 from counterfoil.store.commit import ALONE
+from counterfoil.store.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan
 from counterfoil.store.workers import Beat, Leave, Tune
 
 
@@ -75,6 +76,10 @@ def keys(transition: port.Transition) -> frozenset[str]:
             return frozenset(["seal"])
         case port.PutPerson() | port.PutToken() | port.PutRelease():
             return frozenset(["settings"])
+        case ApplyPlan() | PutPlan() | ExpirePlans():
+            return frozenset(["settings", ALONE])
+        case MoveRun(run=run):
+            return frozenset([run])
         case Beat() | Leave() | Tune():
             # An account's row is locked by every worker: it is not held for as long as a batch takes.
             return frozenset(["quotas", ALONE])

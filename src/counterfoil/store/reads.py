@@ -14,10 +14,12 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
-from counterfoil.core.run import LANES
+from counterfoil.core.release import Plan, ReleaseStep
+from counterfoil.core.run import LANES, Run
 from counterfoil.store import store as port
 from counterfoil.store import tables as t
 from counterfoil.store.dump import Dump, GuardRow, Reservation
+from counterfoil.store.releases import Pinned
 from counterfoil.store.sql import Query, Row
 from counterfoil.store.tables import Table, micros
 from counterfoil.store.views import matches
@@ -219,6 +221,44 @@ async def release(digest: str | None) -> tuple[str, bytes] | None:
     return None if row is None else (row[0], row[1])
 
 
+async def in_force() -> str | None:
+    row = await _one("select digest from present_release where one = 1")
+    return None if row is None else str(row[0])
+
+
+async def plan(digest: str) -> Plan | None:
+    return await _record(t.PLAN, f"select {t.PLAN.names} from plan where digest = $1", digest)
+
+
+async def release_step(digest: str) -> ReleaseStep | None:
+    sql = f"select {t.RELEASE_STEP.names} from release_step where digest = $1 order by no desc limit 1"
+    return await _record(t.RELEASE_STEP, sql, digest)
+
+
+async def release_steps(limit: int, before: int | None) -> list[ReleaseStep]:
+    sql = f"select {t.RELEASE_STEP.names} from release_step where no < $1 order by no desc limit $2"
+    return await _records(t.RELEASE_STEP, sql, 2**62 if before is None else before, limit)
+
+
+async def pinned() -> list[Pinned]:
+    rows = await Query(
+        """
+        select workflow, pin, count(*) from run where status in ('ready', 'waiting')
+        group by workflow, pin order by workflow, pin
+        """,
+        (),
+    )
+    return [Pinned(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
+
+
+async def unfinished(workflow: str, after: str, limit: int) -> list[Run]:
+    sql = f"""
+    select {t.RUN.names} from run
+    where workflow = $1 and id > $2 and status in ('ready', 'waiting') order by id limit $3
+    """
+    return await _records(t.RUN, sql, workflow, after, limit)
+
+
 async def effect(id_: str) -> Effect | None:
     return await _record(t.EFFECT, f"{_EFFECT} id = $1", id_)
 
@@ -345,4 +385,7 @@ async def dump() -> Dump:
         usage=await rows(f"select {t.USAGE.names} from usage_event order by source, id"),
         quarantine=await rows(f"select {t.QUARANTINE.names} from usage_quarantine order by id"),
         calls=await records(t.CALL, "consumer, operation, key"),
+        plans=await records(t.PLAN, "digest"),
+        releases=await records(t.RELEASE_STEP, "no"),
+        present=await in_force(),
     )

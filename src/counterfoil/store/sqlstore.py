@@ -15,10 +15,13 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
+from counterfoil.core.release import Plan, ReleaseStep
+from counterfoil.core.run import Run
 from counterfoil.store import lists, progress, reads, versions
 from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
+from counterfoil.store.releases import Pinned
 from counterfoil.store.sql import Work
 from counterfoil.store.store import Backlog, Loaded, Store, Todo, Wake
 from counterfoil.store.stuck import HeldStuck, Patience, Stuck
@@ -129,6 +132,24 @@ class SqlStore(SqlViews, ABC):
 
     async def waiting(self, names: Sequence[str]) -> list[Waiting]:
         return await self._ask(versions.waiting, names)
+
+    async def in_force(self) -> str | None:
+        return await self._ask(reads.in_force)
+
+    async def plan(self, digest: str) -> Plan | None:
+        return await self._ask(reads.plan, digest)
+
+    async def release_step(self, digest: str) -> ReleaseStep | None:
+        return await self._ask(reads.release_step, digest)
+
+    async def release_steps(self, limit: int, before: int | None = None) -> list[ReleaseStep]:
+        return await self._ask(reads.release_steps, limit, before)
+
+    async def pinned(self) -> list[Pinned]:
+        return await self._read(reads.pinned())
+
+    async def unfinished(self, workflow: str, after: str, limit: int) -> list[Run]:
+        return await self._ask(reads.unfinished, workflow, after, limit)
 
     async def effect(self, id_: str) -> Effect | None:
         return await self._ask(reads.effect, id_)

@@ -17,7 +17,9 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
+from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.store.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
 from counterfoil.store.stuck import HeldStuck as HeldStuck
 from counterfoil.store.stuck import Patience as Patience
 from counterfoil.store.stuck import Stuck as Stuck
@@ -88,6 +90,7 @@ class Wake(StrEnum):
 
     ADMIT = "admit"
     TURN = "turn"
+    RELEASE = "release"
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +151,14 @@ class Store(Protocol):
         self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave | TellUse
     ) -> bool: ...
     @overload
+    async def apply(self, transition: PutPlan) -> str: ...
+    @overload
+    async def apply(self, transition: ApplyPlan) -> Applied: ...
+    @overload
+    async def apply(self, transition: ExpirePlans) -> int: ...
+    @overload
+    async def apply(self, transition: MoveRun) -> Moved: ...
+    @overload
     async def apply(self, transition: Beat) -> Beaten: ...
     @overload
     async def apply(self, transition: Tune) -> Tuned: ...
@@ -206,6 +217,29 @@ class Store(Protocol):
 
     async def waiting(self, names: Sequence[str]) -> list[Waiting]:
         """How many Runs of which workflow wait for these events."""
+        ...
+
+    async def in_force(self) -> str | None:
+        """The digest of the Release in force."""
+        ...
+
+    # what the path of a change reads
+
+    async def plan(self, digest: str) -> Plan | None: ...
+    async def release_step(self, digest: str) -> ReleaseStep | None:
+        """How a Release came into force, the last time that it did."""
+        ...
+
+    async def release_steps(self, limit: int, before: int | None = None) -> list[ReleaseStep]:
+        """The history, newest first; `before`: of older steps than this number."""
+        ...
+
+    async def pinned(self) -> list[Pinned]:
+        """Runs not at their end, counted by workflow and pin, in that order."""
+        ...
+
+    async def unfinished(self, workflow: str, after: str, limit: int) -> list[Run]:
+        """Runs of a workflow that are not at their end, in order of id, of ids greater than `after`."""
         ...
 
     # what act and watch read

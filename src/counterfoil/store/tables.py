@@ -26,6 +26,7 @@ from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.release import Plan, PlanState, ReleaseStep
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
 
 R = TypeVar("R")
@@ -93,6 +94,8 @@ KEYS = {
     "match_row": ("rule", "key"),
     "vote": ("approval", "person"),
     "release": ("digest",),
+    "plan": ("digest",),
+    "release_step": ("no",),
     "account": ("account",),
     "quota": ("account", "worker"),
     "call": ("consumer", "operation", "key"),
@@ -385,6 +388,36 @@ PERSON = Table(
 )
 TOKEN = Table("token", Token, {"digest": TEXT, "person": TEXT, "kind": TEXT, "expires": TIME})
 RELEASE: Table[Any] = Table("release", dict, {"digest": TEXT, "body": BYTES, "at": TIME})
+_PLAN: dict[str, Kind] = {
+    "digest": TEXT,
+    "base": TEXT,
+    "revision": TEXT,
+    "requester": TEXT,
+    "approvals": TEXTS,
+    "round": INT,
+    "state": _enum(PlanState),
+    "body": BYTES,
+    "created_at": TIME,
+    "expires": TIME,
+}
+PLAN = Table("plan", Plan, _PLAN)
+PLAN_WITH_MODEL: Table[Any] = Table("plan", dict, {**_PLAN, "model": BYTES})
+RELEASE_STEP = Table(
+    "release_step",
+    ReleaseStep,
+    {
+        "no": INT,
+        "digest": TEXT,
+        "base": TEXT,
+        "plan": TEXT,
+        "at": TIME,
+        "requester": TEXT,
+        "applied_by": TEXT,
+        "approvers": TEXTS,
+        "reason": TEXT,
+        "emergency": BOOL,
+    },
+)
 LEAF = Table(
     "leaf",
     Leaf,

@@ -34,6 +34,12 @@ from counterfoil.store.calls import Placed as Placed
 from counterfoil.store.parts import Lease as Lease
 from counterfoil.store.parts import RunStart as RunStart
 from counterfoil.store.parts import Stimulus as Stimulus
+from counterfoil.store.releases import Applied as Applied
+from counterfoil.store.releases import ApplyPlan as ApplyPlan
+from counterfoil.store.releases import ExpirePlans as ExpirePlans
+from counterfoil.store.releases import Moved as Moved
+from counterfoil.store.releases import MoveRun as MoveRun
+from counterfoil.store.releases import PutPlan as PutPlan
 from counterfoil.store.stuck import HeldStuck as HeldStuck
 from counterfoil.store.stuck import Patience as Patience
 from counterfoil.store.stuck import Stuck as Stuck
@@ -158,6 +164,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     """With `park`: posting this topic puts the todo back."""
     ignored: str = ""
     """Why nothing follows from it."""
+    release: str = ""
+    """The Release that it was admitted by, for the log."""
     at: datetime
     actor: str
 
@@ -439,7 +447,8 @@ class PutCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PutRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A Release: insert unless there; it becomes the one that new Runs are pinned to. `waits` are kept with it."""
+    """The first Release of a store, with the first step of its history; leaf. False where there is one in force:
+    from then on only `ApplyPlan` changes it. `waits` are kept with it, also where it is the one in force."""
 
     digest: str
     body: bytes
@@ -486,6 +495,10 @@ Transition: TypeAlias = (
     | PutCheckpoint
     | PutRelease
     | TellUse
+    | PutPlan
+    | ApplyPlan
+    | ExpirePlans
+    | MoveRun
     | PutPerson
     | PutToken
     | Beat

@@ -10,10 +10,12 @@ from counterfoil.store.store import Wake
 from counterfoil.store.transitions import (
     Admit,
     Advance,
+    ApplyPlan,
     Conclude,
     Decide,
     Expire,
     Intent,
+    MoveRun,
     PlaceCall,
     Receive,
     Resolve,
@@ -45,7 +47,7 @@ class Wakes:
 
 def wakes(transition: Transition, answer: Any) -> frozenset[Wake]:
     """What a committed transition makes to be done by anybody. What its own caller goes on with wakes nobody."""
-    turn, admit = False, False
+    turn, admit, release = False, False, False
     match transition:
         case Receive():
             admit = "new" in answer.verdicts
@@ -69,9 +71,14 @@ def wakes(transition: Transition, answer: Any) -> frozenset[Wake]:
             turn = True
         case Resolve():
             turn = admit = True
+        case ApplyPlan():
+            release = answer.verdict == "applied"
+        case MoveRun():
+            turn = answer.verdict == "moved"
         case _:
             pass
-    return frozenset([*([Wake.TURN] if turn else ()), *([Wake.ADMIT] if admit else ())])
+    told = {Wake.TURN: turn, Wake.ADMIT: admit, Wake.RELEASE: release}
+    return frozenset(wake for wake, said in told.items() if said)
 
 
 def _turn_wakes(turn: Turn, answer: Turned) -> bool:

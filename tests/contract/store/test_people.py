@@ -206,18 +206,6 @@ async def test_persons_and_tokens(store: Any) -> None:
     assert await store.token("d", s.at(9)) is None
 
 
-async def test_the_present_release_is_the_last_one_put(store: Any) -> None:
-    assert await store.release() is None
-
-    def put(digest: str) -> port.PutRelease:
-        return port.PutRelease(digest=digest, body=digest.encode(), at=s.T0, actor="person:ann")
-
-    assert [await store.apply(put(d)) for d in ("one", "two", "one")] == [True, True, False]
-    assert await store.release() == ("one", b"one")
-    assert await store.release("two") == ("two", b"two")
-    assert await store.release("three") is None
-
-
 # ------------------------------------------------------------------ the log
 
 

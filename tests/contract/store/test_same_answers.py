@@ -19,6 +19,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
+from counterfoil.core.release import Plan
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.store import transitions as port
 from counterfoil.store.dump import Dump
@@ -52,6 +53,7 @@ class Story:
         tellers += [self.conclude, self.intent, self.claim, self.decide, self.resolve, self.expire, self.seal]
         tellers += [self.look, self.resend, self.people, self.advance, self.advance]
         tellers += [self.beat, self.beat, self.leave, self.tune]
+        tellers += [self.plan, self.plan, self.vote_on_plan, self.apply, self.move]
         return self.pick.choice(tellers)(dump)
 
     @property
@@ -270,6 +272,59 @@ class Story:
         seen, quiet = self.pick.randint(1, 6), timedelta(seconds=self.pick.choice((0, 5)))
         return Tune(account="erp", seen=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
 
+    def plan(self, dump: Dump) -> port.Transition:
+        """The first Release, then plans, some of them from what is not in force any more."""
+        if dump.present is None:
+            return port.PutRelease(digest="r1", body=b"r1", at=self.now, actor="up")
+        if self.pick.random() < 0.1:
+            return port.ExpirePlans(at=self.now)
+        base = dump.present if self.pick.random() < 0.9 else self.pick.choice(("r1", "r2"))
+        revision = self.pick.choice(("r1", "r2", "r3"))
+        digest = f"plan_{base}_{revision}"
+        held = next((plan.round for plan in dump.plans if plan.digest == digest), 0)
+        round_ = max(1, held + self.pick.choice((0, 1)))
+        name = f"apr_{digest}_{round_}"
+        asked = s.approval(
+            name, run=digest, path="finance", subject=digest, expires=s.at(self.clock + 90_000)
+        )
+        approvals = (asked,) if self.pick.random() < 0.7 else ()
+        return port.PutPlan(
+            plan=Plan(
+                digest=digest, base=base, revision=revision, requester="sam", round=round_,
+                approvals=tuple(a.id for a in approvals), body=str(self.clock).encode(), created_at=self.now,
+                expires=s.at(self.clock + 90_000),
+            ),
+            model=revision.encode(), approvals=approvals, at=self.now, actor="person:sam",
+        )  # fmt: skip
+
+    def vote_on_plan(self, dump: Dump) -> port.Transition:
+        asked = [id_ for plan in dump.plans for id_ in plan.approvals]
+        if not asked:
+            return self.people(dump)
+        id_ = self.pick.choice(asked)
+        digest = id_.removeprefix("apr_").rpartition("_")[0]
+        return s.vote(
+            id_, self.pick.choice(("ann", "bob")), self.pick.random() < 0.9, subject=digest, at=self.now
+        )
+
+    def apply(self, dump: Dump) -> port.Transition:
+        plan = self.pick.choice([plan.digest for plan in dump.plans] or ["plan_none"])
+        emergency = self.some(("finance", "on-call"), 1) if self.pick.random() < 0.3 else ()
+        review = tuple(self.case() for _ in emergency)
+        return port.ApplyPlan(
+            plan=plan, person="ann", reason="r", emergency=emergency, review=review, at=self.now
+        )
+
+    def move(self, dump: Dump) -> port.Transition:
+        if not dump.runs:
+            return self.receive(dump)
+        run = self.pick.choice(dump.runs)
+        version = run.version if self.pick.random() < 0.9 else 7
+        return port.MoveRun(
+            run=run.id, version=version, pin=run.pin, to=self.pick.choice(("r1", "r2")), ctx=b"{}",
+            paths=(("p1", "p2"),), at=self.now, actor="person:ann",
+        )  # fmt: skip
+
     def seal(self, dump: Dump) -> port.Transition:
         return port.Seal(at=self.now, limit=self.pick.randint(1, 9))
 
@@ -320,6 +375,12 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.link_by_ext("customer", "erp", "42"),
         await store.link_by_canonical("customer", "cust-1", "erp"),
         await store.guard_used("g", "x"),
+        await store.release(),
+        await store.release_steps(9),
+        await store.release_step("r1"),
+        await store.plan("plan_r1_r2"),
+        await store.pinned(),
+        [blur(run) for run in await store.unfinished("w1", "", 9)],
     ]
     loaded = [await store.load(run) for run in RUNS]
     return found + [x and msgspec.structs.replace(x, run=blur(x.run)) for x in loaded]
@@ -370,4 +431,5 @@ async def test_the_stories_reach_every_transition(tmp_path: Path) -> None:
         done |= await compare([MemoryStore()], seed, 60)
     kinds = {"Receive", "Admit", "Turn", "Conclude", "Intent", "Claim", "Decide", "Resolve", "Expire"}
     kinds |= {"Seal", "LookedUp", "Resend", "PutPerson", "Advance"}
+    kinds |= {"PutRelease", "ApplyPlan", "ExpirePlans", "MoveRun"}
     assert kinds | {"Beat", "Leave", "Tune"} <= done

@@ -16,6 +16,7 @@ from counterfoil.store import transitions as port
 from counterfoil.store.check import check
 from counterfoil.store.versions import TellUse, Use, Used, Waiting
 from tests.contract.store import samples as s
+from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of
 
 
@@ -30,10 +31,13 @@ def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", sid
 
 async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
     await store.apply(release("r1", ("paid.v1", ""), ("paid.v1", "invoice_id")))
-    await store.apply(release("r2", ("", "")))
-    await store.apply(release("r3"))
+    assert await store.apply(release("r2", ("lost.v1", ""))) is False
     again = await store.apply(release("r1", ("paid.v1", ""), ("sent.v1", "")))
     assert again is False
+    await store.apply(plan(base="r1", revision="r2", approvals=()))
+    assert (await store.apply(apply(waits=(("", ""),)))).verdict == "applied"
+    await store.apply(plan("plan_2", base="r2", revision="r3", approvals=()))
+    assert (await store.apply(apply("plan_2"))).verdict == "applied"
     assert sorted(await store.waited(), key=str) == [
         ("r1", "paid.v1", ""),
         ("r1", "paid.v1", "invoice_id"),

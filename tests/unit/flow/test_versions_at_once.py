@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from counterfoil.connectors.sdk import OperationSpec, Repeat
 from counterfoil.core.event import Event
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
+from counterfoil.core.release import Plan
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.admit import Admission
 from counterfoil.flow.inuse import Uses, overdue
@@ -16,8 +17,8 @@ from counterfoil.flow.receive import receive_events
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
 from counterfoil.model import Model
+from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.transitions import PutRelease
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
 BASE = """
@@ -124,9 +125,20 @@ async def told(play: Play, type_: str, id_: str, system: str = "bills", **data: 
     await play.settle()
 
 
+async def replaced(store: MemoryStore, base: str, revision: str, body: bytes, now: datetime) -> None:
+    """Another Release comes into force, without a word of what its Runs may wait for."""
+    plan = Plan(
+        digest=f"plan {revision}", base=base, revision=revision, requester="",
+        created_at=now, expires=now + timedelta(days=1),
+    )  # fmt: skip
+    await store.apply(port.PutPlan(plan=plan, model=body, at=now, actor="test"))
+    await store.apply(port.ApplyPlan(plan=plan.digest, person="test", reason="", at=now))
+
+
 async def released(play: Play, model: Model) -> None:
     """The company goes on under another model; its Runs stay pinned."""
     await play.releases.publish(play.now, "test")
+    await replaced(play.store, play.releases.present.digest, model.digest, model.to_json(), play.now)
     play.model, play.releases = model, Releases(play.store, model)
     await play.releases.publish(play.now, "test")
     play.turner = CheckedTurner(play.store, play.releases, "play")
@@ -184,9 +196,13 @@ async def test_a_run_pinned_to_the_old_release_gets_new_facts_in_its_version() -
 async def test_a_release_that_was_kept_without_its_waits_is_read_for_them() -> None:
     former, present = model_of(OLD), model_of(BOTH)
     store = MemoryStore(lambda: MONDAY)
+    await store.apply(
+        port.PutRelease(digest="unreadable", body=b"no model", waits=(), at=MONDAY, actor="test")
+    )
+    base = "unreadable"
     for model in (former, present):
-        await store.apply(PutRelease(digest=model.digest, body=model.to_json(), at=MONDAY, actor="test"))
-    await store.apply(PutRelease(digest="unreadable", body=b"no model", at=MONDAY, actor="test"))
+        await replaced(store, base, model.digest, model.to_json(), MONDAY)
+        base = model.digest
     releases = Releases(store, present)
     assert "invoice.paid.v1" not in releases.waited
     await releases.refresh()

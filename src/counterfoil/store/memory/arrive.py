@@ -106,6 +106,8 @@ class Arrivals(Rows):
             "ignored": t.ignored,
             "parked": t.park,
         }
+        if t.release:
+            what["release"] = t.release
         self._leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(what))
         return port.Admitted(
             applied=True,

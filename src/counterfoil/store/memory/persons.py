@@ -1,4 +1,4 @@
-"""What persons decide, what time alone does, and what is kept of releases, persons and the audit tree."""
+"""What persons decide, what time alone does, and what is kept of persons and the audit tree."""
 
 from __future__ import annotations
 
@@ -131,16 +131,6 @@ class Persons(Effects):
     def _putcheckpoint(self, t: port.PutCheckpoint) -> bool:
         self._put(self.checkpoints, t.checkpoint.size, t.checkpoint)
         return True
-
-    def _putrelease(self, t: port.PutRelease) -> bool:
-        new = t.digest not in self.releases
-        if new:
-            self._put(self.releases, t.digest, t.body)
-            self._leaf("released", t.digest, t.at, t.actor, b"{}")
-        for pair in t.waits:
-            self._put(self.waited_rows, (t.digest, *pair), None)
-        self._put(self.present_release, "present", t.digest)
-        return new
 
     def _putperson(self, t: port.PutPerson) -> bool:
         new = t.person.id not in self.people

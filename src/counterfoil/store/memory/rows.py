@@ -29,6 +29,7 @@ from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.usage import UsageRow
 from counterfoil.store import transitions as port
@@ -78,6 +79,9 @@ class Rows:
         self.cursors: dict[tuple[str, str], str] = {}
         self.releases: dict[str, bytes] = {}
         self.present_release: dict[str, str] = {}
+        self.plans: dict[str, Plan] = {}
+        self.plan_models: dict[str, bytes] = {}
+        self.steps_of_releases: dict[int, ReleaseStep] = {}
         self.people: dict[str, Person] = {}
         self.tokens: dict[str, Token] = {}
         self.workers: dict[str, Worker] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from counterfoil.store import transitions as port
+from counterfoil.store.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan
 from counterfoil.store.sql import Work
 from counterfoil.store.stuck import TellStuck
 from counterfoil.store.usage import KeepUsage
@@ -14,6 +15,7 @@ from counterfoil.store.verbs import (
     calls,
     effects,
     people,
+    releases,
     stuck,
     turn,
     upkeep,
@@ -47,7 +49,11 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     TellStuck: stuck.tell,
     port.Seal: upkeep.seal,
     port.PutCheckpoint: upkeep.put_checkpoint,
-    port.PutRelease: upkeep.put_release,
+    port.PutRelease: releases.put_release,
+    PutPlan: releases.put_plan,
+    ApplyPlan: releases.apply_plan,
+    ExpirePlans: releases.expire_plans,
+    MoveRun: releases.move_run,
     TellUse: versions.tell_use,
     Beat: workers.beat,
     Leave: workers.leave,

@@ -127,6 +127,8 @@ async def admit(x: Step, a: port.Admit) -> port.Admitted:
         "ignored": a.ignored,
         "parked": a.park,
     }
+    if a.release:
+        what["release"] = a.release
     x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(what))
     return port.Admitted(
         applied=True,

@@ -19,7 +19,7 @@ CASE = f"select {t.CASE.names} from case_ where id = $1"
 FOIL = f"select {t.FOIL.names} from foil where id = $1"
 
 
-async def _person(x: Step, id_: str) -> Person | None:
+async def person(x: Step, id_: str) -> Person | None:
     """Locked against being changed while their word is taken."""
     row = await x.one(f"select {t.PERSON.names} from person where id = $1 for share", id_)
     return None if row is None else t.PERSON.read(row)
@@ -34,18 +34,18 @@ async def decide(x: Step, d: port.Decide) -> port.Decided:
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
-    person = await _person(x, d.person)
+    who = await person(x, d.person)
     if approval.state is not ApprovalState.OPEN:
         return port.Decided(verdict="closed")
     if approval.expires <= d.at:
         return port.Decided(verdict="expired")
     if approval.subject != d.subject:
         return port.Decided(verdict="subject")
-    if person is None or not person.active:
+    if who is None or not who.active:
         return port.Decided(verdict="inactive")
-    if approval.requester in (person.id, person.email):
+    if approval.requester in (who.id, who.email):
         return port.Decided(verdict="requester")
-    if not set(approval.roles) & set(person.roles):
+    if not set(approval.roles) & set(who.roles):
         return port.Decided(verdict="role")
     vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
     if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
@@ -84,14 +84,14 @@ async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
     row = await x.one(f"{CASE} for update", r.case)
     assert row is not None
     case = t.CASE.read(row)
-    person = await _person(x, r.person)
+    who = await person(x, r.person)
     if case.state is not CaseState.OPEN:
         return port.Resolved(verdict="closed")
     if r.choice not in case.choices:
         return port.Resolved(verdict="choice")
-    if person is None or not person.active:
+    if who is None or not who.active:
         return port.Resolved(verdict="inactive")
-    if case.owner not in person.roles and not r.override:
+    if case.owner not in who.roles and not r.override:
         return port.Resolved(verdict="role")
     await x.rows(
         """

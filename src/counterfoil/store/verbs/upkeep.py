@@ -8,7 +8,6 @@ from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
 from counterfoil.store import tables as t
 from counterfoil.store import transitions as port
-from counterfoil.store.tables import micros
 from counterfoil.store.verbs.people import FOIL
 from counterfoil.store.verbs.step import Step
 
@@ -69,19 +68,3 @@ async def put_checkpoint(x: Step, p: port.PutCheckpoint) -> bool:
         *t.CHECKPOINT.row(p.checkpoint),
     )
     return True
-
-
-async def put_release(x: Step, p: port.PutRelease) -> bool:
-    row = (p.digest, p.body, micros(p.at))
-    new = await x.insert(t.RELEASE, [row], ignore=True, returning="digest")
-    if new:
-        x.leaf("released", p.digest, p.at, p.actor, b"{}")
-    await x.insert(t.WAITED, [(p.digest, *pair) for pair in p.waits], ignore=True)
-    await x.rows(
-        """
-        insert into present_release (one, digest) values (1, $1)
-        on conflict (one) do update set digest = excluded.digest
-        """,
-        p.digest,
-    )
-    return bool(new)
