@@ -18,6 +18,7 @@ import argon2
 import msgspec
 import uvicorn
 
+from counterfoil.change.path import ChangePath
 from counterfoil.connectors import signature
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
@@ -78,6 +79,17 @@ class TrialApp:
         self._usage = UsageDoor(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None
+        self.changes = ChangePath(store, store, self._release, _no_traffic, _no_connectors, self._take_up)
+
+    async def _release(self, digest: str) -> Model:
+        held = await self.store.release(digest)
+        assert held is not None
+        return Model.from_json(held[1])
+
+    async def _take_up(self) -> None:
+        digest = await self.store.in_force()
+        assert digest is not None
+        self.model = await self._release(digest)
 
     async def now(self) -> datetime:
         return await self.store.now()
@@ -145,6 +157,14 @@ class TrialApp:
             },
             "lag_seconds": 0.0,
         }
+
+
+async def _no_traffic(old: Model, new: Model, since: datetime, until: datetime) -> None:
+    return None
+
+
+async def _no_connectors(model: Model, names: Sequence[str]) -> None:
+    """Nothing is called from here."""
 
 
 class Company:

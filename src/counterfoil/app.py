@@ -9,14 +9,15 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvicorn
 
+from counterfoil.change.path import ChangePath
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core import ids
@@ -26,6 +27,7 @@ from counterfoil.core.event import Event
 from counterfoil.core.people import Person, Token
 from counterfoil.flow import desk
 from counterfoil.flow.checkpoint import Published, Signer
+from counterfoil.flow.follow import Follower
 from counterfoil.flow.gateway import Gateway
 from counterfoil.flow.inuse import in_use
 from counterfoil.flow.pump import Pump
@@ -34,6 +36,7 @@ from counterfoil.flow.releases import Releases
 from counterfoil.flow.shed import Bounds, Intake
 from counterfoil.flow.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
+from counterfoil.model.connecting import connected
 from counterfoil.model.kinds import System
 from counterfoil.store.lists import CaseTarget, Views
 from counterfoil.store.postgres import PostgresStore
@@ -72,7 +75,7 @@ class Application:
         store: Store,
         views: Views,
         releases: Releases,
-        connectors: Mapping[str, Connector],
+        connectors: dict[str, Connector],
         pump: Pump,
         bounds: Bounds | None = None,
     ) -> None:
@@ -90,6 +93,8 @@ class Application:
         )
         self.notice = ""
         """What whoever started this process should know."""
+        self.follower = Follower(store, releases, self.connectors, pump, build_connectors)
+        self.changes = ChangePath(store, views, releases.model, _impacts, _try_connectors, self._take_up)
 
     @property
     def model(self) -> Model:
@@ -97,6 +102,9 @@ class Application:
 
     async def now(self) -> datetime:
         return await self.store.now()
+
+    async def _take_up(self) -> None:
+        await self.follower.look()
 
     async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
         """A webhook's bytes. Raises Refused for an unknown system or what its connector refuses."""
@@ -150,9 +158,10 @@ class Application:
         due = await self.store.next_due()
         lag = 0.0 if due is None else max(0.0, (now - due).total_seconds())
         return {
-            "ready": lag < READY_LAG and not self.pump.stopping,
+            "ready": lag < READY_LAG and not self.pump.stopping and not self.follower.failed,
             "time": now.isoformat(),
             "release": self.model.digest,
+            "release_problem": self.follower.failed,
             "lag_seconds": round(lag, 3),
             "feeds": systems,
             "counts": await self.views.counts(),
@@ -208,9 +217,24 @@ def reference(text: str) -> str:
 
 
 def connectors_of(model: Model) -> dict[str, Connector]:
-    """Connectors of all systems that have one; `external` systems act by themselves."""
-    wanted = [(s.connector, _config(s)) for s in model.systems.values() if s.connector != "external"]
-    return host.build(wanted)
+    """Connectors of all systems that have one."""
+    return build_connectors(model, connected(model.systems))
+
+
+def build_connectors(model: Model, names: Iterable[str]) -> dict[str, Connector]:
+    """Connectors of these systems. Raises Misconfigured."""
+    return host.build([(s.connector, _config(s)) for s in (model.systems[name] for name in sorted(names))])
+
+
+async def _try_connectors(model: Model, names: Sequence[str]) -> None:
+    """Build them and let go of them again. Raises Misconfigured."""
+    for connector in build_connectors(model, names).values():
+        await connector.close()
+
+
+async def _impacts(old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any] | None:
+    """What a replay of the recorded traffic gives."""
+    return None
 
 
 def _config(system: System) -> SystemConfig:
@@ -280,14 +304,18 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, pump, bounds)
-        running = asyncio.create_task(_work(pump) if workers else pump.attend())
         app.notice = notice
+        await app.follower.connect_pinned()
+        running = asyncio.create_task(_work(pump) if workers else pump.attend())
+        following = asyncio.create_task(app.follower.run())
         try:
             yield app
         finally:
+            following.cancel()
             pump.stop()
             await asyncio.wait([running], timeout=40)
             await pump.uses.flush()
+            await app.follower.close()
             for connector in connectors.values():
                 await connector.close()
     finally:
@@ -303,6 +331,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         await releases.publish(await store.now(), "up")
         return releases, ""
     releases = Releases(store, Model.from_json(held[1]))
+    await releases.publish(await store.now(), "up")
     ask = f"`counterfoil plan {folder}` says what would change."
     try:
         proposed = read_model(folder)

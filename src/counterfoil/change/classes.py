@@ -56,6 +56,7 @@ _OF_POLICY: dict[str, tuple[Class, ...]] = {
     "posting_date": ("money",),
     "degradation": ("failure",),
     "retention": ("security",),
+    "change": ("security", "approval"),
 }
 _SYSTEM_SECURITY = frozenset({"url", "account", "connector", "secrets", "settings", "role"})
 _OPERATION_FAILURE = frozenset({"repeat", "horizon", "retention", "timeout", "undo", "irreversible"})

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli import contracts, controls, govern, operate, processes, systems
+from counterfoil.cli import change, contracts, controls, govern, operate, processes, systems
 from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import complain, say
 
@@ -25,11 +25,13 @@ COMMANDS: list[Callable[..., None]] = [
     *controls.COMMANDS,
     *operate.COMMANDS,
     *systems.COMMANDS,
+    *change.COMMANDS,
 ]
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(systems.connectors, name="connectors")
 app.add_typer(contracts.contracts, name="contracts")
+app.add_typer(change.releases, name="releases")
 
 
 @app.callback(invoke_without_command=True)

@@ -70,6 +70,10 @@ class Actor:
         self._bulk = Bulk(store.now)
         self._seats: dict[tuple[str, str], asyncio.Semaphore] = {}
 
+    def take_up(self, model: Model) -> None:
+        """After a jump of the clock the longest horizon of any Release that is gone by is waited for."""
+        self.steady.settle = max(self.steady.settle, _longest(model))
+
     # ------------------------------------------------------------------ sending
 
     def gathers(self, system: str, operation: str) -> bool:

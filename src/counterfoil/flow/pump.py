@@ -23,6 +23,7 @@ from counterfoil.flow.inuse import Uses
 from counterfoil.flow.known import LEASE
 from counterfoil.flow.releases import Releases
 from counterfoil.flow.turn import Turner
+from counterfoil.model import Model
 from counterfoil.model.kinds import seconds
 from counterfoil.store.store import Store, Todo, Wake
 from counterfoil.store.transitions import Claim
@@ -80,6 +81,7 @@ class Pump:
         self._busy: dict[str, asyncio.Task[None]] = {}
         """Work under way, by what it is about: nothing is begun twice in one process."""
         self._turning: set[asyncio.Task[None]] = set()
+        self._feeds: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._claims = 0
         self._looked: datetime | None = None
         self._told: set[str] = set()
@@ -101,15 +103,11 @@ class Pump:
             self._loop("watch", self.watch_once, idle=IDLE),
             self._loop("seal", self.seal_once, idle=1.0),
             self._loop("scan", self.scan_once, idle=SCAN),
-            *(
-                self._poll_loop(name, feed, seconds(spec.every))
-                for name, system in self.releases.present.systems.items()
-                if name in self.connectors
-                for feed, spec in system.feeds.items()
-            ),
         ]
+        self._poll_feeds()
         try:
             await asyncio.gather(*loops)
+            await asyncio.gather(*self._feeds.values())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wait_for_work(), DRAIN)
             await self.uses.flush()
@@ -131,6 +129,33 @@ class Pump:
                 await self.gate.give_back(self.store, await self.store.now())
         finally:
             beating.cancel()
+
+    def take_up(self, model: Model) -> None:
+        """Go by a Release that came into force: its systems' caps, and its feeds. Runs keep the one that they are
+        pinned to."""
+        self.gate.configure(caps_of(model.systems))
+        self.actor.take_up(model)
+        if self._running and not self.stopping:
+            self._poll_feeds()
+
+    def know(self, model: Model, system: str) -> None:
+        """A system that only a former Release has, to which Runs are pinned."""
+        self.gate.configure({system: caps_of(model.systems)[system]})
+        self.actor.take_up(model)
+
+    def _poll_feeds(self) -> None:
+        """A loop for each feed that has none."""
+        for name, system in self.releases.present.systems.items():
+            for feed in system.feeds if name in self.connectors else ():
+                task = self._feeds.get((name, feed))
+                if task is None or task.done():
+                    self._feeds[name, feed] = asyncio.create_task(self._poll_loop(name, feed))
+
+    def _every(self, system: str, feed: str) -> float | None:
+        """Seconds between reads of a feed; None when it is not declared any more."""
+        held = self.releases.present.systems.get(system)
+        spec = held.feeds.get(feed) if held is not None and system in self.connectors else None
+        return None if spec is None else seconds(spec.every)
 
     def stop(self) -> None:
         """Take nothing new; calls that wait for a slot are left to others, calls under way come to their end."""
@@ -352,9 +377,13 @@ class Pump:
     async def seal_once(self) -> int:
         return await watch.seal(self.store, self._sign, await self.store.now(), self._keep)
 
-    async def _poll_loop(self, system: str, feed: str, every: float) -> None:
+    async def _poll_loop(self, system: str, feed: str) -> None:
         state = self.polls.setdefault((system, feed), watch.PollState())
         while not self._stopping.is_set():
+            every = self._every(system, feed)
+            if every is None:
+                del self.polls[system, feed]
+                return
             try:
                 state.kept += await watch.poll(self.store, self.releases, self.connectors, system, feed)
                 state.last, state.failures, state.error = await self.store.now(), 0, ""

@@ -230,6 +230,11 @@ async def plan(digest: str) -> Plan | None:
     return await _record(t.PLAN, f"select {t.PLAN.names} from plan where digest = $1", digest)
 
 
+async def plan_model(digest: str) -> bytes | None:
+    row = await _one("select model from plan where digest = $1", digest)
+    return None if row is None else bytes(row[0])
+
+
 async def release_step(digest: str) -> ReleaseStep | None:
     sql = f"select {t.RELEASE_STEP.names} from release_step where digest = $1 order by no desc limit 1"
     return await _record(t.RELEASE_STEP, sql, digest)

@@ -66,7 +66,8 @@ class MoveRun(msgspec.Struct, frozen=True, kw_only=True):
     """Pin a Run to another Release, its state mapped to that one's steps; it is due at once.
 
     Guarded by `version` and `pin` (-> `changed`); `ended` for a terminal Run; `busy` while an effect of it is
-    planned, sending, accepted or unknown, or its inbox is not read. Its version rises; leaf.
+    planned, sending, accepted or unknown, or its inbox is not read, save by one that has not begun. Its version
+    rises; leaf.
     """
 
     run: str

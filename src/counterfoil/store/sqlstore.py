@@ -139,6 +139,9 @@ class SqlStore(SqlViews, ABC):
     async def plan(self, digest: str) -> Plan | None:
         return await self._ask(reads.plan, digest)
 
+    async def plan_model(self, digest: str) -> bytes | None:
+        return await self._ask(reads.plan_model, digest)
+
     async def release_step(self, digest: str) -> ReleaseStep | None:
         return await self._ask(reads.release_step, digest)
 

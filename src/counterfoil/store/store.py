@@ -226,6 +226,10 @@ class Store(Protocol):
     # what the path of a change reads
 
     async def plan(self, digest: str) -> Plan | None: ...
+    async def plan_model(self, digest: str) -> bytes | None:
+        """The model that a plan would put in force."""
+        ...
+
     async def release_step(self, digest: str) -> ReleaseStep | None:
         """How a Release came into force, the last time that it did."""
         ...

@@ -1,4 +1,4 @@
-"""The operator API's lists: Runs, counterfoils, Cases, approvals, events, releases, audit; and one Run's trace."""
+"""The operator API's lists: Runs, counterfoils, Cases, approvals, events, audit; and one Run's trace."""
 
 from __future__ import annotations
 
@@ -33,12 +33,6 @@ class Listing(msgspec.Struct, Generic[T], frozen=True):
 
     items: list[T]
     next: str | None
-
-
-class ReleaseShape(msgspec.Struct, frozen=True, kw_only=True):
-    digest: str
-    present: bool
-    documents: int
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,20 +162,6 @@ async def list_events(
 
 
 @get(
-    "/v1/releases",
-    opt=requires(Permission.RELEASES_ANY_READ),
-    tags=["releases"],
-    summary="The present Release",
-)
-async def list_releases(request: Asked) -> Listing[ReleaseShape]:
-    app = application(request)
-    held = await app.store.release()
-    if held is None:
-        return Listing([], None)
-    return Listing([ReleaseShape(digest=held[0], present=True, documents=len(app.model.documents))], None)
-
-
-@get(
     "/v1/audit",
     opt=requires(Permission.AUDIT_ANY_READ),
     tags=["audit"],
@@ -209,6 +189,5 @@ ROUTES = [
     list_approvals,
     get_approval,
     list_events,
-    list_releases,
     list_audit,
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from counterfoil.change.path import ChangePath
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
 from counterfoil.flow.gateway import Gateway
@@ -59,6 +60,11 @@ class App(Protocol):
     @property
     def model(self) -> Model:
         """The present one."""
+        ...
+
+    @property
+    def changes(self) -> ChangePath:
+        """Plans, Releases, and Runs that are moved."""
         ...
 
     async def now(self) -> datetime:

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from counterfoil import __version__
 from counterfoil.web import (
     catalog,
+    changes,
     contracts,
     controls,
     doors,
@@ -47,6 +48,7 @@ _API: list[Any] = [
     *catalog.API,
     *contracts.ROUTES,
     *controls.API,
+    *changes.ROUTES,
     *vitals.ROUTES,
 ]
 """What programs call, and what /openapi.json describes."""
@@ -133,7 +135,9 @@ def description() -> dict[str, Any]:
     document = deepcopy(app.openapi_schema.to_schema())
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM
-    for (path, method), (media, kind, about) in (doors.BODIES | usage.BODIES | operations.BODIES).items():
+    for (path, method), (media, kind, about) in (
+        doors.BODIES | usage.BODIES | operations.BODIES | changes.BODIES
+    ).items():
         content: dict[str, Any] = {}
         if kind is not None:
             _, found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")

@@ -79,11 +79,12 @@ async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away,
 
 
 async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
-    company: tuple[Away, Pump],
+    company: tuple[Away, Pump], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, pump = company
     store.away = True
-    polling = asyncio.create_task(pump._poll_loop("shop", "sales", 0.0001))
+    monkeypatch.setattr(pump, "_every", lambda system, feed: 0.0001)
+    polling = asyncio.create_task(pump._poll_loop("shop", "sales"))
     await reached(lambda: store.refused >= 40 or polling.done())
     assert not polling.done(), polling.exception()
     assert pump.polls["shop", "sales"].failures == 0

@@ -58,6 +58,32 @@ enforced_by:
   - {policy: credit-limit}
 """
 WORKFLOW = "name: credit\nowner: finance\nfailure: careful\nstart: {event: credit.requested.v1, key: event.data.credit_id}\n"
+CHANGES = """\
+---
+kind: policy
+name: changes
+change:
+  approve:
+    - of: [money]
+      roles: [agent]{}
+"""
+TWO_POLICIES = """\
+---
+kind: policy
+name: changes
+change: {approve: [{of: [other], roles: [agent]}]}
+---
+kind: policy
+name: more
+change: {approve: [{of: [other], owners: true}]}  #!
+"""
+CALENDAR = """\
+---
+kind: calendar
+name: outside
+changes:
+  - {{what: a release, from: 2026-11-30, to: {}, systems: [{}]}}  #!
+"""
 
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
 # `#!` does not mark it
@@ -444,6 +470,15 @@ PLANTED: list[tuple[str, ...]] = [
         "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: calls}  #!\n",
     ),
     ("deadline-too-short", "deadline: 20d", "deadline: 3m  #!"),
+    ("change-policy", AGENT, AGENT + CHANGES.format("  #!")),
+    ("change-policy", AGENT, AGENT.replace("agent}", "agent, may: ['approvals:own:decide']}") + TWO_POLICIES),
+    ("wrong-value", AGENT, AGENT + CHANGES.format("\n      automatic: true"), "of: [money]"),
+    ("unknown-reference", AGENT, AGENT + CHANGES.replace("agent", "nobody").format("  #!")),
+    ("wrong-value", AGENT, AGENT + "---\nkind: calendar\nname: c\nzone: Mars/Base  #!\n"),
+    ("unknown-reference", AGENT, AGENT + CALENDAR.format("2026-12-01", "erp")),
+    ("wrong-value", AGENT, AGENT + CALENDAR.format("2026-11-29", "ledger")),
+    ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {was: nowhere}  #!"),
+    ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {memo: post}  #!"),
 ]
 
 

@@ -4,6 +4,7 @@ from counterfoil.core.finding import Finding
 from counterfoil.model.checks import (
     approvals,
     casts,
+    changes,
     contracts,
     controls,
     exposed,
@@ -25,6 +26,7 @@ __all__ = [
     "Rule",
     "approvals",
     "casts",
+    "changes",
     "check",
     "contracts",
     "controls",

@@ -78,6 +78,10 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Role():
             yield from (("operation", name, ("calls", position)) for position, name in enumerate(value.calls))
             yield from (("system", name, ("speaks", position)) for position, name in enumerate(value.speaks))
+        case kinds.Calendar():
+            for position, entry in enumerate(value.changes):
+                for at, name in enumerate(entry.systems):
+                    yield "system", name, ("changes", position, "systems", at)
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
     yield from _lookups(document.data, ())
@@ -206,6 +210,12 @@ def _policy(value: kinds.Policy) -> Iterator[Reference]:
         yield "object", value.posting_date.periods, ("posting_date", "periods")
     if value.degradation:
         yield "system", value.degradation.when_down, ("degradation", "when_down")
+    if value.change:
+        for position, name in enumerate(value.change.emergency):
+            yield "role", name, ("change", "emergency", position)
+        for position, asked in enumerate(value.change.approve):
+            for at, role in enumerate(asked.roles):
+                yield "role", role, ("change", "approve", position, "roles", at)
 
 
 def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:

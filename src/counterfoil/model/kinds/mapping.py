@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from counterfoil.model.kinds.base import Formula, Kind, Name, Part, Template
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template
+from counterfoil.model.kinds.policy import ChangeClass
 
 Lost = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 
@@ -129,7 +132,47 @@ class StateMap(Kind):
     map: dict[str, str]
 
 
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class OutsideChange(Part):
+    """Something that others change, or a time in which nothing is changed: an ERP's release, the end of a version of
+    a vendor's API, the days around a close."""
+
+    what: str
+    from_: Day = Field(alias="from")
+    to: Day | None = None
+    """The last day; absent: from then on."""
+    notice: Duration = "0d"
+    """So long before the first day it is told of."""
+    systems: list[Name] = []
+    """Concerns changes that touch one of these; empty: whatever system."""
+    areas: list[ChangeClass] = []
+    """Concerns changes of one of these classes; empty: of every class."""
+    legal_entity: str | None = None
+    """Whose zone the days are of, where it is known; else the calendar's."""
+    effect: Literal["refuse", "warn"] = "warn"
+
+    @model_validator(mode="after")
+    def _days(self) -> OutsideChange:
+        first, last = date.fromisoformat(self.from_), self.to and date.fromisoformat(self.to)
+        if last and last < first:
+            raise ValueError("`to` is before `from`")
+        return self
+
+
 class Calendar(Kind):
     kind: Literal["calendar"] = "calendar"
     zone: str = "UTC"
     dates: dict[str, str] = {}
+    changes: list[OutsideChange] = []
+    """What plans of changes are held against."""
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, ZoneInfoNotFoundError):
+            raise ValueError(f"there is no time zone {value}") from None
+        return value

@@ -1,4 +1,4 @@
-"""Policies: failure, approval, limit, degradation, posting dates, retention, rate."""
+"""Policies: failure, approval, limit, degradation, posting dates, retention, rate, change."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
@@ -99,6 +99,40 @@ class Rate(Part):
     """At once; absent: `at_most`."""
 
 
+ChangeClass = Literal[
+    "contract", "money", "approval", "security", "ownership", "table", "failure", "workflow", "mapping",
+    "reconciliation", "control", "system", "text", "breaking", "other",
+]  # fmt: skip
+"""What is at stake in a change. `breaking`: somebody who uses a contract is broken. `other`: every class that no rule
+of the policy names."""
+
+
+class ChangeRule(Part):
+    of: list[ChangeClass] = Field(min_length=1)
+    roles: list[Name] = []
+    """Of whom one approves, or as many as `quorum`."""
+    owners: bool = False
+    """Each role approves that owns something which the change touches."""
+    quorum: int = Field(default=1, ge=1, le=10)
+    automatic: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ChangeRule:
+        if sum((bool(self.roles), self.owners, self.automatic)) != 1:
+            raise ValueError("a rule has exactly one of `roles`, `owners: true`, `automatic: true`")
+        return self
+
+
+class Change(Part):
+    """Who must approve which kind of change of the governance itself."""
+
+    approve: list[ChangeRule] = Field(min_length=1)
+    expires: Duration = "7d"
+    """How long approvals may be given, and how long the plan may be applied."""
+    emergency: list[Name] = []
+    """Roles of whom one may put back a former Release at once; a Case asks for the review."""
+
+
 class Policy(Kind):
     kind: Literal["policy"] = "policy"
     failure: Failure | None = None
@@ -108,6 +142,7 @@ class Policy(Kind):
     posting_date: PostingDate | None = None
     retention: Retention | None = None
     rate: Rate | None = None
+    change: Change | None = None
 
     @model_validator(mode="after")
     def _one_policy(self) -> Policy:
@@ -119,10 +154,11 @@ class Policy(Kind):
             self.posting_date,
             self.retention,
             self.rate,
+            self.change,
         )
         if sum(x is not None for x in parts) != 1:
             raise ValueError(
-                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention, rate"
+                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention, rate, change"
             )
         return self
 

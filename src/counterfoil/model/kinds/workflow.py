@@ -277,6 +277,9 @@ class Workflow(Kind):
     signals: list[Signal] = []
     deadline: Duration | None = None
     invariants: list[Invariant] = []
+    moved: dict[str, str] = {}
+    """Steps that had another name in a former Release, by that name: `{memo: credit-memo}`. Runs that are moved to this
+    one find their place by it."""
     steps: Block
     returns: dict[str, Template] = {}
     """The output of the operation that starts it, once it has come to its end."""

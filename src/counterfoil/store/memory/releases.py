@@ -142,7 +142,7 @@ class Releases(Rows):
         moving = IN_FLIGHT | {EffectState.PLANNED}
         if any(e.run == run.id and e.state in moving for e in self.effect_rows.values()):
             return Moved(verdict="busy")
-        if run.inbox_n > run.consumed:
+        if run.version > 0 and run.inbox_n > run.consumed:
             return Moved(verdict="busy")
         version = run.version + 1
         moved = msgspec.structs.replace(
@@ -160,6 +160,9 @@ class Releases(Rows):
 
     async def plan(self, digest: str) -> Plan | None:
         return self.plans.get(digest)
+
+    async def plan_model(self, digest: str) -> bytes | None:
+        return self.plan_models.get(digest)
 
     async def release_step(self, digest: str) -> ReleaseStep | None:
         found = [step for step in self.steps_of_releases.values() if step.digest == digest]

@@ -215,7 +215,8 @@ async def move_run(x: Step, m: MoveRun) -> Moved:
     if f"'{row[2]}'" in TERMINAL:
         return Moved(verdict="ended")
     moving = await x.one(f"select 1 from effect where run = $1 and state in {MOVING} limit 1", m.run)
-    if moving is not None or row[3] > row[4]:
+    unread = row[0] > 0 and row[3] > row[4]  # one that has not begun reads its start under any Release
+    if moving is not None or unread:
         return Moved(verdict="busy")
     version = m.version + 1
     await x.rows(

@@ -1,0 +1,52 @@
+"""What governs a change of the governance itself, and steps that had another name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from counterfoil.core.finding import Finding
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.checks.steps import workflows
+from counterfoil.model.model import Model
+from counterfoil.model.walk import steps
+
+
+@rule("change-policy")
+def change_policy(model: Model) -> Iterator[Finding]:
+    """One policy says who must approve which change, and only roles that may decide approvals are asked."""
+    found = [d for d in model.documents if isinstance(d.value, kinds.Policy) and d.value.change is not None]
+    for document in found[1:]:
+        yield document.finding(
+            "change-policy",
+            f"`{found[0].name}` says already who approves changes",
+            ("change",),
+            at_key=True,
+            fix="put all rules into one policy",
+        )
+    for document in found:
+        assert isinstance(document.value, kinds.Policy)
+        assert document.value.change is not None
+        for position, asked in enumerate(document.value.change.approve):
+            for at, name in enumerate(asked.roles):
+                role = model.roles.get(name)
+                if role is not None and "approvals:own:decide" not in role.may:
+                    yield document.finding(
+                        "change-policy",
+                        f"`{name}` may not decide approvals",
+                        ("change", "approve", position, "roles", at),
+                        fix=f"give `{name}` the permission approvals:own:decide, or ask another role",
+                    )
+
+
+@rule("moved-step")
+def moved_step(model: Model) -> Iterator[Finding]:
+    """`moved` names a step that the workflow has by the name that it had before, which no step has any more."""
+    for document, workflow in workflows(model):
+        names = {place.name for place in steps(workflow)}
+        for old, new in workflow.moved.items():
+            if new not in names:
+                yield document.finding("moved-step", f"there is no step `{new}`", ("moved", old))
+            if old in names:
+                message = f"`{old}` is still a step: a step that has moved leaves its name"
+                yield document.finding("moved-step", message, ("moved", old), at_key=True)
