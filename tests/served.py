@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from counterfoil.app import Application, application
+from counterfoil.app import Application, application, read_model
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.run import Run
@@ -97,6 +97,16 @@ class Served:
 
     async def vote(self, approval: Approval, person: str, approve: bool = True) -> str:
         return await self.app.decide_approval(approval.id, approval.subject, person, approve, "as discussed")
+
+    async def change(self, asked_by: str = "admin") -> None:
+        """Bring the folder into force: planned by one person, approved by others who may, applied."""
+        changes = self.app.changes
+        report = await changes.planner.plan(read_model(self.folder), asked_by, days=0)
+        asked = {a.path: a for a in (await self.dump()).approvals if a.run == report.digest}
+        for one in report.approvals:
+            for person in one.could[: one.quorum]:
+                assert await self.vote(asked[one.name], person) in ("counted", "granted")
+        await changes.applier.apply(report.digest, asked_by, "as discussed")
 
     async def quiet(self, seconds: float = SECONDS) -> None:
         """Return when nothing is left to be admitted, turned or sent now."""

@@ -18,6 +18,7 @@ import msgspec
 import uvicorn
 
 from counterfoil.change.path import ChangePath
+from counterfoil.change.start import apply_at_start, somebody_may_apply
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core import ids
@@ -295,11 +296,11 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     try:
         published = Published(home / "checkpoint")
         await published.check(store)
-        releases, notice = await _releases(store, folder)
-        connectors = connectors_of(releases.present)
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():
             await seed_people(store, people)
+        releases, notice = await _releases(store, folder)
+        connectors = connectors_of(releases.present)
         worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
         pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
@@ -324,7 +325,8 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
 
 async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     """What is in force, and what to tell of the folder. A folder is published into a store that has no Release; from
-    then on it is a proposal, which `counterfoil plan` compares and `counterfoil apply` puts in force."""
+    then on it is a proposal, which `counterfoil plan` compares and `counterfoil apply` puts in force. Only where nobody
+    may apply anything a start still does."""
     held = await store.release()
     if held is None:
         releases = Releases(store, read_model(folder))
@@ -339,6 +341,11 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         return releases, f"Release {held[0][:12]} is in force. {folder} does not pass check. {ask}"
     if proposed.digest == held[0]:
         return releases, ""
+    if not await somebody_may_apply(store, releases.present):
+        if await apply_at_start(store, releases.present, proposed, await store.now()):
+            releases.present = proposed
+            return releases, f"{folder} is in force now: no person has the permission to apply changes."
+        return await _releases(store, folder)
     return releases, f"Release {held[0][:12]} is in force. {folder} differs from it and is not applied: {ask}"
 
 

@@ -276,6 +276,23 @@ async def test_a_start_does_not_publish_another_folder(tmp_path: Path) -> None:
         assert "does not pass check" in company.app.notice
 
 
+async def test_where_nobody_may_apply_a_start_does(tmp_path: Path) -> None:
+    nobody = COMPANY.replace('"releases:any:apply", ', "")
+    prepare(tmp_path, nobody)
+    async with changing(tmp_path, workers=0):
+        pass
+    added = model_of(tmp_path / "gov", COMPANY)
+    async with changing(tmp_path, workers=0) as company:
+        assert company.app.model.digest == added.digest
+        assert "is in force now" in company.app.notice
+        history = (await company.ask("GET", "/v1/releases")).json()["items"]
+        assert [(r["number"], r["applied_by"]) for r in history] == [(2, "up"), (1, "up")]
+        assert await check.check(company.app.store, await company.app.now()) == []  # type: ignore[arg-type]
+    model_of(tmp_path / "gov", STRICTER)
+    async with changing(tmp_path, workers=0) as company:
+        assert company.app.model.digest == added.digest
+
+
 async def test_every_process_takes_up_a_release(tmp_path: Path, postgres: postgres.Cluster) -> None:
     """Two on one PostgreSQL: one has the doors, the other turns Runs."""
     prepare(tmp_path)

@@ -123,8 +123,10 @@ async def test_a_delivery_that_nothing_takes_is_a_case_and_is_admitted_after_a_m
         assert case.owner == "finance-operations"
         assert "product.created" in case.message
         await s.sound()
-    change(folder, {"mappings/from-billing.yaml": [("    - price.*\n", "    - price.*\n    - product.*\n")]})
-    async with served(systems, folder) as s:
+        change(
+            folder, {"mappings/from-billing.yaml": [("    - price.*\n", "    - price.*\n    - product.*\n")]}
+        )
+        await s.change()
         await _resolve(systems, case.id, "fiona", "retry")
         resolved = await s.case("unrouted", CaseState.RESOLVED)
         assert resolved.resolved_by == "fiona"

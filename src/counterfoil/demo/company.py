@@ -28,6 +28,7 @@ from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people, report
 from counterfoil.demo.billing import BillingClient
+from counterfoil.demo.bring_in import bring_in
 from counterfoil.demo.children import Child, ChildFailed, choose_ports, free, listening
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient, ErpError
@@ -216,6 +217,7 @@ class Company:
         )  # fmt: skip
         server.start()
         await self._up(server, self._ready)
+        await bring_in(self.folder, self.url, self.home, self.persons, self.say)
 
     async def _up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
         began = time.monotonic()
