@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money
@@ -17,6 +17,7 @@ from counterfoil.model.template import (
     compile_each,
     compile_template,
     formula,
+    formulas,
     optional,
     record,
     text_of,
@@ -31,6 +32,7 @@ POSTING_RULES = ("reject", "first_open", "current", "hold_for_reopen", "accrue_a
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 _ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
 _Choices = tuple[d.UndoChoice, ...]
+T = TypeVar("T")
 
 
 def compile_workflow(model: Model, workflow: kinds.Workflow, digest: str) -> d.Definition:
@@ -78,7 +80,9 @@ class _Workflow:
 
     def definition(self, digest: str) -> d.Definition:
         w = self.workflow
-        facts = tuple(self.fact(name, fact) for name, fact in w.facts.items())
+        facts = tuple(
+            self.fact(*named) for named in in_order(w.facts.items(), lambda f: f[0], lambda f: _read_by(f[1]))
+        )
         steps = self.block(w.steps, "")
         signals = tuple(self.signal(signal, position) for position, signal in enumerate(w.signals))
         failure = self.failure()
@@ -93,7 +97,7 @@ class _Workflow:
             start=self.start(),
             serial=tuple(formula(key) for key in serial),
             facts=facts,
-            let=tuple((name, formula(text)) for name, text in w.let.items()),
+            let=_lets(w.let.items()),
             signals=signals,
             steps=steps,
             failure=failure,
@@ -415,6 +419,35 @@ def undo_input(model: Model, choice: kinds.UndoCall, undone: str) -> Mapping[str
     return {name: f"={have[name]}.{name}" for name in wanted if name in have}
 
 
+# ------------------------------------------------------------------ names that build on each other
+
+
+def in_order(
+    things: Iterable[T], name: Callable[[T], str], reads: Callable[[T], Collection[str]]
+) -> tuple[T, ...]:
+    """Things in an order in which each comes after those that it reads, else as they are.
+
+    The canonical form of a document sorts its keys, so what depends on the order of keys would not come back from it.
+    """
+    left = {name(thing): thing for thing in things}
+    ordered: list[T] = []
+    while left:
+        free = [n for n, thing in left.items() if not any(r in left and r != n for r in reads(thing))]
+        for n in free[:1] or list(left):  # a circle is left as it is: no order makes it good
+            ordered.append(left.pop(n))
+    return tuple(ordered)
+
+
+def _lets(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, Expression], ...]:
+    compiled = [(name, formula(text)) for name, text in lets]
+    return in_order(compiled, lambda let: let[0], lambda let: let[1].names)
+
+
+def _read_by(fact: kinds.Fact) -> set[str]:
+    texts = [text for text, _ in formulas(fact.with_)] + ([fact.of] if fact.of is not None else [])
+    return {name for text in texts for name in formula(text).names}
+
+
 # ------------------------------------------------------------------ mappings and foils
 
 
@@ -433,7 +466,7 @@ def compile_inbound(
         ignore=mapping.ignore,
         fetch_operation=mapping.fetch.call if mapping.fetch else None,
         fetch_input=record(mapping.fetch.with_) if mapping.fetch else None,
-        let=tuple((name, formula(text)) for name, text in lets_of(mapping, has_entities)),
+        let=_lets(lets_of(mapping, has_entities)),
         emits=tuple(_emit(emit) for emit in emits),
         assertion=optional(mapping.assert_),
         owners=owners,
@@ -502,7 +535,7 @@ def compile_outbound(mapping: kinds.Mapping, system: str) -> d.OutboundMapping:
         name=mapping.name,
         operation=mapping.to.operation,
         system=system,
-        let=tuple((name, formula(text)) for name, text in mapping.let.items()),
+        let=_lets(mapping.let.items()),
         input=record(mapping.with_ or {}),
         assertion=optional(mapping.assert_),
         result=record(returns.result) if returns.result else None,

@@ -106,6 +106,46 @@ def test_what_waits_for_a_document_that_is_not_there_is_a_key_error(company: Mod
     assert company.outbound("nothing") is None
 
 
+FORWARD = """
+---
+{kind: object, name: chain, system: bills, fields: {next_id: id}}
+---
+kind: mapping
+name: chained
+from: {system: bills, type: chained}
+let: {z: body.z, m: z + 1, a: m + z}
+emit: {type: asked.v1, key: =a, data: {id: "=string(a)"}}
+---
+{kind: event, name: asked.v1, data: {id: string}}
+---
+kind: workflow
+name: chained
+owner: finance
+failure: careful
+start: {event: asked.v1, key: event.data.id}
+facts:
+  z: {head: chain, of: event.data.id}
+  a: {head: chain, of: z.next_id}
+let: {y: a.next_id, b: y + z.next_id}
+steps:
+  - check: b != ''
+"""
+
+
+def test_a_model_that_was_stored_binds_names_in_the_order_in_which_they_build_on_each_other(
+    tmp_path: Path,
+) -> None:
+    written, _ = findings_of(tmp_path, COMPANY + FORWARD)
+    stored = Model.from_json(written.to_json())
+    assert stored.digest == written.digest
+    for model in (written, stored):
+        (mapping,) = model.inbound("bills", "chained")
+        assert [name for name, _ in mapping.let] == ["z", "m", "a"]
+        workflow = model.workflow("chained")
+        assert [fact.name for fact in workflow.facts] == ["z", "a"]
+        assert [name for name, _ in workflow.let] == ["y", "b"]
+
+
 # ------------------------------------------------------------------ covers, beyond the planted mistakes
 
 COVERS = "covers: [amount, event.data.customer_id]"
