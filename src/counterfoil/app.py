@@ -343,7 +343,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         return releases, ""
     if not await somebody_may_apply(store, releases.present):
         if await apply_at_start(store, releases.present, proposed, await store.now()):
-            releases.present = proposed
+            await releases.take_up(proposed)
             return releases, f"{folder} is in force now: no person has the permission to apply changes."
         return await _releases(store, folder)
     return releases, f"Release {held[0][:12]} is in force. {folder} differs from it and is not applied: {ask}"

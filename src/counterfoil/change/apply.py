@@ -20,6 +20,7 @@ from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
+from counterfoil.rules import routing
 from counterfoil.store.lists import Page, Views
 from counterfoil.store.releases import ApplyPlan
 from counterfoil.store.store import Store
@@ -172,6 +173,7 @@ class _Work:
                 reason=self.reason,
                 emergency=self.emergency,
                 review=self._reviews(now) if self.emergency else (),
+                waits=routing.waits(self.new) or (("", ""),),
                 at=now,
             )
         )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from counterfoil.core import wire
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
+from counterfoil.rules import routing
 from counterfoil.store.releases import ApplyPlan, PutPlan
 from counterfoil.store.store import Store
 
@@ -40,6 +41,7 @@ async def apply_at_start(store: Store, present: Model, new: Model, now: datetime
     )
     if await store.apply(PutPlan(plan=plan, model=new.to_json(), at=now, actor=ACTOR)) != "new":
         return False
+    waits = routing.waits(new) or (("", ""),)
     reason = "the folder of a start: nobody has the permission to apply changes"
-    applied = await store.apply(ApplyPlan(plan=digest, person=ACTOR, reason=reason, at=now))
+    applied = await store.apply(ApplyPlan(plan=digest, person=ACTOR, reason=reason, waits=waits, at=now))
     return applied.verdict == "applied"

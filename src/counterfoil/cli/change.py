@@ -31,25 +31,28 @@ def plan(
         int, typer.Option(min=0, max=366, help="Replay the traffic of so many days; 0: none.")
     ] = 30,
     migrate: Annotated[bool, typer.Option(help="Move Runs that may be moved along with it.")] = False,
+    environment: Annotated[
+        str, typer.Option(help="The environment whose overlays count.", envvar="COUNTERFOIL_ENVIRONMENT")
+    ] = "",
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Say what a folder would change, for whom, and whose approval it waits for; exit code 1 when it changes anything."""
     places: dict[tuple[str, str], str] = {}
     if to is None:
-        model, places = _read(dir)
+        model, places = _read(dir, environment)
         body = model.to_json()
     else:
         body = b""
     _plan(body, to, days, migrate, out, format, places)
 
 
-def _read(dir: Path) -> tuple[Model, dict[tuple[str, str], str]]:
+def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str]]:
     """The folder's model, and where each of its documents stands."""
     from counterfoil.model import read
 
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
-    model, findings = read(dir)
+    model, findings = read(dir, environment=environment)
     wrong = errors(findings)
     if wrong:
         for finding in wrong:

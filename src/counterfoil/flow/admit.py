@@ -16,7 +16,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
-from counterfoil.core.errors import Refused
+from counterfoil.core.errors import Refused, TryAgain
 from counterfoil.core.event import parse
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
@@ -41,7 +41,7 @@ from counterfoil.rules.routing import Forms
 from counterfoil.rules.values import head_names, typed
 from counterfoil.rules.versions import CastFailed, view
 from counterfoil.store.store import Store, Todo
-from counterfoil.store.transitions import Admit, Lease, Post, RunStart, Stimulus
+from counterfoil.store.transitions import Admit, Admitted, Lease, Post, RunStart, Stimulus
 
 CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT = 15.0
@@ -98,7 +98,7 @@ class Admission:
             admit = await self._consequences(model, ref, events, links, lookups, now)
         except Held as held:
             case = _case(todo, held, now)
-            await self._store.apply(
+            await self._apply(
                 Admit(
                     todo=ref,
                     cases=(case,),
@@ -118,6 +118,13 @@ class Admission:
             for s in admit.starts
             if s.run in admitted.born and s.lease is not None
         ]
+
+    async def _apply(self, admit: Admit) -> Admitted:
+        """Raises TryAgain while this process does not know yet what is in force."""
+        admitted = await self._store.apply(admit)
+        if admitted.outdated:
+            raise TryAgain(f"release {admit.release[:12]} is not in force any more", after=0.2)
+        return admitted
 
     # ------------------------------------------------------------------ events
 

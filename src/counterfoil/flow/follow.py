@@ -2,8 +2,9 @@
 
 Connectors of new and changed systems are built before the Release counts here. An old connector is closed once no call
 of it can be under way; that of a system which is gone, once no Run is pinned to a Release that has it. For up to a
-second a process may admit and decide by the Release before: what it does then is pinned to that one and says so in its
-leaf, and approvals asked by a former matrix fall when what rests on them is to be sent.
+second a process may know the Release before alone. It admits nothing by it: the store refuses, because Runs that began
+under the new one may wait for what only that one posts. It may decide by its matrices, and an approval asked so falls
+before what rests on it is sent.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Follower:
                 self._pump.stop()
                 return False
             self.failed = ""
-            self._releases.present = model
+            await self._releases.take_up(model)
             self._pump.take_up(model)
             log.info("release %s is in force", digest[:12])
             return True

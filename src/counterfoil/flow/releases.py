@@ -45,9 +45,7 @@ class Releases:
             )
         )
         digest = None if first else await self._store.in_force()
-        if digest is not None and digest != present.digest:
-            self.present = await self.model(digest)
-        await self.refresh()
+        await self.take_up(present if digest is None else await self.model(digest))
         return first
 
     async def model(self, digest: str) -> Model:
@@ -77,6 +75,10 @@ class Releases:
 
     async def refresh(self) -> None:
         """Learn what the Runs of every Release may wait for, those that other processes have published as well."""
+        await self.take_up(self.present)
+
+    async def take_up(self, model: Model) -> None:
+        """Go by this model from now on; what Runs of the others wait for is known before anything is admitted by it."""
         found: dict[str, dict[str, set[str]]] = {}
         for release, type_, field in await self._store.waited():
             waits = found.setdefault(release, {})
@@ -84,7 +86,9 @@ class Releases:
                 waits.update(await self._read(release))
             elif type_:
                 waits.setdefault(type_, set()).update([field] if field else [])
-        found.pop(self.present.digest, None)
+        found.pop(model.digest, None)
+        self.present = model
+        self._known[model.digest] = model
         if found != self._waited:
             self._waited, self._all = found, None
             self._bridges.clear()

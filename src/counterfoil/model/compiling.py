@@ -438,6 +438,28 @@ def in_order(
     return tuple(ordered)
 
 
+def lets_in_order(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Lets, each after those that it reads. One that does not parse reads nothing: `check` says so."""
+    return in_order(lets, lambda let: let[0], lambda let: _names(let[1]))
+
+
+def facts_in_order(facts: Iterable[tuple[str, kinds.Fact]]) -> tuple[tuple[str, kinds.Fact], ...]:
+    """Facts, each after those that it reads."""
+
+    def reads(fact: tuple[str, kinds.Fact]) -> set[str]:
+        texts = [text for text, _ in formulas(fact[1].with_)]
+        return {name for text in (*texts, fact[1].of or "") for name in _names(text)}
+
+    return in_order(facts, lambda fact: fact[0], reads)
+
+
+def _names(text: str) -> Collection[str]:
+    try:
+        return formula(text).names if text else ()
+    except ExpressionError:
+        return ()
+
+
 def _lets(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, Expression], ...]:
     compiled = [(name, formula(text)) for name, text in lets]
     return in_order(compiled, lambda let: let[0], lambda let: let[1].names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterfoil.contracts import versions
 from counterfoil.model import kinds
+from counterfoil.model.compiling import lets_in_order
 from counterfoil.model.definition import CastDefinition
 from counterfoil.model.fields import each_field, field_schema, object_schema
 from counterfoil.model.template import formula, record
@@ -176,7 +177,7 @@ def compile_cast(model: Model, mapping: kinds.Mapping) -> CastDefinition:
         source=mapping.cast.from_,
         target=target,
         root=there.root,
-        let=tuple((name, formula(text)) for name, text in mapping.let.items()),
+        let=tuple((name, formula(text)) for name, text in lets_in_order(mapping.let.items())),
         fields=record(there.fields),
         result=record(back[0].fields) if back and back[0].target else None,
         schema=model.schema_of_event(target) if event else object_schema(model.operations[target].input),

@@ -165,13 +165,15 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     ignored: str = ""
     """Why nothing follows from it."""
     release: str = ""
-    """The Release that it was admitted by, for the log."""
+    """The Release that it is admitted by; another one in force -> `outdated`, nothing written."""
     at: datetime
     actor: str
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
+    outdated: bool = False
+    """Another Release is in force: admit it by that one."""
     new_events: tuple[str, ...] = ()
     born: tuple[str, ...] = ()
     woken: tuple[str, ...] = ()

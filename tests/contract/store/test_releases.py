@@ -252,6 +252,19 @@ async def test_an_emergency_brings_in_nothing_new(store: Any) -> None:
     assert await store.in_force() == FIRST
 
 
+async def test_nothing_is_admitted_by_a_release_that_is_not_in_force(store: Any) -> None:
+    await company(store)
+    await store.apply(s.receive(s.receipt()))
+    await store.apply(plan(approvals=()))
+    assert (await store.apply(apply())).verdict == "applied"
+    outdated = await store.apply(s.admit(events=(s.event(),), release=FIRST))
+    assert (outdated.applied, outdated.outdated) == (False, True)
+    assert len(await store.todos(9)) == 1
+    admitted = await store.apply(s.admit(events=(s.event(),), release="second"))
+    assert (admitted.applied, admitted.outdated) == (True, False)
+    await sound(store)
+
+
 async def test_of_two_who_apply_at_once_one_changes_what_is_in_force(two: tuple[Any, Any]) -> None:
     one, other = two
     await company(one)

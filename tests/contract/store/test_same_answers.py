@@ -101,6 +101,7 @@ class Story:
             cases=tuple(
                 self.case(receipt=int(ref) if kind == "receipt" else None) for _ in self.some("a", 1)
             ),
+            release=self.pick.choice(("", "", "", dump.present or "r1", "r2")),
             park=park,
             wake_topic=self.pick.choice((None, *TOPICS)) if park else None,
         )

@@ -7,9 +7,11 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from counterfoil.model import Model
+from counterfoil.model import Model, read
+from counterfoil.model.checks import check
 from counterfoil.model.fields import object_schema
 from counterfoil.model.kinds import Object
+from tests.source import ROOT
 from tests.unit.model.company import COMPANY, findings_of
 
 FIELDS = {
@@ -186,3 +188,9 @@ def test_an_id_may_come_from_a_fact_that_is_read_again_before_each_effect(tmp_pa
     text = text.replace("of: event.data.customer_id}", "of: event.data.customer_id, recheck: each_effect}")
     _, findings = findings_of(tmp_path, text)
     assert findings == []
+
+
+def test_the_stored_form_of_the_example_passes_check_as_its_folder_does() -> None:
+    model, findings = read(ROOT / "examples" / "acme")
+    assert [str(f) for f in findings] == []
+    assert [str(f) for f in check(Model.from_json(model.to_json()))] == []

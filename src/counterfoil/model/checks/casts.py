@@ -11,6 +11,7 @@ from counterfoil.expr import ExpressionError
 from counterfoil.expr.tree import reads
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
+from counterfoil.model.compiling import lets_in_order
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, object_schema
 from counterfoil.model.model import Model
@@ -90,7 +91,7 @@ def cast_mismatch(model: Model) -> Iterator[Finding]:
             if back:
                 known["input"] = object_schema(sides(model, mapping)[0].source)
             names = roots(known)
-            for name, text in mapping.let.items():
+            for name, text in lets_in_order(mapping.let.items()):
                 if not back:
                     names = names | {name: typing.formula(text, ("let", name), names)}
             place: Path = ("returns", "result") if back else ("with",)

@@ -9,7 +9,14 @@ from counterfoil.core.finding import Finding
 from counterfoil.expr.types import DYN, one
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import emits_of, lets_of, limit_key, undo_input
+from counterfoil.model.compiling import (
+    emits_of,
+    facts_in_order,
+    lets_in_order,
+    lets_of,
+    limit_key,
+    undo_input,
+)
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.produced import emitted_types
@@ -82,9 +89,9 @@ class _Workflow:
     def check(self) -> None:
         w = self.workflow
         self._start()
-        for name, fact in w.facts.items():
+        for name, fact in facts_in_order(w.facts.items()):
             self._fact(name, fact)
-        for name, text in w.let.items():
+        for name, text in lets_in_order(w.let.items()):
             self.names[name] = self.t.formula(text, ("let", name), self.names)
         if w.serial is not None:
             keys = w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
@@ -311,7 +318,7 @@ def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds
         typing.record(mapping.fetch.with_, ("fetch", "with"), names, schema, "input-mismatch")
         fetched = scope.operation_type(model, mapping.fetch.call, "output")
         names = names | roots({"fetched": fetched if fetched.get("properties") else {}})
-    for name, text in lets_of(mapping, "legal_entity" in model.objects):
+    for name, text in lets_in_order(lets_of(mapping, "legal_entity" in model.objects)):
         if name == "entity" and name not in mapping.let:
             names = names | roots({name: scope.head_type(model, "legal_entity")})
         else:
@@ -354,7 +361,7 @@ def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -
     operation = model.operations.get(name)
     given = object_schema(operation.input) if operation is not None else {}
     names = roots({"input": given, "dates": scope.DATES, "run": scope.RUN, "key": {"type": "string"}})
-    for let, text in mapping.let.items():
+    for let, text in lets_in_order(mapping.let.items()):
         names = names | {let: typing.formula(text, ("let", let), names)}
     typing.record(mapping.with_ or {}, ("with",), names, {}, "input-mismatch")
     if mapping.assert_ is not None:

@@ -64,6 +64,8 @@ class Arrivals(Rows):
         return UsageKept(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
     def _admit(self, t: port.Admit) -> port.Admitted:
+        if t.release and self.present_release.get("present", t.release) != t.release:
+            return port.Admitted(applied=False, outdated=True)
         if self.todo.get(t.todo, ABSENT) is not None:
             return port.Admitted(applied=False)
         self._drop(self.todo, t.todo)

@@ -10,6 +10,7 @@ from counterfoil.core.canonical import Head
 from counterfoil.store import tables as t
 from counterfoil.store import transitions as port
 from counterfoil.store.tables import RECEIPT, RECEIPT_BODY, micros
+from counterfoil.store.verbs.releases import by_present
 from counterfoil.store.verbs.step import Step, link_topics
 
 HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
@@ -92,6 +93,8 @@ async def _held_receipts(
 
 async def admit(x: Step, a: port.Admit) -> port.Admitted:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
+    if a.release and not await by_present(x, a.release):
+        return port.Admitted(applied=False, outdated=True)
     taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
     if taken is None:
         return port.Admitted(applied=False)

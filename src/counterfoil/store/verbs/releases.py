@@ -20,6 +20,8 @@ APPROVALS = f"select {t.APPROVAL.names} from approval where id = any($1::text[])
 CLOSE_APPROVALS = """
 update approval set state = $2 where id = any($1::text[]) and state in ('open', 'granted')
 """
+RELEASE_LOCK = 0x52454C454153
+"""Held by admissions together, and alone by whoever changes what is in force."""
 MOVING = "('planned', 'sending', 'accepted', 'unknown')"
 
 
@@ -40,6 +42,21 @@ async def put_release(x: Step, p: port.PutRelease) -> bool:
     await x.insert(t.RELEASE_STEP, [t.RELEASE_STEP.row(step)])
     x.leaf("released", p.digest, p.at, p.actor, b"{}")
     return True
+
+
+async def by_present(x: Step, release: str) -> bool:
+    """Whether a Release is in force, until this transaction ends. Where none is, every one will do. Admissions hold
+    this lock together; a row's lock would have each of them write the row."""
+    if x.dialect == "postgres":
+        await x.rows("select pg_advisory_xact_lock_shared($1::bigint)", RELEASE_LOCK)
+    row = await x.one("select digest from present_release where one = $1::bigint", 1)
+    return row is None or row[0] == release
+
+
+async def _alone(x: Step) -> None:
+    """No admission is under way, and none begins before this transaction ends."""
+    if x.dialect == "postgres":
+        await x.rows("select pg_advisory_xact_lock($1::bigint)", RELEASE_LOCK)
 
 
 async def _in_force(x: Step) -> str | None:
@@ -80,6 +97,7 @@ def leaf_of_plan(p: PutPlan) -> dict[str, object]:
 
 
 async def apply_plan(x: Step, a: ApplyPlan) -> Applied:
+    await _alone(x)
     present = await _in_force(x)
     row = await x.one(f"{PLAN} for update", a.plan)
     if row is None:
