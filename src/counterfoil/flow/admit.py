@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.connectors.sdk import Connector
-from counterfoil.contracts.versions import first, known_as
+from counterfoil.contracts.versions import known_as
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.clock import micros
 from counterfoil.core.errors import Refused, TryAgain
-from counterfoil.core.event import parse
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
 from counterfoil.core.run import LANE_NAMES
@@ -31,14 +29,13 @@ from counterfoil.flow.releases import Releases
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admit as rules
+from counterfoil.rules import judge, matching, routing
 from counterfoil.rules import mapping as mappings
-from counterfoil.rules import matching, routing
-from counterfoil.rules.contract import violations
 from counterfoil.rules.deciding import Unusable
+from counterfoil.rules.judge import Refusal
 from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
-from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.routing import Forms
-from counterfoil.rules.values import head_names, typed
+from counterfoil.rules.values import head_names
 from counterfoil.rules.versions import CastFailed, view
 from counterfoil.store.store import Store, Todo
 from counterfoil.store.transitions import Admit, Admitted, Lease, Post, RunStart, Stimulus
@@ -206,72 +203,17 @@ class Admission:
         return fetched
 
     def _canonical(self, model: Model, m: InboundMapping, receipt: Receipt, e: MappedEvent) -> CanonicalEvent:
-        owner = _first(m.owners)
-        kind = model.events.get(e.type)
-        if kind is None:
-            raise Held("contract", f"mapping {m.name} emits {e.type}, which no file declares", owner)
-        wrong = violations(e.data, model.schema_of_event(e.type))
-        if wrong:
-            raise Held("contract", f"{e.type} by {m.name}: {'; '.join(wrong)}", owner)
-        foreign = trespasses(model, e.type, m.system, set(e.data))
-        if foreign:
-            raise Held("ownership", f"{m.system} may not assert by {e.type}: {'; '.join(foreign)}", owner)
-        return CanonicalEvent(
-            id=e.id,
-            type=e.type,
-            system=m.system,
-            object=kind.object or "",
-            key=str(e.data.get(kind.key or f"{kind.object}_id", e.key)) if kind.object else e.key,
-            version=e.version,
-            data=e.data,
-            legal_entity=e.legal_entity,
-            occurred_at=e.occurred_at,
-            effective_at=e.effective_at,
-            received_at=receipt.received_at,
-            receipt=receipt.no,
-            correlation=e.key,
-        )
+        event = judge.canonical(model, m, receipt, e)
+        if isinstance(event, Refusal):
+            raise Held(event.reason, event.message, _first(m.owners))
+        return event
 
     def _declared(self, model: Model, receipt: Receipt) -> CanonicalEvent:
-        """A CloudEvent that is canonical already: its type is declared and its data keeps the contract."""
-        (event,) = parse(receipt.body, "application/cloudevents+json")
-        owner = _first(model.owners_of(model.systems[receipt.system]))
-        kind = model.events.get(event.type)
-        if kind is None:
-            raise Held("unrouted", f"no file declares the event {event.type}", owner)
-        schema = model.schema_of_event(event.type)
-        data = typed(event.data, schema)
-        wrong = violations(data, schema)
-        if wrong:
-            raise Held("contract", f"{event.type} {event.id}: {'; '.join(wrong)}", owner)
-        foreign = trespasses(model, event.type, receipt.system, set(data))
-        if foreign:
-            raise Held(
-                "ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}", owner
-            )
-        when = event.time or receipt.received_at
-        sequence = event.extensions.get("sequence")
-        version = int(str(sequence)) if str(sequence or "").isdigit() else micros(when)
-        key = (
-            str(data.get(kind.key or f"{kind.object}_id", event.subject or event.id))
-            if kind.object
-            else (event.subject or event.id)
-        )
-        return CanonicalEvent(
-            id=ids.derive("evt", event.source, event.id, first(event.type)),
-            type=event.type,
-            system=receipt.system,
-            object=kind.object or "",
-            key=key,
-            version=version,
-            data=data,
-            legal_entity=str(event.extensions.get("legalentity", "")),
-            occurred_at=when,
-            effective_at=when,
-            received_at=receipt.received_at,
-            receipt=receipt.no,
-            correlation=str(event.extensions.get("correlationid", event.id)),
-        )
+        event = judge.declared(model, receipt)
+        if isinstance(event, Refusal):
+            owner = _first(model.owners_of(model.systems[receipt.system]))
+            raise Held(event.reason, event.message, owner)
+        return event
 
     # ------------------------------------------------------------------ consequences
 

@@ -22,15 +22,29 @@ MOST_FAULTS = 1000
 MESSAGE = 300
 
 
+class Contract:
+    """A schema, compiled once. Decimals are exact."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._validator = _validator(wire.write_json(dict(schema)))
+
+    def violations(self, value: Any) -> list[str]:
+        """What does not keep the contract, as `place: message`; empty when all does."""
+        value = plain(value)
+        if self._validator.is_valid(value):
+            return []
+        errors = []
+        for error in self._validator.iter_errors(value):
+            place = "/".join(str(p) for p in error.instance_path) or "data"
+            errors.append(f"{place}: {error.message}")
+            if len(errors) == MAX_ERRORS:
+                break
+        return errors
+
+
 def violations(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """What does not keep the contract, as `place: message`; empty when all does. Decimals are exact."""
-    errors = []
-    for error in _validator(wire.write_json(dict(schema))).iter_errors(plain(value)):
-        place = "/".join(str(p) for p in error.instance_path) or "data"
-        errors.append(f"{place}: {error.message}")
-        if len(errors) == MAX_ERRORS:
-            break
-    return errors
+    """The same for a schema that is judged by now and then."""
+    return Contract(schema).violations(value)
 
 
 class Fault(msgspec.Struct, frozen=True):
