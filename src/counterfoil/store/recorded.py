@@ -5,6 +5,11 @@ Self-contained: the answers that formulas were given stand beside the rows, as o
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
 import msgspec
 
 from counterfoil.core.approval import Approval
@@ -12,6 +17,9 @@ from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.link import Link
 from counterfoil.core.run import InboxItem, Run
+
+PAGE = 500
+"""Deliveries that are read at a time."""
 
 
 class GuardSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,17 +46,204 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     """Objects that the delivery's events speak of, as they were when the Run began."""
 
 
+class Calendars:
+    """Accounting periods, as they were at any time."""
+
+    def __init__(self, history: Iterable[Head] = ()) -> None:
+        self._history: dict[str, list[Head]] = defaultdict(list)
+        for head in sorted(history, key=lambda h: h.recorded_at):
+            self._history[head.object].append(head)
+        self._states: dict[tuple[str, int], tuple[Head, ...]] = {}
+
+    @property
+    def objects(self) -> Iterable[str]:
+        return self._history.keys()
+
+    def at(self, object_: str, moment: datetime | None = None) -> tuple[Head, ...]:
+        """The periods of a calendar by their keys; equal times may give the same tuple. None: the latest."""
+        history = self._history.get(object_, [])
+        n = len(history) if moment is None else bisect_right(history, moment, key=lambda h: h.recorded_at)
+        if (object_, n) not in self._states:
+            latest = {head.key: head for head in history[:n]}
+            self._states[object_, n] = tuple(latest[key] for key in sorted(latest))
+        return self._states[object_, n]
+
+
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery or declared event."""
 
     receipt: Receipt
-    fetched: bytes | None = None
-    """The body that its admission fetched."""
+    fetched: dict[str, bytes] = {}
+    """What its admission fetched, by operation."""
     events: tuple[CanonicalEvent, ...] = ()
     runs: tuple[RecordedRun, ...] = ()
     links: tuple[Link, ...] = ()
-    """Links of the ids that its events speak of, known when they were admitted or established by that."""
+    """Confirmed Links of the ids that its events speak of, as they are known in the end."""
     heads: tuple[Head, ...] = ()
     """Objects that its events speak of, as they were before they were admitted."""
-    periods: tuple[Head, ...] = ()
-    """All accounting periods as they were then; one tuple is shared by all deliveries in between."""
+    calendars: Calendars = Calendars()
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deliveries to read: those received from `since` on and before `until`, behind receipt `after`."""
+
+    since: datetime
+    until: datetime
+    fetches: tuple[str, ...] = ()
+    """Operations by which admissions fetch."""
+    calendars: tuple[str, ...] = ()
+    """Objects that hold accounting periods."""
+    after: int | None = None
+    limit: int = PAGE
+
+
+class Rows(msgspec.Struct, kw_only=True):
+    """The rows of one page, as a store gives them."""
+
+    receipts: Sequence[Receipt] = ()
+    fetched: Sequence[Receipt] = ()
+    events: Sequence[CanonicalEvent] = ()
+    births: Mapping[str, str] = {}
+    """Run -> event that began it."""
+    runs: Sequence[Run] = ()
+    inbox: Sequence[InboxItem] = ()
+    effects: Sequence[Effect] = ()
+    approvals: Sequence[Approval] = ()
+    reserved: Sequence[tuple[str, str, str, int, int]] = ()
+    """scope, key, Run, its arrival, amount: what is still held of the limits that the page's Runs hold on."""
+    links: Sequence[Link] = ()
+    history: Sequence[Head] = ()
+    """Of heads that the events speak of, in the order of recording."""
+    calendars: Sequence[Head] = ()
+
+
+def spoken(events: Iterable[CanonicalEvent]) -> set[tuple[str, str]]:
+    """(object, id) of everything that events speak of: their own object, each `<object>_id`, the legal entity."""
+    found = set()
+    for event in events:
+        if event.object:
+            found.add((event.object, event.key))
+        if event.legal_entity:
+            found.add(("legal_entity", event.legal_entity))
+        for field, value in event.data.items():
+            if field.endswith("_id") and isinstance(value, str):
+                found.add((field.removesuffix("_id"), value))
+    return found
+
+
+def assemble(rows: Rows) -> list[Recorded]:
+    """One value for each delivery of a page."""
+    events: dict[int, list[CanonicalEvent]] = defaultdict(list)
+    for event in rows.events:
+        if event.receipt is not None:
+            events[event.receipt].append(event)
+    fetched: dict[int, dict[str, bytes]] = defaultdict(dict)
+    for receipt in sorted(
+        rows.fetched, key=lambda r: r.no
+    ):  # fetched again after it was held: the last counts
+        operation, _, no = receipt.type.rpartition(":")
+        fetched[int(no)][operation] = receipt.body
+    links: dict[tuple[str, str], list[Link]] = defaultdict(list)
+    for link in rows.links:
+        links[link.object, link.canonical].append(link)
+    history: dict[tuple[str, str], list[Head]] = defaultdict(list)
+    for head in rows.history:
+        if head.versions:  # one that came late moved nothing
+            history[head.object, head.key].append(head)
+    runs = _runs(rows)
+    calendars = Calendars(h for h in rows.calendars if h.versions)
+    return [
+        _recorded(r, events[r.no], fetched.get(r.no, {}), runs, links, history, calendars)
+        for r in rows.receipts
+    ]
+
+
+def _recorded(
+    receipt: Receipt,
+    events: Sequence[CanonicalEvent],
+    fetched: dict[str, bytes],
+    runs: Mapping[str, Sequence[RecordedRun]],
+    links: Mapping[tuple[str, str], Sequence[Link]],
+    history: Mapping[tuple[str, str], Sequence[Head]],
+    calendars: Calendars,
+) -> Recorded:
+    names = sorted(spoken(events))
+    own = {event.id for event in events}
+    return Recorded(
+        receipt=receipt,
+        fetched=fetched,
+        events=tuple(events),
+        runs=tuple(
+            msgspec.structs.replace(run, heads=_when(history, names, run.run.created_at))
+            for event in events
+            for run in runs.get(event.id, ())
+        ),
+        links=tuple(link for name in names for link in links.get(name, ())),
+        heads=_before(history, names, own, receipt.received_at),
+        calendars=calendars,
+    )
+
+
+def _before(
+    history: Mapping[tuple[str, str], Sequence[Head]],
+    names: Sequence[tuple[str, str]],
+    own: set[str],
+    received: datetime,
+) -> tuple[Head, ...]:
+    """Heads as the admission found them: before its own events, else what was known when it was received."""
+    found: list[Head] = []
+    for name in names:
+        rows = history.get(name, ())
+        at = next((n for n, head in enumerate(rows) if head.event in own), None)
+        known = rows[:at] if at is not None else [h for h in rows if h.recorded_at <= received]
+        found += known[-1:]
+    return tuple(found)
+
+
+def _when(
+    history: Mapping[tuple[str, str], Sequence[Head]], names: Sequence[tuple[str, str]], at: datetime
+) -> tuple[Head, ...]:
+    return tuple(
+        head for name in names for head in [h for h in history.get(name, ()) if h.recorded_at <= at][-1:]
+    )
+
+
+def _runs(rows: Rows) -> dict[str, list[RecordedRun]]:
+    """Runs by the event that began them."""
+    inbox: dict[str, list[InboxItem]] = defaultdict(list)
+    effects: dict[str, list[Effect]] = defaultdict(list)
+    approvals: dict[str, list[Approval]] = defaultdict(list)
+    for item in rows.inbox:
+        inbox[item.run].append(item)
+    for effect in rows.effects:
+        effects[effect.run].append(effect)
+    for approval in rows.approvals:
+        approvals[approval.run].append(approval)
+    limits: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
+    mine: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for scope, key, run, arrival, amount in rows.reserved:
+        limits[scope, key].append((run, arrival, amount))
+        mine[run].add((scope, key))
+    found: dict[str, list[RecordedRun]] = defaultdict(list)
+    for r in sorted(rows.runs, key=lambda r: r.arrival):
+        guards = tuple(
+            GuardSeen(
+                scope=name[0],
+                key=name[1],
+                before=sum(amount for _, arrival, amount in limits[name] if arrival < r.arrival),
+                taken=sum(amount for run, _, amount in limits[name] if run == r.id),
+            )
+            for name in sorted(mine[r.id])
+        )
+        event = rows.births[r.id]
+        found[event].append(
+            RecordedRun(
+                run=r,
+                event=event,
+                inbox=tuple(inbox[r.id]),
+                effects=tuple(effects[r.id]),
+                approvals=tuple(approvals[r.id]),
+                guards=guards,
+            )
+        )
+    return found

@@ -17,10 +17,11 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import Run
-from counterfoil.store import lists, progress, reads, versions
+from counterfoil.store import lists, progress, reads, traffic, versions
 from counterfoil.store import transitions as port
 from counterfoil.store.commit import GroupCommit, Outcome
 from counterfoil.store.dump import Dump
+from counterfoil.store.recorded import Recorded, Stretch
 from counterfoil.store.releases import Pinned
 from counterfoil.store.sql import Work
 from counterfoil.store.store import Backlog, Loaded, Store, Todo, Wake
@@ -180,6 +181,9 @@ class SqlStore(SqlViews, ABC):
 
     async def stuckness(self) -> list[HeldStuck]:
         return await self._ask(progress.stuckness)
+
+    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+        return await self._read(traffic.traffic(of))
 
     async def person(self, id_: str) -> Person | None:
         return await self._ask(reads.person, id_)

@@ -19,6 +19,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.store.recorded import Recorded, Stretch
 from counterfoil.store.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
 from counterfoil.store.stuck import HeldStuck as HeldStuck
 from counterfoil.store.stuck import Patience as Patience
@@ -271,6 +272,13 @@ class Store(Protocol):
 
     async def stuckness(self) -> list[HeldStuck]:
         """What the latest scan found."""
+        ...
+
+    # what a replay of recorded traffic reads
+
+    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+        """A page of deliveries in the order of their receipts, with all that was recorded of them, and the number
+        behind which the next page begins; None: that was the last."""
         ...
 
     # people and audit

@@ -13,11 +13,12 @@ from counterfoil.store.memory.progress import Progress
 from counterfoil.store.memory.reads import Reads
 from counterfoil.store.memory.releases import Releases
 from counterfoil.store.memory.runs import Runs
+from counterfoil.store.memory.traffic import Traffic
 from counterfoil.store.memory.versions import Versions
 from counterfoil.store.memory.workers import Workers
 
 
-class MemoryStore(Arrivals, Calls, Runs, Persons, Releases, Workers, Progress, Versions, Reads):
+class MemoryStore(Arrivals, Calls, Runs, Persons, Releases, Workers, Progress, Versions, Reads, Traffic):
     """The port over dictionaries. `clock` is the database's time; simulations pass their own."""
 
 

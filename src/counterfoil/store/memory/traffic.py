@@ -1,0 +1,64 @@
+"""Recorded traffic, by going through the rows."""
+
+from __future__ import annotations
+
+from counterfoil.core.link import LinkStatus
+from counterfoil.store.memory.rows import Rows
+from counterfoil.store.recorded import Recorded, Stretch, assemble, spoken
+from counterfoil.store.recorded import Rows as Page
+
+
+class Traffic(Rows):
+    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+        """A page, and the number behind which the next one begins; None: that was the last."""
+        receipts = [
+            r
+            for no, r in sorted(self.receipts.items())
+            if no > (of.after or 0) and of.since <= r.received_at < of.until and r.door != "fetch"
+        ][: of.limit]
+        if not receipts:
+            return [], None
+        names = {f"{operation}:{r.no}" for operation in of.fetches for r in receipts}
+        numbers = {r.no for r in receipts}
+        events = [e for e in self.events.values() if e.receipt in numbers]
+        ids = {e.id for e in events}
+        births = {
+            item.run: item.ref
+            for item in self.inbox_rows.values()
+            if item.kind == "start" and item.seq == 1 and item.ref in ids
+        }
+        limits = {
+            (scope, key)
+            for (scope, key, run, _), (_, live) in self.reservations.items()
+            if live and run in births
+        }
+        about = spoken(events)
+        history = [
+            (object_, key, head)
+            for (object_, key), heads in self.head_history.items()
+            for head in heads
+            if (object_, key) in about or object_ in of.calendars
+        ]
+        page = Page(
+            receipts=receipts,
+            fetched=[r for r in self.receipts.values() if r.door == "fetch" and r.type in names],
+            events=events,
+            births=births,
+            runs=[r for r in self.runs.values() if r.id in births],
+            inbox=[i for _, i in sorted(self.inbox_rows.items()) if i.run in births and i.kind == "event"],
+            effects=[e for e in self.effect_rows.values() if e.run in births],
+            approvals=[a for a in self.approval_rows.values() if a.run in births],
+            reserved=[
+                (scope, key, run, self.runs[run].arrival, amount)
+                for (scope, key, run, _), (amount, live) in self.reservations.items()
+                if live and (scope, key) in limits
+            ],
+            links=[
+                link
+                for link in self.links.values()
+                if link.status is LinkStatus.CONFIRMED and (link.object, link.canonical) in about
+            ],
+            history=[head for object_, key, head in history if (object_, key) in about],
+            calendars=[head for object_, _, head in history if object_ in of.calendars],
+        )
+        return assemble(page), receipts[-1].no if len(receipts) == of.limit else None
