@@ -5,16 +5,18 @@ An id is a prefix that says what it names and 26 characters of a SHA-256 over le
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
-_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
-"""From the standard's base32 to Crockford's in lower case: the same five bits, other letters."""
-_LENGTH = 26
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+"""Two characters for every ten bits."""
+_SHIFTS = range(120, -1, -10)
 
 
 def _text(digest: bytes) -> str:
-    return base64.b32encode(digest[:20]).translate(_CROCKFORD)[:_LENGTH].decode()
+    """The first 130 bits in Crockford's base32, in lower case."""
+    bits = int.from_bytes(digest[:17], "big") >> 6
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
 
 
 def derive(prefix: str, *parts: str | int) -> str:

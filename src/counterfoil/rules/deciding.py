@@ -51,19 +51,24 @@ class Deciding:
         self.pause = False
         """Commit what is decided and go on in the next turn."""
         self.blocks = blocks_of(definition)
+        self.subjects: dict[str, tuple[dict[str, Any], str]] = {}
+        """What approvals cover and the subject that it gives, by step: worked out once in a decision."""
+        self._run_names: dict[str, Any] | None = None
 
     # ------------------------------------------------------------------ names and look-ups
 
     def names(self) -> dict[str, Any]:
-        run = {
-            "id": self.run.id,
-            "key": self.run.bkey,
-            "generation": self.run.generation,
-            "state": self.business,
-            "workflow": self.run.workflow,
-            "direction": str(self.direction),
-            "started": self.run.created_at,
-        }
+        run = self._run_names
+        if run is None or run["state"] != self.business or run["direction"] != self.direction:
+            run = self._run_names = {
+                "id": self.run.id,
+                "key": self.run.bkey,
+                "generation": self.run.generation,
+                "state": self.business,
+                "workflow": self.run.workflow,
+                "direction": str(self.direction),
+                "started": self.run.created_at,
+            }
         return {**self.s.names, **self.s.items, "run": run}
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:

@@ -18,6 +18,7 @@ from counterfoil.core.clock import micros
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded
 from counterfoil.model.definition import (
     EmitDefinition,
+    Formula,
     InboundMapping,
     Items,
     OutboundMapping,
@@ -120,17 +121,30 @@ class _Asking:
 
     def part(self, template: Template, names: Mapping[str, Any]) -> Any:
         """Its value, part by part, so that one missing answer does not hide the next."""
+        if type(template) is Formula:
+            return self.value(template.expression, names)
         match template:
             case Record(fields):
-                return {name: self.part(inner, names) for name, inner in fields.items()}
+                return self._record(fields, names)
             case Items(items):
                 return [self.part(inner, names) for inner in items]
             case Repeated(each, name, data, when):
                 return self._repeated(each, name, data, when, names)
-        try:
-            return fill(template, names, self.lookup)
-        except LookupNeeded:
-            return None
+        return fill(template, names)
+
+    def _record(self, fields: Mapping[str, Template], names: Mapping[str, Any]) -> dict[str, Any]:
+        """Field by field, without a call for each that is a formula: that is most of a mapping."""
+        made: dict[str, Any] = {}
+        lookup = self.lookup
+        for name, inner in fields.items():
+            if type(inner) is Formula:
+                try:
+                    made[name] = inner.expression(names, lookup)
+                except LookupNeeded:
+                    made[name] = None
+            else:
+                made[name] = self.part(inner, names)
+        return made
 
     def _repeated(
         self, each: Template, name: str, data: Template, when: Expression | None, names: Mapping[str, Any]

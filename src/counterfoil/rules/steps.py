@@ -77,8 +77,17 @@ def _outdated(d: Deciding, step: Approve, st: StepState) -> bool:
     if not d.rechecked:
         d.rechecked = True
         facts.read(d, only_recheck=True)
-    policy = d.definition.approvals[step.policy]
-    return matrix.subject_of(policy, covered(d, step), step.path) != st.subject
+    return _subject(d, step, covered(d, step)) != st.subject
+
+
+def _subject(d: Deciding, step: Approve, covers: dict[str, Any]) -> str:
+    """What the approval is bound to. Values are never changed in place, so the same values have the same subject."""
+    known = d.subjects.get(step.path)
+    if known is not None and all(known[0][text] is value for text, value in covers.items()):
+        return known[1]
+    subject = matrix.subject_of(d.definition.approvals[step.policy], covers, step.path)
+    d.subjects[step.path] = (covers, subject)
+    return subject
 
 
 def _refused(d: Deciding, step: Approve, st: StepState, outcome: str, detail: str) -> bool:
@@ -114,7 +123,7 @@ def _ask(d: Deciding, step: Approve, st: StepState) -> bool:
     covers = covered(d, step)
     if limit is not None and taken is not None:
         guards.reserve(d, step, limit.name, key, share, limit.at_most, used)
-    st.subject = matrix.subject_of(policy, covers, step.path)
+    st.subject = _subject(d, step, covers)
     nth = (st.asked,) if st.asked else ()
     st.approval = ids.derive("appr", d.run.id, d.key(step), st.subject, *nth)
     st.asked += 1
@@ -225,8 +234,7 @@ def fallen_approval(d: Deciding) -> tuple[Approve, StepState] | None:
         held = d.approvals.get(st.approval or "")
         if st.approval not in asked and (held is None or held.state is not ApprovalState.GRANTED):
             return step, st
-        policy = d.definition.approvals[step.policy]
-        if not d.s.confirmed and matrix.subject_of(policy, covered(d, step), step.path) != st.subject:
+        if not d.s.confirmed and _subject(d, step, covered(d, step)) != st.subject:
             return step, st
     return None
 

@@ -19,13 +19,16 @@ Lookup = Callable[[str, tuple[Any, ...]], Any]
 
 def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:
     """The template's value over these names. Raises what its formulas raise."""
+    if type(template) is Formula:  # most of them are, and asking for one class is cheaper than matching
+        return template.expression(names, lookup)
     match template:
         case Literal(value):
             return value
-        case Formula(expression):
-            return expression(names, lookup)
         case Record(fields):
-            return {name: fill(part, names, lookup) for name, part in fields.items()}
+            return {
+                name: part.expression(names, lookup) if type(part) is Formula else fill(part, names, lookup)
+                for name, part in fields.items()
+            }
         case Items(items):
             return [fill(part, names, lookup) for part in items]
         case Repeated(each, name, data, when):

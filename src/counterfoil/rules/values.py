@@ -11,9 +11,13 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.money import Money, MoneyError
 
+_PLAIN = frozenset({str, int, bool, Decimal})
+
 
 def plain(value: Any) -> Any:
     """JSON for the outside: Money as {minor, currency}, dates and times as ISO 8601 text."""
+    if value is None or type(value) in _PLAIN:  # most are
+        return value
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
