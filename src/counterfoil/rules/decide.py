@@ -47,13 +47,15 @@ def decide(
     now: datetime,
     live: Live,
     state: State | None = None,
+    stored: bool = True,
 ) -> Decision:
     """What a Run does next.
 
     `run` carries the state, `stimuli` are its unconsumed inbox items in order (none: a look at the clock),
     `now` is aware UTC and never before `run.now`. Total: an expression that fails parks the Run with a Case,
     a stimulus that means nothing any more is listed in `ignored`. `state` is what `run.ctx` holds, where the
-    caller has it from the last decision; it is used up.
+    caller has it from the last decision; it is used up. Who keeps nothing needs no `stored` form of it: then `ctx`
+    is empty, and `after` alone tells where the Run stands.
     """
     if run.now is not None and now < run.now:
         now = run.now
@@ -67,7 +69,7 @@ def decide(
         more = _advance(d)
     except LookupNeeded as need:
         return Decision(looks=(Look(need.name, tuple(need.args)),))
-    return _answer(d, consumed, more)
+    return _answer(d, consumed, more, stored)
 
 
 def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
@@ -256,7 +258,8 @@ def _in_state(d: Deciding, signal: Signal) -> bool:
 # ------------------------------------------------------------------ the answer
 
 
-def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
+def _answer(d: Deciding, consumed: int, more: bool, stored: bool) -> Decision:
+    ctx = d.s.dump() if stored else b""
     if d.terminal:
         steps.close_open_approvals(d)
         return Decision(
@@ -264,7 +267,7 @@ def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
             direction=d.direction,
             state=d.business,
             consumed=consumed,
-            ctx=d.s.dump(),
+            ctx=ctx,
             commands=tuple(d.commands),
             ignored=tuple(d.ignored),
         )
@@ -276,7 +279,7 @@ def _answer(d: Deciding, consumed: int, more: bool) -> Decision:
         state=d.business,
         due=due,
         consumed=consumed,
-        ctx=d.s.dump(),
+        ctx=ctx,
         hold=tuple(d.s.serials) if holding else (),
         commands=tuple(d.commands),
         waits=tuple(_topics(d)),

@@ -53,16 +53,17 @@ _JUDGES: WeakKeyDictionary[Model, dict[str, Judge]] = WeakKeyDictionary()
 
 
 def canonical(
-    model: Model, mapping: InboundMapping, receipt: Receipt, mapped: MappedEvent
+    model: Model, mapping: InboundMapping, receipt: Receipt, mapped: MappedEvent, judged: bool = False
 ) -> CanonicalEvent | Refusal:
-    """A mapped event as it is kept, once its contract and the ownership of what it asserts are kept."""
+    """A mapped event as it is kept, once its contract and the ownership of what it asserts are kept. `judged`: that
+    they are is known already."""
     judge = Judge.of(model, mapped.type)
     if judge is None:
         return Refusal("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
-    wrong = judge.contract.violations(mapped.data)
+    wrong = [] if judged else judge.contract.violations(mapped.data)
     if wrong:
         return Refusal("contract", f"{mapped.type} by {mapping.name}: {'; '.join(wrong)}")
-    foreign = judge.ownership.trespasses(mapping.system, mapped.data)
+    foreign = [] if judged else judge.ownership.trespasses(mapping.system, mapped.data)
     if foreign:
         return Refusal("ownership", f"{mapping.system} may not assert by {mapped.type}: {'; '.join(foreign)}")
     kind = judge.kind

@@ -6,6 +6,7 @@ a turn needs besides its new stimuli. Values are those of expressions.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -234,3 +235,16 @@ def load(ctx: bytes) -> State:
     for key, items in values("lists", stored.lists).items():
         state.steps[key].items = items
     return state
+
+
+def names_of(ctx: bytes, wanted: Collection[str]) -> dict[str, Any]:
+    """Some of the names that a Run's `ctx` holds, read by themselves; those that are not there are left out."""
+    stored = _NAMES.decode(ctx).names
+    return {name: wire.loads(bytes(stored[name])) for name in wanted if name in stored}
+
+
+class _Names(msgspec.Struct):
+    names: dict[str, msgspec.Raw] = {}
+
+
+_NAMES = msgspec.json.Decoder(_Names)
