@@ -12,6 +12,7 @@ from bench.contracts import ContractVsParse
 from bench.durable import W1VsDbos, W1VsRestate
 from bench.expressions import Guard, InvoiceMapping
 from bench.harness import RESULTS, ROUNDS, run
+from bench.impact import ImpactEvents
 from bench.killed import TwoWorkersOneKilled
 from bench.latency import LatencyAdded
 from bench.parked import WakeParked
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "usage_vs_limit_postgres": UsagePostgres,
     "two_workers_one_killed": TwoWorkersOneKilled,
     "contract_vs_parse": ContractVsParse,
+    "impact_events": ImpactEvents,
     "cold_start": ColdStart,
     "idle_memory": IdleMemory,
 }
