@@ -55,7 +55,9 @@ class _Arrays:
             longest = min(longest, self.most)
         if longest < self.least:
             return IMPOSSIBLE
-        if self.least > LONGEST:
+        if self.most is not None and any(low > self.most for _, low, _ in self.contained):
+            return IMPOSSIBLE
+        if self.least > LONGEST or slots > 2 * LONGEST:
             return UNDECIDED
         best = IMPOSSIBLE if longest <= LONGEST else UNDECIDED
         for size in range(self.least, min(longest, LONGEST) + 1):
@@ -111,6 +113,7 @@ class _Arrays:
         places: range,
         same: tuple[int, ...],
     ) -> Iterator[list[frozenset[Literal]]]:
+        self.search.step()
         if not wanted:
             yield goals
             return

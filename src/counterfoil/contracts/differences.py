@@ -225,7 +225,7 @@ class _Place:
                 targets[1],
                 str(new).partition("#")[2],
             )
-        elif self.differs(("$ref",)):
+        elif old != new and self.differs(("$ref",)):
             yield self.found("reference", ("$ref",))
 
     def types(self) -> Iterator[Difference]:

@@ -45,7 +45,7 @@ def evaluated(
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
         raise Unknown
     factors = [[_own_names(schema) if type_ == "object" else _own_items(document, schema)]]
-    together = list(schema.get("allOf", ()))
+    together = list(_list(schema, "allOf"))
     if "$ref" in schema:
         target = document.resolve(document.absolute(str(schema["$ref"]), schema))
         if target is None:
@@ -53,7 +53,7 @@ def evaluated(
         together.append(target)
     factors += [_closed(part, evaluated(document, part, lit, type_, seen), type_) for part in together]
     for name in ("anyOf", "oneOf"):
-        for part in schema.get(name, ()):
+        for part in _list(schema, name):
             inner = _closed(part, evaluated(document, part, lit, type_, seen), type_)
             factors.append(_when(lit(part), inner))
     if "if" in schema and isinstance(schema["if"], dict | bool):
@@ -72,10 +72,20 @@ def evaluated(
     return _product(factors)
 
 
+def _list(schema: dict[str, Any], name: str) -> list[Any]:
+    found = schema.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _map(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    found = schema.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def _own_names(schema: dict[str, Any]) -> Evaluated:
     return Evaluated(
-        names=frozenset(schema.get("properties", ())),
-        patterns=frozenset(schema.get("patternProperties", ())),
+        names=frozenset(_map(schema, "properties")),
+        patterns=frozenset(_map(schema, "patternProperties")),
         everything="additionalProperties" in schema,
     )
 
@@ -85,7 +95,7 @@ def _own_items(document: Document, schema: dict[str, Any]) -> Evaluated:
     if document.draft >= 2020:
         if "contains" in schema:
             raise Unknown
-        return Evaluated(items=len(schema.get("prefixItems", ())), everything="items" in schema)
+        return Evaluated(items=len(_list(schema, "prefixItems")), everything="items" in schema)
     if isinstance(items, list):
         return Evaluated(items=len(items), everything="additionalItems" in schema)
     return Evaluated(everything="items" in schema)

@@ -63,7 +63,7 @@ def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int
                 names.update((value, None) for value in part if key == "required" and isinstance(value, str))
             elif key in {"const", "default", "example"}:
                 values.append(part)
-            elif isinstance(part, int | float) and not isinstance(part, bool):
+            elif isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < 1e15:
                 values.extend([part, part + 1, part - 1, "a" * min(int(abs(part)), 50)])
             else:
                 if key == "properties" and isinstance(part, dict):

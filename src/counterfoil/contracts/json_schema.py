@@ -161,7 +161,7 @@ class _Comparison:
         }
         if difference.subject == "format" and self.unknown_format(difference):
             for way, side in (("backward", new), ("forward", old)):
-                if isinstance(side, dict) and side.get("format") not in {None, *SAMPLES}:
+                if isinstance(side, dict) and side.get("format") not in [None, *SAMPLES]:
                     found[way] = "unknown"
         return found
 

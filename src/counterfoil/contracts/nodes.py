@@ -135,7 +135,8 @@ class Nodes:
             reached.add(ref)
             one, other = left.resolve(ref), right.resolve(ref)
             if one is None or other is None:
-                spoiled.append(ref)
+                # What lies outside of both is the same thing seen twice.
+                spoiled += [ref] if one is not other else []
                 continue
             texts = self._text(one, "schema", left), self._text(other, "schema", right)
             if texts[0] != texts[1]:

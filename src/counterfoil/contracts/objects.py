@@ -126,6 +126,7 @@ class _Objects:
         slots: dict[str, frozenset[Literal]],
         fresh: list[Fresh],
     ) -> Iterator[tuple[dict[str, frozenset[Literal]], list[Fresh]]]:
+        self.search.step()
         if not wanted:
             yield slots, fresh
             return

@@ -227,7 +227,8 @@ def _objects(document: Document, schema: dict[str, Any], lit: _Literals) -> Iter
         yield _unevaluated(document, schema, lit, "object", lit.pair(unevaluated))
     if isinstance(schema.get("required"), list):
         for name in schema["required"]:
-            yield ("required", name)
+            if isinstance(name, str):
+                yield ("required", name)
     low, high = count(schema.get("minProperties")), count(schema.get("maxProperties"))
     if low:
         yield ("minprops", low)
@@ -241,7 +242,11 @@ def _objects(document: Document, schema: dict[str, Any], lit: _Literals) -> Iter
             needs.extend(schema[keyword].items())
     for name, need in needs:
         then = (
-            all_of(("required", other) for other in ([need] if isinstance(need, str) else need))
+            all_of(
+                ("required", other)
+                for other in ([need] if isinstance(need, str) else need)
+                if isinstance(other, str)
+            )
             if isinstance(need, list | str)
             else lit(need)
         )
@@ -275,13 +280,15 @@ def _unevaluated(
 def _arrays(document: Document, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
     items = schema.get("items", True)
     newest = document.draft >= 2020
-    head = schema.get("prefixItems", []) if newest else items if isinstance(items, list) else []
+    head = schema.get("prefixItems") if newest else items if isinstance(items, list) else []
     if newest:
         tail = items
     else:
         tail = schema.get("additionalItems", True) if isinstance(items, list) else items
     if newest and isinstance(items, list):
         tail = True
+    if not isinstance(head, list):
+        head = []
     for index, part in enumerate(head):
         if part is not True and part != {}:
             yield ("item", index, lit.pair(part))

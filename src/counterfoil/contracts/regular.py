@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 LAST = 0x10FFFF
 STEPS = 4000
 """How many derivatives one question may cost."""
+LONGEST = 20_000
+"""Strings are built up to this length."""
 
 Term: TypeAlias = tuple[Any, ...]
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -196,6 +198,8 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
     """The first shortest string of the term that has a length in the bounds; None when there is none."""
     if longest is not None and longest < shortest:
         return None
+    if shortest > LONGEST:
+        raise Undecided("the string would be too long")
     if term == ALL:
         return "a" * shortest
     alphabet = letters(term)

@@ -133,6 +133,11 @@ class Search:
             self._memo[question] = answer
         return answer
 
+    def step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Exhausted
+
     def _impossible(self, goal: Goal, type_: str) -> bool:
         """Whether a part of what is known already excludes every instance.
 
@@ -151,9 +156,7 @@ class Search:
         known: dict[int, bool],
         type_: str,
     ) -> Answer:
-        self.left -= 1
-        if self.left < 0:
-            raise Exhausted
+        self.step()
         while True:
             while agenda:
                 formula = agenda.pop()

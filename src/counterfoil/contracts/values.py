@@ -208,14 +208,20 @@ def _pattern(text: str) -> Any:
 
 
 def has_format(text: str, name: str) -> bool:
-    return bool(_format(name).is_valid(text))
+    try:
+        return bool(_format(name).is_valid(text))
+    except ValueError:  # half of a surrogate pair is no text
+        return False
 
 
 @lru_cache(maxsize=16384)
 def is_found(pattern: str, text: str) -> bool | None:
     """Whether the expression is found in the text; None when nobody can read it."""
     validator = _pattern(pattern)
-    return None if validator is None else bool(validator.is_valid(text))
+    try:
+        return None if validator is None else bool(validator.is_valid(text))
+    except ValueError:
+        return None
 
 
 def is_a_string(atoms: Iterable[Formula]) -> Answer:
@@ -256,10 +262,11 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
         readable, text = False, None
     if text is None and readable:
         return IMPOSSIBLE
+    padded = min(shortest, regular.LONGEST)
     candidates = [sample for name in formats for sample in SAMPLES[name]]
     candidates += [text] if text is not None else []
     candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
-    candidates += [*_OTHERS, *(sample + "a" * max(0, shortest - len(sample)) for sample in _OTHERS)]
+    candidates += [*_OTHERS, *(sample + "a" * max(0, padded - len(sample)) for sample in _OTHERS)]
     for candidate in candidates:
         if fits(candidate):
             return _undecided_by_others(said, candidate)

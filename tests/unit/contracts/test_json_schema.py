@@ -295,3 +295,37 @@ def test_large_schemas_compare_in_well_under_a_second() -> None:
     assert change.where == "/$defs/d399/properties/id/maxLength"
     assert change.breaking
     assert time.process_time() - start < 1.5
+
+
+ODD: list[Any] = [
+    None,
+    5,
+    "x",
+    [],
+    {},
+    [1],
+    1e400,
+    float("nan"),
+    "\ud800",
+    10**400,
+    {"$ref": 5},
+    {"$ref": "#/x/~9"},
+]
+KEYWORDS = ["type", "enum", "required", "properties", "patternProperties", "additionalProperties", "items", "prefixItems",
+            "contains", "maxContains", "minLength", "minItems", "minProperties", "pattern", "format", "multipleOf", "allOf",
+            "anyOf", "oneOf", "not", "if", "$ref", "dependencies", "dependentRequired", "propertyNames", "minimum",
+            "unevaluatedProperties", "$id", "$schema", "$defs"]  # fmt: skip
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_schemas_that_are_not_of_their_form_are_compared_without_failing(keyword: str) -> None:
+    for odd in ODD:
+        for schema in (
+            {keyword: odd},
+            {"properties": {"a": {keyword: odd, "contains": {}, "unevaluatedProperties": False}}},
+        ):
+            if odd == odd:
+                assert compare_json_schema(schema, schema, "full", "strict").changes == []
+            for other in (True, {"properties": {"a": {"type": "object", "required": ["b"]}}}):
+                for pair in ((schema, other), (other, schema)):
+                    compare_json_schema(*pair, "full", "strict")

@@ -103,7 +103,7 @@ def judge(schema: Any) -> Any:
 
 
 SETTINGS = settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=180, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 
