@@ -146,6 +146,13 @@ def test_what_is_hard_is_proved_where_it_can_be() -> None:
     assert not compare(gets({"if": {"const": "a"}, "then": False}), gets({"not": {"const": "a"}})).breaking
 
 
+def test_alternatives_that_overlap_are_a_choice_all_the_same() -> None:
+    texts = [{**TEXT, "maxLength": 5}, {**TEXT, "maxLength": 4}]
+    longer = [{**TEXT, "maxLength": 6}, {**TEXT, "maxLength": 4}]
+    more = {"anyOf": [TEXT, {"type": "integer"}]}
+    assert compare(gets({"oneOf": texts, **more}), gets({"oneOf": longer, **more})).breaking
+
+
 def thing(*required: str, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required)}
 

@@ -41,11 +41,24 @@ def settle(
     ):
         return None
     dialect: Any = "openapi-3.0" if all(_early(document) for document in documents) else "2020-12"
-    first, second = (binary(old), binary(new)) if side == "request" else (binary(new), binary(old))
+    first, second = (old, new) if side == "request" else (new, old)
     try:
-        return included(first, second, dialect=dialect)
+        return included(_any(binary(first)), _any(binary(second)), dialect=dialect)
     except (ValueError, TypeError, RecursionError):
         return None  # not a schema of that dialect, so nothing is proved
+
+
+def _any(schema: Any) -> Any:
+    """`oneOf` read as `anyOf`: alternatives that overlap are common, and meant to be chosen among all the same."""
+    if isinstance(schema, list):
+        return [_any(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _any(value) for key, value in schema.items() if key != "oneOf"}
+    if "oneOf" in schema:
+        choice = {"anyOf": _any(schema["oneOf"])}
+        made = {"allOf": [made, choice]} if made else choice
+    return made
 
 
 def _early(document: Document) -> bool:

@@ -158,8 +158,11 @@ class Schemas:
         aside = self._aside()
         if len(old.unions) == len(new.unions) == 1:
             aside._fields(old, new, place)
-            named = variants.matched(aside, old, new, place)
-            if named or not aside.findings.breaking or variants.covered(self, old, new, place) is not True:
+            moved = aside.findings.breaking
+            left = variants.matched(aside, old, new, place)
+            # Where every alternative found its own, the whole says no more than the parts.
+            whole = (moved or left == "some") and left != "named" and aside.findings.breaking
+            if not whole or variants.covered(self, old, new, place) is not True:
                 self.findings.take(aside.findings)
         else:
             variants.rearranged(aside, old, new, place)

@@ -8,7 +8,7 @@ alternative of the side that must be contained needs one of the other side that 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -26,9 +26,10 @@ DEEPEST = 3
 """Choices inside of choices: a thing and its kinds may name each other without end."""
 
 
-def matched(schemas: Schemas, old: View, new: View, place: Place) -> bool:
+def matched(schemas: Schemas, old: View, new: View, place: Place) -> Literal["none", "some", "named"]:
     """Tell of the alternatives of two schemas that have one choice each. Named alternatives are kinds of things: that
-    another one takes their values too does not make up for them. True when one of those came or went."""
+    another one takes their values too does not make up for them. Answers whether alternatives were left without a
+    match, and whether named ones were among them."""
     before, after = old.unions[0], new.unions[0]
     left, right, pairs = _pair(schemas, before.variants, after.variants, place)
     for one, other, at in pairs:
@@ -55,7 +56,9 @@ def matched(schemas: Schemas, old: View, new: View, place: Place) -> bool:
             place.side, "variant-added", place.where, f"alternative {_name(variant)} is new",
             sample(variant, schemas.new), detail=_name(variant),
         )  # fmt: skip
-    return any(_ref(variant) for variant in (*left, *right))
+    if any(_ref(variant) for variant in (*left, *right)):
+        return "named"
+    return "some" if left or right else "none"
 
 
 def _pair(
