@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -13,7 +13,9 @@ import typer
 from counterfoil.cli import lint
 from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json
-from counterfoil.contracts.report import Change, Report
+
+if TYPE_CHECKING:
+    from counterfoil.contracts.report import Change, Report
 
 contracts = typer.Typer(help="Contracts: JSON Schema, OpenAPI and AsyncAPI.", no_args_is_help=True)
 contracts.command("lint")(lint.lint)

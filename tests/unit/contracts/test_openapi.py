@@ -305,6 +305,22 @@ def test_keys_that_json_does_not_know_hide_nothing() -> None:
     assert breaking(compare(old, new)) == ["response-property-became-optional"]
 
 
+def test_what_is_defined_inside_of_a_component_is_compared_where_it_is_referred_to() -> None:
+    def described(kind: str) -> dict[str, Any]:
+        inner = {"$ref": "#/components/schemas/Thing/$defs/Inner"}
+        return component({**thing(a=inner), "$defs": {"Inner": {"type": kind}}})
+
+    report = compare(described("string"), described("integer"))
+    assert [(change.rule, change.where) for change in report.changes] == [
+        ("response-type-changed", "/components/schemas/Thing/$defs/Inner")
+    ]
+
+
+def test_names_of_places_are_not_looked_up_and_said_to_be_undecided() -> None:
+    old, new = gets({"$ref": "#Named"}), gets({"$ref": "#Other"})
+    assert [change.decided for change in compare(old, new).changes] == [False, False]
+
+
 def test_recursive_schemas_end() -> None:
     def tree(leaf: Any) -> dict[str, Any]:
         ref = {"$ref": "#/components/schemas/Thing"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -15,6 +16,7 @@ from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import Place, Schemas
 from counterfoil.contracts.report import Profile
 
+_NAMED = re.compile(r"#/components/\w+/[^/]+$")
 SIDES: tuple[Side, ...] = ("response", "request")
 SECTIONS = ("schemas", "parameters", "headers", "requestBodies", "responses", "callbacks")
 
@@ -102,9 +104,7 @@ class Comparison:
             if name not in known:
                 where = f"/components/schemas/{escape(name)}"
                 self.findings.add("schema-added", where, f"schema {name} is new")
-        elsewhere = [
-            reference for reference in self.old.counted() if not reference.startswith("#/components/")
-        ]
+        elsewhere = [reference for reference in self.old.counted() if not _NAMED.match(reference)]
         if not changed and not elsewhere:
             return
         before, after = Uses(self.old), Uses(self.new)

@@ -98,6 +98,8 @@ class Document:
         """What a reference leads to at once. Raises `Unresolved`."""
         if not reference.startswith("#"):
             raise Unresolved(f"{reference} leads outside of the document")
+        if reference[1:2] not in ("", "/"):
+            raise Unresolved(f"{reference} is a name, not a place; names are not looked up")
         node: Any = self.root
         for part in reference[1:].split("/")[1:]:
             part = unquote(part).replace("~1", "/").replace("~0", "~")
