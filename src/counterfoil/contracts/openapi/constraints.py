@@ -31,6 +31,8 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
     if narrow.types != frozenset() or narrow.null:
         _null(schemas, old, new, place)
     if narrow.types == frozenset():
+        if narrow.null:
+            _conditions(schemas, old, new, place)
         return  # no value but null, if that: there is nothing to bound
     _enum(schemas, old, new, place)
     _annotations(schemas, old, new, place)
@@ -136,7 +138,7 @@ def _enum(schemas: Schemas, old: View, new: View, place: Place) -> None:
     if new.enum is None:
         if new.extensible is not None and all(has(new.extensible, value) for value in old.enum):
             findings.schema(side, "enum-became-extensible", where, "the list of values may grow from now on")
-        elif missing(old, new, place.form) or (new.types is not None and missing(new, old, place.form)):
+        elif missing(new, old, place.form):
             return  # the types tell it already
         else:
             findings.schema(

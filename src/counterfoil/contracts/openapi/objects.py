@@ -45,6 +45,8 @@ def _properties(schemas: Schemas, old: View, new: View, place: Place) -> None:
             continue
         elif name in old.properties and name not in new.properties:
             _vanishes(schemas, old, new, name, there)
+            if name in new.required and there.side == "request":
+                _required(schemas, old, new, name, there)
         else:
             _stays(schemas, old, new, name, there)
 

@@ -186,6 +186,8 @@ def alternatives(view: View, document: Document, depth: int = 0) -> list[View] |
 def _flat(union: Union, document: Document) -> Iterable[View]:
     for variant in union.variants:
         yield look(variant, document)
+    if union.null:
+        yield View(types=frozenset(), null=True)
 
 
 def rearranged(schemas: Schemas, old: View, new: View, place: Place) -> None:
