@@ -103,7 +103,7 @@ def _by_key(table: kinds.Table) -> _Rows:
 def _ends(rows: _Rows) -> dict[tuple[Key, date], date | None]:
     """The day on which the next row of the same key begins."""
     ordered = sorted(rows)
-    after = [*ordered[1:], None]
+    after = [*ordered[1:], None] if ordered else []
     return {
         this: following[1] if following is not None and following[0] == this[0] else None
         for this, following in zip(ordered, after, strict=True)

@@ -265,6 +265,15 @@ def test_a_row_for_days_that_are_over_is_told_as_such(company: Model, tmp_path: 
     assert [r.standing for r in only(difference(company, new, TODAY)).rows] == ["past"]
 
 
+def test_a_table_that_is_new_or_gone_tells_its_rows(company: Model, tmp_path: Path) -> None:
+    table = COMPANY[COMPANY.index("kind: table") : COMPANY.index("kind: reconciliation")]
+    without = edited(tmp_path, (table, ""))
+    added, removed = only(difference(without, company, TODAY)), only(difference(company, without, TODAY))
+    assert [(r.change, r.standing) for r in added.rows] == [("added", "today")]
+    assert [(r.change, r.standing) for r in removed.rows] == [("removed", "today")]
+    assert added.classes == ("money", "ownership", "table")
+
+
 def test_the_order_of_rows_is_no_difference(company: Model, tmp_path: Path) -> None:
     rows = "  - {region: eu, since: 2026-01-01, rate: 0.2}\n"
     other = "  - {region: us, since: 2026-01-01, rate: 0.1}\n"
