@@ -95,7 +95,8 @@ def _known(source: Source, findings: list[Finding]) -> _Known | None:
     }
     form: Path = ("body",) if pattern.body is not None else ("steps",)
     body: Any = pattern.body if pattern.body is not None else pattern.steps
-    if pattern.body is not None and pattern.body.get("kind") not in KINDS.keys() - {"pattern"}:
+    made = pattern.body.get("kind") if pattern.body is not None else None
+    if pattern.body is not None and (not isinstance(made, str) or made not in KINDS or made == "pattern"):
         findings.append(source.finding(RULE, "the body says which `kind` of document it makes", form))
     for path in _nested(body, form):
         fix = "write out what the inner one says"
@@ -390,7 +391,7 @@ class _Use:
     def _pattern(self, name: Any, form: str, path: Path) -> _Known | None:
         found = self.known.get(name) if isinstance(name, str) else None
         if found is None:
-            if name not in self.named:
+            if not isinstance(name, str) or name not in self.named:
                 near = get_close_matches(str(name), self.known, 1)
                 fix = f"did you mean `{near[0]}`?" if near else "add a document of kind pattern"
                 self.report(f"there is no pattern `{name}`", path, fix=fix)

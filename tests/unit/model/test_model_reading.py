@@ -458,6 +458,23 @@ def test_places_after_a_pattern_are_those_of_the_file(tmp_path: Path) -> None:
     assert {f.line for f in findings} == {line}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: pattern\nname: p\nbody: {kind: [alert]}\n",
+        "kind: alert\nname: a\npattern: {name: [p], with: {}}\n",
+        "kind: alert\nname: a\npattern: {name: p, with: [1]}\n",
+        "kind: pattern\nname: p\nparameters: [x]\nbody: {kind: alert}\n",
+        "kind: pattern\nname: p\nparameters: {x: {enum: [[1]]}}\nbody: {kind: alert, to: ['${x}']}\n---\nkind: alert\nname: a\npattern: {name: p, with: {x: {y: 1}}}\n",
+        "kind: workflow\nname: w\nsteps: [{pattern: {a: 1}}, {pattern: p, with: 3}]\nsignals: [3, {do: 4}]\n",
+        "kind: workflow\nname: w\nsteps: [{choose: [3], outcomes: [1], do: {a: 1}}, {pattern: p}]\n",
+    ],
+)
+def test_what_is_no_pattern_is_a_finding_and_never_an_exception(tmp_path: Path, text: str) -> None:
+    _, findings = findings_of(tmp_path, text)
+    assert findings
+
+
 def test_a_small_pattern_cannot_grow_a_large_document(tmp_path: Path) -> None:
     body = ", ".join(['"${x}"'] * 20_000)
     text = f"kind: pattern\nname: big\nparameters: {{x: text}}\nbody: {{kind: alert, to: [{body}]}}\n"
