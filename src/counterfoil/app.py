@@ -18,6 +18,7 @@ import msgspec
 import uvicorn
 
 from counterfoil.change.path import ChangePath
+from counterfoil.change.replayed import replayed
 from counterfoil.change.start import apply_at_start, somebody_may_apply
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
@@ -95,7 +96,7 @@ class Application:
         self.notice = ""
         """What whoever started this process should know."""
         self.follower = Follower(store, releases, self.connectors, pump, build_connectors)
-        self.changes = ChangePath(store, views, releases.model, _impacts, _try_connectors, self._take_up)
+        self.changes = ChangePath(store, views, releases.model, self._impacts, _try_connectors, self._take_up)
 
     @property
     def model(self) -> Model:
@@ -106,6 +107,10 @@ class Application:
 
     async def _take_up(self) -> None:
         await self.follower.look()
+
+    async def _impacts(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
+        """What a replay of the recorded traffic gives, made beside the work of this process."""
+        return await replayed(self.store, old, new, since, until)
 
     async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
         """A webhook's bytes. Raises Refused for an unknown system or what its connector refuses."""
@@ -231,11 +236,6 @@ async def _try_connectors(model: Model, names: Sequence[str]) -> None:
     """Build them and let go of them again. Raises Misconfigured."""
     for connector in build_connectors(model, names).values():
         await connector.close()
-
-
-async def _impacts(old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any] | None:
-    """What a replay of the recorded traffic gives."""
-    return None
 
 
 def _config(system: System) -> SystemConfig:

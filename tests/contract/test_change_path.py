@@ -116,6 +116,20 @@ async def test_who_may_not_plan_or_apply_is_refused(company: Changing) -> None:
     assert (await company.ask("POST", "/v1/migrations", "olga", json={})).status_code == 403
 
 
+async def test_a_plan_says_what_the_traffic_would_have_become(company: Changing) -> None:
+    await company.asked("R-1", 5_000)
+    await company.asked("R-2", 50_000, "started")
+    planned = await company.plan(STRICTER, days=30)
+    impact = planned["plan"]["impact"]
+    assert impact["counts"]["receipts"] == 2
+    assert [(d["policy"], d["old"], d["new"], d["count"]) for d in impact["approvals"]] == [
+        ("spending", "automatic", "controller x1", 1)
+    ]
+    model_of(company.folder / "gov", STRICTER)
+    code, out, _ = await run(company, "plan", "gov")
+    assert (code, "approval spending: automatic -> controller x1, 1 times" in out) == (1, True)
+
+
 # ------------------------------------------------------------------ Runs on their way
 
 
