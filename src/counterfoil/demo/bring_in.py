@@ -15,6 +15,8 @@ from counterfoil.demo.operators import Declined, Operator
 from counterfoil.demo.people import Member
 
 COMMAND = "from counterfoil.cli.main import main; main()"
+SHOWN = 6
+"""Changed documents that are named."""
 CHANGED = 1
 """The exit code of `counterfoil plan` where something would change."""
 
@@ -41,7 +43,9 @@ async def bring_in(
     if code:
         say(f"{folder} is not brought into force: {told.strip()}")
         return
-    names = ", ".join(f"{one['kind']} {one['name']}" for one in planned["plan"]["differences"]) or "words"
+    changed = [f"{one['kind']} {one['name']}" for one in planned["plan"]["differences"]]
+    more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
+    names = ", ".join([*changed[:SHOWN], *more]) or "words"
     say(f"the edited folder is in force now, release {planned['plan']['revision'][:12]}: {names}")
 
 
