@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
 from counterfoil.change.replay.answers import Answers, NotRecorded, Side
 from counterfoil.change.replay.gathering import Gathering, Told
+from counterfoil.change.replay.kept import Kept
 from counterfoil.change.replay.making import Bodies, Made, Maker
 from counterfoil.change.replay.paths import Paths, Touched
 from counterfoil.change.replay.playing import Owed, Played, Player
@@ -79,6 +81,7 @@ class Replay:
         self._retold: dict[str, Pair] = {}
         """Events that are made otherwise and that Runs may have been told."""
         self._waited = {t for side in self._sides for t in routing.waited_fields(side.model)}
+        self._kept = cache(lambda workflow: Kept(old.workflow(workflow)))
         self._moves = 0
         self._now_touched = Touched()
 
@@ -182,9 +185,27 @@ class Replay:
             return old.declared(recorded), new.declared(recorded)
         bodies = Bodies(recorded)
         return (
-            old.make(recorded, bodies, Answers(self._sides[OLD], recorded, self._counted)),
+            self._then(recorded)
+            or old.make(recorded, bodies, Answers(self._sides[OLD], recorded, self._counted)),
             new.make(recorded, bodies, Answers(self._sides[NEW], recorded, self._counted)),
         )
+
+    def _by_old(self, run: RecordedRun) -> bool:
+        """Whether the Run was begun under the very model that is the old one, whose world is as it was."""
+        side = self._sides[OLD]
+        return not self._every and not side.moves and run.run.pin == side.model.digest
+
+    def _then(self, recorded: Recorded) -> Made | None:
+        """What the old model made of it, where it was that model which admitted it."""
+        if not any(self._by_old(run) for run in recorded.runs):
+            return None
+        of = {f"event:{event.id}": event.id for event in recorded.events}
+        links = tuple(
+            (of[link.established_by], link.object, link.system, link.ext_id, link.canonical)
+            for link in recorded.links
+            if link.established_by in of
+        )
+        return Made(events=recorded.events, links=links)
 
     def _taken(self, made: tuple[Made, Made]) -> tuple[Made, Made]:
         """The events, unless nothing takes one of them: then the delivery is held."""
@@ -348,6 +369,10 @@ class Replay:
             if start is None:
                 continue
             answers = Answers(self._sides[n], job.recorded, self._counted)
+            if n == OLD and job.of is not None and self._by_old(job.of):
+                played[n] = self._kept(start.workflow).played(job.of, start.names, answers)
+                if played[n] is not None:
+                    continue
             of = job.of if job.of is None or not self._retold else self._told_by(n, job.of)
             played[n] = self._players[n].play(start, event.id, event.received_at, of, answers)
         for side, made in zip(self._sides, played, strict=True):

@@ -51,11 +51,11 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     fallen = steps.fallen_approval(d)
     if fallen is not None:
         return _stale(d, step, st, *fallen)
-    dates = _dates(d, step)
-    if isinstance(dates, str):
-        return reactions.react(d, step, st, "period_closed", dates)
+    found = dates(d, step)
+    if isinstance(found, str):
+        return reactions.react(d, step, st, "period_closed", found)
     value = fill(step.input, d.names(), d.lookup)
-    mark = digest({"input": value, "dates": dates})
+    mark = digest({"input": value, "dates": found})
     done = _done_before(d, step, mark)
     if done is not None:
         st.effect = done.effect
@@ -81,7 +81,7 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
             undoes=None,
             operation=step.operation,
             input=value,
-            dates=dates,
+            dates=found,
             approvals=steps.granted(d),
         )
     )
@@ -89,7 +89,7 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     return False
 
 
-def _dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
+def dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
     """document, posting, revenue; or the name of the closed period that keeps the posting back."""
     document = _date(d, step.document)
     revenue = _date(d, step.revenue)
@@ -347,11 +347,11 @@ def once_more(d: Deciding, step: Call, st: StepState) -> bool:
         st.phase = "planned"
         return held.state is EffectState.CONFIRMED
     if steps.fallen_approval(d) is None:
-        dates = _dates(d, step)
-        if isinstance(dates, str):
-            return reactions.react(d, step, st, "period_closed", dates)
+        found = dates(d, step)
+        if isinstance(found, str):
+            return reactions.react(d, step, st, "period_closed", found)
         value = fill(step.input, d.names(), d.lookup)
-        if digest({"input": value, "dates": dates}) == st.input:
+        if digest({"input": value, "dates": found}) == st.input:
             d.commands.append(Send(held.id))
             d.planned.add(held.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None

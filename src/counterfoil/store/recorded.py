@@ -42,6 +42,8 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ()
     approvals: tuple[Approval, ...] = ()
     guards: tuple[GuardSeen, ...] = ()
+    cases: int = 0
+    """Cases that it ever had."""
     heads: tuple[Head, ...] = ()
     """Objects that the delivery's events speak of, as they were when the Run began."""
 
@@ -111,6 +113,8 @@ class Rows(msgspec.Struct, kw_only=True):
     approvals: Sequence[Approval] = ()
     reserved: Sequence[tuple[str, str, str, int, int]] = ()
     """scope, key, Run, its arrival, amount: what is still held of the limits that the page's Runs hold on."""
+    cases: Mapping[str, int] = {}
+    """How many Cases a Run ever had."""
     links: Sequence[Link] = ()
     history: Sequence[Head] = ()
     """Of heads that the events speak of, in the order of recording."""
@@ -244,6 +248,7 @@ def _runs(rows: Rows) -> dict[str, list[RecordedRun]]:
                 effects=tuple(effects[r.id]),
                 approvals=tuple(approvals[r.id]),
                 guards=guards,
+                cases=rows.cases.get(r.id, 0),
             )
         )
     return found

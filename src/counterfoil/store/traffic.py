@@ -81,6 +81,8 @@ async def _runs(found: Rows) -> None:
     found.approvals = await _all(
         t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = any($1::text[]) order by rowid", ids
     )
+    cases = await Query("select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,))
+    found.cases = {row[0]: int(row[1]) for row in cases}
     found.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
 
 

@@ -123,6 +123,31 @@ def test_what_a_document_says_of_itself_alone_changes_nothing(traffic: list[Reco
 
 # ------------------------------------------------------------------ planted changes
 
+PLANTED = {
+    "tax": (TAX, TOTAL, UNCHECKED),
+    "tier": (("policy/invoice-review", '"up_to":25000', '"up_to":100'),),
+    "credit tier": (("policy/service-credit", '"up_to":100}', '"up_to":10}'),),
+    "account": (("table/gl", "4000", "4005"),),
+    "ticket": (
+        ("mapping/support-credit-request", "'sla'", "'goodwill'"),
+        ("mapping/support-credit-request", "first(body.credit_reason", "first(null"),
+    ),
+    "sums": (("mapping/to-erp-invoice", "=major(l.net)", "=major(l.net) * 2"),),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_is_not_run_would_have_told_nothing_else(traffic: list[Recorded], name: str) -> None:
+    """The short ways and the long one tell the same."""
+    new = changed(*PLANTED[name])
+    short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
+    assert short.counts.shortcut > long.counts.shortcut == 0
+    assert short.counts.changed > 0
+    same = msgspec.structs.replace(short.counts, shortcut=0)
+    assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(
+        long, assumed={}
+    )
+
 
 def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: list[Recorded]) -> None:
     found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)

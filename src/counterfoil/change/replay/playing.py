@@ -131,6 +131,11 @@ def _facts(definition: Definition, recorded: RecordedRun | None) -> dict[tuple[s
     }
 
 
+def tier_of(automatic: bool, roles: Sequence[str], quorum: int) -> str:
+    """A tier of a matrix, in words."""
+    return "automatic" if automatic else f"{', '.join(roles)} x{quorum}"
+
+
 def _waits_for_foils(definition: Definition) -> bool:
     return any(
         isinstance(step, Wait) and step.foils is not None
@@ -477,7 +482,7 @@ class _Turns:
 
     def _ask(self, ask: c.Ask) -> None:
         nth = self.asked[ask.path] = self.asked.get(ask.path, 0) + 1
-        tier = "automatic" if ask.automatic else f"{', '.join(ask.roles)} x{ask.quorum}"
+        tier = tier_of(ask.automatic, ask.roles, ask.quorum)
         place = f"{ask.path}#{nth}" if nth > 1 else ask.path
         self.played.approvals[place] = Asked(policy=ask.policy, tier=tier, amount=ask.amount)
         state = ApprovalState.GRANTED if ask.automatic else ApprovalState.OPEN

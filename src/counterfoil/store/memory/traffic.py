@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from counterfoil.core.link import LinkStatus
 from counterfoil.store.memory.rows import Rows
 from counterfoil.store.recorded import Recorded, Stretch, assemble, spoken
@@ -53,6 +55,7 @@ class Traffic(Rows):
                 for (scope, key, run, _), (amount, live) in self.reservations.items()
                 if live and (scope, key) in limits
             ],
+            cases=Counter(c.run for c in self.case_rows.values() if c.run is not None and c.run in births),
             links=[
                 link
                 for link in self.links.values()
