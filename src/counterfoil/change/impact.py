@@ -80,7 +80,7 @@ class Replay:
         """Runs that were told an event which is replayed later, by its id."""
         self._retold: dict[str, Pair] = {}
         """Events that are made otherwise and that Runs may have been told."""
-        self._waited = {t for side in self._sides for t in routing.waited_fields(side.model)}
+        self._waited = {t for side in self._sides for t in side.waited}
         self._kept = cache(lambda workflow: Kept(old.workflow(workflow)))
         self._moves = 0
         self._now_touched = Touched()
@@ -209,37 +209,36 @@ class Replay:
 
     def _taken(self, made: tuple[Made, Made]) -> tuple[Made, Made]:
         """The events, unless nothing takes one of them: then the delivery is held."""
-        return self._taken_by(self._sides[OLD].model, made[OLD]), self._taken_by(
-            self._sides[NEW].model, made[NEW]
-        )
+        return self._taken_by(self._sides[OLD], made[OLD]), self._taken_by(self._sides[NEW], made[NEW])
 
-    def _taken_by(self, model: Model, made: Made) -> Made:
+    def _taken_by(self, side: Side, made: Made) -> Made:
+        model = side.model
         for event in made.events:
             try:
-                forms = routing.forms(model, event, routing.waited_fields(model))
+                forms = routing.forms(model, event, side.waited)
             except CastFailed as error:
                 return Made(held="cast_failed", message=str(error))
             odd = admit.strange_form(model, event, forms)
             if odd is not None:
                 return Made(held=odd.reason, message=odd.message)
-            if not admit.taken(model, event, forms, routing.waited_fields(model)):
+            if not admit.taken(model, event, forms, side.waited):
                 return Made(held="unrouted", message=f"nothing takes {event.type}")
         return made
 
     # ------------------------------------------------------------------ how far the sides go apart
 
-    def _state(self, model: Model, event: CanonicalEvent) -> Mapping[str, Any]:
+    def _state(self, side: Side, event: CanonicalEvent) -> Mapping[str, Any]:
         """What the fact asserts of its object."""
         try:
-            forms = routing.forms(model, event, routing.waited_fields(model))
-            head = admit.head(model, event, forms, event.received_at)
+            forms = routing.forms(side.model, event, side.waited)
+            head = admit.head(side.model, event, forms, event.received_at)
         except CastFailed:
             return {}
         return head.state if head is not None else {}
 
     def _settle(self, side: Side, event: CanonicalEvent) -> None:
         if event.object in side.heads:
-            side.settled(event.object, event.key, self._state(side.model, event))
+            side.settled(event.object, event.key, self._state(side, event))
 
     def _diverge(self, recorded: Recorded, made: tuple[Made, Made]) -> None:
         """Where the events of a side are not those recorded, what they move is not either."""
@@ -270,8 +269,8 @@ class Replay:
             if event is not there[0]:
                 continue  # told with the other
             before = next((h.state for h in recorded.heads if (h.object, h.key) == name), {})
-            then = self._state(side.model, was) if was in there and was is not None else {}
-            made = self._state(side.model, is_) if is_ in there and is_ is not None else {}
+            then = self._state(side, was) if was in there and was is not None else {}
+            made = self._state(side, is_) if is_ in there and is_ is not None else {}
             side.moved(*name, made, then, before)
 
     def _link(self, side: Side, recorded: Recorded, made: Made, now: Mapping[str, CanonicalEvent]) -> None:
@@ -320,7 +319,7 @@ class Replay:
         model = self._sides[n].model
         answers = Answers(self._sides[n], recorded, self._counted)
         try:
-            forms = routing.forms(model, event, routing.waited_fields(model))
+            forms = routing.forms(model, event, self._sides[n].waited)
             begun = routing.starts(model, event, answers.ask, forms)
             if event.object and model.starts_by_object(event.object):
                 head = admit.head(model, event, forms, event.received_at)
@@ -395,7 +394,7 @@ class Replay:
     def _telling(self, n: int, event: CanonicalEvent) -> dict[str, Any]:
         """What Runs that wait for the event are told under this side's model."""
         model = self._sides[n].model
-        waited = routing.waited_fields(model)
+        waited = self._sides[n].waited
         try:
             return routing.told(event, routing.forms(model, event, waited), waited)
         except CastFailed:

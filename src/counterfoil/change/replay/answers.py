@@ -18,6 +18,7 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money, Rounding
 from counterfoil.model import Model
 from counterfoil.rules.posting import POSTABLE
+from counterfoil.rules.routing import waited_fields
 from counterfoil.rules.values import head_names
 from counterfoil.store.recorded import Recorded, RecordedRun, spoken
 
@@ -41,6 +42,7 @@ class Side:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.waited = waited_fields(model)
         self.accounts = {name: system.account for name, system in model.systems.items()}
         self.heads: dict[str, dict[str, dict[str, Any]]] = {}
         """Fields of heads that differ from what was recorded, by object and key."""

@@ -62,6 +62,7 @@ class _Reach:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.waited = routing.waited_fields(model)
 
     def mapping(self, system: str, delivery: str) -> tuple[list[Any], list[str]]:
         """Of a delivery up to its events: documents, and the types of event that may come of it."""
@@ -101,7 +102,7 @@ class _Reach:
                 for name, rule in sorted(self.model.reconciliations.items())
                 if event in (rule.foil.event, rule.observe.event)
             ]
-            found.append(sorted(routing.waited_fields(self.model).get(event, set())))
+            found.append(sorted(self.waited.get(event, set())))
             for name in self._begun(event):
                 if name in workflows:
                     continue
