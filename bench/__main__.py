@@ -17,6 +17,7 @@ from bench.killed import TwoWorkersOneKilled
 from bench.latency import LatencyAdded
 from bench.parked import WakeParked
 from bench.path import GovernedOverhead, W1Limit
+from bench.proof import ProveTenSteps
 from bench.startup import ColdStart, IdleMemory
 from bench.usage import UsagePostgres, UsageSqlite
 
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "two_workers_one_killed": TwoWorkersOneKilled,
     "contract_vs_parse": ContractVsParse,
     "impact_events": ImpactEvents,
+    "prove": ProveTenSteps,
     "cold_start": ColdStart,
     "idle_memory": IdleMemory,
 }

@@ -12,6 +12,7 @@ from counterfoil.change.leaves import Reader, base, beside, near, put
 from counterfoil.change.move import Move
 from counterfoil.change.values import FAULTS, event_of
 from counterfoil.change.world import Company, World
+from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.rules.deciding import blocks_of
@@ -29,10 +30,13 @@ class Arrivals:
             s for b in self.blocks.values() for s in b.steps if isinstance(s, d.Wait) and s.event is not None
         ]
         self.signals = self.definition.signals
+        self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}
         self.fitted: dict[str, bool] = {}
         """Waits that were up, and whether any event could be made that fits."""
 
     def of(self, w: World) -> Iterator[Move]:
+        if w.run.direction is Direction.UNDO or w.state.ending:
+            return
         up = self._up(w)
         for wait in self.waits:
             assert wait.event is not None
@@ -72,7 +76,7 @@ class Arrivals:
         return found
 
     def _come(self, w: World, type_: str, data: dict[str, Any]) -> Callable[[], World]:
-        number = len(w.came) + 1
+        number = w.came.count(type_) + 1
         event = self.body(type_, data, number)
         after = msgspec.structs.replace(w, came=(*w.came, type_))
         return lambda: self.company.turn(after, ("event", f"{type_}#{number}", event))
@@ -86,6 +90,26 @@ class Arrivals:
         return self._made(w, wait.event, wait.where, wait.keys)
 
     def _made(
+        self, w: World, type_: str, where: Expression | None, keys: tuple[tuple[str, Expression], ...]
+    ) -> dict[str, Any] | None:
+        """Data of an event of a type for which `where` holds. The same for Worlds that show it the same values."""
+        read = where.names if where is not None else frozenset()
+        stored = w.state.memo.get("names", {})
+        seen = tuple(bytes(stored[n][1]) for n in sorted(read) if n in stored)
+        at = (
+            type_,
+            where.text if where is not None else "",
+            w.beginning,
+            w.changed,
+            seen,
+            str(w.state.items),
+            w.run.state,
+        )
+        if at not in self._known:
+            self._known[at] = self._make(w, type_, where, keys)
+        return self._known[at]
+
+    def _make(
         self, w: World, type_: str, where: Expression | None, keys: tuple[tuple[str, Expression], ...]
     ) -> dict[str, Any] | None:
         if type_ not in self.company.model.events:

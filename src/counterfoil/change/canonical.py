@@ -1,7 +1,8 @@
 """The canonical form of a World: two of one form can do the same from here on.
 
 Left out is what leads nowhere: how a step that is through came to be so, counters in names of Cases and approvals,
-attempts, and moments themselves. Of moments, their order counts.
+attempts and tries (that a budget is spent is a move of its own), counterfoils and events of a Run that is on its way
+back, and moments themselves. Of moments, their order counts.
 """
 
 from __future__ import annotations
@@ -13,43 +14,59 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.change.invariants import BAD
 from counterfoil.change.world import World
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import UNFINISHED, EffectState
 from counterfoil.core.foil import FoilState
+from counterfoil.core.run import Direction
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _GONE = frozenset({FoilState.VOID, FoilState.REVERSED})
 _ASKED = frozenset({ApprovalState.OPEN, ApprovalState.GRANTED})
 
 
-def canonical(w: World) -> bytes:
-    """16 bytes that stand for the World; equal for Worlds that can do the same."""
-    return hashlib.blake2b(_ENCODE(form(w)), digest_size=16).digest()
+def canonical(w: World, whole: bool = False) -> bytes:
+    """16 bytes that stand for the World; equal for Worlds that can do the same. `whole`: and that show a formula the
+    same, in the end as well."""
+    return hashlib.blake2b(_ENCODE(form(w, whole)), digest_size=16).digest()
 
 
-def form(w: World) -> Any:
+def form(w: World, whole: bool) -> Any:
     """What counts of a World."""
     s, run = w.state, w.run
+    undoing = run.direction is Direction.UNDO and not whole
+    ended = w.over and not whole
     moments = _ranks(w)
+    now = f"~{s.round}" if s.round else ""
+    latest: dict[str, tuple[bool, Any]] = {}
+    for key, st in s.steps.items():
+        path, _, rest = key.partition("~")
+        if rest:
+            number, bracket, item = rest.partition("[")
+            latest[path + bracket + item] = (f"~{number}" == now, (key, st))
+        else:
+            latest[key] = (not now, (key, st))
     steps: list[Any] = []
     live: set[str] = set()
-    for key, st in s.steps.items():
+    for place, (current, (key, st)) in latest.items():
         if st.effect is not None:
             live.add(st.effect)
         if st.phase == "done":
-            if st.approval is not None or st.outcome not in ("", "confirmed"):
-                steps.append((key, st.outcome))
+            if st.approval is not None and not undoing:
+                steps.append((place, current, st.outcome))
+            elif (st.outcome.partition(":")[2] or st.outcome) in BAD and key not in w.accepted:
+                steps.append((place, current, "bad"))
             continue
         steps.append(
             (
-                key, st.phase, st.outcome, st.tries, st.topic, st.then, st.reactions, st.back, st.position,
+                place, current, st.phase, st.outcome, st.topic, st.then, st.reactions, st.back, st.position,
                 st.effect is not None, st.case is not None, st.item_keys,
                 moments.get(st.until), moments.get(st.retry_at), moments.get(st.queue_until),
             )
         )  # fmt: skip
     steps.sort()
-    names = s.memo.get("names", {})
+    names = {} if ended else s.memo.get("names", {})
     return (
         w.beginning,
         w.changed,
@@ -58,38 +75,53 @@ def form(w: World) -> Any:
         str(run.direction),
         run.state,
         w.blame,
-        min(w.persons, 1),
+        sorted(key for key in w.accepted if key.startswith("undo:")),
         [(f.block, f.kind, f.index, f.tag) for f in s.frames],
         sorted(
             (n, bytes(raw))
             for n, (_, raw) in names.items()
             if n not in ("event", "object", "input") and n in s.names
         ),
-        sorted(s.items.items(), key=str)
-        if not s.items
-        else [str(i) for i in sorted(s.items.items(), key=str)],
+        sorted(map(str, s.items.items())),
         sorted(s.agains.items()),
-        [(c.key, c.digest) for c in s.confirmed],
-        [(r["id"]) for r in s.received],
-        sorted(s.used),
+        [(_place(c.key, now), c.digest) for c in s.confirmed],
+        [] if undoing or ended else [r["id"] for r in s.received],
+        [] if undoing or ended else sorted(s.used),
         None if s.undo is None else (len(s.undo.queue), s.undo.position),
         (s.started, moments.get(s.starts_at), s.refresh, s.back, s.ending, s.stop_state),
         steps,
         sorted(
-            (e.path, e.item, e.gen if n > 1 else 0, str(e.state), n, e.id in w.pending)
+            (_place(e.path, now), e.item, str(e.state), n)
             for e in w.effects
             for n in (w.done.get(e.id, 0),)
             if (n and e.repeat != "read")
             or e.state in UNFINISHED
             or (e.state is EffectState.REFUSED and e.id in live)
         ),
-        sorted((a.path, str(a.state)) for a in w.approvals if a.state in _ASKED),
-        sorted((f.rule, f.key, str(f.state), moments.get(f.due)) for f in w.foils if f.state not in _GONE),
-        sorted((k.path or "", k.reason, k.foil or "") for k in w.cases),
+        []
+        if ended
+        else sorted((_place(a.path, now), str(a.state)) for a in w.approvals if a.state in _ASKED),
+        []
+        if undoing
+        else sorted(
+            (f.rule, f.key, str(f.state), moments.get(f.due)) for f in w.foils if f.state not in _GONE
+        ),
+        sorted(
+            (_place(k.path or "", now), k.reason, k.foil or "") for k in w.cases if not (undoing and k.foil)
+        ),
         sorted((scope, key, n) for scope, key, n in w.reserved.values()),
         sorted(Counter(w.emitted).items()),
-        sorted(w.came),
+        [] if undoing or ended else sorted(w.came),
     )
+
+
+def _place(key: str, now: str) -> str:
+    """A key without its round; `~` where that is a former one."""
+    path, mark, rest = key.partition("~")
+    if not mark:
+        return key if not now else f"{path}~"
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    return path + ("" if f"~{rest[:digits]}" == now else "~") + rest[digits:]
 
 
 def _ranks(w: World) -> dict[datetime | None, int]:
@@ -100,7 +132,7 @@ def _ranks(w: World) -> dict[datetime | None, int]:
             for moment in (st.until, st.retry_at, st.queue_until):
                 if moment is not None and moment > w.now:
                     found.add(moment)
-    for foil in w.foils:
+    for foil in w.foils if w.run.direction is Direction.FORWARD else ():
         if foil.due > w.now and foil.state in (FoilState.OPEN, FoilState.PARTLY, FoilState.PROVISIONAL):
             found.add(foil.due)
     if w.state.starts_at is not None and w.state.starts_at > w.now:

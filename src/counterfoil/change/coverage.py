@@ -44,7 +44,8 @@ class Coverage:
             steps=self._block(definition.steps),
             signals=tuple(replace(s, do=self._block(s.do)) for s in definition.signals),
         )
-        self._entered: set[str] = set()
+        self._keys: set[str] = set()
+        """Of the steps that were entered, with round and item."""
         self._reached: set[str] = set()
         self._main = {s.path for s in definition.steps.steps}
 
@@ -71,9 +72,8 @@ class Coverage:
             watched.held = False
 
     def saw(self, w: World, faults: int) -> None:
-        for key in w.state.steps:
-            self._entered.add(key.partition("~")[0].partition("[")[0])
-        if not faults and not w.persons:
+        self._keys.update(w.state.steps)
+        if not faults and not w.accepted:
             self._reached.add(w.run.state)
 
     def dead(self, fitted: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:
@@ -85,10 +85,11 @@ class Coverage:
             if not fits
         ]
         ran: set[str] = set()
+        entered = {key.partition("~")[0].partition("[")[0] for key in self._keys}
         for address, block in blocks_of(self.watched).items():
             for step in block.steps:
                 watched = self.whens.get(step.path)
-                if step.path in self._entered and (watched is None or watched.held):
+                if step.path in entered and (watched is None or watched.held):
                     ran.add(step.path)
                 elif not address.startswith("failure/") and self._usual(address):
                     found.append((step.path, f"{step.path} never ran with any value that was tried"))

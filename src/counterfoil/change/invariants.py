@@ -18,6 +18,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
 from counterfoil.rules.deciding import blocks_of
+from counterfoil.rules.state import StepState
 from counterfoil.rules.steps import SETTLED_FOILS
 
 _E = EffectState
@@ -73,6 +74,10 @@ INVARIANTS: dict[str, Invariant] = {
     ),
     "unfinished": Invariant(
         "the run has ended with a call of which nobody knows what becomes",
+        "report it: this is a defect of the engine",
+    ),
+    "second-call": Invariant(
+        "a call is made anew while another one of its step is under way, was done, or has the same key",
         "report it: this is a defect of the engine",
     ),
     "stuck": Invariant(
@@ -224,7 +229,7 @@ class Judge:
     # ------------------------------------------------------------------ ends
 
     def _halves(self, w: World) -> Iterator[Broken]:
-        if w.run.status is RunStatus.DONE and not w.persons:
+        if w.run.status is RunStatus.DONE:
             passed = self._passed_over(w)
             if passed is not None:
                 step, outcome = passed
@@ -241,12 +246,15 @@ class Judge:
                             "half-undone", _step(e.path),
                             f"{e.operation} stays although {self._failing(w)}; the run ends as {w.run.state}",
                         )  # fmt: skip
-        if w.run.status is RunStatus.UNDONE and not w.persons:
+        if w.run.status is RunStatus.UNDONE:
+            by_hand = {c.effect for c in w.state.confirmed if f"undo:{c.key}" in w.accepted}
             for e in w.effects:
                 stands = e.undoes is None and w.done.get(e.id) and not self._taken_back(w, e)
                 step_ = self._steps.get(e.path.split("~")[0])
                 writes = isinstance(step_, d.Call) and e.operation in self.company.posts
-                if stands and writes and isinstance(step_, d.Call) and not step_.irreversible:
+                if not (stands and writes) or e.id in by_hand:
+                    continue
+                if isinstance(step_, d.Call) and not step_.irreversible:
                     words = f"{e.operation} stays although the run is undone"
                     yield Broken("half-undone", _step(e.path), words)
         for case in w.cases:
@@ -256,11 +264,12 @@ class Judge:
     def _through(self, w: World) -> bool:
         """Did the run come to the end of its steps, and not end before?"""
         last = blocks_of(self.definition)[""].steps[-1]
-        found = [st for key, st in w.state.steps.items() if _own(key, last.path)]
+        found = [(key, st) for key, st in w.state.steps.items() if _own(key, last.path)]
         if not found:
             return False
-        outcome = found[-1].outcome.partition(":")[2] or found[-1].outcome
-        return outcome not in _BAD or self._goes_on(last, outcome)
+        key, st = found[-1]
+        outcome = st.outcome.partition(":")[2] or st.outcome
+        return outcome not in BAD or key in w.accepted or self._goes_on(last, outcome)
 
     def _goes_on(self, step: d.Step, outcome: str) -> bool:
         """Does the run go on behind a step of which this became?"""
@@ -276,13 +285,11 @@ class Judge:
 
     def _passed_over(self, w: World) -> tuple[str, str] | None:
         """A call that moves money, was refused, and counts as through."""
-        for key, st in w.state.steps.items():
+        for key, st in _latest(w):
             step = self._steps.get(_step(key))
-            if (
-                not isinstance(step, d.Call)
-                or st.phase != "done"
-                or not self.company.posts.get(step.operation)
-            ):
+            if not isinstance(step, d.Call) or st.phase != "done" or key in w.accepted:
+                continue
+            if not self.company.posts.get(step.operation):
                 continue
             outcome = st.outcome.partition(":")[2] or st.outcome
             refused = outcome in _CLASSES and (self._goes_on(step, outcome) or "[" in key)
@@ -292,22 +299,20 @@ class Judge:
         return None
 
     def _failing(self, w: World) -> str:
-        """The first outcome on the way that was not as hoped for."""
-        for key, st in w.state.steps.items():
+        """The first outcome on the way that was not as hoped for, and that no later round made good."""
+        for key, st in _latest(w):
             outcome = st.outcome.partition(":")[2] or st.outcome
-            bad = _step(key) in self._steps and outcome in _BAD
-            if bad and not (outcome in NO and self._granted_later(w, key)):
+            if _step(key) in self._steps and outcome in BAD and key not in w.accepted:
                 return f"{_step(key)} {'timed out' if outcome == 'timeout' else f'was {outcome}'}"
         return ""
-
-    def _granted_later(self, w: World, key: str) -> bool:
-        return any(st.outcome == "granted" and _own(k, _step(key)) for k, st in w.state.steps.items())
 
     def _foils(self, w: World) -> Iterator[Broken]:
         if w.run.status is not RunStatus.DONE:
             return
+        steps = (self._steps.get(_step(key)) for key in w.accepted)
+        waived = any(isinstance(step, d.Wait) and step.foils is not None for step in steps)
         for f in w.foils:
-            owned = any(k.foil == f.id for k in w.cases) or w.persons
+            owned = any(k.foil == f.id for k in w.cases) or waived
             stands = f.effect is None or any(e.id == f.effect and e.state is _E.CONFIRMED for e in w.effects)
             if f.state not in SETTLED_FOILS and not owned and stands and self._started(w):
                 effect = next((e for e in w.effects if e.id == f.effect), None)
@@ -396,7 +401,7 @@ def names_of(company: Company, w: World) -> dict[str, Any]:
 _CLASSES = (
     "transient", "throttled", "conflict", "invalid", "warning", "period_closed", "not_found", "unauthorized", "refused",
 )  # fmt: skip
-_BAD = frozenset({"failed", "timeout", "unknown", *NO, *_CLASSES})
+BAD = frozenset({"failed", "timeout", "unknown", *NO, *_CLASSES})
 Look: TypeAlias = Callable[[Judge, World], Iterator[Broken]]
 _LOOKS: tuple[Look, ...] = (
     Judge._twice, Judge._unapproved, Judge._more, Judge._halves, Judge._foils, Judge._ends, Judge._limits,
@@ -407,6 +412,12 @@ _LOOKS: tuple[Look, ...] = (
 def _step(key: str) -> str:
     """The path of the step that a key or an effect's path belongs to."""
     return key.partition("~")[0].partition("[")[0].removesuffix("/undo")
+
+
+def _latest(w: World) -> list[tuple[str, StepState]]:
+    """What became of each step and item in the last round that came to it."""
+    found = {(_step(key), key.partition("[")[2]): (key, st) for key, st in w.state.steps.items()}
+    return list(found.values())
 
 
 def _own(key: str, path: str) -> bool:

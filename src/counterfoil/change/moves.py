@@ -22,6 +22,7 @@ from counterfoil.change.world import Company, World
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.money import Money
+from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.rules.deciding import blocks_of
 
@@ -29,7 +30,9 @@ from counterfoil.rules.deciding import blocks_of
 class Moves:
     """Tells of the moves of one workflow."""
 
-    def __init__(self, company: Company) -> None:
+    """`ends`: what a Run is in the end is looked at by invariants of the workflow's own."""
+
+    def __init__(self, company: Company, ends: bool = False) -> None:
         self.company = company
         self.definition = company.definition
         self.arrivals = Arrivals(company)
@@ -37,7 +40,7 @@ class Moves:
         self.timing = Timing(company, self.arrivals, self.shown)
         self.outcomes = Outcomes(company, self.timing)
         self.shown.confirm = partial(self.outcomes.confirm, now=True)
-        self.persons = Persons(company, self.outcomes, self.shown)
+        self.persons = Persons(company, self.outcomes, self.shown, ends)
         steps = (step for block in blocks_of(self.definition).values() for step in block.steps)
         self._posting = any(isinstance(s, d.Call) and s.posting is not None for s in steps)
 
@@ -54,11 +57,13 @@ class Moves:
         for effect in unknown:
             yield from self.outcomes.looked_up(w, effect)
         for case in w.cases:
+            if case.foil is not None and w.run.direction is Direction.UNDO:
+                continue  # a counterfoil of what is being taken back
             yield from self.persons.decide(w, case)
         for approval in w.approvals:
             if approval.state is ApprovalState.OPEN:
                 yield from self.persons.vote(w, approval)
-        if not unknown:
+        if not unknown and w.run.direction is Direction.FORWARD:
             yield from self.arrivals.of(w)
             yield from self.shown.of(w, self.timing.deadlines(w))
             yield from self._changed(w)

@@ -55,16 +55,12 @@ class Outcomes:
                     yield Move("refused", e.system, text, partial(self._refuse_for_good, w, e, error))
             if operation.writes:
                 yield Move(
-                    "unknown", e.system, f"{what}: done, but no answer arrives (or the worker dies after the call)",
+                    "unknown", e.system, f"{what}: done, but no answer comes (it takes effect late, or the worker dies after the call)",
                     partial(self._unknown, w, e, done=True),
                 )  # fmt: skip
                 yield Move(
-                    "unknown", e.system, f"{what}: not done, and no answer (or the worker dies before the call)",
+                    "unknown", e.system, f"{what}: not done, and no answer comes (or the worker dies before the call)",
                     partial(self._unknown, w, e, done=False),
-                )  # fmt: skip
-                yield Move(
-                    "late", e.system, f"{what}: no answer; it may take effect later",
-                    partial(self._unknown, w, e, done=False, pending=True),
                 )  # fmt: skip
         if any(a.id in e.approvals and not a.automatic for a in w.approvals):
             text = f"{what}: not sent, its approval holds no more (who granted it is active no more)"
@@ -110,7 +106,6 @@ class Outcomes:
         that are asked for."""
         if now:
             w = does(w, e)
-        w = msgspec.structs.replace(w, pending=w.pending - {e.id})
         return self.company.concluded(w, e, _E.CONFIRMED, result=self.result(w, e, times))
 
     def _accept(self, w: World, e: Effect) -> World:
@@ -134,11 +129,9 @@ class Outcomes:
             e = again
         return w
 
-    def _unknown(self, w: World, e: Effect, done: bool, pending: bool = False) -> World:
+    def _unknown(self, w: World, e: Effect, done: bool) -> World:
         if done:
             w = does(w, e)
-        if pending:
-            w = msgspec.structs.replace(w, pending=w.pending | {e.id})
         return self.company.concluded(w, e, _E.UNKNOWN, error="no answer")
 
     def _fallen(self, w: World, e: Effect) -> World:
@@ -182,9 +175,6 @@ class Outcomes:
                 "", e.system, f"a look-up finds {e.operation} done", partial(self.confirm, w, e, False)
             )
             return
-        if e.id in w.pending:
-            text = f"{e.operation} takes effect after all, late"
-            yield Move("", e.system, text, partial(self._arrived, w, e))
         if e.repeat in ("key", "unique"):
             text = f"a look-up finds no {e.operation}; it is sent again under the same key: done"
             yield Move("", e.system, text, partial(self.confirm, w, e, True))
@@ -194,11 +184,7 @@ class Outcomes:
             text = f"past its horizon a look-up finds no {e.operation}: it was not done"
             yield Move("", e.system, text, partial(self._absent, w, e))
 
-    def _arrived(self, w: World, e: Effect) -> World:
-        return msgspec.structs.replace(does(w, e), pending=w.pending - {e.id})
-
     def _absent(self, w: World, e: Effect) -> World:
-        w = msgspec.structs.replace(w, pending=w.pending - {e.id})
         horizon = timedelta(seconds=self.definition.operations[e.operation].horizon)
         w = self.timing.tick(w, max(w.now, e.created_at + horizon))
         held = next(x for x in w.effects if x.id == e.id)

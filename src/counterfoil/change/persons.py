@@ -13,7 +13,7 @@ from counterfoil.change.shown import Shown
 from counterfoil.change.world import Company, World
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.effect import EffectState
+from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.foil import FoilState
 
 REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
@@ -24,10 +24,11 @@ _E = EffectState
 class Persons:
     """Tells of decisions. Persons of equal roles are one; whoever looks in a system says what is true there."""
 
-    def __init__(self, company: Company, outcomes: Outcomes, shown: Shown) -> None:
+    def __init__(self, company: Company, outcomes: Outcomes, shown: Shown, ends: bool) -> None:
         self.company = company
         self.outcomes = outcomes
         self.shown = shown
+        self.ends = ends
 
     def vote(self, w: World, a: Approval) -> Iterator[Move]:
         roles = " or ".join(a.roles) or "somebody"
@@ -72,6 +73,8 @@ class Persons:
         e = next((x for x in w.effects if x.id == case.effect), None)
         open_ = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
         for choice in case.choices:
+            if choice is Choice.CLOSE and not self.ends and not any(x.state in IN_FLIGHT for x in w.effects):
+                continue  # the Run ends as it is, and nobody says that it should be otherwise
             if open_ and e is not None and choice in (Choice.RETRY, Choice.CONTINUE):
                 done = bool(w.done.get(e.id))
                 if (choice is Choice.CONTINUE) is not done:
@@ -83,8 +86,10 @@ class Persons:
 
     def _resolve(self, w: World, case: Case, choice: Choice) -> World:
         e = next((x for x in w.effects if x.id == case.effect), None)
+        told = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        accepted = {case.path} if choice is Choice.CONTINUE and case.path and not told else frozenset()
         w = msgspec.structs.replace(
-            w, cases=tuple(k for k in w.cases if k.id != case.id), persons=w.persons + 1
+            w, cases=tuple(k for k in w.cases if k.id != case.id), accepted=w.accepted | accepted
         )
         body = {"case": case.id, "path": case.path, "choice": str(choice), "by": case.owner, "note": ""}
         w = self.company.turn(w, ("case", case.id, body))
@@ -95,4 +100,4 @@ class Persons:
             return w
         if choice is Choice.CONTINUE:
             return self.outcomes.confirm(w, e, False)
-        return self.company.concluded(msgspec.structs.replace(w, pending=w.pending - {e.id}), e, _E.ABSENT)
+        return self.company.concluded(w, e, _E.ABSENT)

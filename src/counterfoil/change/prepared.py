@@ -8,6 +8,8 @@ from counterfoil.model import definition as d
 
 TRIES = 2
 """A retry budget is taken as spent after so many tries: more of them lead nowhere else."""
+ROUNDS = 2
+"""So is the budget of an `again`: what a third round does a second one did."""
 
 
 def prepared(definition: d.Definition) -> d.Definition:
@@ -30,7 +32,8 @@ def _retry(policy: d.RetryPolicy) -> d.RetryPolicy:
 
 
 def _verb(verb: d.Verb) -> d.Verb:
-    return verb if verb.retry is None else replace(verb, retry=_retry(verb.retry))
+    retry = None if verb.retry is None else _retry(verb.retry)
+    return replace(verb, retry=retry, at_most=min(verb.at_most, ROUNDS))
 
 
 def _reaction(reaction: d.Reaction) -> d.Reaction:

@@ -90,7 +90,10 @@ class _Search:
     coverage: Coverage
     faults: int
     bounds: Bounds
-    seen: set[bytes] = field(default_factory=set)
+    seen: dict[bytes, int] = field(default_factory=dict)
+    """Faults that it takes to come to a World, by its form."""
+    whole: bool = False
+    """Worlds differ by all that a formula may read: the workflow has invariants of its own."""
     came: list[_Came] = field(default_factory=list)
     found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
     states: list[int] = field(default_factory=list)
@@ -99,32 +102,42 @@ class _Search:
 
     def run(self, worlds: list[tuple[World, Line]]) -> None:
         began = time.process_time()
-        levels: list[deque[tuple[World, int]]] = [deque() for _ in range(self.faults + 1)]
+        levels: list[deque[tuple[World, bytes, int]]] = [deque() for _ in range(self.faults + 1)]
         for world, line in worlds:
-            self.came.append(_Came(-1, line))
-            levels[0].append((world, len(self.came) - 1))
+            self._meet(world, _Came(-1, line), 0, levels)
         for used, level in enumerate(levels):
             self.states.append(0)
             while level:
                 if self._over(began):
                     self.cut = True
                     return
-                world, at = level.popleft()
-                key = canonical(world)
-                if key in self.seen:
-                    continue
-                self.seen.add(key)
+                world, key, at = level.popleft()
+                if self.seen[key] < used:
+                    continue  # it was come to with fewer faults since
                 self.states[used] += 1
                 self._expand(world, at, used, levels)
 
+    def _meet(
+        self, world: World, came: _Came, used: int, levels: list[deque[tuple[World, bytes, int]]]
+    ) -> None:
+        """A World was come to; it is to be looked at, unless one of its form is, with no more faults."""
+        self.coverage.saw(world, used)
+        key = canonical(world, self.whole)
+        if self.seen.get(key, len(levels)) <= used:
+            return
+        self.seen[key] = used
+        self.came.append(came)
+        levels[used].append((world, key, len(self.came) - 1))
+
     def _over(self, began: float) -> bool:
-        if len(self.seen) >= self.bounds.states or len(self.found) >= MOST_FOUND:
+        if sum(self.states) >= self.bounds.states or len(self.found) >= MOST_FOUND:
             return True
         late = self.bounds.seconds
-        return late is not None and len(self.seen) % 32 == 0 and time.process_time() - began > late
+        return late is not None and sum(self.states) % 32 == 0 and time.process_time() - began > late
 
-    def _expand(self, world: World, at: int, used: int, levels: list[deque[tuple[World, int]]]) -> None:
-        self.coverage.saw(world, used)
+    def _expand(
+        self, world: World, at: int, used: int, levels: list[deque[tuple[World, bytes, int]]]
+    ) -> None:
         moves = list(self.moves.of(world))
         wrong = False
         for broken in self.judge.broken(world, quiet=not any(m.counts for m in moves)):
@@ -152,8 +165,8 @@ class _Search:
                 continue
             self.tried += 1
             after = move.make()
-            self.came.append(_Came(at, Line(after.now - BEGIN, move.who, move.what, move.fault)))
-            levels[cost].append((after, len(self.came) - 1))
+            line = Line(after.now - BEGIN, move.who, move.what, move.fault)
+            self._meet(after, _Came(at, line), cost, levels)
 
     def _timeline(self, at: int) -> tuple[Line, ...]:
         lines = []
@@ -176,11 +189,12 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: Bounds | None = 
     coverage.forget()
     search = _Search(
         company=company,
-        moves=Moves(company),
+        moves=Moves(company, bool(own)),
         judge=Judge(company, own),
         coverage=coverage,
         faults=faults,
         bounds=bounds or Bounds(),
+        whole=bool(own),
     )
     worlds = []
     for beginning in beginnings:

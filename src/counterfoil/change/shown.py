@@ -81,7 +81,7 @@ class Shown:
 
     def settle(self, w: World, case: Case, state: FoilState) -> World:
         foil = next(f for f in w.foils if f.id == case.foil)
-        return self._show(msgspec.structs.replace(w, persons=w.persons + 1), foil, state)
+        return self._show(w, foil, state)
 
 
 def moved(w: World, foil: Foil, state: FoilState) -> World:

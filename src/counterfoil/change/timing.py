@@ -15,6 +15,7 @@ from counterfoil.change.shown import Shown, moved
 from counterfoil.change.world import Company, World
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
+from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.rules.deciding import blocks_of
 from counterfoil.rules.state import StepState
@@ -55,7 +56,7 @@ class Timing:
                 found.append(self._until(w, key, st, st.until))
         if not w.state.started and w.state.starts_at is not None:
             found.append(Deadline(w.state.starts_at, "", "the date comes on which the Run begins"))
-        for foil in w.foils:
+        for foil in w.foils if w.run.direction is Direction.FORWARD else ():
             if foil.state in (FoilState.OPEN, FoilState.PARTLY):
                 fault = "late" if self.shown.showable(w, foil) else ""
                 what = f"{foil.rule} is past due: {foil.right} has not shown it"

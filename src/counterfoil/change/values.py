@@ -68,6 +68,8 @@ class Beginnings:
         self.predicates: list[tuple[str, Expression]] = []
         """Formulas that lead the Run, with what makes the plain one `must` hold."""
         self.musts: list[Expression] = []
+        self.weighed: list[tuple[Leaf, Leaf, str]] = []
+        """Amounts whose order counts, whatever else comes out."""
         self.goals: list[list[Goal]] = []
         """What is to come out in some beginning: each `when` both ways, each branch taken."""
         self._gather()
@@ -122,6 +124,7 @@ class Beginnings:
                 both = (get(values, leaf), get(values, other))
                 if leaf != other and all(isinstance(v, Money) for v in both):
                     self.reader.read.pairs.append((leaf, other, "<"))
+                    self.weighed.append((leaf, other, "<"))
 
     def _expressions(self) -> Iterator[Expression]:
         for _, expression in self.definition.let:
@@ -184,12 +187,9 @@ class Beginnings:
             if isinstance(here, bool):
                 found.setdefault(leaf, []).extend([True, False])
             if isinstance(here, Money) and self._amounts(leaf):
-                bounds = [
-                    t.up_to
-                    for p in self.definition.approvals.values()
-                    for t in p.tiers
-                    if t.up_to is not None
-                ]
+                tiers = (t for p in self.definition.approvals.values() for t in p.tiers)
+                bounds = [t.up_to for t in tiers if t.up_to is not None]
+                bounds += [x.at_most for x in self.definition.limits.values() if x.at_most is not None]
                 found.setdefault(leaf, []).extend(Money(n, here.currency) for b in bounds for n in (b, b + 1))
             if isinstance(here, Money):
                 found.setdefault(leaf, []).extend(Money(n, here.currency) for n in (0, 1, -1))
@@ -291,6 +291,9 @@ class Beginnings:
                     worth = None
                 tier = matrix.tier_for(policy, worth) if worth is not None else None
                 found.append(None if tier is None else (tier.automatic, tier.quorum))
+                limit = self.definition.limits.get(step.reserve or "")
+                if limit is not None and limit.at_most is not None:
+                    found.append(amount.minor > limit.at_most)
             else:
                 found.append(type(amount).__name__)
         for each in self._eaches():
@@ -299,7 +302,7 @@ class Beginnings:
             except FAULTS:
                 items = None
             found.append(min(len(items), 3) if isinstance(items, list) else -1)
-        for a, b, how in self.reader.read.pairs:
+        for a, b, how in self.weighed:
             found.append(_order(get(values, a), get(values, b), how))
         return tuple(found)
 

@@ -18,7 +18,7 @@ from counterfoil.change.values import Beginning, begin
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
@@ -29,6 +29,7 @@ from counterfoil.rules import matching
 from counterfoil.rules.decide import decide
 from counterfoil.rules.state import State, load
 
+_LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
 TURNS = 60
 """Turns that follow one another at once before the Run counts as one that never rests."""
 
@@ -42,8 +43,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ()
     done: Mapping[str, int] = {}
     """How often the outside has really done an effect."""
-    pending: frozenset[str] = frozenset()
-    """Effects that may still take effect outside, although no answer came."""
     approvals: tuple[Approval, ...] = ()
     foils: tuple[Foil, ...] = ()
     cases: tuple[Case, ...] = ()
@@ -59,8 +58,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """The present period is locked."""
     came: tuple[str, ...] = ()
     """Types of the events that have come, one for each time."""
-    persons: int = 0
-    """Cases that a person decided on."""
+    accepted: frozenset[str] = frozenset()
+    """Keys of steps that a person counted as done."""
     blame: str = ""
     """What went wrong on the way that no state shows, as `<invariant>:<step>:<words>`."""
 
@@ -175,9 +174,13 @@ class Company:
         foils = {f.id: f for f in w.foils}
         reserved = dict(w.reserved)
         cases, emitted = list(w.cases), list(w.emitted)
+        blame = w.blame
         for command in decision.commands:
             match command:
                 case c.Plan():
+                    rivals = [e for e in effects.values() if (e.path, e.item) == (command.path, command.item)]
+                    if any(e.id == command.effect or e.state in _LIVE for e in rivals):
+                        blame = f"second-call:{command.path.partition('~')[0]}:{command.operation} is planned anew"
                     effects[command.effect] = self._effect(w, command)
                 case c.Send(effect):
                     effects[effect] = msgspec.structs.replace(effects[effect], state=EffectState.PLANNED)
@@ -227,6 +230,7 @@ class Company:
             cases=tuple(cases),
             reserved=reserved,
             emitted=tuple(emitted),
+            blame=blame,
         )
 
     # ------------------------------------------------------------------ rows

@@ -160,5 +160,5 @@ def test_rows_have_names_that_the_command_takes() -> None:
     assert set(BENCHMARKS) == {
         "guard", "mapping", "w1_vs_dbos", "w1_vs_restate", "w1_vs_limit", "wake_parked_p99", "latency_added_p99",
         "governed_overhead", "two_workers_one_killed", "usage_vs_limit", "usage_vs_limit_postgres", "cold_start",
-        "idle_memory", "contract_vs_parse", "impact_events",
+        "idle_memory", "contract_vs_parse", "impact_events", "prove",
     }  # fmt: skip
