@@ -34,28 +34,28 @@ class Arrivals:
         self.fitted: dict[str, bool] = {}
         """Waits that were up, and whether any event could be made that fits."""
 
-    def of(self, w: World) -> Iterator[Move]:
+    def of(self, w: World, faulty: bool) -> Iterator[Move]:
         if w.run.direction is Direction.UNDO or w.state.ending:
             return
         up = self._up(w)
         for wait in self.waits:
             assert wait.event is not None
             times = w.came.count(wait.event)
-            if wait in up and times < 3:
+            if wait in up and times < (3 if faulty else 1):
                 data = self.fitting(w, wait)
                 self.fitted[wait.path] = self.fitted.get(wait.path, False) or data is not None
                 if data is not None:
                     fault = "" if not times else "duplicate"
                     text = f"{wait.event} comes" + (" once more, as another fact" if times else "")
                     yield Move(fault, "outside", text, self._come(w, wait.event, data))
-            elif wait not in up and not times and w.state.started:
+            elif faulty and wait not in up and not times and w.state.started:
                 data = self.fitting(w, wait)
                 if data is not None:
                     text = f"{wait.event} comes before it is waited for"
                     yield Move("reordered", "outside", text, self._come(w, wait.event, data), False)
         for signal in self.signals:
             times = w.came.count(signal.event)
-            if times < 2 and self._interrupts(w, signal):
+            if times < (2 if faulty else 1) and self._interrupts(w, signal):
                 data = self._made(w, signal.event, signal.where, signal.keys)
                 if data is not None:
                     fault = "" if not times else "duplicate"

@@ -44,18 +44,18 @@ class Moves:
         steps = (step for block in blocks_of(self.definition).values() for step in block.steps)
         self._posting = any(isinstance(s, d.Call) and s.posting is not None for s in steps)
 
-    def of(self, w: World) -> Iterator[Move]:
-        """Every move of a World."""
+    def of(self, w: World, faulty: bool = True) -> Iterator[Move]:
+        """Every move of a World; without `faulty`, of what may go wrong only that nobody acts in time."""
         if w.over:
             return
         planned = next((e for e in w.effects if e.state is EffectState.PLANNED), None)
         if planned is not None:
-            yield from self.outcomes.sent(w, planned)
-            yield from self.arrivals.of(w)
+            yield from self.outcomes.sent(w, planned, faulty)
+            yield from self.arrivals.of(w, faulty)
             return
         unknown = [e for e in w.effects if e.state is EffectState.UNKNOWN]
         for effect in unknown:
-            yield from self.outcomes.looked_up(w, effect)
+            yield from self.outcomes.looked_up(w, effect, faulty)
         for case in w.cases:
             if case.foil is not None and w.run.direction is Direction.UNDO:
                 continue  # a counterfoil of what is being taken back
@@ -64,17 +64,17 @@ class Moves:
             if approval.state is ApprovalState.OPEN:
                 yield from self.persons.vote(w, approval)
         if not unknown and w.run.direction is Direction.FORWARD:
-            yield from self.arrivals.of(w)
-            yield from self.shown.of(w, self.timing.deadlines(w))
-            yield from self._changed(w)
+            yield from self.arrivals.of(w, faulty)
+            yield from self.shown.of(w, self.timing.deadlines(w), faulty)
+            yield from self._changed(w, faulty)
         yield from self.timing.of(w)
 
-    def _changed(self, w: World) -> Iterator[Move]:
-        if self._posting and not w.closed and not w.state.confirmed:
+    def _changed(self, w: World, faulty: bool) -> Iterator[Move]:
+        if faulty and self._posting and not w.closed and not w.state.confirmed:
             yield Move("late", "outside", "the present period is locked", partial(self._lock, w, True), False)
         if self._posting and w.closed:
             yield Move("", "outside", "the period is opened again", partial(self._lock, w, False))
-        if w.state.confirmed or not w.state.started:
+        if not faulty or w.state.confirmed or not w.state.started:
             return
         for fact in self.definition.facts:
             state = w.heads.get(fact.target)

@@ -37,7 +37,7 @@ class Outcomes:
         self.steps = {s.path: s for block in blocks_of(self.definition).values() for s in block.steps}
         self._classes: dict[str, tuple[ErrorClass, ...]] = {}
 
-    def sent(self, w: World, e: Effect) -> Iterator[Move]:
+    def sent(self, w: World, e: Effect, faulty: bool) -> Iterator[Move]:
         operation = self.definition.operations[e.operation]
         what = f"{e.operation}{_money(w, e)}"
         if operation.executor == "external":
@@ -47,13 +47,13 @@ class Outcomes:
             if not operation.writes and self._tells_money(e):
                 text = f"{what}: answered with twice the amount"
                 yield Move("", e.system, text, partial(self.confirm, w, e, True, 2))
-            for error in self._refusals(e):
+            for error in self._refusals(e) if faulty else ():
                 text = f"{what}: refused as {error}"
                 yield Move("refused", e.system, text, partial(self._refuse, w, e, error))
                 if self._retried(e, error):
                     text = f"{what}: refused as {error} at every try"
                     yield Move("refused", e.system, text, partial(self._refuse_for_good, w, e, error))
-            if operation.writes:
+            if faulty and operation.writes:
                 yield Move(
                     "unknown", e.system, f"{what}: done, but no answer comes (it takes effect late, or the worker dies after the call)",
                     partial(self._unknown, w, e, done=True),
@@ -62,7 +62,7 @@ class Outcomes:
                     "unknown", e.system, f"{what}: not done, and no answer comes (or the worker dies before the call)",
                     partial(self._unknown, w, e, done=False),
                 )  # fmt: skip
-        if any(a.id in e.approvals and not a.automatic for a in w.approvals):
+        if faulty and any(a.id in e.approvals and not a.automatic for a in w.approvals):
             text = f"{what}: not sent, its approval holds no more (who granted it is active no more)"
             yield Move("stale", "approvals", text, partial(self._fallen, w, e))
 
@@ -167,7 +167,7 @@ class Outcomes:
 
     # ------------------------------------------------------------------ look-ups
 
-    def looked_up(self, w: World, e: Effect) -> Iterator[Move]:
+    def looked_up(self, w: World, e: Effect, faulty: bool) -> Iterator[Move]:
         if e.repeat == "blind":
             return
         if w.done.get(e.id):
@@ -178,8 +178,9 @@ class Outcomes:
         if e.repeat in ("key", "unique"):
             text = f"a look-up finds no {e.operation}; it is sent again under the same key: done"
             yield Move("", e.system, text, partial(self.confirm, w, e, True))
-            text = f"a look-up finds no {e.operation}; it is sent again under the same key: refused"
-            yield Move("refused", e.system, text, partial(self._refuse, w, e, ErrorClass.REFUSED))
+            if faulty:
+                text = f"a look-up finds no {e.operation}; it is sent again under the same key: refused"
+                yield Move("refused", e.system, text, partial(self._refuse, w, e, ErrorClass.REFUSED))
         else:
             text = f"past its horizon a look-up finds no {e.operation}: it was not done"
             yield Move("", e.system, text, partial(self._absent, w, e))

@@ -138,7 +138,7 @@ class _Search:
     def _expand(
         self, world: World, at: int, used: int, levels: list[deque[tuple[World, bytes, int]]]
     ) -> None:
-        moves = list(self.moves.of(world))
+        moves = list(self.moves.of(world, faulty=used < self.faults))
         wrong = False
         for broken in self.judge.broken(world, quiet=not any(m.counts for m in moves)):
             wrong = True

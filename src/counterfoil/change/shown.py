@@ -37,7 +37,7 @@ class Shown:
         self.confirm: Callable[[World, Effect], World] = lambda w, e: w
         self._rights = {op.system for op in self.definition.operations.values() if op.writes}
 
-    def of(self, w: World, deadlines: Sequence[Deadline]) -> Iterator[Move]:
+    def of(self, w: World, deadlines: Sequence[Deadline], faulty: bool) -> Iterator[Move]:
         """What the other system shows. It matters once somebody waits for it, or its time is nearly over."""
         shown = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY) and self.showable(w, f)]
         if not shown or not self._matters(w, deadlines):
@@ -47,7 +47,7 @@ class Shown:
             "", first.right, f"shows {first.object} {first.key}: {first.rule} is matched",
             partial(self._show, w, first, FoilState.MATCHED),
         )  # fmt: skip
-        for foil in shown:
+        for foil in shown if faulty else ():
             yield Move(
                 "late", foil.right, f"shows {foil.object} {foil.key} over another amount: {foil.rule} is broken",
                 partial(self._show, w, foil, FoilState.BROKEN),
