@@ -21,6 +21,7 @@ from counterfoil.model import definition as d
 from counterfoil.model.fields import object_schema
 from counterfoil.rules import approval as matrix
 from counterfoil.rules.deciding import blocks_of
+from counterfoil.rules.ownership import REQUESTED_BY
 from counterfoil.rules.templates import Unusable, fill
 from counterfoil.rules.values import event_names
 
@@ -354,7 +355,9 @@ def begin(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]
         names["object_key"] = key
     else:
         names["input"] = values["input"]
-        names["event"] = event_names(event_of("operation", {}, 0))
+        # As the gateway tells of a call: its data is the input, and who called.
+        called = {**values["input"], REQUESTED_BY: "caller"}
+        names["event"] = event_names(event_of(f"{start.operation}.called", called, 0))
     return names
 
 

@@ -34,7 +34,7 @@ from counterfoil.flow.shed import Intake
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
 from counterfoil.rules.contract import faults
-from counterfoil.rules.ownership import trespasses_of_call
+from counterfoil.rules.ownership import REQUESTED_BY, trespasses_of_call
 from counterfoil.rules.routing import Start
 from counterfoil.rules.templates import Unusable
 from counterfoil.rules.values import typed
@@ -45,8 +45,6 @@ from counterfoil.store.transitions import AnswerCall, OpenCases, PlaceCall, Plac
 
 HERE = "counterfoil"
 """Whose word a call's event is: a consumer asserts nothing by it."""
-REQUESTED_BY = "requested_by"
-"""The field of that event's data which says who called; no input can set it to anybody else."""
 LONGEST_BUSINESS_KEY = 500
 """A key stands in indexes and on pages."""
 SPARE = 10.0

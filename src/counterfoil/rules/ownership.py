@@ -7,6 +7,9 @@ from weakref import WeakKeyDictionary
 
 from counterfoil.model import Model
 
+REQUESTED_BY = "requested_by"
+"""The field of a call's event that says who called; no input can set it to anybody else."""
+
 
 class Ownership:
     """The fields of its object that events of one type assert, with the system of record of each."""
