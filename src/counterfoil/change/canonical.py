@@ -41,12 +41,9 @@ def form(w: World, whole: bool) -> Any:
     now = f"~{s.round}" if s.round else ""
     latest: dict[str, tuple[bool, Any]] = {}
     for key, st in s.steps.items():
-        path, _, rest = key.partition("~")
-        if rest:
-            number, bracket, item = rest.partition("[")
-            latest[path + bracket + item] = (f"~{number}" == now, (key, st))
-        else:
-            latest[key] = (not now, (key, st))
+        base, bracket, item = key.partition("[")
+        path, mark, number = base.partition("~")
+        latest[path + bracket + item] = (mark + number == now, (key, st))
     steps: list[Any] = []
     live: set[str] = set()
     for place, (current, (key, st)) in latest.items():
@@ -75,15 +72,15 @@ def form(w: World, whole: bool) -> Any:
         str(run.direction),
         run.state,
         w.blame,
-        sorted(key for key in w.accepted if key.startswith("undo:")),
+        sorted(key for key in w.accepted if key.startswith("undo:")) if w.accepted else (),
         [(f.block, f.kind, f.index, f.tag) for f in s.frames],
         sorted(
             (n, bytes(raw))
             for n, (_, raw) in names.items()
             if n not in ("event", "object", "input") and n in s.names
         ),
-        sorted(map(str, s.items.items())),
-        sorted(s.agains.items()),
+        sorted(map(str, s.items.items())) if s.items else (),
+        sorted(s.agains.items()) if s.agains else (),
         [(_place(c.key, now), c.digest) for c in s.confirmed],
         [] if undoing or ended else [r["id"] for r in s.received],
         [] if undoing or ended else sorted(s.used),
@@ -108,20 +105,22 @@ def form(w: World, whole: bool) -> Any:
         ),
         sorted(
             (_place(k.path or "", now), k.reason, k.foil or "") for k in w.cases if not (undoing and k.foil)
-        ),
-        sorted((scope, key, n) for scope, key, n in w.reserved.values()),
-        sorted(Counter(w.emitted).items()),
+        )
+        if w.cases
+        else (),
+        sorted(w.reserved.values()) if w.reserved else (),
+        sorted(Counter(w.emitted).items()) if w.emitted else (),
         [] if undoing or ended else sorted(w.came),
     )
 
 
 def _place(key: str, now: str) -> str:
     """A key without its round; `~` where that is a former one."""
-    path, mark, rest = key.partition("~")
-    if not mark:
-        return key if not now else f"{path}~"
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    return path + ("" if f"~{rest[:digits]}" == now else "~") + rest[digits:]
+    base, bracket, item = key.partition("[")
+    path, mark, rest = base.partition("~")
+    number, slash, below = rest.partition("/")
+    former = "" if mark + number == now else "~"
+    return path + former + slash + below + bracket + item
 
 
 def _ranks(w: World) -> dict[datetime | None, int]:
