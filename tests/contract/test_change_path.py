@@ -58,6 +58,19 @@ async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Ch
     assert kept["state"] == "applied"
 
 
+async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) -> None:
+    planned = await company.plan(STRICTER)
+    page = await company.ask("GET", "/approvals", "cora")
+    assert page.status_code == 200
+    assert planned["approvals"][0]["id"] in page.text
+    assert f"/runs/{planned['plan']['digest']}" not in page.text
+    assert planned["plan"]["digest"][:12] in page.text
+    rows = (
+        await company.ask("GET", "/v1/approvals", "cora", params={"run": planned["plan"]["digest"]})
+    ).json()
+    assert [row["subject"] for row in rows["items"]] == [planned["plan"]["digest"]]
+
+
 async def test_who_asked_for_the_change_cannot_approve_it(tmp_path: Path) -> None:
     text = COMPANY.replace(
         "roles: [controller]}\n    - {of: [breaking]", "roles: [architect]}\n    - {of: [breaking]"
