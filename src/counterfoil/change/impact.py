@@ -88,7 +88,7 @@ class Replay:
     def take(self, recorded: Recorded) -> None:
         """One delivery with all that was recorded of it."""
         self._gathered.came(recorded)
-        if not self._moves and not self._waiting and self._alike(recorded):
+        if not self._waiting and self._alike(recorded):
             self._gathered.alike(len(recorded.runs))
             self._count_limits(recorded)
             return
@@ -104,12 +104,23 @@ class Replay:
                         self._play_later(job)
 
     def _alike(self, recorded: Recorded) -> bool:
-        """Whether the documents tell that all of it comes out alike, while nothing differs yet."""
+        """Whether the documents tell that all of it comes out alike."""
         if self._every or not self._as_recorded(recorded):
             return False
-        return all(self.paths.event(event.type).same for event in recorded.events) and not any(
-            self._later(recorded, run) for run in recorded.runs
-        )
+        touched = self._touched()
+        for event in recorded.events:
+            path = self.paths.event(event.type)
+            if not path.same or not path.untouched(touched):
+                return False
+        if any(self._later(recorded, run) for run in recorded.runs):
+            return False
+        self._settle_all(recorded)
+        return True
+
+    def _settle_all(self, recorded: Recorded) -> None:
+        for side in self._sides:
+            for event in recorded.events if side.heads else ():
+                self._settle(side, event)
 
     def _count_limits(self, recorded: Recorded) -> None:
         for run in recorded.runs:
@@ -145,9 +156,7 @@ class Replay:
                 made = self._taken((Made(events=recorded.events),) * 2)
                 told.made(*made)
                 pairs = _pairs(made)
-            for side in self._sides:
-                for event in recorded.events if side.heads else ():
-                    self._settle(side, event)
+            self._settle_all(recorded)
         else:
             told.ran = True
             made = self._taken(self._made(recorded))
