@@ -110,7 +110,7 @@ class ImpactEvents:
         return (
             f"{counts.receipts:,} deliveries with {counts.events:,} canonical events and {counts.runs:,} Runs. "
             f"{'; '.join(cases)}. What digests tell is not run; the rest is mapped, judged, routed and decided to its end "
-            "under both models, and compared."
+            "and compared, the old side taken from its rows where that very model ran it to its end."
         )
 
     def close(self) -> None:
