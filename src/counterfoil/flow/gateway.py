@@ -116,6 +116,8 @@ class Gateway:
         if placed.verdict == "answered":
             assert placed.call is not None
             return _again(placed.call), "repeated"
+        if placed.verdict == "outdated":
+            raise TryAgain(f"release {model.digest[:12]} is not in force any more", after=1.0)
         if placed.verdict not in ("new", "taken"):
             raise _refused(placed, asked, rate, now)
         assert placed.call is not None
@@ -207,7 +209,8 @@ class Gateway:
         rate = _rate(model, served)
         if not isinstance(exposed, dict):
             seconds = kinds.seconds(model.operations[served.by].timeout)
-            return msgspec.structs.replace(self._claim(asked, digest, now, seconds), rate=rate), rate
+            claim = self._claim(asked, digest, now, seconds)
+            return msgspec.structs.replace(claim, rate=rate, release=model.digest), rate
         over = await self._intake.over()
         if over:
             self._intake.refuse(over)
@@ -228,7 +231,9 @@ class Gateway:
             lane=LANE_NAMES[model.workflow(start.workflow).lane],
         )
         call = msgspec.structs.replace(claim.call, run=start.run)
-        return msgspec.structs.replace(claim, call=call, event=event, start=born, rate=rate), rate
+        return msgspec.structs.replace(
+            claim, call=call, event=event, start=born, rate=rate, release=model.digest
+        ), rate
 
     def _claim(self, asked: Asked, digest: str, now: datetime, seconds: float) -> PlaceCall:
         """The claim of a key for as long as the answer may take."""

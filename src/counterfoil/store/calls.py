@@ -28,13 +28,15 @@ class PlaceCall(msgspec.Struct, frozen=True, kw_only=True):
     """What begins the Run, where the operation starts one. Its receipt's number is given by the store."""
     start: RunStart | None = None
     rate: Rate | None = None
+    release: str = ""
+    """The Release that a new call is judged by; another one in force -> `outdated`, nothing written."""
     at: datetime
     actor: str
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
-    """`new`, `taken`, `busy`, `answered`, `changed`, `limited`, `exists`."""
+    """`new`, `taken`, `busy`, `answered`, `changed`, `limited`, `exists`, `outdated`."""
     call: Call | None = None
     """The call that stands under this key."""
     left: Left | None = None

@@ -172,6 +172,15 @@ async def test_a_rate_is_taken_by_new_calls_alone(store: Any) -> None:
     assert await check(store, s.at(30)) == []
 
 
+async def test_a_new_call_is_judged_by_the_release_in_force(store: Any) -> None:
+    assert (await store.apply(place(release="r1"))).verdict == "new", "where none is, every one will do"
+    await store.apply(port.PutRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
+    assert (await store.apply(place("k2", "c-2", release="r1"))).verdict == "outdated"
+    assert (await store.apply(place(release="r1", holder="h2"))).verdict == "busy", "what stands was judged"
+    assert (await store.apply(place("k2", "c-2", release="r2"))).verdict == "new"
+    assert [call.key for call in (await store.dump()).calls] == ["k1", "k2"]
+
+
 async def test_of_many_at_once_under_one_key_one_is_first(store: Any) -> None:
     placed = await asyncio.gather(*(store.apply(place(holder=f"h{n}")) for n in range(20)))
     assert Counter(p.verdict for p in placed) == {"new": 1, "busy": 19}

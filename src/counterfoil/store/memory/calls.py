@@ -21,6 +21,8 @@ class Calls(Rows):
                 body = port.placed_leaf(held, t.receipt, "taken")
                 self._leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
             return port.Placed(verdict=verdict, call=held)
+        if t.release and self.present_release.get("present", t.release) != t.release:
+            return port.Placed(verdict="outdated")
         left = None
         if t.rate is not None:
             spent, left, may = take(t.rate, self.rates.get(name[:2], 0), t.at)

@@ -9,6 +9,7 @@ from counterfoil.core.call import Call, Left, take
 from counterfoil.store import calls as port
 from counterfoil.store import tables as t
 from counterfoil.store.tables import RECEIPT, RECEIPT_BODY, micros
+from counterfoil.store.verbs.releases import by_present
 from counterfoil.store.verbs.step import Step
 
 HELD = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3 for update"
@@ -34,6 +35,8 @@ async def place_call(x: Step, p: port.PlaceCall) -> port.Placed:
     held = await _held(x, name)
     if held is not None:
         return await _standing(x, p, held)
+    if p.release and not await by_present(x, p.release):
+        return port.Placed(verdict="outdated")
     left = await _take(x, p)
     if left is not None and left.wait:
         return port.Placed(verdict="limited", left=left)
