@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core.approval import Approval
+from counterfoil.core.call import DOOR
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.link import Link
@@ -86,8 +87,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     calendars: Calendars = Calendars()
 
 
+NO_DELIVERY = ("fetch", DOOR)
+"""Doors of receipts that no admission took in."""
+
+
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries to read: those received from `since` on and before `until`, behind receipt `after`."""
+    """Which deliveries to read: those received from `since` on and before `until`, behind receipt `after`. A consumer's
+    request is none: no mapping makes anything of it."""
 
     since: datetime
     until: datetime

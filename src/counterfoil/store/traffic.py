@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from counterfoil.core.canonical import Receipt
 from counterfoil.store import tables as t
-from counterfoil.store.recorded import Recorded, Rows, Stretch, assemble, spoken
+from counterfoil.store.recorded import NO_DELIVERY, Recorded, Rows, Stretch, assemble, spoken
 from counterfoil.store.sql import Query, Row
 from counterfoil.store.tables import Table, micros
 
@@ -18,7 +18,7 @@ _RECEIPT = (
     f"select {t.RECEIPT.of('r')}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no"
 )
 _PAGE = f"""
-{_RECEIPT} where r.no > $1 and r.received_at >= $2 and r.received_at < $3 and r.door <> 'fetch'
+{_RECEIPT} where r.no > $1 and r.received_at >= $2 and r.received_at < $3 and r.door not in ({", ".join(repr(d) for d in NO_DELIVERY)})
 order by r.no limit $4
 """
 _EVENTS = f"""

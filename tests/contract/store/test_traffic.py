@@ -13,6 +13,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.store import transitions as port
 from counterfoil.store.recorded import GuardSeen, Recorded, Stretch
 from tests.contract.store import samples as s
+from tests.contract.store.test_calls import place
 
 ALL = Stretch(since=s.T0 - s.DAY, until=s.T0 + 9 * s.DAY, fetches=("bills.get",), calendars=("period",))
 
@@ -171,3 +172,8 @@ async def test_periods_are_told_as_of_any_time(store: Any) -> None:
     assert states == [[], ["open"], ["closed"], ["closed"]]
     assert calendars.at("period", s.at(2)) is calendars.at("period", s.T0 + timedelta(days=1))
     assert calendars.at("other") == ()
+
+
+async def test_a_consumers_request_is_no_delivery(store: Any) -> None:
+    await store.apply(place())
+    assert await store.traffic(ALL) == ([], None)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from counterfoil.core.link import LinkStatus
 from counterfoil.store.memory.rows import Rows
-from counterfoil.store.recorded import Recorded, Stretch, assemble, spoken
+from counterfoil.store.recorded import NO_DELIVERY, Recorded, Stretch, assemble, spoken
 from counterfoil.store.recorded import Rows as Page
 
 
@@ -16,7 +16,7 @@ class Traffic(Rows):
         receipts = [
             r
             for no, r in sorted(self.receipts.items())
-            if no > (of.after or 0) and of.since <= r.received_at < of.until and r.door != "fetch"
+            if no > (of.after or 0) and of.since <= r.received_at < of.until and r.door not in NO_DELIVERY
         ][: of.limit]
         if not receipts:
             return [], None
