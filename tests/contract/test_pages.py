@@ -29,6 +29,7 @@ PLACES = [
     "/catalog?q=invoice+total",
     "/catalog/event/invoice.finalized.v1",
     "/catalog/object/invoice",
+    "/releases",
 ]
 
 

@@ -10,13 +10,16 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response import Response
 
-from counterfoil.model.catalog import ORDER, Catalog, Edge, Entry, Key
+from counterfoil.model.catalog import ORDER, Catalog, Entry, Key
 from counterfoil.model.model import Model
 from counterfoil.web.access import application, requires
+from counterfoil.web.changes import ReleaseShape, approvals_of_step, release_shape
+from counterfoil.web.contracts import ContractShape, contract_of
 from counterfoil.web.lists import Listing, Text
 from counterfoil.web.pages import show_page
 from counterfoil.web.permissions import Permission
 from counterfoil.web.picture import picture
+from counterfoil.web.ports import App
 from counterfoil.web.problems import Problem
 
 Asked = Request[Any, Any, Any]
@@ -54,9 +57,21 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class CatalogChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A Release that changed it."""
+
+    change: str
+    """`added`, `changed` or `removed`."""
+    release: ReleaseShape
+
+
 class CatalogEntry(CatalogRow, frozen=True, kw_only=True):
     fields: dict[str, list[CatalogField]]
     links: list[CatalogLink]
+    versions: ContractShape | None
+    """Of an event or operation: all its versions, who gives and takes each, and who was seen to use an old one."""
+    history: list[CatalogChange]
+    """Newest first."""
     source: dict[str, Any]
     """The document itself, as it is in force."""
 
@@ -86,8 +101,9 @@ def _links(catalog: Catalog, key: Key) -> list[CatalogLink]:
     return sorted(found, key=lambda link: (link.direction, ORDER.index(link.word), link.kind, link.name))
 
 
-def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, CatalogEntry]:
-    model = application(request).model
+async def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, CatalogEntry]:
+    app = application(request)
+    model = app.model
     catalog = catalog_of(model)
     entry = catalog.entries.get((kind, name))
     document = model.document(kind, name)
@@ -102,6 +118,11 @@ def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, Catalo
             for part, group in entry.fields.items()
         },
         links=_links(catalog, entry.key),
+        versions=await contract_of(app, kind, name),
+        history=[
+            CatalogChange(change=each.change, release=release_shape(each.step, present=False))
+            for each in await app.changes.history.of(kind, name)
+        ],
         source=document.data,
     )
     return catalog, entry, shape
@@ -125,7 +146,7 @@ async def list_catalog(request: Asked, q: Text = None, kind: Text = None) -> Lis
     summary="One entry: fields with owners, and who produces and consumes it",
 )
 async def get_catalog_entry(request: Asked, kind: FromPath[str], name: FromPath[str]) -> CatalogEntry:
-    return _entry(request, kind, name)[2]
+    return (await _entry(request, kind, name))[2]
 
 
 @get("/catalog", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
@@ -147,13 +168,46 @@ async def catalog_page(request: Asked) -> Response[Any]:
 
 @get("/catalog/{kind:str}/{name:str}", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
 async def entry_page(request: Asked, kind: FromPath[str], name: FromPath[str]) -> Response[Any]:
-    catalog, entry, shape = _entry(request, kind, name)
-    return await show_page(request, "entry.html", entry=shape, picture=picture(_near(catalog, entry)))
+    catalog, entry, shape = await _entry(request, kind, name)
+    names = await _names(application(request))
+    drawn = picture(catalog.flow(entry.key))
+    return await show_page(request, "entry.html", entry=shape, picture=drawn, names=names)
 
 
-def _near(catalog: Catalog, entry: Entry) -> list[Edge]:
-    return catalog.flow(entry.key)
+# ------------------------------------------------------------------ Releases
+
+
+@get("/releases", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
+async def releases_page(request: Asked) -> Response[Any]:
+    app = application(request)
+    cursor = request.query_params.get("cursor", "")
+    before = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 18 else None
+    steps = await app.store.release_steps(51, before)
+    rows = [release_shape(step, present=before is None and step is steps[0]) for step in steps[:50]]
+    after = str(rows[-1].number) if len(steps) > 50 else None
+    return await show_page(request, "releases.html", rows=rows, next=after, names=await _names(app))
+
+
+@get("/releases/{digest:str}", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
+async def release_page(request: Asked, digest: FromPath[str]) -> Response[Any]:
+    app = application(request)
+    step = await app.store.release_step(digest)
+    if step is None:
+        raise Problem(404, f"The Release {digest[:64]} was never in force.")
+    return await show_page(
+        request,
+        "release.html",
+        release=release_shape(step, present=await app.store.in_force() == digest),
+        differences=await app.changes.planner.differences(step),
+        approvals=await approvals_of_step(app, step),
+        names=await _names(app),
+    )
+
+
+async def _names(app: App) -> dict[str, str]:
+    """What people are called, by their ids."""
+    return {person.id: person.name for person in await app.store.persons()}
 
 
 API = [list_catalog, get_catalog_entry]
-PAGES = [catalog_page, entry_page]
+PAGES = [catalog_page, entry_page, releases_page, release_page]

@@ -215,11 +215,11 @@ async def list_releases(
         raise Problem(400, "The cursor is not one that a page gave: take `next` as it is.", kind="cursor")
     steps = await store.release_steps(limit + 1, int(cursor) if cursor else None)
     newest = await store.release_steps(1)
-    shown = [_shape(step, bool(newest) and step.no == newest[0].no) for step in steps[:limit]]
+    shown = [release_shape(step, bool(newest) and step.no == newest[0].no) for step in steps[:limit]]
     return ReleaseList(items=shown, next=str(shown[-1].number) if len(steps) > limit else None)
 
 
-def _shape(step: ReleaseStep, present: bool) -> ReleaseShape:
+def release_shape(step: ReleaseStep, present: bool) -> ReleaseShape:
     return ReleaseShape(
         number=step.no,
         digest=step.digest,
@@ -247,14 +247,19 @@ async def get_release(request: Asked, digest: FromPath[str]) -> ReleaseDetail:
     if step is None:
         raise Problem(404, f"{digest[:64]} was never in force; `counterfoil releases` lists those that were.")
     model = await app.changes.models(digest)
-    kept = await app.store.plan(step.plan) if step.plan else None
     differences = await app.changes.planner.differences(step)
     return ReleaseDetail(
-        release=_shape(step, await app.store.in_force() == digest),
+        release=release_shape(step, await app.store.in_force() == digest),
         documents=len(model.documents),
         differences=differences,
-        approvals=[] if kept is None else await _approvals(app, kept),
+        approvals=await approvals_of_step(app, step),
     )
+
+
+async def approvals_of_step(app: App, step: ReleaseStep) -> list[shapes.ApprovalShape]:
+    """The approvals of the plan that brought a Release into force, with their votes."""
+    kept = await app.store.plan(step.plan) if step.plan else None
+    return [] if kept is None else await _approvals(app, kept)
 
 
 # ------------------------------------------------------------------ runs

@@ -17,6 +17,7 @@ from counterfoil.rules import parties
 from counterfoil.web.access import application, requires
 from counterfoil.web.lists import Cursor, Limit, Listing, Text
 from counterfoil.web.permissions import Permission
+from counterfoil.web.ports import App
 from counterfoil.web.problems import Problem
 
 KINDS = ("event", "operation")
@@ -116,6 +117,16 @@ async def list_contracts(
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return Listing(found[:limit], None if last is None else f"{last.kind}.{last.name}")
+
+
+async def contract_of(app: App, kind: str, name: str) -> ContractShape | None:
+    """All versions of one event or operation; None for what is neither."""
+    model = app.model
+    uses = {held.lifecycle.name: held for held in await in_use(app.store, model, await app.now())}
+    for of, base, names in model.versions.families():
+        if of == kind and name in names:
+            return _contract(model, of, base, names, uses)
+    return None
 
 
 def _after(model: Model, cursor: str | None) -> Iterator[tuple[str, str, list[str]]]:
