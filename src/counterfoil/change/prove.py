@@ -25,7 +25,8 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import Model
 from counterfoil.model.walk import steps
 
-MOST_STATES = 500_000
+MOST_STATES = 200_000
+"""A state takes up to ten kilobytes until the proof is over: two gigabytes at the most."""
 MOST_FOUND = 25
 """Counterexamples after which nobody reads on."""
 

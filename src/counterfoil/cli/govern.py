@@ -72,7 +72,7 @@ def prove(
     workflow: Annotated[str, typer.Argument(help="The workflow's name.")],
     dir: Folder = Path("."),
     faults: Annotated[int, typer.Option(min=0, max=5, help="The most that goes wrong on one way.")] = 2,
-    states: Annotated[int, typer.Option(min=1, help="Give up after so many states.")] = 500_000,
+    states: Annotated[int, typer.Option(min=1, help="Give up after so many states.")] = 200_000,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Explore every interleaving of a workflow under faults; exit code 1 when something breaks, or not all was covered."""
