@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from counterfoil.contracts.formula import Formula, Literal
 from counterfoil.contracts.values import (
     IMPOSSIBLE,
+    TOO_LARGE,
     UNDECIDED,
     Answer,
     Found,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from counterfoil.contracts.search import Search
 
 LONGEST = 60
-"""Arrays are built up to this length; a schema that asks for longer ones stays undecided."""
+"""Arrays are built up to this length where items differ or have to be placed; longer ones stay undecided."""
+LONGEST_ALIKE = 5000
+"""And up to this one where they are all alike."""
 PLACEMENTS = 400
 
 
@@ -57,10 +60,12 @@ class _Arrays:
             return IMPOSSIBLE
         if self.most is not None and any(low > self.most for _, low, _ in self.contained):
             return IMPOSSIBLE
-        if self.least > LONGEST or slots > 2 * LONGEST:
+        alike = not (slots or self.unique or self.contained)
+        if self.least > (LONGEST_ALIKE if alike else LONGEST) or slots > 2 * LONGEST:
             return UNDECIDED
-        best = IMPOSSIBLE if longest <= LONGEST else UNDECIDED
-        for size in range(self.least, min(longest, LONGEST) + 1):
+        bound = max(LONGEST, self.least)
+        best = IMPOSSIBLE if longest <= bound else UNDECIDED
+        for size in range(self.least, min(longest, bound) + 1):
             answer = self.of_size(size)
             if answer.found is Found.ONE:
                 return perhaps(answer.instance) if self.opaque else answer
@@ -164,6 +169,6 @@ class _Arrays:
                 return IMPOSSIBLE if alike and certain else UNDECIDED
             certain &= answer.found is Found.ONE
             if not answer.has_instance:
-                return UNDECIDED
+                return TOO_LARGE if certain and not self.unique else UNDECIDED
             made.append(answer.instance)
         return instance(made) if certain else perhaps(made)

@@ -75,6 +75,8 @@ class Pair:
                 return _refused(taking, outer, answer.instance)
             if answer.found is Found.ONE and (accepted is None or taken is None):
                 return Inclusion(verdict="no", why="an instance exists, and no validator could judge it")
+        elif answer.found is Found.ONE:
+            return Inclusion(verdict="no", why="an instance exists that is too large to be shown")
         # The last resort: plain instances made of what both schemas name.
         for candidate in candidates(inner, outer):
             if giving.accepts(inner, candidate) and taking.accepts(outer, candidate) is False:

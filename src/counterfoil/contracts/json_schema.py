@@ -219,6 +219,8 @@ class _Comparison:
                 if accepted and taken is False:
                     return "no", answer.instance
                 exact = answer.found is Found.ONE and (accepted is None or taken is None)
+            elif answer.found is Found.ONE and len(goal) == 3:
+                exact = True
         return ("no" if exact else "unknown"), msgspec.UNSET
 
 

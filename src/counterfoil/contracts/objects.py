@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from counterfoil.contracts.formula import Formula, Literal
 from counterfoil.contracts.values import (
     IMPOSSIBLE,
+    TOO_LARGE,
     UNDECIDED,
     Answer,
     Found,
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from counterfoil.contracts.search import Search
 
 MOST_PATTERNS = 4
-MOST_PROPERTIES = 40
+MOST_PROPERTIES = 1000
+"""Objects are built up to this size; a schema that asks for larger ones stays undecided."""
 
 
 class Rule(NamedTuple):
@@ -80,6 +82,8 @@ class _Objects:
             self.most is not None and self.most < max(self.least, len(self.required))
         ):
             return IMPOSSIBLE
+        if self.least > MOST_PROPERTIES:
+            return UNDECIDED
         # The properties that are needed anyway come first: without them nothing else matters.
         for name in sorted(self.required):
             if self.value(name).found is Found.NONE or not self.named(name):
@@ -151,18 +155,20 @@ class _Objects:
         if self.most is not None and size > self.most:
             return IMPOSSIBLE
         made: dict[str, Any] = {}
-        certain = True
+        certain = shown = True
         for name, more in slots.items():
             answer = self.value(name, more)
             if answer.found is Found.NONE:
                 return IMPOSSIBLE
             certain &= answer.found is Found.ONE
+            shown &= answer.has_instance
             made[name] = answer.instance
         for wish in fresh:
             name_, answer = self.invented(wish, set(made))
             if answer.found is Found.NONE:
                 return IMPOSSIBLE
             certain &= answer.found is Found.ONE
+            shown &= answer.has_instance
             if name_ is None:
                 return UNDECIDED
             made[name_] = answer.instance
@@ -170,6 +176,8 @@ class _Objects:
             short = self.padded(made)
             if short.found is not Found.ONE:
                 return short if certain else UNDECIDED
+        if certain and not shown:
+            return TOO_LARGE
         return instance(made) if certain else perhaps(made)
 
     def padded(self, made: dict[str, Any]) -> Answer:
@@ -183,7 +191,8 @@ class _Objects:
                 made[name] = answer.instance
             certain &= answer.found is not Found.PERHAPS
         while len(made) < self.least:
-            if len(made) > MOST_PROPERTIES:
+            self.search.step()
+            if len(made) > (40 if self.patterns or self.names else MOST_PROPERTIES):
                 return UNDECIDED
             invented, answer = self.invented(Fresh(), set(made))
             if answer.found is not Found.ONE or invented is None:
@@ -229,6 +238,8 @@ class _Objects:
         self, must: Iterable[str], must_not: Iterable[str], more: frozenset[Literal], taken: set[str]
     ) -> Answer:
         literals = self.names | more
+        if not literals and not list(must) and not list(must_not):
+            return instance(next(name for name in _plain_names() if name not in taken))
         shape: list[Any] = [{"type": "string"}, {"not": {"enum": sorted(taken)}}]
         shape += [{"pattern": pattern} for pattern in sorted(must)]
         shape += [{"not": {"pattern": pattern}} for pattern in sorted(must_not)]
@@ -239,3 +250,8 @@ class _Objects:
             if answer.found is Found.ONE:
                 break
         return answer
+
+
+def _plain_names() -> Iterator[str]:
+    yield from "abcde"
+    yield from (f"p{at}" for at in range(1, 10 * MOST_PROPERTIES))

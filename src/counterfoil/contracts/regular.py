@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 LAST = 0x10FFFF
 STEPS = 4000
 """How many derivatives one question may cost."""
-LONGEST = 20_000
+LONGEST = 100_000
 """Strings are built up to this length."""
 
 Term: TypeAlias = tuple[Any, ...]
@@ -235,7 +235,7 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
         layers.append(following)
         layer = following
         length += 1
-        if length > STEPS:
+        if length > LONGEST:
             raise Undecided("the string would be too long")
     return None
 

@@ -25,7 +25,7 @@ from counterfoil.contracts.values import (
 )
 
 Goal: TypeAlias = frozenset[Literal]
-STEPS = 30_000
+STEPS = 60_000
 """What one question may cost: a few seconds at the very most, and mostly a few milliseconds."""
 DEEPEST = 45
 """Questions within questions that one descent asks: several frames each."""
@@ -208,13 +208,17 @@ class Search:
         return self._try(atoms, choices, known, type_)
 
     def _try(self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str) -> Answer:
+        said = _said_of_properties(atoms)
+        for name, literals in said.items():
+            if ("required", name) in atoms and self.instance(frozenset(literals)).found is Found.NONE:
+                return IMPOSSIBLE
         sources = {source for _, source in choices if source is not None}
         if len(choices) > 1 and sources:
             certain = [(True, key) for key, positive in known.items() if positive]
             for source in sorted(sources):
                 if self._impossible(frozenset([*certain, (False, source)]), type_):
                     return IMPOSSIBLE
-            narrowed = [(self._possible(parts, atoms), source) for parts, source in choices]
+            narrowed = [(self._possible(parts, said), source) for parts, source in choices]
             if any(len(parts) <= 1 for parts, _ in narrowed):
                 if not all(parts for parts, _ in narrowed):
                     return IMPOSSIBLE
@@ -236,12 +240,8 @@ class Search:
                 best = answer
         return best
 
-    def _possible(self, parts: tuple[Formula, ...], atoms: set[Formula]) -> tuple[Formula, ...]:
+    def _possible(self, parts: tuple[Formula, ...], said: dict[str, set[Literal]]) -> tuple[Formula, ...]:
         """The alternatives without those that ask of one property what it cannot be."""
-        said: dict[str, set[Literal]] = {}
-        for atom in atoms:
-            if atom[0] == "prop":
-                said.setdefault(atom[1], set()).add(atom[2])
         kept = []
         for part in parts:
             asked = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
@@ -370,6 +370,14 @@ class Search:
             case "array":
                 return arrays.is_an_array(self, atoms)
         return _plain(atoms, [None] if type_ == "null" else [True, False])
+
+
+def _said_of_properties(atoms: set[Formula]) -> dict[str, set[Literal]]:
+    said: dict[str, set[Literal]] = {}
+    for atom in atoms:
+        if atom[0] == "prop":
+            said.setdefault(atom[1], set()).add(atom[2])
+    return said
 
 
 def _plain(atoms: set[Formula], values: list[Any]) -> Answer:

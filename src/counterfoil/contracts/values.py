@@ -33,6 +33,8 @@ class Answer(NamedTuple):
 
 IMPOSSIBLE = Answer(Found.NONE)
 UNDECIDED = Answer(Found.PERHAPS)
+TOO_LARGE = Answer(Found.ONE)
+"""There is an instance, and it is too large to be built."""
 
 
 def instance(value: Any) -> Answer:
@@ -254,6 +256,8 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
             if fits(text):
                 return _undecided_by_others(said, text)
         return IMPOSSIBLE
+    if shortest > regular.LONGEST and not said.keys() - {"minlen", "maxlen", "noneof"}:
+        return TOO_LARGE
     term, readable = _language(said, denied)
     term = regular.both([term, *(language(SHAPES[name]) for name in formats if name in SHAPES)])
     try:

@@ -329,3 +329,47 @@ def test_schemas_that_are_not_of_their_form_are_compared_without_failing(keyword
             for other in (True, {"properties": {"a": {"type": "object", "required": ["b"]}}}):
                 for pair in ((schema, other), (other, schema)):
                     compare_json_schema(*pair, "full", "strict")
+
+
+@pytest.mark.parametrize(
+    ("type_", "keyword", "old", "new"),
+    [
+        ("string", "maxLength", 100_000, 65_535),
+        ("string", "maxLength", 10**9, 10**8),
+        ("array", "maxItems", 1000, 500),
+        ("array", "minItems", 1000, 2000),
+        ("object", "maxProperties", 100, 50),
+        ("object", "minProperties", 300, 301),
+    ],
+)
+def test_large_limits_are_decided_like_small_ones(type_: str, keyword: str, old: int, new: int) -> None:
+    schemas = [{"type": type_, keyword: limit} for limit in (old, new)]
+    change = only(compare_json_schema(schemas[0], schemas[1]))
+    assert (change.breaking, change.decided) == (True, True)
+    assert not compare_json_schema(schemas[1], schemas[0]).breaking
+
+
+@pytest.mark.parametrize("union", ["anyOf", "oneOf"])
+@pytest.mark.parametrize("tagged", [True, False])
+def test_unions_of_many_branches_are_decided(union: str, tagged: bool) -> None:
+    def schema(low: int) -> Any:
+        return {
+            union: [
+                {
+                    "type": "object",
+                    "required": ["kind" if tagged else f"is{at}"],
+                    "properties": {
+                        "kind": {"const": f"k{at}"},
+                        f"is{at}": {"type": "integer", "minimum": low},
+                    },
+                }
+                for at in range(25 if tagged or union == "anyOf" else 8)
+            ]
+        }
+
+    assert compare_json_schema(schema(1), schema(2)).breaking
+    if tagged or union == "anyOf":
+        assert all(
+            change.decided and not change.breaking
+            for change in compare_json_schema(schema(2), schema(1)).changes
+        )
