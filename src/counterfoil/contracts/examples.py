@@ -29,6 +29,11 @@ _CLASSES: dict[str, Any] = {
 _ROOT = "urn:contract:root"
 
 
+def _nothing(uri: str) -> Any:
+    """Nothing is fetched."""
+    raise ValueError(f"{uri} is outside of the document")
+
+
 MOST_NAMES = 8
 MOST_CANDIDATES = 400
 
@@ -105,17 +110,17 @@ class Judge:
     def _made(self, schema: Any) -> Any:
         try:
             if schema is self.document.root and self.document.dialect != "openapi-3.0":
-                return self._class()(schema, validate_formats=self.assert_formats, offline=True)
+                return self._class()(schema, validate_formats=self.assert_formats, retriever=_nothing)
             if self._registry is None:
                 self._root = _plain(self.document.root, self.document.dialect)
                 self._registry = jsonschema_rs.Registry(
-                    [(_ROOT, self._root)], draft=_DRAFTS[self.document.dialect]
+                    [(_ROOT, self._root)], draft=_DRAFTS[self.document.dialect], retriever=_nothing
                 )
             return self._class()(
                 _moved(_plain(schema, self.document.dialect)),
                 validate_formats=self.assert_formats,
                 registry=self._registry,
-                offline=True,
+                retriever=_nothing,
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError):
             return None

@@ -225,3 +225,9 @@ def test_schemas_of_a_long_chain_are_decided() -> None:
 
     assert included(chain(1), chain(0)).verdict == "yes"
     assert included(chain(0), chain(1)).where == "/next" * 200
+
+
+def test_nothing_outside_of_the_documents_is_fetched() -> None:
+    away = {"$ref": "http://127.0.0.1:9/schema.json"}
+    assert included(away, {"type": "string"}, dialect="2020-12").verdict == "unknown"
+    assert included({**away, "maxLength": 3}, {**away, "maxLength": 4}, dialect="2020-12").verdict == "yes"
