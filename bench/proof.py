@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from counterfoil.change import world
-from counterfoil.change.prove import Proof, prove
+from counterfoil.change.prove import Proof, prove, world
 from counterfoil.core.finding import errors
 from counterfoil.model import read
 from counterfoil.rules.decide import decide

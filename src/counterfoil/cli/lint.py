@@ -76,7 +76,7 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
 
 def _outside(path: Path, text: str, data: object) -> Iterator[Finding]:
     from counterfoil.contracts.lint import lint as lint_document
-    from counterfoil.contracts.places import places
+    from counterfoil.contracts.lint.places import places
 
     found = lint_document(data)
     at = places(text, (each.path for each in found)) if found else {}

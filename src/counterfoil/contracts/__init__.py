@@ -1,7 +1,7 @@
 """What may change in a contract: JSON Schema and descriptions of APIs, compared by meaning."""
 
 from counterfoil.contracts.asyncapi import compare_asyncapi
-from counterfoil.contracts.json_schema import compare_json_schema
+from counterfoil.contracts.jsonschema.comparison import compare_json_schema
 from counterfoil.contracts.openapi import compare_openapi
 
 __all__ = ["compare_asyncapi", "compare_json_schema", "compare_openapi"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.change.values import MOST, Beginnings
+from counterfoil.change.prove.values import MOST, Beginnings
 from counterfoil.core.money import Money
 from tests.unit.change.test_planted_workflows import planted
 from tests.unit.change.test_proofs import acme

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.change.invariants import INVARIANTS
 from counterfoil.change.prove import Proof, findings, prove
+from counterfoil.change.prove.invariants import INVARIANTS
 from counterfoil.core.finding import errors
 from counterfoil.model import Model, read
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.change import prove as proving
 from counterfoil.change.prove import Bounds, prove, proven
-from counterfoil.change.world import Company, World
+from counterfoil.change.prove import explore as proving
+from counterfoil.change.prove.world import Company, World
 from counterfoil.cli.main import main
 from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.effect import EFFECT_MOVES

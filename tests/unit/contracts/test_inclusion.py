@@ -8,8 +8,8 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from counterfoil.contracts.document import Document
-from counterfoil.contracts.inclusion import Pair, included
+from counterfoil.contracts.jsonschema.document import Document
+from counterfoil.contracts.jsonschema.inclusion import Pair, included
 
 PERSON = {
     "$ref": "#/definitions/P",

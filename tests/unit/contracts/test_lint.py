@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from counterfoil.contracts.lint import form_of, lint
-from counterfoil.contracts.lint_rules import RULES
-from counterfoil.contracts.places import places
+from counterfoil.contracts.lint.places import places
+from counterfoil.contracts.lint.rules import RULES
 from counterfoil.model import read
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "lint.md"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterfoil.contracts import compare_json_schema
-from counterfoil.contracts.inclusion import included
+from counterfoil.contracts.jsonschema.inclusion import included
 
 NAMES = st.sampled_from(["a", "b", "ab"])
 SCALARS = st.sampled_from(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from counterfoil.contracts import compare_openapi
-from counterfoil.contracts.inclusion import included
+from counterfoil.contracts.jsonschema.inclusion import included
 
 PAIRS = 2000
 SIMPLE: list[dict[str, Any]] = [

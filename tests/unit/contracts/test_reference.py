@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from counterfoil.contracts.differences import GROUPS, SUBJECTS
-from counterfoil.contracts.values import SAMPLES
+from counterfoil.contracts.jsonschema.differences import GROUPS, SUBJECTS
+from counterfoil.contracts.jsonschema.values import SAMPLES
 from tests.source import ROOT
 
 PAGE = (Path(ROOT) / "docs/reference/contracts.md").read_text("utf-8")

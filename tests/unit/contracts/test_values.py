@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from counterfoil.contracts.pattern import Unreadable, language
-from counterfoil.contracts.regular import both, complement, find, matches
-from counterfoil.contracts.values import SAMPLES, SHAPES, WITHIN, has_format, is_found
+from counterfoil.contracts.jsonschema.pattern import Unreadable, language
+from counterfoil.contracts.jsonschema.regular import both, complement, find, matches
+from counterfoil.contracts.jsonschema.values import SAMPLES, SHAPES, WITHIN, has_format, is_found
 
 LAX = re.compile(r"^[^0-9][0-9]{3}-")
 """The validator takes any character for a year's first digit; RFC 3339 does not."""

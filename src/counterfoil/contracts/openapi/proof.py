@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.inclusion import Inclusion, included
+from counterfoil.contracts.jsonschema.inclusion import Inclusion, included
 from counterfoil.contracts.load import binary
 from counterfoil.contracts.openapi.document import Document, written
 from counterfoil.contracts.openapi.rules import Side

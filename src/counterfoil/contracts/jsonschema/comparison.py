@@ -1,0 +1,274 @@
+"""Compare two JSON Schemas by meaning: what changed, and whom it breaks.
+
+A change breaks backward when an instance that was valid is refused now, forward when an instance that is valid now was
+refused before. Each such instance is shown, and only after a validator judged it with both schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from counterfoil.contracts.jsonschema.differences import Difference, Differences, Path
+from counterfoil.contracts.jsonschema.document import Dialect, Document, stated_dialect
+from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, Pair, Verdict, pointer
+from counterfoil.contracts.jsonschema.nodes import Inside, Step
+from counterfoil.contracts.jsonschema.reads import reads_place, split
+from counterfoil.contracts.jsonschema.values import SAMPLES, Found
+from counterfoil.contracts.report import Change, Direction, Profile, Report
+
+WHO = {
+    "backward": "an instance that was valid is refused now",
+    "forward": "an instance that is valid now was refused before",
+}
+
+
+def compare_json_schema(
+    old: Any,
+    new: Any,
+    direction: Direction = "backward",
+    profile: Profile = "standard",
+    *,
+    reads: Iterable[str] | None = None,
+    dialect: Dialect | None = None,
+    formats: Formats = "assert",
+) -> Report:
+    """List what changed from one schema to the next.
+
+    `reads` are the fields that a consumer reads, as dotted paths or JSON Pointers; under the profile `consumer` only
+    these count. `dialect` is for schemas without `$schema`; without it the other schema's holds, then what the keywords
+    give away. References outside of the document are not followed.
+    """
+    default = dialect or stated_dialect(old) or stated_dialect(new)
+    spoken = default or stated_dialect(old, guess=True) or stated_dialect(new, guess=True) or "2020-12"
+    documents = [Document(schema, stated_dialect(schema) or spoken) for schema in (old, new)]
+    pair = Pair(documents[0], documents[1], formats=formats)
+    comparison = _Comparison(
+        pair, direction, profile, None if reads is None else [split(read) for read in reads]
+    )
+    changes = comparison.changes()
+    return Report(sorted(changes, key=lambda change: (change.where, change.rule)))
+
+
+class _Comparison:
+    def __init__(
+        self, pair: Pair, direction: Direction, profile: Profile, reads: list[list[str]] | None
+    ) -> None:
+        self.pair = pair
+        self.ways: list[str] = ["backward", "forward"] if direction == "full" else [direction]
+        self.profile = profile
+        self.reads = reads if profile == "consumer" else None
+        self.explained: set[str] = set()
+        """The ways that break by changes which do not count."""
+
+    def changes(self) -> list[Change]:
+        pair = self.pair
+        overall = {
+            way: pair.forward(pair.left.root, pair.right.root)
+            if way == "backward"
+            else pair.backward(pair.right.root, pair.left.root)
+            for way in self.ways
+        }
+        found = list(Differences(pair.nodes, pair.left, pair.right).walk())
+        changes = [self.judged(difference, overall) for difference in found]
+        kept = [change for change in changes if change is not None]
+        for way, inclusion in overall.items():
+            if inclusion.verdict == "no" and way not in self.explained:
+                kept.extend(self.unplaced(way, inclusion))
+            elif inclusion.verdict == "unknown" and not any(
+                change.breaking or not change.decided for change in kept
+            ):
+                kept.append(
+                    Change(
+                        rule="undecided",
+                        where="",
+                        breaking=self.profile == "strict",
+                        decided=False,
+                        message=f"it could not be decided whether {WHO[way]}",
+                    )
+                )
+        return kept
+
+    def unplaced(self, way: str, inclusion: Inclusion) -> Iterable[Change]:
+        """An instance breaks, and no single difference explains it."""
+        if self.reads is not None and inclusion.where:
+            steps = inclusion.where.split("/")[1:]
+            path = tuple(Step("property", step.replace("~1", "/").replace("~0", "~")) for step in steps)
+            if not any(reads_place(read, path) for read in self.reads):
+                return
+        yield Change(
+            rule="instance-refused",
+            where=inclusion.keyword,
+            breaking=True,
+            message=f"{WHO[way]}: {inclusion.why}"
+            + (f" (at {inclusion.where} of the example)" if inclusion.where else ""),
+            example=inclusion.example,
+        )
+
+    def judged(self, difference: Difference, overall: dict[str, Inclusion]) -> Change | None:
+        subject = difference.subject
+        where = difference.new.where if difference.new.present else difference.old.where
+        if subject == "annotation":
+            return Change(
+                rule="annotation-changed",
+                where=where.rpartition("/")[0],
+                breaking=False,
+                message=f"{difference.detail} changed; no instance is affected",
+            )
+        if subject == "content":
+            return self.content(difference, where)
+        local = self.locally(difference)
+        rule = _rule(subject, local)
+        if rule is None:
+            return None
+        count = self.reads is None or any(reads_place(read, self.place(difference)) for read in self.reads)
+        verdicts = {way: self.reaches(difference, way, overall[way].verdict, local) for way in self.ways}
+        broken = [way for way, (verdict, _) in verdicts.items() if verdict == "no"]
+        self.explained.update(broken)
+        if broken and count:
+            return Change(
+                rule=rule,
+                where=where,
+                breaking=True,
+                message=f"{_about(difference)}: {'; '.join(WHO[way] for way in broken)}",
+                example=verdicts[broken[0]][1],
+            )
+        decided = not count or all(verdict != "unknown" for verdict, _ in verdicts.values())
+        if not decided:
+            return Change(
+                rule=rule,
+                where=where,
+                breaking=self.profile == "strict",
+                decided=False,
+                message=f"{_about(difference)}: it could not be decided whether {WHO[self.ways[0]]}",
+            )
+        why = "nobody who was declared reads it" if not count else _harmless(self.ways)
+        return Change(rule=rule, where=where, breaking=False, message=f"{_about(difference)}: {why}")
+
+    def place(self, difference: Difference) -> Path:
+        if difference.subject.startswith("required-"):
+            return (*difference.path, Step("property", difference.detail))
+        return difference.path
+
+    def locally(self, difference: Difference) -> dict[str, Verdict]:
+        """Whether the differing keywords alone admit less or more than before."""
+        old, new = difference.old.part, difference.new.part
+        found: dict[str, Verdict] = {
+            "backward": self.pair.forward(old, new).verdict,
+            "forward": self.pair.backward(new, old).verdict,
+        }
+        if difference.subject == "format" and self.unknown_format(difference):
+            for way, side in (("backward", new), ("forward", old)):
+                if isinstance(side, dict) and side.get("format") not in [None, *SAMPLES]:
+                    found[way] = "unknown"
+        return found
+
+    def unknown_format(self, difference: Difference) -> bool:
+        return self.profile == "strict" and self.pair.formats == "assert"
+
+    def content(self, difference: Difference, where: str) -> Change:
+        """What a string holds is a statement that no validator checks: whoever decodes it relies on it."""
+        stated = {"backward": difference.new.part, "forward": difference.old.part}
+        breaking = any(stated[way] for way in self.ways) and (
+            self.reads is None or any(reads_place(read, difference.path) for read in self.reads)
+        )
+        return Change(
+            rule="content-changed",
+            where=where,
+            breaking=breaking,
+            message=f"{_about(difference)}: "
+            + ("the string is to be decoded otherwise" if breaking else "less is said than before"),
+        )
+
+    def reaches(
+        self, difference: Difference, way: str, overall: Verdict, local: dict[str, Verdict]
+    ) -> tuple[Verdict, Any]:
+        """Whether the difference makes a whole instance valid on one side alone, and such an instance."""
+        if difference.subject == "format" and self.profile == "strict" and local[way] == "unknown":
+            return "unknown", msgspec.UNSET
+        if local[way] == "yes" or overall == "yes":
+            return "yes", msgspec.UNSET
+        pair = self.pair
+        giving, taking = (pair.left, pair.right) if way == "backward" else (pair.right, pair.left)
+        before, after = (
+            (difference.old, difference.new) if way == "backward" else (difference.new, difference.old)
+        )
+        nodes = pair.nodes
+        root = (True, nodes.key(giving, giving.root))
+        here = frozenset(
+            [(True, nodes.key(giving, before.part)), (False, nodes.key(taking, after.part))]
+            + ([(True, nodes.key(giving, before.schema))] if before.schema is not before.part else [])
+        )
+        if difference.subject in {"property-added", "property-removed", "pattern-property", "item",
+                                  "additional-properties", "additional-items"}:  # fmt: skip
+            here = frozenset([(True, nodes.key(giving, before.part)), (False, nodes.key(taking, after.part))])
+        reached = (True, _embedded(pair, difference.path, here))
+        exact = False
+        for goal in (
+            frozenset([root, reached]),
+            frozenset([root, reached, (False, nodes.key(taking, taking.root))]),
+        ):
+            answer = pair.search.ask(goal)
+            if answer.found is Found.NONE:
+                return "yes", msgspec.UNSET
+            if answer.has_instance:
+                accepted = pair.judge(giving).accepts(giving.root, answer.instance)
+                taken = pair.judge(taking).accepts(taking.root, answer.instance)
+                if accepted and taken is False:
+                    return "no", answer.instance
+                exact = answer.found is Found.ONE and (accepted is None or taken is None)
+            elif answer.found is Found.ONE and len(goal) == 3:
+                exact = True
+        return ("no" if exact else "unknown"), msgspec.UNSET
+
+
+def _embedded(pair: Pair, path: Path, literals: frozenset[tuple[bool, int]]) -> int:
+    """The number of the instances that hold such a part at that place."""
+    key = pair.nodes.inside(Inside(Step("here"), tuple(sorted(literals))))
+    for step in reversed(path):
+        key = pair.nodes.inside(Inside(step, ((True, key),)))
+    return key
+
+
+def _rule(subject: str, local: dict[str, Verdict]) -> str | None:
+    """The rule's name; None when the difference is one of words alone."""
+    if local == {"backward": "yes", "forward": "yes"}:
+        return f"{subject}-restated" if not _named_for_itself(subject) else subject
+    if _named_for_itself(subject):
+        return subject
+    if local["forward"] == "yes":
+        return f"{subject}-tightened"
+    if local["backward"] == "yes":
+        return f"{subject}-relaxed"
+    return f"{subject}-changed"
+
+
+def _named_for_itself(subject: str) -> bool:
+    return subject.endswith(("-added", "-removed"))
+
+
+def _about(difference: Difference) -> str:
+    subject = difference.subject.replace("-", " ")
+    place = pointer([step.name if step.kind == "property" else _step(step) for step in difference.path])
+    detail = f" ({difference.detail})" if difference.detail else ""
+    return f"{subject}{detail}" + (f" at {place}" if place else "")
+
+
+def _step(step: Step) -> str:
+    match step.kind:
+        case "item":
+            return str(step.at)
+        case "other" if step.must:
+            return "{" + step.must[0] + "}"
+        case _:
+            return "*"
+
+
+def _harmless(ways: list[str]) -> str:
+    if len(ways) == 2:
+        return "the same instances are valid"
+    if ways == ["backward"]:
+        return "what was valid stays valid"
+    return "what is valid now was valid before"

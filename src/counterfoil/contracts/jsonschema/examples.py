@@ -1,0 +1,159 @@
+"""Instances judged by a validator: an example is shown only when both schemas judged it as claimed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from counterfoil.contracts.jsonschema.document import Document
+
+_DRAFTS = {
+    "4": jsonschema_rs.Draft4,
+    "openapi-3.0": jsonschema_rs.Draft4,
+    "6": jsonschema_rs.Draft6,
+    "7": jsonschema_rs.Draft7,
+    "2019-09": jsonschema_rs.Draft201909,
+    "2020-12": jsonschema_rs.Draft202012,
+}
+_CLASSES: dict[str, Any] = {
+    "4": jsonschema_rs.Draft4Validator,
+    "openapi-3.0": jsonschema_rs.Draft4Validator,
+    "6": jsonschema_rs.Draft6Validator,
+    "7": jsonschema_rs.Draft7Validator,
+    "2019-09": jsonschema_rs.Draft201909Validator,
+    "2020-12": jsonschema_rs.Draft202012Validator,
+}
+_ROOT = "urn:contract:root"
+
+
+def _nothing(uri: str) -> Any:
+    """Nothing is fetched."""
+    raise ValueError(f"{uri} is outside of the document")
+
+
+MOST_NAMES = 8
+MOST_CANDIDATES = 400
+
+
+def candidates(*schemas: Any) -> Iterator[Any]:
+    """Plain instances: the values that the schemas name, and objects and arrays of them, the smallest first."""
+    values: list[Any] = [None, True, False, 0, 1, -1, 0.5, 1000, "", "a", "ab", "1", "x" * 40, [], {}]
+    names: dict[str, None] = {}
+    for schema in schemas:
+        _gathered(schema, values, names, 0)
+    distinct = list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
+    yield from distinct[:MOST_CANDIDATES]
+    few = distinct[:40]
+    keys = list(names)[:MOST_NAMES]
+    yield from ([value] for value in few)
+    yield from ({name: value} for name in [*keys, "a"] for value in few)
+    yield from ([one, other] for one in few[:15] for other in few[:15])
+    yield from ({one: value, other: value} for one in keys for other in keys if one < other for value in few)
+    yield from ({**dict.fromkeys(keys, value), "other": other} for value in few for other in few[:8])
+
+
+def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int) -> None:
+    if len(values) > MOST_CANDIDATES or depth > 12:
+        return
+    if isinstance(schema, list):
+        for part in schema:
+            _gathered(part, values, names, depth + 1)
+    elif isinstance(schema, dict):
+        for key, part in schema.items():
+            if key in {"enum", "examples", "required"} and isinstance(part, list):
+                values.extend(part)
+                names.update((value, None) for value in part if key == "required" and isinstance(value, str))
+            elif key in {"const", "default", "example"}:
+                values.append(part)
+            elif isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < 1e15:
+                values.extend([part, part + 1, part - 1, "a" * min(int(abs(part)), 50)])
+            else:
+                if key == "properties" and isinstance(part, dict):
+                    names.update(dict.fromkeys(part))
+                _gathered(part, values, names, depth + 1)
+
+
+class Judge:
+    """Validates against schemas of one document."""
+
+    def __init__(self, document: Document, *, assert_formats: bool) -> None:
+        self.document = document
+        self.assert_formats = assert_formats
+        self._registry: Any = None
+        self._root: Any = None
+        self._validators: dict[int, tuple[Any, Any]] = {}
+
+    def accepts(self, schema: Any, value: Any) -> bool | None:
+        """None when no validator can be made of the schema: it is not valid itself, or refers outside."""
+        validator = self.validator(schema)
+        if validator is None:
+            return None
+        try:
+            return bool(validator.is_valid(value))
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+    def error(self, schema: Any, value: Any) -> Any:
+        """The first reason for which the schema refuses the value."""
+        validator = self.validator(schema)
+        return next(iter(validator.iter_errors(value)), None) if validator is not None else None
+
+    def validator(self, schema: Any) -> Any:
+        known = self._validators.get(id(schema))
+        if known is None or known[0] is not schema:
+            known = self._validators[id(schema)] = (schema, self._made(schema))
+        return known[1]
+
+    def _made(self, schema: Any) -> Any:
+        try:
+            if schema is self.document.root and self.document.dialect != "openapi-3.0":
+                return self._class()(schema, validate_formats=self.assert_formats, retriever=_nothing)
+            if self._registry is None:
+                self._root = _plain(self.document.root, self.document.dialect)
+                self._registry = jsonschema_rs.Registry(
+                    [(_ROOT, self._root)], draft=_DRAFTS[self.document.dialect], retriever=_nothing
+                )
+            return self._class()(
+                _moved(_plain(schema, self.document.dialect)),
+                validate_formats=self.assert_formats,
+                registry=self._registry,
+                retriever=_nothing,
+            )
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError):
+            return None
+
+    def _class(self) -> Any:
+        return _CLASSES[self.document.dialect]
+
+
+def _moved(schema: Any) -> Any:
+    """The schema with its own root's references made absolute."""
+    if isinstance(schema, list):
+        return [_moved(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _ROOT + part
+        if key == "$ref" and isinstance(part, str) and part.startswith("#")
+        else _moved(part)
+        for key, part in schema.items()
+        if key != "$schema"
+    }
+
+
+def _plain(schema: Any, dialect: str) -> Any:
+    """`nullable` said in the words of draft 4."""
+    if dialect != "openapi-3.0":
+        return schema
+    if isinstance(schema, list):
+        return [_plain(part, dialect) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {key: _plain(part, dialect) for key, part in schema.items()}
+    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        plain["type"] = [schema["type"], "null"]
+    plain.pop("nullable", None)
+    return plain

@@ -1,0 +1,241 @@
+"""Regular expressions of schemas (ECMA 262) read into terms of `regular`.
+
+What no regular language can say, or what engines disagree about (look-around, back references, word boundaries,
+classes by Unicode property, anchors in the middle), raises Unreadable: the comparison then knows only equal from
+different.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+
+from counterfoil.contracts.jsonschema.regular import (
+    ALL,
+    ANY,
+    EMPTY,
+    NOTHING,
+    Ranges,
+    Term,
+    cat,
+    either,
+    outside,
+    ranges,
+    repeat,
+)
+
+DIGIT: Ranges = ((48, 57),)
+WORD: Ranges = ranges([(48, 57), (65, 90), (95, 95), (97, 122)])
+SPACE: Ranges = ranges(
+    [(9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F),
+     (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]
+)  # fmt: skip
+LINE_ENDS: Ranges = ranges([(10, 10), (13, 13), (0x2028, 0x2029)])
+CLASSES = {"d": DIGIT, "w": WORD, "s": SPACE}
+CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
+
+START = "^"
+END = "$"
+Item: TypeAlias = "Term | str | list[list[Item]]"
+"""A term, an anchor, or a group that holds an anchor: its alternatives."""
+
+
+class Unreadable(Exception):
+    """The expression says something that is not read here."""
+
+
+@lru_cache(maxsize=2048)
+def language(text: str) -> Term:
+    """Every string in which the expression is found, as schemas search and do not match from the start."""
+    reader = _Reader(text)
+    alternatives = reader.alternatives()
+    if reader.at < len(text):
+        raise Unreadable("unbalanced bracket")
+    try:
+        return _found(alternatives)
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+
+
+def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
+    if depth > 8:
+        raise Unreadable("anchors nested too deeply")
+    terms = []
+    for sequence in alternatives:
+        items = list(sequence)
+        left = right = True
+        while items and items[0] == START:
+            left = False
+            items.pop(0)
+        while items and items[-1] == END:
+            right = False
+            items.pop()
+        anchored = [at for at, item in enumerate(items) if isinstance(item, list)]
+        if any(isinstance(item, str) for item in items) or any(
+            at not in {0, len(items) - 1} for at in anchored
+        ):
+            raise Unreadable("an anchor in the middle")
+        if anchored:
+            at = anchored[0]
+            group = items[at]
+            assert isinstance(group, list)
+            start: list[Item] = [] if left else [START]
+            end: list[Item] = [] if right else [END]
+            terms.append(
+                _found([[*start, *items[:at], *inner, *items[at + 1 :], *end] for inner in group], depth + 1)
+            )
+            continue
+        term = EMPTY if not right else ALL
+        for item in reversed(items):
+            assert isinstance(item, tuple)
+            term = cat(item, term)
+        terms.append(cat(ALL, term) if left else term)
+    return either(terms)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def peek(self, count: int = 1) -> str:
+        return self.text[self.at : self.at + count]
+
+    def take(self) -> str:
+        if self.at >= len(self.text):
+            raise Unreadable("the expression ends too early")
+        self.at += 1
+        return self.text[self.at - 1]
+
+    def alternatives(self) -> list[list[Item]]:
+        found: list[list[Item]] = [[]]
+        while self.at < len(self.text) and self.peek() != ")":
+            if self.peek() == "|":
+                self.at += 1
+                found.append([])
+            else:
+                found[-1].append(self.quantified(self.item()))
+        return found
+
+    def item(self) -> Item:
+        char = self.take()
+        if char in "^$":
+            return char
+        if char == "(":
+            return self.group()
+        if char == "[":
+            return ("set", self.bracket())
+        if char == ".":
+            return ("set", outside(LINE_ENDS))
+        if char == "\\":
+            return ("set", self.escape())
+        if char in "*+?{":
+            raise Unreadable(f"{char} repeats nothing")
+        return ("set", ((ord(char), ord(char)),))
+
+    def group(self) -> Item:
+        if self.peek() == "?":
+            if self.peek(2) == "?:":
+                self.at += 2
+            elif self.peek(2) == "?<" and self.peek(3) not in {"?<=", "?<!"}:
+                self.at = self.text.index(">", self.at) + 1
+            else:
+                raise Unreadable("look-around")
+        inner = self.alternatives()
+        if self.at >= len(self.text) or self.take() != ")":
+            raise Unreadable("a group is not closed")
+        if any(not isinstance(item, tuple) for sequence in inner for item in sequence):
+            return inner
+        terms = []
+        for sequence in inner:
+            term = EMPTY
+            for item in reversed(sequence):
+                assert isinstance(item, tuple)
+                term = cat(item, term)
+            terms.append(term)
+        return either(terms)
+
+    def quantified(self, item: Item) -> Item:
+        char = self.peek()
+        if not char or char not in "*+?{":
+            return item
+        low: int
+        high: int | None
+        if char == "{":
+            close = self.text.find("}", self.at)
+            bounds = self.text[self.at + 1 : close].split(",") if close > 0 else []
+            if not 1 <= len(bounds) <= 2 or not all(bound == "" or bound.isdigit() for bound in bounds):
+                raise Unreadable("a brace that is no repetition")
+            if bounds[0] == "":
+                raise Unreadable("a brace that is no repetition")
+            low = int(bounds[0])
+            high = low if len(bounds) == 1 else int(bounds[1]) if bounds[1] else None
+            self.at = close + 1
+        else:
+            low, high = {"*": (0, None), "+": (1, None), "?": (0, 1)}[char]
+            self.at += 1
+        if self.peek() == "?":
+            self.at += 1
+        elif self.peek() == "+":
+            raise Unreadable("a possessive repetition")
+        if not isinstance(item, tuple):
+            raise Unreadable("a repeated anchor")
+        if high is not None and high < low:
+            raise Unreadable("a repetition with crossed bounds")
+        return repeat(item, low, high)
+
+    def escape(self, inside: bool = False) -> Ranges:
+        char = self.take()
+        if char.lower() in CLASSES:
+            return CLASSES[char] if char.islower() else outside(CLASSES[char.lower()])
+        if char in CONTROLS:
+            if char == "0" and self.peek().isdigit():
+                raise Unreadable("an octal escape")
+            return ((CONTROLS[char], CONTROLS[char]),)
+        if char == "b" and inside:
+            return ((8, 8),)
+        if char == "x":
+            return self.hexadecimal(2)
+        if char == "u":
+            if self.peek() == "{":
+                close = self.text.find("}", self.at)
+                if close < 0:
+                    raise Unreadable("an escape is not closed")
+                return self.hexadecimal(close - self.at - 1, skip=1)
+            return self.hexadecimal(4)
+        if char.isalnum():
+            raise Unreadable(f"\\{char}")
+        return ((ord(char), ord(char)),)
+
+    def hexadecimal(self, count: int, skip: int = 0) -> Ranges:
+        digits = self.text[self.at + skip : self.at + skip + count]
+        try:
+            code = int(digits, 16)
+        except ValueError:
+            raise Unreadable("an escape without digits") from None
+        self.at += count + 2 * skip
+        return ((code, code),)
+
+    def bracket(self) -> Ranges:
+        negated = self.peek() == "^"
+        if negated:
+            self.at += 1
+        pairs: list[tuple[int, int]] = []
+        if self.peek() == "]":
+            raise Unreadable("an empty class")
+        while (char := self.take()) != "]":
+            if char == "[" or (char in "&-~" and self.peek() == char):
+                raise Unreadable("a class that engines read in several ways")
+            part = self.escape(inside=True) if char == "\\" else ((ord(char), ord(char)),)
+            if self.peek() == "-" and self.peek(2) != "-]" and len(part) == 1 and part[0][0] == part[0][1]:
+                self.at += 1
+                char = self.take()
+                end = self.escape(inside=True) if char == "\\" else ((ord(char), ord(char)),)
+                if len(end) != 1 or end[0][0] != end[0][1] or end[0][0] < part[0][0]:
+                    raise Unreadable("a range without an end")
+                part = ((part[0][0], end[0][0]),)
+            pairs.extend(part)
+        return outside(ranges(pairs)) if negated else ranges(pairs)
+
+
+__all__ = ["ALL", "ANY", "NOTHING", "Unreadable", "language"]

@@ -1,0 +1,406 @@
+"""The search for an instance that is in some schemas and outside of others, bounded in its work.
+
+The schemas are read as formulas (`reading`), one type of instance at a time; what a formula leaves open is tried, and
+what is then known about the instance's parts is asked of them. A question met again while it is being answered has no
+instance that is not smaller than itself, so it counts as having none: recursive schemas end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from counterfoil.contracts.jsonschema import arrays, objects
+from counterfoil.contracts.jsonschema.formula import TYPES, Formula, Literal, all_of, any_of, negate
+from counterfoil.contracts.jsonschema.nodes import Nodes
+from counterfoil.contracts.jsonschema.reading import Reader
+from counterfoil.contracts.jsonschema.values import (
+    IMPOSSIBLE,
+    UNDECIDED,
+    Answer,
+    Found,
+    instance,
+    is_a_number,
+    is_a_string,
+    perhaps,
+)
+
+Goal: TypeAlias = frozenset[Literal]
+STEPS = 60_000
+"""What one question may cost: a few seconds at the very most, and mostly a few milliseconds."""
+DEEPEST = 45
+"""Questions within questions that one descent asks: several frames each."""
+NOWHERE = 1 << 30
+
+
+class Exhausted(Exception):
+    """The search took more steps than it may."""
+
+
+class TooDeep(Exception):
+    """A question is to be asked by itself before the search goes on."""
+
+    def __init__(self, question: tuple[Goal, str]) -> None:
+        self.question = question
+
+
+class Search:
+    """Answers questions about the schemas of one pair of documents, and remembers the answers."""
+
+    def __init__(self, nodes: Nodes, *, assert_formats: bool, steps: int = STEPS) -> None:
+        self.nodes = nodes
+        self.reader = Reader(nodes, assert_formats=assert_formats)
+        self.steps = steps
+        self.left = steps
+        self._memo: dict[tuple[Goal, str], Answer] = {}
+        self._waiting: dict[tuple[Goal, str], tuple[Answer, int]] = {}
+        self._open: dict[tuple[Goal, str], tuple[int, int]] = {}
+        """Questions being answered: how many were asked before, and how deep inside the first instance they ask."""
+        self._level = 0
+        self._tags: dict[int, frozenset[str] | None] = {}
+        self._lowest = NOWHERE
+
+    def ask(self, goal: Goal) -> Answer:
+        """An instance of the goal, from the start of a fresh allowance of steps.
+
+        What is nested too deeply for one descent is asked by itself first; its answer is then remembered.
+        """
+        self.left = self.steps
+        first: list[tuple[Goal, str]] = []
+        while True:
+            self._open.clear()
+            self._waiting.clear()
+            self._level = 0
+            self._lowest = NOWHERE
+            try:
+                if not first:
+                    return self.instance(goal)
+                self._of_type(*first[-1])
+                first.pop()
+            except TooDeep as stop:
+                if stop.question in first:
+                    return UNDECIDED
+                first.append(stop.question)
+            except (Exhausted, RecursionError):
+                return UNDECIDED
+
+    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> Answer:
+        if any((not positive, key) in goal for positive, key in goal if positive):
+            return IMPOSSIBLE
+        best = IMPOSSIBLE
+        self._level += 1
+        for type_ in types:
+            answer = self._of_type(goal, type_)
+            if answer.found is Found.ONE:
+                best = answer
+                break
+            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+                best = answer
+        self._level -= 1
+        return best
+
+    def _of_type(self, goal: Goal, type_: str) -> Answer:
+        question = (goal, type_)
+        known = self._memo.get(question)
+        if known is not None:
+            return known
+        if question in self._waiting:
+            answer, lowest = self._waiting[question]
+            self._lowest = min(self._lowest, lowest)
+            return answer
+        if question in self._open:
+            self._lowest = min(self._lowest, self._open[question][0])
+            return IMPOSSIBLE
+        depth = len(self._open)
+        if depth >= DEEPEST:
+            raise TooDeep(question)
+        outer, self._lowest = self._lowest, NOWHERE
+        self._open[question] = (depth, self._level)
+        try:
+            answer = self._branch([("lit", *literal) for literal in sorted(goal)], set(), [], {}, type_)
+        finally:
+            self._open.pop(question, None)
+        lowest = self._lowest
+        self._lowest = min(outer, lowest if lowest < depth else outer)
+        if answer.found is Found.NONE and lowest < depth:
+            self._waiting[question] = (answer, lowest)
+            return answer
+        settled = [other for other, (_, at) in self._waiting.items() if at >= depth]
+        for other in settled:
+            kept, _ = self._waiting.pop(other)
+            if answer.found is Found.NONE:
+                self._memo[other] = kept
+        if answer.found is not Found.PERHAPS or lowest >= depth:
+            self._memo[question] = answer
+        return answer
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Exhausted
+
+    def _impossible(self, goal: Goal, type_: str) -> bool:
+        """Whether a part of what is known already excludes every instance.
+
+        What is being asked about this very instance is not asked again; what is being asked about one that holds it may
+        be.
+        """
+        if (goal, type_) in self._open and self._open[goal, type_][1] == self._level:
+            return False
+        return self._of_type(goal, type_).found is Found.NONE
+
+    def _branch(
+        self,
+        agenda: list[Formula],
+        atoms: set[Formula],
+        choices: list[tuple[tuple[Formula, ...], int | None]],
+        known: dict[int, bool],
+        type_: str,
+    ) -> Answer:
+        self.step()
+        while True:
+            while agenda:
+                formula = agenda.pop()
+                if formula is True:
+                    continue
+                if formula is False:
+                    return IMPOSSIBLE
+                kind = formula[0]
+                if kind == "and":
+                    agenda.extend(formula[1])
+                elif kind == "or":
+                    choices.append((formula[1], None))
+                elif kind in {"one", "notone"}:
+                    agenda.append(self._one(formula[1], type_, exactly=kind == "one"))
+                elif kind == "lit":
+                    _, positive, key = formula
+                    if key in known:
+                        if known[key] is not positive:
+                            return IMPOSSIBLE
+                        continue
+                    known[key] = positive
+                    inner = self.reader.formula(key, type_)
+                    inner = inner if positive else negate(inner)
+                    if not positive and not isinstance(inner, bool) and inner[0] == "or":
+                        choices.append((inner[1], key))
+                    else:
+                        agenda.append(inner)
+                else:
+                    if negate(formula) in atoms or _crossed(formula, atoms):
+                        return IMPOSSIBLE
+                    atoms.add(formula)
+            remaining = []
+            tags = self._tagged(atoms) if choices and type_ == "object" else {}
+            for alternatives, source in choices:
+                left = tuple(part for part in alternatives if not self._excluded(part, atoms, known, tags))
+                if not left:
+                    return IMPOSSIBLE
+                if any(self._holds(part, atoms, known, tags) for part in left):
+                    continue
+                if len(left) == 1:
+                    agenda.append(left[0])
+                else:
+                    remaining.append((left, source))
+            choices = remaining
+            if not agenda:
+                break
+        if not choices:
+            return self._parts(atoms, type_)
+        return self._try(atoms, choices, known, type_)
+
+    def _try(self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str) -> Answer:
+        said = _said_of_properties(atoms)
+        for name, literals in said.items():
+            if ("required", name) in atoms and self.instance(frozenset(literals)).found is Found.NONE:
+                return IMPOSSIBLE
+        sources = {source for _, source in choices if source is not None}
+        if len(choices) > 1 and sources:
+            certain = [(True, key) for key, positive in known.items() if positive]
+            for source in sorted(sources):
+                if self._impossible(frozenset([*certain, (False, source)]), type_):
+                    return IMPOSSIBLE
+            narrowed = [(self._possible(parts, said), source) for parts, source in choices]
+            if any(len(parts) <= 1 for parts, _ in narrowed):
+                if not all(parts for parts, _ in narrowed):
+                    return IMPOSSIBLE
+                agenda = [parts[0] for parts, _ in narrowed if len(parts) == 1]
+                others = [choice for choice in narrowed if len(choice[0]) > 1]
+                return self._branch(agenda, atoms, others, known, type_)
+            choices = narrowed
+        # What the instance is comes before what it must not be: a tag then settles most of the rest.
+        at = min(
+            range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0]))
+        )
+        others = [choice for index, choice in enumerate(choices) if index != at]
+        best = IMPOSSIBLE
+        for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):
+            answer = self._branch([part], set(atoms), list(others), dict(known), type_)
+            if answer.found is Found.ONE:
+                return answer
+            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+                best = answer
+        return best
+
+    def _possible(self, parts: tuple[Formula, ...], said: dict[str, set[Literal]]) -> tuple[Formula, ...]:
+        """The alternatives without those that ask of one property what it cannot be."""
+        kept = []
+        for part in parts:
+            asked = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
+            if len(asked) == 1 and ("required", asked[0][1]) in part[1]:
+                goal = frozenset(said.get(asked[0][1], set()) | {asked[0][2]})
+                if self.instance(goal).found is Found.NONE:
+                    continue
+            kept.append(part)
+        return tuple(kept)
+
+    def _one(self, parts: tuple[Formula, ...], type_: str, *, exactly: bool) -> Formula:
+        """Exactly one of the parts (or not), without the pairs that exclude each other anyway."""
+        apart = {
+            (one, other)
+            for one in range(len(parts))
+            for other in range(one)
+            if self._apart(parts[one], parts[other], type_)
+        }
+        apart |= {(other, one) for one, other in apart}
+        if exactly:
+            return any_of(
+                all_of([part, *(negate(other) for index, other in enumerate(parts)
+                              if index != at and (at, index) not in apart)])
+                for at, part in enumerate(parts)
+            )  # fmt: skip
+        return any_of(
+            [
+                all_of([negate(part) for part in parts]),
+                *(
+                    all_of([parts[one], parts[other]])
+                    for one in range(len(parts))
+                    for other in range(one)
+                    if (one, other) not in apart
+                ),
+            ]
+        )
+
+    def _apart(self, one: Formula, other: Formula, type_: str) -> bool:
+        if one[0] != "lit" or other[0] != "lit":
+            return bool(negate(one) == other)
+        return self._impossible(frozenset([one[1:], other[1:]]), type_)
+
+    def _tagged(self, atoms: set[Formula]) -> dict[str, frozenset[str]]:
+        """The few values that properties such as `type: {const: card}` may have."""
+        tags: dict[str, frozenset[str]] = {}
+        for atom in atoms:
+            if atom[0] == "prop" and atom[2][0]:
+                values = self._tag(atom[2][1])
+                if values is not None:
+                    tags[atom[1]] = tags.get(atom[1], values) & values
+        return tags
+
+    def _tag(self, key: int) -> frozenset[str] | None:
+        """The strings that a schema allows, where it allows nothing but a few strings."""
+        if key not in self._tags:
+            self._tags[key] = None
+            if all(self.reader.formula(key, type_) is False for type_ in TYPES if type_ != "string"):
+                formula = self.reader.formula(key, "string")
+                if not isinstance(formula, bool) and formula[0] == "oneof":
+                    self._tags[key] = formula[1]
+                elif not isinstance(formula, bool) and formula[0] == "lit" and formula[1]:
+                    self._tags[key] = self._tag(formula[2])
+        return self._tags[key]
+
+    def _tag_decides(self, part: Formula, tags: dict[str, frozenset[str]]) -> bool | None:
+        """Whether a statement about a present, tagged property holds; None when the tag does not tell."""
+        values = tags.get(part[1])
+        if values is None:
+            return None
+        positive, key = part[2]
+        formula = self.reader.formula(key, "string")
+        if isinstance(formula, bool):
+            return formula is positive
+        if formula[0] != "oneof":
+            return None
+        if values <= formula[1]:
+            return bool(positive)
+        return None if values & formula[1] else not positive
+
+    def _excluded(
+        self,
+        part: Formula,
+        atoms: set[Formula],
+        known: dict[int, bool],
+        tags: dict[str, frozenset[str]],
+        present: frozenset[str] = frozenset(),
+    ) -> bool:
+        if isinstance(part, bool):
+            return not part
+        kind = part[0]
+        if kind == "lit":
+            return known.get(part[2], part[1]) is not part[1]
+        if kind == "and":
+            present = frozenset(inner[1] for inner in part[1] if inner[0] == "required")
+            return any(self._excluded(inner, atoms, known, tags, present) for inner in part[1])
+        if kind in {"or", "one", "notone"}:
+            return False
+        if kind == "prop":
+            _, name, (positive, key) = part
+            if name not in present and ("required", name) not in atoms:
+                return False
+            return ("prop", name, (not positive, key)) in atoms or self._tag_decides(part, tags) is False
+        if kind == "required":
+            return ("absent", part[1]) in atoms
+        return negate(part) in atoms or _crossed(part, atoms)
+
+    def _holds(
+        self, part: Formula, atoms: set[Formula], known: dict[int, bool], tags: dict[str, frozenset[str]]
+    ) -> bool:
+        if isinstance(part, bool):
+            return part
+        if part[0] == "lit":
+            return known.get(part[2]) is part[1]
+        if part[0] == "and":
+            return all(self._holds(inner, atoms, known, tags) for inner in part[1])
+        return part in atoms or (part[0] == "prop" and self._tag_decides(part, tags) is True)
+
+    def _parts(self, atoms: set[Formula], type_: str) -> Answer:
+        match type_:
+            case "number":
+                return is_a_number(atoms)
+            case "string":
+                return is_a_string(atoms)
+            case "object":
+                return objects.is_an_object(self, atoms)
+            case "array":
+                return arrays.is_an_array(self, atoms)
+        return _plain(atoms, [None] if type_ == "null" else [True, False])
+
+
+def _said_of_properties(atoms: set[Formula]) -> dict[str, set[Literal]]:
+    said: dict[str, set[Literal]] = {}
+    for atom in atoms:
+        if atom[0] == "prop":
+            said.setdefault(atom[1], set()).add(atom[2])
+    return said
+
+
+def _plain(atoms: set[Formula], values: list[Any]) -> Answer:
+    for value in values:
+        if all(
+            value in atom[1] if atom[0] == "oneof" else value not in atom[1] if atom[0] == "noneof" else True
+            for atom in atoms
+        ):
+            undecided = any(atom[0] in {"opaque", "noopaque"} for atom in atoms)
+            return perhaps(value) if undecided else instance(value)
+    return IMPOSSIBLE
+
+
+def _crossed(atom: Formula, atoms: set[Formula]) -> bool:
+    """Whether the statement contradicts another at once: finite sets of values that do not meet."""
+    if atom[0] == "oneof":
+        allowed = atom[1]
+        for other in atoms:
+            if other[0] == "oneof":
+                allowed = allowed & other[1]
+            elif other[0] == "noneof":
+                allowed = allowed - other[1]
+        return not allowed
+    if atom[0] == "noneof":
+        return any(other[0] == "oneof" and other[1] <= atom[1] for other in atoms)
+    return False

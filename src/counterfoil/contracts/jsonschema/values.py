@@ -1,0 +1,292 @@
+"""Numbers and strings that meet a set of statements (`formula`), or the knowledge that there are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+
+from counterfoil.contracts.jsonschema import regular
+from counterfoil.contracts.jsonschema.formula import Formula
+from counterfoil.contracts.jsonschema.pattern import Unreadable, language
+
+
+class Found(Enum):
+    NONE = "none"
+    """No instance meets the statements."""
+    ONE = "one"
+    """The instance beside it does."""
+    PERHAPS = "perhaps"
+    """Not decided; the instance beside it, if there is one, is worth a try."""
+
+
+class Answer(NamedTuple):
+    found: Found
+    instance: Any = None
+    has_instance: bool = False
+
+
+IMPOSSIBLE = Answer(Found.NONE)
+UNDECIDED = Answer(Found.PERHAPS)
+TOO_LARGE = Answer(Found.ONE)
+"""There is an instance, and it is too large to be built."""
+
+
+def instance(value: Any) -> Answer:
+    return Answer(Found.ONE, value, True)
+
+
+def perhaps(value: Any) -> Answer:
+    return Answer(Found.PERHAPS, value, True)
+
+
+def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for name, *rest in atoms:
+        groups.setdefault(name, []).append(rest[0] if len(rest) == 1 else tuple(rest))
+    return groups
+
+
+def is_a_number(atoms: Iterable[Formula]) -> Answer:
+    """A number in all bounds, on all lattices, off all others."""
+    said = grouped(atoms)
+    low = max(said.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
+    high = min(said.get("max", []), key=lambda bound: (bound[0], not bound[1]), default=None)
+    steps = [*said.get("multiple", []), *([Fraction(1)] if ("integer" in said) else [])]
+    off = [*said.get("nomultiple", []), *([Fraction(1)] if ("fraction" in said) else [])]
+    denied = frozenset[Fraction]().union(*said.get("noneof", []))
+
+    def fits(value: Fraction) -> bool:
+        return (
+            (low is None or value > low[0] or (value == low[0] and not low[1]))
+            and (high is None or value < high[0] or (value == high[0] and not high[1]))
+            and all((value / step).denominator == 1 for step in steps)
+            and not any((value / step).denominator == 1 for step in off)
+            and value not in denied
+        )
+
+    if "oneof" in said:
+        allowed = frozenset.intersection(*said["oneof"])
+        candidates: Iterable[Fraction] = sorted(allowed, key=lambda value: (abs(value), value < 0))
+        complete = True
+    else:
+        candidates, complete = _numbers(low, high, steps, off, len(denied))
+    for value in candidates:
+        if fits(value):
+            return _undecided_by_others(said, _shown(value))
+    return IMPOSSIBLE if complete else UNDECIDED
+
+
+def _numbers(
+    low: Any, high: Any, steps: list[Fraction], off: list[Fraction], denied: int
+) -> tuple[Iterable[Fraction], bool]:
+    """Candidates, and whether there is a number at all only if one of them is."""
+    if low and high and (low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))):
+        return [], True
+    if steps:
+        grid = _common(steps)
+        period = math.lcm(*((step / grid).numerator for step in off)) if off else 1
+        needed = min(period + denied + 2, 20_000)
+        if low is not None:
+            first = math.ceil(low[0] / grid)
+            last = math.floor(high[0] / grid) if high is not None else first + needed
+            if first <= 0 <= last:
+                around = [Fraction(0), grid, -grid]
+            else:
+                around = []
+            spread = range(first, min(last, first + needed) + 1)
+        elif high is not None:
+            first = math.floor(high[0] / grid)
+            around = [Fraction(0)]
+            spread = range(first, first - needed - 1, -1)
+        else:
+            around = []
+            spread = range(needed + 1)
+        return [*around, *(at * grid for at in spread)], needed < 20_000
+    return _dense(low, high, denied), low is not None and high is not None and low[0] == high[0]
+
+
+def _dense(low: Any, high: Any, denied: int) -> Iterator[Fraction]:
+    """Numbers between the bounds, the plainest first."""
+    yield from (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2))
+    for bound in (low, high):
+        if bound:
+            yield bound[0]
+            for step in (Fraction(1), Fraction(1, 2), Fraction(1, 10), Fraction(1, 1000)):
+                yield from (bound[0] + step, bound[0] - step)
+    start = low[0] if low else high[0] - 1000 if high else Fraction(0)
+    end = high[0] if high else start + 1000
+    if end > start:
+        digits = 10 ** max(1, math.ceil(-math.log10(float(end - start))) + 1)
+        for extra in range(denied + 3):
+            scale = digits * (10 if extra else 1)
+            yield Fraction(
+                math.floor((start + (end - start) * (extra + 1) / (denied + 4)) * scale) + 1, scale
+            )
+            yield start + (end - start) * (extra + 1) / (denied + 4) + Fraction(1, 7 * digits * 1000)
+
+
+def _common(steps: list[Fraction]) -> Fraction:
+    """The least number that is a multiple of each."""
+    common = steps[0]
+    for step in steps[1:]:
+        common = Fraction(
+            math.lcm(common.numerator * step.denominator, step.numerator * common.denominator),
+            common.denominator * step.denominator,
+        )
+    return common
+
+
+def _shown(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)
+
+
+def _undecided_by_others(said: dict[str, list[Any]], value: Any) -> Answer:
+    return perhaps(value) if "opaque" in said or "noopaque" in said else instance(value)
+
+
+# A few strings of each format, for examples; whether they are of it is judged by the validator.
+SAMPLES: dict[str, tuple[str, ...]] = {
+    "date-time": ("2024-02-29T12:30:00Z", "2024-01-01T00:00:00.5+01:00"),
+    "date": ("2024-02-29", "2024-01-31"),
+    "time": ("12:30:00Z", "23:59:59+01:00"),
+    "duration": ("P1D", "PT5M"),
+    "email": ("a@example.com", "first.last@example.org"),
+    "idn-email": ("a@example.com", "é@example.com"),
+    "hostname": ("example.com", "a"),
+    "idn-hostname": ("example.com", "é.example"),
+    "ipv4": ("192.0.2.1", "127.0.0.1"),
+    "ipv6": ("2001:db8::1", "::1"),
+    "uri": ("https://example.com/a", "urn:a:b"),
+    "uri-reference": ("/a", "https://example.com/a", "a"),
+    "iri": ("https://example.com/a", "https://example.com/é"),
+    "iri-reference": ("/a", "/é", "https://example.com/é"),
+    "uri-template": ("https://example.com/{a}", "a"),
+    "uuid": ("f81d4fae-7dec-11d0-a765-00a0c91e6bf6",),
+    "json-pointer": ("/a", ""),
+    "relative-json-pointer": ("0", "1/a"),
+    "regex": ("a", "^a+$"),
+}
+SHAPES: dict[str, str] = {
+    "date-time": r"^\d{4}-\d{2}-\d{2}[Tt ][\s\S]+$",
+    "date": r"^\d{4}-\d{2}-\d{2}$",
+    "time": r"^\d{2}:\d{2}:[\s\S]+$",
+    "duration": r"^P[\s\S]+$",
+    "email": r"^[\s\S]+@[\s\S]+$",
+    "idn-email": r"^[\s\S]+@[\s\S]+$",
+    "ipv4": r"^[0-9.]{7,15}$",
+    "ipv6": r"^[0-9A-Fa-f:.]{2,45}$",
+    "uri": r"^[A-Za-z][A-Za-z0-9+.-]*:[\s\S]*$",
+    "iri": r"^[A-Za-z][A-Za-z0-9+.-]*:[\s\S]*$",
+    "uuid": r"^[0-9A-Fa-f-]{36}$",
+    "json-pointer": r"^(/[\s\S]*)?$",
+    "relative-json-pointer": r"^[0-9][\s\S]*$",
+}
+"""What every string of a format looks like, roughly: enough to see that two statements exclude each other."""
+WITHIN = frozenset(
+    [("email", "idn-email"), ("hostname", "idn-hostname"), ("uri", "iri"), ("uri", "uri-reference"),
+     ("uri", "iri-reference"), ("iri", "iri-reference"), ("uri-reference", "iri-reference")]
+)  # fmt: skip
+"""Every string of the first format is of the second, by their grammars."""
+_OTHERS = ("a", "", "b", "1", "not a format", "aaaaaaaaaaaaaaaaaaaa", "((", "\\", "{", "%", "é", "-1")
+
+
+@lru_cache(maxsize=256)
+def _format(name: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({"format": name}, validate_formats=True)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> Any:
+    try:
+        return jsonschema_rs.Draft202012Validator({"pattern": text})
+    except (jsonschema_rs.ValidationError, ValueError):
+        return None
+
+
+def has_format(text: str, name: str) -> bool:
+    try:
+        return bool(_format(name).is_valid(text))
+    except ValueError:  # half of a surrogate pair is no text
+        return False
+
+
+@lru_cache(maxsize=16384)
+def is_found(pattern: str, text: str) -> bool | None:
+    """Whether the expression is found in the text; None when nobody can read it."""
+    validator = _pattern(pattern)
+    try:
+        return None if validator is None else bool(validator.is_valid(text))
+    except ValueError:
+        return None
+
+
+def is_a_string(atoms: Iterable[Formula]) -> Answer:
+    said = grouped(atoms)
+    shortest = max(said.get("minlen", []), default=0)
+    longest = min(said.get("maxlen", []), default=None)
+    denied = frozenset[str]().union(*said.get("noneof", []))
+    formats = [name for name in said.get("format", []) if name in SAMPLES]
+    formats_off = said.get("noformat", [])
+    if any(name not in SAMPLES for name in formats_off):
+        return IMPOSSIBLE  # a format that no validator knows refuses nothing
+    if any(one == other or (one, other) in WITHIN for one in formats for other in formats_off):
+        return IMPOSSIBLE
+    if longest is not None and longest < shortest:
+        return IMPOSSIBLE
+
+    def fits(text: str) -> bool:
+        return (
+            shortest <= len(text)
+            and (longest is None or len(text) <= longest)
+            and text not in denied
+            and all(is_found(pattern, text) is True for pattern in said.get("pattern", []))
+            and all(is_found(pattern, text) is False for pattern in said.get("nopattern", []))
+            and all(has_format(text, name) for name in formats)
+            and not any(has_format(text, name) for name in formats_off)
+        )
+
+    if "oneof" in said:
+        for text in sorted(frozenset.intersection(*said["oneof"])):
+            if fits(text):
+                return _undecided_by_others(said, text)
+        return IMPOSSIBLE
+    if shortest > regular.LONGEST and not said.keys() - {"minlen", "maxlen", "noneof"}:
+        return TOO_LARGE
+    term, readable = _language(said, denied)
+    term = regular.both([term, *(language(SHAPES[name]) for name in formats if name in SHAPES)])
+    try:
+        text = regular.find(term, shortest, longest)
+    except regular.Undecided:
+        readable, text = False, None
+    if text is None and readable:
+        return IMPOSSIBLE
+    padded = min(shortest, regular.LONGEST)
+    candidates = [sample for name in formats for sample in SAMPLES[name]]
+    candidates += [text] if text is not None else []
+    candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
+    candidates += [*_OTHERS, *(sample + "a" * max(0, padded - len(sample)) for sample in _OTHERS)]
+    for candidate in candidates:
+        if fits(candidate):
+            return _undecided_by_others(said, candidate)
+    return perhaps(text) if text is not None else UNDECIDED
+
+
+def _language(said: dict[str, list[Any]], denied: frozenset[str]) -> tuple[regular.Term, bool]:
+    """What the expressions allow together, and whether all of them could be read."""
+    terms = [regular.complement(regular.literal(text)) for text in sorted(denied)]
+    readable = True
+    for name, allowed in (("pattern", True), ("nopattern", False)):
+        for pattern in said.get(name, []):
+            try:
+                term = language(pattern)
+            except (Unreadable, IndexError, ValueError):
+                readable = False
+                continue
+            terms.append(term if allowed else regular.complement(term))
+    return regular.both(terms), readable
