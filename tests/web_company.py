@@ -242,7 +242,9 @@ def approval_of(key: str) -> str:
 
 async def fill(store: SqliteStore) -> None:
     """Credits: one matched, one broken with its Case, three to be approved, one on its way, one taken back."""
-    await store.apply(port.PutRelease(digest="d" * 64, body=b"{}", at=await store.now(), actor="test"))
+    model, _ = read(ROOT / "examples" / "acme", checks=False)
+    now = await store.now()
+    await store.apply(port.PutRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
     await _matched(store, "CR-1001", "CM-7001", 12_000)
     await _broken(store, "CR-1002", "CM-7002", 84_050)
     await _waiting(store, "CR-1003", 250_000)

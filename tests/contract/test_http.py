@@ -211,6 +211,10 @@ def test_the_catalog_is_searched_and_opened(http: httpx2.Client, company: Proces
     ]
     assert {"billing"} == {field["system"] for field in entry["fields"]["data"] if field["path"] == "total"}
     assert entry["source"]["name"] == "invoice.finalized.v1"
+    released = http.get("/v1/catalog", params={"kind": "release"}, headers=company.bearer("ada")).json()[
+        "items"
+    ]
+    assert [row["digest"] for row in released] == [entry["history"][-1]["release"]["digest"]]
     missing = http.get("/v1/catalog/event/gone.done.v1", headers=company.bearer("ada"))
     assert missing.status_code == 404
 

@@ -10,6 +10,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response import Response
 
+from counterfoil.core.release import ReleaseStep
 from counterfoil.model.catalog import ORDER, Catalog, Entry, Key
 from counterfoil.model.model import Model
 from counterfoil.web.access import application, requires
@@ -25,6 +26,9 @@ from counterfoil.web.problems import Problem
 Asked = Request[Any, Any, Any]
 MOST = 2000
 """Entries of one answer; a folder holds fewer."""
+RELEASE = "release"
+RELEASES = 200
+"""Releases that a search looks through, the newest first."""
 _kept: dict[str, Catalog] = {}
 
 
@@ -135,8 +139,33 @@ async def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, 
     summary="What there is in the Release in force",
 )
 async def list_catalog(request: Asked, q: Text = None, kind: Text = None) -> Listing[CatalogRow]:
-    found = catalog_of(application(request).model).search(q or "", kind or "")
-    return Listing([CatalogRow(**_row(entry)) for entry in found[:MOST]], None)
+    return Listing((await _found(application(request), q or "", kind or ""))[:MOST], None)
+
+
+async def _found(app: App, text: str, kind: str) -> list[CatalogRow]:
+    """Documents of the Release in force, and after them Releases."""
+    found = [CatalogRow(**_row(entry)) for entry in catalog_of(app.model).search(text, kind)]
+    if kind in ("", RELEASE):
+        words = text.casefold().split()
+        released = [_released(step) for step in await app.store.release_steps(RELEASES)]
+        found += [row for row in released if all(word in _says(row) for word in words)]
+    return found
+
+
+def _released(step: ReleaseStep) -> CatalogRow:
+    """A Release as an entry: it is named by its digest, and those who asked and agreed answer for it."""
+    owners: dict[str, Sequence[str]] = {"asked": (step.requester,)} if step.requester else {}
+    owners["applied"] = (step.applied_by,)
+    if step.approvers:
+        owners["approved"] = step.approvers
+    return CatalogRow(
+        kind=RELEASE, name=step.digest, doc=step.reason, system="", owners=owners, digest=step.digest
+    )
+
+
+def _says(row: CatalogRow) -> str:
+    people = [person for each in row.owners.values() for person in each]
+    return " ".join([row.kind, row.name, row.doc, *people]).casefold()
 
 
 @get(
@@ -153,9 +182,9 @@ async def get_catalog_entry(request: Asked, kind: FromPath[str], name: FromPath[
 async def catalog_page(request: Asked) -> Response[Any]:
     catalog = catalog_of(application(request).model)
     asked = {name: request.query_params.get(name, "").strip()[:200] for name in ("q", "kind")}
-    found = catalog.search(asked["q"], asked["kind"])
-    kinds = sorted({entry.kind for entry in catalog.entries.values()})
-    groups = {kind: [entry for entry in found if entry.kind == kind] for kind in kinds}
+    found = await _found(application(request), asked["q"], asked["kind"])
+    kinds = [*sorted({entry.kind for entry in catalog.entries.values()}), RELEASE]
+    groups = {kind: [row for row in found if row.kind == kind] for kind in kinds}
     return await show_page(
         request,
         "catalog.html",
