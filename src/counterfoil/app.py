@@ -326,10 +326,13 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
 async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     """What is in force, and what to tell of the folder. A folder is published into a store that has no Release; from
     then on it is a proposal, which `counterfoil plan` compares and `counterfoil apply` puts in force. Only where nobody
-    may apply anything a start still does."""
+    may apply anything a start still does. What this process could not connect is never put in force: nothing could
+    mend it from here. Raises Misconfigured."""
     held = await store.release()
     if held is None:
-        releases = Releases(store, read_model(folder))
+        first = read_model(folder)
+        await _try_connectors(first, sorted(connected(first.systems)))
+        releases = Releases(store, first)
         await releases.publish(await store.now(), "up")
         return releases, ""
     releases = Releases(store, Model.from_json(held[1]))
@@ -342,6 +345,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     if proposed.digest == held[0]:
         return releases, ""
     if not await somebody_may_apply(store, releases.present):
+        await _try_connectors(proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)
             return releases, f"{folder} is in force now: no person has the permission to apply changes."

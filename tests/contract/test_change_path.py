@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
 from tests import postgres
 from tests.changing_company import COMPANY, Changing, changing, model_of, prepare, token
@@ -301,6 +302,27 @@ async def test_a_start_does_not_publish_another_folder(tmp_path: Path) -> None:
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == first
         assert "does not pass check" in company.app.notice
+
+
+async def test_a_folder_that_cannot_be_connected_is_not_put_in_force(tmp_path: Path) -> None:
+    """Else the store would hold a Release that no server can start with, and no server could change."""
+    nobody = COMPANY.replace('"releases:any:apply", ', "")
+    lost = nobody + "---\n{kind: system, name: lost, role: erp, connector: http, owner: operator}\n"
+    prepare(tmp_path, lost)
+    with pytest.raises(Misconfigured, match="system lost"):
+        async with changing(tmp_path, workers=0):
+            pass
+    model_of(tmp_path / "gov", nobody)
+    async with changing(tmp_path, workers=0) as company:
+        first = company.app.model.digest
+    model_of(tmp_path / "gov", lost)
+    with pytest.raises(Misconfigured, match="system lost"):
+        async with changing(tmp_path, workers=0):
+            pass
+    model_of(tmp_path / "gov", nobody)
+    async with changing(tmp_path, workers=0) as company:
+        assert company.app.model.digest == first
+        assert len((await company.ask("GET", "/v1/releases")).json()["items"]) == 1
 
 
 async def test_where_nobody_may_apply_a_start_does(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ async def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, 
         raise Problem(
             404, f"The Release in force has no {kind[:40]} {name[:100]}; /v1/catalog lists what it has."
         )
+    newest = next((step.no for step in await app.store.release_steps(1)), 0)
     shape = CatalogEntry(
         **_row(entry),
         fields={
@@ -124,7 +125,7 @@ async def _entry(request: Asked, kind: str, name: str) -> tuple[Catalog, Entry, 
         links=_links(catalog, entry.key),
         versions=await contract_of(app, kind, name),
         history=[
-            CatalogChange(change=each.change, release=release_shape(each.step, present=False))
+            CatalogChange(change=each.change, release=release_shape(each.step, each.step.no == newest))
             for each in await app.changes.history.of(kind, name)
         ],
         source=document.data,
