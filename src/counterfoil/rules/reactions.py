@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
@@ -12,6 +13,8 @@ from counterfoil.model.definition import (
     Approve,
     Block,
     Call,
+    Check,
+    Choose,
     Each,
     QueuePolicy,
     Reaction,
@@ -181,11 +184,34 @@ def park(d: Deciding, step: Step, st: StepState) -> bool:
     }.get(st.outcome, f"Correct what {what} was refused for, then retry; or undo what was done")
     st.phase, st.retry_at, st.until = "parked", None, None
     choices: tuple[Choice, ...] = CHOICES
-    if isinstance(step, Approve) or st.outcome == "stale":
+    if isinstance(step, Approve) or st.outcome == "stale" or _ends_ungranted(d, step, st):
         # Nobody approves by a Case: behind a call whose approval fell, others would go out that rest on it.
         choices = tuple(c for c in CHOICES if c is not Choice.CONTINUE)
     d.open_case(d.key(step), st, st.outcome or "parked", message, choices, next_action, effect=st.effect)
     return True
+
+
+def _ends_ungranted(d: Deciding, step: Step, st: StepState) -> bool:
+    """Would an approval be gone round by passing over the step? It says whether one is asked for at all, or it stands in
+    what follows a refused one, and nothing behind it keeps the Run from going on. Of an unknown call a person says what
+    became of it: that passes over nothing."""
+    if st.outcome == "unknown":
+        return False
+    if isinstance(step, Check | Choose | Each):
+        inside = (block for at, block in d.blocks.items() if at.startswith(f"{step.path}/"))
+        if any(isinstance(other, Approve) for block in inside for other in block.steps):
+            return True
+    for below, frame in reversed(list(pairwise(d.s.frames))):
+        if frame.kind == "signal":
+            return False
+        if frame.kind != "outcome":
+            continue
+        refused = isinstance(d.block(below.block).steps[below.index], Approve)
+        verb_ = d.block(frame.block).verb
+        goes_on = verb_ is None or verb_.name == "continue"
+        if goes_on and (refused or d.s.steps[frame.step].outcome == "stale"):
+            return True
+    return False
 
 
 def no_rate(d: Deciding, step: Step, st: StepState, have: str, want: str) -> bool:

@@ -324,6 +324,55 @@ steps:
     assert len(play.made("bills.memo.issue")) == len(play.made("ledger.post")) == 1
 
 
+OK = "approve: review, amount: event.data.amount, covers: [event.data.amount]"
+FIRST = "when: 'event.data.items[0] == 1'"
+"""No list has a first item here: the formula fails."""
+
+
+@pytest.mark.parametrize(
+    ("step", "passable"),
+    [
+        (f"{OK}, outcomes: {{rejected: [{{choose: [{{{FIRST}, then: [{{stop: no}}]}}], otherwise: [undo]}}]}}", False),
+        (f"{OK}, outcomes: {{rejected: [{{choose: [{{{FIRST}, then: [{{stop: no}}]}}]}}, {{stop: no}}]}}", True),
+        (f"choose: [{{{FIRST}, then: [{{{OK}}}]}}]", False),
+        (f"{FIRST.replace('when', 'check')}, outcomes: {{failed: [{{{OK}}}]}}", False),
+    ],
+    ids=["a refusal goes on", "a refusal ends the run", "a choice to approve", "a check to approve"],
+)  # fmt: skip
+async def test_no_case_passes_over_an_approval(step: str, passable: bool) -> None:
+    """Behind what follows a refusal, and behind a choice whether to ask at all, guarded calls would go out."""
+    play = company(f"steps:\n  - {{{step}}}\n  - {MEMO}")
+    await play.person("lee", "lead")
+    await asked(play, amount=usd(500), items=[])
+    for approval in play.approvals():
+        await play.vote(approval, "lee", approve=False)
+    case = play.case("invalid")
+    assert (Choice.CONTINUE in case.choices) == passable
+    await play.resolve(case, Choice.CONTINUE)
+    assert not play.made("bills.memo.issue")
+
+
+async def test_what_became_of_a_call_beside_a_refusal_is_still_told() -> None:
+    play = company(
+        f"""
+steps:
+  - id: ok
+    approve: review
+    amount: event.data.amount
+    covers: [event.data.amount]
+    outcomes:
+      rejected: [{{call: ledger.tell, with: {{id: =event.data.id}}}}, {{choose: [{{when: 'false', then: [{{stop: never}}]}}], otherwise: [{{stop: no}}]}}]
+  - {MEMO}
+"""
+    )
+    play.systems["ledger"].script["ledger.tell"] = ["lost"]
+    await play.person("lee", "lead")
+    await asked(play, amount=usd(500))
+    await play.vote(play.approval(), "lee", approve=False)
+    await play.resolve(play.case("unknown"), Choice.CONTINUE)
+    assert (play.run().status, play.run().state) == (RunStatus.DONE, "no")
+
+
 async def test_an_approval_inside_a_list_guards_its_own_item_only() -> None:
     play = company(
         """
