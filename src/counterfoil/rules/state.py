@@ -41,7 +41,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     gen: int = 0
     effect: str | None = None
     input: str = ""
-    """Digest of the effect's canonical input."""
+    """Digest of the effect's canonical input, or of what the step told."""
     outcome: str = ""
     detail: str = ""
     approval: str | None = None

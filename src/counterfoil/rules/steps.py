@@ -24,7 +24,7 @@ from counterfoil.model.definition import (
 from counterfoil.rules import approval as matrix
 from counterfoil.rules import facts, guards, reactions
 from counterfoil.rules.commands import Ask, CloseApproval, EmitEvent, Stimulus
-from counterfoil.rules.deciding import FAULTS, Deciding, Unusable
+from counterfoil.rules.deciding import FAULTS, Deciding, Unusable, digest
 from counterfoil.rules.state import StepState
 from counterfoil.rules.templates import fill
 
@@ -344,7 +344,11 @@ def next_item(d: Deciding, step: Each, st: StepState) -> bool:
 
 
 def emit(d: Deciding, step: Emit, st: StepState) -> bool:
+    """Tell a fact. What was told in an earlier round, here and of the same item, is not told again."""
     data = fill(step.data, d.names(), d.lookup)
-    event = ids.derive("evt", d.run.id, d.key(step), step.type)
-    d.commands.append(EmitEvent(event=event, type=step.type, data=data))
+    st.input = digest({"type": step.type, "data": data})
+    earlier = (d.s.steps.get(d.key(step, round_=n)) for n in range(d.s.round))
+    if not any(told is not None and told.input == st.input for told in earlier):
+        event = ids.derive("evt", d.run.id, d.key(step), step.type)
+        d.commands.append(EmitEvent(event=event, type=step.type, data=data))
     return reactions.done(d, step, st)

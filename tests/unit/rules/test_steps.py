@@ -81,15 +81,16 @@ async def test_a_time_out_runs_its_steps_and_goes_on() -> None:
 
 async def test_a_time_out_that_begins_again_runs_its_steps_each_time() -> None:
     again = "{again: {from: pay, at_most: 3}}"
-    play = company(f"steps: [{PAID % f', outcomes: {{timeout: [{TELL}, {again}]}}'}]")
+    look = "{call: ledger.rate, with: {id: =event.data.id}}"
+    play = company(f"steps: [{PAID % f', outcomes: {{timeout: [{look}, {again}]}}'}]")
     await asked(play)
     await play.advance(days=4.5)
-    assert len(play.emitted("told.v1")) == 2
+    assert len(play.made("ledger.rate")) == 2
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.DONE
     await asked(play, "a2")
     await play.advance(days=9)
-    assert len(play.emitted("told.v1")) == 6
+    assert len(play.made("ledger.rate")) == 6
     assert "3 times" in play.case("timeout").message
 
 
@@ -409,6 +410,33 @@ steps:
     assert [b["amount"]["minor"] for b in play.made("bills.memo.issue")] == [1000, 2000]
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.DONE
+
+
+async def test_what_was_told_is_not_told_again_in_a_new_round_unless_it_is_another_fact() -> None:
+    play = company(
+        """
+facts: {inv: {head: invoice, of: event.data.invoice_id}}
+steps:
+  - {emit: told.v1, data: {id: =inv.status}}
+  - id: lines
+    each: event.data.items
+    as: item
+    key: item
+    do: [{emit: told.v1, data: {id: =event.data.id}}]
+  - {id: pay, wait: {event: paid.v1, until: +1d}, outcomes: {timeout: {again: {from: start, at_most: 5}}}}
+"""
+    )
+    await play.head("invoice", "i1", status="open", open=usd(10))
+    await asked(play, items=["x", "y"])
+    told = ["open", "a1", "a1"]
+    assert [e.data["id"] for e in play.emitted("told.v1")] == told
+    await play.advance(days=1.5)
+    assert play.state().round == 1
+    assert [e.data["id"] for e in play.emitted("told.v1")] == told
+    await play.head("invoice", "i1", status="paid", open=usd(0))
+    await play.advance(days=2)
+    assert play.state().round == 3
+    assert [e.data["id"] for e in play.emitted("told.v1")] == [*told, "paid"]
 
 
 async def test_a_call_of_unknown_outcome_is_never_made_again_by_going_back() -> None:
