@@ -91,7 +91,7 @@ BUGS = (
     _bug("absent is concluded before the horizon", 6, (
         Actor, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
     _bug("what only a look-up protects is sent again", 0,
-        (Actor, "look_up", '("key", "unique", "read")', '("key", "unique", "read", "find")'),
+        (Actor, "look_up", "_recognised(effect, operation, now)", "True"),
         (Effects, "_resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
     _bug("what nothing protects counts as absent", 13, (
         Actor, "look_up", "found = await self._find(effect, operation)",

@@ -35,7 +35,7 @@ from counterfoil.flow.bulk import Bulk, GateSlot
 from counterfoil.flow.evidence import LOOK_CAP, NOT_SENT, Context, Witness
 from counterfoil.flow.gate import Gate, Lane, Ticket
 from counterfoil.flow.releases import Releases
-from counterfoil.flow.rows import times
+from counterfoil.flow.rows import SEND_WITHIN, times
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
 from counterfoil.store.store import Store
@@ -213,7 +213,7 @@ class Actor:
             case Absent() if effect.state is EffectState.ACCEPTED:
                 await self._later(effect, now)  # a job may still be on its way: only what is seen decides
             case Absent():
-                if operation.repeat in ("key", "unique", "read") and await self._resend(context, effect):
+                if _recognised(effect, operation, now) and await self._resend(context, effect):
                     return
                 if self._final(effect, now):
                     await self._record(context, effect, effect.attempt, found, "look-up")
@@ -303,6 +303,15 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T:
         except TryAgain:
             await asyncio.sleep(wait)
     return await work()
+
+
+def _recognised(effect: Effect, operation: OperationDefinition, now: datetime) -> bool:
+    """Whether the same call again would do nothing twice: a vendor knows a key for its `retention` only, from its first
+    arrival on. When that was nobody knows who had no answer, but it was not before the effect was planned."""
+    if operation.repeat == "key":
+        arrives_by = now + timedelta(seconds=operation.timeout + SEND_WITHIN)
+        return arrives_by <= effect.created_at + timedelta(seconds=operation.retention)
+    return operation.repeat in ("unique", "read")
 
 
 def _look_wait(effect: Effect, now: datetime) -> timedelta:

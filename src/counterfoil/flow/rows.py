@@ -26,6 +26,9 @@ from counterfoil.store.transitions import Reserve, Send
 Slots = Callable[[str, str, int, bool], Ticket | None]
 """System, operation, lane, and whether it is a call made again, to a slot in hand; None where there is none."""
 
+SEND_WITHIN = 30.0
+"""Seconds after its intent in which a call begins, or is not made."""
+
 
 class Rows:
     """The rows of one decision."""
@@ -190,7 +193,7 @@ class Rows:
 
 def times(effect: str, attempt: int, worker: str, now: datetime, timeout: float, horizon: float) -> Send:
     """When a call may begin, until when it may take, and when a look-up may say that nothing happened."""
-    send_by = now + timedelta(seconds=min(timeout, 30.0))
+    send_by = now + timedelta(seconds=min(timeout, SEND_WITHIN))
     call_until = send_by + timedelta(seconds=timeout)
     return Send(
         effect=effect,

@@ -15,6 +15,7 @@ from counterfoil.core.run import RunStatus
 from counterfoil.rules.retry import next_try
 from tests.unit.rules.company import asked, company, period, usd
 
+MEMO_ONLY = "steps: [{call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
 POST = "steps: [{id: post, call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}}]"
 MEMO = "steps: [{id: memo, call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
 BUSY = Rejected(ErrorClass.TRANSIENT, "busy")
@@ -176,6 +177,39 @@ async def test_a_case_about_the_unknown_is_settled_by_evidence_of_absence() -> N
     await play.advance(minutes=10)
     assert len(play.made("ledger.post")) == 2
     assert play.run().status is RunStatus.DONE
+
+
+@pytest.mark.parametrize(("hours", "sent"), [(20, [(0, 2)]), (30, [(0, 1), (1, 1)])])
+async def test_a_key_is_sent_again_only_while_its_system_remembers_it(
+    hours: int, sent: list[tuple[int, int]]
+) -> None:
+    """Look-ups that say at last that nothing is there: the same key within its retention of a day, then another one."""
+    play = company(MEMO_ONLY)
+    bills = play.systems["bills"]
+    bills.script["bills.memo.issue"], bills.answers = ["dark"], False
+    await asked(play)
+    await play.advance(hours=hours)
+    assert play.case("unknown")
+    bills.answers = True
+    await play.advance(hours=2)
+    assert [(e.gen, e.attempt) for e in play.effects()] == sent
+    assert len(play.made("bills.memo.issue")) == 2
+    assert len({key for _, key, _ in bills.calls}) == len(sent)
+    assert play.run().status is RunStatus.DONE
+    assert not play.cases()
+
+
+async def test_a_key_that_is_forgotten_is_never_sent_again_and_a_person_is_asked() -> None:
+    play = company(MEMO_ONLY)
+    bills = play.systems["bills"]
+    bills.script["bills.memo.issue"], bills.answers = ["lost"], False
+    await asked(play)
+    await play.advance(days=3)
+    assert play.case("unknown").effect == play.effects()[0].id
+    assert len(play.made("bills.memo.issue")) == 1
+    bills.answers = True
+    await play.advance(hours=2)
+    assert (len(play.made("bills.memo.issue")), play.run().status) == (1, RunStatus.DONE)
 
 
 async def test_what_nothing_can_tell_is_a_case_at_once() -> None:
