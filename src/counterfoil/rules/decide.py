@@ -26,7 +26,7 @@ from counterfoil.model.definition import (
     Step,
     Wait,
 )
-from counterfoil.rules import calls, facts, reactions, steps, undo
+from counterfoil.rules import calls, deadline, facts, reactions, steps, undo
 from counterfoil.rules.commands import Decision, Live, Look, Stimulus, WaitFor
 from counterfoil.rules.deciding import FAULTS, Deciding
 from counterfoil.rules.state import State, load
@@ -66,7 +66,9 @@ def decide(
     try:
         for stimulus in stimuli:
             _absorb(d, stimulus)
+        deadline.resume(d)
         more = _advance(d)
+        deadline.look(d)
     except LookupNeeded as need:
         return Decision(looks=(Look(need.name, tuple(need.args)),))
     return _answer(d, consumed, more, stored)
@@ -292,7 +294,7 @@ def _due(d: Deciding) -> datetime:
     """The earliest moment to come at which time alone changes something; never beyond the heartbeat."""
     moments = [_heartbeat(d)]
     for st in d.s.steps.values():
-        if st.phase != "done":
+        if st.phase not in ("done", "paused"):
             moments += [m for m in (st.until, st.retry_at, st.queue_until) if m is not None]
     if not d.s.started and d.s.starts_at is not None:
         moments = [d.s.starts_at, *moments[1:]] if d.s.starts_at > d.now else moments

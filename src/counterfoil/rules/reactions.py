@@ -22,7 +22,7 @@ from counterfoil.model.definition import (
     Step,
     Verb,
 )
-from counterfoil.rules import calls, facts, guards, retry, steps, undo
+from counterfoil.rules import calls, deadline, facts, guards, retry, steps, undo
 from counterfoil.rules.commands import Stimulus
 from counterfoil.rules.deciding import Deciding
 from counterfoil.rules.state import Frame, StepState
@@ -92,8 +92,8 @@ def _give_up(d: Deciding, st: StepState) -> None:
 
 def abandon(d: Deciding) -> None:
     """Leave every step that is not through: nothing of it is sent any more. What was sent is waited for."""
-    for st in d.s.steps.values():
-        if st.phase != "done":
+    for key, st in d.s.steps.items():
+        if st.phase != "done" and key != deadline.PLACE:
             _give_up(d, st)
             st.phase = "done"
             st.until = st.retry_at = st.queue_until = None
@@ -413,6 +413,13 @@ def absorb_case(d: Deciding, stimulus: Stimulus) -> str | None:
     if choice is Choice.CLOSE:
         guards.give_back_unused(d)
         end(d, RunStatus.CLOSED, "closed")
+        return None
+    if key == deadline.PLACE and choice is Choice.CONTINUE:
+        st.phase = "done"  # it goes on anyway, and nobody is asked again
+        return None
+    if key == deadline.PLACE and choice is Choice.UNDO:
+        st.phase = "done"
+        undo.begin(d, f"decided on {stimulus.ref}")
         return None
     if d.s.undo is not None:
         return undo.absorb_choice(d, st, choice)

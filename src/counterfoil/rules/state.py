@@ -32,7 +32,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One execution of one step (path, item, round)."""
 
     phase: str = "new"
-    """new, planned, waiting, backoff, queued, parked, unlinked, reacting, done."""
+    """new, planned, waiting, backoff, queued, parked, unlinked, reacting, done; of the deadline also paused."""
     entered: datetime | None = None
     until: datetime | None = None
     """When waiting ends as `timeout` or `expired`."""

@@ -47,6 +47,17 @@ def test_the_example_company_holds(workflow: str, faults: int) -> None:
     assert len(proof.states) == faults + 1
 
 
+def test_a_workflow_with_a_deadline_holds_before_and_after_it(tmp_path: Path) -> None:
+    planted("sound", tmp_path)
+    file = tmp_path / "sound.yaml"
+    text = file.read_text("utf-8").replace("failure: careful\n", "failure: careful\ndeadline: 11d\n")
+    file.write_text(text, "utf-8")
+    model, found = read(tmp_path)
+    assert errors(found) == []
+    proof = prove(model, "credit", 1)
+    assert ([b.text() for b in proof.broken], proof.dead, proof.complete) == ([], (), True)
+
+
 def test_a_folder_that_init_makes_is_proven(tmp_path: Path) -> None:
     scaffold.init(tmp_path / "first")
     model, found = read(tmp_path / "first")
