@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -206,7 +207,7 @@ def _at(data: dict[str, Any], path: str) -> Any:
 
 def waited_fields(model: Model) -> dict[str, set[str]]:
     """Event types that a Run may wait for, be interrupted or woken by, with the fields that narrow topics."""
-    cached = _CACHE.get(model.digest)
+    cached = _WAITED.get(model)
     if cached is not None:
         return cached
     found: dict[str, set[str]] = {}
@@ -215,8 +216,7 @@ def waited_fields(model: Model) -> dict[str, set[str]]:
             fields = found.setdefault(type_, set())
             if field:
                 fields.add(field)
-    _CACHE.clear()
-    _CACHE[model.digest] = found
+    _WAITED[model] = found
     return found
 
 
@@ -251,4 +251,5 @@ def _waited(definition: Definition) -> list[tuple[str, str]]:
     return found
 
 
-_CACHE: dict[str, dict[str, set[str]]] = {}
+_WAITED: WeakKeyDictionary[Model, dict[str, set[str]]] = WeakKeyDictionary()
+"""Worked out once for each Model in use: Runs of former Releases go on beside those of the present one."""

@@ -451,3 +451,19 @@ def test_values_come_back_from_plain_json_as_they_were() -> None:
     value = {"amount": Money(1, "USD"), "day": date(2026, 1, 2), "at": MONDAY, "rate": Decimal("1.50")}
     assert typed(plain(value), schema) == value
     assert typed({"day": "soon", "amount": 3}, schema) == {"day": "soon", "amount": 3}
+
+
+def test_what_two_models_in_use_wait_for_is_worked_out_once_for_each() -> None:
+    flow = """\
+kind: workflow
+name: flow
+owner: finance
+failure: careful
+start: {event: asked.v1, key: event.data.id}
+steps: [{wait: {event: %s, where: event.data.id == start.data.id}}]
+"""
+    one, other = model_of(BASE, flow % "paid.v1"), model_of(BASE, flow % "stopped.v1")
+    first, second = routing.waited_fields(one), routing.waited_fields(other)
+    assert ("paid.v1" in first, "paid.v1" in second) == (True, False)
+    assert routing.waited_fields(one) is first
+    assert routing.waited_fields(other) is second
