@@ -16,6 +16,7 @@ from typing import Any
 
 from counterfoil.flow.act import Actor
 from counterfoil.rules import calls, steps, undo
+from counterfoil.store.memory import arrive
 from counterfoil.store.memory.arrive import Arrivals
 from counterfoil.store.memory.effects import Effects
 from counterfoil.store.memory.persons import Persons
@@ -125,7 +126,7 @@ BUGS = (
     _bug("a delivery is kept and never admitted", 0, (
         Arrivals, "_receive", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
-        Arrivals, "_move_head", "seen.get(head.system, head.version) > head.version", "False")),
+        arrive, "merged", "newest is None or newest <= version", "True")),
     _bug("a requester may approve", 2, (
         Persons, "_decide", "approval.requester in (person.id, person.email)", "False")),
     _bug("a timer is lost", 0, (Runs, "_turn", "else t.due", "else None")),

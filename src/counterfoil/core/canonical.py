@@ -61,4 +61,5 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     event: str = ""
     versions: dict[str, int] = {}
-    """The newest version of each system that asserts parts of it: each orders its own facts."""
+    """The newest version of each system that asserts parts of it: each orders its own facts. As `system/field`, that of
+    the fact which gave a field its value, where newer ones of the system said nothing of it."""

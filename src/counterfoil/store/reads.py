@@ -157,7 +157,7 @@ async def head(object_: str, key: str, at: datetime | None) -> Head | None:
         t.HEAD,
         f"""
         select {t.HEAD.names} from head_history where object = $1 and key = $2 and effective_at <= $3
-        order by effective_at desc, version desc, rowid limit 1
+        order by effective_at desc, version desc, rowid desc limit 1
         """,
         object_,
         key,

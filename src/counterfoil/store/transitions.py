@@ -141,7 +141,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
 
     Deletes the todo (kind `receipt` by number or `event` by id); none -> `applied=False`, nothing else.
     Then: events insert-or-ignore; of those that were new: heads advance where `version` is not older than
-    the one held of the same system, in `Head.versions` (older: recorded only), links established, posts delivered, runs started, foils opened
+    the one held of the same system, in `Head.versions` (older: recorded, and fills in fields of which nothing newer spoke), links established, posts delivered, runs started, foils opened
     (insert-or-ignore by id; a provisional foil with this id opens), observations inserted and their match
     rows settled. Consequences of events that existed already are skipped, save cases. Cases open
     insert-or-ignore. Without `park` and `cases`, open Cases about this todo (no Run, reason other than

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -115,6 +116,31 @@ async def test_a_head_keeps_fields_that_a_newer_fact_does_not_speak_of(store: An
     await store.apply(s.admit(1, events=(first,), heads=(s.head(first, {"a": 1, "b": Money(5, "EUR")}),)))
     await store.apply(s.admit(2, events=(second,), heads=(s.head(second, {"a": 2}),)))
     assert (await store.head("invoice", "inv-1")).state == {"a": 2, "b": Money(5, "EUR")}
+
+
+async def test_an_older_fact_that_comes_late_fills_in_what_no_newer_one_spoke_of(store: Any) -> None:
+    """Each field is that of the newest fact that asserts it, in whatever order the facts come."""
+    facts = [
+        (1, {"a": 1, "b": 1, "c": 1}),
+        (3, {"a": 3, "b": 3}),
+        (4, {"d": 4}),
+        (6, {"a": 6}),
+    ]
+    await store.apply(s.receive(*(s.receipt(str(n)) for n in range(25 * 5))))
+    number = 0
+    for nth, order in enumerate(permutations(facts)):
+        key = f"inv-{nth}"
+        number += 1
+        other = s.event(f"erp-{nth}", key=key, system="erp", version=900)
+        await store.apply(s.admit(number, events=(other,), heads=(s.head(other, {"posted": True}),)))
+        for version, state in order:
+            number += 1
+            e = s.event(f"evt-{nth}-{version}", key=key, version=version, effective_at=s.at(version))
+            await store.apply(s.admit(number, events=(e,), heads=(s.head(e, state),)))
+        held = await store.head("invoice", key)
+        assert held.state == {"a": 6, "b": 3, "c": 1, "d": 4, "posted": True}, order
+        assert held.versions["billing"] == 6
+        assert (await store.head("invoice", key, s.at(7))).state == held.state
 
 
 async def test_an_emitted_event_is_admitted_with_its_consequences(store: Any) -> None:

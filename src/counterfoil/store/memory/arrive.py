@@ -9,6 +9,7 @@ from counterfoil.core.canonical import Head
 from counterfoil.core.usage import same_content
 from counterfoil.store import transitions as port
 from counterfoil.store import usage
+from counterfoil.store.heads import merged
 from counterfoil.store.memory.rows import ABSENT, Rows
 from counterfoil.store.usage import KeepUsage, UsageKept
 
@@ -119,17 +120,14 @@ class Arrivals(Rows):
             older=tuple(older),
         )
 
-    def _move_head(self, head: Head) -> bool:
-        key = (head.object, head.key)
-        held = self.head_rows.get(key)
+    def _move_head(self, fact: Head) -> bool:
+        key = (fact.object, fact.key)
+        head, moves = merged(self.head_rows.get(key), fact)
         history = self.head_history.get(key, ())
-        seen = held.versions if held is not None else {}
-        if seen.get(head.system, head.version) > head.version:
-            self._put(self.head_history, key, (*history, head))
-            return False
-        state = {**held.state, **head.state} if held is not None else head.state
-        versions = {**seen, head.system: head.version}
-        merged = msgspec.structs.replace(head, state=state, versions=versions)
-        self._put(self.head_rows, key, merged)
-        self._put(self.head_history, key, (*history, merged))
-        return True
+        if not moves:
+            history = (*history, fact)
+        if head is not None:
+            self._put(self.head_rows, key, head)
+            history = (*history, head)
+        self._put(self.head_history, key, history)
+        return moves

@@ -81,7 +81,7 @@ class Reads(Rows):
         if at is None:
             return self.head_rows.get((object_, key))
         known = [h for h in self.head_history.get((object_, key), ()) if h.effective_at <= at]
-        return max(known, key=lambda h: (h.effective_at, h.version), default=None)
+        return max(reversed(known), key=lambda h: (h.effective_at, h.version), default=None)
 
     async def heads(self, object_: str, limit: int = 1000) -> list[Head]:
         return [h for (o, _), h in sorted(self.head_rows.items()) if o == object_][:limit]

@@ -9,6 +9,7 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.store import tables as t
 from counterfoil.store import transitions as port
+from counterfoil.store.heads import merged
 from counterfoil.store.tables import RECEIPT, RECEIPT_BODY, micros
 from counterfoil.store.verbs.releases import by_present
 from counterfoil.store.verbs.step import Step, link_topics
@@ -150,26 +151,26 @@ async def _lock(x: Step, a: port.Admit) -> None:
     await x.lock_runs({s.run for s in a.starts}, topics, matches)
 
 
-async def _advance(x: Step, head: Head) -> bool:
-    """Move the object's head unless it is newer already. The history keeps both."""
-    held = await x.one(HELD_HEAD, head.object, head.key)
+async def _advance(x: Step, fact: Head) -> bool:
+    """Move the object's head unless it is newer already; then what nothing newer spoke of is filled in. The history
+    keeps the fact and what became of the head."""
+    held = await x.one(HELD_HEAD, fact.object, fact.key)
     if held is None:
-        first = t.HEAD.row(msgspec.structs.replace(head, versions={head.system: head.version}))
-        if await x.insert(t.HEAD, [first], ignore=True, returning="key"):
-            await x.insert(t.HEAD_HISTORY, [first])
+        first, _ = merged(None, fact)
+        assert first is not None
+        if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
+            await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
             return True
-        held = await x.one(HELD_HEAD, head.object, head.key)  # another process was first
+        held = await x.one(HELD_HEAD, fact.object, fact.key)  # another process was first
     assert held is not None
-    before = t.HEAD.read(held)
-    if before.versions.get(head.system, head.version) > head.version:
-        await x.insert(t.HEAD_HISTORY, [t.HEAD.row(head)])
-        return False
-    state = {**before.state, **head.state}
-    versions = {**before.versions, head.system: head.version}
-    row = t.HEAD.row(msgspec.structs.replace(head, state=state, versions=versions))
-    await x.rows(MOVE_HEAD, *row)
-    await x.insert(t.HEAD_HISTORY, [row])
-    return True
+    head, moves = merged(t.HEAD.read(held), fact)
+    rows = [] if moves else [t.HEAD.row(fact)]
+    if head is not None:
+        row = t.HEAD.row(head)
+        await x.rows(MOVE_HEAD, *row)
+        rows.append(row)
+    await x.insert(t.HEAD_HISTORY, rows)
+    return moves
 
 
 async def _resolve_cases(x: Step, a: port.Admit) -> None:
