@@ -240,13 +240,12 @@ class Replay:
         """What the fact asserts of its object."""
         try:
             forms = routing.forms(side.model, event, side.waited)
-            head = admit.head(side.model, event, forms, event.received_at)
+            return admit.asserted(side.model, event, forms) or {}
         except CastFailed:
             return {}
-        return head.state if head is not None else {}
 
     def _settle(self, side: Side, event: CanonicalEvent) -> None:
-        if event.object in side.heads:
+        if event.key in side.heads.get(event.object, ()):
             side.settled(event.object, event.key, self._state(side, event))
 
     def _diverge(self, recorded: Recorded, made: tuple[Made, Made]) -> None:
@@ -283,10 +282,11 @@ class Replay:
             side.moved(*name, made, then, before)
 
     def _link(self, side: Side, recorded: Recorded, made: Made, now: Mapping[str, CanonicalEvent]) -> None:
+        by_these = {f"event:{e.id}" for e in recorded.events}
         then = {
             (link.object, link.system, link.ext_id): link.canonical
             for link in recorded.links
-            if link.established_by in {f"event:{e.id}" for e in recorded.events}
+            if link.established_by in by_these
         }
         mine = {(object_, system, ext_id): canonical for _, object_, system, ext_id, canonical in made.links}
         for key in {*then, *mine}:
@@ -336,9 +336,9 @@ class Replay:
                     begun += routing.due_starts(model, event.object, head_names(head), answers.ask)
             foils = {}
             for rule, form in matching.writers(model, forms.values()):
-                foil = matching.opened(rule, form, None, answers.ask)
-                if foil is not None:
-                    foils[rule.name] = Owed(rule=foil.rule, key=foil.key, legs=foil.legs)
+                owed = matching.owed(rule, form, answers.ask)
+                if owed is not None:
+                    foils[rule.name] = Owed(rule=rule.name, key=owed[0], legs=owed[1])
         except FAULTS:
             return Routed()
         return Routed(starts={s.run: s for s in begun}, foils=foils)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from functools import lru_cache
 
 _NAME = re.compile(r"(?P<family>.+)\.v(?P<number>[1-9][0-9]{0,5})")
 
 
+@lru_cache(maxsize=4096)
 def split(name: str) -> tuple[str, int]:
     """What a name calls, and which version of it: `invoice.finalized.v2` gives `invoice.finalized` and 2."""
     match = _NAME.fullmatch(name)

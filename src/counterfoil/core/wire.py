@@ -264,6 +264,7 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 _STORED = _decoder(_MAX_EXPONENT)
 _MICROSECOND = timedelta(microseconds=1)
 _AS_IT_IS = frozenset({str, bool, msgspec.Raw})
+_WORDS = frozenset({str, bool, type(None)})
 
 
 def dumps(value: object) -> bytes:
@@ -377,9 +378,11 @@ _HOLDS_MORE = frozenset({dict, list})
 
 
 def _untagged(value: dict[str, Any]) -> Any:
-    match value:
-        case {"minor": int(minor), "currency": str(currency)}:
+    if len(value) == 2:  # the one tag of two keys, and the most frequent of all
+        minor, currency = value["minor"], value["currency"]
+        if type(minor) is int and type(currency) is str:
             return Money(minor, currency)
+    match value:
         case {"date": str(text)}:
             return date.fromisoformat(text)
         case {"time": str(text)}:
@@ -410,11 +413,11 @@ def _words(value: Any, depth: int) -> object:
         raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be written as JSON")
     if kind is dict:
         return {
-            key if type(key) is str else _key(key): part if type(part) is str else _words(part, depth + 1)
+            key if type(key) is str else _key(key): part if type(part) in _WORDS else _words(part, depth + 1)
             for key, part in value.items()
         }
     if kind is list:
-        return [_words(part, depth + 1) for part in value]
+        return [part if type(part) in _WORDS else _words(part, depth + 1) for part in value]
     if value is None or kind in (str, bool, int, Decimal):
         return _plain(value, depth)
     raise TypeError(f"a value of type {kind.__name__} cannot be written as JSON")

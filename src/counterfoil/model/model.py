@@ -184,7 +184,16 @@ class Model:
         return self._definitions[name]
 
     def starts_by_event(self, event: str) -> list[Definition]:
-        return [self.workflow(n) for n, w in self.workflows.items() if w.start.event == event]
+        return [self.workflow(name) for name in self._begun_by.get(event, ())]
+
+    @cached_property
+    def _begun_by(self) -> dict[str, list[str]]:
+        """Workflows by the event that begins them."""
+        found: dict[str, list[str]] = {}
+        for name, workflow in self.workflows.items():
+            if workflow.start.event is not None:
+                found.setdefault(workflow.start.event, []).append(name)
+        return found
 
     def starts_by_object(self, name: str) -> list[Definition]:
         """Workflows that become due by a date of this object."""
@@ -197,11 +206,16 @@ class Model:
 
     def generations_by_event(self, event: str) -> list[Definition]:
         """Workflows to which this event gives a successor Run for the same key."""
-        return [
-            self.workflow(name)
-            for name, w in self.workflows.items()
-            if isinstance(w.start.generation, kinds.GenerationEvent) and w.start.generation.event == event
-        ]
+        return [self.workflow(name) for name in self._succeeded_by.get(event, ())]
+
+    @cached_property
+    def _succeeded_by(self) -> dict[str, list[str]]:
+        """Workflows by the event that gives them a successor."""
+        found: dict[str, list[str]] = {}
+        for name, workflow in self.workflows.items():
+            if isinstance(workflow.start.generation, kinds.GenerationEvent):
+                found.setdefault(workflow.start.generation.event, []).append(name)
+        return found
 
     def signals_by_event(self, event: str) -> list[tuple[Definition, Signal]]:
         return [

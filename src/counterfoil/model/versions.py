@@ -98,6 +98,8 @@ class Versions:
                     self.casts.setdefault(pair, mapping)
         self._compiled: dict[tuple[str, str], CastDefinition] = {}
         self._paths: dict[tuple[str, str], CastPath | None] = {}
+        self._others: dict[str, tuple[str, ...]] = {}
+        self._newest: dict[str, str] = {}
 
     def kind_of(self, name: str) -> str | None:
         if name in self._model.events:
@@ -116,11 +118,22 @@ class Versions:
         for (kind, base), names in sorted(self._of.items()):
             yield kind, base, names
 
-    def others(self, name: str) -> list[str]:
+    def others(self, name: str) -> tuple[str, ...]:
         """Its other versions, the nearest first and of two as near the newer one."""
-        at = versions.number(name)
-        found = [other for other in self.of(name) if other != name]
-        return sorted(found, key=lambda o: (abs(versions.number(o) - at), -versions.number(o)))
+        if name not in self._others:
+            at = versions.number(name)
+            found = [other for other in self.of(name) if other != name]
+            found.sort(key=lambda o: (abs(versions.number(o) - at), -versions.number(o)))
+            self._others[name] = tuple(found)
+        return self._others[name]
+
+    def newest(self, event: str) -> str:
+        """The newest version of an event to which casts lead: an object that a fact moves has one shape, and it is
+        that one's."""
+        if event not in self._newest:
+            reached = [other for other in self.of(event, "event") if self.path(event, other) is not None]
+            self._newest[event] = reached[-1] if reached else event
+        return self._newest[event]
 
     def path(self, source: str, target: str) -> CastPath | None:
         """The shortest way of casts; empty where both are the same, None where there is no way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ from counterfoil.contracts.versions import number
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.model import Model
 from counterfoil.rules.ownership import asserted_fields, trespasses
-from counterfoil.rules.routing import Forms, newest_form
+from counterfoil.rules.routing import Forms
 
 
 class Odd(msgspec.Struct, frozen=True):
@@ -66,20 +67,10 @@ def strange_form(model: Model, event: CanonicalEvent, forms: Forms) -> Odd | Non
 
 
 def head(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> Head | None:
-    """What the fact says of its object: in its own version and, above that, in the newest, whose shape the object has."""
-    if not event.object:
+    """What the fact says of its object, as its head holds it."""
+    state = asserted(model, event, forms)
+    if state is None:
         return None
-    declared = [type_ for type_ in forms if type_ in model.events]
-    if not declared:
-        return None
-    newest = forms.get(newest_form(model, declared[0]), event)
-    state = {
-        field: form.data[field]
-        for form in ((event,) if newest is event else (event, newest))
-        if form.type in model.events
-        for field in asserted_fields(model, form.type)
-        if field in form.data
-    }
     return Head(
         object=event.object,
         key=event.key,
@@ -90,3 +81,21 @@ def head(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> He
         recorded_at=now,
         event=event.id,
     )
+
+
+def asserted(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any] | None:
+    """What the fact says of its object: in its own version and, above that, in the newest, whose shape the object has.
+    None where it speaks of none."""
+    if not event.object:
+        return None
+    declared = [type_ for type_ in forms if type_ in model.events]
+    if not declared:
+        return None
+    newest = forms.get(model.versions.newest(declared[0]), event)
+    return {
+        field: form.data[field]
+        for form in ((event,) if newest is event else (event, newest))
+        if form.type in model.events
+        for field in asserted_fields(model, form.type)
+        if field in form.data
+    }

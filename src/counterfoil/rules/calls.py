@@ -27,6 +27,7 @@ from counterfoil.rules.versions import CastFailed, cast
 
 PATIENCE = timedelta(minutes=15)
 """How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
+_OF_PERIOD = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
 
 
@@ -48,7 +49,8 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     if not d.s.confirmed and not d.rechecked:
         d.rechecked = True
         facts.read(d, only_recheck=True)
-    fallen = steps.fallen_approval(d)
+    resting = steps.in_force(d)
+    fallen = steps.fallen_of(d, resting)
     if fallen is not None:
         return _stale(d, step, st, *fallen)
     found = dates(d, step)
@@ -82,7 +84,7 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
             operation=step.operation,
             input=value,
             dates=found,
-            approvals=steps.granted(d),
+            approvals=steps.granted(resting),
         )
     )
     _foils(d, step, effect, value)
@@ -100,7 +102,7 @@ def dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
         return {"document": document, "posting": _date(d, step.posting), "revenue": revenue or document}
     policy = d.definition.postings.get(rule)
     heads = d.lookup("periods", (policy.periods if policy is not None else "period",))
-    periods = [{"name": p["id"], **p} for p in heads if {"start", "end", "state"} <= p.keys()]
+    periods = [p if "name" in p else {"name": p["id"], **p} for p in heads if p.keys() >= _OF_PERIOD]
     found = posting_date(policy.rule if policy is not None else rule, document or d.today, d.today, periods)
     if found.date is None:
         return f"period {found.closed} is closed"

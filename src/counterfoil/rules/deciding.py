@@ -16,6 +16,7 @@ from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.definition import (
+    Approve,
     Block,
     Choose,
     Definition,
@@ -51,8 +52,6 @@ class Deciding:
         self.pause = False
         """Commit what is decided and go on in the next turn."""
         self.blocks = blocks_of(definition)
-        self.subjects: dict[str, tuple[dict[str, Any], str]] = {}
-        """What approvals cover and the subject that it gives, by step: worked out once in a decision."""
         self._run_names: dict[str, Any] | None = None
 
     # ------------------------------------------------------------------ names and look-ups
@@ -243,4 +242,18 @@ def blocks_of(definition: Definition) -> dict[str, Block]:
 
 _CACHE: dict[str, dict[str, Block]] = {}
 
-__all__ = ["FAULTS", "Deciding", "Unusable", "blocks_of", "digest"]
+
+def approvals_of(definition: Definition) -> tuple[Approve, ...]:
+    """Every step of a workflow that asks for an approval."""
+    found = _APPROVALS.get(definition.digest)
+    if found is None:
+        steps = (step for block in blocks_of(definition).values() for step in block.steps)
+        if len(_APPROVALS) > 256:
+            _APPROVALS.clear()
+        found = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
+    return found
+
+
+_APPROVALS: dict[str, tuple[Approve, ...]] = {}
+
+__all__ = ["FAULTS", "Deciding", "Unusable", "approvals_of", "blocks_of", "digest"]

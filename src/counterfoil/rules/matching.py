@@ -31,14 +31,23 @@ def _between(rule: FoilDefinition) -> tuple[str, str, str]:
     return rule.object, rule.left, rule.right
 
 
-def opened(
-    rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
-) -> Foil | None:
-    """The foil that an event opens by a rule, for the Run that carries it; None when its `when` says no."""
+def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> tuple[str, Legs] | None:
+    """Key and legs of what an event says is owed by a rule; None when its `when` says no."""
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
         return None
     key = key_of(rule.key, names, lookup)
+    return key, _legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()})
+
+
+def opened(
+    rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
+) -> Foil | None:
+    """The foil that an event opens by a rule, for the Run that carries it; None when its `when` says no."""
+    found = owed(rule, event, lookup)
+    if found is None:
+        return None
+    key, legs = found
     return Foil(
         id=ids.derive("foil", rule.name, key),
         rule=rule.name,
@@ -46,7 +55,7 @@ def opened(
         object=rule.object,
         left=rule.left,
         right=rule.right,
-        legs=_legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()}),
+        legs=legs,
         due=event.received_at + timedelta(seconds=rule.due),
         state=FoilState.OPEN,
         tolerance=rule.tolerance,

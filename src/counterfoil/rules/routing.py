@@ -48,7 +48,7 @@ def forms(
     known = model.versions.others(event.type)
     if not known and not bridges:
         return found
-    newest = newest_form(model, event.type)
+    newest = model.versions.newest(event.type)
     for other in known:
         path = model.versions.path(event.type, other)
         if path is not None and (other in model.consumed or other in waited or other == newest):
@@ -57,12 +57,6 @@ def forms(
         if other not in found:
             found[other] = view(event, bridge)
     return found
-
-
-def newest_form(model: Model, type_: str) -> str:
-    """The newest version to which casts lead: the object that the fact moves has one shape, and it is that one's."""
-    reached = [o for o in model.versions.of(type_, "event") if model.versions.path(type_, o) is not None]
-    return reached[-1] if reached else type_
 
 
 def starts(
@@ -83,7 +77,7 @@ def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[
         generation = start.generation(names, lookup) if start.generation is not None else 0
         if isinstance(generation, bool) or not isinstance(generation, int):
             raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
-        found.append(_start(definition, key, generation, {"event": event_names(event)}))
+        found.append(_start(definition, key, generation, dict(names)))
     successors = [_successor(d, event, lookup) for d in model.generations_by_event(event.type)]
     return found + [s for s in successors if s is not None]
 

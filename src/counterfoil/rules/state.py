@@ -142,6 +142,10 @@ class State(msgspec.Struct, kw_only=True):
     """What values look like when stored, from the last time. Not a part of the state: values are never changed
     in place, so the same object has the same form."""
 
+    subjects: dict[str, tuple[dict[str, Any], str, str]] = {}
+    """What approvals cover, their matrix and the subject that both give, by step, from the last time. Not a part of the
+    state either."""
+
     def dump(self) -> bytes:
         """The stored form. Equal states that learnt the same in the same order give equal bytes."""
         steps, lists = self.steps, {}

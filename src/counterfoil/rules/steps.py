@@ -24,7 +24,7 @@ from counterfoil.model.definition import (
 from counterfoil.rules import approval as matrix
 from counterfoil.rules import facts, guards, reactions
 from counterfoil.rules.commands import Ask, CloseApproval, EmitEvent, Stimulus
-from counterfoil.rules.deciding import FAULTS, Deciding, Unusable, digest
+from counterfoil.rules.deciding import FAULTS, Deciding, Unusable, approvals_of, digest
 from counterfoil.rules.state import StepState
 from counterfoil.rules.templates import fill
 
@@ -82,11 +82,17 @@ def _outdated(d: Deciding, step: Approve, st: StepState) -> bool:
 
 def _subject(d: Deciding, step: Approve, covers: dict[str, Any]) -> str:
     """What the approval is bound to. Values are never changed in place, so the same values have the same subject."""
-    known = d.subjects.get(step.path)
-    if known is not None and all(known[0][text] is value for text, value in covers.items()):
-        return known[1]
-    subject = matrix.subject_of(d.definition.approvals[step.policy], covers, step.path)
-    d.subjects[step.path] = (covers, subject)
+    policy = d.definition.approvals[step.policy]
+    known = d.s.subjects.get(step.path)
+    if (
+        known is not None
+        and known[1] == policy.digest
+        and known[0].keys() == covers.keys()
+        and all(known[0][text] is value for text, value in covers.items())
+    ):
+        return known[2]
+    subject = matrix.subject_of(policy, covers, step.path)
+    d.s.subjects[step.path] = (covers, policy.digest, subject)
     return subject
 
 
@@ -190,21 +196,18 @@ def absorb_approval(d: Deciding, stimulus: Stimulus) -> str | None:
 def in_force(d: Deciding) -> list[tuple[Approve, StepState]]:
     """Approvals that were granted on the way to where the Run stands, in its latest round through each."""
     found: dict[int, tuple[Approve, StepState]] = {}
-    for block in d.blocks.values():
-        for step in block.steps:
-            if not isinstance(step, Approve):
-                continue
-            for depth in range(len(d.s.frames) + 1):
-                keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
-                st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
-                if st is not None and st.phase == "done" and st.outcome == "granted":
-                    found[id(st)] = (step, st)
+    for step in approvals_of(d.definition):
+        for depth in range(len(d.s.frames) + 1):
+            keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
+            st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
+            if st is not None and st.phase == "done" and st.outcome == "granted":
+                found[id(st)] = (step, st)
     return list(found.values())
 
 
-def granted(d: Deciding) -> tuple[str, ...]:
-    """Approvals that the Run's next calls rest on."""
-    return tuple(sorted({st.approval for _, st in in_force(d) if st.approval is not None}))
+def granted(resting: list[tuple[Approve, StepState]]) -> tuple[str, ...]:
+    """Approvals that the Run's next calls rest on, of those in force."""
+    return tuple(sorted({st.approval for _, st in resting if st.approval is not None}))
 
 
 def close(d: Deciding, st: StepState, state: ApprovalState) -> None:
@@ -229,8 +232,13 @@ def close_open_approvals(d: Deciding) -> None:
 def fallen_approval(d: Deciding) -> tuple[Approve, StepState] | None:
     """The first approval on the way that is not granted any more or, while nothing is confirmed, whose covered
     values are not what they were."""
+    return fallen_of(d, in_force(d))
+
+
+def fallen_of(d: Deciding, resting: list[tuple[Approve, StepState]]) -> tuple[Approve, StepState] | None:
+    """The same, of those in force."""
     asked = {c.approval for c in d.commands if isinstance(c, Ask)}
-    for step, st in in_force(d):
+    for step, st in resting:
         held = d.approvals.get(st.approval or "")
         if st.approval not in asked and (held is None or held.state is not ApprovalState.GRANTED):
             return step, st

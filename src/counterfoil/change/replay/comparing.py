@@ -33,8 +33,10 @@ def _apart(path: str, old: Any, new: Any, a: dict[str, Any], b: dict[str, Any]) 
     if old is new or (type(old) is type(new) and old == new):
         return
     if type(old) is dict and type(new) is dict:
-        for key in dict.fromkeys((*old, *new)):
-            _apart(f"{path}.{key}" if path else str(key), old.get(key, _ABSENT), new.get(key, _ABSENT), a, b)
+        for key in old if old.keys() == new.keys() else dict.fromkeys((*old, *new)):
+            x, y = old.get(key, _ABSENT), new.get(key, _ABSENT)
+            if x is not y:
+                _apart(f"{path}.{key}" if path else str(key), x, y, a, b)
     elif type(old) is list and type(new) is list:
         for n in range(max(len(old), len(new))):
             _apart(
