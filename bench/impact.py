@@ -63,7 +63,8 @@ async def played(customers: int) -> list[Recorded]:
 
 
 class ImpactEvents:
-    """Deliveries replayed through both models."""
+    """Deliveries replayed through both models. A delivery is what was recorded as received; about half of them become
+    a canonical event, and the note tells both rates."""
 
     unit = "deliveries per second of processor time, both models, the slowest of three changes"
     peer = "one bounded read of the same bodies"
@@ -101,12 +102,14 @@ class ImpactEvents:
         return ours >= TARGET
 
     def note(self) -> str:
-        cases = [
-            f"{name} changed: {median(self._rates[name]):,.0f}, {self._found[name].counts.shortcut / len(self._traffic):.0%} "
-            "told by digests"
-            for name in self._changes
-        ]
         counts = next(iter(self._found.values())).counts
+        events = counts.events / len(self._traffic)
+        cases = [
+            f"{name} changed: {rate:,.0f} deliveries or {rate * events:,.0f} canonical events per second, "
+            f"{self._found[name].counts.shortcut / len(self._traffic):.0%} of the deliveries told by digests"
+            for name in self._changes
+            for rate in (median(self._rates[name]),)
+        ]
         return (
             f"{counts.receipts:,} deliveries with {counts.events:,} canonical events and {counts.runs:,} Runs. "
             f"{'; '.join(cases)}. What digests tell is not run; the rest is mapped, judged, routed and decided to its end "

@@ -19,6 +19,7 @@ from counterfoil.change.replay.kept import Kept
 from counterfoil.change.replay.making import Bodies, Made, Maker
 from counterfoil.change.replay.paths import Paths, Touched
 from counterfoil.change.replay.playing import Owed, Played, Player
+from counterfoil.change.replay.remaking import Remaking
 from counterfoil.change.replay.reported import Impact
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
@@ -82,6 +83,7 @@ class Replay:
         """Events that are made otherwise and that Runs may have been told."""
         self._waited = {t for side in self._sides for t in side.waited}
         self._kept = cache(lambda workflow: Kept(old.workflow(workflow)))
+        self._remaking = cache(lambda system, type_: Remaking.of(old, new, system, type_))
         self._moves = 0
         self._now_touched = Touched()
 
@@ -193,10 +195,13 @@ class Replay:
         if recorded.receipt.door == "events":
             return old.declared(recorded), new.declared(recorded)
         bodies = Bodies(recorded)
+        then = self._then(recorded)
+        remaking = (
+            self._remaking(recorded.receipt.system, recorded.receipt.type) if then is not None else None
+        )
         return (
-            self._then(recorded)
-            or old.make(recorded, bodies, Answers(self._sides[OLD], recorded, self._counted)),
-            new.make(recorded, bodies, Answers(self._sides[NEW], recorded, self._counted)),
+            then or old.make(recorded, bodies, Answers(self._sides[OLD], recorded, self._counted)),
+            new.make(recorded, bodies, Answers(self._sides[NEW], recorded, self._counted), then, remaking),
         )
 
     def _by_old(self, run: RecordedRun) -> bool:

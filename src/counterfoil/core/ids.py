@@ -6,6 +6,7 @@ An id is a prefix that says what it names and 26 characters of a SHA-256 over le
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
@@ -26,7 +27,9 @@ def derive(prefix: str, *parts: str | int) -> str:
     return f"{prefix}_{_text(hashlib.sha256(framed).digest())}"
 
 
+@lru_cache(maxsize=1024)
 def run_id(workflow: str, key: str, generation: int) -> str:
+    """Asked for again at once: where both models of a replay begin a Run, and where one is known to be begun."""
     return derive("run", workflow, key, generation)
 
 

@@ -14,6 +14,7 @@ from counterfoil.change.impact import Paths, impact, recorded
 from counterfoil.change.replay.answers import Answers, Side
 from counterfoil.change.replay.making import Bodies, Maker
 from counterfoil.change.replay.playing import Player
+from counterfoil.change.replay.remaking import Remaking
 from counterfoil.change.replay.reported import Amount, Impact, to_dict
 from counterfoil.core import wire
 from counterfoil.model import Model
@@ -143,6 +144,34 @@ def test_what_is_not_run_would_have_told_nothing_else(traffic: list[Recorded], n
     short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
     assert short.counts.shortcut > long.counts.shortcut == 0
     assert short.counts.changed > 0
+    same = msgspec.structs.replace(short.counts, shortcut=0)
+    assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(
+        long, assumed={}
+    )
+
+
+INVOICE = "mapping/billing-invoice-finalized"
+NUMBER = (INVOICE, '"=i.number"', "\"=i.number + 'x'\"")
+OTHERWISE = {
+    "a field": (True, (NUMBER,)),
+    "a field that is made no more": (True, ((INVOICE, '"number":"=i.number",', ""),)),
+    "a field that its contract does not let through": (True, ((INVOICE, '"=i.number"', '"=7"'),)),
+    "a field that fails": (True, ((INVOICE, '"=i.number"', '"=i.nothing_of_the_kind"'),)),
+    "an assertion that does not hold": (True, (TAX, TOTAL)),
+    "what it is called by": (False, (NUMBER, (INVOICE, '"key":"=i.id"', '"key":"=i.id + \'x\'"'))),
+    "what its fields read": (False, (NUMBER, (INVOICE, "i.currency.upperAscii()", "'EUR'"))),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
+    traffic: list[Recorded], name: str
+) -> None:
+    spared, edits = OTHERWISE[name]
+    new = changed(*edits)
+    assert (Remaking.of(acme(), new, "billing", "invoice.finalized") is not None) is spared
+    short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
+    assert not short.nothing
     same = msgspec.structs.replace(short.counts, shortcut=0)
     assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(
         long, assumed={}

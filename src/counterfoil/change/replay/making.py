@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.change.replay.answers import Answers, NotRecorded, Side
+from counterfoil.change.replay.remaking import Remaking
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.expr import BudgetExceeded, EvaluationError
@@ -58,8 +59,15 @@ class Maker:
         self._trusted = trusted
         self._inbound: dict[tuple[str, str], list[InboundMapping]] = {}
 
-    def make(self, recorded: Recorded, bodies: Bodies, answers: Answers) -> Made:
-        """Raises NotRecorded."""
+    def make(
+        self,
+        recorded: Recorded,
+        bodies: Bodies,
+        answers: Answers,
+        then: Made | None = None,
+        remaking: Remaking | None = None,
+    ) -> Made:
+        """Raises NotRecorded. `then`: what the other model made of the same bodies, and how it is made again."""
         receipt = recorded.receipt
         found = [
             m
@@ -73,7 +81,8 @@ class Maker:
         for m in found:
             if m.ignore is not None:
                 continue
-            mapped = self._map(m, recorded, bodies, answers)
+            of = then.events[0] if then is not None and len(then.events) == 1 else None
+            mapped = self._map(m, recorded, bodies, answers, of, remaking)
             if isinstance(mapped, Made):
                 return mapped
             for e in mapped.events:
@@ -110,6 +119,8 @@ class Maker:
         recorded: Recorded,
         bodies: Bodies,
         answers: Mapping[tuple[str, tuple[Any, ...]], Any],
+        then: CanonicalEvent | None,
+        remaking: Remaking | None,
     ) -> Mapped | Made:
         received = recorded.receipt.received_at
         fetched = None
@@ -119,6 +130,10 @@ class Maker:
             except (EvaluationError, BudgetExceeded) as error:
                 return Made(held="mapping_failed", message=f"mapping {m.name}, fetch: {error}")
             fetched = bodies.fetched(m.fetch_operation, arguments)
+        if then is not None and remaking is not None:
+            again = remaking.apply(then, bodies.body, fetched, received, answers)
+            if again is not None:
+                return again
         result = mappings.apply_inbound(m, bodies.body, fetched, received, answers)
         match result:
             case Mapped():

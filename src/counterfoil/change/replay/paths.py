@@ -165,9 +165,8 @@ def _emitted(model: Model, workflow: str) -> list[str]:
     return [place.step.emit for place in places if isinstance(place.step, kinds.Emit)]
 
 
-def _reads(found: list[Any], workflows: Iterable[str], model: Model) -> frozenset[str]:
+def _reads(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
     """Objects whose heads what was found may read."""
-    text = wire.dumps(found).decode()
     named = set(_HEAD.findall(text))
     if len(_ANY_HEAD.findall(text)) > len(_HEAD.findall(text)):
         named.add(EVERYTHING)
@@ -181,9 +180,9 @@ def _reads(found: list[Any], workflows: Iterable[str], model: Model) -> frozense
     return frozenset(named)
 
 
-def _links(found: list[Any], workflows: Iterable[str], model: Model) -> frozenset[str]:
+def _links(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
     """Objects whose Links what was found may read."""
-    named = set(_LINK.findall(wire.dumps(found).decode()))
+    named = set(_LINK.findall(text))
     for name in workflows:
         named |= {fact.xref for fact in model.workflows[name].facts.values() if fact.xref is not None}
     return frozenset(named)
@@ -203,16 +202,17 @@ class Paths:
         """From a delivery to its events."""
         key = (system, type_)
         if key not in self._deliveries:
-            (a, _), (b, _) = (side.mapping(system, type_) for side in self._sides)
+            a, b = (wire.dumps(side.mapping(system, type_)[0]).decode() for side in self._sides)
             reads = _reads(a, (), self.old) | _reads(b, (), self.new)
             links = _links(a, (), self.old) | _links(b, (), self.new)
-            self._deliveries[key] = Path(same=wire.digest(a) == wire.digest(b), reads=reads, links=links)
+            self._deliveries[key] = Path(same=a == b, reads=reads, links=links)
         return self._deliveries[key]
 
     def event(self, type_: str) -> Path:
         """From an event to the end of all that it begins."""
         if type_ not in self._events:
-            (a, in_old), (b, in_new) = (side.consequences(type_) for side in self._sides)
+            (was, in_old), (is_, in_new) = (side.consequences(type_) for side in self._sides)
+            a, b = wire.dumps(was).decode(), wire.dumps(is_).decode()
             limits = {
                 scope
                 for model, names in ((self.old, in_old), (self.new, in_new))
@@ -220,7 +220,7 @@ class Paths:
                 for scope in scopes(model, name)
             }
             self._events[type_] = Path(
-                same=wire.digest(a) == wire.digest(b),
+                same=a == b,
                 reads=_reads(a, in_old, self.old) | _reads(b, in_new, self.new),
                 links=_links(a, in_old, self.old) | _links(b, in_new, self.new),
                 limits=frozenset(limits),
