@@ -122,7 +122,8 @@ class Replay:
     def _settle_all(self, recorded: Recorded) -> None:
         for side in self._sides:
             for event in recorded.events if side.heads else ():
-                self._settle(side, event)
+                if event.object in side.heads:
+                    self._settle(side, event)
 
     def _count_limits(self, recorded: Recorded) -> None:
         for run in recorded.runs:
@@ -257,6 +258,10 @@ class Replay:
         """Where the events of a side are not those recorded, what they move is not either."""
         then = {event.id: event for event in recorded.events}
         for side, of in zip(self._sides, made, strict=True):
+            if of.events is recorded.events:  # taken from the rows, with its Links
+                for kept in of.events:
+                    self._settle(side, kept)
+                continue
             now = {event.id: event for event in of.events}
             for id_ in dict.fromkeys((*then, *now)):
                 was, is_ = then.get(id_), now.get(id_)

@@ -197,9 +197,16 @@ class Model:
 
     def starts_by_object(self, name: str) -> list[Definition]:
         """Workflows that become due by a date of this object."""
-        return [
-            self.workflow(n) for n, w in self.workflows.items() if w.start.due and w.start.due.object == name
-        ]
+        return [self.workflow(n) for n in self._due_by.get(name, ())]
+
+    @cached_property
+    def _due_by(self) -> dict[str, list[str]]:
+        """Workflows by the object whose date begins them."""
+        found: dict[str, list[str]] = {}
+        for name, workflow in self.workflows.items():
+            if workflow.start.due:
+                found.setdefault(workflow.start.due.object, []).append(name)
+        return found
 
     def starts_by_operation(self, operation: str) -> list[Definition]:
         return [self.workflow(n) for n, w in self.workflows.items() if w.start.operation == operation]

@@ -194,6 +194,22 @@ def apply_inbound(
     return asking.result() or Mapped(tuple(events))
 
 
+def fields_of(
+    mapping: InboundMapping, fields: Record, body: Any, fetched: Any, received: datetime, answers: Answers
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Some fields alone of the data of an event that a delivery means, and the names that they were read by. None where
+    `apply_inbound` would have no event."""
+    asking = _Asking(mapping.system, answers)
+    names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
+    try:
+        for name, expression in mapping.let:
+            names[name] = expression(names, asking.lookup)
+        data = asking.part(fields, names)
+    except (LookupNeeded, *FAILURES):
+        return None
+    return None if asking.result() is not None else (names, data)
+
+
 def _emit(
     mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], asking: _Asking
 ) -> MappedEvent | None:

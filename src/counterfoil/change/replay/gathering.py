@@ -342,7 +342,8 @@ class Told:
             group.only_new += old is None
             a, b = apart(old, new)
             if old is not None and new is not None:
-                group.fields.update({general(path): 1 for path in (*a, *b)})
+                for field in {general(path) for path in (*a, *b)}:
+                    group.fields[field] += 1
             if len(group.examples) < d.EXAMPLES:
                 sides = [shown(f) if side is not None else None for f, side in ((a, old), (b, new))]
                 group.examples.append(_with(about, *sides))

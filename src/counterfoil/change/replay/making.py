@@ -82,6 +82,8 @@ class Maker:
             if m.ignore is not None:
                 continue
             of = then.events[0] if then is not None and len(then.events) == 1 else None
+            if of is not None and of.receipt != receipt.no:
+                of = None  # another delivery told it first
             mapped = self._map(m, recorded, bodies, answers, of, remaking)
             if isinstance(mapped, Made):
                 return mapped

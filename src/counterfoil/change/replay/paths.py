@@ -167,8 +167,9 @@ def _emitted(model: Model, workflow: str) -> list[str]:
 
 def _reads(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
     """Objects whose heads what was found may read."""
-    named = set(_HEAD.findall(text))
-    if len(_ANY_HEAD.findall(text)) > len(_HEAD.findall(text)):
+    heads = _HEAD.findall(text)
+    named = set(heads)
+    if len(_ANY_HEAD.findall(text)) > len(heads):
         named.add(EVERYTHING)
     for name in workflows:
         kind = model.workflows[name]
@@ -203,8 +204,10 @@ class Paths:
         key = (system, type_)
         if key not in self._deliveries:
             a, b = (wire.dumps(side.mapping(system, type_)[0]).decode() for side in self._sides)
-            reads = _reads(a, (), self.old) | _reads(b, (), self.new)
-            links = _links(a, (), self.old) | _links(b, (), self.new)
+            reads, links = _reads(a, (), self.old), _links(a, (), self.old)
+            if a != b:  # the same documents read the same
+                reads |= _reads(b, (), self.new)
+                links |= _links(b, (), self.new)
             self._deliveries[key] = Path(same=a == b, reads=reads, links=links)
         return self._deliveries[key]
 
@@ -219,12 +222,11 @@ class Paths:
                 for name in names
                 for scope in scopes(model, name)
             }
-            self._events[type_] = Path(
-                same=a == b,
-                reads=_reads(a, in_old, self.old) | _reads(b, in_new, self.new),
-                links=_links(a, in_old, self.old) | _links(b, in_new, self.new),
-                limits=frozenset(limits),
-            )
+            reads, links = _reads(a, in_old, self.old), _links(a, in_old, self.old)
+            if a != b:
+                reads |= _reads(b, in_new, self.new)
+                links |= _links(b, in_new, self.new)
+            self._events[type_] = Path(same=a == b, reads=reads, links=links, limits=frozenset(limits))
         return self._events[type_]
 
     @cached_property

@@ -1,25 +1,23 @@
 """An event made again where two models map its delivery otherwise: what both say alike of it stands in its row.
 
-Only for one mapping that makes one event, and differs in fields of its data and its assertion alone. A field that both
+Only for one mapping that makes one event, and differs in fields of its data and its assertion alone. A formula that both
 models write in the same words gives the same value again, as it reads the same bodies, unless it asks something: what is
-asked may have another answer by now. So look-ups are made again, and so is all that makes the event's identity.
+asked may have another answer by now. So look-ups are made again, and a mapping that looks up what the event is called by
+is run as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model import Model
 from counterfoil.model.definition import Formula, InboundMapping, Items, Literal, Record, Repeated, Template
 from counterfoil.rules import mapping as mappings
-from counterfoil.rules.mapping import Answers, Mapped
+from counterfoil.rules.mapping import Answers, Mapped, MappedEvent
 from counterfoil.rules.templates import truth
 
 
@@ -27,11 +25,11 @@ class Remaking:
     """A mapping of the new model, of which some fields need not be worked out again."""
 
     def __init__(self, whole: InboundMapping, alike: frozenset[str]) -> None:
-        (emit,) = whole.emits
-        fields = {name: part for name, part in emit.data.fields.items() if name not in alike}
-        self._rest = replace(whole, emits=(replace(emit, data=Record(fields)),), assertion=None)
         self._whole = whole
-        self._order = tuple(emit.data.fields)
+        fields = whole.emits[0].data.fields
+        self._alike = alike
+        self._fields = tuple(fields)
+        self._others = Record({name: part for name, part in fields.items() if name not in alike})
 
     @classmethod
     def of(cls, old: Model, new: Model, system: str, type_: str) -> Remaking | None:
@@ -41,7 +39,7 @@ class Remaking:
             return None
         whole = after[0]
         was, is_ = _written(old, before[0].name), _written(new, whole.name)
-        if was is None or is_ is None or was[0] != is_[0] or any(e.lookup_calls for _, e in whole.let):
+        if was is None or is_ is None or was[0] != is_[0] or _identity_asks(whole):
             return None
         alike = frozenset(
             name
@@ -54,28 +52,44 @@ class Remaking:
         self, then: CanonicalEvent, body: Any, fetched: Any, received: datetime, answers: Answers
     ) -> Mapped | None:
         """The event, where the old model made `then` of the same bodies. None where the whole mapping must tell."""
-        made = mappings.apply_inbound(self._rest, body, fetched, received, answers)
-        if not isinstance(made, Mapped) or len(made.events) != 1:
+        found = mappings.fields_of(self._whole, self._others, body, fetched, received, answers)
+        if found is None:
             return None
-        event = made.events[0]
-        if event.id != then.id or event.type != then.type:
-            return None
-        both = {**then.data, **event.data}
-        again = self._rest.emits[0].data.fields
-        data = {n: both[n] for n in self._order if n in (event.data if n in again else then.data)}
-        if not self._holds(data, body, fetched, received):
-            return None
-        return Mapped((msgspec.structs.replace(event, data=data),))
-
-    def _holds(self, data: dict[str, Any], body: Any, fetched: Any, received: datetime) -> bool:
-        """Its assertion. One that fails or asks something is the whole mapping's business."""
-        names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
+        names, again = found
+        data = {name: then.data.get(name) if name in self._alike else again[name] for name in self._fields}
         try:
-            for name, expression in self._whole.let:
-                names[name] = expression(names, None)
-            return truth(self._whole.assertion, {**names, "data": data}, None)
+            if not truth(self._whole.assertion, {**names, "data": data}):
+                return None
         except (EvaluationError, BudgetExceeded, LookupNeeded):
-            return False
+            return None
+        event = MappedEvent(
+            id=then.id,
+            type=then.type,
+            key=then.correlation,
+            version=then.version,
+            occurred_at=then.occurred_at,
+            effective_at=then.effective_at,
+            legal_entity=then.legal_entity,
+            data={name: value for name, value in data.items() if value is not None},
+            links=(),
+        )
+        return Mapped((event,))
+
+
+def _identity_asks(mapping: InboundMapping) -> bool:
+    """Whether it looks up anything beside fields of the event's data, or says which Links the event establishes."""
+    (emit,) = mapping.emits
+    formulas = [
+        emit.when,
+        emit.key,
+        emit.version,
+        emit.identity,
+        emit.occurred,
+        emit.effective,
+        emit.legal_entity,
+    ]
+    formulas += [expression for _, expression in mapping.let]
+    return _asks(emit.type) or bool(emit.links) or any(e is not None and e.lookup_calls for e in formulas)
 
 
 def _written(model: Model, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
