@@ -162,7 +162,10 @@ class Replay:
             self._settle_all(recorded)
         else:
             told.ran = True
-            made = self._taken(self._made(recorded))
+            old, new = self._made(recorded)
+            if old.events is not recorded.events:  # what was admitted was taken
+                old = self._taken_by(self._sides[OLD], old)
+            made = (old, self._taken_by(self._sides[NEW], new))
             told.made(*made)
             pairs = _pairs(made)
             self._diverge(recorded, made)
@@ -421,7 +424,7 @@ class Replay:
 
     def _emitted(self, job: Job, played: list[Played | None]) -> None:
         """Events that the Run emits, and what follows from them."""
-        if job.depth >= DEPTH:
+        if job.depth >= DEPTH or not any(made.events for made in played if made is not None):
             return
         of = [
             {id_: self._event(n, job, id_, *what) for id_, what in made.events.items()} if made else {}

@@ -331,7 +331,16 @@ class Model:
 
     def foils_by_event(self, event: str) -> list[FoilDefinition]:
         """Foils that this event writes."""
-        return [foil for foil in self.foils.values() if foil.event == event]
+        return self._owed_by.get(event, [])
+
+    @cached_property
+    def _owed_by(self) -> dict[str, list[FoilDefinition]]:
+        """Foils by the event that writes them."""
+        found: dict[str, list[FoilDefinition]] = {}
+        for foil in self.foils.values():
+            if foil.event is not None:
+                found.setdefault(foil.event, []).append(foil)
+        return found
 
     def foils_by_operation(self, operation: str) -> list[FoilDefinition]:
         """Foils that the intent of this operation writes."""

@@ -55,7 +55,7 @@ def decide(
     `now` is aware UTC and never before `run.now`. Total: an expression that fails parks the Run with a Case,
     a stimulus that means nothing any more is listed in `ignored`. `state` is what `run.ctx` holds, where the
     caller has it from the last decision; it is used up. Who keeps nothing needs no `stored` form of it: then `ctx`
-    is empty, and `after` alone tells where the Run stands.
+    and `waits` are empty, and `after` alone tells where the Run stands.
     """
     if run.now is not None and now < run.now:
         now = run.now
@@ -284,7 +284,7 @@ def _answer(d: Deciding, consumed: int, more: bool, stored: bool) -> Decision:
         ctx=ctx,
         hold=tuple(d.s.serials) if holding else (),
         commands=tuple(d.commands),
-        waits=tuple(_topics(d)),
+        waits=tuple(_topics(d)) if stored else (),
         ignored=tuple(d.ignored),
         after=d.s,
     )
