@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 from litestar import Request, get
@@ -29,7 +30,7 @@ MOST = 2000
 RELEASE = "release"
 RELEASES = 200
 """Releases that a search looks through, the newest first."""
-_kept: dict[str, Catalog] = {}
+_CATALOGS: WeakKeyDictionary[Model, Catalog] = WeakKeyDictionary()
 
 
 class CatalogField(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +83,9 @@ class CatalogEntry(CatalogRow, frozen=True, kw_only=True):
 
 def catalog_of(model: Model) -> Catalog:
     """The catalog of a Model, made once."""
-    found = _kept.get(model.digest)
+    found = _CATALOGS.get(model)
     if found is None:
-        _kept.clear()
-        found = _kept[model.digest] = Catalog(model)
+        found = _CATALOGS[model] = Catalog(model)
     return found
 
 
