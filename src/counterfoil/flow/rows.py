@@ -14,13 +14,14 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.clock import micros
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import Foil
 from counterfoil.core.run import RETRY
 from counterfoil.flow.gate import Ticket
 from counterfoil.flow.known import Known
 from counterfoil.model import Model
 from counterfoil.rules import commands as c
 from counterfoil.rules.commands import Decision
+from counterfoil.rules.planned import effect_of, foil_of
 from counterfoil.store.transitions import Reserve, Send
 
 Slots = Callable[[str, str, int, bool], Ticket | None]
@@ -82,21 +83,13 @@ class Rows:
         )
 
     def effect(self, plan: c.Plan) -> Effect:
-        operation = self.definition.operations[plan.operation]
-        return Effect(
-            id=plan.effect,
-            run=self.run.id,
-            path=plan.path,
-            item=plan.item,
-            gen=plan.gen,
-            undoes=plan.undoes,
-            operation=plan.operation,
-            system=operation.system,
-            repeat=operation.repeat,
+        return effect_of(
+            plan,
+            self.definition,
+            self.run.id,
+            self.now,
             request=self.requests[plan.effect],
             input=wire.dumps(dict(plan.input)),
-            approvals=plan.approvals,
-            created_at=self.now,
             lane=self.run.lane,
         )
 
@@ -111,24 +104,7 @@ class Rows:
         return Reserve(scope=r.scope, key=r.key, path=r.path, amount=r.amount, limit=r.limit, seen=r.seen)
 
     def foil(self, f: c.WriteFoil) -> Foil:
-        return Foil(
-            id=f.foil,
-            rule=f.rule,
-            key=f.key,
-            object=f.object,
-            left=f.left,
-            right=f.right,
-            legs=f.legs,
-            due=f.due,
-            state=FoilState.PROVISIONAL,
-            tolerance=f.tolerance,
-            exact=f.exact,
-            run=self.run.id,
-            effect=f.effect,
-            cause=f.effect,
-            owner=f.owner,
-            created_at=self.now,
-        )
+        return foil_of(f, self.run.id, self.now)
 
     def approval(self, a: c.Ask) -> Approval:
         return Approval(

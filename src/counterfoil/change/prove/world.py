@@ -27,6 +27,7 @@ from counterfoil.model.fields import is_money
 from counterfoil.rules import commands as c
 from counterfoil.rules import matching
 from counterfoil.rules.decide import decide
+from counterfoil.rules.planned import effect_of, foil_of
 from counterfoil.rules.state import State, load
 
 _LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
@@ -181,7 +182,7 @@ class Company:
                     rivals = [e for e in effects.values() if (e.path, e.item) == (command.path, command.item)]
                     if any(e.id == command.effect or e.state in _LIVE for e in rivals):
                         blame = f"second-call:{command.path.partition('~')[0]}:{command.operation} is planned anew"
-                    effects[command.effect] = self._effect(w, command)
+                    effects[command.effect] = effect_of(command, self.definition, w.run.id, w.now)
                 case c.Send(effect):
                     effects[effect] = msgspec.structs.replace(effects[effect], state=EffectState.PLANNED)
                 case c.Drop(effect):
@@ -192,7 +193,7 @@ class Company:
                         if foil.state is FoilState.PROVISIONAL:
                             del foils[foil.id]
                 case c.WriteFoil():
-                    foils[command.foil] = self._foil(w, command)
+                    foils[command.foil] = foil_of(command, w.run.id, w.now)
                 case c.ReverseFoils(effect):
                     for foil in [f for f in foils.values() if f.effect == effect]:
                         foils[foil.id] = msgspec.structs.replace(foil, state=FoilState.REVERSED)
@@ -234,29 +235,6 @@ class Company:
         )
 
     # ------------------------------------------------------------------ rows
-
-    def _effect(self, w: World, plan: c.Plan) -> Effect:
-        operation = self.definition.operations[plan.operation]
-        return Effect(
-            id=plan.effect,
-            run=w.run.id,
-            path=plan.path,
-            item=plan.item,
-            gen=plan.gen,
-            undoes=plan.undoes,
-            operation=plan.operation,
-            system=operation.system,
-            repeat=operation.repeat,
-            approvals=plan.approvals,
-            created_at=w.now,
-        )
-
-    def _foil(self, w: World, f: c.WriteFoil) -> Foil:
-        return Foil(
-            id=f.foil, rule=f.rule, key=f.key, object=f.object, left=f.left, right=f.right, legs=f.legs,
-            due=f.due, state=FoilState.PROVISIONAL, tolerance=f.tolerance, exact=f.exact, run=w.run.id,
-            effect=f.effect, cause=f.effect, owner=f.owner, created_at=w.now,
-        )  # fmt: skip
 
     def _approval(self, w: World, a: c.Ask) -> Approval:
         return Approval(

@@ -26,6 +26,7 @@ from counterfoil.rules import mapping
 from counterfoil.rules.decide import decide
 from counterfoil.rules.deciding import blocks_of
 from counterfoil.rules.mapping import Failed, Rendered, Unresolved
+from counterfoil.rules.planned import effect_of
 from counterfoil.rules.routing import Start
 from counterfoil.rules.state import State, names_of
 from counterfoil.rules.values import plain
@@ -325,20 +326,7 @@ class _Turns:
         request = self._render(plan)
         if request is None:
             return False
-        self.effects[plan.effect] = Effect(
-            id=plan.effect,
-            run=self.run.id,
-            path=plan.path,
-            item=plan.item,
-            gen=plan.gen,
-            undoes=plan.undoes,
-            operation=plan.operation,
-            system=operation.system,
-            repeat=operation.repeat,
-            approvals=plan.approvals,
-            attempt=1,
-            created_at=self.now,
-        )
+        self.effects[plan.effect] = effect_of(plan, self.definition, self.run.id, self.now, attempt=1)
         if operation.writes:
             self.played.effects[plan.effect] = Planned(
                 operation=plan.operation, input=plan.input, dates=plan.dates, request=request
