@@ -15,7 +15,7 @@ from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json
 
 if TYPE_CHECKING:
-    from counterfoil.contracts.report import Change, Report
+    from counterfoil.contracts.report import Change, Direction, Report
 
 contracts = typer.Typer(help="Contracts: JSON Schema, OpenAPI and AsyncAPI.", no_args_is_help=True)
 contracts.command("lint")(lint.lint)
@@ -112,9 +112,13 @@ def _told(
     kind: Kind, old: Any, new: Any, profile: ProfileName, direction: DirectionName, declared: Any
 ) -> Iterator[tuple[str, Change]]:
     """Every change with the direction in which it was judged; what is told in both and breaks in neither, once."""
-    ways = [direction.value] if direction is not DirectionName.FULL else ["backward", "forward"]
+    ways: dict[DirectionName, tuple[Direction, ...]] = {
+        DirectionName.BACKWARD: ("backward",),
+        DirectionName.FORWARD: ("forward",),
+        DirectionName.FULL: ("backward", "forward"),
+    }
     told: set[tuple[str, str, str]] = set()
-    for way in ways:
+    for way in ways[direction]:
         for change in _compare(kind, old, new, profile, way, declared).changes:
             key = (change.rule, change.where, change.message)
             if change.breaking or key not in told:
@@ -122,7 +126,7 @@ def _told(
             told.add(key)
 
 
-def _compare(kind: Kind, old: Any, new: Any, profile: ProfileName, way: str, declared: Any) -> Report:
+def _compare(kind: Kind, old: Any, new: Any, profile: ProfileName, way: Direction, declared: Any) -> Report:
     from counterfoil.contracts import compare_asyncapi, compare_json_schema, compare_openapi
     from counterfoil.contracts.load import binary
     from counterfoil.contracts.openapi.reads import WrongReads
@@ -135,7 +139,7 @@ def _compare(kind: Kind, old: Any, new: Any, profile: ProfileName, way: str, dec
             raise WrongReads(
                 "for a JSON Schema, a list of dotted paths, or an object with such a list as `reads`"
             )
-        return compare_json_schema(binary(old), binary(new), way, profile.value, reads=fields)  # type: ignore[arg-type]
+        return compare_json_schema(binary(old), binary(new), way, profile.value, reads=fields)
     if declared is not None and not isinstance(declared, dict):
         raise WrongReads("an object was expected")
     first, second = (old, new) if way == "backward" else (new, old)

@@ -421,7 +421,7 @@ class _Turns:
         if name in given:
             return given[name]
         match schema.get("x-type") or schema.get("type"):
-            case "money":
+            case "money":  # XXX is ISO 4217's word for no currency
                 return next((v for v in given.values() if isinstance(v, Money)), Money(0, "XXX"))
             case "date":
                 return self.now.date()

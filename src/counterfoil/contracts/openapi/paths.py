@@ -9,6 +9,7 @@ from counterfoil.contracts.openapi import bodies, parameters, security
 from counterfoil.contracts.openapi.document import METHODS, escape
 from counterfoil.contracts.openapi.lifecycle import STABILITY, unstable
 from counterfoil.contracts.openapi.reads import Use
+from counterfoil.contracts.openapi.rules import Side
 
 if TYPE_CHECKING:
     from counterfoil.contracts.openapi.comparison import Comparison
@@ -132,9 +133,9 @@ def operation(
         where,
         flipped=flipped,
     )
-    sent, got = ("response", "request") if flipped else ("request", "response")
-    bodies.request(comparison, one.get("requestBody"), other.get("requestBody"), where, sent)  # type: ignore[arg-type]
-    bodies.responses(comparison, one.get("responses"), other.get("responses"), where, got)  # type: ignore[arg-type]
+    sides: tuple[Side, Side] = ("response", "request") if flipped else ("request", "response")
+    bodies.request(comparison, one.get("requestBody"), other.get("requestBody"), where, sides[0])
+    bodies.responses(comparison, one.get("responses"), other.get("responses"), where, sides[1])
     if one.get("operationId") != other.get("operationId") and "operationId" in one:
         add(
             "operation-id-changed",
