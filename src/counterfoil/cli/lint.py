@@ -53,8 +53,8 @@ def lint(
 
 
 def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
-    """What a file's contracts are found to have; None for one that holds none. Raises CommandFailed for a file
-    that was named and cannot be read as one."""
+    """What a file's contracts are found to have; None for one that holds none. One that cannot be read is a finding of
+    its folder. Raises CommandFailed for a file that was named itself and is none."""
     from counterfoil.contracts.lint import form_of
     from counterfoil.contracts.load import Unreadable, parse
 
@@ -66,7 +66,8 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
     except (OSError, UnicodeDecodeError, Unreadable) as error:
         if alone:
             raise CommandFailed(f"{path}: {error}") from error
-        return None
+        fix = "mend it, or keep it out of the folder"
+        return [Finding("unreadable", str(error), str(path), 0, 0, "warning", fix)]
     if form_of(data) is None:
         if alone:
             raise CommandFailed(f"{path}: no JSON Schema, OpenAPI, AsyncAPI or governance document.")

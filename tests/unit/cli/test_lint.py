@@ -48,7 +48,7 @@ def test_a_finding_in_somebody_elses_file_has_its_line(tmp_path: Path) -> None:
     assert said.endswith("1 file, 1 findings\n")
 
 
-def test_a_folder_is_looked_through_and_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_a_folder_is_looked_through_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "broken.yaml").write_text("a: [")
@@ -56,7 +56,8 @@ def test_a_folder_is_looked_through_and_other_files_are_left_alone(tmp_path: Pat
     code, said = lint(str(tmp_path), "--format", "json")
     assert code == 1
     assert [(Path(f["file"]).name, f["line"], f["rule"]) for f in json.loads(said)] == [
-        ("events.yaml", 5, "money-exact")
+        ("broken.yaml", 0, "unreadable"),
+        ("events.yaml", 5, "money-exact"),
     ]
 
 
