@@ -87,14 +87,14 @@ def _outside(path: Path, text: str, data: object) -> Iterator[Finding]:
 
 
 def _governance(path: Path, text: str) -> Iterator[Finding]:
-    from counterfoil.model.document import build
+    """As it is written: whether it is of its kind is `check`'s to say, and so is what a pattern makes of it."""
     from counterfoil.model.lint import lint_documents
     from counterfoil.model.source import parse
 
     sources, faults = parse(text, str(path))
     yield from faults
-    for source in sources:
-        document, wrong = build(source) if not source.lost else (None, [])
-        yield from wrong
-        if document is not None:
-            yield from lint_documents([document])
+    yield from lint_documents(
+        source
+        for source in sources
+        if not source.lost and isinstance(source.data, dict) and "pattern" not in source.data
+    )

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from counterfoil.contracts.lint import form_of, lint
 from counterfoil.core.finding import Finding
 from counterfoil.model.document import Document
+from counterfoil.model.source import Source
 
 
-def lint_documents(documents: Iterable[Document]) -> Iterator[Finding]:
+def lint_documents(documents: Iterable[Document | Source]) -> Iterator[Finding]:
     """Warnings, each at its line: they tell what will hurt later and forbid nothing."""
     for document in documents:
         form = form_of(document.data)

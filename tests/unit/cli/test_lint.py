@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from counterfoil.cli.main import app
+from tests.source import ROOT
 
 RUNNER = CliRunner()
 SCHEMA = """{
@@ -64,6 +65,10 @@ def test_a_folder_is_looked_through_and_what_cannot_be_read_is_told(tmp_path: Pa
 def test_a_good_contract_ends_with_nothing_to_say(tmp_path: Path) -> None:
     (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
     assert lint(str(tmp_path)) == (0, "1 file, 0 findings\n")
+
+
+def test_files_that_use_patterns_are_looked_at_as_they_are_written() -> None:
+    assert lint(str(ROOT / "examples" / "acme"))[1].endswith(" 0 findings\n")
 
 
 def test_what_is_no_contract_is_wrong_use(tmp_path: Path) -> None:
