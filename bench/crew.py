@@ -12,9 +12,9 @@ from bench.expressions import company
 from bench.outside import asks
 from bench.path import Inside
 from counterfoil.connectors.sdk import Absent, Confirmed, Connector, Finding, Outcome, Request, Unknown
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
-from counterfoil.store.postgres import PostgresStore
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.worker import Pump
+from counterfoil.store.sql.postgres import PostgresStore
 
 
 class Calling(Inside):

@@ -16,13 +16,13 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from counterfoil.change.impact import impact, recorded
-from counterfoil.change.replay.paths import Paths
-from counterfoil.change.replay.reported import Impact
 from counterfoil.core import wire
 from counterfoil.model import Model
-from counterfoil.store.recorded import Recorded
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.replay.impact import impact, recorded
+from counterfoil.replay.paths import Paths
+from counterfoil.replay.report import Impact
+from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.recorded_company import Company, acme, changed
 
 CUSTOMERS = 600

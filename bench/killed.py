@@ -19,7 +19,7 @@ from bench.peers import dbos
 from bench.peers.process import Peer
 from bench.peers.restate import Restate
 from bench.w1 import STEPS, UNFINISHED, Databases, at, orders, proven
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
 
 RUNS = 100
 SHARE = 0.4

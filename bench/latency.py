@@ -18,9 +18,9 @@ from bench.path import AT_ONCE, PATIENCE, Inside
 from bench.w1 import Databases, Store, opened
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_webhook
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_webhook
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
 
 FULL = 400

@@ -23,8 +23,8 @@ from bench.path import hand_in
 from bench.peers.process import Peer
 from bench.w1 import Ask, Databases, at, place
 from bench.waking import approvals, asked, connectors
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.worker import Pump
 
 PARKED = 1_000_000
 WAKES = 150

@@ -34,14 +34,14 @@ from counterfoil.connectors.sdk import (
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import TERMINAL, RunStatus
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_webhook
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_webhook
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
-from counterfoil.store import transitions as port
-from counterfoil.store.commit import Outcome as Committed
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.store import Store
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.store import Store
+from counterfoil.store.sql.group_commit import Outcome as Committed
+from counterfoil.store.sql.sqlite import SqliteStore
 
 RUNS = 300
 AT_ONCE = 64

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from counterfoil.change.prove import Proof, prove, world
 from counterfoil.core.finding import errors
 from counterfoil.model import read
-from counterfoil.rules.decide import decide
+from counterfoil.prove import Proof, prove, world
+from counterfoil.rules.workflow.decide import decide
 
 PROVEN = Path(__file__).with_name("proven")
 WORKFLOW = "ten-steps"

@@ -30,11 +30,11 @@ from bench.startup import COMMAND, free_port
 from counterfoil.core.usage import UsageRow, read_batch
 from counterfoil.model import Model, read
 from counterfoil.rules.usage import Meters, judge
-from counterfoil.store import tables as t
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sql import lite_insert
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.verbs.usage import INSERT
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.statements import lite_insert
+from counterfoil.store.sql.verbs.usage import INSERT
 from tests import postgres as real_postgres
 
 BATCHES = 100

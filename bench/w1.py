@@ -22,10 +22,10 @@ from bench.harness import Unavailable
 from bench.path import PATIENCE, Inside, hand_in
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.worker import Pump
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests import postgres
 
 RUNS = 1000

@@ -24,10 +24,10 @@ from bench.w1 import Ask, at
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.core.people import Person
-from counterfoil.flow.desk import decide_approval
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
-from counterfoil.store.store import PutPerson
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.runs.decisions import decide_approval
+from counterfoil.flow.worker.worker import Pump
+from counterfoil.store.port.store import PutPerson
 
 VOTER = "carol"
 WARM = 5

@@ -13,10 +13,11 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from counterfoil.app import Application, application
+from counterfoil.application import Application
+from counterfoil.bootstrap import application
 from counterfoil.model import Model, read
 from counterfoil.store.dump import Dump
-from counterfoil.web import server as web
+from counterfoil.web.http import server as web
 from tests.served import until
 
 PEOPLE = {"pat": ["architect"], "cora": ["controller"], "eve": ["on-call"], "olga": ["operator"]}

@@ -16,15 +16,15 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from counterfoil.app import Application
+from counterfoil.application import Application
 from counterfoil.connectors import openapi
 from counterfoil.core.people import Person
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model, read
-from counterfoil.store import transitions as port
-from counterfoil.web import server
-from counterfoil.web.identity import new_token
+from counterfoil.store.port import transitions as port
+from counterfoil.web.http import server
+from counterfoil.web.http.identity import new_token
 from tests.contract.ledger_server import Ledger, running_ledger
 from tests.contract.trial_http import config_of
 from tests.web_company import cheap_passwords
@@ -230,7 +230,7 @@ async def offering(store: Any, worker: bool = True) -> AsyncIterator[Offering]:
         releases = Releases(store, found)
         await releases.publish(await store.now(), "test")
         pump = Pump(store, releases, {"ledger": connector}, f"trial/{secrets.token_hex(4)}")
-        app = Application(store, store, releases, {"ledger": connector}, pump)
+        app = Application(store, store, releases, {"ledger": connector}, pump, lambda model, names: {})
         task = asyncio.create_task(pump.run() if worker else pump.attend())
         try:
             tokens = await _people(store)

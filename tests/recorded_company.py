@@ -19,12 +19,12 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.people import Person
-from counterfoil.flow import desk
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.runs import decisions
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model, read
-from counterfoil.store.lists import Page
-from counterfoil.store.transitions import PutPerson, Receive
+from counterfoil.store.port.transitions import PutPerson, Receive
+from counterfoil.store.port.views import Page
 
 ACME = Path(__file__).parents[1] / "examples" / "acme"
 PATIENCE = 120.0
@@ -311,7 +311,9 @@ class Company:
         for _ in range(int(PATIENCE / 0.02)):
             approvals, _ = await self.store.approvals(Page(state="open", limit=200))
             for approval in approvals:
-                await desk.decide_approval(self.store, approval.id, approval.subject, LEAD, True, "as seen")
+                await decisions.decide_approval(
+                    self.store, approval.id, approval.subject, LEAD, True, "as seen"
+                )
             due = await self.store.next_due()
             now = await self.store.now()
             idle = (await self.store.backlog(1, 0)).waiting == 0 and (due is None or due > now)

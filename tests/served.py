@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from counterfoil.app import Application, application, read_model
+from counterfoil.application import Application
+from counterfoil.bootstrap import application, read_model
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.run import Run
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
-from counterfoil.web import server as web
+from counterfoil.web.http import server as web
 from tests.company import Company
 from tests.outside import outside_truth
 

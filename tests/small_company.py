@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx2
 import uvicorn
 
-from counterfoil.app import Application, application
-from counterfoil.flow.shed import Bounds
-from counterfoil.web import server as web
+from counterfoil.application import Application
+from counterfoil.bootstrap import application
+from counterfoil.flow.intake.load_shedding import Bounds
+from counterfoil.web.http import server as web
 
 COMPANY = """
 {kind: role, name: operator, may: ["events:any:send", "metrics:any:read", "cases:any:read"]}

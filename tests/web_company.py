@@ -18,7 +18,7 @@ import argon2
 import msgspec
 import uvicorn
 
-from counterfoil.change.path import ChangePath
+from counterfoil.change.service import ChangePath
 from counterfoil.connectors import signature
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
@@ -33,18 +33,18 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.flow.gate import Gate, caps_of
-from counterfoil.flow.gateway import Gateway
-from counterfoil.flow.inuse import Uses
-from counterfoil.flow.releases import Releases
-from counterfoil.flow.shed import Intake
-from counterfoil.flow.usage import UsageAnswer, UsageDoor
+from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.dispatch.limiter import Gate, caps_of
+from counterfoil.flow.gateway.gateway import Gateway
+from counterfoil.flow.intake.load_shedding import Intake
+from counterfoil.flow.intake.usage import UsageAnswer, UsageDoor
 from counterfoil.model import Model, read
-from counterfoil.store import transitions as port
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.web import server
-from counterfoil.web.identity import Passwords, new_token
-from counterfoil.web.permissions import Permission, granted
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.web.http import server
+from counterfoil.web.http.identity import Passwords, new_token
+from counterfoil.web.http.permissions import Permission, granted
 from tests.source import ROOT
 
 PASSWORD = "correct horse battery staple"

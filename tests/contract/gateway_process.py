@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from counterfoil.app import open_store
+from counterfoil.bootstrap import open_store
 from tests.gateway_company import offering
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from counterfoil.model import read
 from counterfoil.store.memory import MemoryStore
-from counterfoil.web import facts, offers
+from counterfoil.web.api import asyncapi, operations_openapi
 from tests.gateway_company import Offering, model, offering, payment
 from tests.source import ROOT
 
@@ -76,7 +76,7 @@ async def test_openapi_describes_what_is_offered_and_nothing_else(company: Offer
 
 @pytest.mark.parametrize("which", [0, 1], ids=["trial", "acme"])
 def test_openapi_is_well_formed(which: int) -> None:
-    document = offers.document(models()[which])
+    document = operations_openapi.document(models()[which])
     assert document["openapi"] == "3.1.0"
     assert {"title", "version"} <= set(document["info"])
     for reference in references(document):
@@ -102,7 +102,7 @@ def test_openapi_is_well_formed(which: int) -> None:
 @pytest.mark.parametrize("which", [0, 1], ids=["trial", "acme"])
 def test_examples_keep_their_contracts(which: int) -> None:
     found = models()[which]
-    document = offers.document(found)
+    document = operations_openapi.document(found)
     for methods in document["paths"].values():
         for operation in methods.values():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -110,7 +110,7 @@ def test_examples_keep_their_contracts(which: int) -> None:
             answer = operation["responses"]["200"]["content"]["application/json"]
             for body in (*bodies, *([answer] if "example" in answer else [])):
                 validator(document, body["schema"]).validate(body["example"])
-    told = facts.document(found)
+    told = asyncapi.document(found)
     for message in told["components"]["messages"].values():
         payload = at(told, message["payload"]["$ref"])
         jsonschema_rs.validator_for(payload).validate(message["examples"][0]["payload"])
@@ -167,7 +167,7 @@ async def test_an_event_that_is_sent_as_described_is_kept(company: Offering) -> 
 
 def test_asyncapi_of_the_example_is_well_formed() -> None:
     acme = models()[1]
-    document = facts.document(acme)
+    document = asyncapi.document(acme)
     assert set(document) == {
         "asyncapi",
         "info",

@@ -14,11 +14,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.app import open_store
+from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
-from counterfoil.flow.offered import Asked
+from counterfoil.flow.gateway.calls import Asked
 from counterfoil.store.check import check
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.gateway_company import Offering, offering, payment
 
 

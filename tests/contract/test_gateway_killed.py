@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.app import open_store
+from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
 from counterfoil.store.check import check
 from tests.gateway_company import offering, payment

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.web.permissions import Permission
+from counterfoil.web.http.permissions import Permission
 from tests.web_company import PASSWORD, Process, approval_of, run_of, running, signed
 
 pytestmark = pytest.mark.xdist_group("web")

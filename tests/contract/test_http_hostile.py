@@ -16,8 +16,8 @@ import httpx2
 import pytest
 import uvicorn
 
-from counterfoil.web import server
-from counterfoil.web.shield import BODY_LIMIT, Shield
+from counterfoil.web.http import server
+from counterfoil.web.http.limits import BODY_LIMIT, Shield
 from tests.web_company import Process
 
 pytestmark = pytest.mark.xdist_group("web")

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from counterfoil.core.usage import MOST
-from counterfoil.flow.shed import Bounds
+from counterfoil.flow.intake.load_shedding import Bounds
 from tests.web_company import Company, running
 
 pytestmark = pytest.mark.xdist_group("web")

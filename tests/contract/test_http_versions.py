@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.flow import inuse
+from counterfoil.flow.context import deprecations
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
 from tests.small_company import metric, serving
 from tests.unit.rules.driver import model_of
@@ -159,7 +159,7 @@ async def test_a_version_in_use_after_its_sunset_is_one_case_for_each_user(tmp_p
         await run_of(http, "c1", "waiting")
         await app.uses.flush()
         for _ in range(2):
-            await inuse.overdue(app.store, app.model, await app.now(), set())
+            await deprecations.overdue(app.store, app.model, await app.now(), set())
         cases = [c for c in (await http.get("/v1/cases")).json()["items"] if c["reason"] == "sunset_in_use"]
         told = {c["message"].split(";")[0].split(" had")[0]: c for c in cases}
         assert set(told) == {"credit.asked.v1", "credit.granted.v1"}

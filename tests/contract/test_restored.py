@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.app import application
+from counterfoil.bootstrap import application
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured
-from counterfoil.flow.checkpoint import Published
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.audit_checkpoint import Published
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
-from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.store import Todo
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.store import Todo
 from tests.contract.store import samples as s
 
 COMPANY = """

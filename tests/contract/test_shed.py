@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.flow import shed
-from counterfoil.flow.shed import Bounds, Intake
-from counterfoil.store import transitions as port
-from counterfoil.store.commit import Outcome
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.store import Backlog
+from counterfoil.flow.intake import load_shedding
+from counterfoil.flow.intake.load_shedding import Bounds, Intake
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.store import Backlog
+from counterfoil.store.sql.group_commit import Outcome
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.small_company import metric, send, serving
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("web")
 async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shed, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
     async with serving(tmp_path, Bounds(backlog=3)) as (app, http):
         for n in range(4):
             assert (await send(http, f"e{n}")).status_code == 202
@@ -43,8 +43,8 @@ async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is
 
 
 async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shed, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(shed, "PLACE", 1)
+    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(load_shedding, "PLACE", 1)
     async with serving(tmp_path, Bounds(age=0.2)) as (_, http):
         assert (await send(http, "e0")).status_code == 202
         await asyncio.sleep(0.3)
@@ -57,7 +57,7 @@ async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: p
 async def test_a_backlog_that_was_worked_off_takes_deliveries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shed, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
     async with serving(tmp_path, Bounds(backlog=1), workers=1) as (_, http):
         answers = await asyncio.gather(*(send(http, f"e{n}") for n in range(40)))
         assert {answer.status_code for answer in answers} <= {202, 503}

@@ -25,8 +25,8 @@ import httpx2
 from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.company import token_of
 from tests.crash.forked import Forked, Nursery
 from tests.crash.house import CONTRADICTION, GOVERNANCE, VOTED, WORKFLOW, WRITES, Credit, House

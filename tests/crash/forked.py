@@ -122,7 +122,7 @@ class _Child:
 
 def main() -> None:
     """Fork on request until the input closes. A forked child returns into its command and never comes back here."""
-    from counterfoil.web import server  # noqa: F401  what every child needs, read once
+    from counterfoil.web.http import server  # noqa: F401  what every child needs, read once
     from tests.crash import process
 
     woken, wakes = os.pipe()

@@ -21,12 +21,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from counterfoil import app
+from counterfoil import application
 from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request, Unknown
 from counterfoil.core.clock import utc_now
-from counterfoil.flow import admit, known, pump
-from counterfoil.store.sqlstore import SqlStore
+from counterfoil.flow.intake import admit
+from counterfoil.flow.runs import snapshot
+from counterfoil.flow.worker import worker
+from counterfoil.store.sql.store import SqlStore
 
 STEPS = frozenset({
     "Receive", "Admit", "Turn", "Advance", "Intent", "Resend", "Conclude", "LookedUp", "Decide", "Resolve",
@@ -189,11 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
     if asked.lease is not None:
-        for module in (known, pump, admit):
+        for module in (snapshot, worker, admit):
             module.LEASE = timedelta(seconds=asked.lease)
     journal = Journal(asked.journal)
     stores: list[KilledStore] = []
-    open_store, connectors_of = app.open_store, app.connectors_of
+    open_store, connectors_of = application.open_store, application.connectors_of
 
     async def killed_store(url: str) -> Any:
         stores.append(KilledStore(await open_store(url), journal))
@@ -202,8 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def killed_connectors(model: Any) -> Mapping[str, Any]:
         return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model).items()}
 
-    app.open_store = killed_store
-    app.connectors_of = killed_connectors  # type: ignore[assignment]
+    application.open_store = killed_store
+    application.connectors_of = killed_connectors  # type: ignore[assignment]
     sys.argv = ["counterfoil", *asked.command]
     cli.main()
 

@@ -20,7 +20,7 @@ import pytest
 from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
-from counterfoil.store.postgres import PostgresStore
+from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
 from tests.company import Program
 from tests.crash.house import GOVERNANCE, WRITES, Credit, House, house

@@ -19,7 +19,7 @@ from counterfoil.demo.stage import money
 from counterfoil.demo.story import ACTS, LARGE, LATE, LEGACY, LOST, MEDIUM, SMALL, Credit
 from counterfoil.model import read
 from counterfoil.store import check
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.scenario.demo_run import DemoRun, Seen, alive, prepared
 
 pytestmark = [pytest.mark.xdist_group("demo-story"), pytest.mark.timeout(900)]

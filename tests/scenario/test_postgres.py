@@ -12,7 +12,7 @@ import pytest
 from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
-from counterfoil.store.postgres import PostgresStore
+from counterfoil.store.sql.postgres import PostgresStore
 from tests.company import SOON, Company, Program, token_of
 from tests.crash.rounds import BRIEF, IRREVERSIBLE
 from tests.outside import outside_truth

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from counterfoil.flow.act import Actor
-from counterfoil.rules import calls, steps, undo
-from counterfoil.store.memory import arrive
-from counterfoil.store.memory.arrive import Arrivals
+from counterfoil.flow.runs.effects import Actor
+from counterfoil.rules.workflow import calls, steps, undo
+from counterfoil.store.memory import intake
 from counterfoil.store.memory.effects import Effects
-from counterfoil.store.memory.persons import Persons
-from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.intake import Arrivals
+from counterfoil.store.memory.people import Persons
 from counterfoil.store.memory.runs import Runs
+from counterfoil.store.memory.tables import Rows
 from tests.simulate.plan import AtCommit, Plan, Told, Votes
 from tests.simulate.plan import planned as planned_seed
 
@@ -126,7 +126,7 @@ BUGS = (
     _bug("a delivery is kept and never admitted", 0, (
         Arrivals, "_receive", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
-        arrive, "merged", "newest is None or newest <= version", "True")),
+        intake, "merged", "newest is None or newest <= version", "True")),
     _bug("a requester may approve", 2, (
         Persons, "_decide", "approval.requester in (person.id, person.email)", "False")),
     _bug("a timer is lost", 0, (Runs, "_turn", "else t.due", "else None")),

@@ -21,12 +21,12 @@ from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL, Run, RunStatus
-from counterfoil.flow.known import Known
+from counterfoil.flow.runs.snapshot import Known
 from counterfoil.model import Model
-from counterfoil.rules.state import load
+from counterfoil.rules.workflow.state import load
 from counterfoil.store.check import violations
 from counterfoil.store.dump import dump_memory
-from counterfoil.store.store import Conclude
+from counterfoil.store.port.store import Conclude
 from tests.simulate.systems import System
 from tests.simulate.world import World
 

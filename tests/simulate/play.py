@@ -20,14 +20,14 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.people import Person
 from counterfoil.core.run import TERMINAL
-from counterfoil.flow import desk
-from counterfoil.flow.known import Known
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_webhook
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_webhook
+from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model, read
-from counterfoil.store import store as port
-from counterfoil.store.lists import CaseTarget
+from counterfoil.store.port import store as port
+from counterfoil.store.port.views import CaseTarget
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
     LENGTH,
@@ -432,7 +432,7 @@ class Play:
         for a in self._approvals():
             if self.world.chance("votes", person, a.id, self.world.loop.moment) < 0.8:
                 verdict = await self._try(
-                    desk.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
+                    decisions.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
                 )
                 self.world.note(
                     person, f"{'approves' if approve else 'rejects'} {a.path} of {a.run[-6:]}: {verdict}"
@@ -458,7 +458,7 @@ class Play:
         self.decided[case.id] = self.decided.get(case.id, 0) + 1
         target = CaseTarget(case=case)
         verdict = await self._try(
-            desk.resolve_case(self.web_store, self.actor, target, case.id, person, choice, "sim", True)
+            decisions.resolve_case(self.web_store, self.actor, target, case.id, person, choice, "sim", True)
         )
         about = f"{case.reason} of {(case.run or '')[-6:]}"
         self.world.note(person, f"decides {choice} on {about} {case.path or ''}: {verdict}")
@@ -490,7 +490,9 @@ class Play:
             for person, roles in PERSONS.items():
                 if set(roles) & set(a.roles):
                     approve = self.world.chance("at last", a.id) < 0.8
-                    verdict = await desk.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
+                    verdict = await decisions.decide_approval(
+                        self.web_store, a.id, a.subject, person, approve, ""
+                    )
                     self.world.note(
                         person, f"{'approves' if approve else 'rejects'} {a.path} of {a.run[-6:]}: {verdict}"
                     )

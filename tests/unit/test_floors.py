@@ -11,6 +11,7 @@ from tests.source import PACKAGE, Module, modules, planted
 EXPRESSION = {"core", "expr", "contracts", "canon"}
 GOVERNANCE = EXPRESSION | {"model", "rules"}
 BESIDE = {"store", "connectors", "bus"}
+ENGINE = GOVERNANCE | BESIDE | {"flow", "change", "replay", "prove"}
 
 # What stands below each floor. A floor may import itself and what is listed, nothing else of the package.
 BELOW: dict[str, set[str]] = {
@@ -26,11 +27,14 @@ BELOW: dict[str, set[str]] = {
     "bus": {"core"},
     "flow": GOVERNANCE | BESIDE,
     "change": GOVERNANCE | BESIDE,
-    "app": GOVERNANCE | BESIDE | {"flow", "change"},
-    "worker": GOVERNANCE | BESIDE | {"flow", "change", "app"},
-    "web": GOVERNANCE | BESIDE | {"flow", "change", "app"},
+    "replay": GOVERNANCE | BESIDE,
+    "prove": GOVERNANCE | BESIDE,
+    "application": ENGINE,
+    "bootstrap": ENGINE | {"application"},
+    "serving": ENGINE | {"application", "bootstrap"},
+    "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.
-    "cli": GOVERNANCE | BESIDE | {"flow", "change", "app", "web", "worker", "demo", "twins"},
+    "cli": ENGINE | {"application", "bootstrap", "serving", "web", "demo", "twins"},
     "twins": {"core"},
     "demo": {"core", "twins"},
 }
@@ -79,21 +83,24 @@ def test_the_table_of_floors_has_no_circle() -> None:
     [
         ("core/money.py", "from counterfoil.rules import decide"),
         ("core/money.py", "import pydantic"),
-        ("rules/decide.py", "from counterfoil.store.store import Store"),
-        ("rules/decide.py", "from counterfoil import flow"),
-        ("rules/decide.py", "from ..web import pages"),
-        ("rules/decide.py", "import counterfoil.connectors.sdk"),
-        ("rules/decide.py", "if True:\n    def late():\n        from counterfoil.app import build"),
+        ("rules/workflow/decide.py", "from counterfoil.store.port.store import Store"),
+        ("rules/workflow/decide.py", "from counterfoil import flow"),
+        ("rules/workflow/decide.py", "from ...web import pages"),
+        ("rules/workflow/decide.py", "import counterfoil.connectors.sdk"),
+        (
+            "rules/workflow/decide.py",
+            "if True:\n    def late():\n        from counterfoil.bootstrap import application",
+        ),
         ("expr/parse.py", "from counterfoil.contracts import diff"),
-        ("store/sqlite.py", "from counterfoil.connectors import sdk"),
-        ("store/sqlite.py", "from counterfoil.model import Model"),
+        ("store/sql/sqlite.py", "from counterfoil.connectors import sdk"),
+        ("store/sql/sqlite.py", "from counterfoil.model import Model"),
         ("connectors/http.py", "from counterfoil.store import store"),
         ("connectors/http.py", "from counterfoil.expr import compile"),
         ("bus/nats.py", "from counterfoil.rules import routing"),
-        ("flow/turn.py", "from counterfoil.app import build"),
-        ("flow/turn.py", "from counterfoil.change import plan"),
-        ("app.py", "from counterfoil.web import server"),
-        ("web/server.py", "from counterfoil.cli import main"),
+        ("flow/runs/turn.py", "from counterfoil.bootstrap import application"),
+        ("flow/runs/turn.py", "from counterfoil.change import plan"),
+        ("application.py", "from counterfoil.web import server"),
+        ("web/http/server.py", "from counterfoil.cli import main"),
         ("twins/billing.py", "from counterfoil.connectors.sdk import Request"),
         ("demo/run.py", "from counterfoil.cli.main import main"),
         ("demo/run.py", "import importlib\nimportlib.import_module('counterfoil.store')"),
@@ -110,10 +117,13 @@ def test_a_planted_upward_import_is_found(path: str, line: str) -> None:
     [
         ("core/wire.py", "import msgspec\nimport datetime"),
         (
-            "rules/decide.py",
+            "rules/workflow/decide.py",
             "from counterfoil.model import Model\nfrom ..core import money\nfrom . import retry",
         ),
-        ("flow/turn.py", "from counterfoil.store import store\nfrom counterfoil.rules.decide import decide"),
+        (
+            "flow/runs/turn.py",
+            "from counterfoil.store import store\nfrom counterfoil.rules.workflow.decide import decide",
+        ),
         ("cli/main.py", "from counterfoil import __version__\nfrom counterfoil.demo import run"),
         ("demo/run.py", "import stripe\nfrom counterfoil.twins import billing"),
     ],

@@ -199,7 +199,7 @@ def test_nothing_ships_that_must_not() -> None:
         ("rules/matching.py", "class ZendeskTicket: ..."),
         ("connectors/tryton/connect.py", "from stripe import Invoice"),
         ("connectors/host.py", "KNOWN = ['roundup']"),
-        ("web/pages.html", "<td>Salesforce</td>"),
+        ("web/pages/pages.html", "<td>Salesforce</td>"),
     ],
 )
 def test_a_planted_vendor_is_found(path: str, text: str) -> None:
@@ -238,9 +238,9 @@ def test_a_vendor_in_its_own_folder_is_let_through(path: str, text: str) -> None
     ],
 )
 def test_planted_sql_is_found(statement: str) -> None:
-    assert sql_outside_store(planted("flow/turn.py", statement)) != []
+    assert sql_outside_store(planted("flow/runs/turn.py", statement)) != []
     assert sql_outside_store(planted("twins/billing/pages.py", statement)) != []
-    assert sql_outside_store(planted("store/sqlite.py", statement)) == []
+    assert sql_outside_store(planted("store/sql/sqlite.py", statement)) == []
     assert sql_outside_store(planted("twins/billing/store.py", statement)) == []
 
 
@@ -253,7 +253,7 @@ def test_planted_sql_is_found(statement: str) -> None:
     ],
 )
 def test_prose_is_not_taken_for_sql(text: str) -> None:
-    assert sql_outside_store(planted("flow/turn.py", text)) == []
+    assert sql_outside_store(planted("flow/runs/turn.py", text)) == []
 
 
 @pytest.mark.parametrize(
@@ -264,8 +264,8 @@ def test_a_planted_vague_name_is_found(path: str) -> None:
 
 
 def test_a_planted_long_module_is_found() -> None:
-    assert too_long(PurePosixPath("flow/turn.py"), "x = 1\n" * (LONGEST + 1)) != []
-    assert too_long(PurePosixPath("flow/turn.py"), "x = 1\n" * LONGEST) == []
+    assert too_long(PurePosixPath("flow/runs/turn.py"), "x = 1\n" * (LONGEST + 1)) != []
+    assert too_long(PurePosixPath("flow/runs/turn.py"), "x = 1\n" * LONGEST) == []
 
 
 @pytest.mark.parametrize(

@@ -156,18 +156,18 @@ def test_no_float_stands_near_money() -> None:
 
 @pytest.mark.parametrize("name", sorted(IMPURE_MODULES))
 def test_a_planted_impure_import_is_found(name: str) -> None:
-    assert impure(planted("rules/decide.py", f"import {name}")) != []
+    assert impure(planted("rules/workflow/decide.py", f"import {name}")) != []
     assert impure(planted("model/checks/names.py", f"from {name} import something")) != []
 
 
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("rules/decide.py", "from datetime import datetime\nx = datetime.now()"),
-        ("rules/decide.py", "import datetime\nx = datetime.datetime.utcnow()"),
+        ("rules/workflow/decide.py", "from datetime import datetime\nx = datetime.now()"),
+        ("rules/workflow/decide.py", "import datetime\nx = datetime.datetime.utcnow()"),
         ("rules/posting.py", "from datetime import date\nx = date.today()"),
-        ("rules/decide.py", "with open('x') as f: pass"),
-        ("rules/decide.py", "def f(o):\n    return o.environ['X']"),
+        ("rules/workflow/decide.py", "with open('x') as f: pass"),
+        ("rules/workflow/decide.py", "def f(o):\n    return o.environ['X']"),
         ("expr/parse.py", "x = eval('1')"),
         ("model/model.py", "from pathlib import Path"),
         ("model/index.py", "import os.path"),
@@ -181,11 +181,11 @@ def test_a_planted_impure_call_is_found(path: str, line: str) -> None:
     ("path", "line"),
     [
         (
-            "rules/decide.py",
+            "rules/workflow/decide.py",
             "from datetime import datetime, timedelta\ndef f(now): return now + timedelta(days=1)",
         ),
         ("model/read.py", "from pathlib import Path"),
-        ("store/sqlite.py", "import time"),
+        ("store/sql/sqlite.py", "import time"),
         ("expr/compile.py", "exec(compile('x = 1', 'x', 'exec'))"),
     ],
 )
@@ -211,9 +211,9 @@ def test_a_planted_float_is_found(path: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("rules/retry.py", "def wait(attempt): return 0.5 * attempt"),
+        ("rules/workflow/retry.py", "def wait(attempt): return 0.5 * attempt"),
         ("core/errors.py", "def after(seconds=1.0): ...\ndef other(amount): return amount"),
-        ("web/pages.py", "def width(amount): return 0.5"),
+        ("web/pages/pages.py", "def width(amount): return 0.5"),
     ],
 )
 def test_seconds_may_be_floats(path: str, line: str) -> None:

@@ -1,0 +1,1 @@
+"""The path of a change: plan, approvals, apply and migrate."""

@@ -21,9 +21,9 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
-from counterfoil.store.lists import Page, Views
-from counterfoil.store.releases import ApplyPlan
-from counterfoil.store.store import Store
+from counterfoil.store.port.releases import ApplyPlan
+from counterfoil.store.port.store import Store
+from counterfoil.store.port.views import Page, Views
 
 Try: TypeAlias = Callable[[Model, Sequence[str]], Awaitable[None]]
 """Builds the connectors of these systems and lets go of them. Raises Misconfigured."""

@@ -13,16 +13,16 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
-from counterfoil.change.classes import CLASSES, SERVICE_LEVELS, Class, classes_of, money_fields
+from counterfoil.change.change_classes import CLASSES, SERVICE_LEVELS, Class, classes_of, money_fields
 from counterfoil.change.contract_fields import ContractChange, contract_changes
-from counterfoil.change.meaning import FieldChange, What, compare, meant, written
-from counterfoil.change.rows import InForce, RowChange, in_force, row_changes
+from counterfoil.change.document_diff import FieldChange, What, compare, meant, written
+from counterfoil.change.table_diff import InForce, RowChange, in_force, row_changes
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
+from counterfoil.model.field_usage import Contract, User, Uses, fed_by
 from counterfoil.model.fields import Schema, object_schema
 from counterfoil.model.model import Model
-from counterfoil.model.reads import Contract, User, Uses, fed_by
 
 OUTSIDE = "outside"
 """The kind of a user that is no document: whoever calls a door of ours."""

@@ -10,8 +10,8 @@ from counterfoil.change.verdicts import PAGE, Models, Verdict, verdict
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
-from counterfoil.store.releases import MoveRun
-from counterfoil.store.store import Loaded, Store
+from counterfoil.store.port.releases import MoveRun
+from counterfoil.store.port.store import Loaded, Store
 
 MOST = 1_000
 """Runs that one call answers for."""

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from counterfoil.change import stages
-from counterfoil.change.asks import Asked, Asking, asked, present_classes
 from counterfoil.change.calendar import Told, told
 from counterfoil.change.difference import Difference, difference
+from counterfoil.change.required_approvals import Asked, Asking, asked, present_classes
 from counterfoil.change.reviewers import Review, reviewers
 from counterfoil.change.verdicts import Affected, Models, affected
 from counterfoil.core import ids, wire
@@ -25,11 +25,11 @@ from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.release import Plan, PlanState, ReleaseStep
 from counterfoil.model import Model
 from counterfoil.model.checks import check
-from counterfoil.model.connecting import to_build
+from counterfoil.model.connector_changes import to_build
 from counterfoil.model.kinds import seconds
-from counterfoil.store.lists import Page, Views
-from counterfoil.store.releases import PutPlan
-from counterfoil.store.store import Store
+from counterfoil.store.port.releases import PutPlan
+from counterfoil.store.port.store import Store
+from counterfoil.store.port.views import Page, Views
 
 DAYS = 30
 """Of how many days the recorded traffic is replayed."""

@@ -33,9 +33,9 @@ def check(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Check a governance folder, for every environment, region and legal entity; exit code 1 when there is an error."""
-    from counterfoil.change.prove import proven
     from counterfoil.model import read
     from counterfoil.model.lint import lint_documents
+    from counterfoil.prove import proven
 
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
@@ -76,9 +76,9 @@ def prove(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Explore every interleaving of a workflow under faults; exit code 1 when something breaks, or not all was covered."""
-    from counterfoil.change.prove import Bounds
-    from counterfoil.change.prove import prove as proof_of
     from counterfoil.model import read
+    from counterfoil.prove import Bounds
+    from counterfoil.prove import prove as proof_of
 
     if not dir.is_dir():
         raise CommandFailed(f"{dir} is no folder.")
@@ -204,7 +204,7 @@ def explain(
 def _plain(value: Any) -> Any:
     import msgspec
 
-    from counterfoil.web.shapes import plain
+    from counterfoil.web.api.shapes import plain
 
     return msgspec.to_builtins(plain(value))
 

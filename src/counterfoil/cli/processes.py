@@ -52,8 +52,8 @@ def up(
     _choose(environment)
     HOME.mkdir(mode=0o700, exist_ok=True)
     complain(f"Counterfoil on http://{host}:{port}")
-    from counterfoil.app import serve
-    from counterfoil.web.server import build, config
+    from counterfoil.serving import serve
+    from counterfoil.web.http.server import build, config
 
     with _workers(workers - 1, dir, store):
         _end(lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p)))
@@ -91,10 +91,10 @@ def worker(
     dir: Folder = Path("."), store: StoreOption = _SQLITE, environment: EnvironmentOption = ""
 ) -> None:
     """Run one more worker on the same PostgreSQL."""
-    from counterfoil.worker import main
+    from counterfoil.serving import work
 
     _choose(environment)
-    _end(lambda: main(dir, store))
+    _end(lambda: work(dir, store))
 
 
 def demo(

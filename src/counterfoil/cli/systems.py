@@ -126,7 +126,7 @@ Check = tuple[str, bool, str, str]
 def _local() -> list[Check]:
     import apsw
 
-    from counterfoil.store.sqlite import OLDEST
+    from counterfoil.store.sql.sqlite import OLDEST
 
     sqlite = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     return [

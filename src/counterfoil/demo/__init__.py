@@ -1,0 +1,1 @@
+"""The demonstration company: real ERP and help desk, billing twin, people, and a story that plays through them."""

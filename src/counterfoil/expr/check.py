@@ -31,7 +31,18 @@ from counterfoil.expr.tree import (
     Unary,
     emphasis,
 )
-from counterfoil.expr.types import DYN, NUMBER, Signature, Type, field, fits, from_schema, list_of, one, union
+from counterfoil.expr.types import (
+    DYN,
+    NUMBER,
+    Signature,
+    Type,
+    field,
+    fits,
+    from_schema,
+    list_of,
+    one,
+    union,
+)
 from counterfoil.expr.values import kind, rounding
 
 Scope = Mapping[str, Type]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from counterfoil.model import compiling, kinds
+from counterfoil.model import kinds
+from counterfoil.model.compile import workflow as compiling
 from counterfoil.model.document import Data
 from counterfoil.model.walk import BlockPlace, steps, steps_of
 

@@ -15,18 +15,13 @@ from pydantic import ValidationError
 
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
-from counterfoil.model import compiling, kinds, overlays
+from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
-from counterfoil.model.definition import (
-    Definition,
-    FoilDefinition,
-    InboundMapping,
-    OutboundMapping,
-    Signal,
-)
+from counterfoil.model.compile import workflow as compiling
+from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping, Signal
 from counterfoil.model.document import Data, Document, build
+from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import Schema, each_field, object_schema
-from counterfoil.model.produced import emitted_types
 from counterfoil.model.source import Source
 from counterfoil.model.tables import Rows
 from counterfoil.model.versions import Versions

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, tables
-from counterfoil.model.compiling import emits_of
+from counterfoil.model.compile.workflow import emits_of
 from counterfoil.model.document import Data, Document, build
-from counterfoil.model.loosening import loosened
 from counterfoil.model.source import Graft, Path, Source
+from counterfoil.model.weakening import loosened
 
 if TYPE_CHECKING:
     from counterfoil.model.model import Model

@@ -6,16 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from counterfoil.model import kinds
-from counterfoil.model.fields import (
-    ANY,
-    DATE,
-    INTEGER,
-    MONEY,
-    STRING,
-    TIMESTAMP,
-    Schema,
-    object_schema,
-)
+from counterfoil.model.fields import ANY, DATE, INTEGER, MONEY, STRING, TIMESTAMP, Schema, object_schema
 
 if TYPE_CHECKING:
     from counterfoil.model.model import Model

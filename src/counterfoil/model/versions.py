@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterfoil.contracts import versions
 from counterfoil.model import kinds
-from counterfoil.model.compiling import lets_in_order
+from counterfoil.model.compile.workflow import lets_in_order
 from counterfoil.model.definition import CastDefinition
 from counterfoil.model.fields import each_field, field_schema, object_schema
 from counterfoil.model.template import formula, record

@@ -20,10 +20,10 @@ from counterfoil.core.quota import Account, Quota, Worker
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
-from counterfoil.store import lists
+from counterfoil.store.port import views
 
 if TYPE_CHECKING:
-    from counterfoil.store.memory.rows import Rows
+    from counterfoil.store.memory.tables import Rows
 
 
 class GuardRow(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -58,7 +58,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     approvals: list[Approval]
     votes: list[Vote]
     cases: list[Case]
-    matches: list[lists.MatchRow]
+    matches: list[views.MatchRow]
     guards: list[GuardRow]
     reservations: list[Reservation]
     holds: list[tuple[str, str]]
@@ -120,7 +120,7 @@ def dump_memory(store: Rows) -> Dump:
         votes=[store.vote_rows[key] for key in sorted(store.vote_rows)],
         cases=[store.case_rows[id_] for id_ in sorted(store.case_rows)],
         matches=[
-            lists.MatchRow(
+            views.MatchRow(
                 rule=rule,
                 key=key,
                 foils=tuple(sorted(foils, key=lambda f: f.id)),

@@ -1,0 +1,1 @@
+"""The HTTP server: the API, the pages, and what both stand on."""

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests import postgres as real_postgres
 
 _DATABASES: dict[int, str] = {}

@@ -15,8 +15,8 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store import transitions as port
-from counterfoil.store.store import Store
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.store import Store
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)

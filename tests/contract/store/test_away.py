@@ -13,12 +13,12 @@ import pytest
 
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store import postgres as implementation
-from counterfoil.store import sessions
-from counterfoil.store import transitions as port
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sessions import Sessions, hosts
-from counterfoil.store.store import Wake
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.store import Wake
+from counterfoil.store.sql import postgres as implementation
+from counterfoil.store.sql import sessions
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sessions import Sessions, hosts
 from tests import postgres
 from tests.contract.store import samples as s
 from tests.network import BOTH, Direction, Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.store import store as port
+from counterfoil.store.port import store as port
 from tests.contract.store import samples as s
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.call import DOOR, Call, Rate
-from counterfoil.store import transitions as port
 from counterfoil.store.check import check
+from counterfoil.store.port import transitions as port
 from tests.contract.store import samples as s
 
 

@@ -15,12 +15,12 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
-from counterfoil.store import lists
-from counterfoil.store import transitions as port
 from counterfoil.store.check import check, violations
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.workers import Beat, Want
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port import views
+from counterfoil.store.port.workers import Beat, Want
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import Story
 
@@ -161,10 +161,10 @@ def lose_leaf_of_turn(dump: Dump) -> Dump:
 
 TWIN = s.effect(gen=1, state=EffectState.CONFIRMED)
 GHOST = s.observation("obs_9", "cm-9", rule="credits", subject="erp:9")
-UNJOINED = lists.MatchRow(
+UNJOINED = views.MatchRow(
     rule="credits", key="cm-9", foils=(s.foil("foil_9", "cm-9"),), observations=(GHOST,), allocations=()
 )
-BROKEN = lists.MatchRow(
+BROKEN = views.MatchRow(
     rule="credits",
     key="cm-9",
     foils=(s.foil("foil_9", "cm-9", state=FoilState.BROKEN),),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from counterfoil.core.errors import TryAgain
-from counterfoil.store.postgres import PostgresStore
+from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
 from tests.contract.store import samples as s
 
@@ -46,7 +46,7 @@ SQLITE = """
 import asyncio, json, resource, signal, sys
 from pathlib import Path
 from counterfoil.core.errors import TryAgain
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.contract.store.test_disk_full import BIG, filled
 

@@ -16,20 +16,20 @@ import asyncpg
 import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store import migrate, postgres
-from counterfoil.store import transitions as port
-from counterfoil.store.migrate import Migration
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sql import Insert
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.tables import PENDING
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import migrate, postgres
+from counterfoil.store.sql.migrate import Migration
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.statements import Insert
+from counterfoil.store.sql.tables import PENDING
 from tests.contract.store import samples as s
 
 ROOT = Path(__file__).parents[3]
 WRITER = """
 import asyncio, itertools, sys
-from counterfoil.store.postgres import PostgresStore
-from counterfoil.store.sqlite import SqliteStore
+from counterfoil.store.sql.postgres import PostgresStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 
 async def main():

@@ -12,7 +12,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
-from counterfoil.store import transitions as port
+from counterfoil.store.port import transitions as port
 from tests.contract.store import samples as s
 
 

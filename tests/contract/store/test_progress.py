@@ -14,15 +14,15 @@ import pytest
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
-from counterfoil.flow import progress as flow
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker import stall_scan as flow
 from counterfoil.model import Model
-from counterfoil.store import progress
-from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.sql import lite
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.stuck import KINDS, MOST, Patience, TellStuck
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.stalled import KINDS, MOST, Patience, TellStuck
+from counterfoil.store.sql import progress_scan
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.statements import lite
 from tests.contract.store import samples as s
 
 P = Patience()
@@ -340,7 +340,7 @@ async def test_no_query_reads_a_table_that_grows(places: Any) -> None:
     store = await places("sqlite")
     connection = apsw.Connection(str(store.path))
     for name in INDEXED:
-        sql = lite(getattr(progress, name))
+        sql = lite(getattr(progress_scan, name))
         plan = [row[3] for row in connection.execute(f"explain query plan {sql}", (0,) * sql.count("?"))]
         scanned = [step for step in plan if step.startswith("SCAN")]
         allowed = {"SCAN r", "SCAN e", "SCAN t"}

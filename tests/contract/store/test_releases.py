@@ -12,7 +12,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.release import Plan, PlanState
 from counterfoil.core.run import RunStatus
 from counterfoil.store import check
-from counterfoil.store import transitions as port
+from counterfoil.store.port import transitions as port
 from tests.contract.store import samples as s
 
 FIRST = "first"

@@ -21,11 +21,11 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.release import Plan
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store import transitions as port
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.sqlite import SqliteStore
-from counterfoil.store.workers import Beat, Leave, Tune, Want
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.workers import Beat, Leave, Tune, Want
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 
 KEYS = ("k1", "k2", "k3")

@@ -13,10 +13,10 @@ from counterfoil.core import wire
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.store import transitions as port
 from counterfoil.store.check import check
-from counterfoil.store.lockstep import over_arrays, waves
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql.set_based import over_arrays, waves
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import plain
 

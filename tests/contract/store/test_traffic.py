@@ -10,8 +10,8 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.effect import EffectState
-from counterfoil.store import transitions as port
-from counterfoil.store.recorded import GuardSeen, Recorded, Stretch
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.recorded import GuardSeen, Recorded, Stretch
 from tests.contract.store import samples as s
 from tests.contract.store.test_calls import place
 

@@ -13,7 +13,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store import transitions as port
+from counterfoil.store.port import transitions as port
 from tests.contract.store import samples as s
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from counterfoil.core.case import Case
 from counterfoil.core.usage import RefusedUsage, UsageRow, digest
-from counterfoil.store import store as port
 from counterfoil.store.check import check
+from counterfoil.store.port import store as port
 from tests.contract.store import samples as s
 
 

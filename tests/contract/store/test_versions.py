@@ -8,13 +8,13 @@ from typing import Any
 
 from counterfoil.core.event import Event
 from counterfoil.core.money import Money
-from counterfoil.flow.admit import Admission
-from counterfoil.flow.receive import receive_events
-from counterfoil.flow.releases import Releases
-from counterfoil.flow.turn import Turner
-from counterfoil.store import transitions as port
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.runs.turn import Turner
 from counterfoil.store.check import check
-from counterfoil.store.versions import TellUse, Use, Used, Waiting
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.versions import TellUse, Use, Used, Waiting
 from tests.contract.store import samples as s
 from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of

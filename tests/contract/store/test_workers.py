@@ -11,7 +11,7 @@ import pytest
 
 from counterfoil.core.effect import EffectState
 from counterfoil.store.check import violations
-from counterfoil.store.workers import Beat, Beaten, Grant, Leave, Tune, Want
+from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Want
 from tests.contract.store import samples as s
 
 TTL = timedelta(seconds=15)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from counterfoil.change.history import History
 from counterfoil.core import wire
 from counterfoil.core.release import Plan
-from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.port import transitions as port
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ROLE = {"kind": "role", "name": "finance", "may": ["runs:any:read"]}

@@ -11,7 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ruamel.yaml import YAML
 
-from counterfoil.app import Account
+from counterfoil.bootstrap import Account
 from counterfoil.model import Model, checks
 from counterfoil.model.kinds import KINDS
 from tests.source import ROOT

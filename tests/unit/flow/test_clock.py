@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from counterfoil.core.clock import Steady, utc_now
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 

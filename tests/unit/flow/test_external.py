@@ -13,10 +13,10 @@ from counterfoil.core.event import Event
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.admit import Admission
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_events
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 

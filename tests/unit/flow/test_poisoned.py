@@ -10,9 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_events
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from tests.unit.flow.test_external import COMPANY, event

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from counterfoil.connectors.sdk import Confirmed, Rejected
 from counterfoil.core.errors import ErrorClass, TryAgain
-from counterfoil.flow.gate import LIFE, Gate, Lane, Ticket, caps_of
+from counterfoil.flow.dispatch.limiter import LIFE, Gate, Lane, Ticket, caps_of
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
-from counterfoil.store.workers import Beat, Tune
-from tests.unit.flow.test_gate import Clock, at_once, gate
+from counterfoil.store.port.workers import Beat, Tune
+from tests.unit.flow.test_limiter import Clock, at_once, gate
 
 DONE = Confirmed({})
 BUSY = Rejected(ErrorClass.THROTTLED, "slow down")

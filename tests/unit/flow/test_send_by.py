@@ -10,9 +10,9 @@ from typing import Any, cast
 from counterfoil.connectors.sdk import Confirmed, OperationSpec, Request
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect
-from counterfoil.flow.act import Actor
-from counterfoil.flow.evidence import NOT_SENT, Context
-from counterfoil.flow.rows import times
+from counterfoil.flow.runs.effects import Actor
+from counterfoil.flow.runs.outcomes import NOT_SENT, Context
+from counterfoil.flow.runs.turn_rows import times
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
 

@@ -10,13 +10,13 @@ from ruamel.yaml import YAML
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import TryAgain
-from counterfoil.flow import act
-from counterfoil.flow.pump import Pump
-from counterfoil.flow.receive import receive_events
-from counterfoil.flow.releases import Releases
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.runs import effects
+from counterfoil.flow.worker.worker import Pump
 from counterfoil.model import Model
-from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.port import transitions as port
 from tests.unit.flow.test_external import COMPANY, NOW, Clock, event, settle
 
 
@@ -99,7 +99,7 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
     company: tuple[Away, Pump], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the turn that rests on it can be committed, nor, for a while, the outcome alone."""
-    monkeypatch.setattr(act, "TELL_AGAIN", (0.001,) * 5)
+    monkeypatch.setattr(effects, "TELL_AGAIN", (0.001,) * 5)
     store, pump = company
     await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
     store.refuse = {port.Advance: 1, port.Conclude: 3}

@@ -11,14 +11,14 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.release import Plan
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.admit import Admission
-from counterfoil.flow.inuse import Uses, overdue
-from counterfoil.flow.receive import receive_events
-from counterfoil.flow.releases import Releases
-from counterfoil.flow.turn import Turner
+from counterfoil.flow.context.deprecations import Uses, overdue
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.runs.turn import Turner
 from counterfoil.model import Model
-from counterfoil.store import transitions as port
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.port import transitions as port
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
 BASE = """

@@ -6,7 +6,7 @@ import pytest
 
 from counterfoil.model import read
 from counterfoil.model.catalog import Catalog, Edge, Key
-from counterfoil.web.picture import picture
+from counterfoil.web.pages.catalog_graph import picture
 from tests.source import ROOT
 
 FINALIZED: Key = ("event", "invoice.finalized.v1")

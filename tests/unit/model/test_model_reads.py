@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.model import read
-from counterfoil.model.reads import Uses
+from counterfoil.model.field_usage import Uses
 from tests.unit.model.company import COMPANY, write
 
 WORKFLOW = ("workflow", "credit")

@@ -11,7 +11,7 @@ from counterfoil.core import ids
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.model import Model, read
-from counterfoil.store.transitions import Admit
+from counterfoil.store.port.transitions import Admit
 from tests.unit.rules.driver import Play
 
 FOLDER = Path(__file__).parents[3] / "examples" / "acme"

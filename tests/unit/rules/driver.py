@@ -22,23 +22,24 @@ from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import Foil
 from counterfoil.core.people import Person
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.flow import desk, watch
-from counterfoil.flow.act import Actor
-from counterfoil.flow.admit import Admission
-from counterfoil.flow.gate import Gate, Lane, Ticket
-from counterfoil.flow.known import Known
-from counterfoil.flow.releases import Releases
-from counterfoil.flow.turn import Turner
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.dispatch.limiter import Gate, Lane, Ticket
+from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs.effects import Actor
+from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.runs.turn import Turner
+from counterfoil.flow.worker import housekeeping
 from counterfoil.model import Model
 from counterfoil.model.source import parse
-from counterfoil.rules import commands as c
 from counterfoil.rules import routing
-from counterfoil.rules.decide import Decision
-from counterfoil.rules.state import State, load
 from counterfoil.rules.values import event_names, head_names
-from counterfoil.store.lists import CaseTarget
+from counterfoil.rules.workflow import commands as c
+from counterfoil.rules.workflow.decide import Decision
+from counterfoil.rules.workflow.state import State, load
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.transitions import Admit, Post, PutPerson, RunStart, Stimulus, Turn
+from counterfoil.store.port.transitions import Admit, Post, PutPerson, RunStart, Stimulus, Turn
+from counterfoil.store.port.views import CaseTarget
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 LIVE_EFFECTS = IN_FLIGHT | {EffectState.PLANNED}
@@ -284,7 +285,7 @@ class Play:
         await self.store.apply(PutPerson(person=person, at=self.now, actor="play"))
 
     async def vote(self, approval: Approval, person: str, approve: bool = True) -> str:
-        verdict = await desk.decide_approval(
+        verdict = await decisions.decide_approval(
             self.store, approval.id, approval.subject, person, approve, "as seen"
         )
         await self.settle()
@@ -294,7 +295,7 @@ class Play:
         if person not in self.store.people:
             await self.person(person)
         target = CaseTarget(case=case)
-        verdict = await desk.resolve_case(
+        verdict = await decisions.resolve_case(
             self.store, self.actor, target, case.id, person, choice, "as seen", override=True
         )
         if settle:
@@ -333,7 +334,7 @@ class Play:
         for effect in await self.store.effects_to_look_up(self.now, 100):
             await self.actor.look_up(effect)
             did = True
-        await watch.expire_foils(self.store, self.now)
+        await housekeeping.expire_foils(self.store, self.now)
         return did
 
     async def advance(self, **duration: float) -> None:

@@ -21,7 +21,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store.transitions import Stimulus
+from counterfoil.store.port.transitions import Stimulus
 from tests.unit.rules import acme
 from tests.unit.rules import test_language_workflows as language
 from tests.unit.rules.driver import Play

@@ -12,7 +12,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.rules.retry import next_try
+from counterfoil.rules.workflow.retry import next_try
 from tests.unit.rules.company import asked, company, period, usd
 
 MEMO_ONLY = "steps: [{call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"

@@ -21,12 +21,12 @@ from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
 from counterfoil.rules.approval import in_currency
 from counterfoil.rules.contract import violations
-from counterfoil.rules.decide import event_topic
 from counterfoil.rules.mapping import Failed, Mapped, Needs, Rendered, Returned, Unresolved
 from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting import posting_date
 from counterfoil.rules.templates import Unusable
 from counterfoil.rules.values import plain, typed
+from counterfoil.rules.workflow.decide import event_topic
 from tests.unit.rules.company import BASE
 from tests.unit.rules.driver import MONDAY, model_of
 

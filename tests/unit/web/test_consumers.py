@@ -8,14 +8,14 @@ import pytest
 from litestar.datastructures import Headers
 
 from counterfoil.core.call import Left, Rate
-from counterfoil.web import consumers
-from counterfoil.web.problems import Problem
+from counterfoil.web.api import operation_headers
+from counterfoil.web.http.problems import Problem
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def key_of(*values: str) -> str:
-    return consumers.idempotency_key(
+    return operation_headers.idempotency_key(
         Headers([(b"idempotency-key", value.encode("latin-1")) for value in values])
     )
 
@@ -83,7 +83,7 @@ def test_no_key_and_two_keys_are_no_key() -> None:
     ],
 )
 def test_a_version_is_named_in_one_of_three_ways(name: str, headers: dict[str, str], meant: str) -> None:
-    assert consumers.named(name, headers) == meant
+    assert operation_headers.named(name, headers) == meant
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_a_version_is_named_in_one_of_three_ways(name: str, headers: dict[str, s
 )
 def test_versions_that_do_not_agree_are_refused(name: str, headers: dict[str, str]) -> None:
     with pytest.raises(Problem) as refused:
-        consumers.named(name, headers)
+        operation_headers.named(name, headers)
     assert (refused.value.status, refused.value.kind) == (400, "version")
 
 
 def test_correlation_is_given_followed_or_made() -> None:
-    given = consumers.trace({"x-correlation-id": "order-7/a", "traceparent": PARENT})
+    given = operation_headers.trace({"x-correlation-id": "order-7/a", "traceparent": PARENT})
     assert given == ("order-7/a", {"traceparent": PARENT, "x-correlation-id": "order-7/a"})
-    followed = consumers.trace({"traceparent": PARENT})
+    followed = operation_headers.trace({"traceparent": PARENT})
     assert followed.correlation == "4bf92f3577b34da6a3ce929d0e0e4736"
     for wrong in (
         "",
@@ -113,7 +113,7 @@ def test_correlation_is_given_followed_or_made() -> None:
         "ff" + PARENT[2:],
         "no",
     ):
-        made = consumers.trace({"traceparent": wrong})
+        made = operation_headers.trace({"traceparent": wrong})
         assert re.fullmatch(r"cor_[0-9a-f]{32}", made.correlation)
         assert "traceparent" not in made.kept
 
@@ -121,7 +121,7 @@ def test_correlation_is_given_followed_or_made() -> None:
 @pytest.mark.parametrize("wrong", ["a" * 129, "a b", "<script>", "\u00e9"])
 def test_what_is_no_correlation_id_is_refused(wrong: str) -> None:
     with pytest.raises(Problem) as refused:
-        consumers.trace({"x-correlation-id": wrong})
+        operation_headers.trace({"x-correlation-id": wrong})
     assert refused.value.kind == "correlation"
 
 
@@ -139,16 +139,17 @@ def test_what_is_no_correlation_id_is_refused(wrong: str) -> None:
     ],
 )
 def test_a_wish_to_wait_is_read(prefer: str, wait: float | None) -> None:
-    assert consumers.wait({"prefer": prefer}) == wait
+    assert operation_headers.wait({"prefer": prefer}) == wait
 
 
 def test_a_rate_is_told_by_its_window() -> None:
     rate = Rate(at_most=120, every=60, burst=20)
-    assert consumers.rate_headers(rate, Left(calls=3, reset=8.2)) == {
+    assert operation_headers.rate_headers(rate, Left(calls=3, reset=8.2)) == {
         "ratelimit-policy": '"consumer";q=20;w=10',
         "ratelimit": '"consumer";r=3;t=9',
     }
     assert (
-        consumers.rate_headers(rate, Left(calls=0, reset=10, wait=0.4))["ratelimit"] == '"consumer";r=0;t=1'
+        operation_headers.rate_headers(rate, Left(calls=0, reset=10, wait=0.4))["ratelimit"]
+        == '"consumer";r=0;t=1'
     )
-    assert consumers.rate_headers(None, None) == {}
+    assert operation_headers.rate_headers(None, None) == {}

@@ -10,11 +10,11 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web import contracts, shapes, trace, verdicts
-from counterfoil.web.access import REQUIRES
-from counterfoil.web.permissions import COVERS, Open, Permission
-from counterfoil.web.problems import _TITLES
-from counterfoil.web.server import routes
+from counterfoil.web.api import contracts, decision_responses, shapes, trace
+from counterfoil.web.http.access import REQUIRES
+from counterfoil.web.http.permissions import COVERS, Open, Permission
+from counterfoil.web.http.problems import _TITLES
+from counterfoil.web.http.server import routes
 from tests.source import ROOT
 
 HTTP = (ROOT / "docs" / "reference" / "http.md").read_text("utf-8")
@@ -69,7 +69,13 @@ def test_a_permission_is_documented_and_asked_for(permission: Permission) -> Non
 @pytest.mark.parametrize(
     "kind",
     sorted({kind for kind, _ in _TITLES.values()})
-    + sorted({kind for table in (verdicts._DECIDE, verdicts._RESOLVE) for _, kind, _ in table.values()}),
+    + sorted(
+        {
+            kind
+            for table in (decision_responses._DECIDE, decision_responses._RESOLVE)
+            for _, kind, _ in table.values()
+        }
+    ),
 )
 def test_a_kind_of_problem_is_documented(kind: str) -> None:
     assert f"`{kind}`" in HTTP

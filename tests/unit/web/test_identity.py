@@ -8,7 +8,7 @@ import pytest
 
 from counterfoil.core.people import Person
 from counterfoil.model import Model
-from counterfoil.web.identity import (
+from counterfoil.web.http.identity import (
     Identity,
     Passwords,
     check_same_origin,
@@ -17,8 +17,8 @@ from counterfoil.web.identity import (
     new_token,
     read_form,
 )
-from counterfoil.web.permissions import Permission, granted
-from counterfoil.web.problems import Problem
+from counterfoil.web.http.permissions import Permission, granted
+from counterfoil.web.http.problems import Problem
 
 FORM = "application/x-www-form-urlencoded"
 PERSON = Person(id="fay", name="Fay", email="fay@acme.example", roles=("admin", "gone"))

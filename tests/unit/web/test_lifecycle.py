@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from counterfoil.model import kinds
 from counterfoil.rules.versions import Lifecycle
-from counterfoil.web.lifecycle import headers_of, lifecycle_headers
+from counterfoil.web.http.deprecation_headers import headers_of, lifecycle_headers
 
 SINCE, SUNSET = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 OLD = kinds.Event(

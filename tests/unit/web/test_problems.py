@@ -9,8 +9,8 @@ import pytest
 from counterfoil.connectors.signature import SignatureRefused
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import WireRefused
-from counterfoil.web import verdicts
-from counterfoil.web.problems import Problem, problem_of
+from counterfoil.web.api import decision_responses
+from counterfoil.web.http.problems import Problem, problem_of
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_waiting_is_said_in_whole_seconds() -> None:
 )
 def test_a_refused_vote_names_the_approval(verdict: str) -> None:
     with pytest.raises(Problem) as refused:
-        verdicts.decided(verdict, "appr_1", "fay")
+        decision_responses.decided(verdict, "appr_1", "fay")
     assert "appr_1" in refused.value.detail or "fay" in refused.value.detail
 
 
 @pytest.mark.parametrize("verdict", ["counted", "granted", "rejected"])
 def test_a_counted_vote_is_no_problem(verdict: str) -> None:
-    assert verdicts.decided(verdict, "appr_1", "fay") == verdict
+    assert decision_responses.decided(verdict, "appr_1", "fay") == verdict

@@ -13,15 +13,7 @@ from counterfoil.connectors import signature
 from counterfoil.connectors.http import Http, Response
 from counterfoil.connectors.openapi import answers, document, render, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, at
-from counterfoil.connectors.openapi.settings import (
-    Auth,
-    Call,
-    Feed,
-    Find,
-    Operation,
-    Settings,
-    read,
-)
+from counterfoil.connectors.openapi.settings import Auth, Call, Feed, Find, Operation, Settings, read
 from counterfoil.connectors.sdk import (
     Absent,
     Delivery,
@@ -36,7 +28,14 @@ from counterfoil.connectors.sdk import (
     SystemConfig,
     Unknown,
 )
-from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.errors import (
+    CounterfoilError,
+    ErrorClass,
+    Misconfigured,
+    Refused,
+    TryAgain,
+    Uncertain,
+)
 from counterfoil.core.wire import WireRefused, read_json
 
 _FIND_PAGES = 50

@@ -31,7 +31,14 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.connectors.stripe import answers, documents, feed, forms
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
-from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.errors import (
+    CounterfoilError,
+    ErrorClass,
+    Misconfigured,
+    Refused,
+    TryAgain,
+    Uncertain,
+)
 from counterfoil.core.wire import read_json
 
 API_VERSION = "2023-08-16"

@@ -11,7 +11,7 @@ from counterfoil.expr import ExpressionError
 from counterfoil.expr.tree import reads
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import lets_in_order
+from counterfoil.model.compile.workflow import lets_in_order
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, object_schema
 from counterfoil.model.model import Model

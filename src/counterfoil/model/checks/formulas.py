@@ -9,7 +9,7 @@ from counterfoil.core.finding import Finding
 from counterfoil.expr.types import DYN, one
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import (
+from counterfoil.model.compile.workflow import (
     emits_of,
     facts_in_order,
     lets_in_order,
@@ -17,9 +17,9 @@ from counterfoil.model.compiling import (
     limit_key,
     undo_input,
 )
+from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
-from counterfoil.model.produced import emitted_types
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_duration, is_formula
 from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import emits_of
+from counterfoil.model.compile.workflow import emits_of
+from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
-from counterfoil.model.produced import emitted_types
 from counterfoil.model.source import Path
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import POSTING_RULES, emits_of
+from counterfoil.model.compile.workflow import POSTING_RULES, emits_of
 from counterfoil.model.document import Document
+from counterfoil.model.emitted_types import EVENT_NAME, emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
-from counterfoil.model.produced import EVENT_NAME, emitted_types
 from counterfoil.model.source import Path
 from counterfoil.model.walk import BlockPlace, steps, steps_of
 

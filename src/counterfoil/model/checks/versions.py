@@ -9,10 +9,10 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.contracts import consumed, emitted_by_workflows
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compiling import emits_of
+from counterfoil.model.compile.workflow import emits_of
 from counterfoil.model.document import Document
+from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.model import Model
-from counterfoil.model.produced import emitted_types
 from counterfoil.model.source import Path
 
 

@@ -6,10 +6,10 @@ it, and the contract suite holds the SQL stores to it. It keeps nothing once the
 
 from __future__ import annotations
 
-from counterfoil.store.memory.arrive import Arrivals
 from counterfoil.store.memory.calls import Calls
-from counterfoil.store.memory.persons import Persons
-from counterfoil.store.memory.progress import Progress
+from counterfoil.store.memory.intake import Arrivals
+from counterfoil.store.memory.people import Persons
+from counterfoil.store.memory.progress_scan import Progress
 from counterfoil.store.memory.reads import Reads
 from counterfoil.store.memory.releases import Releases
 from counterfoil.store.memory.runs import Runs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from counterfoil.core.call import take
-from counterfoil.store import calls as port
-from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port import calls as port
 
 
 class Calls(Rows):

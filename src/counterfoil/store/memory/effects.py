@@ -10,12 +10,10 @@ from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import ASKED_OF_PERSONS, CaseState
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
-from counterfoil.core.foil import (
-    FoilState,
-)
+from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
-from counterfoil.store import transitions as port
-from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port import transitions as port
 
 
 class Effects(Rows):

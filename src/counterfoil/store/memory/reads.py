@@ -9,15 +9,12 @@ from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.foil import (
-    Foil,
-    FoilState,
-)
+from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.people import Person
-from counterfoil.store import store as port
 from counterfoil.store.dump import Dump, dump_memory
-from counterfoil.store.memory.rows import Rows
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port import store as port
 
 
 class Reads(Rows):

@@ -10,10 +10,10 @@ from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.moves import check_move
 from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store import transitions as port
-from counterfoil.store.memory.rows import Rows
-from counterfoil.store.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
-from counterfoil.store.verbs.releases import leaf_of_move, leaf_of_plan, leaf_of_step, refused
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
+from counterfoil.store.sql.verbs.releases import leaf_of_move, leaf_of_plan, leaf_of_step, refused
 
 
 class Releases(Rows):

@@ -11,9 +11,9 @@ from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store import transitions as port
 from counterfoil.store.memory.effects import Effects
-from counterfoil.store.memory.rows import event_stimulus, least
+from counterfoil.store.memory.tables import event_stimulus, least
+from counterfoil.store.port import transitions as port
 
 
 class Runs(Effects):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from counterfoil.core.link import LinkStatus
-from counterfoil.store.memory.rows import Rows
-from counterfoil.store.recorded import NO_DELIVERY, Recorded, Stretch, assemble, spoken
-from counterfoil.store.recorded import Rows as Page
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, Stretch, assemble, spoken
+from counterfoil.store.port.recorded import Rows as Page
 
 
 class Traffic(Rows):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from counterfoil.store.memory.rows import Rows
-from counterfoil.store.versions import TellUse, Used, Waiting, days_of
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port.versions import TellUse, Used, Waiting, days_of
 
 
 class Versions(Rows):

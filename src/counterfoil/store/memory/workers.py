@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.quota import Account, Quota, Worker, granted, tuned
-from counterfoil.store.memory.rows import Rows
-from counterfoil.store.workers import Beat, Beaten, Grant, Leave, Tune, Tuned
+from counterfoil.store.memory.tables import Rows
+from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Tuned
 
 
 class Workers(Rows):

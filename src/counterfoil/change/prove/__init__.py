@@ -1,5 +1,0 @@
-"""Every interleaving of a workflow under a number of faults, explored with the real `decide`."""
-
-from counterfoil.change.prove.explore import Bounds, Proof, findings, prove, proven
-
-__all__ = ["Bounds", "Proof", "findings", "prove", "proven"]

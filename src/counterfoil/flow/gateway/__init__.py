@@ -1,0 +1,1 @@
+"""Calls of exposed Operations by consumers, from the idempotency key to the answer."""

@@ -1,0 +1,1 @@
+"""Deliveries in: receipts, admission to canonical events, load shedding and usage batches."""

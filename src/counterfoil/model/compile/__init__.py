@@ -1,0 +1,1 @@
+"""Governance documents compiled to the definitions that the rules read."""

@@ -1,0 +1,112 @@
+"""What a proof never came to: steps that no way leads to, and business states that no plain way reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from counterfoil.expr import Expression
+from counterfoil.model import definition as d
+from counterfoil.prove.world import World
+from counterfoil.rules.workflow.context import blocks_of
+
+_PROOFS = count()
+"""Blocks are known by their definition's digest, and each proof has Watched ones of its own."""
+
+
+class Watched:
+    """An expression that remembers whether it ever held."""
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+        self.held = False
+
+    def __call__(self, bindings: Any, lookup: Any = None) -> Any:
+        value = self._expression(bindings, lookup)
+        if value is True:
+            self.held = True
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._expression, name)
+
+
+class Coverage:
+    """`watched` is the definition whose `when` are watched."""
+
+    def __init__(self, definition: d.Definition) -> None:
+        self.whens: dict[str, Watched] = {}
+        self.watched = replace(
+            definition,
+            digest=f"{definition.digest}/{next(_PROOFS)}",
+            steps=self._block(definition.steps),
+            signals=tuple(replace(s, do=self._block(s.do)) for s in definition.signals),
+        )
+        self._keys: set[str] = set()
+        """Of the steps that were entered, with round and item."""
+        self._reached: set[str] = set()
+        self._main = {s.path for s in definition.steps.steps}
+
+    def _block(self, block: d.Block) -> d.Block:
+        return d.Block(tuple(map(self._step, block.steps)), block.verb)
+
+    def _step(self, step: d.Step) -> d.Step:
+        parts: dict[str, Any] = {}
+        if step.when is not None:
+            parts["when"] = self.whens[step.path] = Watched(step.when)
+        if isinstance(step, d.Choose):
+            parts["branches"] = tuple((when, self._block(b)) for when, b in step.branches)
+            parts["otherwise"] = None if step.otherwise is None else self._block(step.otherwise)
+        if isinstance(step, d.Each):
+            parts["do"] = self._block(step.do)
+        parts["outcomes"] = {
+            n: self._block(r) if isinstance(r, d.Block) else r for n, r in step.outcomes.items()
+        }
+        return replace(step, **parts)
+
+    def forget(self) -> None:
+        """What was asked while values were looked for does not count."""
+        for watched in self.whens.values():
+            watched.held = False
+
+    def saw(self, w: World, faults: int) -> None:
+        self._keys.update(w.state.steps)
+        if not faults and not w.accepted:
+            self._reached.add(w.run.state)
+
+    def dead(self, fitted: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:
+        """(step, words) of what nothing led to, in the order of the workflow. `fitted` says of each wait that was up
+        whether any event fits it."""
+        found = [
+            (path, f"no event that was tried fits {path}: it can only time out")
+            for path, fits in fitted.items()
+            if not fits
+        ]
+        ran: set[str] = set()
+        entered = {key.partition("~")[0].partition("[")[0] for key in self._keys}
+        for address, block in blocks_of(self.watched).items():
+            for step in block.steps:
+                watched = self.whens.get(step.path)
+                if step.path in entered and (watched is None or watched.held):
+                    ran.add(step.path)
+                elif not address.startswith("failure/") and self._usual(address):
+                    found.append((step.path, f"{step.path} never ran with any value that was tried"))
+        becomes = {
+            s.becomes: s.path
+            for b in blocks_of(self.watched).values()
+            for s in b.steps
+            if s.becomes and s.path in self._main
+        }
+        for state, path in becomes.items():
+            if state not in self._reached and path in ran:
+                found.append(
+                    (path, f"the business state `{state}` is never reached where nothing goes wrong")
+                )
+        return tuple(found)
+
+    def _usual(self, address: str) -> bool:
+        """Steps of the plain course: what reacts to a fault may need more faults than were tried."""
+        parts = address.split("/")
+        return address == "" or all(p == "do" or p.startswith(("then", "otherwise")) for p in parts[1:])

@@ -1,0 +1,441 @@
+"""What must hold of every World, whatever happens: each with what it means and what to do where it breaks.
+
+A function looks at a World as it is after a move and gives what is broken: the step that it is about, and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from counterfoil.core import wire
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.effect import UNFINISHED, Effect, EffectState
+from counterfoil.core.money import Money
+from counterfoil.core.run import RunStatus
+from counterfoil.model import definition as d
+from counterfoil.prove.values import FAULTS
+from counterfoil.prove.world import Company, World
+from counterfoil.rules.workflow.context import blocks_of
+from counterfoil.rules.workflow.state import StepState
+from counterfoil.rules.workflow.steps import SETTLED_FOILS
+
+_E = EffectState
+NO = frozenset({"rejected", "expired", "stale"})
+"""What becomes of an approval that is not granted."""
+
+
+class Broken(NamedTuple):
+    invariant: str
+    step: str
+    """Path of the step that it is about; empty: the workflow."""
+    words: str
+
+
+@dataclass(frozen=True)
+class Invariant:
+    meaning: str
+    fix: str
+
+
+INVARIANTS: dict[str, Invariant] = {
+    "posted-twice": Invariant(
+        "one thing is done twice in the other system",
+        "make the call once: keep its input and dates the same in every round, or give what repeats it a key of its own",
+    ),
+    "approved-by-requester": Invariant(
+        "who asks for something also approves it",
+        "let `requester` name the person who asked, such as `event.data.requested_by`",
+    ),
+    "unapproved": Invariant(
+        "money moves that nobody has approved",
+        "put the approval before the call, and let `rejected`, `expired` and `stale` end in park, stop, undo or again",
+    ),
+    "more-than-approved": Invariant(
+        "more money moves than was approved",
+        "take the amount of the call from what the approval `covers`",
+    ),
+    "half-done": Invariant(
+        "the run ends as done although a call that moves money was not made, and nobody was asked",
+        "answer the refusal with park, queue or undo instead of passing it over",
+    ),
+    "half-undone": Invariant(
+        "the run ends while something that it did and could take back stays, without the rest of it",
+        "answer with undo, so that what was confirmed is taken back before the run ends",
+    ),
+    "no-way-back": Invariant(
+        "an undo finds no way to take back what was confirmed",
+        "let the last choice of `undo` be without `when`, or say why the call is irreversible",
+    ),
+    "foil-unmatched": Invariant(
+        "the run ends as done while the other system has not shown its half and no Case is open about it",
+        "wait for the counterfoils (`wait: {foils: all, until: ...}`) with a reaction that parks",
+    ),
+    "unfinished": Invariant(
+        "the run has ended with a call of which nobody knows what becomes",
+        "report it: this is a defect of the engine",
+    ),
+    "second-call": Invariant(
+        "a call is made anew while another one of its step is under way, was done, or has the same key",
+        "report it: this is a defect of the engine",
+    ),
+    "stuck": Invariant(
+        "nothing can happen any more, no moment will come, and no Case has an owner",
+        "give the step an `until`, or a way to learn its outcome, and a reaction that parks",
+    ),
+    "no-owner": Invariant("a Case is open that nobody owns", "name an owner of exceptions"),
+    "over-limit": Invariant(
+        "more is reserved than the limit allows", "report it: this is a defect of the engine"
+    ),
+    "limit-kept": Invariant(
+        "the run took back everything, and keeps what it reserved of a limit",
+        "report it: this is a defect of the engine",
+    ),
+    "emitted-twice": Invariant(
+        "the same fact is told twice, as two events",
+        "emit behind what may begin again, or tell the rounds apart in the event's data",
+    ),
+    "restless": Invariant(
+        "the run is turned again and again and never rests", "let the loop wait for something"
+    ),
+}
+
+
+class Judge:
+    """Looks at Worlds of one workflow."""
+
+    def __init__(self, company: Company, own: tuple[d.Invariant, ...] = ()) -> None:
+        self.company = company
+        self.definition = company.definition
+        self.own = own
+        self._steps = {s.path: s for b in blocks_of(self.definition).values() for s in b.steps}
+        main = blocks_of(self.definition)[""].steps
+        self._later = {s.path: n for n, s in enumerate(main)}
+        self._approves = [s for s in main if isinstance(s, d.Approve) and s.when is None]
+
+    def broken(self, w: World, quiet: bool) -> Iterator[Broken]:
+        """What is broken in a World; `quiet`: nothing plain can happen there and no moment is to come."""
+        if w.blame:
+            invariant, step, words = w.blame.split(":", 2)
+            yield Broken(invariant, step, words)
+        for look in _LOOKS:
+            yield from look(self, w)
+        if quiet and not w.over and not any(k.owner for k in w.cases):
+            yield Broken("stuck", self._place(w), "the run waits for something that never comes")
+        yield from self._of_its_own(w)
+
+    def _place(self, w: World) -> str:
+        for frame in reversed(w.state.frames):
+            block = blocks_of(self.definition)[frame.block]
+            if frame.index < len(block.steps):
+                return block.steps[frame.index].path
+        return ""
+
+    # ------------------------------------------------------------------ money and what was done
+
+    def _posts(self, e: Effect) -> bool:
+        return self.company.posts.get(e.operation, False) and e.undoes is None
+
+    def _taken_back(self, w: World, e: Effect) -> bool:
+        return any(u.undoes == e.id and w.done.get(u.id) for u in w.effects)
+
+    def _confirmed(self, w: World) -> list[Effect]:
+        """What moved money and stands."""
+        return [
+            e for e in w.effects
+            if e.state is _E.CONFIRMED and self._posts(e) and not self._taken_back(w, e)
+        ]  # fmt: skip
+
+    def _twice(self, w: World) -> Iterator[Broken]:
+        first: dict[tuple[str, str, bool], Effect] = {}
+        for e in w.effects:
+            times = w.done.get(e.id, 0)
+            if not times or not self.company.posts.get(e.operation, False):
+                continue
+            path = e.path.split("~")[0]
+            if times > 1:
+                yield Broken("posted-twice", _step(path), f"{e.operation} was done {times} times by one call")
+            if self._taken_back(w, e):
+                continue
+            item = "" if path.startswith("signal") else e.item
+            other = first.setdefault((path, item, e.undoes is not None), e)
+            if other is not e:
+                yield Broken(
+                    "posted-twice",
+                    _step(path),
+                    f"{e.operation} was done for {_about(w, other)} and again for {_about(w, e)}",
+                )
+
+    def _unapproved(self, w: World) -> Iterator[Broken]:
+        for e in w.effects:
+            if e.state is not _E.PLANNED or not self._posts(e):
+                continue
+            root = e.path.split("~")[0].split("/")[0]
+            for step in self._approves:
+                found = [st for key, st in w.state.steps.items() if _own(key, step.path)]
+                st = found[-1] if found else None
+                before = self._later.get(step.path, -1) < self._later.get(root, -1)
+                if st is not None and st.phase == "done" and st.outcome in NO and before:
+                    yield Broken(
+                        "unapproved",
+                        _step(e.path),
+                        f"{e.operation} is made although {step.path} was {st.outcome}",
+                    )
+                if (
+                    not before
+                    and (st is None or st.phase != "done")
+                    and root in self._later
+                    and self._same_money(w, e, step)
+                ):
+                    yield Broken(
+                        "unapproved",
+                        _step(e.path),
+                        f"{e.operation} is made before {step.path}, which is to approve its amount",
+                    )
+            for a in w.approvals:
+                if a.id in e.approvals and a.state is not ApprovalState.GRANTED:
+                    yield Broken(
+                        "unapproved", _step(e.path), f"{e.operation} rests on {a.path}, which is {a.state}"
+                    )
+
+    def _same_money(self, w: World, e: Effect, step: d.Approve) -> bool:
+        if step.amount is None:
+            return False
+        try:
+            amount = step.amount({**w.state.names, **w.state.items}, self.company.outside(w).ask)
+        except FAULTS:
+            return False
+        return amount in _moneys(w.state.inputs.get(e.id))
+
+    def _more(self, w: World) -> Iterator[Broken]:
+        for e in w.effects:
+            if e.state is not _E.PLANNED or not e.approvals or not self._posts(e):
+                continue
+            approved: list[Money] = []
+            for a in w.approvals:
+                if a.id in e.approvals:
+                    approved += _moneys(wire.loads(a.covers)) + ([a.amount] if a.amount is not None else [])
+            for amount in _moneys(w.state.inputs.get(e.id)):
+                most = [m.minor for m in approved if m.currency == amount.currency]
+                if approved and (not most or abs(amount.minor) > max(map(abs, most))):
+                    shown = ", ".join(sorted({str(m) for m in approved}))
+                    yield Broken(
+                        "more-than-approved",
+                        _step(e.path),
+                        f"{e.operation} is made over {amount}, approved was {shown}",
+                    )
+
+    # ------------------------------------------------------------------ ends
+
+    def _halves(self, w: World) -> Iterator[Broken]:
+        if w.run.status is RunStatus.DONE:
+            passed = self._passed_over(w)
+            if passed is not None:
+                step, outcome = passed
+                yield Broken(
+                    "half-done",
+                    step,
+                    f"{self._operation(step)} was {outcome} and is passed over; the run ends as {w.run.state}",
+                )
+            elif self._failing(w) and not self._through(w):
+                for e in self._confirmed(w):
+                    step_ = self._steps.get(e.path.split("~")[0])
+                    if isinstance(step_, d.Call) and not step_.irreversible:
+                        yield Broken(
+                            "half-undone", _step(e.path),
+                            f"{e.operation} stays although {self._failing(w)}; the run ends as {w.run.state}",
+                        )  # fmt: skip
+        if w.run.status is RunStatus.UNDONE:
+            by_hand = {c.effect for c in w.state.confirmed if f"undo:{c.key}" in w.accepted}
+            for e in w.effects:
+                stands = e.undoes is None and w.done.get(e.id) and not self._taken_back(w, e)
+                step_ = self._steps.get(e.path.split("~")[0])
+                writes = isinstance(step_, d.Call) and e.operation in self.company.posts
+                if not (stands and writes) or e.id in by_hand:
+                    continue
+                if isinstance(step_, d.Call) and not step_.irreversible:
+                    words = f"{e.operation} stays although the run is undone"
+                    yield Broken("half-undone", _step(e.path), words)
+        for case in w.cases:
+            if case.reason == "undo_no_undo":
+                yield Broken("no-way-back", _step((case.path or "").removeprefix("undo:")), case.message)
+
+    def _through(self, w: World) -> bool:
+        """Did the run come to the end of its steps, and not end before?"""
+        last = blocks_of(self.definition)[""].steps[-1]
+        found = [(key, st) for key, st in w.state.steps.items() if _own(key, last.path)]
+        if not found:
+            return False
+        key, st = found[-1]
+        outcome = st.outcome.partition(":")[2] or st.outcome
+        return outcome not in BAD or key in w.accepted or self._goes_on(last, outcome)
+
+    def _goes_on(self, step: d.Step, outcome: str) -> bool:
+        """Does the run go on behind a step of which this became?"""
+        reaction = step.outcomes.get(outcome) or self.definition.failure.reactions.get(outcome)
+        verb = reaction.verb if isinstance(reaction, d.Block) else reaction
+        if verb is not None and verb.name == "retry" and verb.retry is not None:
+            return verb.retry.then == "continue"
+        return verb is None or verb.name == "continue"
+
+    def _operation(self, step: str) -> str:
+        found = self._steps.get(step)
+        return found.operation if isinstance(found, d.Call) else step
+
+    def _passed_over(self, w: World) -> tuple[str, str] | None:
+        """A call that moves money, was refused, and counts as through."""
+        for key, st in _latest(w):
+            step = self._steps.get(_step(key))
+            if not isinstance(step, d.Call) or st.phase != "done" or key in w.accepted:
+                continue
+            if not self.company.posts.get(step.operation):
+                continue
+            outcome = st.outcome.partition(":")[2] or st.outcome
+            refused = outcome in _CLASSES and (self._goes_on(step, outcome) or "[" in key)
+            held = next((e for e in w.effects if e.id == st.effect), None)
+            if refused and not (held is not None and w.done.get(held.id)):
+                return step.path, "refused" if outcome == "refused" else f"refused as {outcome}"
+        return None
+
+    def _failing(self, w: World) -> str:
+        """The first outcome on the way that was not as hoped for, and that no later round made good."""
+        for key, st in _latest(w):
+            outcome = st.outcome.partition(":")[2] or st.outcome
+            if _step(key) in self._steps and outcome in BAD and key not in w.accepted:
+                return f"{_step(key)} {'timed out' if outcome == 'timeout' else f'was {outcome}'}"
+        return ""
+
+    def _foils(self, w: World) -> Iterator[Broken]:
+        if w.run.status is not RunStatus.DONE:
+            return
+        steps = (self._steps.get(_step(key)) for key in w.accepted)
+        waived = any(isinstance(step, d.Wait) and step.foils is not None for step in steps)
+        for f in w.foils:
+            owned = any(k.foil == f.id for k in w.cases) or waived
+            stands = f.effect is None or any(e.id == f.effect and e.state is _E.CONFIRMED for e in w.effects)
+            if f.state not in SETTLED_FOILS and not owned and stands and self._started(w):
+                effect = next((e for e in w.effects if e.id == f.effect), None)
+                yield Broken(
+                    "foil-unmatched",
+                    _step(effect.path) if effect else "",
+                    f"{f.rule} {f.key} is {f.state} at the end, as {w.run.state}",
+                )
+
+    def _started(self, w: World) -> bool:
+        """Has the run done anything? One that ends before has left everything as it was."""
+        return bool(w.state.confirmed)
+
+    def _ends(self, w: World) -> Iterator[Broken]:
+        if w.over:
+            for e in w.effects:
+                if e.state in UNFINISHED:
+                    yield Broken("unfinished", _step(e.path), f"{e.operation} is {e.state}")
+        if w.run.status is RunStatus.UNDONE and w.reserved:
+            yield Broken("limit-kept", "", ", ".join(sorted(w.reserved)))
+        for case in w.cases:
+            if not case.owner:
+                yield Broken("no-owner", _step(case.path or ""), case.message)
+
+    def _limits(self, w: World) -> Iterator[Broken]:
+        for name, limit in self.definition.limits.items():
+            held = sum(n for scope, _, n in w.reserved.values() if scope == name)
+            if limit.at_most is not None and held > limit.at_most:
+                yield Broken("over-limit", "", f"{held} of {limit.at_most} of {name} are reserved")
+
+    def _emits(self, w: World) -> Iterator[Broken]:
+        for type_, digest in dict.fromkeys(w.emitted):
+            if w.emitted.count((type_, digest)) > 1:
+                step = next(
+                    (s.path for s in self._steps.values() if isinstance(s, d.Emit) and s.type == type_), ""
+                )
+                yield Broken(
+                    "emitted-twice", step, f"{type_} was emitted {w.emitted.count((type_, digest))} times"
+                )
+
+    # ------------------------------------------------------------------ the workflow's own
+
+    def _of_its_own(self, w: World) -> Iterator[Broken]:
+        if not self.own:
+            return
+        names = names_of(self.company, w)
+        ask = self.company.outside(w).ask
+        for invariant in self.own:
+            if invariant.moment == "finally" and not w.over:
+                continue
+            try:
+                holds = invariant.formula(names, ask)
+            except FAULTS:
+                continue
+            if holds is (invariant.moment == "never"):
+                yield Broken(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")
+
+
+def names_of(company: Company, w: World) -> dict[str, Any]:
+    """What a workflow's own invariants read."""
+    run = {
+        "id": w.run.id, "key": w.run.bkey, "generation": w.run.generation, "state": w.run.state,
+        "workflow": w.run.workflow, "direction": str(w.run.direction), "started": w.run.created_at,
+        "status": str(w.run.status),
+    }  # fmt: skip
+    effects = [
+        {
+            "step": _step(e.path), "item": e.item, "operation": e.operation, "system": e.system,
+            "state": str(e.state), "done": w.done.get(e.id, 0), "undo": e.undoes is not None,
+            "input": w.state.inputs.get(e.id, {}), "approvals": len(e.approvals),
+        }
+        for e in w.effects
+    ]  # fmt: skip
+    foils = [{"rule": f.rule, "key": f.key, "state": str(f.state), "legs": dict(f.legs)} for f in w.foils]
+    cases = [{"reason": k.reason, "owner": k.owner, "path": k.path or ""} for k in w.cases]
+    approvals = [
+        {"step": _step(a.path), "state": str(a.state), "amount": a.amount, "requester": a.requester}
+        for a in w.approvals
+    ]
+    return {
+        **w.state.names, **w.state.items, "run": run, "effects": effects, "foils": foils, "cases": cases,
+        "approvals": approvals,
+    }  # fmt: skip
+
+
+_CLASSES = (
+    "transient", "throttled", "conflict", "invalid", "warning", "period_closed", "not_found", "unauthorized", "refused",
+)  # fmt: skip
+BAD = frozenset({"failed", "timeout", "unknown", *NO, *_CLASSES})
+Look: TypeAlias = Callable[[Judge, World], Iterator[Broken]]
+_LOOKS: tuple[Look, ...] = (
+    Judge._twice, Judge._unapproved, Judge._more, Judge._halves, Judge._foils, Judge._ends, Judge._limits,
+    Judge._emits,
+)  # fmt: skip
+
+
+def _step(key: str) -> str:
+    """The path of the step that a key or an effect's path belongs to."""
+    return key.partition("~")[0].partition("[")[0].removesuffix("/undo")
+
+
+def _latest(w: World) -> list[tuple[str, StepState]]:
+    """What became of each step and item in the last round that came to it."""
+    found = {(_step(key), key.partition("[")[2]): (key, st) for key, st in w.state.steps.items()}
+    return list(found.values())
+
+
+def _own(key: str, path: str) -> bool:
+    return _step(key) == path
+
+
+def _moneys(value: Any) -> list[Money]:
+    if isinstance(value, Money):
+        return [value]
+    if isinstance(value, dict):
+        return [m for v in value.values() for m in _moneys(v)]
+    if isinstance(value, list):
+        return [m for v in value for m in _moneys(v)]
+    return []
+
+
+def _about(w: World, e: Effect) -> str:
+    amounts = ", ".join(map(str, _moneys(w.state.inputs.get(e.id))))
+    return f"{amounts or 'one call'}" + (
+        f" (round {e.path.split('~')[1].split('/')[0]})" if "~" in e.path else ""
+    )

@@ -1,0 +1,104 @@
+"""What may happen next: answers of systems, persons, events, time, and what goes wrong with each.
+
+A move that is not in the plain course of things is a fault and costs one of the budget. Where a call is under way
+nothing else is told of: what else may happen meanwhile waits for its outcome and can as well happen behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.effect import EffectState
+from counterfoil.core.money import Money
+from counterfoil.core.run import Direction
+from counterfoil.model import definition as d
+from counterfoil.prove.arrivals import Arrivals
+from counterfoil.prove.move import Move
+from counterfoil.prove.observations import Shown
+from counterfoil.prove.outcomes import Outcomes
+from counterfoil.prove.persons import Persons
+from counterfoil.prove.timing import Timing
+from counterfoil.prove.world import Company, World
+from counterfoil.rules.workflow.context import blocks_of
+
+
+class Moves:
+    """Tells of the moves of one workflow."""
+
+    """`ends`: what a Run is in the end is looked at by invariants of the workflow's own."""
+
+    def __init__(self, company: Company, ends: bool = False) -> None:
+        self.company = company
+        self.definition = company.definition
+        self.arrivals = Arrivals(company)
+        self.shown = Shown(company)
+        self.timing = Timing(company, self.arrivals, self.shown)
+        self.outcomes = Outcomes(company, self.timing)
+        self.shown.confirm = partial(self.outcomes.confirm, now=True)
+        self.persons = Persons(company, self.outcomes, self.shown, ends)
+        steps = (step for block in blocks_of(self.definition).values() for step in block.steps)
+        self._posting = any(isinstance(s, d.Call) and s.posting is not None for s in steps)
+
+    def of(self, w: World, faulty: bool = True) -> Iterator[Move]:
+        """Every move of a World; without `faulty`, of what may go wrong only that nobody acts in time."""
+        if w.over:
+            return
+        planned = next((e for e in w.effects if e.state is EffectState.PLANNED), None)
+        if planned is not None:
+            yield from self.outcomes.sent(w, planned, faulty)
+            yield from self.arrivals.of(w, faulty)
+            return
+        unknown = [e for e in w.effects if e.state is EffectState.UNKNOWN]
+        for effect in unknown:
+            yield from self.outcomes.looked_up(w, effect, faulty)
+        for case in w.cases:
+            if case.foil is not None and w.run.direction is Direction.UNDO:
+                continue  # a counterfoil of what is being taken back
+            yield from self.persons.decide(w, case)
+        for approval in w.approvals:
+            if approval.state is ApprovalState.OPEN:
+                yield from self.persons.vote(w, approval)
+        if not unknown and w.run.direction is Direction.FORWARD:
+            yield from self.arrivals.of(w, faulty)
+            yield from self.shown.of(w, self.timing.deadlines(w), faulty)
+            yield from self._changed(w, faulty)
+        yield from self.timing.of(w)
+
+    def _changed(self, w: World, faulty: bool) -> Iterator[Move]:
+        if faulty and self._posting and not w.closed and not w.state.confirmed:
+            yield Move("late", "outside", "the present period is locked", partial(self._lock, w, True), False)
+        if self._posting and w.closed:
+            yield Move("", "outside", "the period is opened again", partial(self._lock, w, False))
+        if not faulty or w.state.confirmed or not w.state.started:
+            return
+        for fact in self.definition.facts:
+            state = w.heads.get(fact.target)
+            if fact.recheck and fact.source == "head" and state is not None and w.changed < 2:
+                other = {k: _smaller(v) for k, v in state.items()}
+                if other != state:
+                    yield Move(
+                        "stale", "outside", f"{fact.target} changes: its amounts are half of what they were",
+                        partial(_change, w, fact.target, other),
+                        False,
+                    )  # fmt: skip
+
+    def _lock(self, w: World, closed: bool) -> World:
+        w = msgspec.structs.replace(w, closed=closed)
+        topics = {st.topic for st in w.state.steps.values() if st.phase == "queued" and st.topic}
+        told = [
+            ("event", f"{t}#{len(w.came)}", self.arrivals.body(t, {}, len(w.came))) for t in sorted(topics)
+        ]
+        return w if closed else self.company.turn(w, *told)
+
+
+def _change(w: World, object_: str, state: dict[str, Any]) -> World:
+    return msgspec.structs.replace(w, heads={**w.heads, object_: state}, changed=w.changed + 1)
+
+
+def _smaller(value: Any) -> Any:
+    return Money(value.minor // 2, value.currency) if isinstance(value, Money) else value

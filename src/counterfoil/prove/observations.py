@@ -1,0 +1,94 @@
+"""Counterfoils in a proof: what the other system shows of them, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from counterfoil.core.case import Case, case_of_break
+from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.foil import Foil, FoilState
+from counterfoil.model import definition as d
+from counterfoil.prove.move import Move
+from counterfoil.prove.world import Company, World
+from counterfoil.rules.workflow.context import blocks_of
+
+_E = EffectState
+
+
+class Deadline(Protocol):
+    @property
+    def at(self) -> datetime: ...
+
+
+UNSHOWN = (FoilState.OPEN, FoilState.PARTLY)
+
+
+class Shown:
+    """Tells what may be shown. `confirm` records that an accepted call was done."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        self.definition = company.definition
+        self.confirm: Callable[[World, Effect], World] = lambda w, e: w
+        self._rights = {op.system for op in self.definition.operations.values() if op.writes}
+
+    def of(self, w: World, deadlines: Sequence[Deadline], faulty: bool) -> Iterator[Move]:
+        """What the other system shows. It matters once somebody waits for it, or its time is nearly over."""
+        shown = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY) and self.showable(w, f)]
+        if not shown or not self._matters(w, deadlines):
+            return
+        first = shown[0]
+        yield Move(
+            "", first.right, f"shows {first.object} {first.key}: {first.rule} is matched",
+            partial(self._show, w, first, FoilState.MATCHED),
+        )  # fmt: skip
+        for foil in shown if faulty else ():
+            yield Move(
+                "late", foil.right, f"shows {foil.object} {foil.key} over another amount: {foil.rule} is broken",
+                partial(self._show, w, foil, FoilState.BROKEN),
+            )  # fmt: skip
+
+    def showable(self, w: World, f: Foil) -> bool:
+        """Is there anything that the other system could show? Where no call of the workflow goes there, yes."""
+        if f.right not in self._rights:
+            return True
+        return any(w.done.get(e.id) and e.system == f.right and e.undoes is None for e in w.effects) or any(
+            e.state is _E.ACCEPTED and e.system == f.right for e in w.effects
+        )
+
+    def _matters(self, w: World, deadlines: Sequence[Deadline]) -> bool:
+        if any(e.state is _E.ACCEPTED for e in w.effects):
+            return True
+        for frame in w.state.frames:
+            block = blocks_of(self.definition)[frame.block]
+            step = block.steps[frame.index] if frame.index < len(block.steps) else None
+            if isinstance(step, d.Wait) and step.foils is not None:
+                return True
+        return bool(deadlines) and any(f.due <= min(x.at for x in deadlines) for f in w.foils)
+
+    def _show(self, w: World, foil: Foil, state: FoilState) -> World:
+        w = moved(w, foil, state)
+        if state is FoilState.MATCHED:
+            held = next((e for e in w.effects if e.id == foil.effect and e.state is _E.ACCEPTED), None)
+            if held is not None:
+                return self.confirm(w, held)
+        return self.company.turn(w, ("foil", f"{foil.id}:{state}", {"foil": foil.id, "state": str(state)}))
+
+    def settle(self, w: World, case: Case, state: FoilState) -> World:
+        foil = next(f for f in w.foils if f.id == case.foil)
+        return self._show(w, foil, state)
+
+
+def moved(w: World, foil: Foil, state: FoilState) -> World:
+    moved = msgspec.structs.replace(foil, state=state)
+    cases = tuple(k for k in w.cases if k.foil != foil.id)
+    if state is FoilState.BROKEN:
+        cases = (*cases, case_of_break(foil, state, "it does not agree", w.now))
+    return msgspec.structs.replace(
+        w, foils=tuple(moved if f.id == foil.id else f for f in w.foils), cases=cases
+    )

@@ -1,0 +1,103 @@
+"""What persons decide: on approvals, and on Cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.effect import IN_FLIGHT, EffectState
+from counterfoil.core.foil import FoilState
+from counterfoil.prove.move import Move
+from counterfoil.prove.observations import Shown
+from counterfoil.prove.outcomes import Outcomes
+from counterfoil.prove.world import Company, World
+
+REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
+"""Fields of the starting event that say who asked, by their usual names."""
+_E = EffectState
+
+
+class Persons:
+    """Tells of decisions. Persons of equal roles are one; whoever looks in a system says what is true there."""
+
+    def __init__(self, company: Company, outcomes: Outcomes, shown: Shown, ends: bool) -> None:
+        self.company = company
+        self.outcomes = outcomes
+        self.shown = shown
+        self.ends = ends
+
+    def vote(self, w: World, a: Approval) -> Iterator[Move]:
+        roles = " or ".join(a.roles) or "somebody"
+        who = roles if a.quorum == 1 else f"{a.quorum} of {roles}"
+        about = f"{a.path} over {a.amount}" if a.amount is not None else a.path
+        yield Move("", who, f"approves {about}", partial(self._voted, w, a, ApprovalState.GRANTED))
+        yield Move("", who, f"rejects {about}", partial(self._voted, w, a, ApprovalState.REJECTED))
+        asked = self._asked_by(w)
+        if asked and asked != a.requester:
+            text = (
+                f"approves {about}, having asked for it: the approval counts {a.requester} as its requester"
+            )
+            yield Move("", asked, text, partial(self._voted, w, a, ApprovalState.GRANTED, asked))
+
+    def _asked_by(self, w: World) -> str:
+        data = w.state.names.get("event", {}).get("data", {})
+        return next((str(data[n]) for n in REQUESTERS if isinstance(data.get(n), str)), "")
+
+    def _voted(self, w: World, a: Approval, state: ApprovalState, by: str = "") -> World:
+        voted = msgspec.structs.replace(a, state=state)
+        blame = (
+            f"approved-by-requester:{a.path.partition('~')[0].partition('[')[0]}:{by} asked for it and approved it"
+            if by
+            else w.blame
+        )
+        w = msgspec.structs.replace(
+            w, approvals=tuple(voted if x.id == a.id else x for x in w.approvals), blame=blame
+        )
+        body = {"approval": a.id, "path": a.path, "state": str(state), "by": by, "comment": ""}
+        return self.company.turn(w, ("approval", a.id, body))
+
+    def decide(self, w: World, case: Case) -> Iterator[Move]:
+        about = case.path or case.reason
+        if case.foil is not None:
+            yield Move(
+                "",
+                case.owner,
+                f"corrects what broke {about}; it is shown",
+                partial(self.shown.settle, w, case, FoilState.MATCHED),
+            )
+            return
+        e = next((x for x in w.effects if x.id == case.effect), None)
+        open_ = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        for choice in case.choices:
+            if choice is Choice.CLOSE and not self.ends and not any(x.state in IN_FLIGHT for x in w.effects):
+                continue  # the Run ends as it is, and nobody says that it should be otherwise
+            if open_ and e is not None and choice in (Choice.RETRY, Choice.CONTINUE):
+                done = bool(w.done.get(e.id))
+                if (choice is Choice.CONTINUE) is not done:
+                    continue  # a person who looks says what is true
+                text = f"looks in {e.system}: {e.operation} was {'done' if done else 'not done'} ({choice})"
+            else:
+                text = f"decides on the Case about {about} ({case.reason}): {choice}"
+            yield Move("", case.owner or "nobody", text, partial(self._resolve, w, case, choice))
+
+    def _resolve(self, w: World, case: Case, choice: Choice) -> World:
+        e = next((x for x in w.effects if x.id == case.effect), None)
+        told = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        accepted = {case.path} if choice is Choice.CONTINUE and case.path and not told else frozenset()
+        w = msgspec.structs.replace(
+            w, cases=tuple(k for k in w.cases if k.id != case.id), accepted=w.accepted | accepted
+        )
+        body = {"case": case.id, "path": case.path, "choice": str(choice), "by": case.owner, "note": ""}
+        w = self.company.turn(w, ("case", case.id, body))
+        if e is None or choice not in (Choice.RETRY, Choice.CONTINUE):
+            return w
+        e = next(x for x in w.effects if x.id == e.id)
+        if e.state not in (_E.UNKNOWN, _E.ACCEPTED):
+            return w
+        if choice is Choice.CONTINUE:
+            return self.outcomes.confirm(w, e, False)
+        return self.company.concluded(w, e, _E.ABSENT)

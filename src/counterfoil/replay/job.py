@@ -1,0 +1,35 @@
+"""The replay of recorded traffic for a plan, made beside the work of a running process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from counterfoil.model import Model
+from counterfoil.replay.impact import Replay, recorded
+from counterfoil.replay.report import to_dict
+from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.store import Store
+
+TOGETHER = 50
+"""Deliveries that are replayed in one go; between two goes others have their turn."""
+
+
+async def replayed(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
+    """The difference that the new model would have made to the traffic, as JSON values."""
+    replay = Replay(old, new)
+    waiting: list[Recorded] = []
+
+    def take(batch: Sequence[Recorded]) -> None:
+        for one in batch:
+            replay.take(one)
+
+    async for one in recorded(store, replay.paths, since, until):
+        waiting.append(one)
+        if len(waiting) >= TOGETHER:
+            await asyncio.to_thread(take, waiting)
+            waiting = []
+    await asyncio.to_thread(take, waiting)
+    return to_dict(await asyncio.to_thread(replay.result))

@@ -1,0 +1,1 @@
+"""The workflow interpreter: `decide`, its steps, reactions, undo and migration; pure."""

@@ -1,0 +1,251 @@
+"""The working table of one decision: the Run's state being changed, the commands so far, its names.
+
+`decide.py` drives it, `steps.py`, `calls.py`, `reactions.py` and `undo.py` each work on it; none of them
+reads anything that is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from counterfoil.core import ids, wire
+from counterfoil.core.case import Choice
+from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
+from counterfoil.core.run import Direction, Run, RunStatus
+from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.model.definition import Approve, Block, Choose, Definition, Each, Reaction, Step
+from counterfoil.rules.templates import Unusable, key
+from counterfoil.rules.workflow.commands import Command, Drop, Live, OpenCase
+from counterfoil.rules.workflow.state import Frame, State, StepState
+
+FAULTS = (EvaluationError, BudgetExceeded, Unusable)
+"""What a formula may do instead of giving a value."""
+
+
+class Deciding:
+    def __init__(self, definition: Definition, run: Run, state: State, now: datetime, live: Live) -> None:
+        self.definition = definition
+        self.run = run
+        self.s = state
+        self.now = now
+        self.live = live
+        self.effects: dict[str, Effect] = {e.id: e for e in live.effects}
+        self.approvals = {a.id: a for a in live.approvals}
+        self.commands: list[Command] = []
+        self.status = RunStatus.READY
+        self.direction = run.direction
+        self.business = run.state
+        self.ignored: list[str] = []
+        self.planned: set[str] = set()
+        """Effects that leave planned or refused in this decision: planned now, or sent again."""
+        self.rechecked = False
+        self.pause = False
+        """Commit what is decided and go on in the next turn."""
+        self.blocks = blocks_of(definition)
+        self._run_names: dict[str, Any] | None = None
+
+    # ------------------------------------------------------------------ names and look-ups
+
+    def names(self) -> dict[str, Any]:
+        run = self._run_names
+        if run is None or run["state"] != self.business or run["direction"] != self.direction:
+            run = self._run_names = {
+                "id": self.run.id,
+                "key": self.run.bkey,
+                "generation": self.run.generation,
+                "state": self.business,
+                "workflow": self.run.workflow,
+                "direction": str(self.direction),
+                "started": self.run.created_at,
+            }
+        return {**self.s.names, **self.s.items, "run": run}
+
+    def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
+        """Answers formulas. Raises LookupNeeded for what this turn has not been told."""
+        if name == "head" and len(args) == 1:
+            args = (args[0], self._instance(str(args[0])))
+        if (name, args) in self.live.answers:
+            return self.live.answers[name, args]
+        raise LookupNeeded(name, args)
+
+    def _instance(self, object_: str) -> str:
+        """Which object of a kind a Run speaks of: `<object>_id` in its newest result, or in its event."""
+        field = f"{object_}_id"
+        for effect in reversed(self.s.confirmed):
+            for values in (self.s.results.get(effect.effect), self.s.inputs.get(effect.effect)):
+                if isinstance(values, dict) and field in values:
+                    return str(values[field])
+        return str(self.s.names.get("event", {}).get("data", {}).get(field, self.run.bkey))
+
+    def value(self, expression: Any, extra: Mapping[str, Any] | None = None) -> Any:
+        names = self.names()
+        return expression({**names, **extra} if extra else names, self.lookup)
+
+    def key_of(self, expression: Any, extra: Mapping[str, Any] | None = None) -> str:
+        names = self.names()
+        return key(expression, {**names, **extra} if extra else names, self.lookup)
+
+    def holds(self, expression: Any, extra: Mapping[str, Any] | None = None) -> bool:
+        return expression is None or self.value(expression, extra) is True
+
+    # ------------------------------------------------------------------ places
+
+    def block(self, address: str) -> Block:
+        return self.blocks[address]
+
+    def key(self, step: Step, depth: int | None = None, round_: int | None = None) -> str:
+        """Where the state of this execution of a step is kept: path, item, round. `depth`: seen from within
+        that many frames; `round_`: in a former round."""
+        item = self.item(depth)
+        round_ = self.s.round if round_ is None else round_
+        suffix = f"~{round_}" if round_ else ""
+        return f"{step.path}{suffix}" + (f"[{item}]" if item else "")
+
+    def effect_path(self, step: Step) -> str:
+        return f"{step.path}~{self.s.round}" if self.s.round else step.path
+
+    def item(self, depth: int | None = None) -> str:
+        """Keys of the items that we are inside of, outermost first."""
+        keys = []
+        for frame in self.s.frames[:depth]:
+            if frame.tag:
+                keys.append(frame.tag)
+            if frame.kind == "item":
+                each = self.s.steps[frame.step]
+                if each.item_keys is not None:
+                    keys.append(each.item_keys[each.position])
+        return "/".join(keys)
+
+    def state_of(self, step: Step) -> StepState:
+        key = self.key(step)
+        if key not in self.s.steps:
+            self.s.steps[key] = StepState(entered=self.now)
+        return self.s.steps[key]
+
+    def push(self, block: str, kind: str, step_key: str, tag: str = "") -> None:
+        self.s.frames.append(Frame(block=block, kind=kind, step=step_key, tag=tag))
+
+    # ------------------------------------------------------------------ effects
+
+    def effect_in_flight(self) -> bool:
+        """Is any call planned, possibly sent, or of unknown outcome?"""
+        return bool(self.planned) or any(
+            e.state in IN_FLIGHT or (e.state is EffectState.PLANNED and e.id not in self._dropped())
+            for e in self.effects.values()
+        )
+
+    def under_way(self) -> bool:
+        """May any call have been sent whose outcome is not known?"""
+        return any(e.state in IN_FLIGHT for e in self.effects.values())
+
+    def _dropped(self) -> set[str]:
+        return {c.effect for c in self.commands if isinstance(c, Drop)}
+
+    def step_of_effect(self, effect: str) -> tuple[str, StepState] | None:
+        return next(((k, s) for k, s in self.s.steps.items() if s.effect == effect), None)
+
+    # ------------------------------------------------------------------ cases
+
+    def open_case(
+        self,
+        step_key: str,
+        st: StepState,
+        reason: str,
+        message: str,
+        choices: tuple[Choice, ...],
+        next_action: str,
+        effect: str | None = None,
+    ) -> None:
+        st.cases += 1
+        st.case = ids.derive("case", self.run.id, step_key, reason, st.cases)
+        owners = self.definition.exception_owners or self.definition.owners
+        self.commands.append(
+            OpenCase(
+                case=st.case,
+                reason=reason,
+                message=message,
+                path=step_key,
+                owner=owners[0] if owners else "",
+                within=self.definition.failure.case_within,
+                next_action=next_action,
+                choices=choices,
+                effect=effect,
+            )
+        )
+
+    @property
+    def today(self) -> date:
+        return self.now.date()
+
+    def finish(self, status: RunStatus, state: str) -> None:
+        self.status = status
+        self.business = state
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in (RunStatus.DONE, RunStatus.UNDONE, RunStatus.CLOSED)
+
+    @property
+    def undoing(self) -> bool:
+        return self.direction is Direction.UNDO
+
+
+def digest(value: Any) -> str:
+    return wire.digest(value)
+
+
+def blocks_of(definition: Definition) -> dict[str, Block]:
+    """Every block of a workflow by its address."""
+    cached = _CACHE.get(definition.digest)
+    if cached is not None:
+        return cached
+    found: dict[str, Block] = {}
+
+    def walk(address: str, block: Block) -> None:
+        found[address] = block
+        for step in block.steps:
+            match step:
+                case Choose():
+                    for n, (_, branch) in enumerate(step.branches):
+                        walk(f"{step.path}/then{n}", branch)
+                    if step.otherwise is not None:
+                        walk(f"{step.path}/otherwise", step.otherwise)
+                case Each():
+                    walk(f"{step.path}/do", step.do)
+            for outcome, reaction in step.outcomes.items():
+                _reaction(f"{step.path}/{outcome}", reaction)
+
+    def _reaction(address: str, reaction: Reaction) -> None:
+        if isinstance(reaction, Block):
+            walk(address, reaction)
+
+    walk("", definition.steps)
+    for n, signal in enumerate(definition.signals):
+        walk(f"signal{n}", signal.do)
+    for outcome, reaction in definition.failure.reactions.items():
+        _reaction(f"failure/{outcome}", reaction)
+    if len(_CACHE) > 256:
+        _CACHE.clear()
+    _CACHE[definition.digest] = found
+    return found
+
+
+_CACHE: dict[str, dict[str, Block]] = {}
+
+
+def approvals_of(definition: Definition) -> tuple[Approve, ...]:
+    """Every step of a workflow that asks for an approval."""
+    found = _APPROVALS.get(definition.digest)
+    if found is None:
+        steps = (step for block in blocks_of(definition).values() for step in block.steps)
+        if len(_APPROVALS) > 256:
+            _APPROVALS.clear()
+        found = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
+    return found
+
+
+_APPROVALS: dict[str, tuple[Approve, ...]] = {}
+
+__all__ = ["FAULTS", "Deciding", "Unusable", "approvals_of", "blocks_of", "digest"]

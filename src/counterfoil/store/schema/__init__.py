@@ -1,0 +1,1 @@
+"""Numbered schema files, applied in order by `store/sql/migrate`."""

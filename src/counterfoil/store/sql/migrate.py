@@ -1,0 +1,77 @@
+"""Numbered schema files applied in order, once each, and remembered with their digests.
+
+A file that was applied may never change: a new number carries what is to differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from counterfoil.core.errors import Misconfigured
+from counterfoil.store.sql.statements import Dialect, Query
+
+TABLE = """
+create table if not exists migration (
+  number bigint primary key, name text not null, digest text not null, at bigint not null
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def statements(self) -> list[str]:
+        """The file's statements; a semicolon ends a line only where it ends a statement."""
+        text = "\n".join(line for line in self.sql.splitlines() if not line.strip().startswith("--"))
+        return [part.strip() for part in text.split(";\n") if part.strip()]
+
+
+def migrations(dialect: Dialect) -> list[Migration]:
+    """`0001_name.sql` for both, `0002_name.sqlite.sql` for one."""
+    found = []
+    for file in resources.files("counterfoil.store").joinpath("schema").iterdir():
+        number, dash, rest = file.name.partition("_")
+        parts = rest.split(".")
+        if dash and parts[-1] == "sql" and (len(parts) == 2 or parts[1] == dialect):
+            found.append(Migration(int(number), file.name, file.read_text()))
+    return sorted(found, key=lambda migration: migration.number)
+
+
+async def migrate(all_: list[Migration], at: int) -> None:
+    """Bring the open database up to date; the caller holds a lock and one transaction around it.
+
+    Raises Misconfigured when an applied file has changed or the database is newer than this program.
+    """
+    rows = await Query("select number, name, digest from migration order by number", ())
+    applied = {number: (name, digest) for number, name, digest in rows}
+    known = {migration.number for migration in all_}
+    for number, (name, _) in applied.items():
+        if number not in known:
+            raise Misconfigured(
+                f"The database has migration {name}, which this version does not know: use a newer version."
+            )
+    for migration in all_:
+        held = applied.get(migration.number)
+        if held is not None:
+            if held[1] != migration.digest:
+                raise Misconfigured(
+                    f"Migration {migration.name} was applied in another form than the one installed: "
+                    "put the file back as it was and add a new number for the change."
+                )
+            continue
+        for statement in migration.statements:
+            await Query(statement, ())
+        await Query(
+            "insert into migration (number, name, digest, at) values ($1, $2, $3, $4)",
+            (migration.number, migration.name, migration.digest, at),
+        )

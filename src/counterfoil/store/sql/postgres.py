@@ -1,0 +1,354 @@
+"""The store for more than one process or machine: PostgreSQL through asyncpg, sessions at READ COMMITTED.
+
+Every invariant lives on one locked row or unique index, so nothing rests on a stricter isolation. A batch of
+transitions is one transaction without savepoints: when one fails, all are done again singly and it falls alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from counterfoil.core.clock import utc_now
+from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.conflict_keys import keys
+from counterfoil.store.port.store import Wake
+from counterfoil.store.port.wake import Wakes
+from counterfoil.store.sql import migrate
+from counterfoil.store.sql.cached_clock import AwayClock
+from counterfoil.store.sql.group_commit import GroupCommit, Outcome
+from counterfoil.store.sql.sessions import Connection, Sessions, patience
+from counterfoil.store.sql.set_based import OWNED, Ask, Types, effects_named, together, waves
+from counterfoil.store.sql.statements import Nothing, Query, Request, Row, Work, array_insert
+from counterfoil.store.sql.store import SqlStore
+from counterfoil.store.sql.tables import micros, moment
+from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.verbs import perform
+
+T = TypeVar("T")
+
+COMMITTERS = 3
+READERS = 4
+CHANNEL = "counterfoil_wake"
+ATTEMPTS = 5
+"""How often a transition that lost to another session's locks is done again before the caller hears of it."""
+MIGRATION_LOCK = 0x636F756E746572
+_SETTINGS = {
+    "application_name": "counterfoil",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "5s",
+    "statement_timeout": "30s",
+    "lock_timeout": "4s",
+    "synchronous_commit": "on",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+    "timezone": "UTC",
+    "jit": "off",
+}
+NOW = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
+_CONTENDED = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.UniqueViolationError,
+)
+"""Another session was there first: the transition sees what that session wrote when it is done again."""
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    OSError,
+)
+"""The database is away, or cannot work: no memory, no room on its disk, written to no more."""
+HEARTBEAT = 3.0
+REPORT = 60.0
+"""Seconds that a report or an export may take; what work waits for has `sessions.SILENCE`."""
+
+
+class PostgresStore(SqlStore):
+    """A Store in a PostgreSQL database that any number of processes may share. `open` it; `close` it."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, sessions: Sessions) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._sessions = sessions
+        self._types: dict[str, tuple[str, ...]] = {}
+        self._wakes = Wakes()
+        self._to_notify: set[Wake] = set()
+        self._notify_due = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._commits = GroupCommit(self._commit, keys, COMMITTERS)
+        self._reads = GroupCommit(self._read_together, committers=READERS)
+        self._clock = AwayClock(self._ask_time)
+        self._notifier = asyncio.create_task(self._notify())
+        self._listener = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """The store in this database, its schema brought up to date under a lock.
+
+        Raises Misconfigured when the database cannot be reached or was written by a newer version.
+        """
+        sessions = Sessions(dsn)
+        pool = await asyncpg.create_pool(
+            dsn,
+            connect=sessions.connect,
+            min_size=0,
+            max_size=COMMITTERS + READERS + 1,
+            server_settings=_SETTINGS,
+            reset=_as_it_is,
+        )
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+                await connection.execute(migrate.TABLE)
+                files = migrate.migrations("postgres")
+                await _drive(migrate.migrate(files, micros(utc_now())), connection)
+        except _LOST as error:
+            pool.terminate()
+            raise Misconfigured(f"PostgreSQL cannot be reached: {error}. Check its address.") from error
+        except BaseException:
+            pool.terminate()
+            raise
+        return cls(pool, dsn, sessions)
+
+    async def close(self) -> None:
+        """Answer what was asked, then let go of the connections."""
+        await self._commits.close()
+        await self._reads.close()
+        self._closing.set()
+        self._notify_due.set()
+        await asyncio.gather(self._notifier, self._listener, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except (TimeoutError, *_LOST):
+            self._pool.terminate()
+
+    # ------------------------------------------------------------------ writing
+
+    async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+        outcomes = await self._together(batch)
+        if outcomes is None:
+            outcomes = [await self._singly(transition) for transition in batch]
+        for transition, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(transition, port.PutCheckpoint) and outcome.error is None:
+                self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
+        woken = self._woken(batch, outcomes)
+        if woken:
+            self._to_notify |= woken
+            self._notify_due.set()
+        return outcomes
+
+    async def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+        """All in one transaction; None when one of them cannot be, and nothing was written."""
+        if len(batch) == 1:
+            return None
+        try:
+            async with self._transaction() as connection:
+                return await self._waves(batch, connection)
+        except ValueError:
+            return None  # a value that cannot be sent; no matter of the connection, whatever its class
+        except _LOST as error:
+            # The commit may have happened; done again singly, winners would be told that they lost.
+            lost = await self._lost(error)
+            return [Outcome(error=lost) for _ in batch]
+        except Exception:
+            # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
+            return None
+
+    async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[Outcome]:
+        ask, types = self._over(connection)
+        effects = sorted({effect for transition in batch for effect in effects_named(transition)})
+        owned: dict[str, set[str]] = {}
+        for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
+            owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
+        outcomes: dict[int, Outcome] = {}
+        for wave in waves(batch, owned):
+            works = [perform(Step("postgres"), transition) for _, transition in wave]
+            for (number, _), outcome in zip(wave, await together(works, ask, types), strict=True):
+                if outcome.error is not None:
+                    raise outcome.error
+                outcomes[number] = outcome
+        return [outcomes[number] for number in range(len(batch))]
+
+    def _over(self, connection: Connection) -> tuple[Ask, Types]:
+        async def ask(request: Request) -> list[Row]:
+            return await _answer(request, connection)
+
+        async def types(sql: str) -> tuple[str, ...]:
+            if sql not in self._types:
+                prepared = await connection.prepare(sql)
+                self._types[sql] = tuple(kind.name for kind in prepared.get_parameters())
+            return self._types[sql]
+
+        return ask, types
+
+    async def _singly(self, transition: port.Transition) -> Outcome:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._transaction() as connection:
+                    return Outcome(await _drive(perform(Step("postgres"), transition), connection))
+            except Nothing as nothing:
+                return Outcome(nothing.answer)
+            except _CONTENDED as error:
+                if attempt == ATTEMPTS:
+                    return Outcome(error=error if _is_defect(error) else _contended(error))
+                await asyncio.sleep(0.01 * attempt**2)
+            except ValueError as error:
+                return Outcome(error=error)
+            except _LOST as error:
+                return Outcome(error=await self._lost(error))
+            except Exception as error:
+                return Outcome(error=error)
+        raise AssertionError("the last attempt returns")
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """One transaction on a session of the pool.
+
+        A connection lost before the commit has written nothing. One lost during the commit leaves that open:
+        the caller gets TryAgain all the same, because each transition's own guard (a version, an attempt, a
+        todo, a unique id) makes asking again harmless and tells what became of the first time.
+        """
+        async with self._pool.acquire() as connection, patience(connection), connection.transaction():
+            yield connection
+
+    async def _lost(self, error: BaseException) -> TryAgain:
+        """What callers hear. The other sessions may be as dead without knowing it yet: each is made anew."""
+        self._clock.forget()
+        await self._pool.expire_connections()
+        return TryAgain(
+            f"PostgreSQL is away: {error}. It may be asked again: what happened happens once.", after=1.0
+        )
+
+    # ------------------------------------------------------------------ waking
+
+    async def _notify(self) -> None:
+        """Tell other processes, after the commits and at most twenty times a second: NOTIFY inside of
+        transactions takes a lock that all committers share."""
+        while not self._closing.is_set():
+            await self._notify_due.wait()
+            self._notify_due.clear()
+            what, self._to_notify = ",".join(sorted(self._to_notify)), set()
+            with suppress(asyncpg.PostgresError, *_LOST):
+                async with self._pool.acquire() as connection, patience(connection):
+                    await connection.execute("select pg_notify($1, $2)", CHANNEL, what)
+            await asyncio.sleep(0.05)
+
+    async def _listen(self) -> None:
+        """Hear other processes; a lost connection is made again. Whoever waits polls regardless."""
+        while not self._closing.is_set():
+            with suppress(asyncpg.PostgresError, *_LOST):
+                connection = await self._sessions.connect(server_settings=_SETTINGS)
+                try:
+                    async with patience(connection):
+                        await connection.add_listener(CHANNEL, self._heard)
+                    while not await self._closes_within(HEARTBEAT):
+                        # Nothing is heard of a dead connection that only listens, unless it is asked.
+                        async with patience(connection):
+                            await connection.execute("select 1")
+                finally:
+                    connection.terminate()
+            await self._closes_within(1)
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
+
+    def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
+        self._wakes.set(Wake(word) for word in str(what).split(",") if word in set(Wake))
+
+    # ------------------------------------------------------------------ reading
+
+    async def now(self) -> datetime:
+        return moment(await self._clock.micros())
+
+    async def _ask_time(self) -> int:
+        try:
+            async with self._pool.acquire() as connection, patience(connection):
+                return int(await connection.fetchval(NOW))
+        except _LOST as error:
+            raise await self._lost(error) from error
+
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        """Short reads that were asked at about the same time, on one snapshot and in one set of round trips."""
+        async with (
+            self._pool.acquire() as connection,
+            patience(connection),
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await together([read() for read in reads], *self._over(connection))
+
+    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        try:
+            return await self._read_many(reads)
+        except _LOST as error:
+            lost = await self._lost(error)
+            return [Outcome(error=lost) for _ in reads]
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            async with (
+                self._pool.acquire() as connection,
+                patience(connection, REPORT),
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return await _drive(work, connection)
+        except _LOST as error:
+            raise await self._lost(error) from error
+
+
+async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
+    """Run a coroutine to its end, answering its requests over a connection."""
+    try:
+        request = work.send(None)
+        while True:
+            try:
+                rows = await _answer(request, connection)
+            except Exception as error:
+                request = work.throw(error)
+            else:
+                request = work.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        work.close()
+
+
+async def _answer(request: Request, connection: Connection) -> list[Row]:
+    if isinstance(request, Query):
+        sql, args = request.sql, request.args
+    else:
+        sql = array_insert(request.table, request.ignore, request.returning)
+        args = tuple(list(column) for column in zip(*request.rows, strict=True))
+    rows: list[Row] = await connection.fetch(sql, *args)
+    return rows
+
+
+async def _as_it_is(connection: Connection) -> None:
+    """No session changes its settings, so none needs a round trip to be reset when it is given back."""
+
+
+def _is_defect(error: BaseException) -> bool:
+    """A unique index that refuses again and again is not contention: the transition itself breaks it."""
+    return isinstance(error, asyncpg.UniqueViolationError)
+
+
+def _contended(error: BaseException) -> TryAgain:
+    return TryAgain(f"PostgreSQL could not do it for others' locks, nothing happened: {error}", after=0.5)

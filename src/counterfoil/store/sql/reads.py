@@ -1,0 +1,396 @@
+"""The reads of the port in SQL, once for both stores; each is one snapshot."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.call import Call
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.effect import Effect
+from counterfoil.core.foil import Foil
+from counterfoil.core.link import Link
+from counterfoil.core.people import Person
+from counterfoil.core.release import Plan, ReleaseStep
+from counterfoil.core.run import LANES, Run
+from counterfoil.store.dump import Dump, GuardRow, Reservation
+from counterfoil.store.port import store as port
+from counterfoil.store.port.releases import Pinned
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.tables import Table, micros
+from counterfoil.store.sql.views import matches
+
+R = TypeVar("R")
+
+_RECEIPT = f"""
+select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no
+"""
+_LINK = f"select {t.LINK.names} from link where status = 'confirmed' and"
+_EFFECT = f"select {t.EFFECT.names} from effect where"
+_EVENT_RECEIVED = "select received_at from event where id = $1"
+_OF_LANES = " union all ".join(
+    f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
+)
+_NEXT_DUE = f"""
+select min(due) from (
+  {_OF_LANES}
+  union all select min(look_at) from effect where look_at is not null
+  union all select min(call_until) from effect where state = 'sending'
+  union all select min(due) from foil where state in ('open', 'partly')
+) as dues
+"""
+
+
+async def _one(sql: str, *args: Any) -> Row | None:
+    rows = await Query(sql, args)
+    return rows[0] if rows else None
+
+
+async def _records(table: Table[R], sql: str, *args: Any) -> list[R]:
+    return [table.read(row) for row in await Query(sql, args)]
+
+
+async def _record(table: Table[R], sql: str, *args: Any) -> R | None:
+    rows = await Query(sql, args)
+    return table.read(rows[0]) if rows else None
+
+
+def _receipt(row: Row) -> Receipt:
+    *_, no, headers, body = row
+    return t.RECEIPT.read(row, no=no, headers=t.HEADERS.load(headers), body=body)
+
+
+async def load(run: str) -> port.Loaded | None:
+    """A Run with all that a turn needs of it."""
+    held = await _record(t.RUN, f"select {t.RUN.names} from run where id = $1", run)
+    if held is None:
+        return None
+    inbox = await _records(
+        t.INBOX,
+        f"select {t.INBOX.names} from inbox where run = $1 and seq > $2 order by seq",
+        run,
+        held.consumed,
+    )
+    effects = await _records(t.EFFECT, f"{_EFFECT} run = $1 order by rowid", run)
+    approvals = await _records(
+        t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = $1 order by rowid", run
+    )
+    foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
+    holds = await Query("select serial from hold where run = $1 order by serial", (run,))
+    return port.Loaded(
+        run=held,
+        inbox=tuple(inbox),
+        effects=tuple(effects),
+        approvals=tuple(approvals),
+        foils=tuple(foils),
+        holds=tuple(row[0] for row in holds),
+    )
+
+
+async def todos(limit: int, skip: Sequence[tuple[str, str]]) -> list[port.Todo]:
+    """What is to be admitted, oldest first, with the receipt or event that it is about."""
+    rows = await Query(
+        "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
+    )
+    skipped = set(skip)
+    found = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
+    numbers = [int(ref) for kind, ref in found if kind == "receipt"]
+    ids = [ref for kind, ref in found if kind == "event"]
+    kept = await Query(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
+    receipts = {str(r.no): r for r in map(_receipt, kept)}
+    sql = f"select {t.EVENT.names} from event where id = any($1::text[])"
+    events = {e.id: e for e in await _records(t.EVENT, sql, ids)} if ids else {}
+    return [
+        port.Todo(
+            kind=kind,
+            ref=ref,
+            receipt=receipts.get(ref) if kind == "receipt" else None,
+            event=events.get(ref) if kind == "event" else None,
+        )
+        for kind, ref in found
+    ]
+
+
+async def backlog(most: int, place: int) -> port.Backlog:
+    """Both are found in the index of what is to be done, never past `most` entries of it."""
+    counted = await Query(
+        "select count(*) from (select 1 from todo where parked = false limit $1) as waiting", (most,)
+    )
+    found = await Query(
+        "select kind, ref from todo where parked = false order by rowid limit 1 offset $1", (place,)
+    )
+    since = None
+    for kind, ref in found:
+        sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED
+        row = await _one(sql, int(ref) if kind == "receipt" else ref)
+        since = None if row is None else t.moment(row[0])
+    return port.Backlog(waiting=counted[0][0], since=since)
+
+
+async def kept(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+    """Receipts that are there, by system and external id."""
+    held = {}
+    for system in sorted({system for system, _ in names}):
+        wanted = sorted({ext_id for s, ext_id in names if s == system})
+        sql = "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])"
+        for ext_id, no, identity in await Query(sql, (system, wanted)):
+            held[system, ext_id] = (no, identity)
+    return held
+
+
+async def next_due() -> datetime | None:
+    row = await _one(_NEXT_DUE)
+    return t.moment(row[0]) if row is not None and row[0] is not None else None
+
+
+async def head(object_: str, key: str, at: datetime | None) -> Head | None:
+    """What the object is now, or what it was at a time by what we know now."""
+    if at is None:
+        return await _record(
+            t.HEAD, f"select {t.HEAD.names} from head where object = $1 and key = $2", object_, key
+        )
+    return await _record(
+        t.HEAD,
+        f"""
+        select {t.HEAD.names} from head_history where object = $1 and key = $2 and effective_at <= $3
+        order by effective_at desc, version desc, rowid desc limit 1
+        """,
+        object_,
+        key,
+        micros(at),
+    )
+
+
+async def heads(object_: str, limit: int) -> list[Head]:
+    return await _records(
+        t.HEAD, f"select {t.HEAD.names} from head where object = $1 order by key limit $2", object_, limit
+    )
+
+
+async def link_by_ext(object_: str, system: str, ext_id: str, account: str) -> Link | None:
+    sql = f"{_LINK} object = $1 and system = $2 and account = $3 and ext_id = $4"
+    return await _record(t.LINK, sql, object_, system, account, ext_id)
+
+
+async def link_by_canonical(object_: str, canonical: str, system: str) -> Link | None:
+    sql = f"{_LINK} object = $1 and canonical = $2 and system = $3 order by valid_from, ext_id limit 1"
+    return await _record(t.LINK, sql, object_, canonical, system)
+
+
+async def guard_used(scope: str, key: str) -> int:
+    row = await _one("select used from guard where scope = $1 and key = $2", scope, key)
+    return 0 if row is None else int(row[0])
+
+
+async def event(id_: str) -> CanonicalEvent | None:
+    return await _record(t.EVENT, f"select {t.EVENT.names} from event where id = $1", id_)
+
+
+async def receipt(no: int) -> Receipt | None:
+    row = await _one(f"{_RECEIPT} where r.no = $1", no)
+    return None if row is None else _receipt(row)
+
+
+async def cursor(system: str, feed: str) -> str | None:
+    row = await _one("select value from feed_cursor where system = $1 and feed = $2", system, feed)
+    return None if row is None else str(row[0])
+
+
+async def call(consumer: str, operation: str, key: str) -> Call | None:
+    sql = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3"
+    row = await _one(sql, consumer, operation, key)
+    return None if row is None else t.CALL.read(row)
+
+
+async def call_of_run(run: str) -> Call | None:
+    row = await _one(f"select {t.CALL.names} from call where run = $1", run)
+    return None if row is None else t.CALL.read(row)
+
+
+async def release(digest: str | None) -> tuple[str, bytes] | None:
+    if digest is None:
+        row = await _one(
+            "select r.digest, r.body from release r join present_release p on p.digest = r.digest"
+        )
+    else:
+        row = await _one("select digest, body from release where digest = $1", digest)
+    return None if row is None else (row[0], row[1])
+
+
+async def in_force() -> str | None:
+    row = await _one("select digest from present_release where one = 1")
+    return None if row is None else str(row[0])
+
+
+async def plan(digest: str) -> Plan | None:
+    return await _record(t.PLAN, f"select {t.PLAN.names} from plan where digest = $1", digest)
+
+
+async def plan_model(digest: str) -> bytes | None:
+    row = await _one("select model from plan where digest = $1", digest)
+    return None if row is None else bytes(row[0])
+
+
+async def release_step(digest: str) -> ReleaseStep | None:
+    sql = f"select {t.RELEASE_STEP.names} from release_step where digest = $1 order by no desc limit 1"
+    return await _record(t.RELEASE_STEP, sql, digest)
+
+
+async def release_steps(limit: int, before: int | None) -> list[ReleaseStep]:
+    sql = f"select {t.RELEASE_STEP.names} from release_step where no < $1 order by no desc limit $2"
+    return await _records(t.RELEASE_STEP, sql, 2**62 if before is None else before, limit)
+
+
+async def pinned() -> list[Pinned]:
+    rows = await Query(
+        """
+        select workflow, pin, count(*) from run where status in ('ready', 'waiting')
+        group by workflow, pin order by workflow, pin
+        """,
+        (),
+    )
+    return [Pinned(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
+
+
+async def unfinished(workflow: str, after: str, limit: int) -> list[Run]:
+    sql = f"""
+    select {t.RUN.names} from run
+    where workflow = $1 and id > $2 and status in ('ready', 'waiting') order by id limit $3
+    """
+    return await _records(t.RUN, sql, workflow, after, limit)
+
+
+async def effect(id_: str) -> Effect | None:
+    return await _record(t.EFFECT, f"{_EFFECT} id = $1", id_)
+
+
+async def effects_planned(limit: int) -> list[Effect]:
+    return await _records(
+        t.EFFECT, f"{_EFFECT} state = 'planned' order by lane, created_at, id limit $1", limit
+    )
+
+
+async def effects_overdue(at: datetime, limit: int) -> list[Effect]:
+    sql = f"{_EFFECT} state = 'sending' and call_until < $1 order by call_until, id limit $2"
+    return await _records(t.EFFECT, sql, micros(at), limit)
+
+
+async def effects_sending(worker_prefix: str, limit: int) -> list[Effect]:
+    """`substr`, not `like`: a worker's id may hold an underscore."""
+    sql = f"{_EFFECT} state = 'sending' and substr(worker, 1, length($1)) = $1 order by id limit $2"
+    return await _records(t.EFFECT, sql, worker_prefix, limit)
+
+
+async def effects_of_gone_workers(at: datetime, limit: int) -> list[Effect]:
+    sql = f"""{_EFFECT} state = 'sending' and not exists (
+      select 1 from worker where worker.id = effect.worker and worker.until > $1
+    ) order by effect.id limit $2"""
+    return await _records(t.EFFECT, sql, micros(at), limit)
+
+
+async def effects_to_look_up(at: datetime, limit: int) -> list[Effect]:
+    sql = f"{_EFFECT} state in ('unknown', 'accepted') and look_at <= $1 order by look_at, id limit $2"
+    return await _records(t.EFFECT, sql, micros(at), limit)
+
+
+async def foils_past_due(at: datetime, limit: int) -> list[Foil]:
+    sql = f"""
+    select {t.FOIL.names} from foil where state in ('open', 'partly') and due <= $1
+    order by due, id limit $2
+    """
+    return await _records(t.FOIL, sql, micros(at), limit)
+
+
+async def person(id_: str) -> Person | None:
+    return await _record(t.PERSON, f"select {t.PERSON.names} from person where id = $1", id_)
+
+
+async def persons() -> list[Person]:
+    return await _records(t.PERSON, f"select {t.PERSON.names} from person order by id")
+
+
+async def token(digest: str, at: datetime) -> Person | None:
+    """Whose token this is; None when unknown, expired or of somebody inactive."""
+    sql = f"""
+    select {t.PERSON.of("p")} from token join person p on p.id = token.person
+    where token.digest = $1 and token.expires > $2 and p.active
+    """
+    return await _record(t.PERSON, sql, digest, micros(at))
+
+
+async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
+    rows = await Query(
+        f"""
+        select {t.LEAF.of("l")}, tree.idx from tree join leaf l on l.id = tree.leaf
+        where tree.idx >= $1 and tree.idx < $2 order by tree.idx
+        """,
+        (start, start + limit),
+    )
+    return [(row[-1], t.LEAF.read(row)) for row in rows]
+
+
+async def checkpoint(size: int | None = None) -> Checkpoint | None:
+    select = f"select {t.CHECKPOINT.names} from checkpoint"
+    if size is None:
+        return await _record(t.CHECKPOINT, f"{select} order by size desc limit 1")
+    return await _record(t.CHECKPOINT, f"{select} where size = $1", size)
+
+
+async def dump() -> Dump:
+    """Every row as a record."""
+
+    async def records(table: Table[Any], order: str) -> list[Any]:
+        rows = await Query(f"select {table.names} from {table.name} order by {order}", ())
+        return [table.read(row) for row in rows]
+
+    async def rows(sql: str) -> list[Any]:
+        return [tuple(row) for row in await Query(sql, ())]
+
+    todos = await rows("select kind, ref, case when parked then wake_topic end from todo order by kind, ref")
+    waits = await rows("select topic, run, since from wait order by topic, run")
+    posts = await rows("select topic, event, at, body from post order by topic, event")
+    leaves = await rows(
+        f"select tree.idx, {t.LEAF.of('l')} from leaf l left join tree on tree.leaf = l.id order by l.rowid"
+    )
+    guards = await rows("select scope, key, used, most from guard order by scope, key")
+    reservations = await rows(f"select {t.RESERVATION.names} from reservation order by scope, key, run, path")
+    return Dump(
+        receipts=[_receipt(row) for row in await Query(f"{_RECEIPT} order by r.no", ())],
+        todos=todos,
+        events=await records(t.EVENT, "id"),
+        heads=await records(t.HEAD, "object, key"),
+        history=await records(t.HEAD_HISTORY, "object, key, rowid"),
+        links=await records(t.LINK, "object, system, account, ext_id, valid_from, canonical, status"),
+        runs=await records(t.RUN, "id"),
+        inbox=await records(t.INBOX, "run, seq"),
+        effects=await records(t.EFFECT, "id"),
+        approvals=await records(t.APPROVAL, "id"),
+        votes=await records(t.VOTE, "approval, person"),
+        cases=await records(t.CASE, "id"),
+        matches=await matches(10**9),
+        guards=[GuardRow(scope=s, key=k, used=used, limit=most) for s, k, used, most in guards],
+        reservations=[
+            Reservation(scope=s, key=k, run=run, path=path, amount=amount, live=bool(live))
+            for s, k, run, path, amount, live in reservations
+        ],
+        holds=await rows("select serial, run from hold order by serial"),
+        queues=await rows("select serial, run, arrival from serial_wait order by serial, arrival, run"),
+        waits=[(topic, run, None if since is None else t.moment(since)) for topic, run, since in waits],
+        posts=[(topic, event, t.moment(at), body) for topic, event, at, body in posts],
+        persons=await records(t.PERSON, "id"),
+        workers=await records(t.WORKER, "id"),
+        accounts=await records(t.ACCOUNT, "account"),
+        quotas=await records(t.QUOTA, "account, worker"),
+        leaves=[(row[0], t.LEAF.read(row[1:])) for row in leaves],
+        pending=[row[0] for row in await rows("select leaf from pending order by rowid")],
+        usage=await rows(f"select {t.USAGE.names} from usage_event order by source, id"),
+        quarantine=await rows(f"select {t.QUARANTINE.names} from usage_quarantine order by id"),
+        calls=await records(t.CALL, "consumer, operation, key"),
+        plans=await records(t.PLAN, "digest"),
+        releases=await records(t.RELEASE_STEP, "no"),
+        present=await in_force(),
+    )

@@ -1,0 +1,210 @@
+"""Many transitions in one PostgreSQL transaction, step by step together: equal statements become one.
+
+The coroutines of a wave are advanced until each asks for something; what they ask in the same words is asked
+once, over arrays, and each gets its own rows. So a batch costs about as many round trips as one transition.
+Transitions of one wave touch nothing in common that they say, see `waves`; what remains are appends to
+inboxes, each of which is one statement whatever the order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from typing import Any
+
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.conflict_keys import keys
+from counterfoil.store.port.usage import KeepUsage
+from counterfoil.store.sql.group_commit import Outcome
+from counterfoil.store.sql.statements import Insert, Query, Request, Row, Work
+from counterfoil.store.sql.transaction import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
+
+Ask = Callable[[Request], Awaitable[list[Row]]]
+Types = Callable[[str], Awaitable[tuple[str, ...]]]
+"""The types of a statement's parameters, as the database understands it."""
+
+TOGETHER = (
+    port.Receive,
+    KeepUsage,
+    port.Admit,
+    port.Turn,
+    port.Intent,
+    port.Resend,
+    port.Conclude,
+    port.Advance,
+    port.LookedUp,
+    port.Claim,
+)
+"""Transitions that say, or whose effects tell, all they touch; any other is a wave of its own."""
+OWNED = """
+select effect.id, effect.run, foil.rule, foil.key
+from effect left join foil on foil.effect = effect.id where effect.id = any($1::text[])
+"""
+_SHAPES = (
+    (
+        re.compile(r"^\s*(update \w+ set\b.*?)\bwhere\b(.*?)(?:\breturning\b(.*))?$", re.S),
+        "{0} from {q} where {1}",
+    ),
+    (
+        re.compile(r"^\s*(delete from \w+)\s+where\b(.*?)(?:\breturning\b(.*))?$", re.S),
+        "{0} using {q} where {1}",
+    ),
+)
+
+
+@cache
+def over_arrays(sql: str, types: tuple[str, ...]) -> str | None:
+    """The statement for many sets of parameters at once, each row led by the number of its set; None when it
+    cannot be said so: parameters that are lists or limits, statements of another shape."""
+    if not types or any(kind.endswith("[]") for kind in types) or "limit $" in sql:
+        return None
+    names = ", ".join(f"p{i}" for i in range(1, len(types) + 1))
+    arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types, 1))
+    source = f"unnest({arrays}) with ordinality as q ({names}, n)"
+    body = re.sub(r"\$(\d+)", r"q.p\1", sql)
+    if body.lstrip().startswith("select"):
+        return f"select q.n, found.* from {source} cross join lateral ({body}) as found"  # noqa: S608
+    for shape, form in _SHAPES:
+        match = shape.match(body)
+        if match:
+            head, condition, returning = match.groups()
+            more = f", {returning}" if returning else ""
+            return form.format(head, condition, q=source) + f" returning q.n{more}"
+    return None
+
+
+def waves(
+    batch: Sequence[port.Transition], owned: dict[str, set[str]]
+) -> list[list[tuple[int, port.Transition]]]:
+    """The batch in waves, in order: two transitions that touch the same thing are in two of them. `owned` gives
+    the Run and the match rows of each effect named."""
+    found: list[list[tuple[int, port.Transition]]] = []
+    last: dict[str, int] = {}
+    floor = 0
+    for number, transition in enumerate(batch):
+        touched = set(keys(transition))
+        for effect in effects_named(transition):
+            touched |= {effect} | owned.get(effect, set())
+        wave = max([floor, *(last[key] + 1 for key in touched if key in last)])
+        if not isinstance(transition, TOGETHER):
+            wave = len(found)
+            floor = wave + 1
+        while len(found) <= wave:
+            found.append([])
+        found[wave].append((number, transition))
+        last.update(dict.fromkeys(touched, wave))
+    return found
+
+
+def effects_named(transition: port.Transition) -> list[str]:
+    """Effects that a transition names without saying whose they are."""
+    match transition:
+        case port.Conclude(effect=effect) | port.LookedUp(effect=effect):
+            return [effect]
+        case port.Intent(send=send) | port.Resend(send=send):
+            return [send.effect]
+        case port.Resolve(told=port.Conclude(effect=effect)):
+            return [effect]
+        case port.Advance(conclude=conclude, turn=turn):
+            return [conclude.effect, *effects_named(turn)]
+        case port.Turn(drop=drop, reverse=reverse, send=sends, again=again):
+            return [*drop, *reverse, *again, *(send.effect for send in sends)]
+        case _:
+            return []
+
+
+async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[Outcome]:
+    """Drive all coroutines to their ends; what became of each. An error of the database ends all of them."""
+    outcomes = [Outcome()] * len(works)
+    waiting: dict[int, Request] = {}
+
+    def advance(number: int, rows: list[Row] | None) -> None:
+        try:
+            # The first send starts the coroutine and gives it nothing.
+            waiting[number] = works[number].send(rows)  # type: ignore[arg-type]
+        except StopIteration as end:
+            outcomes[number] = Outcome(end.value)
+        except Exception as error:
+            outcomes[number] = Outcome(error=error)
+
+    try:
+        for number in range(len(works)):
+            advance(number, None)
+        while waiting:
+            groups: dict[object, list[int]] = {}
+            for number, request in waiting.items():
+                groups.setdefault(_words(request), []).append(number)
+            asked, waiting = waiting, {}
+            for members in groups.values():
+                answered = await _answer([asked[number] for number in members], ask, types)
+                for number, rows in zip(members, answered, strict=True):
+                    advance(number, rows)
+    finally:
+        for work in works:
+            work.close()
+    return outcomes
+
+
+def _words(request: Request) -> object:
+    if isinstance(request, Query):
+        return request.sql
+    return (request.table.name, request.ignore, request.returning)
+
+
+async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[Row]]:
+    """The rows of each of these requests, which differ in their parameters alone."""
+    if len(requests) == 1:
+        return [await ask(requests[0])]
+    inserts = [request for request in requests if isinstance(request, Insert)]
+    if inserts:
+        return await _insert(inserts, ask)
+    queries = [request for request in requests if isinstance(request, Query)]
+    sql = queries[0].sql
+    if sql in (LOCK_TOPICS, LOCK_RUNS):
+        await ask(Query(sql, (sorted({name for query in queries for name in query.args[0]}),)))
+        return [[] for _ in queries]
+    merged = APPEND_MANY if sql == APPEND else over_arrays(sql, await types(sql))
+    # A row can be changed once by one statement: those that ask for the same stay apart.
+    if merged is None or not _distinct(sql, queries):
+        return [await ask(query) for query in queries]
+    columns = tuple(list(column) for column in zip(*(query.args for query in queries), strict=True))
+    answers: list[list[Row]] = [[] for _ in queries]
+    for number, *row in await ask(Query(merged, columns)):
+        answers[number - 1].append(row)
+    return answers
+
+
+def _distinct(sql: str, queries: list[Query]) -> bool:
+    if sql == APPEND or sql.lstrip().startswith("select"):
+        return True
+    named = _named(sql)
+    return len({tuple(query.args[place] for place in named) for query in queries}) == len(queries)
+
+
+@cache
+def _named(sql: str) -> tuple[int, ...]:
+    """The places of the parameters by which a statement names its rows."""
+    condition = sql.partition("where")[2]
+    return tuple(sorted({int(number) - 1 for number in re.findall(r"= \$(\d+)", condition)}))
+
+
+async def _insert(inserts: list[Insert], ask: Ask) -> list[list[Row]]:
+    """All rows in one statement; each asker gets back those of its own that went in, the first of equals."""
+    first = inserts[0]
+    key = first.table.key
+    rows = [row for insert in inserts for row in insert.rows]
+    if not first.returning:
+        await ask(Insert(first.table, rows, first.ignore, ""))
+        return [[] for _ in inserts]
+    width = len(first.returning.split(", "))
+    names = list(first.table.columns)
+    places = [names.index(column) for column in key]
+    went_in: dict[tuple[Any, ...], Row] = {}
+    for row in await ask(Insert(first.table, rows, first.ignore, f"{first.returning}, {', '.join(key)}")):
+        went_in[tuple(row)[width:]] = tuple(row)[:width]
+    answers = []
+    for insert in inserts:
+        own = [went_in.pop(tuple(row[place] for place in places), None) for row in insert.rows]
+        answers.append([row for row in own if row is not None])
+    return answers

@@ -1,0 +1,279 @@
+"""The embedded store: one SQLite file, one process, one writer thread, readers beside it.
+
+A transition is acknowledged once its transaction is in the write-ahead log and synced. The file belongs to one
+server process at a time; a lock file says which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import apsw
+
+from counterfoil.core.clock import utc_now
+from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.wake import Wakes
+from counterfoil.store.sql import migrate
+from counterfoil.store.sql.group_commit import GroupCommit, Outcome
+from counterfoil.store.sql.statements import (
+    Nothing,
+    Query,
+    Request,
+    Row,
+    Work,
+    drive,
+    lite,
+    lite_args,
+    lite_insert,
+)
+from counterfoil.store.sql.store import SqlStore
+from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.transaction import Step, write_leaves
+from counterfoil.store.sql.verbs import VERBS, perform
+
+T = TypeVar("T")
+
+OLDEST = (3, 51, 3)
+"""Earlier versions can lose a commit when the write-ahead log is reset (sqlite.org/wal.html)."""
+READERS = 2
+DISK = (apsw.BusyError, apsw.FullError, apsw.IOError)
+"""What is wrong with the file and with no transition."""
+
+
+class SqliteStore(SqlStore):
+    """A Store in one file. `open` it; `close` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _lock_file(path)
+        self._closed = False
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._wakes = Wakes()
+        self._writer = ThreadPoolExecutor(1, "counterfoil-writer", self._connect)
+        self._readers = ThreadPoolExecutor(READERS, "counterfoil-reader", self._connect_reader)
+
+    @classmethod
+    async def open(cls, path: str | Path) -> Self:
+        """The store in this file, made when it is not there.
+
+        Raises Misconfigured when another process has it open, naming that process, when the file was written
+        by a newer version, or when the SQLite library is too old to be trusted.
+        """
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        if version < OLDEST:
+            raise Misconfigured(
+                f"SQLite {apsw.sqlite_lib_version()} may lose commits: install apsw 3.51.3 or newer."
+            )
+        store = cls(Path(path))
+        try:
+            await asyncio.get_running_loop().run_in_executor(store._writer, store._migrate)
+        except BaseException:
+            store._let_go()
+            raise
+        # One writer does transitions one after another, so none needs to be kept apart from another.
+        store._commits = GroupCommit(store._commit)
+        store._reads = GroupCommit(store._read_many, committers=READERS)
+        return store
+
+    async def close(self) -> None:
+        """Answer what was asked, then let go of the file. A second call does nothing."""
+        await self._commits.close()
+        await self._reads.close()
+        if not self._closed:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for pool in (self._readers, self._writer):
+            pool.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+        os.close(self._lock)
+
+    # ------------------------------------------------------------------ connections
+
+    def _connect(self) -> None:
+        connection = apsw.Connection(str(self.path), statementcachesize=500)
+        self._connections.append(connection)
+        self._local.connection = connection
+        connection.set_busy_timeout(5000)
+        # Without it SQLite compiles a statement anew whenever a value bound to it could change its plan, which
+        # costs more than running it.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        for setting in (
+            "journal_mode = wal",
+            "synchronous = full",
+            "foreign_keys = on",
+            "temp_store = memory",
+            "cache_size = -65536",
+            "journal_size_limit = 67108864",
+        ):
+            connection.execute(f"pragma {setting}")
+
+    def _connect_reader(self) -> None:
+        self._connect()
+        self._local.connection.execute("pragma query_only = on")
+
+    def _migrate(self) -> None:
+        connection = self._local.connection
+        connection.execute("begin immediate")
+        try:
+            connection.execute(migrate.TABLE)
+            drive(migrate.migrate(migrate.migrations("sqlite"), micros(utc_now())), self._answer)
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("commit")
+
+    def _answer(self, request: Request) -> list[Row]:
+        connection: apsw.Connection = self._local.connection
+        if isinstance(request, Query):
+            return list(connection.execute(lite(request.sql), lite_args(request.args)))
+        sql = lite_insert(request.table, request.ignore, request.returning)
+        if len(request.rows) == 1:
+            return list(connection.execute(sql, request.rows[0]))
+        return list(connection.executemany(sql, request.rows))
+
+    # ------------------------------------------------------------------ writing
+
+    async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+        outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
+        self._woken(batch, outcomes)
+        return outcomes
+
+    def _write(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+        """One transaction. When a transition fails in it, all are done again, each with a savepoint of its own, so
+        that a poisoned one falls alone."""
+        connection: apsw.Connection = self._local.connection
+        try:
+            connection.execute("begin immediate")
+            outcomes = self._together(batch)
+            if outcomes is None:
+                connection.execute("rollback")
+                connection.execute("begin immediate")
+                outcomes = [self._alone(connection, transition) for transition in batch]
+            connection.execute("commit")
+        except DISK as error:
+            self._roll_back(connection)
+            raise TryAgain(f"{self.path} could not be written, nothing happened: {error}") from error
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return outcomes
+
+    def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+        """All of them, their audit entries written at once; None when one of them cannot be."""
+        outcomes, leaves = [], []
+        try:
+            for transition in batch:
+                step = Step("sqlite")
+                outcomes.append(Outcome(drive(VERBS[type(transition)](step, transition), self._answer)))
+                leaves += step.leaves
+            drive(write_leaves(leaves), self._answer)
+        except DISK:
+            raise
+        except Exception:
+            return None
+        return outcomes
+
+    def _alone(self, connection: apsw.Connection, transition: port.Transition) -> Outcome:
+        connection.execute("savepoint one")
+        try:
+            outcome = Outcome(drive(perform(Step("sqlite"), transition), self._answer))
+        except DISK:
+            raise
+        except Nothing as nothing:
+            connection.execute("rollback to one")
+            outcome = Outcome(nothing.answer)
+        except Exception as error:
+            connection.execute("rollback to one")
+            outcome = Outcome(error=error)
+        connection.execute("release one")
+        return outcome
+
+    def _roll_back(self, connection: apsw.Connection) -> None:
+        with contextlib.suppress(apsw.SQLError):  # a full disk has rolled back by itself
+            connection.execute("rollback")
+
+    # ------------------------------------------------------------------ reading
+
+    async def now(self) -> datetime:
+        """The process's clock: one process owns the file."""
+        return utc_now()
+
+    async def _read(self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
+
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshots, reads)
+
+    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+        """Short reads that were asked at about the same time, on one snapshot."""
+        connection: apsw.Connection = self._local.connection
+        outcomes = []
+        connection.execute("begin")
+        try:
+            for read in reads:
+                try:
+                    outcomes.append(Outcome(drive(read(), self._answer)))
+                except Exception as error:
+                    outcomes.append(Outcome(error=error))
+        finally:
+            connection.execute("commit")
+        return outcomes
+
+    def _snapshot(self, work: Work[T]) -> T:
+        connection: apsw.Connection = self._local.connection
+        connection.execute("begin")
+        try:
+            return drive(work, self._answer)
+        finally:
+            connection.execute("commit")
+
+
+def _lock_file(path: Path) -> int:
+    """Hold `path.lock` for this process. Raises Misconfigured naming the process that has it."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be opened: {error.strerror}: {lock}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.read(held, 32).decode().strip() or "unknown"
+        os.close(held)
+        raise Misconfigured(
+            f"{path} is open in process {pid}: one process owns a SQLite store. Talk to that server, stop it "
+            "first, or use PostgreSQL for several processes."
+        ) from None
+    os.ftruncate(held, 0)
+    os.write(held, f"{os.getpid()}\n".encode())
+    return held
+
+
+def owner(path: Path) -> str | None:
+    """The process that has this file open, as it names itself; None when nobody has."""
+    try:
+        held = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(held, 32).decode().strip() or "unknown"
+    else:
+        return None
+    finally:
+        os.close(held)

@@ -1,0 +1,122 @@
+"""What a transition asks of a database, apart from who answers: statements as values, yielded by coroutines.
+
+Verbs are written once, as coroutines that await these requests and nothing else. SQLite's writer thread answers
+them as they come; PostgreSQL's committer answers them over the network. Statements use `$1..$n`, `= any($n::t[])`
+for lists and `for update`; `lite` says the same to SQLite, where one writer makes row locks needless.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import cache
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from counterfoil.store.sql.tables import Table
+
+Dialect = Literal["sqlite", "postgres"]
+Row: TypeAlias = Sequence[Any]
+T = TypeVar("T")
+
+
+class Query:
+    """One statement; its answer is the rows it gives."""
+
+    __slots__ = ("args", "sql")
+
+    def __init__(self, sql: str, args: tuple[Any, ...]) -> None:
+        self.sql = sql
+        self.args = args
+
+    def __await__(self) -> Generator[Request, list[Row], list[Row]]:
+        return (yield self)
+
+
+class Insert:
+    """Rows for one table, in the order of its columns. `ignore`: those whose key exists are left out.
+    `returning`: columns of the rows that went in."""
+
+    __slots__ = ("ignore", "returning", "rows", "table")
+
+    def __init__(self, table: Table[Any], rows: Sequence[Row], ignore: bool, returning: str) -> None:
+        self.table = table
+        self.rows = rows
+        self.ignore = ignore
+        self.returning = returning
+
+    def __await__(self) -> Generator[Request, list[Row], list[Row]]:
+        return (yield self)
+
+
+Request: TypeAlias = Query | Insert
+Work: TypeAlias = Coroutine[Request, list[Row], T]
+
+
+class Nothing(Exception):
+    """The transition's answer is `answer` and what it has written so far is to be taken back."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def drive(work: Coroutine[Any, Any, T], answer: Callable[[Request], list[Row]]) -> T:
+    """Run a coroutine to its end, answering its requests at once; an error of the database is raised inside it."""
+    try:
+        request = work.send(None)
+        while True:
+            try:
+                rows = answer(request)
+            except Exception as error:
+                request = work.throw(error)
+            else:
+                request = work.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        work.close()
+
+
+_LITE = (
+    (re.compile(r"\$(\d+)"), r"?\1"),
+    (re.compile(r"= any\((\?\d+)::\w+\[\]\)"), r"in (select value from json_each(\1))"),
+    (re.compile(r"<> all\((\?\d+)::\w+\[\]\)"), r"not in (select value from json_each(\1))"),
+    (re.compile(r"::\w+"), ""),
+    (re.compile(r"\s+for (?:no key update|update|share)(?: of \w+)?(?: skip locked)?"), ""),
+)
+
+
+@cache
+def lite(sql: str) -> str:
+    """The statement as SQLite takes it."""
+    for pattern, replacement in _LITE:
+        sql = pattern.sub(replacement, sql)
+    return sql
+
+
+def lite_args(args: Sequence[Any]) -> tuple[Any, ...]:
+    """Arguments as SQLite takes them: a list is JSON text."""
+    return tuple(msgspec.json.encode(arg).decode() if type(arg) is list else arg for arg in args)
+
+
+@cache
+def lite_insert(table: Table[Any], ignore: bool, returning: str) -> str:
+    marks = ", ".join("?" for _ in table.columns)
+    return f"insert into {table.name} ({table.names}) values ({marks}){_tail(ignore, returning)}"  # noqa: S608
+
+
+@cache
+def array_insert(table: Table[Any], ignore: bool, returning: str) -> str:
+    """Insert for PostgreSQL: one array for each column, any number of rows."""
+    arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(table.types, 1))
+    return (
+        f"insert into {table.name} ({table.names}) select * from unnest({arrays})"  # noqa: S608
+        f"{_tail(ignore, returning)}"
+    )
+
+
+def _tail(ignore: bool, returning: str) -> str:
+    return (" on conflict do nothing" if ignore else "") + (f" returning {returning}" if returning else "")

@@ -1,0 +1,113 @@
+"""Recorded traffic in SQL, once for both stores: a page of deliveries with all that they led to, set by set."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, TypeVar
+
+from counterfoil.core.canonical import Receipt
+from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, Rows, Stretch, assemble, spoken
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.tables import Table, micros
+
+R = TypeVar("R")
+
+_RECEIPT = (
+    f"select {t.RECEIPT.of('r')}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no"
+)
+_PAGE = f"""
+{_RECEIPT} where r.no > $1 and r.received_at >= $2 and r.received_at < $3 and r.door not in ({", ".join(repr(d) for d in NO_DELIVERY)})
+order by r.no limit $4
+"""
+_EVENTS = f"""
+select {t.EVENT.names} from event
+where received_at >= $1 and received_at <= $2 and receipt = any($3::bigint[]) order by rowid
+"""
+_RESERVED = """
+select o.scope, o.key, o.run, run.arrival, o.amount from reservation o join run on run.id = o.run
+where o.live and (o.scope, o.key) in (
+  select scope, key from reservation where run = any($1::text[]) and live
+)
+"""
+
+
+async def traffic(of: Stretch) -> tuple[list[Recorded], int | None]:
+    """A page, and the number behind which the next one begins; None: that was the last."""
+    after = of.after
+    if after is None:
+        rows = await Query("select min(no) from receipt where received_at >= $1", (micros(of.since),))
+        if not rows or rows[0][0] is None:
+            return [], None
+        after = int(rows[0][0]) - 1
+    page = await Query(_PAGE, (after, micros(of.since), micros(of.until), of.limit))
+    receipts = [_receipt(row) for row in page]
+    if not receipts:
+        return [], None
+    found = Rows(receipts=receipts)
+    names = [f"{operation}:{r.no}" for operation in of.fetches for r in receipts]
+    if names:
+        sql = f"{_RECEIPT} where r.door = 'fetch' and r.type = any($1::text[])"
+        found.fetched = [_receipt(row) for row in await Query(sql, (names,))]
+    times = [micros(r.received_at) for r in receipts]
+    found.events = await _all(t.EVENT, _EVENTS, min(times), max(times), [r.no for r in receipts])
+    if found.events:
+        await _runs(found)
+        await _around(found)
+    for object_ in of.calendars:
+        sql = f"select {t.HEAD_HISTORY.names} from head_history where object = $1 order by rowid"
+        found.calendars = [*found.calendars, *await _all(t.HEAD_HISTORY, sql, object_)]
+    return assemble(found), receipts[-1].no if len(receipts) == of.limit else None
+
+
+async def _runs(found: Rows) -> None:
+    """The Runs that the page's events began, with their rows."""
+    sql = "select run, ref from inbox where kind = 'start' and seq = 1 and ref = any($1::text[])"
+    births = await Query(sql, ([event.id for event in found.events],))
+    found.births = {row[0]: row[1] for row in births}
+    ids = list(found.births)
+    if not ids:
+        return
+    found.runs = await _all(t.RUN, f"select {t.RUN.names} from run where id = any($1::text[])", ids)
+    found.inbox = await _all(
+        t.INBOX,
+        f"select {t.INBOX.names} from inbox where run = any($1::text[]) and kind = 'event' order by run, seq",
+        ids,
+    )
+    found.effects = await _all(
+        t.EFFECT, f"select {t.EFFECT.names} from effect where run = any($1::text[]) order by rowid", ids
+    )
+    found.approvals = await _all(
+        t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = any($1::text[]) order by rowid", ids
+    )
+    cases = await Query("select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,))
+    found.cases = {row[0]: int(row[1]) for row in cases}
+    found.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
+
+
+async def _around(found: Rows) -> None:
+    """Links and heads of what the page's events speak of."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for object_, key in sorted(spoken(found.events)):
+        named[object_].append(key)
+    for object_, keys in named.items():
+        links = f"""
+        select {t.LINK.names} from link
+        where object = $1 and canonical = any($2::text[]) and status = 'confirmed' order by valid_from, ext_id
+        """
+        found.links = [*found.links, *await _all(t.LINK, links, object_, keys)]
+        heads = f"""
+        select {t.HEAD_HISTORY.names} from head_history
+        where object = $1 and key = any($2::text[]) order by rowid
+        """
+        found.history = [*found.history, *await _all(t.HEAD_HISTORY, heads, object_, keys)]
+
+
+async def _all(table: Table[R], sql: str, *args: Any) -> list[R]:
+    return [table.read(row) for row in await Query(sql, args)]
+
+
+def _receipt(row: Row) -> Receipt:
+    *_, no, headers, body = row
+    return t.RECEIPT.read(row, no=no, headers=t.HEADERS.load(headers), body=body)

@@ -1,0 +1,348 @@
+"""One transition at work: its requests, its locks in the order of the protocol, its leaves, and the parts shared.
+
+Locks are taken topics, match rows, holds, runs, effects, guards, each sorted; on SQLite the one writer holds all.
+"""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from counterfoil.core import wire
+from counterfoil.core.audit import Leaf
+from counterfoil.core.case import Case, case_of_break
+from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
+from counterfoil.core.link import Link, LinkStatus
+from counterfoil.core.moves import check_move
+from counterfoil.core.run import Direction, Run, RunStatus
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Dialect, Insert, Query, Row
+from counterfoil.store.sql.tables import micros
+
+TERMINAL = "('done', 'undone', 'closed')"
+FOILS_OF_MATCH = f"select {t.FOIL.names} from foil where rule = $1 and key = $2 order by rowid"
+FOILS_OF_EFFECT = f"select {t.FOIL.names} from foil where effect = $1 order by rowid"
+SEEN_OF_MATCH = f"select {t.OBSERVATION.names} from observation where rule = $1 and key = $2"
+APPEND = f"""
+update run set
+  inbox_n = inbox_n + 1,
+  due = case when status in {TERMINAL} or due <= $4 then due else $4 end
+where id = $1 and not exists (select 1 from inbox where run = $1 and kind = $2 and ref = $3)
+returning inbox_n
+"""
+# Several appends to one inbox in one statement: each gets its own place behind what is there.
+APPEND_MANY = """
+with asked as (
+  select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) with ordinality as q (run, kind, ref, at, n)
+), fresh as (
+  select asked.*, row_number() over (partition by run order by n) as place from asked
+  where not exists (
+    select 1 from inbox i where i.run = asked.run and i.kind = asked.kind and i.ref = asked.ref
+  )
+), grown as (
+  update run set
+    inbox_n = inbox_n + more.count,
+    due = case when status in ('done', 'undone', 'closed') or due <= more.at then due else more.at end
+  from (select run, count(*) as count, min(at) as at from fresh group by run order by run) as more
+  where run.id = more.run
+  returning run.id, run.inbox_n - more.count as before
+)
+select fresh.n, grown.before + fresh.place from fresh join grown on grown.id = fresh.run
+"""
+# A match row that existed is locked by a second statement; a new one by having been inserted.
+LOCK_MATCH = "select 1 from match_row where rule = $1 and key = $2 for update"
+LOCK_TOPICS = "select pg_advisory_xact_lock(hashtextextended(topic, 0)) from unnest($1::text[]) as topic"
+LOCK_RUNS = "select 1 from run where id = any($1::text[]) order by id for no key update"
+RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is not null"
+
+_RANDOM = random.Random(os.urandom(16))  # noqa: S311 - it keeps names of leaves apart, nothing is kept secret by it
+
+
+class Step:
+    """What one transition sees of the database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.appended: Counter[str] = Counter()
+        """By how much the inboxes of Runs grew in this transition."""
+        self.leaves: list[Leaf] = []
+        """Audit entries of this transition, written at its end."""
+
+    # ------------------------------------------------------------------ requests
+
+    def rows(self, sql: str, *args: Any) -> Query:
+        return Query(sql, args)
+
+    async def one(self, sql: str, *args: Any) -> Row | None:
+        rows = await Query(sql, args)
+        return rows[0] if rows else None
+
+    async def insert(
+        self, table: t.Table[Any], rows: Sequence[Row], *, ignore: bool = False, returning: str = ""
+    ) -> list[Row]:
+        return await Insert(table, rows, ignore, returning) if rows else []
+
+    # ------------------------------------------------------------------ locks
+
+    async def lock_topics(self, topics: Iterable[str]) -> None:
+        """Nobody else posts to, or begins to wait on, any of these before this transaction ends."""
+        names = sorted(set(topics))
+        if names and self.dialect == "postgres":
+            await self.rows(LOCK_TOPICS, names)
+
+    async def lock_matches(self, matches: Iterable[tuple[str, str]]) -> None:
+        rows = sorted(set(matches))
+        if not rows or self.dialect == "sqlite":
+            return
+        new = {tuple(r) for r in await self.insert(t.MATCH_ROW, rows, ignore=True, returning="rule, key")}
+        for rule, key in rows:
+            if (rule, key) not in new:
+                await self.rows(LOCK_MATCH, rule, key)
+
+    async def lock_runs(
+        self,
+        runs: Iterable[str],
+        topics: Iterable[str] = (),
+        matches: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Lock every Run that this transition may append to: these, those that wait on the topics, and those of
+        the match rows' foils. One Run alone is locked by its own update."""
+        if self.dialect == "sqlite":
+            return
+        ids = set(runs)
+        names = sorted(set(topics))
+        if names:
+            ids |= {
+                r[0] for r in await self.rows("select run from wait where topic = any($1::text[])", names)
+            }
+        for rule, key in set(matches):
+            ids |= {r[0] for r in await self.rows(RUNS_OF_MATCH, rule, key)}
+        if len(ids) > 1:
+            await self.rows(LOCK_RUNS, sorted(ids))
+
+    # ------------------------------------------------------------------ leaves
+
+    def leaf(
+        self,
+        kind: str,
+        subject: str,
+        at: datetime,
+        actor: str,
+        body: bytes,
+        run: str | None = None,
+        version: int | None = None,
+    ) -> None:
+        """One audit entry. Ids begin with the time, so that they stay
+        together in their index."""
+        id_ = f"leaf_{micros(at):014x}{_RANDOM.getrandbits(56):014x}"
+        self.leaves.append(
+            Leaf(id=id_, kind=kind, subject=subject, run=run, version=version, actor=actor, at=at, body=body)
+        )
+
+    # ------------------------------------------------------------------ runs
+
+    async def append(self, s: port.Stimulus, at: datetime) -> bool:
+        """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
+        row = await self.one(APPEND, s.run, s.kind, s.ref, micros(at))
+        if row is None:
+            return False
+        await self.insert(t.INBOX, [t.INBOX.row(s.item(row[0], at))])
+        self.appended[s.run] += 1
+        return True
+
+    async def append_all(self, stimuli: Sequence[port.Stimulus], at: datetime) -> list[str]:
+        """Append to many inboxes; the Runs that did not have it. One statement where round trips cost."""
+        if self.dialect == "sqlite" or len(stimuli) < 2:
+            return [s.run for s in stimuli if await self.append(s, at)]
+        due = micros(at)
+        asked = [(s.run, s.kind, s.ref, due) for s in stimuli]
+        columns = [list(column) for column in zip(*asked, strict=True)]
+        new = sorted(tuple(row) for row in await self.rows(APPEND_MANY, *columns))
+        items = []
+        for number, seq in new:
+            items.append(stimuli[number - 1].item(seq, at))
+        await self.insert(t.INBOX, [t.INBOX.row(item) for item in items])
+        runs = [item.run for item in items]
+        self.appended.update(runs)
+        return runs
+
+    async def start(self, start: port.RunStart, at: datetime) -> bool:
+        """A Run is born with its first stimulus in its inbox; one that exists gets the stimulus appended."""
+        run = Run(
+            id=start.run,
+            workflow=start.workflow,
+            bkey=start.bkey,
+            generation=start.generation,
+            pin=start.pin,
+            arrival=0,
+            created_at=at,
+            status=RunStatus.READY,
+            direction=Direction.FORWARD,
+            state=start.state,
+            inbox_n=1 if start.stimulus.run == start.run else 0,
+            due=start.due if start.due is not None else at,
+            lane=start.lane,
+            owner=start.lease.worker if start.lease is not None else None,
+            lease_until=start.lease.until if start.lease is not None else None,
+        )
+        born = await self.insert(t.RUN_BIRTH, [t.RUN_BIRTH.row(run)], ignore=True, returning="id")
+        s = start.stimulus
+        if born and s.run == start.run:
+            await self.insert(t.INBOX, [t.INBOX.row(s.item(1, at))])
+        elif born or not start.only_birth:
+            await self.append(s, at)
+        return bool(born)
+
+    async def post(self, post: port.Post, at: datetime) -> list[str]:
+        """Make an event known under its topics, to the Runs and the parked todos that wait there."""
+        woken = []
+        for topic in post.topics:
+            row = (topic, post.event, micros(at), post.body)
+            if not await self.insert(t.POST, [row], ignore=True, returning="topic"):
+                continue
+            waiting = await self.rows("select run from wait where topic = $1 order by run", topic)
+            told = [event_stimulus(row[0], post.event, post.body) for row in waiting]
+            woken += await self.append_all(told, at)
+            await self.rows(
+                "update todo set parked = false, wake_topic = '' where wake_topic = $1 and wake_topic <> ''",
+                topic,
+            )
+        return woken
+
+    async def link(self, link: Link, at: datetime) -> list[str]:
+        """One active canonical id per external id: the same again is nothing, another one supersedes."""
+        held = await self.one(
+            """
+            select canonical, status from link
+            where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
+            for update
+            """,
+            link.object,
+            link.system,
+            link.account,
+            link.ext_id,
+        )
+        if held is not None:
+            if held[0] == link.canonical and held[1] == link.status:
+                return []
+            await self.rows(
+                """
+                update link set status = 'superseded', valid_to = $5
+                where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
+                """,
+                link.object,
+                link.system,
+                link.account,
+                link.ext_id,
+                micros(at),
+            )
+        await self.insert(t.LINK, [t.LINK.row(link)])
+        return await self.post(link_post(link), at) if link.status is LinkStatus.CONFIRMED else []
+
+    # ------------------------------------------------------------------ cases and foils
+
+    async def open_case(self, case: Case, at: datetime, actor: str) -> bool:
+        """Open it; a Case with this id that was resolved meanwhile stays resolved."""
+        if not await self.insert(t.CASE, [t.CASE.row(case)], ignore=True, returning="id"):
+            return False
+        body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
+        self.leaf("case.opened", case.id, at, actor, body, run=case.run)
+        return True
+
+    async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
+        """Write foils; one that is provisional opens. Returns the match rows touched, to be settled."""
+        rows = [t.FOIL.row(foil) for foil in foils]
+        new = [r[0] for r in await self.insert(t.FOIL, rows, ignore=True, returning="id")]
+        for foil in foils:
+            if foil.id in new:
+                new.remove(foil.id)
+            elif foil.state is FoilState.OPEN:
+                await self.rows(
+                    "update foil set state = 'open', legs = $2 where id = $1 and state = 'provisional'",
+                    foil.id,
+                    t.LEGS.save(foil.legs),
+                )
+        return {(foil.rule, foil.key) for foil in foils}
+
+    async def settle(self, matches: Iterable[tuple[str, str]], at: datetime) -> None:
+        """Matching on locked match rows; foils that move append `foil` to their Run."""
+        for rule, key in sorted(matches):
+            foils = [t.FOIL.read(row) for row in await self.rows(FOILS_OF_MATCH, rule, key)]
+            seen = [t.OBSERVATION.read(row) for row in await self.rows(SEEN_OF_MATCH, rule, key)]
+            settlement = settle(foils, seen, at)
+            if seen:
+                await self.rows("delete from allocation where rule = $1 and key = $2", rule, key)
+                await self.insert(
+                    t.ALLOCATION, [_allocation_row(rule, key, a) for a in settlement.allocations]
+                )
+            for foil in foils:
+                state = settlement.states.get(foil.id, foil.state)
+                if state is not foil.state:
+                    await self.move_foil(foil, state, settlement.reasons.get(foil.id, ""), at)
+
+    async def move_foil(self, foil: Foil, state: FoilState, reason: str, at: datetime) -> None:
+        check_move(FOIL_MOVES, foil.state, state, foil.id)
+        settled = None if state in UNFINISHED_FOILS else micros(at)
+        await self.rows(
+            "update foil set state = $2, reason = $3, settled_at = $4 where id = $1",
+            foil.id,
+            str(state),
+            reason,
+            settled,
+        )
+        self.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
+        if state is FoilState.MATCHED:
+            await self._resolve_cases_of_foil(foil.id, at)
+        if state in (FoilState.BROKEN, FoilState.OVER):
+            await self.open_case(case_of_break(foil, state, reason, at), at, "matching")
+        if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
+            count = await self.rows("select count(*) from inbox where run = $1 and kind = 'foil'", foil.run)
+            body = wire.dumps(
+                {"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect}
+            )
+            ref = f"{foil.id}:{state}:{count[0][0]}"
+            await self.append(port.Stimulus(run=foil.run, kind="foil", ref=ref, body=body), at)
+
+    async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
+        """A Case about a broken foil is over when the other half arrives after all."""
+        await self.rows(
+            """
+            update case_ set
+              state = 'resolved', resolved_at = $2, resolved_by = 'matching',
+              note = 'matched by a later observation'
+            where foil = $1 and state = 'open'
+            """,
+            foil,
+            micros(at),
+        )
+
+
+async def write_leaves(leaves: Sequence[Leaf]) -> None:
+    """The audit entries of one transition, or of several in one transaction."""
+    if leaves:
+        await Insert(t.LEAF, [t.LEAF.row(leaf) for leaf in leaves], False, "")
+        await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
+
+
+def event_stimulus(run: str, event: str, body: bytes) -> port.Stimulus:
+    return port.Stimulus(run=run, kind="event", ref=event, body=body)
+
+
+def link_post(link: Link) -> port.Post:
+    """What a confirmed Link makes known to those that waited for it."""
+    body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
+    return port.Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
+
+
+def link_topics(links: Iterable[Link]) -> list[str]:
+    return [topic for link in links if link.status is LinkStatus.CONFIRMED for topic in link.topics]
+
+
+def _allocation_row(rule: str, key: str, a: Allocation) -> Row:
+    return (rule, key, a.foil, a.observation, a.leg, a.amount.minor, a.amount.currency)

@@ -1,0 +1,278 @@
+"""Effects: the intent before bytes leave, and the outcome whoever learnt it."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import ASKED_OF_PERSONS
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
+from counterfoil.core.foil import FoilState
+from counterfoil.core.moves import check_move
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.tables import micros, micros_or_none
+from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Step, link_topics
+
+EFFECT = f"select {t.EFFECT.names} from effect where id = $1"
+SENT = """
+update effect set state = 'sending', attempt = $2, worker = $3, send_by = $4, call_until = $5,
+  conclude_at = $6, look_at = null, request = $7
+where id = $1 and not exists (
+  select 1 from effect other
+  where other.run = effect.run and other.path = effect.path and other.item = effect.item
+    and other.id <> effect.id and other.state in ('sending', 'unknown', 'accepted', 'confirmed')
+)
+returning id
+"""
+CONCLUDED = """
+update effect set state = $2, result = $3, error_class = $4, error = $5, look_at = $6, ended_at = $7
+where id = $1
+"""
+
+
+async def locked(x: Step, id_: str) -> Effect | None:
+    row = await x.one(f"{EFFECT} for update", id_)
+    return None if row is None else t.EFFECT.read(row)
+
+
+async def write_sent(x: Step, e: Effect) -> None:
+    """Raises ValueError when another generation of the same step is on its way or confirmed."""
+    row = await x.one(
+        SENT,
+        e.id,
+        e.attempt,
+        e.worker,
+        micros_or_none(e.send_by),
+        micros_or_none(e.call_until),
+        micros_or_none(e.conclude_at),
+        e.request,
+    )
+    if row is None:
+        raise ValueError(f"{e.path} of {e.run} has a live generation already")
+
+
+async def plan_again(x: Step, id_: str) -> None:
+    """refused -> planned: proof that nothing happened lets it go out again."""
+    held = await locked(x, id_)
+    if held is None:
+        raise KeyError(id_)
+    check_move(EFFECT_MOVES, held.state, EffectState.PLANNED, id_)
+    await x.rows("update effect set state = 'planned', ended_at = null where id = $1", id_)
+
+
+async def abandon(x: Step, id_: str, at: datetime) -> None:
+    """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
+    effect = await locked(x, id_)
+    if effect is None:
+        raise KeyError(id_)
+    if effect.state is EffectState.PLANNED:
+        await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", id_, micros(at))
+    elif effect.state in IN_FLIGHT:
+        return  # it went out meanwhile: its outcome decides about its foils
+    for row in await x.rows(FOILS_OF_EFFECT, id_):
+        foil = t.FOIL.read(row)
+        if foil.state is FoilState.PROVISIONAL:
+            await x.move_foil(foil, FoilState.VOID, "its effect was given up", at)
+
+
+async def intent(x: Step, i: port.Intent) -> port.Intended:
+    """planned -> sending. What it rests on is read again with the effect locked."""
+    await _lock(x, i.send.effect)
+    effect = await locked(x, i.send.effect)
+    if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
+        return port.Intended(verdict="lost")
+    if not await approved(x, effect):
+        await fall(x, effect, i.at)
+        return port.Intended(verdict="stale")
+    await write_sent(x, i.send.applied(effect))
+    _sent_leaf(x, effect, i.send.attempt, i.at, i.actor)
+    return port.Intended(verdict="sending")
+
+
+async def fall(x: Step, effect: Effect, at: datetime) -> None:
+    """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
+    await abandon(x, effect.id, at)
+    await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
+    body = wire.dumps({"effect": effect.id, "path": effect.path})
+    await x.append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+    x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
+
+
+async def resend(x: Step, r: port.Resend) -> port.Intended:
+    """unknown -> sending, where the vendor tells a repeat by itself."""
+    effect = await locked(x, r.send.effect)
+    if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
+        return port.Intended(verdict="lost")
+    if effect.repeat not in ("key", "unique", "read"):
+        raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
+    if not await approved(x, effect):
+        return port.Intended(verdict="stale")
+    await write_sent(x, r.send.applied(effect))
+    _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
+    return port.Intended(verdict="sending")
+
+
+ANSWER_CASES = """
+update case_ set
+  state = 'resolved', resolved_at = $2, resolved_by = 'evidence', note = 'the outcome is known'
+where effect = $1 and state = 'open' and reason in ($3, $4)
+"""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
+
+    concluded: port.Concluded
+    stimulus: port.Stimulus | None = None
+    run: tuple[int, int] = (-1, -1)
+    """Version and inbox of its Run, before it is told."""
+
+
+async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
+    """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
+    await _lock(x, c.effect, link_topics(c.links))
+    return await tell(x, c)
+
+
+async def tell(x: Step, c: port.Conclude) -> port.Concluded:
+    """Record an outcome and tell its Run, with everything locked."""
+    told = await record(x, c)
+    if told.stimulus is not None:
+        await x.append(told.stimulus, c.at)
+        told_leaf(x, c, told.stimulus.run)
+    return told.concluded
+
+
+def told_leaf(x: Step, c: port.Conclude, run: str) -> None:
+    x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.kept()), run=run)
+
+
+# With the Run that it belongs to as it is before the outcome is told, and whether foils hang on it.
+HELD = """
+select e.run, e.path, e.item, e.state, e.attempt, e.result, r.version, r.inbox_n,
+  exists (select 1 from foil where foil.effect = e.id)
+from effect e join run r on r.id = e.run where e.id = $1 for update of e
+"""
+
+
+async def record(x: Step, c: port.Conclude) -> Told:
+    """An outcome with all that it changes beside the Run itself."""
+    row = await x.one(HELD, c.effect)
+    if row is None:
+        return Told(port.Concluded(verdict="late"))
+    run, path, item, held, attempt, result, version, inbox_n, asserts = row
+    state = EffectState(held)
+    if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
+        return Told(port.Concluded(verdict="late"))
+    contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
+    if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
+        dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
+        if not (contradiction or dropped):
+            return Told(port.Concluded(verdict="late"))
+        if c.contradiction is not None:
+            await x.open_case(c.contradiction, c.at, c.actor)
+        return Told(port.Concluded(verdict="contradiction"))
+    unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+    await x.rows(
+        CONCLUDED,
+        c.effect,
+        str(c.state),
+        c.result if c.result is not None else result,
+        None if c.error_class is None else str(c.error_class),
+        c.error,
+        micros_or_none(c.look_at) if unsettled else None,
+        None if unsettled else micros(c.at),
+    )
+    if asserts:
+        await _foils(x, c)
+    asked = state is not EffectState.SENDING or attempt > 1
+    if asked and not unsettled:
+        await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ASKED_OF_PERSONS)
+    for link in c.links:
+        await x.link(link, c.at)
+    for case in c.cases:
+        await x.open_case(case, c.at, c.actor)
+    if contradiction and c.contradiction is not None:
+        await x.open_case(c.contradiction, c.at, c.actor)
+    verdict = "contradiction" if contradiction else "won"
+    return Told(port.Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+
+
+async def looked_up(x: Step, l: port.LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
+    row = await x.one(
+        """
+        update effect set look_at = $3, looks = looks + 1
+        where id = $1 and attempt = $2 and state in ('sending', 'unknown', 'accepted') returning id
+        """,
+        l.effect,
+        l.attempt,
+        micros(l.look_at),
+    )
+    return row is not None
+
+
+async def _lock(x: Step, effect: str, topics: list[str] | None = None) -> None:
+    """Topics, the match rows of the effect's foils, then every Run that may hear of it."""
+    if x.dialect == "sqlite":
+        return
+    await x.lock_topics(topics or ())
+    rows = await x.rows(
+        """
+        select effect.run, foil.rule, foil.key
+        from effect left join foil on foil.effect = effect.id where effect.id = $1
+        """,
+        effect,
+    )
+    matches = {(rule, key) for _, rule, key in rows if rule is not None}
+    await x.lock_matches(matches)
+    runs = {run for run, _, _ in rows}
+    await x.lock_runs(runs, topics or (), matches)
+
+
+async def _foils(x: Step, c: port.Conclude) -> None:
+    """A confirmation opens what was provisional and meets what was seen already; absence voids it."""
+    if c.state not in (EffectState.CONFIRMED, EffectState.ABSENT):
+        return
+    for row in await x.rows(FOILS_OF_EFFECT, c.effect):
+        foil = t.FOIL.read(row)
+        if foil.state is not FoilState.PROVISIONAL:
+            continue
+        if c.state is EffectState.CONFIRMED:
+            await x.rows("update foil set state = 'open' where id = $1 and state = 'provisional'", foil.id)
+            await x.settle([(foil.rule, foil.key)], c.at)
+        else:
+            await x.move_foil(foil, FoilState.VOID, "its effect did not happen", c.at)
+
+
+async def approved(x: Step, effect: Effect) -> bool:
+    """Every approval it rests on is granted, and who granted it is still active and never the requester."""
+    for id_ in effect.approvals:
+        row = await x.one(f"select {t.APPROVAL.names} from approval where id = $1 for share", id_)
+        if row is None:
+            return False
+        approval = t.APPROVAL.read(row)
+        if approval.state is not ApprovalState.GRANTED:
+            return False
+        if approval.automatic:
+            continue
+        voters = await x.rows(
+            """
+            select person.id from vote join person on person.id = vote.person
+            where vote.approval = $1 and vote.approve and person.active
+            """,
+            id_,
+        )
+        live = [r[0] for r in voters]
+        if len(live) < approval.quorum or approval.requester in live:
+            return False
+    return True
+
+
+def _sent_leaf(x: Step, effect: Effect, attempt: int, at: datetime, actor: str) -> None:
+    body = wire.dumps({"operation": effect.operation, "attempt": attempt})
+    x.leaf("sending", effect.id, at, actor, body, run=effect.run)

@@ -1,0 +1,84 @@
+"""Guard rows: cumulative limits that many Runs share, reserved in the turn and given back by undo."""
+
+from __future__ import annotations
+
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Nothing
+from counterfoil.store.sql.transaction import Step
+
+Guard = tuple[str, str]
+
+
+async def reserve(x: Step, u: port.Turn) -> None:
+    """All reservations or none; one that this Run made already counts once. Raises Nothing with `limited`."""
+    if not (u.reserve or u.release):
+        return
+    used = await _lock(x, u)
+    made = {
+        (scope, key, path)
+        for scope, key, path in await x.rows(
+            "select scope, key, path from reservation where run = $1 and path = any($2::text[])",
+            u.run,
+            sorted({r.path for r in u.reserve}),
+        )
+    }
+    asked, refused = dict(used), False
+    new: dict[tuple[str, str, str], port.Reserve] = {}
+    for r in u.reserve:
+        guard = (r.scope, r.key)
+        if (r.scope, r.key, r.path) in made:
+            continue
+        refused |= r.seen is not None and used[guard] != r.seen
+        asked[guard] += r.amount
+        refused |= r.limit is not None and asked[guard] > r.limit
+        new.setdefault((r.scope, r.key, r.path), r)
+    if refused:
+        names = sorted({(r.scope, r.key) for r in u.reserve})
+        raise Nothing(port.Turned(verdict="limited", used=tuple((s, k, used[s, k]) for s, k in names)))
+    rows = [(r.scope, r.key, u.run, r.path, r.amount, True) for r in new.values()]
+    await x.insert(t.RESERVATION, rows)
+    for r in new.values():
+        await x.rows(
+            "update guard set used = $3, most = $4 where scope = $1 and key = $2",
+            r.scope,
+            r.key,
+            asked[r.scope, r.key],
+            r.limit,
+        )
+
+
+async def _lock(x: Step, u: port.Turn) -> dict[Guard, int]:
+    """Every guard row that this turn takes from or gives back to, in order, with its present use."""
+    await x.insert(t.GUARD, sorted({(r.scope, r.key, 0, None) for r in u.reserve}), ignore=True)
+    guards: set[Guard] = {(r.scope, r.key) for r in u.reserve}
+    if u.release:
+        back = await x.rows(
+            "select scope, key from reservation where run = $1 and path = any($2::text[])",
+            u.run,
+            sorted(u.release),
+        )
+        guards |= {(scope, key) for scope, key in back}
+    used = {}
+    for scope, key in sorted(guards):
+        row = await x.one("select used from guard where scope = $1 and key = $2 for update", scope, key)
+        assert row is not None
+        used[scope, key] = int(row[0])
+    return used
+
+
+async def release(x: Step, u: port.Turn) -> None:
+    """Give back what these paths reserved. A terminal Run's other reservations stay: they were consumed."""
+    if not u.release:
+        return
+    back = await x.rows(
+        """
+        update reservation set live = false
+        where run = $1 and path = any($2::text[]) and live
+        returning scope, key, amount
+        """,
+        u.run,
+        sorted(u.release),
+    )
+    for scope, key, amount in back:
+        await x.rows("update guard set used = used - $3 where scope = $1 and key = $2", scope, key, amount)

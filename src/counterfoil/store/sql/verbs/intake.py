@@ -1,0 +1,195 @@
+"""What comes in: receipts kept, and todos turned into their consequences."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.canonical import Head
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.head_merge import merged
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
+from counterfoil.store.sql.transaction import Step, link_topics
+from counterfoil.store.sql.verbs.releases import by_present
+
+HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
+# Taken by whoever deletes it; with whether a Case was open about it.
+TAKE = """
+delete from todo where kind = $1 and ref = $2 and not parked
+returning exists (select 1 from case_ where case_.event = ref and case_.state = 'open')
+"""
+TAKE_RECEIPT = """
+delete from todo where kind = $1 and ref = $2 and not parked
+returning exists (select 1 from case_ where case_.receipt = cast(ref as bigint) and case_.state = 'open')
+"""
+MOVE_HEAD = """
+update head set version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8, versions = $9
+where object = $1 and key = $2
+"""
+
+ATTEST = "select pg_logical_emit_message(true, 'counterfoil', '')"
+"""Something to commit: only who writes waits for the replica. Without it "kept before" would be told of a receipt that
+a primary has recovered after a crash and no replica holds yet."""
+
+
+async def receive(x: Step, r: port.Receive) -> port.Received:
+    """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
+    rows = [RECEIPT.row(receipt) for receipt in r.receipts]
+    inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
+    new = {(system, ext_id): no for system, ext_id, no in inserted}
+    held = await _held_receipts(x, r, set(new))
+    numbers, verdicts, bodies, todos = [], [], [], []
+    for receipt, clash in zip(r.receipts, r.clashes, strict=True):
+        name = (receipt.system, receipt.ext_id)
+        no = new.pop(name, None)
+        if no is not None:
+            held[name] = (no, receipt.identity)
+            bodies.append((no, t.HEADERS.save(receipt.headers), receipt.body))
+            if receipt.door != "fetch":
+                todos.append(("receipt", str(no), False, ""))
+            body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+            x.leaf("received", str(no), r.at, r.actor, body)
+            verdicts.append("new")
+        else:
+            no, identity = held[name]
+            if identity == receipt.identity:
+                verdicts.append("same")
+            else:
+                await x.open_case(msgspec.structs.replace(clash, receipt=no), r.at, r.actor)
+                verdicts.append("clash")
+        numbers.append(no)
+    if "new" not in verdicts and x.dialect == "postgres":
+        await x.rows(ATTEST)
+    await x.insert(RECEIPT_BODY, bodies)
+    await x.insert(t.TODO, todos)
+    if r.cursor is not None:
+        await x.rows(
+            """
+            insert into feed_cursor (system, feed, value) values ($1, $2, $3)
+            on conflict (system, feed) do update set value = excluded.value
+            """,
+            *r.cursor,
+        )
+    return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+
+
+async def _held_receipts(
+    x: Step, r: port.Receive, new: set[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """Number and identity of those that were there before, by system and external id."""
+    held = {}
+    names = {(receipt.system, receipt.ext_id) for receipt in r.receipts} - new
+    for system in sorted({system for system, _ in names}):
+        wanted = sorted(ext_id for s, ext_id in names if s == system)
+        for ext_id, no, identity in await x.rows(
+            "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])",
+            system,
+            wanted,
+        ):
+            held[system, ext_id] = (no, identity)
+    return held
+
+
+async def admit(x: Step, a: port.Admit) -> port.Admitted:
+    """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
+    if a.release and not await by_present(x, a.release):
+        return port.Admitted(applied=False, outdated=True)
+    taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
+    if taken is None:
+        return port.Admitted(applied=False)
+    await _lock(x, a)
+    new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in a.events], ignore=True, returning="id")
+    fresh = {row[0] for row in new}
+    if a.todo[0] == "event":
+        fresh |= {e.id for e in a.events}  # emitted events are kept already; this is their admission
+    older = [h.event for h in a.heads if h.event in fresh and not await _advance(x, h)]
+    woken: list[str] = []
+    for link in a.links:
+        woken += await x.link(link, a.at)
+    for post in a.posts:
+        if post.event in fresh:
+            woken += await x.post(post, a.at)
+    born = [s.run for s in a.starts if s.stimulus.ref in fresh and await x.start(s, a.at)]
+    touched = await x.open_foils([f for f in a.foils if f.cause in fresh])
+    seen = [o for o in a.observations if o.event in fresh]
+    shown = await x.insert(
+        t.OBSERVATION, [t.OBSERVATION.row(o) for o in seen], ignore=True, returning="rule, key"
+    )
+    touched |= {(rule, key) for rule, key in shown}
+    await x.settle(touched, a.at)
+    if taken[0] and not a.park and not a.cases:
+        await _resolve_cases(x, a)
+    for case in a.cases:
+        await x.open_case(case, a.at, a.actor)
+    if a.park:
+        await _park(x, a)
+    what = {
+        "events": sorted(e.id for e in a.events),
+        "new": sorted(fresh),
+        "ignored": a.ignored,
+        "parked": a.park,
+    }
+    if a.release:
+        what["release"] = a.release
+    x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(what))
+    return port.Admitted(
+        applied=True,
+        new_events=tuple(sorted(fresh)),
+        born=tuple(born),
+        woken=tuple(woken),
+        older=tuple(older),
+    )
+
+
+async def _lock(x: Step, a: port.Admit) -> None:
+    topics = [topic for post in a.posts for topic in post.topics] + link_topics(a.links)
+    await x.lock_topics([*topics, a.wake_topic] if a.wake_topic else topics)
+    matches = {(f.rule, f.key) for f in a.foils} | {(o.rule, o.key) for o in a.observations}
+    await x.lock_matches(matches)
+    await x.lock_runs({s.run for s in a.starts}, topics, matches)
+
+
+async def _advance(x: Step, fact: Head) -> bool:
+    """Move the object's head unless it is newer already; then what nothing newer spoke of is filled in. The history
+    keeps the fact and what became of the head."""
+    held = await x.one(HELD_HEAD, fact.object, fact.key)
+    if held is None:
+        first, _ = merged(None, fact)
+        assert first is not None
+        if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
+            await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
+            return True
+        held = await x.one(HELD_HEAD, fact.object, fact.key)  # another process was first
+    assert held is not None
+    head, moves = merged(t.HEAD.read(held), fact)
+    rows = [] if moves else [t.HEAD.row(fact)]
+    if head is not None:
+        row = t.HEAD.row(head)
+        await x.rows(MOVE_HEAD, *row)
+        rows.append(row)
+    await x.insert(t.HEAD_HISTORY, rows)
+    return moves
+
+
+async def _resolve_cases(x: Step, a: port.Admit) -> None:
+    """A Case about a delivery that was held is over once the delivery is admitted after all."""
+    kind, ref = a.todo
+    about = "receipt = $1" if kind == "receipt" else "receipt is null and event = $1"
+    await x.rows(
+        f"""
+        update case_ set
+          state = 'resolved', resolved_at = $2, resolved_by = 'admit', note = 'admitted later'
+        where {about} and run is null and state = 'open' and reason <> 'clash'
+        """,
+        int(ref) if kind == "receipt" else ref,
+        micros(a.at),
+    )
+
+
+async def _park(x: Step, a: port.Admit) -> None:
+    """Keep the todo aside; when what it waits for was posted meanwhile, it is to be done again at once."""
+    topic = a.wake_topic or ""
+    posted = topic and await x.one("select 1 from post where topic = $1 limit 1", topic)
+    await x.insert(t.TODO, [(*a.todo, False, "") if posted else (*a.todo, True, topic)])

@@ -1,0 +1,70 @@
+"""What time, the sealer and the operator do: expiries, the tree of leaves, releases."""
+
+from __future__ import annotations
+
+import msgspec
+
+from counterfoil.core.audit import Frontier
+from counterfoil.core.foil import FoilState
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.verbs.people import FOIL
+
+_NODES = msgspec.json.Decoder(list[str])
+
+
+async def expire(x: Step, e: port.Expire) -> int:
+    """Foils past due settle to broken, unless the other half came after all."""
+    await _lock(x, e)
+    moved = 0
+    for id_ in e.foils:
+        row = await x.one(FOIL, id_)
+        if row is None:
+            continue
+        foil = t.FOIL.read(row)
+        if foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > e.at:
+            continue
+        await x.settle([(foil.rule, foil.key)], e.at)
+        if await x.one("select 1 from foil where id = $1 and state = 'broken'", id_):
+            moved += 1
+    return moved
+
+
+async def _lock(x: Step, e: port.Expire) -> None:
+    if x.dialect == "sqlite":
+        return
+    rows = await x.rows("select rule, key from foil where id = any($1::text[])", sorted(e.foils))
+    matches = {(rule, key) for rule, key in rows}
+    await x.lock_matches(matches)
+    await x.lock_runs((), (), matches)
+
+
+async def open_cases(x: Step, o: port.OpenCases) -> int:
+    return sum([await x.open_case(case, o.at, o.actor) for case in o.cases])
+
+
+async def seal(x: Step, s: port.Seal) -> port.Sealed:
+    """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
+    edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
+    assert edge is not None
+    frontier = Frontier(edge[0], [bytes.fromhex(node) for node in _NODES.decode(edge[1])])
+    pending = await x.rows("select rowid, leaf, hash from pending order by rowid limit $1", s.limit)
+    if pending:
+        places = [(frontier.append(bytes(hash_)), leaf) for _, leaf, hash_ in pending]
+        await x.insert(t.TREE, places)
+        await x.rows("delete from pending where rowid = any($1::bigint[])", [row[0] for row in pending])
+        nodes = msgspec.json.encode([node.hex() for node in frontier.nodes]).decode()
+        await x.rows("update tree_edge set size = $1, nodes = $2 where one = 1", frontier.size, nodes)
+    return port.Sealed(count=len(pending), size=frontier.size, root=frontier.root())
+
+
+async def put_checkpoint(x: Step, p: port.PutCheckpoint) -> bool:
+    await x.rows(
+        """
+        insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)
+        on conflict (size) do update set root = excluded.root, at = excluded.at, text = excluded.text
+        """,
+        *t.CHECKPOINT.row(p.checkpoint),
+    )
+    return True

@@ -1,0 +1,179 @@
+"""What persons decide, and who they are."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from counterfoil.core import wire
+from counterfoil.core.approval import ApprovalState, Vote
+from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.foil import FoilState
+from counterfoil.core.people import Person
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.verbs import effects
+
+APPROVAL = f"select {t.APPROVAL.names} from approval where id = $1"
+CASE = f"select {t.CASE.names} from case_ where id = $1"
+FOIL = f"select {t.FOIL.names} from foil where id = $1"
+
+
+async def person(x: Step, id_: str) -> Person | None:
+    """Locked against being changed while their word is taken."""
+    row = await x.one(f"select {t.PERSON.names} from person where id = $1 for share", id_)
+    return None if row is None else t.PERSON.read(row)
+
+
+async def decide(x: Step, d: port.Decide) -> port.Decided:
+    """One vote. The Run is locked before the approval, as turns do."""
+    row = await x.one(APPROVAL, d.approval)
+    if row is None:
+        return port.Decided(verdict="not_found")
+    await x.rows("select 1 from run where id = $1 for no key update", row[1])
+    row = await x.one(f"{APPROVAL} for update", d.approval)
+    assert row is not None
+    approval = t.APPROVAL.read(row)
+    who = await person(x, d.person)
+    if approval.state is not ApprovalState.OPEN:
+        return port.Decided(verdict="closed")
+    if approval.expires <= d.at:
+        return port.Decided(verdict="expired")
+    if approval.subject != d.subject:
+        return port.Decided(verdict="subject")
+    if who is None or not who.active:
+        return port.Decided(verdict="inactive")
+    if approval.requester in (who.id, who.email):
+        return port.Decided(verdict="requester")
+    if not set(approval.roles) & set(who.roles):
+        return port.Decided(verdict="role")
+    vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
+    if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
+        return port.Decided(verdict="voted")
+    votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
+    state: ApprovalState = approval.state
+    if not d.approve:
+        state = ApprovalState.REJECTED
+    elif votes[0][0] >= approval.quorum:
+        state = ApprovalState.GRANTED
+    if state is not approval.state:
+        await x.rows("update approval set state = $2 where id = $1", approval.id, str(state))
+        body = wire.dumps(
+            {
+                "approval": approval.id,
+                "path": approval.path,
+                "state": str(state),
+                "by": d.person,
+                "comment": d.comment,
+            }
+        )
+        s = port.Stimulus(run=approval.run, kind="approval", ref=approval.id, body=body)
+        await x.append(s, d.at)
+    kept = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
+    x.leaf("decided", approval.id, d.at, f"person:{d.person}", kept, run=approval.run)
+    return port.Decided(verdict="counted" if state is ApprovalState.OPEN else str(state))
+
+
+async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
+    """A person ends a Case; what it was about goes on as they chose."""
+    row = await x.one(CASE, r.case)
+    if row is None:
+        return port.Resolved(verdict="not_found")
+    case = t.CASE.read(row)
+    await _lock(x, r, case)
+    row = await x.one(f"{CASE} for update", r.case)
+    assert row is not None
+    case = t.CASE.read(row)
+    who = await person(x, r.person)
+    if case.state is not CaseState.OPEN:
+        return port.Resolved(verdict="closed")
+    if r.choice not in case.choices:
+        return port.Resolved(verdict="choice")
+    if who is None or not who.active:
+        return port.Resolved(verdict="inactive")
+    if case.owner not in who.roles and not r.override:
+        return port.Resolved(verdict="role")
+    await x.rows(
+        """
+        update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
+        where id = $1
+        """,
+        case.id,
+        micros(r.at),
+        r.person,
+        str(r.choice),
+        r.note,
+    )
+    if case.foil is not None and r.choice is Choice.WAIVE:
+        foil = await x.one(FOIL, case.foil)
+        if foil is None:
+            raise KeyError(case.foil)
+        waived = t.FOIL.read(foil)
+        await x.move_foil(waived, FoilState.WAIVED, r.note, r.at)
+        await x.settle([(waived.rule, waived.key)], r.at)  # what was waived takes nothing any more
+    about = [("receipt", None if case.receipt is None else str(case.receipt)), ("event", case.event)]
+    todos = [(kind, ref) for kind, ref in about if ref is not None]
+    if r.choice is Choice.RETRY and todos:
+        await x.rows(
+            """
+            insert into todo (kind, ref, parked, wake_topic) values ($1, $2, false, '')
+            on conflict (kind, ref) do update set parked = false, wake_topic = ''
+            """,
+            *todos[0],
+        )
+    elif case.run is None:
+        for kind, ref in todos:
+            await x.rows("delete from todo where kind = $1 and ref = $2", kind, ref)
+    if case.run is not None:
+        body = wire.dumps(
+            {"case": case.id, "path": case.path, "choice": str(r.choice), "by": r.person, "note": r.note}
+        )
+        await x.append(port.Stimulus(run=case.run, kind="case", ref=case.id, body=body), r.at)
+    kept = wire.dumps({"choice": str(r.choice), "note": r.note})
+    x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", kept, run=case.run)
+    if r.told is not None:
+        await effects.tell(x, r.told)
+    return port.Resolved(verdict="resolved")
+
+
+async def _lock(x: Step, r: port.Resolve, case: Case) -> None:
+    """Match rows of the foil that is waived and of the effect that is spoken of, then the Runs that hear of it."""
+    if x.dialect == "sqlite":
+        return
+    foils = []
+    if case.foil is not None and r.choice is Choice.WAIVE:
+        foils += await x.rows("select rule, key from foil where id = $1", case.foil)
+    if r.told is not None:
+        foils += await x.rows("select rule, key from foil where effect = $1", r.told.effect)
+    matches = [(rule, key) for rule, key in foils]
+    await x.lock_matches(matches)
+    await x.lock_runs([] if case.run is None else [case.run], (), matches)
+    if case.run is not None:
+        await x.rows("select 1 from run where id = $1 for no key update", case.run)
+
+
+async def put_person(x: Step, p: port.PutPerson) -> bool:
+    row = t.PERSON.row(p.person)
+    new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
+    if not new:
+        await x.rows(
+            "update person set name = $2, email = $3, roles = $4, secret = $5, active = $6 where id = $1",
+            *row,
+        )
+    body = wire.dumps({"roles": list(p.person.roles), "active": p.person.active})
+    x.leaf("person", p.person.id, p.at, p.actor, body)
+    return bool(new)
+
+
+async def put_token(x: Step, p: port.PutToken) -> bool:
+    if p.alone:
+        await x.rows("delete from token where person = $1 and kind = $2", p.token.person, p.token.kind)
+    await x.rows(
+        """
+        insert into token (digest, person, kind, expires) values ($1, $2, $3, $4)
+        on conflict (digest) do update set
+          person = excluded.person, kind = excluded.kind, expires = excluded.expires
+        """,
+        *t.TOKEN.row(p.token),
+    )
+    return True

@@ -1,0 +1,255 @@
+"""Plans, what becomes of them, and Runs that are moved to another Release."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from counterfoil.core import wire
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.moves import check_move
+from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
+from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, PutPlan
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Nothing
+from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.transaction import TERMINAL, Step
+from counterfoil.store.sql.verbs.people import person
+
+PLAN = f"select {t.PLAN.names} from plan where digest = $1"
+APPROVALS = f"select {t.APPROVAL.names} from approval where id = any($1::text[]) order by id for update"
+CLOSE_APPROVALS = """
+update approval set state = $2 where id = any($1::text[]) and state in ('open', 'granted')
+"""
+RELEASE_LOCK = 0x52454C454153
+"""Held by admissions together, and alone by whoever changes what is in force."""
+MOVING = "('planned', 'sending', 'accepted', 'unknown')"
+
+
+async def put_release(x: Step, p: port.PutRelease) -> bool:
+    """The first Release of a store. The row that says what is in force is the lock."""
+    row = (p.digest, p.body, micros(p.at))
+    first = await x.rows(
+        "insert into present_release (one, digest) values (1, $1) on conflict (one) do nothing returning one",
+        p.digest,
+    )
+    if not first:
+        if await _in_force(x) == p.digest:
+            await x.insert(t.WAITED, [(p.digest, *pair) for pair in p.waits], ignore=True)
+        return False
+    await x.insert(t.RELEASE, [row], ignore=True)
+    await x.insert(t.WAITED, [(p.digest, *pair) for pair in p.waits], ignore=True)
+    step = ReleaseStep(no=1, digest=p.digest, base=None, plan=None, at=p.at, requester="", applied_by=p.actor)
+    await x.insert(t.RELEASE_STEP, [t.RELEASE_STEP.row(step)])
+    x.leaf("released", p.digest, p.at, p.actor, b"{}")
+    return True
+
+
+async def by_present(x: Step, release: str) -> bool:
+    """Whether a Release is in force, until this transaction ends. Where none is, every one will do. Admissions hold
+    this lock together; a row's lock would have each of them write the row."""
+    if x.dialect == "postgres":
+        await x.rows("select pg_advisory_xact_lock_shared($1::bigint)", RELEASE_LOCK)
+    row = await x.one("select digest from present_release where one = $1::bigint", 1)
+    return row is None or row[0] == release
+
+
+async def _alone(x: Step) -> None:
+    """No admission is under way, and none begins before this transaction ends."""
+    if x.dialect == "postgres":
+        await x.rows("select pg_advisory_xact_lock($1::bigint)", RELEASE_LOCK)
+
+
+async def _in_force(x: Step) -> str | None:
+    """The Release in force, locked: whoever changes it waits for us."""
+    row = await x.one("select digest from present_release where one = 1 for update")
+    return None if row is None else str(row[0])
+
+
+async def put_plan(x: Step, p: PutPlan) -> str:
+    if await _in_force(x) != p.plan.base:
+        return "moved"
+    row = await x.one(f"{PLAN} for update", p.plan.digest)
+    if row is not None:
+        held: Plan = t.PLAN.read(row)
+        if held.state is PlanState.OPEN and held.round == p.plan.round:
+            await x.rows("update plan set body = $2 where digest = $1", held.digest, p.plan.body)
+            return "same"
+        if held.round + 1 != p.plan.round:
+            return "stale"
+        check_move(PLAN_MOVES, held.state, PlanState.OPEN, held.digest)
+        await x.rows(CLOSE_APPROVALS, list(held.approvals), str(ApprovalState.STALE))
+        await x.rows("delete from plan where digest = $1", held.digest)
+    elif p.plan.round != 1:
+        return "stale"
+    await x.insert(t.PLAN_WITH_MODEL, [(*t.PLAN.row(p.plan), p.model)])
+    await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in p.approvals])
+    x.leaf("planned", p.plan.digest, p.at, p.actor, wire.dumps(leaf_of_plan(p)))
+    return "new"
+
+
+def leaf_of_plan(p: PutPlan) -> dict[str, object]:
+    return {
+        "base": p.plan.base,
+        "revision": p.plan.revision,
+        "round": p.plan.round,
+        "approvals": {a.id: list(a.roles) for a in p.approvals},
+    }
+
+
+async def apply_plan(x: Step, a: ApplyPlan) -> Applied:
+    await _alone(x)
+    present = await _in_force(x)
+    row = await x.one(f"{PLAN} for update", a.plan)
+    if row is None:
+        return Applied(verdict="not_found")
+    plan: Plan = t.PLAN.read(row)
+    if plan.state is not PlanState.OPEN:
+        return Applied(verdict="closed")
+    if present != plan.base:
+        return Applied(verdict="moved")
+    approvals: list[Approval] = [
+        t.APPROVAL.read(row) for row in await x.rows(APPROVALS, sorted(plan.approvals))
+    ]
+    approvers: set[str] = set()
+    if a.emergency:
+        await _check_emergency(x, a, plan)
+    else:
+        for approval in approvals:
+            approvers |= await _check_approval(x, a, approval)
+    check_move(PLAN_MOVES, plan.state, PlanState.APPLIED, plan.digest)
+    await x.rows(
+        """
+        insert into release (digest, body, at) select revision, model, $2 from plan where digest = $1
+        on conflict (digest) do nothing
+        """,
+        plan.digest,
+        micros(a.at),
+    )
+    await x.insert(t.WAITED, [(plan.revision, *pair) for pair in a.waits], ignore=True)
+    await x.rows("update present_release set digest = $1 where one = 1", plan.revision)
+    last = await x.one("select coalesce(max(no), 0) from release_step")
+    assert last is not None
+    step = ReleaseStep(
+        no=last[0] + 1,
+        digest=plan.revision,
+        base=plan.base,
+        plan=plan.digest,
+        at=a.at,
+        requester=plan.requester,
+        applied_by=a.person,
+        approvers=tuple(sorted(approvers)),
+        reason=a.reason,
+        emergency=bool(a.emergency),
+    )
+    await x.insert(t.RELEASE_STEP, [t.RELEASE_STEP.row(step)])
+    await x.rows("update plan set state = 'applied' where digest = $1", plan.digest)
+    if a.emergency:
+        await x.rows(CLOSE_APPROVALS, list(plan.approvals), str(ApprovalState.VOID))
+    await _outdate(x, plan)
+    for case in a.review:
+        await x.open_case(case, a.at, f"person:{a.person}")
+    x.leaf("released", plan.revision, a.at, f"person:{a.person}", wire.dumps(leaf_of_step(step)))
+    return Applied(verdict="applied", no=step.no)
+
+
+def leaf_of_step(step: ReleaseStep) -> dict[str, object]:
+    return {
+        "base": step.base,
+        "plan": step.plan,
+        "requester": step.requester,
+        "approvers": list(step.approvers),
+        "reason": step.reason,
+        "emergency": step.emergency,
+    }
+
+
+async def _check_emergency(x: Step, a: ApplyPlan, plan: Plan) -> None:
+    who = await person(x, a.person)
+    if who is None or not who.active or not set(who.roles) & set(a.emergency):
+        raise Nothing(Applied(verdict="role"))
+    if await x.one("select 1 from release_step where digest = $1", plan.revision) is None:
+        raise Nothing(Applied(verdict="never"))
+
+
+async def _check_approval(x: Step, a: ApplyPlan, approval: Approval) -> set[str]:
+    """Who granted it. Raises Nothing with the refusal where it does not hold now."""
+    refusal = refused(approval, a)
+    if refusal:
+        raise Nothing(Applied(verdict=refusal, approvals=(approval.id,)))
+    if approval.automatic:
+        return set()
+    rows = await x.rows(
+        """
+        select person.id from vote join person on person.id = vote.person
+        where vote.approval = $1 and vote.approve and person.active
+        """,
+        approval.id,
+    )
+    live = {str(row[0]) for row in rows}
+    if len(live) < approval.quorum or approval.requester in live:
+        raise Nothing(Applied(verdict="inactive", approvals=(approval.id,)))
+    return live
+
+
+def refused(approval: Approval, a: ApplyPlan) -> str:
+    """Why an approval does not carry the change, apart from who gave it; empty when it does."""
+    if approval.state is ApprovalState.REJECTED:
+        return "rejected"
+    if approval.expires <= a.at or approval.state is ApprovalState.EXPIRED:
+        return "expired"
+    return "" if approval.state is ApprovalState.GRANTED else "missing"
+
+
+async def _outdate(x: Step, applied: Plan) -> None:
+    """Every other open plan started from what is not in force any more."""
+    sql = f"select {t.PLAN.names} from plan where state = 'open' order by digest for update"
+    others: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql)]
+    for other in others:
+        if other.digest != applied.digest:
+            await x.rows("update plan set state = 'stale' where digest = $1", other.digest)
+            await x.rows(CLOSE_APPROVALS, list(other.approvals), str(ApprovalState.STALE))
+
+
+async def expire_plans(x: Step, e: ExpirePlans) -> int:
+    sql = f"select {t.PLAN.names} from plan where state = 'open' and expires <= $1 order by digest for update"
+    over: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql, micros(e.at))]
+    for plan in over:
+        await x.rows("update plan set state = 'expired' where digest = $1", plan.digest)
+        await x.rows(
+            "update approval set state = 'expired' where id = any($1::text[]) and state = 'open'",
+            list(plan.approvals),
+        )
+        await x.rows(CLOSE_APPROVALS, list(plan.approvals), str(ApprovalState.VOID))
+        x.leaf("plan.expired", plan.digest, e.at, "watch", b"{}")
+    return len(over)
+
+
+async def move_run(x: Step, m: MoveRun) -> Moved:
+    row = await x.one(
+        "select version, pin, status, inbox_n, consumed from run where id = $1 for update", m.run
+    )
+    if row is None or (row[0], row[1]) != (m.version, m.pin):
+        return Moved(verdict="changed")
+    if f"'{row[2]}'" in TERMINAL:
+        return Moved(verdict="ended")
+    moving = await x.one(f"select 1 from effect where run = $1 and state in {MOVING} limit 1", m.run)
+    unread = row[0] > 0 and row[3] > row[4]  # one that has not begun reads its start under any Release
+    if moving is not None or unread:
+        return Moved(verdict="busy")
+    version = m.version + 1
+    await x.rows(
+        """
+        update run set pin = $2, ctx = $3, version = $4, due = $5, owner = null, lease_until = null where id = $1
+        """,
+        m.run,
+        m.to,
+        m.ctx,
+        version,
+        micros(m.at),
+    )
+    x.leaf("moved", m.run, m.at, m.actor, wire.dumps(leaf_of_move(m)), run=m.run, version=version)
+    return Moved(verdict="moved", version=version)
+
+
+def leaf_of_move(m: MoveRun) -> dict[str, object]:
+    return {"from": m.pin, "to": m.to, "paths": [list(pair) for pair in m.paths]}

@@ -1,0 +1,301 @@
+"""Claiming Runs, and committing what one turn decided."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
+from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.foil import FOIL_MOVES, FoilState
+from counterfoil.core.moves import check_move
+from counterfoil.core.run import TERMINAL, Run
+from counterfoil.store.port import transitions as port
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.tables import micros, micros_or_none
+from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Step, event_stimulus, link_topics
+from counterfoil.store.sql.verbs import effects
+from counterfoil.store.sql.verbs.guards import release, reserve
+from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_kept, unhold
+
+CLAIM = f"""
+update run set owner = $1, lease_until = $2
+where id = any(array(
+  select found.id from unnest($5::bigint[]) with ordinality as lanes (lane, place) cross join lateral (
+    select id, due, arrival from run
+    where run.lane = lanes.lane and due <= $3 and (lease_until is null or lease_until < $3)
+    order by due, arrival limit $4 for update skip locked
+  ) as found
+  order by lanes.place, found.due, found.arrival limit $4
+))
+returning {t.RUN.names}
+"""
+CLAIM_LITE = f"""
+update run set owner = $1, lease_until = $2
+where arrival in (
+  select arrival from run where lane = $5 and due <= $3 and (lease_until is null or lease_until < $3)
+  order by due, arrival limit $4
+)
+returning {t.RUN.names}
+"""
+# The guard of every turn: nothing is written for a version that is not the present one. $11 is what this
+# transaction has put into the inbox itself, as read.
+TURN = """
+update run set
+  version = version + 1, status = $3, direction = $4, state = $5, consumed = $6, ctx = $7,
+  inbox_n = inbox_n + $11,
+  due = case when $8 then null when inbox_n + $11 > $6 then $10::bigint else $9::bigint end,
+  now = case when now > $10 then now else $10 end,
+  owner = null, lease_until = null
+where id = $1 and version = $2
+returning due, inbox_n,
+  exists (select 1 from wait where wait.run = run.id),
+  exists (select 1 from serial_wait where serial_wait.run = run.id),
+  exists (select 1 from hold where hold.run = run.id)
+"""
+PRESENT = "select 1 from run where id = $1 for no key update"
+LIVE_OF_PATH = """
+select path, item from effect
+where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'confirmed')
+"""
+
+
+async def claim(x: Step, c: port.Claim) -> tuple[Run, ...]:
+    """Lease due Runs, lane by lane, oldest due first. A Run that another transaction has locked is left for the
+    next time."""
+    until, at = micros(c.lease_until), micros(c.at)
+    if x.dialect == "postgres":
+        rows = await x.rows(CLAIM, c.worker, until, at, c.limit, list(c.lanes))
+    else:
+        rows = []
+        for lane in c.lanes:
+            if len(rows) < c.limit:
+                rows += await x.rows(CLAIM_LITE, c.worker, until, at, c.limit - len(rows), lane)
+    place = {lane: n for n, lane in enumerate(c.lanes)}
+    runs = [t.RUN.read(row) for row in rows]
+    return tuple(sorted(runs, key=lambda run: (place[run.lane], run.due or c.at, run.arrival)))
+
+
+async def turn(x: Step, u: port.Turn) -> port.Turned:
+    await _lock(x, u)
+    return await _commit(x, u)
+
+
+async def advance(x: Step, a: port.Advance) -> port.Advanced:
+    """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
+    leaf witnesses both."""
+    c, u = a.conclude, a.turn
+    if u.reserve or u.release:
+        raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
+    await _lock(x, u, c)
+    told = await effects.record(x, c)
+    turned = port.Turned(verdict="stale")
+    if told.stimulus is None:
+        return port.Advanced(concluded=told.concluded, turned=turned)
+    current = told.run == (u.version, u.consumed - 1) and not x.appended[u.run] and told.stimulus.run == u.run
+    if current and not u.hold:
+        await x.insert(t.INBOX, [t.INBOX.row(told.stimulus.item(u.consumed, c.at))])
+        turned = await _commit(x, u, read=1)
+    else:
+        await x.append(told.stimulus, c.at)
+        if current:
+            del x.appended[u.run]
+            turned = await _commit(x, u)
+    if turned.verdict != "done":
+        effects.told_leaf(x, c, told.stimulus.run)
+    return port.Advanced(concluded=told.concluded, turned=turned)
+
+
+async def _commit(x: Step, u: port.Turn, read: int = 0) -> port.Turned:
+    """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
+    only now."""
+    terminal = u.status in TERMINAL
+    if u.hold or u.reserve or u.release:
+        asks = await x.one(
+            "select arrival from run where id = $1 and version = $2 for no key update", u.run, u.version
+        )
+        if asks is None:
+            return port.Turned(verdict="stale")
+        if not await hold(x, u, asks[0]):
+            return port.Turned(verdict="held", version=u.version)
+        await reserve(x, u)
+    row = await x.one(
+        TURN,
+        u.run,
+        u.version,
+        str(u.status),
+        str(u.direction),
+        u.state,
+        u.consumed,
+        u.ctx,
+        terminal,
+        micros_or_none(u.due),
+        micros(u.at),
+        read,
+    )
+    if row is None:
+        return port.Turned(verdict="stale")
+    due, inbox_n, waited, queued, held = row
+    await _approvals(x, u)
+    started = await _plan(x, u)
+    for id_ in u.again:
+        await effects.plan_again(x, id_)
+    for id_ in u.drop:
+        await effects.abandon(x, id_, u.at)
+    touched = await x.open_foils(u.foils)
+    touched |= await _reverse(x, u)
+    await x.settle(touched, u.at)
+    for case in u.cases:
+        await x.open_case(case, u.at, u.actor)
+    new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
+    emitted = {r[0] for r in new}
+    todos = [("event", e.id, False, "") for e in u.events if e.id in emitted]
+    await x.insert(t.TODO, todos, ignore=True)
+    for start in u.starts:
+        await x.start(start, u.at)
+    await release(x, u)
+    woken = await unhold(x, u) if u.unhold else []
+    if terminal and held:
+        await refuse_kept(x, u)
+    if queued:
+        woken += await leave_queues(x, u)
+    await _wait(x, u, waited=bool(waited), terminal=terminal)
+    more = x.appended[u.run]
+    if more:
+        inbox_n += more
+        if not terminal:
+            due = micros(u.at)
+            await x.rows("update run set due = $2 where id = $1", u.run, due)
+    version = u.version + 1
+    x.leaf("turned", u.run, u.at, u.actor, u.leaf, run=u.run, version=version)
+    return port.Turned(
+        verdict="done",
+        version=version,
+        inbox_n=inbox_n,
+        due=None if due is None else t.moment(due),
+        started=started,
+        woken=tuple(woken),
+    )
+
+
+async def _lock(x: Step, u: port.Turn, c: port.Conclude | None = None) -> None:
+    """Topics, match rows, holds and Runs, in this order; the rest of the turn finds them locked."""
+    if x.dialect == "sqlite":
+        return
+    linked = link_topics(c.links) if c is not None else []
+    await x.lock_topics([*linked, *(wait.topic for wait in u.waits)])
+    matches = {(foil.rule, foil.key) for foil in u.foils}
+    touched = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
+    if touched:
+        found = await x.rows("select rule, key from foil where effect = any($1::text[])", touched)
+        matches |= {(rule, key) for rule, key in found}
+    await x.lock_matches(matches)
+    next_runs: set[str] = set()
+    if u.hold or u.unhold:
+        await x.rows(
+            "select serial from hold where serial = any($1::text[]) order by serial for update",
+            sorted({*u.hold, *u.unhold}),
+        )
+    if u.unhold:
+        waiting = await x.rows(
+            """
+            select (select w.run from serial_wait w where w.serial = given order by arrival, run limit 1)
+            from unnest($1::text[]) as given
+            """,
+            sorted(u.unhold),
+        )
+        next_runs = {r[0] for r in waiting if r[0] is not None}
+    await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, linked, matches)
+    if c is not None:
+        await x.rows(PRESENT, u.run)
+
+
+async def _plan(x: Step, u: port.Turn) -> tuple[str, ...]:
+    """Effects enter as planned, or as sending when a slot was in hand; those refused before may go out again.
+    Nothing goes out whose approvals do not hold any more. Which ones go out now."""
+    sends = {send.effect: send for send in u.send}
+    planned, started = [], set[str]()
+    for effect in u.plan:
+        send = sends.pop(effect.id, None)
+        if send is not None and await effects.approved(x, effect):
+            planned.append(send.applied(effect))
+            started.add(effect.id)
+        else:
+            planned.append(effect)
+    if planned:
+        await _refuse_second_generation(x, u, planned)
+        new = await x.insert(t.EFFECT, [t.EFFECT.row(e) for e in planned], ignore=True, returning="id")
+        if len(new) < len(planned):
+            raise ValueError(f"{sorted({e.id for e in planned} - {r[0] for r in new})} exist already")
+    for send in sends.values():
+        held = await effects.locked(x, send.effect)
+        if held is None:
+            raise KeyError(send.effect)
+        out = send.applied(held)
+        if await effects.approved(x, held):
+            await effects.write_sent(x, out)
+            started.add(held.id)
+        else:
+            await effects.fall(x, held, u.at)
+    return tuple(send.effect for send in u.send if send.effect in started)
+
+
+async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]) -> None:
+    """One generation of a step at a time, among those of before and those of this turn."""
+    live = []
+    for path in sorted({effect.path for effect in planned}):
+        live += await x.rows(LIVE_OF_PATH, u.run, path)
+    taken = {(path, item) for path, item in live}
+    starting: set[tuple[str, str]] = set()
+    for effect in planned:
+        step = (effect.path, effect.item)
+        starts = effect.state is EffectState.SENDING
+        if step in taken or (starts and step in starting):
+            raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
+        if starts:
+            starting.add(step)
+
+
+async def _reverse(x: Step, u: port.Turn) -> set[tuple[str, str]]:
+    """Foils whose cause was taken back are reversed; what covered them becomes free for others."""
+    touched = set()
+    for effect in u.reverse:
+        for row in await x.rows(FOILS_OF_EFFECT, effect):
+            foil = t.FOIL.read(row)
+            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
+                await x.move_foil(foil, FoilState.REVERSED, "its cause was taken back", u.at)
+                touched.add((foil.rule, foil.key))
+    return touched
+
+
+async def _approvals(x: Step, u: port.Turn) -> None:
+    await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in u.approvals], ignore=True)
+    for id_, state in u.close_approvals:
+        held = await x.one("select state from approval where id = $1 for update", id_)
+        if held is None:
+            raise KeyError(id_)
+        check_move(APPROVAL_MOVES, ApprovalState(held[0]), state, id_)
+        await x.rows("update approval set state = $2 where id = $1", id_, str(state))
+
+
+async def _wait(x: Step, u: port.Turn, *, waited: bool, terminal: bool) -> None:
+    """Replace the Run's waits. Topic locks make this and `post` take turns, so what is posted is either found
+    here or finds the wait there."""
+    if waited:
+        await x.rows("delete from wait where run = $1", u.run)
+    if terminal or not u.waits:
+        return
+    waits = {wait.topic: wait.since for wait in u.waits}
+    rows = [(topic, u.run, micros_or_none(since)) for topic, since in waits.items()]
+    await x.insert(t.WAIT, rows)
+    for topic, since in waits.items():
+        posted = await x.rows(
+            """
+            select event, body from post
+            where topic = $1 and at >= $2
+              and not exists (select 1 from inbox where run = $3 and kind = 'event' and ref = post.event)
+            order by at, rowid
+            """,
+            topic,
+            micros(since) if since is not None else 0,
+            u.run,
+        )
+        await x.append_all([event_stimulus(u.run, event, body) for event, body in posted], u.at)

@@ -1,0 +1,119 @@
+"""Heartbeats and quotas: the accounts' rows are locked in order, and each is shared anew by one pure function."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from counterfoil.core.quota import Account, Quota, granted, tuned
+from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Tuned
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.tables import micros, micros_or_none
+from counterfoil.store.sql.transaction import Step
+
+FORGOTTEN = timedelta(days=1)
+"""After which a worker that is gone leaves no row."""
+ALIVE = """
+insert into worker (id, until, at) values ($1, $2, $3)
+on conflict (id) do update set until = excluded.until, at = excluded.at where worker.at <= excluded.at
+returning id
+"""
+ACCOUNTS = (
+    f"select {t.ACCOUNT.names} from account where account = any($1::text[]) order by account for update"
+)
+QUOTAS = f"select {t.QUOTA.names} from quota where account = any($1::text[])"
+# Calls that may still be in flight although nobody vouches for them any more.
+GONE = """
+select effect.system, count(*) from effect
+where effect.state = 'sending' and effect.call_until > $2 and effect.system = any($1::text[])
+  and not exists (select 1 from worker where worker.id = effect.worker and worker.until > $2)
+group by effect.system
+"""
+ENDED = "delete from quota where account = any($1::text[]) and (worker = $2 or until <= $3)"
+SHARED = "update account set cap = $2, aim = $3, tuned_at = $4 where account = $1"
+# Others may be forgetting the same ones.
+FORGET = """
+delete from worker where id in (select id from worker where until <= $1 for update skip locked)
+"""
+
+
+async def beat(x: Step, b: Beat) -> Beaten:
+    """The heartbeat, and the quotas that it gives until the next one."""
+    alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
+    grants = await _share(x, b) if alive is not None else []
+    await x.rows(FORGET, micros(b.at - FORGOTTEN))
+    count = await x.one("select count(*) from worker where until > $1 and id <> $2", micros(b.at), b.worker)
+    assert count is not None
+    return Beaten(grants=tuple(grants), others=count[0])
+
+
+async def _share(x: Step, b: Beat) -> list[Grant]:
+    wanted = sorted({want.account for want in b.wants})
+    if not wanted:
+        return []
+    accounts: dict[str, Account] = await _locked(x, wanted)
+    new = [name for name in wanted if name not in accounts]
+    if new:
+        fresh = {want.account: Account(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants}
+        await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
+        accounts = await _locked(x, wanted)
+    quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, wanted)]
+    systems = sorted({account.system for account in accounts.values()})
+    gone: dict[str, int] = dict(await x.rows(GONE, systems, micros(b.at)))  # type: ignore[arg-type]
+    await x.rows(ENDED, wanted, b.worker, micros(b.at))
+    grants, own = [], []
+    for want in b.wants:
+        account = accounts[want.account]
+        live = {q.worker: q for q in quotas if q.account == want.account and q.until > b.at}
+        before = live.pop(b.worker, None)
+        present, quota, may = granted(
+            account,
+            Quota(
+                account=want.account, worker=b.worker, n=0, wanted=want.wanted, cap=want.cap, until=b.until
+            ),
+            0 if before is None else before.n,
+            want.held,
+            list(live.values()),
+            gone.get(account.system, 0),
+            b.at,
+        )
+        if present != account:
+            await x.rows(SHARED, present.account, present.cap, present.aim, micros_or_none(present.tuned_at))
+        own.append(t.QUOTA.row(quota))
+        grants.append(Grant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=b.until))
+    await x.insert(t.QUOTA, own)
+    return grants
+
+
+async def _locked(x: Step, names: list[str]) -> dict[str, Account]:
+    accounts = [t.ACCOUNT.read(row) for row in await x.rows(ACCOUNTS, names)]
+    return {account.account: account for account in accounts}
+
+
+async def leave(x: Step, l: Leave) -> bool:  # noqa: E741 - as short as its neighbours
+    """Give everything back. The accounts are locked first, as by everybody who touches quotas."""
+    ids = [l.worker]
+    if l.lives:
+        name = l.worker.rsplit("/", 1)[0] + "/"
+        rows = await x.rows(
+            "select id from worker where substr(id, 1, $1) = $2 and id <> $3", len(name), name, l.worker
+        )
+        ids = sorted(row[0] for row in rows)
+    if not ids:
+        return False
+    rows = await x.rows("select account from quota where worker = any($1::text[])", ids)
+    await _locked(x, sorted({row[0] for row in rows}))
+    await x.rows("delete from quota where worker = any($1::text[])", ids)
+    return bool(await x.rows("delete from worker where id = any($1::text[]) returning id", ids))
+
+
+async def tune(x: Step, u: Tune) -> Tuned:
+    """Another cap in use, unless it is not the one that the worker knew."""
+    account = (await _locked(x, [u.account])).get(u.account)
+    if account is None:
+        return Tuned(applied=False, cap=0)
+    other = tuned(account, u.seen, u.cap, u.quiet, u.at)
+    if other is None:
+        return Tuned(applied=False, cap=account.aim)
+    await x.rows(SHARED, other.account, other.cap, other.aim, micros_or_none(other.tuned_at))
+    return Tuned(applied=True, cap=other.aim)

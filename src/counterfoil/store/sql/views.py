@@ -1,0 +1,249 @@
+"""Read-only lists for pages and reports, in SQL once for both stores; never used to decide."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.audit import Leaf
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.effect import Effect
+from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.link import Link
+from counterfoil.core.run import InboxItem, Run
+from counterfoil.store.port import views
+from counterfoil.store.port.exposure import exposure
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Query, Row, Work
+from counterfoil.store.sql.tables import Table
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_OF_RUN = {
+    "workflow": "run in (select r.id from run r where r.workflow = {})",
+    "run": "run = {}",
+}
+_OF_KEY = {**_OF_RUN, "key": "run in (select r.id from run r where r.bkey = {})"}
+_STATE = {"state": "state = {}", "status": "state = {}"}
+_RUNS = {
+    "status": "status = {}",
+    "state": "state = {}",
+    "workflow": "workflow = {}",
+    "key": "bkey = {}",
+    "run": "id = {}",
+    "owner": "owner = {}",
+}
+_EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
+_FOILS = {**_STATE, **_OF_RUN, "key": "key = {}", "owner": "owner = {}"}
+_CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
+_APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
+_EVENTS = {"key": "key = {}", "status": "type = {}", "state": "type = {}", "owner": "system = {}"}
+_MATCHED = """
+(rule, key) in (
+  select rule, key from (select rule, key from foil union select rule, key from observation) as both_sides
+  order by rule, key limit $1
+)
+"""
+_COUNTS = (
+    ("run", "status"),
+    ("effect", "state"),
+    ("foil", "state"),
+    ("case_", "state"),
+    ("approval", "state"),
+    ("link", "status"),
+)
+_TOTALS = ("receipt", "event", "observation", "wait", "pending", "tree", "hold", "serial_wait")
+
+
+class SqlViews(ABC):
+    """The Views of both SQL stores."""
+
+    @abstractmethod
+    async def _read(self, work: Work[T]) -> T: ...
+
+    async def runs(self, page: views.Page) -> tuple[list[views.RunRow], str | None]:
+        return await self._read(_runs(page))
+
+    async def effects(self, page: views.Page) -> tuple[list[Effect], str | None]:
+        return await self._read(_list(t.EFFECT, page, _EFFECTS))
+
+    async def foils(self, page: views.Page) -> tuple[list[Foil], str | None]:
+        return await self._read(_list(t.FOIL, page, _FOILS))
+
+    async def cases(self, page: views.Page) -> tuple[list[views.CaseTarget], str | None]:
+        return await self._read(_cases(page))
+
+    async def approvals(self, page: views.Page) -> tuple[list[Approval], str | None]:
+        return await self._read(_list(t.APPROVAL, page, _APPROVALS))
+
+    async def votes(self, approval: str) -> list[Vote]:
+        sql = f"select {t.VOTE.names} from vote where approval = $1 order by at, person"
+        return await self._read(_all(t.VOTE, sql, approval))
+
+    async def events(self, page: views.Page) -> tuple[list[CanonicalEvent], str | None]:
+        return await self._read(_list(t.EVENT, page, _EVENTS, "received_at"))
+
+    async def inbox(self, run: str) -> list[InboxItem]:
+        sql = f"select {t.INBOX.names} from inbox where run = $1 order by seq"
+        return await self._read(_all(t.INBOX, sql, run))
+
+    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
+        return await self._read(_leaves_of(run))
+
+    async def links_of(self, object_: str, canonical: str) -> list[Link]:
+        sql = f"""
+        select {t.LINK.names} from link where object = $1 and canonical = $2
+        order by valid_from, system, ext_id
+        """
+        return await self._read(_all(t.LINK, sql, object_, canonical))
+
+    async def match(self, rule: str, key: str) -> views.MatchRow | None:
+        return next(iter(await self._read(_match_rows("rule = $1 and key = $2", (rule, key)))), None)
+
+    async def matches(self, limit: int = 10_000) -> list[views.MatchRow]:
+        return await self._read(matches(limit))
+
+    async def counts(self) -> dict[str, int]:
+        return await self._read(_counts())
+
+
+async def _all(table: Table[R], sql: str, *args: Any) -> list[R]:
+    return [table.read(row) for row in await Query(sql, args)]
+
+
+def _cursor(page: views.Page) -> tuple[int, str] | None:
+    """Where the last page ended: time and id. Raises ValueError for what is no cursor."""
+    if page.cursor is None:
+        return None
+    at, _, id_ = page.cursor.partition(".")
+    return int(at), id_
+
+
+async def _page(
+    table: Table[R], page: views.Page, filters: Mapping[str, str], time: str = "created_at"
+) -> tuple[list[Row], str | None]:
+    """Rows newest first, one more than shown telling whether there is a next page."""
+    clauses, args = [], list[Any]()
+    for name, clause in filters.items():
+        value = getattr(page, name)
+        if value is not None:
+            args.append(value)
+            clauses.append(clause.format(f"${len(args)}"))
+    last = _cursor(page)
+    if last is not None:
+        clauses.append(f"({time}, id) < (${len(args) + 1}, ${len(args) + 2})")
+        args += last
+    where = f"where {' and '.join(clauses)}" if clauses else ""
+    sql = f"""
+    select {table.names} from {table.name} {where}
+    order by {time} desc, id desc limit ${len(args) + 1}
+    """
+    rows = await Query(sql, (*args, page.limit + 1))
+    if len(rows) <= page.limit:
+        return rows, None
+    columns = list(table.columns)
+    end = rows[page.limit - 1]
+    return rows[: page.limit], f"{end[columns.index(time)]}.{end[columns.index('id')]}"
+
+
+async def _list(
+    table: Table[R], page: views.Page, filters: Mapping[str, str], time: str = "created_at"
+) -> tuple[list[R], str | None]:
+    rows, cursor = await _page(table, page, filters, time)
+    return [table.read(row) for row in rows], cursor
+
+
+async def _runs(page: views.Page) -> tuple[list[views.RunRow], str | None]:
+    """Foils and Cases are read once for the whole page."""
+    rows, cursor = await _page(t.RUN, page, _RUNS)
+    runs: list[Run] = [t.RUN.read(row) for row in rows]
+    ids = [run.id for run in runs]
+    foils: dict[str | None, list[Foil]] = {}
+    for foil in await _all(t.FOIL, f"select {t.FOIL.names} from foil where run = any($1::text[])", ids):
+        foils.setdefault(foil.run, []).append(foil)
+    sql = f"select {t.CASE.names} from case_ where run = any($1::text[]) and state = 'open'"
+    cases: dict[str | None, list[Any]] = {}
+    for case in await _all(t.CASE, sql, ids):
+        cases.setdefault(case.run, []).append(case)
+    shown = []
+    for run in runs:
+        own, open_ = foils.get(run.id, []), cases.get(run.id, [])
+        states = Counter(foil.state for foil in own)
+        shown.append(
+            views.RunRow(
+                run=run,
+                exposure=exposure(own, open_),
+                cases=len(open_),
+                foils=tuple((state, states[state]) for state in FoilState if states[state]),
+            )
+        )
+    return shown, cursor
+
+
+async def _cases(page: views.Page) -> tuple[list[views.CaseTarget], str | None]:
+    cases, cursor = await _list(t.CASE, page, _CASES)
+    ids = sorted({case.run for case in cases if case.run is not None})
+    rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
+    about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
+    targets = []
+    for case in cases:
+        workflow, bkey = about.get(case.run, (None, None))
+        targets.append(views.CaseTarget(case=case, workflow=workflow, bkey=bkey))
+    return targets, cursor
+
+
+async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
+    rows = await Query(
+        f"""
+        select {t.LEAF.of("l")}, tree.idx from leaf l left join tree on tree.leaf = l.id
+        where l.run = $1 order by l.at, l.rowid
+        """,
+        (run,),
+    )
+    return [(row[-1], t.LEAF.read(row)) for row in rows]
+
+
+async def matches(limit: int) -> list[views.MatchRow]:
+    """Both sides of the first `limit` match rows, in order of rule and key."""
+    return await _match_rows(_MATCHED, (limit,))
+
+
+async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]:
+    sides: dict[tuple[str, str], tuple[list[Any], list[Any], list[Any]]] = {}
+    tables: tuple[Table[Any], ...] = (t.FOIL, t.OBSERVATION, t.ALLOCATION)
+    for side, table in enumerate(tables):
+        columns = list(table.columns)
+        rule, key = columns.index("rule"), columns.index("key")
+        order = "id" if table is not t.ALLOCATION else "foil, observation, leg"
+        for row in await Query(
+            f"select {table.names} from {table.name} where {where} order by {order}", args
+        ):
+            sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
+    return [
+        views.MatchRow(
+            rule=rule,
+            key=key,
+            foils=tuple(foils),
+            observations=tuple(observations),
+            allocations=tuple(allocations),
+        )
+        for (rule, key), (foils, observations, allocations) in sorted(sides.items())
+    ]
+
+
+async def _counts() -> dict[str, int]:
+    """`run.waiting`, `foil.broken`, ... and the sizes of the tables that have no states."""
+    counts: dict[str, int] = {}
+    for table, column in _COUNTS:
+        for state, count in await Query(f"select {column}, count(*) from {table} group by {column}", ()):
+            counts[f"{table.rstrip('_')}.{state}"] = count
+    for table in _TOTALS:
+        counts[table] = (await Query(f"select count(*) from {table}", ()))[0][0]
+    for parked, count in await Query("select parked, count(*) from todo group by parked", ()):
+        counts["todo.parked" if parked else "todo.waiting"] = count
+    return counts

@@ -1,0 +1,1 @@
+"""The JSON API: deliveries, decisions, lists, plans, operations, and its descriptions."""

@@ -1,0 +1,372 @@
+"""One Run's trace: everything that happened to one business transaction, in every system, in order of time.
+
+Assembled from the store and its views at the moment of asking; it decides nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.approval import Approval
+from counterfoil.core.audit import Leaf
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import Case
+from counterfoil.core.effect import Effect
+from counterfoil.core.foil import Foil, Observation, current
+from counterfoil.core.link import Link
+from counterfoil.core.money import Money
+from counterfoil.core.run import TERMINAL, InboxItem, Run
+from counterfoil.store.port.views import CaseTarget, MatchRow, Page, RunRow
+from counterfoil.web.api import shapes
+from counterfoil.web.http.ports import App
+
+HOUSE = "counterfoil"
+"""The lane of what we do ourselves."""
+PEOPLE = "people"
+_ORDER = ("event", "run", "approval", "effect", "foil", "case")
+"""What comes first of what has one time: causes before what follows from them."""
+_BREATH = timedelta(seconds=2)
+_CALLS = {
+    "sending": "sent",
+    "confirmed": "confirmed",
+    "refused": "refused",
+    "unknown": "outcome unknown",
+    "accepted": "accepted, not finished",
+    "absent": "did not happen",
+}
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the timeline. `system` is its lane; `kind` one of event, effect, foil, approval, case, run."""
+
+    at: datetime
+    system: str
+    kind: str
+    title: str
+    detail: str = ""
+    state: str = ""
+    ref: str = ""
+
+
+class ObservationShape(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    subject: str
+    version: int
+    legs: dict[str, shapes.Amount]
+    event: str
+    at: datetime
+
+
+class LegShape(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg's two halves. `residual` is asserted less matched, in the asserted currency."""
+
+    leg: str
+    asserted: shapes.Amount
+    matched: shapes.Amount
+    residual: shapes.Amount
+
+
+class FoilTrace(msgspec.Struct, frozen=True, kw_only=True):
+    foil: shapes.FoilShape
+    halves: list[LegShape]
+    observations: list[ObservationShape]
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    run: shapes.RunShape
+    start: shapes.EventShape | None
+    systems: list[str]
+    """Every system that took part, in order of appearance."""
+    timeline: list[Moment]
+    events: list[shapes.EventShape]
+    effects: list[shapes.EffectShape]
+    links: list[shapes.LinkShape]
+    foils: list[FoilTrace]
+    approvals: list[shapes.ApprovalShape]
+    cases: list[shapes.CaseShape]
+    inbox: list[shapes.InboxShape]
+    leaves: list[shapes.LeafShape]
+
+
+async def trace(app: App, run_id: str) -> Trace | None:
+    """The trace of a Run, or None when there is no such Run."""
+    loaded = await app.store.load(run_id)
+    if loaded is None:
+        return None
+    row = await _row(app, loaded.run)
+    inbox = await app.views.inbox(run_id)
+    events = await _events(app, inbox)
+    start = next((events[i.ref] for i in inbox if i.kind == "start" and i.ref in events), None)
+    effects = sorted(loaded.effects, key=lambda e: (e.created_at, e.path, e.item, e.gen))
+    approvals = sorted(loaded.approvals, key=lambda a: (a.created_at, a.id))
+    votes = {approval.id: await app.views.votes(approval.id) for approval in approvals}
+    cases = await _cases(app, run_id)
+    leaves = await app.views.leaves_of(run_id)
+    links = await _links(app, events.values(), effects)
+    foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
+    matches = await _matches(app, foils)
+    names = {person.id: person.name for person in await app.store.persons()}
+    moments = [
+        *_of_events(events.values()),
+        *_of_effects(effects, leaves),
+        *_of_foils(foils, leaves),
+        *_of_observations(foils, matches, events),
+        *_of_approvals(approvals),
+        *(
+            Moment(
+                at=vote.at, system=PEOPLE, kind="approval", ref=id_,
+                title=f"{names.get(vote.person, vote.person)} {'approved' if vote.approve else 'rejected'}",
+                detail=vote.comment, state="granted" if vote.approve else "rejected",
+            )
+            for id_, cast in votes.items() for vote in cast
+        ),
+        *_of_cases(cases, names),
+        *_of_run(loaded.run, leaves),
+    ]  # fmt: skip
+    moments.sort(key=lambda m: (m.at, _rank(m)))
+    return Trace(
+        run=shapes.run_shape(row),
+        start=None if start is None else shapes.event_shape(start),
+        systems=list(dict.fromkeys(m.system for m in moments if m.system not in (HOUSE, PEOPLE))),
+        timeline=moments,
+        events=[shapes.event_shape(e) for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))],
+        effects=[shapes.effect_shape(e, _made_by(links, e)) for e in effects],
+        links=[shapes.link_shape(link) for link in links],
+        foils=[_foil(foil, matches) for foil in foils],
+        approvals=[shapes.approval_shape(a, votes[a.id]) for a in approvals],
+        cases=[shapes.case_shape(case) for case in cases],
+        inbox=[shapes.inbox_shape(item) for item in inbox],
+        leaves=[shapes.leaf_shape(index, leaf) for index, leaf in leaves],
+    )
+
+
+# ------------------------------------------------------------------ reading
+
+
+async def _row(app: App, run: Run) -> RunRow:
+    rows, _ = await app.views.runs(Page(run=run.id, limit=1))
+    return rows[0] if rows else RunRow(run=run, exposure=(), cases=0, foils=())
+
+
+async def _events(app: App, inbox: Sequence[InboxItem]) -> dict[str, CanonicalEvent]:
+    refs = [item.ref for item in inbox if item.kind in ("start", "event")]
+    found = [await app.store.event(ref) for ref in dict.fromkeys(refs)]
+    return {event.id: event for event in found if event is not None}
+
+
+async def _cases(app: App, run: str) -> list[CaseTarget]:
+    found, cursor = await app.views.cases(Page(run=run, limit=200))
+    while cursor is not None:
+        more, cursor = await app.views.cases(Page(run=run, limit=200, cursor=cursor))
+        found += more
+    return sorted(found, key=lambda t: (t.case.created_at, t.case.id))
+
+
+async def _matches(app: App, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
+    rows = [await app.views.match(rule, key) for rule, key in sorted({(f.rule, f.key) for f in foils})]
+    return {(m.rule, m.key): m for m in rows if m is not None}
+
+
+async def _links(app: App, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
+    """Links of every object that the Run's events and effects name: `customer_id` names a customer."""
+    named: dict[tuple[str, str], None] = {}
+    for event in events:
+        named[event.object, event.key] = None
+        named.update(dict.fromkeys(_named(event.data, app.model.objects)))
+    for effect in effects:
+        for data in (effect.input, effect.result or b"{}"):
+            named.update(dict.fromkeys(_named(wire.loads(data), app.model.objects)))
+    found: list[Link] = []
+    for object_, canonical in named:
+        found += await app.views.links_of(object_, canonical)
+    return found
+
+
+def _named(value: Any, objects: Iterable[str]) -> Iterator[tuple[str, str]]:
+    known = {f"{name}_id": name for name in objects}
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            for key, inner in part.items():
+                if key in known and isinstance(inner, str) and inner:
+                    yield known[key], inner
+                elif isinstance(inner, dict | list):
+                    pending.append(inner)
+        elif isinstance(part, list):
+            pending += part
+
+
+def _made_by(links: Iterable[Link], effect: Effect) -> list[Link]:
+    return [link for link in links if link.established_by.endswith(effect.id)]
+
+
+# ------------------------------------------------------------------ both halves of a foil
+
+
+def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
+    match = matches.get((foil.rule, foil.key))
+    seen = current(match.observations) if match else []
+    given = [a for a in match.allocations if a.foil == foil.id] if match else []
+    halves = []
+    for leg, asserted in foil.legs.items():
+        matched = sum(a.amount.minor for a in given if a.leg == leg)
+        halves.append(
+            LegShape(
+                leg=leg,
+                asserted=shapes.amount(asserted),
+                matched=shapes.amount(Money(matched, asserted.currency)),
+                residual=shapes.amount(Money(asserted.minor - matched, asserted.currency)),
+            )
+        )
+    return FoilTrace(
+        foil=shapes.foil_shape(foil), halves=halves, observations=[_observation(o) for o in seen]
+    )
+
+
+def _observation(o: Observation) -> ObservationShape:
+    legs = {leg: shapes.amount(money) for leg, money in o.legs.items()}
+    return ObservationShape(id=o.id, subject=o.subject, version=o.version, legs=legs, event=o.event, at=o.at)
+
+
+# ------------------------------------------------------------------ the timeline
+
+
+def _rank(moment: Moment) -> int:
+    """Among what has one time: a Run's end is last of all."""
+    return len(_ORDER) if moment.kind == "run" and moment.state else _ORDER.index(moment.kind)
+
+
+def _money(legs: dict[str, Money]) -> str:
+    return ", ".join(f"{leg} {money}" for leg, money in legs.items())
+
+
+def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
+    for event in events:
+        behind = (event.received_at - event.occurred_at).total_seconds()
+        late = f"; received {behind:.1f} s later" if behind >= 0.1 else ""
+        yield Moment(
+            at=event.occurred_at, system=event.system, kind="event", title=event.type,
+            detail=f"{event.object or 'id'} {event.key}{late}", ref=event.id,
+        )  # fmt: skip
+
+
+def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+    by_id = {effect.id: effect for effect in effects}
+    told = [(leaf.at, id_, state) for _, leaf in leaves for id_, state in _calls(leaf) if id_ in by_id]
+    sent: dict[str, datetime] = {}
+    for at, id_, state in told:
+        if state == "sending" and by_id[id_].attempt:
+            sent.setdefault(id_, at)
+    for effect in effects:
+        # What was planned and sent in one breath is one line.
+        if effect.id in sent and sent[effect.id] - effect.created_at < _BREATH:
+            continue
+        planned = effect.attempt == 0 or effect.id in sent
+        yield Moment(
+            at=effect.created_at, system=effect.system, kind="effect", ref=effect.id,
+            title=f"{effect.operation} {'planned' if planned else 'sent'}",
+            state="planned" if planned else "sending",
+        )  # fmt: skip
+    for at, id_, state in told:
+        effect_ = by_id[id_]
+        if state == "sending" and not effect_.attempt:
+            continue  # an approval fell in the moment in which it was to be sent
+        detail = effect_.error if state == str(effect_.state) else ""
+        if state == "sending" and effect_.undoes in by_id:
+            detail = f"takes back {by_id[effect_.undoes].operation}"
+        yield Moment(
+            at=at, system=effect_.system, kind="effect", ref=effect_.id, state=state,
+            title=f"{effect_.operation} {_CALLS[state]}", detail=detail,
+        )  # fmt: skip
+
+
+def _calls(leaf: Leaf) -> Iterator[tuple[str, str]]:
+    """Effects and what became of them by this leaf: one that is about an effect, or a turn that an outcome led to
+    and that began calls."""
+    if leaf.kind in _CALLS:
+        yield leaf.subject, leaf.kind
+    elif leaf.kind == "turned":
+        body = wire.loads(leaf.body)
+        outcome = body.get("outcome")
+        if outcome is not None and outcome["state"] in _CALLS:
+            yield outcome["effect"], outcome["state"]
+        for effect in body.get("sending", ()):
+            yield effect, "sending"
+
+
+def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+    by_id = {foil.id: foil for foil in foils}
+    for foil in foils:
+        yield Moment(
+            at=foil.created_at, system=HOUSE, kind="foil", ref=foil.id, state="open",
+            title=f"Counterfoil {foil.rule}: {foil.right} owes the other half",
+            detail=_money(foil.legs),
+        )  # fmt: skip
+    for _, leaf in leaves:
+        foil_ = by_id.get(leaf.subject)
+        if foil_ is not None and leaf.kind.startswith("foil."):
+            state = leaf.kind.removeprefix("foil.")
+            yield Moment(
+                at=leaf.at, system=HOUSE, kind="foil", ref=foil_.id, state=state,
+                title=f"Counterfoil {foil_.rule} is {state}",
+                detail=foil_.reason if state == str(foil_.state) else "",
+            )  # fmt: skip
+
+
+def _of_observations(
+    foils: Sequence[Foil], matches: dict[tuple[str, str], MatchRow], events: dict[str, CanonicalEvent]
+) -> Iterator[Moment]:
+    side = {(foil.rule, foil.key): foil for foil in foils}
+    for key, match in matches.items():
+        for o in match.observations:
+            if o.event not in events:
+                yield Moment(
+                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} seen",
+                    detail=_money(o.legs), ref=o.event,
+                )  # fmt: skip
+
+
+def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
+    for a in approvals:
+        asked = "granted by policy" if a.automatic else f"asked of {' or '.join(a.roles)}"
+        yield Moment(
+            at=a.created_at, system=HOUSE, kind="approval", title=f"Approval {a.policy} {asked}",
+            detail="" if a.amount is None else str(a.amount), ref=a.id,
+            state="granted" if a.automatic else "open",
+        )  # fmt: skip
+
+
+def _of_cases(targets: Iterable[CaseTarget], names: dict[str, str]) -> Iterator[Moment]:
+    for case in (target.case for target in targets):
+        yield _opened(case)
+        if case.resolved_at is not None:
+            yield Moment(
+                at=case.resolved_at, system=PEOPLE if case.choice else HOUSE, kind="case", ref=case.id,
+                state="resolved", detail=case.note,
+                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved {case.reason}" + (f": {case.choice}" if case.choice else ""),
+            )  # fmt: skip
+
+
+def _opened(case: Case) -> Moment:
+    return Moment(
+        at=case.created_at, system=HOUSE, kind="case", title=f"Case {case.reason} for {case.owner}",
+        detail=case.message, state="open", ref=case.id,
+    )  # fmt: skip
+
+
+def _of_run(run: Run, leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+    yield Moment(
+        at=run.created_at, system=HOUSE, kind="run", title=f"Run of {run.workflow} began", ref=run.id
+    )
+    turns = [leaf for _, leaf in leaves if leaf.kind == "turned" and leaf.version == run.version]
+    if run.status in TERMINAL and turns:
+        yield Moment(
+            at=turns[-1].at, system=HOUSE, kind="run", title=f"Run {run.status}: {run.state}",
+            state=str(run.status), ref=run.id,
+        )  # fmt: skip

@@ -1,0 +1,85 @@
+"""A worker that goes on with a Run without reading it decides on what the rows say, no less and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+
+from counterfoil.core.run import RunStatus
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.runs import snapshot
+from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.worker.worker import Pump
+from counterfoil.model import Model
+from counterfoil.store.memory import MemoryStore
+from tests.unit.flow.test_external import COMPANY, event
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+BY_EVENT = COMPANY.replace(
+    "foil: {operation: bus.sale.post, key: input.sale_id, legs: {gross: input.amount}}",
+    "foil: {event: sale.closed.v1, key: event.data.sale_id, legs: {gross: event.data.amount}}",
+).replace(
+    """  - {approve: any-sale, amount: event.data.amount, covers: [event.data.amount, event.data.sale_id]}
+  - {id: post, call: bus.sale.post, with: {sale_id: =event.data.sale_id, amount: =event.data.amount}, becomes: posted}
+""",
+    "",
+)
+
+
+class Watched(MemoryStore):
+    """A store that holds each decision of a carried Run against the rows."""
+
+    decided = 0
+
+    def same(self, carried: Known, rows: Known) -> None:
+        self.decided += 1
+        place = {"arrival": rows.run.arrival}
+        run = msgspec.structs.replace(carried.run, **place)
+        assert msgspec.structs.replace(carried, run=run, state=None) == rows
+
+
+async def played(text: str) -> Watched:
+    """One sale is closed, and everything happens that can."""
+    model = Model.from_documents(list(YAML(typ="safe").load_all(text)))
+    store = Watched(lambda: NOW)
+    await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
+    pump = Pump(store, Releases(store, model), {}, "w/1")
+    await pump.beat_once()
+    real = pump.turner.propose
+
+    async def propose(carried: Known, now: datetime, slots: Any = None, told: Any = None) -> Any:
+        held = await store.load(carried.run.id)
+        assert held is not None
+        if told is None:
+            store.same(carried, snapshot.loaded(held))
+        return await real(carried, now, slots, told)
+
+    pump.turner.propose = propose  # type: ignore[method-assign]
+    for _ in range(4):
+        await pump.admit_once()
+        await pump.turn_once()
+        await asyncio.sleep(0)
+        await pump.wait_for_work()
+    return store
+
+
+async def test_a_run_that_is_born_knows_the_counterfoil_of_its_event() -> None:
+    store = await played(BY_EVENT)
+    dump = await store.dump()
+    assert [(f.rule, f.state) for f in dump.foils] == [("sale-in-ledger", "open")]
+    assert [r.status for r in dump.runs] == [RunStatus.WAITING]
+    assert store.decided == 1
+    assert not dump.cases
+
+
+async def test_a_run_is_carried_through_its_call() -> None:
+    store = await played(COMPANY)
+    dump = await store.dump()
+    assert [(e.state, e.attempt) for e in dump.effects] == [("accepted", 1)]
+    assert [r.version for r in dump.runs] == [2], "the outcome and the turn after it were not one commit"
+    assert not dump.cases

@@ -1,0 +1,56 @@
+"""Values to begin with: both sides of whatever formulas compare, and no two that lead the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterfoil.core.money import Money
+from counterfoil.prove.values import MOST, Beginnings
+from tests.unit.prove.test_planted_workflows import planted
+from tests.unit.prove.test_proofs import acme
+
+
+def beginnings(name: str, folder: Path) -> Beginnings:
+    model = planted(name, folder)
+    definition = model.workflow("credit")
+    return Beginnings(model, definition, tuple(i.formula for i in definition.invariants))
+
+
+@pytest.mark.parametrize("name", ["sound", "step-that-never-runs", "items-left", "larger-than-open"])
+def test_each_beginning_leads_elsewhere_and_the_first_holds(name: str, tmp_path: Path) -> None:
+    finder = beginnings(name, tmp_path)
+    found = finder.find()
+    signatures = [finder.signature(dict(b.values)) for b in found]
+    assert len(set(signatures)) == len(found) <= MOST
+    assert finder._score(dict(found[0].values), [(must, True) for must in finder.musts])[0] == 0
+    assert found[0].told == ""
+    assert all(b.told for b in found[1:])
+
+
+def test_a_matrix_and_a_limit_are_tried_at_their_borders(tmp_path: Path) -> None:
+    amounts = {b.values["event"]["amount"] for b in beginnings("sound", tmp_path).find()}
+    assert Money(10_000, "USD") in amounts  # the highest that is approved by itself
+    assert Money(500_001, "USD") in amounts  # one cent above the limit
+    assert any(10_000 < a.minor <= 500_000 for a in amounts)  # somebody is asked
+
+
+def test_a_list_is_tried_empty_with_one_and_with_two(tmp_path: Path) -> None:
+    sizes = {len(b.values["event"]["items"]) for b in beginnings("items-left", tmp_path).find()}
+    assert sizes == {0, 1, 2}
+
+
+def test_amounts_of_own_invariants_are_weighed_against_the_event(tmp_path: Path) -> None:
+    orders = {
+        (b.values["event"]["amount"].minor > b.values["head:invoice"]["open"].minor)
+        for b in beginnings("larger-than-open", tmp_path).find()
+    }
+    assert orders == {True, False}
+
+
+def test_a_check_comes_out_both_ways() -> None:
+    model = acme()
+    finder = Beginnings(model, model.workflow("support-credit-to-erp"))
+    statuses = {b.values["head:invoice"]["status"] for b in finder.find()}
+    assert {"draft", "paid"} <= statuses

@@ -1,0 +1,118 @@
+"""Mistakes that pass every other check: each is found by a proof, at its step, on a short way."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from counterfoil.core.finding import errors
+from counterfoil.model import Model, read
+from counterfoil.prove import Proof, findings, prove
+from counterfoil.prove.invariants import INVARIANTS
+
+HERE = Path(__file__).parent
+PLANTED = HERE / "planted"
+
+MISTAKES = [
+    ("refusal-passed-over", "half-done", "memo", "refused"),
+    ("retries-passed-over", "half-done", "posted", "refused as transient at every try"),
+    ("stop-halfway", "half-undone", "memo", "ledger.credit.post over 100.00 USD: refused"),
+    ("approval-after-posting", "unapproved", "memo", "begins the run"),
+    ("rejected-goes-on", "unapproved", "memo", "rejects"),
+    ("expired-goes-on", "unapproved", "memo", "nobody decides"),
+    ("stale-goes-on", "unapproved", "posted", "holds no more"),
+    ("requester-approves", "approved-by-requester", "approve0", "having asked for it"),
+    ("amount-of-another", "more-than-approved", "memo", "twice the amount"),
+    ("foil-timeout-passed-over", "foil-unmatched", "memo", "not settled"),
+    ("no-wait-for-foil", "foil-unmatched", "memo", "ledger.credit.post over 100.00 USD: done"),
+    ("taken-back-by-hand", "half-undone", "memo", "bills.memo.void: done"),
+    ("again-with-another-date", "posted-twice", "posted", "no payment.received.v1 has come"),
+    ("signal-posts-twice", "posted-twice", "signal0/0", "once more"),
+    ("told-twice", "emitted-twice", "emit0", "holds no more"),
+    ("no-way-back", "no-way-back", "memo", "refused"),
+    ("items-left", "half-done", "each1/do/0", "refused"),
+    ("job-never-seen", "stuck", "booked", "another integration takes it"),
+    ("larger-than-open", "credit-within-open", "", "invoice.open is"),
+]
+"""File, invariant that breaks, step that it is about, and what the timeline must tell."""
+UNREACHED = [
+    ("event-that-fits-nobody", "wait3", "no event that was tried fits"),
+    ("step-that-never-runs", "call4", "never ran"),
+]
+LONGEST = 8
+"""Lines of a timeline: these mistakes are simple, and so is the way to each."""
+
+
+def planted(name: str, folder: Path) -> Model:
+    """The company with one workflow. It passes every check: the mistake is in what happens."""
+    for file in (HERE / "company.yaml", PLANTED / f"{name}.yaml"):
+        shutil.copy(file, folder)
+    model, found = read(folder)
+    assert errors(found) == []
+    return model
+
+
+def proof_of(name: str, folder: Path, faults: int = 1) -> Proof:
+    return prove(planted(name, folder), "credit", faults)
+
+
+@pytest.mark.parametrize(("name", "invariant", "step", "told"), MISTAKES)
+def test_a_planted_mistake_is_found_on_a_short_way(
+    name: str, invariant: str, step: str, told: str, tmp_path: Path
+) -> None:
+    proof = proof_of(name, tmp_path)
+    found = [b for b in proof.broken if (b.invariant, b.step) == (invariant, step)]
+    assert found, [(b.invariant, b.step) for b in proof.broken]
+    (broken,) = found
+    assert told in " | ".join(line.what for line in broken.timeline)
+    assert len(broken.timeline) <= LONGEST
+    assert broken.faults == sum(bool(line.fault) for line in broken.timeline) <= 1
+    text = broken.text()
+    assert text.startswith(invariant)
+    assert f" {len(broken.timeline)}. " in text
+    assert "broken: " in text
+    assert "do:     " in text
+
+
+@pytest.mark.parametrize(("name", "step", "words"), UNREACHED)
+def test_what_nothing_leads_to_is_told(name: str, step: str, words: str, tmp_path: Path) -> None:
+    proof = proof_of(name, tmp_path)
+    assert proof.holds
+    assert any(where == step and words in what for where, what in proof.dead), proof.dead
+
+
+def test_a_sound_workflow_holds_under_two_faults(tmp_path: Path) -> None:
+    proof = proof_of("sound", tmp_path, 2)
+    assert (proof.broken, proof.dead, proof.complete) == ((), (), True)
+    assert len(proof.states) == 3
+    assert min(proof.states) >= 10
+
+
+def test_at_least_fifteen_different_mistakes_are_planted() -> None:
+    files = {path.stem for path in PLANTED.glob("*.yaml")}
+    assert files == {m[0] for m in MISTAKES} | {u[0] for u in UNREACHED} | {"sound"}
+    assert len(MISTAKES) >= 15
+    assert len({m[1] for m in MISTAKES}) >= 10
+
+
+def test_a_finding_stands_at_the_line_of_its_step(tmp_path: Path) -> None:
+    model = planted("stop-halfway", tmp_path)
+    (found, *_) = findings(model, prove(model, "credit", 1))
+    assert found.rule == "half-undone"
+    assert found.severity == "error"
+    lines = (tmp_path / "stop-halfway.yaml").read_text("utf-8").splitlines()
+    assert lines[found.line - 1].strip() == "- id: memo"
+    assert "counterfoil prove credit" in found.fix
+
+
+def test_a_counterfoil_that_nobody_waits_for_is_a_warning_of_check(tmp_path: Path) -> None:
+    model = planted("no-wait-for-foil", tmp_path)
+    assert [f.severity for f in findings(model, prove(model, "credit", 1))] == ["warning"]
+
+
+def test_every_invariant_is_in_the_reference() -> None:
+    page = (HERE.parents[2] / "docs" / "reference" / "governance.md").read_text("utf-8")
+    for name, invariant in INVARIANTS.items():
+        assert f"| `{name}` | {invariant.meaning} |" in page

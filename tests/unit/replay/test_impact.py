@@ -1,0 +1,321 @@
+"""Recorded traffic of a played company through its model and through changed ones: the difference is what was planted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from counterfoil.core import wire
+from counterfoil.model import Model
+from counterfoil.replay.event_builder import Bodies, Maker
+from counterfoil.replay.impact import Paths, impact, recorded
+from counterfoil.replay.incremental_mapping import Remaking
+from counterfoil.replay.recorded_answers import Answers, Side
+from counterfoil.replay.report import Amount, Impact, to_dict
+from counterfoil.replay.run_replayer import Player
+from counterfoil.rules import routing
+from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.sql.sqlite import SqliteStore
+from tests.recorded_company import Account, Company, acme, changed
+
+CUSTOMERS = 12
+CREDITS = (1, 3, 7)
+TAX = ("mapping/billing-invoice-finalized", "minor(i.total - i.total_excluding_tax, c)", "minor(0, c)")
+TOTAL = ("mapping/billing-invoice-finalized", '"=minor(i.total, c)"', '"=minor(i.total_excluding_tax, c)"')
+UNCHECKED = (
+    "mapping/billing-invoice-finalized",
+    "sum(data.lines.map(l, l.net)) + sum(data.taxes.map(t, t.amount)) == data.total",
+    "true",
+)
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
+    """What the company's store recorded."""
+
+    async def played() -> list[Recorded]:
+        store = await SqliteStore.open(tmp_path_factory.mktemp("played") / "store.db")
+        try:
+            company = Company(store, acme())
+            async with company.at_work():
+                await company.business(CUSTOMERS, CREDITS)
+            now, day = await store.now(), timedelta(days=1)
+            return [r async for r in recorded(store, Paths(acme(), acme()), now - day, now + day)]
+        finally:
+            await store.close()
+
+    return asyncio.run(played())
+
+
+def accounts(traffic: Sequence[Recorded]) -> list[Account]:
+    at = traffic[0].receipt.received_at
+    return [Account(n, at) for n in range(CUSTOMERS)]
+
+
+def sums(found: Sequence[Amount], source: str, leg: str) -> tuple[int, int, int]:
+    rows = [a for a in found if (a.source, a.leg) == (source, leg)]
+    return sum(a.old for a in rows), sum(a.new for a in rows), sum(a.delta for a in rows)
+
+
+def whole(found: Impact) -> int:
+    c = found.counts
+    return c.same + c.changed + c.only_old + c.only_new + c.not_comparable
+
+
+# ------------------------------------------------------------------ nothing differs
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_model_replayed_against_itself_differs_in_nothing(traffic: list[Recorded], every: bool) -> None:
+    again = Model.from_json(acme().to_json())
+    found = impact(acme(), again, traffic, every)
+    assert found.nothing
+    assert found.counts.receipts == found.counts.same == len(traffic)
+    assert found.counts.shortcut == (0 if every else len(traffic))
+    assert found.counts.events == sum(len(r.events) for r in traffic)
+    empty = msgspec.structs.replace(found, counts=type(found.counts)(), assumed={}, since=None, until=None)
+    assert empty == Impact(old=acme().digest, new=acme().digest)
+
+
+def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded]) -> None:
+    side = Side(acme())
+    maker = Maker(side)
+    for one in traffic:
+        made = maker.make(one, Bodies(one), Answers(side, one, {}))
+        assert (made.held, made.events) == ("", one.events)
+
+
+def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorded]) -> None:
+    side = Side(acme())
+    player = Player(side)
+    seen = 0
+    for one in traffic:
+        answers = Answers(side, one, {})
+        for run in one.runs:
+            event = next(e for e in one.events if e.id == run.event)
+            (start,) = [s for s in routing.starts(acme(), event, answers.ask) if s.run == run.run.id]
+            played = player.play(start, event.id, event.received_at, run, answers)
+            then = {e.id: (e.operation, e.input, e.request) for e in run.effects}
+            now = {
+                id_: (p.operation, wire.dumps(dict(p.input)), p.request) for id_, p in played.effects.items()
+            }
+            assert now == then
+            assert played.state == run.run.state
+            assert {a.policy for a in run.approvals} == {a.policy for a in played.approvals.values()}
+            assert played.reserved == {(g.scope, g.key): g.taken for g in run.guards}
+            seen += 1
+    assert seen == 2 * CUSTOMERS + len(CREDITS)
+    assert side.assumed.keys() == {"counterfoils taken as matched"}
+
+
+def test_what_a_document_says_of_itself_alone_changes_nothing(traffic: list[Recorded]) -> None:
+    new = changed(
+        ("mapping/billing-invoice-finalized", "The delivery is a hint", "The delivery is only a hint")
+    )
+    found = impact(acme(), new, traffic)
+    assert found.nothing
+    assert found.counts.shortcut < found.counts.receipts  # it was run, and came out alike
+
+
+# ------------------------------------------------------------------ planted changes
+
+PLANTED = {
+    "tax": (TAX, TOTAL, UNCHECKED),
+    "tier": (("policy/invoice-review", '"up_to":25000', '"up_to":100'),),
+    "credit tier": (("policy/service-credit", '"up_to":100}', '"up_to":10}'),),
+    "account": (("table/gl", "4000", "4005"),),
+    "ticket": (
+        ("mapping/support-credit-request", "'sla'", "'goodwill'"),
+        ("mapping/support-credit-request", "first(body.credit_reason", "first(null"),
+    ),
+    "sums": (("mapping/to-erp-invoice", "=major(l.net)", "=major(l.net) * 2"),),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_is_not_run_would_have_told_nothing_else(traffic: list[Recorded], name: str) -> None:
+    """The short ways and the long one tell the same."""
+    new = changed(*PLANTED[name])
+    short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
+    assert short.counts.shortcut > long.counts.shortcut == 0
+    assert short.counts.changed > 0
+    same = msgspec.structs.replace(short.counts, shortcut=0)
+    assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(
+        long, assumed={}
+    )
+
+
+INVOICE = "mapping/billing-invoice-finalized"
+NUMBER = (INVOICE, '"=i.number"', "\"=i.number + 'x'\"")
+OTHERWISE = {
+    "a field": (True, (NUMBER,)),
+    "a field that is made no more": (True, ((INVOICE, '"number":"=i.number",', ""),)),
+    "a field that its contract does not let through": (True, ((INVOICE, '"=i.number"', '"=7"'),)),
+    "a field that fails": (True, ((INVOICE, '"=i.number"', '"=i.nothing_of_the_kind"'),)),
+    "an assertion that does not hold": (True, (TAX, TOTAL)),
+    "what it is called by": (False, (NUMBER, (INVOICE, '"key":"=i.id"', '"key":"=i.id + \'x\'"'))),
+    "what its fields read": (False, (NUMBER, (INVOICE, "i.currency.upperAscii()", "'EUR'"))),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
+    traffic: list[Recorded], name: str
+) -> None:
+    spared, edits = OTHERWISE[name]
+    new = changed(*edits)
+    assert (Remaking.of(acme(), new, "billing", "invoice.finalized") is not None) is spared
+    short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
+    assert not short.nothing
+    same = msgspec.structs.replace(short.counts, shortcut=0)
+    assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(
+        long, assumed={}
+    )
+
+
+def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: list[Recorded]) -> None:
+    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
+    of = accounts(traffic)
+    assert whole(found) == found.counts.receipts
+    assert (found.counts.changed, found.counts.only_old, found.counts.not_comparable) == (CUSTOMERS, 0, 0)
+    (events,) = found.events
+    assert (events.name, events.changed) == ("invoice.finalized.v1", CUSTOMERS)
+    assert events.fields == {"data.tax": CUSTOMERS, "data.total": CUSTOMERS}
+    tax = sum(a.tax for a in of)
+    for source, leg in (("erp.invoice.post", "tax"), ("invoice-in-erp", "tax")):
+        assert sums(found.money, source, leg) == (tax, 0, -tax)
+        assert sums(found.totals, source, leg) == (tax, 0, -tax)
+    gross = sum(a.total for a in of)
+    assert sums(found.money, "invoice-in-erp", "gross") == (gross, gross - tax, -tax)
+    assert not [a for a in found.money if a.leg == "net"]
+    assert len({a.customer for a in found.money}) == CUSTOMERS
+    assert {(p.operation, p.leg): p.delta for p in found.postings if p.leg == "tax"} == {
+        ("erp.invoice.post", "tax"): -tax
+    }
+    # The credits come after: their invoices' totals are others now, and nothing that they do is.
+    assert [d.name for d in found.effects] == ["erp.invoice.post"]
+
+
+def test_a_tier_that_moves_shows_whom_it_asks_and_moves_no_money(traffic: list[Recorded]) -> None:
+    found = impact(acme(), changed(("policy/invoice-review", '"up_to":25000', '"up_to":100')), traffic)
+    (moved,) = found.approvals
+    above = [a for a in accounts(traffic) if a.total > 100_00]
+    assert (moved.policy, moved.old, moved.new) == ("invoice-review", "automatic", "finance-operations x1")
+    assert moved.count == found.counts.changed == len(above) == CUSTOMERS
+    assert (found.events, found.effects, found.foils, found.money, found.postings) == ((), (), (), (), ())
+    assert found.assumed["approvals taken as granted"] == CUSTOMERS
+
+
+def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[Recorded]) -> None:
+    found = impact(
+        acme(), changed(("table/gl_credit", '"4800","reason":"sla"', '"4810","reason":"sla"')), traffic
+    )
+    (effects,) = found.effects
+    assert (effects.name, effects.changed) == ("erp.credit_memo.post", len(CREDITS))
+    assert effects.fields == {"request.lines[].account": len(CREDITS)}
+    asked = sum((40 + 30 * (n % 5)) * 100 for n in CREDITS)
+    assert {(p.accounts, p.old, p.new) for p in found.postings} == {("4800", asked, 0), ("4810", 0, asked)}
+    assert not [a for a in found.money if a.delta]
+    assert found.counts.changed == len(CREDITS)
+
+
+def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recorded]) -> None:
+    """The month is open, so that only another document date moves it."""
+    new = changed(
+        ("workflow/invoice-to-erp", "=event.data.document_date", "=date('2026-01-15')"),
+        ("policy/receivables-posting", '"first_open"', '"reject"'),
+    )
+    found = impact(acme(), new, traffic)
+    total = sum(a.total for a in accounts(traffic))
+    assert {(p.period, p.old, p.new) for p in found.postings if p.leg == "total"} == {
+        (f"{traffic[0].receipt.received_at:%Y-%m}", total, 0),
+        ("2026-01", 0, total),
+    }
+    assert not found.events
+    assert {f for d in found.effects for f in d.fields} == {
+        "dates.document", "dates.posting", "dates.revenue", "request.invoice_date", "request.accounting_date",
+    }  # fmt: skip
+
+
+def test_an_event_that_is_ignored_takes_all_that_followed_with_it(traffic: list[Recorded]) -> None:
+    documents: list[Any] = []
+    for data in acme().plain():
+        if (data["kind"], data["name"]) == ("mapping", "billing-invoice-finalized"):
+            data = {k: v for k, v in data.items() if k in ("kind", "name", "from")} | {"ignore": "not ours"}
+        documents.append(data)
+    found = impact(acme(), Model.from_documents(documents), traffic)
+    assert found.counts.only_old == CUSTOMERS
+    assert {d.name: d.only_old for d in found.events} == {"invoice.finalized.v1": CUSTOMERS}
+    assert {d.name: d.only_old for d in found.effects}["erp.invoice.post"] == CUSTOMERS
+    total = sum(a.total for a in accounts(traffic))
+    assert sums(found.totals, "erp.invoice.post", "total") == (total, 0, -total)
+    # Without the invoice there is nothing that a credit could be checked against.
+    assert {d.name: d.only_old for d in found.effects}["billing.credit_memo.issue"] == len(CREDITS)
+    assert {(r.old, r.count) for r in found.runs if r.workflow == "support-credit-to-erp"} == {
+        ("reconciled", len(CREDITS))
+    }
+
+
+def test_a_new_workflow_that_takes_an_event_shows_its_effects(traffic: list[Recorded]) -> None:
+    thanks = {
+        "kind": "workflow", "name": "thanks", "owner": "finance-operations", "failure": "erp-posting",
+        "start": {"event": "payment.received.v1", "key": "event.data.payment_id"},
+        "steps": [
+            {"call": "support.ticket.reply",
+             "with": {"ticket": "=event.data.customer_id", "message": "Thank you", "status": "new"}},
+        ],
+    }  # fmt: skip
+    found = impact(acme(), Model.from_documents([*acme().plain(), thanks]), traffic)
+    (effects,) = found.effects
+    assert (effects.name, effects.only_new, effects.changed) == ("support.ticket.reply", CUSTOMERS, 0)
+    assert {(r.workflow, r.old, r.new, r.count) for r in found.runs} == {("thanks", "", "started", CUSTOMERS)}
+    assert found.counts.changed == CUSTOMERS
+    assert found.assumed["effects taken as done"] == CUSTOMERS
+    assert not found.money
+
+
+def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list[Recorded]) -> None:
+    """Billing's cents are whole: the new model books whole dollars."""
+    whole_dollars = (
+        "mapping/billing-invoice-changed",
+        '"=minor(i.amount_remaining, c)"',
+        '"=minor(i.amount_remaining / 100 * 100, c)"',
+    )
+    found = impact(acme(), changed(whole_dollars), traffic)
+    odd = [a for a in accounts(traffic) if a.total % 100]
+    (events,) = found.events
+    assert (events.name, events.fields) == ("invoice.changed.v1", {"data.open": len(odd)})
+    assert found.counts.changed == len(odd)
+
+
+def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[Recorded]) -> None:
+    new = changed(("event/payment.received.v1", '"payment_id":"id"', '"payment_id":"id","method":"string"'))
+    found = impact(acme(), new, traffic)
+    (held,) = found.held
+    assert (held.reason, held.old, held.new) == ("contract", 0, CUSTOMERS)
+    assert found.counts.only_old == CUSTOMERS
+    assert "method" in held.examples[0].new["message"]  # type: ignore[index]
+
+
+def test_what_nobody_recorded_is_not_comparable_and_never_guessed(traffic: list[Recorded]) -> None:
+    unfetched = [msgspec.structs.replace(r, fetched={}) for r in traffic]
+    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), unfetched)
+    (missing,) = [m for m in found.not_comparable if m.reason == "what billing.invoice.get answered"]
+    assert missing.count == CUSTOMERS
+    assert found.counts.not_comparable == CUSTOMERS + len(CREDITS)  # whose invoices nobody can tell
+    assert (found.events, found.money, found.effects) == ((), (), ())
+    assert whole(found) == found.counts.receipts
+
+
+def test_the_report_is_plain_json(traffic: list[Recorded]) -> None:
+    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
+    assert msgspec.json.decode(msgspec.json.encode(to_dict(found)), type=Impact) == found
+    assert len(found.events[0].examples) == 5
+    (example, *_) = found.events[0].examples
+    assert set(example.new or {}) == {"data.tax", "data.total"}
+    assert example.delivery
