@@ -13,7 +13,7 @@ from bench.outside import asks
 from bench.path import Inside
 from counterfoil.connectors.sdk import Absent, Confirmed, Connector, Finding, Outcome, Request, Unknown
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.postgres import PostgresStore
 
 
@@ -41,7 +41,7 @@ async def main(dsn: str, name: str, port: int) -> None:
     }
     store = await PostgresStore.open(dsn)
     try:
-        pump = Pump(store, Releases(store, company()), connectors, name)
+        pump = Worker(store, Releases(store, company()), connectors, name)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pump.stop)
         print("{}", flush=True)
         await pump.run()

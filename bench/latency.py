@@ -20,7 +20,7 @@ from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 
 FULL = 400
@@ -138,7 +138,7 @@ class LatencyAdded:
         async with opened(kind, self._databases) as (store, _):
             releases = Releases(store, self._model)
             await releases.publish(await store.now(), "bench")
-            pump = Pump(store, releases, connectors, "bench/1")
+            pump = Worker(store, releases, connectors, "bench/1")
             running = asyncio.create_task(pump.run())
             hand_in = self._door(store, connectors["support"])
             try:

@@ -24,7 +24,7 @@ from bench.peers.process import Peer
 from bench.w1 import Ask, Databases, at, place
 from bench.waking import approvals, asked, connectors
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 
 PARKED = 1_000_000
 WAKES = 150
@@ -56,7 +56,7 @@ async def park(where: str, parked: int) -> None:
         systems, _ = connectors()
         releases = Releases(store, model)
         await releases.publish(await store.now(), "bench")
-        pump = Pump(store, releases, systems, "bench/0")
+        pump = Worker(store, releases, systems, "bench/0")
         running = asyncio.create_task(pump.run())
         try:
             await hand_in(store, model, systems, asked([TEMPLATE]))

@@ -36,11 +36,11 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import TERMINAL, RunStatus
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.store import Store
-from counterfoil.store.sql.group_commit import Outcome as Committed
+from counterfoil.store.sql.group_commit import BatchResult as Committed
 from counterfoil.store.sql.sqlite import SqliteStore
 
 RUNS = 300
@@ -192,7 +192,7 @@ class Path5:
         """Seconds from the first delivery until the last Run is done."""
         releases = Releases(store, self.model)
         await releases.publish(await store.now(), "bench")
-        pump = Pump(store, releases, self.connectors, "bench/1")
+        pump = Worker(store, releases, self.connectors, "bench/1")
         store.wanted = self.runs
         asked, shown = deliveries(self.runs)
         running = asyncio.create_task(pump.run())

@@ -23,7 +23,7 @@ from bench.path import PATIENCE, Inside, hand_in
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests import postgres
@@ -180,7 +180,7 @@ class FiveCalls:
             connectors, ledger = self.connectors()
             releases = Releases(store, self.model)
             await releases.publish(await store.now(), "bench")
-            pump = Pump(store, releases, connectors, "bench/1")
+            pump = Worker(store, releases, connectors, "bench/1")
             running = asyncio.create_task(pump.run())
             try:
                 await self._through(store, connectors, ledger, ask, orders(0, self.warm))

@@ -26,7 +26,7 @@ from counterfoil.core import wire
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.runs.decisions import decide_approval
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.port.store import PutPerson
 
 VOTER = "carol"
@@ -93,7 +93,7 @@ async def main(place: str, wakes: int, settle: float = SETTLE, idle_for: float =
         await releases.publish(await store.now(), "bench")
         person = Person(id=VOTER, name=VOTER, email=f"{VOTER}@example.com", roles=("finance",))
         await store.apply(PutPerson(person=person, at=await store.now(), actor="bench"))
-        pump = Pump(store, releases, systems, "bench/1")
+        pump = Worker(store, releases, systems, "bench/1")
         running = asyncio.create_task(pump.run())
         try:
             tag = secrets.token_hex(4)

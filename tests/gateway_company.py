@@ -20,7 +20,7 @@ from counterfoil.application import Application
 from counterfoil.connectors import openapi
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port import transitions as port
 from counterfoil.web.http import server
@@ -229,7 +229,7 @@ async def offering(store: Any, worker: bool = True) -> AsyncIterator[Offering]:
         connector = openapi.connect(config_of(ledger))
         releases = Releases(store, found)
         await releases.publish(await store.now(), "test")
-        pump = Pump(store, releases, {"ledger": connector}, f"trial/{secrets.token_hex(4)}")
+        pump = Worker(store, releases, {"ledger": connector}, f"trial/{secrets.token_hex(4)}")
         app = Application(store, store, releases, {"ledger": connector}, pump, lambda model, names: {})
         task = asyncio.create_task(pump.run() if worker else pump.attend())
         try:

@@ -21,10 +21,10 @@ from counterfoil.core.case import Case
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.runs import decisions
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port.transitions import PutPerson, Receive
-from counterfoil.store.port.views import Page
+from counterfoil.store.port.views import ListFilter
 
 ACME = Path(__file__).parents[1] / "examples" / "acme"
 PATIENCE = 120.0
@@ -252,7 +252,7 @@ class Company:
         self.model = model
         self.releases = Releases(store, model)
         self.systems = {name: System() for name in model.systems}
-        self._pump = Pump(store, self.releases, dict(self.systems), "played/1")
+        self._pump = Worker(store, self.releases, dict(self.systems), "played/1")
         self._n = 0
 
     @contextlib.asynccontextmanager
@@ -309,7 +309,7 @@ class Company:
         """Wait until nothing is to be done at once; approvals of the support lead are given on the way."""
         quiet = 0
         for _ in range(int(PATIENCE / 0.02)):
-            approvals, _ = await self.store.approvals(Page(state="open", limit=200))
+            approvals, _ = await self.store.approvals(ListFilter(state="open", limit=200))
             for approval in approvals:
                 await decisions.decide_approval(
                     self.store, approval.id, approval.subject, LEAD, True, "as seen"

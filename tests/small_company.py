@@ -14,7 +14,7 @@ import uvicorn
 
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
-from counterfoil.flow.intake.load_shedding import Bounds
+from counterfoil.flow.intake.load_shedding import BacklogLimits
 from counterfoil.web.http import server as web
 
 COMPANY = """
@@ -27,7 +27,7 @@ TOKEN = "cf_a-token-of-the-tests"
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, bounds: Bounds | None = None, workers: int = 0, company: str = COMPANY
+    folder: Path, bounds: BacklogLimits | None = None, workers: int = 0, company: str = COMPANY
 ) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
     """The application behind a real socket, with or without the worker that would empty its backlog."""
     (folder / "gov").mkdir()
@@ -36,7 +36,7 @@ async def serving(
     token = {"token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
     (folder / "people.json").write_text(json.dumps([person | token]))
     async with application(folder / "gov", f"sqlite:{folder / 'store.db'}", folder, workers) as app:
-        app.intake.bounds = bounds or Bounds()
+        app.intake.bounds = bounds or BacklogLimits()
         server = uvicorn.Server(web.config(web.build(app)))
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         sock = web.listen("127.0.0.1", 0)

@@ -33,12 +33,12 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import Gate, caps_of
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
-from counterfoil.flow.intake.usage import UsageAnswer, UsageDoor
+from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.model import Model, read
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -73,10 +73,10 @@ class TrialApp:
         self.views = store
         self.model = model
         self.intake = Intake(store)
-        self.uses = Uses(store, lambda: self.model)
-        gate = Gate("trial/1", caps_of(model.systems))
+        self.uses = DeprecationUsage(store, lambda: self.model)
+        gate = ConcurrencyLimiter("trial/1", caps_of(model.systems))
         self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
-        self._usage = UsageDoor(self.intake, self.uses)
+        self._usage = UsageIntake(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None
         self.changes = ChangePath(store, store, self._release, _no_traffic, _no_connectors, self._take_up)

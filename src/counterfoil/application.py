@@ -15,12 +15,12 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
-from counterfoil.flow.intake.load_shedding import Bounds, Intake
+from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
 from counterfoil.flow.intake.receive import ReceiveAnswer, receive_events, receive_webhook
-from counterfoil.flow.intake.usage import UsageAnswer, UsageDoor
+from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import decisions
-from counterfoil.flow.worker.release_follower import Follower
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.release_follower import ReleaseFollower
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.job import replayed
 from counterfoil.store.port.store import Store
@@ -45,15 +45,15 @@ class Application:
         views: Views,
         releases: Releases,
         connectors: dict[str, Connector],
-        pump: Pump,
+        pump: Worker,
         build_connectors: BuildConnectors,
-        bounds: Bounds | None = None,
+        bounds: BacklogLimits | None = None,
     ) -> None:
         self.store = store
         self.intake = Intake(store, bounds, offer=pump.offer)
         self.uses = pump.uses
         self._in_use: tuple[datetime, list[dict[str, Any]]] | None = None
-        self._usage = UsageDoor(self.intake, pump.uses)
+        self._usage = UsageIntake(self.intake, pump.uses)
         self.views = views
         self.releases = releases
         self.connectors = connectors
@@ -63,7 +63,7 @@ class Application:
         )
         self.notice = ""
         """What whoever started this process should know."""
-        self.follower = Follower(store, releases, self.connectors, pump, build_connectors)
+        self.follower = ReleaseFollower(store, releases, self.connectors, pump, build_connectors)
         self._build_connectors = build_connectors
         self.changes = ChangePath(
             store, views, releases.model, self._impacts, self._try_connectors, self._take_up

@@ -21,9 +21,9 @@ from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.people import Person, Token
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.load_shedding import Bounds
-from counterfoil.flow.worker.audit_checkpoint import Published, Signer
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.intake.load_shedding import BacklogLimits
+from counterfoil.flow.worker.audit_checkpoint import CheckpointSigner, PublishedCheckpoint
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
 from counterfoil.model.kinds import System
@@ -144,10 +144,10 @@ async def seed_people(store: Store, path: Path) -> None:
 async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
     """An Application over a store, closed at the end. Its pump runs when `workers` is not 0. The folder is the first
     Release of a store that has none."""
-    bounds = Bounds.of()
+    bounds = BacklogLimits.of()
     store: SqlStore = await open_store(store_url)
     try:
-        published = Published(home / "checkpoint")
+        published = PublishedCheckpoint(home / "checkpoint")
         await published.check(store)
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():
@@ -155,8 +155,8 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         releases, notice = await _releases(store, folder)
         connectors = connectors_of(releases.present)
         worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
-        signer = Signer.load_or_create(home / "audit.key", "counterfoil.local")
-        pump = Pump(store, releases, connectors, worker, signer.sign, published.keep)
+        signer = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local")
+        pump = Worker(store, releases, connectors, worker, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, pump, build_connectors, bounds)
         app.notice = notice
         await app.follower.connect_pinned()
@@ -206,7 +206,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     return releases, f"Release {held[0][:12]} is in force. {folder} differs from it and is not applied: {ask}"
 
 
-async def _work(pump: Pump) -> None:
+async def _work(pump: Worker) -> None:
     """The pump's life. One that could not begin is stopped, so that this process says it is not ready."""
     try:
         await pump.run()

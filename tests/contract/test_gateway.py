@@ -16,7 +16,7 @@ import pytest
 
 from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
-from counterfoil.flow.gateway.calls import Asked
+from counterfoil.flow.gateway.calls import OperationRequest
 from counterfoil.store.check import check
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.gateway_company import Offering, offering, payment
@@ -482,7 +482,7 @@ async def _call(company: Offering, key: str) -> None:
     """A call that no HTTP client waits for."""
     given = payment("p-1")
     await company.app.gateway.call(
-        Asked(
+        OperationRequest(
             consumer="pat",
             roles=("portal",),
             operation="erp.payment.post",

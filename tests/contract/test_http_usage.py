@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from counterfoil.core.usage import MOST
-from counterfoil.flow.intake.load_shedding import Bounds
+from counterfoil.flow.intake.load_shedding import BacklogLimits
 from tests.web_company import Company, running
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -165,12 +165,12 @@ async def test_who_may_not_send_is_refused(company: Company) -> None:
 
 
 async def test_a_long_queue_sheds_usage_before_anything_is_kept(company: Company) -> None:
-    company.app.intake.bounds = Bounds(queue=-1)
+    company.app.intake.bounds = BacklogLimits(queue=-1)
     answer = await send(company, [usage()])
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert (await company.app.store.dump()).usage == []
-    company.app.intake.bounds = Bounds()
+    company.app.intake.bounds = BacklogLimits()
     assert (await send(company, [usage()])).json()["accepted"] == 1
 
 

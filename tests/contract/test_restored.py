@@ -14,8 +14,8 @@ from counterfoil.bootstrap import application
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.audit_checkpoint import Published
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.audit_checkpoint import PublishedCheckpoint
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
@@ -61,7 +61,7 @@ async def test_a_restored_store_is_refused_until_a_new_log_begins(tmp_path: Path
 
 async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path) -> None:
     store = MemoryStore()
-    published = Published(tmp_path / "checkpoint")
+    published = PublishedCheckpoint(tmp_path / "checkpoint")
     await published.check(store)
     for root, text in ((b"a" * 32, "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="), (b"b" * 32, "")):
         mark = Checkpoint(size=4, root=root, at=s.T0, text=f"log\n4\n{text}\n\nsigned\n")
@@ -76,7 +76,7 @@ async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path)
 async def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("nonsense")
     with pytest.raises(Misconfigured, match="is not a checkpoint"):
-        await Published(tmp_path / "checkpoint").check(MemoryStore())
+        await PublishedCheckpoint(tmp_path / "checkpoint").check(MemoryStore())
 
 
 async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
@@ -87,7 +87,7 @@ async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
             raise Misconfigured("the primary has moved to a server that is behind")
 
     store = Moved()
-    pump = Pump(store, Releases(store, Model.from_documents([])), {}, "w/1")
+    pump = Worker(store, Releases(store, Model.from_documents([])), {}, "w/1")
     with caplog.at_level(logging.CRITICAL):
         await asyncio.wait_for(pump.run(), 10)
     assert pump.stopping

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from counterfoil.flow.runs.effects import Actor
+from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.rules.workflow import calls, steps, undo
 from counterfoil.store.memory import intake
 from counterfoil.store.memory.effects import Effects
@@ -90,12 +90,12 @@ def _bug(name: str, first: int, *edits: tuple[Any, str, str, str], stopped: bool
 
 BUGS = (
     _bug("absent is concluded before the horizon", 6, (
-        Actor, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
+        EffectSender, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
     _bug("what only a look-up protects is sent again", 0,
-        (Actor, "look_up", "_recognised(effect, operation, now)", "True"),
+        (EffectSender, "look_up", "_recognised(effect, operation, now)", "True"),
         (Effects, "_resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
     _bug("what nothing protects counts as absent", 13, (
-        Actor, "look_up", "found = await self._find(effect, operation)",
+        EffectSender, "look_up", "found = await self._find(effect, operation)",
         'found = await self._find(effect, operation) if operation.repeat != "blind" else Absent()')),
     _bug("an unknown call goes out under a new key", 0, (
         calls, "_unknown", "    if st.until is None:", (
@@ -107,7 +107,7 @@ BUGS = (
         Rows, "_append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
     _bug("an append does not count", 0, (Rows, "_append", "inbox_n=seq, due=due", "due=due")),
     _bug("bytes leave after send_by", 1, (
-        Actor, "call", "if late or not self._gate.holds(ticket):", "if False:"), stopped=True),
+        EffectSender, "call", "if late or not self._gate.holds(ticket):", "if False:"), stopped=True),
     _bug("a serial is not given back", 0, (Runs, "_unhold", "self._drop(self.holds, serial)", "pass")),
     _bug("a serial has two holders", 1, (
         Runs, "_turn", "[s for s in t.hold if self.holds.get(s, t.run) != t.run]", "[]")),

@@ -21,7 +21,7 @@ from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL, Run, RunStatus
-from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.check import violations
@@ -118,7 +118,7 @@ class Judge:
                     f"9: {effect.id} is sent with {len(live)} of {approval.quorum} active approvers of {id_}"
                 )
 
-    def remembers(self, worker: str, known: Known, told: Conclude) -> None:
+    def remembers(self, worker: str, known: RunSnapshot, told: Conclude) -> None:
         """What a worker keeps of a Run between two commits is what the rows say, unless somebody told the Run
         something meanwhile: then the store's guards refuse what comes of it."""
         run = self.store.runs.get(known.run.id)

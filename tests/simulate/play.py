@@ -23,8 +23,8 @@ from counterfoil.core.run import TERMINAL
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
 from counterfoil.flow.runs import decisions
-from counterfoil.flow.runs.snapshot import Known
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port import store as port
 from counterfoil.store.port.views import CaseTarget
@@ -50,7 +50,7 @@ COMPANY = Path(__file__).parent / "company"
 HOUR = 3600.0
 ROUNDS = 40
 """Times that persons come back to decide what is open, in the end."""
-OWNER: contextvars.ContextVar[Worker | None] = contextvars.ContextVar("owner", default=None)
+OWNER: contextvars.ContextVar[PlayedWorker | None] = contextvars.ContextVar("owner", default=None)
 UPKEEP = (port.Claim, port.Seal, port.PutCheckpoint)
 log = logging.getLogger("counterfoil.worker")
 
@@ -161,7 +161,7 @@ class SimStore:
         setattr(self, name, through)
         return through
 
-    async def load(self, run: str) -> port.Loaded | None:
+    async def load(self, run: str) -> port.LoadedRun | None:
         await self._seam.gate()
         loaded = await self._inner.load(run)
         await self._lag("load")
@@ -222,7 +222,7 @@ class SimStore:
         await seam.gate()
 
 
-class Worker(Seam):
+class PlayedWorker(Seam):
     """One worker process in one life."""
 
     def __init__(self, play: Play, slot: int, life: int) -> None:
@@ -234,14 +234,14 @@ class Worker(Seam):
         releases = Releases(store, company())
         lines: Any = {name: Line(system, self) for name, system in play.systems.items()}
         self.deaf = play.plan.deaf[slot]
-        self.pump = Pump(store, releases, lines, self.name)
+        self.pump = Worker(store, releases, lines, self.name)
         steady = self.pump.actor.steady
         self.pump.actor.steady = Steady(steady.settle, here=asyncio.get_running_loop().time)
         self.pump.gate._random.seed(f"{play.plan.seed}/{self.name}")
         self._propose = self.pump.turner.propose
         self.pump.turner.propose = self.propose  # type: ignore[method-assign]
 
-    async def propose(self, known: Known, now: Any, slot: Any, told: Any) -> Any:
+    async def propose(self, known: RunSnapshot, now: Any, slot: Any, told: Any) -> Any:
         """Before a worker decides on what it remembers of a Run, its memory is held against the rows."""
         if told is not None:
             self.play.judge.remembers(self.name, known, told)
@@ -304,7 +304,7 @@ class Play:
         self.at_wire = {i.nth: i for i in items if isinstance(i, AtWire)}
         self.items = items
         self.commits = self.sends = self.lags = 0
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, PlayedWorker] = {}
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.background: list[asyncio.Task[Any]] = []
         self.web = Web(self, "web/1")
@@ -312,13 +312,13 @@ class Play:
         self.releases = Releases(self.web_store, model)
         lines: Any = {name: Line(system, self.web) for name, system in self.systems.items()}
         self.lines = lines
-        self.actor = Pump(self.web_store, self.releases, lines, "web/1").actor
+        self.actor = Worker(self.web_store, self.releases, lines, "web/1").actor
         self.decided: dict[str, int] = {}
 
     # ------------------------------------------------------------------ beginning
 
     def begin(self, slot: int, life: int) -> None:
-        self.workers[slot] = Worker(self, slot, life)
+        self.workers[slot] = PlayedWorker(self, slot, life)
         self.workers[slot].begin()
 
     def factory(self, loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:

@@ -11,7 +11,7 @@ import msgspec
 from counterfoil.change import stages
 from counterfoil.change.calendar import told
 from counterfoil.change.difference import difference
-from counterfoil.change.migrate import Mover
+from counterfoil.change.migrate import RunMigrator
 from counterfoil.change.plan import approvals_of, zones
 from counterfoil.change.verdicts import Models
 from counterfoil.core import ids
@@ -23,7 +23,7 @@ from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.store.port.releases import ApplyPlan
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import Page, Views
+from counterfoil.store.port.views import ListFilter, Views
 
 Try: TypeAlias = Callable[[Model, Sequence[str]], Awaitable[None]]
 """Builds the connectors of these systems and lets go of them. Raises Misconfigured."""
@@ -44,27 +44,27 @@ MISSING = {
 """What the store's refusals say."""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one stage."""
 
     stage: str
     said: str
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Of the Release that is in force now."""
     no: int
     """Its place in the history."""
     plan: str
-    stages: list[Done]
+    stages: list[StageResult]
 
 
 class Applier:
     """Applies plans of one store. One at a time for each process; the store decides between several."""
 
     def __init__(
-        self, store: Store, views: Views, models: Models, try_: Try, take_up: TakeUp, mover: Mover
+        self, store: Store, views: Views, models: Models, try_: Try, take_up: TakeUp, mover: RunMigrator
     ) -> None:
         self._store = store
         self._views = views
@@ -73,7 +73,7 @@ class Applier:
         self._take_up = take_up
         self._mover = mover
 
-    async def apply(self, digest: str, person: str, reason: str, emergency: bool = False) -> Outcome:
+    async def apply(self, digest: str, person: str, reason: str, emergency: bool = False) -> ApplyResult:
         """Put a plan's revision in force. Raises Refused, with nothing done, when a stage refuses."""
         plan = await self._store.plan(digest)
         body = await self._store.plan_model(digest)
@@ -85,11 +85,11 @@ class Applier:
         if emergency and not roles:
             raise Refused("No policy in force names roles under `emergency`.", ErrorClass.CONFLICT)
         work = _Work(self, plan, Model.from_json(body), person, reason, roles)
-        done: list[Done] = []
+        done: list[StageResult] = []
         for stage in ordered:
             name = stage.__struct_config__.tag
-            done.append(Done(stage=str(name), said=await work.do(stage)))
-        return Outcome(digest=plan.revision, no=work.no, plan=digest, stages=done)
+            done.append(StageResult(stage=str(name), said=await work.do(stage)))
+        return ApplyResult(digest=plan.revision, no=work.no, plan=digest, stages=done)
 
 
 class _Work:
@@ -127,7 +127,7 @@ class _Work:
                 done = sum(one.verdict == "moved" for some in moved for one in some)
                 return f"{done} moved, {sum(map(len, moved)) - done} stay"
             case stages.Watch():
-                rows, more = await self.of._views.cases(Page(state=str(CaseState.OPEN), limit=200))
+                rows, more = await self.of._views.cases(ListFilter(state=str(CaseState.OPEN), limit=200))
                 return f"{len(rows)}{'+' if more else ''} open Cases now: `counterfoil cases`"
 
     async def _check_base(self, stage: stages.CheckBase) -> str:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from counterfoil.change.difference import Difference
+from counterfoil.change.difference import DocumentChange
 from counterfoil.model import Model, kinds
 from counterfoil.model.kinds import seconds
 from counterfoil.model.walk import steps
@@ -18,7 +18,7 @@ AREAS_ALWAYS_LET = frozenset({"calendar"})
 """Kinds of document that may change on any day: else a calendar written wrongly could never be put right."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class CalendarNotice(msgspec.Struct, frozen=True, kw_only=True):
     """One entry that concerns a plan at a time."""
 
     calendar: str
@@ -30,8 +30,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def told(
-    old: Model, new: Model, differences: Sequence[Difference], now: datetime, zones: Mapping[str, str]
-) -> list[Told]:
+    old: Model, new: Model, differences: Sequence[DocumentChange], now: datetime, zones: Mapping[str, str]
+) -> list[CalendarNotice]:
     """Entries of the calendars in force that hold now, or that are to be told of already. `zones`: time zones of
     legal entities by their id. Days are whole days of their zone: from the first moment of `from` to the last of
     `to`."""
@@ -58,7 +58,7 @@ def _told(
     now: datetime,
     zones: Mapping[str, str],
     refusable: bool,
-) -> Told | None:
+) -> CalendarNotice | None:
     zone = _zone(zones.get(entry.legal_entity or "") or calendar.zone)
     begins = _begin_of(date.fromisoformat(entry.from_), zone)
     ends = _begin_of(date.fromisoformat(entry.to) + timedelta(days=1), zone) if entry.to else None
@@ -68,7 +68,7 @@ def _told(
     there = now >= begins
     refuses = entry.effect == "refuse" and there and refusable
     message = f"{entry.what}, {days} ({zone.key})" + ("" if there else ": not yet")
-    return Told(
+    return CalendarNotice(
         calendar=calendar.name,
         what=entry.what,
         effect="refuse" if refuses else "warn",
@@ -92,7 +92,7 @@ def _begin_of(day: date, zone: ZoneInfo) -> datetime:
 # ------------------------------------------------------------------ which systems a change touches
 
 
-def systems_of(old: Model, new: Model, one: Difference) -> set[str]:
+def systems_of(old: Model, new: Model, one: DocumentChange) -> set[str]:
     """The systems whose part of the governance a difference is."""
     found: set[str] = set()
     for model in (old, new):

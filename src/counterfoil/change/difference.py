@@ -29,7 +29,7 @@ OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Affected:
+class AffectedUser:
     """Who uses what changed: a document by kind and name, or a door (`outside`)."""
 
     kind: str
@@ -42,7 +42,7 @@ class Affected:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class ChangeDetail:
     """One thing inside a document. `path` joins keys with `/`; steps stand in it by id or by what they do."""
 
     path: str
@@ -54,7 +54,7 @@ class Detail:
     rule: str = ""
     """For contracts: which kind of change it is."""
     breaking: bool = False
-    affects: tuple[Affected, ...] = ()
+    affects: tuple[AffectedUser, ...] = ()
 
     @property
     def is_service_level(self) -> bool:
@@ -63,7 +63,7 @@ class Detail:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DocumentChange:
     """One document that was added, removed or changed."""
 
     kind: str
@@ -71,8 +71,8 @@ class Difference:
     change: Literal["added", "removed", "changed"]
     classes: tuple[Class, ...]
     breaking: bool
-    affects: tuple[Affected, ...]
-    details: tuple[Detail, ...]
+    affects: tuple[AffectedUser, ...]
+    details: tuple[ChangeDetail, ...]
     place: str
     """`file:line` of the new document, of the old one where it is removed; empty for a Model without files."""
     rows: tuple[RowChange, ...] = ()
@@ -80,12 +80,12 @@ class Difference:
     """Of a table: keys whose value is another today; empty when no day was given."""
 
 
-def difference(old: Model, new: Model, today: date | None = None) -> list[Difference]:
+def difference(old: Model, new: Model, today: date | None = None) -> list[DocumentChange]:
     """Every document that means something else, by kind and name. `today` tells rows in force from later ones."""
-    return _Comparison(old, new, today).differences()
+    return _ModelComparison(old, new, today).differences()
 
 
-class _Comparison:
+class _ModelComparison:
     def __init__(self, old: Model, new: Model, today: date | None) -> None:
         self.old = old
         self.new = new
@@ -93,7 +93,7 @@ class _Comparison:
         self.old_documents = {(d.kind, d.name): d for d in old.documents}
         self.new_documents = {(d.kind, d.name): d for d in new.documents}
 
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[DocumentChange]:
         keys = sorted(self.old_documents.keys() | self.new_documents.keys())
         found = (self._one(self.old_documents.get(key), self.new_documents.get(key)) for key in keys)
         return [one for one in found if one is not None]
@@ -131,7 +131,7 @@ class _Comparison:
                         found.setdefault((kind, name), {})[document.kind, document.name] = None
         return found
 
-    def naming(self, kind: str, name: str, broken: bool = False) -> tuple[Affected, ...]:
+    def naming(self, kind: str, name: str, broken: bool = False) -> tuple[AffectedUser, ...]:
         users = dict(self.referrers.get((kind, name), {}))
         for documents in (self.old_documents, self.new_documents) if kind == "overlay" else ():
             overlay = documents.get((kind, name))
@@ -139,11 +139,11 @@ class _Comparison:
                 overlay.value.changes if overlay and isinstance(overlay.value, kinds.Overlay) else ()
             ):
                 users |= self.referrers.get((change.kind, change.name), {})
-        return tuple(sorted(Affected(k, n, "names it", broken, (k, n) in self.altered) for k, n in users))
+        return tuple(sorted(AffectedUser(k, n, "names it", broken, (k, n) in self.altered) for k, n in users))
 
     # -------------------------------------------------------------- documents
 
-    def _one(self, old: Document | None, new: Document | None) -> Difference | None:
+    def _one(self, old: Document | None, new: Document | None) -> DocumentChange | None:
         if old is None or new is None:
             return self._whole(old, new)
         if old.data == new.data:
@@ -167,7 +167,7 @@ class _Comparison:
         affects = {a: None for detail in details for a in detail.affects}
         if not affects and (classes != {"text"}):
             affects = dict.fromkeys(self.naming(new.kind, new.name))
-        return Difference(
+        return DocumentChange(
             kind=new.kind,
             name=new.name,
             change="changed",
@@ -180,7 +180,7 @@ class _Comparison:
             in_force=tuple(forces),
         )
 
-    def _whole(self, old: Document | None, new: Document | None) -> Difference:
+    def _whole(self, old: Document | None, new: Document | None) -> DocumentChange:
         document = new or old
         assert document is not None
         said = written(document)
@@ -189,7 +189,7 @@ class _Comparison:
         }
         if document.kind not in ("pattern", "test"):
             classes -= {"text"}
-        affects: list[Affected] = []
+        affects: list[AffectedUser] = []
         if old is not None:
             affects = self._orphaned(old)
         rows: list[RowChange] = []
@@ -197,7 +197,7 @@ class _Comparison:
             empty = document.value.model_copy(update={"rows": []})
             pair = (document.value, empty) if new is None else (empty, document.value)
             rows = row_changes(*pair, self.today)
-        return Difference(
+        return DocumentChange(
             kind=document.kind,
             name=document.name,
             change="removed" if new is None else "added",
@@ -209,9 +209,9 @@ class _Comparison:
             rows=tuple(rows),
         )
 
-    def _orphaned(self, old: Document) -> list[Affected]:
+    def _orphaned(self, old: Document) -> list[AffectedUser]:
         """Who used a document that is gone: readers of a contract, and doors."""
-        found: dict[tuple[str, str], Affected] = {}
+        found: dict[tuple[str, str], AffectedUser] = {}
         for contract, _ in _contracts(old.value):
             for user in self.uses_before.readers(contract, ""):
                 if user != (old.kind, old.name):
@@ -220,12 +220,12 @@ class _Comparison:
                 for user in self.uses_before.gives.get(contract, {}):
                     found.setdefault(user, self._affected(user, "calls it", True))
         for door in _doors(old.value):
-            found[OUTSIDE, door] = Affected(OUTSIDE, door, "uses it", True)
+            found[OUTSIDE, door] = AffectedUser(OUTSIDE, door, "uses it", True)
         return sorted(found.values())
 
     # -------------------------------------------------------------- fields
 
-    def _details(self, old: Document, new: Document) -> Iterator[Detail]:
+    def _details(self, old: Document, new: Document) -> Iterator[ChangeDetail]:
         contracts = dict(_contracts(new.value))
         skipped = {key for _, key in contracts.items()}
         before = {key: part for key, part in meant(old).items() if key not in skipped}
@@ -242,16 +242,16 @@ class _Comparison:
             for found in contract_changes(*pair):
                 yield self._contract(old, new, contract, key, found)
 
-    def _detail(self, old: Document, new: Document, change: FieldChange) -> Detail:
+    def _detail(self, old: Document, new: Document, change: FieldChange) -> ChangeDetail:
         path = "/".join(change.path)
         classes = classes_of(new.value, change.path, (change.old, change.new), self.money)
-        affects: tuple[Affected, ...] = ()
+        affects: tuple[AffectedUser, ...] = ()
         if change.path[0] in ("exposes", "produced"):
             lost = set(_doors(old.value)) - set(_doors(new.value))
-            affects = tuple(Affected(OUTSIDE, door, "uses it", True) for door in sorted(lost))
+            affects = tuple(AffectedUser(OUTSIDE, door, "uses it", True) for door in sorted(lost))
         if change.path[0] == "system" and isinstance(new.value, kinds.Object):
             affects = self._mappings_of(new.name, None)
-        return Detail(
+        return ChangeDetail(
             path=path,
             what=change.what,
             old=change.old,
@@ -262,14 +262,14 @@ class _Comparison:
             affects=affects,
         )
 
-    def _systems_of_record(self, old: kinds.Object, new: kinds.Object) -> Iterator[Detail]:
+    def _systems_of_record(self, old: kinds.Object, new: kinds.Object) -> Iterator[ChangeDetail]:
         """Fields that another system may assert from now on."""
         held = set(object_schema(old.fields)["properties"]) & set(object_schema(new.fields)["properties"])
         for field in sorted(held):
             before = self.old.system_of_record(old.name, field)
             after = self.new.system_of_record(new.name, field)
             if before != after:
-                yield Detail(
+                yield ChangeDetail(
                     path=f"fields/{field}/system",
                     what="changed",
                     old=before,
@@ -280,7 +280,7 @@ class _Comparison:
                     affects=self._mappings_of(new.name, field),
                 )
 
-    def _mappings_of(self, name: str, field: str | None) -> tuple[Affected, ...]:
+    def _mappings_of(self, name: str, field: str | None) -> tuple[AffectedUser, ...]:
         """The mappings whose facts move an object, or one field of it."""
         found = set()
         for model in (self.old, self.new):
@@ -290,21 +290,21 @@ class _Comparison:
                     continue
                 for mapping in model.producers(event):
                     key = ("mapping", mapping.name)
-                    found.add(Affected(*key, f"asserts {field or 'it'}", False, key in self.altered))
+                    found.add(AffectedUser(*key, f"asserts {field or 'it'}", False, key in self.altered))
         return tuple(sorted(found))
 
     # -------------------------------------------------------------- contracts
 
     def _contract(
         self, old: Document, new: Document, contract: Contract, key: str, change: ContractChange
-    ) -> Detail:
+    ) -> ChangeDetail:
         affected = sorted(self._affected_by(old, new, contract, change), key=lambda a: (not a.broken, a))
         what: What = "changed"
         if change.rule == "field-added":
             what = "added"
         elif change.rule == "field-removed":
             what = "removed"
-        return Detail(
+        return ChangeDetail(
             path="/".join([key, *change.field.split(".")]),
             what=what,
             old=change.old,
@@ -318,7 +318,7 @@ class _Comparison:
 
     def _affected_by(
         self, old: Document, new: Document, contract: Contract, change: ContractChange
-    ) -> Iterator[Affected]:
+    ) -> Iterator[AffectedUser]:
         field = change.field
         own = (old.kind, old.name)
         for user, asks in self._readers(contract, field).items():
@@ -335,7 +335,7 @@ class _Comparison:
         if door is not None:
             writes = contract[0] != "output"
             broken = change.breaks_writers if writes else change.breaks_readers
-            yield Affected(OUTSIDE, door, f"{'gives' if writes else 'reads'} {field}", broken)
+            yield AffectedUser(OUTSIDE, door, f"{'gives' if writes else 'reads'} {field}", broken)
 
     def _readers(self, contract: Contract, field: str) -> dict[User, bool]:
         """Those who read a field, directly or from the head that an event moves."""
@@ -367,8 +367,8 @@ class _Comparison:
             return mapping.cast is None  # it asserts what it emits itself; a cast is a reader
         return mapping.to is not None and mapping.to.operation == contract[1]
 
-    def _affected(self, user: User, how: str, broken: bool) -> Affected:
-        return Affected(*user, how, broken, user in self.altered)
+    def _affected(self, user: User, how: str, broken: bool) -> AffectedUser:
+        return AffectedUser(*user, how, broken, user in self.altered)
 
 
 def _contracts(value: kinds.Kind) -> Iterator[tuple[Contract, str]]:
@@ -422,7 +422,7 @@ def _data(document: Document | None) -> Any:
     return None if document is None else document.data
 
 
-def _place(document: Document, details: list[Detail]) -> str:
+def _place(document: Document, details: list[ChangeDetail]) -> str:
     """The line of a document, and of the one field where it is one field that changed."""
     if document.source is None:
         return ""

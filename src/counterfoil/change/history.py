@@ -18,7 +18,7 @@ KEPT = 100
 """Releases whose digests are remembered."""
 
 
-class Touched(msgspec.Struct, frozen=True, kw_only=True):
+class DocumentRelease(msgspec.Struct, frozen=True, kw_only=True):
     """One Release that changed the document."""
 
     change: Literal["added", "changed", "removed"]
@@ -32,9 +32,9 @@ class History:
         self._store = store
         self._kept: dict[str, Digests] = {}
 
-    async def of(self, kind: str, name: str, limit: int = 20) -> list[Touched]:
+    async def of(self, kind: str, name: str, limit: int = 20) -> list[DocumentRelease]:
         """The changes of a document, newest first."""
-        found: list[Touched] = []
+        found: list[DocumentRelease] = []
         for step in await self._store.release_steps(STEPS):
             now = (await self._digests(step.digest)).get((kind, name))
             before = (await self._digests(step.base)).get((kind, name)) if step.base else None
@@ -42,7 +42,7 @@ class History:
                 change: Literal["added", "changed", "removed"] = (
                     "added" if before is None else "removed" if now is None else "changed"
                 )
-                found.append(Touched(change=change, step=step))
+                found.append(DocumentRelease(change=change, step=step))
                 if len(found) == limit:
                     break
         return found

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from counterfoil.change.verdicts import PAGE, Models, Verdict, verdict
+from counterfoil.change.verdicts import PAGE, MigrationVerdict, Models, verdict
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.store.port.releases import MoveRun
-from counterfoil.store.port.store import Loaded, Store
+from counterfoil.store.port.store import LoadedRun, Store
 
 MOST = 1_000
 """Runs that one call answers for."""
 
 
-class Moving(msgspec.Struct, frozen=True, kw_only=True):
+class RunMove(msgspec.Struct, frozen=True, kw_only=True):
     """One Run: what may become of it, or what became of it."""
 
     run: str
@@ -32,14 +32,14 @@ class Moving(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[tuple[str, str], ...] = ()
 
 
-class Mover:
+class RunMigrator:
     def __init__(self, store: Store, models: Models) -> None:
         self._store = store
         self._models = models
 
     async def verdicts(
         self, to: str | None = None, workflow: str | None = None, run: str | None = None
-    ) -> list[Moving]:
+    ) -> list[RunMove]:
         """What would become of Runs that are pinned to another Release than `to`, by default the one in force."""
         digest, new = await self._target(to)
         found = []
@@ -49,7 +49,7 @@ class Mover:
 
     async def move(
         self, person: str, to: str | None = None, workflow: str | None = None, run: str | None = None
-    ) -> list[Moving]:
+    ) -> list[RunMove]:
         """Move those that may be moved; all of them with what became of each."""
         digest, new = await self._target(to)
         found = []
@@ -61,7 +61,7 @@ class Mover:
             found.append(moving)
         return found
 
-    async def _move(self, person: str, to: str, held: Loaded, one: Verdict) -> dict[str, str]:
+    async def _move(self, person: str, to: str, held: LoadedRun, one: MigrationVerdict) -> dict[str, str]:
         run = held.run
         moved = await self._store.apply(
             MoveRun(
@@ -91,13 +91,13 @@ class Mover:
             )
         return digest, await self._models(digest)
 
-    async def _verdict(self, new: Model, held: Loaded) -> Verdict:
+    async def _verdict(self, new: Model, held: LoadedRun) -> MigrationVerdict:
         try:
             return verdict(await self._models(held.run.pin), new, held.run, held.effects)
         except Misconfigured as error:
-            return Verdict(word="needs a person", why=str(error))
+            return MigrationVerdict(word="needs a person", why=str(error))
 
-    async def _runs(self, to: str, workflow: str | None, run: str | None) -> AsyncIterator[Loaded]:
+    async def _runs(self, to: str, workflow: str | None, run: str | None) -> AsyncIterator[LoadedRun]:
         """Runs on their way that are pinned to something else, with their effects."""
         if run is not None:
             held = await self._store.load(run)
@@ -126,8 +126,8 @@ class Mover:
                 after = rows[-1].id
 
 
-def _moving(run: Run, to: str, one: Verdict) -> Moving:
-    return Moving(
+def _moving(run: Run, to: str, one: MigrationVerdict) -> RunMove:
+    return RunMove(
         run=run.id,
         workflow=run.workflow,
         key=run.bkey,

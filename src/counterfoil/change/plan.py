@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from counterfoil.change import stages
-from counterfoil.change.calendar import Told, told
-from counterfoil.change.difference import Difference, difference
-from counterfoil.change.required_approvals import Asked, Asking, asked, present_classes
+from counterfoil.change.calendar import CalendarNotice, told
+from counterfoil.change.difference import DocumentChange, difference
+from counterfoil.change.required_approvals import ApprovalRules, RequiredApproval, asked, present_classes
 from counterfoil.change.reviewers import Review, reviewers
-from counterfoil.change.verdicts import Affected, Models, affected
+from counterfoil.change.verdicts import AffectedRuns, Models, affected
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.errors import ErrorClass, Refused
@@ -29,7 +29,7 @@ from counterfoil.model.connector_changes import to_build
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.releases import PutPlan
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import Page, Views
+from counterfoil.store.port.views import ListFilter, Views
 
 DAYS = 30
 """Of how many days the recorded traffic is replayed."""
@@ -39,7 +39,7 @@ Impacts: TypeAlias = Callable[[Model, Model, datetime, datetime], Awaitable[dict
 """Old and new model, from when to when: what a replay of the traffic gives. None: there is none to replay."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """A plan as people and programs read it."""
 
     digest: str
@@ -51,13 +51,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime
     breaking: bool
     classes: tuple[str, ...]
-    differences: list[Difference]
+    differences: list[DocumentChange]
     reviewers: list[Review]
-    runs: list[Affected]
+    runs: list[AffectedRuns]
     impact: dict[str, Any] | None
-    calendar: list[Told]
+    calendar: list[CalendarNotice]
     policy: str
-    approvals: list[Asked]
+    approvals: list[RequiredApproval]
     emergency: tuple[str, ...]
     stages: list[stages.Stage]
     notes: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Planner:
         self._models = models
         self._impacts = impacts
 
-    async def plan(self, new: Model, person: str, days: int = DAYS, migrate: bool = False) -> Report:
+    async def plan(self, new: Model, person: str, days: int = DAYS, migrate: bool = False) -> PlanReport:
         """The plan of putting a model in force. Raises Refused for one that does not pass check, or when
         another Release comes into force meanwhile."""
         await asyncio.to_thread(_check, new)
@@ -107,12 +107,12 @@ class Planner:
         self,
         old: Model,
         new: Model,
-        differences: list[Difference],
+        differences: list[DocumentChange],
         person: str,
         days: int,
         migrate: bool,
         now: datetime,
-    ) -> Report:
+    ) -> PlanReport:
         asking = asked(old, new, differences, person, await self._store.persons())
         runs = await affected(self._store, self._models, new)
         impact = None
@@ -134,7 +134,7 @@ class Planner:
         if migrate and moving:
             ordered.append(stages.MoveRuns(workflows=tuple(moving)))
         ordered.append(stages.Watch(workflows=tuple(changed)))
-        return Report(
+        return PlanReport(
             digest=digest,
             base=old.digest,
             revision=new.digest,
@@ -158,7 +158,7 @@ class Planner:
 
     # -------------------------------------------------------------- keeping it
 
-    async def _keep(self, report: Report, new: Model) -> None:
+    async def _keep(self, report: PlanReport, new: Model) -> None:
         for _ in range(3):
             held = await self._store.plan(report.digest)
             round_ = 1 if held is None else held.round + (await self._over(held, report.created_at))
@@ -203,13 +203,13 @@ def _check(new: Model) -> None:
         raise Refused(f"the governance does not pass check: {lines}", ErrorClass.INVALID)
 
 
-def digest_of(base: str, revision: str, asking: Asking, migrate: bool) -> str:
+def digest_of(base: str, revision: str, asking: ApprovalRules, migrate: bool) -> str:
     """What a plan is named by, and what approvals of it are bound to."""
     who = [[one.name, sorted(one.roles), one.quorum] for one in asking.approvals]
     return wire.digest(["plan", base, revision, asking.policy, who, migrate])
 
 
-def _approvals(report: Report, round_: int) -> tuple[Approval, ...]:
+def _approvals(report: PlanReport, round_: int) -> tuple[Approval, ...]:
     told_ = [f"{one.kind} {one.name} is {one.change}" for one in report.differences]
     covers = {
         "base": report.base,
@@ -239,7 +239,7 @@ def _approvals(report: Report, round_: int) -> tuple[Approval, ...]:
 
 async def approvals_of(views: Views, plan: Plan) -> list[Approval]:
     """The approvals that an open plan waits for."""
-    rows, _ = await views.approvals(Page(run=plan.digest, limit=200))
+    rows, _ = await views.approvals(ListFilter(run=plan.digest, limit=200))
     return [row for row in rows if row.id in plan.approvals]
 
 
@@ -252,7 +252,7 @@ async def zones(store: Store) -> Mapping[str, str]:
 # ------------------------------------------------------------------ as JSON
 
 
-def encode(report: Report) -> bytes:
+def encode(report: PlanReport) -> bytes:
     return msgspec.json.encode(report, enc_hook=_plain)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from counterfoil.change.difference import Difference
+from counterfoil.change.difference import DocumentChange
 from counterfoil.change.reviewers import Review, reviewers
 from counterfoil.core.people import Person
 from counterfoil.model import Model, kinds
@@ -19,7 +19,7 @@ DEFAULT = "default"
 """What stands for the policy where there is none."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class RequiredApproval(msgspec.Struct, frozen=True, kw_only=True):
     """One approval that a plan waits for."""
 
     name: str
@@ -31,18 +31,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Persons who could give it, the requester left out."""
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     """Name of the policy; `default` where there is none."""
-    approvals: tuple[Asked, ...]
+    approvals: tuple[RequiredApproval, ...]
     expires: str
     emergency: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def present_classes(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
+def present_classes(differences: Iterable[DocumentChange]) -> dict[str, list[DocumentChange]]:
     """The differences by class; those that break somebody also under `breaking`."""
-    found: dict[str, list[Difference]] = {}
+    found: dict[str, list[DocumentChange]] = {}
     for one in differences:
         for class_ in (*one.classes, *(("breaking",) if one.breaking else ())):
             found.setdefault(class_, []).append(one)
@@ -50,14 +50,14 @@ def present_classes(differences: Iterable[Difference]) -> dict[str, list[Differe
 
 
 def asked(
-    old: Model, new: Model, differences: Sequence[Difference], requester: str, persons: Sequence[Person]
-) -> Asking:
+    old: Model, new: Model, differences: Sequence[DocumentChange], requester: str, persons: Sequence[Person]
+) -> ApprovalRules:
     """The approvals of a plan. `old` is the model in force: its policy counts."""
     policy = next((p for p in old.policies.values() if p.change is not None), None)
     there = present_classes(differences)
     if policy is None or policy.change is None:
         approvals, notes = _by_default(old, new, there, requester, persons)
-        return Asking(policy=DEFAULT, approvals=approvals, expires=EXPIRES, emergency=(), notes=notes)
+        return ApprovalRules(policy=DEFAULT, approvals=approvals, expires=EXPIRES, emergency=(), notes=notes)
     found = list(_by_policy(old, new, policy.name, policy.change, there))
     approvals = tuple(_who(old, one, requester, persons) for one in _once(found))
     lost = [one for one in approvals if len(one.could) < one.quorum]
@@ -67,7 +67,7 @@ def asked(
         for one in lost
     )
     change = policy.change
-    return Asking(
+    return ApprovalRules(
         policy=policy.name,
         approvals=approvals,
         expires=change.expires,
@@ -77,8 +77,8 @@ def asked(
 
 
 def _by_policy(
-    old: Model, new: Model, policy: str, change: kinds.Change, there: dict[str, list[Difference]]
-) -> Iterable[Asked]:
+    old: Model, new: Model, policy: str, change: kinds.Change, there: dict[str, list[DocumentChange]]
+) -> Iterable[RequiredApproval]:
     named = {class_ for rule in change.approve for class_ in rule.of}
     rest = [class_ for class_ in there if class_ not in named and class_ != "breaking"]
     for rule in change.approve:
@@ -90,31 +90,31 @@ def _by_policy(
             yield from _owners(old, new, _of(there, touched))
         else:
             name = "+".join(touched)
-            yield Asked(name=name, roles=tuple(rule.roles), quorum=rule.quorum, because=(because,))
+            yield RequiredApproval(name=name, roles=tuple(rule.roles), quorum=rule.quorum, because=(because,))
     if rest and "other" not in named:
         yield from _owners(old, new, _of(there, rest))
 
 
-def _of(there: dict[str, list[Difference]], classes: Iterable[str]) -> list[Difference]:
+def _of(there: dict[str, list[DocumentChange]], classes: Iterable[str]) -> list[DocumentChange]:
     found = {(one.kind, one.name): one for class_ in classes for one in there[class_]}
     return list(found.values())
 
 
-def _owners(old: Model, new: Model, differences: Sequence[Difference]) -> list[Asked]:
+def _owners(old: Model, new: Model, differences: Sequence[DocumentChange]) -> list[RequiredApproval]:
     """One approval of each role that owns something of it; where nobody owns anything, one of any who may decide."""
     found = reviewers(old, new, differences)
     if found:
-        return [Asked(name=f"owner:{r.role}", roles=(r.role,), because=r.because) for r in found]
-    return [Asked(name="anybody", roles=_deciders(old), because=("nobody owns what it touches",))]
+        return [RequiredApproval(name=f"owner:{r.role}", roles=(r.role,), because=r.because) for r in found]
+    return [RequiredApproval(name="anybody", roles=_deciders(old), because=("nobody owns what it touches",))]
 
 
 def _by_default(
     old: Model,
     new: Model,
-    there: dict[str, list[Difference]],
+    there: dict[str, list[DocumentChange]],
     requester: str,
     persons: Sequence[Person],
-) -> tuple[tuple[Asked, ...], tuple[str, ...]]:
+) -> tuple[tuple[RequiredApproval, ...], tuple[str, ...]]:
     risky = [class_ for class_ in there if class_ not in HARMLESS]
     if not risky:
         return (), ("nobody is asked: it changes nothing but words and load",)
@@ -123,10 +123,12 @@ def _by_default(
     because = tuple(f"{review.role} {review.because[0]}" for review in reviews) or (
         "nobody owns what it touches",
     )
-    one = _who(old, Asked(name="owners", roles=roles, because=because), requester, persons)
+    one = _who(old, RequiredApproval(name="owners", roles=roles, because=because), requester, persons)
     if one.could:
         return (one,), ()
-    anybody = _who(old, Asked(name="anybody", roles=_deciders(old), because=because), requester, persons)
+    anybody = _who(
+        old, RequiredApproval(name="anybody", roles=_deciders(old), because=because), requester, persons
+    )
     if anybody.could:
         return (anybody,), ("no other active person owns anything of it: anybody who may decide is asked",)
     return (), ("nobody is asked: no other active person may decide approvals",)
@@ -136,7 +138,7 @@ def _deciders(model: Model) -> tuple[str, ...]:
     return tuple(sorted(name for name, role in model.roles.items() if DECIDE in role.may))
 
 
-def _who(model: Model, one: Asked, requester: str, persons: Sequence[Person]) -> Asked:
+def _who(model: Model, one: RequiredApproval, requester: str, persons: Sequence[Person]) -> RequiredApproval:
     deciders = set(_deciders(model))
     could = tuple(
         sorted(
@@ -148,9 +150,9 @@ def _who(model: Model, one: Asked, requester: str, persons: Sequence[Person]) ->
     return msgspec.structs.replace(one, could=could)
 
 
-def _once(found: Iterable[Asked]) -> list[Asked]:
+def _once(found: Iterable[RequiredApproval]) -> list[RequiredApproval]:
     """Approvals of the same roles and quorum are one, for all their reasons."""
-    merged: dict[tuple[tuple[str, ...], int], Asked] = {}
+    merged: dict[tuple[tuple[str, ...], int], RequiredApproval] = {}
     for one in found:
         key = (tuple(sorted(one.roles)), one.quorum)
         held = merged.get(key)

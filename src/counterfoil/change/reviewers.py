@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from counterfoil.change.difference import Detail, Difference
+from counterfoil.change.difference import ChangeDetail, DocumentChange
 from counterfoil.model import kinds
 from counterfoil.model.model import Model
 
@@ -25,7 +25,7 @@ class Review:
     because: tuple[str, ...]
 
 
-def reviewers(old: Model, new: Model, differences: Iterable[Difference]) -> list[Review]:
+def reviewers(old: Model, new: Model, differences: Iterable[DocumentChange]) -> list[Review]:
     """The roles that must look at these differences, by name. A difference that only tells people something
     asks the owner of its document."""
     reasons: dict[str, dict[str, None]] = {}
@@ -35,12 +35,12 @@ def reviewers(old: Model, new: Model, differences: Iterable[Difference]) -> list
     return [Review(role, tuple(reasons[role])) for role in sorted(reasons)]
 
 
-def unreviewed(old: Model, new: Model, differences: Iterable[Difference]) -> list[Difference]:
+def unreviewed(old: Model, new: Model, differences: Iterable[DocumentChange]) -> list[DocumentChange]:
     """Differences that touch nothing anybody owns."""
     return [one for one in differences if next(_of(old, new, one), None) is None]
 
 
-def _of(old: Model, new: Model, one: Difference) -> Iterator[tuple[str, str]]:
+def _of(old: Model, new: Model, one: DocumentChange) -> Iterator[tuple[str, str]]:
     what = f"the {one.kind} `{one.name}`"
     sides = _sides(old, new, one.kind, one.name)
     for model, value in sides:
@@ -97,11 +97,11 @@ def _all_owners(value: kinds.Kind) -> list[str]:
     return [value.owner] if value.owner else []
 
 
-def _field(detail: Detail) -> str:
+def _field(detail: ChangeDetail) -> str:
     return ".".join(detail.path.split("/")[1:])
 
 
-def _of_field(model: Model, value: kinds.Kind, detail: Detail) -> list[str]:
+def _of_field(model: Model, value: kinds.Kind, detail: ChangeDetail) -> list[str]:
     """The owners of the system that may assert the field that a detail is about."""
     parts = detail.path.split("/")
     if len(parts) < 2 or parts[0] not in ("data", "fields", "emit", "sets"):

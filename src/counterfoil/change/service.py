@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.change.apply import Applier, TakeUp, Try
 from counterfoil.change.history import History
-from counterfoil.change.migrate import Mover
+from counterfoil.change.migrate import RunMigrator
 from counterfoil.change.plan import Impacts, Planner
 from counterfoil.change.verdicts import Models
 from counterfoil.store.port.store import Store
@@ -20,5 +20,5 @@ class ChangePath:
         self.models = models
         self.planner = Planner(store, views, models, impacts)
         self.history = History(store)
-        self.mover = Mover(store, models)
+        self.mover = RunMigrator(store, models)
         self.applier = Applier(store, views, models, try_, take_up, self.mover)

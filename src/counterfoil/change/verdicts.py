@@ -28,7 +28,7 @@ PAGE = 200
 EXAMPLES = 5
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class MigrationVerdict(msgspec.Struct, frozen=True, kw_only=True):
     word: Word
     why: str = ""
     paths: tuple[tuple[str, str], ...] = ()
@@ -37,7 +37,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """`migratable`: its state as it is there."""
 
 
-class Affected(msgspec.Struct, frozen=True, kw_only=True):
+class AffectedRuns(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of one workflow and Release with the same verdict for the same reason."""
 
     workflow: str
@@ -49,34 +49,34 @@ class Affected(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of the first few."""
 
 
-def verdict(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> Verdict:
+def verdict(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> MigrationVerdict:
     """Of one Run that is pinned to `old`, if `new` were in force. Without its `effects` what is under way is told
     from its state alone."""
     name = run.workflow
     if name in new.workflows and old.workflow(name).digest == new.workflow(name).digest:
-        return Verdict(word="unaffected")
+        return MigrationVerdict(word="unaffected")
     found = move(old, new, run, effects)
     if isinstance(found, Movable):
-        return Verdict(word="migratable", paths=found.paths, ctx=found.ctx)
+        return MigrationVerdict(word="migratable", paths=found.paths, ctx=found.ctx)
     if found.person:
-        return Verdict(word="needs a person", why=f"it is parked and cannot be moved: {found.why}")
+        return MigrationVerdict(word="needs a person", why=f"it is parked and cannot be moved: {found.why}")
     gone = sorted({op.system for op in old.workflow(name).operations.values()} - set(new.systems))
     if gone:
         why = f"it may still call {', '.join(gone)}, which is no system any more, and cannot be moved"
-        return Verdict(word="needs a person", why=f"{why}: {found.why}")
-    return Verdict(word="pinned", why=found.why)
+        return MigrationVerdict(word="needs a person", why=f"{why}: {found.why}")
+    return MigrationVerdict(word="pinned", why=found.why)
 
 
-async def affected(store: Store, models: Models, new: Model) -> list[Affected]:
+async def affected(store: Store, models: Models, new: Model) -> list[AffectedRuns]:
     """The verdicts of all Runs on their way, in groups. Beyond EXAMINED Runs of a workflow the rest is counted."""
-    found: list[Affected] = []
+    found: list[AffectedRuns] = []
     names = dict.fromkeys(pinned.workflow for pinned in await store.pinned())
     for workflow in names:
         found += await _of_workflow(store, models, new, workflow)
     return found
 
 
-async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) -> list[Affected]:
+async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) -> list[AffectedRuns]:
     groups: dict[tuple[str, Word, str], list[str]] = {}
     unknown: dict[str, str] = {}
     seen, after = 0, ""
@@ -98,7 +98,7 @@ async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) 
         after = runs[-1].id
         await asyncio.sleep(0)  # a company with many Runs is not kept from its work by a plan
     found = [
-        Affected(
+        AffectedRuns(
             workflow=workflow, pin=pin, verdict=word, why=why, count=len(ids), examples=tuple(ids[:EXAMPLES])
         )
         for (pin, word, why), ids in sorted(groups.items())
@@ -106,5 +106,5 @@ async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) 
     total = sum(p.count for p in await store.pinned() if p.workflow == workflow) if seen >= EXAMINED else seen
     if total > seen:
         why = f"not looked at one by one: more than {EXAMINED}"
-        found.append(Affected(workflow=workflow, pin="", verdict="pinned", why=why, count=total - seen))
+        found.append(AffectedRuns(workflow=workflow, pin="", verdict="pinned", why=why, count=total - seen))
     return found

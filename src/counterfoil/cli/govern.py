@@ -77,7 +77,7 @@ def prove(
 ) -> None:
     """Explore every interleaving of a workflow under faults; exit code 1 when something breaks, or not all was covered."""
     from counterfoil.model import read
-    from counterfoil.prove import Bounds
+    from counterfoil.prove import ProofLimits
     from counterfoil.prove import prove as proof_of
 
     if not dir.is_dir():
@@ -88,7 +88,7 @@ def prove(
         raise CommandFailed(f"There is no workflow {workflow} in {dir}; there are: {known}.")
     if errors(findings):
         raise CommandFailed(f"{dir} does not pass `check`; {errors(findings)[0]}")
-    proof = proof_of(model, workflow, faults, Bounds(states))
+    proof = proof_of(model, workflow, faults, ProofLimits(states))
     if format is Format.JSON:
         write_json(proof.data())
     else:

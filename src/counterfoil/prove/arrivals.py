@@ -11,10 +11,10 @@ import msgspec
 from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
-from counterfoil.prove.input_values import Reader, base, beside, near, put
+from counterfoil.prove.input_values import LeafResolver, base, beside, near, put
 from counterfoil.prove.move import Move
 from counterfoil.prove.values import FAULTS, event_of
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.values import event_names
 from counterfoil.rules.workflow.context import blocks_of
 
@@ -22,7 +22,7 @@ from counterfoil.rules.workflow.context import blocks_of
 class Arrivals:
     """Makes events that fit, and tells when they may come."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: ProofContext) -> None:
         self.company = company
         self.definition = company.definition
         self.blocks = blocks_of(self.definition)
@@ -131,7 +131,7 @@ class Arrivals:
                 )
             except FAULTS:
                 continue
-        reader = Reader({"event": ("event",)}, {})
+        reader = LeafResolver({"event": ("event",)}, {})
         reader.look(where.ast)
         singles = [
             (leaf[1:], value)

@@ -16,7 +16,7 @@ _PROOFS = count()
 """Blocks are known by their definition's digest, and each proof has Watched ones of its own."""
 
 
-class Watched:
+class WatchedExpression:
     """An expression that remembers whether it ever held."""
 
     def __init__(self, expression: Expression) -> None:
@@ -37,7 +37,7 @@ class Coverage:
     """`watched` is the definition whose `when` are watched."""
 
     def __init__(self, definition: d.Definition) -> None:
-        self.whens: dict[str, Watched] = {}
+        self.whens: dict[str, WatchedExpression] = {}
         self.watched = replace(
             definition,
             digest=f"{definition.digest}/{next(_PROOFS)}",
@@ -55,7 +55,7 @@ class Coverage:
     def _step(self, step: d.Step) -> d.Step:
         parts: dict[str, Any] = {}
         if step.when is not None:
-            parts["when"] = self.whens[step.path] = Watched(step.when)
+            parts["when"] = self.whens[step.path] = WatchedExpression(step.when)
         if isinstance(step, d.Choose):
             parts["branches"] = tuple((when, self._block(b)) for when, b in step.branches)
             parts["otherwise"] = None if step.otherwise is None else self._block(step.otherwise)

@@ -18,12 +18,12 @@ from counterfoil.model import Model
 from counterfoil.model.walk import steps
 from counterfoil.prove.canonical import canonical
 from counterfoil.prove.coverage import Coverage
-from counterfoil.prove.invariants import INVARIANTS, Invariant, Judge
+from counterfoil.prove.invariants import INVARIANTS, InvariantChecker, ProvenInvariant
 from counterfoil.prove.lookup_model import BEGIN
 from counterfoil.prove.moves import Moves
-from counterfoil.prove.timeline import Counterexample, Line
-from counterfoil.prove.values import Beginnings
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.timeline import Counterexample, TimelineEntry
+from counterfoil.prove.values import StartValueFinder
+from counterfoil.prove.world import ProofContext, World
 
 MOST_STATES = 200_000
 """A state takes up to ten kilobytes until the proof is over: two gigabytes at the most."""
@@ -32,7 +32,7 @@ MOST_FOUND = 25
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ProofLimits:
     """Where a proof gives up: it says so, and what it covered."""
 
     states: int = MOST_STATES
@@ -76,36 +76,36 @@ class Proof:
         }  # fmt: skip
 
 
-class _Came(NamedTuple):
+class _Origin(NamedTuple):
     """How a World was reached: the move, and from where."""
 
     before: int
-    line: Line
+    line: TimelineEntry
 
 
 @dataclass
 class _Search:
-    company: Company
+    company: ProofContext
     moves: Moves
-    judge: Judge
+    judge: InvariantChecker
     coverage: Coverage
     faults: int
-    bounds: Bounds
+    bounds: ProofLimits
     seen: dict[bytes, int] = field(default_factory=dict)
     """Faults that it takes to come to a World, by its form."""
     whole: bool = False
     """Worlds differ by all that a formula may read: the workflow has invariants of its own."""
-    came: list[_Came] = field(default_factory=list)
+    came: list[_Origin] = field(default_factory=list)
     found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
     states: list[int] = field(default_factory=list)
     tried: int = 0
     cut: bool = False
 
-    def run(self, worlds: list[tuple[World, Line]]) -> None:
+    def run(self, worlds: list[tuple[World, TimelineEntry]]) -> None:
         began = time.process_time()
         levels: list[deque[tuple[World, bytes, int]]] = [deque() for _ in range(self.faults + 1)]
         for world, line in worlds:
-            self._meet(world, _Came(-1, line), 0, levels)
+            self._meet(world, _Origin(-1, line), 0, levels)
         for used, level in enumerate(levels):
             self.states.append(0)
             while level:
@@ -119,7 +119,7 @@ class _Search:
                 self._expand(world, at, used, levels)
 
     def _meet(
-        self, world: World, came: _Came, used: int, levels: list[deque[tuple[World, bytes, int]]]
+        self, world: World, came: _Origin, used: int, levels: list[deque[tuple[World, bytes, int]]]
     ) -> None:
         """A World was come to; it is to be looked at, unless one of its form is, with no more faults."""
         self.coverage.saw(world, used)
@@ -145,7 +145,7 @@ class _Search:
             wrong = True
             key = (broken.invariant, broken.step)
             if key not in self.found:
-                known = INVARIANTS.get(broken.invariant) or Invariant(
+                known = INVARIANTS.get(broken.invariant) or ProvenInvariant(
                     "an invariant of the workflow's own file is broken",
                     "change the workflow, or the invariant",
                 )
@@ -166,10 +166,10 @@ class _Search:
                 continue
             self.tried += 1
             after = move.make()
-            line = Line(after.now - BEGIN, move.who, move.what, move.fault)
-            self._meet(after, _Came(at, line), cost, levels)
+            line = TimelineEntry(after.now - BEGIN, move.who, move.what, move.fault)
+            self._meet(after, _Origin(at, line), cost, levels)
 
-    def _timeline(self, at: int) -> tuple[Line, ...]:
+    def _timeline(self, at: int) -> tuple[TimelineEntry, ...]:
         lines = []
         while at >= 0:
             came = self.came[at]
@@ -178,30 +178,30 @@ class _Search:
         return tuple(reversed(lines))
 
 
-def prove(model: Model, workflow: str, faults: int = 1, bounds: Bounds | None = None) -> Proof:
+def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | None = None) -> Proof:
     """Explore a workflow under up to `faults` faults. Raises KeyError for a name that is not there and Misconfigured
     where `check` has findings that forbid compiling it."""
     began = time.process_time()
     definition = model.workflow(workflow)
     coverage = Coverage(definition)
-    company = Company(model, coverage.watched)
+    company = ProofContext(model, coverage.watched)
     own = company.definition.invariants
-    beginnings = Beginnings(model, company.definition, tuple(i.formula for i in own)).find()
+    beginnings = StartValueFinder(model, company.definition, tuple(i.formula for i in own)).find()
     coverage.forget()
     search = _Search(
         company=company,
         moves=Moves(company, bool(own)),
-        judge=Judge(company, own),
+        judge=InvariantChecker(company, own),
         coverage=coverage,
         faults=faults,
-        bounds=bounds or Bounds(),
+        bounds=bounds or ProofLimits(),
         whole=bool(own),
     )
     worlds = []
     for beginning in beginnings:
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
         text = f"{what} begins the run" + (f"; {beginning.told}" if beginning.told else "")
-        worlds.append((company.born(beginning), Line(timedelta(0), "counterfoil", text)))
+        worlds.append((company.born(beginning), TimelineEntry(timedelta(0), "counterfoil", text)))
     collects = gc.isenabled()
     gc.disable()  # hardly anything here refers back to itself, and there is much of it
     try:
@@ -274,7 +274,7 @@ def proven(model: Model, faults: int = 1) -> list[Finding]:
     """What `check` says beyond the rules: every workflow proven in little time; a cut is told as a warning."""
     left, found = CHECK_SECONDS, []
     for name in sorted(model.workflows):
-        proof = prove(model, name, faults, Bounds(CHECK_STATES, max(left, 0.1)))
+        proof = prove(model, name, faults, ProofLimits(CHECK_STATES, max(left, 0.1)))
         left -= proof.seconds
         found += findings(model, proof)
     return sorted(set(found))

@@ -26,7 +26,7 @@ _ORDER = ("<", "<=", ">", ">=")
 
 
 @dataclass
-class Read:
+class LeafUses:
     """What formulas do with leaves."""
 
     literals: dict[Leaf, list[Any]] = field(default_factory=dict)
@@ -36,13 +36,13 @@ class Read:
     leaves: dict[Leaf, None] = field(default_factory=dict)
 
 
-class Reader:
+class LeafResolver:
     """Resolves the paths of formulas to leaves. `roots` says where a name is read; `lets` are looked through."""
 
     def __init__(self, roots: Mapping[str, Leaf], lets: Mapping[str, Node]) -> None:
         self.roots = roots
         self.lets = lets
-        self.read = Read()
+        self.read = LeafUses()
 
     def look(self, node: Node, seen: frozenset[str] = frozenset()) -> None:
         """Everything that a formula compares, lets included."""

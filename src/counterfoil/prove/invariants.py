@@ -16,7 +16,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
 from counterfoil.prove.values import FAULTS
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import StepState
 from counterfoil.rules.workflow.steps import SETTLED_FOILS
@@ -26,7 +26,7 @@ NO = frozenset({"rejected", "expired", "stale"})
 """What becomes of an approval that is not granted."""
 
 
-class Broken(NamedTuple):
+class BrokenInvariant(NamedTuple):
     invariant: str
     step: str
     """Path of the step that it is about; empty: the workflow."""
@@ -34,78 +34,78 @@ class Broken(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Invariant:
+class ProvenInvariant:
     meaning: str
     fix: str
 
 
-INVARIANTS: dict[str, Invariant] = {
-    "posted-twice": Invariant(
+INVARIANTS: dict[str, ProvenInvariant] = {
+    "posted-twice": ProvenInvariant(
         "one thing is done twice in the other system",
         "make the call once: keep its input and dates the same in every round, or give what repeats it a key of its own",
     ),
-    "approved-by-requester": Invariant(
+    "approved-by-requester": ProvenInvariant(
         "who asks for something also approves it",
         "let `requester` name the person who asked, such as `event.data.requested_by`",
     ),
-    "unapproved": Invariant(
+    "unapproved": ProvenInvariant(
         "money moves that nobody has approved",
         "put the approval before the call, and let `rejected`, `expired` and `stale` end in park, stop, undo or again",
     ),
-    "more-than-approved": Invariant(
+    "more-than-approved": ProvenInvariant(
         "more money moves than was approved",
         "take the amount of the call from what the approval `covers`",
     ),
-    "half-done": Invariant(
+    "half-done": ProvenInvariant(
         "the run ends as done although a call that moves money was not made, and nobody was asked",
         "answer the refusal with park, queue or undo instead of passing it over",
     ),
-    "half-undone": Invariant(
+    "half-undone": ProvenInvariant(
         "the run ends while something that it did and could take back stays, without the rest of it",
         "answer with undo, so that what was confirmed is taken back before the run ends",
     ),
-    "no-way-back": Invariant(
+    "no-way-back": ProvenInvariant(
         "an undo finds no way to take back what was confirmed",
         "let the last choice of `undo` be without `when`, or say why the call is irreversible",
     ),
-    "foil-unmatched": Invariant(
+    "foil-unmatched": ProvenInvariant(
         "the run ends as done while the other system has not shown its half and no Case is open about it",
         "wait for the counterfoils (`wait: {foils: all, until: ...}`) with a reaction that parks",
     ),
-    "unfinished": Invariant(
+    "unfinished": ProvenInvariant(
         "the run has ended with a call of which nobody knows what becomes",
         "report it: this is a defect of the engine",
     ),
-    "second-call": Invariant(
+    "second-call": ProvenInvariant(
         "a call is made anew while another one of its step is under way, was done, or has the same key",
         "report it: this is a defect of the engine",
     ),
-    "stuck": Invariant(
+    "stuck": ProvenInvariant(
         "nothing can happen any more, no moment will come, and no Case has an owner",
         "give the step an `until`, or a way to learn its outcome, and a reaction that parks",
     ),
-    "no-owner": Invariant("a Case is open that nobody owns", "name an owner of exceptions"),
-    "over-limit": Invariant(
+    "no-owner": ProvenInvariant("a Case is open that nobody owns", "name an owner of exceptions"),
+    "over-limit": ProvenInvariant(
         "more is reserved than the limit allows", "report it: this is a defect of the engine"
     ),
-    "limit-kept": Invariant(
+    "limit-kept": ProvenInvariant(
         "the run took back everything, and keeps what it reserved of a limit",
         "report it: this is a defect of the engine",
     ),
-    "emitted-twice": Invariant(
+    "emitted-twice": ProvenInvariant(
         "the same fact is told twice, as two events",
         "emit behind what may begin again, or tell the rounds apart in the event's data",
     ),
-    "restless": Invariant(
+    "restless": ProvenInvariant(
         "the run is turned again and again and never rests", "let the loop wait for something"
     ),
 }
 
 
-class Judge:
+class InvariantChecker:
     """Looks at Worlds of one workflow."""
 
-    def __init__(self, company: Company, own: tuple[d.Invariant, ...] = ()) -> None:
+    def __init__(self, company: ProofContext, own: tuple[d.Invariant, ...] = ()) -> None:
         self.company = company
         self.definition = company.definition
         self.own = own
@@ -114,15 +114,15 @@ class Judge:
         self._later = {s.path: n for n, s in enumerate(main)}
         self._approves = [s for s in main if isinstance(s, d.Approve) and s.when is None]
 
-    def broken(self, w: World, quiet: bool) -> Iterator[Broken]:
+    def broken(self, w: World, quiet: bool) -> Iterator[BrokenInvariant]:
         """What is broken in a World; `quiet`: nothing plain can happen there and no moment is to come."""
         if w.blame:
             invariant, step, words = w.blame.split(":", 2)
-            yield Broken(invariant, step, words)
+            yield BrokenInvariant(invariant, step, words)
         for look in _LOOKS:
             yield from look(self, w)
         if quiet and not w.over and not any(k.owner for k in w.cases):
-            yield Broken("stuck", self._place(w), "the run waits for something that never comes")
+            yield BrokenInvariant("stuck", self._place(w), "the run waits for something that never comes")
         yield from self._of_its_own(w)
 
     def _place(self, w: World) -> str:
@@ -147,7 +147,7 @@ class Judge:
             if e.state is _E.CONFIRMED and self._posts(e) and not self._taken_back(w, e)
         ]  # fmt: skip
 
-    def _twice(self, w: World) -> Iterator[Broken]:
+    def _twice(self, w: World) -> Iterator[BrokenInvariant]:
         first: dict[tuple[str, str, bool], Effect] = {}
         for e in w.effects:
             times = w.done.get(e.id, 0)
@@ -155,19 +155,21 @@ class Judge:
                 continue
             path = e.path.split("~")[0]
             if times > 1:
-                yield Broken("posted-twice", _step(path), f"{e.operation} was done {times} times by one call")
+                yield BrokenInvariant(
+                    "posted-twice", _step(path), f"{e.operation} was done {times} times by one call"
+                )
             if self._taken_back(w, e):
                 continue
             item = "" if path.startswith("signal") else e.item
             other = first.setdefault((path, item, e.undoes is not None), e)
             if other is not e:
-                yield Broken(
+                yield BrokenInvariant(
                     "posted-twice",
                     _step(path),
                     f"{e.operation} was done for {_about(w, other)} and again for {_about(w, e)}",
                 )
 
-    def _unapproved(self, w: World) -> Iterator[Broken]:
+    def _unapproved(self, w: World) -> Iterator[BrokenInvariant]:
         for e in w.effects:
             if e.state is not _E.PLANNED or not self._posts(e):
                 continue
@@ -177,7 +179,7 @@ class Judge:
                 st = found[-1] if found else None
                 before = self._later.get(step.path, -1) < self._later.get(root, -1)
                 if st is not None and st.phase == "done" and st.outcome in NO and before:
-                    yield Broken(
+                    yield BrokenInvariant(
                         "unapproved",
                         _step(e.path),
                         f"{e.operation} is made although {step.path} was {st.outcome}",
@@ -188,14 +190,14 @@ class Judge:
                     and root in self._later
                     and self._same_money(w, e, step)
                 ):
-                    yield Broken(
+                    yield BrokenInvariant(
                         "unapproved",
                         _step(e.path),
                         f"{e.operation} is made before {step.path}, which is to approve its amount",
                     )
             for a in w.approvals:
                 if a.id in e.approvals and a.state is not ApprovalState.GRANTED:
-                    yield Broken(
+                    yield BrokenInvariant(
                         "unapproved", _step(e.path), f"{e.operation} rests on {a.path}, which is {a.state}"
                     )
 
@@ -208,7 +210,7 @@ class Judge:
             return False
         return amount in _moneys(w.state.inputs.get(e.id))
 
-    def _more(self, w: World) -> Iterator[Broken]:
+    def _more(self, w: World) -> Iterator[BrokenInvariant]:
         for e in w.effects:
             if e.state is not _E.PLANNED or not e.approvals or not self._posts(e):
                 continue
@@ -220,7 +222,7 @@ class Judge:
                 most = [m.minor for m in approved if m.currency == amount.currency]
                 if approved and (not most or abs(amount.minor) > max(map(abs, most))):
                     shown = ", ".join(sorted({str(m) for m in approved}))
-                    yield Broken(
+                    yield BrokenInvariant(
                         "more-than-approved",
                         _step(e.path),
                         f"{e.operation} is made over {amount}, approved was {shown}",
@@ -228,12 +230,12 @@ class Judge:
 
     # ------------------------------------------------------------------ ends
 
-    def _halves(self, w: World) -> Iterator[Broken]:
+    def _halves(self, w: World) -> Iterator[BrokenInvariant]:
         if w.run.status is RunStatus.DONE:
             passed = self._passed_over(w)
             if passed is not None:
                 step, outcome = passed
-                yield Broken(
+                yield BrokenInvariant(
                     "half-done",
                     step,
                     f"{self._operation(step)} was {outcome} and is passed over; the run ends as {w.run.state}",
@@ -242,7 +244,7 @@ class Judge:
                 for e in self._confirmed(w):
                     step_ = self._steps.get(e.path.split("~")[0])
                     if isinstance(step_, d.Call) and not step_.irreversible:
-                        yield Broken(
+                        yield BrokenInvariant(
                             "half-undone", _step(e.path),
                             f"{e.operation} stays although {self._failing(w)}; the run ends as {w.run.state}",
                         )  # fmt: skip
@@ -256,10 +258,12 @@ class Judge:
                     continue
                 if isinstance(step_, d.Call) and not step_.irreversible:
                     words = f"{e.operation} stays although the run is undone"
-                    yield Broken("half-undone", _step(e.path), words)
+                    yield BrokenInvariant("half-undone", _step(e.path), words)
         for case in w.cases:
             if case.reason == "undo_no_undo":
-                yield Broken("no-way-back", _step((case.path or "").removeprefix("undo:")), case.message)
+                yield BrokenInvariant(
+                    "no-way-back", _step((case.path or "").removeprefix("undo:")), case.message
+                )
 
     def _through(self, w: World) -> bool:
         """Did the run come to the end of its steps, and not end before?"""
@@ -306,7 +310,7 @@ class Judge:
                 return f"{_step(key)} {'timed out' if outcome == 'timeout' else f'was {outcome}'}"
         return ""
 
-    def _foils(self, w: World) -> Iterator[Broken]:
+    def _foils(self, w: World) -> Iterator[BrokenInvariant]:
         if w.run.status is not RunStatus.DONE:
             return
         steps = (self._steps.get(_step(key)) for key in w.accepted)
@@ -316,7 +320,7 @@ class Judge:
             stands = f.effect is None or any(e.id == f.effect and e.state is _E.CONFIRMED for e in w.effects)
             if f.state not in SETTLED_FOILS and not owned and stands and self._started(w):
                 effect = next((e for e in w.effects if e.id == f.effect), None)
-                yield Broken(
+                yield BrokenInvariant(
                     "foil-unmatched",
                     _step(effect.path) if effect else "",
                     f"{f.rule} {f.key} is {f.state} at the end, as {w.run.state}",
@@ -326,36 +330,36 @@ class Judge:
         """Has the run done anything? One that ends before has left everything as it was."""
         return bool(w.state.confirmed)
 
-    def _ends(self, w: World) -> Iterator[Broken]:
+    def _ends(self, w: World) -> Iterator[BrokenInvariant]:
         if w.over:
             for e in w.effects:
                 if e.state in UNFINISHED:
-                    yield Broken("unfinished", _step(e.path), f"{e.operation} is {e.state}")
+                    yield BrokenInvariant("unfinished", _step(e.path), f"{e.operation} is {e.state}")
         if w.run.status is RunStatus.UNDONE and w.reserved:
-            yield Broken("limit-kept", "", ", ".join(sorted(w.reserved)))
+            yield BrokenInvariant("limit-kept", "", ", ".join(sorted(w.reserved)))
         for case in w.cases:
             if not case.owner:
-                yield Broken("no-owner", _step(case.path or ""), case.message)
+                yield BrokenInvariant("no-owner", _step(case.path or ""), case.message)
 
-    def _limits(self, w: World) -> Iterator[Broken]:
+    def _limits(self, w: World) -> Iterator[BrokenInvariant]:
         for name, limit in self.definition.limits.items():
             held = sum(n for scope, _, n in w.reserved.values() if scope == name)
             if limit.at_most is not None and held > limit.at_most:
-                yield Broken("over-limit", "", f"{held} of {limit.at_most} of {name} are reserved")
+                yield BrokenInvariant("over-limit", "", f"{held} of {limit.at_most} of {name} are reserved")
 
-    def _emits(self, w: World) -> Iterator[Broken]:
+    def _emits(self, w: World) -> Iterator[BrokenInvariant]:
         for type_, digest in dict.fromkeys(w.emitted):
             if w.emitted.count((type_, digest)) > 1:
                 step = next(
                     (s.path for s in self._steps.values() if isinstance(s, d.Emit) and s.type == type_), ""
                 )
-                yield Broken(
+                yield BrokenInvariant(
                     "emitted-twice", step, f"{type_} was emitted {w.emitted.count((type_, digest))} times"
                 )
 
     # ------------------------------------------------------------------ the workflow's own
 
-    def _of_its_own(self, w: World) -> Iterator[Broken]:
+    def _of_its_own(self, w: World) -> Iterator[BrokenInvariant]:
         if not self.own:
             return
         names = names_of(self.company, w)
@@ -368,10 +372,10 @@ class Judge:
             except FAULTS:
                 continue
             if holds is (invariant.moment == "never"):
-                yield Broken(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")
+                yield BrokenInvariant(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")
 
 
-def names_of(company: Company, w: World) -> dict[str, Any]:
+def names_of(company: ProofContext, w: World) -> dict[str, Any]:
     """What a workflow's own invariants read."""
     run = {
         "id": w.run.id, "key": w.run.bkey, "generation": w.run.generation, "state": w.run.state,
@@ -402,10 +406,10 @@ _CLASSES = (
     "transient", "throttled", "conflict", "invalid", "warning", "period_closed", "not_found", "unauthorized", "refused",
 )  # fmt: skip
 BAD = frozenset({"failed", "timeout", "unknown", *NO, *_CLASSES})
-Look: TypeAlias = Callable[[Judge, World], Iterator[Broken]]
+Look: TypeAlias = Callable[[InvariantChecker, World], Iterator[BrokenInvariant]]
 _LOOKS: tuple[Look, ...] = (
-    Judge._twice, Judge._unapproved, Judge._more, Judge._halves, Judge._foils, Judge._ends, Judge._limits,
-    Judge._emits,
+    InvariantChecker._twice, InvariantChecker._unapproved, InvariantChecker._more, InvariantChecker._halves, InvariantChecker._foils, InvariantChecker._ends, InvariantChecker._limits,
+    InvariantChecker._emits,
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ Heads = Mapping[str, Mapping[str, Any]]
 """State by object: every key of an object shows the same state, under its own id."""
 
 
-class Outside(Mapping[Question, Any]):
+class LookupModel(Mapping[Question, Any]):
     """Answers to look-ups. `used` are what guards hold, by scope and key; `closed`: the present period is locked."""
 
     def __init__(

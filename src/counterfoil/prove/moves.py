@@ -19,11 +19,11 @@ from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.prove.arrivals import Arrivals
 from counterfoil.prove.move import Move
-from counterfoil.prove.observations import Shown
-from counterfoil.prove.outcomes import Outcomes
-from counterfoil.prove.persons import Persons
+from counterfoil.prove.observations import Observations
+from counterfoil.prove.outcomes import PossibleOutcomes
+from counterfoil.prove.persons import PossibleDecisions
 from counterfoil.prove.timing import Timing
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 
 
@@ -32,15 +32,15 @@ class Moves:
 
     """`ends`: what a Run is in the end is looked at by invariants of the workflow's own."""
 
-    def __init__(self, company: Company, ends: bool = False) -> None:
+    def __init__(self, company: ProofContext, ends: bool = False) -> None:
         self.company = company
         self.definition = company.definition
         self.arrivals = Arrivals(company)
-        self.shown = Shown(company)
+        self.shown = Observations(company)
         self.timing = Timing(company, self.arrivals, self.shown)
-        self.outcomes = Outcomes(company, self.timing)
+        self.outcomes = PossibleOutcomes(company, self.timing)
         self.shown.confirm = partial(self.outcomes.confirm, now=True)
-        self.persons = Persons(company, self.outcomes, self.shown, ends)
+        self.persons = PossibleDecisions(company, self.outcomes, self.shown, ends)
         steps = (step for block in blocks_of(self.definition).values() for step in block.steps)
         self._posting = any(isinstance(s, d.Call) and s.posting is not None for s in steps)
 

@@ -14,13 +14,13 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.model import definition as d
 from counterfoil.prove.move import Move
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 
 _E = EffectState
 
 
-class Deadline(Protocol):
+class ObservationDeadline(Protocol):
     @property
     def at(self) -> datetime: ...
 
@@ -28,16 +28,16 @@ class Deadline(Protocol):
 UNSHOWN = (FoilState.OPEN, FoilState.PARTLY)
 
 
-class Shown:
+class Observations:
     """Tells what may be shown. `confirm` records that an accepted call was done."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: ProofContext) -> None:
         self.company = company
         self.definition = company.definition
         self.confirm: Callable[[World, Effect], World] = lambda w, e: w
         self._rights = {op.system for op in self.definition.operations.values() if op.writes}
 
-    def of(self, w: World, deadlines: Sequence[Deadline], faulty: bool) -> Iterator[Move]:
+    def of(self, w: World, deadlines: Sequence[ObservationDeadline], faulty: bool) -> Iterator[Move]:
         """What the other system shows. It matters once somebody waits for it, or its time is nearly over."""
         shown = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY) and self.showable(w, f)]
         if not shown or not self._matters(w, deadlines):
@@ -61,7 +61,7 @@ class Shown:
             e.state is _E.ACCEPTED and e.system == f.right for e in w.effects
         )
 
-    def _matters(self, w: World, deadlines: Sequence[Deadline]) -> bool:
+    def _matters(self, w: World, deadlines: Sequence[ObservationDeadline]) -> bool:
         if any(e.state is _E.ACCEPTED for e in w.effects):
             return True
         for frame in w.state.frames:

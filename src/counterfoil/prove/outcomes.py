@@ -19,7 +19,7 @@ from counterfoil.prove.input_values import base
 from counterfoil.prove.move import Move
 from counterfoil.prove.timing import MOST_TICKS, Timing
 from counterfoil.prove.values import AMOUNT
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 
 REFUSALS = tuple(e for e in ErrorClass if e is not ErrorClass.ALREADY_DONE)
@@ -27,10 +27,10 @@ REFUSALS = tuple(e for e in ErrorClass if e is not ErrorClass.ALREADY_DONE)
 _E = EffectState
 
 
-class Outcomes:
+class PossibleOutcomes:
     """Tells of the outcomes of one workflow's calls."""
 
-    def __init__(self, company: Company, timing: Timing) -> None:
+    def __init__(self, company: ProofContext, timing: Timing) -> None:
         self.company = company
         self.timing = timing
         self.definition = company.definition

@@ -12,19 +12,21 @@ from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.prove.move import Move
-from counterfoil.prove.observations import Shown
-from counterfoil.prove.outcomes import Outcomes
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.observations import Observations
+from counterfoil.prove.outcomes import PossibleOutcomes
+from counterfoil.prove.world import ProofContext, World
 
 REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
 """Fields of the starting event that say who asked, by their usual names."""
 _E = EffectState
 
 
-class Persons:
+class PossibleDecisions:
     """Tells of decisions. Persons of equal roles are one; whoever looks in a system says what is true there."""
 
-    def __init__(self, company: Company, outcomes: Outcomes, shown: Shown, ends: bool) -> None:
+    def __init__(
+        self, company: ProofContext, outcomes: PossibleOutcomes, shown: Observations, ends: bool
+    ) -> None:
         self.company = company
         self.outcomes = outcomes
         self.shown = shown

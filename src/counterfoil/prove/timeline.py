@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Line:
+class TimelineEntry:
     """One thing that happens. `after` is the time since the Run began; `fault` is empty where nothing went wrong."""
 
     after: timedelta
@@ -32,7 +32,7 @@ class Counterexample:
     meaning: str
     fix: str
     faults: int
-    timeline: tuple[Line, ...]
+    timeline: tuple[TimelineEntry, ...]
 
     def text(self) -> str:
         """For a person: the invariant, numbered lines, and what to do."""

@@ -15,8 +15,8 @@ from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.prove.arrivals import Arrivals
 from counterfoil.prove.move import Move
-from counterfoil.prove.observations import Shown, moved
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.observations import Observations, moved
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import StepState
 
@@ -24,7 +24,7 @@ MOST_TICKS = 40
 
 
 @dataclass(frozen=True)
-class Deadline:
+class NextMoment:
     at: datetime
     fault: str
     """Empty where the moment simply comes."""
@@ -34,49 +34,49 @@ class Deadline:
 class Timing:
     """Tells of moments and lets them come."""
 
-    def __init__(self, company: Company, arrivals: Arrivals, shown: Shown) -> None:
+    def __init__(self, company: ProofContext, arrivals: Arrivals, shown: Observations) -> None:
         self.company = company
         self.arrivals = arrivals
         self.shown = shown
         self.steps = {s.path: s for block in blocks_of(company.definition).values() for s in block.steps}
 
-    def deadlines(self, w: World) -> list[Deadline]:
+    def deadlines(self, w: World) -> list[NextMoment]:
         """Every moment that is to come and changes something, with what it means that it comes."""
         found = []
         for key, st in w.state.steps.items():
             if st.phase == "done":
                 continue
             if st.retry_at is not None and st.phase in ("backoff", "queued"):
-                found.append(Deadline(st.retry_at, "", f"{_place(key)} is tried again"))
+                found.append(NextMoment(st.retry_at, "", f"{_place(key)} is tried again"))
             if st.queue_until is not None and st.phase == "queued":
                 found.append(
-                    Deadline(st.queue_until, "late", f"{_place(key)} has queued for as long as it may")
+                    NextMoment(st.queue_until, "late", f"{_place(key)} has queued for as long as it may")
                 )
             if st.until is not None and st.phase in ("waiting", "planned", "unlinked"):
                 found.append(self._until(w, key, st, st.until))
         if not w.state.started and w.state.starts_at is not None:
-            found.append(Deadline(w.state.starts_at, "", "the date comes on which the Run begins"))
+            found.append(NextMoment(w.state.starts_at, "", "the date comes on which the Run begins"))
         for foil in w.foils if w.run.direction is Direction.FORWARD else ():
             if foil.state in (FoilState.OPEN, FoilState.PARTLY):
                 fault = "late" if self.shown.showable(w, foil) else ""
                 what = f"{foil.rule} is past due: {foil.right} has not shown it"
-                found.append(Deadline(foil.due, fault, what))
+                found.append(NextMoment(foil.due, fault, what))
         return sorted((f for f in found if f.at > w.now), key=lambda f: f.at)
 
-    def _until(self, w: World, key: str, st: StepState, at: datetime) -> Deadline:
+    def _until(self, w: World, key: str, st: StepState, at: datetime) -> NextMoment:
         step = self.steps.get(_path(key))
         if st.outcome == "unknown" or key.startswith("unknown:"):
-            return Deadline(at, "timeout", f"{_place(key)}: no look-up can tell in time")
+            return NextMoment(at, "timeout", f"{_place(key)}: no look-up can tell in time")
         if isinstance(step, d.Approve):
-            return Deadline(at, "timeout", f"nobody decides on {_place(key)} in time")
+            return NextMoment(at, "timeout", f"nobody decides on {_place(key)} in time")
         if isinstance(step, d.Wait) and step.event is not None:
             fault = "timeout" if self.arrivals.fitting(w, step) is not None else ""
-            return Deadline(at, fault, f"no {step.event} has come: the time of {_place(key)} is over")
+            return NextMoment(at, fault, f"no {step.event} has come: the time of {_place(key)} is over")
         if isinstance(step, d.Wait) and step.foils is not None:
             open_ = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY)]
             fault = "timeout" if any(self.shown.showable(w, f) for f in open_) else ""
-            return Deadline(at, fault, f"counterfoils are not settled: the time of {_place(key)} is over")
-        return Deadline(at, "", f"the time of {_place(key)} has come")
+            return NextMoment(at, fault, f"counterfoils are not settled: the time of {_place(key)} is over")
+        return NextMoment(at, "", f"the time of {_place(key)} has come")
 
     def of(self, w: World) -> Iterator[Move]:
         deadlines = self.deadlines(w)
@@ -89,7 +89,7 @@ class Timing:
                 yield Move(later.fault, "time", later.what, partial(self.tick, w, later.at))
 
     @staticmethod
-    def _passable(deadlines: list[Deadline], target: Deadline) -> bool:
+    def _passable(deadlines: list[NextMoment], target: NextMoment) -> bool:
         """Nothing that simply comes is passed by, but tries that are made in vain while an obstacle lasts."""
         before = [x for x in deadlines if x.at < target.at]
         return all(x.fault for x in before) or "queued" in target.what

@@ -17,15 +17,26 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, Lookup
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import object_schema
-from counterfoil.prove.input_values import ABSENT, LIKE, Leaf, Reader, base, beside, get, near, put, unique
-from counterfoil.prove.lookup_model import BEGIN, Outside
+from counterfoil.prove.input_values import (
+    ABSENT,
+    LIKE,
+    Leaf,
+    LeafResolver,
+    base,
+    beside,
+    get,
+    near,
+    put,
+    unique,
+)
+from counterfoil.prove.lookup_model import BEGIN, LookupModel
 from counterfoil.rules import approval as matrix
 from counterfoil.rules.ownership import REQUESTED_BY
-from counterfoil.rules.templates import Unusable, fill
+from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.values import event_names
 from counterfoil.rules.workflow.context import blocks_of
 
-FAULTS = (EvaluationError, BudgetExceeded, LookupNeeded, Unusable, MoneyError)
+FAULTS = (EvaluationError, BudgetExceeded, LookupNeeded, UnusableValue, MoneyError)
 MOST = 16
 """Beginnings that are explored."""
 TRIED = 6_000
@@ -39,7 +50,7 @@ Goal = tuple[Expression, bool]
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartValues:
     """One way in which a Run may begin. `values` by root: `event`, `input`, `head:<object>`, `read:<operation>`."""
 
     number: int
@@ -52,7 +63,7 @@ class Beginning:
         return {root[5:]: state for root, state in self.values.items() if root.startswith("head:")}
 
 
-class Beginnings:
+class StartValueFinder:
     """Finds the beginnings of one workflow."""
 
     def __init__(self, model: Model, definition: d.Definition, watched: tuple[Expression, ...] = ()) -> None:
@@ -65,7 +76,7 @@ class Beginnings:
         )
         self.roots = _roots(definition)
         self.lets = {name: e.ast for name, e in definition.let}
-        self.reader = Reader(self.roots, self.lets)
+        self.reader = LeafResolver(self.roots, self.lets)
         self.predicates: list[tuple[str, Expression]] = []
         """Formulas that lead the Run, with what makes the plain one `must` hold."""
         self.musts: list[Expression] = []
@@ -112,7 +123,7 @@ class Beginnings:
 
     def _weigh(self) -> None:
         """Amounts that the workflow's own invariants read are compared with every other."""
-        reader = Reader(self.roots, self.lets)
+        reader = LeafResolver(self.roots, self.lets)
         for expression in self.watched:
             reader.look(expression.ast)
         if not reader.read.leaves:
@@ -204,7 +215,7 @@ class Beginnings:
         """Does an approval's amount rest on this leaf?"""
         for step in self._approves():
             if step.amount is not None:
-                reader = Reader(self.roots, self.lets)
+                reader = LeafResolver(self.roots, self.lets)
                 reader.look(step.amount.ast)
                 if leaf in reader.read.leaves:
                     return True
@@ -215,7 +226,7 @@ class Beginnings:
 
     # ------------------------------------------------------------------ finding them
 
-    def find(self) -> list[Beginning]:
+    def find(self) -> list[StartValues]:
         goals: list[Goal] = [(must, True) for must in self.musts]
         plain = self._climb(self._base(), goals)
         kept: dict[tuple[Any, ...], tuple[dict[str, Any], str]] = {self.signature(plain): (plain, "")}
@@ -234,7 +245,7 @@ class Beginnings:
             if not any(self._score(values, wanted)[0] == 0 for values, _ in kept.values()):
                 values = self._climb(plain, [*goals, *wanted])
                 kept.setdefault(self.signature(values), (values, _told(_changes(plain, values))))
-        return [Beginning(n, values, told) for n, (values, told) in enumerate(kept.values())]
+        return [StartValues(n, values, told) for n, (values, told) in enumerate(kept.values())]
 
     def _singles(self, values: dict[str, Any]) -> list[tuple[Leaf, Any]]:
         return [(leaf, v) for leaf, all_ in self._candidates(values).items() for v in all_]
@@ -323,7 +334,7 @@ class Beginnings:
         return names
 
     def _fact(
-        self, fact: d.Fact, names: Mapping[str, Any], values: Mapping[str, Any], outside: Outside
+        self, fact: d.Fact, names: Mapping[str, Any], values: Mapping[str, Any], outside: LookupModel
     ) -> Any:
         if fact.source == "read":
             return values[f"read:{fact.target}"]
@@ -332,9 +343,9 @@ class Beginnings:
         key = str(fact.of(names, outside.ask)) if fact.of is not None else "key"
         return outside.ask("xref" if fact.source == "xref" else "head", (fact.target, key))
 
-    def _outside(self, values: Mapping[str, Any]) -> Outside:
+    def _outside(self, values: Mapping[str, Any]) -> LookupModel:
         heads = {root[5:]: state for root, state in values.items() if root.startswith("head:")}
-        return Outside(self.model, heads, BEGIN)
+        return LookupModel(self.model, heads, BEGIN)
 
 
 def begin(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -399,7 +410,7 @@ def _conjuncts(expression: Expression) -> list[Expression]:
     return [compile(expression.text[p.start : p.end]) for p in parts] if len(parts) > 1 else [expression]
 
 
-def _value(expression: Expression, names: Mapping[str, Any], outside: Outside) -> Any:
+def _value(expression: Expression, names: Mapping[str, Any], outside: LookupModel) -> Any:
     try:
         return expression(names, outside.ask)
     except FAULTS as error:

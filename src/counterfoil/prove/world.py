@@ -22,13 +22,13 @@ from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
 from counterfoil.prove.bounded_definition import prepared
-from counterfoil.prove.lookup_model import BEGIN, Outside
-from counterfoil.prove.values import Beginning, begin
+from counterfoil.prove.lookup_model import BEGIN, LookupModel
+from counterfoil.prove.values import StartValues, begin
 from counterfoil.rules import matching
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import decide
 from counterfoil.rules.workflow.records import effect_of, foil_of
-from counterfoil.rules.workflow.state import State, load
+from counterfoil.rules.workflow.state import RunState, load
 
 _LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
 TURNS = 60
@@ -37,7 +37,7 @@ TURNS = 60
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
-    state: State
+    state: RunState
     """What `run.ctx` holds. Read, never changed."""
     now: datetime = BEGIN
     beginning: int = 0
@@ -73,7 +73,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(e for e, n in self.done.items() if n)
 
 
-class Company:
+class ProofContext:
     """What does not change while a workflow is proven."""
 
     def __init__(self, model: Model, definition: d.Definition) -> None:
@@ -91,7 +91,7 @@ class Company:
 
     # ------------------------------------------------------------------ beginning
 
-    def born(self, beginning: Beginning) -> World:
+    def born(self, beginning: StartValues) -> World:
         """The Run as it is born, before its first turn."""
         for root, value in beginning.values.items():
             if root.startswith("read:"):
@@ -127,21 +127,21 @@ class Company:
         )
         return self.turn(world, ("start", f"start#{beginning.number}", names))
 
-    def _opened(self, rule: d.FoilDefinition, event: Any, run: str, beginning: Beginning) -> Foil | None:
+    def _opened(self, rule: d.FoilDefinition, event: Any, run: str, beginning: StartValues) -> Foil | None:
         from counterfoil.prove.values import FAULTS
 
         try:
-            return matching.opened(rule, event, run, Outside(self.model, beginning.heads, BEGIN).ask)
+            return matching.opened(rule, event, run, LookupModel(self.model, beginning.heads, BEGIN).ask)
         except FAULTS:
             return None
 
     # ------------------------------------------------------------------ turns
 
-    def outside(self, w: World) -> Outside:
+    def outside(self, w: World) -> LookupModel:
         used: dict[tuple[str, str], int] = {}
         for scope, key, amount in w.reserved.values():
             used[scope, key] = used.get((scope, key), 0) + amount
-        return Outside(self.model, w.heads, w.now, used, w.closed)
+        return LookupModel(self.model, w.heads, w.now, used, w.closed)
 
     def turn(self, w: World, *told: tuple[str, str, Mapping[str, Any]]) -> World:
         """The Run is told something, or looks at the clock, and is turned until it rests."""
@@ -153,7 +153,7 @@ class Company:
         run = msgspec.structs.replace(w.run, inbox_n=seq + len(told))
         w = msgspec.structs.replace(w, run=run)
         for _ in range(TURNS):
-            live = c.Live(
+            live = c.LiveContext(
                 effects=w.effects,
                 approvals=w.approvals,
                 foils=w.foils,
@@ -169,7 +169,7 @@ class Company:
                 return w
         return msgspec.structs.replace(w, blame="restless::the run is turned without end and never rests")
 
-    def _commit(self, w: World, decision: c.Decision, state: State) -> World:
+    def _commit(self, w: World, decision: c.Decision, state: RunState) -> World:
         effects = {e.id: e for e in w.effects}
         approvals = {a.id: a for a in w.approvals}
         foils = {f.id: f for f in w.foils}
@@ -178,14 +178,14 @@ class Company:
         blame = w.blame
         for command in decision.commands:
             match command:
-                case c.Plan():
+                case c.PlanEffect():
                     rivals = [e for e in effects.values() if (e.path, e.item) == (command.path, command.item)]
                     if any(e.id == command.effect or e.state in _LIVE for e in rivals):
                         blame = f"second-call:{command.path.partition('~')[0]}:{command.operation} is planned anew"
                     effects[command.effect] = effect_of(command, self.definition, w.run.id, w.now)
-                case c.Send(effect):
+                case c.SendAgain(effect):
                     effects[effect] = msgspec.structs.replace(effects[effect], state=EffectState.PLANNED)
-                case c.Drop(effect):
+                case c.DropEffect(effect):
                     held = effects[effect]
                     if held.state is EffectState.PLANNED:
                         effects[effect] = msgspec.structs.replace(held, state=EffectState.DROPPED)
@@ -197,7 +197,7 @@ class Company:
                 case c.ReverseFoils(effect):
                     for foil in [f for f in foils.values() if f.effect == effect]:
                         foils[foil.id] = msgspec.structs.replace(foil, state=FoilState.REVERSED)
-                case c.Ask():
+                case c.AskApproval():
                     approvals[command.approval] = self._approval(w, command)
                 case c.CloseApproval(approval, became):
                     approvals[approval] = msgspec.structs.replace(approvals[approval], state=became)
@@ -236,7 +236,7 @@ class Company:
 
     # ------------------------------------------------------------------ rows
 
-    def _approval(self, w: World, a: c.Ask) -> Approval:
+    def _approval(self, w: World, a: c.AskApproval) -> Approval:
         return Approval(
             id=a.approval, run=w.run.id, path=a.path, policy=a.policy, subject=a.subject,
             covers=wire.dumps(dict(a.covers)), amount=a.amount, roles=a.roles, quorum=a.quorum,
@@ -283,7 +283,7 @@ class Company:
         return self.turn(w, ("outcome", f"{effect.id}:{moved.attempt}:{state}", body))
 
 
-def fork(s: State) -> State:
+def fork(s: RunState) -> RunState:
     """The same state for a decision to use up. Values are never changed in place, so they are shared."""
     copy = msgspec.structs.replace
     return copy(

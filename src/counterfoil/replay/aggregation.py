@@ -12,10 +12,10 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.replay import report as d
-from counterfoil.replay.event_builder import Made
+from counterfoil.replay.event_builder import MappedDelivery
 from counterfoil.replay.json_diff import accounts, amounts, apart, general, shown
-from counterfoil.replay.recorded_answers import Side
-from counterfoil.replay.run_replayer import Asked, Owed, Planned, Played
+from counterfoil.replay.recorded_answers import ReplaySide
+from counterfoil.replay.run_replayer import AskedApproval, OwedFoil, PlannedCall, ReplayedRun
 from counterfoil.store.port.recorded import Recorded
 
 ERP = "erp"
@@ -49,7 +49,7 @@ class _Counted:
         self.examples: list[d.Example] = []
 
 
-class Gathering:
+class DifferenceTotals:
     """The whole difference so far."""
 
     def __init__(self, old: Model, new: Model) -> None:
@@ -82,7 +82,7 @@ class Gathering:
         self.counts["shortcut"] += 1
         self.counts["runs"] += runs
 
-    def impact(self, sides: Sequence[Side]) -> d.Impact:
+    def impact(self, sides: Sequence[ReplaySide]) -> d.Impact:
         rows = [_amount(key, sums) for key, sums in self.money.items() if sums[2]]
         rows.sort(key=lambda a: (-abs(a.delta), a.customer, a.legal_entity, a.currency, a.source, a.leg))
         sums: dict[tuple[str, str, str, str, str], list[int]] = {}
@@ -146,10 +146,10 @@ def _posting(key: tuple[str, str, str, str, str], sums: Sequence[int]) -> d.Post
     )  # fmt: skip
 
 
-class Told:
+class DeliveryDifference:
     """What is told of one delivery: nothing of it counts before all of it was comparable."""
 
-    def __init__(self, gathering: Gathering, recorded: Recorded) -> None:
+    def __init__(self, gathering: DifferenceTotals, recorded: Recorded) -> None:
         self._g = gathering
         self._recorded = recorded
         self._found: list[Callable[[], None]] = []
@@ -188,7 +188,7 @@ class Told:
 
     # ------------------------------------------------------------------ events
 
-    def made(self, old: Made, new: Made) -> None:
+    def made(self, old: MappedDelivery, new: MappedDelivery) -> None:
         """The events of both sides, and why there are none."""
         self._events = [bool(old.events), bool(new.events)]
         if (old.held, new.held) != ("", "") and old.held != new.held:
@@ -209,7 +209,7 @@ class Told:
         about = self._example(event=of.id, key=of.key)
         self._differs(self._g.events, of.type, _of_event(old), _of_event(new), about)
 
-    def _held(self, old: Made, new: Made) -> None:
+    def _held(self, old: MappedDelivery, new: MappedDelivery) -> None:
         for n, made in enumerate((old, new)):
             if made.held:
                 about = {("old", "new")[n]: {"held": made.held, "message": made.message[:500]}}
@@ -217,7 +217,7 @@ class Told:
 
     # ------------------------------------------------------------------ Runs
 
-    def run(self, run: str, event: CanonicalEvent, old: Played | None, new: Played | None) -> None:
+    def run(self, run: str, event: CanonicalEvent, old: ReplayedRun | None, new: ReplayedRun | None) -> None:
         """A Run under both sides; None: it does not begin."""
         self.runs += 1
         of = new or old
@@ -235,7 +235,12 @@ class Told:
             self.foil(owed, owes, event, about)
 
     def _effect(
-        self, effect: str, old: Planned | None, new: Planned | None, event: CanonicalEvent, about: d.Example
+        self,
+        effect: str,
+        old: PlannedCall | None,
+        new: PlannedCall | None,
+        event: CanonicalEvent,
+        about: d.Example,
     ) -> None:
         of = new or old
         assert of is not None
@@ -257,7 +262,11 @@ class Told:
         self._found.append(add)
 
     def foil(
-        self, old: Owed | None, new: Owed | None, event: CanonicalEvent, about: d.Example | None = None
+        self,
+        old: OwedFoil | None,
+        new: OwedFoil | None,
+        event: CanonicalEvent,
+        about: d.Example | None = None,
     ) -> None:
         """A counterfoil that either side asserts."""
         of = new or old
@@ -269,7 +278,7 @@ class Told:
             lambda: self._money(of.rule, event, old.legs if old else None, new.legs if new else None)
         )
 
-    def _approval(self, old: Asked | None, new: Asked | None, about: d.Example) -> None:
+    def _approval(self, old: AskedApproval | None, new: AskedApproval | None, about: d.Example) -> None:
         tiers = (old.tier if old else "", new.tier if new else "")
         of = new or old
         if of is None or (tiers[0] == tiers[1] and old and new and old.policy == new.policy):
@@ -306,7 +315,7 @@ class Told:
         system = model.systems.get(kind.system) if kind is not None else None
         return system is not None and system.role == ERP
 
-    def _posting(self, n: int, planned: Planned, request: Any) -> None:
+    def _posting(self, n: int, planned: PlannedCall, request: Any) -> None:
         booked = accounts(request)
         period = self._period(planned.dates.get("posting"))
         for leg, amount in amounts(planned.input).items():

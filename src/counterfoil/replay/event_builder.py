@@ -11,16 +11,16 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model.definition import InboundMapping
-from counterfoil.replay.incremental_mapping import Remaking
-from counterfoil.replay.recorded_answers import Answers, NotRecorded, Side
+from counterfoil.replay.incremental_mapping import IncrementalMapping
+from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
 from counterfoil.rules import acceptance, admit
 from counterfoil.rules import mapping as mappings
-from counterfoil.rules.acceptance import Refusal
-from counterfoil.rules.mapping import Failed, Mapped, Unresolved
+from counterfoil.rules.acceptance import Rejection
+from counterfoil.rules.mapping import Mapped, MappingFailed, UnresolvedLink
 from counterfoil.store.port.recorded import Recorded
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class MappedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """What one model makes of a delivery: events, or the reason for which it is held; neither: it means nothing."""
 
     events: tuple[CanonicalEvent, ...] = ()
@@ -30,7 +30,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class Bodies:
+class DeliveryBodies:
     """The bodies of a delivery, read once for both sides."""
 
     def __init__(self, recorded: Recorded) -> None:
@@ -50,10 +50,10 @@ class Bodies:
         return self._fetched[operation]
 
 
-class Maker:
+class EventBuilder:
     """Makes events of deliveries under one model."""
 
-    def __init__(self, side: Side, trusted: Collection[str] = ()) -> None:
+    def __init__(self, side: ReplaySide, trusted: Collection[str] = ()) -> None:
         """`trusted`: types whose contract both models hold alike. What was let through then is let through again."""
         self._model = side.model
         self._trusted = trusted
@@ -62,11 +62,11 @@ class Maker:
     def make(
         self,
         recorded: Recorded,
-        bodies: Bodies,
-        answers: Answers,
-        then: Made | None = None,
-        remaking: Remaking | None = None,
-    ) -> Made:
+        bodies: DeliveryBodies,
+        answers: RecordedAnswers,
+        then: MappedDelivery | None = None,
+        remaking: IncrementalMapping | None = None,
+    ) -> MappedDelivery:
         """Raises NotRecorded. `then`: what the other model made of the same bodies, and how it is made again."""
         receipt = recorded.receipt
         found = [
@@ -75,7 +75,9 @@ class Maker:
             if mappings.takes(m, bodies.body, receipt.received_at)
         ]
         if not found:
-            return Made(held="unrouted", message=f"no mapping takes {receipt.type} of {receipt.system}")
+            return MappedDelivery(
+                held="unrouted", message=f"no mapping takes {receipt.type} of {receipt.system}"
+            )
         events: list[CanonicalEvent] = []
         links: list[tuple[str, str, str, str, str]] = []
         for m in found:
@@ -85,29 +87,29 @@ class Maker:
             if of is not None and of.receipt != receipt.no:
                 of = None  # another delivery told it first
             mapped = self._map(m, recorded, bodies, answers, of, remaking)
-            if isinstance(mapped, Made):
+            if isinstance(mapped, MappedDelivery):
                 return mapped
             for e in mapped.events:
                 judged = e.type in self._trusted and any(
                     then.id == e.id and then.data == e.data for then in recorded.events
                 )
                 event = acceptance.canonical(self._model, m, receipt, e, judged)
-                if isinstance(event, Refusal):
-                    return Made(held=event.reason, message=event.message)
+                if isinstance(event, Rejection):
+                    return MappedDelivery(held=event.reason, message=event.message)
                 events.append(event)
                 links += [
                     (e.id, object_, m.system, ext_id, str(e.data[f"{object_}_id"]))
                     for object_, ext_id in e.links
                     if f"{object_}_id" in e.data
                 ]
-        return Made(events=tuple(admit.once(events)), links=tuple(links))
+        return MappedDelivery(events=tuple(admit.once(events)), links=tuple(links))
 
-    def declared(self, recorded: Recorded) -> Made:
+    def declared(self, recorded: Recorded) -> MappedDelivery:
         """Of an event that came in canonical form."""
         event = acceptance.declared(self._model, recorded.receipt)
-        if isinstance(event, Refusal):
-            return Made(held=event.reason, message=event.message)
-        return Made(events=(event,))
+        if isinstance(event, Rejection):
+            return MappedDelivery(held=event.reason, message=event.message)
+        return MappedDelivery(events=(event,))
 
     def _mappings(self, system: str, type_: str) -> list[InboundMapping]:
         key = (system, type_)
@@ -119,18 +121,18 @@ class Maker:
         self,
         m: InboundMapping,
         recorded: Recorded,
-        bodies: Bodies,
+        bodies: DeliveryBodies,
         answers: Mapping[tuple[str, tuple[Any, ...]], Any],
         then: CanonicalEvent | None,
-        remaking: Remaking | None,
-    ) -> Mapped | Made:
+        remaking: IncrementalMapping | None,
+    ) -> Mapped | MappedDelivery:
         received = recorded.receipt.received_at
         fetched = None
         if m.fetch_operation is not None:
             try:
                 arguments = mappings.needs_of_fetch(m, bodies.body, received)
             except (EvaluationError, BudgetExceeded) as error:
-                return Made(held="mapping_failed", message=f"mapping {m.name}, fetch: {error}")
+                return MappedDelivery(held="mapping_failed", message=f"mapping {m.name}, fetch: {error}")
             fetched = bodies.fetched(m.fetch_operation, arguments)
         if then is not None and remaking is not None:
             again = remaking.apply(then, bodies.body, fetched, received, answers)
@@ -140,8 +142,10 @@ class Maker:
         match result:
             case Mapped():
                 return result
-            case Failed(message):
-                return Made(held="mapping_failed", message=message)
-            case Unresolved():
-                return Made(held="unresolved", message=f"{result.object} {result.id} of {result.system}")
+            case MappingFailed(message):
+                return MappedDelivery(held="mapping_failed", message=message)
+            case UnresolvedLink():
+                return MappedDelivery(
+                    held="unresolved", message=f"{result.object} {result.id} of {result.system}"
+                )
         raise AssertionError("every question is answered or raises")

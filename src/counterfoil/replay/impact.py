@@ -18,26 +18,26 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import micros
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
-from counterfoil.replay.aggregation import Gathering, Told
-from counterfoil.replay.event_builder import Bodies, Made, Maker
-from counterfoil.replay.incremental_mapping import Remaking
-from counterfoil.replay.paths import Paths, Touched
-from counterfoil.replay.recorded_answers import Answers, NotRecorded, Side
-from counterfoil.replay.recorded_runs import Kept
+from counterfoil.replay.aggregation import DeliveryDifference, DifferenceTotals
+from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder, MappedDelivery
+from counterfoil.replay.incremental_mapping import IncrementalMapping
+from counterfoil.replay.paths import DivergedKeys, Paths
+from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
+from counterfoil.replay.recorded_runs import RecordedRuns
 from counterfoil.replay.report import Impact
-from counterfoil.replay.run_replayer import Owed, Played, Player
+from counterfoil.replay.run_replayer import OwedFoil, ReplayedRun, RunReplayer
 from counterfoil.rules import admit, matching, routing
-from counterfoil.rules.routing import Start
-from counterfoil.rules.templates import Unusable
+from counterfoil.rules.routing import RoutedStart
+from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import event_names, head_names
 from counterfoil.rules.versions import CastFailed
-from counterfoil.store.port.recorded import Recorded, RecordedRun, Stretch
+from counterfoil.store.port.recorded import Recorded, RecordedRun, TimeRange
 from counterfoil.store.port.store import Store
 
 OLD, NEW = 0, 1
 DEPTH = 5
 """Runs that begin with an event of a Run that begins with an event ... are followed so far."""
-FAULTS = (EvaluationError, BudgetExceeded, Unusable, CastFailed)
+FAULTS = (EvaluationError, BudgetExceeded, UnusableValue, CastFailed)
 T = TypeVar("T")
 Pair = tuple[CanonicalEvent | None, CanonicalEvent | None]
 
@@ -45,18 +45,18 @@ Pair = tuple[CanonicalEvent | None, CanonicalEvent | None]
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """What one side lets follow from an event at once."""
 
-    starts: Mapping[str, Start] = {}
-    foils: Mapping[str, Owed] = {}
+    starts: Mapping[str, RoutedStart] = {}
+    foils: Mapping[str, OwedFoil] = {}
 
 
-class Job(msgspec.Struct, kw_only=True):
+class ReplayJob(msgspec.Struct, kw_only=True):
     """A Run to be played, once the events that it was told are replayed."""
 
     recorded: Recorded
-    told: Told
+    told: DeliveryDifference
     run: str
     pair: Pair
-    starts: tuple[Start | None, Start | None]
+    starts: tuple[RoutedStart | None, RoutedStart | None]
     of: RecordedRun | None
     left: int = 0
     """Events that it waits for."""
@@ -70,22 +70,22 @@ class Replay:
     def __init__(self, old: Model, new: Model, every: bool = False) -> None:
         self._every = every
         self.paths = Paths(old, new)
-        self._sides = (Side(old), Side(new))
+        self._sides = (ReplaySide(old), ReplaySide(new))
         trusted = () if every else self.paths.trusted
-        self._makers = (Maker(self._sides[OLD], trusted), Maker(self._sides[NEW], trusted))
-        self._players = (Player(self._sides[OLD]), Player(self._sides[NEW]))
-        self._gathered = Gathering(old, new)
+        self._makers = (EventBuilder(self._sides[OLD], trusted), EventBuilder(self._sides[NEW], trusted))
+        self._players = (RunReplayer(self._sides[OLD]), RunReplayer(self._sides[NEW]))
+        self._gathered = DifferenceTotals(old, new)
         self._counted: dict[tuple[str, str], int] = {}
         """What recorded Runs took of limits."""
-        self._waiting: dict[str, list[Job]] = {}
+        self._waiting: dict[str, list[ReplayJob]] = {}
         """Runs that were told an event which is replayed later, by its id."""
         self._retold: dict[str, Pair] = {}
         """Events that are made otherwise and that Runs may have been told."""
         self._waited = {t for side in self._sides for t in side.waited}
-        self._kept = cache(lambda workflow: Kept(old.workflow(workflow)))
-        self._remaking = cache(lambda system, type_: Remaking.of(old, new, system, type_))
+        self._kept = cache(lambda workflow: RecordedRuns(old.workflow(workflow)))
+        self._remaking = cache(lambda system, type_: IncrementalMapping.of(old, new, system, type_))
         self._moves = 0
-        self._now_touched = Touched()
+        self._now_touched = DivergedKeys()
 
     def take(self, recorded: Recorded) -> None:
         """One delivery with all that was recorded of it."""
@@ -94,7 +94,7 @@ class Replay:
             self._gathered.alike(len(recorded.runs))
             self._count_limits(recorded)
             return
-        told = Told(self._gathered, recorded)
+        told = DeliveryDifference(self._gathered, recorded)
         self._guarded(told, recorded, lambda: self._deliver(recorded, told))
         self._count_limits(recorded)
         told.done()
@@ -141,7 +141,7 @@ class Replay:
         self._waiting.clear()
         return self._gathered.impact(self._sides)
 
-    def _guarded(self, told: Told, recorded: Recorded, work: Callable[[], None]) -> None:
+    def _guarded(self, told: DeliveryDifference, recorded: Recorded, work: Callable[[], None]) -> None:
         """What a delivery that is not comparable would have moved is known to nobody from here on."""
         try:
             work()
@@ -152,11 +152,11 @@ class Replay:
 
     # ------------------------------------------------------------------ one delivery
 
-    def _deliver(self, recorded: Recorded, told: Told) -> None:
+    def _deliver(self, recorded: Recorded, told: DeliveryDifference) -> None:
         if self._as_recorded(recorded):
             pairs: list[Pair] = [(event, event) for event in recorded.events]
             if any(not self.paths.event(e.type).same for e in recorded.events):
-                made = self._taken((Made(events=recorded.events),) * 2)
+                made = self._taken((MappedDelivery(events=recorded.events),) * 2)
                 told.made(*made)
                 pairs = _pairs(made)
             self._settle_all(recorded)
@@ -172,14 +172,14 @@ class Replay:
         for pair in pairs:
             self._follow(recorded, told, pair)
 
-    def _touched(self) -> Touched:
+    def _touched(self) -> DivergedKeys:
         """Of what something differs by now, on either side."""
         a, b = self._sides
         moves = a.moves + b.moves
         if moves != self._moves:
             self._moves = moves
             heads, links, limits = (frozenset(x | y) for x, y in zip(a.touched(), b.touched(), strict=True))
-            self._now_touched = Touched(heads=heads, links=links, limits=limits)
+            self._now_touched = DivergedKeys(heads=heads, links=links, limits=limits)
         return self._now_touched
 
     def _as_recorded(self, recorded: Recorded) -> bool:
@@ -194,18 +194,20 @@ class Replay:
         path = self.paths.delivery(receipt.system, receipt.type)
         return path.same and path.untouched(self._touched())
 
-    def _made(self, recorded: Recorded) -> tuple[Made, Made]:
+    def _made(self, recorded: Recorded) -> tuple[MappedDelivery, MappedDelivery]:
         old, new = self._makers
         if recorded.receipt.door == "events":
             return old.declared(recorded), new.declared(recorded)
-        bodies = Bodies(recorded)
+        bodies = DeliveryBodies(recorded)
         then = self._then(recorded)
         remaking = (
             self._remaking(recorded.receipt.system, recorded.receipt.type) if then is not None else None
         )
         return (
-            then or old.make(recorded, bodies, Answers(self._sides[OLD], recorded, self._counted)),
-            new.make(recorded, bodies, Answers(self._sides[NEW], recorded, self._counted), then, remaking),
+            then or old.make(recorded, bodies, RecordedAnswers(self._sides[OLD], recorded, self._counted)),
+            new.make(
+                recorded, bodies, RecordedAnswers(self._sides[NEW], recorded, self._counted), then, remaking
+            ),
         )
 
     def _by_old(self, run: RecordedRun) -> bool:
@@ -213,7 +215,7 @@ class Replay:
         side = self._sides[OLD]
         return not self._every and not side.moves and run.run.pin == side.model.digest
 
-    def _then(self, recorded: Recorded) -> Made | None:
+    def _then(self, recorded: Recorded) -> MappedDelivery | None:
         """What the old model made of it, where it was that model which admitted it."""
         if not any(self._by_old(run) for run in recorded.runs):
             return None
@@ -223,29 +225,29 @@ class Replay:
             for link in recorded.links
             if link.established_by in of
         )
-        return Made(events=recorded.events, links=links)
+        return MappedDelivery(events=recorded.events, links=links)
 
-    def _taken(self, made: tuple[Made, Made]) -> tuple[Made, Made]:
+    def _taken(self, made: tuple[MappedDelivery, MappedDelivery]) -> tuple[MappedDelivery, MappedDelivery]:
         """The events, unless nothing takes one of them: then the delivery is held."""
         return self._taken_by(self._sides[OLD], made[OLD]), self._taken_by(self._sides[NEW], made[NEW])
 
-    def _taken_by(self, side: Side, made: Made) -> Made:
+    def _taken_by(self, side: ReplaySide, made: MappedDelivery) -> MappedDelivery:
         model = side.model
         for event in made.events:
             try:
                 forms = routing.forms(model, event, side.waited)
             except CastFailed as error:
-                return Made(held="cast_failed", message=str(error))
+                return MappedDelivery(held="cast_failed", message=str(error))
             odd = admit.strange_form(model, event, forms)
             if odd is not None:
-                return Made(held=odd.reason, message=odd.message)
+                return MappedDelivery(held=odd.reason, message=odd.message)
             if not admit.taken(model, event, forms, side.waited):
-                return Made(held="unrouted", message=f"nothing takes {event.type}")
+                return MappedDelivery(held="unrouted", message=f"nothing takes {event.type}")
         return made
 
     # ------------------------------------------------------------------ how far the sides go apart
 
-    def _state(self, side: Side, event: CanonicalEvent) -> Mapping[str, Any]:
+    def _state(self, side: ReplaySide, event: CanonicalEvent) -> Mapping[str, Any]:
         """What the fact asserts of its object."""
         try:
             forms = routing.forms(side.model, event, side.waited)
@@ -253,11 +255,11 @@ class Replay:
         except CastFailed:
             return {}
 
-    def _settle(self, side: Side, event: CanonicalEvent) -> None:
+    def _settle(self, side: ReplaySide, event: CanonicalEvent) -> None:
         if event.key in side.heads.get(event.object, ()):
             side.settled(event.object, event.key, self._state(side, event))
 
-    def _diverge(self, recorded: Recorded, made: tuple[Made, Made]) -> None:
+    def _diverge(self, recorded: Recorded, made: tuple[MappedDelivery, MappedDelivery]) -> None:
         """Where the events of a side are not those recorded, what they move is not either."""
         then = {event.id: event for event in recorded.events}
         for side, of in zip(self._sides, made, strict=True):
@@ -280,7 +282,7 @@ class Replay:
                 self._retold[event.id] = pair
 
     def _move(
-        self, side: Side, recorded: Recorded, was: CanonicalEvent | None, is_: CanonicalEvent | None
+        self, side: ReplaySide, recorded: Recorded, was: CanonicalEvent | None, is_: CanonicalEvent | None
     ) -> None:
         for event in (was, is_):
             if event is None or not event.object:
@@ -294,7 +296,9 @@ class Replay:
             made = self._state(side, is_) if is_ in there and is_ is not None else {}
             side.moved(*name, made, then, before)
 
-    def _link(self, side: Side, recorded: Recorded, made: Made, now: Mapping[str, CanonicalEvent]) -> None:
+    def _link(
+        self, side: ReplaySide, recorded: Recorded, made: MappedDelivery, now: Mapping[str, CanonicalEvent]
+    ) -> None:
         by_these = {f"event:{e.id}" for e in recorded.events}
         then = {
             (link.object, link.system, link.ext_id): link.canonical
@@ -308,7 +312,7 @@ class Replay:
 
     # ------------------------------------------------------------------ what follows from an event
 
-    def _follow(self, recorded: Recorded, told: Told, pair: Pair, depth: int = 0) -> None:
+    def _follow(self, recorded: Recorded, told: DeliveryDifference, pair: Pair, depth: int = 0) -> None:
         """Foils and Runs, unless both sides let the same follow from the same event by the same documents."""
         of = pair[NEW] or pair[OLD]
         assert of is not None
@@ -327,7 +331,7 @@ class Replay:
             told.foil(routed[OLD].foils.get(rule), routed[NEW].foils.get(rule), of)
         for run in dict.fromkeys((*routed[OLD].starts, *routed[NEW].starts)):
             starts = (routed[OLD].starts.get(run), routed[NEW].starts.get(run))
-            job = Job(
+            job = ReplayJob(
                 recorded=recorded, told=told, run=run, pair=pair, starts=starts, of=runs.get(run), depth=depth
             )
             waits = later.get(run, ())
@@ -339,7 +343,7 @@ class Replay:
     def _route(self, n: int, recorded: Recorded, event: CanonicalEvent) -> Routed:
         """What begins and is owed. A formula that fails holds the delivery: nothing follows."""
         model = self._sides[n].model
-        answers = Answers(self._sides[n], recorded, self._counted)
+        answers = RecordedAnswers(self._sides[n], recorded, self._counted)
         try:
             forms = routing.forms(model, event, self._sides[n].waited)
             begun = routing.starts(model, event, answers.ask, forms)
@@ -351,7 +355,7 @@ class Replay:
             for rule, form in matching.writers(model, forms.values()):
                 owed = matching.owed(rule, form, answers.ask)
                 if owed is not None:
-                    foils[rule.name] = Owed(rule=rule.name, key=owed[0], legs=owed[1])
+                    foils[rule.name] = OwedFoil(rule=rule.name, key=owed[0], legs=owed[1])
         except FAULTS:
             return Routed()
         return Routed(starts={s.run: s for s in begun}, foils=foils)
@@ -372,24 +376,24 @@ class Replay:
                 found.append(item.ref)
         return tuple(dict.fromkeys(found))
 
-    def _wait(self, job: Job, events: Iterable[str]) -> None:
+    def _wait(self, job: ReplayJob, events: Iterable[str]) -> None:
         job.told.pending += 1
         for event in events:
             job.left += 1
             self._waiting.setdefault(event, []).append(job)
 
-    def _play_later(self, job: Job) -> None:
+    def _play_later(self, job: ReplayJob) -> None:
         self._guarded(job.told, job.recorded, lambda: self._play(job))
         job.told.done()
 
-    def _play(self, job: Job) -> None:
+    def _play(self, job: ReplayJob) -> None:
         event = job.pair[NEW] or job.pair[OLD]
         assert event is not None
-        played: list[Played | None] = [None, None]
+        played: list[ReplayedRun | None] = [None, None]
         for n, start in enumerate(job.starts):
             if start is None:
                 continue
-            answers = Answers(self._sides[n], job.recorded, self._counted)
+            answers = RecordedAnswers(self._sides[n], job.recorded, self._counted)
             if n == OLD and job.of is not None and self._by_old(job.of):
                 played[n] = self._kept(start.workflow).played(job.of, start.names, answers)
                 if played[n] is not None:
@@ -422,7 +426,7 @@ class Replay:
         except CastFailed:
             return event_names(event)
 
-    def _emitted(self, job: Job, played: list[Played | None]) -> None:
+    def _emitted(self, job: ReplayJob, played: list[ReplayedRun | None]) -> None:
         """Events that the Run emits, and what follows from them."""
         if job.depth >= DEPTH or not any(made.events for made in played if made is not None):
             return
@@ -436,7 +440,7 @@ class Replay:
                 job.told.emitted(*pair)
             self._follow(job.recorded, job.told, pair, job.depth + 1)
 
-    def _event(self, n: int, job: Job, id_: str, type_: str, data: Mapping[str, Any]) -> CanonicalEvent:
+    def _event(self, n: int, job: ReplayJob, id_: str, type_: str, data: Mapping[str, Any]) -> CanonicalEvent:
         kind = self._sides[n].model.events[type_]
         start = job.starts[n]
         assert start is not None
@@ -458,7 +462,7 @@ class Replay:
         )
 
 
-def _reserve(side: Side, of: RecordedRun | None, made: Played | None) -> None:
+def _reserve(side: ReplaySide, of: RecordedRun | None, made: ReplayedRun | None) -> None:
     """What this side's Run holds of limits beyond, or short of, what was recorded."""
     recorded = {(seen.scope, seen.key): seen.taken for seen in of.guards} if of is not None else {}
     mine = made.reserved if made is not None else {}
@@ -468,7 +472,7 @@ def _reserve(side: Side, of: RecordedRun | None, made: Played | None) -> None:
             side.took(key, more)
 
 
-def _pairs(made: tuple[Made, Made]) -> list[Pair]:
+def _pairs(made: tuple[MappedDelivery, MappedDelivery]) -> list[Pair]:
     old, new = ({event.id: event for event in of.events} for of in made)
     return [(old.get(id_), new.get(id_)) for id_ in dict.fromkeys((*old, *new))]
 
@@ -483,7 +487,7 @@ def impact(old: Model, new: Model, traffic: Iterable[Recorded], every: bool = Fa
 
 async def recorded(store: Store, paths: Paths, since: datetime, until: datetime) -> AsyncIterator[Recorded]:
     """What was received from `since` on and before `until`, in the order of receipts, read page by page."""
-    stretch: Stretch | None = Stretch(
+    stretch: TimeRange | None = TimeRange(
         since=since, until=until, fetches=paths.fetches, calendars=paths.calendars
     )
     while stretch is not None:

@@ -21,7 +21,7 @@ from counterfoil.rules.mapping import Answers, Mapped, MappedEvent
 from counterfoil.rules.templates import truth
 
 
-class Remaking:
+class IncrementalMapping:
     """A mapping of the new model, of which some fields need not be worked out again."""
 
     def __init__(self, whole: InboundMapping, alike: frozenset[str]) -> None:
@@ -32,7 +32,7 @@ class Remaking:
         self._others = Record({name: part for name, part in fields.items() if name not in alike})
 
     @classmethod
-    def of(cls, old: Model, new: Model, system: str, type_: str) -> Remaking | None:
+    def of(cls, old: Model, new: Model, system: str, type_: str) -> IncrementalMapping | None:
         """None where nothing is spared."""
         before, after = old.inbound(system, type_), new.inbound(system, type_)
         if len(before) != 1 or len(after) != 1 or len(after[0].emits) != 1:

@@ -27,7 +27,7 @@ PERIODS = "period"
 EVERYTHING = "*"
 
 
-class Touched(msgspec.Struct, frozen=True, kw_only=True):
+class DivergedKeys(msgspec.Struct, frozen=True, kw_only=True):
     """Of what something differs by now: objects by their heads and by their Links, limits by their scopes."""
 
     heads: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     limits: frozenset[str] = frozenset()
     """Scopes of limits on which it may reserve."""
 
-    def untouched(self, by: Touched) -> bool:
+    def untouched(self, by: DivergedKeys) -> bool:
         """Whether nothing that became different before can make it different now."""
         if by.heads and EVERYTHING in self.reads:
             return False

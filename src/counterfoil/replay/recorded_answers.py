@@ -37,7 +37,7 @@ class NotRecorded(Exception):
         self.reason = reason
 
 
-class Side:
+class ReplaySide:
     """One model, and how far its world has gone apart from the recorded one."""
 
     def __init__(self, model: Model) -> None:
@@ -123,11 +123,11 @@ class Side:
             self.linked[object_, system, canonical] = ext_id
 
 
-class Answers(Mapping[Question, Any]):
+class RecordedAnswers(Mapping[Question, Any]):
     """What one side's formulas are answered while one delivery is replayed. Every question is in it; an answer may
     be None as the engine's own look-ups may, and NotRecorded is raised where nobody knows."""
 
-    def __init__(self, side: Side, recorded: Recorded, counted: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, side: ReplaySide, recorded: Recorded, counted: Mapping[tuple[str, str], int]) -> None:
         self._side = side
         self._recorded = recorded
         self._counted = counted

@@ -15,16 +15,16 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.expr import Expression
 from counterfoil.model.definition import Call, Definition, Emit, Formula, Literal, Template
-from counterfoil.replay.recorded_answers import Answers
-from counterfoil.replay.run_replayer import Asked, Planned, Played, tier_of
+from counterfoil.replay.recorded_answers import RecordedAnswers
+from counterfoil.replay.run_replayer import AskedApproval, PlannedCall, ReplayedRun, tier_of
 from counterfoil.rules.workflow import calls
-from counterfoil.rules.workflow.commands import Live
-from counterfoil.rules.workflow.context import Deciding, blocks_of
-from counterfoil.rules.workflow.state import State
+from counterfoil.rules.workflow.commands import LiveContext
+from counterfoil.rules.workflow.context import DecisionContext, blocks_of
+from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.recorded import RecordedRun
 
 
-class Kept:
+class RecordedRuns:
     """What Runs of one workflow did, read from their rows."""
 
     def __init__(self, definition: Definition) -> None:
@@ -41,7 +41,9 @@ class Kept:
                 self.readable &= all(_of_event(t) for t in (step.document, step.posting, step.revenue))
         self.readable &= not definition.casts
 
-    def played(self, run: RecordedRun, names: Mapping[str, Any], answers: Answers) -> Played | None:
+    def played(
+        self, run: RecordedRun, names: Mapping[str, Any], answers: RecordedAnswers
+    ) -> ReplayedRun | None:
         """None where it must be decided to be known."""
         r = run.run
         if not self.readable or r.status is not RunStatus.DONE or r.direction is not Direction.FORWARD:
@@ -56,33 +58,35 @@ class Kept:
             if planned is None:
                 return None
             effects[effect.id] = planned
-        return Played(
+        return ReplayedRun(
             workflow=r.workflow,
             key=r.bkey,
             state=r.state,
             effects=effects,
             approvals={
-                a.path: Asked(policy=a.policy, tier=tier_of(a.automatic, a.roles, a.quorum), amount=a.amount)
+                a.path: AskedApproval(
+                    policy=a.policy, tier=tier_of(a.automatic, a.roles, a.quorum), amount=a.amount
+                )
                 for a in run.approvals
             },
             reserved={(seen.scope, seen.key): seen.taken for seen in run.guards},
         )
 
     def _planned(
-        self, run: RecordedRun, effect: Effect, names: Mapping[str, Any], answers: Answers
-    ) -> Planned | None:
+        self, run: RecordedRun, effect: Effect, names: Mapping[str, Any], answers: RecordedAnswers
+    ) -> PlannedCall | None:
         step = self._calls.get(effect.path)
         plain = effect.state is EffectState.CONFIRMED and not effect.gen and effect.undoes is None
         if step is None or step.operation != effect.operation or not plain or effect.repeat == "read":
             return None
         answers.now = effect.created_at
         answers.forget("periods")
-        state = State(names=dict(names))
-        d = Deciding(self._definition, run.run, state, effect.created_at, Live(answers=answers))
+        state = RunState(names=dict(names))
+        d = DecisionContext(self._definition, run.run, state, effect.created_at, LiveContext(answers=answers))
         dates = calls.dates(d, step)
         if isinstance(dates, str):
             return None
-        return Planned(
+        return PlannedCall(
             operation=effect.operation,
             input=wire.loads(effect.input),
             dates=dates,

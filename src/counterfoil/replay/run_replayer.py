@@ -20,16 +20,16 @@ from counterfoil.core.foil import Legs
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model.definition import Definition, OutboundMapping, Wait
-from counterfoil.replay.recorded_answers import Answers, Side
+from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
 from counterfoil.rules import mapping
-from counterfoil.rules.mapping import Failed, Rendered, Unresolved
-from counterfoil.rules.routing import Start
+from counterfoil.rules.mapping import MappingFailed, RenderedRequest, UnresolvedLink
+from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.values import plain
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.decide import decide
 from counterfoil.rules.workflow.records import effect_of
-from counterfoil.rules.workflow.state import State, names_of
+from counterfoil.rules.workflow.state import RunState, names_of
 from counterfoil.store.port.recorded import RecordedRun
 
 MAX_TURNS = 300
@@ -44,7 +44,7 @@ SHORTENED = f"Runs left after {MAX_TURNS} turns"
 DECIDED = frozenset({ApprovalState.GRANTED, ApprovalState.REJECTED, ApprovalState.EXPIRED})
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedCall(msgspec.Struct, frozen=True, kw_only=True):
     """An outward call that the Run would make."""
 
     operation: str
@@ -54,13 +54,13 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """None: it could not be rendered."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AskedApproval(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     tier: str
     amount: Money | None
 
 
-class Owed(msgspec.Struct, frozen=True, kw_only=True):
+class OwedFoil(msgspec.Struct, frozen=True, kw_only=True):
     """A counterfoil that an effect asserts."""
 
     rule: str
@@ -68,16 +68,16 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
     legs: Legs
 
 
-class Played(msgspec.Struct, kw_only=True):
+class ReplayedRun(msgspec.Struct, kw_only=True):
     """What one model makes of a Run."""
 
     workflow: str
     key: str
     state: str = "started"
-    effects: dict[str, Planned] = {}
-    approvals: dict[str, Asked] = {}
+    effects: dict[str, PlannedCall] = {}
+    approvals: dict[str, AskedApproval] = {}
     """By the step that asks and how many times it has."""
-    foils: dict[str, Owed] = {}
+    foils: dict[str, OwedFoil] = {}
     events: dict[str, tuple[str, Mapping[str, Any]]] = {}
     """Emitted: type and data by id."""
     cases: list[str] = []
@@ -85,17 +85,22 @@ class Played(msgspec.Struct, kw_only=True):
     """What it holds of limits in the end."""
 
 
-class Player:
+class RunReplayer:
     """Plays Runs of one side."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: ReplaySide) -> None:
         self.side = side
         self._outbound: dict[str, OutboundMapping | None] = {}
         self._matched: dict[str, bool] = {}
 
     def play(
-        self, start: Start, ref: str, at: datetime, recorded: RecordedRun | None, answers: Answers
-    ) -> Played:
+        self,
+        start: RoutedStart,
+        ref: str,
+        at: datetime,
+        recorded: RecordedRun | None,
+        answers: RecordedAnswers,
+    ) -> ReplayedRun:
         """The Run from its start to where it rests or ends. Raises NotRecorded."""
         definition = self.side.model.workflow(start.workflow)
         began = recorded.run.created_at if recorded is not None else at
@@ -150,13 +155,13 @@ class _Turns:
 
     def __init__(
         self,
-        player: Player,
+        player: RunReplayer,
         definition: Definition,
-        start: Start,
+        start: RoutedStart,
         ref: str,
         began: datetime,
         recorded: RecordedRun | None,
-        answers: Answers,
+        answers: RecordedAnswers,
         unrendered: dict[str, c.Unrendered],
     ) -> None:
         self.player = player
@@ -181,7 +186,7 @@ class _Turns:
             "generation": start.generation,
             "workflow": start.workflow,
         }
-        self.state = State()
+        self.state = RunState()
         self.seq = 1
         self.stimuli = [c.Stimulus(kind="start", ref=ref, seq=1, at=began, body=start.names)]
         self.told = list(recorded.inbox) if recorded is not None else []
@@ -193,7 +198,7 @@ class _Turns:
         self.approvals: dict[str, Approval] = {}
         self.asked: dict[str, int] = {}
         self.reserves: dict[str, c.ReserveGuard] = {}
-        self.played = Played(workflow=start.workflow, key=start.key)
+        self.played = ReplayedRun(workflow=start.workflow, key=start.key)
         self.assumed: Counter[str] = Counter()
 
     def run_to_rest(self) -> bool:
@@ -216,7 +221,7 @@ class _Turns:
     # ------------------------------------------------------------------ one turn
 
     def _turn(self) -> bool:
-        live = c.Live(
+        live = c.LiveContext(
             effects=tuple(self.effects.values()),
             approvals=tuple(self.approvals.values()),
             answers=self.answers,
@@ -243,25 +248,25 @@ class _Turns:
 
     def _command(self, command: c.Command) -> bool:
         match command:
-            case c.Plan():
+            case c.PlanEffect():
                 return self._plan(command)
-            case c.Send():
+            case c.SendAgain():
                 self.effects[command.effect] = self._again(command.effect)
                 self._outcome(command.effect)
-            case c.Drop():
+            case c.DropEffect():
                 held = self.effects[command.effect]
                 self.effects[held.id] = msgspec.structs.replace(held, state=EffectState.DROPPED)
                 self.played.effects.pop(held.id, None)
                 for id_ in [f for f in self.played.foils if f.startswith(f"{held.id}/")]:
                     del self.played.foils[id_]
-            case c.Ask():
+            case c.AskApproval():
                 self._ask(command)
             case c.CloseApproval():
                 closed = self.approvals.get(command.approval)
                 if closed is not None:
                     self.approvals[closed.id] = msgspec.structs.replace(closed, state=command.state)
             case c.WriteFoil():
-                owed = Owed(rule=command.rule, key=command.key, legs=command.legs)
+                owed = OwedFoil(rule=command.rule, key=command.key, legs=command.legs)
                 self.played.foils[f"{command.effect}/{command.rule}"] = owed
             case c.ReverseFoils():
                 for id_ in [f for f in self.played.foils if f.startswith(f"{command.effect}/")]:
@@ -321,14 +326,14 @@ class _Turns:
 
     # ------------------------------------------------------------------ effects
 
-    def _plan(self, plan: c.Plan) -> bool:
+    def _plan(self, plan: c.PlanEffect) -> bool:
         operation = self.definition.operations[plan.operation]
         request = self._render(plan)
         if request is None:
             return False
         self.effects[plan.effect] = effect_of(plan, self.definition, self.run.id, self.now, attempt=1)
         if operation.writes:
-            self.played.effects[plan.effect] = Planned(
+            self.played.effects[plan.effect] = PlannedCall(
                 operation=plan.operation, input=plan.input, dates=plan.dates, request=request
             )
         self.sent[plan.effect] = (request, plan.input)
@@ -339,7 +344,7 @@ class _Turns:
         held = self.effects[effect]
         return msgspec.structs.replace(held, state=EffectState.PLANNED, attempt=held.attempt + 1)
 
-    def _render(self, plan: c.Plan) -> bytes | None:
+    def _render(self, plan: c.PlanEffect) -> bytes | None:
         """The request. None: it cannot be rendered, which the Run is to be told."""
         outbound = self.player.outbound(plan.operation)
         if outbound is None:
@@ -347,22 +352,22 @@ class _Turns:
         while True:
             made = mapping.render(outbound, plan.input, plan.dates, self.about, plan.effect, self.answers)
             match made:
-                case Rendered(body):
+                case RenderedRequest(body):
                     return body
-                case Unresolved() if self._carried(made):
+                case UnresolvedLink() if self._carried(made):
                     continue
-                case Unresolved():
+                case UnresolvedLink():
                     self.unrendered[plan.effect] = c.Unrendered(
                         message=f"{made.object} {made.id} has no id in {made.system}",
                         object=made.object,
                         canonical=made.id,
                         system=made.system,
                     )
-                case Failed(message):
+                case MappingFailed(message):
                     self.unrendered[plan.effect] = c.Unrendered(message=message)
             return None
 
-    def _carried(self, missing: Unresolved) -> bool:
+    def _carried(self, missing: UnresolvedLink) -> bool:
         """An object that has a workflow of its own to carry it over is taken as carried."""
         kind = self.side.model.objects.get(missing.object)
         if kind is None or kind.sync is None:
@@ -468,11 +473,11 @@ class _Turns:
 
     # ------------------------------------------------------------------ approvals
 
-    def _ask(self, ask: c.Ask) -> None:
+    def _ask(self, ask: c.AskApproval) -> None:
         nth = self.asked[ask.path] = self.asked.get(ask.path, 0) + 1
         tier = tier_of(ask.automatic, ask.roles, ask.quorum)
         place = f"{ask.path}#{nth}" if nth > 1 else ask.path
-        self.played.approvals[place] = Asked(policy=ask.policy, tier=tier, amount=ask.amount)
+        self.played.approvals[place] = AskedApproval(policy=ask.policy, tier=tier, amount=ask.amount)
         state = ApprovalState.GRANTED if ask.automatic else ApprovalState.OPEN
         held = Approval(
             id=ask.approval,
@@ -505,7 +510,7 @@ class _Turns:
         self.approvals[held.id] = msgspec.structs.replace(held, state=state)
         self._tell("approval", held.id, {"state": str(state), "comment": ""}, self.now)
 
-    def _decided(self, ask: c.Ask, nth: int) -> Approval | None:
+    def _decided(self, ask: c.AskApproval, nth: int) -> Approval | None:
         """What persons decided then: on this very subject, else where the Run asked the same step."""
         if self.recorded is None:
             return None

@@ -22,14 +22,14 @@ from counterfoil.rules.ownership import Ownership
 from counterfoil.rules.values import typed
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True):
     """Why a delivery is held. `reason` as its Case says it."""
 
     reason: str
     message: str
 
 
-class Judge:
+class EventAcceptance:
     """What a model says of events of one type, worked out once."""
 
     def __init__(self, model: Model, event: str) -> None:
@@ -39,7 +39,7 @@ class Judge:
         self.ownership = Ownership.of(model, event)
 
     @classmethod
-    def of(cls, model: Model, event: str) -> Judge | None:
+    def of(cls, model: Model, event: str) -> EventAcceptance | None:
         """None for a type that no file declares."""
         known = _JUDGES.setdefault(model, {})
         if event not in known:
@@ -49,23 +49,25 @@ class Judge:
         return known[event]
 
 
-_JUDGES: WeakKeyDictionary[Model, dict[str, Judge]] = WeakKeyDictionary()
+_JUDGES: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()
 
 
 def canonical(
     model: Model, mapping: InboundMapping, receipt: Receipt, mapped: MappedEvent, judged: bool = False
-) -> CanonicalEvent | Refusal:
+) -> CanonicalEvent | Rejection:
     """A mapped event as it is kept, once its contract and the ownership of what it asserts are kept. `judged`: that
     they are is known already."""
-    judge = Judge.of(model, mapped.type)
+    judge = EventAcceptance.of(model, mapped.type)
     if judge is None:
-        return Refusal("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
+        return Rejection("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
     wrong = [] if judged else judge.contract.violations(mapped.data)
     if wrong:
-        return Refusal("contract", f"{mapped.type} by {mapping.name}: {'; '.join(wrong)}")
+        return Rejection("contract", f"{mapped.type} by {mapping.name}: {'; '.join(wrong)}")
     foreign = [] if judged else judge.ownership.trespasses(mapping.system, mapped.data)
     if foreign:
-        return Refusal("ownership", f"{mapping.system} may not assert by {mapped.type}: {'; '.join(foreign)}")
+        return Rejection(
+            "ownership", f"{mapping.system} may not assert by {mapped.type}: {'; '.join(foreign)}"
+        )
     kind = judge.kind
     return CanonicalEvent(
         id=mapped.id,
@@ -84,19 +86,21 @@ def canonical(
     )
 
 
-def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Refusal:
+def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
     """A CloudEvent that is canonical already: its type is declared and its data keeps the contract."""
     (event,) = parse(receipt.body, "application/cloudevents+json")
-    judge = Judge.of(model, event.type)
+    judge = EventAcceptance.of(model, event.type)
     if judge is None:
-        return Refusal("unrouted", f"no file declares the event {event.type}")
+        return Rejection("unrouted", f"no file declares the event {event.type}")
     data = typed(event.data, judge.schema)
     wrong = judge.contract.violations(data)
     if wrong:
-        return Refusal("contract", f"{event.type} {event.id}: {'; '.join(wrong)}")
+        return Rejection("contract", f"{event.type} {event.id}: {'; '.join(wrong)}")
     foreign = judge.ownership.trespasses(receipt.system, data)
     if foreign:
-        return Refusal("ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}")
+        return Rejection(
+            "ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}"
+        )
     kind = judge.kind
     when = event.time or receipt.received_at
     sequence = event.extensions.get("sequence")

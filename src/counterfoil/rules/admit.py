@@ -15,7 +15,7 @@ from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.routing import Forms
 
 
-class Odd(msgspec.Struct, frozen=True):
+class UnusableVersion(msgspec.Struct, frozen=True):
     """Why a fact cannot be taken in one of its versions."""
 
     reason: str
@@ -49,7 +49,7 @@ def taken(model: Model, event: CanonicalEvent, forms: Forms, waited: Collection[
     return bool(event.object) or any(type_ in model.consumed or type_ in waited for type_ in forms)
 
 
-def strange_form(model: Model, event: CanonicalEvent, forms: Forms) -> Odd | None:
+def strange_form(model: Model, event: CanonicalEvent, forms: Forms) -> UnusableVersion | None:
     """A cast may not make another thing of what the fact speaks of, nor say what its sender may not."""
     for type_, form in forms.items():
         kind = model.events.get(type_)
@@ -59,10 +59,12 @@ def strange_form(model: Model, event: CanonicalEvent, forms: Forms) -> Odd | Non
         key = str(form.data.get(kind.key or f"{kind.object}_id", ""))
         if key != event.key:
             message = f"{event.type} speaks of {event.object} {event.key}, as {type_} of {key or 'nothing'}"
-            return Odd("cast_failed", message, owners)
+            return UnusableVersion("cast_failed", message, owners)
         foreign = trespasses(model, type_, event.system, set(form.data)) if event.receipt is not None else []
         if foreign:
-            return Odd("ownership", f"{event.system} may not assert by {type_}: {'; '.join(foreign)}", owners)
+            return UnusableVersion(
+                "ownership", f"{event.system} may not assert by {type_}: {'; '.join(foreign)}", owners
+            )
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.money import Money, exponent
 from counterfoil.model.definition import ApprovalPolicy, ApprovalTier, LimitPolicy
-from counterfoil.rules.templates import Lookup, Unusable, key
+from counterfoil.rules.templates import Lookup, UnusableValue, key
 
 
 def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup) -> int | None:
@@ -30,11 +30,11 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
     try:
         factor = Decimal(rate)
     except (ArithmeticError, TypeError, ValueError):
-        raise Unusable(
+        raise UnusableValue(
             f"the rate {amount.currency}/{currency} in {rates} is no number but {rate!r}"
         ) from None
     if not factor.is_finite() or factor <= 0:
-        raise Unusable(f"the rate {amount.currency}/{currency} in {rates} is {rate!r}")
+        raise UnusableValue(f"the rate {amount.currency}/{currency} in {rates} is {rate!r}")
     major = amount.major() * factor
     places = exponent(currency)
     return int(major.scaleb(places).to_integral_value(ROUND_CEILING))

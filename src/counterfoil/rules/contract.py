@@ -47,26 +47,26 @@ def violations(value: Any, schema: Mapping[str, Any]) -> list[str]:
     return Contract(schema).violations(value)
 
 
-class Fault(msgspec.Struct, frozen=True):
+class SchemaViolation(msgspec.Struct, frozen=True):
     """One thing that does not keep a contract, at a JSON Pointer (RFC 6901) in its URI form."""
 
     pointer: str
     detail: str
 
 
-def faults(value: Any, schema: Mapping[str, Any]) -> list[Fault]:
+def faults(value: Any, schema: Mapping[str, Any]) -> list[SchemaViolation]:
     """Everything that does not keep the contract, to be told to whoever sent it. Their values are not repeated.
     `value` is typed by the schema already; what could not be is a fault as well."""
-    found: list[Fault] = []
+    found: list[SchemaViolation] = []
     for error in _masking(wire.write_json(dict(schema))).iter_errors(plain(value)):
         path = [str(part) for part in error.instance_path]
         # What is missing and what is too much is told at its own place.
         for name in getattr(error.kind, "unexpected", ()):
-            found.append(Fault(_pointer([*path, str(name)]), "is not a part of the contract"))
+            found.append(SchemaViolation(_pointer([*path, str(name)]), "is not a part of the contract"))
         if not hasattr(error.kind, "unexpected"):
             lacks = getattr(error.kind, "property", None)
             place = [*path, str(lacks)] if lacks is not None else path
-            found.append(Fault(_pointer(place), error.message[:MESSAGE]))
+            found.append(SchemaViolation(_pointer(place), error.message[:MESSAGE]))
         if len(found) >= MOST_FAULTS:
             return found
     return found or list(_untyped(value, schema, []))
@@ -81,12 +81,12 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
 """By mark: what a value of it is once it is typed, and what is said of one that is not."""
 
 
-def _untyped(value: Any, schema: Mapping[str, Any], path: list[str]) -> Iterator[Fault]:
+def _untyped(value: Any, schema: Mapping[str, Any], path: list[str]) -> Iterator[SchemaViolation]:
     """What has the form of its mark and is none of it: 9999999999999999999.99 in ZZZ."""
     mark = _TYPES.get(str(schema.get("x-type")))
     if mark is not None:
         if not isinstance(value, mark[0]):
-            yield Fault(_pointer(path), mark[1])
+            yield SchemaViolation(_pointer(path), mark[1])
     elif isinstance(value, dict):
         for name, part in schema.get("properties", {}).items():
             if name in value:

@@ -26,23 +26,23 @@ from counterfoil.model.definition import (
     Repeated,
     Template,
 )
-from counterfoil.rules.templates import Unusable, fill, truth
+from counterfoil.rules.templates import UnusableValue, fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import plain
 
 Answers = Mapping[tuple[str, tuple[Any, ...]], Any]
 
 
-FAILURES = (EvaluationError, BudgetExceeded, Unusable, ValueError, TypeError, AttributeError)
+FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, ValueError, TypeError, AttributeError)
 
 
-class Needs(msgspec.Struct, frozen=True):
+class LookupsNeeded(msgspec.Struct, frozen=True):
     """Look-ups to answer before the mapping can be applied."""
 
     looks: tuple[tuple[str, tuple[Any, ...]], ...]
 
 
-class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+class UnresolvedLink(msgspec.Struct, frozen=True, kw_only=True):
     """A Link that does not exist (yet). For an inbound mapping `id` is external, for an outbound canonical."""
 
     object: str
@@ -50,7 +50,7 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     system: str
 
 
-class Failed(msgspec.Struct, frozen=True):
+class MappingFailed(msgspec.Struct, frozen=True):
     """The mapping cannot say what this means; a person reads why."""
 
     message: str
@@ -73,13 +73,13 @@ class Mapped(msgspec.Struct, frozen=True):
     events: tuple[MappedEvent, ...]
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class RenderedRequest(msgspec.Struct, frozen=True):
     """The vendor-shaped input as canonical JSON: what the intent stores."""
 
     body: bytes
 
 
-class Returned(msgspec.Struct, frozen=True, kw_only=True):
+class MappedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A system's answer in canonical words, the Links that it establishes, and what does not agree."""
 
     result: Any
@@ -88,14 +88,14 @@ class Returned(msgspec.Struct, frozen=True, kw_only=True):
     differs: tuple[str, ...]
 
 
-class _Asking:
+class _LookupRecorder:
     """Answers formulas from what is known and notes what is not."""
 
     def __init__(self, system: str, answers: Answers) -> None:
         self.system = system
         self.answers = answers
         self.missing: dict[tuple[str, tuple[Any, ...]], None] = {}
-        self.unresolved: Unresolved | None = None
+        self.unresolved: UnresolvedLink | None = None
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
         if name in ("canon", "xref") and len(args) == 2:
@@ -106,7 +106,7 @@ class _Asking:
             raise LookupNeeded(name, tuple(args))
         answer = self.answers[question]
         if answer is None and name in ("canon", "xref"):
-            self.unresolved = self.unresolved or Unresolved(
+            self.unresolved = self.unresolved or UnresolvedLink(
                 object=str(args[0]), id=str(args[1]), system=args[2]
             )
             raise LookupNeeded(name, tuple(args))
@@ -155,9 +155,9 @@ class _Asking:
         inner = [{**names, name: element} for element in elements]
         return [self.part(data, n) for n in inner if when is None or self.value(when, n) is True]
 
-    def result(self) -> Needs | Unresolved | None:
+    def result(self) -> LookupsNeeded | UnresolvedLink | None:
         if self.missing:
-            return Needs(tuple(self.missing))
+            return LookupsNeeded(tuple(self.missing))
         return self.unresolved
 
 
@@ -179,18 +179,18 @@ def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
 
 def apply_inbound(
     mapping: InboundMapping, body: Any, fetched: Any, received: datetime, answers: Answers
-) -> Mapped | Needs | Unresolved | Failed:
+) -> Mapped | LookupsNeeded | UnresolvedLink | MappingFailed:
     """The events that a delivery means."""
-    asking = _Asking(mapping.system, answers)
+    asking = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
         for name, expression in mapping.let:
             names[name] = expression(names, asking.lookup)
         events = [e for emit in mapping.emits if (e := _emit(mapping, emit, names, asking)) is not None]
     except LookupNeeded:
-        return asking.result() or Failed("a look-up found nothing")
+        return asking.result() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return Failed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {error}")
     return asking.result() or Mapped(tuple(events))
 
 
@@ -199,7 +199,7 @@ def fields_of(
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Some fields alone of the data of an event that a delivery means, and the names that they were read by. None where
     `apply_inbound` would have no event."""
-    asking = _Asking(mapping.system, answers)
+    asking = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
         for name, expression in mapping.let:
@@ -211,7 +211,7 @@ def fields_of(
 
 
 def _emit(
-    mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], asking: _Asking
+    mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], asking: _LookupRecorder
 ) -> MappedEvent | None:
     if not truth(emit.when, names, asking.lookup):
         return None
@@ -245,11 +245,11 @@ def _emit(
     )
 
 
-def _text(expression: Expression | None, names: Mapping[str, Any], asking: _Asking) -> str:
+def _text(expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder) -> str:
     return "" if expression is None else str(expression(names, asking.lookup))
 
 
-def _version(expression: Expression | None, names: Mapping[str, Any], asking: _Asking) -> int | None:
+def _version(expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder) -> int | None:
     """An order key: a whole number as it is, a moment in microseconds. Seconds of a vendor stay seconds:
     all facts of one object come through mappings that use the same measure."""
     if expression is None:
@@ -264,7 +264,9 @@ def _version(expression: Expression | None, names: Mapping[str, Any], asking: _A
     raise ValueError(f"the version {value!r} is neither a number nor a moment")
 
 
-def _moment(expression: Expression | None, names: Mapping[str, Any], asking: _Asking) -> datetime | None:
+def _moment(
+    expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder
+) -> datetime | None:
     if expression is None:
         return None
     value = expression(names, asking.lookup)
@@ -289,9 +291,9 @@ def render(
     run: Mapping[str, Any],
     key: str,
     answers: Answers,
-) -> Rendered | Needs | Unresolved | Failed:
+) -> RenderedRequest | LookupsNeeded | UnresolvedLink | MappingFailed:
     """The request of an effect, from its canonical input."""
-    asking = _Asking(mapping.system, answers)
+    asking = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"input": value, "dates": dict(dates), "run": dict(run), "key": key}
     try:
         for name, expression in mapping.let:
@@ -301,21 +303,23 @@ def render(
         if open_question is not None:
             return open_question
         if mapping.assertion is not None and not truth(mapping.assertion, names, asking.lookup):
-            return Failed(f"mapping {mapping.name}: its assertion does not hold: {mapping.assertion.text}")
-        return Rendered(wire.write_json(plain({k: v for k, v in body.items() if v is not None})))
+            return MappingFailed(
+                f"mapping {mapping.name}: its assertion does not hold: {mapping.assertion.text}"
+            )
+        return RenderedRequest(wire.write_json(plain({k: v for k, v in body.items() if v is not None})))
     except LookupNeeded:
-        return asking.result() or Failed("a look-up found nothing")
+        return asking.result() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return Failed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {error}")
 
 
 def take_result(
     mapping: OutboundMapping | None, value: Any, result: Any, answers: Answers
-) -> Returned | Needs | Failed:
+) -> MappedAnswer | LookupsNeeded | MappingFailed:
     """What a confirmed call means: canonical result, Links, and fields that differ from what was asked."""
     if mapping is None:
-        return Returned(result=result, links=(), differs=())
-    asking = _Asking(mapping.system, answers)
+        return MappedAnswer(result=result, links=(), differs=())
+    asking = _LookupRecorder(mapping.system, answers)
     names = {"input": value, "result": result}
     try:
         canonical = result if mapping.result is None else fill(mapping.result, names, asking.lookup)
@@ -336,10 +340,10 @@ def take_result(
             ),
         )
     except LookupNeeded as need:
-        return Needs(((need.name, tuple(need.args)),))
+        return LookupsNeeded(((need.name, tuple(need.args)),))
     except FAILURES as error:
-        return Failed(f"mapping {mapping.name}, returns: {error}")
-    return Returned(result=canonical, links=tuple(links), differs=differs)
+        return MappingFailed(f"mapping {mapping.name}, returns: {error}")
+    return MappedAnswer(result=canonical, links=tuple(links), differs=differs)
 
 
 def _show(value: Any) -> str:

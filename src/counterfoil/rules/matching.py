@@ -12,7 +12,7 @@ from counterfoil.core.foil import Foil, FoilState, Legs, Observation
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.model.definition import FoilDefinition
-from counterfoil.rules.templates import Lookup, Unusable, truth
+from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
 
@@ -88,5 +88,5 @@ def observed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None)
 def _legs(rule: str, legs: dict[str, Any]) -> Legs:
     for leg, value in legs.items():
         if not isinstance(value, Money):
-            raise Unusable(f"leg {leg} of {rule} is not money but {value!r}")
+            raise UnusableValue(f"leg {leg} of {rule} is not money but {value!r}")
     return legs

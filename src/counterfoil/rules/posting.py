@@ -14,14 +14,14 @@ import msgspec
 POSTABLE = frozenset({"open", "reopened"})
 
 
-class Posting(msgspec.Struct, frozen=True, kw_only=True):
+class PostingDate(msgspec.Struct, frozen=True, kw_only=True):
     """A posting date, or the closed period for which it must wait."""
 
     date: date | None
     closed: str = ""
 
 
-def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> Posting:
+def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> PostingDate:
     """The posting date under a rule.
 
     `periods` are heads with `name, start, end, state`; a date that no period covers is left to the ERP to
@@ -33,27 +33,27 @@ def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[
         return _on(today, periods)
     here = _period(document, periods)
     if here is None or here["state"] in POSTABLE:
-        return Posting(date=document)
+        return PostingDate(date=document)
     if rule in ("first_open", "accrue_and_true_up"):
         later = sorted(
             (p for p in periods if p["start"] > document and p["state"] in POSTABLE), key=lambda p: p["start"]
         )
         if later:
-            return Posting(date=later[0]["start"])
+            return PostingDate(date=later[0]["start"])
         last = max((p["end"] for p in periods), default=document)
         return (
-            Posting(date=last + timedelta(days=1))
+            PostingDate(date=last + timedelta(days=1))
             if last < today
-            else Posting(date=None, closed=here["name"])
+            else PostingDate(date=None, closed=here["name"])
         )
-    return Posting(date=None, closed=here["name"])
+    return PostingDate(date=None, closed=here["name"])
 
 
-def _on(day: date, periods: Sequence[dict[str, Any]]) -> Posting:
+def _on(day: date, periods: Sequence[dict[str, Any]]) -> PostingDate:
     here = _period(day, periods)
     if here is None or here["state"] in POSTABLE:
-        return Posting(date=day)
-    return Posting(date=None, closed=here["name"])
+        return PostingDate(date=day)
+    return PostingDate(date=None, closed=here["name"])
 
 
 def _period(day: date, periods: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

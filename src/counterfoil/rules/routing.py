@@ -14,7 +14,7 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import micros
 from counterfoil.model import Model
 from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
-from counterfoil.rules.templates import Lookup, Unusable, truth
+from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastPath, view
@@ -24,7 +24,7 @@ from counterfoil.rules.workflow.decide import event_topic
 NONE: Mapping[str, CastPath] = MappingProxyType({})
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
+class RoutedStart(msgspec.Struct, frozen=True, kw_only=True):
     """A Run that an event begins."""
 
     run: str
@@ -61,12 +61,12 @@ def forms(
 
 def starts(
     model: Model, event: CanonicalEvent, lookup: Lookup | None, known: Forms | None = None
-) -> list[Start]:
+) -> list[RoutedStart]:
     """The Runs that this event begins, by its workflows' `start`: each is told it in the version that it takes."""
     return [s for form in (known or {event.type: event}).values() for s in _starts(model, form, lookup)]
 
 
-def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[Start]:
+def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[RoutedStart]:
     names = {"event": event_names(event)}
     found = []
     for definition in model.starts_by_event(event.type):
@@ -76,7 +76,7 @@ def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[
         key = key_of(start.key, names, lookup)
         generation = start.generation(names, lookup) if start.generation is not None else 0
         if isinstance(generation, bool) or not isinstance(generation, int):
-            raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
+            raise UnusableValue(f"the generation of {definition.name} is not a whole number: {generation!r}")
         found.append(_start(definition, key, generation, dict(names)))
     successors = [_successor(d, event, lookup) for d in model.generations_by_event(event.type)]
     return found + [s for s in successors if s is not None]
@@ -84,7 +84,7 @@ def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[
 
 def called(
     definition: Definition, value: dict[str, Any], event: CanonicalEvent, lookup: Lookup | None
-) -> Start | None:
+) -> RoutedStart | None:
     """The Run that a consumer's call begins, by its workflow's `start`; None when `when` does not take it. `event` tells
     of the call: its data is the input and who called."""
     start = definition.start
@@ -93,11 +93,11 @@ def called(
         return None
     generation = start.generation(names, lookup) if start.generation is not None else 0
     if isinstance(generation, bool) or not isinstance(generation, int):
-        raise Unusable(f"the generation of {definition.name} is not a whole number: {generation!r}")
+        raise UnusableValue(f"the generation of {definition.name} is not a whole number: {generation!r}")
     return _start(definition, key_of(start.key, names, lookup), generation, names)
 
 
-def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | None) -> Start | None:
+def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | None) -> RoutedStart | None:
     """The Run that follows others of the same key because of this event: late usage, a resubmitted credit.
 
     Where the workflow begins with an object's date, `where` says which object the event speaks of. Its
@@ -110,18 +110,18 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
         assert start.generation_where is not None
         of = next((e for path, e in start.generation_where.equalities("object") if path == "id"), None)
         if of is None or lookup is None:
-            raise Unusable(f"the generation of {definition.name} does not say which {start.due_object}")
+            raise UnusableValue(f"the generation of {definition.name} does not say which {start.due_object}")
         key = key_of(of, names, lookup)
         head = lookup("head", (start.due_object, key))
         if head is None:
-            raise Unusable(f"no {start.due_object} {key} is known, of which {event.type} speaks")
+            raise UnusableValue(f"no {start.due_object} {key} is known, of which {event.type} speaks")
         names |= {"object": head, "object_key": key}
     if not truth(start.generation_where, names, lookup):
         return None
     return _start(definition, key_of(start.key, names, lookup), micros(event.received_at), names)
 
 
-def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[Start]:
+def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[RoutedStart]:
     """The Runs that a date of this object will begin; recomputed on each version of it."""
     found = []
     for definition in model.starts_by_object(object_):
@@ -130,7 +130,9 @@ def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup 
     return found
 
 
-def sync_start(definition: Definition, object_: str, head: dict[str, Any], lookup: Lookup | None) -> Start:
+def sync_start(
+    definition: Definition, object_: str, head: dict[str, Any], lookup: Lookup | None
+) -> RoutedStart:
     """The Run that carries an object to a system in which its Link is missing.
 
     Its start formulas see an event whose data is the head.
@@ -156,8 +158,8 @@ def sync_start(definition: Definition, object_: str, head: dict[str, Any], looku
     return _start(definition, key, 0, {"event": event})
 
 
-def _start(definition: Definition, key: str, generation: int, names: dict[str, Any]) -> Start:
-    return Start(
+def _start(definition: Definition, key: str, generation: int, names: dict[str, Any]) -> RoutedStart:
+    return RoutedStart(
         run=ids.run_id(definition.name, key, generation),
         workflow=definition.name,
         key=key,

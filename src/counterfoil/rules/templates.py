@@ -10,7 +10,7 @@ from counterfoil.expr import Expression
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
 
-class Unusable(CounterfoilError):
+class UnusableValue(CounterfoilError):
     """A value that a formula gave and that nobody can use where it stands."""
 
 
@@ -50,5 +50,5 @@ def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None 
     """A formula's value as the text of a key. Null would be everybody's key: Unusable, like lists and maps."""
     value = expression(names, lookup)
     if value is None or value == "" or isinstance(value, list | dict):
-        raise Unusable(f"{expression.text} gives {value!r}, which is no key")
+        raise UnusableValue(f"{expression.text} gives {value!r}, which is no key")
     return str(value)

@@ -62,7 +62,7 @@ class Meters:
 
 
 @dataclass(slots=True)
-class Judged:
+class JudgedBatch:
     """What becomes of a batch. Places are those of its events."""
 
     rows: list[UsageRow] = field(default_factory=list)
@@ -80,12 +80,12 @@ class Judged:
 
 def judge(
     events: Sequence[UsageEvent | str], bodies: Sequence[bytes], meters: Meters, batch: str, now: datetime
-) -> Judged:
+) -> JudgedBatch:
     """The rows to keep, and the refusals with their reasons: no event at all, source, type, meter, time, data.
 
     Ids that the batch has twice are kept once.
     """
-    judged = Judged()
+    judged = JudgedBatch()
     at, latest = now - EPOCH, now + AHEAD
     sources: dict[str, bool] = {}
     groups: dict[str, list[tuple[int, UsageEvent]]] = {}
@@ -160,7 +160,7 @@ def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) 
 
 
 def _valid(
-    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, judged: Judged
+    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, judged: JudgedBatch
 ) -> list[tuple[int, UsageEvent]]:
     """Those whose data keeps the contract. One call where all do, one for each where one does not."""
     if meter.many.is_valid([event.data for _, event in group]):
@@ -187,7 +187,7 @@ def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
     return wrong
 
 
-def _again(judged: Judged, first: UsageRow, place: int, row: UsageRow) -> None:
+def _again(judged: JudgedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
     if same_content(first[7], row[7]):
         judged.repeated += 1
         return

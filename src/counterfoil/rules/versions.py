@@ -18,9 +18,17 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model import Model, kinds
 from counterfoil.model.definition import CastDefinition, Record
 from counterfoil.rules.contract import violations
-from counterfoil.rules.templates import Unusable, fill
+from counterfoil.rules.templates import UnusableValue, fill
 
-_FAULTS = (EvaluationError, BudgetExceeded, LookupNeeded, Unusable, ValueError, TypeError, AttributeError)
+_FAULTS = (
+    EvaluationError,
+    BudgetExceeded,
+    LookupNeeded,
+    UnusableValue,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 CastPath = Sequence[CastDefinition]
 
 
@@ -28,7 +36,7 @@ class CastFailed(CounterfoilError):
     """A cast that does not give what it promises, for this value. A person reads why."""
 
 
-class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
+class DeprecationNotice(msgspec.Struct, frozen=True, kw_only=True):
     """A version on its way out, as its callers are told."""
 
     name: str
@@ -39,13 +47,13 @@ class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
     past_sunset: bool
 
 
-def lifecycle(kind: kinds.Event | kinds.Operation, now: datetime) -> Lifecycle | None:
+def lifecycle(kind: kinds.Event | kinds.Operation, now: datetime) -> DeprecationNotice | None:
     """Where an event or operation is deprecated by now; None where it is not, or no date says since when."""
     found = kind.deprecated
     if not isinstance(found, kinds.Deprecated) or found.since_at > now:
         return None
     sunset = found.sunset_at
-    return Lifecycle(
+    return DeprecationNotice(
         name=kind.name,
         since=found.since_at,
         sunset=sunset,
@@ -54,7 +62,7 @@ def lifecycle(kind: kinds.Event | kinds.Operation, now: datetime) -> Lifecycle |
     )
 
 
-def dated(model: Model, now: datetime) -> dict[str, Lifecycle]:
+def dated(model: Model, now: datetime) -> dict[str, DeprecationNotice]:
     """Everything that is deprecated by now, by name."""
     every: list[kinds.Event | kinds.Operation] = [*model.events.values(), *model.operations.values()]
     return {kind.name: found for kind in every if (found := lifecycle(kind, now)) is not None}
@@ -99,7 +107,7 @@ def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
 # ------------------------------------------------------------------ operations
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServedVersion(msgspec.Struct, frozen=True):
     """How a call of an operation in one version is answered by another."""
 
     asked: str
@@ -121,25 +129,25 @@ def operation_version(model: Model, name: str, version: int | None) -> str | Non
     return known[0] if known and versions.split(name) == (name, 1) else None
 
 
-def serve(model: Model, asked: str) -> Served | None:
+def serve(model: Model, asked: str) -> ServedVersion | None:
     """Which exposed operation answers a call of `asked`: itself, else the newest version to which casts lead."""
     if asked not in model.operations:
         return None
     if model.operations[asked].exposes != "none":
-        return Served(asked, asked)
+        return ServedVersion(asked, asked)
     for other in reversed(model.versions.of(asked, "operation")):
         path = model.versions.path(asked, other)
         if model.operations[other].exposes != "none" and path is not None:
-            return Served(asked, other, path)
+            return ServedVersion(asked, other, path)
     return None
 
 
-def upcast_input(served: Served, given: Mapping[str, Any]) -> dict[str, Any]:
+def upcast_input(served: ServedVersion, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the operation that answers is given for what the caller gave. Raises CastFailed."""
     return cast(served.path, given)
 
 
-def downcast_output(served: Served, given: Mapping[str, Any], result: Any) -> Any:
+def downcast_output(served: ServedVersion, given: Mapping[str, Any], result: Any) -> Any:
     """The answer in the version that the caller asked for. Raises CastFailed."""
     inputs = [given]
     for step in served.path[:-1]:

@@ -20,7 +20,7 @@ from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port import views
-from counterfoil.store.port.workers import Beat, Want
+from counterfoil.store.port.workers import Heartbeat, QuotaRequest
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import Story
 
@@ -49,8 +49,8 @@ async def lived(store: Any) -> None:
     await store.apply(s.turn(waiting, due=s.at(900), plan=(undo,), send=(s.send(undo),)))
     await store.apply(s.receive(s.receipt("odd")))
     await store.apply(s.admit(4, park=True, cases=(s.case(receipt=4),)))
-    wants = (Want(account="erp", cap=4, wanted=3, held=0),)
-    await store.apply(Beat(worker="a", until=s.at(900), wants=wants, at=s.T0))
+    wants = (QuotaRequest(account="erp", cap=4, wanted=3, held=0),)
+    await store.apply(Heartbeat(worker="a", until=s.at(900), wants=wants, at=s.T0))
     sealed = await store.apply(port.Seal(at=s.T0, limit=8))
     mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")
     await store.apply(port.PutCheckpoint(checkpoint=mark))

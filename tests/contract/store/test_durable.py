@@ -18,7 +18,7 @@ import pytest
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql import migrate, postgres
-from counterfoil.store.sql.migrate import Migration
+from counterfoil.store.sql.migrate import SchemaFile
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.statements import Insert
@@ -209,7 +209,7 @@ async def test_a_changed_or_unknown_migration_is_refused(
     await store.apply(s.receive(s.receipt()))
     await store.close()
     files = migrate.migrations(kind)  # type: ignore[arg-type]
-    changed = [Migration(files[0].number, files[0].name, files[0].sql + "\n"), *files[1:]]
+    changed = [SchemaFile(files[0].number, files[0].name, files[0].sql + "\n"), *files[1:]]
     monkeypatch.setattr(migrate, "migrations", lambda dialect: changed)
     with pytest.raises(Misconfigured, match="0001_tables"):
         await places(kind)

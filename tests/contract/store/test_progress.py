@@ -19,13 +19,13 @@ from counterfoil.flow.worker import stall_scan as flow
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.stalled import KINDS, MOST, Patience, TellStuck
+from counterfoil.store.port.stalled import KINDS, MOST, RecordStalled, StallLimits
 from counterfoil.store.sql import progress_scan
 from counterfoil.store.sql.sqlite import SqliteStore
-from counterfoil.store.sql.statements import lite
+from counterfoil.store.sql.statements import to_sqlite
 from tests.contract.store import samples as s
 
-P = Patience()
+P = StallLimits()
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -307,9 +307,9 @@ async def test_an_overdue_case_about_stuckness_opens_no_further_one(store: Any) 
 async def test_a_late_scan_says_nothing_against_a_newer_one(store: Any) -> None:
     await due(store)
     found = tuple(await store.stuck(s.T0 + HOUR, P))
-    tell = TellStuck(found=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
+    tell = RecordStalled(found=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
     assert await store.apply(tell)
-    old = TellStuck(found=(), cases=(), at=s.T0, actor="progress")
+    old = RecordStalled(found=(), cases=(), at=s.T0, actor="progress")
     assert not await store.apply(old)
     assert len(await store.stuckness()) == 1
 
@@ -340,7 +340,7 @@ async def test_no_query_reads_a_table_that_grows(places: Any) -> None:
     store = await places("sqlite")
     connection = apsw.Connection(str(store.path))
     for name in INDEXED:
-        sql = lite(getattr(progress_scan, name))
+        sql = to_sqlite(getattr(progress_scan, name))
         plan = [row[3] for row in connection.execute(f"explain query plan {sql}", (0,) * sql.count("?"))]
         scanned = [step for step in plan if step.startswith("SCAN")]
         allowed = {"SCAN r", "SCAN e", "SCAN t"}

@@ -24,7 +24,7 @@ from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.workers import Beat, Leave, Tune, Want
+from counterfoil.store.port.workers import Heartbeat, QuotaRequest, ReleaseWorker, SetCap
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 
@@ -254,7 +254,7 @@ class Story:
 
     def beat(self, dump: Dump) -> port.Transition:
         wants = tuple(
-            Want(
+            QuotaRequest(
                 account=account,
                 cap=self.pick.choice((4, 4, 6)),
                 wanted=self.pick.randint(0, 9),
@@ -264,14 +264,14 @@ class Story:
         )
         until = s.at(self.clock + self.pick.choice((0, 15, 15)))
         late = timedelta(seconds=self.pick.choice((0, 0, 0, 1)))
-        return Beat(worker=self.pick.choice("ab"), until=until, wants=wants, at=self.now - late)
+        return Heartbeat(worker=self.pick.choice("ab"), until=until, wants=wants, at=self.now - late)
 
     def leave(self, dump: Dump) -> port.Transition:
-        return Leave(worker=self.pick.choice("ab"), at=self.now)
+        return ReleaseWorker(worker=self.pick.choice("ab"), at=self.now)
 
     def tune(self, dump: Dump) -> port.Transition:
         seen, quiet = self.pick.randint(1, 6), timedelta(seconds=self.pick.choice((0, 5)))
-        return Tune(account="erp", seen=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
+        return SetCap(account="erp", seen=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
 
     def plan(self, dump: Dump) -> port.Transition:
         """The first Release, then plans, some of them from what is not in force any more."""
@@ -433,4 +433,4 @@ async def test_the_stories_reach_every_transition(tmp_path: Path) -> None:
     kinds = {"Receive", "Admit", "Turn", "Conclude", "Intent", "Claim", "Decide", "Resolve", "Expire"}
     kinds |= {"Seal", "LookedUp", "Resend", "PutPerson", "Advance"}
     kinds |= {"PutRelease", "ApplyPlan", "ExpirePlans", "MoveRun"}
-    assert kinds | {"Beat", "Leave", "Tune"} <= done
+    assert kinds | {"Heartbeat", "ReleaseWorker", "SetCap"} <= done

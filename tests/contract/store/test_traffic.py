@@ -11,14 +11,14 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.effect import EffectState
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.recorded import GuardSeen, Recorded, Stretch
+from counterfoil.store.port.recorded import GuardSeen, Recorded, TimeRange
 from tests.contract.store import samples as s
 from tests.contract.store.test_calls import place
 
-ALL = Stretch(since=s.T0 - s.DAY, until=s.T0 + 9 * s.DAY, fetches=("bills.get",), calendars=("period",))
+ALL = TimeRange(since=s.T0 - s.DAY, until=s.T0 + 9 * s.DAY, fetches=("bills.get",), calendars=("period",))
 
 
-async def everything(store: Any, of: Stretch = ALL) -> list[Recorded]:
+async def everything(store: Any, of: TimeRange = ALL) -> list[Recorded]:
     found, after = [], of.after
     for _ in range(20):
         page, after = await store.traffic(msgspec.structs.replace(of, after=after))

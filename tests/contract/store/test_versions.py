@@ -9,12 +9,12 @@ from typing import Any
 from counterfoil.core.event import Event
 from counterfoil.core.money import Money
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.flow.runs.turn import Turner
+from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.store.check import check
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.versions import TellUse, Use, Used, Waiting
+from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
 from tests.contract.store import samples as s
 from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of
@@ -24,9 +24,11 @@ def release(digest: str, *waits: tuple[str, str]) -> port.PutRelease:
     return port.PutRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
 
 
-def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends") -> Use:
+def use(
+    who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends"
+) -> VersionUse:
     at = s.T0 + timedelta(minutes=minutes)
-    return Use(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
+    return VersionUse(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
 
 
 async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
@@ -48,10 +50,12 @@ async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
 
 
 async def test_uses_are_counted_by_user_and_day(store: Any) -> None:
-    await store.apply(TellUse(uses=(use("system:bills", 0, 2), use("system:bills", 5, 3), use("person:ann"))))
-    await store.apply(TellUse(uses=(use("system:bills", 60 * 24, 1), use("system:bills", 1, 1))))
+    await store.apply(
+        CountUse(uses=(use("system:bills", 0, 2), use("system:bills", 5, 3), use("person:ann")))
+    )
+    await store.apply(CountUse(uses=(use("system:bills", 60 * 24, 1), use("system:bills", 1, 1))))
     bills, *others = sorted(await store.used(s.T0 + timedelta(days=1)), key=lambda u: u.who)[::-1]
-    assert bills == Used(
+    assert bills == VersionUsage(
         name="paid.v1",
         side="sends",
         who="system:bills",
@@ -69,7 +73,7 @@ async def test_uses_told_at_once_by_many_are_all_counted(store: Any) -> None:
     names = ["a", "b", "c"]
     await asyncio.gather(
         *(
-            store.apply(TellUse(uses=tuple(use(who) for who in names[n % 3 :] + names[: n % 3])))
+            store.apply(CountUse(uses=tuple(use(who) for who in names[n % 3 :] + names[: n % 3])))
             for n in range(12)
         )
     )
@@ -91,9 +95,9 @@ async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> No
         listens = tuple(port.WaitOn(topic=topic) for topic in topics)
         await store.apply(s.turn(begun.run, waits=listens))
     assert await store.waiting(["paid.v1", "paid.v2", "sent.v1"]) == [
-        Waiting(name="paid.v1", workflow="w1", count=2),
-        Waiting(name="paid.v1", workflow="w2", count=1),
-        Waiting(name="paid.v2", workflow="w2", count=1),
+        WaitingRuns(name="paid.v1", workflow="w1", count=2),
+        WaitingRuns(name="paid.v1", workflow="w2", count=1),
+        WaitingRuns(name="paid.v2", workflow="w2", count=1),
     ]
 
 
@@ -148,9 +152,9 @@ async def test_one_fact_in_two_versions_begins_one_run_that_hears_of_either_vers
         event = Event(id=id_, source="/bills", type=type_, time=s.T0, data=data)
         await receive_events(store, model, [event], now)
         for todo in await store.todos(10):
-            await Admission(store, releases, {}).admit(todo, now)
+            await Admitter(store, releases, {}).admit(todo, now)
         for run in (await store.dump()).runs:
-            await Turner(store, releases, "w").turn(run.id, await store.now())
+            await TurnPlanner(store, releases, "w").turn(run.id, await store.now())
     dump = await store.dump()
     assert [(run.workflow, str(run.status)) for run in dump.runs] == [("booking", "done")]
     assert [event.type for event in dump.events if event.object] == ["bill.closed.v1"]

@@ -29,7 +29,7 @@ async def test_pages_go_through_everything_once_newest_first(store: Any) -> None
         await store.apply(s.admit(no, events=(e,), starts=(s.start(f"k{i}", e.id),), when=s.at(i // 2)))
     seen, cursor = [], None
     for _ in range(4):
-        rows, cursor = await store.runs(views.Page(limit=2, cursor=cursor))
+        rows, cursor = await store.runs(views.ListFilter(limit=2, cursor=cursor))
         seen += [row.run for row in rows]
     assert cursor is None
     assert len({run.id for run in seen}) == 7
@@ -38,7 +38,7 @@ async def test_pages_go_through_everything_once_newest_first(store: Any) -> None
 
 async def test_a_cursor_that_is_none_of_ours_is_refused(store: Any) -> None:
     with pytest.raises(ValueError):
-        await store.runs(views.Page(cursor="yesterday"))
+        await store.runs(views.ListFilter(cursor="yesterday"))
 
 
 async def test_runs_are_filtered_and_show_what_is_at_stake(store: Any) -> None:
@@ -56,19 +56,19 @@ async def test_runs_are_filtered_and_show_what_is_at_stake(store: Any) -> None:
         s.case("c2", run=run, exposure=(Money(500, "GBP"),), choices=(Choice.DISMISS,)),
     )
     await store.apply(s.turn(run, foils=foils, cases=cases, status=RunStatus.WAITING))
-    rows, _ = await store.runs(views.Page(status="waiting"))
+    rows, _ = await store.runs(views.ListFilter(status="waiting"))
     (row,) = rows
     assert row.run.id == run
     assert row.exposure == (Money(300, "EUR"), Money(500, "GBP"), Money(7000, "USD"))
     assert (row.cases, dict(row.foils)) == (2, {FoilState.OPEN: 3, FoilState.VOID: 1})
     for page in (
-        views.Page(workflow="w2"),
-        views.Page(key="k2"),
-        views.Page(run=other),
-        views.Page(status="ready"),
+        views.ListFilter(workflow="w2"),
+        views.ListFilter(key="k2"),
+        views.ListFilter(run=other),
+        views.ListFilter(status="ready"),
     ):
         assert [r.run.id for r in (await store.runs(page))[0]] == [other]
-    assert (await store.runs(views.Page(workflow="w2", key="k1")))[0] == []
+    assert (await store.runs(views.ListFilter(workflow="w2", key="k1")))[0] == []
 
 
 async def test_every_list_is_filtered_by_run_and_state(store: Any) -> None:
@@ -86,15 +86,15 @@ async def test_every_list_is_filtered_by_run_and_state(store: Any) -> None:
     await store.apply(s.put_person(s.person("ann")))
     await store.apply(s.vote(f"apr_{run}"))
     await store.apply(s.resolve(f"case_{run}"))
-    assert [e.run for e in (await store.effects(views.Page(run=run)))[0]] == [run]
-    assert [f.run for f in (await store.foils(views.Page(run=run, state="open")))[0]] == [run]
-    assert (await store.foils(views.Page(key=other)))[0][0].run == other
-    assert [a.run for a in (await store.approvals(views.Page(state="open")))[0]] == [other]
-    (target,), _ = await store.cases(views.Page(state="open"))
+    assert [e.run for e in (await store.effects(views.ListFilter(run=run)))[0]] == [run]
+    assert [f.run for f in (await store.foils(views.ListFilter(run=run, state="open")))[0]] == [run]
+    assert (await store.foils(views.ListFilter(key=other)))[0][0].run == other
+    assert [a.run for a in (await store.approvals(views.ListFilter(state="open")))[0]] == [other]
+    (target,), _ = await store.cases(views.ListFilter(state="open"))
     assert (target.case.run, target.workflow, target.bkey) == (other, "w1", "k2")
-    assert [c.case.run for c in (await store.cases(views.Page(key="k1", workflow="w1")))[0]] == [run]
+    assert [c.case.run for c in (await store.cases(views.ListFilter(key="k1", workflow="w1")))[0]] == [run]
     assert [v.person for v in await store.votes(f"apr_{run}")] == ["ann"]
-    assert [e.key for e in (await store.events(views.Page(key="k1")))[0]] == ["k1"]
+    assert [e.key for e in (await store.events(views.ListFilter(key="k1")))[0]] == ["k1"]
 
 
 async def test_a_run_s_story_is_its_inbox_and_its_leaves(store: Any) -> None:

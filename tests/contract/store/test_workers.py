@@ -11,20 +11,29 @@ import pytest
 
 from counterfoil.core.effect import EffectState
 from counterfoil.store.check import violations
-from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Want
+from counterfoil.store.port.workers import (
+    Heartbeat,
+    HeartbeatAnswer,
+    QuotaGrant,
+    QuotaRequest,
+    ReleaseWorker,
+    SetCap,
+)
 from tests.contract.store import samples as s
 
 TTL = timedelta(seconds=15)
 
 
-def beat(worker: str, wanted: int = 9, held: int = 0, second: float = 0, cap: int = 4, **more: Any) -> Beat:
+def beat(
+    worker: str, wanted: int = 9, held: int = 0, second: float = 0, cap: int = 4, **more: Any
+) -> Heartbeat:
     fields: dict[str, Any] = {"account": "erp", "cap": cap, "wanted": wanted, "held": held}
-    want = Want(**{**fields, **more})
-    return Beat(worker=worker, until=s.at(second) + TTL, wants=(want,), at=s.at(second))
+    want = QuotaRequest(**{**fields, **more})
+    return Heartbeat(worker=worker, until=s.at(second) + TTL, wants=(want,), at=s.at(second))
 
 
-async def granted(store: Any, *args: Any, **named: Any) -> Grant:
-    beaten: Beaten = await store.apply(beat(*args, **named))
+async def granted(store: Any, *args: Any, **named: Any) -> QuotaGrant:
+    beaten: HeartbeatAnswer = await store.apply(beat(*args, **named))
     (grant,) = beaten.grants
     return grant
 
@@ -54,7 +63,7 @@ async def sending(store: Any, worker: str, number: int = 0, when: Any = s.T0) ->
 
 
 async def test_a_worker_alone_has_what_it_wants_up_to_the_cap(store: Any) -> None:
-    assert await granted(store, "a", 9) == Grant(account="erp", n=4, kept=4, cap=4, until=s.at(0) + TTL)
+    assert await granted(store, "a", 9) == QuotaGrant(account="erp", n=4, kept=4, cap=4, until=s.at(0) + TTL)
     assert (await granted(store, "a", 2, held=2)).n == 2
 
 
@@ -74,8 +83,10 @@ async def test_who_wants_little_leaves_the_rest_to_others(store: Any) -> None:
 
 
 async def test_accounts_are_shared_each_by_itself(store: Any) -> None:
-    wants = tuple(Want(account=name, cap=cap, wanted=9, held=0) for name, cap in (("erp/x", 2), ("erp/y", 3)))
-    beaten = await store.apply(Beat(worker="a", until=s.at(15), wants=wants, at=s.T0))
+    wants = tuple(
+        QuotaRequest(account=name, cap=cap, wanted=9, held=0) for name, cap in (("erp/x", 2), ("erp/y", 3))
+    )
+    beaten = await store.apply(Heartbeat(worker="a", until=s.at(15), wants=wants, at=s.T0))
     assert [(grant.account, grant.n) for grant in beaten.grants] == [("erp/x", 2), ("erp/y", 3)]
 
 
@@ -162,8 +173,8 @@ async def test_a_beat_older_than_the_last_one_changes_nothing(store: Any) -> Non
 
 async def test_a_worker_that_leaves_gives_everything_back(store: Any) -> None:
     await store.apply(beat("a"))
-    assert await store.apply(Leave(worker="a", at=s.T0))
-    assert not await store.apply(Leave(worker="a", at=s.T0))
+    assert await store.apply(ReleaseWorker(worker="a", at=s.T0))
+    assert not await store.apply(ReleaseWorker(worker="a", at=s.T0))
     assert (await granted(store, "b")).n == 4
     dump = await store.dump()
     assert [worker.id for worker in dump.workers] == ["b"]
@@ -173,8 +184,8 @@ async def test_a_new_life_ends_what_the_former_ones_of_its_name_held(store: Any)
     await store.apply(beat("office/1"))
     await store.apply(beat("office-2/1", 1, second=1))
     assert (await granted(store, "office/2", second=2)).n == 0
-    assert await store.apply(Leave(worker="office/2", at=s.at(3), lives=True))
-    assert not await store.apply(Leave(worker="office/2", at=s.at(3), lives=True))
+    assert await store.apply(ReleaseWorker(worker="office/2", at=s.at(3), lives=True))
+    assert not await store.apply(ReleaseWorker(worker="office/2", at=s.at(3), lives=True))
     assert (await granted(store, "office/2", second=4)).n >= 3
     assert sorted(worker.id for worker in (await store.dump()).workers) == ["office-2/1", "office/2"]
 
@@ -220,7 +231,7 @@ async def test_while_two_releases_run_the_lower_cap_holds(store: Any) -> None:
 
 async def test_a_throttled_account_has_less_for_all(store: Any) -> None:
     await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
-    assert (await store.apply(Tune(account="erp", seen=8, cap=4, at=s.at(5)))).applied
+    assert (await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(5)))).applied
     told = await granted(store, "a", held=4, second=6, cap=8)
     assert (told.n, told.cap) == (2, 4)
     assert await rounds(store, {"a": 9, "b": 9}, 3, second=7, cap=8) == {"a": 2, "b": 2}
@@ -228,25 +239,25 @@ async def test_a_throttled_account_has_less_for_all(store: Any) -> None:
 
 async def test_workers_that_learn_the_same_change_the_cap_once(store: Any) -> None:
     await store.apply(beat("a", cap=8))
-    first = await store.apply(Tune(account="erp", seen=8, cap=4, at=s.at(1)))
-    second = await store.apply(Tune(account="erp", seen=8, cap=4, at=s.at(1)))
+    first = await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
+    second = await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
     assert (first.applied, second.applied, second.cap) == (True, False, 4)
 
 
 async def test_a_cap_is_not_raised_twice_within_its_quiet_time(store: Any) -> None:
     await store.apply(beat("a", cap=8))
-    await store.apply(Tune(account="erp", seen=8, cap=4, at=s.at(1)))
+    await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
     rise = {"account": "erp", "quiet": timedelta(seconds=5)}
-    assert not (await store.apply(Tune(seen=4, cap=5, at=s.at(5.9), **rise))).applied
-    assert (await store.apply(Tune(seen=4, cap=5, at=s.at(6), **rise))).cap == 5
+    assert not (await store.apply(SetCap(seen=4, cap=5, at=s.at(5.9), **rise))).applied
+    assert (await store.apply(SetCap(seen=4, cap=5, at=s.at(6), **rise))).cap == 5
     assert (await granted(store, "a", held=4, second=7, cap=8)).cap == 5
 
 
 async def test_a_cap_in_use_stays_between_one_and_the_configured_one(store: Any) -> None:
     await store.apply(beat("a", cap=4))
-    assert (await store.apply(Tune(account="erp", seen=4, cap=0, at=s.at(1)))).cap == 1
-    assert (await store.apply(Tune(account="erp", seen=1, cap=9, at=s.at(2)))).cap == 4
-    assert not (await store.apply(Tune(account="crm", seen=4, cap=1, at=s.at(1)))).applied
+    assert (await store.apply(SetCap(account="erp", seen=4, cap=0, at=s.at(1)))).cap == 1
+    assert (await store.apply(SetCap(account="erp", seen=1, cap=9, at=s.at(2)))).cap == 4
+    assert not (await store.apply(SetCap(account="crm", seen=4, cap=1, at=s.at(1)))).applied
 
 
 # ------------------------------------------------------------------ all at once
@@ -293,17 +304,17 @@ async def test_first_beats_on_a_new_account_at_once_share_it(two: Any) -> None:
 
 
 async def test_workers_that_leave_and_come_at_once_never_wait_for_each_other_for_ever(two: Any) -> None:
-    wants = tuple(Want(account=f"erp/{n}", cap=2, wanted=2, held=0) for n in range(5))
+    wants = tuple(QuotaRequest(account=f"erp/{n}", cap=2, wanted=2, held=0) for n in range(5))
     for number in range(20):
         work = []
         for n in range(4):
-            b = Beat(
+            b = Heartbeat(
                 worker=f"w{n}",
                 until=s.at(number + 15),
                 wants=wants[::-1] if n % 2 else wants,
                 at=s.at(number),
             )
             work.append(two[n % 2].apply(b))
-            work.append(two[(n + 1) % 2].apply(Leave(worker=f"w{(n + number) % 4}", at=s.at(number))))
+            work.append(two[(n + 1) % 2].apply(ReleaseWorker(worker=f"w{(n + number) % 4}", at=s.at(number))))
         await asyncio.gather(*work)
         assert violations(await two[0].dump(), s.at(number)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.change.difference import Affected, Difference, difference
+from counterfoil.change.difference import AffectedUser, DocumentChange, difference
 from counterfoil.model import Model, read
 from tests.unit.model.company import COMPANY, write
 
@@ -29,7 +29,7 @@ def edited(folder: Path, *edits: tuple[str, str]) -> Model:
     return read(write(folder, text), checks=False)[0]
 
 
-def only(found: list[Difference]) -> Difference:
+def only(found: list[DocumentChange]) -> DocumentChange:
     (one,) = found
     return one
 
@@ -107,7 +107,7 @@ def test_a_removed_field_breaks_those_who_read_it_and_no_others(company: Model, 
     internal = edited(tmp_path, source)
     found = only(difference(internal, edited(tmp_path, source, change)))
     assert found.breaking
-    assert found.affects == (Affected("workflow", "credit", "reads reason", True, False),)
+    assert found.affects == (AffectedUser("workflow", "credit", "reads reason", True, False),)
 
 
 def test_a_field_that_an_approval_policy_reads_breaks_the_policy(company: Model, tmp_path: Path) -> None:

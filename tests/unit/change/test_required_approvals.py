@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from counterfoil.change.calendar import Told, told
+from counterfoil.change.calendar import CalendarNotice, told
 from counterfoil.change.difference import difference
-from counterfoil.change.required_approvals import Asking, asked
+from counterfoil.change.required_approvals import ApprovalRules, asked
 from counterfoil.change.stages import CheckBase, MakeRelease, RequireApprovals, explain
 from counterfoil.core.people import Person
 from tests.changing_company import COMPANY
@@ -29,7 +29,7 @@ STRICTER = ("up_to: 100,", "up_to: 10,")
 LATER = ("until: +30d", "until: +60d")
 
 
-def ask(base: str, *pairs: tuple[str, str], requester: str = "pat", persons: Any = PERSONS) -> Asking:
+def ask(base: str, *pairs: tuple[str, str], requester: str = "pat", persons: Any = PERSONS) -> ApprovalRules:
     revision = base
     for old, new in pairs:
         assert old in revision
@@ -38,7 +38,7 @@ def ask(base: str, *pairs: tuple[str, str], requester: str = "pat", persons: Any
     return asked(before, after, difference(before, after), requester, persons)
 
 
-def roles(asking: Asking) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def roles(asking: ApprovalRules) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     return [(one.roles, one.could) for one in asking.approvals]
 
 
@@ -99,7 +99,7 @@ changes:
 """
 
 
-def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[Told]:
+def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[CalendarNotice]:
     revision = COMPANY + CALENDAR
     for old, new in pairs:
         revision = revision.replace(old, new)

@@ -20,9 +20,9 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass
-from counterfoil.flow.dispatch.batching import LATE, Bulk, GateSlot, Slot, telling
-from counterfoil.flow.dispatch.limiter import Closed, Lane
-from counterfoil.flow.dispatch.limiter import Gate as WorkersGate
+from counterfoil.flow.dispatch.batching import LATE, LimiterSlotRequest, RequestBatcher, SlotRequest, telling
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter as WorkersGate
+from counterfoil.flow.dispatch.limiter import Lane, LimiterClosed
 from counterfoil.store.memory import MemoryStore
 
 START = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -70,7 +70,7 @@ class Gate:
         self.given: list[int] = []
         self.waiting: list[tuple[int, asyncio.Future[None]]] = []
 
-    def slot(self, lane: int = 1) -> Slot:
+    def slot(self, lane: int = 1) -> SlotRequest:
         return _Slot(self, lane)
 
     def serve(self) -> None:
@@ -115,7 +115,7 @@ class Desk:
         self.fails = 0
         self.erp = Erp()
         self.gate = Gate(slots)
-        self.bulk = Bulk(self.now)
+        self.bulk = RequestBatcher(self.now)
 
     async def now(self) -> datetime:
         if self.fails:
@@ -376,7 +376,7 @@ async def test_at_the_gate_of_a_worker_a_batch_is_one_call() -> None:
 
     def ask(key: str, lane: Lane) -> asyncio.Task[Outcome]:
         ends = START + timedelta(seconds=30)
-        slot = GateSlot(gate, "erp", lane)
+        slot = LimiterSlotRequest(gate, "erp", lane)
         request = Request(POST.name, key, b"{}")
         return asyncio.create_task(
             desk.bulk.send("erp", cast(Connector, desk.erp), POST, request, 30, ends, slot)
@@ -397,7 +397,7 @@ async def test_at_the_gate_of_a_worker_a_batch_is_one_call() -> None:
     assert await asyncio.gather(*sent) == made("replayed", "live", "next")
     assert gate.in_flight == 0
     gate.close()
-    with pytest.raises(Closed):
+    with pytest.raises(LimiterClosed):
         await ask("after", Lane.LIVE)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from counterfoil.core.clock import Steady, utc_now
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 
@@ -17,7 +17,7 @@ async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
         {"kind": "system", "name": "shop", "role": "billing", "connector": "external", "owner": "finance"}
     ]
     store = MemoryStore()
-    pump = Pump(store, Releases(store, Model.from_documents([*roles, *systems])), {}, "w/1")
+    pump = Worker(store, Releases(store, Model.from_documents([*roles, *systems])), {}, "w/1")
     assert await pump.watch_once() == 0
     assert not (await store.dump()).cases
     store.clock = lambda: utc_now() - timedelta(hours=1)

@@ -13,8 +13,8 @@ from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs import snapshot
-from counterfoil.flow.runs.snapshot import Known
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from tests.unit.flow.test_external import COMPANY, event
@@ -36,7 +36,7 @@ class Watched(MemoryStore):
 
     decided = 0
 
-    def same(self, carried: Known, rows: Known) -> None:
+    def same(self, carried: RunSnapshot, rows: RunSnapshot) -> None:
         self.decided += 1
         place = {"arrival": rows.run.arrival}
         run = msgspec.structs.replace(carried.run, **place)
@@ -48,11 +48,11 @@ async def played(text: str) -> Watched:
     model = Model.from_documents(list(YAML(typ="safe").load_all(text)))
     store = Watched(lambda: NOW)
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
-    pump = Pump(store, Releases(store, model), {}, "w/1")
+    pump = Worker(store, Releases(store, model), {}, "w/1")
     await pump.beat_once()
     real = pump.turner.propose
 
-    async def propose(carried: Known, now: datetime, slots: Any = None, told: Any = None) -> Any:
+    async def propose(carried: RunSnapshot, now: datetime, slots: Any = None, told: Any = None) -> Any:
         held = await store.load(carried.run.id)
         assert held is not None
         if told is None:

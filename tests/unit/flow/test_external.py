@@ -14,9 +14,9 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 
@@ -87,7 +87,7 @@ class Clock:
         return self.now
 
 
-async def settle(pump: Pump) -> None:
+async def settle(pump: Worker) -> None:
     """Let everything happen that is due now."""
     for _ in range(60):
         await pump.beat_once()
@@ -109,7 +109,7 @@ async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterf
     store = MemoryStore(clock)
     releases = Releases(store, model)
     await releases.publish(NOW, "test")
-    pump = Pump(store, releases, {}, "w/1")
+    pump = Worker(store, releases, {}, "w/1")
     pump.actor.steady = Steady(0.0, here=lambda: clock.now.timestamp())
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], clock())
     await settle(pump)
@@ -141,8 +141,8 @@ async def test_the_present_matrix_decides_for_runs_of_former_releases() -> None:
     store = MemoryStore(clock)
     await Releases(store, former).publish(NOW, "test")
     await receive_events(store, former, [event("shop", "sale.closed.v1", "e1")], clock())
-    await Admission(store, Releases(store, former), {}).admit((await store.todos(1))[0], clock())
-    pump = Pump(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
+    await Admitter(store, Releases(store, former), {}).admit((await store.todos(1))[0], clock())
+    pump = Worker(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
     await settle(pump)
     (approval,) = (await store.dump()).approvals
     assert (approval.automatic, approval.roles) == (False, ("finance",))

@@ -14,7 +14,7 @@ import pytest
 from counterfoil.connectors.sdk import Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass
 from counterfoil.flow.dispatch.circuit_breaker import CONSECUTIVE, LONGEST, BreakerState
-from counterfoil.flow.dispatch.limiter import Closed, Gate, Lane, Ticket
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, LimiterClosed, Slot
 from counterfoil.store.memory import MemoryStore
 
 DONE = Confirmed({})
@@ -33,7 +33,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
         self.store = MemoryStore()
-        self.gates: list[Gate] = []
+        self.gates: list[ConcurrencyLimiter] = []
 
     def __call__(self) -> float:
         return self.now
@@ -42,7 +42,7 @@ class Clock:
     def database(self) -> datetime:
         return T0 + timedelta(seconds=self.now)
 
-    def beat(self, of: Gate) -> None:
+    def beat(self, of: ConcurrencyLimiter) -> None:
         at_once(of.beat(self.store, self.database))
 
     def go(self, seconds: float) -> None:
@@ -68,20 +68,20 @@ def clock() -> Clock:
     return Clock()
 
 
-def gate(clock: Clock, cap: int = 4, worker: str = "w/1") -> Gate:
-    of = Gate(worker, {"erp": ("erp", cap)}, clock, seed=1)
+def gate(clock: Clock, cap: int = 4, worker: str = "w/1") -> ConcurrencyLimiter:
+    of = ConcurrencyLimiter(worker, {"erp": ("erp", cap)}, clock, seed=1)
     clock.gates.append(of)
     clock.beat(of)
     return of
 
 
-def take(of: Gate, lane: Lane = Lane.LIVE, retry: bool = False) -> Ticket:
+def take(of: ConcurrencyLimiter, lane: Lane = Lane.LIVE, retry: bool = False) -> Slot:
     ticket = of.try_enter("erp", lane, retry)
     assert ticket is not None
     return ticket
 
 
-def call(of: Gate, outcome: Outcome, times: int = 1, retry: bool = False) -> None:
+def call(of: ConcurrencyLimiter, outcome: Outcome, times: int = 1, retry: bool = False) -> None:
     for _ in range(times):
         of.leave(take(of, retry=retry), outcome)
 
@@ -92,7 +92,7 @@ async def settled() -> None:
 
 
 def waiter(
-    of: Gate, lane: Lane, order: list[Any], name: Any = None, retry: bool = False
+    of: ConcurrencyLimiter, lane: Lane, order: list[Any], name: Any = None, retry: bool = False
 ) -> asyncio.Task[None]:
     """Somebody who waits, says when it is in, and leaves at once."""
 
@@ -162,9 +162,9 @@ async def test_a_closed_gate_sends_everybody_away(clock: Clock) -> None:
     waits = waiter(of, Lane.CLOSE, [])
     await settled()
     of.close()
-    with pytest.raises(Closed):
+    with pytest.raises(LimiterClosed):
         await waits
-    with pytest.raises(Closed):
+    with pytest.raises(LimiterClosed):
         await of.enter("erp", Lane.CLOSE)
     assert of.try_enter("erp", Lane.CLOSE) is None
     of.leave(inside, DONE)
@@ -330,7 +330,7 @@ def test_failures_before_it_closed_are_forgotten(clock: Clock) -> None:
 
 
 async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
-    of, store = Gate("w/1", {"erp": ("erp", 4)}, seed=1), MemoryStore()
+    of, store = ConcurrencyLimiter("w/1", {"erp": ("erp", 4)}, seed=1), MemoryStore()
     await of.beat(store, await store.now())
     call(of, LOST, CONSECUTIVE)
     order: list[Any] = []

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from tests.unit.flow.test_external import COMPANY, event
@@ -21,14 +21,14 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-async def pump() -> Pump:
+async def pump() -> Worker:
     model = Model.from_documents(list(YAML(typ="safe").load_all(COMPANY)))
     store = MemoryStore(lambda: NOW)
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
-    return Pump(store, Releases(store, model), {}, "w/1")
+    return Worker(store, Releases(store, model), {}, "w/1")
 
 
-async def rounds(pump: Pump) -> None:
+async def rounds(pump: Worker) -> None:
     for _ in range(3):
         await pump.admit_once()
         await pump.turn_once()
@@ -36,7 +36,7 @@ async def rounds(pump: Pump) -> None:
         await pump.wait_for_work()
 
 
-async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Pump, monkeypatch: Any) -> None:
+async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Worker, monkeypatch: Any) -> None:
     async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
@@ -51,7 +51,7 @@ async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Pump, monkeypa
 
 
 async def test_an_admission_that_fails_by_a_defect_opens_one_case_and_keeps_the_todo(
-    pump: Pump, monkeypatch: Any
+    pump: Worker, monkeypatch: Any
 ) -> None:
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")

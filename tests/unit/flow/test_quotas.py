@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from counterfoil.connectors.sdk import Confirmed, Rejected
 from counterfoil.core.errors import ErrorClass, TryAgain
-from counterfoil.flow.dispatch.limiter import LIFE, Gate, Lane, Ticket, caps_of
+from counterfoil.flow.dispatch.limiter import LIFE, ConcurrencyLimiter, Lane, Slot, caps_of
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
-from counterfoil.store.port.workers import Beat, Tune
+from counterfoil.store.port.workers import Heartbeat, SetCap
 from tests.unit.flow.test_limiter import Clock, at_once, gate
 
 DONE = Confirmed({})
 BUSY = Rejected(ErrorClass.THROTTLED, "slow down")
 
 
-def all_of(of: Gate, lane: Lane = Lane.LIVE) -> list[Ticket]:
+def all_of(of: ConcurrencyLimiter, lane: Lane = Lane.LIVE) -> list[Slot]:
     """Every slot that is to be had."""
     found = []
     while (ticket := of.try_enter("erp", lane)) is not None:
@@ -42,7 +42,7 @@ def quotas(clock: Clock) -> int:
 
 def test_nobody_enters_before_the_first_heartbeat() -> None:
     clock = Clock()
-    of = Gate("w/1", {"erp": ("erp", 4)}, clock)
+    of = ConcurrencyLimiter("w/1", {"erp": ("erp", 4)}, clock)
     assert of.try_enter("erp", Lane.CLOSE) is None
     assert of.hungry.is_set()
     clock.beat(of)
@@ -201,8 +201,8 @@ def test_calls_begun_while_a_heartbeat_is_on_its_way_are_in_the_quota() -> None:
     first = gate(clock)
     second = gate(clock, worker="w/2")
     second.try_enter("erp", Lane.LIVE)
-    inside: list[Ticket] = []
-    at_once(first.beat(Meanwhile(clock, Beat, lambda: inside.extend(all_of(first))), clock.database))
+    inside: list[Slot] = []
+    at_once(first.beat(Meanwhile(clock, Heartbeat, lambda: inside.extend(all_of(first))), clock.database))
     assert len(inside) == 4
     clock.beat(second)
     assert len(inside) + len(all_of(second)) <= 4
@@ -275,9 +275,9 @@ def test_throttling_while_a_heartbeat_is_on_its_way_is_not_forgotten() -> None:
     clock = Clock()
     of = gate(clock, 8)
     inside = all_of(of)
-    at_once(of.beat(Meanwhile(clock, Beat, lambda: of.leave(inside.pop(), BUSY)), clock.database))
+    at_once(of.beat(Meanwhile(clock, Heartbeat, lambda: of.leave(inside.pop(), BUSY)), clock.database))
     assert (of.state("erp").slots, of.state("erp").present_cap) == (4, 4)
-    lower = Meanwhile(clock, Tune, lambda: of.leave(of_new.pop(), BUSY))
+    lower = Meanwhile(clock, SetCap, lambda: of.leave(of_new.pop(), BUSY))
     while inside:
         of.leave(inside.pop(), DONE)
     of_new = [ticket for ticket in [of.try_enter("erp", Lane.LIVE)] if ticket is not None]
@@ -305,7 +305,7 @@ def test_the_cap_comes_back_slowly_and_costs_a_write_for_each_step() -> None:
 
     class Counted:
         async def apply(self, transition: Any) -> Any:
-            if isinstance(transition, Tune):
+            if isinstance(transition, SetCap):
                 tunes.append(transition.cap)
             return await clock.store.apply(transition)
 
@@ -349,7 +349,7 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
     """Also of workers that sleep through their quotas' end: what they still hold is not `held` any more."""
     clock = Clock()
     gates = [gate(clock, cap, f"w/{n}") for n in range(4)]
-    inside: dict[Gate, list[Ticket]] = {of: [] for of in gates}
+    inside: dict[ConcurrencyLimiter, list[Slot]] = {of: [] for of in gates}
     for number, move in moves:
         of = gates[number]
         if move in ("enter", "replay"):

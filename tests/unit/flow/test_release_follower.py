@@ -15,8 +15,8 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.release import Plan
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker import release_follower
-from counterfoil.flow.worker.release_follower import Follower
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.release_follower import ReleaseFollower
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
@@ -46,8 +46,8 @@ class Process:
         self.releases = Releases(store, model)
         self.connectors: dict[str, Any] = {}
         self.refuses: set[str] = set()
-        self.pump = Pump(store, self.releases, self.connectors, "w/1")
-        self.follower = Follower(store, self.releases, self.connectors, self.pump, self.build)
+        self.pump = Worker(store, self.releases, self.connectors, "w/1")
+        self.follower = ReleaseFollower(store, self.releases, self.connectors, self.pump, self.build)
         self.connectors.update(self.build(model, model.systems))
 
     def build(self, model: Model, names: Iterable[str]) -> dict[str, Any]:

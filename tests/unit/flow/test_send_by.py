@@ -10,8 +10,8 @@ from typing import Any, cast
 from counterfoil.connectors.sdk import Confirmed, OperationSpec, Request
 from counterfoil.core.clock import Steady
 from counterfoil.core.effect import Effect
-from counterfoil.flow.runs.effects import Actor
-from counterfoil.flow.runs.outcomes import NOT_SENT, Context
+from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext
 from counterfoil.flow.runs.turn_rows import times
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
@@ -52,7 +52,7 @@ class Operation:
 
 async def _called(seconds: float) -> tuple[object, System]:
     system = System()
-    actor = Actor(
+    actor = EffectSender(
         cast(Any, SlowClock(seconds)),
         cast(Any, None),
         cast(Any, {"erp": system}),
@@ -66,7 +66,7 @@ async def _called(seconds: float) -> tuple[object, System]:
     )  # fmt: skip
     send = times("eff_1", 1, "w/1", NOW - timedelta(seconds=29.9), 30.0, 60.0)
     outcome = await actor.call(
-        Context(cast(Any, None), cast(Any, None), cast(Any, Operation())), effect, send, cast(Any, None)
+        EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation())), effect, send, cast(Any, None)
     )
     return outcome, system
 

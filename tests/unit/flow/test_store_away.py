@@ -13,7 +13,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs import effects
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
@@ -46,11 +46,11 @@ class Away:
 
 
 @pytest.fixture
-async def company() -> tuple[Away, Pump]:
+async def company() -> tuple[Away, Worker]:
     store = Away(MemoryStore(Clock()))
     releases = Releases(store, Model.from_documents(list(YAML(typ="safe").load_all(COMPANY))))  # type: ignore[arg-type]
     await releases.publish(NOW, "test")
-    return store, Pump(store, releases, {}, "w/1")  # type: ignore[arg-type]
+    return store, Worker(store, releases, {}, "w/1")  # type: ignore[arg-type]
 
 
 async def reached(look: Any) -> None:
@@ -61,7 +61,7 @@ async def reached(look: Any) -> None:
     raise AssertionError("not reached")
 
 
-async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away, Pump]) -> None:
+async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away, Worker]) -> None:
     store, pump = company
     store.away = True
     running = asyncio.create_task(pump.run())
@@ -79,7 +79,7 @@ async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away,
 
 
 async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
-    company: tuple[Away, Pump], monkeypatch: pytest.MonkeyPatch
+    company: tuple[Away, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, pump = company
     store.away = True
@@ -96,7 +96,7 @@ async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
 
 
 async def test_an_outcome_is_kept_until_the_store_takes_it(
-    company: tuple[Away, Pump], monkeypatch: pytest.MonkeyPatch
+    company: tuple[Away, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the turn that rests on it can be committed, nor, for a while, the outcome alone."""
     monkeypatch.setattr(effects, "TELL_AGAIN", (0.001,) * 5)
@@ -110,7 +110,7 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
 
 
 async def test_a_run_does_not_wait_for_its_lease_to_end_when_the_store_is_back(
-    company: tuple[Away, Pump],
+    company: tuple[Away, Worker],
 ) -> None:
     store, pump = company
     await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]

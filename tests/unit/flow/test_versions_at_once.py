@@ -11,11 +11,11 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.release import Plan
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.context.deprecations import Uses, overdue
+from counterfoil.flow.context.deprecations import DeprecationUsage, overdue
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.flow.runs.turn import Turner
+from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port import transitions as port
@@ -374,15 +374,15 @@ async def test_a_workflow_that_calls_a_deprecated_operation_is_counted() -> None
     dated = "name: erp.invoice.post\ndeprecated: {since: 2026-01-01, sunset: 2026-07-01, use: erp.invoice.post.v2}\n"
     model = model_of(BASE + POSTING.replace("name: erp.invoice.post\n", dated))
     store = MemoryStore(lambda: MONDAY)
-    uses = Uses(store, lambda: model)
+    uses = DeprecationUsage(store, lambda: model)
     releases = Releases(store, model)
     event = Event(
         id="e1", source="/bills", type="invoice.closed.v1", data={"invoice_id": "i1", "total": five()}
     )
     await receive_events(store, model, [event], MONDAY)
-    await Admission(store, releases, {}, uses=uses).admit((await store.todos(1))[0], MONDAY)
+    await Admitter(store, releases, {}, uses=uses).admit((await store.todos(1))[0], MONDAY)
     (run,) = store.runs
-    await Turner(store, releases, "w", uses).turn(run, MONDAY)
+    await TurnPlanner(store, releases, "w", uses).turn(run, MONDAY)
     await uses.flush()
     used = [(u.name, u.side, u.who, u.count) for u in await store.used(MONDAY)]
     assert used == [("erp.invoice.post", "calls", "workflow:posting", 1)]

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from counterfoil.core.money import Money
-from counterfoil.prove.values import MOST, Beginnings
+from counterfoil.prove.values import MOST, StartValueFinder
 from tests.unit.prove.test_planted_workflows import planted
 from tests.unit.prove.test_proofs import acme
 
 
-def beginnings(name: str, folder: Path) -> Beginnings:
+def beginnings(name: str, folder: Path) -> StartValueFinder:
     model = planted(name, folder)
     definition = model.workflow("credit")
-    return Beginnings(model, definition, tuple(i.formula for i in definition.invariants))
+    return StartValueFinder(model, definition, tuple(i.formula for i in definition.invariants))
 
 
 @pytest.mark.parametrize("name", ["sound", "step-that-never-runs", "items-left", "larger-than-open"])
@@ -51,6 +51,6 @@ def test_amounts_of_own_invariants_are_weighed_against_the_event(tmp_path: Path)
 
 def test_a_check_comes_out_both_ways() -> None:
     model = acme()
-    finder = Beginnings(model, model.workflow("support-credit-to-erp"))
+    finder = StartValueFinder(model, model.workflow("support-credit-to-erp"))
     statuses = {b.values["head:invoice"]["status"] for b in finder.find()}
     assert {"draft", "paid"} <= statuses

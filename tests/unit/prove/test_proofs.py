@@ -17,11 +17,11 @@ from counterfoil.core.finding import errors
 from counterfoil.core.foil import FOIL_MOVES
 from counterfoil.core.run import RUN_MOVES
 from counterfoil.model import Model, read, scaffold
-from counterfoil.prove import Bounds, prove, proven
+from counterfoil.prove import ProofLimits, prove, proven
 from counterfoil.prove import explore as proving
-from counterfoil.prove.world import Company, World
+from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.commands import Decision
-from counterfoil.rules.workflow.state import State
+from counterfoil.rules.workflow.state import RunState
 from tests.unit.prove.test_planted_workflows import HERE, PLANTED, planted
 from tests.unit.rules.test_language_workflows import language
 
@@ -84,7 +84,7 @@ def test_the_credit_of_the_language_has_its_mistakes() -> None:
 
 @pytest.mark.parametrize("name", ["sound", "again-with-another-date", "signal-posts-twice"])
 def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed, concluded, moves = Company._commit, Company.concluded, 0
+    committed, concluded, moves = ProofContext._commit, ProofContext.concluded, 0
 
     def check(before: World, after: World) -> World:
         nonlocal moves
@@ -104,12 +104,12 @@ def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch:
         assert after.run.consumed >= before.run.consumed
         return after
 
-    def commit(self: Company, w: World, decision: Decision, state: State) -> World:
+    def commit(self: ProofContext, w: World, decision: Decision, state: RunState) -> World:
         return check(w, committed(self, w, decision, state))
 
-    monkeypatch.setattr(Company, "_commit", commit)
+    monkeypatch.setattr(ProofContext, "_commit", commit)
     monkeypatch.setattr(
-        Company,
+        ProofContext,
         "concluded",
         lambda self, w, effect, state, **about: check(w, concluded(self, w, effect, state, **about)),
     )
@@ -129,7 +129,7 @@ def test_the_same_proof_is_the_same(tmp_path: Path) -> None:
 
 def test_a_cut_is_said_and_proves_nothing(tmp_path: Path) -> None:
     model = planted("step-that-never-runs", tmp_path)
-    proof = prove(model, "credit", 1, Bounds(states=20))
+    proof = prove(model, "credit", 1, ProofLimits(states=20))
     assert (proof.complete, proof.covered, proof.dead) == (False, 20, ())
     (told,) = proving.findings(model, proof)
     assert (told.rule, told.severity) == ("prove-cut", "warning")

@@ -12,12 +12,12 @@ import pytest
 
 from counterfoil.core import wire
 from counterfoil.model import Model
-from counterfoil.replay.event_builder import Bodies, Maker
+from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder
 from counterfoil.replay.impact import Paths, impact, recorded
-from counterfoil.replay.incremental_mapping import Remaking
-from counterfoil.replay.recorded_answers import Answers, Side
+from counterfoil.replay.incremental_mapping import IncrementalMapping
+from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
 from counterfoil.replay.report import Amount, Impact, to_dict
-from counterfoil.replay.run_replayer import Player
+from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
 from counterfoil.store.port.recorded import Recorded
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -83,19 +83,19 @@ def test_a_model_replayed_against_itself_differs_in_nothing(traffic: list[Record
 
 
 def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded]) -> None:
-    side = Side(acme())
-    maker = Maker(side)
+    side = ReplaySide(acme())
+    maker = EventBuilder(side)
     for one in traffic:
-        made = maker.make(one, Bodies(one), Answers(side, one, {}))
+        made = maker.make(one, DeliveryBodies(one), RecordedAnswers(side, one, {}))
         assert (made.held, made.events) == ("", one.events)
 
 
 def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorded]) -> None:
-    side = Side(acme())
-    player = Player(side)
+    side = ReplaySide(acme())
+    player = RunReplayer(side)
     seen = 0
     for one in traffic:
-        answers = Answers(side, one, {})
+        answers = RecordedAnswers(side, one, {})
         for run in one.runs:
             event = next(e for e in one.events if e.id == run.event)
             (start,) = [s for s in routing.starts(acme(), event, answers.ask) if s.run == run.run.id]
@@ -169,7 +169,7 @@ def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
 ) -> None:
     spared, edits = OTHERWISE[name]
     new = changed(*edits)
-    assert (Remaking.of(acme(), new, "billing", "invoice.finalized") is not None) is spared
+    assert (IncrementalMapping.of(acme(), new, "billing", "invoice.finalized") is not None) is spared
     short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
     assert not short.nothing
     same = msgspec.structs.replace(short.counts, shortcut=0)

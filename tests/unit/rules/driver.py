@@ -23,12 +23,12 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.people import Person
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import Gate, Lane, Ticket
-from counterfoil.flow.intake.admit import Admission
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
+from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.runs import decisions
-from counterfoil.flow.runs.effects import Actor
-from counterfoil.flow.runs.snapshot import Known
-from counterfoil.flow.runs.turn import Turner
+from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import housekeeping
 from counterfoil.model import Model
 from counterfoil.model.source import parse
@@ -36,7 +36,7 @@ from counterfoil.rules import routing
 from counterfoil.rules.values import event_names, head_names
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision
-from counterfoil.rules.workflow.state import State, load
+from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.transitions import Admit, Post, PutPerson, RunStart, Stimulus, Turn
 from counterfoil.store.port.views import CaseTarget
@@ -129,23 +129,23 @@ class System:
         """Nothing to let go of."""
 
 
-class WideGate(Gate):
+class WideGate(ConcurrencyLimiter):
     """Lets every call through: what a gate holds back has tests of its own."""
 
-    async def enter(self, system: str, lane: Lane, retry: bool = False) -> Ticket:
-        return Ticket(system, lane, retry, lease=0, window=0, epoch=0, paid=False)
+    async def enter(self, system: str, lane: Lane, retry: bool = False) -> Slot:
+        return Slot(system, lane, retry, lease=0, window=0, epoch=0, paid=False)
 
-    def leave(self, ticket: Ticket, outcome: object) -> None:
+    def leave(self, ticket: Slot, outcome: object) -> None:
         """Nothing was taken."""
 
-    def holds(self, ticket: Ticket) -> bool:
+    def holds(self, ticket: Slot) -> bool:
         return True
 
 
-class CheckedTurner(Turner):
+class CheckedTurner(TurnPlanner):
     """A Turner that decides twice and looks at each decision before it is committed."""
 
-    async def _decide(self, model: Model, known: Known, now: datetime) -> tuple[Decision, Any, Any]:
+    async def _decide(self, model: Model, known: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
         first = await super()._decide(model, known, now)
         second = await super()._decide(model, known, now)
         both = [msgspec.structs.replace(d, after=None) for d in (first[0], second[0])]
@@ -154,7 +154,7 @@ class CheckedTurner(Turner):
         return first
 
 
-def check_decision(known: Known, d: Decision, now: datetime) -> None:
+def check_decision(known: RunSnapshot, d: Decision, now: datetime) -> None:
     """What holds of every decision."""
     run = known.run
     state = load(d.ctx)
@@ -162,15 +162,15 @@ def check_decision(known: Known, d: Decision, now: datetime) -> None:
     assert d.consumed >= run.consumed
     assert d.consumed == max([run.consumed, *(i.seq for i in known.stimuli)])
     states = {e.id: e.state for e in known.effects}
-    dropped = {x.effect for x in d.commands if isinstance(x, c.Drop)}
+    dropped = {x.effect for x in d.commands if isinstance(x, c.DropEffect)}
     after = {i: s for i, s in states.items() if not (i in dropped and s is EffectState.PLANNED)}
     for command in d.commands:
-        if isinstance(command, c.Plan):
+        if isinstance(command, c.PlanEffect):
             rivals = [e for e in known.effects if (e.path, e.item) == (command.path, command.item)]
             assert all(after.get(e.id) not in LIVE_EFFECTS | {EffectState.CONFIRMED} for e in rivals)
             assert command.effect not in states
             after[command.effect] = EffectState.PLANNED
-        if isinstance(command, c.Send):
+        if isinstance(command, c.SendAgain):
             assert after[command.effect] is EffectState.REFUSED
             after[command.effect] = EffectState.SENDING
     flying = any(s in LIVE_EFFECTS for s in after.values())
@@ -196,8 +196,8 @@ class Play:
         self.gate = WideGate("play/1", {})
         self.steady = Steady(0.0, here=lambda: self.now.timestamp())
         self.turner = CheckedTurner(self.store, self.releases, "play")
-        self.actor = Actor(self.store, self.releases, self.systems, "play/1", self.gate, self.steady)
-        self.admission = Admission(self.store, self.releases, self.systems)
+        self.actor = EffectSender(self.store, self.releases, self.systems, "play/1", self.gate, self.steady)
+        self.admission = Admitter(self.store, self.releases, self.systems)
         self.sending = True
         """Whether planned calls are made."""
         self.turns: list[Turn] = []
@@ -364,7 +364,7 @@ class Play:
         """The newest Run."""
         return self.runs(workflow)[-1]
 
-    def state(self, run: Run | None = None) -> State:
+    def state(self, run: Run | None = None) -> RunState:
         return load((run or self.run()).ctx)
 
     def cases(self, reason: str = "") -> list[Case]:

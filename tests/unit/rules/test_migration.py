@@ -10,8 +10,8 @@ import pytest
 from counterfoil.change.verdicts import verdict
 from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
-from counterfoil.rules.workflow.migration import Movable, Stays, move
-from counterfoil.rules.workflow.state import Confirmed, Frame, State, StepState, load
+from counterfoil.rules.workflow.migration import Movable, NotMovable, move
+from counterfoil.rules.workflow.state import BlockFrame, ConfirmedEffect, RunState, StepState, load
 from tests.changing_company import COMPANY
 from tests.unit.rules.driver import model_of
 
@@ -46,7 +46,7 @@ def changed(*pairs: tuple[str, str]) -> Model:
 
 def run(index: int, steps: dict[str, StepState], **more: Any) -> Run:
     """A Run that stands at a step of the main block, having passed those before."""
-    state = State(frames=[Frame(block="", kind="main", index=index)], steps=steps, started=True)
+    state = RunState(frames=[BlockFrame(block="", kind="main", index=index)], steps=steps, started=True)
     for name in ("confirmed", "names", "results", "undo", "back"):
         if name in more:
             setattr(state, name, more.pop(name))
@@ -68,7 +68,7 @@ def waiting(**more: Any) -> Run:
     return run(3, steps, **more)
 
 
-def moved(new: Model, of: Run) -> State:
+def moved(new: Model, of: Run) -> RunState:
     found = move(changed(), new, of)
     assert isinstance(found, Movable), found
     return load(found.ctx)
@@ -76,7 +76,7 @@ def moved(new: Model, of: Run) -> State:
 
 def stays(new: Model, of: Run) -> str:
     found = move(changed(), new, of)
-    assert isinstance(found, Stays), found
+    assert isinstance(found, NotMovable), found
     return found.why
 
 
@@ -174,7 +174,7 @@ def test_a_run_whose_call_is_under_way_stays() -> None:
 
 
 def test_a_call_that_nothing_would_take_back_keeps_it() -> None:
-    done = Confirmed(
+    done = ConfirmedEffect(
         key="memo", path="memo", item="", effect="eff_1", operation="x.y.z", input="", digest="d"
     )
     why = stays(changed(("until: +30d", "until: +60d")), waiting(confirmed=[done]))

@@ -21,10 +21,17 @@ from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
 from counterfoil.rules.approval import in_currency
 from counterfoil.rules.contract import violations
-from counterfoil.rules.mapping import Failed, Mapped, Needs, Rendered, Returned, Unresolved
+from counterfoil.rules.mapping import (
+    LookupsNeeded,
+    Mapped,
+    MappedAnswer,
+    MappingFailed,
+    RenderedRequest,
+    UnresolvedLink,
+)
 from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting import posting_date
-from counterfoil.rules.templates import Unusable
+from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import plain, typed
 from counterfoil.rules.workflow.decide import event_topic
 from tests.unit.rules.company import BASE
@@ -82,7 +89,7 @@ ANSWERS = {
 
 def test_a_mapping_asks_for_all_that_it_lacks_at_once() -> None:
     needs = inbound({})
-    assert isinstance(needs, Needs)
+    assert isinstance(needs, LookupsNeeded)
     assert set(needs.looks) == set(ANSWERS)
 
 
@@ -104,7 +111,7 @@ def test_the_identity_of_a_fact_is_its_version_and_never_its_mapped_content() ->
 
 def test_a_missing_link_is_neither_event_nor_failure() -> None:
     found = inbound({}, ANSWERS | {("canon", ("invoice", "x1", "bills")): None})
-    assert found == Unresolved(object="invoice", id="x1", system="bills")
+    assert found == UnresolvedLink(object="invoice", id="x1", system="bills")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_a_missing_link_is_neither_event_nor_failure() -> None:
 )
 def test_what_cannot_be_mapped_says_why(body: dict[str, Any], says: str) -> None:
     found = inbound(body, ANSWERS | {("canon", ("invoice", None, "bills")): "inv_2"})
-    assert isinstance(found, Failed)
+    assert isinstance(found, MappingFailed)
     assert any(word in found.message for word in says.split("|")), found.message
 
 
@@ -132,29 +139,29 @@ def outbound(partner: str, answers: Mapping[Any, Any]) -> Any:
 
 def test_a_request_is_rendered_in_two_phases_to_the_same_bytes() -> None:
     needs = outbound("p1", {})
-    assert isinstance(needs, Needs)
+    assert isinstance(needs, LookupsNeeded)
     answers = {("xref", ("partner", "p1", "ledger")): "77", ("table", ("code", "a")): "A"}
     assert set(needs.looks) == set(answers)
     rendered = outbound("p1", answers)
-    assert rendered == Rendered(b'{"code":"A","day":"2026-01-02","party":"77","ref":"eff_1"}')
+    assert rendered == RenderedRequest(b'{"code":"A","day":"2026-01-02","party":"77","ref":"eff_1"}')
     unlinked = outbound("p1", answers | {("xref", ("partner", "p1", "ledger")): None})
-    assert unlinked == Unresolved(object="partner", id="p1", system="ledger")
+    assert unlinked == UnresolvedLink(object="partner", id="p1", system="ledger")
 
 
 def test_a_request_whose_assertion_fails_is_not_sent() -> None:
     answers = {("xref", ("partner", "bad", "ledger")): "77", ("table", ("code", "a")): "A"}
-    assert isinstance(outbound("bad", answers), Failed)
+    assert isinstance(outbound("bad", answers), MappingFailed)
 
 
 def test_a_result_gives_links_and_names_what_differs() -> None:
     rule = model().outbound("ledger.partner")
     taken = mapping.take_result(rule, {"partner_id": "p1"}, {"id": 77}, {})
-    assert isinstance(taken, Returned)
+    assert isinstance(taken, MappedAnswer)
     assert taken.result == {"party": 77}
     assert taken.links == (("partner", "p1", "77"),)
     assert taken.differs == ("partner_id: asked p1, got nothing",)
     nameless = mapping.take_result(rule, {"partner_id": "p1"}, {"id": None}, {})
-    assert isinstance(nameless, Returned)
+    assert isinstance(nameless, MappedAnswer)
     assert nameless.links == ()
     assert "names no id" in nameless.differs[0]
 
@@ -183,9 +190,9 @@ def test_an_event_shows_the_other_half_of_a_foil() -> None:
     seen = matching.observed(rule, event("posted.v1", id="a1", amount=Money(5, "USD")), None)
     assert seen is not None
     assert (seen.key, seen.legs, seen.subject) == ("a1", {"gross": Money(5, "USD")}, "bills::1")
-    with pytest.raises(Unusable, match="no key"):
+    with pytest.raises(UnusableValue, match="no key"):
         matching.observed(rule, event("posted.v1", id=None, amount=Money(5, "USD")), None)
-    with pytest.raises(Unusable, match="not money"):
+    with pytest.raises(UnusableValue, match="not money"):
         matching.observed(rule, event("posted.v1", id="a1", amount=5), None)
 
 
@@ -379,9 +386,9 @@ def test_an_event_begins_the_runs_whose_when_takes_it() -> None:
     assert routing.starts(begun, event("asked.v1", id="a"), None) == []
     (start,) = routing.starts(begun, event("asked.v1", id="a", by="ann", n=2), None)
     assert (start.workflow, start.key, start.generation) == ("flow", "a", 2)
-    with pytest.raises(Unusable, match="whole number"):
+    with pytest.raises(UnusableValue, match="whole number"):
         routing.starts(begun, event("asked.v1", id="a", by="ann", n="2"), None)
-    with pytest.raises(Unusable, match="no key"):
+    with pytest.raises(UnusableValue, match="no key"):
         routing.starts(begun, event("asked.v1", id="", by="ann", n=2), None)
 
 
@@ -417,7 +424,7 @@ def test_a_rate_that_is_no_number_above_zero_is_refused(wrong: Any) -> None:
     def rates(name: str, args: tuple[Any, ...]) -> Any:
         return wrong
 
-    with pytest.raises(Unusable, match="the rate EUR/USD"):
+    with pytest.raises(UnusableValue, match="the rate EUR/USD"):
         in_currency(Money(100, "EUR"), "USD", "fx", rates)
 
 

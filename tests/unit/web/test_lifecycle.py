@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from counterfoil.model import kinds
-from counterfoil.rules.versions import Lifecycle
+from counterfoil.rules.versions import DeprecationNotice
 from counterfoil.web.http.deprecation_headers import headers_of, lifecycle_headers
 
 SINCE, SUNSET = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
@@ -41,8 +41,8 @@ def test_an_operation_points_to_where_its_successor_is_called() -> None:
 
 
 def test_several_versions_in_one_batch_give_the_earliest_days() -> None:
-    later = Lifecycle(name="b.v1", since=SUNSET, sunset=None, use="b.v2", past_sunset=False)
-    sooner = Lifecycle(name="a.v1", since=SINCE, sunset=SUNSET, use="a.v2", past_sunset=False)
+    later = DeprecationNotice(name="b.v1", since=SUNSET, sunset=None, use="b.v2", past_sunset=False)
+    sooner = DeprecationNotice(name="a.v1", since=SINCE, sunset=SUNSET, use="a.v2", past_sunset=False)
     headers = headers_of([later, sooner])
     assert headers["deprecation"] == "@1767225600"
     assert headers["sunset"] == "Wed, 01 Jul 2026 00:00:00 GMT"

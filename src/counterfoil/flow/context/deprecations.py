@@ -18,10 +18,10 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.errors import TryAgain
 from counterfoil.model import Model, kinds
-from counterfoil.rules.versions import Lifecycle, dated
+from counterfoil.rules.versions import DeprecationNotice, dated
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Admit, OpenCases, TellUse
-from counterfoil.store.port.versions import Use, Used, Waiting
+from counterfoil.store.port.transitions import Admit, CountUse, OpenCases
+from counterfoil.store.port.versions import VersionUsage, VersionUse, WaitingRuns
 
 EVERY = timedelta(seconds=5)
 """Between two tellings."""
@@ -30,30 +30,30 @@ RECENT = timedelta(days=30)
 VERBS = {"sends": "sends", "takes": "takes", "calls": "calls", "waits": "waits for"}
 
 
-class Uses:
+class DeprecationUsage:
     """What this process has seen of deprecated versions and not told yet. `present` is the model in force."""
 
     def __init__(self, store: Store, present: Callable[[], Model]) -> None:
         self._store = store
         self._present = present
-        self._known: tuple[Model, object, Mapping[str, Lifecycle]] | None = None
-        self._counts: dict[tuple[str, str, str, object], Use] = {}
+        self._known: tuple[Model, object, Mapping[str, DeprecationNotice]] | None = None
+        self._counts: dict[tuple[str, str, str, object], VersionUse] = {}
         self._told: datetime | None = None
 
-    def deprecated(self, now: datetime) -> Mapping[str, Lifecycle]:
+    def deprecated(self, now: datetime) -> Mapping[str, DeprecationNotice]:
         """What is deprecated by now, by name."""
         model, day = self._present(), now.date()
         if self._known is None or self._known[0] is not model or self._known[1] != day:
             self._known = (model, day, dated(model, now))
         return self._known[2]
 
-    def note(self, name: str, side: str, who: str, now: datetime, count: int = 1) -> Lifecycle | None:
+    def note(self, name: str, side: str, who: str, now: datetime, count: int = 1) -> DeprecationNotice | None:
         """Count a use, where the version is deprecated."""
         found = self.deprecated(now).get(name)
         if found is not None:
             key = (name, side, who, now.date())
             held = self._counts.get(key)
-            use = Use(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
+            use = VersionUse(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
             if held is not None:
                 use = msgspec.structs.replace(use, count=held.count + count, first_at=held.first_at)
             self._counts[key] = use
@@ -86,12 +86,12 @@ class Uses:
             return
         telling, self._counts = self._counts, {}
         try:
-            await self._store.apply(TellUse(uses=tuple(telling.values())))
+            await self._store.apply(CountUse(uses=tuple(telling.values())))
         except TryAgain:
             for use in telling.values():
                 self._keep(use)
 
-    def _keep(self, use: Use) -> None:
+    def _keep(self, use: VersionUse) -> None:
         key = (use.name, use.side, use.who, use.last_at.date())
         held = self._counts.get(key)
         if held is not None:
@@ -121,12 +121,12 @@ def _takers(model: Model, admit: Admit, event: CanonicalEvent) -> list[tuple[str
 # ------------------------------------------------------------------ who uses what
 
 
-class InUse(msgspec.Struct, frozen=True, kw_only=True):
+class DeprecatedInUse(msgspec.Struct, frozen=True, kw_only=True):
     """A deprecated version and who uses it."""
 
-    lifecycle: Lifecycle
-    used: tuple[Used, ...]
-    waiting: tuple[Waiting, ...]
+    lifecycle: DeprecationNotice
+    used: tuple[VersionUsage, ...]
+    waiting: tuple[WaitingRuns, ...]
 
     def users(self, since: datetime) -> list[str]:
         """Who has used it since then, and whose Runs wait for it now."""
@@ -147,7 +147,7 @@ class InUse(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-async def in_use(store: Store, model: Model, now: datetime) -> list[InUse]:
+async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedInUse]:
     """Every deprecated version with its users, by name. Reads nothing where nothing is deprecated."""
     lifecycles = dated(model, now)
     if not lifecycles:
@@ -155,7 +155,7 @@ async def in_use(store: Store, model: Model, now: datetime) -> list[InUse]:
     used = await store.used(now)
     waiting = await store.waiting([name for name in lifecycles if name in model.events])
     return [
-        InUse(
+        DeprecatedInUse(
             lifecycle=found,
             used=tuple(each for each in used if each.name == name),
             waiting=tuple(each for each in waiting if each.name == name),
@@ -182,7 +182,7 @@ async def overdue(store: Store, model: Model, now: datetime, told: set[str]) -> 
     return len(cases)
 
 
-def _cases(model: Model, held: InUse, now: datetime) -> list[Case]:
+def _cases(model: Model, held: DeprecatedInUse, now: datetime) -> list[Case]:
     found, sunset = held.lifecycle, held.lifecycle.sunset
     assert sunset is not None
     said: dict[str, list[str]] = {}

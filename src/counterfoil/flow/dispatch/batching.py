@@ -27,13 +27,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from counterfoil.connectors.sdk import BulkConnector, Connector, OperationSpec, Outcome, Request, Unknown
-from counterfoil.flow.dispatch.circuit_breaker import Told, told
-from counterfoil.flow.dispatch.limiter import Gate, Lane, Ticket
+from counterfoil.flow.dispatch.circuit_breaker import CallHealth, classify
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 
 LATE = Unknown("not sent in time")
 
 
-class Slot(Protocol):
+class SlotRequest(Protocol):
     """One request's claim to a slot of its system's gate."""
 
     async def take(self) -> None:
@@ -45,13 +45,13 @@ class Slot(Protocol):
         ...
 
 
-class GateSlot:
+class LimiterSlotRequest:
     """A claim at the gate of this worker. A retry that rides costs no token of the retry budget: it adds no call."""
 
-    def __init__(self, gate: Gate, system: str, lane: Lane, retry: bool = False) -> None:
+    def __init__(self, gate: ConcurrencyLimiter, system: str, lane: Lane, retry: bool = False) -> None:
         self._gate = gate
         self._place = (system, lane, retry)
-        self._ticket: Ticket | None = None
+        self._ticket: Slot | None = None
 
     async def take(self) -> None:
         self._ticket = await self._gate.enter(*self._place)
@@ -64,38 +64,42 @@ class GateSlot:
 
 def telling(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The outcome of a call that tells most about its system: throttled, else that it answered, else that it failed."""
-    by_kind = {told(outcome): outcome for outcome in outcomes}
-    return by_kind.get(Told.THROTTLED) or by_kind.get(Told.ANSWERED) or by_kind.get(Told.FAILED)
+    by_kind = {classify(outcome): outcome for outcome in outcomes}
+    return (
+        by_kind.get(CallHealth.THROTTLED)
+        or by_kind.get(CallHealth.ANSWERED)
+        or by_kind.get(CallHealth.FAILED)
+    )
 
 
 @dataclass(slots=True, eq=False)
-class _Rider:
+class _Waiter:
     connector: Connector
     request: Request
     timeout: float
     send_by: datetime
-    slot: Slot
+    slot: SlotRequest
     outcome: asyncio.Future[Outcome]
     asking: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True, eq=False)
-class _Line:
+class _OperationQueue:
     """The requests of one operation of one system."""
 
-    waiting: list[_Rider] = field(default_factory=list)
+    waiting: list[_Waiter] = field(default_factory=list)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.idle.set()
 
 
-class Bulk:
+class RequestBatcher:
     """Sends requests, together where that is possible. `now` is the store's clock."""
 
     def __init__(self, now: Callable[[], Awaitable[datetime]]) -> None:
         self._now = now
-        self._lines: dict[tuple[str, str], _Line] = {}
+        self._lines: dict[tuple[str, str], _OperationQueue] = {}
 
     def room(self, system: str, spec: OperationSpec) -> int:
         """How many more requests the next call can take."""
@@ -110,16 +114,16 @@ class Bulk:
         request: Request,
         timeout: float,
         send_by: datetime,
-        slot: Slot,
+        slot: SlotRequest,
     ) -> Outcome:
         """The outcome of a request whose intent is committed. Raises only what `slot.take` or the clock raises."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        rider = _Rider(connector, request, timeout, send_by, slot, outcome)
+        rider = _Waiter(connector, request, timeout, send_by, slot, outcome)
         if spec.bulk < 2 or not isinstance(connector, BulkConnector):
             await slot.take()
-            await self._call(_Line(), rider, 1)
+            await self._call(_OperationQueue(), rider, 1)
             return await outcome
-        line = self._lines.setdefault((system, spec.name), _Line())
+        line = self._lines.setdefault((system, spec.name), _OperationQueue())
         line.waiting.append(rider)
         rider.asking = asyncio.create_task(self._ask(line, rider, spec.bulk))
         try:
@@ -129,7 +133,7 @@ class Bulk:
                 line.waiting.remove(rider)
                 rider.asking.cancel()
 
-    async def _ask(self, line: _Line, rider: _Rider, most: int) -> None:
+    async def _ask(self, line: _OperationQueue, rider: _Waiter, most: int) -> None:
         """Get a slot and make a call with it, unless another call takes the rider along first."""
         while True:
             await line.idle.wait()
@@ -150,10 +154,10 @@ class Bulk:
         finally:
             line.idle.set()
 
-    async def _call(self, line: _Line, first: _Rider, most: int) -> None:
+    async def _call(self, line: _OperationQueue, first: _Waiter, most: int) -> None:
         """Make one call with the slot of `first`, give the slot back and tell everybody what came of it."""
         outcomes: Sequence[Outcome] = ()
-        going: list[_Rider] = []
+        going: list[_Waiter] = []
         try:
             loop = asyncio.get_running_loop()
             asked = loop.time()
@@ -181,7 +185,7 @@ class Bulk:
                 rider.outcome.cancel()  # nothing where it has been told; else the worker is being stopped
 
 
-async def _made(riders: Sequence[_Rider]) -> Sequence[Outcome]:
+async def _made(riders: Sequence[_Waiter]) -> Sequence[Outcome]:
     """One outcome each, in order, whatever the connector does."""
     connector, timeout = riders[0].connector, min(rider.timeout for rider in riders)
     try:
@@ -198,11 +202,11 @@ async def _made(riders: Sequence[_Rider]) -> Sequence[Outcome]:
     return outcomes
 
 
-def _tell(rider: _Rider, outcome: Outcome) -> None:
+def _tell(rider: _Waiter, outcome: Outcome) -> None:
     if not rider.outcome.done():  # else nobody waits for it any more
         rider.outcome.set_result(outcome)
 
 
-def _fail(rider: _Rider, error: Exception) -> None:
+def _fail(rider: _Waiter, error: Exception) -> None:
     if not rider.outcome.done():
         rider.outcome.set_exception(error)

@@ -30,7 +30,7 @@ FLOOR = 1.0
 """Seconds after which one retry may go whatever the budget."""
 
 
-class Told(StrEnum):
+class CallHealth(StrEnum):
     """What an outcome tells about its system, as apart from the business that was asked."""
 
     ANSWERED = "answered"
@@ -38,17 +38,17 @@ class Told(StrEnum):
     FAILED = "failed"
 
 
-def told(outcome: Outcome | Absent) -> Told:
+def classify(outcome: Outcome | Absent) -> CallHealth:
     """A refusal on business grounds is an answer like any other. Without an answer, or shut out: failed."""
     match outcome:
         case Unknown():
-            return Told.FAILED
+            return CallHealth.FAILED
         case Rejected(ErrorClass.THROTTLED):
-            return Told.THROTTLED
+            return CallHealth.THROTTLED
         case Rejected(ErrorClass.TRANSIENT | ErrorClass.UNAUTHORIZED):
-            return Told.FAILED
+            return CallHealth.FAILED
         case _:
-            return Told.ANSWERED
+            return CallHealth.ANSWERED
 
 
 class BreakerState(StrEnum):
@@ -57,7 +57,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class Breaker:
+class CircuitBreaker:
     """closed -> open after failures; half-open after a while, for one probe; closed again when that is answered."""
 
     def __init__(self, random: Random) -> None:

@@ -19,11 +19,11 @@ import msgspec
 from counterfoil.connectors.sdk import Absent, Outcome
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.circuit_breaker import BreakerState
-from counterfoil.flow.dispatch.queue import RAISE_AFTER, Lane, Line, Ticket
+from counterfoil.flow.dispatch.queue import RAISE_AFTER, Lane, Slot, SystemQueue
 from counterfoil.model.kinds import System
-from counterfoil.store.port.workers import Beat, Grant, Leave, Tune, Want
+from counterfoil.store.port.workers import Heartbeat, QuotaGrant, QuotaRequest, ReleaseWorker, SetCap
 
-__all__ = ["Closed", "Gate", "Lane", "LineState", "Ticket", "caps_of"]
+__all__ = ["ConcurrencyLimiter", "Lane", "LimiterClosed", "QueueState", "Slot", "caps_of"]
 
 LIFE = timedelta(seconds=15)
 """How long a worker counts as alive after a heartbeat."""
@@ -42,17 +42,17 @@ def caps_of(systems: Mapping[str, System]) -> dict[str, tuple[str, int]]:
     }
 
 
-class Applies(Protocol):
+class AppliesTransitions(Protocol):
     """A store, as far as a gate needs it."""
 
     async def apply(self, transition: Any) -> Any: ...
 
 
-class Closed(TryAgain):
+class LimiterClosed(TryAgain):
     """This worker is being stopped: nothing was sent, another worker or the next start will."""
 
 
-class LineState(msgspec.Struct, frozen=True, kw_only=True):
+class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     """How one system stands at this gate, for health and metrics. Times are of the gate's clock."""
 
     account: str
@@ -71,7 +71,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
     retry_tokens: float
 
 
-class Gate:
+class ConcurrencyLimiter:
     """The slots of all systems for one worker.
 
     `caps` gives for each system its account (`system` or `system/account`) and how many calls may be in flight
@@ -90,7 +90,7 @@ class Gate:
         """Somebody waits for a slot that other workers have: beat now."""
         self._clock = clock
         self._random = Random(seed)  # noqa: S311 - it spreads probes in time, nothing is kept secret by it
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, SystemQueue] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
         self._gone = False
@@ -104,12 +104,12 @@ class Gate:
         for system, (account, cap) in caps.items():
             line = self._lines.get(system)
             if line is None:
-                line = self._lines[system] = Line(system, account, cap, self._random)
+                line = self._lines[system] = SystemQueue(system, account, cap, self._random)
             line.account, line.cap = account, cap
 
     # ------------------------------------------------------------------ in and out
 
-    def try_enter(self, system: str, lane: Lane, retry: bool = False) -> Ticket | None:
+    def try_enter(self, system: str, lane: Lane, retry: bool = False) -> Slot | None:
         """A slot in hand now, or None. Never waits and never overtakes who waits in this lane or a better one.
         Raises KeyError for a system that has no cap."""
         line, now = self._lines[system], self._clock()
@@ -122,15 +122,15 @@ class Gate:
         self._ask(line, now)
         return None
 
-    async def enter(self, system: str, lane: Lane, retry: bool = False) -> Ticket:
+    async def enter(self, system: str, lane: Lane, retry: bool = False) -> Slot:
         """A slot, when it is this caller's turn. Raises Closed, KeyError for a system that has no cap."""
         if self._closed:
-            raise Closed("this worker is stopping")
+            raise LimiterClosed("this worker is stopping")
         line, now = self._lines[system], self._clock()
         line.serve(now)
         if line.admits(lane, retry, now):
             return line.enter(lane, retry, now)
-        future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         number = line.wait(lane, retry, future, now)
         self._look_again(line, now)
         try:
@@ -141,7 +141,7 @@ class Gate:
                 self.leave(future.result(), None)  # the slot came just as its caller gave up
             raise
 
-    def leave(self, ticket: Ticket, outcome: Outcome | Absent | None) -> None:
+    def leave(self, ticket: Slot, outcome: Outcome | Absent | None) -> None:
         """Free the slot. `outcome` is what the call, or the look-up, brought; None: nothing was sent.
         Raises ValueError for a ticket given back before."""
         line, now = self._lines[ticket.system], self._clock()
@@ -149,13 +149,13 @@ class Gate:
         line.serve(now)
         self._look_again(line, now)
 
-    def holds(self, ticket: Ticket) -> bool:
+    def holds(self, ticket: Slot) -> bool:
         """Whether the slot is still this worker's: to be asked once more just before the first byte leaves. It is
         not when heartbeats stopped meanwhile, as in a process that slept: others may have been given the slot."""
         line = self._lines[ticket.system]
         return ticket.lease == line.lease and self._clock() < line.good_until
 
-    def _look_again(self, line: Line, now: float) -> None:
+    def _look_again(self, line: SystemQueue, now: float) -> None:
         """Ask for slots where others have them; come back when time alone may let in who waits."""
         self._ask(line, now)
         timer = self._timers.pop(line.system, None)
@@ -169,7 +169,7 @@ class Gate:
             loop = asyncio.get_running_loop()
             self._timers[line.system] = loop.call_later(max(0.001, at - now), self._on_time, line)
 
-    def _ask(self, line: Line, now: float) -> None:
+    def _ask(self, line: SystemQueue, now: float) -> None:
         """Have the next beat come at once: for slots that are wanted, for slots that others may have, for a cap
         that was found wrong."""
         idle = self._others >= line.cap and line.slots > 0 and not line.demand
@@ -178,14 +178,14 @@ class Gate:
         if lowers or ((frees or line.short(now)) and now >= line.asked_at + ASK_AGAIN):
             self.hungry.set()
 
-    def _on_time(self, line: Line) -> None:
+    def _on_time(self, line: SystemQueue) -> None:
         now = self._clock()
         line.serve(now)
         self._look_again(line, now)
 
     # ------------------------------------------------------------------ heartbeats
 
-    async def beat(self, store: Applies, now: datetime) -> None:
+    async def beat(self, store: AppliesTransitions, now: datetime) -> None:
         """Say that this worker lives, and ask for its quotas; `now` is the database's time, just read. To be called
         every few seconds, and at once when `hungry` is set. Raises TryAgain: then quotas run on to their end."""
         began = self._clock()
@@ -197,20 +197,22 @@ class Gate:
             if await self._beat(store, now, began):
                 await self._beat(store, now, began)
 
-    async def _tune(self, store: Applies, now: datetime) -> None:
+    async def _tune(self, store: AppliesTransitions, now: datetime) -> None:
         for line in self._lines.values():
             new = line.new_cap
             if new is not None:
                 quiet = timedelta(seconds=0.0 if new.lowers else RAISE_AFTER)
-                await store.apply(Tune(account=line.account, seen=new.seen, cap=new.cap, quiet=quiet, at=now))
+                await store.apply(
+                    SetCap(account=line.account, seen=new.seen, cap=new.cap, quiet=quiet, at=now)
+                )
                 if line.new_cap is new:
                     line.new_cap = None
 
-    async def _beat(self, store: Applies, now: datetime, began: float) -> bool:
+    async def _beat(self, store: AppliesTransitions, now: datetime, began: float) -> bool:
         """One heartbeat; whether another one follows at once: to give slots back, or to ask for all as the only one."""
         lines = list(self._lines.values())
         wants = tuple(self._want(line, self._clock()) for line in lines)
-        beaten = await store.apply(Beat(worker=self.worker, until=now + LIFE, wants=wants, at=now))
+        beaten = await store.apply(Heartbeat(worker=self.worker, until=now + LIFE, wants=wants, at=now))
         widowed = self._others > 0 and beaten.others == 0
         self._others = beaten.others
         for line, grant in zip(lines, beaten.grants, strict=False):
@@ -221,13 +223,13 @@ class Gate:
             self._look_again(line, after)
         return widowed or any(line.kept > max(line.slots, line.in_flight) for line in lines)
 
-    def _want(self, line: Line, now: float) -> Want:
+    def _want(self, line: SystemQueue, now: float) -> QuotaRequest:
         line.asked_at = now
         wanted = 0 if self._closed else line.wanted(now, self._others == 0, self._others >= line.cap)
         line.missed = 0
-        return Want(account=line.account, cap=line.cap, wanted=wanted, held=line.held(now))
+        return QuotaRequest(account=line.account, cap=line.cap, wanted=wanted, held=line.held(now))
 
-    def _granted(self, line: Line, grant: Grant, began: float) -> None:
+    def _granted(self, line: SystemQueue, grant: QuotaGrant, began: float) -> None:
         if began >= line.good_until:
             line.lease += 1  # for a while nobody vouched for the slots in hand
         line.kept = grant.kept
@@ -237,7 +239,7 @@ class Gate:
             line.slots, line.aim = grant.n, grant.cap
         line.good_until = began + LIFE.total_seconds() - MARGIN
 
-    async def give_back(self, store: Applies, now: datetime) -> bool:
+    async def give_back(self, store: AppliesTransitions, now: datetime) -> bool:
         """Let nobody in any more and return what is not in use; whether that was all. When calls are still under
         way they go on counting: call again once they have ended."""
         self.close()
@@ -245,7 +247,7 @@ class Gate:
             await self.beat(store, now)
             return False
         async with self._beating:
-            await store.apply(Leave(worker=self.worker, at=now))
+            await store.apply(ReleaseWorker(worker=self.worker, at=now))
             self._gone = True
             return True
 
@@ -259,7 +261,7 @@ class Gate:
             timer.cancel()
         self._timers.clear()
         for line in self._lines.values():
-            line.send_away(Closed("this worker is stopping"))
+            line.send_away(LimiterClosed("this worker is stopping"))
 
     # ------------------------------------------------------------------ what is to be seen
 
@@ -271,11 +273,11 @@ class Gate:
     def in_flight(self) -> int:
         return sum(line.in_flight for line in self._lines.values())
 
-    def state(self, system: str) -> LineState:
+    def state(self, system: str) -> QueueState:
         """How a system stands. Raises KeyError for one that has no cap."""
         line, now = self._lines[system], self._clock()
         since = line.breaker.open_since
-        return LineState(
+        return QueueState(
             account=line.account,
             slots=line.slots if now < line.good_until else 0,
             in_flight=line.in_flight,

@@ -13,7 +13,7 @@ from enum import IntEnum
 from random import Random
 
 from counterfoil.connectors.sdk import Absent, Outcome, Rejected
-from counterfoil.flow.dispatch.circuit_breaker import Breaker, RetryBudget, Told, told
+from counterfoil.flow.dispatch.circuit_breaker import CallHealth, CircuitBreaker, RetryBudget, classify
 
 LOWER_TURN = 8
 """Every so manieth slot that lower lanes see given away is theirs."""
@@ -40,7 +40,7 @@ LOW = frozenset({Lane.RETRY, Lane.REPLAY})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
+class Slot:
     """One slot in hand. To be given back by `leave`, once."""
 
     system: str
@@ -57,7 +57,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class NewCap:
+class LearnedCap:
     """The cap that this worker found to be right, for all workers."""
 
     seen: int
@@ -68,7 +68,7 @@ class NewCap:
         return self.cap < self.seen
 
 
-class Line:
+class SystemQueue:
     """One system's slots and waiters."""
 
     def __init__(self, system: str, account: str, cap: int, random: Random) -> None:
@@ -84,14 +84,14 @@ class Line:
         self.kept = 0
         """Slots that the store still counts as ours."""
         self.asked_at = float("-inf")
-        self.breaker = Breaker(random)
+        self.breaker = CircuitBreaker(random)
         self.budget = RetryBudget()
-        self.new_cap: NewCap | None = None
+        self.new_cap: LearnedCap | None = None
         self.missed = 0
         """Who was turned away for want of a slot since the last beat."""
-        self._inside: dict[Ticket, None] = {}
+        self._inside: dict[Slot, None] = {}
         self._lanes: Counter[Lane] = Counter()
-        self._waiting: dict[tuple[Lane, bool], OrderedDict[int, asyncio.Future[Ticket]]] = {
+        self._waiting: dict[tuple[Lane, bool], OrderedDict[int, asyncio.Future[Slot]]] = {
             (lane, retry): OrderedDict() for lane in Lane for retry in (False, True)
         }
         self._arrivals = 0
@@ -158,11 +158,11 @@ class Line:
             return False
         return self.breaker.admits(now) and (not retry or self.budget.admits(now))
 
-    def enter(self, lane: Lane, retry: bool, now: float) -> Ticket:
+    def enter(self, lane: Lane, retry: bool, now: float) -> Slot:
         """Take a slot, which `admits` allowed."""
         paid = self.budget.take(now) if retry else False
         epoch = self.breaker.enter(now)
-        ticket = Ticket(self.system, lane, retry, self.lease, self._window, epoch, paid)
+        ticket = Slot(self.system, lane, retry, self.lease, self._window, epoch, paid)
         self._inside[ticket] = None
         self._lanes[lane] += 1
         self._notice(now)
@@ -174,7 +174,7 @@ class Line:
             self.missed = min(self.missed + 1, self.cap)
             self._notice(now)
 
-    def leave(self, ticket: Ticket, outcome: Outcome | Absent | None, now: float) -> None:
+    def leave(self, ticket: Slot, outcome: Outcome | Absent | None, now: float) -> None:
         """Free the slot and learn from the outcome. Raises ValueError for a ticket that is not inside."""
         if ticket not in self._inside:
             raise ValueError(f"a ticket to {self.system} was given back twice")
@@ -187,15 +187,15 @@ class Line:
             return
         if not ticket.retry and ticket.lane is not Lane.RETRY:
             self.budget.earn()
-        verdict = told(outcome)
-        self.breaker.learn(ticket.epoch, verdict is Told.FAILED, now)
-        if verdict is Told.THROTTLED:
+        verdict = classify(outcome)
+        self.breaker.learn(ticket.epoch, verdict is CallHealth.FAILED, now)
+        if verdict is CallHealth.THROTTLED:
             after = outcome.retry_after if isinstance(outcome, Rejected) else None
             self._throttled(ticket, after, now)
-        elif verdict is Told.ANSWERED:
+        elif verdict is CallHealth.ANSWERED:
             self._answer(now)
 
-    def _throttled(self, ticket: Ticket, after: float | None, now: float) -> None:
+    def _throttled(self, ticket: Slot, after: float | None, now: float) -> None:
         if after is not None:
             self._paused_until = max(self._paused_until, now + min(after, LONGEST_PAUSE))
         self._answered = 0
@@ -205,7 +205,7 @@ class Line:
         self._changed_at = now
         lower = max(1, self.aim // 2)
         if lower < self.aim:
-            self.new_cap = NewCap(self.aim, lower)
+            self.new_cap = LearnedCap(self.aim, lower)
             self.aim = lower
             self.slots = min(self.slots, max(1, self.slots // 2))
 
@@ -217,11 +217,11 @@ class Line:
         if self._answered >= self.aim and now >= self._changed_at + RAISE_AFTER and self.new_cap is None:
             self._answered = 0
             self._changed_at = now
-            self.new_cap = NewCap(self.aim, self.aim + 1)
+            self.new_cap = LearnedCap(self.aim, self.aim + 1)
 
     # ------------------------------------------------------------------ waiting
 
-    def wait(self, lane: Lane, retry: bool, future: asyncio.Future[Ticket], now: float) -> int:
+    def wait(self, lane: Lane, retry: bool, future: asyncio.Future[Slot], now: float) -> int:
         """Queue up; the number to go away with."""
         self._arrivals += 1
         self._waiting[lane, retry][self._arrivals] = future

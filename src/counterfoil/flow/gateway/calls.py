@@ -16,15 +16,15 @@ from counterfoil.core.call import Left, Rate
 from counterfoil.core.case import Case
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.model import Model
-from counterfoil.rules.contract import Fault
-from counterfoil.rules.versions import Served
+from counterfoil.rules.contract import SchemaViolation
+from counterfoil.rules.versions import ServedVersion
 
 DEFAULT_WAIT = 10.0
 """Seconds for which an answer waits for its Run where the caller says nothing."""
 LONGEST_WAIT = 60.0
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call as it came, once it could be read."""
 
     consumer: str
@@ -67,16 +67,16 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True):
             speaks=frozenset(name for role in held for name in role.speaks),
         )
 
-    def reach(self, served: Served) -> bool:
+    def reach(self, served: ServedVersion) -> bool:
         """A role that calls the operation which answers calls it in any version."""
         return served.by in self.calls or served.asked in self.calls
 
 
-class Answering(msgspec.Struct, frozen=True, kw_only=True):
+class PendingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A call that is being answered: by which operation, of which model, and what was given."""
 
     model: Model
-    served: Served
+    served: ServedVersion
     given: Any
     """The input as the asked version's contract types it."""
     receipt: int
@@ -86,7 +86,7 @@ class Answering(msgspec.Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------ outcomes
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class RunEnded(msgspec.Struct, frozen=True, kw_only=True):
     """The Run that a call began has ended. `output` is None where it was stopped, undone or closed."""
 
     run: str
@@ -104,7 +104,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class SystemAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a system answered, in canonical words."""
 
     output: Any
@@ -120,7 +120,7 @@ class Unanswerable(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...] = ()
 
 
-Outcome: TypeAlias = Ended | Pending | Told | Unanswerable
+Outcome: TypeAlias = RunEnded | Pending | SystemAnswer | Unanswerable
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +150,7 @@ class CallRefused(CounterfoilError):
         kind: str,
         message: str,
         *,
-        faults: list[Fault] | None = None,
+        faults: list[SchemaViolation] | None = None,
         after: float | None = None,
         rate: Rate | None = None,
         left: Left | None = None,

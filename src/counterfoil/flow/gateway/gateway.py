@@ -27,30 +27,37 @@ from counterfoil.core.run import LANE_NAMES
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import Gate
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
 from counterfoil.flow.gateway.calls import (
     Answered,
-    Answering,
-    Asked,
     CallRefused,
     Grants,
+    OperationRequest,
     Outcome,
+    PendingAnswer,
     Render,
     Reply,
 )
-from counterfoil.flow.gateway.results import GRACE, Outcomes
+from counterfoil.flow.gateway.results import GRACE, ResultReader
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
 from counterfoil.rules.contract import faults
 from counterfoil.rules.ownership import REQUESTED_BY, trespasses_of_call
-from counterfoil.rules.routing import Start
-from counterfoil.rules.templates import Unusable
+from counterfoil.rules.routing import RoutedStart
+from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import typed
-from counterfoil.rules.versions import CastFailed, Served, operation_version, serve, upcast_input
+from counterfoil.rules.versions import CastFailed, ServedVersion, operation_version, serve, upcast_input
 from counterfoil.store.port.calls import standing
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import AnswerCall, OpenCases, PlaceCall, Placed, RunStart, Stimulus
+from counterfoil.store.port.transitions import (
+    AnswerCall,
+    CallPlaced,
+    OpenCases,
+    PlaceCall,
+    RunStart,
+    Stimulus,
+)
 
 HERE = "counterfoil"
 """Whose word a call's event is: a consumer asserts nothing by it."""
@@ -71,7 +78,7 @@ class Gateway:
         store: Store,
         releases: Releases,
         connectors: Mapping[str, Connector],
-        gate: Gate,
+        gate: ConcurrencyLimiter,
         intake: Intake,
         stopping: Callable[[], bool] = lambda: False,
         noted: Callable[[str, str, str, datetime], Any] = lambda *_: None,
@@ -82,13 +89,13 @@ class Gateway:
         self._releases = releases
         self._intake = intake
         self._noted = noted
-        self._outcomes = Outcomes(store, releases, connectors, gate, stopping)
+        self._outcomes = ResultReader(store, releases, connectors, gate, stopping)
         self.counts: Counter[tuple[str, str]] = Counter()
         """Calls answered here, by operation and what became of them."""
 
     # ------------------------------------------------------------------ calls
 
-    async def call(self, asked: Asked, render: Render) -> Answered:
+    async def call(self, asked: OperationRequest, render: Render) -> Answered:
         """The answer to a call: the first one, where its key was used before. Raises CallRefused, TryAgain (then
         the key is free), Misconfigured."""
         try:
@@ -106,7 +113,7 @@ class Gateway:
         known = operation if operation in self._releases.present.operations else "other"
         self.counts[known, word] += 1
 
-    async def _call(self, asked: Asked, render: Render) -> tuple[Answered, str]:
+    async def _call(self, asked: OperationRequest, render: Render) -> tuple[Answered, str]:
         now = await self._store.now()
         digest = wire.digest([asked.operation, asked.input])
         held = await self._store.call(asked.consumer, asked.family, asked.key)
@@ -120,7 +127,7 @@ class Gateway:
             place = self._claim(asked, digest, now, _longest(model, asked))
             stands = standing(held, place)
             if stands in ("changed", "busy"):
-                raise _refused(Placed(verdict=stands, call=held), asked, rate, now)
+                raise _refused(CallPlaced(verdict=stands, call=held), asked, rate, now)
         placed = await self._store.apply(place)
         if placed.verdict == "answered":
             assert placed.call is not None
@@ -136,7 +143,7 @@ class Gateway:
         return Answered(reply=reply, rate=rate, left=placed.left), word
 
     async def _answer(
-        self, model: Model, asked: Asked, call: Call, render: Render, now: datetime
+        self, model: Model, asked: OperationRequest, call: Call, render: Render, now: datetime
     ) -> tuple[Reply, str]:
         """Answer a call that is this process's to answer, and keep it."""
         try:
@@ -154,7 +161,7 @@ class Gateway:
             return _again(held).reply, "repeated"
         return reply, _word(outcome)
 
-    async def _outcome(self, model: Model, asked: Asked, call: Call, now: datetime) -> Outcome:
+    async def _outcome(self, model: Model, asked: OperationRequest, call: Call, now: datetime) -> Outcome:
         if call.run is not None:
             held = await self._store.load(call.run)
             model = await self._releases.model(held.run.pin) if held is not None else model
@@ -163,10 +170,10 @@ class Gateway:
             return await self._outcomes.of_read(answering)
         return await self._outcomes.of_run(call.run, answering, asked.seconds, asked.wait is not None)
 
-    def _answering(self, model: Model, name: str, given: Any, receipt: int, now: datetime) -> Answering:
+    def _answering(self, model: Model, name: str, given: Any, receipt: int, now: datetime) -> PendingAnswer:
         served = _served(model, name)
         value = typed(given, model.schema_of_operation(served.asked, "input"))
-        return Answering(model=model, served=served, given=value, receipt=receipt, at=now)
+        return PendingAnswer(model=model, served=served, given=value, receipt=receipt, at=now)
 
     async def _keep(self, call: Call, reply: Reply | None, cases: Any) -> bool:
         return await self._store.apply(
@@ -186,7 +193,7 @@ class Gateway:
 
     # ------------------------------------------------------------------ how a Run goes on
 
-    async def of_run(self, asked: Asked, run: str) -> Outcome:
+    async def of_run(self, asked: OperationRequest, run: str) -> Outcome:
         """What became of a Run that a call of this consumer began. Raises CallRefused `unknown` for any other."""
         call = await self._store.call_of_run(run)
         if call is None or (call.consumer, call.operation) != (asked.consumer, asked.family):
@@ -207,7 +214,7 @@ class Gateway:
     # ------------------------------------------------------------------ a new call
 
     async def _place(
-        self, model: Model, served: Served, asked: Asked, digest: str, now: datetime
+        self, model: Model, served: ServedVersion, asked: OperationRequest, digest: str, now: datetime
     ) -> tuple[PlaceCall, Rate]:
         """The claim of a new call, once all that can be refused beforehand has been."""
         grants = Grants.of(model, asked.roles)
@@ -244,7 +251,7 @@ class Gateway:
             claim, call=call, event=event, start=born, rate=rate, release=model.digest
         ), rate
 
-    def _claim(self, asked: Asked, digest: str, now: datetime, seconds: float) -> PlaceCall:
+    def _claim(self, asked: OperationRequest, digest: str, now: datetime, seconds: float) -> PlaceCall:
         """The claim of a key for as long as the answer may take."""
         call = Call(
             consumer=asked.consumer,
@@ -272,7 +279,7 @@ class Gateway:
 
     async def _start(
         self, model: Model, workflow: str, value: dict[str, Any], event: CanonicalEvent, now: datetime
-    ) -> Start:
+    ) -> RoutedStart:
         definition, lookups = model.workflow(workflow), Lookups(self._store, model, now)
 
         def ask(name: str, args: tuple[Any, ...]) -> Any:
@@ -286,7 +293,7 @@ class Gateway:
             except LookupNeeded as need:
                 await lookups.answer([(need.name, tuple(need.args))])
                 continue
-            except (EvaluationError, BudgetExceeded, Unusable) as error:
+            except (EvaluationError, BudgetExceeded, UnusableValue) as error:
                 raise CallRefused("not-taken", f"{workflow} cannot begin with this: {error}") from error
             if start is None:
                 raise CallRefused(
@@ -302,7 +309,7 @@ class Gateway:
 # ------------------------------------------------------------------ what is refused before anything is kept
 
 
-def _served(model: Model, name: str) -> Served:
+def _served(model: Model, name: str) -> ServedVersion:
     """Which exposed operation answers to a name. One that is not there and one that is not exposed look alike."""
     declared = operation_version(model, name, None)
     served = serve(model, declared) if declared is not None else None
@@ -311,7 +318,7 @@ def _served(model: Model, name: str) -> Served:
     return served
 
 
-def _checked(model: Model, served: Served, grants: Grants, asked: Asked) -> dict[str, Any]:
+def _checked(model: Model, served: ServedVersion, grants: Grants, asked: OperationRequest) -> dict[str, Any]:
     """The input in the version of the operation that answers. Raises CallRefused."""
     schema = model.schema_of_operation(served.asked, "input")
     given = typed(asked.input, schema)
@@ -331,7 +338,9 @@ def _checked(model: Model, served: Served, grants: Grants, asked: Asked) -> dict
         raise CallRefused("not-taken", f"{served.asked} cannot be told as {served.by}: {error}") from error
 
 
-def _event(asked: Asked, served: Served, value: dict[str, Any], now: datetime) -> CanonicalEvent:
+def _event(
+    asked: OperationRequest, served: ServedVersion, value: dict[str, Any], now: datetime
+) -> CanonicalEvent:
     """The call as the fact that began the Run."""
     return CanonicalEvent(
         id=ids.derive("evt", DOOR, asked.consumer, asked.family, asked.key),
@@ -348,7 +357,7 @@ def _event(asked: Asked, served: Served, value: dict[str, Any], now: datetime) -
     )
 
 
-def _rate(model: Model, served: Served) -> Rate:
+def _rate(model: Model, served: ServedVersion) -> Rate:
     """The rate of the operation that answers; where it names none, that of a policy which says nothing."""
     policy = model.policies.get(model.operations[served.by].rate or "")
     found = policy.rate if policy is not None and policy.rate is not None else kinds.Rate()
@@ -359,13 +368,13 @@ def _rate(model: Model, served: Served) -> Rate:
     )
 
 
-def _longest(model: Model, asked: Asked) -> float:
+def _longest(model: Model, asked: OperationRequest) -> float:
     """How long a call that is taken over may take."""
     operation = model.operations.get(asked.operation)
     return max(asked.seconds, kinds.seconds(operation.timeout) if operation is not None else 0.0)
 
 
-def _refused(placed: Placed, asked: Asked, rate: Rate | None, now: datetime) -> CallRefused:
+def _refused(placed: CallPlaced, asked: OperationRequest, rate: Rate | None, now: datetime) -> CallRefused:
     call = placed.call
     match placed.verdict:
         case "changed":
@@ -398,4 +407,4 @@ def _again(call: Call) -> Answered:
 
 def _word(outcome: Outcome) -> str:
     kind: str = getattr(outcome, "kind", "")
-    return kind or {"Ended": "ended", "Pending": "pending", "Told": "told"}[type(outcome).__name__]
+    return kind or {"RunEnded": "ended", "Pending": "pending", "SystemAnswer": "told"}[type(outcome).__name__]

@@ -22,19 +22,26 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch import read
-from counterfoil.flow.dispatch.limiter import Gate, Lane
-from counterfoil.flow.gateway.calls import Answering, Ended, Outcome, Pending, Told, Unanswerable
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
+from counterfoil.flow.gateway.calls import (
+    Outcome,
+    Pending,
+    PendingAnswer,
+    RunEnded,
+    SystemAnswer,
+    Unanswerable,
+)
 from counterfoil.model import Model, kinds
 from counterfoil.model.definition import Block, Definition, Reaction, Verb
 from counterfoil.rules import mapping
 from counterfoil.rules.contract import violations
-from counterfoil.rules.mapping import Failed, Needs, Returned, Unresolved
-from counterfoil.rules.templates import Unusable, fill
+from counterfoil.rules.mapping import LookupsNeeded, MappedAnswer, MappingFailed, UnresolvedLink
+from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.values import plain, typed
 from counterfoil.rules.versions import CastFailed, downcast_output, serve, upcast_input
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import load
-from counterfoil.store.port.store import Loaded, Store
+from counterfoil.store.port.store import LoadedRun, Store
 
 CASE_WITHIN = timedelta(days=1)
 FIRST_LOOK, LAST_LOOK = 0.01, 0.5
@@ -43,7 +50,7 @@ WATCHING = 200
 """Runs that one process watches at once; who comes then is told where to look."""
 GRACE = 1.0
 """Seconds that a connector has to notice its own time-out."""
-FAILURES = (EvaluationError, BudgetExceeded, Unusable, CastFailed, ValueError, TypeError, KeyError)
+FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, CastFailed, ValueError, TypeError, KeyError)
 _PASSING = (ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT)
 
 
@@ -51,7 +58,7 @@ class BadOutput(Exception):
     """What was to be answered does not keep its contract."""
 
 
-class Outcomes:
+class ResultReader:
     """Finds out what became of calls. `stopping` says that this process is about to end."""
 
     def __init__(
@@ -59,7 +66,7 @@ class Outcomes:
         store: Store,
         releases: Releases,
         connectors: Mapping[str, Connector],
-        gate: Gate,
+        gate: ConcurrencyLimiter,
         stopping: Callable[[], bool],
     ) -> None:
         self._store = store
@@ -71,7 +78,7 @@ class Outcomes:
 
     # ------------------------------------------------------------------ Runs
 
-    async def of_run(self, run: str, answering: Answering, seconds: float, patient: bool) -> Outcome:
+    async def of_run(self, run: str, answering: PendingAnswer, seconds: float, patient: bool) -> Outcome:
         """What became of a Run within `seconds`. Who is not patient hears at once that a person must decide."""
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + (seconds if self._watching < WATCHING else 0.0), FIRST_LOOK
@@ -93,11 +100,11 @@ class Outcomes:
         finally:
             self._watching -= 1
 
-    async def ended(self, run: Run, answering: Answering) -> Outcome:
+    async def ended(self, run: Run, answering: PendingAnswer) -> Outcome:
         """The end of a Run, with the output of the operation that began it in the version asked for."""
         model = await self._releases.model(run.pin)
         definition = model.workflow(run.workflow)
-        end = Ended(run=run.id, status=str(run.status), state=run.state)
+        end = RunEnded(run=run.id, status=str(run.status), state=run.state)
         if run.status is not RunStatus.DONE or run.state in stops(definition):
             return end
         try:
@@ -106,7 +113,7 @@ class Outcomes:
             output = _cast(model, answering, output)
         except BadOutput as error:
             return _unanswerable(model, answering, f"{run.id} has ended; {error}", run.id)
-        return Ended(run=run.id, status=str(run.status), state=run.state, output=output)
+        return RunEnded(run=run.id, status=str(run.status), state=run.state, output=output)
 
     async def _returned(self, model: Model, definition: Definition, run: Run) -> Any:
         about = {
@@ -138,7 +145,7 @@ class Outcomes:
 
     # ------------------------------------------------------------------ reads
 
-    async def of_read(self, answering: Answering) -> Outcome:
+    async def of_read(self, answering: PendingAnswer) -> Outcome:
         """A system's answer to a read. Raises TryAgain when none can be had now: nothing was done by then."""
         model, served = answering.model, answering.served
         operation = model.operations[served.by]
@@ -149,7 +156,7 @@ class Outcomes:
             rendered = await self._rendered(model, operation.name, value, answering)
         except (CastFailed, BadOutput) as error:
             return _unanswerable(model, answering, str(error))
-        if isinstance(rendered, Unresolved):
+        if isinstance(rendered, UnresolvedLink):
             detail = f"{rendered.object} {rendered.id} has no id in {rendered.system}"
             return Unanswerable(kind="absent", detail=detail)
         answer = await self._ask(operation, rendered)
@@ -161,11 +168,11 @@ class Outcomes:
             output = _cast(model, answering, _kept(model, operation.name, output))
         except BadOutput as error:
             return _unanswerable(model, answering, str(error))
-        return Told(output=output)
+        return SystemAnswer(output=output)
 
     async def _rendered(
-        self, model: Model, operation: str, value: Any, answering: Answering
-    ) -> bytes | Unresolved:
+        self, model: Model, operation: str, value: Any, answering: PendingAnswer
+    ) -> bytes | UnresolvedLink:
         outbound = model.outbound(operation)
         if outbound is None:
             return wire.write_json(plain(value))
@@ -173,11 +180,11 @@ class Outcomes:
         while True:
             result = mapping.render(outbound, value, {}, {}, "", lookups.answers)
             match result:
-                case Needs(looks):
+                case LookupsNeeded(looks):
                     await lookups.answer(looks)
-                case Failed(message):
+                case MappingFailed(message):
                     raise BadOutput(message)
-                case Unresolved():
+                case UnresolvedLink():
                     return result
                 case _:
                     return result.body
@@ -214,11 +221,11 @@ class Outcomes:
         while True:
             returned = mapping.take_result(outbound, value, result, lookups.answers)
             match returned:
-                case Needs(looks):
+                case LookupsNeeded(looks):
                     await lookups.answer(looks)
-                case Failed(message):
+                case MappingFailed(message):
                     raise BadOutput(message)
-                case Returned(differs=differs) if differs:
+                case MappedAnswer(differs=differs) if differs:
                     raise BadOutput("; ".join(differs))
                 case _:
                     output = returned.result
@@ -233,7 +240,7 @@ def _refused(operation: kinds.Operation, answer: Rejected) -> Outcome:
     return Unanswerable(kind="system-refused", detail=f"{operation.system} refused it: {answer.error_class}")
 
 
-def _pending(held: Loaded) -> Pending:
+def _pending(held: LoadedRun) -> Pending:
     run = held.run
     if any(a.state is ApprovalState.OPEN for a in held.approvals):
         waiting_for = "approval"
@@ -259,7 +266,7 @@ def _kept(model: Model, operation: str, output: Any) -> Any:
     return value
 
 
-def _cast(model: Model, answering: Answering, output: Any) -> Any:
+def _cast(model: Model, answering: PendingAnswer, output: Any) -> Any:
     """The output in the version that was asked for. Raises BadOutput."""
     served = serve(model, answering.served.asked) or answering.served
     if not served.path:
@@ -270,7 +277,7 @@ def _cast(model: Model, answering: Answering, output: Any) -> Any:
         raise BadOutput(str(error)) from error
 
 
-def _unanswerable(model: Model, answering: Answering, detail: str, run: str = "") -> Unanswerable:
+def _unanswerable(model: Model, answering: PendingAnswer, detail: str, run: str = "") -> Unanswerable:
     """An answer that would break the contract is given to nobody, and the operation's owner has a Case."""
     operation = model.operations.get(answering.served.by)
     owners = model.owners_of(operation) if operation is not None else []

@@ -20,23 +20,23 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
 from counterfoil.core.run import LANE_NAMES
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import keep_fetched
 from counterfoil.flow.runs import snapshot
-from counterfoil.flow.runs.snapshot import LEASE, Known
+from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, matching, routing
 from counterfoil.rules import admit as rules
 from counterfoil.rules import mapping as mappings
-from counterfoil.rules.acceptance import Refusal
-from counterfoil.rules.mapping import Failed, Mapped, MappedEvent, Needs, Unresolved
+from counterfoil.rules.acceptance import Rejection
+from counterfoil.rules.mapping import LookupsNeeded, Mapped, MappedEvent, MappingFailed, UnresolvedLink
 from counterfoil.rules.routing import Forms
 from counterfoil.rules.values import head_names
 from counterfoil.rules.versions import CastFailed, view
-from counterfoil.rules.workflow.context import Unusable
+from counterfoil.rules.workflow.context import UnusableValue
 from counterfoil.store.port.store import Store, Todo
 from counterfoil.store.port.transitions import Admit, Admitted, Lease, Post, RunStart, Stimulus
 
@@ -44,7 +44,7 @@ CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT = 15.0
 
 
-class Held(Exception):
+class HeldDelivery(Exception):
     """The delivery is held: with a Case for a person, or for a Link that wakes it."""
 
     def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Held(Exception):
         self.reason, self.message, self.owner, self.wake = reason, message, owner, wake
 
 
-class Admission:
+class Admitter:
     """Admits todos one at a time; several may run beside each other on different todos."""
 
     def __init__(
@@ -61,15 +61,15 @@ class Admission:
         releases: Releases,
         connectors: Mapping[str, Connector],
         worker: str = "",
-        uses: Uses | None = None,
+        uses: DeprecationUsage | None = None,
     ) -> None:
         self._store = store
-        self._uses = uses if uses is not None else Uses(store, lambda: releases.present)
+        self._uses = uses if uses is not None else DeprecationUsage(store, lambda: releases.present)
         self._releases = releases
         self._connectors = connectors
         self._worker = worker
 
-    async def admit(self, todo: Todo, now: datetime) -> list[Known]:
+    async def admit(self, todo: Todo, now: datetime) -> list[RunSnapshot]:
         """Admit one; the Runs that were born of it, leased to this worker where it has a name.
 
         Raises TryAgain when a system must be asked first and does not answer.
@@ -93,7 +93,7 @@ class Admission:
                 )
                 return []
             admit = await self._consequences(model, ref, events, links, lookups, now)
-        except Held as held:
+        except HeldDelivery as held:
             case = _case(todo, held, now)
             await self._apply(
                 Admit(
@@ -139,7 +139,7 @@ class Admission:
         ]
         owner = _first(model.owners_of(model.systems[receipt.system]))
         if not found:
-            raise Held("unrouted", f"no mapping takes {receipt.type} of {receipt.system}", owner)
+            raise HeldDelivery("unrouted", f"no mapping takes {receipt.type} of {receipt.system}", owner)
         reasons = [m.ignore for m in found if m.ignore is not None]
         events: list[CanonicalEvent] = []
         links: list[Link] = []
@@ -170,15 +170,17 @@ class Admission:
     ) -> Mapped:
         fetched = await self._fetch(model, m, receipt, body, now)
         result = mappings.apply_inbound(m, body, fetched, receipt.received_at, lookups.answers)
-        while isinstance(result, Needs):
+        while isinstance(result, LookupsNeeded):
             await lookups.answer(result.looks)
             result = mappings.apply_inbound(m, body, fetched, receipt.received_at, lookups.answers)
         owner = _first(m.owners)
-        if isinstance(result, Failed):
-            raise Held("mapping_failed", result.message, owner)
-        if isinstance(result, Unresolved):
+        if isinstance(result, MappingFailed):
+            raise HeldDelivery("mapping_failed", result.message, owner)
+        if isinstance(result, UnresolvedLink):
             message = f"{result.object} {result.id} of {result.system} is not linked to anything we know"
-            raise Held("unresolved", message, owner, wake=ext_topic(result.object, result.system, result.id))
+            raise HeldDelivery(
+                "unresolved", message, owner, wake=ext_topic(result.object, result.system, result.id)
+            )
         return result
 
     async def _fetch(
@@ -188,31 +190,33 @@ class Admission:
         try:
             arguments = mappings.needs_of_fetch(m, body, receipt.received_at)
         except (EvaluationError, BudgetExceeded) as error:
-            raise Held("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
+            raise HeldDelivery(
+                "mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)
+            ) from error
         if arguments is None or m.fetch_operation is None:
             return None
         connector = self._connectors.get(m.system)
         if connector is None:
-            raise Held("unreachable", f"{m.system} has no connector to fetch with", _first(m.owners))
+            raise HeldDelivery("unreachable", f"{m.system} has no connector to fetch with", _first(m.owners))
         try:
             name = known_as(m.fetch_operation, connector.operations)
             fetched = await connector.read(name, arguments, FETCH_TIMEOUT)
         except Refused as error:
-            raise Held("fetch_refused", f"{m.fetch_operation}: {error}", _first(m.owners)) from error
+            raise HeldDelivery("fetch_refused", f"{m.fetch_operation}: {error}", _first(m.owners)) from error
         await keep_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
         return fetched
 
     def _canonical(self, model: Model, m: InboundMapping, receipt: Receipt, e: MappedEvent) -> CanonicalEvent:
         event = acceptance.canonical(model, m, receipt, e)
-        if isinstance(event, Refusal):
-            raise Held(event.reason, event.message, _first(m.owners))
+        if isinstance(event, Rejection):
+            raise HeldDelivery(event.reason, event.message, _first(m.owners))
         return event
 
     def _declared(self, model: Model, receipt: Receipt) -> CanonicalEvent:
         event = acceptance.declared(model, receipt)
-        if isinstance(event, Refusal):
+        if isinstance(event, Rejection):
             owner = _first(model.owners_of(model.systems[receipt.system]))
-            raise Held(event.reason, event.message, owner)
+            raise HeldDelivery(event.reason, event.message, owner)
         return event
 
     # ------------------------------------------------------------------ consequences
@@ -231,7 +235,7 @@ class Admission:
         for event, forms in zip(events, all_forms, strict=True):
             if not rules.taken(model, event, forms, self._releases.waited):
                 owner = _first(rules.owners(model, event.type))
-                raise Held(
+                raise HeldDelivery(
                     "unrouted", f"nothing takes {event.type}: no object, workflow or counterfoil", owner
                 )
         heads: list[Head] = []
@@ -269,10 +273,10 @@ class Admission:
             forms = {event.type: event, **routing.forms(model, told, self._releases.waited, bridges)}
         except CastFailed as error:
             owner = _first(rules.owners(model, event.type))
-            raise Held("cast_failed", f"{event.type} {event.key}: {error}", owner) from error
+            raise HeldDelivery("cast_failed", f"{event.type} {event.key}: {error}", owner) from error
         odd = rules.strange_form(model, event, forms)
         if odd is not None:
-            raise Held(odd.reason, odd.message, _first(odd.owners))
+            raise HeldDelivery(odd.reason, odd.message, _first(odd.owners))
         return forms
 
     async def _of_event(
@@ -292,8 +296,8 @@ class Admission:
                 return self._decide(model, event, forms, ask, now)
             except LookupNeeded as need:
                 await lookups.answer([(need.name, tuple(need.args))])
-            except (EvaluationError, BudgetExceeded, Unusable) as error:
-                raise Held("routing_failed", f"{event.type} {event.key}: {error}", owner) from error
+            except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+                raise HeldDelivery("routing_failed", f"{event.type} {event.key}: {error}", owner) from error
 
     def _decide(
         self, model: Model, event: CanonicalEvent, forms: Forms, ask: Any, now: datetime
@@ -358,7 +362,7 @@ def _first(owners: Any) -> str:
     return next(iter(owners), "")
 
 
-def _case(todo: Todo, held: Held, now: datetime) -> Case:
+def _case(todo: Todo, held: HeldDelivery, now: datetime) -> Case:
     actions = {
         "unrouted": "Write a mapping for it, or an `ignore` with the reason; then retry",
         "mapping_failed": "Correct the mapping or the record in its system; then retry",

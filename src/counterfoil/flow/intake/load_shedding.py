@@ -17,7 +17,7 @@ from typing import NoReturn, overload
 import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port.store import KeepUsage, Store, Todo, UsageKept
+from counterfoil.store.port.store import Store, StoreUsage, Todo, UsageStored
 from counterfoil.store.port.transitions import Receive, Received
 
 LOOK_EVERY = 1.0
@@ -32,7 +32,7 @@ VARIABLES = {
 RETRY_AFTER = {"queue": 1.0, "backlog": 10.0, "age": 10.0}
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much may wait before deliveries are refused."""
 
     queue: int = 500
@@ -43,7 +43,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the backlog may be old."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str] = os.environ) -> Bounds:
+    def of(cls, environment: Mapping[str, str] = os.environ) -> BacklogLimits:
         """Those that the environment sets. Raises Misconfigured for what is no positive number."""
         found: dict[str, float] = {}
         for name, variable in VARIABLES.items():
@@ -62,12 +62,12 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        bounds: Bounds | None = None,
+        bounds: BacklogLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         offer: Callable[[Todo], None] | None = None,
     ) -> None:
         """`offer` is told what was kept, once it is durable: a worker in this process need not look for it."""
-        self.bounds = bounds or Bounds()
+        self.bounds = bounds or BacklogLimits()
         self.refused: Counter[str] = Counter()
         """Deliveries refused since the start, by what there was too much of: `queue`, `backlog`, `age`."""
         self._store = store
@@ -84,15 +84,15 @@ class Intake:
     @overload
     async def apply(self, transition: Receive, /) -> Received: ...
     @overload
-    async def apply(self, transition: KeepUsage, /) -> UsageKept: ...
-    async def apply(self, transition: Receive | KeepUsage, /) -> Received | UsageKept:
+    async def apply(self, transition: StoreUsage, /) -> UsageStored: ...
+    async def apply(self, transition: Receive | StoreUsage, /) -> Received | UsageStored:
         """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
         over = await self.over()
         if not over and isinstance(transition, Receive):
             return self._offered(transition, await self._store.apply(transition))
         if not over:
             return await self._store.apply(transition)
-        if isinstance(transition, KeepUsage):
+        if isinstance(transition, StoreUsage):
             self.refuse(over)
         return await self._kept(transition, over)
 

@@ -28,7 +28,7 @@ KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp",
 """Headers kept with a receipt; signatures and credentials are not."""
 
 
-class Keeper(Protocol):
+class ReceiptStore(Protocol):
     """What keeps deliveries: a store, or the intake before one."""
 
     async def apply(self, transition: Receive, /) -> Received: ...
@@ -44,7 +44,7 @@ class ReceiveAnswer(msgspec.Struct, frozen=True):
 
 
 async def receive_webhook(
-    store: Keeper,
+    store: ReceiptStore,
     model: Model,
     connector: Connector,
     system: str,
@@ -62,7 +62,7 @@ async def receive_webhook(
 
 
 async def receive_events(
-    store: Keeper, model: Model, events: Sequence[Event], now: datetime
+    store: ReceiptStore, model: Model, events: Sequence[Event], now: datetime
 ) -> list[ReceiveAnswer]:
     """Keep CloudEvents of declared systems, by source. All or none of a batch."""
     receipts = []
@@ -135,7 +135,7 @@ def _receipt(
 
 
 async def _keep(
-    store: Keeper,
+    store: ReceiptStore,
     model: Model,
     receipts: Sequence[Receipt],
     now: datetime,

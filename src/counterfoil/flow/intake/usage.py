@@ -14,10 +14,10 @@ from counterfoil.core import ids
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
 from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
 from counterfoil.rules.usage import Meters, judge
-from counterfoil.store.port.store import KeepUsage, UsageKept
+from counterfoil.store.port.store import StoreUsage, UsageStored
 
 CLASH = "usage_clash"
 NEXT = {
@@ -33,7 +33,7 @@ NEXT = {
 """What the owner of a Case does next, by its reason."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusedEvent(msgspec.Struct, frozen=True):
     """One event that was not accepted: its place in the batch, and why."""
 
     index: int
@@ -47,21 +47,21 @@ class UsageAnswer(msgspec.Struct, frozen=True):
     batch: str
     accepted: int
     repeated: int
-    refused: list[Refusal]
+    refused: list[RefusedEvent]
     deprecated: list[str] = []
     """Event types of the batch that are on their way out."""
 
 
-class UsageKeeper(Protocol):
+class UsageStore(Protocol):
     """What keeps usage: a store, or the intake before one."""
 
-    async def apply(self, transition: KeepUsage, /) -> UsageKept: ...
+    async def apply(self, transition: StoreUsage, /) -> UsageStored: ...
 
 
-class UsageDoor:
+class UsageIntake:
     """Batches of usage on their way into a store."""
 
-    def __init__(self, keeper: UsageKeeper, uses: Uses | None = None) -> None:
+    def __init__(self, keeper: UsageStore, uses: DeprecationUsage | None = None) -> None:
         self._keeper = keeper
         self._uses = uses
         self._model: Model | None = None
@@ -76,7 +76,7 @@ class UsageDoor:
         judged = judge(events, bodies, self._compiled(model), batch, now)
         refused = [each for _, each in judged.refused]
         kept = await self._keeper.apply(
-            KeepUsage(
+            StoreUsage(
                 batch=batch,
                 rows=tuple(judged.rows),
                 refused=tuple(refused),
@@ -85,9 +85,11 @@ class UsageDoor:
                 actor=f"person:{sender}",
             )
         )
-        told = [Refusal(place, each.reason, each.message) for place, each in judged.refused]
+        told = [RefusedEvent(place, each.reason, each.message) for place, each in judged.refused]
         told += [
-            Refusal(judged.places[place], CLASH, "kept before with another content; the first one stands")
+            RefusedEvent(
+                judged.places[place], CLASH, "kept before with another content; the first one stands"
+            )
             for place in kept.clashes
         ]
         return UsageAnswer(

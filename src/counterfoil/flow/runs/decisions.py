@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
-from counterfoil.flow.runs.effects import Actor
+from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Decide, Resolve
 from counterfoil.store.port.views import CaseTarget, Views
@@ -29,7 +29,7 @@ async def decide_approval(
 
 async def resolve_case(
     store: Store,
-    actor: Actor,
+    actor: EffectSender,
     found: CaseTarget | None,
     case: str,
     person: str,
@@ -63,11 +63,11 @@ async def resolve_case(
 
 async def open_case(views: Views, case: str) -> CaseTarget | None:
     """The Case, if it is open; from the lists that pages read."""
-    from counterfoil.store.port.views import Page
+    from counterfoil.store.port.views import ListFilter
 
     cursor: str | None = None
     while True:
-        rows, cursor = await views.cases(Page(limit=200, state=str(CaseState.OPEN), cursor=cursor))
+        rows, cursor = await views.cases(ListFilter(limit=200, state=str(CaseState.OPEN), cursor=cursor))
         for row in rows:
             if row.case.id == case:
                 return row

@@ -32,10 +32,10 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import Run
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch import read
-from counterfoil.flow.dispatch.batching import Bulk, GateSlot
-from counterfoil.flow.dispatch.limiter import Gate, Lane, Ticket
+from counterfoil.flow.dispatch.batching import LimiterSlotRequest, RequestBatcher
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.runs import scope
-from counterfoil.flow.runs.outcomes import LOOK_CAP, NOT_SENT, Context, Witness
+from counterfoil.flow.runs.outcomes import LOOK_CAP, NOT_SENT, EffectContext, OutcomeRecorder
 from counterfoil.flow.runs.turn_rows import SEND_WITHIN, times
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
@@ -48,7 +48,7 @@ TELL_AGAIN = (0.1, 0.3, 1.0, 3.0, 6.0, *(10.0,) * 5)
 """Seconds between tries to record what a call has brought: a minute in all, as a primary's replacement may take."""
 
 
-class Actor:
+class EffectSender:
     """Sends effects and records what became of them; every call takes its slot at the gate."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Actor:
         releases: Releases,
         connectors: Mapping[str, Connector],
         worker: str,
-        gate: Gate,
+        gate: ConcurrencyLimiter,
         steady: Steady | None = None,
     ) -> None:
         self._store = store
@@ -67,8 +67,8 @@ class Actor:
         self._gate = gate
         self.steady = steady or Steady(_longest(releases.present))
         """Whether the clock can be believed where it says that a horizon has passed."""
-        self._witness = Witness(store, worker)
-        self._bulk = Bulk(store.now)
+        self._witness = OutcomeRecorder(store, worker)
+        self._bulk = RequestBatcher(store.now)
         self._seats: dict[tuple[str, str], asyncio.Semaphore] = {}
 
     def take_up(self, model: Model) -> None:
@@ -88,18 +88,20 @@ class Actor:
         name = known_as(operation, connector.operations)
         return connector.operations.get(name) or OperationSpec(operation, Repeat.BLIND)
 
-    def _times(self, context: Context, effect: Effect, now: datetime) -> Send:
+    def _times(self, context: EffectContext, effect: Effect, now: datetime) -> Send:
         """The next attempt's."""
         operation = context.operation
         return times(effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon)
 
-    async def send(self, context: Context, effect: Effect) -> tuple[Send, Outcome] | None:
+    async def send(self, context: EffectContext, effect: Effect) -> tuple[Send, Outcome] | None:
         """Wait for a slot of its system, commit the intent of a planned effect, make the call. None when it is not
         to be sent (any more). Raises Closed when this worker is being stopped: another one sends it."""
         again = effect.attempt > 0
         lane = Lane(max(effect.lane, Lane.RETRY) if again else effect.lane)
         if self.gathers(effect.system, effect.operation):
-            return await self._ride(context, effect, GateSlot(self._gate, effect.system, lane, again))
+            return await self._ride(
+                context, effect, LimiterSlotRequest(self._gate, effect.system, lane, again)
+            )
         ticket = await self._gate.enter(effect.system, lane, again)
         outcome: Outcome | None = None
         try:
@@ -110,7 +112,9 @@ class Actor:
             self.leave(ticket, outcome)
         return None if send is None or outcome is None else (send, outcome)
 
-    async def _ride(self, context: Context, effect: Effect, slot: GateSlot) -> tuple[Send, Outcome] | None:
+    async def _ride(
+        self, context: EffectContext, effect: Effect, slot: LimiterSlotRequest
+    ) -> tuple[Send, Outcome] | None:
         """The same along with others of its operation. Intents are not written long before there is a place."""
         spec = self._spec(effect.system, effect.operation)
         seats = self._seats.setdefault((effect.system, effect.operation), asyncio.Semaphore(2 * spec.bulk))
@@ -129,7 +133,7 @@ class Actor:
             )
             return send, outcome
 
-    async def _intend(self, context: Context, effect: Effect) -> Send | None:
+    async def _intend(self, context: EffectContext, effect: Effect) -> Send | None:
         now = await self._store.now()
         send = self._times(context, effect, now)
         intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
@@ -142,7 +146,7 @@ class Actor:
         if sent is not None:
             await self._record(context, effect, sent[0].attempt, sent[1], "answer")
 
-    async def call(self, context: Context, effect: Effect, send: Send, ticket: Ticket) -> Outcome:
+    async def call(self, context: EffectContext, effect: Effect, send: Send, ticket: Slot) -> Outcome:
         """Make the call of a committed intent, once, in a slot that the caller gives back."""
         # A process may be stopped between the reading of a clock and its use, so the time since the question is
         # added, and nothing is awaited between this look and the first byte.
@@ -155,7 +159,7 @@ class Actor:
             return NOT_SENT
         return await self._outcome(effect, context.operation)
 
-    def leave(self, ticket: Ticket, outcome: Outcome | None) -> None:
+    def leave(self, ticket: Slot, outcome: Outcome | None) -> None:
         """Give a call's slot back. What was not sent tells nothing of the system."""
         self._gate.leave(ticket, None if outcome is NOT_SENT else outcome)
 
@@ -173,7 +177,7 @@ class Actor:
     # ------------------------------------------------------------------ outcomes
 
     async def _record(
-        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+        self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> str:
         """Record an outcome; the verdict of the store."""
         conclude, _ = await self.evidence(context, effect, attempt, outcome, evidence)
@@ -184,7 +188,7 @@ class Actor:
         return (await _insist(lambda: self._store.apply(conclude))).verdict
 
     async def evidence(
-        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+        self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> tuple[Conclude, Any]:
         """An outcome as a transition, and the value of its result."""
         return await _insist(lambda: self._witness.conclude(context, effect, attempt, outcome, evidence))
@@ -261,7 +265,7 @@ class Actor:
             self._gate.leave(ticket, Absent() if isinstance(found, Rejected) else found)
         return found
 
-    async def _resend(self, context: Context, effect: Effect) -> bool:
+    async def _resend(self, context: EffectContext, effect: Effect) -> bool:
         """The same bytes under the same key. False when an approval that it rests on does not hold any more."""
         ticket = await self._gate.enter(effect.system, Lane(max(effect.lane, Lane.RETRY)), retry=True)
         outcome: Outcome | None = None
@@ -284,16 +288,16 @@ class Actor:
         conclude, _ = await self.evidence(context, effect, effect.attempt, outcome, f"person:{person}")
         return conclude
 
-    async def context(self, effect: Effect) -> Context:
+    async def context(self, effect: Effect) -> EffectContext:
         """Read from the store: for an effect whose Run is not at hand."""
         loaded = await self._store.load(effect.run)
         assert loaded is not None
         return await self.context_in(loaded.run, effect.operation)
 
-    async def context_in(self, run: Run, operation: str) -> Context:
+    async def context_in(self, run: Run, operation: str) -> EffectContext:
         model = scope.pinned(run, await self._releases.model(run.pin))
         definition = model.workflow(run.workflow)
-        return Context(model, definition, definition.operations[operation])
+        return EffectContext(model, definition, definition.operations[operation])
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:

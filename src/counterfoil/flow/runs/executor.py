@@ -17,11 +17,11 @@ import msgspec
 from counterfoil.connectors.sdk import Outcome
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import TryAgain
-from counterfoil.flow.dispatch.limiter import Gate, Lane, Ticket
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.runs import snapshot as known_
-from counterfoil.flow.runs.effects import Actor
-from counterfoil.flow.runs.snapshot import Known
-from counterfoil.flow.runs.turn import MAX_ROUNDS, Proposal, Turner
+from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Advance, Conclude, Send, Turn, Turned
 
@@ -34,7 +34,7 @@ class _Call(NamedTuple):
 
     effect: Effect
     send: Send
-    ticket: Ticket
+    ticket: Slot
 
 
 class _Sent(NamedTuple):
@@ -43,10 +43,12 @@ class _Sent(NamedTuple):
     outcome: Outcome
 
 
-class Carrier:
+class RunExecutor:
     """Carries Runs. Calls beside the one that a Run waits for are begun by `begin`."""
 
-    def __init__(self, store: Store, turner: Turner, actor: Actor, gate: Gate, begin: Begin) -> None:
+    def __init__(
+        self, store: Store, turner: TurnPlanner, actor: EffectSender, gate: ConcurrencyLimiter, begin: Begin
+    ) -> None:
         self._store = store
         self._turner = turner
         self._actor = actor
@@ -61,12 +63,12 @@ class Carrier:
         if held is not None:
             await self.carry(known_.loaded(held), now)
 
-    async def carry(self, known: Known, now: datetime) -> None:
+    async def carry(self, known: RunSnapshot, now: datetime) -> None:
         """Turn the Run; make its call; turn it with the outcome; until it waits, or somebody else goes on."""
         told: Conclude | None = None
         refused = 0
         while True:
-            taken: list[Ticket] = []
+            taken: list[Slot] = []
             try:
                 proposal = await self._turner.propose(known, now, partial(self._slot, taken), told)
             except Exception:
@@ -104,21 +106,19 @@ class Carrier:
             told, result = await self._actor.evidence(context, effect, send.attempt, outcome, "answer")
             known, now = known_.told(after, told, result), max(now, told.at)
 
-    async def _again(self, known: Known) -> Known:
+    async def _again(self, known: RunSnapshot) -> RunSnapshot:
         held = await self._store.load(known.run.id)
         assert held is not None
         return known_.loaded(held)
 
-    def _slot(
-        self, taken: list[Ticket], system: str, operation: str, lane: int, retry: bool
-    ) -> Ticket | None:
+    def _slot(self, taken: list[Slot], system: str, operation: str, lane: int, retry: bool) -> Slot | None:
         if self._actor.gathers(system, operation):
             return None
         ticket = self._gate.try_enter(system, Lane(lane), retry)
         taken += [] if ticket is None else [ticket]
         return ticket
 
-    async def _commit(self, proposal: Proposal, told: Conclude | None) -> Turned:
+    async def _commit(self, proposal: PlannedTurn, told: Conclude | None) -> Turned:
         """Commit the turn, with the outcome that it rests on; slots of calls that did not start are free again."""
         turned = Turned(verdict="stale")
         try:
@@ -130,7 +130,7 @@ class Carrier:
             self._give_back(proposal, turned.started)
         return turned
 
-    async def _told(self, told: Conclude, proposal: Proposal) -> Turned:
+    async def _told(self, told: Conclude, proposal: PlannedTurn) -> Turned:
         try:
             return (await self._store.apply(Advance(conclude=told, turn=proposal.transition))).turned
         except TryAgain:
@@ -141,12 +141,12 @@ class Carrier:
             await self._actor.tell(told)
             raise
 
-    def _give_back(self, proposal: Proposal, started: tuple[str, ...]) -> None:
+    def _give_back(self, proposal: PlannedTurn, started: tuple[str, ...]) -> None:
         for effect, ticket in proposal.tickets.items():
             if effect not in started:
                 self._gate.leave(ticket, None)
 
-    def _calls(self, known: Known, proposal: Proposal, turned: Turned) -> list[_Call]:
+    def _calls(self, known: RunSnapshot, proposal: PlannedTurn, turned: Turned) -> list[_Call]:
         """The calls that the turn started: effects as they were before, with their intents and slots."""
         effects = {e.id: e for e in (*known.effects, *proposal.transition.plan)}
         return [
@@ -155,14 +155,14 @@ class Carrier:
             if s.effect in turned.started
         ]
 
-    def _waiting(self, known: Known, turn: Turn, turned: Turned) -> list[Effect]:
+    def _waiting(self, known: RunSnapshot, turn: Turn, turned: Turned) -> list[Effect]:
         """Calls that the turn planned and that have no slot yet."""
         again = [
             msgspec.structs.replace(e, state=EffectState.PLANNED) for e in known.effects if e.id in turn.again
         ]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]
 
-    async def _sent(self, known: Known, effect: Effect) -> _Sent | None:
+    async def _sent(self, known: RunSnapshot, effect: Effect) -> _Sent | None:
         """A call that waits for its slot. None when another worker or an approval was in the way."""
         self.calling += 1
         try:
@@ -172,7 +172,7 @@ class Carrier:
             self.calling -= 1
         return None if sent is None else _Sent(effect, *sent)
 
-    async def _called(self, known: Known, call: _Call) -> _Sent:
+    async def _called(self, known: RunSnapshot, call: _Call) -> _Sent:
         """Make the call in its slot; what became of it."""
         outcome = None
         self.calling += 1
@@ -184,7 +184,7 @@ class Carrier:
             self._actor.leave(call.ticket, outcome)
         return _Sent(call.effect, call.send, outcome)
 
-    def _beside(self, known: Known, calls: list[_Call], waiting: list[Effect]) -> None:
+    def _beside(self, known: RunSnapshot, calls: list[_Call], waiting: list[Effect]) -> None:
         """Several calls at once, or a Run that others have told something: each call by itself."""
 
         async def one(call: _Call) -> None:

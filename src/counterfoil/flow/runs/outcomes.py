@@ -18,7 +18,7 @@ from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch.batching import LATE
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
-from counterfoil.rules.mapping import Failed, Needs, Returned, take_result
+from counterfoil.rules.mapping import LookupsNeeded, MappedAnswer, MappingFailed, take_result
 from counterfoil.rules.values import typed
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Conclude
@@ -32,7 +32,7 @@ NOT_SENT = Unknown("not sent in time")
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class EffectContext:
     """What an effect is to be judged by: its Run's release, workflow and operation."""
 
     model: Model
@@ -40,7 +40,7 @@ class Context:
     operation: OperationDefinition
 
 
-class Witness:
+class OutcomeRecorder:
     """Outcomes as transitions, in the name of one worker."""
 
     def __init__(self, store: Store, worker: str) -> None:
@@ -48,7 +48,7 @@ class Witness:
         self._worker = worker
 
     async def conclude(
-        self, context: Context, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+        self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> tuple[Conclude, Any]:
         """The transition that records an outcome, and the value of its result. `evidence` says how it was learnt.
         Raises TryAgain while the store is away."""
@@ -85,10 +85,10 @@ class Witness:
         return conclude, result
 
     async def _confirmed(
-        self, context: Context, effect: Effect, result: dict[str, Any], now: datetime
+        self, context: EffectContext, effect: Effect, result: dict[str, Any], now: datetime
     ) -> tuple[dict[str, Any], Any]:
         returned = await self._returned(context.model, effect, result, now)
-        if isinstance(returned, Failed):
+        if isinstance(returned, MappingFailed):
             case = self._case(context, effect, "result_unreadable", returned.message, now)
             return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
         account = Lookups(self._store, context.model, now).account(effect.system)
@@ -125,21 +125,21 @@ class Witness:
 
     async def _returned(
         self, model: Model, effect: Effect, result: dict[str, Any], now: datetime
-    ) -> Returned | Failed:
+    ) -> MappedAnswer | MappingFailed:
         outbound = model.outbound(effect.operation)
         value = wire.loads(effect.input)
         lookups = Lookups(self._store, model, now)
-        while isinstance(returned := take_result(outbound, value, result, lookups.answers), Needs):
+        while isinstance(returned := take_result(outbound, value, result, lookups.answers), LookupsNeeded):
             await lookups.answer(returned.looks)
-        if isinstance(returned, Returned) and effect.operation in model.operations:
+        if isinstance(returned, MappedAnswer) and effect.operation in model.operations:
             schema = model.schema_of_operation(effect.operation, "output")
             if schema.get("properties"):
-                return Returned(
+                return MappedAnswer(
                     result=typed(returned.result, schema), links=returned.links, differs=returned.differs
                 )
         return returned
 
-    def _case(self, context: Context, effect: Effect, reason: str, message: str, now: datetime) -> Case:
+    def _case(self, context: EffectContext, effect: Effect, reason: str, message: str, now: datetime) -> Case:
         owners = context.definition.exception_owners or context.definition.owners
         return Case(
             id=ids.derive("case", reason, effect.id),

@@ -10,17 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from counterfoil.core.run import Run
-from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
-from counterfoil.rules.workflow.state import State, load
+from counterfoil.rules.workflow.state import RunState, load
 
 
-class Placed:
+class RunScope:
     """The models of one Run: `pinned` is its Release's, `present` the one in force, both where the Run belongs.
     `state` is what the Run's stored state holds, where it had to be read."""
 
-    def __init__(self, known: Known, pinned: Model, present: Model, now: datetime) -> None:
-        self.state: State | None = known.state
+    def __init__(self, known: RunSnapshot, pinned: Model, present: Model, now: datetime) -> None:
+        self.state: RunState | None = known.state
         self.pinned, self.present = pinned, present
         if not pinned.overlays and not present.overlays:
             return

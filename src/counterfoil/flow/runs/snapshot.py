@@ -16,15 +16,15 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.run import Run
 from counterfoil.rules.workflow.commands import Stimulus
-from counterfoil.rules.workflow.state import State
-from counterfoil.store.port.store import Loaded
+from counterfoil.rules.workflow.state import RunState
+from counterfoil.store.port.store import LoadedRun
 from counterfoil.store.port.transitions import Conclude, RunStart, Send, Turn, Turned
 
 LEASE = timedelta(seconds=10)
 """How long others leave a Run to the worker that turns it: one turn, never a call."""
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A Run with all that a turn needs of it."""
 
     run: Run
@@ -34,12 +34,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[Approval, ...] = ()
     foils: tuple[Foil, ...] = ()
     holds: tuple[str, ...] = ()
-    state: State | None = None
+    state: RunState | None = None
     """What `run.ctx` holds, where it was decided here."""
 
 
-def loaded(of: Loaded) -> Known:
-    return Known(
+def loaded(of: LoadedRun) -> RunSnapshot:
+    return RunSnapshot(
         run=of.run,
         stimuli=tuple(
             Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body)) for i in of.inbox
@@ -51,7 +51,7 @@ def loaded(of: Loaded) -> Known:
     )
 
 
-def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> Known:
+def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSnapshot:
     """A Run that was born a moment ago, with the one stimulus that it was born with and the foils that its event
     has written. Its place among arrivals is the store's matter."""
     s = start.stimulus
@@ -71,10 +71,10 @@ def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> Known:
         lane=start.lane,
     )
     stimulus = Stimulus(kind=s.kind, ref=s.ref, seq=1, at=at, body=wire.loads(s.body))
-    return Known(run=run, stimuli=(stimulus,), foils=foils)
+    return RunSnapshot(run=run, stimuli=(stimulus,), foils=foils)
 
 
-def turned(before: Known, turn: Turn, answer: Turned, state: State | None) -> Known | None:
+def turned(before: RunSnapshot, turn: Turn, answer: Turned, state: RunState | None) -> RunSnapshot | None:
     """After a turn was committed. None where the rows must be read: somebody told the Run something meanwhile,
     or the turn changed rows of before."""
     if answer.inbox_n != turn.consumed or state is None:
@@ -98,7 +98,7 @@ def turned(before: Known, turn: Turn, answer: Turned, state: State | None) -> Kn
         now=turn.at if before.run.now is None else max(before.run.now, turn.at),
         ctx=turn.ctx,
     )
-    return Known(
+    return RunSnapshot(
         run=run,
         stimuli=(),
         effects=tuple(effects),
@@ -109,13 +109,13 @@ def turned(before: Known, turn: Turn, answer: Turned, state: State | None) -> Kn
     )
 
 
-def sent(before: Known, send: Send) -> Known:
+def sent(before: RunSnapshot, send: Send) -> RunSnapshot:
     """After the intent of a planned effect was committed by itself."""
     effects = tuple(send.applied(e) if e.id == send.effect else e for e in before.effects)
     return msgspec.structs.replace(before, effects=effects)
 
 
-def told(before: Known, c: Conclude, result: object) -> Known:
+def told(before: RunSnapshot, c: Conclude, result: object) -> RunSnapshot:
     """With an outcome as the next thing in its inbox; `result` is the value that `c.result` holds."""
     unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     of = next(e for e in before.effects if e.id == c.effect)

@@ -15,22 +15,22 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.run import LANE_NAMES, Run
 from counterfoil.expr import BudgetExceeded, EvaluationError
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import Ticket
+from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs import snapshot as known
-from counterfoil.flow.runs.scope import Placed
-from counterfoil.flow.runs.snapshot import Known
-from counterfoil.flow.runs.turn_rows import Rows, Slots, name_of
+from counterfoil.flow.runs.scope import RunScope
+from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.runs.turn_rows import Slots, TurnRows, name_of
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition
 from counterfoil.rules import mapping, routing
-from counterfoil.rules.mapping import Failed, Needs, Unresolved
+from counterfoil.rules.mapping import LookupsNeeded, MappingFailed, UnresolvedLink
 from counterfoil.rules.values import head_names, plain
 from counterfoil.rules.workflow import commands as c
-from counterfoil.rules.workflow.decide import Decision, Live, decide
-from counterfoil.rules.workflow.state import State
+from counterfoil.rules.workflow.decide import Decision, LiveContext, decide
+from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Conclude, RunStart, Turn, WaitOn
 from counterfoil.store.port.transitions import Stimulus as Appended
@@ -40,20 +40,22 @@ MAX_ROUNDS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class PlannedTurn:
     """What one turn decided, to be committed. `tickets` are the slots of the calls that it starts."""
 
     transition: Turn
-    after: State | None
-    tickets: dict[str, Ticket]
+    after: RunState | None
+    tickets: dict[str, Slot]
 
 
-class Turner:
+class TurnPlanner:
     """Decides turns. `worker` names this process in the rows that they leave."""
 
-    def __init__(self, store: Store, releases: Releases, worker: str, uses: Uses | None = None) -> None:
+    def __init__(
+        self, store: Store, releases: Releases, worker: str, uses: DeprecationUsage | None = None
+    ) -> None:
         self._store = store
-        self._uses = uses if uses is not None else Uses(store, lambda: releases.present)
+        self._uses = uses if uses is not None else DeprecationUsage(store, lambda: releases.present)
         self._releases = releases
         self._worker = worker
 
@@ -74,8 +76,8 @@ class Turner:
         return None
 
     async def propose(
-        self, run: Known, now: datetime, slots: Slots | None = None, told: Conclude | None = None
-    ) -> Proposal:
+        self, run: RunSnapshot, now: datetime, slots: Slots | None = None, told: Conclude | None = None
+    ) -> PlannedTurn:
         """What the Run does next, as a transition that commits it. Calls start with it as far as `slots` gives
         any; `told` is the outcome that its audit leaf is to witness as well."""
         model = await self._releases.model(run.run.pin)
@@ -85,17 +87,17 @@ class Turner:
     # ------------------------------------------------------------------ deciding
 
     async def _decide(
-        self, model: Model, known: Known, now: datetime
+        self, model: Model, known: RunSnapshot, now: datetime
     ) -> tuple[Decision, Lookups, dict[str, bytes]]:
         """Decide until no answer and no request is missing. Late-bound answers come from the present model."""
-        placed = Placed(known, model, self._releases.present, now)
+        placed = RunScope(known, model, self._releases.present, now)
         run, state, model = known.run, placed.state, placed.pinned
         definition = _late_bound(model, placed.present, run.workflow)
         lookups = Lookups(self._store, placed.present, now)
         unrendered: dict[str, c.Unrendered] = {}
         requests: dict[str, bytes] = {}
         while True:
-            live = Live(
+            live = LiveContext(
                 effects=known.effects,
                 approvals=known.approvals,
                 foils=known.foils,
@@ -118,7 +120,7 @@ class Turner:
         """Requests for the planned effects; those that cannot be rendered, with the reason."""
         missing = {}
         for plan in decision.commands:
-            if not isinstance(plan, c.Plan) or plan.effect in requests:
+            if not isinstance(plan, c.PlanEffect) or plan.effect in requests:
                 continue
             outbound = model.outbound(plan.operation)
             if outbound is None:
@@ -127,18 +129,18 @@ class Turner:
             about = {"id": run.id, "key": run.bkey, "generation": run.generation, "workflow": run.workflow}
             while True:
                 result = mapping.render(outbound, plan.input, plan.dates, about, plan.effect, lookups.answers)
-                if not isinstance(result, Needs):
+                if not isinstance(result, LookupsNeeded):
                     break
                 await lookups.answer(result.looks)
             match result:
-                case Unresolved():
+                case UnresolvedLink():
                     missing[plan.effect] = c.Unrendered(
                         message=f"{result.object} {result.id} has no id in {result.system}",
                         object=result.object,
                         canonical=result.id,
                         system=result.system,
                     )
-                case Failed(message):
+                case MappingFailed(message):
                     missing[plan.effect] = c.Unrendered(message=message)
                 case _:
                     requests[plan.effect] = result.body
@@ -149,16 +151,16 @@ class Turner:
     async def _proposal(
         self,
         model: Model,
-        known: Known,
+        known: RunSnapshot,
         decision: Decision,
         lookups: Lookups,
         requests: Mapping[str, bytes],
         now: datetime,
         slots: Slots | None,
         told: Conclude | None,
-    ) -> Proposal:
+    ) -> PlannedTurn:
         run = known.run
-        made = Rows(model, known, decision, now, self._worker, requests)
+        made = TurnRows(model, known, decision, now, self._worker, requests)
         starts = [
             s
             for command in decision.commands
@@ -193,15 +195,15 @@ class Turner:
             unhold=() if decision.hold else known.holds,
             reserve=made.of(c.ReserveGuard, made.reserve),
             release=tuple(p for x in decision.commands if isinstance(x, c.ReleaseGuards) for p in x.paths),
-            plan=made.of(c.Plan, made.effect),
+            plan=made.of(c.PlanEffect, made.effect),
             send=made.sends(tickets),
             again=tuple(
-                x.effect for x in decision.commands if isinstance(x, c.Send) and x.effect not in tickets
+                x.effect for x in decision.commands if isinstance(x, c.SendAgain) and x.effect not in tickets
             ),
-            drop=made.of(c.Drop, lambda x: x.effect),
+            drop=made.of(c.DropEffect, lambda x: x.effect),
             foils=made.of(c.WriteFoil, made.foil),
             reverse=made.of(c.ReverseFoils, lambda x: x.effect),
-            approvals=made.of(c.Ask, made.approval),
+            approvals=made.of(c.AskApproval, made.approval),
             close_approvals=made.of(c.CloseApproval, lambda x: (x.approval, x.state)),
             waits=tuple(WaitOn(topic=w.topic, since=w.since) for w in decision.waits),
             cases=made.of(c.OpenCase, made.case),
@@ -212,7 +214,7 @@ class Turner:
         )
         for effect in transition.plan:
             self._uses.note(effect.operation, "calls", f"workflow:{run.workflow}", now)
-        return Proposal(transition, decision.after, tickets)
+        return PlannedTurn(transition, decision.after, tickets)
 
     async def _sync(self, command: c.StartSync) -> RunStart | None:
         """The Run that carries a missing object over; None while nothing is known of the object itself."""

@@ -16,28 +16,28 @@ from counterfoil.core.clock import micros
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import RETRY
-from counterfoil.flow.dispatch.limiter import Ticket
-from counterfoil.flow.runs.snapshot import Known
+from counterfoil.flow.dispatch.limiter import Slot
+from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.records import effect_of, foil_of
 from counterfoil.store.port.transitions import Reserve, Send
 
-Slots = Callable[[str, str, int, bool], Ticket | None]
+Slots = Callable[[str, str, int, bool], Slot | None]
 """System, operation, lane, and whether it is a call made again, to a slot in hand; None where there is none."""
 
 SEND_WITHIN = 30.0
 """Seconds after its intent in which a call begins, or is not made."""
 
 
-class Rows:
+class TurnRows:
     """The rows of one decision."""
 
     def __init__(
         self,
         model: Model,
-        known: Known,
+        known: RunSnapshot,
         decision: Decision,
         now: datetime,
         worker: str,
@@ -58,14 +58,14 @@ class Rows:
     def of(self, kind: type[Any], make: Any) -> tuple[Any, ...]:
         return tuple(make(command) for command in self.commands.get(kind, ()))
 
-    def tickets(self, slots: Slots) -> dict[str, Ticket]:
+    def tickets(self, slots: Slots) -> dict[str, Slot]:
         """A slot for each call that can be had at once; those that the decision gives up again need none."""
         found = {}
         for command in self.decision.commands:
-            if isinstance(command, c.Plan):
+            if isinstance(command, c.PlanEffect):
                 system = self.definition.operations[command.operation].system
                 ticket = slots(system, command.operation, self.run.lane, False)
-            elif isinstance(command, c.Send):
+            elif isinstance(command, c.SendAgain):
                 held = self.effects[command.effect]
                 ticket = slots(held.system, held.operation, max(self.run.lane, RETRY), True)
             else:
@@ -74,15 +74,15 @@ class Rows:
                 found[command.effect] = ticket
         return found
 
-    def sends(self, tickets: Mapping[str, Ticket]) -> tuple[Send, ...]:
+    def sends(self, tickets: Mapping[str, Slot]) -> tuple[Send, ...]:
         """The intents of the calls that have a slot."""
         return tuple(
-            self.send(command.effect, command.operation if isinstance(command, c.Plan) else None)
+            self.send(command.effect, command.operation if isinstance(command, c.PlanEffect) else None)
             for command in self.decision.commands
-            if isinstance(command, c.Plan | c.Send) and command.effect in tickets
+            if isinstance(command, c.PlanEffect | c.SendAgain) and command.effect in tickets
         )
 
-    def effect(self, plan: c.Plan) -> Effect:
+    def effect(self, plan: c.PlanEffect) -> Effect:
         return effect_of(
             plan,
             self.definition,
@@ -106,7 +106,7 @@ class Rows:
     def foil(self, f: c.WriteFoil) -> Foil:
         return foil_of(f, self.run.id, self.now)
 
-    def approval(self, a: c.Ask) -> Approval:
+    def approval(self, a: c.AskApproval) -> Approval:
         return Approval(
             id=a.approval,
             run=self.run.id,
@@ -181,8 +181,14 @@ def times(effect: str, attempt: int, worker: str, now: datetime, timeout: float,
     )
 
 
+_LEAF_WORDS = {c.PlanEffect: "Plan", c.SendAgain: "Send", c.DropEffect: "Drop", c.AskApproval: "Ask"}
+"""Leaves name commands by these words, or else by their class; both are stored and never change."""
+
+
 def name_of(command: c.Command) -> str:
+    """Return the name of a command in its turn's leaf: its word and the id of what it changes."""
+    word = _LEAF_WORDS.get(type(command), type(command).__name__)
     for field in ("effect", "approval", "foil", "case", "event", "canonical", "scope"):
         if field in command.__struct_fields__:
-            return f"{type(command).__name__}:{getattr(command, field)}"
-    return f"{type(command).__name__}:{wire.digest([str(v) for v in msgspec.structs.astuple(command)])[:12]}"
+            return f"{word}:{getattr(command, field)}"
+    return f"{word}:{wire.digest([str(v) for v in msgspec.structs.astuple(command)])[:12]}"

@@ -23,7 +23,7 @@ from counterfoil.store.port.store import Store
 _ALGORITHM = b"\x01"  # Ed25519 in the signed-note registry
 
 
-class Signer:
+class CheckpointSigner:
     """Signs tree heads under a name; `verifier` is the line that auditors keep."""
 
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
@@ -34,7 +34,7 @@ class Signer:
         self.verifier = f"{name}+{self._id.hex()}+{base64.b64encode(_ALGORITHM + public).decode()}"
 
     @classmethod
-    def load_or_create(cls, path: Path, name: str) -> Signer:
+    def load_or_create(cls, path: Path, name: str) -> CheckpointSigner:
         """The key in this file, made (readable by its owner only) when it is not there."""
         if not path.exists():
             raw = Ed25519PrivateKey.generate().private_bytes(
@@ -61,7 +61,7 @@ class Signer:
         return f"{body}\n\u2014 {self.name} {base64.b64encode(signature).decode()}\n"
 
 
-class Published:
+class PublishedCheckpoint:
     """The newest checkpoint that this process's home knows to have been published, in a file outside of the store."""
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.errors import CounterfoilError, Misconfigured
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.worker import Pump
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.model.connector_changes import connected, to_build
 from counterfoil.model.kinds import seconds
@@ -37,16 +37,16 @@ Build = Callable[[Model, Iterable[str]], dict[str, Connector]]
 
 
 @dataclass(slots=True)
-class _Old:
+class _FormerRelease:
     connector: Connector
     closes_at: float
 
 
-class Follower:
+class ReleaseFollower:
     """Keeps one process at the Release in force. `connectors` is changed in place: everybody here shares it."""
 
     def __init__(
-        self, store: Store, releases: Releases, connectors: dict[str, Connector], pump: Pump, build: Build
+        self, store: Store, releases: Releases, connectors: dict[str, Connector], pump: Worker, build: Build
     ) -> None:
         self._store = store
         self._releases = releases
@@ -54,7 +54,7 @@ class Follower:
         self._pump = pump
         self._build = build
         self._lock = asyncio.Lock()
-        self._old: list[_Old] = []
+        self._old: list[_FormerRelease] = []
         self._settled_at: float | None = None
         self.failed = ""
         """Why this process cannot take up what is in force."""
@@ -100,7 +100,7 @@ class Follower:
         loop = asyncio.get_running_loop()
         timeouts = [seconds(op.timeout) for op in self._releases.present.operations.values()]
         closes_at = loop.time() + max([LEAST, *(each + 10 for each in timeouts)])
-        self._old += [_Old(self._connectors[n], closes_at) for n in fresh if n in self._connectors]
+        self._old += [_FormerRelease(self._connectors[n], closes_at) for n in fresh if n in self._connectors]
         self._connectors.update(fresh)
 
     # ------------------------------------------------------------------ what is over

@@ -14,7 +14,7 @@ from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store.port.store import Patience, Store, Stuck, TellStuck
+from counterfoil.store.port.store import RecordStalled, Stalled, StallLimits, Store
 
 EVERY = 15.0
 """Seconds between scans."""
@@ -38,17 +38,17 @@ NEXT = {
 
 
 async def scan(
-    store: Store, releases: Releases, now: datetime, patience: Patience | None = None
-) -> list[Stuck]:
+    store: Store, releases: Releases, now: datetime, patience: StallLimits | None = None
+) -> list[Stalled]:
     """Look once; what was found. Where nothing is stuck and nothing was, nothing is written."""
-    found = await store.stuck(now, patience or Patience())
+    found = await store.stuck(now, patience or StallLimits())
     if found or await store.stuckness():
         cases = tuple(_case(releases.present, each, now) for each in found)
-        await store.apply(TellStuck(found=tuple(found), cases=cases, at=now, actor="progress"))
+        await store.apply(RecordStalled(found=tuple(found), cases=cases, at=now, actor="progress"))
     return found
 
 
-def _case(model: Model, stuck: Stuck, now: datetime) -> Case:
+def _case(model: Model, stuck: Stalled, now: datetime) -> Case:
     named = ", ".join(stuck.subjects)
     more = f" and {stuck.count - len(stuck.subjects)} more" if stuck.count > len(stuck.subjects) else ""
     return Case(

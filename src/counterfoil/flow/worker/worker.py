@@ -15,20 +15,20 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.errors import CounterfoilError, Misconfigured, TryAgain
 from counterfoil.core.run import LANES
 from counterfoil.flow.context import deprecations
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import Closed, Gate, caps_of
-from counterfoil.flow.intake.admit import Admission
-from counterfoil.flow.runs.effects import Actor
-from counterfoil.flow.runs.executor import Carrier
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, LimiterClosed, caps_of
+from counterfoil.flow.intake.admit import Admitter
+from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.executor import RunExecutor
 from counterfoil.flow.runs.snapshot import LEASE
-from counterfoil.flow.runs.turn import Turner
+from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import housekeeping, stall_scan
 from counterfoil.model import Model
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.store import Store, Todo, Wake
 from counterfoil.store.port.transitions import Claim
-from counterfoil.store.port.workers import Leave
+from counterfoil.store.port.workers import ReleaseWorker
 
 log = logging.getLogger("counterfoil.worker")
 IDLE = 0.5
@@ -54,7 +54,7 @@ EIGHTH = 8
 """Every so manieth claim begins at the lowest lane, so that no lane starves."""
 
 
-class Pump:
+class Worker:
     """Everything that a worker does, as tasks of one event loop; `run` until `stop`."""
 
     def __init__(
@@ -70,12 +70,12 @@ class Pump:
         self.releases = releases
         self.connectors = connectors
         self.worker = worker
-        self.gate = Gate(worker, caps_of(releases.present.systems), _loop_time)
-        self.actor = Actor(store, releases, connectors, worker, self.gate)
-        self.uses = Uses(store, lambda: releases.present)
-        self.admission = Admission(store, releases, connectors, worker, self.uses)
-        self.turner = Turner(store, releases, worker, self.uses)
-        self.carrier = Carrier(store, self.turner, self.actor, self.gate, self._begin)
+        self.gate = ConcurrencyLimiter(worker, caps_of(releases.present.systems), _loop_time)
+        self.actor = EffectSender(store, releases, connectors, worker, self.gate)
+        self.uses = DeprecationUsage(store, lambda: releases.present)
+        self.admission = Admitter(store, releases, connectors, worker, self.uses)
+        self.turner = TurnPlanner(store, releases, worker, self.uses)
+        self.carrier = RunExecutor(store, self.turner, self.actor, self.gate, self._begin)
         self.polls: dict[tuple[str, str], housekeeping.PollState] = {}
         self._sign = sign
         self._keep = keep
@@ -233,7 +233,7 @@ class Pump:
     async def _guarded(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except (TryAgain, Closed) as error:
+        except (TryAgain, LimiterClosed) as error:
             log.warning("%s: %s", key, error)
         except CounterfoilError as error:
             log.error("%s: %s", key, error)
@@ -319,7 +319,7 @@ class Pump:
         while True:
             try:
                 return await work
-            except Closed:
+            except LimiterClosed:
                 raise
             except TryAgain as error:
                 if self.stopping or _loop_time() > until:
@@ -427,7 +427,7 @@ class Pump:
         left: list[Effect] = await self.store.effects_sending(prefix, 10_000)
         for effect in left:
             await self.actor.overdue(effect)
-        if await self.store.apply(Leave(worker=self.worker, at=await self.store.now(), lives=True)):
+        if await self.store.apply(ReleaseWorker(worker=self.worker, at=await self.store.now(), lives=True)):
             self.gate.hungry.set()
         if left:
             log.info("%d calls of a former process are looked up", len(left))

@@ -21,9 +21,16 @@ from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
 from counterfoil.rules.workflow import facts, reactions, steps
-from counterfoil.rules.workflow.commands import Drop, Plan, Send, StartSync, Stimulus, WriteFoil
-from counterfoil.rules.workflow.context import Deciding, Unusable, digest
-from counterfoil.rules.workflow.state import Confirmed, StepState
+from counterfoil.rules.workflow.commands import (
+    DropEffect,
+    PlanEffect,
+    SendAgain,
+    StartSync,
+    Stimulus,
+    WriteFoil,
+)
+from counterfoil.rules.workflow.context import DecisionContext, UnusableValue, digest
+from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 
 PATIENCE = timedelta(minutes=15)
 """How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
@@ -31,7 +38,7 @@ _OF_PERIOD = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
 
 
-def call(d: Deciding, step: Call, st: StepState) -> bool:
+def call(d: DecisionContext, step: Call, st: StepState) -> bool:
     """Plan the call, or go on from its outcome."""
     if st.phase == "unlinked":
         if st.until is not None and st.until <= d.now:
@@ -45,7 +52,7 @@ def call(d: Deciding, step: Call, st: StepState) -> bool:
 # ------------------------------------------------------------------ planning
 
 
-def _plan(d: Deciding, step: Call, st: StepState) -> bool:
+def _plan(d: DecisionContext, step: Call, st: StepState) -> bool:
     if not d.s.confirmed and not d.rechecked:
         d.rechecked = True
         facts.read(d, only_recheck=True)
@@ -75,7 +82,7 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
         d.s.scopes[effect] = dict(d.s.items)
     d.planned.add(effect)
     d.commands.append(
-        Plan(
+        PlanEffect(
             effect=effect,
             path=d.effect_path(step),
             item=d.item(),
@@ -91,7 +98,7 @@ def _plan(d: Deciding, step: Call, st: StepState) -> bool:
     return False
 
 
-def dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
+def dates(d: DecisionContext, step: Call) -> dict[str, date | None] | str:
     """document, posting, revenue; or the name of the closed period that keeps the posting back."""
     document = _date(d, step.document)
     revenue = _date(d, step.revenue)
@@ -111,7 +118,7 @@ def dates(d: Deciding, step: Call) -> dict[str, date | None] | str:
     return {"document": document, "posting": found.date, "revenue": revenue or document}
 
 
-def _date(d: Deciding, template: Template | None) -> date | None:
+def _date(d: DecisionContext, template: Template | None) -> date | None:
     value = fill(template, d.names(), d.lookup) if template is not None else None
     if isinstance(value, datetime):
         return value.date()
@@ -119,13 +126,13 @@ def _date(d: Deciding, template: Template | None) -> date | None:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise Unusable(f"{value!r} is not a date") from None
+            raise UnusableValue(f"{value!r} is not a date") from None
     if value is None or isinstance(value, date):
         return value
-    raise Unusable(f"{value!r} is not a date")
+    raise UnusableValue(f"{value!r} is not a date")
 
 
-def _done_before(d: Deciding, step: Call, mark: str) -> Confirmed | None:
+def _done_before(d: DecisionContext, step: Call, mark: str) -> ConfirmedEffect | None:
     """The same call of an earlier round, confirmed with the same input: it is that effect."""
     return next(
         (
@@ -137,7 +144,7 @@ def _done_before(d: Deciding, step: Call, mark: str) -> Confirmed | None:
     )
 
 
-def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
+def _foils(d: DecisionContext, step: Call, effect: str, value: Any) -> None:
     for foil, given in _owed(d, step, value):
         names = {**d.names(), "input": given}
         if not truth(foil.when, names, d.lookup):
@@ -145,7 +152,7 @@ def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
         key = key_of(foil.key, names, d.lookup)
         legs = {leg: e(names, d.lookup) for leg, e in foil.legs.items()}
         if not all(isinstance(m, Money) for m in legs.values()):
-            raise Unusable(f"a leg of {foil.name} is not money")
+            raise UnusableValue(f"a leg of {foil.name} is not money")
         d.commands.append(
             WriteFoil(
                 foil=ids.derive("foil", foil.name, key, effect),
@@ -164,7 +171,7 @@ def _foils(d: Deciding, step: Call, effect: str, value: Any) -> None:
         )
 
 
-def _owed(d: Deciding, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
+def _owed(d: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
     """The rules by which a call writes foils, each with the input in the version that it reads: those of another
     version only where none of the call's own lies between the same two systems."""
     own = [foil for foil in d.definition.foils if foil.operation == step.operation]
@@ -176,10 +183,10 @@ def _owed(d: Deciding, step: Call, value: Any) -> Iterator[tuple[FoilDefinition,
             try:
                 yield foil, cast(path, value)
             except CastFailed as error:
-                raise Unusable(str(error)) from error
+                raise UnusableValue(str(error)) from error
 
 
-def _unlinked(d: Deciding, st: StepState, object_: str, canonical: str, system: str) -> bool:
+def _unlinked(d: DecisionContext, st: StepState, object_: str, canonical: str, system: str) -> bool:
     """A Link is missing: its sync Run is started, and the call waits for the Link."""
     st.phase, st.topic = "unlinked", link_topic(object_, canonical, system)
     st.until = st.until or d.now + timedelta(seconds=d.definition.failure.queue.until)
@@ -187,14 +194,14 @@ def _unlinked(d: Deciding, st: StepState, object_: str, canonical: str, system: 
     return False
 
 
-def absorb_link(d: Deciding, ref: str) -> str | None:
+def absorb_link(d: DecisionContext, ref: str) -> str | None:
     waiting = [st for st in d.s.steps.values() if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")]
     for st in waiting:
         st.phase = "new"
     return None if waiting else "no call waits for this link"
 
 
-def _stale(d: Deciding, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> bool:
+def _stale(d: DecisionContext, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> bool:
     """What was approved is not what would be sent, or not approved any more: the approval falls, and its
     reaction holds. A person who lets the call be tried again lets it be approved again."""
     steps.close(d, asked_st, ApprovalState.STALE)
@@ -207,7 +214,7 @@ def _stale(d: Deciding, step: Call, st: StepState, asked: Approve, asked_st: Ste
     return reactions.apply(d, step, st, reaction, f"{asked.path}/stale")
 
 
-def _dropped(d: Deciding, step: Call, st: StepState) -> bool:
+def _dropped(d: DecisionContext, step: Call, st: StepState) -> bool:
     """The intent found an approval that does not hold any more: those that the call rested on fall."""
     held = d.effects.get(st.effect or "")
     resting = [(a, s) for a, s in steps.in_force(d) if held is not None and s.approval in held.approvals]
@@ -218,22 +225,26 @@ def _dropped(d: Deciding, step: Call, st: StepState) -> bool:
     return _stale(d, step, st, *resting[0])
 
 
-def drop(d: Deciding, effect: str) -> None:
+def drop(d: DecisionContext, effect: str) -> None:
     """Give up an effect that is planned or refused."""
     held = d.effects.get(effect)
     if effect in d.planned and held is None:
-        d.commands = [c for c in d.commands if not (isinstance(c, Plan | WriteFoil) and c.effect == effect)]
+        d.commands = [
+            c for c in d.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
+        ]
         d.planned.discard(effect)
     elif held is not None and held.state in (EffectState.PLANNED, EffectState.REFUSED):
-        d.commands = [c for c in d.commands if not (isinstance(c, Send | Drop) and c.effect == effect)]
+        d.commands = [
+            c for c in d.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
+        ]
         d.planned.discard(effect)
-        d.commands.append(Drop(effect))
+        d.commands.append(DropEffect(effect))
 
 
 # ------------------------------------------------------------------ outcomes
 
 
-def absorb_outcome(d: Deciding, stimulus: Stimulus) -> str | None:
+def absorb_outcome(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """Evidence about an effect; what it means is decided when its step is up."""
     body = stimulus.body
     effect, state = str(body["effect"]), str(body["state"])
@@ -258,14 +269,14 @@ def absorb_outcome(d: Deciding, stimulus: Stimulus) -> str | None:
     return None
 
 
-def _remember(d: Deciding, key: str, st: StepState, held: Effect, result: Any) -> None:
+def _remember(d: DecisionContext, key: str, st: StepState, held: Effect, result: Any) -> None:
     d.s.results[held.id] = result
     if st.phase in ("backoff", "queued", "parked", "waiting"):
         st.phase = "planned"  # it happened after all: the step goes on from here
     if held.repeat == "read" or held.undoes is not None:
         return
     d.s.confirmed.append(
-        Confirmed(
+        ConfirmedEffect(
             key=key,
             path=held.path,
             item=held.item,
@@ -277,7 +288,7 @@ def _remember(d: Deciding, key: str, st: StepState, held: Effect, result: Any) -
     )
 
 
-def absorb_stale(d: Deciding, stimulus: Stimulus) -> str | None:
+def absorb_stale(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """The intent found that an approval does not hold any more; the effect was dropped."""
     effect = str(stimulus.body["effect"])
     found, held = d.step_of_effect(effect), d.effects.get(effect)
@@ -287,7 +298,7 @@ def absorb_stale(d: Deciding, stimulus: Stimulus) -> str | None:
     return None
 
 
-def _outcome(d: Deciding, step: Call, st: StepState) -> bool:
+def _outcome(d: DecisionContext, step: Call, st: StepState) -> bool:
     outcome, _, detail = st.outcome.partition(":")
     match outcome:
         case "confirmed":
@@ -306,14 +317,14 @@ def _outcome(d: Deciding, step: Call, st: StepState) -> bool:
             return False
 
 
-def _bind(d: Deciding, step: Call, st: StepState) -> bool:
+def _bind(d: DecisionContext, step: Call, st: StepState) -> bool:
     result = d.s.results.get(st.effect or "")
     if step.id is not None:
         d.s.names[step.id] = result
     return reactions.done(d, step, st)
 
 
-def _absent(d: Deciding, step: Call, st: StepState) -> bool:
+def _absent(d: DecisionContext, step: Call, st: StepState) -> bool:
     """Nothing happened, proven past the horizon: the next generation, within the retry budget."""
     st.tries += 1
     if st.tries >= d.definition.failure.retry.attempts:
@@ -323,7 +334,7 @@ def _absent(d: Deciding, step: Call, st: StepState) -> bool:
     return True
 
 
-def _unknown(d: Deciding, step: Call, st: StepState) -> bool:
+def _unknown(d: DecisionContext, step: Call, st: StepState) -> bool:
     """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
     operation = d.definition.operations[step.operation]
     if operation.repeat == "blind":
@@ -336,7 +347,7 @@ def _unknown(d: Deciding, step: Call, st: StepState) -> bool:
     return False
 
 
-def once_more(d: Deciding, step: Call, st: StepState) -> bool:
+def once_more(d: DecisionContext, step: Call, st: StepState) -> bool:
     """Its time has come: the same bytes again, or, when the request has changed, the next generation."""
     held = d.effects.get(st.effect or "")
     st.until, st.topic = None, ""
@@ -354,7 +365,7 @@ def once_more(d: Deciding, step: Call, st: StepState) -> bool:
             return reactions.react(d, step, st, "period_closed", found)
         value = fill(step.input, d.names(), d.lookup)
         if digest({"input": value, "dates": found}) == st.input:
-            d.commands.append(Send(held.id))
+            d.commands.append(SendAgain(held.id))
             d.planned.add(held.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return False

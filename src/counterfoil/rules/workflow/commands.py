@@ -17,12 +17,12 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Legs
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.rules.workflow.state import State
+from counterfoil.rules.workflow.state import RunState
 
 # ------------------------------------------------------------------ what it reads
 
 
-class Live(msgspec.Struct, frozen=True, kw_only=True):
+class LiveContext(msgspec.Struct, frozen=True, kw_only=True):
     """What is late-bound and recorded with the turn: rows of the Run and answers to its look-ups."""
 
     effects: tuple[Effect, ...] = ()
@@ -60,14 +60,14 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------ what it answers
 
 
-class Look(msgspec.Struct, frozen=True):
+class LookUp(msgspec.Struct, frozen=True):
     """A look-up whose answer is needed before this turn can be decided: nothing else is decided."""
 
     name: str
     args: tuple[Any, ...]
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class PlanEffect(msgspec.Struct, frozen=True, kw_only=True):
     """An outward call, planned."""
 
     effect: str
@@ -81,19 +81,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[str, ...]
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendAgain(msgspec.Struct, frozen=True):
     """A refused effect goes out again: same generation, same bytes, same key."""
 
     effect: str
 
 
-class Drop(msgspec.Struct, frozen=True):
+class DropEffect(msgspec.Struct, frozen=True):
     """An effect is given up: planned becomes dropped, foils of a refused one are void."""
 
     effect: str
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class AskApproval(msgspec.Struct, frozen=True, kw_only=True):
     """An approval is asked for, or granted by the matrix itself."""
 
     approval: str
@@ -173,16 +173,16 @@ class StartSync(msgspec.Struct, frozen=True):
     canonical: str
 
 
-class WaitFor(msgspec.Struct, frozen=True):
+class WaitForTopic(msgspec.Struct, frozen=True):
     topic: str
     since: datetime | None
 
 
 Command: TypeAlias = (
-    Plan
-    | Send
-    | Drop
-    | Ask
+    PlanEffect
+    | SendAgain
+    | DropEffect
+    | AskApproval
     | CloseApproval
     | WriteFoil
     | ReverseFoils
@@ -197,7 +197,7 @@ Command: TypeAlias = (
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer of one turn. With `looks` nothing else counts: answer them and decide again."""
 
-    looks: tuple[Look, ...] = ()
+    looks: tuple[LookUp, ...] = ()
     status: RunStatus = RunStatus.READY
     direction: Direction = Direction.FORWARD
     state: str = ""
@@ -207,8 +207,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     hold: tuple[str, ...] = ()
     """Serial keys to hold; empty: release them."""
     commands: tuple[Command, ...] = ()
-    waits: tuple[WaitFor, ...] = ()
+    waits: tuple[WaitForTopic, ...] = ()
     ignored: tuple[str, ...] = ()
     """Stimuli that changed nothing, with the reason."""
-    after: State | None = None
+    after: RunState | None = None
     """The state that `ctx` holds, for whoever decides about this Run next without reading it again."""

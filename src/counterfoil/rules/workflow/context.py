@@ -16,16 +16,18 @@ from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.definition import Approve, Block, Choose, Definition, Each, Reaction, Step
-from counterfoil.rules.templates import Unusable, key
-from counterfoil.rules.workflow.commands import Command, Drop, Live, OpenCase
-from counterfoil.rules.workflow.state import Frame, State, StepState
+from counterfoil.rules.templates import UnusableValue, key
+from counterfoil.rules.workflow.commands import Command, DropEffect, LiveContext, OpenCase
+from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
-FAULTS = (EvaluationError, BudgetExceeded, Unusable)
+FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 """What a formula may do instead of giving a value."""
 
 
-class Deciding:
-    def __init__(self, definition: Definition, run: Run, state: State, now: datetime, live: Live) -> None:
+class DecisionContext:
+    def __init__(
+        self, definition: Definition, run: Run, state: RunState, now: datetime, live: LiveContext
+    ) -> None:
         self.definition = definition
         self.run = run
         self.s = state
@@ -125,7 +127,7 @@ class Deciding:
         return self.s.steps[key]
 
     def push(self, block: str, kind: str, step_key: str, tag: str = "") -> None:
-        self.s.frames.append(Frame(block=block, kind=kind, step=step_key, tag=tag))
+        self.s.frames.append(BlockFrame(block=block, kind=kind, step=step_key, tag=tag))
 
     # ------------------------------------------------------------------ effects
 
@@ -141,7 +143,7 @@ class Deciding:
         return any(e.state in IN_FLIGHT for e in self.effects.values())
 
     def _dropped(self) -> set[str]:
-        return {c.effect for c in self.commands if isinstance(c, Drop)}
+        return {c.effect for c in self.commands if isinstance(c, DropEffect)}
 
     def step_of_effect(self, effect: str) -> tuple[str, StepState] | None:
         return next(((k, s) for k, s in self.s.steps.items() if s.effect == effect), None)
@@ -248,4 +250,4 @@ def approvals_of(definition: Definition) -> tuple[Approve, ...]:
 
 _APPROVALS: dict[str, tuple[Approve, ...]] = {}
 
-__all__ = ["FAULTS", "Deciding", "Unusable", "approvals_of", "blocks_of", "digest"]
+__all__ = ["FAULTS", "DecisionContext", "UnusableValue", "approvals_of", "blocks_of", "digest"]

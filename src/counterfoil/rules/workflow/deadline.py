@@ -10,14 +10,14 @@ from datetime import timedelta
 from counterfoil.core import wire
 from counterfoil.core.case import Choice
 from counterfoil.model.definition import Wait
-from counterfoil.rules.workflow.context import Deciding
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "deadline:"
 """Where it is kept how much time is left: `waiting` while it counts, `paused` since `entered` while it does not."""
 
 
-def resume(d: Deciding) -> None:
+def resume(d: DecisionContext) -> None:
     """The time that passed since the last turn counts, unless the Run stood in a wait."""
     st = d.s.steps.get(PLACE)
     if st is not None and st.phase == "paused" and st.until is not None and st.entered is not None:
@@ -25,7 +25,7 @@ def resume(d: Deciding) -> None:
         st.phase = "waiting"
 
 
-def look(d: Deciding) -> None:
+def look(d: DecisionContext) -> None:
     """Begin to count, tell that the time is over, or stop counting, as the Run stands at the end of a turn."""
     if d.terminal:
         return
@@ -38,7 +38,7 @@ def look(d: Deciding) -> None:
         st.phase, st.entered = "paused", d.now
 
 
-def _begin(d: Deciding) -> StepState | None:
+def _begin(d: DecisionContext) -> StepState | None:
     allowed = d.definition.deadline
     begun = d.s.started or d.s.starts_at is None or d.s.starts_at <= d.now
     if allowed is None or not begun:
@@ -51,7 +51,7 @@ def _begin(d: Deciding) -> StepState | None:
     return st
 
 
-def _open(d: Deciding, st: StepState) -> None:
+def _open(d: DecisionContext, st: StepState) -> None:
     st.phase = "parked"
     due, st.until = st.until, None
     choices: tuple[Choice, ...] = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
@@ -67,7 +67,7 @@ def _open(d: Deciding, st: StepState) -> None:
     )
 
 
-def _waits(d: Deciding) -> bool:
+def _waits(d: DecisionContext) -> bool:
     if not d.s.frames or d.undoing or d.s.ending or d.s.back:
         return False
     frame = d.s.frames[-1]

@@ -28,9 +28,9 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
 from counterfoil.rules.workflow import calls, deadline, facts, reactions, steps, undo
-from counterfoil.rules.workflow.commands import Decision, Live, Look, Stimulus, WaitFor
-from counterfoil.rules.workflow.context import FAULTS, Deciding
-from counterfoil.rules.workflow.state import State, load
+from counterfoil.rules.workflow.commands import Decision, LiveContext, LookUp, Stimulus, WaitForTopic
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext
+from counterfoil.rules.workflow.state import RunState, load
 
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
@@ -45,8 +45,8 @@ def decide(
     run: Run,
     stimuli: Sequence[Stimulus],
     now: datetime,
-    live: Live,
-    state: State | None = None,
+    live: LiveContext,
+    state: RunState | None = None,
     stored: bool = True,
 ) -> Decision:
     """What a Run does next.
@@ -62,7 +62,7 @@ def decide(
     consumed = max([run.consumed, *(s.seq for s in stimuli)])
     if run.status in TERMINAL:
         return _ended(run, consumed, stimuli)
-    d = Deciding(definition, run, state if state is not None else load(run.ctx), now, live)
+    d = DecisionContext(definition, run, state if state is not None else load(run.ctx), now, live)
     try:
         for stimulus in stimuli:
             _absorb(d, stimulus)
@@ -70,7 +70,7 @@ def decide(
         more = _advance(d)
         deadline.look(d)
     except LookupNeeded as need:
-        return Decision(looks=(Look(need.name, tuple(need.args)),))
+        return Decision(looks=(LookUp(need.name, tuple(need.args)),))
     return _answer(d, consumed, more, stored)
 
 
@@ -88,8 +88,8 @@ def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
 # ------------------------------------------------------------------ what the Run is told
 
 
-def _absorb(d: Deciding, stimulus: Stimulus) -> None:
-    known: dict[str, Callable[[Deciding, Stimulus], str | None]] = {
+def _absorb(d: DecisionContext, stimulus: Stimulus) -> None:
+    known: dict[str, Callable[[DecisionContext, Stimulus], str | None]] = {
         "start": _start,
         "event": _event,
         "outcome": calls.absorb_outcome,
@@ -104,7 +104,7 @@ def _absorb(d: Deciding, stimulus: Stimulus) -> None:
         d.ignored.append(f"{stimulus.kind} {stimulus.ref}: {reason}")
 
 
-def _start(d: Deciding, stimulus: Stimulus) -> str | None:
+def _start(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """The first word: the event (or object) that the Run is about. A later one before it began replaces it."""
     if d.s.started:
         return "the run has begun"
@@ -115,7 +115,7 @@ def _start(d: Deciding, stimulus: Stimulus) -> str | None:
     return None
 
 
-def _event(d: Deciding, stimulus: Stimulus) -> str | None:
+def _event(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """Kept until a wait or a signal uses it, or it proves to be nobody's."""
     body = stimulus.body
     if str(stimulus.ref).startswith("link:"):
@@ -140,7 +140,7 @@ def _event(d: Deciding, stimulus: Stimulus) -> str | None:
     return f"{sent} cannot be read as {', '.join(failed)}" if failed else None
 
 
-def _form(d: Deciding, body: Mapping[str, Any], sent: str, wanted: str) -> dict[str, Any] | None:
+def _form(d: DecisionContext, body: Mapping[str, Any], sent: str, wanted: str) -> dict[str, Any] | None:
     """The fact in the version that is waited for: by the casts that the Run is pinned to, else by those of the day
     on which it was admitted."""
     form = {name: value for name, value in body.items() if name != "as"}
@@ -154,20 +154,20 @@ def _form(d: Deciding, body: Mapping[str, Any], sent: str, wanted: str) -> dict[
     return None if data is None else {**form, "type": wanted, "data": data}
 
 
-def _foil(d: Deciding, stimulus: Stimulus) -> str | None:
+def _foil(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """Foil states are read from the rows themselves; the stimulus only woke the Run."""
     del d, stimulus
     return None
 
 
-def _waits(d: Deciding) -> list[Wait]:
+def _waits(d: DecisionContext) -> list[Wait]:
     return [s for block in d.blocks.values() for s in block.steps if isinstance(s, Wait)]
 
 
 # ------------------------------------------------------------------ going on
 
 
-def _advance(d: Deciding) -> bool:
+def _advance(d: DecisionContext) -> bool:
     """Go on until the Run waits or ends. True: there is more to do at once, in the next turn."""
     for _ in range(MAX_MOVES):
         if d.terminal:
@@ -183,7 +183,7 @@ def _advance(d: Deciding) -> bool:
     return not d.terminal
 
 
-def _next(d: Deciding) -> bool:
+def _next(d: DecisionContext) -> bool:
     """Whatever is up: the end, the way back, a new round, facts to read, or the next step."""
     if d.s.ending:
         return reactions.ending(d)
@@ -196,7 +196,7 @@ def _next(d: Deciding) -> bool:
     return _move(d)
 
 
-def _move(d: Deciding) -> bool:
+def _move(d: DecisionContext) -> bool:
     """One step forward. False: it must wait."""
     if _interrupt(d):
         return True
@@ -222,7 +222,7 @@ def _move(d: Deciding) -> bool:
     return moved
 
 
-_RUN: dict[type, Callable[[Deciding, Any, Any], bool]] = {
+_RUN: dict[type, Callable[[DecisionContext, Any, Any], bool]] = {
     Check: steps.check,
     Call: calls.call,
     Approve: steps.approve,
@@ -233,7 +233,7 @@ _RUN: dict[type, Callable[[Deciding, Any, Any], bool]] = {
 }
 
 
-def _interrupt(d: Deciding) -> bool:
+def _interrupt(d: DecisionContext) -> bool:
     """A signal's event that it has not taken yet, in one of its states, with no call in flight. An event that
     came before its state waits for it."""
     if not d.definition.signals or not d.s.received or d.effect_in_flight():
@@ -253,14 +253,14 @@ def _interrupt(d: Deciding) -> bool:
     return False
 
 
-def _in_state(d: Deciding, signal: Signal) -> bool:
+def _in_state(d: DecisionContext, signal: Signal) -> bool:
     return not signal.states or d.business in signal.states
 
 
 # ------------------------------------------------------------------ the answer
 
 
-def _answer(d: Deciding, consumed: int, more: bool, stored: bool) -> Decision:
+def _answer(d: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
     ctx = d.s.dump() if stored else b""
     if d.terminal:
         steps.close_open_approvals(d)
@@ -290,7 +290,7 @@ def _answer(d: Deciding, consumed: int, more: bool, stored: bool) -> Decision:
     )
 
 
-def _due(d: Deciding) -> datetime:
+def _due(d: DecisionContext) -> datetime:
     """The earliest moment to come at which time alone changes something; never beyond the heartbeat."""
     moments = [_heartbeat(d)]
     for st in d.s.steps.values():
@@ -301,7 +301,7 @@ def _due(d: Deciding) -> datetime:
     return min(m for m in moments if m > d.now)
 
 
-def _heartbeat(d: Deciding) -> datetime:
+def _heartbeat(d: DecisionContext) -> datetime:
     """Kept while it is near enough: a due time that stays is one index less to write in each turn."""
     beat = HEARTBEAT if d.effect_in_flight() else LONG
     due = d.run.due
@@ -310,7 +310,7 @@ def _heartbeat(d: Deciding) -> datetime:
     return d.now + beat
 
 
-def _topics(d: Deciding) -> list[WaitFor]:
+def _topics(d: DecisionContext) -> list[WaitForTopic]:
     """What the Run wants to hear of: its waits and signals from its birth on, Links it lacks, wake events."""
     since = d.run.created_at
     topics: dict[str, datetime | None] = {}
@@ -326,10 +326,10 @@ def _topics(d: Deciding) -> list[WaitFor]:
         step: Step | None = block.steps[frame.index] if frame.index < len(block.steps) else None
         if isinstance(step, Wait) and step.event is not None:
             topics[_topic(d, step.event, step.keys)] = since
-    return [WaitFor(topic, moment) for topic, moment in sorted(topics.items())]
+    return [WaitForTopic(topic, moment) for topic, moment in sorted(topics.items())]
 
 
-def _topic(d: Deciding, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
+def _topic(d: DecisionContext, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
     """`event:<type>`, narrowed by the first key whose value is known."""
     for field, expression in keys:
         try:
@@ -347,4 +347,4 @@ def event_topic(event: str, field: str, value: Any) -> str | None:
     return f"event:{event}:{field}={value}" if isinstance(value, str) and value else None
 
 
-__all__ = ["Decision", "Direction", "Live", "Look", "Stimulus", "decide", "event_topic"]
+__all__ = ["Decision", "Direction", "LiveContext", "LookUp", "Stimulus", "decide", "event_topic"]

@@ -17,8 +17,8 @@ from counterfoil.model.definition import Fact
 from counterfoil.rules import approval as matrix
 from counterfoil.rules.templates import fill
 from counterfoil.rules.workflow import retry
-from counterfoil.rules.workflow.commands import Plan
-from counterfoil.rules.workflow.context import FAULTS, Deciding, Unusable
+from counterfoil.rules.workflow.commands import PlanEffect
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "facts"
@@ -26,7 +26,7 @@ PLACE = "facts"
 CHOICES = (Choice.RETRY, Choice.UNDO, Choice.CLOSE)
 
 
-def ready(d: Deciding) -> bool:
+def ready(d: DecisionContext) -> bool:
     """Read what is to be read before the next step. False: the Run must wait for it, or has ended."""
     st = d.s.steps.setdefault(PLACE, StepState(entered=d.now))
     if st.phase == "parked":
@@ -57,13 +57,13 @@ def ready(d: Deciding) -> bool:
     return True
 
 
-def anew(d: Deciding) -> None:
+def anew(d: DecisionContext) -> None:
     """All facts are read before the next step, those that a system must be asked for included."""
     d.s.refresh = "all"
     d.s.reads += 1
 
 
-def _due(d: Deciding) -> bool:
+def _due(d: DecisionContext) -> bool:
     """Has the date come that begins the Run? One whose object speaks of another key now is superseded when
     its own date comes: until then the date may move back."""
     start = d.definition.start
@@ -80,7 +80,7 @@ def _due(d: Deciding) -> bool:
     return d.s.starts_at <= d.now
 
 
-def _serials(d: Deciding) -> list[str]:
+def _serials(d: DecisionContext) -> list[str]:
     """The serial keys; a formula that gives a list gives several."""
     found: set[str] = set()
     for expression in d.definition.serial:
@@ -95,13 +95,13 @@ def moment(value: Any) -> datetime:
         return value
     if isinstance(value, date):
         return datetime.combine(value, time(), tzinfo=UTC)
-    raise Unusable(f"{value!r} is not a moment")
+    raise UnusableValue(f"{value!r} is not a moment")
 
 
 # ------------------------------------------------------------------ facts and lets
 
 
-def read(d: Deciding, only_recheck: bool) -> bool:
+def read(d: DecisionContext, only_recheck: bool) -> bool:
     """Bind facts, then lets. With `only_recheck`, those that are read again before each effect. False while
     a fact that only a system can tell is being asked for."""
     for fact in d.definition.facts:
@@ -118,26 +118,26 @@ def read(d: Deciding, only_recheck: bool) -> bool:
     return True
 
 
-def _held(d: Deciding, fact: Fact) -> Any:
+def _held(d: DecisionContext, fact: Fact) -> Any:
     if fact.source == "limit":
         policy = d.definition.limits[fact.target]
         used = int(d.lookup("guard", (policy.name, matrix.guard_key(policy, d.names(), d.today, d.lookup))))
         try:
             return Money(used, policy.currency)
         except MoneyError as error:
-            raise Unusable(f"{fact.name}: {error}") from None
+            raise UnusableValue(f"{fact.name}: {error}") from None
     key = str(d.value(fact.of)) if fact.of is not None else d.run.bkey
     value = d.lookup("xref" if fact.source == "xref" else "head", (fact.target, key))
     if value is None and fact.source != "period":
-        raise Unusable(f"no {fact.target} {key} is known")
+        raise UnusableValue(f"no {fact.target} {key} is known")
     return value
 
 
-def _place(d: Deciding, fact: Fact) -> str:
+def _place(d: DecisionContext, fact: Fact) -> str:
     return f"fact:{fact.name}" + (f"~{d.s.reads}" if d.s.reads else "")
 
 
-def _asked(d: Deciding, fact: Fact) -> bool:
+def _asked(d: DecisionContext, fact: Fact) -> bool:
     """Ask for a fact that only a system can tell. True once its answer is there."""
     key = _place(d, fact)
     st = d.s.steps.setdefault(key, StepState(entered=d.now))
@@ -153,7 +153,7 @@ def _asked(d: Deciding, fact: Fact) -> bool:
     return False
 
 
-def _failed(d: Deciding, fact: Fact, key: str, st: StepState, why: str) -> None:
+def _failed(d: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:
     """A read may be repeated at will: it is tried again within the budget, then a person is asked."""
     st.tries += 1
     policy = d.definition.failure.retry
@@ -164,16 +164,16 @@ def _failed(d: Deciding, fact: Fact, key: str, st: StepState, why: str) -> None:
         d.open_case(key, st, why, message, CHOICES, f"Make {fact.target} answer, then retry")
 
 
-def _ask(d: Deciding, fact: Fact, key: str, st: StepState) -> None:
+def _ask(d: DecisionContext, fact: Fact, key: str, st: StepState) -> None:
     value = fill(fact.input, d.names(), d.lookup) if fact.input is not None else {}
     effect = ids.effect_id(d.run.id, key, "", st.gen)
     unrendered = d.live.unrendered.get(effect)
     if unrendered is not None:
-        raise Unusable(f"{fact.target}: {unrendered.message}")
+        raise UnusableValue(f"{fact.target}: {unrendered.message}")
     st.effect, st.phase, st.outcome = effect, "planned", ""
     d.planned.add(effect)
     d.commands.append(
-        Plan(
+        PlanEffect(
             effect=effect,
             path=key,
             item="",

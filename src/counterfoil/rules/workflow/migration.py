@@ -29,7 +29,7 @@ from counterfoil.model.definition import (
     Wait,
 )
 from counterfoil.rules.workflow.context import blocks_of
-from counterfoil.rules.workflow.state import Frame, State, StepState, load
+from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class Movable:
 
 
 @dataclass(frozen=True, slots=True)
-class Stays:
+class NotMovable:
     why: str
     person: bool = False
     """It waits for a person already, at a step that the other workflow does not have so."""
 
 
-class _No(Exception):
+class _NotAligned(Exception):
     def __init__(self, why: str, person: bool = False) -> None:
         super().__init__(why)
-        self.stays = Stays(why, person)
+        self.stays = NotMovable(why, person)
 
 
 # ------------------------------------------------------------------ which step is which
@@ -172,16 +172,16 @@ def _inner(one: Step, another: Step) -> Iterator[tuple[str, str]]:
 # ------------------------------------------------------------------ moving
 
 
-def move(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> Movable | Stays:
+def move(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> Movable | NotMovable:
     """A Run pinned to `old` as one of `new`. Without `effects` what is under way is told from its state alone.
 
     Raises Misconfigured where a model has findings that forbid running it.
     """
     if run.workflow not in new.workflows:
-        return Stays(f"there is no workflow {run.workflow} any more")
+        return NotMovable(f"there is no workflow {run.workflow} any more")
     try:
         return _Move(old, new, run, effects).result()
-    except _No as no:
+    except _NotAligned as no:
         return no.stays
 
 
@@ -191,7 +191,7 @@ class _Move:
         self.old, self.new = old.workflow(run.workflow), new.workflow(run.workflow)
         self.run = run
         self.effects = effects
-        self.state: State = load(run.ctx)
+        self.state: RunState = load(run.ctx)
         self.aligned = align(self.old, self.new, self.kinds[1].moved)
         self.before, self.after = blocks_of(self.old), blocks_of(self.new)
 
@@ -211,9 +211,9 @@ class _Move:
     def _check_nothing_under_way(self) -> None:
         s = self.state
         if self.run.direction is Direction.UNDO or s.undo is not None:
-            raise _No("it takes back what it did")
+            raise _NotAligned("it takes back what it did")
         if s.ending or s.back:
-            raise _No("it is about to end or to begin a new round")
+            raise _NotAligned("it is about to end or to begin a new round")
         if self.effects is None:
             moving = any(
                 st.effect and (st.phase in ("planned", "waiting") or st.outcome == "unknown")
@@ -222,23 +222,23 @@ class _Move:
         else:
             moving = any(e.state in IN_FLIGHT or e.state is EffectState.PLANNED for e in self.effects)
         if moving:
-            raise _No("a call of it is under way")
+            raise _NotAligned("a call of it is under way")
 
     def _check_course(self) -> None:
         old, new = self.kinds
         if (old.serial and old.serial.key) != (new.serial and new.serial.key):
-            raise _No("other Runs wait for it by another serial key")
+            raise _NotAligned("other Runs wait for it by another serial key")
         if (old.facts, old.let) != (new.facts, new.let):
             if self.state.confirmed:
-                raise _No("it has acted on its facts, and the workflow reads others now")
+                raise _NotAligned("it has acted on its facts, and the workflow reads others now")
             self.state.refresh = "all"
             self.state.reads += 1
 
-    def _frame(self, frame: Frame, at: int) -> Frame:
+    def _frame(self, frame: BlockFrame, at: int) -> BlockFrame:
         """The same place in the other workflow."""
         address = self.aligned.blocks.get(frame.block)
         if address is None:
-            raise _No(f"it stands inside `{frame.block}`, which is not there any more")
+            raise _NotAligned(f"it stands inside `{frame.block}`, which is not there any more")
         steps, others = self.before[frame.block].steps, self.after[address].steps
         places = {step.path: n for n, step in enumerate(others)}
         passed = steps[: frame.index]
@@ -261,10 +261,10 @@ class _Move:
         parked = any(st.phase in ("parked", "reacting") for st in states)
         path = self.aligned.paths.get(step.path)
         if path is None or path not in places:
-            raise _No(f"it stands at `{step.path}`, which is not there any more", parked)
+            raise _NotAligned(f"it stands at `{step.path}`, which is not there any more", parked)
         differs = self.aligned.differs.get(step.path)
         if differs and (not innermost or any(_begun(st) for st in states)):
-            raise _No(f"it stands at `{step.path}`, which {differs}", parked)
+            raise _NotAligned(f"it stands at `{step.path}`, which {differs}", parked)
         return places[path]
 
     def _check_passed(
@@ -274,12 +274,12 @@ class _Move:
         done = {self.aligned.paths[step.path]: step for step in passed if self._there(step)}
         for step in others[:index]:
             if step.path not in done:
-                raise _No(f"it would pass by `{step.path}`, which it never did")
+                raise _NotAligned(f"it would pass by `{step.path}`, which it never did")
         for path, step in done.items():
             if places.get(path, index) >= index:
-                raise _No(f"it has passed `{step.path}`, which comes later now")
+                raise _NotAligned(f"it has passed `{step.path}`, which comes later now")
             if step.path in self.aligned.differs:
-                raise _No(f"it has passed `{step.path}`, which {self.aligned.differs[step.path]}")
+                raise _NotAligned(f"it has passed `{step.path}`, which {self.aligned.differs[step.path]}")
             self._check_inside(step, path)
 
     def _check_inside(self, step: Step, path: str) -> None:
@@ -291,7 +291,7 @@ class _Move:
             own = address.startswith(f"{path}/then") or address in (f"{path}/otherwise", f"{path}/do")
             for inner in block.steps if own else ():
                 if inner.path not in images:
-                    raise _No(f"it has passed `{step.path}`, in which `{inner.path}` is new")
+                    raise _NotAligned(f"it has passed `{step.path}`, in which `{inner.path}` is new")
 
     def _check_done(self) -> None:
         """What it did can be taken back by the other workflow, and no step there would be taken for done."""
@@ -299,14 +299,16 @@ class _Move:
         for confirmed in self.state.confirmed:
             path = _base(confirmed.path)
             if path not in self.aligned.paths:
-                raise _No(f"it has done `{path}`, which is not there any more: nothing would take it back")
+                raise _NotAligned(
+                    f"it has done `{path}`, which is not there any more: nothing would take it back"
+                )
             if path in self.aligned.differs:
-                raise _No(f"it has done `{path}`, which {self.aligned.differs[path]}")
+                raise _NotAligned(f"it has done `{path}`, which {self.aligned.differs[path]}")
         used = {_base(key) for key, st in self.state.steps.items() if st.effect is not None or st.gen}
         used |= {_base(effect.path) for effect in self.effects or () if effect.undoes is None}
         for path in used:
             if self.aligned.paths.get(path) != path and path in there:
-                raise _No(f"it has called as `{path}`, which is another step now")
+                raise _NotAligned(f"it has called as `{path}`, which is another step now")
 
     def _check_names(self) -> None:
         """Names of steps inside of the names of items stay what they are."""
@@ -315,7 +317,7 @@ class _Move:
             inside = key.partition("[")[2]
             for path in renamed:
                 if path in inside:
-                    raise _No(f"it stands in a reaction to `{path}`, which has another name now")
+                    raise _NotAligned(f"it stands in a reaction to `{path}`, which has another name now")
 
     # -------------------------------------------------------------- the state as it is there
 
@@ -327,7 +329,7 @@ class _Move:
     def _path(self, path: str) -> str:
         return self.aligned.paths.get(path) or self.aligned.blocks.get(path) or path
 
-    def _map(self, frames: list[Frame]) -> None:
+    def _map(self, frames: list[BlockFrame]) -> None:
         s = self.state
         self._bind_names()
         s.frames = frames

@@ -24,15 +24,15 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.workflow import calls, deadline, facts, guards, retry, steps, undo
 from counterfoil.rules.workflow.commands import Stimulus
-from counterfoil.rules.workflow.context import Deciding
-from counterfoil.rules.workflow.state import Frame, StepState
+from counterfoil.rules.workflow.context import DecisionContext
+from counterfoil.rules.workflow.state import BlockFrame, StepState
 
 UNKNOWN = "unknown:"
 """Where it is kept that a person was asked what became of an effect."""
 CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
 
 
-def done(d: Deciding, step: Step, st: StepState) -> bool:
+def done(d: DecisionContext, step: Step, st: StepState) -> bool:
     """The step is through: its business state holds and the next one is up."""
     st.phase = "done"
     st.until = st.retry_at = st.queue_until = None
@@ -41,7 +41,7 @@ def done(d: Deciding, step: Step, st: StepState) -> bool:
     return True
 
 
-def react(d: Deciding, step: Step, st: StepState, outcome: str, detail: str) -> bool:
+def react(d: DecisionContext, step: Step, st: StepState, outcome: str, detail: str) -> bool:
     """The reaction to an outcome: the step's own, else its workflow's failure policy's, else park."""
     st.outcome, st.detail = outcome, detail[:2000]
     own = step.outcomes.get(outcome)
@@ -51,7 +51,7 @@ def react(d: Deciding, step: Step, st: StepState, outcome: str, detail: str) -> 
     return apply(d, step, st, reaction, f"failure/{outcome}")
 
 
-def apply(d: Deciding, step: Step, st: StepState, reaction: Reaction, address: str) -> bool:
+def apply(d: DecisionContext, step: Step, st: StepState, reaction: Reaction, address: str) -> bool:
     """`address` says where the reaction stands: `again` counts by it, and its steps are known by it."""
     if not isinstance(reaction, Block):
         return verb(d, step, st, reaction, address)
@@ -63,7 +63,7 @@ def apply(d: Deciding, step: Step, st: StepState, reaction: Reaction, address: s
     return True
 
 
-def verb(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> bool:
+def verb(d: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -> bool:
     failure = d.definition.failure
     match v.name:
         case "retry":
@@ -84,13 +84,13 @@ def verb(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> bool:
             return park(d, step, st)
 
 
-def _give_up(d: Deciding, st: StepState) -> None:
+def _give_up(d: DecisionContext, st: StepState) -> None:
     """The step's call will not be made any more."""
     if st.effect is not None:
         calls.drop(d, st.effect)
 
 
-def abandon(d: Deciding) -> None:
+def abandon(d: DecisionContext) -> None:
     """Leave every step that is not through: nothing of it is sent any more. What was sent is waited for."""
     for key, st in d.s.steps.items():
         if st.phase != "done" and key != deadline.PLACE:
@@ -104,7 +104,7 @@ def abandon(d: Deciding) -> None:
     d.s.items = {}
 
 
-def end(d: Deciding, status: RunStatus, state: str) -> bool:
+def end(d: DecisionContext, status: RunStatus, state: str) -> bool:
     """The Run ends so, once nothing is under way."""
     abandon(d)
     d.s.frames = []
@@ -113,7 +113,7 @@ def end(d: Deciding, status: RunStatus, state: str) -> bool:
     return True
 
 
-def ending(d: Deciding) -> bool:
+def ending(d: DecisionContext) -> bool:
     if d.under_way():
         ask_what_happened(d)
         return False
@@ -121,7 +121,7 @@ def ending(d: Deciding) -> bool:
     return False
 
 
-def ask_what_happened(d: Deciding) -> None:
+def ask_what_happened(d: DecisionContext) -> None:
     """The Run cannot end, go back or turn round while nobody knows what became of a call: a person is asked
     where no look-up can tell, and where look-ups could not for long."""
     for held in d.effects.values():
@@ -147,7 +147,7 @@ def ask_what_happened(d: Deciding) -> None:
 # ------------------------------------------------------------------ retry, queue, park, again
 
 
-def _retry(d: Deciding, step: Step, st: StepState, policy: RetryPolicy, address: str) -> bool:
+def _retry(d: DecisionContext, step: Step, st: StepState, policy: RetryPolicy, address: str) -> bool:
     st.tries += 1
     at = retry.next_try(policy, st.tries, f"{d.run.id}/{d.key(step)}", d.now, st.retry_after)
     if at is None:
@@ -156,7 +156,7 @@ def _retry(d: Deciding, step: Step, st: StepState, policy: RetryPolicy, address:
     return True
 
 
-def _queue(d: Deciding, step: Step, st: StepState, policy: QueuePolicy) -> bool:
+def _queue(d: DecisionContext, step: Step, st: StepState, policy: QueuePolicy) -> bool:
     """Wait for the obstacle to go: until woken by an event, every so often, and not for ever."""
     if st.queue_until is None:
         st.queue_until = d.now + timedelta(seconds=policy.until)
@@ -167,7 +167,7 @@ def _queue(d: Deciding, step: Step, st: StepState, policy: QueuePolicy) -> bool:
     return True
 
 
-def park(d: Deciding, step: Step, st: StepState) -> bool:
+def park(d: DecisionContext, step: Step, st: StepState) -> bool:
     """A person decides: a Case with its owner, deadline and next action."""
     each = _item_of(d)
     if each is not None and each[1].on_item == "stop":
@@ -191,7 +191,7 @@ def park(d: Deciding, step: Step, st: StepState) -> bool:
     return True
 
 
-def _ends_ungranted(d: Deciding, step: Step, st: StepState) -> bool:
+def _ends_ungranted(d: DecisionContext, step: Step, st: StepState) -> bool:
     """Would an approval be gone round by passing over the step? It says whether one is asked for at all, or it stands in
     what follows a refused one, and nothing behind it keeps the Run from going on. Of an unknown call a person says what
     became of it: that passes over nothing."""
@@ -214,12 +214,12 @@ def _ends_ungranted(d: Deciding, step: Step, st: StepState) -> bool:
     return False
 
 
-def no_rate(d: Deciding, step: Step, st: StepState, have: str, want: str) -> bool:
+def no_rate(d: DecisionContext, step: Step, st: StepState, have: str, want: str) -> bool:
     st.outcome, st.detail = "invalid", f"no rate from {have} to {want} is on file"
     return park(d, step, st)
 
 
-def expression_failed(d: Deciding, message: str) -> bool:
+def expression_failed(d: DecisionContext, message: str) -> bool:
     """A formula that cannot be evaluated parks the Run where it stands; it never loses it."""
     for frame in reversed(d.s.frames):
         block = d.block(frame.block)
@@ -233,7 +233,7 @@ def expression_failed(d: Deciding, message: str) -> bool:
     raise AssertionError("a formula was evaluated where no step is up")
 
 
-def _again(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> bool:
+def _again(d: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -> bool:
     """The only way back: to a step or the start, counted by the reaction that leads there."""
     target = v.target or "start"
     if not _counted(d, address, target, v.at_most):
@@ -243,7 +243,7 @@ def _again(d: Deciding, step: Step, st: StepState, v: Verb, address: str) -> boo
     return True
 
 
-def _counted(d: Deciding, address: str, target: str, at_most: int) -> bool:
+def _counted(d: DecisionContext, address: str, target: str, at_most: int) -> bool:
     count = d.s.agains.get(f"{address}>{target}", 0) + 1
     if count > at_most:
         return False
@@ -251,7 +251,7 @@ def _counted(d: Deciding, address: str, target: str, at_most: int) -> bool:
     return True
 
 
-def go_back(d: Deciding) -> bool:
+def go_back(d: DecisionContext) -> bool:
     """Begin a new round at a step of the workflow, once nothing is under way: a call of unknown outcome is
     never made again under another key. Approvals behind the place fall; what was confirmed stays."""
     if d.under_way():
@@ -278,7 +278,7 @@ def go_back(d: Deciding) -> bool:
     return True
 
 
-def resume(d: Deciding, step: Step, st: StepState) -> bool:
+def resume(d: DecisionContext, step: Step, st: StepState) -> bool:
     """A step that was put off: has its time come, or its Case been decided?"""
     match st.phase:
         case "queued" if st.queue_until is not None and st.queue_until <= d.now:
@@ -294,7 +294,7 @@ def resume(d: Deciding, step: Step, st: StepState) -> bool:
             return False
 
 
-def _once_more(d: Deciding, step: Step, st: StepState) -> bool:
+def _once_more(d: DecisionContext, step: Step, st: StepState) -> bool:
     if isinstance(step, Call):
         return calls.once_more(d, step, st)
     st.phase, st.outcome, st.retry_after, st.entered = "new", "", None, d.now
@@ -304,7 +304,7 @@ def _once_more(d: Deciding, step: Step, st: StepState) -> bool:
 # ------------------------------------------------------------------ ends of blocks
 
 
-def end_of_block(d: Deciding, frame: Frame, block: Block) -> bool:
+def end_of_block(d: DecisionContext, frame: BlockFrame, block: Block) -> bool:
     """A block is through: apply its verb to whoever entered it, or go on behind that."""
     if frame.kind == "main":
         verb_ = block.verb
@@ -323,7 +323,7 @@ def end_of_block(d: Deciding, frame: Frame, block: Block) -> bool:
     return done(d, step, st)
 
 
-def _end_of_signal(d: Deciding, frame: Frame, block: Block) -> bool:
+def _end_of_signal(d: DecisionContext, frame: BlockFrame, block: Block) -> bool:
     """After a signal's steps the Run goes on where it was, unless a verb says otherwise."""
     name = block.verb.name if block.verb is not None else "continue"
     st = d.s.steps.setdefault(f"{frame.block}[{frame.tag}]", StepState(entered=d.now))
@@ -356,13 +356,13 @@ def _end_of_signal(d: Deciding, frame: Frame, block: Block) -> bool:
     return True
 
 
-def _entered_by(d: Deciding) -> Step:
+def _entered_by(d: DecisionContext) -> Step:
     """The step whose reaction, branch or list has just been left: the one that the top frame stands on."""
     below = d.s.frames[-1]
     return d.block(below.block).steps[below.index]
 
 
-def _item_of(d: Deciding) -> tuple[Frame, Each] | None:
+def _item_of(d: DecisionContext) -> tuple[BlockFrame, Each] | None:
     """The innermost list item that the Run is inside of; a signal's steps are inside of none."""
     for at in range(len(d.s.frames) - 1, 0, -1):
         frame, below = d.s.frames[at], d.s.frames[at - 1]
@@ -375,7 +375,7 @@ def _item_of(d: Deciding) -> tuple[Frame, Each] | None:
     return None
 
 
-def leave_if_over(d: Deciding, frame: Frame) -> None:
+def leave_if_over(d: DecisionContext, frame: BlockFrame) -> None:
     """After a wait inside a list's item, time has passed: nothing more of the list is done when its `until`
     holds by now."""
     found = _item_of(d)
@@ -383,7 +383,7 @@ def leave_if_over(d: Deciding, frame: Frame) -> None:
         _leave_loop(d, *found)
 
 
-def _leave_loop(d: Deciding, frame: Frame, each: Each) -> bool:
+def _leave_loop(d: DecisionContext, frame: BlockFrame, each: Each) -> bool:
     """The list is left at an item that failed: nothing of it is sent any more."""
     at = d.s.frames.index(frame)
     inside = d.item()
@@ -399,7 +399,7 @@ def _leave_loop(d: Deciding, frame: Frame, each: Each) -> bool:
 # ------------------------------------------------------------------ a person decided
 
 
-def absorb_case(d: Deciding, stimulus: Stimulus) -> str | None:
+def absorb_case(d: DecisionContext, stimulus: Stimulus) -> str | None:
     """A Case of this Run was resolved. A decision about what has gone on since decides nothing."""
     choice = Choice(str(stimulus.body["choice"]))
     found = next(((k, s) for k, s in d.s.steps.items() if s.case == stimulus.ref), None)
@@ -442,7 +442,7 @@ def absorb_case(d: Deciding, stimulus: Stimulus) -> str | None:
     return None
 
 
-def _try_again(d: Deciding, st: StepState) -> None:
+def _try_again(d: DecisionContext, st: StepState) -> None:
     """From the beginning, with the facts as they are now; what was approved and fell is approved anew."""
     st.tries, st.phase, st.retry_at, st.topic = 0, "backoff", d.now, ""
     st.queue_until = st.retry_after = None
@@ -452,7 +452,7 @@ def _try_again(d: Deciding, st: StepState) -> None:
         facts.anew(d)
 
 
-def _places(d: Deciding) -> dict[str, Step]:
+def _places(d: DecisionContext) -> dict[str, Step]:
     """The steps that are up, outermost first, by the key of their state."""
     found = {}
     for depth, frame in enumerate(d.s.frames, start=1):

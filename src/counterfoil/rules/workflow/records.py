@@ -11,7 +11,7 @@ from counterfoil.model.definition import Definition
 from counterfoil.rules.workflow import commands as c
 
 
-def effect_of(plan: c.Plan, definition: Definition, run: str, now: datetime, **more: Any) -> Effect:
+def effect_of(plan: c.PlanEffect, definition: Definition, run: str, now: datetime, **more: Any) -> Effect:
     """The effect that a plan begins; `more` are the fields that only a store needs."""
     operation = definition.operations[plan.operation]
     return Effect(

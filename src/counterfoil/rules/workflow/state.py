@@ -15,7 +15,7 @@ import msgspec
 from counterfoil.core import wire
 
 
-class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
+class BlockFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A place in one block of steps. `main, branch, outcome, item, signal` say how it was entered."""
 
     block: str
@@ -73,7 +73,7 @@ class UndoState(msgspec.Struct, kw_only=True, omit_defaults=True):
     cause: str = ""
 
 
-class Confirmed(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ConfirmedEffect(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A confirmed forward effect, in order of confirmation."""
 
     key: str
@@ -86,7 +86,7 @@ class Confirmed(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of its canonical input."""
 
 
-class Reserved(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ReservedGuard(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A reservation of this Run on a guard row."""
 
     scope: str
@@ -99,8 +99,8 @@ class Reserved(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How many effects were confirmed before it."""
 
 
-class State(msgspec.Struct, kw_only=True):
-    frames: list[Frame] = []
+class RunState(msgspec.Struct, kw_only=True):
+    frames: list[BlockFrame] = []
     names: dict[str, Any] = {}
     """event, facts, lets, step results by id."""
     steps: dict[str, StepState] = {}
@@ -108,7 +108,7 @@ class State(msgspec.Struct, kw_only=True):
     """Values of `each` names in force."""
     round: int = 0
     agains: dict[str, int] = {}
-    confirmed: list[Confirmed] = []
+    confirmed: list[ConfirmedEffect] = []
     inputs: dict[str, Any] = {}
     """Canonical input by effect id, for undo."""
     results: dict[str, Any] = {}
@@ -132,7 +132,7 @@ class State(msgspec.Struct, kw_only=True):
     stop_state: str = ""
     """The business state in which it ends."""
     serials: list[str] = []
-    reserved: dict[str, Reserved] = {}
+    reserved: dict[str, ReservedGuard] = {}
     """Live reservations by their path."""
     reservations: int = 0
     """Reservations ever made: a path is never used twice."""
@@ -180,7 +180,7 @@ _VALUES = ("names", "items", "inputs", "results", "scopes")
 class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The layout of `ctx`: a State whose values are in the stored form of core.wire."""
 
-    frames: list[Frame] = []
+    frames: list[BlockFrame] = []
     steps: dict[str, StepState] = {}
     names: dict[str, msgspec.Raw] = {}
     items: dict[str, msgspec.Raw] = {}
@@ -192,7 +192,7 @@ class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
     """`items` of steps, by step."""
     round: int = 0
     agains: dict[str, int] = {}
-    confirmed: list[Confirmed] = []
+    confirmed: list[ConfirmedEffect] = []
     used: list[str] = []
     undo: UndoState | None = None
     started: bool = False
@@ -203,7 +203,7 @@ class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
     ending: str = ""
     stop_state: str = ""
     serials: list[str] = []
-    reserved: dict[str, Reserved] = {}
+    reserved: dict[str, ReservedGuard] = {}
     reservations: int = 0
 
 
@@ -216,7 +216,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Stored)
 
 
-def load(ctx: bytes) -> State:
+def load(ctx: bytes) -> RunState:
     """The state that a Run's `ctx` holds; of a new Run, the empty one."""
     stored = _DECODER.decode(ctx)
     memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
@@ -229,7 +229,7 @@ def load(ctx: bytes) -> State:
 
     plain: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
     by_name: dict[str, Any] = {field: values(field, getattr(stored, field)) for field in _VALUES}
-    state = State(
+    state = RunState(
         **plain,
         **by_name,
         steps=stored.steps,

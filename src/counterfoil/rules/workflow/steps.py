@@ -24,8 +24,8 @@ from counterfoil.model.definition import (
 from counterfoil.rules import approval as matrix
 from counterfoil.rules.templates import fill
 from counterfoil.rules.workflow import facts, guards, reactions
-from counterfoil.rules.workflow.commands import Ask, CloseApproval, EmitEvent, Stimulus
-from counterfoil.rules.workflow.context import FAULTS, Deciding, Unusable, approvals_of, digest
+from counterfoil.rules.workflow.commands import AskApproval, CloseApproval, EmitEvent, Stimulus
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, approvals_of, digest
 from counterfoil.rules.workflow.state import StepState
 
 MAX_ITEMS = 1_000
@@ -38,7 +38,7 @@ SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERS
 # ------------------------------------------------------------------ check
 
 
-def check(d: Deciding, step: Check, st: StepState) -> bool:
+def check(d: DecisionContext, step: Check, st: StepState) -> bool:
     if not d.holds(step.check):
         return reactions.react(d, step, st, "failed", f"{step.check.text} does not hold")
     if step.once is not None:
@@ -53,7 +53,7 @@ def check(d: Deciding, step: Check, st: StepState) -> bool:
 # ------------------------------------------------------------------ approve
 
 
-def approve(d: Deciding, step: Approve, st: StepState) -> bool:
+def approve(d: DecisionContext, step: Approve, st: StepState) -> bool:
     if st.outcome == "granted":
         return reactions.done(d, step, st)
     if st.outcome in ("rejected", "expired", "stale"):
@@ -70,7 +70,7 @@ def approve(d: Deciding, step: Approve, st: StepState) -> bool:
     return _ask(d, step, st)
 
 
-def _outdated(d: Deciding, step: Approve, st: StepState) -> bool:
+def _outdated(d: DecisionContext, step: Approve, st: StepState) -> bool:
     """Whoever is asked must see the figures of today: does the open approval still speak of them?"""
     if d.s.confirmed or not any(fact.recheck for fact in d.definition.facts):
         return False
@@ -80,7 +80,7 @@ def _outdated(d: Deciding, step: Approve, st: StepState) -> bool:
     return _subject(d, step, covered(d, step)) != st.subject
 
 
-def _subject(d: Deciding, step: Approve, covers: dict[str, Any]) -> str:
+def _subject(d: DecisionContext, step: Approve, covers: dict[str, Any]) -> str:
     """What the approval is bound to. Values are never changed in place, so the same values have the same subject."""
     policy = d.definition.approvals[step.policy]
     known = d.s.subjects.get(step.path)
@@ -96,17 +96,17 @@ def _subject(d: Deciding, step: Approve, covers: dict[str, Any]) -> str:
     return subject
 
 
-def _refused(d: Deciding, step: Approve, st: StepState, outcome: str, detail: str) -> bool:
+def _refused(d: DecisionContext, step: Approve, st: StepState, outcome: str, detail: str) -> bool:
     """What is not approved holds nothing of a limit."""
     guards.give_back(d, [p for p, r in d.s.reserved.items() if (r.step, r.item) == (step.path, d.item())])
     return reactions.react(d, step, st, outcome, detail)
 
 
-def _ask(d: Deciding, step: Approve, st: StepState) -> bool:
+def _ask(d: DecisionContext, step: Approve, st: StepState) -> bool:
     policy = d.definition.approvals[step.policy]
     amount = d.value(step.amount) if step.amount is not None else None
     if amount is not None and not isinstance(amount, Money):
-        raise Unusable(f"{step.amount.text if step.amount else ''} is not money but {amount!r}")
+        raise UnusableValue(f"{step.amount.text if step.amount else ''} is not money but {amount!r}")
     minor = 0
     if amount is not None:
         worth = matrix.in_currency(amount, policy.currency, policy.rates, d.lookup)
@@ -136,7 +136,7 @@ def _ask(d: Deciding, step: Approve, st: StepState) -> bool:
     st.until = d.now + timedelta(seconds=policy.expires)
     requester = str(d.value(step.requester))
     d.commands.append(
-        Ask(
+        AskApproval(
             approval=st.approval,
             path=d.key(step),
             policy=policy.name,
@@ -157,13 +157,13 @@ def _ask(d: Deciding, step: Approve, st: StepState) -> bool:
     return False
 
 
-def covered(d: Deciding, step: Approve) -> dict[str, Any]:
+def covered(d: DecisionContext, step: Approve) -> dict[str, Any]:
     """The values that the approval is about, by the text of their formula."""
     return {e.text: d.value(e) for e in step.covers}
 
 
 def _taken(
-    d: Deciding, limit: LimitPolicy, policy: ApprovalPolicy, amount: Money | None
+    d: DecisionContext, limit: LimitPolicy, policy: ApprovalPolicy, amount: Money | None
 ) -> tuple[str, int, int, int] | str:
     """The guard's key, what others used and what this takes in the limit's minor units, and what others used
     in those of the matrix. Or the pair of currencies whose rate is not on file."""
@@ -181,7 +181,7 @@ def _taken(
     return key, used, share, before
 
 
-def absorb_approval(d: Deciding, stimulus: Stimulus) -> str | None:
+def absorb_approval(d: DecisionContext, stimulus: Stimulus) -> str | None:
     held = d.approvals.get(stimulus.ref)
     if held is None or str(held.state) != stimulus.body["state"]:
         return "the approval says otherwise"
@@ -193,7 +193,7 @@ def absorb_approval(d: Deciding, stimulus: Stimulus) -> str | None:
     return "nothing here waits for this approval"
 
 
-def in_force(d: Deciding) -> list[tuple[Approve, StepState]]:
+def in_force(d: DecisionContext) -> list[tuple[Approve, StepState]]:
     """Approvals that were granted on the way to where the Run stands, in its latest round through each."""
     found: dict[int, tuple[Approve, StepState]] = {}
     for step in approvals_of(d.definition):
@@ -210,7 +210,7 @@ def granted(resting: list[tuple[Approve, StepState]]) -> tuple[str, ...]:
     return tuple(sorted({st.approval for _, st in resting if st.approval is not None}))
 
 
-def close(d: Deciding, st: StepState, state: ApprovalState) -> None:
+def close(d: DecisionContext, st: StepState, state: ApprovalState) -> None:
     """An approval falls; what it granted holds no more."""
     held = d.approvals.get(st.approval or "")
     closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
@@ -221,7 +221,7 @@ def close(d: Deciding, st: StepState, state: ApprovalState) -> None:
         st.outcome = str(state)
 
 
-def close_open_approvals(d: Deciding) -> None:
+def close_open_approvals(d: DecisionContext) -> None:
     """What a Run that ends or turns round still had asked for is asked no more."""
     closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
     for a in d.live.approvals:
@@ -229,15 +229,17 @@ def close_open_approvals(d: Deciding) -> None:
             d.commands.append(CloseApproval(a.id, ApprovalState.VOID))
 
 
-def fallen_approval(d: Deciding) -> tuple[Approve, StepState] | None:
+def fallen_approval(d: DecisionContext) -> tuple[Approve, StepState] | None:
     """The first approval on the way that is not granted any more or, while nothing is confirmed, whose covered
     values are not what they were."""
     return fallen_of(d, in_force(d))
 
 
-def fallen_of(d: Deciding, resting: list[tuple[Approve, StepState]]) -> tuple[Approve, StepState] | None:
+def fallen_of(
+    d: DecisionContext, resting: list[tuple[Approve, StepState]]
+) -> tuple[Approve, StepState] | None:
     """The same, of those in force."""
-    asked = {c.approval for c in d.commands if isinstance(c, Ask)}
+    asked = {c.approval for c in d.commands if isinstance(c, AskApproval)}
     for step, st in resting:
         held = d.approvals.get(st.approval or "")
         if st.approval not in asked and (held is None or held.state is not ApprovalState.GRANTED):
@@ -250,7 +252,7 @@ def fallen_of(d: Deciding, resting: list[tuple[Approve, StepState]]) -> tuple[Ap
 # ------------------------------------------------------------------ wait
 
 
-def wait(d: Deciding, step: Wait, st: StepState) -> bool:
+def wait(d: DecisionContext, step: Wait, st: StepState) -> bool:
     if st.phase == "new":
         st.phase = "waiting"
         st.until = _until(d, step.until, st)
@@ -270,7 +272,7 @@ def wait(d: Deciding, step: Wait, st: StepState) -> bool:
     return False
 
 
-def _until(d: Deciding, until: Until | None, st: StepState) -> datetime | None:
+def _until(d: DecisionContext, until: Until | None, st: StepState) -> datetime | None:
     if until is None:
         return None
     if until.after is not None:
@@ -278,7 +280,7 @@ def _until(d: Deciding, until: Until | None, st: StepState) -> datetime | None:
     return facts.moment(d.value(until.at))
 
 
-def _arrived(d: Deciding, step: Wait) -> Any:
+def _arrived(d: DecisionContext, step: Wait) -> Any:
     """The first event that fits and that no other wait used; it is this wait's from now on. In a later round
     it serves the same wait again."""
     own = f"wait:{step.path}[{d.item()}]"
@@ -294,7 +296,7 @@ def _arrived(d: Deciding, step: Wait) -> Any:
     return None
 
 
-def fits(d: Deciding, where: Expression | None, received: dict[str, Any]) -> bool:
+def fits(d: DecisionContext, where: Expression | None, received: dict[str, Any]) -> bool:
     """Is this the event meant? One of which the formula says nothing, because a field is absent, is not."""
     try:
         return d.holds(where, {"event": received["event"], "start": d.s.names.get("event")})
@@ -302,7 +304,7 @@ def fits(d: Deciding, where: Expression | None, received: dict[str, Any]) -> boo
         return False
 
 
-def _settled(d: Deciding, rules: tuple[str, ...]) -> bool:
+def _settled(d: DecisionContext, rules: tuple[str, ...]) -> bool:
     mine = [f for f in d.live.foils if rules == ("all",) or f.rule in rules]
     return all(f.state in SETTLED_FOILS for f in mine)
 
@@ -310,7 +312,7 @@ def _settled(d: Deciding, rules: tuple[str, ...]) -> bool:
 # ------------------------------------------------------------------ choose, each, emit
 
 
-def choose(d: Deciding, step: Choose, st: StepState) -> bool:
+def choose(d: DecisionContext, step: Choose, st: StepState) -> bool:
     st.phase = "reacting"
     for n, (when, _) in enumerate(step.branches):
         if d.holds(when):
@@ -322,12 +324,12 @@ def choose(d: Deciding, step: Choose, st: StepState) -> bool:
     return reactions.done(d, step, st)
 
 
-def each(d: Deciding, step: Each, st: StepState) -> bool:
+def each(d: DecisionContext, step: Each, st: StepState) -> bool:
     """Freeze the list on entry, then take the items in order."""
     if st.items is None:
         items = fill(step.items, d.names(), d.lookup)
         if not isinstance(items, list):
-            raise Unusable(f"{step.path}: {items!r} is not a list")
+            raise UnusableValue(f"{step.path}: {items!r} is not a list")
         if len(items) > MAX_ITEMS:
             return reactions.react(d, step, st, "invalid", f"{len(items)} items; more than {MAX_ITEMS}")
         keys = [
@@ -340,7 +342,7 @@ def each(d: Deciding, step: Each, st: StepState) -> bool:
     return next_item(d, step, st)
 
 
-def next_item(d: Deciding, step: Each, st: StepState) -> bool:
+def next_item(d: DecisionContext, step: Each, st: StepState) -> bool:
     items = st.items or []
     if st.position >= len(items) or (step.until is not None and d.holds(step.until)):
         d.s.items.pop(step.name, None)
@@ -351,7 +353,7 @@ def next_item(d: Deciding, step: Each, st: StepState) -> bool:
     return True
 
 
-def emit(d: Deciding, step: Emit, st: StepState) -> bool:
+def emit(d: DecisionContext, step: Emit, st: StepState) -> bool:
     """Tell a fact. What was told in an earlier round, here and of the same item, is not told again."""
     data = fill(step.data, d.names(), d.lookup)
     st.input = digest({"type": step.type, "data": data})

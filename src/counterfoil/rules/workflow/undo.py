@@ -17,14 +17,14 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.workflow import calls, guards, reactions, retry, steps
-from counterfoil.rules.workflow.commands import Plan, ReverseFoils, Send
-from counterfoil.rules.workflow.context import FAULTS, Deciding, digest
-from counterfoil.rules.workflow.state import Confirmed, StepState, UndoState
+from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
+from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
 
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT})
 
 
-def begin(d: Deciding, cause: str) -> bool:
+def begin(d: DecisionContext, cause: str) -> bool:
     """Turn round: what is planned is dropped, what is under way is waited for."""
     if d.s.undo is not None:
         return True
@@ -37,7 +37,7 @@ def begin(d: Deciding, cause: str) -> bool:
     return True
 
 
-def advance(d: Deciding) -> bool:
+def advance(d: DecisionContext) -> bool:
     """One move of the way back. False: it must wait."""
     u = d.s.undo
     assert u is not None
@@ -61,7 +61,7 @@ def advance(d: Deciding) -> bool:
         return _case(d, key, st, "invalid", str(error))
 
 
-def _take_back(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepState) -> bool:
+def _take_back(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
     outcome, _, detail = st.outcome.partition(":")
     match st.phase:
         case "new":
@@ -88,7 +88,7 @@ def _take_back(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: St
             return False
 
 
-def _unknown(d: Deciding, key: str, st: StepState) -> bool:
+def _unknown(d: DecisionContext, key: str, st: StepState) -> bool:
     """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
     operation = d.definition.operations[d.effects[st.effect or ""].operation]
     if st.until is None and operation.repeat != "blind":
@@ -104,7 +104,7 @@ def _next(u: UndoState, st: StepState) -> bool:
     return True
 
 
-def _step(d: Deciding, confirmed: Confirmed) -> Call | None:
+def _step(d: DecisionContext, confirmed: ConfirmedEffect) -> Call | None:
     path = confirmed.path.split("~")[0]
     for block in d.blocks.values():
         for step in block.steps:
@@ -113,7 +113,7 @@ def _step(d: Deciding, confirmed: Confirmed) -> Call | None:
     return None
 
 
-def _way_back(d: Deciding, confirmed: Confirmed) -> tuple[str, Any] | str | None:
+def _way_back(d: DecisionContext, confirmed: ConfirmedEffect) -> tuple[str, Any] | str | None:
     """The operation that takes an effect back and its input, chosen by what is observed now. None: it is
     irreversible. A text: why there is none."""
     step = _step(d, confirmed)
@@ -130,7 +130,7 @@ def _way_back(d: Deciding, confirmed: Confirmed) -> tuple[str, Any] | str | None
     return f"nothing takes back {confirmed.operation} as it stands now"
 
 
-def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepState) -> bool:
+def _plan(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
     way = _way_back(d, confirmed)
     if way is None:
         return _next(u, st)
@@ -146,7 +146,7 @@ def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepSta
     d.s.inputs[effect] = value
     d.planned.add(effect)
     d.commands.append(
-        Plan(
+        PlanEffect(
             effect=effect,
             path=f"{confirmed.path}/undo",
             item=confirmed.item,
@@ -161,7 +161,7 @@ def _plan(d: Deciding, u: UndoState, confirmed: Confirmed, key: str, st: StepSta
     return False
 
 
-def _input(d: Deciding, choice: UndoChoice, names: dict[str, Any], given: Any, result: Any) -> Any:
+def _input(d: DecisionContext, choice: UndoChoice, names: dict[str, Any], given: Any, result: Any) -> Any:
     """The undo's input: as written, or else the fields that its operation takes, from result, then input."""
     if not (isinstance(choice.input, Record) and not choice.input.fields):
         return fill(choice.input, names, d.lookup)
@@ -174,7 +174,7 @@ def _input(d: Deciding, choice: UndoChoice, names: dict[str, Any], given: Any, r
     return {name: known[name] for name in wanted if name in known}
 
 
-def _refused(d: Deciding, key: str, st: StepState, error_class: str) -> bool:
+def _refused(d: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
     if error_class in AGAIN:
         st.tries += 1
         policy = d.definition.failure.retry
@@ -185,7 +185,7 @@ def _refused(d: Deciding, key: str, st: StepState, error_class: str) -> bool:
     return _case(d, key, st, error_class, st.detail)
 
 
-def _case(d: Deciding, key: str, st: StepState, reason: str, message: str) -> bool:
+def _case(d: DecisionContext, key: str, st: StepState, reason: str, message: str) -> bool:
     st.phase = "parked"
     choices = (Choice.RETRY, Choice.CONTINUE, Choice.CLOSE)
     d.open_case(
@@ -200,7 +200,7 @@ def _case(d: Deciding, key: str, st: StepState, reason: str, message: str) -> bo
     return False
 
 
-def _again(d: Deciding, confirmed: Confirmed, key: str, st: StepState) -> bool:
+def _again(d: DecisionContext, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
     """The same bytes again, or, when what is observed asks for another way back, the next generation."""
     held = d.effects.get(st.effect or "")
     st.retry_at = st.until = None
@@ -210,7 +210,7 @@ def _again(d: Deciding, confirmed: Confirmed, key: str, st: StepState) -> bool:
     if held is not None and held.state is EffectState.REFUSED:
         way = _way_back(d, confirmed)
         if way is not None and not isinstance(way, str) and digest(list(way)) == st.input:
-            d.commands.append(Send(held.id))
+            d.commands.append(SendAgain(held.id))
             d.planned.add(held.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return False
@@ -220,7 +220,7 @@ def _again(d: Deciding, confirmed: Confirmed, key: str, st: StepState) -> bool:
     return True
 
 
-def absorb_choice(d: Deciding, st: StepState, choice: Choice) -> str | None:
+def absorb_choice(d: DecisionContext, st: StepState, choice: Choice) -> str | None:
     """A person decided on a way back that is parked."""
     u = d.s.undo
     assert u is not None

@@ -10,7 +10,7 @@ from counterfoil.store.port import calls as port
 
 
 class Calls(Rows):
-    def _placecall(self, t: port.PlaceCall) -> port.Placed:
+    def _placecall(self, t: port.PlaceCall) -> port.CallPlaced:
         name = (t.call.consumer, t.call.operation, t.call.key)
         held = self.call_rows.get(name)
         if held is not None:
@@ -20,17 +20,17 @@ class Calls(Rows):
                 self._put(self.call_rows, name, held)
                 body = port.placed_leaf(held, t.receipt, "taken")
                 self._leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
-            return port.Placed(verdict=verdict, call=held)
+            return port.CallPlaced(verdict=verdict, call=held)
         if t.release and self.present_release.get("present", t.release) != t.release:
-            return port.Placed(verdict="outdated")
+            return port.CallPlaced(verdict="outdated")
         left = None
         if t.rate is not None:
             spent, left, may = take(t.rate, self.rates.get(name[:2], 0), t.at)
             if not may:
-                return port.Placed(verdict="limited", left=left)
+                return port.CallPlaced(verdict="limited", left=left)
             self._put(self.rates, name[:2], spent)
         if t.start is not None and not self._start(t.start, t.at):
-            return port.Placed(verdict="exists", left=left)
+            return port.CallPlaced(verdict="exists", left=left)
         no = len(self.receipts) + 1
         self._put(self.receipt_ids, (t.receipt.system, t.receipt.ext_id), no)
         self._put(self.receipts, no, msgspec.structs.replace(t.receipt, no=no))
@@ -40,7 +40,7 @@ class Calls(Rows):
             self._put(self.events, t.event.id, msgspec.structs.replace(t.event, receipt=no))
         body = port.placed_leaf(call, t.receipt, "new")
         self._leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
-        return port.Placed(verdict="new", call=call, left=left)
+        return port.CallPlaced(verdict="new", call=call, left=left)
 
     def _answercall(self, t: port.AnswerCall) -> bool:
         name = (t.consumer, t.operation, t.key)

@@ -11,7 +11,7 @@ from counterfoil.store.memory.tables import ABSENT, Rows
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port import usage
 from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.usage import KeepUsage, UsageKept
+from counterfoil.store.port.usage import StoreUsage, UsageStored
 
 
 class Arrivals(Rows):
@@ -41,7 +41,7 @@ class Arrivals(Rows):
             self._put(self.cursors, (system, feed), value)
         return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
-    def _keepusage(self, t: KeepUsage) -> UsageKept:
+    def _storeusage(self, t: StoreUsage) -> UsageStored:
         accepted, clashes, repeated = [], [], 0
         for place, row in enumerate(t.rows):
             held = self.usage_rows.get(row[:2])
@@ -62,7 +62,7 @@ class Arrivals(Rows):
         if accepted or aside:
             body = usage.leaf_of(accepted, repeated, len(aside))
             self._leaf("usage.kept", t.batch, t.at, t.actor, body)
-        return UsageKept(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
+        return UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
     def _admit(self, t: port.Admit) -> port.Admitted:
         if t.release and self.present_release.get("present", t.release) != t.release:

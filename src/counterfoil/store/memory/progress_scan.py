@@ -14,21 +14,29 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL
 from counterfoil.store.memory.tables import Rows
 from counterfoil.store.port import store as port
-from counterfoil.store.port.stalled import MOST, HeldStuck, Patience, Seen, Stuck, opens, together
+from counterfoil.store.port.stalled import (
+    MOST,
+    Stalled,
+    StalledFinding,
+    StalledSubject,
+    StallLimits,
+    opens,
+    together,
+)
 
 
 class Progress(Rows):
-    async def stuck(self, at: datetime, patience: Patience) -> list[Stuck]:
+    async def stuck(self, at: datetime, patience: StallLimits) -> list[Stalled]:
         """Everything that has waited for too long, by kind and class."""
         seen = [*self._of_runs(at, patience), *self._of_effects(at, patience), *self._of_todos(at, patience)]
         seen += [*self._of_serials(at), *self._of_the_rest(at, patience)]
         seen.sort(key=lambda each: (each.since, each.subject))
-        kinds: dict[str, list[Seen]] = {}
+        kinds: dict[str, list[StalledSubject]] = {}
         for each in seen:
             kinds.setdefault(each.kind, []).append(each)
         return together(each for members in kinds.values() for each in members[:MOST])
 
-    def _of_runs(self, at: datetime, p: Patience) -> Iterator[Seen]:
+    def _of_runs(self, at: datetime, p: StallLimits) -> Iterator[StalledSubject]:
         queued = {run for _, run in self.hold_waits}
         moving = {e.run for e in self.effect_rows.values() if e.state in UNFINISHED}
         owned = {c.run for c in self.case_rows.values() if c.state is CaseState.OPEN}
@@ -37,15 +45,19 @@ class Progress(Rows):
                 late = run.due < at - min(p.due, p.lease)
                 gone = run.lease_until is not None and run.lease_until < at - p.lease
                 if late and run.owner is not None and gone:
-                    yield Seen(kind="lease_expired", about=run.workflow, subject=run.id, since=run.due)
+                    yield StalledSubject(
+                        kind="lease_expired", about=run.workflow, subject=run.id, since=run.due
+                    )
                 elif run.due < at - p.due:
-                    yield Seen(kind="run_not_turned", about=run.workflow, subject=run.id, since=run.due)
+                    yield StalledSubject(
+                        kind="run_not_turned", about=run.workflow, subject=run.id, since=run.due
+                    )
             elif run.status not in TERMINAL and run.id not in queued | moving | owned:
                 since = run.now or run.created_at
                 if since < at - p.due:
-                    yield Seen(kind="run_lost", about=run.workflow, subject=run.id, since=since)
+                    yield StalledSubject(kind="run_lost", about=run.workflow, subject=run.id, since=since)
 
-    def _of_effects(self, at: datetime, p: Patience) -> Iterator[Seen]:
+    def _of_effects(self, at: datetime, p: StallLimits) -> Iterator[StalledSubject]:
         owned = {c.run for c in self.case_rows.values() if c.state is CaseState.OPEN}
         for e in self.effect_rows.values():
             since = e.conclude_at or e.created_at
@@ -53,15 +65,15 @@ class Progress(Rows):
                 e.state is EffectState.ACCEPTED and e.look_at is None
             )
             if e.state is EffectState.PLANNED and e.created_at < at - p.planned:
-                yield Seen(kind="effect_planned", about=e.system, subject=e.id, since=e.created_at)
+                yield StalledSubject(kind="effect_planned", about=e.system, subject=e.id, since=e.created_at)
             elif (
                 e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at - p.sending
             ):
-                yield Seen(kind="effect_sending", about=e.system, subject=e.id, since=e.call_until)
+                yield StalledSubject(kind="effect_sending", about=e.system, subject=e.id, since=e.call_until)
             elif unasked and since < at - p.unknown and e.run not in owned:
-                yield Seen(kind="effect_unknown", about=e.system, subject=e.id, since=since)
+                yield StalledSubject(kind="effect_unknown", about=e.system, subject=e.id, since=since)
 
-    def _of_todos(self, at: datetime, p: Patience) -> Iterator[Seen]:
+    def _of_todos(self, at: datetime, p: StallLimits) -> Iterator[StalledSubject]:
         open_cases = [c for c in self.case_rows.values() if c.state is CaseState.OPEN]
         owned = {("receipt", str(c.receipt)) for c in open_cases} | {
             ("event", str(c.event)) for c in open_cases
@@ -73,25 +85,27 @@ class Progress(Rows):
                 about.received_at < at - p.todo if topic is None else topic == "" and (kind, ref) not in owned
             )
             if late:
-                yield Seen(kind=found, about=about.system, subject=f"{kind} {ref}", since=about.received_at)
+                yield StalledSubject(
+                    kind=found, about=about.system, subject=f"{kind} {ref}", since=about.received_at
+                )
 
-    def _of_serials(self, at: datetime) -> Iterator[Seen]:
+    def _of_serials(self, at: datetime) -> Iterator[StalledSubject]:
         for serial, holder in self.holds.items():
             run = self.runs.get(holder)
             if run is None or run.status in TERMINAL:
                 since = at if run is None or run.now is None else run.now
-                yield Seen(kind="serial_held", about="serials", subject=serial, since=since)
+                yield StalledSubject(kind="serial_held", about="serials", subject=serial, since=since)
         for serial in {serial for serial, _ in self.hold_waits} - set(self.holds):
             runs = [self.runs.get(run) for name, run in self.hold_waits if name == serial]
             if not any(run is not None and run.due is not None for run in runs):
                 since = min(at if run is None else run.now or run.created_at for run in runs)
-                yield Seen(kind="serial_stranded", about="serials", subject=serial, since=since)
+                yield StalledSubject(kind="serial_stranded", about="serials", subject=serial, since=since)
 
-    def _of_the_rest(self, at: datetime, p: Patience) -> Iterator[Seen]:
+    def _of_the_rest(self, at: datetime, p: StallLimits) -> Iterator[StalledSubject]:
         for case in self.case_rows.values():
             late = case.state is CaseState.OPEN and case.deadline < at
             if late and not case.reason.startswith("stuck_"):
-                yield Seen(
+                yield StalledSubject(
                     kind="case_overdue",
                     about=case.owner,
                     subject=case.id,
@@ -100,18 +114,18 @@ class Progress(Rows):
                 )
         for foil in self.foil_rows.values():
             if foil.state in (FoilState.OPEN, FoilState.PARTLY) and foil.due < at - p.foil:
-                yield Seen(
+                yield StalledSubject(
                     kind="foil_past_due", about=foil.rule, subject=foil.id, since=foil.due, owner=foil.owner
                 )
         for id_ in self.pending:
             leaf = self.leaf_rows[id_]
             if leaf.at < at - p.leaf:
-                yield Seen(kind="leaf_pending", about="audit", subject=id_, since=leaf.at)
+                yield StalledSubject(kind="leaf_pending", about="audit", subject=id_, since=leaf.at)
 
-    async def stuckness(self) -> list[HeldStuck]:
+    async def stuckness(self) -> list[StalledFinding]:
         return [self.stuck_rows[key] for key in sorted(self.stuck_rows)]
 
-    def _tellstuck(self, t: port.TellStuck) -> bool:
+    def _recordstalled(self, t: port.RecordStalled) -> bool:
         if any(held.seen_at > t.at for held in self.stuck_rows.values()):
             return False
         gone = dict(self.stuck_rows)
@@ -123,7 +137,7 @@ class Progress(Rows):
             if opens(self.case_rows.get(named) if named else None, first_at, t):
                 self._case(case, t.at, t.actor)
                 named = case.id
-            row = HeldStuck(stuck=found, first_at=first_at, seen_at=t.at, case=named)
+            row = StalledFinding(stuck=found, first_at=first_at, seen_at=t.at, case=named)
             self._put(self.stuck_rows, key, row)
         for key, held in gone.items():
             self._drop(self.stuck_rows, key)

@@ -21,12 +21,12 @@ class Reads(Rows):
     async def now(self) -> datetime:
         return self.clock()
 
-    async def load(self, run: str) -> port.Loaded | None:
+    async def load(self, run: str) -> port.LoadedRun | None:
         held = self.runs.get(run)
         if held is None:
             return None
         inbox = [self.inbox_rows[run, seq] for seq in range(held.consumed + 1, held.inbox_n + 1)]
-        return port.Loaded(
+        return port.LoadedRun(
             run=held,
             inbox=tuple(inbox),
             effects=tuple(e for e in self.effect_rows.values() if e.run == run),

@@ -33,7 +33,7 @@ from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.usage import UsageRow
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.stalled import HeldStuck
+from counterfoil.store.port.stalled import StalledFinding
 from counterfoil.store.port.store import Wake
 from counterfoil.store.port.wake import Wakes, wakes
 
@@ -95,7 +95,7 @@ class Rows:
         self.checkpoints: dict[int, Checkpoint] = {}
         self.usage_rows: dict[tuple[str, str], UsageRow] = {}
         self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
-        self.stuck_rows: dict[tuple[str, str], HeldStuck] = {}
+        self.stuck_rows: dict[tuple[str, str], StalledFinding] = {}
         self.call_rows: dict[tuple[str, str, str], Call] = {}
         self.rates: dict[tuple[str, str], int] = {}
         """consumer, operation -> what is spent."""

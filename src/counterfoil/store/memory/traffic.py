@@ -6,12 +6,12 @@ from collections import Counter
 
 from counterfoil.core.link import LinkStatus
 from counterfoil.store.memory.tables import Rows
-from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, Stretch, assemble, spoken
-from counterfoil.store.port.recorded import Rows as Page
+from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, TimeRange, assemble, spoken
+from counterfoil.store.port.recorded import RecordedRows as Page
 
 
 class Traffic(Rows):
-    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+    async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
         """A page, and the number behind which the next one begins; None: that was the last."""
         receipts = [
             r

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from counterfoil.store.memory.tables import Rows
-from counterfoil.store.port.versions import TellUse, Used, Waiting, days_of
+from counterfoil.store.port.versions import CountUse, VersionUsage, WaitingRuns, days_of
 
 
 class Versions(Rows):
@@ -17,7 +17,7 @@ class Versions(Rows):
             found += [(digest, type_, field) for type_, field in known] or [(digest, None, None)]
         return found
 
-    def _telluse(self, t: TellUse) -> bool:
+    def _countuse(self, t: CountUse) -> bool:
         for use in t.uses:
             key = (use.name, use.side, use.who, use.day)
             count, first, last = self.use_rows.get(key, (0, use.first_at, use.last_at))
@@ -25,12 +25,12 @@ class Versions(Rows):
             self._put(self.use_rows, key, row)
         return True
 
-    async def used(self, at: datetime) -> list[Used]:
+    async def used(self, at: datetime) -> list[VersionUsage]:
         by_user: dict[tuple[str, str, str], list[tuple[int, int, datetime, datetime]]] = {}
         for (name, side, who, day), row in self.use_rows.items():
             by_user.setdefault((name, side, who), []).append((day, *row))
         return [
-            Used(
+            VersionUsage(
                 name=name,
                 side=side,
                 who=who,
@@ -42,14 +42,14 @@ class Versions(Rows):
             for (name, side, who), days in sorted(by_user.items())
         ]
 
-    async def waiting(self, names: Sequence[str]) -> list[Waiting]:
+    async def waiting(self, names: Sequence[str]) -> list[WaitingRuns]:
         found = []
         for name in sorted(set(names)):
             topic = f"event:{name}"
             runs = {run for at, run in self.waits if at == topic or at.startswith(f"{topic}:")}
             workflows = sorted(self.runs[run].workflow for run in runs)
             found += [
-                Waiting(name=name, workflow=workflow, count=workflows.count(workflow))
+                WaitingRuns(name=name, workflow=workflow, count=workflows.count(workflow))
                 for workflow in sorted(set(workflows))
             ]
         return found

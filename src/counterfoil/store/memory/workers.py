@@ -8,13 +8,20 @@ from datetime import datetime, timedelta
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.quota import Account, Quota, Worker, granted, tuned
 from counterfoil.store.memory.tables import Rows
-from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Tuned
+from counterfoil.store.port.workers import (
+    CapSet,
+    Heartbeat,
+    HeartbeatAnswer,
+    QuotaGrant,
+    ReleaseWorker,
+    SetCap,
+)
 
 
 class Workers(Rows):
-    def _beat(self, t: Beat) -> Beaten:
+    def _heartbeat(self, t: Heartbeat) -> HeartbeatAnswer:
         held = self.workers.get(t.worker)
-        grants: list[Grant] = []
+        grants: list[QuotaGrant] = []
         if held is None or held.at <= t.at:
             self._put(self.workers, t.worker, Worker(id=t.worker, until=t.until, at=t.at))
             gone = [e for e in self._left_in_flight(t.at) if e.call_until is not None and e.call_until > t.at]
@@ -44,15 +51,15 @@ class Workers(Rows):
                 self._put(self.accounts, want.account, present)
                 self._put(self.quotas, (want.account, t.worker), quota)
                 grants.append(
-                    Grant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=t.until)
+                    QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=t.until)
                 )
         for worker in list(self.workers.values()):
             if worker.until <= t.at - timedelta(days=1):
                 self._drop(self.workers, worker.id)
         others = sum(w.until > t.at and w.id != t.worker for w in self.workers.values())
-        return Beaten(grants=tuple(grants), others=others)
+        return HeartbeatAnswer(grants=tuple(grants), others=others)
 
-    def _leave(self, t: Leave) -> bool:
+    def _releaseworker(self, t: ReleaseWorker) -> bool:
         name = t.worker.rsplit("/", 1)[0] + "/"
         if t.lives:
             ids = {id_ for id_ in self.workers if id_.startswith(name) and id_ != t.worker}
@@ -64,15 +71,15 @@ class Workers(Rows):
             self._drop(self.workers, id_)
         return bool(there)
 
-    def _tune(self, t: Tune) -> Tuned:
+    def _setcap(self, t: SetCap) -> CapSet:
         account = self.accounts.get(t.account)
         if account is None:
-            return Tuned(applied=False, cap=0)
+            return CapSet(applied=False, cap=0)
         other = tuned(account, t.seen, t.cap, t.quiet, t.at)
         if other is None:
-            return Tuned(applied=False, cap=account.aim)
+            return CapSet(applied=False, cap=account.aim)
         self._put(self.accounts, t.account, other)
-        return Tuned(applied=True, cap=other.aim)
+        return CapSet(applied=True, cap=other.aim)
 
     def _end_quotas(self, which: Callable[[Quota], bool]) -> None:
         for key, quota in list(self.quotas.items()):

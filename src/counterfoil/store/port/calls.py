@@ -34,7 +34,7 @@ class PlaceCall(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`new`, `taken`, `busy`, `answered`, `changed`, `limited`, `exists`, `outdated`."""
     call: Call | None = None

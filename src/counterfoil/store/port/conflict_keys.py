@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan
-from counterfoil.store.port.workers import Beat, Leave, Tune
+from counterfoil.store.port.workers import Heartbeat, ReleaseWorker, SetCap
 from counterfoil.store.sql.group_commit import ALONE
 
 
@@ -80,7 +80,7 @@ def keys(transition: port.Transition) -> frozenset[str]:
             return frozenset(["settings", ALONE])
         case MoveRun(run=run):
             return frozenset([run])
-        case Beat() | Leave() | Tune():
+        case Heartbeat() | ReleaseWorker() | SetCap():
             # An account's row is locked by every worker: it is not held for as long as a batch takes.
             return frozenset(["quotas", ALONE])
         case _:

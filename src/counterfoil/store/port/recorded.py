@@ -91,7 +91,7 @@ NO_DELIVERY = ("fetch", DOOR)
 """Doors of receipts that no admission took in."""
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
     """Which deliveries to read: those received from `since` on and before `until`, behind receipt `after`. A consumer's
     request is none: no mapping makes anything of it."""
 
@@ -105,7 +105,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = PAGE
 
 
-class Rows(msgspec.Struct, kw_only=True):
+class RecordedRows(msgspec.Struct, kw_only=True):
     """The rows of one page, as a store gives them."""
 
     receipts: Sequence[Receipt] = ()
@@ -141,7 +141,7 @@ def spoken(events: Iterable[CanonicalEvent]) -> set[tuple[str, str]]:
     return found
 
 
-def assemble(rows: Rows) -> list[Recorded]:
+def assemble(rows: RecordedRows) -> list[Recorded]:
     """One value for each delivery of a page."""
     events: dict[int, list[CanonicalEvent]] = defaultdict(list)
     for event in rows.events:
@@ -218,7 +218,7 @@ def _when(
     )
 
 
-def _runs(rows: Rows) -> dict[str, list[RecordedRun]]:
+def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
     """Runs by the event that began them."""
     inbox: dict[str, list[InboxItem]] = defaultdict(list)
     effects: dict[str, list[Effect]] = defaultdict(list)

@@ -34,7 +34,7 @@ ASK_AGAIN = timedelta(days=1)
 """A Case that was resolved while its cause stayed is opened anew after so long."""
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class StallLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long each may last before it is called stuck."""
 
     due: timedelta = timedelta(minutes=2)
@@ -51,7 +51,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     leaf: timedelta = timedelta(minutes=2)
 
 
-class Stuck(msgspec.Struct, frozen=True, kw_only=True):
+class Stalled(msgspec.Struct, frozen=True, kw_only=True):
     """Subjects of one kind and class that make no progress."""
 
     kind: str
@@ -66,23 +66,23 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True):
     """The role that the oldest names itself; empty: whoever owns the class."""
 
 
-class HeldStuck(msgspec.Struct, frozen=True, kw_only=True):
+class StalledFinding(msgspec.Struct, frozen=True, kw_only=True):
     """What the latest scan found, as it is kept."""
 
-    stuck: Stuck
+    stuck: Stalled
     first_at: datetime
     seen_at: datetime
     case: str | None
 
 
-class TellStuck(msgspec.Struct, frozen=True, kw_only=True):
+class RecordStalled(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found replaces what the scan before found. An older scan than the latest -> nothing, False.
 
     Found for at least `settle` -> its Case opens, once; one that a person resolved while its cause stayed opens anew after
     a day. Not found any more -> the row goes and its Case is resolved by `progress`.
     """
 
-    found: tuple[Stuck, ...]
+    found: tuple[Stalled, ...]
     cases: tuple[Case, ...]
     """One for each found, opened where it has none."""
     settle: timedelta = timedelta(seconds=10)
@@ -90,7 +90,7 @@ class TellStuck(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class StalledSubject(msgspec.Struct, frozen=True, kw_only=True):
     """One subject, before they are put together."""
 
     kind: str
@@ -100,16 +100,16 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
-def together(seen: Iterable[Seen]) -> list[Stuck]:
+def together(seen: Iterable[StalledSubject]) -> list[Stalled]:
     """Subjects by kind and class, in order of both."""
-    groups: dict[tuple[str, str], list[Seen]] = {}
+    groups: dict[tuple[str, str], list[StalledSubject]] = {}
     for each in seen:
         groups.setdefault((each.kind, each.about), []).append(each)
     found = []
     for (kind, about), members in sorted(groups.items()):
         members.sort(key=lambda each: (each.since, each.subject))
         found.append(
-            Stuck(
+            Stalled(
                 kind=kind,
                 about=about,
                 count=len(members),
@@ -121,7 +121,7 @@ def together(seen: Iterable[Seen]) -> list[Stuck]:
     return found
 
 
-def opens(case: Case | None, first_at: datetime, tell: TellStuck) -> bool:
+def opens(case: Case | None, first_at: datetime, tell: RecordStalled) -> bool:
     """Whether what was found again needs a Case now. `case` is the one that it had."""
     if case is None:
         return tell.at - first_at >= tell.settle

@@ -19,18 +19,19 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
-from counterfoil.store.port.recorded import Recorded, Stretch
+from counterfoil.store.port.recorded import Recorded, TimeRange
 from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
-from counterfoil.store.port.stalled import HeldStuck as HeldStuck
-from counterfoil.store.port.stalled import Patience as Patience
-from counterfoil.store.port.stalled import Stuck as Stuck
-from counterfoil.store.port.stalled import TellStuck as TellStuck
+from counterfoil.store.port.stalled import RecordStalled as RecordStalled
+from counterfoil.store.port.stalled import Stalled as Stalled
+from counterfoil.store.port.stalled import StalledFinding as StalledFinding
+from counterfoil.store.port.stalled import StallLimits as StallLimits
 from counterfoil.store.port.transitions import (
     Admit,
     Admitted,
     Advance,
     Advanced,
     AnswerCall,
+    CallPlaced,
     Claim,
     Conclude,
     Concluded,
@@ -42,7 +43,6 @@ from counterfoil.store.port.transitions import (
     LookedUp,
     OpenCases,
     PlaceCall,
-    Placed,
     PutCheckpoint,
     PutPerson,
     PutRelease,
@@ -57,16 +57,16 @@ from counterfoil.store.port.transitions import (
     Turn,
     Turned,
 )
-from counterfoil.store.port.usage import KeepUsage as KeepUsage
-from counterfoil.store.port.usage import UsageKept as UsageKept
-from counterfoil.store.port.versions import TellUse as TellUse
-from counterfoil.store.port.versions import Used, Waiting
-from counterfoil.store.port.workers import Beat, Beaten, Leave, Tune, Tuned
+from counterfoil.store.port.usage import StoreUsage as StoreUsage
+from counterfoil.store.port.usage import UsageStored as UsageStored
+from counterfoil.store.port.versions import CountUse as CountUse
+from counterfoil.store.port.versions import VersionUsage, WaitingRuns
+from counterfoil.store.port.workers import CapSet, Heartbeat, HeartbeatAnswer, ReleaseWorker, SetCap
 
 # ------------------------------------------------------------------ what reads give
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+class LoadedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A Run with all that a turn needs of it."""
 
     run: Run
@@ -114,9 +114,9 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: Receive) -> Received: ...
     @overload
-    async def apply(self, transition: KeepUsage) -> UsageKept: ...
+    async def apply(self, transition: StoreUsage) -> UsageStored: ...
     @overload
-    async def apply(self, transition: PlaceCall) -> Placed: ...
+    async def apply(self, transition: PlaceCall) -> CallPlaced: ...
     @overload
     async def apply(self, transition: AnswerCall) -> bool: ...
     @overload
@@ -144,12 +144,12 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: OpenCases) -> int: ...
     @overload
-    async def apply(self, transition: TellStuck) -> bool: ...
+    async def apply(self, transition: RecordStalled) -> bool: ...
     @overload
     async def apply(self, transition: Seal) -> Sealed: ...
     @overload
     async def apply(
-        self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | Leave | TellUse
+        self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | ReleaseWorker | CountUse
     ) -> bool: ...
     @overload
     async def apply(self, transition: PutPlan) -> str: ...
@@ -160,9 +160,9 @@ class Store(Protocol):
     @overload
     async def apply(self, transition: MoveRun) -> Moved: ...
     @overload
-    async def apply(self, transition: Beat) -> Beaten: ...
+    async def apply(self, transition: Heartbeat) -> HeartbeatAnswer: ...
     @overload
-    async def apply(self, transition: Tune) -> Tuned: ...
+    async def apply(self, transition: SetCap) -> CapSet: ...
 
     async def now(self) -> datetime:
         """The database's time."""
@@ -174,7 +174,7 @@ class Store(Protocol):
 
     # what turns and admission read
 
-    async def load(self, run: str) -> Loaded | None: ...
+    async def load(self, run: str) -> LoadedRun | None: ...
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]: ...
     async def backlog(self, most: int, place: int) -> Backlog:
         """How many todos wait, counted to `most`, and since when the one does that has `place` before it."""
@@ -212,11 +212,11 @@ class Store(Protocol):
 
     # versions on their way out
 
-    async def used(self, at: datetime) -> list[Used]:
+    async def used(self, at: datetime) -> list[VersionUsage]:
         """Who uses which deprecated version, with the days of the last month before `at`."""
         ...
 
-    async def waiting(self, names: Sequence[str]) -> list[Waiting]:
+    async def waiting(self, names: Sequence[str]) -> list[WaitingRuns]:
         """How many Runs of which workflow wait for these events."""
         ...
 
@@ -266,17 +266,17 @@ class Store(Protocol):
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
 
-    async def stuck(self, at: datetime, patience: Patience) -> list[Stuck]:
+    async def stuck(self, at: datetime, patience: StallLimits) -> list[Stalled]:
         """What has waited for too long, by kind and class: the progress scan."""
         ...
 
-    async def stuckness(self) -> list[HeldStuck]:
+    async def stuckness(self) -> list[StalledFinding]:
         """What the latest scan found."""
         ...
 
     # what a replay of recorded traffic reads
 
-    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+    async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
         """A page of deliveries in the order of their receipts, with all that was recorded of them, and the number
         behind which the next page begins; None: that was the last."""
         ...

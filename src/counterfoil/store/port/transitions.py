@@ -29,8 +29,8 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
 from counterfoil.core.run import LANES, Direction, RunStatus
 from counterfoil.store.port.calls import AnswerCall as AnswerCall
+from counterfoil.store.port.calls import CallPlaced as CallPlaced
 from counterfoil.store.port.calls import PlaceCall as PlaceCall
-from counterfoil.store.port.calls import Placed as Placed
 from counterfoil.store.port.records import Lease as Lease
 from counterfoil.store.port.records import RunStart as RunStart
 from counterfoil.store.port.records import Stimulus as Stimulus
@@ -40,14 +40,14 @@ from counterfoil.store.port.releases import ExpirePlans as ExpirePlans
 from counterfoil.store.port.releases import Moved as Moved
 from counterfoil.store.port.releases import MoveRun as MoveRun
 from counterfoil.store.port.releases import PutPlan as PutPlan
-from counterfoil.store.port.stalled import HeldStuck as HeldStuck
-from counterfoil.store.port.stalled import Patience as Patience
-from counterfoil.store.port.stalled import Stuck as Stuck
-from counterfoil.store.port.stalled import TellStuck as TellStuck
-from counterfoil.store.port.usage import KeepUsage as KeepUsage
-from counterfoil.store.port.usage import UsageKept as UsageKept
-from counterfoil.store.port.versions import TellUse as TellUse
-from counterfoil.store.port.workers import Beat, Leave, Tune
+from counterfoil.store.port.stalled import RecordStalled as RecordStalled
+from counterfoil.store.port.stalled import Stalled as Stalled
+from counterfoil.store.port.stalled import StalledFinding as StalledFinding
+from counterfoil.store.port.stalled import StallLimits as StallLimits
+from counterfoil.store.port.usage import StoreUsage as StoreUsage
+from counterfoil.store.port.usage import UsageStored as UsageStored
+from counterfoil.store.port.versions import CountUse as CountUse
+from counterfoil.store.port.workers import Heartbeat, ReleaseWorker, SetCap
 
 # ------------------------------------------------------------------ parts of transitions
 
@@ -477,7 +477,7 @@ class PutToken(msgspec.Struct, frozen=True, kw_only=True):
 
 Transition: TypeAlias = (
     Receive
-    | KeepUsage
+    | StoreUsage
     | PlaceCall
     | AnswerCall
     | Admit
@@ -492,18 +492,18 @@ Transition: TypeAlias = (
     | Resolve
     | Expire
     | OpenCases
-    | TellStuck
+    | RecordStalled
     | Seal
     | PutCheckpoint
     | PutRelease
-    | TellUse
+    | CountUse
     | PutPlan
     | ApplyPlan
     | ExpirePlans
     | MoveRun
     | PutPerson
     | PutToken
-    | Beat
-    | Leave
-    | Tune
+    | Heartbeat
+    | ReleaseWorker
+    | SetCap
 )

@@ -15,7 +15,7 @@ from counterfoil.core.usage import RefusedUsage, UsageRow, digest, examples
 CLASH = "usage_clash"
 
 
-class KeepUsage(msgspec.Struct, frozen=True, kw_only=True):
+class StoreUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Keep a batch of usage: insert each row unless (source, id) exists, for ever; one leaf with count and digest.
 
     A row that exists with the same content is repeated, nothing written; one with another content stays as it
@@ -34,7 +34,7 @@ class KeepUsage(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
-class UsageKept(msgspec.Struct, frozen=True, kw_only=True):
+class UsageStored(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     repeated: int
     clashes: tuple[int, ...] = ()
@@ -47,7 +47,9 @@ def clash(row: UsageRow) -> RefusedUsage:
     return RefusedUsage(reason=CLASH, message=message, source=row[0], id=row[1], body=row[7])
 
 
-def quarantine_row(keep: KeepUsage, refused: RefusedUsage) -> tuple[str, str, int, str, str, str, str, bytes]:
+def quarantine_row(
+    keep: StoreUsage, refused: RefusedUsage
+) -> tuple[str, str, int, str, str, str, str, bytes]:
     """The row of a refused event, in the order of the table's columns."""
     at = micros(keep.at)
     return (
@@ -62,7 +64,7 @@ def quarantine_row(keep: KeepUsage, refused: RefusedUsage) -> tuple[str, str, in
     )
 
 
-def cases_of(keep: KeepUsage, new: Sequence[RefusedUsage]) -> list[Case]:
+def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
     """The Cases that open for what was newly set aside."""
     found = []
     for case in keep.cases:

@@ -15,7 +15,7 @@ SHOWN = timedelta(days=30)
 """For how long back uses are told by day."""
 
 
-class Use(msgspec.Struct, frozen=True, kw_only=True):
+class VersionUse(msgspec.Struct, frozen=True, kw_only=True):
     """So many uses of one version by one user, between two moments of one day (UTC)."""
 
     name: str
@@ -33,13 +33,13 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
         return (self.last_at - EPOCH).days
 
 
-class TellUse(msgspec.Struct, frozen=True, kw_only=True):
+class CountUse(msgspec.Struct, frozen=True, kw_only=True):
     """Add to what is counted. A figure for people: it has no leaf, and one told twice is counted twice."""
 
-    uses: tuple[Use, ...]
+    uses: tuple[VersionUse, ...]
 
 
-class Used(msgspec.Struct, frozen=True, kw_only=True):
+class VersionUsage(msgspec.Struct, frozen=True, kw_only=True):
     """All uses of one version by one user."""
 
     name: str
@@ -52,7 +52,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last thirty days, by date, those on which there were any."""
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+class WaitingRuns(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of a workflow that wait for an event in one version."""
 
     name: str
@@ -82,13 +82,13 @@ async def waited() -> list[tuple[str, str | None, str | None]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def used(at: datetime) -> list[Used]:
+async def used(at: datetime) -> list[VersionUsage]:
     rows = await Query("select name, side, who, day, count, first_at, last_at from version_use", ())
     by_user: dict[tuple[str, str, str], list[tuple[int, int, int, int]]] = {}
     for name, side, who, *rest in rows:
         by_user.setdefault((name, side, who), []).append(tuple(rest))
     return [
-        Used(
+        VersionUsage(
             name=name,
             side=side,
             who=who,
@@ -101,7 +101,7 @@ async def used(at: datetime) -> list[Used]:
     ]
 
 
-async def waiting(names: Sequence[str]) -> list[Waiting]:
+async def waiting(names: Sequence[str]) -> list[WaitingRuns]:
     found = []
     for name in sorted(set(names)):
         topic = f"event:{name}"
@@ -113,5 +113,5 @@ async def waiting(names: Sequence[str]) -> list[Waiting]:
             """,
             (topic, f"{topic}:"),
         )
-        found += [Waiting(name=name, workflow=workflow, count=count) for workflow, count in rows]
+        found += [WaitingRuns(name=name, workflow=workflow, count=count) for workflow, count in rows]
     return found

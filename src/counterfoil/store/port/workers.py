@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 
-class Want(msgspec.Struct, frozen=True, kw_only=True):
+class QuotaRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker asks of one account."""
 
     account: str
@@ -21,18 +21,18 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     """What it may have in flight before it reads the answer: calls under way, or slots in hand if more."""
 
 
-class Beat(msgspec.Struct, frozen=True, kw_only=True):
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A worker lives until `until`, and asks for quotas. In one transaction, on the locked rows of the accounts:
     quotas of workers that are gone end, and each account wanted is shared anew by `core.quota.granted`. A beat
     older than the worker's last one changes nothing. Workers gone for a day are forgotten."""
 
     worker: str
     until: datetime
-    wants: tuple[Want, ...] = ()
+    wants: tuple[QuotaRequest, ...] = ()
     at: datetime
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     n: int
     """What the worker may have in flight from now on; what is above it ends and is not begun again."""
@@ -43,14 +43,14 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
-class Beaten(msgspec.Struct, frozen=True, kw_only=True):
-    grants: tuple[Grant, ...]
+class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    grants: tuple[QuotaGrant, ...]
     """In the order of the wants; none when the beat came too late."""
     others: int
     """Other workers alive."""
 
 
-class Leave(msgspec.Struct, frozen=True, kw_only=True):
+class ReleaseWorker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker stops with nothing under way: its quotas are free at once."""
 
     worker: str
@@ -60,7 +60,7 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
     because a name is one process's. Of itself nothing is taken."""
 
 
-class Tune(msgspec.Struct, frozen=True, kw_only=True):
+class SetCap(msgspec.Struct, frozen=True, kw_only=True):
     """The cap in use of an account, found by one worker for all of them. Only from `seen`, so that workers that
     learn the same at once change it once, and not within `quiet` of the last change."""
 
@@ -71,7 +71,7 @@ class Tune(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Tuned(msgspec.Struct, frozen=True, kw_only=True):
+class CapSet(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     cap: int
     """The cap in use now; 0 for an account that nobody uses yet."""

@@ -11,7 +11,7 @@ ASK_AGAIN = 1.0
 """Seconds for which a reading is used. Two good clocks part by microseconds in that time."""
 
 
-class AwayClock:
+class CachedClock:
     """Microseconds since 1970 UTC by another machine's clock. A reading is taken in the middle of its round trip, so
     it is wrong by half of that at most."""
 

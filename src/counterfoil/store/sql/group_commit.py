@@ -23,7 +23,7 @@ _SCANNED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What became of one transition: its answer, or the exception that it alone raised."""
 
     answer: Any = None
@@ -40,7 +40,7 @@ _FREE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
-class _Asked(Generic[Work]):
+class _Pending(Generic[Work]):
     work: Work
     keys: frozenset[str]
     answer: asyncio.Future[Any] = field(repr=False)
@@ -55,7 +55,7 @@ class GroupCommit(Generic[Work]):
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Work]], Awaitable[Sequence[Outcome]]],
+        commit: Callable[[Sequence[Work]], Awaitable[Sequence[BatchResult]]],
         keys: Callable[[Work], frozenset[str]] = no_keys,
         committers: int = 1,
         most: int = 256,
@@ -63,7 +63,7 @@ class GroupCommit(Generic[Work]):
         self._commit = commit
         self._keys = keys
         self._most = most
-        self._queue: deque[_Asked[Work]] = deque()
+        self._queue: deque[_Pending[Work]] = deque()
         self._busy: set[str] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._closing = False
@@ -79,7 +79,7 @@ class GroupCommit(Generic[Work]):
         transition may still happen, as with any lost answer."""
         if self._closing:
             raise TryAgain("the store is closing")
-        asked = _Asked(work, self._keys(work), asyncio.get_running_loop().create_future())
+        asked = _Pending(work, self._keys(work), asyncio.get_running_loop().create_future())
         self._queue.append(asked)
         self._call_one()
         return await asked.answer
@@ -118,10 +118,10 @@ class GroupCommit(Generic[Work]):
                 for asked in batch:
                     self._busy -= asked.keys
 
-    def _take(self) -> list[_Asked[Work]]:
+    def _take(self) -> list[_Pending[Work]]:
         """The oldest of the queue that touch nothing under way or asked for earlier."""
-        batch: list[_Asked[Work]] = []
-        passed: deque[_Asked[Work]] = deque()
+        batch: list[_Pending[Work]] = []
+        passed: deque[_Pending[Work]] = deque()
         blocked: set[str] = set()
         while self._queue and len(batch) < self._most and len(passed) < _SCANNED:
             asked = self._queue.popleft()
@@ -140,7 +140,7 @@ class GroupCommit(Generic[Work]):
         self._queue.extendleft(reversed(passed))
         return batch
 
-    async def _serve(self, batch: list[_Asked[Work]]) -> None:
+    async def _serve(self, batch: list[_Pending[Work]]) -> None:
         try:
             outcomes = await self._commit([asked.work for asked in batch])
         except BaseException as error:

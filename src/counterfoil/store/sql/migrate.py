@@ -20,7 +20,7 @@ create table if not exists migration (
 
 
 @dataclass(frozen=True, slots=True)
-class Migration:
+class SchemaFile:
     number: int
     name: str
     sql: str
@@ -36,18 +36,18 @@ class Migration:
         return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
-def migrations(dialect: Dialect) -> list[Migration]:
+def migrations(dialect: Dialect) -> list[SchemaFile]:
     """`0001_name.sql` for both, `0002_name.sqlite.sql` for one."""
     found = []
     for file in resources.files("counterfoil.store").joinpath("schema").iterdir():
         number, dash, rest = file.name.partition("_")
         parts = rest.split(".")
         if dash and parts[-1] == "sql" and (len(parts) == 2 or parts[1] == dialect):
-            found.append(Migration(int(number), file.name, file.read_text()))
+            found.append(SchemaFile(int(number), file.name, file.read_text()))
     return sorted(found, key=lambda migration: migration.number)
 
 
-async def migrate(all_: list[Migration], at: int) -> None:
+async def migrate(all_: list[SchemaFile], at: int) -> None:
     """Bring the open database up to date; the caller holds a lock and one transaction around it.
 
     Raises Misconfigured when an applied file has changed or the database is newer than this program.

@@ -21,14 +21,14 @@ from counterfoil.store.port.conflict_keys import keys
 from counterfoil.store.port.store import Wake
 from counterfoil.store.port.wake import Wakes
 from counterfoil.store.sql import migrate
-from counterfoil.store.sql.cached_clock import AwayClock
-from counterfoil.store.sql.group_commit import GroupCommit, Outcome
+from counterfoil.store.sql.cached_clock import CachedClock
+from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.sessions import Connection, Sessions, patience
 from counterfoil.store.sql.set_based import OWNED, Ask, Types, effects_named, together, waves
-from counterfoil.store.sql.statements import Nothing, Query, Request, Row, Work, array_insert
+from counterfoil.store.sql.statements import Query, Request, Rollback, Row, Work, array_insert
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.store.sql.tables import micros, moment
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import perform
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class PostgresStore(SqlStore):
         self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, keys, COMMITTERS)
         self._reads = GroupCommit(self._read_together, committers=READERS)
-        self._clock = AwayClock(self._ask_time)
+        self._clock = CachedClock(self._ask_time)
         self._notifier = asyncio.create_task(self._notify())
         self._listener = asyncio.create_task(self._listen())
 
@@ -140,7 +140,7 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+    async def _commit(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
         outcomes = await self._together(batch)
         if outcomes is None:
             outcomes = [await self._singly(transition) for transition in batch]
@@ -153,7 +153,7 @@ class PostgresStore(SqlStore):
             self._notify_due.set()
         return outcomes
 
-    async def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+    async def _together(self, batch: Sequence[port.Transition]) -> list[BatchResult] | None:
         """All in one transaction; None when one of them cannot be, and nothing was written."""
         if len(batch) == 1:
             return None
@@ -165,20 +165,20 @@ class PostgresStore(SqlStore):
         except _LOST as error:
             # The commit may have happened; done again singly, winners would be told that they lost.
             lost = await self._lost(error)
-            return [Outcome(error=lost) for _ in batch]
+            return [BatchResult(error=lost) for _ in batch]
         except Exception:
             # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
             return None
 
-    async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[Outcome]:
+    async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[BatchResult]:
         ask, types = self._over(connection)
         effects = sorted({effect for transition in batch for effect in effects_named(transition)})
         owned: dict[str, set[str]] = {}
         for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
             owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, BatchResult] = {}
         for wave in waves(batch, owned):
-            works = [perform(Step("postgres"), transition) for _, transition in wave]
+            works = [perform(Tx("postgres"), transition) for _, transition in wave]
             for (number, _), outcome in zip(wave, await together(works, ask, types), strict=True):
                 if outcome.error is not None:
                     raise outcome.error
@@ -197,23 +197,23 @@ class PostgresStore(SqlStore):
 
         return ask, types
 
-    async def _singly(self, transition: port.Transition) -> Outcome:
+    async def _singly(self, transition: port.Transition) -> BatchResult:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._transaction() as connection:
-                    return Outcome(await _drive(perform(Step("postgres"), transition), connection))
-            except Nothing as nothing:
-                return Outcome(nothing.answer)
+                    return BatchResult(await _drive(perform(Tx("postgres"), transition), connection))
+            except Rollback as nothing:
+                return BatchResult(nothing.answer)
             except _CONTENDED as error:
                 if attempt == ATTEMPTS:
-                    return Outcome(error=error if _is_defect(error) else _contended(error))
+                    return BatchResult(error=error if _is_defect(error) else _contended(error))
                 await asyncio.sleep(0.01 * attempt**2)
             except ValueError as error:
-                return Outcome(error=error)
+                return BatchResult(error=error)
             except _LOST as error:
-                return Outcome(error=await self._lost(error))
+                return BatchResult(error=await self._lost(error))
             except Exception as error:
-                return Outcome(error=error)
+                return BatchResult(error=error)
         raise AssertionError("the last attempt returns")
 
     @asynccontextmanager
@@ -285,7 +285,7 @@ class PostgresStore(SqlStore):
         except _LOST as error:
             raise await self._lost(error) from error
 
-    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
         """Short reads that were asked at about the same time, on one snapshot and in one set of round trips."""
         async with (
             self._pool.acquire() as connection,
@@ -294,12 +294,12 @@ class PostgresStore(SqlStore):
         ):
             return await together([read() for read in reads], *self._over(connection))
 
-    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
         try:
             return await self._read_many(reads)
         except _LOST as error:
             lost = await self._lost(error)
-            return [Outcome(error=lost) for _ in reads]
+            return [BatchResult(error=lost) for _ in reads]
 
     async def _read(self, work: Work[T]) -> T:
         try:

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from counterfoil.core.run import LANES
-from counterfoil.store.port.stalled import MOST, WINDOW, HeldStuck, Patience, Seen, Stuck, together
+from counterfoil.store.port.stalled import (
+    MOST,
+    WINDOW,
+    Stalled,
+    StalledFinding,
+    StalledSubject,
+    StallLimits,
+    together,
+)
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Query, Row
 from counterfoil.store.sql.tables import micros, moment
@@ -93,10 +101,10 @@ RECEIPTS = "select no, system, received_at from receipt where no = any($1::bigin
 EVENTS = "select id, system, received_at from event where id = any($1::text[])"
 
 
-async def stuck(at: datetime, p: Patience) -> list[Stuck]:
+async def stuck(at: datetime, p: StallLimits) -> list[Stalled]:
     """Everything that has waited for too long, by kind and class."""
     now = micros(at)
-    seen: list[Seen] = []
+    seen: list[StalledSubject] = []
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
         due = await Query(DUE, (micros(at - min(p.due, p.lease)), MOST, lane))
         seen += _due(due, micros(at - p.due), micros(at - p.lease))
@@ -120,7 +128,7 @@ async def stuck(at: datetime, p: Patience) -> list[Stuck]:
     return together(seen)
 
 
-def _due(rows: list[Row], due_before: int, lease_before: int) -> Iterator[Seen]:
+def _due(rows: list[Row], due_before: int, lease_before: int) -> Iterator[StalledSubject]:
     """A Run whose lease ended long ago is one that a worker took and never gave back."""
     for workflow, id_, due, owner, lease_until in rows:
         if owner is not None and lease_until is not None and lease_until < lease_before:
@@ -129,15 +137,15 @@ def _due(rows: list[Row], due_before: int, lease_before: int) -> Iterator[Seen]:
             yield _one("run_not_turned", workflow, id_, due)
 
 
-def _seen(kind: str, rows: list[Row]) -> list[Seen]:
+def _seen(kind: str, rows: list[Row]) -> list[StalledSubject]:
     return [_one(kind, about, subject, since) for about, subject, since in rows]
 
 
-def _one(kind: str, about: str, subject: str, since: int, owner: str = "") -> Seen:
-    return Seen(kind=kind, about=about, subject=subject, since=moment(since), owner=owner)
+def _one(kind: str, about: str, subject: str, since: int, owner: str = "") -> StalledSubject:
+    return StalledSubject(kind=kind, about=about, subject=subject, since=moment(since), owner=owner)
 
 
-async def _todos(kind: str, sql: str, *limits: int) -> list[Seen]:
+async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
     """Todos with the system and the time of what they are about."""
     rows = await Query(sql, limits)
     numbers = [int(ref) for what, ref in rows if what == "receipt"]
@@ -154,14 +162,14 @@ async def _todos(kind: str, sql: str, *limits: int) -> list[Seen]:
     return seen
 
 
-async def stuckness() -> list[HeldStuck]:
+async def stuckness() -> list[StalledFinding]:
     """What the latest scan found."""
     return [held_row(row) for row in await Query(PRESENT, ())]
 
 
-def held_row(row: Row) -> HeldStuck:
+def held_row(row: Row) -> StalledFinding:
     kind, about, count, since, subjects, owner, first_at, seen_at, case = row
-    found = Stuck(
+    found = Stalled(
         kind=kind,
         about=about,
         count=count,
@@ -169,4 +177,4 @@ def held_row(row: Row) -> HeldStuck:
         subjects=t.TEXTS.load(subjects),
         owner=owner,
     )
-    return HeldStuck(stuck=found, first_at=moment(first_at), seen_at=moment(seen_at), case=case)
+    return StalledFinding(stuck=found, first_at=moment(first_at), seen_at=moment(seen_at), case=case)

@@ -21,7 +21,7 @@ from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import Pinned
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Query, Row
-from counterfoil.store.sql.tables import Table, micros
+from counterfoil.store.sql.tables import SqlTable, micros
 from counterfoil.store.sql.views import matches
 
 R = TypeVar("R")
@@ -50,11 +50,11 @@ async def _one(sql: str, *args: Any) -> Row | None:
     return rows[0] if rows else None
 
 
-async def _records(table: Table[R], sql: str, *args: Any) -> list[R]:
+async def _records(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
     return [table.read(row) for row in await Query(sql, args)]
 
 
-async def _record(table: Table[R], sql: str, *args: Any) -> R | None:
+async def _record(table: SqlTable[R], sql: str, *args: Any) -> R | None:
     rows = await Query(sql, args)
     return table.read(rows[0]) if rows else None
 
@@ -64,7 +64,7 @@ def _receipt(row: Row) -> Receipt:
     return t.RECEIPT.read(row, no=no, headers=t.HEADERS.load(headers), body=body)
 
 
-async def load(run: str) -> port.Loaded | None:
+async def load(run: str) -> port.LoadedRun | None:
     """A Run with all that a turn needs of it."""
     held = await _record(t.RUN, f"select {t.RUN.names} from run where id = $1", run)
     if held is None:
@@ -81,7 +81,7 @@ async def load(run: str) -> port.Loaded | None:
     )
     foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
     holds = await Query("select serial from hold where run = $1 order by serial", (run,))
-    return port.Loaded(
+    return port.LoadedRun(
         run=held,
         inbox=tuple(inbox),
         effects=tuple(effects),
@@ -343,7 +343,7 @@ async def checkpoint(size: int | None = None) -> Checkpoint | None:
 async def dump() -> Dump:
     """Every row as a record."""
 
-    async def records(table: Table[Any], order: str) -> list[Any]:
+    async def records(table: SqlTable[Any], order: str) -> list[Any]:
         rows = await Query(f"select {table.names} from {table.name} order by {order}", ())
         return [table.read(row) for row in rows]
 

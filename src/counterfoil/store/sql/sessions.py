@@ -51,7 +51,7 @@ def hosts(dsn: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
+class _Attempt:
     dsn: str
     connection: asyncpg.Connection[Any] | None = None
     timeline: int = 0
@@ -112,18 +112,18 @@ class Sessions:
             )
 
 
-async def _try(dsn: str, settings: dict[str, Any]) -> _Tried:
+async def _try(dsn: str, settings: dict[str, Any]) -> _Attempt:
     connection = None
     try:
         async with asyncio.timeout(CONNECT):
             connection = await asyncpg.connect(
                 dsn, target_session_attrs=SessionAttribute.read_write, **settings
             )
-            return _Tried(dsn, connection, await _timeline(connection))
+            return _Attempt(dsn, connection, await _timeline(connection))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is not None:
             connection.terminate()
-        return _Tried(dsn, why=str(error) or f"no answer within {CONNECT:g} s")
+        return _Attempt(dsn, why=str(error) or f"no answer within {CONNECT:g} s")
 
 
 async def _timeline(connection: asyncpg.Connection[Any]) -> int:

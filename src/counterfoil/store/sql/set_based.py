@@ -15,8 +15,8 @@ from typing import Any
 
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.conflict_keys import keys
-from counterfoil.store.port.usage import KeepUsage
-from counterfoil.store.sql.group_commit import Outcome
+from counterfoil.store.port.usage import StoreUsage
+from counterfoil.store.sql.group_commit import BatchResult
 from counterfoil.store.sql.statements import Insert, Query, Request, Row, Work
 from counterfoil.store.sql.transaction import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
 
@@ -26,7 +26,7 @@ Types = Callable[[str], Awaitable[tuple[str, ...]]]
 
 TOGETHER = (
     port.Receive,
-    KeepUsage,
+    StoreUsage,
     port.Admit,
     port.Turn,
     port.Intent,
@@ -114,9 +114,9 @@ def effects_named(transition: port.Transition) -> list[str]:
             return []
 
 
-async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[Outcome]:
+async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[BatchResult]:
     """Drive all coroutines to their ends; what became of each. An error of the database ends all of them."""
-    outcomes = [Outcome()] * len(works)
+    outcomes = [BatchResult()] * len(works)
     waiting: dict[int, Request] = {}
 
     def advance(number: int, rows: list[Row] | None) -> None:
@@ -124,9 +124,9 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[O
             # The first send starts the coroutine and gives it nothing.
             waiting[number] = works[number].send(rows)  # type: ignore[arg-type]
         except StopIteration as end:
-            outcomes[number] = Outcome(end.value)
+            outcomes[number] = BatchResult(end.value)
         except Exception as error:
-            outcomes[number] = Outcome(error=error)
+            outcomes[number] = BatchResult(error=error)
 
     try:
         for number in range(len(works)):

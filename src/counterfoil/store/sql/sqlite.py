@@ -24,21 +24,21 @@ from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.wake import Wakes
 from counterfoil.store.sql import migrate
-from counterfoil.store.sql.group_commit import GroupCommit, Outcome
+from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.statements import (
-    Nothing,
     Query,
     Request,
+    Rollback,
     Row,
     Work,
-    drive,
-    lite,
     lite_args,
     lite_insert,
+    run_sync,
+    to_sqlite,
 )
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import Step, write_leaves
+from counterfoil.store.sql.transaction import Tx, write_leaves
 from counterfoil.store.sql.verbs import VERBS, perform
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class SqliteStore(SqlStore):
         connection.execute("begin immediate")
         try:
             connection.execute(migrate.TABLE)
-            drive(migrate.migrate(migrate.migrations("sqlite"), micros(utc_now())), self._answer)
+            run_sync(migrate.migrate(migrate.migrations("sqlite"), micros(utc_now())), self._answer)
         except BaseException:
             connection.execute("rollback")
             raise
@@ -139,7 +139,7 @@ class SqliteStore(SqlStore):
     def _answer(self, request: Request) -> list[Row]:
         connection: apsw.Connection = self._local.connection
         if isinstance(request, Query):
-            return list(connection.execute(lite(request.sql), lite_args(request.args)))
+            return list(connection.execute(to_sqlite(request.sql), lite_args(request.args)))
         sql = lite_insert(request.table, request.ignore, request.returning)
         if len(request.rows) == 1:
             return list(connection.execute(sql, request.rows[0]))
@@ -147,12 +147,12 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+    async def _commit(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
         outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
         self._woken(batch, outcomes)
         return outcomes
 
-    def _write(self, batch: Sequence[port.Transition]) -> list[Outcome]:
+    def _write(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
         """One transaction. When a transition fails in it, all are done again, each with a savepoint of its own, so
         that a poisoned one falls alone."""
         connection: apsw.Connection = self._local.connection
@@ -172,33 +172,35 @@ class SqliteStore(SqlStore):
             raise
         return outcomes
 
-    def _together(self, batch: Sequence[port.Transition]) -> list[Outcome] | None:
+    def _together(self, batch: Sequence[port.Transition]) -> list[BatchResult] | None:
         """All of them, their audit entries written at once; None when one of them cannot be."""
         outcomes, leaves = [], []
         try:
             for transition in batch:
-                step = Step("sqlite")
-                outcomes.append(Outcome(drive(VERBS[type(transition)](step, transition), self._answer)))
+                step = Tx("sqlite")
+                outcomes.append(
+                    BatchResult(run_sync(VERBS[type(transition)](step, transition), self._answer))
+                )
                 leaves += step.leaves
-            drive(write_leaves(leaves), self._answer)
+            run_sync(write_leaves(leaves), self._answer)
         except DISK:
             raise
         except Exception:
             return None
         return outcomes
 
-    def _alone(self, connection: apsw.Connection, transition: port.Transition) -> Outcome:
+    def _alone(self, connection: apsw.Connection, transition: port.Transition) -> BatchResult:
         connection.execute("savepoint one")
         try:
-            outcome = Outcome(drive(perform(Step("sqlite"), transition), self._answer))
+            outcome = BatchResult(run_sync(perform(Tx("sqlite"), transition), self._answer))
         except DISK:
             raise
-        except Nothing as nothing:
+        except Rollback as nothing:
             connection.execute("rollback to one")
-            outcome = Outcome(nothing.answer)
+            outcome = BatchResult(nothing.answer)
         except Exception as error:
             connection.execute("rollback to one")
-            outcome = Outcome(error=error)
+            outcome = BatchResult(error=error)
         connection.execute("release one")
         return outcome
 
@@ -215,10 +217,10 @@ class SqliteStore(SqlStore):
     async def _read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
 
-    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshots, reads)
 
-    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[Outcome]:
+    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
         """Short reads that were asked at about the same time, on one snapshot."""
         connection: apsw.Connection = self._local.connection
         outcomes = []
@@ -226,9 +228,9 @@ class SqliteStore(SqlStore):
         try:
             for read in reads:
                 try:
-                    outcomes.append(Outcome(drive(read(), self._answer)))
+                    outcomes.append(BatchResult(run_sync(read(), self._answer)))
                 except Exception as error:
-                    outcomes.append(Outcome(error=error))
+                    outcomes.append(BatchResult(error=error))
         finally:
             connection.execute("commit")
         return outcomes
@@ -237,7 +239,7 @@ class SqliteStore(SqlStore):
         connection: apsw.Connection = self._local.connection
         connection.execute("begin")
         try:
-            return drive(work, self._answer)
+            return run_sync(work, self._answer)
         finally:
             connection.execute("commit")
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from counterfoil.store.sql.tables import Table
+from counterfoil.store.sql.tables import SqlTable
 
 Dialect = Literal["sqlite", "postgres"]
 Row: TypeAlias = Sequence[Any]
@@ -40,7 +40,7 @@ class Insert:
 
     __slots__ = ("ignore", "returning", "rows", "table")
 
-    def __init__(self, table: Table[Any], rows: Sequence[Row], ignore: bool, returning: str) -> None:
+    def __init__(self, table: SqlTable[Any], rows: Sequence[Row], ignore: bool, returning: str) -> None:
         self.table = table
         self.rows = rows
         self.ignore = ignore
@@ -54,7 +54,7 @@ Request: TypeAlias = Query | Insert
 Work: TypeAlias = Coroutine[Request, list[Row], T]
 
 
-class Nothing(Exception):
+class Rollback(Exception):
     """The transition's answer is `answer` and what it has written so far is to be taken back."""
 
     def __init__(self, answer: Any) -> None:
@@ -62,7 +62,7 @@ class Nothing(Exception):
         self.answer = answer
 
 
-def drive(work: Coroutine[Any, Any, T], answer: Callable[[Request], list[Row]]) -> T:
+def run_sync(work: Coroutine[Any, Any, T], answer: Callable[[Request], list[Row]]) -> T:
     """Run a coroutine to its end, answering its requests at once; an error of the database is raised inside it."""
     try:
         request = work.send(None)
@@ -90,7 +90,7 @@ _LITE = (
 
 
 @cache
-def lite(sql: str) -> str:
+def to_sqlite(sql: str) -> str:
     """The statement as SQLite takes it."""
     for pattern, replacement in _LITE:
         sql = pattern.sub(replacement, sql)
@@ -103,13 +103,13 @@ def lite_args(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 @cache
-def lite_insert(table: Table[Any], ignore: bool, returning: str) -> str:
+def lite_insert(table: SqlTable[Any], ignore: bool, returning: str) -> str:
     marks = ", ".join("?" for _ in table.columns)
     return f"insert into {table.name} ({table.names}) values ({marks}){_tail(ignore, returning)}"  # noqa: S608
 
 
 @cache
-def array_insert(table: Table[Any], ignore: bool, returning: str) -> str:
+def array_insert(table: SqlTable[Any], ignore: bool, returning: str) -> str:
     """Insert for PostgreSQL: one array for each column, any number of rows."""
     arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(table.types, 1))
     return (

@@ -20,14 +20,14 @@ from counterfoil.core.run import Run
 from counterfoil.store.dump import Dump
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port import versions, views
-from counterfoil.store.port.recorded import Recorded, Stretch
+from counterfoil.store.port.recorded import Recorded, TimeRange
 from counterfoil.store.port.releases import Pinned
-from counterfoil.store.port.stalled import HeldStuck, Patience, Stuck
-from counterfoil.store.port.store import Backlog, Loaded, Store, Todo, Wake
-from counterfoil.store.port.versions import Used, Waiting
+from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
+from counterfoil.store.port.store import Backlog, LoadedRun, Store, Todo, Wake
+from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.wake import Wakes, wakes
 from counterfoil.store.sql import progress_scan, reads, traffic
-from counterfoil.store.sql.group_commit import GroupCommit, Outcome
+from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.statements import Work
 from counterfoil.store.sql.views import SqlViews
 
@@ -66,7 +66,7 @@ class SqlStore(SqlViews, ABC):
         """Return when something was committed that may want attention, or `timeout` seconds have passed."""
         await self._wakes.wait(what, timeout)
 
-    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[Outcome]) -> frozenset[Wake]:
+    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[BatchResult]) -> frozenset[Wake]:
         """Tell those who wait here what a committed batch gives them to do."""
         woken: frozenset[Wake] = frozenset()
         for transition, outcome in zip(batch, outcomes, strict=True):
@@ -78,7 +78,7 @@ class SqlStore(SqlViews, ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
-    async def load(self, run: str) -> Loaded | None:
+    async def load(self, run: str) -> LoadedRun | None:
         return await self._ask(reads.load, run)
 
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]:
@@ -129,10 +129,10 @@ class SqlStore(SqlViews, ABC):
     async def waited(self) -> list[tuple[str, str | None, str | None]]:
         return await self._ask(versions.waited)
 
-    async def used(self, at: datetime) -> list[Used]:
+    async def used(self, at: datetime) -> list[VersionUsage]:
         return await self._ask(versions.used, at)
 
-    async def waiting(self, names: Sequence[str]) -> list[Waiting]:
+    async def waiting(self, names: Sequence[str]) -> list[WaitingRuns]:
         return await self._ask(versions.waiting, names)
 
     async def in_force(self) -> str | None:
@@ -177,13 +177,13 @@ class SqlStore(SqlViews, ABC):
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
         return await self._ask(reads.foils_past_due, at, limit)
 
-    async def stuck(self, at: datetime, patience: Patience) -> list[Stuck]:
+    async def stuck(self, at: datetime, patience: StallLimits) -> list[Stalled]:
         return await self._read(progress_scan.stuck(at, patience))
 
-    async def stuckness(self) -> list[HeldStuck]:
+    async def stuckness(self) -> list[StalledFinding]:
         return await self._ask(progress_scan.stuckness)
 
-    async def traffic(self, of: Stretch) -> tuple[list[Recorded], int | None]:
+    async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
         return await self._read(traffic.traffic(of))
 
     async def person(self, id_: str) -> Person | None:

@@ -51,7 +51,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-class Kind:
+class ColumnType:
     """How one kind of value is kept: the type of its column, the way in and the way out."""
 
     __slots__ = ("load", "save", "type")
@@ -64,21 +64,21 @@ class Kind:
         self.load = load
 
 
-def _json(of: Any) -> Kind:
+def _json(of: Any) -> ColumnType:
     decoder = msgspec.json.Decoder(of)
-    return Kind("text", lambda value: msgspec.json.encode(value).decode(), decoder.decode)
+    return ColumnType("text", lambda value: msgspec.json.encode(value).decode(), decoder.decode)
 
 
-def _enum(of: type[StrEnum]) -> Kind:
-    return Kind("text", str, {str(member): member for member in of}.__getitem__)
+def _enum(of: type[StrEnum]) -> ColumnType:
+    return ColumnType("text", str, {str(member): member for member in of}.__getitem__)
 
 
-TEXT = Kind("text")
-INT = Kind("bigint")
-BYTES = Kind("bytea")
-BOOL = Kind("boolean", load=bool)
-TIME = Kind("bigint", micros, moment)
-VALUES = Kind("bytea", wire.dumps, wire.loads)
+TEXT = ColumnType("text")
+INT = ColumnType("bigint")
+BYTES = ColumnType("bytea")
+BOOL = ColumnType("boolean", load=bool)
+TIME = ColumnType("bigint", micros, moment)
+VALUES = ColumnType("bytea", wire.dumps, wire.loads)
 TEXTS = _json(tuple[str, ...])
 MONEY = _json(Money)
 MONEYS = _json(tuple[Money, ...])
@@ -104,10 +104,12 @@ KEYS = {
 """The columns that tell rows of a table apart where that is not `id`."""
 
 
-class Table(Generic[R]):
+class SqlTable(Generic[R]):
     """One table. `columns` maps a column to its kind; a column named otherwise than its field is in `fields`."""
 
-    def __init__(self, name: str, record: Callable[..., R], columns: dict[str, Kind], **fields: str) -> None:
+    def __init__(
+        self, name: str, record: Callable[..., R], columns: dict[str, ColumnType], **fields: str
+    ) -> None:
         self.name = name
         self.record = record
         self.columns = columns
@@ -139,7 +141,7 @@ class Table(Generic[R]):
         return ", ".join(f"{alias}.{column}" for column in self.columns)
 
 
-RECEIPT = Table(
+RECEIPT = SqlTable(
     "receipt",
     Receipt,
     {
@@ -152,9 +154,9 @@ RECEIPT = Table(
         "received_at": TIME,
     },
 )
-RECEIPT_BODY: Table[Any] = Table("receipt_body", dict, {"no": INT, "headers": HEADERS, "body": BYTES})
-TODO: Table[Any] = Table("todo", dict, {"kind": TEXT, "ref": TEXT, "parked": BOOL, "wake_topic": TEXT})
-EVENT = Table(
+RECEIPT_BODY: SqlTable[Any] = SqlTable("receipt_body", dict, {"no": INT, "headers": HEADERS, "body": BYTES})
+TODO: SqlTable[Any] = SqlTable("todo", dict, {"kind": TEXT, "ref": TEXT, "parked": BOOL, "wake_topic": TEXT})
+EVENT = SqlTable(
     "event",
     CanonicalEvent,
     {
@@ -174,7 +176,7 @@ EVENT = Table(
         "correlation": TEXT,
     },
 )
-_HEAD: dict[str, Kind] = {
+_HEAD: dict[str, ColumnType] = {
     "object": TEXT,
     "key": TEXT,
     "version": INT,
@@ -185,9 +187,9 @@ _HEAD: dict[str, Kind] = {
     "event": TEXT,
     "versions": VALUES,
 }
-HEAD = Table("head", Head, _HEAD)
-HEAD_HISTORY = Table("head_history", Head, _HEAD)
-LINK = Table(
+HEAD = SqlTable("head", Head, _HEAD)
+HEAD_HISTORY = SqlTable("head_history", Head, _HEAD)
+LINK = SqlTable(
     "link",
     Link,
     {
@@ -204,7 +206,7 @@ LINK = Table(
         "valid_to": TIME,
     },
 )
-RUN_COLUMNS: dict[str, Kind] = {
+RUN_COLUMNS: dict[str, ColumnType] = {
     "id": TEXT,
     "workflow": TEXT,
     "bkey": TEXT,
@@ -224,19 +226,19 @@ RUN_COLUMNS: dict[str, Kind] = {
     "ctx": BYTES,
     "lane": INT,
 }
-RUN_BIRTH: Table[Any] = Table("run", Run, RUN_COLUMNS)
+RUN_BIRTH: SqlTable[Any] = SqlTable("run", Run, RUN_COLUMNS)
 """What a new Run brings; its arrival is numbered by the store."""
-RUN = Table("run", Run, {**RUN_COLUMNS, "arrival": INT})
-INBOX = Table(
+RUN = SqlTable("run", Run, {**RUN_COLUMNS, "arrival": INT})
+INBOX = SqlTable(
     "inbox",
     InboxItem,
     {"run": TEXT, "seq": INT, "kind": TEXT, "ref": TEXT, "at": TIME, "body": BYTES},
 )
-WAIT: Table[Any] = Table("wait", dict, {"topic": TEXT, "run": TEXT, "since": TIME})
-POST: Table[Any] = Table("post", dict, {"topic": TEXT, "event": TEXT, "at": TIME, "body": BYTES})
-HOLD: Table[Any] = Table("hold", dict, {"serial": TEXT, "run": TEXT})
-SERIAL_WAIT: Table[Any] = Table("serial_wait", dict, {"serial": TEXT, "run": TEXT, "arrival": INT})
-EFFECT = Table(
+WAIT: SqlTable[Any] = SqlTable("wait", dict, {"topic": TEXT, "run": TEXT, "since": TIME})
+POST: SqlTable[Any] = SqlTable("post", dict, {"topic": TEXT, "event": TEXT, "at": TIME, "body": BYTES})
+HOLD: SqlTable[Any] = SqlTable("hold", dict, {"serial": TEXT, "run": TEXT})
+SERIAL_WAIT: SqlTable[Any] = SqlTable("serial_wait", dict, {"serial": TEXT, "run": TEXT, "arrival": INT})
+EFFECT = SqlTable(
     "effect",
     Effect,
     {
@@ -268,8 +270,8 @@ EFFECT = Table(
         "lane": INT,
     },
 )
-MATCH_ROW: Table[Any] = Table("match_row", dict, {"rule": TEXT, "key": TEXT})
-FOIL = Table(
+MATCH_ROW: SqlTable[Any] = SqlTable("match_row", dict, {"rule": TEXT, "key": TEXT})
+FOIL = SqlTable(
     "foil",
     Foil,
     {
@@ -295,7 +297,7 @@ FOIL = Table(
     left_system="left",
     right_system="right",
 )
-OBSERVATION = Table(
+OBSERVATION = SqlTable(
     "observation",
     Observation,
     {
@@ -309,7 +311,7 @@ OBSERVATION = Table(
         "at": TIME,
     },
 )
-ALLOCATION: Table[Any] = Table(
+ALLOCATION: SqlTable[Any] = SqlTable(
     "allocation",
     lambda *, foil, observation, leg, minor, currency, **_: Allocation(
         foil=foil, observation=observation, leg=leg, amount=Money(minor, currency)
@@ -324,13 +326,13 @@ ALLOCATION: Table[Any] = Table(
         "currency": TEXT,
     },
 )
-GUARD: Table[Any] = Table("guard", dict, {"scope": TEXT, "key": TEXT, "used": INT, "most": INT})
-RESERVATION: Table[Any] = Table(
+GUARD: SqlTable[Any] = SqlTable("guard", dict, {"scope": TEXT, "key": TEXT, "used": INT, "most": INT})
+RESERVATION: SqlTable[Any] = SqlTable(
     "reservation",
     dict,
     {"scope": TEXT, "key": TEXT, "run": TEXT, "path": TEXT, "amount": INT, "live": BOOL},
 )
-APPROVAL = Table(
+APPROVAL = SqlTable(
     "approval",
     Approval,
     {
@@ -350,12 +352,12 @@ APPROVAL = Table(
         "automatic": BOOL,
     },
 )
-VOTE = Table(
+VOTE = SqlTable(
     "vote",
     Vote,
     {"approval": TEXT, "person": TEXT, "approve": BOOL, "comment": TEXT, "at": TIME},
 )
-CASE = Table(
+CASE = SqlTable(
     "case_",
     Case,
     {
@@ -381,14 +383,14 @@ CASE = Table(
         "note": TEXT,
     },
 )
-PERSON = Table(
+PERSON = SqlTable(
     "person",
     Person,
     {"id": TEXT, "name": TEXT, "email": TEXT, "roles": TEXTS, "secret": TEXT, "active": BOOL},
 )
-TOKEN = Table("token", Token, {"digest": TEXT, "person": TEXT, "kind": TEXT, "expires": TIME})
-RELEASE: Table[Any] = Table("release", dict, {"digest": TEXT, "body": BYTES, "at": TIME})
-_PLAN: dict[str, Kind] = {
+TOKEN = SqlTable("token", Token, {"digest": TEXT, "person": TEXT, "kind": TEXT, "expires": TIME})
+RELEASE: SqlTable[Any] = SqlTable("release", dict, {"digest": TEXT, "body": BYTES, "at": TIME})
+_PLAN: dict[str, ColumnType] = {
     "digest": TEXT,
     "base": TEXT,
     "revision": TEXT,
@@ -400,9 +402,9 @@ _PLAN: dict[str, Kind] = {
     "created_at": TIME,
     "expires": TIME,
 }
-PLAN = Table("plan", Plan, _PLAN)
-PLAN_WITH_MODEL: Table[Any] = Table("plan", dict, {**_PLAN, "model": BYTES})
-RELEASE_STEP = Table(
+PLAN = SqlTable("plan", Plan, _PLAN)
+PLAN_WITH_MODEL: SqlTable[Any] = SqlTable("plan", dict, {**_PLAN, "model": BYTES})
+RELEASE_STEP = SqlTable(
     "release_step",
     ReleaseStep,
     {
@@ -418,7 +420,7 @@ RELEASE_STEP = Table(
         "emergency": BOOL,
     },
 )
-LEAF = Table(
+LEAF = SqlTable(
     "leaf",
     Leaf,
     {
@@ -432,17 +434,17 @@ LEAF = Table(
         "body": BYTES,
     },
 )
-PENDING: Table[Any] = Table("pending", dict, {"leaf": TEXT, "hash": BYTES})
-TREE: Table[Any] = Table("tree", dict, {"idx": INT, "leaf": TEXT})
-CHECKPOINT = Table("checkpoint", Checkpoint, {"size": INT, "root": BYTES, "at": TIME, "text": TEXT})
-WORKER = Table("worker", Worker, {"id": TEXT, "until": TIME, "at": TIME})
-ACCOUNT = Table("account", Account, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
-QUOTA = Table(
+PENDING: SqlTable[Any] = SqlTable("pending", dict, {"leaf": TEXT, "hash": BYTES})
+TREE: SqlTable[Any] = SqlTable("tree", dict, {"idx": INT, "leaf": TEXT})
+CHECKPOINT = SqlTable("checkpoint", Checkpoint, {"size": INT, "root": BYTES, "at": TIME, "text": TEXT})
+WORKER = SqlTable("worker", Worker, {"id": TEXT, "until": TIME, "at": TIME})
+ACCOUNT = SqlTable("account", Account, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
+QUOTA = SqlTable(
     "quota",
     Quota,
     {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME},
 )
-CALL = Table(
+CALL = SqlTable(
     "call",
     Call,
     {
@@ -463,8 +465,8 @@ CALL = Table(
         "answered_at": TIME,
     },
 )
-RATE: Table[Any] = Table("rate", dict, {"consumer": TEXT, "operation": TEXT, "spent": INT})
-USAGE: Table[Any] = Table(
+RATE: SqlTable[Any] = SqlTable("rate", dict, {"consumer": TEXT, "operation": TEXT, "spent": INT})
+USAGE: SqlTable[Any] = SqlTable(
     "usage_event",
     dict,
     {
@@ -478,7 +480,7 @@ USAGE: Table[Any] = Table(
         "body": BYTES,
     },
 )
-QUARANTINE: Table[Any] = Table(
+QUARANTINE: SqlTable[Any] = SqlTable(
     "usage_quarantine",
     dict,
     {
@@ -492,7 +494,7 @@ QUARANTINE: Table[Any] = Table(
         "body": BYTES,
     },
 )
-STUCK: Table[Any] = Table(
+STUCK: SqlTable[Any] = SqlTable(
     "stuck",
     dict,
     {
@@ -507,4 +509,4 @@ STUCK: Table[Any] = Table(
         "case_": TEXT,
     },
 )
-WAITED: Table[Any] = Table("waited", dict, {"release": TEXT, "type": TEXT, "field": TEXT})
+WAITED: SqlTable[Any] = SqlTable("waited", dict, {"release": TEXT, "type": TEXT, "field": TEXT})

@@ -7,10 +7,10 @@ from collections import defaultdict
 from typing import Any, TypeVar
 
 from counterfoil.core.canonical import Receipt
-from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, Rows, Stretch, assemble, spoken
+from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, RecordedRows, TimeRange, assemble, spoken
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Query, Row
-from counterfoil.store.sql.tables import Table, micros
+from counterfoil.store.sql.tables import SqlTable, micros
 
 R = TypeVar("R")
 
@@ -33,7 +33,7 @@ where o.live and (o.scope, o.key) in (
 """
 
 
-async def traffic(of: Stretch) -> tuple[list[Recorded], int | None]:
+async def traffic(of: TimeRange) -> tuple[list[Recorded], int | None]:
     """A page, and the number behind which the next one begins; None: that was the last."""
     after = of.after
     if after is None:
@@ -45,7 +45,7 @@ async def traffic(of: Stretch) -> tuple[list[Recorded], int | None]:
     receipts = [_receipt(row) for row in page]
     if not receipts:
         return [], None
-    found = Rows(receipts=receipts)
+    found = RecordedRows(receipts=receipts)
     names = [f"{operation}:{r.no}" for operation in of.fetches for r in receipts]
     if names:
         sql = f"{_RECEIPT} where r.door = 'fetch' and r.type = any($1::text[])"
@@ -61,7 +61,7 @@ async def traffic(of: Stretch) -> tuple[list[Recorded], int | None]:
     return assemble(found), receipts[-1].no if len(receipts) == of.limit else None
 
 
-async def _runs(found: Rows) -> None:
+async def _runs(found: RecordedRows) -> None:
     """The Runs that the page's events began, with their rows."""
     sql = "select run, ref from inbox where kind = 'start' and seq = 1 and ref = any($1::text[])"
     births = await Query(sql, ([event.id for event in found.events],))
@@ -86,7 +86,7 @@ async def _runs(found: Rows) -> None:
     found.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
 
 
-async def _around(found: Rows) -> None:
+async def _around(found: RecordedRows) -> None:
     """Links and heads of what the page's events speak of."""
     named: dict[str, list[str]] = defaultdict(list)
     for object_, key in sorted(spoken(found.events)):
@@ -104,7 +104,7 @@ async def _around(found: Rows) -> None:
         found.history = [*found.history, *await _all(t.HEAD_HISTORY, heads, object_, keys)]
 
 
-async def _all(table: Table[R], sql: str, *args: Any) -> list[R]:
+async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
     return [table.read(row) for row in await Query(sql, args)]
 
 

@@ -64,7 +64,7 @@ RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is no
 _RANDOM = random.Random(os.urandom(16))  # noqa: S311 - it keeps names of leaves apart, nothing is kept secret by it
 
 
-class Step:
+class Tx:
     """What one transition sees of the database."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -84,7 +84,7 @@ class Step:
         return rows[0] if rows else None
 
     async def insert(
-        self, table: t.Table[Any], rows: Sequence[Row], *, ignore: bool = False, returning: str = ""
+        self, table: t.SqlTable[Any], rows: Sequence[Row], *, ignore: bool = False, returning: str = ""
     ) -> list[Row]:
         return await Insert(table, rows, ignore, returning) if rows else []
 

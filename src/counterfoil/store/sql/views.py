@@ -19,7 +19,7 @@ from counterfoil.store.port import views
 from counterfoil.store.port.exposure import exposure
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Query, Row, Work
-from counterfoil.store.sql.tables import Table
+from counterfoil.store.sql.tables import SqlTable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,26 +66,26 @@ class SqlViews(ABC):
     @abstractmethod
     async def _read(self, work: Work[T]) -> T: ...
 
-    async def runs(self, page: views.Page) -> tuple[list[views.RunRow], str | None]:
+    async def runs(self, page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
         return await self._read(_runs(page))
 
-    async def effects(self, page: views.Page) -> tuple[list[Effect], str | None]:
+    async def effects(self, page: views.ListFilter) -> tuple[list[Effect], str | None]:
         return await self._read(_list(t.EFFECT, page, _EFFECTS))
 
-    async def foils(self, page: views.Page) -> tuple[list[Foil], str | None]:
+    async def foils(self, page: views.ListFilter) -> tuple[list[Foil], str | None]:
         return await self._read(_list(t.FOIL, page, _FOILS))
 
-    async def cases(self, page: views.Page) -> tuple[list[views.CaseTarget], str | None]:
+    async def cases(self, page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
         return await self._read(_cases(page))
 
-    async def approvals(self, page: views.Page) -> tuple[list[Approval], str | None]:
+    async def approvals(self, page: views.ListFilter) -> tuple[list[Approval], str | None]:
         return await self._read(_list(t.APPROVAL, page, _APPROVALS))
 
     async def votes(self, approval: str) -> list[Vote]:
         sql = f"select {t.VOTE.names} from vote where approval = $1 order by at, person"
         return await self._read(_all(t.VOTE, sql, approval))
 
-    async def events(self, page: views.Page) -> tuple[list[CanonicalEvent], str | None]:
+    async def events(self, page: views.ListFilter) -> tuple[list[CanonicalEvent], str | None]:
         return await self._read(_list(t.EVENT, page, _EVENTS, "received_at"))
 
     async def inbox(self, run: str) -> list[InboxItem]:
@@ -112,11 +112,11 @@ class SqlViews(ABC):
         return await self._read(_counts())
 
 
-async def _all(table: Table[R], sql: str, *args: Any) -> list[R]:
+async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
     return [table.read(row) for row in await Query(sql, args)]
 
 
-def _cursor(page: views.Page) -> tuple[int, str] | None:
+def _cursor(page: views.ListFilter) -> tuple[int, str] | None:
     """Where the last page ended: time and id. Raises ValueError for what is no cursor."""
     if page.cursor is None:
         return None
@@ -125,7 +125,7 @@ def _cursor(page: views.Page) -> tuple[int, str] | None:
 
 
 async def _page(
-    table: Table[R], page: views.Page, filters: Mapping[str, str], time: str = "created_at"
+    table: SqlTable[R], page: views.ListFilter, filters: Mapping[str, str], time: str = "created_at"
 ) -> tuple[list[Row], str | None]:
     """Rows newest first, one more than shown telling whether there is a next page."""
     clauses, args = [], list[Any]()
@@ -152,13 +152,13 @@ async def _page(
 
 
 async def _list(
-    table: Table[R], page: views.Page, filters: Mapping[str, str], time: str = "created_at"
+    table: SqlTable[R], page: views.ListFilter, filters: Mapping[str, str], time: str = "created_at"
 ) -> tuple[list[R], str | None]:
     rows, cursor = await _page(table, page, filters, time)
     return [table.read(row) for row in rows], cursor
 
 
-async def _runs(page: views.Page) -> tuple[list[views.RunRow], str | None]:
+async def _runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     """Foils and Cases are read once for the whole page."""
     rows, cursor = await _page(t.RUN, page, _RUNS)
     runs: list[Run] = [t.RUN.read(row) for row in rows]
@@ -185,7 +185,7 @@ async def _runs(page: views.Page) -> tuple[list[views.RunRow], str | None]:
     return shown, cursor
 
 
-async def _cases(page: views.Page) -> tuple[list[views.CaseTarget], str | None]:
+async def _cases(page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
     cases, cursor = await _list(t.CASE, page, _CASES)
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
@@ -215,7 +215,7 @@ async def matches(limit: int) -> list[views.MatchRow]:
 
 async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]:
     sides: dict[tuple[str, str], tuple[list[Any], list[Any], list[Any]]] = {}
-    tables: tuple[Table[Any], ...] = (t.FOIL, t.OBSERVATION, t.ALLOCATION)
+    tables: tuple[SqlTable[Any], ...] = (t.FOIL, t.OBSERVATION, t.ALLOCATION)
     for side, table in enumerate(tables):
         columns = list(table.columns)
         rule, key = columns.index("rule"), columns.index("key")

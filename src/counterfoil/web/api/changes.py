@@ -10,8 +10,8 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.change.apply import Outcome
-from counterfoil.change.migrate import Moving
+from counterfoil.change.apply import ApplyResult
+from counterfoil.change.migrate import RunMove
 from counterfoil.change.plan import DAYS, approvals_of, encode
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.release import Plan, ReleaseStep
@@ -98,7 +98,7 @@ class Migration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Migrated(msgspec.Struct, frozen=True):
-    items: list[Moving]
+    items: list[RunMove]
 
 
 BODIES: dict[tuple[str, str], tuple[str, type[msgspec.Struct] | None, str]] = {
@@ -196,7 +196,7 @@ async def get_plan(request: Asked, digest: FromPath[str]) -> PlanDetail:
     tags=["releases"],
     summary="Apply a plan",
 )
-async def apply(request: Asked) -> Outcome:
+async def apply(request: Asked) -> ApplyResult:
     app, person = application(request), _browser(request)
     asked = _read(await request.body(), Application)
     return await app.changes.applier.apply(asked.plan, person, asked.reason[:2000], asked.emergency)

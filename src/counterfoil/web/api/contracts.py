@@ -11,7 +11,7 @@ from litestar import Request, get
 from litestar.params import QueryParameter
 
 from counterfoil.contracts.versions import number
-from counterfoil.flow.context.deprecations import InUse, in_use
+from counterfoil.flow.context.deprecations import DeprecatedInUse, in_use
 from counterfoil.model import Model, kinds
 from counterfoil.rules import producers_consumers
 from counterfoil.web.api.lists import Cursor, Limit, Listing, Text
@@ -157,13 +157,15 @@ def _parties(version: VersionShape) -> set[str]:
     return {*version.producers, *version.consumers, *(user.who for user in version.users)} | waiting
 
 
-def _contract(model: Model, of: str, base: str, names: list[str], uses: dict[str, InUse]) -> ContractShape:
+def _contract(
+    model: Model, of: str, base: str, names: list[str], uses: dict[str, DeprecatedInUse]
+) -> ContractShape:
     return ContractShape(
         kind=of, name=base, versions=[_version(model, of, name, uses.get(name)) for name in names]
     )
 
 
-def _version(model: Model, of: str, name: str, held: InUse | None) -> VersionShape:
+def _version(model: Model, of: str, name: str, held: DeprecatedInUse | None) -> VersionShape:
     kind: kinds.Event | kinds.Operation
     kind = model.events[name] if of == "event" else model.operations[name]
     others = [other for other in model.versions.of(name, of) if other != name]

@@ -13,7 +13,7 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.controls import Enforcement, enforcements
 from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
-from counterfoil.store.port.views import Page, Views
+from counterfoil.store.port.views import ListFilter, Views
 from counterfoil.web.api.lists import Listing
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
@@ -99,10 +99,10 @@ class _Records:
 
     async def of(self, sort: str) -> list[Record]:
         if sort not in self._kept:
-            self._kept[sort] = await self._read(sort, Page(limit=LOOKED_AT))
+            self._kept[sort] = await self._read(sort, ListFilter(limit=LOOKED_AT))
         return self._kept[sort]
 
-    async def _read(self, sort: str, page: Page) -> list[Record]:
+    async def _read(self, sort: str, page: ListFilter) -> list[Record]:
         match sort:
             case "runs":
                 return [row.run for row in (await self._views.runs(page))[0]]

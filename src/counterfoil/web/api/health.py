@@ -10,9 +10,9 @@ from typing import Any
 from litestar import Request, get
 from litestar.response import Response
 
-from counterfoil.flow.context.deprecations import RECENT, InUse, in_use
+from counterfoil.flow.context.deprecations import RECENT, DeprecatedInUse, in_use
 from counterfoil.flow.intake.load_shedding import Intake
-from counterfoil.store.port.stalled import KINDS, HeldStuck
+from counterfoil.store.port.stalled import KINDS, StalledFinding
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.ports import App
@@ -118,7 +118,7 @@ def _intake(intake: Intake) -> list[str]:
     ]
 
 
-def _stuck(held: Sequence[HeldStuck]) -> list[str]:
+def _stuck(held: Sequence[StalledFinding]) -> list[str]:
     """Every kind is told, so that an alert on one needs no history."""
     name = "counterfoil_stuck"
     counts = Counter(dict.fromkeys(KINDS, 0))
@@ -131,7 +131,7 @@ def _stuck(held: Sequence[HeldStuck]) -> list[str]:
     ]
 
 
-def _deprecated(found: Sequence[InUse], now: datetime) -> list[str]:
+def _deprecated(found: Sequence[DeprecatedInUse], now: datetime) -> list[str]:
     """How many use each deprecated version, so that an alert can be set before the sunset and not after it."""
     users, uses, left = (
         "counterfoil_deprecated_users",

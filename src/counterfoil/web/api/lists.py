@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, get
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.store.port.views import Page
+from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.queries import approval_by_id, case_by_id, runs_of
 from counterfoil.web.api.trace import Trace, trace
@@ -43,12 +43,12 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: shapes.CheckpointShape | None
 
 
-def page_of(limit: int = 50, cursor: str | None = None, **filters: str | None) -> Page:
+def page_of(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ListFilter:
     """Filters for a view; an empty word is no filter. Raises Problem for what is no cursor."""
     if cursor and not _CURSOR.fullmatch(cursor):
         raise Problem(400, "The cursor is not one that a page gave: take `next` as it is.", kind="cursor")
     kept = {name: value or None for name, value in filters.items()}
-    return Page(limit=limit, cursor=cursor or None, **kept)
+    return ListFilter(limit=limit, cursor=cursor or None, **kept)
 
 
 @get("/v1/runs", opt=requires(Permission.RUNS_ANY_READ), tags=["runs"], summary="Runs, newest first")

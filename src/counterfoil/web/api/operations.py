@@ -16,13 +16,13 @@ from counterfoil.contracts import versions
 from counterfoil.core import wire
 from counterfoil.flow.gateway.calls import (
     LONGEST_WAIT,
-    Asked,
     CallRefused,
-    Ended,
+    OperationRequest,
     Outcome,
     Pending,
     Reply,
-    Told,
+    RunEnded,
+    SystemAnswer,
     Unanswerable,
 )
 from counterfoil.rules.values import plain
@@ -104,7 +104,7 @@ async def call(request: Request[Any, Any, Any], name: FromPath[str]) -> Response
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != JSON:
         raise Problem(415, f"Send {JSON}.", headers={"accept-post": JSON})
-    asked = Asked(
+    asked = OperationRequest(
         consumer=person.id,
         roles=person.roles,
         operation=asking.name,
@@ -138,7 +138,7 @@ async def progress(
 ) -> Response[bytes]:
     """200 once it has ended, 202 while it goes on."""
     asking, person = _asking(request, name), caller(request).person
-    asked = Asked(
+    asked = OperationRequest(
         consumer=person.id,
         roles=person.roles,
         operation=asking.name,
@@ -173,9 +173,9 @@ def _render(outcome: Outcome, asking: _Asking, late: dict[str, str]) -> Reply:
     if asking.wait is not None:
         headers["preference-applied"] = f"wait={min(asking.wait, LONGEST_WAIT):g}"
     match outcome:
-        case Told(output=output):
+        case SystemAnswer(output=output):
             return Reply(status=200, headers=headers, body=msgspec.json.encode(plain(output)))
-        case Ended():
+        case RunEnded():
             headers["content-location"] = _place(asking, outcome.run)
             shown = Progress(
                 run=outcome.run, status=outcome.status, state=outcome.state, output=plain(outcome.output)

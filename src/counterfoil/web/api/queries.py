@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterfoil.core.approval import Approval
-from counterfoil.store.port.views import CaseTarget, Page, RunRow
+from counterfoil.store.port.views import CaseTarget, ListFilter, RunRow
 from counterfoil.web.http.ports import App
 
 _PAGE = 200
@@ -18,7 +18,7 @@ async def approval_by_id(app: App, id_: str) -> Approval | None:
     for state in ("open", None):
         cursor: str | None = None
         for _ in range(_PAGES):
-            rows, cursor = await app.views.approvals(Page(state=state, limit=_PAGE, cursor=cursor))
+            rows, cursor = await app.views.approvals(ListFilter(state=state, limit=_PAGE, cursor=cursor))
             found = next((row for row in rows if row.id == id_), None)
             if found is not None or cursor is None:
                 if found is not None:
@@ -31,7 +31,7 @@ async def case_by_id(app: App, id_: str) -> CaseTarget | None:
     for state in ("open", None):
         cursor: str | None = None
         for _ in range(_PAGES):
-            rows, cursor = await app.views.cases(Page(state=state, limit=_PAGE, cursor=cursor))
+            rows, cursor = await app.views.cases(ListFilter(state=state, limit=_PAGE, cursor=cursor))
             found = next((row for row in rows if row.case.id == id_), None)
             if found is not None:
                 return found
@@ -44,7 +44,7 @@ _NAMES = ("number", "legal_name", "name", "title")
 """Fields by which people know an object."""
 
 
-async def runs_of(app: App, page: Page) -> tuple[list[RunRow], str | None]:
+async def runs_of(app: App, page: ListFilter) -> tuple[list[RunRow], str | None]:
     """A page of Runs. Where no Run has the key, it is taken for an id that some system gave to an object."""
     rows, after = await app.views.runs(page)
     if rows or page.key is None or page.cursor is not None:
@@ -52,7 +52,7 @@ async def runs_of(app: App, page: Page) -> tuple[list[RunRow], str | None]:
     found: dict[str, RunRow] = {}
     for canonical in await _meant(app, page.key):
         more, _ = await app.views.runs(
-            Page(
+            ListFilter(
                 limit=page.limit, status=page.status, state=page.state, workflow=page.workflow, key=canonical
             )
         )

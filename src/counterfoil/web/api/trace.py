@@ -21,7 +21,7 @@ from counterfoil.core.foil import Foil, Observation, current
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, InboxItem, Run
-from counterfoil.store.port.views import CaseTarget, MatchRow, Page, RunRow
+from counterfoil.store.port.views import CaseTarget, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
 from counterfoil.web.http.ports import App
 
@@ -149,7 +149,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
 
 
 async def _row(app: App, run: Run) -> RunRow:
-    rows, _ = await app.views.runs(Page(run=run.id, limit=1))
+    rows, _ = await app.views.runs(ListFilter(run=run.id, limit=1))
     return rows[0] if rows else RunRow(run=run, exposure=(), cases=0, foils=())
 
 
@@ -160,9 +160,9 @@ async def _events(app: App, inbox: Sequence[InboxItem]) -> dict[str, CanonicalEv
 
 
 async def _cases(app: App, run: str) -> list[CaseTarget]:
-    found, cursor = await app.views.cases(Page(run=run, limit=200))
+    found, cursor = await app.views.cases(ListFilter(run=run, limit=200))
     while cursor is not None:
-        more, cursor = await app.views.cases(Page(run=run, limit=200, cursor=cursor))
+        more, cursor = await app.views.cases(ListFilter(run=run, limit=200, cursor=cursor))
         found += more
     return sorted(found, key=lambda t: (t.case.created_at, t.case.id))
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from urllib.parse import quote
 
 from counterfoil.model import kinds
-from counterfoil.rules.versions import Lifecycle, lifecycle
+from counterfoil.rules.versions import DeprecationNotice, lifecycle
 from counterfoil.web.http.ports import App
 
 
@@ -19,7 +19,7 @@ def lifecycle_headers(kind: kinds.Event | kinds.Operation, now: datetime) -> dic
     return {} if found is None else headers_of([found], of)
 
 
-def headers_of(used: Iterable[Lifecycle], of: str = "events") -> dict[str, str]:
+def headers_of(used: Iterable[DeprecationNotice], of: str = "events") -> dict[str, str]:
     """The same of several versions used at once: the earliest day of each sort, and every successor."""
     found = sorted(used, key=lambda each: each.since)
     if not found:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from counterfoil.change.service import ChangePath
 from counterfoil.core.case import Choice
 from counterfoil.core.event import Event
-from counterfoil.flow.context.deprecations import Uses
+from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.usage import UsageAnswer
@@ -48,7 +48,7 @@ class App(Protocol):
         ...
 
     @property
-    def uses(self) -> Uses:
+    def uses(self) -> DeprecationUsage:
         """What is counted of deprecated versions."""
         ...
 

@@ -16,7 +16,7 @@ from litestar.response import Response
 from counterfoil.core.case import Choice
 from counterfoil.core.clock import utc_now
 from counterfoil.core.money import Money
-from counterfoil.store.port.views import Page
+from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import decision_responses, shapes
 from counterfoil.web.api.lists import page_of
 from counterfoil.web.api.queries import name_of, runs_of
@@ -204,9 +204,9 @@ async def _open_cases(app: App, identity: Identity) -> tuple[list[shapes.CaseSha
     """Those that the person's roles own and the others, each by deadline."""
     mine: dict[str, shapes.CaseShape] = {}
     for role in identity.person.roles:
-        rows, _ = await app.views.cases(Page(state="open", owner=role, limit=200))
+        rows, _ = await app.views.cases(ListFilter(state="open", owner=role, limit=200))
         mine.update({row.case.id: shapes.case_shape(row) for row in rows})
-    rows, _ = await app.views.cases(Page(state="open", limit=200))
+    rows, _ = await app.views.cases(ListFilter(state="open", limit=200))
     others = [shapes.case_shape(row) for row in rows if row.case.id not in mine]
     return (
         sorted(mine.values(), key=lambda c: (c.deadline, c.id)),
@@ -216,7 +216,7 @@ async def _open_cases(app: App, identity: Identity) -> tuple[list[shapes.CaseSha
 
 async def _waiting_for(app: App, identity: Identity) -> list[dict[str, Any]]:
     """Open approvals that this person may decide now."""
-    rows, _ = await app.views.approvals(Page(state="open", limit=200))
+    rows, _ = await app.views.approvals(ListFilter(state="open", limit=200))
     shown_rows = [await _approval_row(app, identity, shapes.approval_shape(row)) for row in rows]
     return [row for row in shown_rows if not row["reason"]]
 
@@ -228,7 +228,7 @@ async def _exposures(app: App) -> dict[str, dict[str, Any]]:
         sums: dict[str, int] = {}
         count, cursor = 0, None
         while count < _SUMMED:
-            rows, cursor = await app.views.foils(Page(state=state, limit=200, cursor=cursor))
+            rows, cursor = await app.views.foils(ListFilter(state=state, limit=200, cursor=cursor))
             count += len(rows)
             for foil in rows:
                 # A foil's legs say the same money under several names: its largest stands for it.

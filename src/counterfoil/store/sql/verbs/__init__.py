@@ -7,12 +7,12 @@ from typing import Any
 
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan
-from counterfoil.store.port.stalled import TellStuck
-from counterfoil.store.port.usage import KeepUsage
-from counterfoil.store.port.versions import TellUse
-from counterfoil.store.port.workers import Beat, Leave, Tune
+from counterfoil.store.port.stalled import RecordStalled
+from counterfoil.store.port.usage import StoreUsage
+from counterfoil.store.port.versions import CountUse
+from counterfoil.store.port.workers import Heartbeat, ReleaseWorker, SetCap
 from counterfoil.store.sql.statements import Work
-from counterfoil.store.sql.transaction import Step, write_leaves
+from counterfoil.store.sql.transaction import Tx, write_leaves
 from counterfoil.store.sql.verbs import (
     calls,
     effects,
@@ -27,9 +27,9 @@ from counterfoil.store.sql.verbs import (
     workers,
 )
 
-VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
+VERBS: dict[type, Callable[[Tx, Any], Work[Any]]] = {
     port.Receive: intake.receive,
-    KeepUsage: usage.keep_usage,
+    StoreUsage: usage.keep_usage,
     port.PlaceCall: calls.place_call,
     port.AnswerCall: calls.answer_call,
     port.Admit: intake.admit,
@@ -46,7 +46,7 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     port.PutToken: people.put_token,
     port.Expire: maintenance.expire,
     port.OpenCases: maintenance.open_cases,
-    TellStuck: stalled.tell,
+    RecordStalled: stalled.tell,
     port.Seal: maintenance.seal,
     port.PutCheckpoint: maintenance.put_checkpoint,
     port.PutRelease: releases.put_release,
@@ -54,14 +54,14 @@ VERBS: dict[type, Callable[[Step, Any], Work[Any]]] = {
     ApplyPlan: releases.apply_plan,
     ExpirePlans: releases.expire_plans,
     MoveRun: releases.move_run,
-    TellUse: versions.tell_use,
-    Beat: workers.beat,
-    Leave: workers.leave,
-    Tune: workers.tune,
+    CountUse: versions.tell_use,
+    Heartbeat: workers.beat,
+    ReleaseWorker: workers.leave,
+    SetCap: workers.tune,
 }
 
 
-async def perform(step: Step, transition: port.Transition) -> Any:
+async def perform(step: Tx, transition: port.Transition) -> Any:
     """Do one transition inside the open transaction; its answer holds once that transaction is durable."""
     answer = await VERBS[type(transition)](step, transition)
     await write_leaves(step.leaves)

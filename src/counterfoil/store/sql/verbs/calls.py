@@ -9,7 +9,7 @@ from counterfoil.core.call import Call, Left, take
 from counterfoil.store.port import calls as port
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.releases import by_present
 
 HELD = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3 for update"
@@ -29,24 +29,24 @@ returning receipt
 """
 
 
-async def place_call(x: Step, p: port.PlaceCall) -> port.Placed:
+async def place_call(x: Tx, p: port.PlaceCall) -> port.CallPlaced:
     """The primary key decides who of several under one key is first, here and between processes."""
     name = (p.call.consumer, p.call.operation, p.call.key)
     held = await _held(x, name)
     if held is not None:
         return await _standing(x, p, held)
     if p.release and not await by_present(x, p.release):
-        return port.Placed(verdict="outdated")
+        return port.CallPlaced(verdict="outdated")
     left = await _take(x, p)
     if left is not None and left.wait:
-        return port.Placed(verdict="limited", left=left)
+        return port.CallPlaced(verdict="limited", left=left)
     if not await x.insert(t.CALL, [t.CALL.row(p.call)], ignore=True, returning="key"):
         held = await _held(x, name)  # another process was first
         assert held is not None
         return await _standing(x, p, held)
     if p.start is not None and not await x.start(p.start, p.at):
         await x.rows(FORGET, *name)
-        return port.Placed(verdict="exists", left=left)
+        return port.CallPlaced(verdict="exists", left=left)
     call = msgspec.structs.replace(p.call, receipt=await _receipt(x, p))
     await x.rows(BEGUN, *name, call.receipt, call.run)
     if p.event is not None:
@@ -54,25 +54,25 @@ async def place_call(x: Step, p: port.PlaceCall) -> port.Placed:
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
     body = port.placed_leaf(call, p.receipt, "new")
     x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
-    return port.Placed(verdict="new", call=call, left=left)
+    return port.CallPlaced(verdict="new", call=call, left=left)
 
 
-async def _held(x: Step, name: tuple[str, str, str]) -> Call | None:
+async def _held(x: Tx, name: tuple[str, str, str]) -> Call | None:
     row = await x.one(HELD, *name)
     return None if row is None else t.CALL.read(row)
 
 
-async def _standing(x: Step, p: port.PlaceCall, held: Call) -> port.Placed:
+async def _standing(x: Tx, p: port.PlaceCall, held: Call) -> port.CallPlaced:
     verdict = port.standing(held, p)
     if verdict == "taken":
         held = port.taken_over(held, p)
         await x.rows(TAKE_OVER, held.consumer, held.operation, held.key, held.holder, micros(held.until))
         body = port.placed_leaf(held, p.receipt, "taken")
         x.leaf("operation.called", str(held.receipt), p.at, p.actor, body, run=held.run)
-    return port.Placed(verdict=verdict, call=held)
+    return port.CallPlaced(verdict=verdict, call=held)
 
 
-async def _take(x: Step, p: port.PlaceCall) -> Left | None:
+async def _take(x: Tx, p: port.PlaceCall) -> Left | None:
     """One call of the rate. Its row is locked first of all, so that two calls of one consumer follow each other."""
     if p.rate is None:
         return None
@@ -86,14 +86,14 @@ async def _take(x: Step, p: port.PlaceCall) -> Left | None:
     return left
 
 
-async def _receipt(x: Step, p: port.PlaceCall) -> int:
+async def _receipt(x: Tx, p: port.PlaceCall) -> int:
     rows = await x.insert(RECEIPT, [RECEIPT.row(p.receipt)], returning="no")
     no = int(rows[0][0])
     await x.insert(RECEIPT_BODY, [(no, t.HEADERS.save(p.receipt.headers), p.receipt.body)])
     return no
 
 
-async def answer_call(x: Step, a: port.AnswerCall) -> bool:
+async def answer_call(x: Tx, a: port.AnswerCall) -> bool:
     """Keep the answer; whoever took the call over meanwhile is the one to answer."""
     name = (a.consumer, a.operation, a.key, a.holder)
     if a.status is None:

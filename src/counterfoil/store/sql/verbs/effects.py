@@ -16,7 +16,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import micros, micros_or_none
-from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Step, link_topics
+from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 
 EFFECT = f"select {t.EFFECT.names} from effect where id = $1"
 SENT = """
@@ -35,12 +35,12 @@ where id = $1
 """
 
 
-async def locked(x: Step, id_: str) -> Effect | None:
+async def locked(x: Tx, id_: str) -> Effect | None:
     row = await x.one(f"{EFFECT} for update", id_)
     return None if row is None else t.EFFECT.read(row)
 
 
-async def write_sent(x: Step, e: Effect) -> None:
+async def write_sent(x: Tx, e: Effect) -> None:
     """Raises ValueError when another generation of the same step is on its way or confirmed."""
     row = await x.one(
         SENT,
@@ -56,7 +56,7 @@ async def write_sent(x: Step, e: Effect) -> None:
         raise ValueError(f"{e.path} of {e.run} has a live generation already")
 
 
-async def plan_again(x: Step, id_: str) -> None:
+async def plan_again(x: Tx, id_: str) -> None:
     """refused -> planned: proof that nothing happened lets it go out again."""
     held = await locked(x, id_)
     if held is None:
@@ -65,7 +65,7 @@ async def plan_again(x: Step, id_: str) -> None:
     await x.rows("update effect set state = 'planned', ended_at = null where id = $1", id_)
 
 
-async def abandon(x: Step, id_: str, at: datetime) -> None:
+async def abandon(x: Tx, id_: str, at: datetime) -> None:
     """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
     effect = await locked(x, id_)
     if effect is None:
@@ -80,7 +80,7 @@ async def abandon(x: Step, id_: str, at: datetime) -> None:
             await x.move_foil(foil, FoilState.VOID, "its effect was given up", at)
 
 
-async def intent(x: Step, i: port.Intent) -> port.Intended:
+async def intent(x: Tx, i: port.Intent) -> port.Intended:
     """planned -> sending. What it rests on is read again with the effect locked."""
     await _lock(x, i.send.effect)
     effect = await locked(x, i.send.effect)
@@ -94,7 +94,7 @@ async def intent(x: Step, i: port.Intent) -> port.Intended:
     return port.Intended(verdict="sending")
 
 
-async def fall(x: Step, effect: Effect, at: datetime) -> None:
+async def fall(x: Tx, effect: Effect, at: datetime) -> None:
     """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
     await abandon(x, effect.id, at)
     await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
@@ -103,7 +103,7 @@ async def fall(x: Step, effect: Effect, at: datetime) -> None:
     x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
-async def resend(x: Step, r: port.Resend) -> port.Intended:
+async def resend(x: Tx, r: port.Resend) -> port.Intended:
     """unknown -> sending, where the vendor tells a repeat by itself."""
     effect = await locked(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
@@ -124,7 +124,7 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 """
 
 
-class Told(msgspec.Struct, frozen=True):
+class EffectUpdate(msgspec.Struct, frozen=True):
     """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
 
     concluded: port.Concluded
@@ -133,13 +133,13 @@ class Told(msgspec.Struct, frozen=True):
     """Version and inbox of its Run, before it is told."""
 
 
-async def conclude(x: Step, c: port.Conclude) -> port.Concluded:
+async def conclude(x: Tx, c: port.Conclude) -> port.Concluded:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
     return await tell(x, c)
 
 
-async def tell(x: Step, c: port.Conclude) -> port.Concluded:
+async def tell(x: Tx, c: port.Conclude) -> port.Concluded:
     """Record an outcome and tell its Run, with everything locked."""
     told = await record(x, c)
     if told.stimulus is not None:
@@ -148,7 +148,7 @@ async def tell(x: Step, c: port.Conclude) -> port.Concluded:
     return told.concluded
 
 
-def told_leaf(x: Step, c: port.Conclude, run: str) -> None:
+def told_leaf(x: Tx, c: port.Conclude, run: str) -> None:
     x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.kept()), run=run)
 
 
@@ -160,23 +160,23 @@ from effect e join run r on r.id = e.run where e.id = $1 for update of e
 """
 
 
-async def record(x: Step, c: port.Conclude) -> Told:
+async def record(x: Tx, c: port.Conclude) -> EffectUpdate:
     """An outcome with all that it changes beside the Run itself."""
     row = await x.one(HELD, c.effect)
     if row is None:
-        return Told(port.Concluded(verdict="late"))
+        return EffectUpdate(port.Concluded(verdict="late"))
     run, path, item, held, attempt, result, version, inbox_n, asserts = row
     state = EffectState(held)
     if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
-        return Told(port.Concluded(verdict="late"))
+        return EffectUpdate(port.Concluded(verdict="late"))
     contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
     if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
         dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return Told(port.Concluded(verdict="late"))
+            return EffectUpdate(port.Concluded(verdict="late"))
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
-        return Told(port.Concluded(verdict="contradiction"))
+        return EffectUpdate(port.Concluded(verdict="contradiction"))
     unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     await x.rows(
         CONCLUDED,
@@ -200,10 +200,10 @@ async def record(x: Step, c: port.Conclude) -> Told:
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
     verdict = "contradiction" if contradiction else "won"
-    return Told(port.Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+    return EffectUpdate(port.Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
 
 
-async def looked_up(x: Step, l: port.LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
+async def looked_up(x: Tx, l: port.LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
     row = await x.one(
         """
         update effect set look_at = $3, looks = looks + 1
@@ -216,7 +216,7 @@ async def looked_up(x: Step, l: port.LookedUp) -> bool:  # noqa: E741 - as short
     return row is not None
 
 
-async def _lock(x: Step, effect: str, topics: list[str] | None = None) -> None:
+async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
     """Topics, the match rows of the effect's foils, then every Run that may hear of it."""
     if x.dialect == "sqlite":
         return
@@ -234,7 +234,7 @@ async def _lock(x: Step, effect: str, topics: list[str] | None = None) -> None:
     await x.lock_runs(runs, topics or (), matches)
 
 
-async def _foils(x: Step, c: port.Conclude) -> None:
+async def _foils(x: Tx, c: port.Conclude) -> None:
     """A confirmation opens what was provisional and meets what was seen already; absence voids it."""
     if c.state not in (EffectState.CONFIRMED, EffectState.ABSENT):
         return
@@ -249,7 +249,7 @@ async def _foils(x: Step, c: port.Conclude) -> None:
             await x.move_foil(foil, FoilState.VOID, "its effect did not happen", c.at)
 
 
-async def approved(x: Step, effect: Effect) -> bool:
+async def approved(x: Tx, effect: Effect) -> bool:
     """Every approval it rests on is granted, and who granted it is still active and never the requester."""
     for id_ in effect.approvals:
         row = await x.one(f"select {t.APPROVAL.names} from approval where id = $1 for share", id_)
@@ -273,6 +273,6 @@ async def approved(x: Step, effect: Effect) -> bool:
     return True
 
 
-def _sent_leaf(x: Step, effect: Effect, attempt: int, at: datetime, actor: str) -> None:
+def _sent_leaf(x: Tx, effect: Effect, attempt: int, at: datetime, actor: str) -> None:
     body = wire.dumps({"operation": effect.operation, "attempt": attempt})
     x.leaf("sending", effect.id, at, actor, body, run=effect.run)

@@ -11,7 +11,7 @@ from counterfoil.store.port import transitions as port
 from counterfoil.store.port.head_merge import merged
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
-from counterfoil.store.sql.transaction import Step, link_topics
+from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
 
 HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
@@ -34,7 +34,7 @@ ATTEST = "select pg_logical_emit_message(true, 'counterfoil', '')"
 a primary has recovered after a crash and no replica holds yet."""
 
 
-async def receive(x: Step, r: port.Receive) -> port.Received:
+async def receive(x: Tx, r: port.Receive) -> port.Received:
     """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
     rows = [RECEIPT.row(receipt) for receipt in r.receipts]
     inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
@@ -76,7 +76,7 @@ async def receive(x: Step, r: port.Receive) -> port.Received:
 
 
 async def _held_receipts(
-    x: Step, r: port.Receive, new: set[tuple[str, str]]
+    x: Tx, r: port.Receive, new: set[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, str]]:
     """Number and identity of those that were there before, by system and external id."""
     held = {}
@@ -92,7 +92,7 @@ async def _held_receipts(
     return held
 
 
-async def admit(x: Step, a: port.Admit) -> port.Admitted:
+async def admit(x: Tx, a: port.Admit) -> port.Admitted:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
     if a.release and not await by_present(x, a.release):
         return port.Admitted(applied=False, outdated=True)
@@ -143,7 +143,7 @@ async def admit(x: Step, a: port.Admit) -> port.Admitted:
     )
 
 
-async def _lock(x: Step, a: port.Admit) -> None:
+async def _lock(x: Tx, a: port.Admit) -> None:
     topics = [topic for post in a.posts for topic in post.topics] + link_topics(a.links)
     await x.lock_topics([*topics, a.wake_topic] if a.wake_topic else topics)
     matches = {(f.rule, f.key) for f in a.foils} | {(o.rule, o.key) for o in a.observations}
@@ -151,7 +151,7 @@ async def _lock(x: Step, a: port.Admit) -> None:
     await x.lock_runs({s.run for s in a.starts}, topics, matches)
 
 
-async def _advance(x: Step, fact: Head) -> bool:
+async def _advance(x: Tx, fact: Head) -> bool:
     """Move the object's head unless it is newer already; then what nothing newer spoke of is filled in. The history
     keeps the fact and what became of the head."""
     held = await x.one(HELD_HEAD, fact.object, fact.key)
@@ -173,7 +173,7 @@ async def _advance(x: Step, fact: Head) -> bool:
     return moves
 
 
-async def _resolve_cases(x: Step, a: port.Admit) -> None:
+async def _resolve_cases(x: Tx, a: port.Admit) -> None:
     """A Case about a delivery that was held is over once the delivery is admitted after all."""
     kind, ref = a.todo
     about = "receipt = $1" if kind == "receipt" else "receipt is null and event = $1"
@@ -188,7 +188,7 @@ async def _resolve_cases(x: Step, a: port.Admit) -> None:
     )
 
 
-async def _park(x: Step, a: port.Admit) -> None:
+async def _park(x: Tx, a: port.Admit) -> None:
     """Keep the todo aside; when what it waits for was posted meanwhile, it is to be done again at once."""
     topic = a.wake_topic or ""
     posted = topic and await x.one("select 1 from post where topic = $1 limit 1", topic)

@@ -8,13 +8,13 @@ from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import FOIL
 
 _NODES = msgspec.json.Decoder(list[str])
 
 
-async def expire(x: Step, e: port.Expire) -> int:
+async def expire(x: Tx, e: port.Expire) -> int:
     """Foils past due settle to broken, unless the other half came after all."""
     await _lock(x, e)
     moved = 0
@@ -31,7 +31,7 @@ async def expire(x: Step, e: port.Expire) -> int:
     return moved
 
 
-async def _lock(x: Step, e: port.Expire) -> None:
+async def _lock(x: Tx, e: port.Expire) -> None:
     if x.dialect == "sqlite":
         return
     rows = await x.rows("select rule, key from foil where id = any($1::text[])", sorted(e.foils))
@@ -40,11 +40,11 @@ async def _lock(x: Step, e: port.Expire) -> None:
     await x.lock_runs((), (), matches)
 
 
-async def open_cases(x: Step, o: port.OpenCases) -> int:
+async def open_cases(x: Tx, o: port.OpenCases) -> int:
     return sum([await x.open_case(case, o.at, o.actor) for case in o.cases])
 
 
-async def seal(x: Step, s: port.Seal) -> port.Sealed:
+async def seal(x: Tx, s: port.Seal) -> port.Sealed:
     """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
     edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
     assert edge is not None
@@ -59,7 +59,7 @@ async def seal(x: Step, s: port.Seal) -> port.Sealed:
     return port.Sealed(count=len(pending), size=frontier.size, root=frontier.root())
 
 
-async def put_checkpoint(x: Step, p: port.PutCheckpoint) -> bool:
+async def put_checkpoint(x: Tx, p: port.PutCheckpoint) -> bool:
     await x.rows(
         """
         insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)

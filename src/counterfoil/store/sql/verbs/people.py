@@ -11,7 +11,7 @@ from counterfoil.core.people import Person
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import effects
 
 APPROVAL = f"select {t.APPROVAL.names} from approval where id = $1"
@@ -19,13 +19,13 @@ CASE = f"select {t.CASE.names} from case_ where id = $1"
 FOIL = f"select {t.FOIL.names} from foil where id = $1"
 
 
-async def person(x: Step, id_: str) -> Person | None:
+async def person(x: Tx, id_: str) -> Person | None:
     """Locked against being changed while their word is taken."""
     row = await x.one(f"select {t.PERSON.names} from person where id = $1 for share", id_)
     return None if row is None else t.PERSON.read(row)
 
 
-async def decide(x: Step, d: port.Decide) -> port.Decided:
+async def decide(x: Tx, d: port.Decide) -> port.Decided:
     """One vote. The Run is locked before the approval, as turns do."""
     row = await x.one(APPROVAL, d.approval)
     if row is None:
@@ -74,7 +74,7 @@ async def decide(x: Step, d: port.Decide) -> port.Decided:
     return port.Decided(verdict="counted" if state is ApprovalState.OPEN else str(state))
 
 
-async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
+async def resolve(x: Tx, r: port.Resolve) -> port.Resolved:
     """A person ends a Case; what it was about goes on as they chose."""
     row = await x.one(CASE, r.case)
     if row is None:
@@ -136,7 +136,7 @@ async def resolve(x: Step, r: port.Resolve) -> port.Resolved:
     return port.Resolved(verdict="resolved")
 
 
-async def _lock(x: Step, r: port.Resolve, case: Case) -> None:
+async def _lock(x: Tx, r: port.Resolve, case: Case) -> None:
     """Match rows of the foil that is waived and of the effect that is spoken of, then the Runs that hear of it."""
     if x.dialect == "sqlite":
         return
@@ -152,7 +152,7 @@ async def _lock(x: Step, r: port.Resolve, case: Case) -> None:
         await x.rows("select 1 from run where id = $1 for no key update", case.run)
 
 
-async def put_person(x: Step, p: port.PutPerson) -> bool:
+async def put_person(x: Tx, p: port.PutPerson) -> bool:
     row = t.PERSON.row(p.person)
     new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
     if not new:
@@ -165,7 +165,7 @@ async def put_person(x: Step, p: port.PutPerson) -> bool:
     return bool(new)
 
 
-async def put_token(x: Step, p: port.PutToken) -> bool:
+async def put_token(x: Tx, p: port.PutToken) -> bool:
     if p.alone:
         await x.rows("delete from token where person = $1 and kind = $2", p.token.person, p.token.kind)
     await x.rows(

@@ -10,9 +10,9 @@ from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, PutPlan
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.statements import Nothing
+from counterfoil.store.sql.statements import Rollback
 from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import TERMINAL, Step
+from counterfoil.store.sql.transaction import TERMINAL, Tx
 from counterfoil.store.sql.verbs.people import person
 
 PLAN = f"select {t.PLAN.names} from plan where digest = $1"
@@ -25,7 +25,7 @@ RELEASE_LOCK = 0x52454C454153
 MOVING = "('planned', 'sending', 'accepted', 'unknown')"
 
 
-async def put_release(x: Step, p: port.PutRelease) -> bool:
+async def put_release(x: Tx, p: port.PutRelease) -> bool:
     """The first Release of a store. The row that says what is in force is the lock."""
     row = (p.digest, p.body, micros(p.at))
     first = await x.rows(
@@ -44,7 +44,7 @@ async def put_release(x: Step, p: port.PutRelease) -> bool:
     return True
 
 
-async def by_present(x: Step, release: str) -> bool:
+async def by_present(x: Tx, release: str) -> bool:
     """Whether a Release is in force, until this transaction ends. Where none is, every one will do. Admissions hold
     this lock together; a row's lock would have each of them write the row."""
     if x.dialect == "postgres":
@@ -53,19 +53,19 @@ async def by_present(x: Step, release: str) -> bool:
     return row is None or row[0] == release
 
 
-async def _alone(x: Step) -> None:
+async def _alone(x: Tx) -> None:
     """No admission is under way, and none begins before this transaction ends."""
     if x.dialect == "postgres":
         await x.rows("select pg_advisory_xact_lock($1::bigint)", RELEASE_LOCK)
 
 
-async def _in_force(x: Step) -> str | None:
+async def _in_force(x: Tx) -> str | None:
     """The Release in force, locked: whoever changes it waits for us."""
     row = await x.one("select digest from present_release where one = 1 for update")
     return None if row is None else str(row[0])
 
 
-async def put_plan(x: Step, p: PutPlan) -> str:
+async def put_plan(x: Tx, p: PutPlan) -> str:
     if await _in_force(x) != p.plan.base:
         return "moved"
     row = await x.one(f"{PLAN} for update", p.plan.digest)
@@ -96,7 +96,7 @@ def leaf_of_plan(p: PutPlan) -> dict[str, object]:
     }
 
 
-async def apply_plan(x: Step, a: ApplyPlan) -> Applied:
+async def apply_plan(x: Tx, a: ApplyPlan) -> Applied:
     await _alone(x)
     present = await _in_force(x)
     row = await x.one(f"{PLAN} for update", a.plan)
@@ -163,19 +163,19 @@ def leaf_of_step(step: ReleaseStep) -> dict[str, object]:
     }
 
 
-async def _check_emergency(x: Step, a: ApplyPlan, plan: Plan) -> None:
+async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
     who = await person(x, a.person)
     if who is None or not who.active or not set(who.roles) & set(a.emergency):
-        raise Nothing(Applied(verdict="role"))
+        raise Rollback(Applied(verdict="role"))
     if await x.one("select 1 from release_step where digest = $1", plan.revision) is None:
-        raise Nothing(Applied(verdict="never"))
+        raise Rollback(Applied(verdict="never"))
 
 
-async def _check_approval(x: Step, a: ApplyPlan, approval: Approval) -> set[str]:
+async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     """Who granted it. Raises Nothing with the refusal where it does not hold now."""
     refusal = refused(approval, a)
     if refusal:
-        raise Nothing(Applied(verdict=refusal, approvals=(approval.id,)))
+        raise Rollback(Applied(verdict=refusal, approvals=(approval.id,)))
     if approval.automatic:
         return set()
     rows = await x.rows(
@@ -187,7 +187,7 @@ async def _check_approval(x: Step, a: ApplyPlan, approval: Approval) -> set[str]
     )
     live = {str(row[0]) for row in rows}
     if len(live) < approval.quorum or approval.requester in live:
-        raise Nothing(Applied(verdict="inactive", approvals=(approval.id,)))
+        raise Rollback(Applied(verdict="inactive", approvals=(approval.id,)))
     return live
 
 
@@ -200,7 +200,7 @@ def refused(approval: Approval, a: ApplyPlan) -> str:
     return "" if approval.state is ApprovalState.GRANTED else "missing"
 
 
-async def _outdate(x: Step, applied: Plan) -> None:
+async def _outdate(x: Tx, applied: Plan) -> None:
     """Every other open plan started from what is not in force any more."""
     sql = f"select {t.PLAN.names} from plan where state = 'open' order by digest for update"
     others: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql)]
@@ -210,7 +210,7 @@ async def _outdate(x: Step, applied: Plan) -> None:
             await x.rows(CLOSE_APPROVALS, list(other.approvals), str(ApprovalState.STALE))
 
 
-async def expire_plans(x: Step, e: ExpirePlans) -> int:
+async def expire_plans(x: Tx, e: ExpirePlans) -> int:
     sql = f"select {t.PLAN.names} from plan where state = 'open' and expires <= $1 order by digest for update"
     over: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql, micros(e.at))]
     for plan in over:
@@ -224,7 +224,7 @@ async def expire_plans(x: Step, e: ExpirePlans) -> int:
     return len(over)
 
 
-async def move_run(x: Step, m: MoveRun) -> Moved:
+async def move_run(x: Tx, m: MoveRun) -> Moved:
     row = await x.one(
         "select version, pin, status, inbox_n, consumed from run where id = $1 for update", m.run
     )

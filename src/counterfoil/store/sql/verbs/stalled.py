@@ -12,13 +12,13 @@ from counterfoil.store.port.stalled import opens
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.progress_scan import PRESENT, held_row
 from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 
 LOCK = "counterfoil/stuck"
 CASE = f"select {t.CASE.names} from case_ where id = $1"
 
 
-async def tell(x: Step, s: port.TellStuck) -> bool:
+async def tell(x: Tx, s: port.RecordStalled) -> bool:
     """Replace what was found before. One teller at a time, the latest scan's word counts."""
     await x.lock_topics([LOCK])
     held = {(h.stuck.kind, h.stuck.about): h for h in map(held_row, await x.rows(PRESENT))}
@@ -49,7 +49,7 @@ async def tell(x: Step, s: port.TellStuck) -> bool:
     return True
 
 
-async def _case(x: Step, s: port.TellStuck, first_at: datetime, id_: str | None, case: Case) -> str | None:
+async def _case(x: Tx, s: port.RecordStalled, first_at: datetime, id_: str | None, case: Case) -> str | None:
     """The id of the Case that it has from now on; `id_` is the one that it had."""
     row = None if id_ is None else await x.one(CASE, id_)
     if not opens(None if row is None else t.CASE.read(row), first_at, s):
@@ -58,7 +58,7 @@ async def _case(x: Step, s: port.TellStuck, first_at: datetime, id_: str | None,
     return case.id
 
 
-async def _resolve(x: Step, s: port.TellStuck, id_: str) -> None:
+async def _resolve(x: Tx, s: port.RecordStalled, id_: str) -> None:
     row = await x.one(f"{CASE} for update", id_)
     if row is None or t.CASE.read(row).state is not CaseState.OPEN:
         return

@@ -11,7 +11,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port import transitions as port
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import micros, micros_or_none
-from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Step, event_stimulus, link_topics
+from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, event_stimulus, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
 from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_kept, unhold
@@ -58,7 +58,7 @@ where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'co
 """
 
 
-async def claim(x: Step, c: port.Claim) -> tuple[Run, ...]:
+async def claim(x: Tx, c: port.Claim) -> tuple[Run, ...]:
     """Lease due Runs, lane by lane, oldest due first. A Run that another transaction has locked is left for the
     next time."""
     until, at = micros(c.lease_until), micros(c.at)
@@ -74,12 +74,12 @@ async def claim(x: Step, c: port.Claim) -> tuple[Run, ...]:
     return tuple(sorted(runs, key=lambda run: (place[run.lane], run.due or c.at, run.arrival)))
 
 
-async def turn(x: Step, u: port.Turn) -> port.Turned:
+async def turn(x: Tx, u: port.Turn) -> port.Turned:
     await _lock(x, u)
     return await _commit(x, u)
 
 
-async def advance(x: Step, a: port.Advance) -> port.Advanced:
+async def advance(x: Tx, a: port.Advance) -> port.Advanced:
     """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
     leaf witnesses both."""
     c, u = a.conclude, a.turn
@@ -104,7 +104,7 @@ async def advance(x: Step, a: port.Advance) -> port.Advanced:
     return port.Advanced(concluded=told.concluded, turned=turned)
 
 
-async def _commit(x: Step, u: port.Turn, read: int = 0) -> port.Turned:
+async def _commit(x: Tx, u: port.Turn, read: int = 0) -> port.Turned:
     """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
     only now."""
     terminal = u.status in TERMINAL
@@ -176,7 +176,7 @@ async def _commit(x: Step, u: port.Turn, read: int = 0) -> port.Turned:
     )
 
 
-async def _lock(x: Step, u: port.Turn, c: port.Conclude | None = None) -> None:
+async def _lock(x: Tx, u: port.Turn, c: port.Conclude | None = None) -> None:
     """Topics, match rows, holds and Runs, in this order; the rest of the turn finds them locked."""
     if x.dialect == "sqlite":
         return
@@ -208,7 +208,7 @@ async def _lock(x: Step, u: port.Turn, c: port.Conclude | None = None) -> None:
         await x.rows(PRESENT, u.run)
 
 
-async def _plan(x: Step, u: port.Turn) -> tuple[str, ...]:
+async def _plan(x: Tx, u: port.Turn) -> tuple[str, ...]:
     """Effects enter as planned, or as sending when a slot was in hand; those refused before may go out again.
     Nothing goes out whose approvals do not hold any more. Which ones go out now."""
     sends = {send.effect: send for send in u.send}
@@ -238,7 +238,7 @@ async def _plan(x: Step, u: port.Turn) -> tuple[str, ...]:
     return tuple(send.effect for send in u.send if send.effect in started)
 
 
-async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]) -> None:
+async def _refuse_second_generation(x: Tx, u: port.Turn, planned: list[Effect]) -> None:
     """One generation of a step at a time, among those of before and those of this turn."""
     live = []
     for path in sorted({effect.path for effect in planned}):
@@ -254,7 +254,7 @@ async def _refuse_second_generation(x: Step, u: port.Turn, planned: list[Effect]
             starting.add(step)
 
 
-async def _reverse(x: Step, u: port.Turn) -> set[tuple[str, str]]:
+async def _reverse(x: Tx, u: port.Turn) -> set[tuple[str, str]]:
     """Foils whose cause was taken back are reversed; what covered them becomes free for others."""
     touched = set()
     for effect in u.reverse:
@@ -266,7 +266,7 @@ async def _reverse(x: Step, u: port.Turn) -> set[tuple[str, str]]:
     return touched
 
 
-async def _approvals(x: Step, u: port.Turn) -> None:
+async def _approvals(x: Tx, u: port.Turn) -> None:
     await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in u.approvals], ignore=True)
     for id_, state in u.close_approvals:
         held = await x.one("select state from approval where id = $1 for update", id_)
@@ -276,7 +276,7 @@ async def _approvals(x: Step, u: port.Turn) -> None:
         await x.rows("update approval set state = $2 where id = $1", id_, str(state))
 
 
-async def _wait(x: Step, u: port.Turn, *, waited: bool, terminal: bool) -> None:
+async def _wait(x: Tx, u: port.Turn, *, waited: bool, terminal: bool) -> None:
     """Replace the Run's waits. Topic locks make this and `post` take turns, so what is posted is either found
     here or finds the wait there."""
     if waited:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from counterfoil.store.port.versions import TellUse
+from counterfoil.store.port.versions import CountUse
 from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 
 ADD = """
 insert into version_use (name, side, who, day, count, first_at, last_at) values ($1, $2, $3, $4, $5, $6, $7)
@@ -15,7 +15,7 @@ on conflict (name, side, who, day) do update set
 """
 
 
-async def tell_use(x: Step, t: TellUse) -> bool:
+async def tell_use(x: Tx, t: CountUse) -> bool:
     """In one order everywhere, so that two processes that tell of the same do not wait for each other in a ring."""
     for use in sorted(t.uses, key=lambda u: (u.name, u.side, u.who, u.day)):
         times = (micros(use.first_at), micros(use.last_at))

@@ -6,10 +6,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 from counterfoil.core.quota import Account, Quota, granted, tuned
-from counterfoil.store.port.workers import Beat, Beaten, Grant, Leave, Tune, Tuned
+from counterfoil.store.port.workers import (
+    CapSet,
+    Heartbeat,
+    HeartbeatAnswer,
+    QuotaGrant,
+    ReleaseWorker,
+    SetCap,
+)
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import micros, micros_or_none
-from counterfoil.store.sql.transaction import Step
+from counterfoil.store.sql.transaction import Tx
 
 FORGOTTEN = timedelta(days=1)
 """After which a worker that is gone leaves no row."""
@@ -37,17 +44,17 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 """
 
 
-async def beat(x: Step, b: Beat) -> Beaten:
+async def beat(x: Tx, b: Heartbeat) -> HeartbeatAnswer:
     """The heartbeat, and the quotas that it gives until the next one."""
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
     grants = await _share(x, b) if alive is not None else []
     await x.rows(FORGET, micros(b.at - FORGOTTEN))
     count = await x.one("select count(*) from worker where until > $1 and id <> $2", micros(b.at), b.worker)
     assert count is not None
-    return Beaten(grants=tuple(grants), others=count[0])
+    return HeartbeatAnswer(grants=tuple(grants), others=count[0])
 
 
-async def _share(x: Step, b: Beat) -> list[Grant]:
+async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     wanted = sorted({want.account for want in b.wants})
     if not wanted:
         return []
@@ -80,17 +87,17 @@ async def _share(x: Step, b: Beat) -> list[Grant]:
         if present != account:
             await x.rows(SHARED, present.account, present.cap, present.aim, micros_or_none(present.tuned_at))
         own.append(t.QUOTA.row(quota))
-        grants.append(Grant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=b.until))
+        grants.append(QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=b.until))
     await x.insert(t.QUOTA, own)
     return grants
 
 
-async def _locked(x: Step, names: list[str]) -> dict[str, Account]:
+async def _locked(x: Tx, names: list[str]) -> dict[str, Account]:
     accounts = [t.ACCOUNT.read(row) for row in await x.rows(ACCOUNTS, names)]
     return {account.account: account for account in accounts}
 
 
-async def leave(x: Step, l: Leave) -> bool:  # noqa: E741 - as short as its neighbours
+async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as its neighbours
     """Give everything back. The accounts are locked first, as by everybody who touches quotas."""
     ids = [l.worker]
     if l.lives:
@@ -107,13 +114,13 @@ async def leave(x: Step, l: Leave) -> bool:  # noqa: E741 - as short as its neig
     return bool(await x.rows("delete from worker where id = any($1::text[]) returning id", ids))
 
 
-async def tune(x: Step, u: Tune) -> Tuned:
+async def tune(x: Tx, u: SetCap) -> CapSet:
     """Another cap in use, unless it is not the one that the worker knew."""
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
-        return Tuned(applied=False, cap=0)
+        return CapSet(applied=False, cap=0)
     other = tuned(account, u.seen, u.cap, u.quiet, u.at)
     if other is None:
-        return Tuned(applied=False, cap=account.aim)
+        return CapSet(applied=False, cap=account.aim)
     await x.rows(SHARED, other.account, other.cap, other.aim, micros_or_none(other.tuned_at))
-    return Tuned(applied=True, cap=other.aim)
+    return CapSet(applied=True, cap=other.aim)
