@@ -93,8 +93,26 @@ async def test_every_list_is_filtered_by_run_and_state(store: Any) -> None:
     (target,), _ = await store.cases(views.ListFilter(state="open"))
     assert (target.case.run, target.workflow, target.bkey) == (other, "w1", "k2")
     assert [c.case.run for c in (await store.cases(views.ListFilter(key="k1", workflow="w1")))[0]] == [run]
-    assert [v.person for v in await store.votes(f"apr_{run}")] == ["ann"]
-    assert [e.key for e in (await store.events(views.ListFilter(key="k1")))[0]] == ["k1"]
+
+
+async def test_events_are_filtered_by_type_system_and_key(store: Any) -> None:
+    await store.apply(s.receive(s.receipt("a")))
+    events = (
+        s.event("evt_1", "k1"),
+        s.event("evt_2", "k2", type="customer.updated.v1"),
+        s.event("evt_3", "k3", system="crm"),
+    )
+    await store.apply(s.admit(1, events=events))
+
+    async def ids(**filters: str) -> list[str]:
+        rows, _ = await store.events(views.EventFilter(**filters))
+        return sorted(row.id for row in rows)
+
+    assert await ids() == ["evt_1", "evt_2", "evt_3"]
+    assert await ids(key="k1") == ["evt_1"]
+    assert await ids(type="customer.updated.v1") == ["evt_2"]
+    assert await ids(system="crm") == ["evt_3"]
+    assert await ids(system="crm", key="k1") == []
 
 
 async def test_a_run_s_story_is_its_inbox_and_its_leaves(store: Any) -> None:

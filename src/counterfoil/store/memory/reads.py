@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -15,6 +16,7 @@ from counterfoil.core.people import Person
 from counterfoil.store.dump import Dump, dump_memory
 from counterfoil.store.memory.tables import Rows
 from counterfoil.store.port import store as port
+from counterfoil.store.port.views import CaseTarget
 
 
 class Reads(Rows):
@@ -101,6 +103,22 @@ class Reads(Rows):
 
     async def event(self, id_: str) -> CanonicalEvent | None:
         return self.events.get(id_)
+
+    async def approval(self, id_: str) -> Approval | None:
+        return self.approval_rows.get(id_)
+
+    async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
+        votes = sorted(self.vote_rows.values(), key=lambda vote: (vote.at, vote.person))
+        return {id_: [vote for vote in votes if vote.approval == id_] for id_ in approvals}
+
+    async def case(self, id_: str) -> CaseTarget | None:
+        case = self.case_rows.get(id_)
+        if case is None:
+            return None
+        run = self.runs.get(case.run) if case.run is not None else None
+        if run is None:
+            return CaseTarget(case=case)
+        return CaseTarget(case=case, workflow=run.workflow, bkey=run.bkey)
 
     async def receipt(self, no: int) -> Receipt | None:
         return self.receipts.get(no)

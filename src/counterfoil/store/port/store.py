@@ -9,7 +9,7 @@ from typing import Protocol, overload
 
 import msgspec
 
-from counterfoil.core.approval import Approval
+from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -61,6 +61,7 @@ from counterfoil.store.port.usage import StoreUsage as StoreUsage
 from counterfoil.store.port.usage import UsageStored as UsageStored
 from counterfoil.store.port.versions import CountUse as CountUse
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
+from counterfoil.store.port.views import CaseTarget
 from counterfoil.store.port.workers import CapSet, Heartbeat, HeartbeatAnswer, ReleaseWorker, SetCap
 
 # ------------------------------------------------------------------ what reads give
@@ -197,6 +198,12 @@ class Store(Protocol):
     async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None: ...
     async def guard_used(self, scope: str, key: str) -> int: ...
     async def event(self, id_: str) -> CanonicalEvent | None: ...
+    async def approval(self, id_: str) -> Approval | None: ...
+    async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
+        """Votes by approval, oldest first; each id given has an entry, empty where there are none."""
+        ...
+
+    async def case(self, id_: str) -> CaseTarget | None: ...
     async def receipt(self, no: int) -> Receipt | None: ...
     async def cursor(self, system: str, feed: str) -> str | None: ...
     async def call(self, consumer: str, operation: str, key: str) -> Call | None: ...

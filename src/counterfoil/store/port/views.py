@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
@@ -30,6 +30,16 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
 
 
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of the list of events: equal to what is given, newest first, after a cursor."""
+
+    limit: int = 50
+    cursor: str | None = None
+    type: str | None = None
+    system: str | None = None
+    key: str | None = None
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """A Run as lists show it."""
 
@@ -41,6 +51,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A Case with the workflow and business key of its Run; without a Run, both are None."""
+
     case: Case
     workflow: str | None = None
     bkey: str | None = None
@@ -64,8 +76,7 @@ class Views(Protocol):
     async def foils(self, page: ListFilter) -> tuple[list[Foil], str | None]: ...
     async def cases(self, page: ListFilter) -> tuple[list[CaseTarget], str | None]: ...
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]: ...
-    async def votes(self, approval: str) -> list[Vote]: ...
-    async def events(self, page: ListFilter) -> tuple[list[CanonicalEvent], str | None]: ...
+    async def events(self, page: EventFilter) -> tuple[list[CanonicalEvent], str | None]: ...
     async def inbox(self, run: str) -> list[InboxItem]: ...
     async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
         """A Run's leaves in time order, with the tree index of those sealed."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -19,10 +20,11 @@ from counterfoil.core.run import LANES, Run
 from counterfoil.store.dump import Dump, GuardRow, Reservation
 from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import Pinned
+from counterfoil.store.port.views import CaseTarget
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Query, Row
 from counterfoil.store.sql.tables import SqlTable, micros
-from counterfoil.store.sql.views import matches
+from counterfoil.store.sql.views import matches, targets
 
 R = TypeVar("R")
 
@@ -188,6 +190,23 @@ async def guard_used(scope: str, key: str) -> int:
 
 async def event(id_: str) -> CanonicalEvent | None:
     return await _record(t.EVENT, f"select {t.EVENT.names} from event where id = $1", id_)
+
+
+async def approval(id_: str) -> Approval | None:
+    return await _record(t.APPROVAL, f"select {t.APPROVAL.names} from approval where id = $1", id_)
+
+
+async def votes(approvals: Sequence[str]) -> dict[str, list[Vote]]:
+    sql = f"select {t.VOTE.names} from vote where approval = any($1::text[]) order by at, person"
+    by_approval: dict[str, list[Vote]] = {id_: [] for id_ in approvals}
+    for vote in await _records(t.VOTE, sql, sorted(by_approval)):
+        by_approval[vote.approval].append(vote)
+    return by_approval
+
+
+async def case(id_: str) -> CaseTarget | None:
+    cases = await _records(t.CASE, f"select {t.CASE.names} from case_ where id = $1", id_)
+    return next(iter(await targets(cases)), None)
 
 
 async def receipt(no: int) -> Receipt | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
@@ -25,6 +26,7 @@ from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
 from counterfoil.store.port.store import Backlog, LoadedRun, Store, Todo, Wake
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
+from counterfoil.store.port.views import CaseTarget
 from counterfoil.store.port.wake import Wakes, wakes
 from counterfoil.store.sql import progress_scan, reads, traffic
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
@@ -110,6 +112,15 @@ class SqlStore(SqlViews, ABC):
 
     async def event(self, id_: str) -> CanonicalEvent | None:
         return await self._ask(reads.event, id_)
+
+    async def approval(self, id_: str) -> Approval | None:
+        return await self._ask(reads.approval, id_)
+
+    async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
+        return await self._ask(reads.votes, approvals)
+
+    async def case(self, id_: str) -> CaseTarget | None:
+        return await self._ask(reads.case, id_)
 
     async def receipt(self, no: int) -> Receipt | None:
         return await self._ask(reads.receipt, no)

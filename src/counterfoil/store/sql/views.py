@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link
@@ -42,7 +43,7 @@ _EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
 _FOILS = {**_STATE, **_OF_RUN, "key": "key = {}", "owner": "owner = {}"}
 _CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
-_EVENTS = {"key": "key = {}", "status": "type = {}", "state": "type = {}", "owner": "system = {}"}
+_EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}
 _MATCHED = """
 (rule, key) in (
   select rule, key from (select rule, key from foil union select rule, key from observation) as both_sides
@@ -81,11 +82,7 @@ class SqlViews(ABC):
     async def approvals(self, page: views.ListFilter) -> tuple[list[Approval], str | None]:
         return await self._read(_list(t.APPROVAL, page, _APPROVALS))
 
-    async def votes(self, approval: str) -> list[Vote]:
-        sql = f"select {t.VOTE.names} from vote where approval = $1 order by at, person"
-        return await self._read(_all(t.VOTE, sql, approval))
-
-    async def events(self, page: views.ListFilter) -> tuple[list[CanonicalEvent], str | None]:
+    async def events(self, page: views.EventFilter) -> tuple[list[CanonicalEvent], str | None]:
         return await self._read(_list(t.EVENT, page, _EVENTS, "received_at"))
 
     async def inbox(self, run: str) -> list[InboxItem]:
@@ -116,7 +113,7 @@ async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
     return [table.read(row) for row in await Query(sql, args)]
 
 
-def _cursor(page: views.ListFilter) -> tuple[int, str] | None:
+def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:
     """Where the last page ended: time and id. Raises ValueError for what is no cursor."""
     if page.cursor is None:
         return None
@@ -125,7 +122,10 @@ def _cursor(page: views.ListFilter) -> tuple[int, str] | None:
 
 
 async def _page(
-    table: SqlTable[R], page: views.ListFilter, filters: Mapping[str, str], time: str = "created_at"
+    table: SqlTable[R],
+    page: views.ListFilter | views.EventFilter,
+    filters: Mapping[str, str],
+    time: str = "created_at",
 ) -> tuple[list[Row], str | None]:
     """Rows newest first, one more than shown telling whether there is a next page."""
     clauses, args = [], list[Any]()
@@ -152,7 +152,10 @@ async def _page(
 
 
 async def _list(
-    table: SqlTable[R], page: views.ListFilter, filters: Mapping[str, str], time: str = "created_at"
+    table: SqlTable[R],
+    page: views.ListFilter | views.EventFilter,
+    filters: Mapping[str, str],
+    time: str = "created_at",
 ) -> tuple[list[R], str | None]:
     rows, cursor = await _page(table, page, filters, time)
     return [table.read(row) for row in rows], cursor
@@ -187,14 +190,19 @@ async def _runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]
 
 async def _cases(page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
     cases, cursor = await _list(t.CASE, page, _CASES)
+    return await targets(cases), cursor
+
+
+async def targets(cases: Sequence[Case]) -> list[views.CaseTarget]:
+    """The Cases with the workflow and business key of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
     about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
-    targets = []
+    rows_of_cases = []
     for case in cases:
         workflow, bkey = about.get(case.run, (None, None))
-        targets.append(views.CaseTarget(case=case, workflow=workflow, bkey=bkey))
-    return targets, cursor
+        rows_of_cases.append(views.CaseTarget(case=case, workflow=workflow, bkey=bkey))
+    return rows_of_cases
 
 
 async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:

@@ -166,7 +166,8 @@ async def _former(app: App, digest: str) -> Model:
 
 async def _approvals(app: App, kept: Plan) -> list[shapes.ApprovalShape]:
     rows = await approvals_of(app.views, kept)
-    return [shapes.approval_shape(row, await app.views.votes(row.id)) for row in rows]
+    votes = await app.store.votes([row.id for row in rows])
+    return [shapes.approval_shape(row, votes[row.id]) for row in rows]
 
 
 @get(

@@ -13,7 +13,8 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.controls import Enforcement, enforcements
 from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
-from counterfoil.store.port.views import ListFilter, Views
+from counterfoil.store.port.store import Store
+from counterfoil.store.port.views import EventFilter, ListFilter, Views
 from counterfoil.web.api.lists import Listing
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
@@ -65,7 +66,7 @@ async def list_controls(request: Request[Any, Any, Any]) -> Listing[ControlShape
     app = application(request)
     model = app.model
     found = enforcements(model)
-    records = _Records(app.views)
+    records = _Records(app.store, app.views)
     rows = [
         _shape(control, model.owners_of(control), found[name], await _evidence(records, control.evidence))
         for name, control in sorted(model.of_kind(kinds.Control).items())
@@ -92,7 +93,8 @@ def _shape(
 class _Records:
     """The newest records of each sort, read once for all controls that ask."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, store: Store, views: Views) -> None:
+        self._store = store
         self._views = views
         self._kept: dict[str, list[Record]] = {}
         self._approvers: dict[str, list[str]] = {}
@@ -114,12 +116,12 @@ class _Records:
                 return [*(await self._views.approvals(page))[0]]
             case "foils":
                 return [*(await self._views.foils(page))[0]]
-        return [*(await self._views.events(page))[0]]
+        return [*(await self._views.events(EventFilter(limit=page.limit)))[0]]
 
     async def approvers(self, approval: str) -> list[str]:
         if approval not in self._approvers:
-            votes = await self._views.votes(approval)
-            self._approvers[approval] = [vote.person for vote in votes if vote.approve]
+            votes = await self._store.votes([approval])
+            self._approvers[approval] = [vote.person for vote in votes[approval] if vote.approve]
         return self._approvers[approval]
 
 

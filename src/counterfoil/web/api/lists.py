@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, get
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.store.port.views import ListFilter
+from counterfoil.store.port.views import EventFilter, ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.queries import approval_by_id, case_by_id, runs_of
 from counterfoil.web.api.trace import Trace, trace
@@ -129,7 +129,8 @@ async def list_approvals(
     page = page_of(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
     app = application(request)
     rows, after = await app.views.approvals(page)
-    return Listing([shapes.approval_shape(row, await app.views.votes(row.id)) for row in rows], after)
+    votes = await app.store.votes([row.id for row in rows])
+    return Listing([shapes.approval_shape(row, votes[row.id]) for row in rows], after)
 
 
 @get(
@@ -143,7 +144,7 @@ async def get_approval(request: Asked, approval_id: FromPath[str]) -> shapes.App
     found = await approval_by_id(app, approval_id)
     if found is None:
         raise Problem(404, f"There is no approval {approval_id[:100]}.")
-    return shapes.approval_shape(found, await app.views.votes(found.id))
+    return shapes.approval_shape(found, (await app.store.votes([found.id]))[found.id])
 
 
 @get("/v1/events", opt=requires(Permission.EVENTS_ANY_READ), tags=["events"], summary="Canonical events")
@@ -155,8 +156,11 @@ async def list_events(
     system: Text = None,
     key: Text = None,
 ) -> Listing[shapes.EventShape]:
+    page = page_of(limit, cursor)
     rows, after = await application(request).views.events(
-        page_of(limit, cursor, status=type_, owner=system, key=key)
+        EventFilter(
+            limit=limit, cursor=page.cursor, type=type_ or None, system=system or None, key=key or None
+        )
     )
     return Listing([shapes.event_shape(row) for row in rows], after)
 

@@ -104,7 +104,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
     start = next((events[i.ref] for i in inbox if i.kind == "start" and i.ref in events), None)
     effects = sorted(loaded.effects, key=lambda e: (e.created_at, e.path, e.item, e.gen))
     approvals = sorted(loaded.approvals, key=lambda a: (a.created_at, a.id))
-    votes = {approval.id: await app.views.votes(approval.id) for approval in approvals}
+    votes = await app.store.votes([approval.id for approval in approvals])
     cases = await _cases(app, run_id)
     leaves = await app.views.leaves_of(run_id)
     links = await _links(app, events.values(), effects)

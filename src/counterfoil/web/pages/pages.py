@@ -295,8 +295,8 @@ async def run_page(request: Asked, run_id: FromPath[str]) -> Response[Any]:
 async def _approval_row(app: App, identity: Identity, approval: shapes.ApprovalShape) -> dict[str, Any]:
     """An approval with who may decide it, and why this person may not where that is so."""
     if not approval.votes:
-        votes = await app.views.votes(approval.id)
-        approval = _with_votes(approval, votes)
+        votes = await app.store.votes([approval.id])
+        approval = _with_votes(approval, votes[approval.id])
     persons = await app.store.persons()
     people = [
         p.name
