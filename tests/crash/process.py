@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from counterfoil import application
+from counterfoil import bootstrap
 from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request, Unknown
 from counterfoil.core.clock import utc_now
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             module.LEASE = timedelta(seconds=asked.lease)
     journal = Journal(asked.journal)
     stores: list[KilledStore] = []
-    open_store, connectors_of = application.open_store, application.connectors_of
+    open_store, connectors_of = bootstrap.open_store, bootstrap.connectors_of
 
     async def killed_store(url: str) -> Any:
         stores.append(KilledStore(await open_store(url), journal))
@@ -204,8 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def killed_connectors(model: Any) -> Mapping[str, Any]:
         return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model).items()}
 
-    application.open_store = killed_store
-    application.connectors_of = killed_connectors  # type: ignore[assignment]
+    bootstrap.open_store = killed_store
+    bootstrap.connectors_of = killed_connectors  # type: ignore[assignment]
     sys.argv = ["counterfoil", *asked.command]
     cli.main()
 
