@@ -1,70 +1,72 @@
-"""What a Run is pinned to: its workflow and all that the workflow reaches."""
+"""Documents that a Run is pinned to: its workflow and all that the workflow uses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterfoil.model import kinds
-from counterfoil.model.compile import workflow as compiling
+from counterfoil.model.compile.policy import FAILURE_OUTCOMES
+from counterfoil.model.compile.workflow import awaited_events
 from counterfoil.model.document import Data
+from counterfoil.model.documents import Documents
+from counterfoil.model.versions import ContractVersions
 from counterfoil.model.walk import BlockPlace, steps, steps_of
-
-if TYPE_CHECKING:
-    from counterfoil.model.model import Model
 
 
 class Closure:
-    """Gathers what a workflow reaches."""
+    """Collects the documents that a workflow uses, directly and through other documents."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.found: dict[tuple[str, str], Data] = {}
+    def __init__(self, documents: Documents, versions: ContractVersions) -> None:
+        self.documents = documents
+        self.versions = versions
+        self.collected: dict[tuple[str, str], Data] = {}
 
     def of(self, workflow: str) -> list[Data]:
-        kind = self.model.workflows[workflow]
+        definition = self.documents.workflows[workflow]
         self.add("workflow", workflow)
-        self.policy(kind.failure)
-        if kind.start.due:
-            self.add("object", kind.start.due.object)
-        if kind.start.operation:
-            self.add("operation", kind.start.operation)  # its schemas; it is begun by it and does not call it
-        generation = kind.start.generation
-        self.event(kind.start.event)
+        self.policy(definition.failure)
+        if definition.start.due:
+            self.add("object", definition.start.due.object)
+        if definition.start.operation:
+            self.add(
+                "operation", definition.start.operation
+            )  # for its schemas: the operation starts the workflow, which does not call it
+        generation = definition.start.generation
+        self.event(definition.start.event)
         self.event(generation.event if isinstance(generation, kinds.GenerationEvent) else None)
-        for fact in kind.facts.values():
+        for fact in definition.facts.values():
             if fact.head:
                 self.add("object", fact.head)
             if fact.read:
                 self.operation(fact.read)
             if fact.limit:
                 self.policy(fact.limit)
-        for signal in kind.signals:
+        for signal in definition.signals:
             self.event(signal.event)
-        for place in steps(kind):
+        for place in steps(definition):
             self.step(place.step)
-        for event in compiling.waited_for(self.model, kind):
+        for event in awaited_events(self.documents, definition):
             self.casts(event)
-        return [self.found[key] for key in sorted(self.found)]
+        return [self.collected[key] for key in sorted(self.collected)]
 
     def add(self, kind: str, name: str) -> bool:
-        """Whether it is new and there."""
-        document = self.model.document(kind, name)
-        if document is None or (kind, name) in self.found:
+        """Add a document; return False if it is missing or was added before."""
+        document = self.documents.document(kind, name)
+        if document is None or (kind, name) in self.collected:
             return False
-        self.found[kind, name] = document.data
+        self.collected[kind, name] = document.data
         return True
 
     def event(self, name: str | None) -> None:
         if name and self.add("event", name):
-            found = self.model.events[name].object
-            if found:
-                self.add("object", found)
+            subject = self.documents.events[name].object
+            if subject:
+                self.add("object", subject)
 
     def casts(self, event: str) -> None:
-        """What leads to it from its other versions, and those versions."""
-        versions = self.model.versions
-        for other in versions.others(event):
-            for step in versions.path(other, event) or ():
+        """Add the other versions of an event, and the casts that lead from them to it."""
+        for other in self.versions.others(event):
+            for step in self.versions.path(other, event) or ():
                 self.add("mapping", step.name)
                 self.add("event", step.source)
                 self.add("event", step.target)
@@ -72,15 +74,15 @@ class Closure:
     def policy(self, name: str) -> None:
         if not self.add("policy", name):
             return
-        # Matrices and sums are bound late: an approval is asked under the one in force.
-        data = self.found["policy", name]
+        # Matrices and sums are bound late: an approval follows the matrix in force when it is requested.
+        data = self.collected["policy", name]
         for part, late in (("approval", "matrix"), ("limit", "at_most")):
             if part in data:
                 data = data | {part: {k: v for k, v in data[part].items() if k != late}}
-        self.found["policy", name] = data
-        failure = self.model.policies[name].failure
+        self.collected["policy", name] = data
+        failure = self.documents.policies[name].failure
         if failure is not None:
-            for reaction in (getattr(failure, n) for n in compiling.FAILURE_OUTCOMES):
+            for reaction in (getattr(failure, n) for n in FAILURE_OUTCOMES):
                 self.reaction(reaction)
             if failure.queue.wake:
                 self.event(failure.queue.wake)
@@ -93,27 +95,27 @@ class Closure:
     def operation(self, name: str) -> None:
         if not self.add("operation", name):
             return
-        for choice in self.model.operations[name].undo or []:
+        for choice in self.documents.operations[name].undo or []:
             self.operation(choice.call)
-        for mapping in self.model.mappings.values():
+        for mapping in self.documents.mappings.values():
             if mapping.to and mapping.to.operation == name:
                 self.add("mapping", mapping.name)
         self.foils(name)
-        for other in self.model.versions.others(name):
-            path = self.model.versions.path(name, other)
+        for other in self.versions.others(name):
+            path = self.versions.path(name, other)
             if path is not None and self.foils(other):
                 for step in path:
                     self.add("mapping", step.name)
                     self.add("operation", step.target)
 
     def foils(self, operation: str) -> bool:
-        """The rules by which an operation writes foils; whether there are any."""
-        found = [r for r in self.model.reconciliations.values() if r.foil.operation == operation]
-        for rule in found:
+        """Add the foil rules of an operation; return False if it has none."""
+        rules = [r for r in self.documents.reconciliations.values() if r.foil.operation == operation]
+        for rule in rules:
             if self.add("reconciliation", rule.name):
                 self.event(rule.observe.event)
                 self.add("object", rule.object)
-        return bool(found)
+        return bool(rules)
 
     def step(self, step: Any) -> None:
         if isinstance(step, kinds.Call):

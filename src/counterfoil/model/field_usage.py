@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.tree import Call, Has, Index, Literal, Macro, Name, Node, Select, children
 from counterfoil.model import kinds
-from counterfoil.model.compile.workflow import FAILURE_OUTCOMES, emits_of, lets_of, limit_key, undo_input
+from counterfoil.model.compile.mapping import emits_of, lets_of
+from counterfoil.model.compile.operation import undo_input
+from counterfoil.model.compile.policy import FAILURE_OUTCOMES, limit_key
 from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.template import is_duration, is_formula, is_repeated, text_of

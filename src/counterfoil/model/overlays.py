@@ -21,18 +21,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, tables
-from counterfoil.model.compile.workflow import emits_of
+from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Data, Document, build
+from counterfoil.model.documents import Documents
 from counterfoil.model.source import Graft, Path, Source
 from counterfoil.model.weakening import loosened
 
-if TYPE_CHECKING:
-    from counterfoil.model.model import Model
-
+D = TypeVar("D", bound=Documents)
 REGION = "region"
 """The table that says of a legal entity in which region it is."""
 BY_RUN = ("approval", "limit", "posting_date")
@@ -59,12 +58,12 @@ class Where:
         return ", ".join(f"{what} {name}" for what, name in named if name)
 
 
-def counting(overlays: Iterable[Document], where: Where) -> list[Document]:
+def applicable(overlays: Iterable[Document], where: Where) -> list[Document]:
     """The overlays that count at a place, in their order."""
-    return ordered(document for document in overlays if _counts(_overlay(document).of, where))
+    return ordered(document for document in overlays if _applies(_overlay(document).of, where))
 
 
-def _counts(of: kinds.Place, where: Where) -> bool:
+def _applies(of: kinds.Place, where: Where) -> bool:
     return (
         (of.environment is None or of.environment == where.environment)
         and (of.region is None or of.region == where.region)
@@ -87,18 +86,18 @@ def ordered(overlays: Iterable[Document]) -> list[Document]:
     return sorted(overlays, key=rank)
 
 
-def region_of(model: Model, legal_entity: str, on: date) -> str:
+def region_of(documents: Documents, legal_entity: str, on: date) -> str:
     """The region of a legal entity on a day; empty where the folder does not say."""
-    if not legal_entity or REGION not in model.tables:
+    if not legal_entity or REGION not in documents.tables:
         return ""
-    found = model.tables[REGION].lookup([legal_entity], on)
+    found = documents.tables[REGION].lookup([legal_entity], on)
     return "" if found is None else str(found)
 
 
-def expanded(model: Model, overlays: Iterable[Document]) -> tuple[Model, list[Finding]]:
+def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[Finding]]:
     """The Model with these overlays over it, in this order, and what is wrong with them."""
-    found = {(document.kind, document.name): document for document in model.documents}
-    broken = set(model.broken)
+    found = {(document.kind, document.name): document for document in documents.documents}
+    broken = set(documents.broken)
     findings: list[Finding] = []
     for overlay in overlays:
         for position, change in enumerate(_overlay(overlay).changes):
@@ -116,7 +115,7 @@ def expanded(model: Model, overlays: Iterable[Document]) -> tuple[Model, list[Fi
             found[key] = new
             if change.loosens is None:
                 findings += _unsaid(old, new, overlay, path)
-    return type(model)(found.values(), broken), findings
+    return type(documents)(found.values(), broken), findings
 
 
 def _unsaid(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
@@ -175,18 +174,18 @@ def _merged(
 # ------------------------------------------------------------------ what is wrong with overlays themselves
 
 
-def faults(model: Model, overlays: Sequence[Document]) -> Iterator[Finding]:
+def faults(documents: Documents, overlays: Sequence[Document]) -> Iterator[Finding]:
     """What no place has to be looked at for: what overlays name, what they may touch, and where they meet."""
     for document in overlays:
         overlay = _overlay(document)
         for position, change in enumerate(overlay.changes):
-            yield from _target(model, document, overlay, change, ("changes", position))
-        yield from _place(model, document, overlay)
+            yield from _target(documents, document, overlay, change, ("changes", position))
+        yield from _place(documents, document, overlay)
     yield from _meeting(overlays)
 
 
 def _target(
-    model: Model, document: Document, overlay: kinds.Overlay, change: kinds.OverlayChange, path: Path
+    documents: Documents, document: Document, overlay: kinds.Overlay, change: kinds.OverlayChange, path: Path
 ) -> Iterator[Finding]:
     if change.kind not in kinds.KINDS or change.kind in _NEVER:
         near = get_close_matches(change.kind, kinds.KINDS.keys() - _NEVER, 1)
@@ -195,8 +194,8 @@ def _target(
             "overlay-form", f"nothing of kind `{change.kind}` is overlaid", (*path, "kind"), fix=fix
         )
         return
-    if not model.has(change.kind, change.name):
-        names = [other.name for other in model.documents if other.kind == change.kind]
+    if not documents.has(change.kind, change.name):
+        names = [other.name for other in documents.documents if other.kind == change.kind]
         near = get_close_matches(change.name, names, 1)
         fix = f"did you mean `{near[0]}`?" if near else "an overlay changes what there is; it adds nothing"
         message = f"there is no {change.kind} `{change.name}` to change"
@@ -207,9 +206,9 @@ def _target(
             message = f"an overlay does not change the {key} of a document"
             yield document.finding("overlay-form", message, (*path, "set", key), at_key=True)
     if overlay.of.by_run:
-        policy = model.policies.get(change.name) if change.kind == "policy" else None
+        policy = documents.policies.get(change.name) if change.kind == "policy" else None
         late = policy is not None and any(getattr(policy, sort) is not None for sort in BY_RUN)
-        if change.kind != "table" and not late and (change.kind, change.name) not in model.broken:
+        if change.kind != "table" and not late and (change.kind, change.name) not in documents.broken:
             message = f"a {change.kind} is the same in every region and legal entity"
             fix = (
                 f"differ in a table, or in a policy of sort {', '.join(BY_RUN)}; or make it an environment's"
@@ -220,34 +219,34 @@ def _target(
             yield document.finding("overlay-form", message, (*path, "name"))
 
 
-def _place(model: Model, document: Document, overlay: kinds.Overlay) -> Iterator[Finding]:
+def _place(documents: Documents, document: Document, overlay: kinds.Overlay) -> Iterator[Finding]:
     if not overlay.of.by_run:
         return
     if overlay.of.region is not None:
-        table = model.tables.get(REGION)
+        table = documents.tables.get(REGION)
         if table is None or len(table.table.key) != 1:
-            if not model.has("table", REGION) or table is not None:
+            if not documents.has("table", REGION) or table is not None:
                 message = f"no table `{REGION}` says which legal entities are in {overlay.of.region}"
                 fix = "add a table named region with key [legal_entity] and value region"
                 yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
         elif overlay.of.region not in {str(row[table.table.value]) for row in table.table.rows or []}:
             message = f"no legal entity is in {overlay.of.region}, says the table `{REGION}`"
             yield document.finding("overlay-form", message, ("of", "region"))
-    if not tells_entity(model):
+    if not tells_entity(documents):
         message = "no fact says which legal entity it belongs to, so this never counts"
         fix = "give `legal_entity` in the `emit` of a mapping, or as a field of an event, object or operation"
         yield document.finding("overlay-form", message, ("of",), at_key=True, fix=fix)
 
 
-def tells_entity(model: Model) -> bool:
+def tells_entity(documents: Documents) -> bool:
     """Whether anything that begins a run says whose it is."""
     name = "legal_entity"
-    if any(emit.legal_entity for mapping in model.mappings.values() for emit in emits_of(mapping)):
+    if any(emit.legal_entity for mapping in documents.mappings.values() for emit in emits_of(mapping)):
         return True
-    maps = [event.data for event in model.events.values()]
-    maps += [found.fields for found in model.objects.values()]
-    maps += [operation.input for operation in model.operations.values()]
-    http = any(event.produced == "http" for event in model.events.values())  # its envelope may say
+    maps = [event.data for event in documents.events.values()]
+    maps += [found.fields for found in documents.objects.values()]
+    maps += [operation.input for operation in documents.operations.values()]
+    http = any(event.produced == "http" for event in documents.events.values())  # its envelope may say
     return http or any(name in fields or f"{name}?" in fields for fields in maps)
 
 
@@ -283,20 +282,20 @@ def _leaves(value: Any, at: Path) -> Iterator[Path]:
 # ------------------------------------------------------------------ places
 
 
-def places(model: Model, overlays: Iterable[Document], environment: str | None) -> list[Where]:
+def places(documents: Documents, overlays: Iterable[Document], environment: str | None) -> list[Where]:
     """Every place that the overlays tell apart: of one environment, or of all with None; the plain one first."""
     found = [_overlay(document).of for document in overlays]
     environments = {of.environment or "" for of in found} | {""} if environment is None else {environment}
     regions = {of.region for of in found if of.region}
     pairs = {("", ""), *((region, "") for region in regions)}
     for entity in {entity for of in found for entity in of.entities}:
-        pairs |= {(region, entity) for region in _regions(model, entity) & regions or {""}}
+        pairs |= {(region, entity) for region in _regions(documents, entity) & regions or {""}}
     return [Where(name, *pair) for name in sorted(environments) for pair in sorted(pairs)]
 
 
-def _regions(model: Model, entity: str) -> set[str]:
+def _regions(documents: Documents, entity: str) -> set[str]:
     """The regions in which a legal entity ever is."""
-    table = model.tables.get(REGION)
+    table = documents.tables.get(REGION)
     if table is None or len(table.table.key) != 1:
         return set()
     key, value = table.table.key[0], table.table.value

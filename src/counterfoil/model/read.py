@@ -79,8 +79,8 @@ def _placed(
         message = f"no overlay is of the environment `{environment}`; there are: {', '.join(sorted(map(str, named)))}"
         findings.append(Finding("overlay-form", message, folder, 0, 0))
     whole = [d for d in found if isinstance(d.value, kinds.Overlay) and not d.value.of.by_run]
-    chosen = overlays.counting(whole, overlays.Where(environment or ""))
-    model, wrong = overlays.expanded(written, chosen)
+    chosen = overlays.applicable(whole, overlays.Where(environment or ""))
+    model, wrong = overlays.apply_overlays(written, chosen)
     model = Model((d for d in model.documents if _stays(d, environment or "")), model.broken)
     if not checks:
         return model, sorted({*findings, *wrong})
@@ -88,7 +88,7 @@ def _placed(
     plain: set[Finding] | None = None
     told: set[Finding] = set()
     for where in overlays.places(written, found, environment):
-        there, wrong = overlays.expanded(written, overlays.counting(found, where))
+        there, wrong = overlays.apply_overlays(written, overlays.applicable(found, where))
         findings.extend(wrong)
         here = set(check(there))
         if plain is None:

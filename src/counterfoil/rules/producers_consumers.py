@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterfoil.model import Model, kinds
-from counterfoil.model.compile.workflow import waited_for
+from counterfoil.model.compile.workflow import awaited_events
 from counterfoil.model.walk import steps
 
 
@@ -25,7 +25,7 @@ def takers(model: Model, event: str) -> list[str]:
     for name, workflow in model.workflows.items():
         begins = workflow.start
         later = begins.generation.event if isinstance(begins.generation, kinds.GenerationEvent) else None
-        if event in (begins.event, later) or event in waited_for(model, workflow):
+        if event in (begins.event, later) or event in awaited_events(model, workflow):
             found.add(f"workflow:{name}")
     for name, rule in model.reconciliations.items():
         if event in (rule.foil.event, rule.observe.event):

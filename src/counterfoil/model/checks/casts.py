@@ -11,14 +11,14 @@ from counterfoil.expr import ExpressionError
 from counterfoil.expr.tree import reads
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import lets_in_order
+from counterfoil.model.compile.cast import CastSide, cast_sides
+from counterfoil.model.compile.order import lets_in_order
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_formula, is_repeated, text_of
 from counterfoil.model.typing import Typing, roots, tree_of
-from counterfoil.model.versions import Side, sides
 
 _LOOKUPS = ("table(", "xref(", "canon(", "head(", "fx(", "cutoff(", "period_of(")
 Read = tuple[str, ...]
@@ -83,29 +83,35 @@ def cast_mismatch(model: Model) -> Iterator[Finding]:
         if mapping.ignore is not None:
             continue
         typing = Typing(document)
-        for side in sides(model, mapping):
+        for side in cast_sides(model, mapping):
             back = side.root == "result"
             if back and not side.target:
                 continue
             known = {side.root: object_schema(side.source)}
             if back:
-                known["input"] = object_schema(sides(model, mapping)[0].source)
+                known["input"] = object_schema(cast_sides(model, mapping)[0].source)
             names = roots(known)
             for name, text in lets_in_order(mapping.let.items()):
                 if not back:
                     names = names | {name: typing.formula(text, ("let", name), names)}
             place: Path = ("returns", "result") if back else ("with",)
-            at = place if side.given else ("returns",) if back and "returns" in document.data else ("cast",)
+            at = (
+                place
+                if side.templates
+                else ("returns",)
+                if back and "returns" in document.data
+                else ("cast",)
+            )
             typing.record(side.fields, at, names, object_schema(side.target), "cast-mismatch")
             _required(typing, side, place)
         yield from typing.findings
 
 
-def _required(typing: Typing, side: Side, place: Path) -> None:
+def _required(typing: Typing, side: CastSide, place: Path) -> None:
     """A field that may be absent does not make one that must be there."""
     optional = {name for name, may, _ in each_field(side.source) if may}
     for name, may, _ in each_field(side.target):
-        taken = side.taken(side.given.get(name))
+        taken = side.copied_field(side.templates.get(name))
         if not may and taken in optional:
             message = f"`{name}` must be there, and `{side.root}.{taken}` may be absent"
             fix = f"say what stands for it: `=first({side.root}.{taken}, ...)`"
@@ -120,7 +126,7 @@ def cast_loss(model: Model) -> Iterator[Finding]:
         if mapping.ignore is not None:
             continue
         named = dict(mapping.loses)
-        for side in sides(model, mapping):
+        for side in cast_sides(model, mapping):
             back = side.root == "result"
             if back and not side.target:
                 continue
@@ -143,13 +149,13 @@ def cast_loss(model: Model) -> Iterator[Finding]:
             yield document.finding("cast-loss", message, ("loses", name), at_key=True, fix="remove it")
 
 
-def _used(side: Side, let: Mapping[str, str]) -> set[Read]:
+def _used(side: CastSide, let: Mapping[str, str]) -> set[Read]:
     """Paths below the root that a cast's formulas read; a step into a list is written `[]`."""
     found: set[Read] = {(name,) for name in side.carried}
     aliases = {side.root: ()}
     for text in let.values():
         found |= _paths(text, aliases)
-    for value in side.given.values():
+    for value in side.templates.values():
         found |= _template(value, aliases)
     return found
 

@@ -8,7 +8,7 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import emits_of
+from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path

@@ -9,14 +9,10 @@ from counterfoil.core.finding import Finding
 from counterfoil.expr.types import DYN, one
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import (
-    emits_of,
-    facts_in_order,
-    lets_in_order,
-    lets_of,
-    limit_key,
-    undo_input,
-)
+from counterfoil.model.compile.mapping import emits_of, lets_of
+from counterfoil.model.compile.operation import undo_input
+from counterfoil.model.compile.order import facts_in_order, lets_in_order
+from counterfoil.model.compile.policy import limit_key
 from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model

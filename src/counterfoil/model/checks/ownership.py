@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import emits_of
+from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model

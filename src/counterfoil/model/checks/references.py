@@ -10,7 +10,8 @@ from typing import Any
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import POSTING_RULES, emits_of
+from counterfoil.model.compile.mapping import emits_of
+from counterfoil.model.compile.policy import POSTING_RULES
 from counterfoil.model.document import Document
 from counterfoil.model.emitted_types import EVENT_NAME, emitted_types
 from counterfoil.model.fields import each_field

@@ -9,7 +9,7 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.contracts import consumed, emitted_by_workflows
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.workflow import emits_of
+from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Document
 from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.model import Model
@@ -34,7 +34,7 @@ def cast_missing(model: Model) -> Iterator[Finding]:
         for other in model.versions.of(name, "event"):
             if other in taken[kind, owner] or not _produced(model, other, emitted):
                 continue
-            apart = (other, name) in model.versions.apart
+            apart = (other, name) in model.versions.without_cast
             if apart or model.versions.path(other, name) is not None or (owner, name, other) in told:
                 continue
             told.add((owner, name, other))
@@ -57,7 +57,7 @@ def cast_missing(model: Model) -> Iterator[Finding]:
         ]
         if operation.deprecated is None or not served:
             continue
-        if any((operation.name, other) in model.versions.apart for other in served):
+        if any((operation.name, other) in model.versions.without_cast for other in served):
             continue
         if all(model.versions.path(operation.name, other) is None for other in served):
             message = f"callers of `{operation.name}` are not served by `{served[-1]}`: no cast leads there"
@@ -77,7 +77,7 @@ def cast_ambiguous(model: Model) -> Iterator[Finding]:
     for _, _, names in model.versions.families():
         for source in names:
             for target in names:
-                ways = model.versions.ways(source, target)
+                ways = model.versions.shortest_paths(source, target)
                 if len(ways) < 2:
                     continue
                 through = " or ".join(sorted({way[0][1] for way in ways}))

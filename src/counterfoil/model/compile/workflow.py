@@ -1,59 +1,53 @@
-"""Kinds to definitions: steps, reactions, policies, mappings and foil rules, ready for the rules to read."""
+"""Workflows compiled: start, facts, signals, steps and reactions, with the operations and policies they use."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression, ExpressionError
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
-from counterfoil.model.fields import each_field
-from counterfoil.model.kinds import seconds
-from counterfoil.model.template import (
-    compile_each,
-    compile_template,
-    formula,
-    formulas,
-    optional,
-    record,
-    text_of,
-    until,
+from counterfoil.model.compile.operation import compile_operation, undo_choices
+from counterfoil.model.compile.order import compile_lets, facts_in_order
+from counterfoil.model.compile.policy import (
+    FAILURE_OUTCOMES,
+    POSTING_RULES,
+    compile_approval,
+    limit_key,
+    queue_policy,
+    retry_policy,
 )
+from counterfoil.model.documents import Documents
+from counterfoil.model.kinds import seconds
+from counterfoil.model.template import compile_each, compile_template, formula, optional, record, until
+from counterfoil.model.versions import ContractVersions
 from counterfoil.model.walk import STEPS, BlockPlace, StepKind, step_name, steps, steps_of
 
-if TYPE_CHECKING:
-    from counterfoil.model.model import Model
-
-POSTING_RULES = ("reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up")
-_WORD = re.compile(r"[a-z_][a-z0-9_]*")
-_ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
-_Choices = tuple[d.UndoChoice, ...]
-T = TypeVar("T")
+FoilsOf = Callable[[str], list[d.FoilDefinition]]
 
 
-def compile_workflow(model: Model, workflow: kinds.Workflow, digest: str) -> d.Definition:
-    """A workflow with its closure. Raises Misconfigured when something it names is not there or does not parse;
-    `check` says the same with its place."""
+def compile_workflow(
+    documents: Documents,
+    versions: ContractVersions,
+    foils_of: FoilsOf,
+    workflow: kinds.Workflow,
+    digest: str,
+) -> d.Definition:
+    """Compile a workflow with all that it uses; `foils_of` gives the foil rules of an operation.
+
+    Raises Misconfigured when a document that it names is missing or does not parse. `check` reports the place.
+    """
     try:
-        return _Workflow(model, workflow).definition(digest)
+        return _WorkflowCompiler(documents, versions, foils_of, workflow).definition(digest)
     except (KeyError, ExpressionError) as error:
         raise Misconfigured(f"workflow {workflow.name} cannot be compiled: {error}; run check") from error
 
 
-def retry_policy(retry: kinds.Retry) -> d.RetryPolicy:
-    return d.RetryPolicy(seconds(retry.first), seconds(retry.cap), retry.attempts, retry.then)
-
-
-def queue_policy(queue: kinds.Queue) -> d.QueuePolicy:
-    return d.QueuePolicy(seconds(queue.every), queue.wake, seconds(queue.until), queue.then)
-
-
 def keys_of(where: Expression | None, root: str = "event") -> tuple[tuple[str, Expression], ...]:
-    """Conjuncts of `where` that pin a field of the event's data to a value that does not read the event."""
+    """Return the fields of the event's data that `where` equates with a value which does not read the event."""
     if where is None:
         return ()
     return tuple(
@@ -63,11 +57,15 @@ def keys_of(where: Expression | None, root: str = "event") -> tuple[tuple[str, E
     )
 
 
-class _Workflow:
-    def __init__(self, model: Model, workflow: kinds.Workflow) -> None:
-        self.model = model
+class _WorkflowCompiler:
+    def __init__(
+        self, documents: Documents, versions: ContractVersions, foils_of: FoilsOf, workflow: kinds.Workflow
+    ) -> None:
+        self.documents = documents
+        self.versions = versions
+        self.foils_of = foils_of
         self.workflow = workflow
-        policy = model.policies[workflow.failure]
+        policy = documents.policies[workflow.failure]
         if policy.failure is None:
             raise KeyError(workflow.failure)
         self.failure_kind = policy.failure
@@ -80,9 +78,7 @@ class _Workflow:
 
     def definition(self, digest: str) -> d.Definition:
         w = self.workflow
-        facts = tuple(
-            self.fact(*named) for named in in_order(w.facts.items(), lambda f: f[0], lambda f: _read_by(f[1]))
-        )
+        facts = tuple(self.fact(name, fact) for name, fact in facts_in_order(w.facts.items()))
         steps = self.block(w.steps, "")
         signals = tuple(self.signal(signal, position) for position, signal in enumerate(w.signals))
         failure = self.failure()
@@ -90,14 +86,14 @@ class _Workflow:
             [] if w.serial is None else w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
         )
         names = {n for name in self.operations for n in (name, *self.reached(name))}
-        foils = [f for name in sorted(names) for f in self.model.foils_by_operation(name)]
+        foils = [f for name in sorted(names) for f in self.foils_of(name)]
         return d.Definition(
             name=w.name,
             digest=digest,
             start=self.start(),
             serial=tuple(formula(key) for key in serial),
             facts=facts,
-            let=_lets(w.let.items()),
+            let=compile_lets(w.let.items()),
             signals=signals,
             steps=steps,
             failure=failure,
@@ -116,22 +112,21 @@ class _Workflow:
         )
 
     def casts(self) -> dict[tuple[str, str], tuple[d.CastDefinition, ...]]:
-        """How the other versions of what this workflow waits for reach it."""
-        found = {}
-        for event in waited_for(self.model, self.workflow):
-            for other in self.model.versions.others(event):
-                path = self.model.versions.path(other, event)
+        """Return the casts by which other versions of an awaited event, and of a called operation, reach this one."""
+        casts = {}
+        for event in awaited_events(self.documents, self.workflow):
+            for other in self.versions.others(event):
+                path = self.versions.path(other, event)
                 if path is not None:
-                    found[other, event] = path
+                    casts[other, event] = path
         for name in self.operations:
             for other in self.reached(name):
-                found[name, other] = self.model.versions.path(name, other) or ()
-        return found
+                casts[name, other] = self.versions.path(name, other) or ()
+        return casts
 
     def reached(self, operation: str) -> list[str]:
-        """Other versions of a call whose foils it writes: those to which casts of its input lead."""
-        versions = self.model.versions
-        return [o for o in versions.others(operation) if versions.path(operation, o) is not None]
+        """Return the other versions of an operation whose foils its call writes: those to which casts lead."""
+        return [o for o in self.versions.others(operation) if self.versions.path(operation, o) is not None]
 
     def start(self) -> d.Start:
         s = self.workflow.start
@@ -155,8 +150,8 @@ class _Workflow:
             self.operation(target)
         if source == "limit":
             self.limit(target)
-        given = record(fact.with_) if fact.with_ or source == "read" else None
-        return d.Fact(name, source, target, optional(fact.of), given, fact.recheck is not None)
+        arguments = record(fact.with_) if fact.with_ or source == "read" else None
+        return d.Fact(name, source, target, optional(fact.of), arguments, fact.recheck is not None)
 
     def signal(self, signal: kinds.Signal, position: int) -> d.Signal:
         where = optional(signal.where)
@@ -241,10 +236,10 @@ class _Workflow:
             **base,
         )
 
-    def undo(self, choices: list[kinds.UndoCall], undone: str) -> _Choices:
+    def undo(self, choices: list[kinds.UndoCall], undone: str) -> tuple[d.UndoChoice, ...]:
         for choice in choices:
             self.operation(choice.call)
-        return undo_choices(self.model, choices, undone)
+        return undo_choices(self.documents, choices, undone)
 
     def approve(self, step: kinds.Approve, base: dict[str, Any]) -> d.Approve:
         policy = self.approval(step.approve)
@@ -276,7 +271,7 @@ class _Workflow:
             **base,
         )
 
-    # -------------------------------------------------------------- what steps name
+    # -------------------------------------------------------------- operations and policies
 
     def failure(self) -> d.FailurePolicy:
         policy = self.failure_kind
@@ -289,7 +284,7 @@ class _Workflow:
 
     def operation(self, name: str) -> d.OperationDefinition:
         if name not in self.operations:
-            compiled = compile_operation(self.model, self.model.operations[name])
+            compiled = compile_operation(self.documents, self.documents.operations[name])
             self.operations[name] = compiled
             for choice in compiled.undo:
                 self.operation(choice.operation)
@@ -297,18 +292,18 @@ class _Workflow:
 
     def approval(self, name: str) -> d.ApprovalPolicy:
         if name not in self.approvals:
-            policy = self.model.policies[name]
+            policy = self.documents.policies[name]
             if policy.approval is None:
                 raise KeyError(name)
             self.approvals[name] = compile_approval(
-                policy, policy.approval, self.model.digest_of("policy", name)
+                policy, policy.approval, self.documents.digest_of("policy", name)
             )
         return self.approvals[name]
 
     def limit(self, name: str) -> None:
         if name in self.limits:
             return
-        limit = self.model.policies[name].limit
+        limit = self.documents.policies[name].limit
         if limit is None:
             raise KeyError(name)
         currency = limit.currency if isinstance(limit.currency, str) else limit.currency.to
@@ -320,7 +315,7 @@ class _Workflow:
         )
 
     def posting(self, name: str) -> d.PostingPolicy:
-        policy = self.model.policies.get(name)
+        policy = self.documents.policies.get(name)
         dates = policy.posting_date if policy else None
         if dates is not None:
             return d.PostingPolicy(name, dates.rule, dates.periods, dates.document)
@@ -329,261 +324,17 @@ class _Workflow:
         return d.PostingPolicy(name, name, "period", "keep")
 
 
-def waited_for(model: Model, workflow: kinds.Workflow) -> list[str]:
-    """Events that a Run of this workflow waits for, or is interrupted or woken by."""
-    failure = model.policies[workflow.failure].failure
-    found = [signal.event for signal in workflow.signals]
+def awaited_events(documents: Documents, workflow: kinds.Workflow) -> list[str]:
+    """Return the events that a Run of this workflow waits for, or that interrupt or wake it."""
+    failure = documents.policies[workflow.failure].failure
+    events = [signal.event for signal in workflow.signals]
     if failure is not None and failure.queue.wake is not None:
-        found.append(failure.queue.wake)
+        events.append(failure.queue.wake)
     places = list(steps(workflow))
     if failure is not None:
         reactions = [(name, getattr(failure, name)) for name in FAILURE_OUTCOMES]
         for name, reaction in reactions:
             if isinstance(reaction, list):
                 places += steps_of(BlockPlace(reaction, (), name, name))
-    found += [p.step.wait.event for p in places if isinstance(p.step, kinds.Wait) and p.step.wait.event]
-    return sorted({event for event in found if event in model.events})
-
-
-FAILURE_OUTCOMES = tuple(n for n in kinds.Failure.model_fields if n not in ("retry", "queue", "case_within"))
-
-
-def limit_key(workflow: kinds.Workflow, text: str) -> str:
-    """What a limit counts by, in this workflow: a bare word that names nothing here is a field of what began it.
-
-    So `per: [customer_id, quarter]` serves every workflow whose event has a `customer_id`.
-    """
-    word = text_of(text)
-    known = {"run", "event", "object", "input", "month", "quarter", *workflow.facts, *workflow.let}
-    if not _WORD.fullmatch(word) or word in known:
-        return word
-    start = workflow.start
-    return f"{'event.data' if start.event else 'object' if start.due else 'input'}.{word}"
-
-
-def compile_approval(policy: kinds.Policy, approval: kinds.Approval, digest: str) -> d.ApprovalPolicy:
-    tiers = (
-        d.ApprovalTier(
-            None if tier.up_to is None else Money.from_major(tier.up_to, approval.currency).minor,
-            tier.automatic,
-            tuple(tier.roles),
-            tier.quorum,
-        )
-        for tier in approval.matrix
-    )
-    return d.ApprovalPolicy(
-        name=policy.name,
-        currency=approval.currency,
-        rates=approval.rates,
-        tiers=tuple(tiers),
-        requester=formula(approval.requester),
-        expires=seconds(approval.expires),
-        digest=digest,
-        owners=tuple(policy.owners("exceptions")),
-    )
-
-
-def compile_operation(model: Model, operation: kinds.Operation) -> d.OperationDefinition:
-    return d.OperationDefinition(
-        name=operation.name,
-        system=operation.system,
-        repeat=operation.repeat,
-        horizon=seconds(operation.horizon),
-        retention=seconds(operation.retention) if operation.retention else 0.0,
-        timeout=seconds(operation.timeout),
-        undo=undo_choices(model, operation.undo or [], operation.name),
-        irreversible=operation.irreversible,
-        executor=operation.executor,
-        input_schema=model.schema_of_operation(operation.name, "input"),
-        output_schema=model.schema_of_operation(operation.name, "output"),
-    )
-
-
-def undo_choices(model: Model, choices: list[kinds.UndoCall], undone: str) -> _Choices:
-    """Undo choices of a call of the operation `undone`. Their formulas read also its `input` and `result`."""
-    return tuple(
-        d.UndoChoice(when=optional(c.when), operation=c.call, input=record(undo_input(model, c, undone)))
-        for c in choices
-    )
-
-
-def undo_input(model: Model, choice: kinds.UndoCall, undone: str) -> Mapping[str, Any]:
-    """What the undo is given: `with` as written; without it every field of its input that the undone call's
-    result, else its input, has by the same name."""
-    if choice.with_:
-        return choice.with_
-    operation = model.operations[undone]
-    have = {name: "input" for name, optional_, _ in each_field(operation.input) if not optional_}
-    have |= {name: "result" for name, optional_, _ in each_field(operation.output) if not optional_}
-    wanted = [name for name, _, _ in each_field(model.operations[choice.call].input)]
-    return {name: f"={have[name]}.{name}" for name in wanted if name in have}
-
-
-# ------------------------------------------------------------------ names that build on each other
-
-
-def in_order(
-    things: Iterable[T], name: Callable[[T], str], reads: Callable[[T], Collection[str]]
-) -> tuple[T, ...]:
-    """Things in an order in which each comes after those that it reads, else as they are.
-
-    The canonical form of a document sorts its keys, so what depends on the order of keys would not come back from it.
-    """
-    left = {name(thing): thing for thing in things}
-    ordered: list[T] = []
-    while left:
-        free = [n for n, thing in left.items() if not any(r in left and r != n for r in reads(thing))]
-        for n in free[:1] or list(left):  # a circle is left as it is: no order makes it good
-            ordered.append(left.pop(n))
-    return tuple(ordered)
-
-
-def lets_in_order(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Lets, each after those that it reads. One that does not parse reads nothing: `check` says so."""
-    return in_order(lets, lambda let: let[0], lambda let: _names(let[1]))
-
-
-def facts_in_order(facts: Iterable[tuple[str, kinds.Fact]]) -> tuple[tuple[str, kinds.Fact], ...]:
-    """Facts, each after those that it reads."""
-
-    def reads(fact: tuple[str, kinds.Fact]) -> set[str]:
-        texts = [text for text, _ in formulas(fact[1].with_)]
-        return {name for text in (*texts, fact[1].of or "") for name in _names(text)}
-
-    return in_order(facts, lambda fact: fact[0], reads)
-
-
-def _names(text: str) -> Collection[str]:
-    try:
-        return formula(text).names if text else ()
-    except ExpressionError:
-        return ()
-
-
-def _lets(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, Expression], ...]:
-    compiled = [(name, formula(text)) for name, text in lets]
-    return in_order(compiled, lambda let: let[0], lambda let: let[1].names)
-
-
-def _read_by(fact: kinds.Fact) -> set[str]:
-    texts = [text for text, _ in formulas(fact.with_)] + ([fact.of] if fact.of is not None else [])
-    return {name for text in texts for name in formula(text).names}
-
-
-# ------------------------------------------------------------------ mappings and foils
-
-
-def compile_inbound(
-    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, tells_as: str
-) -> d.InboundMapping:
-    assert mapping.from_ is not None
-    source = mapping.from_
-    types = source.type if isinstance(source.type, list) else [source.type]
-    emits = emits_of(mapping)
-    return d.InboundMapping(
-        name=mapping.name,
-        system=source.system,
-        types=tuple(types),
-        when=optional(source.when),
-        ignore=mapping.ignore,
-        fetch_operation=mapping.fetch.call if mapping.fetch else None,
-        fetch_input=record(mapping.fetch.with_) if mapping.fetch else None,
-        let=_lets(lets_of(mapping, has_entities)),
-        emits=tuple(_emit(emit) for emit in emits),
-        assertion=optional(mapping.assert_),
-        owners=owners,
-        tells_as=tells_as,
-    )
-
-
-def emits_of(mapping: kinds.Mapping) -> list[kinds.EmitMapping]:
-    emit = mapping.emit
-    return [] if emit is None else emit if isinstance(emit, list) else [emit]
-
-
-def lets_of(mapping: kinds.Mapping, has_entities: bool) -> list[tuple[str, str]]:
-    """The lets of a mapping. `entity` is given where legal entities are objects: the head of the one that the
-    first emitted fact belongs to, so that its zone and currency need not be looked up by hand."""
-    lets = list(mapping.let.items())
-    if not has_entities or "entity" in mapping.let or not _reads_entity(mapping):
-        return lets
-    for emit in emits_of(mapping):
-        entity = emit.legal_entity or emit.data.get("legal_entity")
-        if not isinstance(entity, str):
-            continue
-        literal = emit.legal_entity is None and not entity.startswith("=")
-        text = f"'{entity}'" if literal else text_of(entity)
-        after = [i for i, (name, _) in enumerate(lets) if re.search(rf"\b{re.escape(name)}\b", text)]
-        lets.insert(max(after, default=-1) + 1, ("entity", f"head('legal_entity', {text})"))
-        break
-    return lets
-
-
-def _reads_entity(mapping: kinds.Mapping) -> bool:
-    data = mapping.model_dump(include={"let", "emit", "assert_"})
-    return any(_ENTITY.search(text) for text in _texts(data))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-
-
-def _emit(emit: kinds.EmitMapping) -> d.EmitDefinition:
-    return d.EmitDefinition(
-        type=compile_template(emit.type),
-        when=optional(emit.when),
-        key=formula(emit.key),
-        version=optional(emit.version),
-        identity=optional(emit.identity),
-        occurred=optional(emit.occurred),
-        effective=optional(emit.effective),
-        legal_entity=optional(emit.legal_entity),
-        data=record(emit.data),
-        links={name: formula(text) for name, text in emit.links.items()},
-    )
-
-
-def compile_outbound(mapping: kinds.Mapping, system: str) -> d.OutboundMapping:
-    assert mapping.to is not None
-    returns = mapping.returns
-    return d.OutboundMapping(
-        name=mapping.name,
-        operation=mapping.to.operation,
-        system=system,
-        let=_lets(mapping.let.items()),
-        input=record(mapping.with_ or {}),
-        assertion=optional(mapping.assert_),
-        result=record(returns.result) if returns.result else None,
-        links={name: formula(text) for name, text in returns.links.items()},
-        compare=tuple(returns.compare),
-    )
-
-
-def compile_foil(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> d.FoilDefinition:
-    foil, observe = rule.foil, rule.observe
-    return d.FoilDefinition(
-        name=rule.name,
-        object=rule.object,
-        left=rule.left,
-        right=rule.right,
-        event=foil.event,
-        operation=foil.operation,
-        when=optional(foil.when),
-        key=formula(foil.key),
-        legs={name: formula(text) for name, text in foil.legs.items()},
-        due=seconds(foil.due),
-        observe_event=observe.event,
-        observe_when=optional(observe.when),
-        observe_key=formula(observe.key),
-        observe_legs={name: formula(text) for name, text in observe.legs.items()},
-        tolerance=rule.tolerance,
-        exact=rule.shape == "1:1",
-        owners=owners,
-    )
+    events += [p.step.wait.event for p in places if isinstance(p.step, kinds.Wait) and p.step.wait.event]
+    return sorted({event for event in events if event in documents.events})

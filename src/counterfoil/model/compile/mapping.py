@@ -1,0 +1,109 @@
+"""Mappings compiled: deliveries to events, and operations to calls of a system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from counterfoil.model import definition as d
+from counterfoil.model import kinds
+from counterfoil.model.compile.order import compile_lets
+from counterfoil.model.template import compile_template, formula, optional, record, text_of
+
+_ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
+
+
+def compile_inbound(
+    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, tells_as: str
+) -> d.InboundMapping:
+    assert mapping.from_ is not None
+    source = mapping.from_
+    types = source.type if isinstance(source.type, list) else [source.type]
+    emits = emits_of(mapping)
+    return d.InboundMapping(
+        name=mapping.name,
+        system=source.system,
+        types=tuple(types),
+        when=optional(source.when),
+        ignore=mapping.ignore,
+        fetch_operation=mapping.fetch.call if mapping.fetch else None,
+        fetch_input=record(mapping.fetch.with_) if mapping.fetch else None,
+        let=compile_lets(lets_of(mapping, has_entities)),
+        emits=tuple(_emit(emit) for emit in emits),
+        assertion=optional(mapping.assert_),
+        owners=owners,
+        tells_as=tells_as,
+    )
+
+
+def compile_outbound(mapping: kinds.Mapping, system: str) -> d.OutboundMapping:
+    assert mapping.to is not None
+    returns = mapping.returns
+    return d.OutboundMapping(
+        name=mapping.name,
+        operation=mapping.to.operation,
+        system=system,
+        let=compile_lets(mapping.let.items()),
+        input=record(mapping.with_ or {}),
+        assertion=optional(mapping.assert_),
+        result=record(returns.result) if returns.result else None,
+        links={name: formula(text) for name, text in returns.links.items()},
+        compare=tuple(returns.compare),
+    )
+
+
+def _emit(emit: kinds.EmitMapping) -> d.EmitDefinition:
+    return d.EmitDefinition(
+        type=compile_template(emit.type),
+        when=optional(emit.when),
+        key=formula(emit.key),
+        version=optional(emit.version),
+        identity=optional(emit.identity),
+        occurred=optional(emit.occurred),
+        effective=optional(emit.effective),
+        legal_entity=optional(emit.legal_entity),
+        data=record(emit.data),
+        links={name: formula(text) for name, text in emit.links.items()},
+    )
+
+
+def emits_of(mapping: kinds.Mapping) -> list[kinds.EmitMapping]:
+    emit = mapping.emit
+    return [] if emit is None else emit if isinstance(emit, list) else [emit]
+
+
+def lets_of(mapping: kinds.Mapping, has_entities: bool) -> list[tuple[str, str]]:
+    """Return the lets of a mapping, with `entity` added where legal entities are objects.
+
+    `entity` is the head of the legal entity of the first emitted fact. A mapping reads its zone and currency there.
+    """
+    lets = list(mapping.let.items())
+    if not has_entities or "entity" in mapping.let or not _reads_entity(mapping):
+        return lets
+    for emit in emits_of(mapping):
+        entity = emit.legal_entity or emit.data.get("legal_entity")
+        if not isinstance(entity, str):
+            continue
+        literal = emit.legal_entity is None and not entity.startswith("=")
+        text = f"'{entity}'" if literal else text_of(entity)
+        after = [i for i, (name, _) in enumerate(lets) if re.search(rf"\b{re.escape(name)}\b", text)]
+        lets.insert(max(after, default=-1) + 1, ("entity", f"head('legal_entity', {text})"))
+        break
+    return lets
+
+
+def _reads_entity(mapping: kinds.Mapping) -> bool:
+    data = mapping.model_dump(include={"let", "emit", "assert_"})
+    return any(_ENTITY.search(text) for text in _texts(data))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

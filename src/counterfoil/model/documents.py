@@ -1,0 +1,198 @@
+"""Documents of one model by kind and name, their schemas, owners and digests.
+
+This is the part of a model that needs no compilation. Compiler, closure, versions and overlays read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import ValidationError
+
+from counterfoil.core import wire
+from counterfoil.core.errors import Misconfigured
+from counterfoil.model import kinds
+from counterfoil.model.document import Data, Document, build
+from counterfoil.model.fields import Schema, each_field, object_schema
+from counterfoil.model.source import Source
+from counterfoil.model.tables import Rows
+
+K = TypeVar("K", bound=kinds.Kind)
+
+
+class Documents:
+    """Immutable index of governance documents.
+
+    Documents keep the order in which they were read; digests do not depend on it. `broken` holds the names of
+    documents that were refused for their form: they exist, but their content is unknown.
+    """
+
+    def __init__(
+        self, documents: Iterable[Document], broken: Collection[tuple[str, str]] = frozenset()
+    ) -> None:
+        self.documents = tuple(documents)
+        self.broken = frozenset(broken)
+        self._by_name = {(document.kind, document.name): document for document in self.documents}
+
+    # -------------------------------------------------------------- documents
+
+    def document(self, kind: str, name: str) -> Document | None:
+        return self._by_name.get((kind, name))
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether a document of that name was written, well or badly."""
+        return (kind, name) in self._by_name or (kind, name) in self.broken
+
+    def of_kind(self, kind: type[K]) -> dict[str, K]:
+        return {doc.name: doc.value for doc in self.documents if isinstance(doc.value, kind)}
+
+    @cached_property
+    def systems(self) -> Mapping[str, kinds.System]:
+        return self.of_kind(kinds.System)
+
+    @cached_property
+    def objects(self) -> Mapping[str, kinds.Object]:
+        return self.of_kind(kinds.Object)
+
+    @cached_property
+    def events(self) -> Mapping[str, kinds.Event]:
+        return self.of_kind(kinds.Event)
+
+    @cached_property
+    def operations(self) -> Mapping[str, kinds.Operation]:
+        return self.of_kind(kinds.Operation)
+
+    @cached_property
+    def mappings(self) -> Mapping[str, kinds.Mapping]:
+        return self.of_kind(kinds.Mapping)
+
+    @cached_property
+    def workflows(self) -> Mapping[str, kinds.Workflow]:
+        return self.of_kind(kinds.Workflow)
+
+    @cached_property
+    def policies(self) -> Mapping[str, kinds.Policy]:
+        return self.of_kind(kinds.Policy)
+
+    @cached_property
+    def reconciliations(self) -> Mapping[str, kinds.Reconciliation]:
+        return self.of_kind(kinds.Reconciliation)
+
+    @cached_property
+    def roles(self) -> Mapping[str, kinds.Role]:
+        return self.of_kind(kinds.Role)
+
+    @cached_property
+    def tables(self) -> Mapping[str, Rows]:
+        return {name: Rows(table, table.rows or []) for name, table in self.of_kind(kinds.Table).items()}
+
+    # -------------------------------------------------------------- canonical form
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Data]) -> Self:
+        """A Model of plain documents, as `plain` gave them. Raises Misconfigured for one that is not of its kind."""
+        built = []
+        for data in documents:
+            document, findings = build(Source(f"{_text(data, 'kind')}/{_text(data, 'name')}", data))
+            if document is None:
+                raise Misconfigured("; ".join(map(str, findings)))
+            built.append(Document(document.value, data))
+        return cls(built)
+
+    def plain(self) -> list[Data]:
+        """Every document as plain data, sorted by kind and name; tables hold their rows."""
+        return [self._by_name[key].data for key in sorted(self._by_name)]
+
+    def to_json(self) -> bytes:
+        """The canonical form: sorted documents, sorted keys; comments and places are not part of it."""
+        return wire.dumps(self.plain())
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        try:
+            return cls.from_documents(wire.loads(data))
+        except (ValueError, ValidationError) as error:
+            raise Misconfigured(f"not a stored model: {error}") from error
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, in hex: the name of a Release."""
+        return wire.digest(self.to_json())
+
+    def digest_of(self, kind: str, name: str) -> str:
+        """SHA-256 of one document's canonical form."""
+        return wire.digest(self._by_name[kind, name].data)
+
+    # -------------------------------------------------------------- schemas, tables, owners
+
+    def schema_of_event(self, name: str) -> Schema:
+        """JSON Schema (draft 2020-12) of an event's data."""
+        return object_schema(self.events[name].data)
+
+    def schema_of_object(self, name: str) -> Schema:
+        """JSON Schema of an object's fields."""
+        return object_schema(self.objects[name].fields)
+
+    def schema_of_operation(self, name: str, side: Literal["input", "output"]) -> Schema:
+        operation = self.operations[name]
+        return object_schema(operation.input if side == "input" else operation.output)
+
+    def system_of_record(self, name: str, field: str) -> str:
+        """The system that may assert a field of an object."""
+        found = self.objects[name]
+        for own, _, spec in each_field(found.fields):
+            if own == field and isinstance(spec, kinds.FieldSpec) and spec.system:
+                return spec.system
+        return found.system
+
+    def asserted_by_call(self, operation: str) -> dict[str, str]:
+        """Fields that an exposed operation's input asserts, with the system of record of each: those that name a
+        system, and those of the object that the input speaks of. All others are wishes and references."""
+        found = self.operations[operation]
+        subject = self.objects.get(found.object or "")
+        own = {name for name, _, _ in each_field(subject.fields)} if subject is not None else set()
+        asserted = {}
+        for name, _, spec in each_field(found.input):
+            if isinstance(spec, kinds.FieldSpec) and spec.system:
+                asserted[name] = spec.system
+            elif name in own and found.object is not None:
+                asserted[name] = self.system_of_record(found.object, name)
+        return asserted
+
+    def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
+        """The value in force on a day, or None. KeyError for a table that is not there."""
+        return self.tables[name].lookup(keys, on)
+
+    def owners_of(self, kind: kinds.Kind, part: str = "exceptions") -> list[str]:
+        """The roles that answer for a part of a document: its own owner, else that of the system or object
+        that it serves. Empty where nobody does."""
+        own = kind.owners(part)
+        if own:
+            return own
+        behind: list[kinds.Kind | None] = []
+        if isinstance(kind, kinds.Mapping):
+            if kind.from_:
+                behind = [self.systems.get(kind.from_.system)]
+            elif kind.to and kind.to.operation in self.operations:
+                behind = [self.operations[kind.to.operation]]
+            elif kind.cast:
+                cast = kind.cast.from_
+                behind = [self.events.get(cast), self.operations.get(cast)]
+        elif isinstance(kind, kinds.Reconciliation):
+            behind = [self.objects.get(kind.object), self.systems.get(kind.left)]
+        elif isinstance(kind, kinds.Object | kinds.Operation):
+            behind = [self.systems.get(kind.system)]
+        elif isinstance(kind, kinds.Event) and kind.object:
+            behind = [self.objects.get(kind.object)]
+        for other in behind:
+            found = self.owners_of(other, part) if other is not None else []
+            if found:
+                return found
+        return []
+
+
+def _text(data: Any, key: str) -> str:
+    return str(data.get(key, "?")) if isinstance(data, dict) else "?"
