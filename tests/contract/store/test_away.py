@@ -14,7 +14,7 @@ import pytest
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Wake
+from counterfoil.store.port.wake import Wake
 from counterfoil.store.sql import postgres as implementation
 from counterfoil.store.sql import sessions
 from counterfoil.store.sql.postgres import PostgresStore

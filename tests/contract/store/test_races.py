@@ -17,7 +17,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Wake
+from counterfoil.store.port.wake import Wake
 from tests.contract.store import samples as s
 
 Two = tuple[Any, Any]

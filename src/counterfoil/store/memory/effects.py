@@ -8,7 +8,8 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import ASKED_OF_PERSONS, CaseState
+from counterfoil.core.case import CaseState
+from counterfoil.core.cases import ANSWERED_BY_EVIDENCE
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
@@ -159,7 +160,7 @@ class Effects(Rows):
     def _answer_cases(self, effect: str, at: datetime) -> None:
         """A Case that asks what became of an effect is over once evidence says so."""
         for case in list(self.case_rows.values()):
-            asks = case.effect == effect and case.reason in ASKED_OF_PERSONS
+            asks = case.effect == effect and case.reason in ANSWERED_BY_EVIDENCE
             if asks and case.state is CaseState.OPEN:
                 known = msgspec.structs.replace(
                     case,

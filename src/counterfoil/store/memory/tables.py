@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Frontier, Leaf
 from counterfoil.core.call import Call
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
-from counterfoil.core.case import Case, CaseState, case_of_break
+from counterfoil.core.case import Case, CaseState
+from counterfoil.core.cases import case_of_break
 from counterfoil.core.clock import utc_now
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import (
@@ -34,8 +36,7 @@ from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.usage import UsageRow
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.stalled import StalledFinding
-from counterfoil.store.port.store import Wake
-from counterfoil.store.port.wake import Wakes, wakes
+from counterfoil.store.port.wake import RunWatch, Wake, Wakes
 
 Key = Any
 
@@ -121,11 +122,14 @@ class Rows:
                 else:
                     table[key] = before
             raise
-        self._wakes.set(wakes(transition, answer))
+        self._wakes.set(self._wakes.committed(transition, answer))
         return answer
 
     async def wait_for_wake(self, what: Wake, timeout: float) -> None:
         await self._wakes.wait(what, timeout)
+
+    def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
+        return self._wakes.watch_run(run)
 
     def _put(self, table: dict[Any, Any], key: Key, value: Any) -> None:
         self._journal.append((table, key, table.get(key, ABSENT)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol, overload
 
 import msgspec
@@ -62,6 +62,7 @@ from counterfoil.store.port.usage import UsageStored as UsageStored
 from counterfoil.store.port.versions import CountUse as CountUse
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.wake import RunWatch, Wake
 from counterfoil.store.port.workers import CapSet, Heartbeat, HeartbeatAnswer, ReleaseWorker, SetCap
 
 # ------------------------------------------------------------------ what reads give
@@ -85,14 +86,6 @@ class Todo(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     receipt: Receipt | None = None
     event: CanonicalEvent | None = None
-
-
-class Wake(StrEnum):
-    """What there may be to do now that there was not before."""
-
-    ADMIT = "admit"
-    TURN = "turn"
-    RELEASE = "release"
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +164,10 @@ class Store(Protocol):
 
     async def wait_for_wake(self, what: Wake, timeout: float) -> None:
         """Return when there may be something to do, or `timeout` seconds have passed."""
+        ...
+
+    def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
+        """Watch one Run for as long as the context lasts; see RunWatch. Enter it before reading the Run."""
         ...
 
     # what turns and admission read

@@ -417,7 +417,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
 class Expire(msgspec.Struct, frozen=True, kw_only=True):
     """What time alone does: foils past due settle to broken. Wherever a foil breaks or shows too much, its
-    Case (core.case.case_of_break) opens in the same transaction and the Run gets a `foil` stimulus."""
+    Case (core.cases.case_of_break) opens in the same transaction and the Run gets a `foil` stimulus."""
 
     foils: tuple[str, ...]
     at: datetime

@@ -9,6 +9,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case
+from counterfoil.core.cases import MAX_MESSAGE_CHARS
 from counterfoil.core.clock import micros
 from counterfoil.core.usage import RefusedUsage, UsageRow, digest, examples
 
@@ -70,7 +71,7 @@ def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
     for case in keep.cases:
         about = [refused for refused in new if refused.reason == case.reason]
         if about:
-            message = f"{case.message}; {examples(about)}"[:4000]
+            message = f"{case.message}; {examples(about)}"[:MAX_MESSAGE_CHARS]
             found.append(msgspec.structs.replace(case, message=message))
     return found
 

@@ -18,8 +18,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port import transitions as port
 from counterfoil.store.port.conflict_keys import keys
-from counterfoil.store.port.store import Wake
-from counterfoil.store.port.wake import Wakes
+from counterfoil.store.port.wake import Wake, Wakes
 from counterfoil.store.sql import migrate
 from counterfoil.store.sql.cached_clock import CachedClock
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit

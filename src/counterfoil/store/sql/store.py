@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -24,10 +25,10 @@ from counterfoil.store.port import versions, views
 from counterfoil.store.port.recorded import Recorded, TimeRange
 from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
-from counterfoil.store.port.store import Backlog, LoadedRun, Store, Todo, Wake
+from counterfoil.store.port.store import Backlog, LoadedRun, Store, Todo
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.views import CaseTarget
-from counterfoil.store.port.wake import Wakes, wakes
+from counterfoil.store.port.wake import RunWatch, Wake, Wakes
 from counterfoil.store.sql import progress_scan, reads, traffic
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.statements import Work
@@ -68,12 +69,15 @@ class SqlStore(SqlViews, ABC):
         """Return when something was committed that may want attention, or `timeout` seconds have passed."""
         await self._wakes.wait(what, timeout)
 
+    def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
+        return self._wakes.watch_run(run)
+
     def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[BatchResult]) -> frozenset[Wake]:
         """Tell those who wait here what a committed batch gives them to do."""
         woken: frozenset[Wake] = frozenset()
         for transition, outcome in zip(batch, outcomes, strict=True):
-            if outcome.error is None and len(woken) < len(Wake):
-                woken |= wakes(transition, outcome.answer)
+            if outcome.error is None:
+                woken |= self._wakes.committed(transition, outcome.answer)
         self._wakes.set(woken)
         return woken
 

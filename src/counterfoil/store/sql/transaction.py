@@ -15,7 +15,8 @@ from typing import Any
 
 from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
-from counterfoil.core.case import Case, case_of_break
+from counterfoil.core.case import Case
+from counterfoil.core.cases import case_of_break
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move

@@ -9,7 +9,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import ASKED_OF_PERSONS
+from counterfoil.core.cases import ANSWERED_BY_EVIDENCE
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
@@ -192,7 +192,7 @@ async def record(x: Tx, c: port.Conclude) -> EffectUpdate:
         await _foils(x, c)
     asked = state is not EffectState.SENDING or attempt > 1
     if asked and not unsettled:
-        await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ASKED_OF_PERSONS)
+        await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ANSWERED_BY_EVIDENCE)
     for link in c.links:
         await x.link(link, c.at)
     for case in c.cases:

@@ -1,0 +1,54 @@
+"""A caller that waits for a Run is woken by the commit that ends it, on all stores."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from counterfoil.core.effect import EffectState
+from counterfoil.core.run import RunStatus
+from counterfoil.store.port.transitions import Advance
+from tests.contract.store import samples as s
+
+
+async def test_the_turn_that_ends_a_run_wakes_all_its_watches(store: Any) -> None:
+    run, other = await s.born(store, "k1"), await s.born(store, "k2")
+    with store.watch_run(run) as first, store.watch_run(run) as second, store.watch_run(other) as idle:
+        waiting = [asyncio.create_task(watch.wait(5)) for watch in (first, second)]
+        await store.apply(s.turn(run, status=RunStatus.DONE))
+        assert await asyncio.gather(*waiting) == [True, True]
+        assert await idle.wait(0.01) is False
+
+
+async def test_an_end_between_reading_and_waiting_is_not_missed(store: Any) -> None:
+    run = await s.born(store)
+    with store.watch_run(run) as watch:
+        await store.apply(s.turn(run, status=RunStatus.DONE))
+        assert await watch.wait(0) is True
+        assert await watch.wait(0.01) is False
+
+
+async def test_a_turn_that_opens_an_approval_wakes_and_one_that_only_waits_does_not(store: Any) -> None:
+    run = await s.born(store)
+    with store.watch_run(run) as watch:
+        await store.apply(s.turn(run))
+        assert await watch.wait(0.01) is False
+        await store.apply(s.turn(run, 1, approvals=(s.approval("apr_1", run),)))
+        assert await watch.wait(5) is True
+
+
+async def test_a_refused_turn_wakes_no_watch(store: Any) -> None:
+    run = await s.born(store)
+    with store.watch_run(run) as watch:
+        await store.apply(s.turn(run, 7, status=RunStatus.DONE))
+        assert await watch.wait(0.01) is False
+
+
+async def test_the_outcome_whose_turn_ends_the_run_wakes(store: Any) -> None:
+    run = await s.born(store)
+    e = s.effect(run=run)
+    await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
+    last = s.turn(run, 1, status=RunStatus.DONE, consumed=2)
+    with store.watch_run(run) as watch:
+        await store.apply(Advance(conclude=s.conclude(e, EffectState.CONFIRMED), turn=last))
+        assert await watch.wait(5) is True
