@@ -20,9 +20,8 @@ from counterfoil.rules.posting import posting_date
 from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import facts, reactions, steps
+from counterfoil.rules.workflow import cancel, facts, steps
 from counterfoil.rules.workflow.commands import (
-    DropEffect,
     PlanEffect,
     SendAgain,
     StartSync,
@@ -31,19 +30,18 @@ from counterfoil.rules.workflow.commands import (
 )
 from counterfoil.rules.workflow.context import DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
+from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, StepOutcome, StepResult
 
-PATIENCE = timedelta(minutes=15)
-"""How long look-ups may fail to tell before a person is asked. They go on meanwhile."""
 _OF_PERIOD = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
 
 
-def call(d: DecisionContext, step: Call, st: StepState) -> bool:
+def call(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Plan the call, or go on from its outcome."""
     if st.phase == "unlinked":
         if st.until is not None and st.until <= d.now:
-            return reactions.react(d, step, st, "not_found", f"no link arrived: {st.topic}")
-        return False
+            return StepOutcome("not_found", f"no link arrived: {st.topic}")
+        return WAITING
     if st.phase == "new":
         return _plan(d, step, st)
     return _outcome(d, step, st)
@@ -52,17 +50,17 @@ def call(d: DecisionContext, step: Call, st: StepState) -> bool:
 # ------------------------------------------------------------------ planning
 
 
-def _plan(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _plan(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     if not d.s.confirmed and not d.rechecked:
         d.rechecked = True
         facts.read(d, only_recheck=True)
-    resting = steps.in_force(d)
+    resting = cancel.in_force(d)
     fallen = steps.fallen_of(d, resting)
     if fallen is not None:
         return _stale(d, step, st, *fallen)
     found = dates(d, step)
     if isinstance(found, str):
-        return reactions.react(d, step, st, "period_closed", found)
+        return StepOutcome("period_closed", found)
     value = fill(step.input, d.names(), d.lookup)
     mark = digest({"input": value, "dates": found})
     done = _done_before(d, step, mark)
@@ -74,7 +72,7 @@ def _plan(d: DecisionContext, step: Call, st: StepState) -> bool:
     if unrendered is not None and unrendered.unresolved:
         return _unlinked(d, st, unrendered.object, unrendered.canonical, unrendered.system)
     if unrendered is not None:
-        return reactions.react(d, step, st, "invalid", unrendered.message)
+        return StepOutcome("invalid", unrendered.message)
     st.effect, st.input, st.phase, st.outcome, st.detail = effect, mark, "planned", "", ""
     st.until = None
     d.s.inputs[effect] = value
@@ -95,7 +93,7 @@ def _plan(d: DecisionContext, step: Call, st: StepState) -> bool:
         )
     )
     _foils(d, step, effect, value)
-    return False
+    return WAITING
 
 
 def dates(d: DecisionContext, step: Call) -> dict[str, date | None] | str:
@@ -186,12 +184,12 @@ def _owed(d: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefi
                 raise UnusableValue(str(error)) from error
 
 
-def _unlinked(d: DecisionContext, st: StepState, object_: str, canonical: str, system: str) -> bool:
+def _unlinked(d: DecisionContext, st: StepState, object_: str, canonical: str, system: str) -> StepResult:
     """A Link is missing: its sync Run is started, and the call waits for the Link."""
     st.phase, st.topic = "unlinked", link_topic(object_, canonical, system)
     st.until = st.until or d.now + timedelta(seconds=d.definition.failure.queue.until)
     d.commands.append(StartSync(object_, canonical))
-    return False
+    return WAITING
 
 
 def absorb_link(d: DecisionContext, ref: str) -> str | None:
@@ -201,44 +199,24 @@ def absorb_link(d: DecisionContext, ref: str) -> str | None:
     return None if waiting else "no call waits for this link"
 
 
-def _stale(d: DecisionContext, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> bool:
+def _stale(d: DecisionContext, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> StepResult:
     """What was approved is not what would be sent, or not approved any more: the approval falls, and its
     reaction holds. A person who lets the call be tried again lets it be approved again."""
-    steps.close(d, asked_st, ApprovalState.STALE)
+    cancel.close_approval(d, asked_st, ApprovalState.STALE)
     st.back = asked.path.split("/")[0]
     detail = f"what {asked.path} granted does not hold any more"
-    reaction = asked.outcomes.get("stale")
-    if reaction is None:
-        return reactions.react(d, step, st, "stale", detail)
-    st.outcome, st.detail = "stale", detail
-    return reactions.apply(d, step, st, reaction, f"{asked.path}/stale")
+    return StepOutcome("stale", detail, reacting=asked)
 
 
-def _dropped(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _dropped(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     """The intent found an approval that does not hold any more: those that the call rested on fall."""
     held = d.effects.get(st.effect or "")
-    resting = [(a, s) for a, s in steps.in_force(d) if held is not None and s.approval in held.approvals]
+    resting = [(a, s) for a, s in cancel.in_force(d) if held is not None and s.approval in held.approvals]
     if not resting:
-        return reactions.react(d, step, st, "stale", "an approval does not hold any more")
+        return StepOutcome("stale", "an approval does not hold any more")
     for _, other in resting[1:]:
-        steps.close(d, other, ApprovalState.STALE)
+        cancel.close_approval(d, other, ApprovalState.STALE)
     return _stale(d, step, st, *resting[0])
-
-
-def drop(d: DecisionContext, effect: str) -> None:
-    """Give up an effect that is planned or refused."""
-    held = d.effects.get(effect)
-    if effect in d.planned and held is None:
-        d.commands = [
-            c for c in d.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
-        ]
-        d.planned.discard(effect)
-    elif held is not None and held.state in (EffectState.PLANNED, EffectState.REFUSED):
-        d.commands = [
-            c for c in d.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
-        ]
-        d.planned.discard(effect)
-        d.commands.append(DropEffect(effect))
 
 
 # ------------------------------------------------------------------ outcomes
@@ -298,56 +276,56 @@ def absorb_stale(d: DecisionContext, stimulus: Stimulus) -> str | None:
     return None
 
 
-def _outcome(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _outcome(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     outcome, _, detail = st.outcome.partition(":")
     match outcome:
         case "confirmed":
             return _bind(d, step, st)
         case "refused":
-            return reactions.react(d, step, st, detail, st.detail)
+            return StepOutcome(detail, st.detail)
         case "absent":
             return _absent(d, step, st)
         case "dropped":
             return _dropped(d, step, st)
         case "accepted" if "accepted" in step.outcomes:
-            return reactions.react(d, step, st, "accepted", st.detail)
+            return StepOutcome("accepted", st.detail)
         case "unknown":
             return _unknown(d, step, st)
         case _:
-            return False
+            return WAITING
 
 
-def _bind(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _bind(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     result = d.s.results.get(st.effect or "")
     if step.id is not None:
         d.s.names[step.id] = result
-    return reactions.done(d, step, st)
+    return DONE
 
 
-def _absent(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _absent(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Nothing happened, proven past the horizon: the next generation, within the retry budget."""
     st.tries += 1
     if st.tries >= d.definition.failure.retry.attempts:
-        return reactions.react(d, step, st, "transient", "it never arrives")
+        return StepOutcome("transient", "it never arrives")
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
-    return True
+    return MOVED
 
 
-def _unknown(d: DecisionContext, step: Call, st: StepState) -> bool:
+def _unknown(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
     operation = d.definition.operations[step.operation]
     if operation.repeat == "blind":
-        return reactions.react(d, step, st, "unknown", st.detail)
+        return StepOutcome("unknown", st.detail)
     if st.until is None:
-        st.until = d.now + timedelta(seconds=operation.horizon) + PATIENCE
+        st.until = d.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
         st.phase = "waiting"
     if st.until <= d.now:
-        return reactions.react(d, step, st, "unknown", st.detail)
-    return False
+        return StepOutcome("unknown", st.detail)
+    return WAITING
 
 
-def once_more(d: DecisionContext, step: Call, st: StepState) -> bool:
+def once_more(d: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Its time has come: the same bytes again, or, when the request has changed, the next generation."""
     held = d.effects.get(st.effect or "")
     st.until, st.topic = None, ""
@@ -355,21 +333,21 @@ def once_more(d: DecisionContext, step: Call, st: StepState) -> bool:
         if held is not None:
             st.gen += 1
         st.phase, st.effect, st.outcome = "new", None, ""
-        return True
+        return MOVED
     if held.state is not EffectState.REFUSED:
         st.phase = "planned"
-        return held.state is EffectState.CONFIRMED
+        return MOVED if held.state is EffectState.CONFIRMED else WAITING
     if steps.fallen_approval(d) is None:
         found = dates(d, step)
         if isinstance(found, str):
-            return reactions.react(d, step, st, "period_closed", found)
+            return StepOutcome("period_closed", found)
         value = fill(step.input, d.names(), d.lookup)
         if digest({"input": value, "dates": found}) == st.input:
             d.commands.append(SendAgain(held.id))
             d.planned.add(held.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
-            return False
-    drop(d, held.id)
+            return WAITING
+    cancel.drop(d, held.id)
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
-    return True
+    return MOVED

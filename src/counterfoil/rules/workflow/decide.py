@@ -27,10 +27,11 @@ from counterfoil.model.definition import (
     Wait,
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
-from counterfoil.rules.workflow import calls, deadline, facts, reactions, steps, undo
+from counterfoil.rules.workflow import calls, cancel, deadline, facts, reactions, steps, undo
 from counterfoil.rules.workflow.commands import Decision, LiveContext, LookUp, Stimulus, WaitForTopic
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext
 from counterfoil.rules.workflow.state import RunState, load
+from counterfoil.rules.workflow.step_result import StepResult
 
 MAX_MOVES = 5_000
 """Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
@@ -216,13 +217,13 @@ def _move(d: DecisionContext) -> bool:
         return True
     if st.entered is None:
         st.entered = d.now
-    moved = _RUN[type(step)](d, step, st)
+    moved = reactions.handle(d, step, st, _RUN[type(step)](d, step, st))
     if moved and frame.kind == "item" and isinstance(step, Wait) and st.phase == "done":
         reactions.leave_if_over(d, frame)
     return moved
 
 
-_RUN: dict[type, Callable[[DecisionContext, Any, Any], bool]] = {
+_RUN: dict[type, Callable[[DecisionContext, Any, Any], StepResult]] = {
     Check: steps.check,
     Call: calls.call,
     Approve: steps.approve,
@@ -263,7 +264,7 @@ def _in_state(d: DecisionContext, signal: Signal) -> bool:
 def _answer(d: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
     ctx = d.s.dump() if stored else b""
     if d.terminal:
-        steps.close_open_approvals(d)
+        cancel.close_open_approvals(d)
         return Decision(
             status=d.status,
             direction=d.direction,

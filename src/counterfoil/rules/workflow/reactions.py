@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
-from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import (
     Approve,
@@ -22,13 +21,19 @@ from counterfoil.model.definition import (
     Step,
     Verb,
 )
-from counterfoil.rules.workflow import calls, deadline, facts, guards, retry, steps, undo
+from counterfoil.rules.workflow import calls, cancel, deadline, facts, guards, retry, steps, undo
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import BlockFrame, StepState
+from counterfoil.rules.workflow.step_result import (
+    DONE,
+    MOVED,
+    NeedsPerson,
+    StepOutcome,
+    StepProgress,
+    StepResult,
+)
 
-UNKNOWN = "unknown:"
-"""Where it is kept that a person was asked what became of an effect."""
 CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
 
 
@@ -41,14 +46,29 @@ def done(d: DecisionContext, step: Step, st: StepState) -> bool:
     return True
 
 
-def react(d: DecisionContext, step: Step, st: StepState, outcome: str, detail: str) -> bool:
-    """The reaction to an outcome: the step's own, else its workflow's failure policy's, else park."""
-    st.outcome, st.detail = outcome, detail[:2000]
-    own = step.outcomes.get(outcome)
-    if own is not None:
-        return apply(d, step, st, own, f"{step.path}/{outcome}")
-    reaction = d.definition.failure.reactions.get(outcome, Verb("park"))
-    return apply(d, step, st, reaction, f"failure/{outcome}")
+def handle(d: DecisionContext, step: Step, st: StepState, result: StepResult) -> bool:
+    """Carry out the result of a step's handler. False: the Run must wait."""
+    match result:
+        case StepProgress():
+            if result is DONE:
+                return done(d, step, st)
+            return result is MOVED
+        case StepOutcome():
+            return _react(d, step, st, result)
+        case NeedsPerson(name, detail):
+            st.outcome, st.detail = name, detail
+            return park(d, step, st)
+
+
+def _react(d: DecisionContext, step: Step, st: StepState, outcome: StepOutcome) -> bool:
+    """Apply the step's own reaction to an outcome; else that of the failure policy; else park."""
+    name, detail, other = outcome
+    st.outcome, st.detail = name, detail[:2000]
+    for owner in (step,) if other is None else (other, step):
+        reaction = owner.outcomes.get(name)
+        if reaction is not None:
+            return apply(d, step, st, reaction, f"{owner.path}/{name}")
+    return apply(d, step, st, d.definition.failure.reactions.get(name, Verb("park")), f"failure/{name}")
 
 
 def apply(d: DecisionContext, step: Step, st: StepState, reaction: Reaction, address: str) -> bool:
@@ -71,7 +91,7 @@ def verb(d: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -
         case "queue":
             return _queue(d, step, st, v.queue or failure.queue)
         case "continue":
-            _give_up(d, st)
+            cancel.give_up_call(d, st)
             return done(d, step, st)
         case "undo":
             return undo.begin(d, f"{step.path}: {st.outcome}")
@@ -84,29 +104,9 @@ def verb(d: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -
             return park(d, step, st)
 
 
-def _give_up(d: DecisionContext, st: StepState) -> None:
-    """The step's call will not be made any more."""
-    if st.effect is not None:
-        calls.drop(d, st.effect)
-
-
-def abandon(d: DecisionContext) -> None:
-    """Leave every step that is not through: nothing of it is sent any more. What was sent is waited for."""
-    for key, st in d.s.steps.items():
-        if st.phase != "done" and key != deadline.PLACE:
-            _give_up(d, st)
-            st.phase = "done"
-            st.until = st.retry_at = st.queue_until = None
-            st.topic = ""
-    for held in d.effects.values():
-        if held.state is EffectState.PLANNED:
-            calls.drop(d, held.id)
-    d.s.items = {}
-
-
 def end(d: DecisionContext, status: RunStatus, state: str) -> bool:
     """The Run ends so, once nothing is under way."""
-    abandon(d)
+    cancel.abandon(d)
     d.s.frames = []
     d.s.back = d.s.refresh = ""
     d.s.ending, d.s.stop_state = str(status), state
@@ -115,33 +115,10 @@ def end(d: DecisionContext, status: RunStatus, state: str) -> bool:
 
 def ending(d: DecisionContext) -> bool:
     if d.under_way():
-        ask_what_happened(d)
+        cancel.ask_what_happened(d)
         return False
     d.finish(RunStatus(d.s.ending), d.s.stop_state)
     return False
-
-
-def ask_what_happened(d: DecisionContext) -> None:
-    """The Run cannot end, go back or turn round while nobody knows what became of a call: a person is asked
-    where no look-up can tell, and where look-ups could not for long."""
-    for held in d.effects.values():
-        if held.state is not EffectState.UNKNOWN:
-            continue
-        key = f"{UNKNOWN}{held.id}"
-        st = d.s.steps.setdefault(key, StepState(entered=d.now, phase="waiting"))
-        if st.until is None:
-            st.until = d.now if held.repeat == "blind" else d.now + calls.PATIENCE
-        if st.phase == "waiting" and st.until <= d.now:
-            st.phase = "parked"
-            d.open_case(
-                key,
-                st,
-                "unknown",
-                f"{held.operation}: nobody knows whether it was done",
-                (Choice.RETRY, Choice.CONTINUE),
-                f"Look in {held.system}: continue when it was done, retry when it was not",
-                effect=held.id,
-            )
 
 
 # ------------------------------------------------------------------ retry, queue, park, again
@@ -214,11 +191,6 @@ def _ends_ungranted(d: DecisionContext, step: Step, st: StepState) -> bool:
     return False
 
 
-def no_rate(d: DecisionContext, step: Step, st: StepState, have: str, want: str) -> bool:
-    st.outcome, st.detail = "invalid", f"no rate from {have} to {want} is on file"
-    return park(d, step, st)
-
-
 def expression_failed(d: DecisionContext, message: str) -> bool:
     """A formula that cannot be evaluated parks the Run where it stands; it never loses it."""
     for frame in reversed(d.s.frames):
@@ -255,19 +227,19 @@ def go_back(d: DecisionContext) -> bool:
     """Begin a new round at a step of the workflow, once nothing is under way: a call of unknown outcome is
     never made again under another key. Approvals behind the place fall; what was confirmed stays."""
     if d.under_way():
-        ask_what_happened(d)
+        cancel.ask_what_happened(d)
         return False
     target, d.s.back = d.s.back, ""
     main = d.block("")
     found = [n for n, s in enumerate(main.steps) if target in (s.id, s.path)]
-    abandon(d)
+    cancel.abandon(d)
     if not d.s.confirmed:
         guards.give_back(d, list(d.s.reserved))
     before = {s.path for s in main.steps[: found[0]]} if found else set()
-    for asked, st in steps.in_force(d):
+    for asked, st in cancel.in_force(d):
         if asked.path.split("/")[0] not in before:
-            steps.close(d, st, ApprovalState.VOID)
-    steps.close_open_approvals(d)
+            cancel.close_approval(d, st, ApprovalState.VOID)
+    cancel.close_open_approvals(d)
     d.s.round += 1
     d.s.frames = d.s.frames[:1]
     d.s.frames[0].index = found[0] if found else 0
@@ -296,7 +268,7 @@ def resume(d: DecisionContext, step: Step, st: StepState) -> bool:
 
 def _once_more(d: DecisionContext, step: Step, st: StepState) -> bool:
     if isinstance(step, Call):
-        return calls.once_more(d, step, st)
+        return handle(d, step, st, calls.once_more(d, step, st))
     st.phase, st.outcome, st.retry_after, st.entered = "new", "", None, d.now
     return True
 
@@ -319,7 +291,7 @@ def end_of_block(d: DecisionContext, frame: BlockFrame, block: Block) -> bool:
     if frame.kind == "item":
         st.position += 1
         assert isinstance(step, Each)
-        return steps.next_item(d, step, st)
+        return handle(d, step, st, steps.next_item(d, step, st))
     return done(d, step, st)
 
 
@@ -389,7 +361,7 @@ def _leave_loop(d: DecisionContext, frame: BlockFrame, each: Each) -> bool:
     inside = d.item()
     for key, st in d.s.steps.items():
         if st.phase != "done" and key.endswith(f"[{inside}]"):
-            _give_up(d, st)
+            cancel.give_up_call(d, st)
             st.phase = "done"
     del d.s.frames[at:]
     d.s.items.pop(each.name, None)
@@ -407,8 +379,8 @@ def absorb_case(d: DecisionContext, stimulus: Stimulus) -> str | None:
         return "what it was about has gone on since"
     key, st = found
     st.case = None
-    if key.startswith(UNKNOWN):
-        st.phase, st.until = "waiting", d.now + calls.PATIENCE  # the person's word comes as an outcome
+    if key.startswith(cancel.UNKNOWN):
+        st.phase, st.until = "waiting", d.now + cancel.LOOKUP_GRACE  # the person's word comes as an outcome
         return None
     if choice is Choice.CLOSE:
         guards.give_back_unused(d)
@@ -434,7 +406,7 @@ def absorb_case(d: DecisionContext, stimulus: Stimulus) -> str | None:
             step = _places(d).get(key)
             if step is None:
                 return "its step is not up any more"
-            _give_up(d, st)
+            cancel.give_up_call(d, st)
             done(d, step, st)
         case _:
             st.case = str(stimulus.ref)

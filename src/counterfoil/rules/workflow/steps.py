@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.core import ids, wire
-from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression
@@ -23,10 +23,18 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules import approval as matrix
 from counterfoil.rules.templates import fill
-from counterfoil.rules.workflow import facts, guards, reactions
-from counterfoil.rules.workflow.commands import AskApproval, CloseApproval, EmitEvent, Stimulus
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, approvals_of, digest
+from counterfoil.rules.workflow import cancel, facts, guards
+from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import StepState
+from counterfoil.rules.workflow.step_result import (
+    DONE,
+    MOVED,
+    WAITING,
+    NeedsPerson,
+    StepOutcome,
+    StepResult,
+)
 
 MAX_ITEMS = 1_000
 """Above this an `each` belongs into child Runs; the list is refused with a Case."""
@@ -38,35 +46,35 @@ SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERS
 # ------------------------------------------------------------------ check
 
 
-def check(d: DecisionContext, step: Check, st: StepState) -> bool:
+def check(d: DecisionContext, step: Check, st: StepState) -> StepResult:
     if not d.holds(step.check):
-        return reactions.react(d, step, st, "failed", f"{step.check.text} does not hold")
+        return StepOutcome("failed", f"{step.check.text} does not hold")
     if step.once is not None:
         scope, key = f"once:{d.run.workflow}:{step.path}", d.key_of(step.once)
         used = int(d.lookup("guard", (scope, key))) - guards.mine(d, scope, key)
         if used >= 1:
-            return reactions.react(d, step, st, "failed", f"{key} was done once already")
+            return StepOutcome("failed", f"{key} was done once already")
         guards.reserve(d, step, scope, key, 1, 1, used)
-    return reactions.done(d, step, st)
+    return DONE
 
 
 # ------------------------------------------------------------------ approve
 
 
-def approve(d: DecisionContext, step: Approve, st: StepState) -> bool:
+def approve(d: DecisionContext, step: Approve, st: StepState) -> StepResult:
     if st.outcome == "granted":
-        return reactions.done(d, step, st)
+        return DONE
     if st.outcome in ("rejected", "expired", "stale"):
         outcome, st.outcome = st.outcome, ""
-        return _refused(d, step, st, outcome, st.detail)
+        return _refused(d, step, outcome, st.detail)
     if st.phase == "waiting":
         if st.until is not None and st.until <= d.now:
-            close(d, st, ApprovalState.EXPIRED)
-            return _refused(d, step, st, "expired", "nobody decided in time")
+            cancel.close_approval(d, st, ApprovalState.EXPIRED)
+            return _refused(d, step, "expired", "nobody decided in time")
         if _outdated(d, step, st):
-            close(d, st, ApprovalState.STALE)
-            return _refused(d, step, st, "stale", f"what {step.path} covers has changed while it was open")
-        return False
+            cancel.close_approval(d, st, ApprovalState.STALE)
+            return _refused(d, step, "stale", f"what {step.path} covers has changed while it was open")
+        return WAITING
     return _ask(d, step, st)
 
 
@@ -96,13 +104,13 @@ def _subject(d: DecisionContext, step: Approve, covers: dict[str, Any]) -> str:
     return subject
 
 
-def _refused(d: DecisionContext, step: Approve, st: StepState, outcome: str, detail: str) -> bool:
+def _refused(d: DecisionContext, step: Approve, outcome: str, detail: str) -> StepResult:
     """What is not approved holds nothing of a limit."""
     guards.give_back(d, [p for p, r in d.s.reserved.items() if (r.step, r.item) == (step.path, d.item())])
-    return reactions.react(d, step, st, outcome, detail)
+    return StepOutcome(outcome, detail)
 
 
-def _ask(d: DecisionContext, step: Approve, st: StepState) -> bool:
+def _ask(d: DecisionContext, step: Approve, st: StepState) -> StepResult:
     policy = d.definition.approvals[step.policy]
     amount = d.value(step.amount) if step.amount is not None else None
     if amount is not None and not isinstance(amount, Money):
@@ -111,21 +119,21 @@ def _ask(d: DecisionContext, step: Approve, st: StepState) -> bool:
     if amount is not None:
         worth = matrix.in_currency(amount, policy.currency, policy.rates, d.lookup)
         if worth is None:
-            return reactions.no_rate(d, step, st, amount.currency, policy.currency)
+            return _no_rate(amount.currency, policy.currency)
         minor = worth
     limit = d.definition.limits[step.reserve] if step.reserve is not None else None
     taken = None
     if limit is not None:
         taken = _taken(d, limit, policy, amount)
         if isinstance(taken, str):
-            return reactions.no_rate(d, step, st, *taken.split("/"))
+            return _no_rate(*taken.split("/"))
         key, used, share, before = taken
         if limit.at_most is not None and used + share > limit.at_most:
-            return _refused(d, step, st, "rejected", f"the limit {limit.name} is used up")
+            return _refused(d, step, "rejected", f"the limit {limit.name} is used up")
         minor += before
     tier = matrix.tier_for(policy, minor)
     if tier is None:
-        return _refused(d, step, st, "rejected", "above every tier of the matrix")
+        return _refused(d, step, "rejected", "above every tier of the matrix")
     covers = covered(d, step)
     if limit is not None and taken is not None:
         guards.reserve(d, step, limit.name, key, share, limit.at_most, used)
@@ -152,9 +160,13 @@ def _ask(d: DecisionContext, step: Approve, st: StepState) -> bool:
     )
     if tier.automatic:
         st.outcome = "granted"
-        return True
+        return MOVED
     st.phase = "waiting"
-    return False
+    return WAITING
+
+
+def _no_rate(have: str, want: str) -> NeedsPerson:
+    return NeedsPerson("invalid", f"no rate from {have} to {want} is on file")
 
 
 def covered(d: DecisionContext, step: Approve) -> dict[str, Any]:
@@ -193,46 +205,15 @@ def absorb_approval(d: DecisionContext, stimulus: Stimulus) -> str | None:
     return "nothing here waits for this approval"
 
 
-def in_force(d: DecisionContext) -> list[tuple[Approve, StepState]]:
-    """Approvals that were granted on the way to where the Run stands, in its latest round through each."""
-    found: dict[int, tuple[Approve, StepState]] = {}
-    for step in approvals_of(d.definition):
-        for depth in range(len(d.s.frames) + 1):
-            keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
-            st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
-            if st is not None and st.phase == "done" and st.outcome == "granted":
-                found[id(st)] = (step, st)
-    return list(found.values())
-
-
 def granted(resting: list[tuple[Approve, StepState]]) -> tuple[str, ...]:
     """Approvals that the Run's next calls rest on, of those in force."""
     return tuple(sorted({st.approval for _, st in resting if st.approval is not None}))
 
 
-def close(d: DecisionContext, st: StepState, state: ApprovalState) -> None:
-    """An approval falls; what it granted holds no more."""
-    held = d.approvals.get(st.approval or "")
-    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
-    if held is not None and held.id not in closing and state in APPROVAL_MOVES[held.state]:
-        d.commands.append(CloseApproval(held.id, state))
-    st.subject = ""
-    if st.outcome == "granted":
-        st.outcome = str(state)
-
-
-def close_open_approvals(d: DecisionContext) -> None:
-    """What a Run that ends or turns round still had asked for is asked no more."""
-    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
-    for a in d.live.approvals:
-        if a.state is ApprovalState.OPEN and a.id not in closing:
-            d.commands.append(CloseApproval(a.id, ApprovalState.VOID))
-
-
 def fallen_approval(d: DecisionContext) -> tuple[Approve, StepState] | None:
     """The first approval on the way that is not granted any more or, while nothing is confirmed, whose covered
     values are not what they were."""
-    return fallen_of(d, in_force(d))
+    return fallen_of(d, cancel.in_force(d))
 
 
 def fallen_of(
@@ -252,7 +233,7 @@ def fallen_of(
 # ------------------------------------------------------------------ wait
 
 
-def wait(d: DecisionContext, step: Wait, st: StepState) -> bool:
+def wait(d: DecisionContext, step: Wait, st: StepState) -> StepResult:
     if st.phase == "new":
         st.phase = "waiting"
         st.until = _until(d, step.until, st)
@@ -261,15 +242,15 @@ def wait(d: DecisionContext, step: Wait, st: StepState) -> bool:
         if found is not None:
             if step.id is not None:
                 d.s.names[step.id] = found
-            return reactions.done(d, step, st)
+            return DONE
     if step.foils is not None and _settled(d, step.foils):
-        return reactions.done(d, step, st)
+        return DONE
     if st.until is not None and st.until <= d.now:
         if step.event is None and step.foils is None:
-            return reactions.done(d, step, st)
+            return DONE
         what = step.event or "the counterfoils"
-        return reactions.react(d, step, st, "timeout", f"{what} did not arrive by {wire.time_text(st.until)}")
-    return False
+        return StepOutcome("timeout", f"{what} did not arrive by {wire.time_text(st.until)}")
+    return WAITING
 
 
 def _until(d: DecisionContext, until: Until | None, st: StepState) -> datetime | None:
@@ -312,48 +293,48 @@ def _settled(d: DecisionContext, rules: tuple[str, ...]) -> bool:
 # ------------------------------------------------------------------ choose, each, emit
 
 
-def choose(d: DecisionContext, step: Choose, st: StepState) -> bool:
+def choose(d: DecisionContext, step: Choose, st: StepState) -> StepResult:
     st.phase = "reacting"
     for n, (when, _) in enumerate(step.branches):
         if d.holds(when):
             d.push(f"{step.path}/then{n}", "branch", d.key(step))
-            return True
+            return MOVED
     if step.otherwise is not None:
         d.push(f"{step.path}/otherwise", "branch", d.key(step))
-        return True
-    return reactions.done(d, step, st)
+        return MOVED
+    return DONE
 
 
-def each(d: DecisionContext, step: Each, st: StepState) -> bool:
+def each(d: DecisionContext, step: Each, st: StepState) -> StepResult:
     """Freeze the list on entry, then take the items in order."""
     if st.items is None:
         items = fill(step.items, d.names(), d.lookup)
         if not isinstance(items, list):
             raise UnusableValue(f"{step.path}: {items!r} is not a list")
         if len(items) > MAX_ITEMS:
-            return reactions.react(d, step, st, "invalid", f"{len(items)} items; more than {MAX_ITEMS}")
+            return StepOutcome("invalid", f"{len(items)} items; more than {MAX_ITEMS}")
         keys = [
             d.key_of(step.key, {step.name: item}) if step.key is not None else str(n)
             for n, item in enumerate(items)
         ]
         if len(set(keys)) != len(keys):
-            return reactions.react(d, step, st, "invalid", "two items have the same key")
+            return StepOutcome("invalid", "two items have the same key")
         st.items, st.item_keys, st.position = items, keys, 0
     return next_item(d, step, st)
 
 
-def next_item(d: DecisionContext, step: Each, st: StepState) -> bool:
+def next_item(d: DecisionContext, step: Each, st: StepState) -> StepResult:
     items = st.items or []
     if st.position >= len(items) or (step.until is not None and d.holds(step.until)):
         d.s.items.pop(step.name, None)
-        return reactions.done(d, step, st)
+        return DONE
     st.phase = "reacting"
     d.s.items[step.name] = items[st.position]
     d.push(f"{step.path}/do", "item", d.key(step))
-    return True
+    return MOVED
 
 
-def emit(d: DecisionContext, step: Emit, st: StepState) -> bool:
+def emit(d: DecisionContext, step: Emit, st: StepState) -> StepResult:
     """Tell a fact. What was told in an earlier round, here and of the same item, is not told again."""
     data = fill(step.data, d.names(), d.lookup)
     st.input = digest({"type": step.type, "data": data})
@@ -361,4 +342,4 @@ def emit(d: DecisionContext, step: Emit, st: StepState) -> bool:
     if not any(told is not None and told.input == st.input for told in earlier):
         event = ids.derive("evt", d.run.id, d.key(step), step.type)
         d.commands.append(EmitEvent(event=event, type=step.type, data=data))
-    return reactions.done(d, step, st)
+    return DONE

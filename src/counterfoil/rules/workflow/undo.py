@@ -16,7 +16,7 @@ from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules.templates import fill, truth
-from counterfoil.rules.workflow import calls, guards, reactions, retry, steps
+from counterfoil.rules.workflow import cancel, guards, retry
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
@@ -28,8 +28,8 @@ def begin(d: DecisionContext, cause: str) -> bool:
     """Turn round: what is planned is dropped, what is under way is waited for."""
     if d.s.undo is not None:
         return True
-    reactions.abandon(d)
-    steps.close_open_approvals(d)
+    cancel.abandon(d)
+    cancel.close_open_approvals(d)
     d.direction = Direction.UNDO
     d.s.undo = UndoState(queue=[], cause=cause, position=-1)
     d.s.frames = []
@@ -43,7 +43,7 @@ def advance(d: DecisionContext) -> bool:
     assert u is not None
     if u.position < 0 or u.position >= len(u.queue):
         if d.under_way():
-            reactions.ask_what_happened(d)
+            cancel.ask_what_happened(d)
             return False
         u.position = max(u.position, 0)
         left = [c.effect for c in reversed(d.s.confirmed) if c.effect not in u.queue]
@@ -92,7 +92,7 @@ def _unknown(d: DecisionContext, key: str, st: StepState) -> bool:
     """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
     operation = d.definition.operations[d.effects[st.effect or ""].operation]
     if st.until is None and operation.repeat != "blind":
-        st.until = d.now + timedelta(seconds=operation.horizon) + calls.PATIENCE
+        st.until = d.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
     if st.until is not None and st.until > d.now:
         return False
     return _case(d, key, st, "unknown", st.detail)
@@ -214,7 +214,7 @@ def _again(d: DecisionContext, confirmed: ConfirmedEffect, key: str, st: StepSta
             d.planned.add(held.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return False
-        calls.drop(d, held.id)
+        cancel.drop(d, held.id)
     st.gen += 1 if held is not None else 0
     st.phase, st.outcome, st.effect = "new", "", None
     return True
@@ -229,7 +229,7 @@ def absorb_choice(d: DecisionContext, st: StepState, choice: Choice) -> str | No
             st.phase, st.retry_at, st.tries = "backoff", d.now, 0
         case Choice.CONTINUE:
             if st.effect is not None:
-                calls.drop(d, st.effect)
+                cancel.drop(d, st.effect)
             d.commands.append(ReverseFoils(u.queue[u.position]))
             _next(u, st)
         case _:

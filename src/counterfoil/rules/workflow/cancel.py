@@ -1,0 +1,120 @@
+"""Giving up calls, steps and approvals of a Run, and asking a person about calls of unknown outcome.
+
+Step handlers, reactions and undo all use these functions; nothing here decides how the Run goes on.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
+from counterfoil.core.case import Choice
+from counterfoil.core.effect import EffectState
+from counterfoil.model.definition import Approve
+from counterfoil.rules.workflow import deadline
+from counterfoil.rules.workflow.commands import CloseApproval, DropEffect, PlanEffect, SendAgain, WriteFoil
+from counterfoil.rules.workflow.context import DecisionContext, approvals_of
+from counterfoil.rules.workflow.state import StepState
+
+LOOKUP_GRACE = timedelta(minutes=15)
+"""Time in which look-ups may find the outcome of a call before a person is asked. Look-ups go on afterwards."""
+UNKNOWN = "unknown:"
+"""Prefix of the state key under which a question about an effect's outcome is kept."""
+
+
+# ------------------------------------------------------------------ calls
+
+
+def drop(d: DecisionContext, effect: str) -> None:
+    """Give up an effect that is planned or refused."""
+    row = d.effects.get(effect)
+    if effect in d.planned and row is None:
+        d.commands = [
+            c for c in d.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
+        ]
+        d.planned.discard(effect)
+    elif row is not None and row.state in (EffectState.PLANNED, EffectState.REFUSED):
+        d.commands = [
+            c for c in d.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
+        ]
+        d.planned.discard(effect)
+        d.commands.append(DropEffect(effect))
+
+
+def give_up_call(d: DecisionContext, st: StepState) -> None:
+    """Give up the call of a step, if it has one that may still be sent."""
+    if st.effect is not None:
+        drop(d, st.effect)
+
+
+def abandon(d: DecisionContext) -> None:
+    """Leave every unfinished step: none of its calls is sent any more. Outcomes of sent calls are waited for."""
+    for key, st in d.s.steps.items():
+        if st.phase != "done" and key != deadline.PLACE:
+            give_up_call(d, st)
+            st.phase = "done"
+            st.until = st.retry_at = st.queue_until = None
+            st.topic = ""
+    for effect in d.effects.values():
+        if effect.state is EffectState.PLANNED:
+            drop(d, effect.id)
+    d.s.items = {}
+
+
+def ask_what_happened(d: DecisionContext) -> None:
+    """Open a Case for each call of unknown outcome: at once where no look-up exists, else after `LOOKUP_GRACE`.
+
+    Until its outcome is recorded the Run cannot end, go back or undo.
+    """
+    for effect in d.effects.values():
+        if effect.state is not EffectState.UNKNOWN:
+            continue
+        key = f"{UNKNOWN}{effect.id}"
+        st = d.s.steps.setdefault(key, StepState(entered=d.now, phase="waiting"))
+        if st.until is None:
+            st.until = d.now if effect.repeat == "blind" else d.now + LOOKUP_GRACE
+        if st.phase == "waiting" and st.until <= d.now:
+            st.phase = "parked"
+            d.open_case(
+                key,
+                st,
+                "unknown",
+                f"The outcome of {effect.operation} is unknown",
+                (Choice.RETRY, Choice.CONTINUE),
+                f"Check in {effect.system}: choose continue if it was done, retry if it was not",
+                effect=effect.id,
+            )
+
+
+# ------------------------------------------------------------------ approvals
+
+
+def in_force(d: DecisionContext) -> list[tuple[Approve, StepState]]:
+    """Return the granted approvals on the way to the Run's position, each from its latest round."""
+    active: dict[int, tuple[Approve, StepState]] = {}
+    for step in approvals_of(d.definition):
+        for depth in range(len(d.s.frames) + 1):
+            keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
+            st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
+            if st is not None and st.phase == "done" and st.outcome == "granted":
+                active[id(st)] = (step, st)
+    return list(active.values())
+
+
+def close_approval(d: DecisionContext, st: StepState, state: ApprovalState) -> None:
+    """Close the approval of a step; a grant is not valid any more."""
+    approval = d.approvals.get(st.approval or "")
+    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
+    if approval is not None and approval.id not in closing and state in APPROVAL_MOVES[approval.state]:
+        d.commands.append(CloseApproval(approval.id, state))
+    st.subject = ""
+    if st.outcome == "granted":
+        st.outcome = str(state)
+
+
+def close_open_approvals(d: DecisionContext) -> None:
+    """Void the open approvals of a Run that ends, goes back or undoes."""
+    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
+    for approval in d.live.approvals:
+        if approval.state is ApprovalState.OPEN and approval.id not in closing:
+            d.commands.append(CloseApproval(approval.id, ApprovalState.VOID))
