@@ -6,19 +6,29 @@ Answers are computed when they are asked for, so that a decision never has to be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from counterfoil.core.money import Money, Rounding
+from counterfoil.core.money import Money
 from counterfoil.model import Model
-from counterfoil.rules.posting import POSTABLE
+from counterfoil.rules import lookup
+from counterfoil.rules.lookup import (
+    CanonicalIdRead,
+    ExternalIdRead,
+    GuardRead,
+    HeadRead,
+    HeadsRead,
+    LinkedId,
+    Question,
+    RateRead,
+    Read,
+    TableRead,
+)
 
 BEGIN = datetime(2026, 1, 15, 9, tzinfo=UTC)
 """When every proof begins. The proof is about the order of moments, not about their dates."""
 MONTHS = range(11)
 """Periods that are known, from the one in which the proof begins."""
-Question = tuple[str, tuple[Any, ...]]
 Heads = Mapping[str, Mapping[str, Any]]
 """State by object: every key of an object shows the same state, under its own id."""
 
@@ -50,33 +60,34 @@ class LookupModel(Mapping[Question, Any]):
         return 0
 
     def __getitem__(self, question: Question) -> Any:
-        name, args = question
-        match name, args:
-            case "head", (object_, key):
-                return head_of(self._heads, str(object_), str(key))
-            case "xref", (object_, canonical, *_):
-                return f"{object_}/{canonical}"
-            case "canon", (object_, ext_id, *_):
-                return f"{object_}/{ext_id}"
-            case "table", (table, *keys):
-                return self._table(str(table), keys)
-            case "guard", (scope, key):
-                return self._used.get((str(scope), str(key)), 0)
-            case "periods", _:
-                return [self._period(n) for n in MONTHS]
-            case "period", (_, day):
-                day = day.date() if isinstance(day, datetime) else day
-                periods = [self._period(n) for n in MONTHS]
-                return next((p for p in periods if p["start"] <= day <= p["end"]), None)
-            case "cutoff", _:
-                open_ = [p["end"] for p in map(self._period, MONTHS) if p["state"] in POSTABLE]
-                return datetime.combine(min(open_) + timedelta(days=1), time(), tzinfo=UTC)
-            case "fx", (money, currency, *_):
-                return self._fx(money, str(currency))
-        return None
+        match question:
+            case "fx", (amount, *_) if not isinstance(amount, Money):
+                return amount
+            case "head", (_,):
+                return None  # only a Run knows which object it means
+        work = lookup.resolve(self._model, "", *lookup.qualified(*question, system=""))
+        return lookup.run_sync(work, self._read)
 
     def ask(self, name: str, args: tuple[Any, ...]) -> Any:
         return self[name, args]
+
+    def _read(self, read: Read[Any]) -> Any:
+        match read:
+            case HeadRead(object_, key):
+                return head_of(self._heads, object_, key)
+            case HeadsRead():
+                return [self._period(n) for n in MONTHS]
+            case ExternalIdRead(object_, canonical, _):
+                return f"{object_}/{canonical}"
+            case CanonicalIdRead(object_, ext_id):
+                return LinkedId(f"{object_}/{ext_id}")
+            case TableRead(table, keys):
+                return self._table(table, list(keys))
+            case RateRead():
+                return 1
+            case GuardRead(scope, key):
+                return self._used.get((scope, key), 0)
+        raise AssertionError(f"no answer to {read!r}")
 
     def _period(self, n: int) -> dict[str, Any]:
         """The n-th month from the one in which the proof begins; the present one is locked when `closed`."""
@@ -94,11 +105,6 @@ class LookupModel(Mapping[Question, Any]):
         table = self._model.tables[name].table
         rows = table.rows or []
         return rows[0].get(table.value) if found is None and rows else found
-
-    def _fx(self, money: Any, currency: str) -> Any:
-        if not isinstance(money, Money) or money.currency == currency:
-            return money
-        return Money.from_major(money.major() * Decimal(1), currency, Rounding.HALF_EVEN)
 
 
 def head_of(heads: Heads, object_: str, key: str) -> dict[str, Any] | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.expr import BudgetExceeded, EvaluationError
+from counterfoil.core.link import Link
 from counterfoil.model.definition import InboundMapping
 from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
-from counterfoil.rules import acceptance, admit
-from counterfoil.rules import mapping as mappings
-from counterfoil.rules.acceptance import Rejection
-from counterfoil.rules.mapping import Mapped, MappingFailed, UnresolvedLink
+from counterfoil.rules import admission
+from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.lookup import Answers
+from counterfoil.rules.mapping import Mapped, MappedEvent
 from counterfoil.store.port.recorded import Recorded
 
 
@@ -24,8 +24,8 @@ class MappedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """What one model makes of a delivery: events, or the reason for which it is held; neither: it means nothing."""
 
     events: tuple[CanonicalEvent, ...] = ()
-    links: tuple[tuple[str, str, str, str, str], ...] = ()
-    """Event, object, system, external id, canonical id: Links that the events establish."""
+    links: tuple[Link, ...] = ()
+    """Links that the events establish."""
     held: str = ""
     message: str = ""
 
@@ -68,48 +68,47 @@ class EventBuilder:
         remaking: IncrementalMapping | None = None,
     ) -> MappedDelivery:
         """Raises NotRecorded. `then`: what the other model made of the same bodies, and how it is made again."""
-        receipt = recorded.receipt
-        found = [
-            m
-            for m in self._mappings(receipt.system, receipt.type)
-            if mappings.takes(m, bodies.body, receipt.received_at)
-        ]
-        if not found:
-            return MappedDelivery(
-                held="unrouted", message=f"no mapping takes {receipt.type} of {receipt.system}"
-            )
+        try:
+            return self._made(recorded, bodies, answers, then, remaking)
+        except HeldDelivery as held:
+            return MappedDelivery(held=held.reason, message=held.message)
+
+    def _made(
+        self,
+        recorded: Recorded,
+        bodies: DeliveryBodies,
+        answers: RecordedAnswers,
+        then: MappedDelivery | None,
+        remaking: IncrementalMapping | None,
+    ) -> MappedDelivery:
+        model, receipt = self._model, recorded.receipt
+        candidates = self._mappings(receipt.system, receipt.type)
         events: list[CanonicalEvent] = []
-        links: list[tuple[str, str, str, str, str]] = []
-        for m in found:
+        links: list[Link] = []
+        for m in admission.accepting(model, receipt, bodies.body, candidates):
             if m.ignore is not None:
                 continue
             of = then.events[0] if then is not None and len(then.events) == 1 else None
             if of is not None and of.receipt != receipt.no:
                 of = None  # another delivery told it first
             mapped = self._map(m, recorded, bodies, answers, of, remaking)
-            if isinstance(mapped, MappedDelivery):
-                return mapped
             for e in mapped.events:
-                judged = e.type in self._trusted and any(
-                    then.id == e.id and then.data == e.data for then in recorded.events
-                )
-                event = acceptance.canonical(self._model, m, receipt, e, judged)
-                if isinstance(event, Rejection):
-                    return MappedDelivery(held=event.reason, message=event.message)
-                events.append(event)
-                links += [
-                    (e.id, object_, m.system, ext_id, str(e.data[f"{object_}_id"]))
-                    for object_, ext_id in e.links
-                    if f"{object_}_id" in e.data
-                ]
-        return MappedDelivery(events=tuple(admit.once(events)), links=tuple(links))
+                events.append(admission.accepted(model, m, receipt, e, self._is_trusted(recorded, e)))
+                links += admission.links_of(model, m.system, e, receipt.received_at)
+        return MappedDelivery(events=tuple(admission.once(events)), links=tuple(links))
+
+    def _is_trusted(self, recorded: Recorded, event: MappedEvent) -> bool:
+        """Return True if admission accepted the same event under the same contract."""
+        return event.type in self._trusted and any(
+            then.id == event.id and then.data == event.data for then in recorded.events
+        )
 
     def declared(self, recorded: Recorded) -> MappedDelivery:
-        """Of an event that came in canonical form."""
-        event = acceptance.declared(self._model, recorded.receipt)
-        if isinstance(event, Rejection):
-            return MappedDelivery(held=event.reason, message=event.message)
-        return MappedDelivery(events=(event,))
+        """Return the event of a delivery that came in canonical form."""
+        try:
+            return MappedDelivery(events=(admission.declared(self._model, recorded.receipt),))
+        except HeldDelivery as held:
+            return MappedDelivery(held=held.reason, message=held.message)
 
     def _mappings(self, system: str, type_: str) -> list[InboundMapping]:
         key = (system, type_)
@@ -122,30 +121,17 @@ class EventBuilder:
         m: InboundMapping,
         recorded: Recorded,
         bodies: DeliveryBodies,
-        answers: Mapping[tuple[str, tuple[Any, ...]], Any],
+        answers: Answers,
         then: CanonicalEvent | None,
         remaking: IncrementalMapping | None,
-    ) -> Mapped | MappedDelivery:
-        received = recorded.receipt.received_at
+    ) -> Mapped:
+        receipt = recorded.receipt
         fetched = None
         if m.fetch_operation is not None:
-            try:
-                arguments = mappings.needs_of_fetch(m, bodies.body, received)
-            except (EvaluationError, BudgetExceeded) as error:
-                return MappedDelivery(held="mapping_failed", message=f"mapping {m.name}, fetch: {error}")
+            arguments = admission.fetch_arguments(m, receipt, bodies.body)
             fetched = bodies.fetched(m.fetch_operation, arguments)
         if then is not None and remaking is not None:
-            again = remaking.apply(then, bodies.body, fetched, received, answers)
+            again = remaking.apply(then, bodies.body, fetched, receipt.received_at, answers)
             if again is not None:
                 return again
-        result = mappings.apply_inbound(m, bodies.body, fetched, received, answers)
-        match result:
-            case Mapped():
-                return result
-            case MappingFailed(message):
-                return MappedDelivery(held="mapping_failed", message=message)
-            case UnresolvedLink():
-                return MappedDelivery(
-                    held="unresolved", message=f"{result.object} {result.id} of {result.system}"
-                )
-        raise AssertionError("every question is answered or raises")
+        return admission.mapped(m, receipt, bodies.body, fetched, answers)

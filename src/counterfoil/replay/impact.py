@@ -16,7 +16,7 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import micros
-from counterfoil.expr import BudgetExceeded, EvaluationError
+from counterfoil.core.link import Link
 from counterfoil.model import Model
 from counterfoil.replay.aggregation import DeliveryDifference, DifferenceTotals
 from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder, MappedDelivery
@@ -26,10 +26,11 @@ from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, Re
 from counterfoil.replay.recorded_runs import RecordedRuns
 from counterfoil.replay.report import Impact
 from counterfoil.replay.run_replayer import OwedFoil, ReplayedRun, RunReplayer
-from counterfoil.rules import admit, matching, routing
+from counterfoil.rules import admission, routing
+from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.rules.templates import UnusableValue
-from counterfoil.rules.values import event_names, head_names
+from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastFailed
 from counterfoil.store.port.recorded import Recorded, RecordedRun, TimeRange
 from counterfoil.store.port.store import Store
@@ -37,7 +38,6 @@ from counterfoil.store.port.store import Store
 OLD, NEW = 0, 1
 DEPTH = 5
 """Runs that begin with an event of a Run that begins with an event ... are followed so far."""
-FAULTS = (EvaluationError, BudgetExceeded, UnusableValue, CastFailed)
 T = TypeVar("T")
 Pair = tuple[CanonicalEvent | None, CanonicalEvent | None]
 
@@ -219,30 +219,20 @@ class Replay:
         """What the old model made of it, where it was that model which admitted it."""
         if not any(self._by_old(run) for run in recorded.runs):
             return None
-        of = {f"event:{event.id}": event.id for event in recorded.events}
-        links = tuple(
-            (of[link.established_by], link.object, link.system, link.ext_id, link.canonical)
-            for link in recorded.links
-            if link.established_by in of
-        )
-        return MappedDelivery(events=recorded.events, links=links)
+        return MappedDelivery(events=recorded.events, links=_links_of_events(recorded))
 
     def _taken(self, made: tuple[MappedDelivery, MappedDelivery]) -> tuple[MappedDelivery, MappedDelivery]:
         """The events, unless nothing takes one of them: then the delivery is held."""
         return self._taken_by(self._sides[OLD], made[OLD]), self._taken_by(self._sides[NEW], made[NEW])
 
     def _taken_by(self, side: ReplaySide, made: MappedDelivery) -> MappedDelivery:
-        model = side.model
-        for event in made.events:
-            try:
-                forms = routing.forms(model, event, side.waited)
-            except CastFailed as error:
-                return MappedDelivery(held="cast_failed", message=str(error))
-            odd = admit.strange_form(model, event, forms)
-            if odd is not None:
-                return MappedDelivery(held=odd.reason, message=odd.message)
-            if not admit.taken(model, event, forms, side.waited):
-                return MappedDelivery(held="unrouted", message=f"nothing takes {event.type}")
+        model, waited = side.model, side.waited
+        try:
+            all_forms = [admission.forms_of(model, event, waited) for event in made.events]
+            for event, forms in zip(made.events, all_forms, strict=True):
+                admission.check_taken(model, event, forms, waited)
+        except HeldDelivery as held:
+            return MappedDelivery(held=held.reason, message=held.message)
         return made
 
     # ------------------------------------------------------------------ how far the sides go apart
@@ -251,7 +241,7 @@ class Replay:
         """What the fact asserts of its object."""
         try:
             forms = routing.forms(side.model, event, side.waited)
-            return admit.asserted(side.model, event, forms) or {}
+            return admission.asserted(side.model, event, forms) or {}
         except CastFailed:
             return {}
 
@@ -275,7 +265,7 @@ class Replay:
                         self._settle(side, was)
                     continue
                 self._move(side, recorded, was, is_)
-            self._link(side, recorded, of, now)
+            self._link(side, recorded, of)
         for pair in _pairs(made):
             event = pair[NEW] or pair[OLD]
             if event is not None and pair[OLD] != pair[NEW] and event.type in self._waited:
@@ -296,16 +286,11 @@ class Replay:
             made = self._state(side, is_) if is_ in there and is_ is not None else {}
             side.moved(*name, made, then, before)
 
-    def _link(
-        self, side: ReplaySide, recorded: Recorded, made: MappedDelivery, now: Mapping[str, CanonicalEvent]
-    ) -> None:
-        by_these = {f"event:{e.id}" for e in recorded.events}
-        then = {
-            (link.object, link.system, link.ext_id): link.canonical
-            for link in recorded.links
-            if link.established_by in by_these
-        }
-        mine = {(object_, system, ext_id): canonical for _, object_, system, ext_id, canonical in made.links}
+    def _link(self, side: ReplaySide, recorded: Recorded, made: MappedDelivery) -> None:
+        then, mine = (
+            {(link.object, link.system, link.ext_id): link.canonical for link in links}
+            for links in (_links_of_events(recorded), made.links)
+        )
         for key in {*then, *mine}:
             if then.get(key) != mine.get(key):
                 side.link(*key, mine.get(key))
@@ -342,23 +327,16 @@ class Replay:
 
     def _route(self, n: int, recorded: Recorded, event: CanonicalEvent) -> Routed:
         """What begins and is owed. A formula that fails holds the delivery: nothing follows."""
-        model = self._sides[n].model
-        answers = RecordedAnswers(self._sides[n], recorded, self._counted)
+        side = self._sides[n]
+        answers = RecordedAnswers(side, recorded, self._counted)
+        lookup = lookup_in(answers, recorded.receipt.system)
         try:
-            forms = routing.forms(model, event, self._sides[n].waited)
-            begun = routing.starts(model, event, answers.ask, forms)
-            if event.object and model.starts_by_object(event.object):
-                head = admit.head(model, event, forms, event.received_at)
-                if head is not None:
-                    begun += routing.due_starts(model, event.object, head_names(head), answers.ask)
-            foils = {}
-            for rule, form in matching.writers(model, forms.values()):
-                owed = matching.owed(rule, form, answers.ask)
-                if owed is not None:
-                    foils[rule.name] = OwedFoil(rule=rule.name, key=owed[0], legs=owed[1])
-        except FAULTS:
+            forms = admission.forms_of(side.model, event, side.waited)
+            follows = admission.consequences(side.model, event, forms, event.received_at, lookup)
+        except HeldDelivery:
             return Routed()
-        return Routed(starts={s.run: s for s in begun}, foils=foils)
+        foils = {f.rule: OwedFoil(rule=f.rule, key=f.key, legs=f.legs) for f in follows.foils}
+        return Routed(starts={s.run: s for s in follows.starts}, foils=foils)
 
     # ------------------------------------------------------------------ Runs
 
@@ -460,6 +438,12 @@ class Replay:
             cause=job.run,
             correlation=job.run,
         )
+
+
+def _links_of_events(recorded: Recorded) -> tuple[Link, ...]:
+    """Return the recorded Links that the delivery's events established."""
+    established_by = {f"event:{event.id}" for event in recorded.events}
+    return tuple(link for link in recorded.links if link.established_by in established_by)
 
 
 def _reserve(side: ReplaySide, of: RecordedRun | None, made: ReplayedRun | None) -> None:

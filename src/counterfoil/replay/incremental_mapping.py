@@ -17,7 +17,8 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model import Model
 from counterfoil.model.definition import Formula, InboundMapping, Items, Literal, Record, Repeated, Template
 from counterfoil.rules import mapping as mappings
-from counterfoil.rules.mapping import Answers, Mapped, MappedEvent
+from counterfoil.rules.lookup import Answers
+from counterfoil.rules.mapping import Mapped, MappedEvent
 from counterfoil.rules.templates import truth
 
 

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
-from counterfoil.core import ids
 from counterfoil.core.canonical import Head
-from counterfoil.core.errors import Misconfigured
-from counterfoil.core.money import Money, Rounding
 from counterfoil.model import Model
-from counterfoil.rules.posting import POSTABLE
+from counterfoil.rules import lookup
+from counterfoil.rules.lookup import (
+    CanonicalIdRead,
+    ExternalIdRead,
+    GuardRead,
+    HeadRead,
+    HeadsRead,
+    LinkedId,
+    MintedId,
+    Question,
+    RateRead,
+    Read,
+    TableRead,
+)
 from counterfoil.rules.routing import waited_fields
 from counterfoil.rules.values import head_names
 from counterfoil.store.port.recorded import Recorded, RecordedRun, spoken
 
-Question = tuple[str, tuple[Any, ...]]
 GONE = object()
 """A field that a side does not assert although it was asserted."""
 FIRST_SIGHT = "ids minted as at first sight"
@@ -151,7 +159,8 @@ class RecordedAnswers(Mapping[Question, Any]):
 
     def __getitem__(self, question: Question) -> Any:
         if question not in self._known:
-            self._known[question] = self._one(*question)
+            work = lookup.resolve(self._side.model, self.speaks, *question)
+            self._known[question] = lookup.run_sync(work, self._read)
         return self._known[question]
 
     def __iter__(self) -> Iterator[Question]:
@@ -160,42 +169,34 @@ class RecordedAnswers(Mapping[Question, Any]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def ask(self, name: str, args: tuple[Any, ...]) -> Any:
-        """For formulas that have no system of their own: the delivery's is meant."""
-        if name in ("canon", "xref") and len(args) == 2:
-            args = (*args, self._recorded.receipt.system)
-        return self[name, args]
-
     def forget(self, *names: str) -> None:
         """Time has passed: answers of these kinds may be others now."""
         for question in [q for q in self._known if q[0] in names]:
             del self._known[question]
 
-    # ------------------------------------------------------------------ one question
+    # ------------------------------------------------------------------ reads
 
-    def _one(self, name: str, args: tuple[Any, ...]) -> Any:
-        match name, args:
-            case "head", (object_, key):
-                return self._head(str(object_), str(key))
-            case "xref", (object_, canonical, system):
-                return self._xref(str(object_), str(canonical), str(system))
-            case "xref", (object_, canonical):
-                return self._anywhere(str(object_), str(canonical))
-            case "canon", (object_, ext_id, system):
-                return self._canon(str(object_), str(ext_id), str(system))
-            case "table", (table, *keys):
-                return self._table(str(table), keys)
-            case "guard", (scope, key):
-                return self._guard(str(scope), str(key))
-            case "periods", (object_,):
-                return self._side.periods(self._periods(str(object_)))
-            case "period", (_, day):
-                return self._period(day)
-            case "cutoff", _:
-                return self._cutoff()
-            case "fx", (money, currency, *_):
-                return self._fx(money, str(currency))
-        raise NotRecorded(f"no answer to {name} is recorded")
+    def _read(self, read: Read[Any]) -> Any:
+        """Answer one read. Raises NotRecorded."""
+        match read:
+            case HeadRead(object_, key):
+                return self._head(object_, key)
+            case HeadsRead(object_):
+                return self._side.periods(self._periods(object_))
+            case ExternalIdRead(object_, canonical, system):
+                return self._xref(object_, canonical, system)
+            case CanonicalIdRead():
+                return self._canon(read)
+            case MintedId():
+                self._side.assumed[FIRST_SIGHT] += 1
+                return None
+            case TableRead(table, keys):
+                return lookup.table_value(self._side.model, table, keys, self.now.date())
+            case RateRead(pair):
+                return lookup.table_value(self._side.model, "fx", (pair,), self.now.date())
+            case GuardRead(scope, key):
+                return self._guard(scope, key)
+        raise AssertionError(f"no answer to {read!r}")
 
     def _head(self, object_: str, key: str) -> Any:
         found = self.facts.get((object_, key))
@@ -231,33 +232,16 @@ class RecordedAnswers(Mapping[Question, Any]):
             raise NotRecorded(f"the link of a {object_} to {system}")
         return None
 
-    def _anywhere(self, object_: str, canonical: str) -> str | None:
-        model = self._side.model
-        own = model.objects[object_].system if object_ in model.objects else ""
-        for system in sorted(model.systems, key=lambda name: (name == own, name)):
-            found = self._xref(object_, canonical, system)
-            if found is not None:
-                return found
+    def _canon(self, read: CanonicalIdRead) -> LinkedId | None:
+        link = (read.object, read.system, read.ext_id)
+        if link in self._side.links:
+            return LinkedId(self._side.links[link])
+        for recorded in self._recorded.links:
+            if (recorded.account, recorded.object, recorded.system, recorded.ext_id) == (read.account, *link):
+                return LinkedId(recorded.canonical)
+        if not lookup.mints(self._side.model, read.object, read.system, self.speaks):
+            raise NotRecorded(f"the {read.object} of an id of {read.system}")
         return None
-
-    def _canon(self, object_: str, ext_id: str, system: str) -> str | None:
-        if (object_, system, ext_id) in self._side.links:
-            return self._side.links[object_, system, ext_id]
-        account = self._side.accounts.get(system, "")
-        for link in self._recorded.links:
-            if (link.object, link.system, link.account, link.ext_id) == (object_, system, account, ext_id):
-                return link.canonical
-        kind = self._side.model.objects.get(object_)
-        if kind is None or kind.system != system or self.speaks != system:
-            raise NotRecorded(f"the {object_} of an id of {system}")
-        self._side.assumed[FIRST_SIGHT] += 1
-        return ids.canonical_id(object_, system, account, ext_id)
-
-    def _table(self, name: str, keys: list[Any]) -> Any:
-        try:
-            return self._side.model.lookup_table(name, keys, self.now.date())
-        except KeyError:
-            raise Misconfigured(f"no table {name}") from None
 
     def _guard(self, scope: str, key: str) -> int:
         more = self._side.taken.get((scope, key), 0)
@@ -269,21 +253,3 @@ class RecordedAnswers(Mapping[Question, Any]):
 
     def _periods(self, object_: str) -> tuple[Head, ...]:
         return self._recorded.calendars.at(object_, self.now)
-
-    def _period(self, day: date) -> Any:
-        for head in self._periods("period"):
-            if head.state["start"] <= day <= head.state["end"]:
-                return head_names(head)
-        return None
-
-    def _cutoff(self) -> datetime | None:
-        ends = [h.state["end"] for h in self._periods("period") if h.state["state"] in POSTABLE]
-        return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=UTC) if ends else None
-
-    def _fx(self, money: Money, currency: str) -> Money | None:
-        if money.currency == currency:
-            return money
-        rate = self._table("fx", [f"{money.currency}/{currency}"])
-        if rate is None:
-            return None
-        return Money.from_major(money.major() * Decimal(rate), currency, Rounding.HALF_EVEN)

@@ -1,7 +1,7 @@
-"""Mappings: source payload to canonical events, canonical input to a system's own request.
+"""Mappings: from a source payload to canonical events, and from canonical input to a system's own request.
 
-Pure and two-phase: what an application lacks it asks for (`needs`), all at once; the caller answers in one
-batch read and applies again. A missing Link is a third result, neither event nor failure.
+Pure. LookupsNeeded names all missing look-ups at once; the caller answers them and applies the mapping again.
+An unresolved Link is a third result: neither an event nor a failure.
 """
 
 from __future__ import annotations
@@ -26,24 +26,16 @@ from counterfoil.model.definition import (
     Repeated,
     Template,
 )
+from counterfoil.rules.lookup import Answers, LookupsNeeded, Question, qualified
 from counterfoil.rules.templates import UnusableValue, fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import plain
 
-Answers = Mapping[tuple[str, tuple[Any, ...]], Any]
-
-
 FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, ValueError, TypeError, AttributeError)
 
 
-class LookupsNeeded(msgspec.Struct, frozen=True):
-    """Look-ups to answer before the mapping can be applied."""
-
-    looks: tuple[tuple[str, tuple[Any, ...]], ...]
-
-
 class UnresolvedLink(msgspec.Struct, frozen=True, kw_only=True):
-    """A Link that does not exist (yet). For an inbound mapping `id` is external, for an outbound canonical."""
+    """A Link that does not exist yet. `id` is external for an inbound mapping and canonical for an outbound one."""
 
     object: str
     id: str
@@ -51,7 +43,7 @@ class UnresolvedLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MappingFailed(msgspec.Struct, frozen=True):
-    """The mapping cannot say what this means; a person reads why."""
+    """The mapping cannot be applied to this document; `message` is for a person."""
 
     message: str
 
@@ -74,13 +66,13 @@ class Mapped(msgspec.Struct, frozen=True):
 
 
 class RenderedRequest(msgspec.Struct, frozen=True):
-    """The vendor-shaped input as canonical JSON: what the intent stores."""
+    """The vendor's input as canonical JSON, as the intent stores it."""
 
     body: bytes
 
 
 class MappedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A system's answer in canonical words, the Links that it establishes, and what does not agree."""
+    """A system's answer in canonical form, the Links that it establishes, and the fields that differ."""
 
     result: Any
     links: tuple[tuple[str, str, str], ...]
@@ -89,38 +81,37 @@ class MappedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _LookupRecorder:
-    """Answers formulas from what is known and notes what is not."""
+    """Answers formulas and records the look-ups that have no answer yet."""
 
     def __init__(self, system: str, answers: Answers) -> None:
         self.system = system
         self.answers = answers
-        self.missing: dict[tuple[str, tuple[Any, ...]], None] = {}
+        self.missing: dict[Question, None] = {}
         self.unresolved: UnresolvedLink | None = None
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
-        if name in ("canon", "xref") and len(args) == 2:
-            args = (*args, self.system)
-        question = (name, tuple(args))
+        question = qualified(name, args, self.system)
         if question not in self.answers:
             self.missing[question] = None
-            raise LookupNeeded(name, tuple(args))
+            raise LookupNeeded(*question)
         answer = self.answers[question]
         if answer is None and name in ("canon", "xref"):
+            object_, id_, system = question[1]
             self.unresolved = self.unresolved or UnresolvedLink(
-                object=str(args[0]), id=str(args[1]), system=args[2]
+                object=str(object_), id=str(id_), system=system
             )
-            raise LookupNeeded(name, tuple(args))
+            raise LookupNeeded(*question)
         return answer
 
     def value(self, expression: Expression, names: Mapping[str, Any]) -> Any:
-        """Its value, or None when it lacks an answer (noted)."""
+        """Return its value, or None when an answer is missing."""
         try:
             return expression(names, self.lookup)
         except LookupNeeded:
             return None
 
     def part(self, template: Template, names: Mapping[str, Any]) -> Any:
-        """Its value, part by part, so that one missing answer does not hide the next."""
+        """Return its value, part by part, so that one missing answer does not hide the next."""
         if type(template) is Formula:
             return self.value(template.expression, names)
         match template:
@@ -133,36 +124,41 @@ class _LookupRecorder:
         return fill(template, names)
 
     def _record(self, fields: Mapping[str, Template], names: Mapping[str, Any]) -> dict[str, Any]:
-        """Field by field, without a call for each that is a formula: that is most of a mapping."""
-        made: dict[str, Any] = {}
+        """Fill a record. Formulas are evaluated without a call of `part`: most fields are formulas."""
+        values: dict[str, Any] = {}
         lookup = self.lookup
         for name, inner in fields.items():
             if type(inner) is Formula:
                 try:
-                    made[name] = inner.expression(names, lookup)
+                    values[name] = inner.expression(names, lookup)
                 except LookupNeeded:
-                    made[name] = None
+                    values[name] = None
             else:
-                made[name] = self.part(inner, names)
-        return made
+                values[name] = self.part(inner, names)
+        return values
 
     def _repeated(
         self, each: Template, name: str, data: Template, when: Expression | None, names: Mapping[str, Any]
     ) -> Any:
         elements = self.part(each, names)
-        if elements is None and self.result() is not None:
+        if elements is None and self.incomplete:
             return None
         inner = [{**names, name: element} for element in elements]
         return [self.part(data, n) for n in inner if when is None or self.value(when, n) is True]
 
-    def result(self) -> LookupsNeeded | UnresolvedLink | None:
+    @property
+    def incomplete(self) -> bool:
+        return bool(self.missing) or self.unresolved is not None
+
+    def check(self) -> UnresolvedLink | None:
+        """Return the Link that is not resolved, if any. Raises LookupsNeeded when answers are missing."""
         if self.missing:
-            return LookupsNeeded(tuple(self.missing))
+            raise LookupsNeeded(tuple(self.missing))
         return self.unresolved
 
 
 def needs_of_fetch(mapping: InboundMapping, body: Any, received: datetime) -> dict[str, Any] | None:
-    """The input of the read that this mapping fetches with, or None when the delivery itself is enough."""
+    """Return the input of the read that this mapping fetches with. None: the delivery itself is enough."""
     if mapping.fetch_operation is None or mapping.fetch_input is None:
         return None
     value = fill(mapping.fetch_input, {"body": body, "received": received}, None)
@@ -170,7 +166,7 @@ def needs_of_fetch(mapping: InboundMapping, body: Any, received: datetime) -> di
 
 
 def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
-    """Does this mapping's `when` take the delivery? A formula that fails does not."""
+    """Return True if the mapping's `when` takes the delivery. A formula that fails does not take it."""
     try:
         return truth(mapping.when, {"body": body, "received": received, "fetched": None}, None)
     except (EvaluationError, BudgetExceeded):
@@ -179,58 +175,62 @@ def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
 
 def apply_inbound(
     mapping: InboundMapping, body: Any, fetched: Any, received: datetime, answers: Answers
-) -> Mapped | LookupsNeeded | UnresolvedLink | MappingFailed:
-    """The events that a delivery means."""
-    asking = _LookupRecorder(mapping.system, answers)
+) -> Mapped | UnresolvedLink | MappingFailed:
+    """Return the events of a delivery. Raises LookupsNeeded."""
+    recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
         for name, expression in mapping.let:
-            names[name] = expression(names, asking.lookup)
-        events = [e for emit in mapping.emits if (e := _emit(mapping, emit, names, asking)) is not None]
+            names[name] = expression(names, recorder.lookup)
+        events = [e for emit in mapping.emits if (e := _emit(mapping, emit, names, recorder)) is not None]
     except LookupNeeded:
-        return asking.result() or MappingFailed("a look-up found nothing")
+        return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}: {error}")
-    return asking.result() or Mapped(tuple(events))
+    return recorder.check() or Mapped(tuple(events))
 
 
 def fields_of(
     mapping: InboundMapping, fields: Record, body: Any, fetched: Any, received: datetime, answers: Answers
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Some fields alone of the data of an event that a delivery means, and the names that they were read by. None where
-    `apply_inbound` would have no event."""
-    asking = _LookupRecorder(mapping.system, answers)
+    """Return selected fields of an event's data, and the names that they were read by.
+
+    None where `apply_inbound` would give no event.
+    """
+    recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
         for name, expression in mapping.let:
-            names[name] = expression(names, asking.lookup)
-        data = asking.part(fields, names)
+            names[name] = expression(names, recorder.lookup)
+        data = recorder.part(fields, names)
     except (LookupNeeded, *FAILURES):
         return None
-    return None if asking.result() is not None else (names, data)
+    return None if recorder.incomplete else (names, data)
 
 
 def _emit(
-    mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], asking: _LookupRecorder
+    mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], recorder: _LookupRecorder
 ) -> MappedEvent | None:
-    if not truth(emit.when, names, asking.lookup):
+    if not truth(emit.when, names, recorder.lookup):
         return None
-    type_ = str(fill(emit.type, names, asking.lookup))
-    key = key_of(emit.key, names, asking.lookup)
+    type_ = str(fill(emit.type, names, recorder.lookup))
+    key = key_of(emit.key, names, recorder.lookup)
     received = names["received"]
-    version = _version(emit.version, names, asking)
+    version = _version(emit.version, names, recorder)
     if emit.identity is not None:
-        identity = key_of(emit.identity, names, asking.lookup)
+        identity = key_of(emit.identity, names, recorder.lookup)
     else:
         identity = str(version) if version is not None else wire.digest(wire.write_json(names["body"]))
-    data = asking.part(emit.data, names)
-    ext_ids = [(o, asking.value(e, names)) for o, e in emit.links.items()]
+    data = recorder.part(emit.data, names)
+    ext_ids = [(o, recorder.value(e, names)) for o, e in emit.links.items()]
     links = tuple((o, str(ext_id)) for o, ext_id in ext_ids if ext_id is not None)
-    if asking.result() is not None:
+    if recorder.incomplete:
         return None
-    if mapping.assertion is not None and not truth(mapping.assertion, {**names, "data": data}, asking.lookup):
+    if mapping.assertion is not None and not truth(
+        mapping.assertion, {**names, "data": data}, recorder.lookup
+    ):
         raise ValueError(f"its assertion does not hold: {mapping.assertion.text}")
-    occurred = _moment(emit.occurred, names, asking) or (received if version is None else None)
+    occurred = _moment(emit.occurred, names, recorder) or (received if version is None else None)
     when = occurred or received
     return MappedEvent(
         id=ids.event_id(mapping.system, first(type_), key, identity, mapping.tells_as or mapping.name),
@@ -238,23 +238,27 @@ def _emit(
         key=key,
         version=version if version is not None else micros(received),
         occurred_at=when,
-        effective_at=_moment(emit.effective, names, asking) or when,
-        legal_entity=_text(emit.legal_entity, names, asking),
+        effective_at=_moment(emit.effective, names, recorder) or when,
+        legal_entity=_text(emit.legal_entity, names, recorder),
         data={k: v for k, v in data.items() if v is not None},
         links=links,
     )
 
 
-def _text(expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder) -> str:
-    return "" if expression is None else str(expression(names, asking.lookup))
+def _text(expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder) -> str:
+    return "" if expression is None else str(expression(names, recorder.lookup))
 
 
-def _version(expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder) -> int | None:
-    """An order key: a whole number as it is, a moment in microseconds. Seconds of a vendor stay seconds:
-    all facts of one object come through mappings that use the same measure."""
+def _version(
+    expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder
+) -> int | None:
+    """Return the order key: a whole number as it is, a timestamp in microseconds.
+
+    A vendor's seconds stay seconds: all mappings of one object use the same unit.
+    """
     if expression is None:
         return None
-    value = expression(names, asking.lookup)
+    value = expression(names, recorder.lookup)
     if isinstance(value, bool) or value is None:
         raise ValueError("the version is neither a number nor a moment")
     if isinstance(value, int):
@@ -265,11 +269,11 @@ def _version(expression: Expression | None, names: Mapping[str, Any], asking: _L
 
 
 def _moment(
-    expression: Expression | None, names: Mapping[str, Any], asking: _LookupRecorder
+    expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder
 ) -> datetime | None:
     if expression is None:
         return None
-    value = expression(names, asking.lookup)
+    value = expression(names, recorder.lookup)
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -291,41 +295,44 @@ def render(
     run: Mapping[str, Any],
     key: str,
     answers: Answers,
-) -> RenderedRequest | LookupsNeeded | UnresolvedLink | MappingFailed:
-    """The request of an effect, from its canonical input."""
-    asking = _LookupRecorder(mapping.system, answers)
+) -> RenderedRequest | UnresolvedLink | MappingFailed:
+    """Return the request of an effect, from its canonical input. Raises LookupsNeeded."""
+    recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"input": value, "dates": dict(dates), "run": dict(run), "key": key}
     try:
         for name, expression in mapping.let:
-            names[name] = expression(names, asking.lookup)
-        body = asking.part(mapping.input, names)
-        open_question = asking.result()
-        if open_question is not None:
-            return open_question
-        if mapping.assertion is not None and not truth(mapping.assertion, names, asking.lookup):
+            names[name] = expression(names, recorder.lookup)
+        body = recorder.part(mapping.input, names)
+        unresolved = recorder.check()
+        if unresolved is not None:
+            return unresolved
+        if mapping.assertion is not None and not truth(mapping.assertion, names, recorder.lookup):
             return MappingFailed(
                 f"mapping {mapping.name}: its assertion does not hold: {mapping.assertion.text}"
             )
         return RenderedRequest(wire.write_json(plain({k: v for k, v in body.items() if v is not None})))
     except LookupNeeded:
-        return asking.result() or MappingFailed("a look-up found nothing")
+        return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}: {error}")
 
 
 def take_result(
     mapping: OutboundMapping | None, value: Any, result: Any, answers: Answers
-) -> MappedAnswer | LookupsNeeded | MappingFailed:
-    """What a confirmed call means: canonical result, Links, and fields that differ from what was asked."""
+) -> MappedAnswer | MappingFailed:
+    """Return the canonical result of a confirmed call, its Links, and the fields that differ from the request.
+
+    Raises LookupNeeded.
+    """
     if mapping is None:
         return MappedAnswer(result=result, links=(), differs=())
-    asking = _LookupRecorder(mapping.system, answers)
+    recorder = _LookupRecorder(mapping.system, answers)
     names = {"input": value, "result": result}
     try:
-        canonical = result if mapping.result is None else fill(mapping.result, names, asking.lookup)
+        canonical = result if mapping.result is None else fill(mapping.result, names, recorder.lookup)
         links, unlinked = [], []
         for object_, expression in mapping.links.items():
-            ext_id = expression(names, asking.lookup)
+            ext_id = expression(names, recorder.lookup)
             own = value.get(f"{object_}_id") if isinstance(value, dict) else None
             if own is not None and ext_id is not None:
                 links.append((object_, str(own), str(ext_id)))
@@ -339,8 +346,13 @@ def take_result(
                 if isinstance(value, dict) and field in value and value[field] != canonical.get(field)
             ),
         )
-    except LookupNeeded as need:
-        return LookupsNeeded(((need.name, tuple(need.args)),))
+    except LookupNeeded:
+        unresolved = recorder.check()
+        if unresolved is None:
+            raise
+        return MappingFailed(
+            f"mapping {mapping.name}, returns: {unresolved.object} {unresolved.id} has no Link to {unresolved.system}"
+        )
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}, returns: {error}")
     return MappedAnswer(result=canonical, links=tuple(links), differs=differs)

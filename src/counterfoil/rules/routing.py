@@ -21,7 +21,7 @@ from counterfoil.rules.versions import CastPath, view
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.decide import event_topic
 
-NONE: Mapping[str, CastPath] = MappingProxyType({})
+NO_CASTS: Mapping[str, CastPath] = MappingProxyType({})
 
 
 class RoutedStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ Forms = Mapping[str, CanonicalEvent]
 
 
 def forms(
-    model: Model, event: CanonicalEvent, waited: Collection[str], bridges: Mapping[str, CastPath] = NONE
+    model: Model, event: CanonicalEvent, waited: Collection[str], bridges: Mapping[str, CastPath] = NO_CASTS
 ) -> dict[str, CanonicalEvent]:
     """The fact in each version in which something takes it; first as it was sent. `bridges` are casts of former
     Releases to versions that only their Runs wait for. Raises CastFailed."""

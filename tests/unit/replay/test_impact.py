@@ -19,6 +19,7 @@ from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
 from counterfoil.replay.report import Amount, Impact, to_dict
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
+from counterfoil.rules.lookup import lookup_in
 from counterfoil.store.port.recorded import Recorded
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.recorded_company import Account, Company, acme, changed
@@ -98,7 +99,7 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
         answers = RecordedAnswers(side, one, {})
         for run in one.runs:
             event = next(e for e in one.events if e.id == run.event)
-            (start,) = [s for s in routing.starts(acme(), event, answers.ask) if s.run == run.run.id]
+            (start,) = [s for s in routing.starts(acme(), event, lookup_in(answers, one.receipt.system)) if s.run == run.run.id]
             played = player.play(start, event.id, event.received_at, run, answers)
             then = {e.id: (e.operation, e.input, e.request) for e in run.effects}
             now = {

@@ -21,8 +21,8 @@ from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
 from counterfoil.rules.approval import in_currency
 from counterfoil.rules.contract import violations
+from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.mapping import (
-    LookupsNeeded,
     Mapped,
     MappedAnswer,
     MappingFailed,
@@ -58,7 +58,10 @@ kind: mapping
 name: out
 to: {operation: ledger.partner}
 with: {party: "=xref('partner', input.partner_id)", code: "=table('code', 'a')", ref: =key, day: =dates.posting}
-returns: {result: {party: =result.id}, links: {partner: =result.id}, compare: [partner_id]}
+returns:
+  result: {party: =result.id, parent: "=has(result.parent) ? canon('partner', result.parent) : null"}
+  links: {partner: =result.id}
+  compare: [partner_id]
 assert: input.partner_id != 'bad'
 """
 
@@ -88,9 +91,9 @@ ANSWERS = {
 
 
 def test_a_mapping_asks_for_all_that_it_lacks_at_once() -> None:
-    needs = inbound({})
-    assert isinstance(needs, LookupsNeeded)
-    assert set(needs.looks) == set(ANSWERS)
+    with pytest.raises(LookupsNeeded) as needed:
+        inbound({})
+    assert set(needed.value.questions) == set(ANSWERS)
 
 
 def test_a_mapping_with_its_answers_gives_the_event() -> None:
@@ -138,10 +141,10 @@ def outbound(partner: str, answers: Mapping[Any, Any]) -> Any:
 
 
 def test_a_request_is_rendered_in_two_phases_to_the_same_bytes() -> None:
-    needs = outbound("p1", {})
-    assert isinstance(needs, LookupsNeeded)
+    with pytest.raises(LookupsNeeded) as needed:
+        outbound("p1", {})
     answers = {("xref", ("partner", "p1", "ledger")): "77", ("table", ("code", "a")): "A"}
-    assert set(needs.looks) == set(answers)
+    assert set(needed.value.questions) == set(answers)
     rendered = outbound("p1", answers)
     assert rendered == RenderedRequest(b'{"code":"A","day":"2026-01-02","party":"77","ref":"eff_1"}')
     unlinked = outbound("p1", answers | {("xref", ("partner", "p1", "ledger")): None})
@@ -157,13 +160,24 @@ def test_a_result_gives_links_and_names_what_differs() -> None:
     rule = model().outbound("ledger.partner")
     taken = mapping.take_result(rule, {"partner_id": "p1"}, {"id": 77}, {})
     assert isinstance(taken, MappedAnswer)
-    assert taken.result == {"party": 77}
+    assert taken.result == {"party": 77, "parent": None}
     assert taken.links == (("partner", "p1", "77"),)
     assert taken.differs == ("partner_id: asked p1, got nothing",)
     nameless = mapping.take_result(rule, {"partner_id": "p1"}, {"id": None}, {})
     assert isinstance(nameless, MappedAnswer)
     assert nameless.links == ()
     assert "names no id" in nameless.differs[0]
+
+
+def test_a_result_that_names_an_unlinked_object_is_unreadable_and_not_looked_up_again() -> None:
+    rule = model().outbound("ledger.partner")
+    question = ("canon", ("partner", 5, "ledger"))
+    answer = {"id": 77, "parent": 5}
+    with pytest.raises(LookupsNeeded) as needed:
+        mapping.take_result(rule, {"partner_id": "p1"}, answer, {})
+    assert needed.value.questions == (question,)
+    failed = mapping.take_result(rule, {"partner_id": "p1"}, answer, {question: None})
+    assert failed == MappingFailed("mapping out, returns: partner 5 has no Link to ledger")
 
 
 # ------------------------------------------------------------------ foil rules

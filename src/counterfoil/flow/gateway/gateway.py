@@ -12,6 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,8 +24,7 @@ from counterfoil.core.call import DOOR, Call, Rate
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.clock import micros
 from counterfoil.core.errors import TryAgain
-from counterfoil.core.run import LANE_NAMES
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
@@ -40,9 +40,11 @@ from counterfoil.flow.gateway.calls import (
 )
 from counterfoil.flow.gateway.results import GRACE, ResultReader
 from counterfoil.flow.intake.load_shedding import Intake
+from counterfoil.flow.runs.run_start import run_start
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
 from counterfoil.rules.contract import faults
+from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.ownership import REQUESTED_BY, trespasses_of_call
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.templates import UnusableValue
@@ -55,13 +57,11 @@ from counterfoil.store.port.transitions import (
     CallPlaced,
     OpenCases,
     PlaceCall,
-    RunStart,
-    Stimulus,
 )
 
 HERE = "counterfoil"
 """Whose word a call's event is: a consumer asserts nothing by it."""
-LONGEST_BUSINESS_KEY = 500
+MAX_BUSINESS_KEY_CHARS = 500
 """A key stands in indexes and on pages."""
 SPARE = 10.0
 """Seconds beyond its work that a holder has to keep its answer."""
@@ -235,20 +235,15 @@ class Gateway:
         start = await self._start(model, exposed["starts"], value, event, now)
         event = msgspec.structs.replace(event, key=start.key)
         names = {"input": value, "event": start.names["event"] | {"key": start.key, "subject": start.key}}
-        born = RunStart(
-            run=start.run,
-            workflow=start.workflow,
-            bkey=start.key,
-            generation=start.generation,
-            pin=model.digest,
-            state="started",
-            stimulus=Stimulus(run=start.run, kind="start", ref=event.id, body=wire.dumps(names)),
-            only_birth=True,
-            lane=LANE_NAMES[model.workflow(start.workflow).lane],
-        )
+        start = msgspec.structs.replace(start, names=names)
         call = msgspec.structs.replace(claim.call, run=start.run)
         return msgspec.structs.replace(
-            claim, call=call, event=event, start=born, rate=rate, release=model.digest
+            claim,
+            call=call,
+            event=event,
+            start=run_start(model, start, event.id, only_birth=True),
+            rate=rate,
+            release=model.digest,
         ), rate
 
     def _claim(self, asked: OperationRequest, digest: str, now: datetime, seconds: float) -> PlaceCall:
@@ -281,29 +276,20 @@ class Gateway:
         self, model: Model, workflow: str, value: dict[str, Any], event: CanonicalEvent, now: datetime
     ) -> RoutedStart:
         definition, lookups = model.workflow(workflow), Lookups(self._store, model, now)
-
-        def ask(name: str, args: tuple[Any, ...]) -> Any:
-            if (name, args) not in lookups.answers:
-                raise LookupNeeded(name, args)
-            return lookups.answers[name, args]
-
-        while True:
-            try:
-                start = routing.called(definition, value, event, ask)
-            except LookupNeeded as need:
-                await lookups.answer([(need.name, tuple(need.args))])
-                continue
-            except (EvaluationError, BudgetExceeded, UnusableValue) as error:
-                raise CallRefused("not-taken", f"{workflow} cannot begin with this: {error}") from error
-            if start is None:
-                raise CallRefused(
-                    "not-taken", f"{workflow} does not take this: its `start.when` does not hold."
-                )
-            if len(start.key) > LONGEST_BUSINESS_KEY or not start.key.isprintable():
-                raise CallRefused(
-                    "not-taken", f"A business key is 1 to {LONGEST_BUSINESS_KEY} printable characters."
-                )
-            return start
+        answer = lookup_in(lookups.answers)
+        try:
+            start = await lookups.complete(partial(routing.called, definition, value, event, answer))
+        except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+            raise CallRefused("not-taken", f"{workflow} cannot start with this input: {error}") from error
+        if start is None:
+            raise CallRefused(
+                "not-taken", f"{workflow} does not accept this input: its `start.when` is false."
+            )
+        if len(start.key) > MAX_BUSINESS_KEY_CHARS or not start.key.isprintable():
+            raise CallRefused(
+                "not-taken", f"A business key is 1 to {MAX_BUSINESS_KEY_CHARS} printable characters."
+            )
+        return start
 
 
 # ------------------------------------------------------------------ what is refused before anything is kept

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from counterfoil.connectors.sdk import Confirmed, Connector, Rejected
 from counterfoil.connectors.sdk import Outcome as Answer
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.cases import open_case
 from counterfoil.core.effect import UNFINISHED
 from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
 from counterfoil.core.run import TERMINAL, Run, RunStatus
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch import read
@@ -35,7 +36,8 @@ from counterfoil.model import Model, kinds
 from counterfoil.model.definition import Block, Definition, Reaction, Verb
 from counterfoil.rules import mapping
 from counterfoil.rules.contract import violations
-from counterfoil.rules.mapping import LookupsNeeded, MappedAnswer, MappingFailed, UnresolvedLink
+from counterfoil.rules.lookup import lookup_in
+from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
 from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.values import plain, typed
 from counterfoil.rules.versions import CastFailed, downcast_output, serve, upcast_input
@@ -43,7 +45,6 @@ from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.port.store import LoadedRun, Store
 
-CASE_WITHIN = timedelta(days=1)
 FIRST_LOOK, LAST_LOOK = 0.01, 0.5
 """Seconds between two looks at a Run that is waited for: they double."""
 WATCHING = 200
@@ -127,21 +128,12 @@ class ResultReader:
         }
         names = {**load(run.ctx).names, "run": about}
         lookups = Lookups(self._store, model, await self._store.now())
-
-        def ask(name: str, args: tuple[Any, ...]) -> Any:
-            if (name, args) not in lookups.answers:
-                raise LookupNeeded(name, args)
-            return lookups.answers[name, args]
-
-        while True:
-            try:
-                filled = fill(definition.returns, names, ask)
-            except LookupNeeded as need:
-                await lookups.answer([(need.name, tuple(need.args))])
-            except FAILURES as error:
-                raise BadOutput(f"what {definition.name} returns cannot be told: {error}") from error
-            else:
-                return {name: value for name, value in filled.items() if value is not None}
+        answer = lookup_in(lookups.answers)
+        try:
+            filled = await lookups.complete(partial(fill, definition.returns, names, answer))
+        except FAILURES as error:
+            raise BadOutput(f"`returns` of {definition.name} gives no value: {error}") from error
+        return {name: value for name, value in filled.items() if value is not None}
 
     # ------------------------------------------------------------------ reads
 
@@ -177,17 +169,14 @@ class ResultReader:
         if outbound is None:
             return wire.write_json(plain(value))
         lookups = Lookups(self._store, model, answering.at)
-        while True:
-            result = mapping.render(outbound, value, {}, {}, "", lookups.answers)
-            match result:
-                case LookupsNeeded(looks):
-                    await lookups.answer(looks)
-                case MappingFailed(message):
-                    raise BadOutput(message)
-                case UnresolvedLink():
-                    return result
-                case _:
-                    return result.body
+        result = await lookups.complete(partial(mapping.render, outbound, value, {}, {}, "", lookups.answers))
+        match result:
+            case MappingFailed(message):
+                raise BadOutput(message)
+            case UnresolvedLink():
+                return result
+            case _:
+                return result.body
 
     async def _ask(self, operation: kinds.Operation, request: bytes) -> Answer:
         """One call in a slot of its system. The time to wait for a slot is part of the operation's time-out."""
@@ -218,18 +207,16 @@ class ResultReader:
     ) -> Any:
         lookups = Lookups(self._store, model, at)
         outbound = model.outbound(operation)
-        while True:
-            returned = mapping.take_result(outbound, value, result, lookups.answers)
-            match returned:
-                case LookupsNeeded(looks):
-                    await lookups.answer(looks)
-                case MappingFailed(message):
-                    raise BadOutput(message)
-                case MappedAnswer(differs=differs) if differs:
-                    raise BadOutput("; ".join(differs))
-                case _:
-                    output = returned.result
-                    return {k: v for k, v in output.items() if v is not None}
+        returned = await lookups.complete(
+            partial(mapping.take_result, outbound, value, result, lookups.answers)
+        )
+        match returned:
+            case MappingFailed(message):
+                raise BadOutput(message)
+            case MappedAnswer(differs=differs) if differs:
+                raise BadOutput("; ".join(differs))
+            case _:
+                return {k: v for k, v in returned.result.items() if v is not None}
 
 
 def _refused(operation: kinds.Operation, answer: Rejected) -> Outcome:
@@ -281,16 +268,13 @@ def _unanswerable(model: Model, answering: PendingAnswer, detail: str, run: str 
     """An answer that would break the contract is given to nobody, and the operation's owner has a Case."""
     operation = model.operations.get(answering.served.by)
     owners = model.owners_of(operation) if operation is not None else []
-    case = Case(
+    case = open_case(
+        "output_contract",
         id=ids.derive("case", "output_contract", answering.receipt),
-        reason="output_contract",
-        message=f"{answering.served.asked}, receipt {answering.receipt}: {detail}"[:4000],
-        owner=next(iter(owners), ""),
-        deadline=answering.at + CASE_WITHIN,
-        next_action="Correct the mapping, what the workflow returns, or the contract; tell whoever asked",
-        choices=(Choice.DISMISS,),
+        message=f"{answering.served.asked}, receipt {answering.receipt}: {detail}",
+        owners=owners,
+        at=answering.at,
         receipt=answering.receipt,
-        created_at=answering.at,
     )
     told = "What was to be answered does not keep the contract; the owner of the operation has a Case."
     return Unanswerable(kind="bad-output", detail=told, run=run, cases=(case,))

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from counterfoil.connectors.sdk import Absent, Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core import ids, wire
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.case import Case
+from counterfoil.core.cases import open_case
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import Link
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch.batching import LATE
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
-from counterfoil.rules.mapping import LookupsNeeded, MappedAnswer, MappingFailed, take_result
+from counterfoil.rules.lookup import account_of
+from counterfoil.rules.mapping import MappedAnswer, MappingFailed, take_result
 from counterfoil.rules.values import typed
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Conclude
@@ -26,7 +29,6 @@ from counterfoil.store.port.transitions import Conclude
 FIRST_LOOK = timedelta(seconds=1)
 LOOK_CAP = 300.0
 """Seconds between two look-ups at most."""
-CASE_WITHIN = timedelta(days=1)
 NOT_SENT = Unknown("not sent in time")
 """No byte left: the one outcome that tells nothing of its system."""
 
@@ -91,7 +93,7 @@ class OutcomeRecorder:
         if isinstance(returned, MappingFailed):
             case = self._case(context, effect, "result_unreadable", returned.message, now)
             return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
-        account = Lookups(self._store, context.model, now).account(effect.system)
+        account = account_of(context.model, effect.system)
         links = tuple(
             Link(
                 object=object_,
@@ -129,8 +131,7 @@ class OutcomeRecorder:
         outbound = model.outbound(effect.operation)
         value = wire.loads(effect.input)
         lookups = Lookups(self._store, model, now)
-        while isinstance(returned := take_result(outbound, value, result, lookups.answers), LookupsNeeded):
-            await lookups.answer(returned.looks)
+        returned = await lookups.complete(partial(take_result, outbound, value, result, lookups.answers))
         if isinstance(returned, MappedAnswer) and effect.operation in model.operations:
             schema = model.schema_of_operation(effect.operation, "output")
             if schema.get("properties"):
@@ -141,16 +142,14 @@ class OutcomeRecorder:
 
     def _case(self, context: EffectContext, effect: Effect, reason: str, message: str, now: datetime) -> Case:
         owners = context.definition.exception_owners or context.definition.owners
-        return Case(
+        return open_case(
+            reason,
             id=ids.derive("case", reason, effect.id),
-            reason=reason,
-            message=f"{effect.operation}: {message}"[:4000],
-            owner=next(iter(owners), ""),
-            deadline=now + CASE_WITHIN,
-            next_action=f"Compare {effect.system} with what was asked; correct the side that is wrong",
-            choices=(Choice.DISMISS,),
+            message=f"{effect.operation}: {message}",
+            owners=owners,
+            at=now,
+            names={"system": effect.system},
             run=effect.run,
             path=effect.path,
             effect=effect.id,
-            created_at=now,
         )

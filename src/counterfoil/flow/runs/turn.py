@@ -10,30 +10,32 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from counterfoil.core import wire
-from counterfoil.core.run import LANE_NAMES, Run
+from counterfoil.core.run import Run
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs import snapshot as known
+from counterfoil.flow.runs.run_start import run_start
 from counterfoil.flow.runs.scope import RunScope
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn_rows import Slots, TurnRows, name_of
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition
 from counterfoil.rules import mapping, routing
-from counterfoil.rules.mapping import LookupsNeeded, MappingFailed, UnresolvedLink
+from counterfoil.rules.lookup import LookupsNeeded
+from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.values import head_names, plain
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LiveContext, decide
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Conclude, RunStart, Turn, WaitOn
-from counterfoil.store.port.transitions import Stimulus as Appended
 
 MAX_ROUNDS = 200
 """Look-ups, renderings and refused commits that one turn may go through before it gives the Run back."""
@@ -96,7 +98,9 @@ class TurnPlanner:
         lookups = Lookups(self._store, placed.present, now)
         unrendered: dict[str, c.Unrendered] = {}
         requests: dict[str, bytes] = {}
-        while True:
+
+        def attempt() -> Decision:
+            nonlocal state
             live = LiveContext(
                 effects=known.effects,
                 approvals=known.approvals,
@@ -104,11 +108,14 @@ class TurnPlanner:
                 answers=lookups.answers,
                 unrendered=unrendered,
             )
-            decision = decide(definition, run, known.stimuli, now, live, state)
-            state = None  # used up by the first try
+            loaded, state = state, None  # a decision changes the state that it is given
+            decision = decide(definition, run, known.stimuli, now, live, loaded)
             if decision.looks:
-                await lookups.answer((look.name, look.args) for look in decision.looks)
-                continue
+                raise LookupsNeeded(tuple((look.name, look.args) for look in decision.looks))
+            return decision
+
+        while True:
+            decision = await lookups.complete(attempt)
             missing = await self._render(model, run, decision, lookups, requests)
             if not missing:
                 return decision, lookups, requests
@@ -127,11 +134,11 @@ class TurnPlanner:
                 requests[plan.effect] = wire.write_json(plain(dict(plan.input)))
                 continue
             about = {"id": run.id, "key": run.bkey, "generation": run.generation, "workflow": run.workflow}
-            while True:
-                result = mapping.render(outbound, plan.input, plan.dates, about, plan.effect, lookups.answers)
-                if not isinstance(result, LookupsNeeded):
-                    break
-                await lookups.answer(result.looks)
+            result = await lookups.complete(
+                partial(
+                    mapping.render, outbound, plan.input, plan.dates, about, plan.effect, lookups.answers
+                )
+            )
             match result:
                 case UnresolvedLink():
                     missing[plan.effect] = c.Unrendered(
@@ -228,23 +235,7 @@ class TurnPlanner:
             start = routing.sync_start(definition, command.object, head_names(head), None)
         except (EvaluationError, BudgetExceeded):
             return None
-        stimulus = Appended(
-            run=start.run,
-            kind="start",
-            ref=f"sync:{command.object}:{command.canonical}",
-            body=wire.dumps(start.names),
-        )
-        return RunStart(
-            run=start.run,
-            workflow=start.workflow,
-            bkey=start.key,
-            generation=start.generation,
-            pin=model.digest,
-            state="started",
-            stimulus=stimulus,
-            only_birth=True,
-            lane=LANE_NAMES[definition.lane],
-        )
+        return run_start(model, start, f"sync:{command.object}:{command.canonical}", only_birth=True)
 
 
 def _late_bound(pinned: Model, present: Model, workflow: str) -> Definition:

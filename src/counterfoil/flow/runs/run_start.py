@@ -1,0 +1,30 @@
+"""The birth of a Run as admission, a turn and the gateway write it."""
+
+from __future__ import annotations
+
+from counterfoil.core import wire
+from counterfoil.core.run import LANE_NAMES
+from counterfoil.model import Model
+from counterfoil.rules.routing import RoutedStart
+from counterfoil.store.port.transitions import Lease, RunStart, Stimulus
+
+
+def run_start(
+    model: Model, start: RoutedStart, ref: str, *, only_birth: bool = False, lease: Lease | None = None
+) -> RunStart:
+    """Return the row of a Run that starts under this model. `ref` names what starts it.
+
+    `only_birth`: a Run that exists already is not told of it.
+    """
+    return RunStart(
+        run=start.run,
+        workflow=start.workflow,
+        bkey=start.key,
+        generation=start.generation,
+        pin=model.digest,
+        state="started",
+        stimulus=Stimulus(run=start.run, kind="start", ref=ref, body=wire.dumps(start.names)),
+        only_birth=only_birth,
+        lane=LANE_NAMES[model.workflow(start.workflow).lane],
+        lease=lease,
+    )

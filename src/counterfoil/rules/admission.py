@@ -1,0 +1,286 @@
+"""Admission: the events of a delivery, and the heads, Runs, foils and observations that follow from each event.
+
+Pure. The engine and replay both decide by these functions; the caller reads the store, answers look-ups, fetches
+and commits. HeldDelivery says why a delivery cannot be admitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from counterfoil.contracts.versions import number
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.link import Link, ext_topic
+from counterfoil.expr import BudgetExceeded, EvaluationError
+from counterfoil.model import Model
+from counterfoil.model.definition import InboundMapping
+from counterfoil.rules import acceptance, mapping, matching, routing
+from counterfoil.rules.acceptance import Rejection
+from counterfoil.rules.lookup import Answers, account_of
+from counterfoil.rules.mapping import Mapped, MappedEvent, MappingFailed, UnresolvedLink
+from counterfoil.rules.ownership import asserted_fields, trespasses
+from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
+from counterfoil.rules.templates import Lookup, UnusableValue
+from counterfoil.rules.values import head_names
+from counterfoil.rules.versions import CastFailed, CastPath, view
+
+
+class HeldDelivery(Exception):
+    """A delivery that is not admitted. `reason` is that of its Case; a Link under the topic `wake` retries it."""
+
+    def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.owner = owner
+        self.wake = wake
+
+
+# ------------------------------------------------------------------ from a delivery to its events
+
+
+def accepting(
+    model: Model, receipt: Receipt, body: Any, candidates: Sequence[InboundMapping]
+) -> list[InboundMapping]:
+    """Return the candidates whose `when` takes the delivery. Raises HeldDelivery if none does."""
+    mappings = [m for m in candidates if mapping.takes(m, body, receipt.received_at)]
+    if not mappings:
+        message = f"no mapping takes {receipt.type} of {receipt.system}"
+        raise HeldDelivery("unrouted", message, _system_owner(model, receipt.system))
+    return mappings
+
+
+def fetch_arguments(m: InboundMapping, receipt: Receipt, body: Any) -> dict[str, Any] | None:
+    """Return the input of the read that the mapping needs first, or None. Raises HeldDelivery."""
+    try:
+        return mapping.needs_of_fetch(m, body, receipt.received_at)
+    except (EvaluationError, BudgetExceeded) as error:
+        raise HeldDelivery("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
+
+
+def mapped(m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers: Answers) -> Mapped:
+    """Apply the mapping to the delivery. Raises HeldDelivery, LookupsNeeded."""
+    result = mapping.apply_inbound(m, body, fetched, receipt.received_at, answers)
+    match result:
+        case Mapped():
+            return result
+        case MappingFailed(message):
+            raise HeldDelivery("mapping_failed", message, _first(m.owners))
+        case UnresolvedLink(object=object_, id=id_, system=system):
+            raise HeldDelivery(
+                "unresolved",
+                f"{object_} {id_} of {system} is not linked to any known {object_}",
+                _first(m.owners),
+                wake=ext_topic(object_, system, id_),
+            )
+
+
+def accepted(
+    model: Model, m: InboundMapping, receipt: Receipt, event: MappedEvent, trusted: bool = False
+) -> CanonicalEvent:
+    """Return the mapped event in canonical form. Raises HeldDelivery for a broken contract or foreign fields.
+
+    `trusted` skips both checks.
+    """
+    canonical = acceptance.canonical(model, m, receipt, event, trusted)
+    if isinstance(canonical, Rejection):
+        raise HeldDelivery(canonical.reason, canonical.message, _first(m.owners))
+    return canonical
+
+
+def declared(model: Model, receipt: Receipt) -> CanonicalEvent:
+    """Return the event of a delivery that came in canonical form. Raises HeldDelivery."""
+    event = acceptance.declared(model, receipt)
+    if isinstance(event, Rejection):
+        raise HeldDelivery(event.reason, event.message, _system_owner(model, receipt.system))
+    return event
+
+
+def links_of(model: Model, system: str, event: MappedEvent, now: datetime) -> list[Link]:
+    """Return the Links that an event establishes: external ids for the data's `<object>_id`."""
+    return [
+        Link(
+            object=object_,
+            canonical=str(event.data[f"{object_}_id"]),
+            system=system,
+            account=account_of(model, system),
+            ext_id=ext_id,
+            established_by=f"event:{event.id}",
+            valid_from=now,
+        )
+        for object_, ext_id in event.links
+        if f"{object_}_id" in event.data
+    ]
+
+
+def once(events: Iterable[CanonicalEvent]) -> list[CanonicalEvent]:
+    """Return each fact once: of two versions in one delivery, the newer. Repeats of one version stay."""
+    newest: dict[str, CanonicalEvent] = {}
+    repeats: list[CanonicalEvent] = []
+    for event in events:
+        other = newest.get(event.id)
+        if other is not None and other.type == event.type:
+            repeats.append(event)
+        elif other is None or number(other.type) < number(event.type):
+            newest[event.id] = event
+    return [*newest.values(), *repeats]
+
+
+# ------------------------------------------------------------------ versions of an event
+
+
+def forms_of(
+    model: Model,
+    event: CanonicalEvent,
+    waited: Collection[str],
+    bridges: Mapping[str, CastPath] = NO_CASTS,
+    onward: CastPath = (),
+) -> Forms:
+    """Return the event in each version that something takes; the stored version is the one that was sent.
+
+    `bridges` and `onward` are casts of former Releases. Raises HeldDelivery if a cast fails or changes the subject.
+    """
+    try:
+        current = view(event, onward)
+        forms = {event.type: event, **routing.forms(model, current, waited, bridges)}
+    except CastFailed as error:
+        owner = _first(owners(model, event.type))
+        raise HeldDelivery("cast_failed", f"{event.type} {event.key}: {error}", owner) from error
+    for type_, form in forms.items():
+        if type_ != event.type:
+            _check_form(model, event, type_, form)
+    return forms
+
+
+def _check_form(model: Model, event: CanonicalEvent, type_: str, form: CanonicalEvent) -> None:
+    """A cast may neither change the event's subject nor assert fields that its sender does not own."""
+    kind = model.events.get(type_)
+    if kind is None or not kind.object:
+        return
+    owner = _first(model.owners_of(kind))
+    key = str(form.data.get(kind.key or f"{kind.object}_id", ""))
+    if key != event.key:
+        message = f"{event.type} is about {event.object} {event.key}, but as {type_} about {key or 'nothing'}"
+        raise HeldDelivery("cast_failed", message, owner)
+    foreign = trespasses(model, type_, event.system, set(form.data)) if event.receipt is not None else []
+    if foreign:
+        message = f"{event.system} may not assert by {type_}: {'; '.join(foreign)}"
+        raise HeldDelivery("ownership", message, owner)
+
+
+def check_taken(model: Model, event: CanonicalEvent, forms: Forms, waited: Collection[str]) -> None:
+    """Raise HeldDelivery if nothing follows from the event in any version: no object, Run, wake-up or foil."""
+    if not event.object and not any(type_ in model.consumed or type_ in waited for type_ in forms):
+        message = f"nothing takes {event.type}: no object, workflow or counterfoil"
+        raise HeldDelivery("unrouted", message, _first(owners(model, event.type)))
+
+
+def owners(model: Model, event: str) -> list[str]:
+    """Return the roles that own an event; for an undeclared one, the owners of all systems."""
+    kind = model.events.get(event)
+    own = model.owners_of(kind) if kind is not None else []
+    every = (role for name in sorted(model.systems) for role in model.owners_of(model.systems[name]))
+    return own or list(dict.fromkeys(every))
+
+
+# ------------------------------------------------------------------ what follows from an event
+
+
+class Consequences(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event leads to at once."""
+
+    head: Head | None
+    starts: tuple[RoutedStart, ...]
+    foils: tuple[Foil, ...]
+
+
+def consequences(
+    model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup
+) -> Consequences:
+    """Return the head, Runs and foils of an event. Raises HeldDelivery, LookupNeeded.
+
+    Foils belong to the first Run that the event itself starts.
+    """
+    try:
+        head = head_of(model, event, forms, now)
+        starts = routing.starts(model, event, lookup, forms)
+        due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
+        carrier = starts[0].run if starts else None
+        foils = [
+            foil
+            for rule, form in matching.writers(model, forms.values())
+            if (foil := matching.opened(rule, form, carrier, lookup))
+        ]
+    except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+        raise _routing_failed(model, event, error) from error
+    return Consequences(head=head, starts=(*starts, *due), foils=tuple(foils))
+
+
+def observations(
+    model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup
+) -> tuple[Observation, ...]:
+    """Return what the event shows of foils that others owe. Raises HeldDelivery, LookupNeeded."""
+    try:
+        return tuple(
+            observation
+            for form in forms.values()
+            for rule in model.foils_by_observation(form.type)
+            if (observation := matching.observed(rule, form, lookup))
+        )
+    except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+        raise _routing_failed(model, event, error) from error
+
+
+def _routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> HeldDelivery:
+    owner = _first(owners(model, event.type))
+    return HeldDelivery("routing_failed", f"{event.type} {event.key}: {error}", owner)
+
+
+def head_of(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> Head | None:
+    """Return the head that the event gives its object; None if it has no object."""
+    state = asserted(model, event, forms)
+    if state is None:
+        return None
+    return Head(
+        object=event.object,
+        key=event.key,
+        version=event.version,
+        state=state,
+        system=event.system,
+        effective_at=event.effective_at,
+        recorded_at=now,
+        event=event.id,
+    )
+
+
+def asserted(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any] | None:
+    """Return the object's fields that the event asserts; None if it has no object.
+
+    The newest version wins over the sent one, because the object has the newest version's shape.
+    """
+    if not event.object:
+        return None
+    types = [type_ for type_ in forms if type_ in model.events]
+    if not types:
+        return None
+    newest = forms.get(model.versions.newest(types[0]), event)
+    return {
+        field: form.data[field]
+        for form in ((event,) if newest is event else (event, newest))
+        if form.type in model.events
+        for field in asserted_fields(model, form.type)
+        if field in form.data
+    }
+
+
+def _system_owner(model: Model, system: str) -> str:
+    return _first(model.owners_of(model.systems[system])) if system in model.systems else ""
+
+
+def _first(roles: Iterable[str]) -> str:
+    return next(iter(roles), "")

@@ -1,0 +1,253 @@
+"""Look-ups of formulas: one resolver for the engine, replay and proof.
+
+`resolve` is a coroutine that awaits reads and nothing else. Each caller answers the reads from its own source:
+the engine from its store, replay from recorded rows, proof from assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from counterfoil.core import ids
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.money import Money, Rounding
+from counterfoil.expr import LookupNeeded
+from counterfoil.model import Model
+from counterfoil.rules.posting import POSTABLE
+from counterfoil.rules.templates import Lookup
+
+Question: TypeAlias = tuple[str, tuple[Any, ...]]
+Answers: TypeAlias = Mapping[Question, Any]
+HeadNames: TypeAlias = dict[str, Any]
+"""A head as formulas read it."""
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class LookupsNeeded(LookupNeeded):
+    """Several look-ups that one pass needs before it can give a value."""
+
+    def __init__(self, questions: tuple[Question, ...]) -> None:
+        super().__init__(*questions[0])
+        self.questions = questions
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.questions,))
+
+
+def questions_of(needed: LookupNeeded) -> tuple[Question, ...]:
+    """Return every look-up that the exception names."""
+    return needed.questions if isinstance(needed, LookupsNeeded) else ((needed.name, tuple(needed.args)),)
+
+
+def qualified(name: str, args: tuple[Any, ...], system: str) -> Question:
+    """Return the question with `system` filled in where `canon` or `xref` names none."""
+    return (name, (*args, system) if len(args) == 2 and name in ("canon", "xref") else args)
+
+
+def lookup_in(answers: Answers, system: str = "") -> Lookup:
+    """Return a look-up function over the answers. It raises LookupNeeded for a missing one.
+
+    `canon` and `xref` without a system mean `system`, if one is given.
+    """
+
+    def lookup(name: str, args: tuple[Any, ...]) -> Any:
+        question = qualified(name, args, system) if system else (name, args)
+        if question not in answers:
+            raise LookupNeeded(*question)
+        return answers[question]
+
+    return lookup
+
+
+# ------------------------------------------------------------------ reads
+
+
+class Read(msgspec.Struct, Generic[A], frozen=True):
+    """One primitive read; awaiting it returns the answer of the source."""
+
+    def __await__(self) -> Generator[Read[Any], Any, A]:
+        answer: A = yield self
+        return answer
+
+
+class HeadRead(Read[HeadNames | None], frozen=True):
+    object: str
+    key: str
+
+
+class HeadsRead(Read[Sequence[HeadNames]], frozen=True):
+    object: str
+
+
+class ExternalIdRead(Read[str | None], frozen=True):
+    object: str
+    canonical: str
+    system: str
+
+
+class LinkedId(msgspec.Struct, frozen=True):
+    """The canonical id of a Link. None: the source knows that the external id is not linked."""
+
+    canonical: str | None
+
+
+class CanonicalIdRead(Read[LinkedId | None], frozen=True):
+    object: str
+    ext_id: str
+    system: str
+    account: str
+
+
+class MintedId(Read[None], frozen=True):
+    """Report of an id that the resolver minted, because the system of record speaks of a new object."""
+
+    object: str
+    canonical: str
+    ext_id: str
+    system: str
+
+
+class TableRead(Read[Any], frozen=True):
+    table: str
+    keys: tuple[Any, ...]
+
+
+class RateRead(Read[Any], frozen=True):
+    """The exchange rate of a pair such as `EUR/USD`."""
+
+    pair: str
+
+
+class GuardRead(Read[int], frozen=True):
+    scope: str
+    key: str
+
+
+def run_sync(work: Coroutine[Read[Any], Any, T], answer: Callable[[Read[Any]], Any]) -> T:
+    """Run a look-up to its end with a source that answers at once."""
+    try:
+        read = work.send(None)
+        while True:
+            read = work.send(answer(read))
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        work.close()
+
+
+async def run_async(work: Coroutine[Read[Any], Any, T], answer: Callable[[Read[Any]], Awaitable[Any]]) -> T:
+    """Run a look-up to its end with a source that is awaited."""
+    try:
+        read = work.send(None)
+        while True:
+            read = work.send(await answer(read))
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        work.close()
+
+
+# ------------------------------------------------------------------ the resolver
+
+
+async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -> Any:
+    """Answer one look-up; None where there is no value. `speaks` is the system whose delivery is admitted.
+
+    Raises Misconfigured for a look-up that does not exist.
+    """
+    match name, args:
+        case "head", (object_, key):
+            return await HeadRead(str(object_), str(key))
+        case "xref", (object_, canonical, system):
+            return await ExternalIdRead(str(object_), str(canonical), str(system))
+        case "xref", (object_, canonical):
+            return await _external_id_anywhere(model, str(object_), str(canonical))
+        case "canon", (object_, ext_id, system):
+            return await _canonical_id(model, speaks, str(object_), str(ext_id), str(system))
+        case "table", (table, *keys):
+            return await TableRead(str(table), tuple(keys))
+        case "guard", (scope, key):
+            return await GuardRead(str(scope), str(key))
+        case "periods", (object_,):
+            return await HeadsRead(str(object_))
+        case "period", (_, day):
+            return await _period(day)
+        case "cutoff", _:
+            return await _cutoff()
+        case "fx", (money, currency, *_):
+            return await _converted(money, str(currency))
+    raise Misconfigured(f"no look-up {name}{args!r}")
+
+
+async def _external_id_anywhere(model: Model, object_: str, canonical: str) -> str | None:
+    """Return the first external id; the object's own system of record comes last.
+
+    A formula that names no system means the one that the object was carried to.
+    """
+    own = model.objects[object_].system if object_ in model.objects else ""
+    for system in sorted(model.systems, key=lambda name: (name == own, name)):
+        ext_id = await ExternalIdRead(object_, canonical, system)
+        if ext_id is not None:
+            return ext_id
+    return None
+
+
+async def _canonical_id(model: Model, speaks: str, object_: str, ext_id: str, system: str) -> str | None:
+    account = account_of(model, system)
+    linked = await CanonicalIdRead(object_, ext_id, system, account)
+    if linked is not None:
+        return linked.canonical
+    if not mints(model, object_, system, speaks):
+        return None
+    canonical = ids.canonical_id(object_, system, account, ext_id)
+    await MintedId(object_, canonical, ext_id, system)
+    return canonical
+
+
+def account_of(model: Model, system: str) -> str:
+    """Return the account that Links to the system belong to; empty for an unknown system."""
+    kind = model.systems.get(system)
+    return kind.account if kind is not None else ""
+
+
+def mints(model: Model, object_: str, system: str, speaks: str) -> bool:
+    """Return True if a new external id gets a canonical id: only from the speaking system of record."""
+    kind = model.objects.get(object_)
+    return kind is not None and kind.system == system and speaks == system
+
+
+def table_value(model: Model, table: str, keys: Sequence[Any], day: date) -> Any:
+    """Return the value of a table row that is valid on `day`. Raises Misconfigured for an unknown table."""
+    try:
+        return model.lookup_table(table, list(keys), day)
+    except KeyError:
+        raise Misconfigured(f"no table {table}") from None
+
+
+async def _period(day: date) -> HeadNames | None:
+    day = day.date() if isinstance(day, datetime) else day
+    periods = await HeadsRead("period")
+    return next((period for period in periods if period["start"] <= day <= period["end"]), None)
+
+
+async def _cutoff() -> datetime | None:
+    """Return the end of the first postable period: midnight after its last day, UTC."""
+    ends = [period["end"] for period in await HeadsRead("period") if period["state"] in POSTABLE]
+    return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=UTC) if ends else None
+
+
+async def _converted(money: Money, currency: str) -> Money | None:
+    if money.currency == currency:
+        return money
+    rate = await RateRead(f"{money.currency}/{currency}")
+    if rate is None:
+        return None
+    return Money.from_major(money.major() * Decimal(rate), currency, Rounding.HALF_EVEN)
