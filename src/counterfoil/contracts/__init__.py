@@ -1,4 +1,4 @@
-"""What may change in a contract: JSON Schema and descriptions of APIs, compared by meaning."""
+"""Comparison of contracts by meaning: JSON Schemas, OpenAPI and AsyncAPI descriptions."""
 
 from counterfoil.contracts.asyncapi import compare_asyncapi
 from counterfoil.contracts.jsonschema.comparison import compare_json_schema

@@ -1,4 +1,4 @@
-"""What a comparison of two contracts says: the changes, and which of them break whom."""
+"""Result of a comparison of two contracts: the changes, and which of them break."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 Direction: TypeAlias = Literal["backward", "forward", "full"]
-"""`backward`: what was valid before must stay valid. `forward`: what is valid now must have been valid before.
-`full`: both."""
+"""`backward`: instances that were valid must stay valid. `forward`: instances that are valid now must have been valid
+before. `full`: both."""
 Profile: TypeAlias = Literal["strict", "standard", "consumer"]
-"""`strict`: whatever cannot be decided breaks, and so does every tightening that a tolerant reader would survive.
-`standard`: what breaks a client that follows the description. `consumer`: only what a declared consumer reads."""
+"""`strict`: undecided changes break, and so do changes that a tolerant client survives. `standard`: changes that break a
+client that follows the description. `consumer`: only changes of what a declared consumer uses."""
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -21,22 +21,22 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One difference of meaning between two contracts."""
 
     rule: str
-    """The rule's stable name: `response-property-removed`."""
+    """Stable name of the rule: `response-property-removed`."""
     where: str
-    """The place: a JSON Pointer into the schema, or method, path and pointer of a description."""
+    """JSON Pointer into the schema, or method, path and pointer of an API description."""
     breaking: bool
     message: str
-    """What changed and why it breaks somebody or does not."""
+    """The change, and why it breaks or does not break."""
     example: Any = msgspec.UNSET
-    """An instance that is valid on one side alone; unset where none is needed or none was found."""
+    """Instance that is valid on one side only; unset if none is needed or none was found."""
     decided: bool = True
-    """False where the rules cannot tell; such a change breaks under `strict`."""
+    """False if the rules cannot decide it; such a change breaks under `strict`."""
     users: int = 1
-    """How many places of the description use the changed component."""
+    """Number of places of the description that use the changed component."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The changes between a base and a revision, in the order of their places."""
+    """Changes between a base and a revision, in the order of their places."""
 
     changes: list[Change]
 

@@ -1,7 +1,7 @@
-"""Names with versions: several versions of one event or operation live at once, and this tells which belong together.
+"""Versioned names of events and operations, several versions of which are active at once.
 
-An event always says its version (`invoice.finalized.v1`). An operation says it from the second on: `erp.credit.post`
-is version 1, `erp.credit.post.v2` the next, so that what is on file keeps its name.
+An event name always ends with its version (`invoice.finalized.v1`). An operation name does so from version 2 on:
+`erp.credit.post` is version 1, `erp.credit.post.v2` the next. So existing names stay valid.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ _NAME = re.compile(r"(?P<family>.+)\.v(?P<number>[1-9][0-9]{0,5})")
 
 @lru_cache(maxsize=4096)
 def split(name: str) -> tuple[str, int]:
-    """What a name calls, and which version of it: `invoice.finalized.v2` gives `invoice.finalized` and 2."""
+    """Return the name without its version, and the version: `invoice.finalized.v2` gives `invoice.finalized` and 2."""
     match = _NAME.fullmatch(name)
     return (match["family"], int(match["number"])) if match else (name, 1)
 
 
 def family(name: str) -> str:
-    """What all versions of an event or operation have in common."""
+    """Return the name that all versions of an event or operation share."""
     return split(name)[0]
 
 
 def number(name: str) -> int:
+    """Return the version number; 1 if the name has none."""
     return split(name)[1]
 
 
 def first(event: str) -> str:
-    """The event's name in its first version. Ids of facts are derived from it, so that one fact has one id in
-    whichever version it is told."""
+    """Return the event name in version 1.
+
+    Ids of facts are derived from it, so that one fact has one id in every version of its event.
+    """
     return f"{family(event)}.v1"
 
 
 def operation(name: str, version: int) -> str:
-    """An operation's name in a version: the first one has no suffix."""
+    """Return the name of an operation in a version; version 1 has no suffix."""
     base = family(name)
     return base if version == 1 else f"{base}.v{version}"
 
 
-def known_as(operation: str, known: Container[str]) -> str:
-    """The name by which a connector does an operation. Versions are those of our contract, and a mapping renders
-    each into the vendor's own words; so a connector that knows nothing of a version does it by its plain name."""
-    return operation if operation in known or family(operation) not in known else family(operation)
+def known_as(operation: str, supported: Container[str]) -> str:
+    """Return the name by which a connector performs an operation.
+
+    Versions belong to our contract, and a mapping renders each for the vendor. A connector that does not list the version
+    performs the operation by its name without version.
+    """
+    return operation if operation in supported or family(operation) not in supported else family(operation)

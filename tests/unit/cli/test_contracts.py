@@ -82,7 +82,7 @@ def test_json_has_the_documented_fields(diff: Any) -> None:
     assert shown.keys() == {"kind", "profile", "direction", "breaking", "changes"}
     assert shown["changes"][0] == {
         "rule": "response-enum-value-added", "where": "/components/schemas/T/properties/a", "direction": "backward",
-        "breaking": True, "decided": True, "users": 1, "message": "T.a: value 'y' is new", "example": "y",
+        "breaking": True, "decided": True, "users": 1, "message": "T.a: value 'y' was added", "example": "y",
     }  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from counterfoil.contracts.jsonschema.document import Document
-from counterfoil.contracts.jsonschema.inclusion import Pair, included
+from counterfoil.contracts.jsonschema.document import SchemaDocument
+from counterfoil.contracts.jsonschema.inclusion import SchemaPair, included
 
 PERSON = {
     "$ref": "#/definitions/P",
@@ -132,7 +132,7 @@ def test_nullable_admits_null_in_descriptions_of_that_version_alone() -> None:
 
 def test_a_pair_of_documents_answers_both_ways() -> None:
     old, new = {"type": "integer"}, {"type": "number"}
-    pair = Pair(Document(old, "2020-12"), Document(new, "2020-12"))
+    pair = SchemaPair(SchemaDocument(old, "2020-12"), SchemaDocument(new, "2020-12"))
     assert pair.forward(old, new).verdict == "yes"
     assert pair.backward(new, old).verdict == "no"
     assert pair.backward(new, old) is pair.backward(new, old)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.contracts import compare_openapi
-from counterfoil.contracts.load import LIMITS, Unreadable, load, parse
+from counterfoil.contracts.load import LIMITS, UnreadableDescription, load, parse
 
 
 def test_json_and_yaml_say_the_same() -> None:
@@ -25,9 +25,9 @@ def test_words_and_dates_of_yaml_are_texts() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"a: 1\na: 2\n", "line 2: key 'a' stands twice"),
+        (b"a: 1\na: 2\n", "line 2: duplicate key 'a'"),
         (b'{"a": 1, "a": 2}', "a"),
-        (b"? [a]\n: 1\n", "a key that is no text"),
+        (b"? [a]\n: 1\n", "the key is not a text"),
         (b"a: &x [*x]\n", "recursive|alias"),
         (b"\xff\xfe", "UTF-8"),
         (b"a: [", "line 2"),
@@ -40,14 +40,14 @@ def test_words_and_dates_of_yaml_are_texts() -> None:
     ],
 )
 def test_what_is_not_to_be_trusted_is_refused(text: bytes, says: str) -> None:
-    with pytest.raises(Unreadable, match=says):
+    with pytest.raises(UnreadableDescription, match=says):
         parse(text)
 
 
 def test_aliases_count_as_often_as_they_stand_for_something() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 9)]
-    with pytest.raises(Unreadable, match="aliases"):
+    with pytest.raises(UnreadableDescription, match="aliases"):
         parse("\n".join(lines).encode())
 
 
@@ -55,7 +55,7 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     with path.open("wb") as file:
         file.truncate(LIMITS.size + 1)
-    with pytest.raises(Unreadable, match="larger than"):
+    with pytest.raises(UnreadableDescription, match="larger than"):
         load(path)
 
 
@@ -92,5 +92,5 @@ def test_nothing_outside_of_the_folder_is_opened(tmp_path: Path) -> None:
     folder = tmp_path / "api"
     folder.mkdir()
     (folder / "api.yaml").write_text(ROOT.replace("parts/thing.yaml", "../secret.yaml"))
-    with pytest.raises(Unreadable, match="leads out of the folder"):
+    with pytest.raises(UnreadableDescription, match="refers outside the folder"):
         load(folder / "api.yaml")

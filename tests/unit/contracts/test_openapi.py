@@ -581,7 +581,7 @@ def test_a_reference_that_leads_nowhere_is_undecided() -> None:
     assert [(c.rule, c.decided) for c in report.changes] == [("response-reference-unresolved", False)]
 
 
-def test_every_name_of_a_rule_is_kebab_case_and_tells_something() -> None:
+def test_every_name_of_a_rule_is_kebab_case_and_has_a_meaning() -> None:
     for rule in RULES.values():
         assert rule.name == rule.name.lower().replace("_", "-").strip("-")
-        assert len(rule.tells) > 5
+        assert len(rule.meaning) > 5

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from counterfoil.contracts.jsonschema.pattern import Unreadable, language
+from counterfoil.contracts.jsonschema.pattern import UnsupportedPattern, language
 from counterfoil.contracts.jsonschema.regular import both, complement, find, matches
-from counterfoil.contracts.jsonschema.values import SAMPLES, SHAPES, WITHIN, has_format, is_found
+from counterfoil.contracts.jsonschema.values import SAMPLES, SHAPES, FORMAT_SUBSETS, has_format, pattern_matches
 
 LAX = re.compile(r"^[^0-9][0-9]{3}-")
 """The validator takes any character for a year's first digit; RFC 3339 does not."""
@@ -46,7 +46,7 @@ def test_strings_of_a_format_have_its_shape_and_are_of_the_wider_format(text: st
     for name in SAMPLES:
         if has_format(text, name) and not LAX.match(text):
             assert name not in SHAPES or matches(language(SHAPES[name]), text), name
-            assert all(has_format(text, wide) for narrow, wide in WITHIN if narrow == name), name
+            assert all(has_format(text, wide) for narrow, wide in FORMAT_SUBSETS if narrow == name), name
 
 
 PATTERNS = ["^a", "b$", "[a-c]+", "^(a|bc)*$", "^[^b]{2,3}$", r"^\d+\.\d{2}$", r"\w-\w", "^a?b*c+$", "^(?:x|^y)z", "a|^b$",
@@ -58,7 +58,7 @@ PATTERNS = ["^a", "b$", "[a-c]+", "^(a|bc)*$", "^[^b]{2,3}$", r"^\d+\.\d{2}$", r
 def test_a_language_holds_the_strings_in_which_the_validator_finds_the_expression(
     pattern: str, text: str
 ) -> None:
-    assert matches(language(pattern), text) is is_found(pattern, text)
+    assert matches(language(pattern), text) is pattern_matches(pattern, text)
 
 
 def test_a_string_that_tells_two_expressions_apart_does() -> None:
@@ -67,8 +67,8 @@ def test_a_string_that_tells_two_expressions_apart_does() -> None:
         text = find(both([language(one), complement(language(other))]))
         if text is not None:
             apart += 1
-            assert is_found(one, text)
-            assert not is_found(other, text)
+            assert pattern_matches(one, text)
+            assert not pattern_matches(other, text)
     assert apart > 150
 
 
@@ -90,5 +90,5 @@ def test_a_string_that_tells_two_expressions_apart_does() -> None:
     ],
 )
 def test_what_no_language_can_say_is_not_guessed(pattern: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnsupportedPattern):
         language(pattern)

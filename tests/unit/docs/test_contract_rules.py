@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from counterfoil.contracts.load import parse
-from counterfoil.contracts.openapi.reads import uses
+from counterfoil.contracts.openapi.reads import operation_uses
 from counterfoil.contracts.openapi.rules import COUNTS, RULES, SCHEMA_KINDS
 from tests.source import ROOT
 
@@ -15,8 +15,8 @@ PAGE = (ROOT / "docs/reference/contracts.md").read_text("utf-8")
 
 def test_every_kind_of_change_of_a_schema_is_listed() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (\w+) \| (.+) \|$", PAGE, re.M)
-    assert [(name, (sent, got), tells) for name, sent, got, tells in rows if name in SCHEMA_KINDS] == [
-        (name, verdicts, tells) for name, (verdicts, tells) in SCHEMA_KINDS.items()
+    assert [(name, (sent, got), meaning) for name, sent, got, meaning in rows if name in SCHEMA_KINDS] == [
+        (name, verdicts, meaning) for name, (verdicts, meaning) in SCHEMA_KINDS.items()
     ]
 
 
@@ -25,7 +25,7 @@ def test_every_other_rule_is_listed() -> None:
     part = PAGE.partition("### Changes of everything else")[2]
     rows = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| ([^|]+) \|$", part, re.M)
     assert rows == [
-        (rule.name, rule.verdict, rule.tells) for rule in RULES.values() if rule.name not in of_schemas
+        (rule.name, rule.verdict, rule.meaning) for rule in RULES.values() if rule.name not in of_schemas
     ]
 
 
@@ -49,4 +49,4 @@ def test_the_declarations_that_pages_show_can_be_read() -> None:
         ]
         assert shown
         for block in shown:
-            assert uses(parse(block.encode()))
+            assert operation_uses(parse(block.encode()))

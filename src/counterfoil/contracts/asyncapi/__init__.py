@@ -1,7 +1,8 @@
-"""AsyncAPI 2 and 3: what changed between two descriptions, and whom it breaks.
+"""AsyncAPI 2 and 3: changes between two descriptions, and which of them break clients.
 
-An application is described; those who break are the others. What it receives they send, so it must stay accepted;
-what it sends they get, so it must stay readable. Both versions are read into the same channels, flows and messages.
+The description is of an application; its clients are what may break. Clients send what the application receives, so
+that must stay accepted. They get what it sends, so that must stay readable. Both versions are read into the same
+channels, flows and messages.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from counterfoil.contracts.asyncapi.channels import Comparison
-from counterfoil.contracts.openapi.reads import Use, messages
+from counterfoil.contracts.asyncapi.compare import AsyncApiComparison
+from counterfoil.contracts.asyncapi.context import AsyncApiContext
+from counterfoil.contracts.openapi.reads import DeclaredUse, message_uses
 from counterfoil.contracts.report import PROFILES, Profile, Report
 
 
@@ -23,25 +25,27 @@ def compare_asyncapi(
     reads: Mapping[str, Any] | None = None,
     today: date | None = None,
 ) -> Report:
-    """What changed from one description to the next. `where` is a JSON Pointer into the revision, or into the base
-    for what is gone. `reads` declares what a consumer uses, for the profile `consumer`: then only these messages, and
-    the channels that carry them, are looked at. `today` is the day by which dates of removal are judged; the current
-    day in UTC when it is not given. Raises ValueError for an unknown profile, for what is no description, and
-    `WrongReads` for a wrong declaration."""
+    """Return the changes from one description to the next, and whether they break clients of the first.
+
+    `where` is a JSON Pointer into the revision, or into the base for removed parts. `reads` declares what a consumer
+    uses, for the profile `consumer`; only these messages and their channels are compared then. `today` is the date to
+    judge removal dates by; by default the current date in UTC. Raises ValueError for a value that is no description
+    and for an unknown profile, and `InvalidReads` for a malformed declaration.
+    """
     if profile not in PROFILES:
-        raise ValueError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
+        raise ValueError(f"unknown profile {profile!r}; use one of {', '.join(PROFILES)}")
     for description in (old, new):
         if not isinstance(description, dict):
-            raise ValueError("a description is an object")
-    declared: dict[str, Use] | None = None
+            raise ValueError("a description must be an object")
+    declared: dict[str, DeclaredUse] | None = None
     if reads is not None:
         if profile != "consumer":
-            raise ValueError("what a consumer reads counts under the profile `consumer` alone")
-        declared = messages(reads)
-    comparison = Comparison(old, new, profile, today or datetime.now(UTC).date(), declared)
+            raise ValueError("`reads` needs the profile `consumer`")
+        declared = message_uses(reads)
+    context = AsyncApiContext(old, new, profile, today or datetime.now(UTC).date(), declared)
     if old != new:
-        comparison.run()
-    return Report(comparison.findings.changes())
+        AsyncApiComparison(context).run()
+    return Report(context.findings.changes())
 
 
 __all__ = ["compare_asyncapi"]

@@ -1,128 +1,136 @@
-"""Messages: which kinds travel, and their payloads and headers by the way that they travel."""
+"""Messages of a flow: added and removed kinds, and their payloads and headers by direction."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from counterfoil.contracts.asyncapi.context import AsyncApiContext
 from counterfoil.contracts.asyncapi.reading import Flow, Message, target
-from counterfoil.contracts.openapi.reads import EVERYTHING, Use
+from counterfoil.contracts.openapi.reads import EVERYTHING, DeclaredUse
 from counterfoil.contracts.openapi.rules import Side
-from counterfoil.contracts.openapi.schema import Place
-
-if TYPE_CHECKING:
-    from counterfoil.contracts.asyncapi.channels import Comparison
+from counterfoil.contracts.openapi.schema import SchemaPlace
 
 _JSON = ("application/vnd.aai.asyncapi", "application/schema+json", "application/schema+yaml",
          "application/vnd.oai.openapi")  # fmt: skip
 
 
-def flow(comparison: Comparison, old: Flow, new: Flow) -> None:
-    """Tell what changes in the messages of a flow."""
-    left, right = list(old.messages), list(new.messages)
+def flow(context: AsyncApiContext, old: Flow, new: Flow) -> None:
+    """Report changes of the messages of a flow."""
+    removed, added = list(old.messages), list(new.messages)
     pairs = []
     for same in (_same_name, _same_place):
-        for one in list(left):
-            for other in right:
-                if same(one, other):
-                    pairs.append((one, other))
-                    left.remove(one)
-                    right.remove(other)
+        for before in list(removed):
+            for after in added:
+                if same(before, after):
+                    pairs.append((before, after))
+                    removed.remove(before)
+                    added.remove(after)
                     break
-    if len(left) == len(right) == 1:
-        pairs.append((left.pop(), right.pop()))
-    for one, other in pairs:
-        message(comparison, one, other, new.side)
-    for gone in left:
-        comparison.findings.add(
+    if len(removed) == len(added) == 1:
+        pairs.append((removed.pop(), added.pop()))
+    for before, after in pairs:
+        message(context, before, after, new.side)
+    for before in removed:
+        context.findings.add(
             f"{new.side}-message-removed",
-            gone.where,
-            f"message {gone.name} is gone from {new.name}",
+            before.where,
+            f"message {before.name} was removed from {new.name}",
             detail=new.name,
         )
-    for come in right if comparison.declared is None else ():
-        comparison.findings.add(
+    for after in added if context.declared is None else ():
+        context.findings.add(
             f"{new.side}-message-added",
-            come.where,
-            f"message {come.name} is new on {new.name}",
+            after.where,
+            f"message {after.name} was added to {new.name}",
             detail=new.name,
         )
 
 
-def _same_name(one: Message, other: Message) -> bool:
-    return bool(one.name) and one.name == other.name
+def _same_name(old: Message, new: Message) -> bool:
+    return bool(old.name) and old.name == new.name
 
 
-def _same_place(one: Message, other: Message) -> bool:
-    return one.where == other.where
+def _same_place(old: Message, new: Message) -> bool:
+    return old.where == new.where
 
 
-def message(comparison: Comparison, old: Message, new: Message, side: Side) -> None:
-    """Tell what changes in one kind of message."""
-    add, where = comparison.findings.add, new.where
-    before = old.body.get("contentType", comparison.old.root.get("defaultContentType"))
-    after = new.body.get("contentType", comparison.new.root.get("defaultContentType"))
+def message(context: AsyncApiContext, old: Message, new: Message, side: Side) -> None:
+    """Report changes of one kind of message."""
+    add, where = context.findings.add, new.where
+    before = old.body.get("contentType", context.old.root.get("defaultContentType"))
+    after = new.body.get("contentType", context.new.root.get("defaultContentType"))
     if before != after and (before or "application/json") != (after or "application/json"):
-        add("message-content-type-changed", f"{where}/contentType", f"{before} became {after}")
-    comparison.words(old.body, new.body, where)
-    comparison.bindings(old.body, new.body, where, "message")
-    one, other = (
+        add("message-content-type-changed", f"{where}/contentType", f"content type {before} became {after}")
+    context.texts(old.body, new.body, where)
+    context.bindings(old.body, new.body, where, "message")
+    old_location, new_location = (
         target(document, node.body.get("correlationId"), where)[0].get("location")
-        for document, node in ((comparison.old, old), (comparison.new, new))
+        for document, node in ((context.old, old), (context.new, new))
     )
-    if one is not None and one != other:
-        add("message-correlation-changed", f"{where}/correlationId", f"{one} became {other}")
-    comparison.lifecycle.compare(
+    if old_location is not None and old_location != new_location:
+        add(
+            "message-correlation-changed",
+            f"{where}/correlationId",
+            f"correlation id location {old_location} became {new_location}",
+        )
+    context.lifecycle.compare(
         old.body,
         new.body,
-        lambda kind, said: comparison.findings.schema(side, kind, where, f"the message {said}"),
+        lambda kind, text: context.findings.schema(side, kind, where, f"the message {text}"),
     )
-    use = (comparison.declared or {}).get(old.name, Use())
+    use = (context.declared or {}).get(old.name, DeclaredUse())
     fields = use.sends if side == "request" else use.reads
     for part in ("payload", "headers"):
-        place = Place(where=f"{where}/{part}", side=side, fields=fields if part == "payload" else EVERYTHING)
-        _schema(comparison, old.body, new.body, part, place)
+        place = SchemaPlace(
+            where=f"{where}/{part}", side=side, fields=fields if part == "payload" else EVERYTHING
+        )
+        _schema(context, old.body, new.body, part, place)
 
 
 def _schema(
-    comparison: Comparison, old: dict[str, Any], new: dict[str, Any], part: str, place: Place
+    context: AsyncApiContext, old: dict[str, Any], new: dict[str, Any], part: str, place: SchemaPlace
 ) -> None:
-    before, first = _described(comparison, old, part, fresh=False)
-    after, second = _described(comparison, new, part, fresh=True)
+    before, old_format = _payload_schema(context, old, part, fresh=False)
+    after, new_format = _payload_schema(context, new, part, fresh=True)
     if before is None and after is None:
         return
-    if first.split(";")[0] != second.split(";")[0]:
-        comparison.findings.add("message-schema-format-changed", place.where, f"{first} became {second}")
-    elif first and not first.startswith(_JSON):
+    if old_format.split(";")[0] != new_format.split(";")[0]:
+        context.findings.add(
+            "message-schema-format-changed", place.where, f"schema format {old_format} became {new_format}"
+        )
+    elif old_format and not old_format.startswith(_JSON):
         if before != after:
-            comparison.findings.add(
-                "message-payload-undecided", place.where, f"described in {first}, which is not compared"
+            context.findings.add(
+                "message-payload-undecided", place.where, f"schemas in {old_format} are not compared"
             )
     else:
-        comparison.schemas.compare(
+        context.schemas.compare(
             True if before is None else before,
             True if after is None else after,
             place,
         )
 
 
-def _described(comparison: Comparison, body: dict[str, Any], part: str, *, fresh: bool) -> tuple[Any, str]:
-    """A schema and the language that it is written in; empty for AsyncAPI's own."""
+def _payload_schema(
+    context: AsyncApiContext, body: dict[str, Any], part: str, *, fresh: bool
+) -> tuple[Any, str]:
+    """Return a schema and its schema format; empty for the schemas of AsyncAPI itself."""
     node = body.get(part)
-    document = comparison.new if fresh else comparison.old
-    found, _ = target(document, node, "")
-    if "schemaFormat" in found:
-        return found.get("schema"), str(found["schemaFormat"])
+    document = context.new if fresh else context.old
+    resolved, _ = target(document, node, "")
+    if "schemaFormat" in resolved:
+        return resolved.get("schema"), str(resolved["schemaFormat"])
     return node, str(body.get("schemaFormat", "")) if part == "payload" else ""
 
 
-def parameter(comparison: Comparison, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
-    """Tell what changes in a parameter of an address, which those fill in who look for the channel."""
-    one = old.get("schema", _values(old))
-    other = new.get("schema", _values(new))
-    comparison.schemas.compare(one, other, Place(where=where, side="request", form=True))
+def parameter(context: AsyncApiContext, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    """Report changes of a parameter of a channel address. Clients fill it in, so it counts as a request."""
+    before = old.get("schema", _values(old))
+    after = new.get("schema", _values(new))
+    context.schemas.compare(before, after, SchemaPlace(where=where, side="request", form=True))
 
 
 def _values(node: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 lists the values of a parameter beside it."""
+    """Return the schema of a parameter of version 3, which lists its values directly."""
     listed = node.get("enum")
     return {"type": "string", "enum": listed} if isinstance(listed, list) else {"type": "string"}

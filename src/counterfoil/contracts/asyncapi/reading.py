@@ -1,4 +1,4 @@
-"""AsyncAPI 2 and 3 as the same few values: channels by address, flows of messages by who sends them."""
+"""AsyncAPI 2 and 3 read into the same values: channels by address, flows of messages by direction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import Document, Unresolved, escape, listed
+from counterfoil.contracts.openapi.document import ApiDocument, UnresolvedReference, escape, listed
 from counterfoil.contracts.openapi.rules import Side
 
 ACTIONS: dict[str, Side] = {
@@ -15,11 +15,11 @@ ACTIONS: dict[str, Side] = {
     "subscribe": "response",
     "send": "response",
 }
-"""Version 2 says what the others do to the application, version 3 what the application does."""
+"""Version 2 names what clients do to the application, version 3 what the application does."""
 
 
 class Message(msgspec.Struct):
-    """A kind of message, with its traits taken in, and the place where it is described."""
+    """A kind of message, merged with its traits, and the place where it is described."""
 
     name: str
     where: str
@@ -36,7 +36,7 @@ class Channel(msgspec.Struct):
 
 
 class Flow(msgspec.Struct):
-    """Messages that go one way on a channel."""
+    """Messages that travel in one direction on a channel."""
 
     name: str
     action: str
@@ -46,41 +46,41 @@ class Flow(msgspec.Struct):
     body: dict[str, Any]
     messages: list[Message]
     implied: bool = False
-    """Nobody says that it is there: the channel is, and no operation uses it."""
+    """No operation describes it: it stands for a channel that no operation uses."""
 
 
 class Description(msgspec.Struct):
-    """What a description holds."""
+    """Channels and flows of one description."""
 
     channels: dict[str, Channel]
     flows: dict[str, Flow]
 
 
-def read(document: Document) -> Description:
-    """The channels and flows of a description of either version."""
+def read(document: ApiDocument) -> Description:
+    """Return the channels and flows of a description of either version."""
     if str(document.root.get("asyncapi", "")).startswith("2"):
-        return _second(document)
-    return _third(document)
+        return _read_version_2(document)
+    return _read_version_3(document)
 
 
-def target(document: Document, node: Any, where: str) -> tuple[dict[str, Any], str]:
-    """An object and the place where it is described, behind all references."""
-    seen = set()
+def target(document: ApiDocument, node: Any, where: str) -> tuple[dict[str, Any], str]:
+    """Follow all references. Return the object, empty if there is none, and the place where it is described."""
+    visited = set()
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
         reference = node["$ref"]
-        if reference in seen:
+        if reference in visited:
             return {}, where
-        seen.add(reference)
+        visited.add(reference)
         try:
             node = document.step(reference)
-        except Unresolved:
+        except UnresolvedReference:
             return {}, where
         where = reference.removeprefix("#")
     return (node if isinstance(node, dict) else {}), where
 
 
-def message(document: Document, name: str, raw: Any, where: str) -> Message:
-    """A message with what its traits say where it says nothing itself."""
+def message(document: ApiDocument, name: str, raw: Any, where: str) -> Message:
+    """Return a message merged with its traits; what the message states itself wins."""
     body, where = target(document, raw, where)
     merged: dict[str, Any] = {}
     for trait in listed(body.get("traits")):
@@ -89,24 +89,24 @@ def message(document: Document, name: str, raw: Any, where: str) -> Message:
     return Message(str(body.get("name") or body.get("messageId") or name), where, merged)
 
 
-def _second(document: Document) -> Description:
-    found = Description({}, {})
+def _read_version_2(document: ApiDocument) -> Description:
+    description = Description({}, {})
     for address, raw in document.section("channels").items():
         address = str(address)
         where = f"/channels/{escape(address)}"
         body, _ = target(document, raw, where)
-        found.channels[address] = Channel(address, address, where, body)
+        description.channels[address] = Channel(address, address, where, body)
         for action in ("publish", "subscribe"):
             if not isinstance(body.get(action), dict):
                 continue
             operation = body[action]
             there = f"{where}/{action}"
-            named, place = target(document, operation.get("message"), f"{there}/message")
-            alternatives = named.get("oneOf") if isinstance(named.get("oneOf"), list) else None
+            resolved, place = target(document, operation.get("message"), f"{there}/message")
+            alternatives = resolved.get("oneOf") if isinstance(resolved.get("oneOf"), list) else None
             if alternatives is not None:
                 messages = [
-                    message(document, _last(each, str(at)), each, f"{place}/oneOf/{at}")
-                    for at, each in enumerate(alternatives)
+                    message(document, _last(variant, str(position)), variant, f"{place}/oneOf/{position}")
+                    for position, variant in enumerate(alternatives)
                 ]
             elif "message" in operation:
                 raw_message = operation["message"]
@@ -114,7 +114,7 @@ def _second(document: Document) -> Description:
             else:
                 messages = []
             name = f"{action} {address}"
-            found.flows[name] = Flow(
+            description.flows[name] = Flow(
                 name,
                 action,
                 ACTIONS[action],
@@ -123,17 +123,19 @@ def _second(document: Document) -> Description:
                 _with_traits(document, operation, there),
                 messages,
             )
-    return found
+    return description
 
 
-def _third(document: Document) -> Description:
-    found = Description({}, {})
+def _read_version_3(document: ApiDocument) -> Description:
+    description = Description({}, {})
     used = set()
     for name, raw in document.section("channels").items():
         where = f"/channels/{escape(str(name))}"
         body, _ = target(document, raw, where)
         address = body.get("address")
-        found.channels[str(name)] = Channel(str(name), None if address is None else str(address), where, body)
+        description.channels[str(name)] = Channel(
+            str(name), None if address is None else str(address), where, body
+        )
     for name, raw in document.section("operations").items():
         where = f"/operations/{escape(str(name))}"
         body, _ = target(document, raw, where)
@@ -142,52 +144,54 @@ def _third(document: Document) -> Description:
             continue
         on = _channel(document, body)
         used.add(on)
-        found.flows[str(name)] = Flow(
+        description.flows[str(name)] = Flow(
             str(name), action, ACTIONS[action], where, on, _with_traits(document, body, where),
-            _messages(document, body, found.channels.get(on), where),
+            _messages(document, body, description.channels.get(on), where),
         )  # fmt: skip
         reply = body.get("reply")
         if isinstance(reply, dict) and "channel" in reply:
             back = _channel(document, reply)
             used.add(back)
             side: Side = "request" if ACTIONS[action] == "response" else "response"
-            found.flows[f"reply to {name}"] = Flow(
+            description.flows[f"reply to {name}"] = Flow(
                 f"reply to {name}", f"reply to {action}", side, f"{where}/reply", back, {},
-                _messages(document, reply, found.channels.get(back), f"{where}/reply"),
+                _messages(document, reply, description.channels.get(back), f"{where}/reply"),
             )  # fmt: skip
-    for name, channel in found.channels.items():
+    for name, channel in description.channels.items():
         if name in used:
             continue
-        # Nobody says who sends here, so both sides are looked at.
+        # No operation states the direction, so both are compared.
         for action in ("send", "receive"):
-            found.flows[f"{action} on {name}"] = Flow(
+            description.flows[f"{action} on {name}"] = Flow(
                 f"{action} on {name}", action, ACTIONS[action], channel.where, name, {},
                 _messages(document, {}, channel, channel.where), implied=True,
             )  # fmt: skip
-    return found
+    return description
 
 
-def _with_traits(document: Document, body: dict[str, Any], where: str) -> dict[str, Any]:
+def _with_traits(document: ApiDocument, body: dict[str, Any], where: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for trait in listed(body.get("traits")):
         merged |= target(document, trait, where)[0]
     return merged | body
 
 
-def _channel(document: Document, body: dict[str, Any]) -> str:
+def _channel(document: ApiDocument, body: dict[str, Any]) -> str:
     reference = body.get("channel")
-    found = _last(reference, "")
-    if isinstance(reference, dict) and found and f"#/channels/{escape(found)}" != reference["$ref"]:
+    name = _last(reference, "")
+    if isinstance(reference, dict) and name and f"#/channels/{escape(name)}" != reference["$ref"]:
         return target(document, reference, "")[1].rsplit("/", 1)[-1]
-    return found
+    return name
 
 
-def _messages(document: Document, body: dict[str, Any], channel: Channel | None, where: str) -> list[Message]:
+def _messages(
+    document: ApiDocument, body: dict[str, Any], channel: Channel | None, where: str
+) -> list[Message]:
     listed = body.get("messages")
     if isinstance(listed, list):
         return [
-            message(document, _last(raw, str(at)), raw, f"{where}/messages/{at}")
-            for at, raw in enumerate(listed)
+            message(document, _last(raw, str(position)), raw, f"{where}/messages/{position}")
+            for position, raw in enumerate(listed)
         ]
     if channel is None or not isinstance(channel.body.get("messages"), dict):
         return []
@@ -198,7 +202,7 @@ def _messages(document: Document, body: dict[str, Any], channel: Channel | None,
 
 
 def _last(node: Any, otherwise: str) -> str:
-    """The last part of a reference, as a name."""
+    """Return the last part of a reference as a name, or `otherwise`."""
     reference = node.get("$ref") if isinstance(node, dict) else None
     if not isinstance(reference, str):
         return otherwise

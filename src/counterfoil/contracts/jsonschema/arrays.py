@@ -10,8 +10,8 @@ from counterfoil.contracts.jsonschema.values import (
     IMPOSSIBLE,
     TOO_LARGE,
     UNDECIDED,
-    Answer,
-    Found,
+    Existence,
+    SearchResult,
     grouped,
     instance,
     perhaps,
@@ -20,14 +20,14 @@ from counterfoil.contracts.jsonschema.values import (
 if TYPE_CHECKING:
     from counterfoil.contracts.jsonschema.search import Search
 
-LONGEST = 60
+MAX_LENGTH = 60
 """Arrays are built up to this length where items differ or have to be placed; longer ones stay undecided."""
-LONGEST_ALIKE = 5000
+MAX_UNIFORM_LENGTH = 5000
 """And up to this one where they are all alike."""
-PLACEMENTS = 400
+MAX_PLACEMENTS = 400
 
 
-def is_an_array(search: Search, atoms: Iterable[Formula]) -> Answer:
+def is_an_array(search: Search, atoms: Iterable[Formula]) -> SearchResult:
     return _Arrays(search, grouped(atoms)).answer()
 
 
@@ -49,7 +49,7 @@ class _Arrays:
         self.head = max([0, *starts, *(at + 1 for at in self.items)])
         """From here on all items are alike."""
 
-    def answer(self) -> Answer:
+    def answer(self) -> SearchResult:
         if self.unique and self.repeats:
             return IMPOSSIBLE
         slots = sum(low for _, low, _ in self.contained) + len(self.somewhere) + 2 * self.repeats
@@ -61,15 +61,15 @@ class _Arrays:
         if self.most is not None and any(low > self.most for _, low, _ in self.contained):
             return IMPOSSIBLE
         alike = not (slots or self.unique or self.contained)
-        if self.least > (LONGEST_ALIKE if alike else LONGEST) or slots > 2 * LONGEST:
+        if self.least > (MAX_UNIFORM_LENGTH if alike else MAX_LENGTH) or slots > 2 * MAX_LENGTH:
             return UNDECIDED
-        bound = max(LONGEST, self.least)
+        bound = max(MAX_LENGTH, self.least)
         best = IMPOSSIBLE if longest <= bound else UNDECIDED
         for size in range(self.least, min(longest, bound) + 1):
             answer = self.of_size(size)
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 return perhaps(answer.instance) if self.opaque else answer
-            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
                 best = answer
         return best
 
@@ -78,15 +78,15 @@ class _Arrays:
             self.items.get(at, set()) | {literal for start, literal in self.rests if start <= at}
         )
 
-    def of_size(self, size: int) -> Answer:
+    def of_size(self, size: int) -> SearchResult:
         best = IMPOSSIBLE
         for tried, placed in enumerate(self.placements(size)):
-            if tried >= PLACEMENTS:
-                return best if best.found is Found.PERHAPS else UNDECIDED
+            if tried >= MAX_PLACEMENTS:
+                return best if best.found is Existence.PERHAPS else UNDECIDED
             answer = self.filled(placed)
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 return answer
-            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
                 best = answer
         return best
 
@@ -127,7 +127,7 @@ class _Arrays:
             if at < start or (apart and literal in goals[at]):
                 continue
             goal = goals[at] | {literal}
-            if self.search.instance(goal).found is Found.NONE:
+            if self.search.instance(goal).found is Existence.NONE:
                 continue
             affected = same if at in same else (at,)
             yield from self._place(
@@ -137,7 +137,7 @@ class _Arrays:
                 same,
             )
 
-    def filled(self, goals: list[frozenset[Literal]]) -> Answer:
+    def filled(self, goals: list[frozenset[Literal]]) -> SearchResult:
         limited = [(literal, high) for literal, _, high in self.contained if high is not None]
         certain = True
         for literal, high in limited:
@@ -148,15 +148,15 @@ class _Arrays:
                     continue
                 without = goal | {(not literal[0], literal[1])}
                 found = self.search.instance(without).found
-                if found is Found.NONE:
+                if found is Existence.NONE:
                     forced += 1
                 else:
-                    certain &= found is Found.ONE
+                    certain &= found is Existence.ONE
                     goals = [*goals[:at], without, *goals[at + 1 :]]
             if forced > high:
                 return IMPOSSIBLE if len(limited) == 1 else UNDECIDED
         made: list[Any] = []
-        answers: dict[frozenset[Literal], Answer] = {}
+        answers: dict[frozenset[Literal], SearchResult] = {}
         for goal in goals:
             if self.unique:
                 others = [(False, self.search.nodes.made({"const": value})) for value in made]
@@ -164,10 +164,10 @@ class _Arrays:
             else:
                 answer = answers.get(goal) or self.search.instance(goal)
                 answers[goal] = answer
-            if answer.found is Found.NONE:
+            if answer.found is Existence.NONE:
                 alike = len(set(goals)) == 1 or not self.unique or not made
                 return IMPOSSIBLE if alike and certain else UNDECIDED
-            certain &= answer.found is Found.ONE
+            certain &= answer.found is Existence.ONE
             if not answer.has_instance:
                 return TOO_LARGE if certain and not self.unique else UNDECIDED
             made.append(answer.instance)

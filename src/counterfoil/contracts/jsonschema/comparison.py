@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.jsonschema.differences import Difference, Differences, Path
-from counterfoil.contracts.jsonschema.document import Dialect, Document, stated_dialect
-from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, Pair, Verdict, pointer
-from counterfoil.contracts.jsonschema.nodes import Inside, Step
+from counterfoil.contracts.jsonschema.differences import DifferenceWalk, Path, SchemaDifference
+from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, stated_dialect
+from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, SchemaPair, Verdict, pointer
+from counterfoil.contracts.jsonschema.nodes import PartCondition, Step
 from counterfoil.contracts.jsonschema.reads import reads_place, split
-from counterfoil.contracts.jsonschema.values import SAMPLES, Found
+from counterfoil.contracts.jsonschema.values import SAMPLES, Existence
 from counterfoil.contracts.report import Change, Direction, Profile, Report
 
-WHO = {
+EFFECTS = {
     "backward": "an instance that was valid is refused now",
     "forward": "an instance that is valid now was refused before",
 }
@@ -43,18 +43,18 @@ def compare_json_schema(
     """
     default = dialect or stated_dialect(old) or stated_dialect(new)
     spoken = default or stated_dialect(old, guess=True) or stated_dialect(new, guess=True) or "2020-12"
-    documents = [Document(schema, stated_dialect(schema) or spoken) for schema in (old, new)]
-    pair = Pair(documents[0], documents[1], formats=formats)
-    comparison = _Comparison(
+    documents = [SchemaDocument(schema, stated_dialect(schema) or spoken) for schema in (old, new)]
+    pair = SchemaPair(documents[0], documents[1], formats=formats)
+    comparison = _SchemaComparison(
         pair, direction, profile, None if reads is None else [split(read) for read in reads]
     )
     changes = comparison.changes()
     return Report(sorted(changes, key=lambda change: (change.where, change.rule)))
 
 
-class _Comparison:
+class _SchemaComparison:
     def __init__(
-        self, pair: Pair, direction: Direction, profile: Profile, reads: list[list[str]] | None
+        self, pair: SchemaPair, direction: Direction, profile: Profile, reads: list[list[str]] | None
     ) -> None:
         self.pair = pair
         self.ways: list[str] = ["backward", "forward"] if direction == "full" else [direction]
@@ -71,7 +71,7 @@ class _Comparison:
             else pair.backward(pair.right.root, pair.left.root)
             for way in self.ways
         }
-        found = list(Differences(pair.nodes, pair.left, pair.right).walk())
+        found = list(DifferenceWalk(pair.nodes, pair.left, pair.right).walk())
         changes = [self.judged(difference, overall) for difference in found]
         kept = [change for change in changes if change is not None]
         for way, inclusion in overall.items():
@@ -86,7 +86,7 @@ class _Comparison:
                         where="",
                         breaking=self.profile == "strict",
                         decided=False,
-                        message=f"it could not be decided whether {WHO[way]}",
+                        message=f"it could not be decided whether {EFFECTS[way]}",
                     )
                 )
         return kept
@@ -102,12 +102,12 @@ class _Comparison:
             rule="instance-refused",
             where=inclusion.keyword,
             breaking=True,
-            message=f"{WHO[way]}: {inclusion.why}"
+            message=f"{EFFECTS[way]}: {inclusion.why}"
             + (f" (at {inclusion.where} of the example)" if inclusion.where else ""),
             example=inclusion.example,
         )
 
-    def judged(self, difference: Difference, overall: dict[str, Inclusion]) -> Change | None:
+    def judged(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change | None:
         subject = difference.subject
         where = difference.new.where if difference.new.present else difference.old.where
         if subject == "annotation":
@@ -132,7 +132,7 @@ class _Comparison:
                 rule=rule,
                 where=where,
                 breaking=True,
-                message=f"{_about(difference)}: {'; '.join(WHO[way] for way in broken)}",
+                message=f"{_about(difference)}: {'; '.join(EFFECTS[way] for way in broken)}",
                 example=verdicts[broken[0]][1],
             )
         decided = not count or all(verdict != "unknown" for verdict, _ in verdicts.values())
@@ -142,17 +142,17 @@ class _Comparison:
                 where=where,
                 breaking=self.profile == "strict",
                 decided=False,
-                message=f"{_about(difference)}: it could not be decided whether {WHO[self.ways[0]]}",
+                message=f"{_about(difference)}: it could not be decided whether {EFFECTS[self.ways[0]]}",
             )
         why = "nobody who was declared reads it" if not count else _harmless(self.ways)
         return Change(rule=rule, where=where, breaking=False, message=f"{_about(difference)}: {why}")
 
-    def place(self, difference: Difference) -> Path:
+    def place(self, difference: SchemaDifference) -> Path:
         if difference.subject.startswith("required-"):
             return (*difference.path, Step("property", difference.detail))
         return difference.path
 
-    def locally(self, difference: Difference) -> dict[str, Verdict]:
+    def locally(self, difference: SchemaDifference) -> dict[str, Verdict]:
         """Whether the differing keywords alone admit less or more than before."""
         old, new = difference.old.part, difference.new.part
         found: dict[str, Verdict] = {
@@ -165,10 +165,10 @@ class _Comparison:
                     found[way] = "unknown"
         return found
 
-    def unknown_format(self, difference: Difference) -> bool:
+    def unknown_format(self, difference: SchemaDifference) -> bool:
         return self.profile == "strict" and self.pair.formats == "assert"
 
-    def content(self, difference: Difference, where: str) -> Change:
+    def content(self, difference: SchemaDifference, where: str) -> Change:
         """What a string holds is a statement that no validator checks: whoever decodes it relies on it."""
         stated = {"backward": difference.new.part, "forward": difference.old.part}
         breaking = any(stated[way] for way in self.ways) and (
@@ -183,7 +183,7 @@ class _Comparison:
         )
 
     def reaches(
-        self, difference: Difference, way: str, overall: Verdict, local: dict[str, Verdict]
+        self, difference: SchemaDifference, way: str, overall: Verdict, local: dict[str, Verdict]
     ) -> tuple[Verdict, Any]:
         """Whether the difference makes a whole instance valid on one side alone, and such an instance."""
         if difference.subject == "format" and self.profile == "strict" and local[way] == "unknown":
@@ -211,24 +211,24 @@ class _Comparison:
             frozenset([root, reached, (False, nodes.key(taking, taking.root))]),
         ):
             answer = pair.search.ask(goal)
-            if answer.found is Found.NONE:
+            if answer.found is Existence.NONE:
                 return "yes", msgspec.UNSET
             if answer.has_instance:
                 accepted = pair.judge(giving).accepts(giving.root, answer.instance)
                 taken = pair.judge(taking).accepts(taking.root, answer.instance)
                 if accepted and taken is False:
                     return "no", answer.instance
-                exact = answer.found is Found.ONE and (accepted is None or taken is None)
-            elif answer.found is Found.ONE and len(goal) == 3:
+                exact = answer.found is Existence.ONE and (accepted is None or taken is None)
+            elif answer.found is Existence.ONE and len(goal) == 3:
                 exact = True
         return ("no" if exact else "unknown"), msgspec.UNSET
 
 
-def _embedded(pair: Pair, path: Path, literals: frozenset[tuple[bool, int]]) -> int:
+def _embedded(pair: SchemaPair, path: Path, literals: frozenset[tuple[bool, int]]) -> int:
     """The number of the instances that hold such a part at that place."""
-    key = pair.nodes.inside(Inside(Step("here"), tuple(sorted(literals))))
+    key = pair.nodes.inside(PartCondition(Step("here"), tuple(sorted(literals))))
     for step in reversed(path):
-        key = pair.nodes.inside(Inside(step, ((True, key),)))
+        key = pair.nodes.inside(PartCondition(step, ((True, key),)))
     return key
 
 
@@ -249,7 +249,7 @@ def _named_for_itself(subject: str) -> bool:
     return subject.endswith(("-added", "-removed"))
 
 
-def _about(difference: Difference) -> str:
+def _about(difference: SchemaDifference) -> str:
     subject = difference.subject.replace("-", " ")
     place = pointer([step.name if step.kind == "property" else _step(step) for step in difference.path])
     detail = f" ({difference.detail})" if difference.detail else ""

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from counterfoil.contracts.jsonschema.document import Document
+from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.nodes import Nodes, Step
-from counterfoil.contracts.jsonschema.values import is_found
+from counterfoil.contracts.jsonschema.values import pattern_matches
 
 Path = tuple[Step, ...]
 
@@ -51,7 +51,7 @@ NOTES = (
 )  # fmt: skip
 
 
-class Side(NamedTuple):
+class DifferenceSide(NamedTuple):
     """One schema's place: the schema whose keywords are compared, those keywords alone, and where they stand."""
 
     schema: Any
@@ -60,25 +60,25 @@ class Side(NamedTuple):
     present: bool
 
 
-class Difference(NamedTuple):
+class SchemaDifference(NamedTuple):
     subject: str
     """What differs: `minimum`, `property`, ..."""
     path: Path
     """The place inside an instance."""
-    old: Side
-    new: Side
+    old: DifferenceSide
+    new: DifferenceSide
     detail: str = ""
 
 
-class Differences:
+class DifferenceWalk:
     """The walk of two documents."""
 
-    def __init__(self, nodes: Nodes, old: Document, new: Document) -> None:
+    def __init__(self, nodes: Nodes, old: SchemaDocument, new: SchemaDocument) -> None:
         self.nodes, self.old, self.new = nodes, old, new
         self._seen: set[tuple[int, int]] = set()
         self._agenda: deque[tuple[Path, Any, str, Any, str]] = deque()
 
-    def walk(self) -> Iterator[Difference]:
+    def walk(self) -> Iterator[SchemaDifference]:
         self._agenda.append(((), self.old.root, "", self.new.root, ""))
         while self._agenda:
             path, old, old_where, new, new_where = self._agenda.popleft()
@@ -94,7 +94,9 @@ class Differences:
     def further(self, path: Path, old: Any, old_where: str, new: Any, new_where: str) -> None:
         self._agenda.append((path, old, old_where, new, new_where))
 
-    def _place(self, path: Path, old: Any, old_where: str, new: Any, new_where: str) -> Iterator[Difference]:
+    def _place(
+        self, path: Path, old: Any, old_where: str, new: Any, new_where: str
+    ) -> Iterator[SchemaDifference]:
         if not isinstance(old, dict) or not isinstance(new, dict):
             plain = [{} if schema is True else schema for schema in (old, new)]
             if not all(isinstance(schema, dict) for schema in plain):
@@ -102,7 +104,7 @@ class Differences:
                     yield self._whole("schema", path, (old, old, old_where), (new, new, new_where))
                 return
             old, new = plain
-        place = _Place(self, path, (old, old_where), (new, new_where))
+        place = _SchemaPair(self, path, (old, old_where), (new, new_where))
         yield from place.notes()
         yield from place.references()
         yield from place.types()
@@ -121,11 +123,11 @@ class Differences:
         old: tuple[Any, Any, str],
         new: tuple[Any, Any, str],
         detail: str = "",
-    ) -> Difference:
-        return Difference(subject, path, Side(*old, True), Side(*new, True), detail)
+    ) -> SchemaDifference:
+        return SchemaDifference(subject, path, DifferenceSide(*old, True), DifferenceSide(*new, True), detail)
 
 
-def followed(document: Document, schema: Any, where: str) -> tuple[Any, str]:
+def followed(document: SchemaDocument, schema: Any, where: str) -> tuple[Any, str]:
     """The schema behind references that stand alone."""
     for _ in range(30):
         if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
@@ -155,11 +157,15 @@ def types_of(schema: dict[str, Any]) -> set[str]:
     return found | {"null"} if schema.get("nullable") is True else found
 
 
-class _Place:
+class _SchemaPair:
     """One place of the walk: two schemas that are objects."""
 
     def __init__(
-        self, walk: Differences, path: Path, old: tuple[dict[str, Any], str], new: tuple[dict[str, Any], str]
+        self,
+        walk: DifferenceWalk,
+        path: Path,
+        old: tuple[dict[str, Any], str],
+        new: tuple[dict[str, Any], str],
     ) -> None:
         self.walk, self.path = walk, path
         self.old, self.old_where = old
@@ -174,7 +180,7 @@ class _Place:
         path: Path | None = None,
         parts: tuple[Any, Any] | None = None,
         at: tuple[str, ...] | None = None,
-    ) -> Difference:
+    ) -> SchemaDifference:
         """A difference in some keywords of this place."""
         sides = []
         for index, (document, schema, where) in enumerate(
@@ -186,8 +192,8 @@ class _Place:
             steps = at if at is not None else tuple(key for key in keywords if key in schema)[:1]
             present = _reaches(schema, steps) and bool(steps)
             place = "".join("/" + escaped(step) for step in steps) if present else ""
-            sides.append(Side(schema, part, where + place, present))
-        return Difference(subject, self.path if path is None else path, sides[0], sides[1], detail)
+            sides.append(DifferenceSide(schema, part, where + place, present))
+        return SchemaDifference(subject, self.path if path is None else path, sides[0], sides[1], detail)
 
     def differs(self, keywords: tuple[str, ...]) -> bool:
         old = {key: self.old[key] for key in keywords if key in self.old}
@@ -201,12 +207,12 @@ class _Place:
             return True
         return nodes.key(self.walk.old, old) != nodes.key(self.walk.new, new)
 
-    def notes(self) -> Iterator[Difference]:
+    def notes(self) -> Iterator[SchemaDifference]:
         changed = [name for name in NOTES if self.old.get(name) != self.new.get(name)]
         if changed:
             yield self.found("annotation", tuple(changed), ", ".join(changed), parts=(True, True))
 
-    def references(self) -> Iterator[Difference]:
+    def references(self) -> Iterator[SchemaDifference]:
         old, new = self.old.get("$ref"), self.new.get("$ref")
         if old is None and new is None:
             return
@@ -228,13 +234,13 @@ class _Place:
         elif old != new and self.differs(("$ref",)):
             yield self.found("reference", ("$ref",))
 
-    def types(self) -> Iterator[Difference]:
+    def types(self) -> Iterator[SchemaDifference]:
         keywords = ("type", "nullable")
         old, new = ({key: side[key] for key in keywords if key in side} for side in (self.old, self.new))
         if old != new and self.differs(keywords):
             yield self.found("type", keywords, _became(old, new))
 
-    def keywords(self) -> Iterator[Difference]:
+    def keywords(self) -> Iterator[SchemaDifference]:
         for subject, keywords, type_ in GROUPS:
             if (not type_ or type_ in self.shared or subject == "format") and self.differs(keywords):
                 old, new = (
@@ -242,7 +248,7 @@ class _Place:
                 )
                 yield self.found(subject, keywords, _became(old, new))
 
-    def properties(self) -> Iterator[Difference]:
+    def properties(self) -> Iterator[SchemaDifference]:
         old, new = _map(self.old, "properties"), _map(self.new, "properties")
         for name in [*old, *(name for name in new if name not in old)]:
             path = (*self.path, Step("property", name))
@@ -279,7 +285,7 @@ class _Place:
                 )
         yield from self._others(old, new)
 
-    def _others(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+    def _others(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[SchemaDifference]:
         one, other = _map(self.old, "patternProperties"), _map(self.new, "patternProperties")
         for pattern in [*one, *(pattern for pattern in other if pattern not in one)]:
             path = (*self.path, Step("other", must=(pattern,)))
@@ -293,7 +299,7 @@ class _Place:
         step = Step("other", excluded=names, must_not=tuple(dict.fromkeys([*one, *other])))
         yield from self._tail("additional-properties", "additionalProperties", (*self.path, step))
 
-    def _tail(self, subject: str, keyword: str, path: Path) -> Iterator[Difference]:
+    def _tail(self, subject: str, keyword: str, path: Path) -> Iterator[SchemaDifference]:
         old, new = self.old.get(keyword, True), self.new.get(keyword, True)
         if isinstance(old, dict) and isinstance(new, dict):
             self.walk.further(path, old, self._at(True, (keyword,)), new, self._at(False, (keyword,)))
@@ -305,13 +311,15 @@ class _Place:
         """What a schema says about a property that it does not list."""
         schema = self.old if was else self.new
         matching = [
-            part for pattern, part in _map(schema, "patternProperties").items() if is_found(pattern, name)
+            part
+            for pattern, part in _map(schema, "patternProperties").items()
+            if pattern_matches(pattern, name)
         ]
         if matching:
             return {"allOf": matching}
         return schema.get("additionalProperties", True)
 
-    def items(self) -> Iterator[Difference]:
+    def items(self) -> Iterator[SchemaDifference]:
         old, old_tail, old_at = _sequence(self.walk.old, self.old)
         new, new_tail, new_at = _sequence(self.walk.new, self.new)
         for index in range(max(len(old), len(new))):
@@ -334,7 +342,7 @@ class _Place:
             said = f"{_brief(old_tail)} became {_brief(new_tail)}"
             yield self.found("additional-items", (), said, path, (old_tail, new_tail), new_at[1])
 
-    def branches(self, name: str) -> Iterator[Difference]:
+    def branches(self, name: str) -> Iterator[SchemaDifference]:
         subject = {"allOf": "all-of", "anyOf": "any-of", "oneOf": "one-of"}[name]
         if not self.differs((name,)):
             return
@@ -373,7 +381,7 @@ class _Place:
 
 
 def _matched(
-    walk: Differences, old: list[Any], new: list[Any], left: list[int], right: list[int]
+    walk: DifferenceWalk, old: list[Any], new: list[Any], left: list[int], right: list[int]
 ) -> list[tuple[int, int]]:
     """Branches that are meant to be the same: the same reference, the same tag, or alone of their type."""
     pairs: list[tuple[int, int]] = []
@@ -386,7 +394,7 @@ def _matched(
     return pairs
 
 
-def _marks(document: Document, branch: Any) -> set[str]:
+def _marks(document: SchemaDocument, branch: Any) -> set[str]:
     if not isinstance(branch, dict):
         return set()
     if isinstance(branch.get("$ref"), str):
@@ -406,7 +414,7 @@ def _marks(document: Document, branch: Any) -> set[str]:
 
 
 def _sequence(
-    document: Document, schema: dict[str, Any]
+    document: SchemaDocument, schema: dict[str, Any]
 ) -> tuple[list[Any], Any, tuple[tuple[str, ...], tuple[str, ...]]]:
     """The items that have a place of their own, what holds for the others, and where both are said."""
     items = schema.get("items", True)

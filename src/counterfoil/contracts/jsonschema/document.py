@@ -68,7 +68,7 @@ def _guess(schema: Any) -> Dialect | None:
     )
 
 
-class Document:
+class SchemaDocument:
     """One root with its identifiers and anchors."""
 
     def __init__(self, root: Any, dialect: Dialect) -> None:

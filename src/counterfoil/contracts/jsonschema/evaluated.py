@@ -10,10 +10,10 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
-from counterfoil.contracts.jsonschema.document import Document
+from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.formula import Formula, all_of, negate
 
-MOST = 32
+MAX_EVALUATIONS = 32
 """More answers than these are not worth trying."""
 
 
@@ -28,7 +28,7 @@ class Evaluated(NamedTuple):
         return not (self.names or self.patterns or self.items or self.everything)
 
 
-class Unknown(Exception):
+class UndecidedEvaluation(Exception):
     """It depends on more than can be said here."""
 
 
@@ -36,20 +36,20 @@ Literals = Callable[[Any], Formula]
 
 
 def evaluated(
-    document: Document, schema: Any, lit: Literals, type_: str, seen: frozenset[int] = frozenset()
+    document: SchemaDocument, schema: Any, lit: Literals, type_: str, seen: frozenset[int] = frozenset()
 ) -> list[Evaluated]:
     """Every answer for instances of one type, objects or arrays; raises Unknown where there is none."""
     if not isinstance(schema, dict) or id(schema) in seen:
         return [Evaluated()]
     seen |= {id(schema)}
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
-        raise Unknown
+        raise UndecidedEvaluation
     factors = [[_own_names(schema) if type_ == "object" else _own_items(document, schema)]]
     together = list(_list(schema, "allOf"))
     if "$ref" in schema:
         target = document.resolve(document.absolute(str(schema["$ref"]), schema))
         if target is None:
-            raise Unknown
+            raise UndecidedEvaluation
         together.append(target)
     factors += [_closed(part, evaluated(document, part, lit, type_, seen), type_) for part in together]
     for name in ("anyOf", "oneOf"):
@@ -90,11 +90,11 @@ def _own_names(schema: dict[str, Any]) -> Evaluated:
     )
 
 
-def _own_items(document: Document, schema: dict[str, Any]) -> Evaluated:
+def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluated:
     items = schema.get("items")
     if document.draft >= 2020:
         if "contains" in schema:
-            raise Unknown
+            raise UndecidedEvaluation
         return Evaluated(items=len(_list(schema, "prefixItems")), everything="items" in schema)
     if isinstance(items, list):
         return Evaluated(items=len(items), everything="additionalItems" in schema)
@@ -126,8 +126,8 @@ def _product(factors: list[list[Evaluated]]) -> list[Evaluated]:
     count = 1
     for factor in factors:
         count *= len(factor)
-        if count > MOST:
-            raise Unknown
+        if count > MAX_EVALUATIONS:
+            raise UndecidedEvaluation
     return [
         Evaluated(
             condition=all_of(part.condition for part in parts),

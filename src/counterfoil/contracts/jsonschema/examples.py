@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from counterfoil.contracts.jsonschema.document import Document
+from counterfoil.contracts.jsonschema.document import SchemaDocument
 
 _DRAFTS = {
     "4": jsonschema_rs.Draft4,
@@ -34,8 +34,8 @@ def _nothing(uri: str) -> Any:
     raise ValueError(f"{uri} is outside of the document")
 
 
-MOST_NAMES = 8
-MOST_CANDIDATES = 400
+MAX_NAMES = 8
+MAX_CANDIDATES = 400
 
 
 def candidates(*schemas: Any) -> Iterator[Any]:
@@ -45,9 +45,9 @@ def candidates(*schemas: Any) -> Iterator[Any]:
     for schema in schemas:
         _gathered(schema, values, names, 0)
     distinct = list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
-    yield from distinct[:MOST_CANDIDATES]
+    yield from distinct[:MAX_CANDIDATES]
     few = distinct[:40]
-    keys = list(names)[:MOST_NAMES]
+    keys = list(names)[:MAX_NAMES]
     yield from ([value] for value in few)
     yield from ({name: value} for name in [*keys, "a"] for value in few)
     yield from ([one, other] for one in few[:15] for other in few[:15])
@@ -56,7 +56,7 @@ def candidates(*schemas: Any) -> Iterator[Any]:
 
 
 def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int) -> None:
-    if len(values) > MOST_CANDIDATES or depth > 12:
+    if len(values) > MAX_CANDIDATES or depth > 12:
         return
     if isinstance(schema, list):
         for part in schema:
@@ -76,10 +76,10 @@ def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int
                 _gathered(part, values, names, depth + 1)
 
 
-class Judge:
+class ExampleValidator:
     """Validates against schemas of one document."""
 
-    def __init__(self, document: Document, *, assert_formats: bool) -> None:
+    def __init__(self, document: SchemaDocument, *, assert_formats: bool) -> None:
         self.document = document
         self.assert_formats = assert_formats
         self._registry: Any = None

@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from counterfoil.contracts.jsonschema.document import Dialect, Document, dialect_of
-from counterfoil.contracts.jsonschema.examples import Judge, candidates
+from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, dialect_of
+from counterfoil.contracts.jsonschema.examples import ExampleValidator, candidates
 from counterfoil.contracts.jsonschema.nodes import Nodes
 from counterfoil.contracts.jsonschema.search import Search
-from counterfoil.contracts.jsonschema.values import Found
+from counterfoil.contracts.jsonschema.values import Existence
 
 Verdict: TypeAlias = Literal["yes", "no", "unknown"]
 Formats: TypeAlias = Literal["assert", "annotate"]
@@ -31,16 +31,18 @@ class Inclusion(msgspec.Struct, frozen=True, kw_only=True):
     """An instance of `narrow` that `wide` refuses, judged so by a validator; unset where none was found."""
 
 
-class Pair:
+class SchemaPair:
     """Two documents whose schemas are compared in both directions; remembers what it found out."""
 
-    def __init__(self, left: Document, right: Document, *, formats: Formats = "assert") -> None:
+    def __init__(self, left: SchemaDocument, right: SchemaDocument, *, formats: Formats = "assert") -> None:
         asserted = formats == "assert"
         self.formats = formats
         self.left, self.right = left, right
         self.nodes = Nodes(left, right)
         self.search = Search(self.nodes, assert_formats=asserted)
-        self._judges = {id(document): Judge(document, assert_formats=asserted) for document in (left, right)}
+        self._judges = {
+            id(document): ExampleValidator(document, assert_formats=asserted) for document in (left, right)
+        }
         self._memo: dict[tuple[int, int], Inclusion] = {}
 
     def forward(self, left: Any, right: Any) -> Inclusion:
@@ -51,10 +53,10 @@ class Pair:
         """Whether every instance of a schema of the right document is one of a schema of the left document."""
         return self._included(self.right, right, self.left, left)
 
-    def judge(self, document: Document) -> Judge:
+    def judge(self, document: SchemaDocument) -> ExampleValidator:
         return self._judges[id(document)]
 
-    def _included(self, narrow: Document, inner: Any, wide: Document, outer: Any) -> Inclusion:
+    def _included(self, narrow: SchemaDocument, inner: Any, wide: SchemaDocument, outer: Any) -> Inclusion:
         question = (self.nodes.key(narrow, inner), self.nodes.key(wide, outer))
         if question[0] == question[1]:
             return Inclusion(verdict="yes")
@@ -63,19 +65,19 @@ class Pair:
         return self._memo[question]
 
     def _asked(
-        self, question: tuple[int, int], narrow: Document, inner: Any, wide: Document, outer: Any
+        self, question: tuple[int, int], narrow: SchemaDocument, inner: Any, wide: SchemaDocument, outer: Any
     ) -> Inclusion:
         answer = self.search.ask(frozenset([(True, question[0]), (False, question[1])]))
-        if answer.found is Found.NONE:
+        if answer.found is Existence.NONE:
             return Inclusion(verdict="yes")
         giving, taking = self.judge(narrow), self.judge(wide)
         if answer.has_instance:
             accepted, taken = giving.accepts(inner, answer.instance), taking.accepts(outer, answer.instance)
             if accepted and taken is False:
                 return _refused(taking, outer, answer.instance)
-            if answer.found is Found.ONE and (accepted is None or taken is None):
+            if answer.found is Existence.ONE and (accepted is None or taken is None):
                 return Inclusion(verdict="no", why="an instance exists, and no validator could judge it")
-        elif answer.found is Found.ONE:
+        elif answer.found is Existence.ONE:
             return Inclusion(verdict="no", why="an instance exists that is too large to be shown")
         # The last resort: plain instances made of what both schemas name.
         for candidate in candidates(inner, outer):
@@ -84,7 +86,7 @@ class Pair:
         return Inclusion(verdict="unknown", why="it could not be decided within bounds")
 
 
-def _refused(judge: Judge, schema: Any, instance: Any) -> Inclusion:
+def _refused(judge: ExampleValidator, schema: Any, instance: Any) -> Inclusion:
     error = judge.error(schema, instance)
     if error is None:
         return Inclusion(verdict="no", example=instance)
@@ -119,9 +121,9 @@ def included(
     """
     left_root = narrow if narrow_root is None else narrow_root
     right_root = wide if wide_root is None else wide_root
-    pair = Pair(
-        Document(left_root, dialect or dialect_of(left_root)),
-        Document(right_root, dialect or dialect_of(right_root)),
+    pair = SchemaPair(
+        SchemaDocument(left_root, dialect or dialect_of(left_root)),
+        SchemaDocument(right_root, dialect or dialect_of(right_root)),
         formats=formats,
     )
     return pair.forward(narrow, wide)

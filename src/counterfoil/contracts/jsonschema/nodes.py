@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from counterfoil.contracts.jsonschema.document import DEPENDS_ON_DRAFT, MAPS, Document
+from counterfoil.contracts.jsonschema.document import DEPENDS_ON_DRAFT, MAPS, SchemaDocument
 
 ANNOTATIONS = frozenset(
     ["title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment",
@@ -18,7 +18,7 @@ ANNOTATIONS = frozenset(
 _VALUES = frozenset(["enum", "const"])
 
 
-class Inside(NamedTuple):
+class PartCondition(NamedTuple):
     """Instances that have, at one step inside, a part that is in some schemas and outside of others."""
 
     step: Step
@@ -39,9 +39,9 @@ class Step(NamedTuple):
 class Nodes:
     """The schemas met so far. The last document is for schemas that the comparison makes itself."""
 
-    def __init__(self, left: Document, right: Document) -> None:
-        self.documents = [left, right, Document(True, "2020-12")]
-        self.table: list[tuple[Document, Any]] = []
+    def __init__(self, left: SchemaDocument, right: SchemaDocument) -> None:
+        self.documents = [left, right, SchemaDocument(True, "2020-12")]
+        self.table: list[tuple[SchemaDocument, Any]] = []
         self._numbers: dict[tuple[int, int], int] = {}
         self._texts: dict[Any, int] = {}
         self._about: list[tuple[frozenset[str], bool]] = []
@@ -50,7 +50,7 @@ class Nodes:
         self._dirty: dict[str, bool] = {}
         self._same_draft = left.draft == right.draft
 
-    def key(self, document: Document, schema: Any) -> int:
+    def key(self, document: SchemaDocument, schema: Any) -> int:
         text = self._text(schema, "schema", document)
         refs, depends = self._about[text]
         place = next(at for at, known in enumerate(self.documents) if known is document)
@@ -67,12 +67,12 @@ class Nodes:
         """The number of a schema that the comparison writes itself, in the newest draft."""
         return self.key(self.documents[2], schema)
 
-    def inside(self, what: Inside) -> int:
+    def inside(self, what: PartCondition) -> int:
         """The number of instances that have something inside."""
         self.table.append((self.documents[2], what))
         return len(self.table) - 1
 
-    def _text(self, value: Any, mode: str, document: Document) -> int:
+    def _text(self, value: Any, mode: str, document: SchemaDocument) -> int:
         known = self._memo.get((id(value), mode)) if isinstance(value, dict | list) else None
         if known is not None and known[0] is value:
             return known[1]

@@ -11,23 +11,23 @@ from counterfoil.contracts.jsonschema.values import (
     IMPOSSIBLE,
     TOO_LARGE,
     UNDECIDED,
-    Answer,
-    Found,
+    Existence,
+    SearchResult,
     grouped,
     instance,
-    is_found,
+    pattern_matches,
     perhaps,
 )
 
 if TYPE_CHECKING:
     from counterfoil.contracts.jsonschema.search import Search
 
-MOST_PATTERNS = 4
-MOST_PROPERTIES = 1000
+MAX_PATTERNS = 4
+MAX_PROPERTIES = 1000
 """Objects are built up to this size; a schema that asks for larger ones stays undecided."""
 
 
-class Rule(NamedTuple):
+class NameRule(NamedTuple):
     """What holds for the values of all names outside of a set that match some expressions and not others."""
 
     excluded: frozenset[str]
@@ -38,12 +38,12 @@ class Rule(NamedTuple):
     def applies(self, name: str) -> bool:
         return (
             name not in self.excluded
-            and all(is_found(pattern, name) is True for pattern in self.must)
-            and not any(is_found(pattern, name) is not False for pattern in self.must_not)
+            and all(pattern_matches(pattern, name) is True for pattern in self.must)
+            and not any(pattern_matches(pattern, name) is not False for pattern in self.must_not)
         )
 
 
-class Fresh(NamedTuple):
+class UnnamedProperty(NamedTuple):
     """A property whose name no statement mentions."""
 
     must: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Fresh(NamedTuple):
     value: frozenset[Literal] = frozenset()
 
 
-def is_an_object(search: Search, atoms: Iterable[Formula]) -> Answer:
+def is_an_object(search: Search, atoms: Iterable[Formula]) -> SearchResult:
     return _Objects(search, grouped(atoms)).answer()
 
 
@@ -66,8 +66,8 @@ class _Objects:
         self.props: dict[str, set[Literal]] = {}
         for name, literal in said.get("prop", []):
             self.props.setdefault(name, set()).add(literal)
-        self.rules = [Rule(*rule) for rule in said.get("every", [])]
-        self.some = [Rule(*rule) for rule in said.get("some", [])]
+        self.rules = [NameRule(*rule) for rule in said.get("every", [])]
+        self.some = [NameRule(*rule) for rule in said.get("some", [])]
         self.names = frozenset(said.get("names", []))
         self.some_names: list[Literal] = said.get("somename", [])
         self.opaque = "opaque" in said or "noopaque" in said
@@ -75,37 +75,37 @@ class _Objects:
         for rule in [*self.rules, *self.some]:
             self.known |= rule.excluded
         self.patterns = sorted({pattern for rule in self.rules for pattern in rule.must + rule.must_not})
-        self.unread = any(is_found(pattern, "") is None for pattern in self.patterns)
+        self.unread = any(pattern_matches(pattern, "") is None for pattern in self.patterns)
 
-    def answer(self) -> Answer:
+    def answer(self) -> SearchResult:
         if self.required & self.absent or (
             self.most is not None and self.most < max(self.least, len(self.required))
         ):
             return IMPOSSIBLE
-        if self.least > MOST_PROPERTIES:
+        if self.least > MAX_PROPERTIES:
             return UNDECIDED
         # The properties that are needed anyway come first: without them nothing else matters.
         for name in sorted(self.required):
-            if self.value(name).found is Found.NONE or not self.named(name):
+            if self.value(name).found is Existence.NONE or not self.named(name):
                 return IMPOSSIBLE
         best = IMPOSSIBLE
         for slots, fresh in self.placed():
             answer = self.filled(slots, fresh)
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 break
-            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
                 best = answer
         else:
             answer = best
-        if answer.found is Found.ONE and (self.opaque or self.unread):
+        if answer.found is Existence.ONE and (self.opaque or self.unread):
             return perhaps(answer.instance)
-        return UNDECIDED if answer.found is Found.NONE and self.unread else answer
+        return UNDECIDED if answer.found is Existence.NONE and self.unread else answer
 
     def goal(self, name: str, more: frozenset[Literal] = frozenset()) -> frozenset[Literal]:
         rules = {rule.literal for rule in self.rules if rule.applies(name)}
         return frozenset(self.props.get(name, set()) | rules | more)
 
-    def value(self, name: str, more: frozenset[Literal] = frozenset()) -> Answer:
+    def value(self, name: str, more: frozenset[Literal] = frozenset()) -> SearchResult:
         return self.search.instance(self.goal(name, more))
 
     def named(self, name: str, more: frozenset[Literal] = frozenset()) -> bool:
@@ -114,22 +114,22 @@ class _Objects:
         if not literals:
             return True
         itself = (True, self.search.nodes.made({"const": name}))
-        return self.search.instance(frozenset([*literals, itself]), ("string",)).found is not Found.NONE
+        return self.search.instance(frozenset([*literals, itself]), ("string",)).found is not Existence.NONE
 
-    def placed(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[Fresh]]]:
+    def placed(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
         """Every way to choose the properties that the statements ask for without naming them."""
-        wanted: list[tuple[Rule, frozenset[Literal]]] = [(rule, frozenset()) for rule in self.some]
-        anywhere = Rule(frozenset(), (), (), (True, self.search.nodes.made(True)))
+        wanted: list[tuple[NameRule, frozenset[Literal]]] = [(rule, frozenset()) for rule in self.some]
+        anywhere = NameRule(frozenset(), (), (), (True, self.search.nodes.made(True)))
         wanted += [(anywhere, frozenset([literal])) for literal in self.some_names]
         start: dict[str, frozenset[Literal]] = {name: frozenset() for name in sorted(self.required)}
         yield from self._place(wanted, start, [])
 
     def _place(
         self,
-        wanted: list[tuple[Rule, frozenset[Literal]]],
+        wanted: list[tuple[NameRule, frozenset[Literal]]],
         slots: dict[str, frozenset[Literal]],
-        fresh: list[Fresh],
-    ) -> Iterator[tuple[dict[str, frozenset[Literal]], list[Fresh]]]:
+        fresh: list[UnnamedProperty],
+    ) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
         self.search.step()
         if not wanted:
             yield slots, fresh
@@ -138,11 +138,11 @@ class _Objects:
         for known in sorted(self.known - self.absent):
             if rule.applies(known) and self.named(known, name):
                 more = slots.get(known, frozenset()) | {rule.literal}
-                if self.value(known, more).found is not Found.NONE:
+                if self.value(known, more).found is not Existence.NONE:
                     yield from self._place(others, {**slots, known: more}, fresh)
         for at in range(len(fresh) + 1):
-            old = fresh[at] if at < len(fresh) else Fresh()
-            new = Fresh(
+            old = fresh[at] if at < len(fresh) else UnnamedProperty()
+            new = UnnamedProperty(
                 old.must | set(rule.must),
                 old.must_not | set(rule.must_not),
                 old.name | name,
@@ -150,7 +150,7 @@ class _Objects:
             )
             yield from self._place(others, slots, [*fresh[:at], new, *fresh[at + 1 :]])
 
-    def filled(self, slots: dict[str, frozenset[Literal]], fresh: list[Fresh]) -> Answer:
+    def filled(self, slots: dict[str, frozenset[Literal]], fresh: list[UnnamedProperty]) -> SearchResult:
         size = len(slots) + len(fresh)
         if self.most is not None and size > self.most:
             return IMPOSSIBLE
@@ -158,60 +158,60 @@ class _Objects:
         certain = shown = True
         for name, more in slots.items():
             answer = self.value(name, more)
-            if answer.found is Found.NONE:
+            if answer.found is Existence.NONE:
                 return IMPOSSIBLE
-            certain &= answer.found is Found.ONE
+            certain &= answer.found is Existence.ONE
             shown &= answer.has_instance
             made[name] = answer.instance
         for wish in fresh:
             name_, answer = self.invented(wish, set(made))
-            if answer.found is Found.NONE:
+            if answer.found is Existence.NONE:
                 return IMPOSSIBLE
-            certain &= answer.found is Found.ONE
+            certain &= answer.found is Existence.ONE
             shown &= answer.has_instance
             if name_ is None:
                 return UNDECIDED
             made[name_] = answer.instance
         if len(made) < self.least:
             short = self.padded(made)
-            if short.found is not Found.ONE:
+            if short.found is not Existence.ONE:
                 return short if certain else UNDECIDED
         if certain and not shown:
             return TOO_LARGE
         return instance(made) if certain else perhaps(made)
 
-    def padded(self, made: dict[str, Any]) -> Answer:
+    def padded(self, made: dict[str, Any]) -> SearchResult:
         """Further properties until there are enough; ONE when there are."""
         certain = True
         for name in sorted(self.known - self.absent - set(made)):
             if len(made) >= self.least:
                 return instance(None)
             answer = self.value(name)
-            if answer.found is Found.ONE and self.named(name):
+            if answer.found is Existence.ONE and self.named(name):
                 made[name] = answer.instance
-            certain &= answer.found is not Found.PERHAPS
+            certain &= answer.found is not Existence.PERHAPS
         while len(made) < self.least:
             self.search.step()
-            if len(made) > (40 if self.patterns or self.names else MOST_PROPERTIES):
+            if len(made) > (40 if self.patterns or self.names else MAX_PROPERTIES):
                 return UNDECIDED
-            invented, answer = self.invented(Fresh(), set(made))
-            if answer.found is not Found.ONE or invented is None:
-                return IMPOSSIBLE if certain and answer.found is Found.NONE else UNDECIDED
+            invented, answer = self.invented(UnnamedProperty(), set(made))
+            if answer.found is not Existence.ONE or invented is None:
+                return IMPOSSIBLE if certain and answer.found is Existence.NONE else UNDECIDED
             made[invented] = answer.instance
         return instance(None)
 
-    def invented(self, wish: Fresh, taken: set[str]) -> tuple[str | None, Answer]:
+    def invented(self, wish: UnnamedProperty, taken: set[str]) -> tuple[str | None, SearchResult]:
         """A name that no statement mentions, and a value for it."""
         free = [pattern for pattern in self.patterns if pattern not in wish.must | wish.must_not]
         if wish.must & wish.must_not:
             return None, IMPOSSIBLE
-        few = free[:MOST_PATTERNS]
-        undecided = len(free) > MOST_PATTERNS
-        hint: Answer = IMPOSSIBLE
+        few = free[:MAX_PATTERNS]
+        undecided = len(free) > MAX_PATTERNS
+        hint: SearchResult = IMPOSSIBLE
         for signs in sorted(product([False, True], repeat=len(few)), key=sum):
             must = wish.must | {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
             must_not = wish.must_not | {pattern for pattern, sign in zip(few, signs, strict=True) if not sign}
-            must_not |= set(free[MOST_PATTERNS:])
+            must_not |= set(free[MAX_PATTERNS:])
             value = self.search.instance(
                 frozenset(
                     {
@@ -222,21 +222,21 @@ class _Objects:
                     | wish.value
                 )
             )
-            if value.found is Found.NONE:
+            if value.found is Existence.NONE:
                 continue
             name = self.name(must, must_not, wish.name, self.known | taken)
-            if name.found is Found.ONE and value.found is Found.ONE:
+            if name.found is Existence.ONE and value.found is Existence.ONE:
                 return name.instance, value
-            if name.found is not Found.NONE:
+            if name.found is not Existence.NONE:
                 undecided = True
                 if name.has_instance:
-                    hint = Answer(Found.PERHAPS, value.instance, value.has_instance)
+                    hint = SearchResult(Existence.PERHAPS, value.instance, value.has_instance)
                     return name.instance, hint
         return None, UNDECIDED if undecided else IMPOSSIBLE
 
     def name(
         self, must: Iterable[str], must_not: Iterable[str], more: frozenset[Literal], taken: set[str]
-    ) -> Answer:
+    ) -> SearchResult:
         literals = self.names | more
         if not literals and not list(must) and not list(must_not):
             return instance(next(name for name in _plain_names() if name not in taken))
@@ -247,11 +247,11 @@ class _Objects:
         for shortest in (1, 0):
             made = (True, self.search.nodes.made({"allOf": [*shape, {"minLength": shortest}]}))
             answer = self.search.instance(frozenset([*literals, made]), ("string",))
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 break
         return answer
 
 
 def _plain_names() -> Iterator[str]:
     yield from "abcde"
-    yield from (f"p{at}" for at in range(1, 10 * MOST_PROPERTIES))
+    yield from (f"p{at}" for at in range(1, 10 * MAX_PROPERTIES))

@@ -40,26 +40,26 @@ Item: TypeAlias = "Term | str | list[list[Item]]"
 """A term, an anchor, or a group that holds an anchor: its alternatives."""
 
 
-class Unreadable(Exception):
+class UnsupportedPattern(Exception):
     """The expression says something that is not read here."""
 
 
 @lru_cache(maxsize=2048)
 def language(text: str) -> Term:
     """Every string in which the expression is found, as schemas search and do not match from the start."""
-    reader = _Reader(text)
+    reader = _PatternReader(text)
     alternatives = reader.alternatives()
     if reader.at < len(text):
-        raise Unreadable("unbalanced bracket")
+        raise UnsupportedPattern("unbalanced bracket")
     try:
         return _found(alternatives)
     except RecursionError:
-        raise Unreadable("nested too deeply") from None
+        raise UnsupportedPattern("nested too deeply") from None
 
 
 def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
     if depth > 8:
-        raise Unreadable("anchors nested too deeply")
+        raise UnsupportedPattern("anchors nested too deeply")
     terms = []
     for sequence in alternatives:
         items = list(sequence)
@@ -74,7 +74,7 @@ def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
         if any(isinstance(item, str) for item in items) or any(
             at not in {0, len(items) - 1} for at in anchored
         ):
-            raise Unreadable("an anchor in the middle")
+            raise UnsupportedPattern("an anchor in the middle")
         if anchored:
             at = anchored[0]
             group = items[at]
@@ -93,7 +93,7 @@ def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
     return either(terms)
 
 
-class _Reader:
+class _PatternReader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
@@ -103,7 +103,7 @@ class _Reader:
 
     def take(self) -> str:
         if self.at >= len(self.text):
-            raise Unreadable("the expression ends too early")
+            raise UnsupportedPattern("the expression ends too early")
         self.at += 1
         return self.text[self.at - 1]
 
@@ -130,7 +130,7 @@ class _Reader:
         if char == "\\":
             return ("set", self.escape())
         if char in "*+?{":
-            raise Unreadable(f"{char} repeats nothing")
+            raise UnsupportedPattern(f"{char} repeats nothing")
         return ("set", ((ord(char), ord(char)),))
 
     def group(self) -> Item:
@@ -140,10 +140,10 @@ class _Reader:
             elif self.peek(2) == "?<" and self.peek(3) not in {"?<=", "?<!"}:
                 self.at = self.text.index(">", self.at) + 1
             else:
-                raise Unreadable("look-around")
+                raise UnsupportedPattern("look-around")
         inner = self.alternatives()
         if self.at >= len(self.text) or self.take() != ")":
-            raise Unreadable("a group is not closed")
+            raise UnsupportedPattern("a group is not closed")
         if any(not isinstance(item, tuple) for sequence in inner for item in sequence):
             return inner
         terms = []
@@ -165,9 +165,9 @@ class _Reader:
             close = self.text.find("}", self.at)
             bounds = self.text[self.at + 1 : close].split(",") if close > 0 else []
             if not 1 <= len(bounds) <= 2 or not all(bound == "" or bound.isdigit() for bound in bounds):
-                raise Unreadable("a brace that is no repetition")
+                raise UnsupportedPattern("a brace that is no repetition")
             if bounds[0] == "":
-                raise Unreadable("a brace that is no repetition")
+                raise UnsupportedPattern("a brace that is no repetition")
             low = int(bounds[0])
             high = low if len(bounds) == 1 else int(bounds[1]) if bounds[1] else None
             self.at = close + 1
@@ -177,11 +177,11 @@ class _Reader:
         if self.peek() == "?":
             self.at += 1
         elif self.peek() == "+":
-            raise Unreadable("a possessive repetition")
+            raise UnsupportedPattern("a possessive repetition")
         if not isinstance(item, tuple):
-            raise Unreadable("a repeated anchor")
+            raise UnsupportedPattern("a repeated anchor")
         if high is not None and high < low:
-            raise Unreadable("a repetition with crossed bounds")
+            raise UnsupportedPattern("a repetition with crossed bounds")
         return repeat(item, low, high)
 
     def escape(self, inside: bool = False) -> Ranges:
@@ -190,7 +190,7 @@ class _Reader:
             return CLASSES[char] if char.islower() else outside(CLASSES[char.lower()])
         if char in CONTROLS:
             if char == "0" and self.peek().isdigit():
-                raise Unreadable("an octal escape")
+                raise UnsupportedPattern("an octal escape")
             return ((CONTROLS[char], CONTROLS[char]),)
         if char == "b" and inside:
             return ((8, 8),)
@@ -200,11 +200,11 @@ class _Reader:
             if self.peek() == "{":
                 close = self.text.find("}", self.at)
                 if close < 0:
-                    raise Unreadable("an escape is not closed")
+                    raise UnsupportedPattern("an escape is not closed")
                 return self.hexadecimal(close - self.at - 1, skip=1)
             return self.hexadecimal(4)
         if char.isalnum():
-            raise Unreadable(f"\\{char}")
+            raise UnsupportedPattern(f"\\{char}")
         return ((ord(char), ord(char)),)
 
     def hexadecimal(self, count: int, skip: int = 0) -> Ranges:
@@ -212,7 +212,7 @@ class _Reader:
         try:
             code = int(digits, 16)
         except ValueError:
-            raise Unreadable("an escape without digits") from None
+            raise UnsupportedPattern("an escape without digits") from None
         self.at += count + 2 * skip
         return ((code, code),)
 
@@ -222,20 +222,20 @@ class _Reader:
             self.at += 1
         pairs: list[tuple[int, int]] = []
         if self.peek() == "]":
-            raise Unreadable("an empty class")
+            raise UnsupportedPattern("an empty class")
         while (char := self.take()) != "]":
             if char == "[" or (char in "&-~" and self.peek() == char):
-                raise Unreadable("a class that engines read in several ways")
+                raise UnsupportedPattern("a class that engines read in several ways")
             part = self.escape(inside=True) if char == "\\" else ((ord(char), ord(char)),)
             if self.peek() == "-" and self.peek(2) != "-]" and len(part) == 1 and part[0][0] == part[0][1]:
                 self.at += 1
                 char = self.take()
                 end = self.escape(inside=True) if char == "\\" else ((ord(char), ord(char)),)
                 if len(end) != 1 or end[0][0] != end[0][1] or end[0][0] < part[0][0]:
-                    raise Unreadable("a range without an end")
+                    raise UnsupportedPattern("a range without an end")
                 part = ((part[0][0], end[0][0]),)
             pairs.extend(part)
         return outside(ranges(pairs)) if negated else ranges(pairs)
 
 
-__all__ = ["ALL", "ANY", "NOTHING", "Unreadable", "language"]
+__all__ = ["ALL", "ANY", "NOTHING", "UnsupportedPattern", "language"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from counterfoil.contracts.jsonschema.document import Document
-from counterfoil.contracts.jsonschema.evaluated import Unknown, evaluated
+from counterfoil.contracts.jsonschema.document import SchemaDocument
+from counterfoil.contracts.jsonschema.evaluated import UndecidedEvaluation, evaluated
 from counterfoil.contracts.jsonschema.formula import Formula, Literal, all_of, any_of, count, negate, number
-from counterfoil.contracts.jsonschema.nodes import Inside, Nodes, Step
+from counterfoil.contracts.jsonschema.nodes import Nodes, PartCondition, Step
 
 
-class Reader:
+class FormulaReader:
     """Reads schemas into formulas, by the draft of the document that each stands in."""
 
     def __init__(self, nodes: Nodes, *, assert_formats: bool) -> None:
@@ -26,10 +26,10 @@ class Reader:
             found = self._memo[key, type_] = self._read(document, schema, type_)
         return found
 
-    def _read(self, document: Document, schema: Any, type_: str) -> Formula:
+    def _read(self, document: SchemaDocument, schema: Any, type_: str) -> Formula:
         if isinstance(schema, bool):
             return schema
-        if isinstance(schema, Inside):
+        if isinstance(schema, PartCondition):
             return _inside(self.nodes, schema, type_)
         if not isinstance(schema, dict):
             return ("opaque", repr(schema))
@@ -56,7 +56,7 @@ class Reader:
                 parts.extend(_arrays(document, schema, lit))
         return all_of(parts)
 
-    def _reference(self, document: Document, schema: Any, name: str, lit: _Literals) -> Formula:
+    def _reference(self, document: SchemaDocument, schema: Any, name: str, lit: _Literals) -> Formula:
         ref = document.absolute(str(schema[name]), schema)
         if name == "$dynamicRef" and len(document.dynamic.get(ref.rpartition("#")[2], [])) > 1:
             return ("opaque", name, ref, id(document))
@@ -66,7 +66,7 @@ class Reader:
         return lit(target)
 
     def _combined(
-        self, document: Document, schema: dict[str, Any], lit: _Literals, type_: str
+        self, document: SchemaDocument, schema: dict[str, Any], lit: _Literals, type_: str
     ) -> Iterator[Formula]:
         values = schema.get("enum")
         if isinstance(values, list):
@@ -101,11 +101,11 @@ class Reader:
             yield ("format", schema["format"])
 
 
-def _inside(nodes: Nodes, what: Inside, type_: str) -> Formula:
+def _inside(nodes: Nodes, what: PartCondition, type_: str) -> Formula:
     step, literals = what
     if step.kind == "here":
         return all_of(("lit", *literal) for literal in literals)
-    both = (True, nodes.inside(Inside(Step("here"), literals)))
+    both = (True, nodes.inside(PartCondition(Step("here"), literals)))
     if type_ == "object":
         match step.kind:
             case "property":
@@ -124,7 +124,7 @@ def _inside(nodes: Nodes, what: Inside, type_: str) -> Formula:
 
 
 class _Literals:
-    def __init__(self, nodes: Nodes, document: Document) -> None:
+    def __init__(self, nodes: Nodes, document: SchemaDocument) -> None:
         self.nodes = nodes
         self.document = document
 
@@ -137,7 +137,7 @@ class _Literals:
         return (True, self.nodes.key(self.document, schema))
 
 
-def _types(document: Document, schema: dict[str, Any], type_: str) -> Formula:
+def _types(document: SchemaDocument, schema: dict[str, Any], type_: str) -> Formula:
     stated = schema.get("type")
     names = [stated] if isinstance(stated, str) else stated
     if not isinstance(names, list):
@@ -209,7 +209,7 @@ def _numeric(schema: dict[str, Any]) -> Iterator[Formula]:
         yield ("multiple", abs(factor))
 
 
-def _objects(document: Document, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
+def _objects(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     patterns = schema.get("patternProperties")
@@ -254,12 +254,12 @@ def _objects(document: Document, schema: dict[str, Any], lit: _Literals) -> Iter
 
 
 def _unevaluated(
-    document: Document, schema: dict[str, Any], lit: _Literals, type_: str, rest: Literal
+    document: SchemaDocument, schema: dict[str, Any], lit: _Literals, type_: str, rest: Literal
 ) -> Formula:
     """What is said of everything that the schema has not looked at otherwise."""
     try:
         found = evaluated(document, schema, lit, type_)
-    except Unknown:
+    except UndecidedEvaluation:
         return ("opaque", f"unevaluated {type_}", lit.pair(schema))
     return any_of(
         all_of(
@@ -277,7 +277,7 @@ def _unevaluated(
     )
 
 
-def _arrays(document: Document, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
+def _arrays(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
     items = schema.get("items", True)
     newest = document.draft >= 2020
     head = schema.get("prefixItems") if newest else items if isinstance(items, list) else []

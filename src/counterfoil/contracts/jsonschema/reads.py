@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterfoil.contracts.jsonschema.nodes import Step
-from counterfoil.contracts.jsonschema.values import is_found
+from counterfoil.contracts.jsonschema.values import pattern_matches
 
 
 def split(read: str) -> list[str]:
@@ -30,8 +30,8 @@ def reads_place(read: Sequence[str], path: Sequence[Step]) -> bool:
         name == step.name
         if step.kind == "property"
         else name not in step.excluded
-        and all(is_found(pattern, name) is not False for pattern in step.must)
-        and not any(is_found(pattern, name) for pattern in step.must_not)
+        and all(pattern_matches(pattern, name) is not False for pattern in step.must)
+        and not any(pattern_matches(pattern, name) for pattern in step.must_not)
     )
     return matches and reads_place(read[1:], path[1:])
 

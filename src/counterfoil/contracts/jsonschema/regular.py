@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-LAST = 0x10FFFF
-STEPS = 4000
+MAX_CODE_POINT = 0x10FFFF
+MAX_DERIVATIVES = 4000
 """How many derivatives one question may cost."""
-LONGEST = 100_000
+MAX_STRING_LENGTH = 100_000
 """Strings are built up to this length."""
 
 Term: TypeAlias = tuple[Any, ...]
@@ -20,7 +20,7 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 NOTHING: Term = ("set", ())
 EMPTY: Term = ("eps",)
-ANY: Term = ("set", ((0, 0xD7FF), (0xE000, LAST)))
+ANY: Term = ("set", ((0, 0xD7FF), (0xE000, MAX_CODE_POINT)))
 ALL: Term = ("rep", ANY, 0, None)
 
 # Characters shown in an example, the plainest first.
@@ -29,7 +29,7 @@ READABLE = [
 ]
 
 
-class Undecided(Exception):
+class BoundExceeded(Exception):
     """The question is larger than its bound."""
 
 
@@ -52,8 +52,8 @@ def outside(pairs: Ranges) -> Ranges:
         if start < low:
             gaps.append((start, low - 1))
         start = high + 1
-    if start <= LAST:
-        gaps.append((start, LAST))
+    if start <= MAX_CODE_POINT:
+        gaps.append((start, MAX_CODE_POINT))
     return tuple(gaps)
 
 
@@ -186,11 +186,13 @@ def letters(term: Term) -> list[int]:
     edges = sorted({0, 0xE000} | {edge for pairs in found for low, high in pairs for edge in (low, high + 1)})
     order = sorted(found)
     classes: dict[tuple[bool, ...], int] = {}
-    for char in READABLE + [edge for edge in edges if edge <= LAST and not 0xD800 <= edge <= 0xDFFF]:
+    for char in READABLE + [
+        edge for edge in edges if edge <= MAX_CODE_POINT and not 0xD800 <= edge <= 0xDFFF
+    ]:
         signature = tuple(any(low <= char <= high for low, high in pairs) for pairs in order)
         classes.setdefault(signature, char)
     if len(classes) > 120:
-        raise Undecided("the expressions tell too many classes of characters apart")
+        raise BoundExceeded("the expressions tell too many classes of characters apart")
     return list(classes.values())
 
 
@@ -198,8 +200,8 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
     """The first shortest string of the term that has a length in the bounds; None when there is none."""
     if longest is not None and longest < shortest:
         return None
-    if shortest > LONGEST:
-        raise Undecided("the string would be too long")
+    if shortest > MAX_STRING_LENGTH:
+        raise BoundExceeded("the string would be too long")
     if term == ALL:
         return "a" * shortest
     alphabet = letters(term)
@@ -227,16 +229,16 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
                     target = memo[state, char]
                 else:
                     steps += 1
-                    if steps > STEPS:
-                        raise Undecided("the expressions have too many states")
+                    if steps > MAX_DERIVATIVES:
+                        raise BoundExceeded("the expressions have too many states")
                     target = memo[state, char] = after(state, char)
                 if target != NOTHING:
                     following.setdefault(target, (state, char))
         layers.append(following)
         layer = following
         length += 1
-        if length > LONGEST:
-            raise Undecided("the string would be too long")
+        if length > MAX_STRING_LENGTH:
+            raise BoundExceeded("the string would be too long")
     return None
 
 

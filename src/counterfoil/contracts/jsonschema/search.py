@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 from counterfoil.contracts.jsonschema import arrays, objects
 from counterfoil.contracts.jsonschema.formula import TYPES, Formula, Literal, all_of, any_of, negate
 from counterfoil.contracts.jsonschema.nodes import Nodes
-from counterfoil.contracts.jsonschema.reading import Reader
+from counterfoil.contracts.jsonschema.reading import FormulaReader
 from counterfoil.contracts.jsonschema.values import (
     IMPOSSIBLE,
     UNDECIDED,
-    Answer,
-    Found,
+    Existence,
+    SearchResult,
     instance,
     is_a_number,
     is_a_string,
@@ -25,14 +25,14 @@ from counterfoil.contracts.jsonschema.values import (
 )
 
 Goal: TypeAlias = frozenset[Literal]
-STEPS = 60_000
+MAX_STEPS = 60_000
 """What one question may cost: a few seconds at the very most, and mostly a few milliseconds."""
-DEEPEST = 45
+MAX_OPEN_QUESTIONS = 45
 """Questions within questions that one descent asks: several frames each."""
 NOWHERE = 1 << 30
 
 
-class Exhausted(Exception):
+class StepsExceeded(Exception):
     """The search took more steps than it may."""
 
 
@@ -46,20 +46,20 @@ class TooDeep(Exception):
 class Search:
     """Answers questions about the schemas of one pair of documents, and remembers the answers."""
 
-    def __init__(self, nodes: Nodes, *, assert_formats: bool, steps: int = STEPS) -> None:
+    def __init__(self, nodes: Nodes, *, assert_formats: bool, steps: int = MAX_STEPS) -> None:
         self.nodes = nodes
-        self.reader = Reader(nodes, assert_formats=assert_formats)
+        self.reader = FormulaReader(nodes, assert_formats=assert_formats)
         self.steps = steps
         self.left = steps
-        self._memo: dict[tuple[Goal, str], Answer] = {}
-        self._waiting: dict[tuple[Goal, str], tuple[Answer, int]] = {}
+        self._memo: dict[tuple[Goal, str], SearchResult] = {}
+        self._waiting: dict[tuple[Goal, str], tuple[SearchResult, int]] = {}
         self._open: dict[tuple[Goal, str], tuple[int, int]] = {}
         """Questions being answered: how many were asked before, and how deep inside the first instance they ask."""
         self._level = 0
         self._tags: dict[int, frozenset[str] | None] = {}
         self._lowest = NOWHERE
 
-    def ask(self, goal: Goal) -> Answer:
+    def ask(self, goal: Goal) -> SearchResult:
         """An instance of the goal, from the start of a fresh allowance of steps.
 
         What is nested too deeply for one descent is asked by itself first; its answer is then remembered.
@@ -80,25 +80,25 @@ class Search:
                 if stop.question in first:
                     return UNDECIDED
                 first.append(stop.question)
-            except (Exhausted, RecursionError):
+            except (StepsExceeded, RecursionError):
                 return UNDECIDED
 
-    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> Answer:
+    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> SearchResult:
         if any((not positive, key) in goal for positive, key in goal if positive):
             return IMPOSSIBLE
         best = IMPOSSIBLE
         self._level += 1
         for type_ in types:
             answer = self._of_type(goal, type_)
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 best = answer
                 break
-            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
                 best = answer
         self._level -= 1
         return best
 
-    def _of_type(self, goal: Goal, type_: str) -> Answer:
+    def _of_type(self, goal: Goal, type_: str) -> SearchResult:
         question = (goal, type_)
         known = self._memo.get(question)
         if known is not None:
@@ -111,7 +111,7 @@ class Search:
             self._lowest = min(self._lowest, self._open[question][0])
             return IMPOSSIBLE
         depth = len(self._open)
-        if depth >= DEEPEST:
+        if depth >= MAX_OPEN_QUESTIONS:
             raise TooDeep(question)
         outer, self._lowest = self._lowest, NOWHERE
         self._open[question] = (depth, self._level)
@@ -121,22 +121,22 @@ class Search:
             self._open.pop(question, None)
         lowest = self._lowest
         self._lowest = min(outer, lowest if lowest < depth else outer)
-        if answer.found is Found.NONE and lowest < depth:
+        if answer.found is Existence.NONE and lowest < depth:
             self._waiting[question] = (answer, lowest)
             return answer
         settled = [other for other, (_, at) in self._waiting.items() if at >= depth]
         for other in settled:
             kept, _ = self._waiting.pop(other)
-            if answer.found is Found.NONE:
+            if answer.found is Existence.NONE:
                 self._memo[other] = kept
-        if answer.found is not Found.PERHAPS or lowest >= depth:
+        if answer.found is not Existence.PERHAPS or lowest >= depth:
             self._memo[question] = answer
         return answer
 
     def step(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Exhausted
+            raise StepsExceeded
 
     def _impossible(self, goal: Goal, type_: str) -> bool:
         """Whether a part of what is known already excludes every instance.
@@ -146,7 +146,7 @@ class Search:
         """
         if (goal, type_) in self._open and self._open[goal, type_][1] == self._level:
             return False
-        return self._of_type(goal, type_).found is Found.NONE
+        return self._of_type(goal, type_).found is Existence.NONE
 
     def _branch(
         self,
@@ -155,7 +155,7 @@ class Search:
         choices: list[tuple[tuple[Formula, ...], int | None]],
         known: dict[int, bool],
         type_: str,
-    ) -> Answer:
+    ) -> SearchResult:
         self.step()
         while True:
             while agenda:
@@ -207,10 +207,12 @@ class Search:
             return self._parts(atoms, type_)
         return self._try(atoms, choices, known, type_)
 
-    def _try(self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str) -> Answer:
+    def _try(
+        self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str
+    ) -> SearchResult:
         said = _said_of_properties(atoms)
         for name, literals in said.items():
-            if ("required", name) in atoms and self.instance(frozenset(literals)).found is Found.NONE:
+            if ("required", name) in atoms and self.instance(frozenset(literals)).found is Existence.NONE:
                 return IMPOSSIBLE
         sources = {source for _, source in choices if source is not None}
         if len(choices) > 1 and sources:
@@ -234,9 +236,9 @@ class Search:
         best = IMPOSSIBLE
         for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):
             answer = self._branch([part], set(atoms), list(others), dict(known), type_)
-            if answer.found is Found.ONE:
+            if answer.found is Existence.ONE:
                 return answer
-            if answer.found is Found.PERHAPS and (best.found is Found.NONE or not best.has_instance):
+            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
                 best = answer
         return best
 
@@ -247,7 +249,7 @@ class Search:
             asked = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
             if len(asked) == 1 and ("required", asked[0][1]) in part[1]:
                 goal = frozenset(said.get(asked[0][1], set()) | {asked[0][2]})
-                if self.instance(goal).found is Found.NONE:
+                if self.instance(goal).found is Existence.NONE:
                     continue
             kept.append(part)
         return tuple(kept)
@@ -359,7 +361,7 @@ class Search:
             return all(self._holds(inner, atoms, known, tags) for inner in part[1])
         return part in atoms or (part[0] == "prop" and self._tag_decides(part, tags) is True)
 
-    def _parts(self, atoms: set[Formula], type_: str) -> Answer:
+    def _parts(self, atoms: set[Formula], type_: str) -> SearchResult:
         match type_:
             case "number":
                 return is_a_number(atoms)
@@ -380,7 +382,7 @@ def _said_of_properties(atoms: set[Formula]) -> dict[str, set[Literal]]:
     return said
 
 
-def _plain(atoms: set[Formula], values: list[Any]) -> Answer:
+def _plain(atoms: set[Formula], values: list[Any]) -> SearchResult:
     for value in values:
         if all(
             value in atom[1] if atom[0] == "oneof" else value not in atom[1] if atom[0] == "noneof" else True

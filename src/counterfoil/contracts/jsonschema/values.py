@@ -13,10 +13,10 @@ import jsonschema_rs
 
 from counterfoil.contracts.jsonschema import regular
 from counterfoil.contracts.jsonschema.formula import Formula
-from counterfoil.contracts.jsonschema.pattern import Unreadable, language
+from counterfoil.contracts.jsonschema.pattern import UnsupportedPattern, language
 
 
-class Found(Enum):
+class Existence(Enum):
     NONE = "none"
     """No instance meets the statements."""
     ONE = "one"
@@ -25,24 +25,24 @@ class Found(Enum):
     """Not decided; the instance beside it, if there is one, is worth a try."""
 
 
-class Answer(NamedTuple):
-    found: Found
+class SearchResult(NamedTuple):
+    found: Existence
     instance: Any = None
     has_instance: bool = False
 
 
-IMPOSSIBLE = Answer(Found.NONE)
-UNDECIDED = Answer(Found.PERHAPS)
-TOO_LARGE = Answer(Found.ONE)
+IMPOSSIBLE = SearchResult(Existence.NONE)
+UNDECIDED = SearchResult(Existence.PERHAPS)
+TOO_LARGE = SearchResult(Existence.ONE)
 """There is an instance, and it is too large to be built."""
 
 
-def instance(value: Any) -> Answer:
-    return Answer(Found.ONE, value, True)
+def instance(value: Any) -> SearchResult:
+    return SearchResult(Existence.ONE, value, True)
 
 
-def perhaps(value: Any) -> Answer:
-    return Answer(Found.PERHAPS, value, True)
+def perhaps(value: Any) -> SearchResult:
+    return SearchResult(Existence.PERHAPS, value, True)
 
 
 def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
@@ -52,7 +52,7 @@ def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
     return groups
 
 
-def is_a_number(atoms: Iterable[Formula]) -> Answer:
+def is_a_number(atoms: Iterable[Formula]) -> SearchResult:
     """A number in all bounds, on all lattices, off all others."""
     said = grouped(atoms)
     low = max(said.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
@@ -146,7 +146,7 @@ def _shown(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
 
 
-def _undecided_by_others(said: dict[str, list[Any]], value: Any) -> Answer:
+def _undecided_by_others(said: dict[str, list[Any]], value: Any) -> SearchResult:
     return perhaps(value) if "opaque" in said or "noopaque" in said else instance(value)
 
 
@@ -188,7 +188,7 @@ SHAPES: dict[str, str] = {
     "relative-json-pointer": r"^[0-9][\s\S]*$",
 }
 """What every string of a format looks like, roughly: enough to see that two statements exclude each other."""
-WITHIN = frozenset(
+FORMAT_SUBSETS = frozenset(
     [("email", "idn-email"), ("hostname", "idn-hostname"), ("uri", "iri"), ("uri", "uri-reference"),
      ("uri", "iri-reference"), ("iri", "iri-reference"), ("uri-reference", "iri-reference")]
 )  # fmt: skip
@@ -217,7 +217,7 @@ def has_format(text: str, name: str) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def is_found(pattern: str, text: str) -> bool | None:
+def pattern_matches(pattern: str, text: str) -> bool | None:
     """Whether the expression is found in the text; None when nobody can read it."""
     validator = _pattern(pattern)
     try:
@@ -226,7 +226,7 @@ def is_found(pattern: str, text: str) -> bool | None:
         return None
 
 
-def is_a_string(atoms: Iterable[Formula]) -> Answer:
+def is_a_string(atoms: Iterable[Formula]) -> SearchResult:
     said = grouped(atoms)
     shortest = max(said.get("minlen", []), default=0)
     longest = min(said.get("maxlen", []), default=None)
@@ -235,7 +235,7 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
     formats_off = said.get("noformat", [])
     if any(name not in SAMPLES for name in formats_off):
         return IMPOSSIBLE  # a format that no validator knows refuses nothing
-    if any(one == other or (one, other) in WITHIN for one in formats for other in formats_off):
+    if any(one == other or (one, other) in FORMAT_SUBSETS for one in formats for other in formats_off):
         return IMPOSSIBLE
     if longest is not None and longest < shortest:
         return IMPOSSIBLE
@@ -245,8 +245,8 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
             shortest <= len(text)
             and (longest is None or len(text) <= longest)
             and text not in denied
-            and all(is_found(pattern, text) is True for pattern in said.get("pattern", []))
-            and all(is_found(pattern, text) is False for pattern in said.get("nopattern", []))
+            and all(pattern_matches(pattern, text) is True for pattern in said.get("pattern", []))
+            and all(pattern_matches(pattern, text) is False for pattern in said.get("nopattern", []))
             and all(has_format(text, name) for name in formats)
             and not any(has_format(text, name) for name in formats_off)
         )
@@ -256,17 +256,17 @@ def is_a_string(atoms: Iterable[Formula]) -> Answer:
             if fits(text):
                 return _undecided_by_others(said, text)
         return IMPOSSIBLE
-    if shortest > regular.LONGEST and not said.keys() - {"minlen", "maxlen", "noneof"}:
+    if shortest > regular.MAX_STRING_LENGTH and not said.keys() - {"minlen", "maxlen", "noneof"}:
         return TOO_LARGE
     term, readable = _language(said, denied)
     term = regular.both([term, *(language(SHAPES[name]) for name in formats if name in SHAPES)])
     try:
         text = regular.find(term, shortest, longest)
-    except regular.Undecided:
+    except regular.BoundExceeded:
         readable, text = False, None
     if text is None and readable:
         return IMPOSSIBLE
-    padded = min(shortest, regular.LONGEST)
+    padded = min(shortest, regular.MAX_STRING_LENGTH)
     candidates = [sample for name in formats for sample in SAMPLES[name]]
     candidates += [text] if text is not None else []
     candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
@@ -285,7 +285,7 @@ def _language(said: dict[str, list[Any]], denied: frozenset[str]) -> tuple[regul
         for pattern in said.get(name, []):
             try:
                 term = language(pattern)
-            except (Unreadable, IndexError, ValueError):
+            except (UnsupportedPattern, IndexError, ValueError):
                 readable = False
                 continue
             terms.append(term if allowed else regular.complement(term))

@@ -11,11 +11,11 @@ from typing import Any
 
 from counterfoil.contracts.lint.fields import Path, fields
 from counterfoil.contracts.lint.rules import RULES
-from counterfoil.contracts.lint.subject import GOVERNANCE, WITH_FIELDS, Form, Subject
+from counterfoil.contracts.lint.subject import GOVERNANCE, WITH_FIELDS, Form, LintSubject
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Lint:
+class LintFinding:
     """One finding: `where` is the path of keys and positions from the document's root."""
 
     where: tuple[str, ...]
@@ -52,7 +52,7 @@ def form_of(data: Any) -> Form | None:
     return "jsonschema" if kind is None and any(mark in data for mark in marks) else None
 
 
-def lint(data: Any, form: Form | None = None) -> list[Lint]:
+def lint(data: Any, form: Form | None = None) -> list[LintFinding]:
     """Everything that the rules find in a document, in the order of its places. Raises ValueError for a document
     that is no contract of a known form."""
     form = form or form_of(data)
@@ -60,9 +60,9 @@ def lint(data: Any, form: Form | None = None) -> list[Lint]:
         raise ValueError(
             "neither a JSON Schema, an OpenAPI or AsyncAPI description, nor a governance document"
         )
-    subject = Subject(form, data, tuple(fields(data, form)) if form in WITH_FIELDS else ())
+    subject = LintSubject(form, data, tuple(fields(data, form)) if form in WITH_FIELDS else ())
     return sorted(
-        Lint(tuple(map(str, path)), rule.name, message, fix, path)
+        LintFinding(tuple(map(str, path)), rule.name, message, fix, path)
         for rule in RULES
         if form in rule.forms
         for path, message, fix in rule.look(subject)

@@ -9,26 +9,26 @@ from typing import Any
 
 from counterfoil.contracts.lint import vocabulary as v
 from counterfoil.contracts.lint.fields import Field, Path
-from counterfoil.contracts.lint.subject import OUTSIDE, WITH_FIELDS, Hit, Rule, Subject
+from counterfoil.contracts.lint.subject import OUTSIDE, WITH_FIELDS, LintRule, LintSubject, RuleHit
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 # ------------------------------------------------------------------ names
 
 
-def one_convention(subject: Subject) -> Iterator[Hit]:
+def one_convention(subject: LintSubject) -> Iterator[RuleHit]:
     # Headers keep the manners of HTTP, whatever the fields are like.
     names = [(field.name, field.path) for field in subject.fields if "headers" not in field.path]
     yield from _odd(names, "field")
 
 
-def component_names(subject: Subject) -> Iterator[Hit]:
+def component_names(subject: LintSubject) -> Iterator[RuleHit]:
     for kind, found in _map(subject.data.get("components")).items():
         names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in _map(found)]
         yield from _odd(names, kind.rstrip("s"))
 
 
-def operation_ids(subject: Subject) -> Iterator[Hit]:
+def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
     seen: dict[str, Path] = {}
     named: list[tuple[str, Path]] = []
     for path, operation in _operations(subject):
@@ -43,7 +43,7 @@ def operation_ids(subject: Subject) -> Iterator[Hit]:
     yield from _odd(named, "operation")
 
 
-def path_names(subject: Subject) -> Iterator[Hit]:
+def path_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path in _map(subject.data.get("paths")):
         at: Path = ("paths", path)
         parts = [part for part in path.split("/") if part and not part.startswith("{")]
@@ -58,7 +58,7 @@ def path_names(subject: Subject) -> Iterator[Hit]:
             yield at, f"`{verbs[0]}` says what the method says", "name the thing; the method is the verb"
 
 
-def enum_values(subject: Subject) -> Iterator[Hit]:
+def enum_values(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
         ways = [v.written(text) for text in field.values if v.words(text)]
         # Texts of another kind (`10 %`, `EUR/USD`) are no names.
@@ -66,7 +66,7 @@ def enum_values(subject: Subject) -> Iterator[Hit]:
             yield field.path, f"the values of `{field.name}` are written in several ways", "choose one"
 
 
-def event_name(subject: Subject) -> Iterator[Hit]:
+def event_name(subject: LintSubject) -> Iterator[RuleHit]:
     name = str(subject.data.get("name", ""))
     parts = name.split(".")
     if len(parts) < 2 or not (parts[-1][:1] == "v" and parts[-1][1:].isdigit()):
@@ -79,7 +79,7 @@ def event_name(subject: Subject) -> Iterator[Hit]:
         yield ("name",), f"`{name}` does not say what has happened to what", fix
 
 
-def state_names(subject: Subject) -> Iterator[Hit]:
+def state_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path, state in _keyed(subject.data, "becomes"):
         if isinstance(state, str) and not state.startswith("=") and "snake_case" not in v.written(state):
             yield (
@@ -92,7 +92,7 @@ def state_names(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ versions
 
 
-def described_version(subject: Subject) -> Iterator[Hit]:
+def described_version(subject: LintSubject) -> Iterator[RuleHit]:
     info = _map(subject.data.get("info"))
     version = info.get("version")
     if not isinstance(version, str) or not v.VERSION.fullmatch(version):
@@ -100,7 +100,7 @@ def described_version(subject: Subject) -> Iterator[Hit]:
         yield at, f"the version {version!r} orders before and after nothing", "use 1.4.0, or a date"
 
 
-def schema_version(subject: Subject) -> Iterator[Hit]:
+def schema_version(subject: LintSubject) -> Iterator[RuleHit]:
     if "$schema" not in subject.data:
         fix = 'add "$schema": "https://json-schema.org/draft/2020-12/schema"'
         yield (), "the schema does not say by which draft it is read", fix
@@ -110,7 +110,7 @@ def schema_version(subject: Subject) -> Iterator[Hit]:
         yield ("$id",), "the schema's `$id` names no version", "end it with one: `.../invoice/v1`"
 
 
-def lifecycle(subject: Subject) -> Iterator[Hit]:
+def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         deprecated = operation.get("deprecated") is True
         sunset = next((operation[key] for key in ("x-sunset", "sunset") if key in operation), None)
@@ -131,7 +131,7 @@ def lifecycle(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ required metadata
 
 
-def described(subject: Subject) -> Iterator[Hit]:
+def described(subject: LintSubject) -> Iterator[RuleHit]:
     info = _map(subject.data.get("info"))
     for key, why in (("title", "what it is called"), ("description", "what it is for")):
         if not info.get(key):
@@ -140,20 +140,20 @@ def described(subject: Subject) -> Iterator[Hit]:
         yield ("info",), "nobody answers for this description", "add `info.contact`"
 
 
-def explained(subject: Subject) -> Iterator[Hit]:
+def explained(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         if not operation.get("summary") and not operation.get("description"):
             yield path, "the operation says nothing about itself", "add a `summary`"
 
 
-def error_answers(subject: Subject) -> Iterator[Hit]:
+def error_answers(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         answers = _map(operation.get("responses"))
         if answers and not any(str(code)[:1] in "45" or code == "default" for code in answers):
             yield (*path, "responses"), "no answer tells of a failure", "describe `default`, or 4XX and 5XX"
 
 
-def secured(subject: Subject) -> Iterator[Hit]:
+def secured(subject: LintSubject) -> Iterator[RuleHit]:
     if "security" in subject.data:
         return
     for path, operation in _operations(subject):
@@ -162,13 +162,13 @@ def secured(subject: Subject) -> Iterator[Hit]:
             yield path, "nothing says who may call it", fix
 
 
-def schema_described(subject: Subject) -> Iterator[Hit]:
+def schema_described(subject: LintSubject) -> Iterator[RuleHit]:
     for key, why in (("title", "what it is called"), ("description", "what it is for")):
         if not subject.data.get(key):
             yield (), f"the schema does not say {why}", f"add `{key}`"
 
 
-def owned(subject: Subject) -> Iterator[Hit]:
+def owned(subject: LintSubject) -> Iterator[RuleHit]:
     if not subject.data.get("owner"):
         fix = "add `owner:` with a role"
         yield ("name",), "nobody owns the workflow: its exceptions have no address", fix
@@ -179,14 +179,14 @@ def owned(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ envelope
 
 
-def envelope_repeated(subject: Subject) -> Iterator[Hit]:
+def envelope_repeated(subject: LintSubject) -> Iterator[RuleHit]:
     for name in _map(subject.data.get("data")):
         if str(name).removesuffix("?") in v.ENVELOPE:
             fix = "leave it away, or name what it means here"
             yield ("data", name), f"`{name}` is part of every event's envelope", fix
 
 
-def envelope_whole(subject: Subject) -> Iterator[Hit]:
+def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
     for path, node in _dicts(subject.data, ()):
         properties = _map(node.get("properties"))
         if path[-1:] == ("properties",) or "specversion" not in properties:
@@ -200,7 +200,7 @@ def envelope_whole(subject: Subject) -> Iterator[Hit]:
             yield path, "a CloudEvents envelope that does not say when", "add `time`, an RFC 3339 date-time"
 
 
-def messages_enveloped(subject: Subject) -> Iterator[Hit]:
+def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
     default = str(subject.data.get("defaultContentType", ""))
     for path, message in _messages(subject.data):
         if "$ref" in message:
@@ -212,7 +212,7 @@ def messages_enveloped(subject: Subject) -> Iterator[Hit]:
             yield path, "the message has no envelope: no id, no source, no time", fix
 
 
-def retry_safe(subject: Subject) -> Iterator[Hit]:
+def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
     shared = _map(_map(subject.data.get("components")).get("parameters"))
     for path, operation in _operations(subject):
         if path[-1] != "post":
@@ -228,7 +228,7 @@ def retry_safe(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ money
 
 
-def money_exact(subject: Subject) -> Iterator[Hit]:
+def money_exact(subject: LintSubject) -> Iterator[RuleHit]:
     """In files of governance money has a type of its own; elsewhere it is minor units, or a decimal text."""
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
@@ -244,7 +244,7 @@ def money_exact(subject: Subject) -> Iterator[Hit]:
             yield field.path, f"`{field.name}` is money and any text", fix
 
 
-def money_currency(subject: Subject) -> Iterator[Hit]:
+def money_currency(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
         bare = _is_amount(field) and field.type in ("integer", "number", "string")
         if bare and not any("currency" in v.words(name) for name in field.near):
@@ -255,7 +255,7 @@ def money_currency(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ dates
 
 
-def moments(subject: Subject) -> Iterator[Hit]:
+def moments(subject: LintSubject) -> Iterator[RuleHit]:
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
         last = (v.words(field.name) or [""])[-1]
@@ -283,7 +283,7 @@ def moments(subject: Subject) -> Iterator[Hit]:
 # ------------------------------------------------------------------ personal data
 
 
-def personal_marked(subject: Subject) -> Iterator[Hit]:
+def personal_marked(subject: LintSubject) -> Iterator[RuleHit]:
     mark = "x-pii" if subject.form in OUTSIDE else "pii"
     for field in subject.fields:
         said = v.personal(field.name)
@@ -292,43 +292,43 @@ def personal_marked(subject: Subject) -> Iterator[Hit]:
             yield field.path, f"`{field.name}` may tell of a person ({said}) and is not marked", fix
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("name-convention", OUTSIDE, "Fields are written in one way: who guesses a name guesses right.",
+RULES: tuple[LintRule, ...] = (
+    LintRule("name-convention", OUTSIDE, "Fields are written in one way: who guesses a name guesses right.",
          one_convention),
-    Rule("name-component", ("openapi", "asyncapi"), "Components of a kind are written in one way.",
+    LintRule("name-component", ("openapi", "asyncapi"), "Components of a kind are written in one way.",
          component_names),
-    Rule("name-operation", ("openapi",), "Every operation has its own operationId; all are written in one way.",
+    LintRule("name-operation", ("openapi",), "Every operation has its own operationId; all are written in one way.",
          operation_ids),
-    Rule("name-path", ("openapi",), "A path names things in lower case, without a verb and without a last slash.",
+    LintRule("name-path", ("openapi",), "A path names things in lower case, without a verb and without a last slash.",
          path_names),
-    Rule("name-value", WITH_FIELDS, "The values of an enum are written in one way.", enum_values),
-    Rule("name-event", ("event",), "An event is named `object.happened.vN`: a fact, with its version.", event_name),
-    Rule("name-state", ("workflow",), "Business states are in snake_case: people search for them.", state_names),
-    Rule("version-described", ("openapi", "asyncapi"), "`info.version` is a semantic version or a date.",
+    LintRule("name-value", WITH_FIELDS, "The values of an enum are written in one way.", enum_values),
+    LintRule("name-event", ("event",), "An event is named `object.happened.vN`: a fact, with its version.", event_name),
+    LintRule("name-state", ("workflow",), "Business states are in snake_case: people search for them.", state_names),
+    LintRule("version-described", ("openapi", "asyncapi"), "`info.version` is a semantic version or a date.",
          described_version),
-    Rule("version-schema", ("jsonschema",), "A schema names its draft, and itself with a version.", schema_version),
-    Rule("version-lifecycle", ("openapi",), "What is deprecated has a sunset date, and the other way round.",
+    LintRule("version-schema", ("jsonschema",), "A schema names its draft, and itself with a version.", schema_version),
+    LintRule("version-lifecycle", ("openapi",), "What is deprecated has a sunset date, and the other way round.",
          lifecycle),
-    Rule("metadata-described", ("openapi", "asyncapi"), "A description has a title, a purpose and a contact.",
+    LintRule("metadata-described", ("openapi", "asyncapi"), "A description has a title, a purpose and a contact.",
          described),
-    Rule("metadata-operation", ("openapi",), "Every operation has a summary.", explained),
-    Rule("metadata-errors", ("openapi",), "Every operation describes what a failure looks like.", error_answers),
-    Rule("metadata-security", ("openapi",), "Every operation says who may call it.", secured),
-    Rule("metadata-schema", ("jsonschema",), "A schema has a title and a description.", schema_described),
-    Rule("metadata-workflow", ("workflow",), "A workflow has an owner and says what it is for.", owned),
-    Rule("envelope-repeated", ("event",), "An event's data does not repeat its envelope: two truths differ one day.",
+    LintRule("metadata-operation", ("openapi",), "Every operation has a summary.", explained),
+    LintRule("metadata-errors", ("openapi",), "Every operation describes what a failure looks like.", error_answers),
+    LintRule("metadata-security", ("openapi",), "Every operation says who may call it.", secured),
+    LintRule("metadata-schema", ("jsonschema",), "A schema has a title and a description.", schema_described),
+    LintRule("metadata-workflow", ("workflow",), "A workflow has an owner and says what it is for.", owned),
+    LintRule("envelope-repeated", ("event",), "An event's data does not repeat its envelope: two truths differ one day.",
          envelope_repeated),
-    Rule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, "
+    LintRule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, "
          "and says when.", envelope_whole),
-    Rule("envelope-message", ("asyncapi",), "A message carries an envelope: without an id no repeat is recognised.",
+    LintRule("envelope-message", ("asyncapi",), "A message carries an envelope: without an id no repeat is recognised.",
          messages_enveloped),
-    Rule("envelope-retry", ("openapi",), "A POST takes an idempotency key: a time-out is not a failure.", retry_safe),
-    Rule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text "
+    LintRule("envelope-retry", ("openapi",), "A POST takes an idempotency key: a time-out is not a failure.", retry_safe),
+    LintRule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text "
          "elsewhere, never a floating number.", money_exact),
-    Rule("money-currency", OUTSIDE, "An amount has a currency beside it or around it.", money_currency),
-    Rule("date-form", WITH_FIELDS, "`_at` is a moment with a zone, `_on` and `_date` are days, and both have a "
+    LintRule("money-currency", OUTSIDE, "An amount has a currency beside it or around it.", money_currency),
+    LintRule("date-form", WITH_FIELDS, "`_at` is a moment with a zone, `_on` and `_date` are days, and both have a "
          "format.", moments),
-    Rule("pii-mark", WITH_FIELDS, "What tells of a person is marked, or marked as not doing so: erasure goes by the "
+    LintRule("pii-mark", WITH_FIELDS, "What tells of a person is marked, or marked as not doing so: erasure goes by the "
          "mark.", personal_marked),
 )  # fmt: skip
 
@@ -344,7 +344,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _odd(names: Iterable[tuple[str, Path]], what: str) -> Iterator[Hit]:
+def _odd(names: Iterable[tuple[str, Path]], what: str) -> Iterator[RuleHit]:
     """Names that are not written as most of the others are. One that fits several ways offends none, and one with
     dots or `$` in it keeps the manners of somebody else."""
     known = [(name, path, v.written(name)) for name, path in names]
@@ -359,7 +359,7 @@ def _odd(names: Iterable[tuple[str, Path]], what: str) -> Iterator[Hit]:
             yield path, f"the {what} `{name}` is not in {most}, as most others are", f"write it in {most}"
 
 
-def _operations(subject: Subject) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _operations(subject: LintSubject) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path, item in _map(subject.data.get("paths")).items():
         for method, operation in _map(item).items():
             if method in METHODS and isinstance(operation, dict):

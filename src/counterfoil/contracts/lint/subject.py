@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from counterfoil.contracts.lint.fields import Field, Path
 
 Form: TypeAlias = Literal["jsonschema", "openapi", "asyncapi", "event", "object", "operation", "workflow"]
-Hit: TypeAlias = tuple[Path, str, str]
+RuleHit: TypeAlias = tuple[Path, str, str]
 """Where, what is wrong there, and what to do."""
 
 GOVERNANCE: tuple[Form, ...] = ("event", "object", "operation", "workflow")
@@ -18,7 +18,7 @@ WITH_FIELDS: tuple[Form, ...] = (*OUTSIDE, "event", "object", "operation")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class LintSubject:
     """One document, and its fields wherever they stand."""
 
     form: Form
@@ -26,13 +26,13 @@ class Subject:
     fields: tuple[Field, ...]
 
 
-Look: TypeAlias = Callable[[Subject], Iterator[Hit]]
+RuleFunction: TypeAlias = Callable[[LintSubject], Iterator[RuleHit]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LintRule:
     name: str
     forms: tuple[Form, ...]
     says: str
     """What the rule demands and why, as the reference shows it."""
-    look: Look
+    look: RuleFunction

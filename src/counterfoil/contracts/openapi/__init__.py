@@ -1,4 +1,4 @@
-"""OpenAPI 3.0 and 3.1 (2.0 is read as 3.0): what changed between two descriptions, and whom it breaks."""
+"""OpenAPI 3.0 and 3.1 (2.0 is read as 3.0): changes between two descriptions, and which of them break clients."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.comparison import Comparison
-from counterfoil.contracts.openapi.reads import Use, WrongReads, uses
-from counterfoil.contracts.openapi.rules import RULES, Rule
+from counterfoil.contracts.openapi.compare import OpenApiComparison
+from counterfoil.contracts.openapi.context import ComparisonContext
+from counterfoil.contracts.openapi.reads import DeclaredUse, InvalidReads, operation_uses
+from counterfoil.contracts.openapi.rules import RULES, ChangeRule
 from counterfoil.contracts.openapi.swagger import upgraded
 from counterfoil.contracts.report import PROFILES, Change, Profile, Report
 
@@ -26,44 +27,44 @@ def compare_openapi(
     reads: Mapping[str, Any] | None = None,
     today: date | None = None,
 ) -> Report:
-    """What changed from one description to the next, and whether it breaks clients of the first.
+    """Return the changes from one description to the next, and whether they break clients of the first.
 
-    `reads` declares what a consumer uses, for the profile `consumer`: then nothing else is looked at. `today` is the
-    day by which dates of removal are judged; the current day in UTC when it is not given. Raises ValueError for what
-    is no description, for an unknown profile, and `WrongReads` for a wrong declaration.
+    `reads` declares what a consumer uses, for the profile `consumer`; nothing else is compared then. `today` is the
+    date to judge removal dates by; by default the current date in UTC. Raises ValueError for a value that is no
+    description and for an unknown profile, and `InvalidReads` for a malformed declaration.
     """
     if profile not in PROFILES:
-        raise ValueError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
-    declared: dict[str, Use] | None = None
+        raise ValueError(f"unknown profile {profile!r}; use one of {', '.join(PROFILES)}")
+    declared: dict[str, DeclaredUse] | None = None
     if reads is not None:
         if profile != "consumer":
-            raise ValueError("what a consumer reads counts under the profile `consumer` alone")
-        declared = uses(reads)
+            raise ValueError("`reads` needs the profile `consumer`")
+        declared = operation_uses(reads)
     for description in (old, new):
         if not isinstance(description, dict):
-            raise ValueError("a description is an object")
-    comparison = Comparison(
+            raise ValueError("a description must be an object")
+    context = ComparisonContext(
         upgraded(old), upgraded(new), profile, today or datetime.now(UTC).date(), declared
     )
     if old is not new:
-        comparison.run()
-    return Report(_with_users(comparison, comparison.findings.changes()))
+        OpenApiComparison(context).run()
+    return Report(_with_users(context, context.findings.changes()))
 
 
-def _with_users(comparison: Comparison, changes: list[Change]) -> list[Change]:
-    """The changes, with how many places use the component that each is of."""
+def _with_users(context: ComparisonContext, changes: list[Change]) -> list[Change]:
+    """Return the changes with the number of places that use the changed component."""
     if not any(_COMPONENT.match(change.where) for change in changes):
         return changes
-    before, after = comparison.old.counted(), comparison.new.counted()
+    before, after = context.old.reference_counts(), context.new.reference_counts()
     counted = []
     for change in changes:
-        found = _COMPONENT.match(change.where)
-        if found:
-            reference = f"#/components/{found[1]}/{found[2]}"
+        match = _COMPONENT.match(change.where)
+        if match:
+            reference = f"#/components/{match[1]}/{match[2]}"
             places = max(before[reference], after[reference])
             change = msgspec.structs.replace(change, users=max(places, 1))
         counted.append(change)
     return counted
 
 
-__all__ = ["RULES", "Rule", "WrongReads", "compare_openapi"]
+__all__ = ["RULES", "ChangeRule", "InvalidReads", "compare_openapi"]

@@ -1,4 +1,4 @@
-"""What a schema says of a single value: its type, the values listed, bounds, patterns, formats and conditions."""
+"""Comparison of what two schemas require of a single value: type, enum, bounds, pattern, format, conditions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from counterfoil.contracts.openapi.sample import number, sample_of, text
 from counterfoil.contracts.openapi.view import View, has, json_type, tighter
 
 if TYPE_CHECKING:
-    from counterfoil.contracts.openapi.schema import Place, Schemas
+    from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
-NOTHING = msgspec.UNSET
-# Numeric formats by the numbers that they admit; what no row names stands alone.
-_WITHIN = {
+ABSENT = msgspec.UNSET
+# Numeric format -> wider formats that include all of its numbers.
+_WIDER_FORMATS = {
     "int8": {"int16", "int32", "int64", "float", "double"}, "int16": {"int32", "int64", "float", "double"},
     "int32": {"int64", "double"}, "float": {"double"},
 }  # fmt: skip
-_ONLY_SHOWN = frozenset(("password", ""))
-"""Formats that say how a value is shown, not what it is."""
+_DISPLAY_FORMATS = frozenset(("password", ""))
+"""Formats that describe the display of a value and do not constrain it."""
 
 
-def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    """Tell what changes in what two schemas say of single values."""
+def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    """Report changes of the constraints on single values."""
     narrow, wide = (old, new) if place.side == "request" else (new, old)
     _types(schemas, old, new, place)
     if narrow.types != frozenset() or narrow.null:
@@ -33,11 +33,11 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
     if narrow.types == frozenset():
         if narrow.null:
             _conditions(schemas, old, new, place)
-        return  # no value but null, if that: there is nothing to bound
+        return  # only null is valid, so there is nothing to bound
     _enum(schemas, old, new, place)
     _annotations(schemas, old, new, place)
     if narrow.enum is not None and all(_within(value, wide) for value in narrow.enum):
-        return  # what is said besides the list holds for each value of it
+        return  # every listed value meets the other constraints
     if share(old, new, "integer", "number"):
         _range(schemas, old, new, place)
         _multiples(schemas, old, new, place)
@@ -52,56 +52,60 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
 
 
 def share(old: View, new: View, *kinds: str) -> bool:
-    """Whether values of some types may be valid on both sides. A bound beside a type that it says nothing of is taken
-    for meant, as whoever wrote it did."""
+    """Return true if values of some of these types may be valid on both sides.
+
+    A bound counts even beside a type that it does not apply to: the author meant it.
+    """
     if old.types == new.types and not old.split and not new.split:
         return True
     return any(old.admits(kind) for kind in kinds) and any(new.admits(kind) for kind in kinds)
 
 
-def _shown(types: frozenset[str] | None) -> str:
+def _types_text(types: frozenset[str] | None) -> str:
     return "any type" if types is None else " or ".join(sorted(types)) or "no value"
 
 
-def _types(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _types(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     if old.types == new.types or (old.unions and old.types is None) or (new.unions and new.types is None):
         return
     lost = missing(old, new, place.form and place.side == "request")
     gained = missing(new, old, place.form and place.side == "response")
-    message = f"{_shown(old.types)} became {_shown(new.types)}"
+    message = f"type {_types_text(old.types)} became {_types_text(new.types)}"
     if lost and gained:
         example = _of_type(schemas, old, new, lost, gained, place)
         schemas.findings.schema(place.side, "type-changed", place.where, message, example)
     elif lost:
-        example = sample_of(old, schemas.old, kind=lost[0]) if old.types is not None else NOTHING
+        example = sample_of(old, schemas.old, kind=lost[0]) if old.types is not None else ABSENT
         schemas.findings.schema(place.side, "type-narrowed", place.where, message, example)
     elif gained:
-        example = sample_of(new, schemas.new, kind=gained[0]) if new.types is not None else NOTHING
+        example = sample_of(new, schemas.new, kind=gained[0]) if new.types is not None else ABSENT
         schemas.findings.schema(place.side, "type-widened", place.where, message, example)
 
 
-def _of_type(schemas: Schemas, old: View, new: View, lost: list[str], gained: list[str], place: Place) -> Any:
+def _of_type(
+    schemas: SchemaComparer, old: View, new: View, lost: list[str], gained: list[str], place: SchemaPlace
+) -> Any:
     if place.side == "request":
         return sample_of(old, schemas.old, kind=lost[0])
     return sample_of(new, schemas.new, kind=gained[0])
 
 
-def missing(one: View, other: View, as_text: bool) -> list[str]:
-    """The types that one view admits and another does not. What travels as text fits wherever a text does."""
+def missing(view: View, other: View, as_text: bool) -> list[str]:
+    """Return the types that one view allows and another does not. A value in text form fits wherever text does."""
     if other.types is None:
         return []
-    if one.types is None:
+    if view.types is None:
         return ["any"]
-    lost = [kind for kind in sorted(one.types) if not other.admits(kind)]
+    lost = [kind for kind in sorted(view.types) if not other.admits(kind)]
     if as_text and "string" in other.types and other.enum is None:
         lost = [kind for kind in lost if kind not in ("integer", "number", "boolean", "string")]
-    if as_text and "array" in other.types and lost and "array" not in one.types:
-        lost = lost if not _items_take(one, other) else []
+    if as_text and "array" in other.types and lost and "array" not in view.types:
+        lost = lost if not _items_accept(view, other) else []
     return lost
 
 
-def _items_take(one: View, other: View) -> bool:
-    """Whether a list takes the single value: one field of a form is a list of one."""
+def _items_accept(view: View, other: View) -> bool:
+    """Return true if an array accepts the single value: one form field is an array of one item."""
     items = other.carried.get("items", True)
     if other.sizes.get("minItems", 0) > 1 or other.carried.get("x-joined"):
         return False
@@ -111,81 +115,87 @@ def _items_take(one: View, other: View) -> bool:
         return False
     kinds = items.get("type")
     kinds = {kinds} if isinstance(kinds, str) else set(map(str, listed(kinds)))
-    return "string" in kinds or (one.types is not None and one.types <= kinds)
+    return "string" in kinds or (view.types is not None and view.types <= kinds)
 
 
-def _null(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _null(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.null, new.null
     if before is None or after is None or before == after:
         return
     if after:
-        schemas.findings.schema(place.side, "became-nullable", place.where, "null became possible", None)
+        schemas.findings.schema(place.side, "became-nullable", place.where, "null is allowed now", None)
     else:
         schemas.findings.schema(
-            place.side, "became-not-nullable", place.where, "null became impossible", None
+            place.side, "became-not-nullable", place.where, "null is not allowed any more", None
         )
 
 
-def _enum(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _enum(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     findings, side, where = schemas.findings, place.side, place.where
-    _growing(schemas, old, new, place)
+    _extensible_enum(schemas, old, new, place)
     if old.enum is None and new.enum is None:
         return
     if old.enum is None:
         values = ", ".join(str(value) for value in (new.enum or ())[:5])
-        findings.schema(side, "became-enum", where, f"only {values} from now on", _outside(old, new, schemas))
+        findings.schema(
+            side, "became-enum", where, f"only {values} are allowed now", _outside(old, new, schemas)
+        )
         return
     if new.enum is None:
         if new.extensible is not None and all(has(new.extensible, value) for value in old.enum):
-            findings.schema(side, "enum-became-extensible", where, "the list of values may grow from now on")
+            findings.schema(side, "enum-became-extensible", where, "the list of values may grow now")
         elif missing(new, old, place.form):
-            return  # the types tell it already
+            return  # the change of type reports it
         else:
             findings.schema(
-                side, "enum-removed", where, "no list of values any more", _outside(new, old, schemas)
+                side,
+                "enum-removed",
+                where,
+                "the values are not limited to a list any more",
+                _outside(new, old, schemas),
             )
         return
     for value in old.enum:
         if not has(new.enum, value) and new.admits(json_type(value)):
             findings.schema(
-                side, "enum-value-removed", where, f"value {value!r} is gone", value, detail=repr(value)
+                side, "enum-value-removed", where, f"value {value!r} was removed", value, detail=repr(value)
             )
     for value in new.enum:
         if not has(old.enum, value) and old.admits(json_type(value)):
             kind = "enum-value-added" if new.extensible is None else "extensible-enum-value-added"
-            findings.schema(side, kind, where, f"value {value!r} is new", value, detail=repr(value))
+            findings.schema(side, kind, where, f"value {value!r} was added", value, detail=repr(value))
 
 
-def _growing(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _extensible_enum(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     if old.extensible is None or new.extensible is None or (old.enum is not None and new.enum is not None):
         return
     for value in old.extensible:
         if not has(new.extensible, value):
             schemas.findings.schema(
-                place.side, "extensible-enum-value-removed", place.where, f"value {value!r} is gone", value,
+                place.side, "extensible-enum-value-removed", place.where, f"value {value!r} was removed", value,
                 detail=repr(value),
             )  # fmt: skip
     for value in new.extensible:
         if not has(old.extensible, value):
             schemas.findings.schema(
-                place.side, "extensible-enum-value-added", place.where, f"value {value!r} is new", value,
+                place.side, "extensible-enum-value-added", place.where, f"value {value!r} was added", value,
                 detail=repr(value),
             )  # fmt: skip
 
 
-def _outside(wide: View, narrow: View, schemas: Schemas) -> Any:
-    """A value that one view admits and a list of values does not."""
+def _outside(wide: View, narrow: View, schemas: SchemaComparer) -> Any:
+    """Return a value that the wider view allows and the enum of the narrower one does not."""
     value = sample_of(wide, schemas.old)
-    return NOTHING if value is NOTHING or has(narrow.enum or (), value) else value
+    return ABSENT if value is ABSENT or has(narrow.enum or (), value) else value
 
 
 def _within(value: Any, view: View) -> bool:
-    """Whether a single value keeps the bounds of a view; what is not simple to tell counts as no."""
+    """Return true if a single value meets the bounds of a view; false if that is not simple to decide."""
     if any(key in view.carried for key in ("not", "if", "contentSchema", "contentEncoding")) or view.patterns:
         return False
     if isinstance(value, str):
         size = len(value)
-        formatted = view.carried.get("format", "") not in _ONLY_SHOWN
+        formatted = view.carried.get("format", "") not in _DISPLAY_FORMATS
         return not formatted and view.sizes.get("minLength", 0) <= size <= view.sizes.get("maxLength", size)
     if isinstance(value, bool) or value is None:
         return True
@@ -200,7 +210,7 @@ def _within(value: Any, view: View) -> bool:
     return not view.carried.get("format") and (not step or _divides(step, value))
 
 
-def _range(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _range(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     for name, low, before, after in (
         ("min", True, old.low, new.low),
         ("max", False, old.high, new.high),
@@ -211,9 +221,9 @@ def _range(schemas: Schemas, old: View, new: View, place: Place) -> None:
         words = ("increased", "decreased") if low else ("decreased", "increased")
         view, bound = (old, before) if narrower else (new, after)
         other = after if narrower else before
-        example: Any = NOTHING
+        example: Any = ABSENT
         if other is not None and not view.patterns:
-            # The edge itself where it was cut off, else a step beyond it.
+            # The bound itself if it is excluded now, else the next number beyond it.
             example = other[0] if other[1] else other[0] - 1 if low else other[0] + 1
             if bound is not None and tighter((example, False), bound, not low):
                 example = bound[0] if not bound[1] else number(view)
@@ -221,7 +231,7 @@ def _range(schemas: Schemas, old: View, new: View, place: Place) -> None:
             place.side,
             f"{name}-{words[0] if narrower else words[1]}",
             place.where,
-            f"{'least' if low else 'greatest'} number: {_bound(before)} became {_bound(after)}",
+            f"{'minimum' if low else 'maximum'} {_bound(before)} became {_bound(after)}",
             example,
         )
 
@@ -232,7 +242,7 @@ def _bound(bound: tuple[float, bool] | None) -> str:
     return f"{bound[0]}{' (excluded)' if bound[1] else ''}"
 
 
-def _multiples(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _multiples(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried.get("multipleOf"), new.carried.get("multipleOf")
     if before == after or before == 0 or after == 0:
         return
@@ -242,7 +252,7 @@ def _multiples(schemas: Schemas, old: View, new: View, place: Place) -> None:
     elif after is None or _divides(after, before):
         kind = "multiple-of-removed"
     schemas.findings.schema(
-        place.side, kind, place.where, f"multiples of {before or 'anything'} became of {after or 'anything'}"
+        place.side, kind, place.where, f"multipleOf {before or 'none'} became {after or 'none'}"
     )
 
 
@@ -253,20 +263,25 @@ def _divides(part: Any, whole: Any) -> bool:
         return False
 
 
-def _patterns(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    gone, come = old.patterns - new.patterns, new.patterns - old.patterns
-    if not gone and not come:
+def _patterns(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    removed, added = old.patterns - new.patterns, new.patterns - old.patterns
+    if not removed and not added:
         return
-    before, after = ", ".join(sorted(gone)), ", ".join(sorted(come))
-    if not gone:
-        if all(pattern in (".*", "^.*$") for pattern in come):
+    before, after = ", ".join(sorted(removed)), ", ".join(sorted(added))
+    if not removed:
+        if all(pattern in (".*", "^.*$") for pattern in added):
             return
-        schemas.findings.schema(place.side, "pattern-added", place.where, f"must match {after} now")
-    elif not come:
-        schemas.findings.schema(place.side, "pattern-removed", place.where, f"need not match {before} now")
-    elif come <= {".*", "^.*$"}:
+        schemas.findings.schema(place.side, "pattern-added", place.where, f"the text must match {after} now")
+    elif not added:
         schemas.findings.schema(
-            place.side, "pattern-removed", place.where, f"pattern {before} became {after}, which is any text"
+            place.side, "pattern-removed", place.where, f"the text need not match {before} any more"
+        )
+    elif added <= {".*", "^.*$"}:
+        schemas.findings.schema(
+            place.side,
+            "pattern-removed",
+            place.where,
+            f"pattern {before} became {after}, which allows any text",
         )
     else:
         schemas.findings.schema(
@@ -275,19 +290,19 @@ def _patterns(schemas: Schemas, old: View, new: View, place: Place) -> None:
         )  # fmt: skip
 
 
-def _format(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _format(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = str(old.carried.get("format", "")), str(new.carried.get("format", ""))
-    before = "" if before in _ONLY_SHOWN else before
-    after = "" if after in _ONLY_SHOWN else after
+    before = "" if before in _DISPLAY_FORMATS else before
+    after = "" if after in _DISPLAY_FORMATS else after
     if before == after:
         return
-    # A format of numbers says nothing of a text, so it falls away with the type.
+    # A numeric format does not apply to a text, so it disappears with the type.
     if missing(old, new, False) and missing(new, old, False):
         return
     message = f"format {before or 'none'} became {after or 'none'}"
-    if not before or (after in _WITHIN and before in _WITHIN[after]):
+    if not before or (after in _WIDER_FORMATS and before in _WIDER_FORMATS[after]):
         kind = "format-narrowed"
-    elif not after or after in _WITHIN.get(before, ()):
+    elif not after or after in _WIDER_FORMATS.get(before, ()):
         kind = "format-widened"
     else:
         kind = "format-changed"
@@ -302,37 +317,37 @@ _SIZES = (
 )  # fmt: skip
 
 
-def _sizes(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _sizes(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     for keyword, name, kind in _SIZES:
-        least = keyword.startswith("min")
-        empty = (1 if keyword == "minContains" else 0) if least else None
-        before, after = old.sizes.get(keyword, empty), new.sizes.get(keyword, empty)
+        minimum = keyword.startswith("min")
+        default = (1 if keyword == "minContains" else 0) if minimum else None
+        before, after = old.sizes.get(keyword, default), new.sizes.get(keyword, default)
         if before == after or not share(old, new, kind):
             continue
         if name.endswith("contains") and not ("contains" in old.carried and "contains" in new.carried):
             continue
         grew = (before is not None and after is not None and after > before) if before is not None else False
-        if not least and after is None:
+        if not minimum and after is None:
             grew = True
         word = "increased" if grew else "decreased"
         schemas.findings.schema(
             place.side, f"{name}-{word}", place.where,
             f"{keyword}: {'none' if before is None else before} became {'none' if after is None else after}",
-            _sized(keyword, old, new, grew == least),
+            _sized(keyword, old, new, grew == minimum),
         )  # fmt: skip
 
 
 def _sized(keyword: str, old: View, new: View, narrower: bool) -> Any:
-    """A text of a length that one side alone admits."""
+    """Return a text of a length that only one side allows."""
     view, other = (old, new) if narrower else (new, old)
     if keyword == "minLength":
         return text(view, view.sizes.get(keyword, 0))
     if keyword == "maxLength":
         return text(view, view.sizes.get(keyword, other.sizes.get(keyword, 0) + 1))
-    return NOTHING
+    return ABSENT
 
 
-def _content(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _content(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     for keyword, kind in (
         ("contentEncoding", "content-encoding-changed"),
         ("contentMediaType", "content-media-type-changed"),
@@ -345,12 +360,12 @@ def _content(schemas: Schemas, old: View, new: View, place: Place) -> None:
     part(schemas, old, new, place, "contentSchema", "content-schema")
 
 
-def _annotations(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    before, after = old.carried.get("default", NOTHING), new.carried.get("default", NOTHING)
+def _annotations(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    before, after = old.carried.get("default", ABSENT), new.carried.get("default", ABSENT)
     if before != after and place.side == "request":
-        shown = ["none" if value is NOTHING else repr(value) for value in (before, after)]
+        texts = ["none" if value is ABSENT else repr(value) for value in (before, after)]
         schemas.findings.schema(
-            place.side, "default-changed", place.where, f"default {shown[0]} became {shown[1]}"
+            place.side, "default-changed", place.where, f"default {texts[0]} became {texts[1]}"
         )
     levels = [carried.get("x-stability-level") for carried in (old.carried, new.carried)]
     if all(level in STABILITY for level in levels) and STABILITY.index(levels[1]) < STABILITY.index(
@@ -366,7 +381,7 @@ def _annotations(schemas: Schemas, old: View, new: View, place: Place) -> None:
     )
 
 
-def _conditions(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _conditions(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried, new.carried
     if before.get("not") != after.get("not"):
         _negation(schemas, old, new, place)
@@ -384,21 +399,21 @@ def _conditions(schemas: Schemas, old: View, new: View, place: Place) -> None:
                 schemas.compare(before.get(word, True), after.get(word, True), place.into(word))
 
 
-def _negation(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _negation(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried.get("not"), new.carried.get("not")
     if before is None:
-        schemas.findings.schema(place.side, "not-added", place.where, "values are excluded now")
+        schemas.findings.schema(place.side, "not-added", place.where, "some values are excluded now")
     elif after is None:
-        schemas.findings.schema(place.side, "not-removed", place.where, "values are not excluded any more")
+        schemas.findings.schema(place.side, "not-removed", place.where, "no values are excluded any more")
     elif not schemas.fits(before, after, place.turned()):
-        # What is excluded turns the direction round: to exclude more is to leave less.
-        clear = schemas.fits(before, after, place)
-        kind = "not-changed" if not clear else "not-added" if place.side == "request" else "not-removed"
+        # Exclusion reverses the direction: excluding more values leaves fewer.
+        decided = schemas.fits(before, after, place)
+        kind = "not-changed" if not decided else "not-added" if place.side == "request" else "not-removed"
         schemas.findings.schema(place.side, kind, place.where, "other values are excluded")
 
 
-def part(schemas: Schemas, old: View, new: View, place: Place, keyword: str, kind: str) -> None:
-    """A schema inside of the schema, which adds a constraint where it appears."""
+def part(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace, keyword: str, kind: str) -> None:
+    """Compare a schema inside the schema that adds a constraint where it is present."""
     before, after = old.carried.get(keyword), new.carried.get(keyword)
     if before == after:
         return
@@ -410,29 +425,34 @@ def part(schemas: Schemas, old: View, new: View, place: Place, keyword: str, kin
         schemas.compare(before, after, place.into(keyword))
 
 
-def discriminator(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    """Tell what changes in how alternatives are told apart."""
+def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    """Report changes of the discriminator of alternatives."""
     before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
     if before == after:
         return
-    tell = schemas.findings.schema
+    report = schemas.findings.schema
     if not isinstance(before, dict):
-        tell(place.side, "discriminator-added", place.where, "a property tells the alternatives apart now")
+        report(place.side, "discriminator-added", place.where, "a property identifies the alternatives now")
         return
     if not isinstance(after, dict):
-        tell(place.side, "discriminator-removed", place.where, "no property tells the alternatives apart now")
+        report(
+            place.side,
+            "discriminator-removed",
+            place.where,
+            "no property identifies the alternatives any more",
+        )
         return
     if before.get("propertyName") != after.get("propertyName"):
-        tell(
+        report(
             place.side, "discriminator-property-changed", place.where,
-            f"{before.get('propertyName')} became {after.get('propertyName')}",
+            f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}",
         )  # fmt: skip
     was, now = keyed(before.get("mapping")), keyed(after.get("mapping"))
     for name in sorted({*was, *now}):
         if was.get(name) == now.get(name):
             continue
         word = "added" if name not in was else "removed" if name not in now else "changed"
-        tell(
-            place.side, f"discriminator-mapping-{word}", place.where, f"the name {name}: {word}",
+        report(
+            place.side, f"discriminator-mapping-{word}", place.where, f"discriminator value {name} was {word}",
             detail=str(name),
         )  # fmt: skip

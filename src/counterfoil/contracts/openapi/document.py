@@ -1,7 +1,7 @@
-"""One description as a tree of plain values: where references lead, and which component is used for what.
+"""One API description as plain data: targets of references, and the sides on which components are used.
 
-References are looked up inside of the document only. Uses are found in the written form of whole branches, because a
-search through bytes is many times faster than a walk over every node of a description of several megabytes.
+References are resolved inside the document only. They are found in the JSON text of whole branches: searching bytes is
+many times faster than walking every node of a description of several megabytes.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _REFERENCE = re.compile(rb'"\$ref":"((?:[^"\\]|\\.)*)"')
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
 
-class Unresolved(Exception):
-    """A reference that leads nowhere, or outside of the document."""
+class UnresolvedReference(Exception):
+    """A reference that has no target, or a target outside the document."""
 
 
 def escape(part: str) -> str:
-    """One part of a JSON Pointer."""
+    """Escape one part of a JSON Pointer."""
     return part.replace("~", "~0").replace("/", "~1")
 
 
 def listed(value: Any) -> list[Any]:
-    """A list of the description, or an empty one where it is none: what is not of its form says nothing."""
+    """Return the value if it is a list, else an empty list: a malformed part is ignored."""
     return value if isinstance(value, list) else []
 
 
 def keyed(value: Any) -> dict[str, Any]:
-    """An object of the description, or an empty one where it is none."""
+    """Return the value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
@@ -43,9 +43,8 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def written(node: Any) -> bytes | None:
-    """A branch as JSON, for searching; values that YAML has and JSON has not become text. None where it has keys that
-    cannot be written."""
+def json_bytes(node: Any) -> bytes | None:
+    """Return a branch as JSON; None if its keys cannot be encoded. Values that only YAML has become text."""
     try:
         return msgspec.json.encode(node, enc_hook=_text)
     except (TypeError, ValueError, RecursionError):
@@ -53,53 +52,55 @@ def written(node: Any) -> bytes | None:
 
 
 def references(node: Any) -> list[str]:
-    """The references in a branch, as often as they occur."""
-    text = written(node)
+    """Return the references in a branch, with repetitions."""
+    text = json_bytes(node)
     if text is not None:
-        return [found.decode() for found in _REFERENCE.findall(text)]
-    walked: list[str] = []
-    ahead = [node]
-    while ahead:
-        each = ahead.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("$ref"), str):
-                walked.append(each["$ref"])
-            ahead.extend(each.values())
-        elif isinstance(each, list):
-            ahead.extend(each)
-    return walked
+        return [reference.decode() for reference in _REFERENCE.findall(text)]
+    collected: list[str] = []
+    pending = [node]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                collected.append(value["$ref"])
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+    return collected
 
 
-class Document:
-    """A description that is only read."""
+class ApiDocument:
+    """One read-only description with its resolved references."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
         self._resolved: dict[str, Any] = {}
         self._inside: dict[str, list[str]] = {}
-        self._counted: Counter[str] | None = None
+        self._reference_counts: Counter[str] | None = None
 
     def resolve(self, reference: str) -> Any:
-        """What a reference leads to, through further references. Raises `Unresolved`."""
+        """Return the target of a reference, through further references. Raises `UnresolvedReference`."""
         if reference in self._resolved:
             return self._resolved[reference]
-        seen = set()
+        visited = set()
         node: Any = {"$ref": reference}
-        while isinstance(node, dict) and isinstance(node.get("$ref"), str) and _bare(node):
+        while isinstance(node, dict) and isinstance(node.get("$ref"), str) and _is_bare_reference(node):
             target = node["$ref"]
-            if target in seen:
-                raise Unresolved(f"{reference} leads to itself")
-            seen.add(target)
+            if target in visited:
+                raise UnresolvedReference(f"{reference} refers to itself")
+            visited.add(target)
             node = self.step(target)
         self._resolved[reference] = node
         return node
 
     def step(self, reference: str) -> Any:
-        """What a reference leads to at once. Raises `Unresolved`."""
+        """Return the direct target of a reference. Raises `UnresolvedReference`."""
         if not reference.startswith("#"):
-            raise Unresolved(f"{reference} leads outside of the document")
+            raise UnresolvedReference(f"{reference} refers outside the document")
         if reference[1:2] not in ("", "/"):
-            raise Unresolved(f"{reference} is a name, not a place; names are not looked up")
+            raise UnresolvedReference(
+                f"{reference} is an anchor, not a JSON Pointer; anchors are not resolved"
+            )
         node: Any = self.root
         for part in reference[1:].split("/")[1:]:
             part = unquote(part).replace("~1", "/").replace("~0", "~")
@@ -108,56 +109,57 @@ class Document:
             elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
                 node = node[int(part)]
             else:
-                raise Unresolved(f"{reference} leads nowhere")
+                raise UnresolvedReference(f"{reference} has no target")
         return node
 
     def follow(self, node: Any) -> dict[str, Any]:
-        """The object itself, or the one that it refers to; an empty one where there is none."""
+        """Return the object itself or the target of its reference; an empty object if there is none."""
         if isinstance(node, dict) and isinstance(node.get("$ref"), str):
             try:
                 node = self.resolve(node["$ref"])
-            except Unresolved:
+            except UnresolvedReference:
                 return {}
         return node if isinstance(node, dict) else {}
 
     def section(self, *names: str) -> dict[str, Any]:
+        """Return the object at a path of keys; an empty one if there is none."""
         node: Any = self.root
         for name in names:
             node = node.get(name) if isinstance(node, dict) else None
         return node if isinstance(node, dict) else {}
 
-    def counted(self) -> Counter[str]:
-        """How many places refer to each target."""
-        if self._counted is None:
-            self._counted = Counter(references(self.root))
-        return self._counted
+    def reference_counts(self) -> Counter[str]:
+        """Return the number of places that refer to each target."""
+        if self._reference_counts is None:
+            self._reference_counts = Counter(references(self.root))
+        return self._reference_counts
 
     def reached(self, starts: Iterable[str]) -> set[str]:
-        """All references that are reached from some, through components."""
-        found: set[str] = set()
-        ahead = list(starts)
-        while ahead:
-            reference = ahead.pop()
-            if reference in found:
+        """Return all references reachable from some, through components."""
+        reachable: set[str] = set()
+        pending = list(starts)
+        while pending:
+            reference = pending.pop()
+            if reference in reachable:
                 continue
-            found.add(reference)
+            reachable.add(reference)
             if reference not in self._inside:
                 try:
                     self._inside[reference] = list(set(references(self.step(reference))))
-                except Unresolved:
+                except UnresolvedReference:
                     self._inside[reference] = []
-            ahead.extend(self._inside[reference])
-        return found
+            pending.extend(self._inside[reference])
+        return reachable
 
 
-def _bare(node: dict[str, Any]) -> bool:
+def _is_bare_reference(node: dict[str, Any]) -> bool:
     return all(key in ("$ref", "description", "summary", "title") or key.startswith("x-") for key in node)
 
 
-class Uses:
-    """Which references clients send and which they get, by way of operations that promise stability."""
+class ComponentUsage:
+    """References that clients send and that they get, through operations that promise stability."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: ApiDocument) -> None:
         self._document = document
         self._starts: dict[Side, set[str]] = {"request": set(), "response": set()}
         for item in document.section("paths").values():
@@ -169,29 +171,26 @@ class Uses:
             "response": document.reached(self._starts["response"]),
         }
 
-    def _path_item(self, item: Any, flipped: bool, seen: set[int]) -> None:
+    def _path_item(self, item: Any, flipped: bool, path: set[int]) -> None:
         item = self._document.follow(item)
-        if id(item) in seen:
+        if id(item) in path:
             return
-        seen = {*seen, id(item)}
+        path = {*path, id(item)}
         sent: Side = "response" if flipped else "request"
         got: Side = "request" if flipped else "response"
         if "parameters" in item:
-            self._starts[sent].update(self._all(item["parameters"]))
+            self._starts[sent].update(references(item["parameters"]))
         for method in METHODS:
             operation = item.get(method)
             if not isinstance(operation, dict) or operation.get("x-stability-level") in ("draft", "alpha"):
                 continue
             for part in ("parameters", "requestBody"):
                 if part in operation:
-                    self._starts[sent].update(self._all(operation[part]))
+                    self._starts[sent].update(references(operation[part]))
             if "responses" in operation:
-                self._starts[got].update(self._all(operation["responses"]))
+                self._starts[got].update(references(operation["responses"]))
             callbacks = operation.get("callbacks")
             if isinstance(callbacks, dict):
                 for callback in callbacks.values():
                     for inner in self._document.follow(callback).values():
-                        self._path_item(inner, not flipped, seen)
-
-    def _all(self, node: Any) -> list[str]:
-        return references(node)
+                        self._path_item(inner, not flipped, path)

@@ -1,4 +1,4 @@
-"""The findings of one comparison: one for each place and kind, whichever way the place was reached."""
+"""Findings of one comparison: one for each place and kind, on whichever path the place was reached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from counterfoil.contracts.openapi.rules import RULES, Side, counts
 from counterfoil.contracts.report import Change, Profile
 
-_SAME = {
+_SAME_KIND = {
     "optional-property-removed": "property-removed",
     "property-not-described": "property-removed",
     "form-field-removed": "property-removed",
@@ -20,46 +20,46 @@ _SAME = {
     "property-with-default-became-required": "property-became-required",
     "extensible-enum-value-added": "enum-value-added",
 }
-"""Kinds that are one change, seen from the two sides."""
+"""Kinds that are one change: name on one side to common name."""
 
 
 def subject(where: str) -> str:
-    """The name of what stands at a place, as people write it: `customer.address.city`, `lines[].price`."""
+    """Return the readable name of a place: `customer.address.city`, `lines[].price`."""
     parts = where.split("/")
     if where.startswith("/components/schemas/"):
-        named, rest = [parts[3]], parts[4:]
+        names, rest = [parts[3]], parts[4:]
     else:
-        at = max(
+        start = max(
             (i for i, part in enumerate(parts) if part in ("schema", "payload", "headers")),
             default=len(parts),
         )
-        named, rest = [], parts[at + 1 :]
+        names, rest = [], parts[start + 1 :]
     while rest:
         word = rest.pop(0)
         if word == "properties" and rest:
-            named.append(rest.pop(0))
-        elif word == "items" and named:
-            named[-1] += "[]"
+            names.append(rest.pop(0))
+        elif word == "items" and names:
+            names[-1] += "[]"
         elif word in ("oneOf", "anyOf", "prefixItems") and rest:
             rest.pop(0)
-    return ".".join(named).replace("~1", "/").replace("~0", "~")
+    return ".".join(names).replace("~1", "/").replace("~0", "~")
 
 
 class Findings:
-    """Collects changes. A component that clients both send and get has one finding for a kind of change: that of
-    the side on which it breaks."""
+    """Collection of changes. A component that clients both send and get has one finding for each kind of change:
+    that of the side on which it breaks."""
 
     def __init__(self, profile: Profile, *, declared: bool = False) -> None:
         self._profile = profile
         self._declared = declared
         self._by_place: dict[tuple[str, str, str], Change] = {}
         self.excused = ""
-        """Why what is found now breaks nobody, such as an operation that promises no stability yet."""
+        """Reason why the current findings do not break, such as an operation without a promise of stability."""
 
     def add(
         self, rule: str, where: str, message: str, example: Any = msgspec.UNSET, *, detail: str = ""
     ) -> None:
-        """`detail` tells apart several findings of one rule at one place, such as the values of an enum."""
+        """Add a change. `detail` separates several findings of one rule at one place, such as values of an enum."""
         counted = counts(rule, self._profile, declared=self._declared)
         breaking = counted and not self.excused
         if counted and self.excused:
@@ -73,9 +73,9 @@ class Findings:
             decided=RULES[rule].verdict != "undecided",
         )
         kind = rule.removeprefix("request-").removeprefix("response-")
-        key = (where, _SAME.get(kind, kind), detail)
-        known = self._by_place.get(key)
-        if known is None or (breaking and not known.breaking):
+        key = (where, _SAME_KIND.get(kind, kind), detail)
+        existing = self._by_place.get(key)
+        if existing is None or (breaking and not existing.breaking):
             self._by_place[key] = change
 
     def schema(
@@ -88,26 +88,29 @@ class Findings:
         *,
         detail: str = "",
     ) -> None:
+        """Add a change of a schema; `kind` is the name of the rule without its side."""
         name = subject(where)
-        told = f"{name}: {message}" if name else message
-        self.add(f"{side}-{kind}", where, told, example, detail=detail)
+        text = f"{name}: {message}" if name else message
+        self.add(f"{side}-{kind}", where, text, example, detail=detail)
 
-    def beside(self, *, plain: bool = False) -> Findings:
-        """An empty collection under the same profile, for findings that may be thrown away; `plain` forgets the
-        excuse, so that a question is answered by the schemas alone."""
-        beside = Findings("standard" if plain else self._profile, declared=self._declared)
-        beside.excused = "" if plain else self.excused
-        return beside
+    def empty_copy(self, *, plain: bool = False) -> Findings:
+        """Return an empty collection with the same profile, for findings that may be discarded.
 
-    def take(self, other: Findings) -> None:
-        """Let the findings of another collection count."""
+        `plain` uses the standard profile without an excuse, so that only the schemas matter.
+        """
+        copy = Findings("standard" if plain else self._profile, declared=self._declared)
+        copy.excused = "" if plain else self.excused
+        return copy
+
+    def merge(self, other: Findings) -> None:
+        """Add the findings of another collection."""
         for key, change in other._by_place.items():
-            known = self._by_place.get(key)
-            if known is None or (change.breaking and not known.breaking):
+            existing = self._by_place.get(key)
+            if existing is None or (change.breaking and not existing.breaking):
                 self._by_place[key] = change
 
-    def show(self, changes: list[Change], example: Any) -> None:
-        """Let an instance be the example of breaking changes that are told already."""
+    def set_example(self, changes: list[Change], example: Any) -> None:
+        """Set the example of breaking changes that were added before."""
         for key, change in self._by_place.items():
             if change in changes and change.breaking:
                 self._by_place[key] = msgspec.structs.replace(change, example=example)
@@ -118,10 +121,11 @@ class Findings:
 
     @property
     def harmless(self) -> bool | None:
-        """Whether nothing breaks; None when nothing breaks as far as it could be decided."""
+        """True if nothing breaks; None if nothing breaks but some change is undecided."""
         if self.breaking:
             return False
         return True if all(change.decided for change in self._by_place.values()) else None
 
     def changes(self) -> list[Change]:
+        """Return the changes in the order of their places."""
         return sorted(self._by_place.values(), key=lambda change: (change.where, change.rule))

@@ -1,7 +1,7 @@
-"""Promises about time: what is deprecated, until when it stays, and how stable it is said to be.
+"""Lifecycle of a part of an API: deprecation, removal date and stability level.
 
-The date of removal is `x-sunset` (or `sunset`), a date or a moment of RFC 3339. What is removed before it breaks a
-promise; what is removed without one was never announced.
+The removal date is `x-sunset` (or `sunset`), a date or an RFC 3339 timestamp. A removal before that date breaks a
+promise; a removal without a date was never announced.
 """
 
 from __future__ import annotations
@@ -13,61 +13,62 @@ from typing import Any
 import msgspec
 
 STABILITY = ("draft", "alpha", "beta", "stable")
-Tell = Callable[[str, str], None]
-"""Told a kind of change and a message."""
+Report = Callable[[str, str], None]
+"""Callback for the kind of a change and its message."""
 
 
 class Lifecycle(msgspec.Struct, frozen=True):
-    """The rules about time on a day."""
+    """Rules about deprecation and removal, judged on one date."""
 
     today: date
 
-    def compare(self, old: dict[str, Any], new: dict[str, Any], tell: Tell) -> None:
-        """Tell of deprecation and dates of removal."""
+    def compare(self, old: dict[str, Any], new: dict[str, Any], report: Report) -> None:
+        """Report changes of deprecation and removal date."""
         was, now = _deprecated(old), _deprecated(new)
         if was and not now:
-            tell("reactivated", "is not deprecated any more")
+            report("reactivated", "is not deprecated any more")
             return
         if not now:
             return
         if not was:
-            self._announced(new, tell)
+            self._deprecated_now(new, report)
             return
         before, after = sunset(old), sunset(new)
         if before == after:
             return
         if isinstance(before, str) or isinstance(after, str):
-            tell(
-                "sunset-invalid", f"the date of removal changed from {before} to {after}, and one is no date"
+            report(
+                "sunset-invalid",
+                f"the removal date changed from {before} to {after}, and one of them is not a date",
             )
         elif before is not None and after is None:
-            tell("sunset-removed", f"the date of removal, {before}, is gone")
+            report("sunset-removed", f"the removal date {before} was removed")
         elif before is not None and after is not None and after < before:
-            tell("sunset-moved-earlier", f"is to be removed on {after}, earlier than {before}")
+            report("sunset-moved-earlier", f"will be removed on {after}, earlier than {before}")
 
-    def _announced(self, new: dict[str, Any], tell: Tell) -> None:
+    def _deprecated_now(self, new: dict[str, Any], report: Report) -> None:
         end = sunset(new)
         if isinstance(end, str):
-            tell("sunset-invalid", f"is deprecated with {end!r} as date of removal, which is no date")
+            report("sunset-invalid", f"is deprecated with the removal date {end!r}, which is not a date")
         elif end is None:
-            tell("deprecated-without-sunset", "is deprecated, and no date says until when it stays")
+            report("deprecated-without-sunset", "is deprecated without a removal date")
         elif end < self.today:
-            tell("sunset-too-soon", f"is deprecated with a date of removal that has passed, {end}")
+            report("sunset-too-soon", f"is deprecated with a removal date in the past, {end}")
         else:
-            tell("deprecated", f"is deprecated and stays until {end}")
+            report("deprecated", f"is deprecated and will be removed after {end}")
 
     def removed(self, old: dict[str, Any]) -> tuple[str, str]:
-        """How a removal stands to what was announced: the end of the rule's name, and what to say."""
+        """Compare a removal with its announcement. Return the suffix of the rule name and the text."""
         if not _deprecated(old):
             return "removed", "without having been deprecated"
         end = sunset(old)
         if isinstance(end, str):
-            return "sunset-invalid", f"though its date of removal, {end!r}, is no date"
+            return "sunset-invalid", f"and its removal date {end!r} is not a date"
         if end is None:
-            return "removed-without-date", "deprecated, but without a date that clients could plan for"
+            return "removed-without-date", "deprecated, but without a removal date"
         if end > self.today:
-            return "removed-before-sunset", f"before the promised {end}"
-        return "removed-after-sunset", f"after the promised {end}"
+            return "removed-before-sunset", f"before the announced date {end}"
+        return "removed-after-sunset", f"after the announced date {end}"
 
 
 def _deprecated(node: dict[str, Any]) -> bool:
@@ -75,15 +76,15 @@ def _deprecated(node: dict[str, Any]) -> bool:
 
 
 def sunset(node: dict[str, Any]) -> date | str | None:
-    """The date of removal, the text that should have been one, or None."""
-    said = node.get("x-sunset", node.get("sunset"))
-    if said is None:
+    """Return the removal date, the text if it is not a date, or None."""
+    value = node.get("x-sunset", node.get("sunset"))
+    if value is None:
         return None
-    if isinstance(said, datetime):
-        return said.date()
-    if isinstance(said, date):
-        return said
-    text = str(said)
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    text = str(value)
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).date()
     except ValueError:
@@ -91,5 +92,5 @@ def sunset(node: dict[str, Any]) -> date | str | None:
 
 
 def unstable(node: dict[str, Any]) -> bool:
-    """Whether nothing is promised yet."""
+    """Return true if the stability level promises nothing yet."""
     return node.get("x-stability-level") in ("draft", "alpha")

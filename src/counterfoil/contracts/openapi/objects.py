@@ -1,4 +1,4 @@
-"""What a schema says of the parts of a value: properties, names of properties, items."""
+"""Comparison of what two schemas require of the parts of a value: properties, property names and items."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from counterfoil.contracts.openapi.sample import sample_of
 from counterfoil.contracts.openapi.view import View
 
 if TYPE_CHECKING:
-    from counterfoil.contracts.openapi.schema import Place, Schemas
+    from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
 
-def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    """Tell what changes in what two schemas say of the parts of a value."""
+def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    """Report changes of the constraints on the parts of a value."""
     if share(old, new, "object"):
         _properties(schemas, old, new, place)
         _additional(schemas, old, new, place)
@@ -25,43 +25,43 @@ def compare(schemas: Schemas, old: View, new: View, place: Place) -> None:
         _items(schemas, old, new, place)
 
 
-def _hidden(view: View, name: str, schemas: Schemas, place: Place, *, fresh: bool) -> bool:
-    """Whether a property does not travel this way."""
+def _hidden(view: View, name: str, schemas: SchemaComparer, place: SchemaPlace, *, fresh: bool) -> bool:
+    """Return true if a property does not travel in this direction."""
     if name not in view.properties:
         return False
     carried = schemas.view(view.properties[name], fresh=fresh).carried
     return carried.get("readOnly" if place.side == "request" else "writeOnly") is True
 
 
-def _properties(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _properties(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     names = [*old.properties, *(name for name in new.properties if name not in old.properties)]
     names += sorted((old.required | new.required) - set(names))
     for name in names:
         used = place.fields.of(name)
         there = place.into(f"properties/{escape(name)}", used if used is not None else place.fields)
         if name not in old.properties and name not in old.required:
-            _appears(schemas, old, new, name, there)
+            _added_property(schemas, old, new, name, there)
         elif used is None:
             continue
         elif name in old.properties and name not in new.properties:
-            _vanishes(schemas, old, new, name, there)
+            _removed_property(schemas, old, new, name, there)
             if name in new.required and there.side == "request":
                 _required(schemas, old, new, name, there)
         else:
-            _stays(schemas, old, new, name, there)
+            _common_property(schemas, old, new, name, there)
 
 
-def _default(view: View, name: str, schemas: Schemas) -> bool:
+def _default(view: View, name: str, schemas: SchemaComparer) -> bool:
     return name in view.properties and "default" in schemas.view(view.properties[name], fresh=True).carried
 
 
-def _appears(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+def _added_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
     if _hidden(new, name, schemas, there, fresh=True):
         return
     if there.side == "request" and name in new.required and name not in new.properties:
         schemas.findings.schema(
             there.side, "required-property-undescribed", there.where,
-            "the property must be sent now, and is described nowhere",
+            "the property must be sent now and has no description",
         )  # fmt: skip
     elif there.side == "request" and name in new.required:
         with_default = _default(new, name, schemas)
@@ -71,40 +71,40 @@ def _appears(schemas: Schemas, old: View, new: View, name: str, there: Place) ->
     elif there.side == "response" and old.additional is False:
         schemas.findings.schema(
             there.side, "property-added-to-closed", there.where,
-            "the property is new, and no property was to come but those listed",
+            "the property was added; only listed properties were allowed before",
         )  # fmt: skip
     else:
-        schemas.findings.schema(there.side, "property-added", there.where, "the property is new")
+        schemas.findings.schema(there.side, "property-added", there.where, "the property was added")
 
 
-def _vanishes(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+def _removed_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
     if _hidden(old, name, schemas, there, fresh=False):
         return
-    kind, rest = "property-not-described", "is not described any more, though it is still accepted"
+    kind, text = "property-not-described", "is not described any more but is still accepted"
     if there.side == "response":
         kind = "property-removed" if name in old.required else "optional-property-removed"
-        rest = "is delivered no more"
+        text = "is not delivered any more"
     elif there.form:
-        kind, rest = "form-field-removed", "is read no more"
+        kind, text = "form-field-removed", "is not read any more"
     elif new.additional is False:
-        kind, rest = "property-removed", "is accepted no more"
+        kind, text = "property-removed", "is not accepted any more"
     elif isinstance(new.additional, dict):
         if schemas.fits(old.properties[name], new.additional, there):
-            kind, rest = "property-added", "falls under the additional properties now"
+            kind, text = "property-added", "is one of the additional properties now"
         else:
-            kind, rest = "property-removed", "is not what additional properties must be"
+            kind, text = "property-removed", "does not match the schema of additional properties"
     example: Any = msgspec.UNSET
-    made = sample_of(old if there.side == "request" else new, schemas.old, kind="object")
-    if isinstance(made, dict):
-        value = sample_of(schemas.view(old.properties[name], fresh=False), schemas.old)
+    value = sample_of(old if there.side == "request" else new, schemas.old, kind="object")
+    if isinstance(value, dict):
+        property_value = sample_of(schemas.view(old.properties[name], fresh=False), schemas.old)
         if there.side == "response":
-            example = made
-        elif value is not msgspec.UNSET:
-            example = {**made, name: value}
-    schemas.findings.schema(there.side, kind, there.where, f"the property {rest}", example)
+            example = value
+        elif property_value is not msgspec.UNSET:
+            example = {**value, name: property_value}
+    schemas.findings.schema(there.side, kind, there.where, f"the property {text}", example)
 
 
-def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+def _common_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
     was_hidden = _hidden(old, name, schemas, there, fresh=False)
     is_hidden = _hidden(new, name, schemas, there, fresh=True)
     word = "read-only" if there.side == "request" else "write-only"
@@ -119,7 +119,7 @@ def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> N
         needed = there.side == "request" and name in new.required
         schemas.findings.schema(
             there.side, f"{'required-' if needed else ''}property-became-not-{word}", there.where,
-            f"the property is {word} no more" + (" and must be sent" if needed else ""),
+            f"the property is not {word} any more" + (" and must be sent" if needed else ""),
         )  # fmt: skip
         return
     _required(schemas, old, new, name, there)
@@ -129,7 +129,7 @@ def _stays(schemas: Schemas, old: View, new: View, name: str, there: Place) -> N
         schemas.compare(old.additional, new.properties[name], there)
 
 
-def _required(schemas: Schemas, old: View, new: View, name: str, there: Place) -> None:
+def _required(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
     before, after = name in old.required, name in new.required
     if before == after:
         return
@@ -138,19 +138,19 @@ def _required(schemas: Schemas, old: View, new: View, name: str, there: Place) -
         if there.side == "request" and _default(new, name, schemas):
             kind = "property-with-default-became-required"
         example = sample_of(old, schemas.old, kind="object")
-        schemas.findings.schema(there.side, kind, there.where, "the property must be there now", example)
+        schemas.findings.schema(there.side, kind, there.where, "the property is required now", example)
     else:
         example = sample_of(new, schemas.new, kind="object")
         schemas.findings.schema(
             there.side,
             "property-became-optional",
             there.where,
-            "the property may be missing now",
+            "the property is optional now",
             example,
         )
 
 
-def _additional(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _additional(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.additional, new.additional
     if before == after and not schemas.thorough:
         return
@@ -166,7 +166,10 @@ def _additional(schemas: Schemas, old: View, new: View, place: Place) -> None:
         )
     elif before is False and after is not False:
         schemas.findings.schema(
-            place.side, "additional-properties-allowed", place.where, "other properties may come now"
+            place.side,
+            "additional-properties-allowed",
+            place.where,
+            "properties that are not listed are allowed now",
         )
     else:
         schemas.compare(
@@ -176,7 +179,7 @@ def _additional(schemas: Schemas, old: View, new: View, place: Place) -> None:
         )
 
 
-def _names(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _names(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     part(schemas, old, new, place, "propertyNames", "property-names")
     part(schemas, old, new, place, "unevaluatedProperties", "unevaluated-properties")
     for keyword, kind in (
@@ -190,12 +193,12 @@ def _names(schemas: Schemas, old: View, new: View, place: Place) -> None:
             if before.get(name) == after.get(name):
                 continue
             if keyword == "dependentRequired":
-                was, now = (set(map(str, listed(each.get(name)))) for each in (before, after))
-                for word, some in (("added", now - was), ("removed", was - now)):
-                    if some:
+                was, now = (set(map(str, listed(entries.get(name)))) for entries in (before, after))
+                for word, names in (("added", now - was), ("removed", was - now)):
+                    if names:
                         schemas.findings.schema(
                             place.side, f"{kind}-{word}", where,
-                            f"{name} asks for {', '.join(sorted(some))}: {word}",
+                            f"the requirement that {name} needs {', '.join(sorted(names))} was {word}",
                         )  # fmt: skip
             elif name not in before:
                 schemas.findings.schema(place.side, f"{kind}-added", where, f"{keyword} {name} was added")
@@ -205,25 +208,24 @@ def _names(schemas: Schemas, old: View, new: View, place: Place) -> None:
                 schemas.compare(before[name], after[name], place.into(f"{keyword}/{escape(str(name))}"))
 
 
-def _items(schemas: Schemas, old: View, new: View, place: Place) -> None:
+def _items(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried, new.carried
     if before.get("uniqueItems", False) != after.get("uniqueItems", False):
         word = "added" if after.get("uniqueItems") else "removed"
-        schemas.findings.schema(place.side, f"unique-items-{word}", place.where, f"unique items: {word}")
+        schemas.findings.schema(place.side, f"unique-items-{word}", place.where, f"uniqueItems was {word}")
     part(schemas, old, new, place, "contains", "contains")
     part(schemas, old, new, place, "unevaluatedItems", "unevaluated-items")
-    first, second = _prefix(before), _prefix(after)
-    for at in range(max(len(first), len(second))):
+    old_prefix, new_prefix = _prefix(before), _prefix(after)
+    for index in range(max(len(old_prefix), len(new_prefix))):
         schemas.compare(
-            first[at] if at < len(first) else before.get("items", True),
-            second[at] if at < len(second) else after.get("items", True),
-            place.into(f"prefixItems/{at}"),
+            old_prefix[index] if index < len(old_prefix) else before.get("items", True),
+            new_prefix[index] if index < len(new_prefix) else after.get("items", True),
+            place.into(f"prefixItems/{index}"),
         )
-    one, other = before.get("items", True), after.get("items", True)
-    if one != other or schemas.thorough:
-        schemas.compare(one, other, place.into("items"))
+    old_items, new_items = before.get("items", True), after.get("items", True)
+    if old_items != new_items or schemas.thorough:
+        schemas.compare(old_items, new_items, place.into("items"))
 
 
 def _prefix(carried: dict[str, Any]) -> list[Any]:
-    said = carried.get("prefixItems")
-    return said if isinstance(said, list) else []
+    return listed(carried.get("prefixItems"))

@@ -1,8 +1,8 @@
-"""Asking for a proof where the comparison of fields sees only that something hard changed.
+"""Proof by sets of instances, for changes that a comparison field by field cannot decide.
 
-Alternatives that were rearranged, exclusions and conditions have no place at which one rule tells what happens. Small
-schemas that stand by themselves are then compared as sets of instances; where the one is part of the other, nothing
-breaks, and where it is not, the instance that shows it is the example.
+Rearranged alternatives, exclusions and conditions have no single place where one rule applies. Small self-contained
+schemas are then compared as sets of instances. If one set contains the other, nothing breaks; otherwise the
+counterexample becomes the example of the change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from counterfoil.contracts.jsonschema.inclusion import Inclusion, included
 from counterfoil.contracts.load import binary
-from counterfoil.contracts.openapi.document import Document, written
+from counterfoil.contracts.openapi.document import ApiDocument, json_bytes
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.report import Change
 
@@ -23,43 +23,44 @@ HARD = frozenset(
         "not-changed", "condition-added", "condition-removed", "condition-changed",
     )
 )  # fmt: skip
-"""Rules whose findings a proof may settle. Others are policy, and hold whatever instances say."""
-LARGEST = 4_000
-"""Bytes of a schema as JSON; a proof about larger ones takes too long."""
+"""Rules whose findings a proof may settle. The others are policy and do not depend on instances."""
+MAX_PROOF_BYTES = 4_000
+"""Limit of a schema as JSON; a proof about larger ones takes too long."""
 
 
 def settle(
-    changes: list[Change], old: Any, new: Any, side: Side, documents: tuple[Document, Document]
+    changes: list[Change], old: Any, new: Any, side: Side, documents: tuple[ApiDocument, ApiDocument]
 ) -> Inclusion | None:
-    """What is proved about two schemas whose change is told by hard rules alone; None when there is nothing to ask."""
-    open_ = [change for change in changes if change.breaking or not change.decided]
-    if not open_ or any(change.rule not in HARD for change in open_):
+    """Return the proof about two schemas whose change only rules in `HARD` report; None if there is none."""
+    unsettled = [change for change in changes if change.breaking or not change.decided]
+    if not unsettled or any(change.rule not in HARD for change in unsettled):
         return None
-    texts = [written(schema) for schema in (old, new)]
+    texts = [json_bytes(schema) for schema in (old, new)]
     if any(
-        text is None or len(text) > LARGEST or b'"$ref"' in text or b'"readOnly"' in text for text in texts
+        text is None or len(text) > MAX_PROOF_BYTES or b'"$ref"' in text or b'"readOnly"' in text
+        for text in texts
     ):
         return None
-    dialect: Any = "openapi-3.0" if all(_early(document) for document in documents) else "2020-12"
-    first, second = (old, new) if side == "request" else (new, old)
+    dialect: Any = "openapi-3.0" if all(_is_openapi_3_0(document) for document in documents) else "2020-12"
+    narrow, wide = (old, new) if side == "request" else (new, old)
     try:
-        return included(_any(binary(first)), _any(binary(second)), dialect=dialect)
+        return included(_one_of_as_any_of(binary(narrow)), _one_of_as_any_of(binary(wide)), dialect=dialect)
     except (ValueError, TypeError, RecursionError):
-        return None  # not a schema of that dialect, so nothing is proved
+        return None  # not a valid schema of that dialect
 
 
-def _any(schema: Any) -> Any:
-    """`oneOf` read as `anyOf`: alternatives that overlap are common, and meant to be chosen among all the same."""
+def _one_of_as_any_of(schema: Any) -> Any:
+    """Return the schema with `oneOf` as `anyOf`: overlapping alternatives are common and meant as a choice."""
     if isinstance(schema, list):
-        return [_any(each) for each in schema]
+        return [_one_of_as_any_of(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: _any(value) for key, value in schema.items() if key != "oneOf"}
+    rewritten = {key: _one_of_as_any_of(value) for key, value in schema.items() if key != "oneOf"}
     if "oneOf" in schema:
-        choice = {"anyOf": _any(schema["oneOf"])}
-        made = {"allOf": [made, choice]} if made else choice
-    return made
+        choice = {"anyOf": _one_of_as_any_of(schema["oneOf"])}
+        rewritten = {"allOf": [rewritten, choice]} if rewritten else choice
+    return rewritten
 
 
-def _early(document: Document) -> bool:
+def _is_openapi_3_0(document: ApiDocument) -> bool:
     return str(document.root.get("openapi", "")).startswith("3.0")

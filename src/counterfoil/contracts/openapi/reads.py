@@ -1,8 +1,8 @@
-"""What a consumer declares to use: operations or messages, and of each the fields that it reads and sends.
+"""The declaration of a consumer: the operations or messages that it uses, and the fields that it reads and sends.
 
-A declaration has `operations`, by `METHOD /path`, or for events `messages`, by name; each with the lists `reads` and
-`sends` of dotted paths.
-Items of arrays need no mark: `data.id` is the id of each of `data`. An absent list means everything.
+A declaration has `operations`, by `METHOD /path`, or for events `messages`, by name. Each entry has the lists `reads`
+and `sends` of dotted paths. Items of arrays need no mark: `data.id` is the id of each item of `data`. An absent list
+means everything.
 """
 
 from __future__ import annotations
@@ -13,87 +13,87 @@ from typing import Any
 import msgspec
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """Some of the properties of a value, or all of them."""
+class FieldSelection(msgspec.Struct, frozen=True):
+    """Selection of properties of a value: all of them, or a tree of some."""
 
     everything: bool
-    inner: tuple[tuple[str, Fields], ...] = ()
+    inner: tuple[tuple[str, FieldSelection], ...] = ()
 
-    def of(self, name: str) -> Fields | None:
-        """What is used below a property; None when the property is not used."""
+    def of(self, name: str) -> FieldSelection | None:
+        """Return the selection below a property; None if the property is not used."""
         if self.everything:
             return self
         return dict(self.inner).get(name)
 
 
-EVERYTHING = Fields(everything=True)
+EVERYTHING = FieldSelection(everything=True)
 
 
-class Use(msgspec.Struct, frozen=True):
-    """What a consumer uses of one operation."""
+class DeclaredUse(msgspec.Struct, frozen=True):
+    """Fields that a consumer uses of one operation or message."""
 
-    reads: Fields = EVERYTHING
-    sends: Fields = EVERYTHING
-
-
-class WrongReads(ValueError):
-    """A declaration that is not of its form; the message says where."""
+    reads: FieldSelection = EVERYTHING
+    sends: FieldSelection = EVERYTHING
 
 
-def fields(paths: Iterable[str]) -> Fields:
-    """Dotted paths as a tree. A path that ends at an object means all of it."""
+class InvalidReads(ValueError):
+    """The declaration is malformed; the message says where."""
+
+
+def field_selection(paths: Iterable[str]) -> FieldSelection:
+    """Return dotted paths as a tree. A path that ends at an object selects all of it."""
     tree: dict[str, Any] = {}
     for path in paths:
-        at = tree
+        node = tree
         for part in path.split("."):
             if part not in ("[]", "*"):
-                at = at.setdefault(part, {})
-        at[""] = True
-    return _frozen(tree)
+                node = node.setdefault(part, {})
+        node[""] = True
+    return _selection(tree)
 
 
-def _frozen(tree: dict[str, Any]) -> Fields:
+def _selection(tree: dict[str, Any]) -> FieldSelection:
     if "" in tree:
         return EVERYTHING
-    return Fields(
-        everything=False, inner=tuple((name, _frozen(below)) for name, below in sorted(tree.items()))
+    return FieldSelection(
+        everything=False, inner=tuple((name, _selection(below)) for name, below in sorted(tree.items()))
     )
 
 
-def uses(declared: Mapping[str, Any]) -> dict[str, Use]:
-    """Uses by `METHOD /path`. Raises `WrongReads`."""
+def operation_uses(declared: Mapping[str, Any]) -> dict[str, DeclaredUse]:
+    """Return the declared uses by `METHOD /path`. Raises `InvalidReads`."""
     operations = declared.get("operations")
     if not isinstance(operations, Mapping):
-        raise WrongReads("`operations` must be an object of `METHOD /path`")
-    found = {}
-    for name, said in operations.items():
+        raise InvalidReads("`operations` must be an object with keys `METHOD /path`")
+    by_operation = {}
+    for name, declaration in operations.items():
         method, _, path = str(name).partition(" ")
         if not path.strip():
-            raise WrongReads(f"operations: {name!r} is no `METHOD /path`")
-        found[f"{method.upper()} {path.strip()}"] = _use(str(name), said)
-    return found
+            raise InvalidReads(f"operations: {name!r} must have the form `METHOD /path`")
+        by_operation[f"{method.upper()} {path.strip()}"] = _use(str(name), declaration)
+    return by_operation
 
 
-def messages(declared: Mapping[str, Any]) -> dict[str, Use]:
-    """Uses by the name of a message, for a description of events. Raises `WrongReads`."""
-    named = declared.get("messages")
-    if not isinstance(named, Mapping):
-        raise WrongReads("`messages` must be an object of names of messages")
-    return {str(name): _use(str(name), said) for name, said in named.items()}
+def message_uses(declared: Mapping[str, Any]) -> dict[str, DeclaredUse]:
+    """Return the declared uses by message name. Raises `InvalidReads`."""
+    entries = declared.get("messages")
+    if not isinstance(entries, Mapping):
+        raise InvalidReads("`messages` must be an object with message names as keys")
+    return {str(name): _use(str(name), entry) for name, entry in entries.items()}
 
 
-def _use(name: str, said: Any) -> Use:
-    if said is None:
-        return Use()
-    if not isinstance(said, Mapping) or set(said) - {"reads", "sends"}:
-        raise WrongReads(f"{name}: only the lists `reads` and `sends` are known")
+def _use(name: str, declaration: Any) -> DeclaredUse:
+    if declaration is None:
+        return DeclaredUse()
+    if not isinstance(declaration, Mapping) or set(declaration) - {"reads", "sends"}:
+        raise InvalidReads(f"{name}: only the lists `reads` and `sends` are allowed")
     lists = {}
     for key in ("reads", "sends"):
-        paths = said.get(key)
+        paths = declaration.get(key)
         if paths is None:
             lists[key] = EVERYTHING
         elif isinstance(paths, list) and all(isinstance(path, str) and path for path in paths):
-            lists[key] = fields(paths) if paths else Fields(everything=False)
+            lists[key] = field_selection(paths) if paths else FieldSelection(everything=False)
         else:
-            raise WrongReads(f"{name}: `{key}` must be a list of dotted paths")
-    return Use(reads=lists["reads"], sends=lists["sends"])
+            raise InvalidReads(f"{name}: `{key}` must be a list of dotted paths")
+    return DeclaredUse(reads=lists["reads"], sends=lists["sends"])

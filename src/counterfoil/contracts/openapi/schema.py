@@ -1,7 +1,7 @@
-"""Two schemas side by side, seen by those who send the values or by those who get them.
+"""Comparison of two schemas, from the side of the clients that send or get the values.
 
-Named components are compared once, at their own place; where two schemas refer to the same component there is nothing
-to tell. The comparison is by field of what they say (see `view`), so it names the rule and the place of each change.
+Named components are compared once, at their own place. Two references to the same component are therefore equal.
+Schemas are compared field by field (see `view`), so each change has a rule and a place.
 """
 
 from __future__ import annotations
@@ -11,50 +11,55 @@ from typing import Any
 import msgspec
 
 from counterfoil.contracts.openapi import constraints, objects, proof, variants
-from counterfoil.contracts.openapi.document import Document, listed
+from counterfoil.contracts.openapi.document import ApiDocument, listed
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
-from counterfoil.contracts.openapi.reads import EVERYTHING, Fields
+from counterfoil.contracts.openapi.reads import EVERYTHING, FieldSelection
 from counterfoil.contracts.openapi.rules import Side
-from counterfoil.contracts.openapi.view import View, look
+from counterfoil.contracts.openapi.view import View, view_of
 
-DEEPEST = 6
-"""Questions inside of questions about what fits; beyond these, what names itself is taken to fit."""
+MAX_PROBE_DEPTH = 6
+"""Limit of nested `views_fit` questions; beyond it, recursive schemas count as fitting."""
 
-NESTED = 64
-"""Schemas inside of schemas, components not counted."""
+MAX_OPEN_SCHEMAS = 64
+"""Limit of nested schemas, without components."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where two schemas stand, and how their values travel."""
+class SchemaPlace(msgspec.Struct, frozen=True):
+    """Place of two schemas, and the direction in which their values travel."""
 
     where: str
     side: Side
     form: bool = False
-    """A field of a form or a parameter: the value travels as text, so a number may become a text."""
-    fields: Fields = EVERYTHING
-    """What the consumer declares to use of it."""
+    """True for a form field or a parameter: the value travels as text, so a number may become a text."""
+    fields: FieldSelection = EVERYTHING
+    """Fields that the consumer declares to use."""
 
-    def into(self, part: str, fields: Fields | None = None) -> Place:
-        return Place(
+    def into(self, part: str, fields: FieldSelection | None = None) -> SchemaPlace:
+        """Return the place of a part of the schema."""
+        return SchemaPlace(
             where=f"{self.where}/{part}",
             side=self.side,
             form=self.form,
             fields=self.fields if fields is None else fields,
         )
 
-    def turned(self) -> Place:
+    def turned(self) -> SchemaPlace:
+        """Return the same place with the other direction."""
         return msgspec.structs.replace(self, side="response" if self.side == "request" else "request")
 
 
-class Schemas:
-    """Compares schemas of two documents. `thorough` also compares components that both sides name: for a declared
-    consumer, whose fields are known only along the way from its operation."""
+class SchemaComparer:
+    """Comparison of schemas of two documents.
+
+    `thorough` also compares components that both sides refer to. A declared consumer needs that: its fields are known only
+    on the path from its operation. `probing` answers a question: its findings are never reported.
+    """
 
     def __init__(
         self,
-        old: Document,
-        new: Document,
+        old: ApiDocument,
+        new: ApiDocument,
         findings: Findings,
         lifecycle: Lifecycle,
         *,
@@ -69,106 +74,105 @@ class Schemas:
         self._probing = probing
         self._depth = 0
         self._open: set[tuple[int, int, Side]] = set()
-        self._done: set[tuple[int, int, Place]] = set()
-        self._ahead: list[tuple[Any, Any, Place]] = []
-        self._kept: list[Any] = []  # what ids stand for must live as long as they are remembered
+        self._done: set[tuple[int, int, SchemaPlace]] = set()
+        self._queue: list[tuple[Any, Any, SchemaPlace]] = []
+        self._alive: list[Any] = []  # keeps objects alive whose ids are used as keys
         self._views: dict[tuple[int, bool], View] = {}
         self._fits: dict[tuple[int, int, Side, bool], bool | None] = {}
 
-    def compare(self, old: Any, new: Any, place: Place) -> None:
-        """Tell what changes between two schemas at a place."""
+    def compare(self, old: Any, new: Any, place: SchemaPlace) -> None:
+        """Report changes between two schemas at a place."""
         if not self.thorough:
             if old is new or old == new:
                 return
             if _same_reference(old, new):
                 return
         elif not self._probing and (name := _reference(old)) and name == _reference(new):
-            # A component is told at its own place, however it was reached, and not on top of what reaches it.
-            self._ahead.append((old, new, msgspec.structs.replace(place, where=name.removeprefix("#"))))
+            # A component is reported at its own place, not at the place that refers to it.
+            self._queue.append((old, new, msgspec.structs.replace(place, where=name.removeprefix("#"))))
             return
-        self._pair(old, new, place)
+        self._compare_pair(old, new, place)
 
     def finish(self) -> None:
-        """Compare the components that a thorough comparison has come upon."""
-        while self._ahead:
-            self._pair(*self._ahead.pop())
+        """Compare the components that a thorough comparison has queued."""
+        while self._queue:
+            self._compare_pair(*self._queue.pop())
 
-    def _pair(self, old: Any, new: Any, place: Place) -> None:
+    def _compare_pair(self, old: Any, new: Any, place: SchemaPlace) -> None:
         key_place = msgspec.structs.replace(place, where="") if self._probing else place
         name = _reference(old)
         key = (id(old), id(new), key_place)
         if name and name == _reference(new):
             key = (hash(name), hash(name), key_place)
-        way = (id(old), id(new), place.side)
-        if key in self._done or way in self._open:
+        open_key = (id(old), id(new), place.side)
+        if key in self._done or open_key in self._open:
             return
         self._done.add(key)
-        self._kept.append((old, new))
-        if len(self._open) >= NESTED:
-            said = f"nested deeper than {NESTED} schemas, which is not compared"
-            self.findings.schema(place.side, "too-deep", place.where, said)
+        self._alive.append((old, new))
+        if len(self._open) >= MAX_OPEN_SCHEMAS:
+            message = f"schemas nested deeper than {MAX_OPEN_SCHEMAS} are not compared"
+            self.findings.schema(place.side, "too-deep", place.where, message)
             return
-        self._open.add(way)
+        self._open.add(open_key)
         try:
-            self._settled(old, new, place)
+            self._compare_or_prove(old, new, place)
         except RecursionError:
             if len(self._open) > 1:
                 raise
-            said = "alternatives nested so deep that they are not compared"
-            self.findings.schema(place.side, "too-deep", place.where, said)
+            message = "alternatives nested too deep are not compared"
+            self.findings.schema(place.side, "too-deep", place.where, message)
         finally:
-            self._open.discard(way)
+            self._open.discard(open_key)
 
-    def _settled(self, old: Any, new: Any, place: Place) -> None:
-        """Compare, and ask for a proof where only something hard is told."""
-        views = self._look(old, new)
-        if self._probing or self.thorough or not any(_hard(view) for view in views):
+    def _compare_or_prove(self, old: Any, new: Any, place: SchemaPlace) -> None:
+        """Compare two schemas, and try a proof where only rules in `proof.HARD` apply."""
+        views = self._views_of(old, new)
+        if self._probing or self.thorough or not any(_needs_proof(view) for view in views):
             self.views(*views, place)
             return
-        aside = self._aside()
-        aside.views(*views, place)
-        told = aside.findings.changes()
-        proved = proof.settle(told, old, new, place.side, (self.old, self.new))
-        if proved is not None and proved.verdict == "yes":
+        trial = self._trial()
+        trial.views(*views, place)
+        changes = trial.findings.changes()
+        inclusion = proof.settle(changes, old, new, place.side, (self.old, self.new))
+        if inclusion is not None and inclusion.verdict == "yes":
             return
-        self.findings.take(aside.findings)
-        if proved is not None and proved.verdict == "no" and proved.example is not msgspec.UNSET:
-            self.findings.show(told, proved.example)
+        self.findings.merge(trial.findings)
+        if inclusion is not None and inclusion.verdict == "no" and inclusion.example is not msgspec.UNSET:
+            self.findings.set_example(changes, inclusion.example)
 
-    def _look(self, old: Any, new: Any) -> tuple[View, View]:
-        both = set() if self.thorough else _parts(old) & _parts(new)
-        if both:
-            return look(old, self.old), look(new, self.new, dict.fromkeys(both, self.old))
+    def _views_of(self, old: Any, new: Any) -> tuple[View, View]:
+        shared = set() if self.thorough else _parts(old) & _parts(new)
+        if shared:
+            return view_of(old, self.old), view_of(new, self.new, dict.fromkeys(shared, self.old))
         return self.view(old, fresh=False), self.view(new, fresh=True)
 
     def view(self, schema: Any, *, fresh: bool) -> View:
-        """The view of a schema of the new document (`fresh`) or of the old one."""
+        """Return the view of a schema of the new document (`fresh`) or of the old one."""
         key = (id(schema), fresh)
         if key not in self._views:
-            self._kept.append(schema)
-            self._views[key] = look(schema, self.new if fresh else self.old)
+            self._alive.append(schema)
+            self._views[key] = view_of(schema, self.new if fresh else self.old)
         return self._views[key]
 
-    def views(self, old: View, new: View, place: Place) -> None:
-        """Tell what changes between what two schemas say; where alternatives are moved about, only what they mean
-        as a whole counts."""
+    def views(self, old: View, new: View, place: SchemaPlace) -> None:
+        """Report changes between two views. Rearranged alternatives are compared as a whole."""
         if not old.unions and not new.unions:
             self._fields(old, new, place)
             return
-        aside = self._aside()
+        trial = self._trial()
         if len(old.unions) == len(new.unions) == 1:
-            aside._fields(old, new, place)
-            moved = aside.findings.breaking
-            left = variants.matched(aside, old, new, place)
-            # Where every alternative found its own, the whole says no more than the parts.
-            whole = (moved or left == "some") and left != "named" and aside.findings.breaking
+            trial._fields(old, new, place)
+            fields_break = trial.findings.breaking
+            unmatched = variants.compare_matched(trial, old, new, place)
+            # If every alternative has a match, comparing the whole adds nothing to comparing the parts.
+            whole = (fields_break or unmatched == "some") and unmatched != "named" and trial.findings.breaking
             if not whole or variants.covered(self, old, new, place) is not True:
-                self.findings.take(aside.findings)
+                self.findings.merge(trial.findings)
         else:
-            variants.rearranged(aside, old, new, place)
-            self.findings.take(aside.findings)
+            variants.compare_rearranged(trial, old, new, place)
+            self.findings.merge(trial.findings)
 
-    def _fields(self, old: View, new: View, place: Place) -> None:
+    def _fields(self, old: View, new: View, place: SchemaPlace) -> None:
         for problem in (*old.unresolved, *new.unresolved):
             self.findings.schema(place.side, "reference-unresolved", place.where, problem, detail=problem)
         if old.unresolved or new.unresolved:
@@ -176,46 +180,49 @@ class Schemas:
         constraints.compare(self, old, new, place)
         objects.compare(self, old, new, place)
 
-    def fits(self, old: Any, new: Any, place: Place) -> bool | None:
-        """Whether the change from one schema to the other would break nobody; None where it is not decided. Nothing is
-        told."""
+    def fits(self, old: Any, new: Any, place: SchemaPlace) -> bool | None:
+        """Return whether the change from one schema to the other breaks nothing; None if undecided.
+
+        Reports no findings.
+        """
         key = (id(old), id(new), place.side, place.form)
         if key not in self._fits:
-            self._kept.append((old, new))
-            self._fits[key] = True  # met again on its own way down, a pair is taken to fit
-            aside = self._beside(self.findings.beside(plain=True), thorough=False, probing=True)
-            aside.compare(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
-            self._fits[key] = aside.findings.harmless
+            self._alive.append((old, new))
+            self._fits[key] = True  # a recursive pair counts as fitting
+            probe = self._with_findings(self.findings.empty_copy(plain=True), thorough=False, probing=True)
+            probe.compare(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
+            self._fits[key] = probe.findings.harmless
         return self._fits[key]
 
-    def views_fit(self, old: View, new: View, place: Place) -> bool | None:
-        """The same for what two schemas say."""
-        aside = self._beside(self.findings.beside(plain=True), thorough=False, probing=True)
-        if aside._depth > DEEPEST:
+    def views_fit(self, old: View, new: View, place: SchemaPlace) -> bool | None:
+        """Return the answer of `fits` for two views."""
+        probe = self._with_findings(self.findings.empty_copy(plain=True), thorough=False, probing=True)
+        if probe._depth > MAX_PROBE_DEPTH:
             return True
-        aside._fields(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
-        return aside.findings.harmless
+        probe._fields(old, new, msgspec.structs.replace(place, where="", fields=EVERYTHING))
+        return probe.findings.harmless
 
-    def _aside(self) -> Schemas:
-        """The same comparison going on, with findings that may be thrown away."""
-        aside = self._beside(self.findings.beside(), thorough=self.thorough, probing=self._probing)
-        aside._done = set(self._done)
-        aside._ahead = self._ahead
-        return aside
+    def _trial(self) -> SchemaComparer:
+        """Return a copy that continues this comparison with findings that may be discarded."""
+        copy = self._with_findings(self.findings.empty_copy(), thorough=self.thorough, probing=self._probing)
+        copy._done = set(self._done)
+        copy._queue = self._queue
+        return copy
 
-    def _beside(self, findings: Findings, *, thorough: bool, probing: bool) -> Schemas:
-        """The same comparison with findings of its own. What is being asked already, on the way down, counts as
-        answered, so that things that name each other come to an end."""
-        aside = Schemas(self.old, self.new, findings, self.lifecycle, thorough=thorough, probing=probing)
-        aside._views, aside._kept, aside._fits = self._views, self._kept, self._fits
-        aside._depth, aside._open = self._depth, self._open
+    def _with_findings(self, findings: Findings, *, thorough: bool, probing: bool) -> SchemaComparer:
+        """Return a comparer with its own findings. Pairs that are being compared count as equal, so recursion ends."""
+        copy = SchemaComparer(
+            self.old, self.new, findings, self.lifecycle, thorough=thorough, probing=probing
+        )
+        copy._views, copy._alive, copy._fits = self._views, self._alive, self._fits
+        copy._depth, copy._open = self._depth, self._open
         if self._probing:
-            aside._done = set(self._done)
-            aside._depth += 1
-        return aside
+            copy._done = set(self._done)
+            copy._depth += 1
+        return copy
 
 
-def _hard(view: View) -> bool:
+def _needs_proof(view: View) -> bool:
     return bool(view.unions) or "not" in view.carried or "if" in view.carried
 
 
@@ -228,19 +235,19 @@ def _same_reference(old: Any, new: Any) -> bool:
     reference = _reference(old)
     if not reference or reference != _reference(new):
         return False
-    return {k: v for k, v in old.items() if k not in _TOLD} == {
-        k: v for k, v in new.items() if k not in _TOLD
+    return {k: v for k, v in old.items() if k not in _ANNOTATIONS} == {
+        k: v for k, v in new.items() if k not in _ANNOTATIONS
     }
 
 
-_TOLD = ("description", "summary", "title")
+_ANNOTATIONS = ("description", "summary", "title")
 
 
 def _parts(schema: Any) -> set[str]:
-    """The components that a schema is made of: by reference, or as parts of `allOf`."""
+    """Return the components of a schema: its reference and the parts of its `allOf`."""
     if not isinstance(schema, dict):
         return set()
-    found = {_reference(schema)}
+    references = {_reference(schema)}
     for part in listed(schema.get("allOf")):
-        found |= _parts(part)
-    return found - {""}
+        references |= _parts(part)
+    return references - {""}

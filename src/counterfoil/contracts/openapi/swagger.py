@@ -1,4 +1,4 @@
-"""Swagger 2.0 read as OpenAPI 3.0: bodies out of parameters, media types out of lists, definitions as components."""
+"""Swagger 2.0 converted to OpenAPI 3.0: body parameters, media type lists and definitions take their 3.0 form."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from counterfoil.contracts.openapi.document import METHODS, keyed, listed
 
-_MOVED = {
+_SECTIONS = {
     "#/definitions/": "#/components/schemas/",
     "#/parameters/": "#/components/parameters/",
     "#/responses/": "#/components/responses/",
 }
-_SCHEMA_WORDS = ("type", "format", "enum", "items", "default", "minimum", "maximum", "exclusiveMinimum",
+_SCHEMA_KEYS = ("type", "format", "enum", "items", "default", "minimum", "maximum", "exclusiveMinimum",
                  "exclusiveMaximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems",
                  "multipleOf")  # fmt: skip
 _STYLES = {"multi": ("form", True), "csv": ("form", False), "ssv": ("spaceDelimited", False),
@@ -21,19 +21,21 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def upgraded(root: dict[str, Any]) -> dict[str, Any]:
-    """The description itself, or what it says in the words of OpenAPI 3.0."""
+    """Return the description as OpenAPI 3.0; unchanged unless it is Swagger 2.0."""
     if not str(root.get("swagger", "")).startswith("2"):
         return root
-    root = _renamed(root)
-    made: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
+    root = _with_new_references(root)
+    description: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
     if root.get("host"):
         schemes = listed(root.get("schemes")) or ["https"]
-        made["servers"] = [{"url": f"{each}://{root['host']}{root.get('basePath', '')}"} for each in schemes]
-    made["paths"] = {
+        description["servers"] = [
+            {"url": f"{scheme}://{root['host']}{root.get('basePath', '')}"} for scheme in schemes
+        ]
+    description["paths"] = {
         path: _path_item(item, root) if isinstance(item, dict) else item
         for path, item in keyed(root.get("paths")).items()
     }
-    made["components"] = {
+    description["components"] = {
         "schemas": keyed(root.get("definitions")),
         "parameters": {
             name: _parameter(node)
@@ -51,23 +53,25 @@ def upgraded(root: dict[str, Any]) -> dict[str, Any]:
         },
     }
     if "security" in root:
-        made["security"] = root["security"]
-    return made
+        description["security"] = root["security"]
+    return description
 
 
-def _renamed(node: Any) -> Any:
+def _with_new_references(node: Any) -> Any:
     if isinstance(node, dict):
         return {
-            key: _reference(value) if key == "$ref" and isinstance(value, str) else _renamed(value)
+            key: _reference(value)
+            if key == "$ref" and isinstance(value, str)
+            else _with_new_references(value)
             for key, value in node.items()
         }
     if isinstance(node, list):
-        return [_renamed(value) for value in node]
+        return [_with_new_references(value) for value in node]
     return node
 
 
 def _reference(reference: str) -> str:
-    for before, after in _MOVED.items():
+    for before, after in _SECTIONS.items():
         if reference.startswith(before):
             return after + reference[len(before) :]
     return reference
@@ -75,37 +79,37 @@ def _reference(reference: str) -> str:
 
 def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     shared = listed(item.get("parameters"))
-    made = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
+    path_item = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
     for method in METHODS:
         if isinstance(item.get(method), dict):
-            made[method] = _operation(item[method], shared, root)
-    return made
+            path_item[method] = _operation(item[method], shared, root)
+    return path_item
 
 
 def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any]) -> dict[str, Any]:
     consumes = listed(operation.get("consumes", root.get("consumes"))) or ["application/json"]
     produces = listed(operation.get("produces", root.get("produces"))) or ["application/json"]
-    made = {
+    converted = {
         key: value
         for key, value in operation.items()
         if key not in ("consumes", "produces", "parameters", "responses", "schemes")
     }
     parameters: dict[tuple[Any, Any], tuple[Any, dict[str, Any]]] = {}
     for raw in (*shared, *listed(operation.get("parameters"))):
-        node = _found(raw, root)
+        node = _parameter_node(raw, root)
         parameters[str(node.get("in")), str(node.get("name"))] = (raw, node)
     plain = [(raw, node) for raw, node in parameters.values() if node.get("in") not in ("body", "formData")]
-    made["parameters"] = [raw if "$ref" in keyed(raw) else _parameter(node) for raw, node in plain]
+    converted["parameters"] = [raw if "$ref" in keyed(raw) else _parameter(node) for raw, node in plain]
     body = _body([node for _, node in parameters.values()], consumes)
     if body:
-        made["requestBody"] = body
-    made["responses"] = {
+        converted["requestBody"] = body
+    converted["responses"] = {
         status: _response(node, produces) for status, node in keyed(operation.get("responses")).items()
     }
-    return made
+    return converted
 
 
-def _found(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
+def _parameter_node(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
     if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
         raw = keyed(root.get("parameters")).get(raw["$ref"].rsplit("/", 1)[-1], {})
     return raw if isinstance(raw, dict) else {}
@@ -133,36 +137,36 @@ def _schema(node: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in node.items()
-        if key in _SCHEMA_WORDS or (key.startswith("x-") and key != "x-example")
+        if key in _SCHEMA_KEYS or (key.startswith("x-") and key != "x-example")
     }
 
 
 def _parameter(node: dict[str, Any]) -> dict[str, Any]:
-    made = {
-        key: value for key, value in node.items() if key not in _SCHEMA_WORDS and key != "collectionFormat"
+    parameter = {
+        key: value for key, value in node.items() if key not in _SCHEMA_KEYS and key != "collectionFormat"
     }
-    made["schema"] = _schema(node)
+    parameter["schema"] = _schema(node)
     if node.get("type") == "array":
         style, explode = _STYLES.get(str(node.get("collectionFormat", "csv")), ("form", False))
         if node.get("in") in ("path", "header"):
             style = "simple"
-        made["style"], made["explode"] = style, explode
-    return made
+        parameter["style"], parameter["explode"] = style, explode
+    return parameter
 
 
 def _response(node: Any, produces: list[str]) -> Any:
     if not isinstance(node, dict) or "$ref" in node:
         return node
-    made = {key: value for key, value in node.items() if key not in ("schema", "headers", "examples")}
+    response = {key: value for key, value in node.items() if key not in ("schema", "headers", "examples")}
     if "schema" in node:
-        made["content"] = {str(kind): {"schema": node["schema"]} for kind in produces}
+        response["content"] = {str(kind): {"schema": node["schema"]} for kind in produces}
     if isinstance(node.get("headers"), dict):
-        made["headers"] = {
+        response["headers"] = {
             name: {"schema": _schema(header)}
             for name, header in node["headers"].items()
             if isinstance(header, dict)
         }
-    return made
+    return response
 
 
 def _scheme(node: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Alternatives: `oneOf` and `anyOf`, and the tag that tells them apart.
+"""Alternatives: `oneOf` and `anyOf`, and the tag that identifies each alternative.
 
-Alternatives are matched by name, by equality, and by whether one can stand for the other; only what is left is
-compared in detail or told as added and removed. A choice that took another form is compared by what it means: each
-alternative of the side that must be contained needs one of the other side that takes it.
+Alternatives are matched by name, by equality, and by whether one fits the other. Only unmatched ones are compared in
+detail or reported as added and removed. A choice in another form is compared by meaning: each alternative of the
+narrower side needs one of the wider side that accepts it.
 """
 
 from __future__ import annotations
@@ -14,60 +14,64 @@ import msgspec
 
 from counterfoil.contracts.openapi import constraints
 from counterfoil.contracts.openapi.sample import sample, sample_of
-from counterfoil.contracts.openapi.view import Union, View, join, look
+from counterfoil.contracts.openapi.view import Union, View, join, view_of
 
 if TYPE_CHECKING:
-    from counterfoil.contracts.openapi.document import Document
-    from counterfoil.contracts.openapi.schema import Place, Schemas
+    from counterfoil.contracts.openapi.document import ApiDocument
+    from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
-MANY = 64
-"""More alternatives than these, multiplied out, are not compared by their meaning."""
-DEEPEST = 3
-"""Choices inside of choices: a thing and its kinds may name each other without end."""
+MAX_ALTERNATIVES = 64
+"""Limit of combined alternatives that are compared by meaning."""
+MAX_UNION_DEPTH = 3
+"""Limit of nested choices: an object and its kinds may refer to each other without end."""
 
 
-def matched(schemas: Schemas, old: View, new: View, place: Place) -> Literal["none", "some", "named"]:
-    """Tell of the alternatives of two schemas that have one choice each. Named alternatives are kinds of things: that
-    another one takes their values too does not make up for them. Answers whether alternatives were left without a
-    match, and whether named ones were among them."""
+def compare_matched(
+    schemas: SchemaComparer, old: View, new: View, place: SchemaPlace
+) -> Literal["none", "some", "named"]:
+    """Report changes of the alternatives of two schemas that have one choice each.
+
+    Named alternatives are kinds of objects: another alternative that accepts the same values does not replace them.
+    Returns whether alternatives stay unmatched (`some`), and whether named ones are among them (`named`).
+    """
     before, after = old.unions[0], new.unions[0]
-    left, right, pairs = _pair(schemas, before.variants, after.variants, place)
-    for one, other, at in pairs:
-        schemas.compare(one, other, place.into(f"{after.keyword}/{at}"))
-    for variant in left:
+    removed, added, pairs = _match(schemas, before.variants, after.variants, place)
+    for old_variant, new_variant, position in pairs:
+        schemas.compare(old_variant, new_variant, place.into(f"{after.keyword}/{position}"))
+    for variant in removed:
         if (
             not _ref(variant)
             and place.side == "request"
-            and any(schemas.fits(variant, each, place) for each in after.variants)
+            and any(schemas.fits(variant, other, place) for other in after.variants)
         ):
             continue
         schemas.findings.schema(
-            place.side, "variant-removed", place.where, f"alternative {_name(variant)} is gone",
+            place.side, "variant-removed", place.where, f"alternative {_name(variant)} was removed",
             sample(variant, schemas.old), detail=_name(variant),
         )  # fmt: skip
-    for variant in right:
+    for variant in added:
         if (
             not _ref(variant)
             and place.side == "response"
-            and any(schemas.fits(each, variant, place) for each in before.variants)
+            and any(schemas.fits(other, variant, place) for other in before.variants)
         ):
             continue
         schemas.findings.schema(
-            place.side, "variant-added", place.where, f"alternative {_name(variant)} is new",
+            place.side, "variant-added", place.where, f"alternative {_name(variant)} was added",
             sample(variant, schemas.new), detail=_name(variant),
         )  # fmt: skip
-    if any(_ref(variant) for variant in (*left, *right)):
+    if any(_ref(variant) for variant in (*removed, *added)):
         return "named"
-    return "some" if left or right else "none"
+    return "some" if removed or added else "none"
 
 
-def _pair(
-    schemas: Schemas, old: list[Any], new: list[Any], place: Place
+def _match(
+    schemas: SchemaComparer, old: list[Any], new: list[Any], place: SchemaPlace
 ) -> tuple[list[Any], list[Any], list[tuple[Any, Any, int]]]:
-    """What stays unmatched on either side, and the pairs to compare in detail with their index."""
+    """Match alternatives. Return the unmatched ones of both sides, and pairs to compare with the new position."""
     left = list(old)
     right = list(enumerate(new))
-    told: list[tuple[Any, Any, int]] = []
+    pairs: list[tuple[Any, Any, int]] = []
     for same in (_same_name, _equal):
         for variant in list(left):
             for at, other in right:
@@ -75,15 +79,15 @@ def _pair(
                     left.remove(variant)
                     right.remove((at, other))
                     if schemas.thorough:
-                        told.append((variant, other, at))
+                        pairs.append((variant, other, at))
                     break
-    if len(left) * len(right) <= MANY * MANY:
+    if len(left) * len(right) <= MAX_ALTERNATIVES * MAX_ALTERNATIVES:
         for variant in list(left):
             for at, other in right:
                 if schemas.fits(variant, other, place):
                     left.remove(variant)
                     right.remove((at, other))
-                    told.append((variant, other, at))
+                    pairs.append((variant, other, at))
                     break
     for variant in list(left):
         tag = _tag(variant, schemas.old)
@@ -91,7 +95,7 @@ def _pair(
             if tag and tag == _tag(other, schemas.new):
                 left.remove(variant)
                 right.remove((at, other))
-                told.append((variant, other, at))
+                pairs.append((variant, other, at))
                 break
     for variant in list(left):
         for at, other in right:
@@ -103,9 +107,9 @@ def _pair(
             ):
                 left.remove(variant)
                 right.remove((at, other))
-                told.append((variant, other, at))
+                pairs.append((variant, other, at))
                 break
-    return left, [variant for _, variant in right], told
+    return left, [variant for _, variant in right], pairs
 
 
 def _ref(variant: Any) -> str:
@@ -117,19 +121,19 @@ def _kind(variant: Any) -> Any:
     return variant.get("type") if isinstance(variant, dict) else None
 
 
-def _same_name(one: Any, other: Any) -> bool:
-    return bool(_ref(one)) and _ref(one) == _ref(other)
+def _same_name(old: Any, new: Any) -> bool:
+    return bool(_ref(old)) and _ref(old) == _ref(new)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return bool(one == other)
+def _equal(old: Any, new: Any) -> bool:
+    return bool(old == new)
 
 
-def _tag(variant: Any, document: Document) -> Any:
-    """What tells an alternative from its neighbours: its title, or the one value of a needed property."""
-    view = look(variant, document)
+def _tag(variant: Any, document: ApiDocument) -> Any:
+    """Return what identifies an alternative: its title, or the one value of a required property."""
+    view = view_of(variant, document)
     for name in sorted(view.required):
-        inner = look(view.properties.get(name, True), document)
+        inner = view_of(view.properties.get(name, True), document)
         if inner.enum is not None and len(inner.enum) == 1:
             return (name, str(inner.enum[0]))
     title = variant.get("title") if isinstance(variant, dict) else None
@@ -144,55 +148,59 @@ def _name(variant: Any) -> str:
     return str(variant)
 
 
-def covered(schemas: Schemas, old: View, new: View, place: Place) -> bool | None:
-    """Whether all that must be contained is, by meaning; None where it is not decided, or too much to compare."""
-    ours, theirs = alternatives(old, schemas.old), alternatives(new, schemas.new)
-    if ours is None or theirs is None or len(ours) * len(theirs) > MANY * MANY:
+def covered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool | None:
+    """Return whether the wider side accepts all values of the narrower one; None if undecided or too large."""
+    old_views, new_views = alternatives(old, schemas.old), alternatives(new, schemas.new)
+    if (
+        old_views is None
+        or new_views is None
+        or len(old_views) * len(new_views) > MAX_ALTERNATIVES * MAX_ALTERNATIVES
+    ):
         return None
     if place.side == "request":
-        found = [[schemas.views_fit(one, other, place) for other in theirs] for one in ours]
+        rows = [[schemas.views_fit(before, after, place) for after in new_views] for before in old_views]
     else:
-        found = [[schemas.views_fit(one, other, place) for one in ours] for other in theirs]
-    best = [True if True in row else None if None in row else False for row in found]
+        rows = [[schemas.views_fit(before, after, place) for before in old_views] for after in new_views]
+    best = [True if True in row else None if None in row else False for row in rows]
     return False if False in best else None if None in best else True
 
 
-def alternatives(view: View, document: Document, depth: int = 0) -> list[View] | None:
-    """A schema without choices for each way to choose and each type; None where there are too many."""
-    if depth > DEEPEST:
+def alternatives(view: View, document: ApiDocument, depth: int = 0) -> list[View] | None:
+    """Return a view for each combination of alternatives and types; None if there are too many."""
+    if depth > MAX_UNION_DEPTH:
         return None
-    found = [msgspec.structs.replace(view, unions=[])]
+    views = [msgspec.structs.replace(view, unions=[])]
     for union in view.unions:
-        found = [join(each, variant) for each in found for variant in _flat(union, document)]
-        if len(found) > MANY:
+        views = [join(partial, variant) for partial in views for variant in _variant_views(union, document)]
+        if len(views) > MAX_ALTERNATIVES:
             return None
     split = []
-    for each in found:
-        if each.unions:
-            inner = alternatives(each, document, depth + 1)
+    for partial in views:
+        if partial.unions:
+            inner = alternatives(partial, document, depth + 1)
             if inner is None:
                 return None
             split += inner
-        elif each.types is not None and len(each.types) > 1:
+        elif partial.types is not None and len(partial.types) > 1:
             split += [
-                msgspec.structs.replace(each, types=frozenset((kind,)), split=True)
-                for kind in sorted(each.types)
+                msgspec.structs.replace(partial, types=frozenset((kind,)), split=True)
+                for kind in sorted(partial.types)
             ]
         else:
-            split.append(each)
-    return split if len(split) <= MANY else None
+            split.append(partial)
+    return split if len(split) <= MAX_ALTERNATIVES else None
 
 
-def _flat(union: Union, document: Document) -> Iterable[View]:
+def _variant_views(union: Union, document: ApiDocument) -> Iterable[View]:
     for variant in union.variants:
-        yield look(variant, document)
+        yield view_of(variant, document)
     if union.null:
         yield View(types=frozenset(), null=True)
 
 
-def rearranged(schemas: Schemas, old: View, new: View, place: Place) -> None:
-    """Tell of two schemas whose choices do not stand side by side."""
-    if _kinds(schemas, old, new, place):
+def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    """Report changes of two schemas whose choices cannot be matched one to one."""
+    if _report_named(schemas, old, new, place):
         return
     verdict = covered(schemas, old, new, place)
     turned = covered(schemas, old, new, place.turned())
@@ -202,40 +210,41 @@ def rearranged(schemas: Schemas, old: View, new: View, place: Place) -> None:
             place.side,
             "union-unclear",
             place.where,
-            "the alternatives took another form; whether they mean the same is not decided",
+            "the alternatives changed their form; whether they mean the same is not decided",
         )
         return
     if verdict:
         kind = "union-widened" if place.side == "request" else "union-narrowed"
-        said = "the alternatives took another form, and cover what there was"
+        message = "the alternatives changed their form and cover all earlier values"
         if not turned:
-            schemas.findings.schema(place.side, kind, place.where, said)
+            schemas.findings.schema(place.side, kind, place.where, message)
         return
     if turned:
         kind = "union-narrowed" if place.side == "request" else "union-widened"
-        said = (
-            "the alternatives do not cover all that there was"
+        message = (
+            "the alternatives do not cover all earlier values"
             if place.side == "request"
-            else ("the alternatives go beyond what there was")
+            else "the alternatives allow values that were not allowed before"
         )
     else:
-        kind, said = "union-changed", "the alternatives before and after do not cover each other"
-    schemas.findings.schema(place.side, kind, place.where, said, _uncovered(schemas, old, new, place))
+        kind, message = "union-changed", "the alternatives before and after do not cover each other"
+    schemas.findings.schema(place.side, kind, place.where, message, _uncovered(schemas, old, new, place))
 
 
-def _kinds(schemas: Schemas, old: View, new: View, place: Place) -> bool:
-    """Tell of named alternatives that went from what clients send, or came to what they get, beside some that stay or
-    where there was no choice before. Readers that knew one kind must tell several apart."""
+def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool:
+    """Report named alternatives that clients may not send any more, or that they get newly.
+
+    Applies where some alternatives stay, or where there was no choice before. Returns false if it does not apply.
+    """
     before, after = _named(old), _named(new)
-    some, verb = (before - after, "removed") if place.side == "request" else (after - before, "added")
-    fresh = place.side == "response" and not old.unions and len(new.unions) == 1 and not before
-    whole = fresh and all(_ref(variant) for variant in new.unions[0].variants)
-    if not some or not (before & after or whole):
+    changed, verb = (before - after, "removed") if place.side == "request" else (after - before, "added")
+    new_choice = place.side == "response" and not old.unions and len(new.unions) == 1 and not before
+    whole = new_choice and all(_ref(variant) for variant in new.unions[0].variants)
+    if not changed or not (before & after or whole):
         return False
-    for name in sorted(some):
-        said = "is gone" if verb == "removed" else "is new"
+    for name in sorted(changed):
         schemas.findings.schema(
-            place.side, f"variant-{verb}", place.where, f"alternative {name.rsplit('/', 1)[-1]} {said}",
+            place.side, f"variant-{verb}", place.where, f"alternative {name.rsplit('/', 1)[-1]} was {verb}",
             detail=name,
         )  # fmt: skip
     return True
@@ -245,13 +254,13 @@ def _named(view: View) -> set[str]:
     return view.names | {_ref(variant) for union in view.unions for variant in union.variants} - {""}
 
 
-def _uncovered(schemas: Schemas, old: View, new: View, place: Place) -> Any:
-    ours, theirs = alternatives(old, schemas.old) or [], alternatives(new, schemas.new) or []
+def _uncovered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> Any:
+    old_views, new_views = alternatives(old, schemas.old) or [], alternatives(new, schemas.new) or []
     if place.side == "request":
-        for one in ours:
-            if not any(schemas.views_fit(one, other, place) for other in theirs):
-                return sample_of(one, schemas.old)
-    for other in theirs:
-        if not any(schemas.views_fit(one, other, place) for one in ours):
-            return sample_of(other, schemas.new)
+        for before in old_views:
+            if not any(schemas.views_fit(before, after, place) for after in new_views):
+                return sample_of(before, schemas.old)
+    for after in new_views:
+        if not any(schemas.views_fit(before, after, place) for before in old_views):
+            return sample_of(after, schemas.new)
     return msgspec.UNSET

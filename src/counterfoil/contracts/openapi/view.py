@@ -1,5 +1,8 @@
-"""What a schema says, in one form: OpenAPI 3.0's `nullable` and boolean bounds, 3.1's type lists and `const`,
-references and `allOf` all become the same few fields, so that two schemas can be compared field by field."""
+"""Schemas in one normal form, so that two schemas can be compared field by field.
+
+OpenAPI 3.0's `nullable` and boolean bounds, 3.1's type lists and `const`, references and `allOf` become the same
+fields.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import Document, Unresolved
+from counterfoil.contracts.openapi.document import ApiDocument, UnresolvedReference
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _ANNOTATIONS = frozenset(
@@ -22,11 +25,11 @@ _CARRIED = ("format", "default", "readOnly", "writeOnly", "discriminator", "depr
             "unevaluatedProperties", "unevaluatedItems", "contentEncoding", "contentMediaType", "contentSchema",
             "items", "prefixItems")  # fmt: skip
 _MAPS = ("patternProperties", "dependentRequired", "dependentSchemas")
-DEEPEST = 40
+MAX_SCHEMA_DEPTH = 40
 
 
 class Union(msgspec.Struct):
-    """`oneOf` or `anyOf`, without the alternative that is only null."""
+    """`oneOf` or `anyOf`, without an alternative that is only null."""
 
     keyword: str
     variants: list[Any]
@@ -34,18 +37,18 @@ class Union(msgspec.Struct):
 
 
 class View(msgspec.Struct):
-    """What a schema says. None where it says nothing."""
+    """Normal form of a schema. None: the schema does not constrain the field."""
 
     types: frozenset[str] | None = None
     null: bool | None = None
-    """Whether null is admitted; None where neither type nor `nullable` say so."""
+    """True if null is valid; None if neither `type` nor `nullable` decides it."""
     enum: list[Any] | None = None
     extensible: list[Any] | None = None
     properties: dict[str, Any] = msgspec.field(default_factory=dict)
     required: set[str] = msgspec.field(default_factory=set)
     additional: Any = True
     low: tuple[float, bool] | None = None
-    """The least number, and whether it is excluded."""
+    """Minimum, and true if the minimum itself is excluded."""
     high: tuple[float, bool] | None = None
     sizes: dict[str, int] = msgspec.field(default_factory=dict)
     patterns: set[str] = msgspec.field(default_factory=set)
@@ -54,47 +57,52 @@ class View(msgspec.Struct):
     unions: list[Union] = msgspec.field(default_factory=list)
     unresolved: list[str] = msgspec.field(default_factory=list)
     names: set[str] = msgspec.field(default_factory=set)
-    """The components that it is made of."""
+    """References to the components in the schema."""
     split: bool = False
-    """One of several types alone: what is said of other types does not matter to it."""
+    """True for a view reduced to one of several types: constraints on other types do not matter."""
 
     def admits(self, kind: str) -> bool:
-        """Whether values of a type may be valid."""
+        """Return true if values of a type may be valid."""
         return self.types is None or kind in self.types or (kind == "integer" and "number" in self.types)
 
     def only(self, *kinds: str) -> bool:
-        """Whether values of no other types are valid."""
+        """Return true if only values of these types are valid."""
         return self.types is not None and all(kind in kinds for kind in self.types)
 
 
-def look(schema: Any, document: Document, borrowed: dict[str, Document] | None = None) -> View:
-    """The view of a schema. References named in `borrowed` are looked up in that document: two schemas that extend
-    the same component are compared as if it had not changed, for its own changes are told at its own place."""
+def view_of(schema: Any, document: ApiDocument, borrowed: dict[str, ApiDocument] | None = None) -> View:
+    """Return the view of a schema.
+
+    References in `borrowed` are resolved in that document: two schemas that extend the same component are compared as if
+    it had not changed, because its own changes are reported at its own place.
+    """
     view = View()
-    _take(view, schema, document, borrowed or {}, 0)
+    _read(view, schema, document, borrowed or {}, 0)
     _settle(view)
     return view
 
 
-def _take(view: View, schema: Any, document: Document, borrowed: dict[str, Document], depth: int) -> None:
+def _read(
+    view: View, schema: Any, document: ApiDocument, borrowed: dict[str, ApiDocument], depth: int
+) -> None:
     if schema is True or schema is None:
         return
     if schema is False:
         view.types = frozenset()
         view.null = False
         return
-    if not isinstance(schema, dict) or depth > DEEPEST:
-        view.unresolved.append("a schema that is no schema")
+    if not isinstance(schema, dict) or depth > MAX_SCHEMA_DEPTH:
+        view.unresolved.append("a schema must be an object or a boolean")
         return
     reference = schema.get("$ref")
     if isinstance(reference, str):
         try:
             target = borrowed.get(reference, document).resolve(reference)
-        except Unresolved as error:
+        except UnresolvedReference as error:
             view.unresolved.append(str(error))
             return
         view.names.add(reference)
-        _take(view, target, document, borrowed, depth + 1)
+        _read(view, target, document, borrowed, depth + 1)
         if all(key == "$ref" or key in _ANNOTATIONS or key.startswith("x-") for key in schema):
             return
     _types(view, schema)
@@ -115,31 +123,31 @@ def _take(view: View, schema: Any, document: Document, borrowed: dict[str, Docum
         if isinstance(schema.get(keyword), list):
             _union(view, keyword, schema[keyword], document, borrowed, depth)
     for part in _list(schema.get("allOf")):
-        _take(view, part, document, borrowed, depth + 1)
+        _read(view, part, document, borrowed, depth + 1)
 
 
 def _types(view: View, schema: dict[str, Any]) -> None:
-    said = schema.get("type")
-    names = [said] if isinstance(said, str) else _list(said)
+    stated = schema.get("type")
+    names = [stated] if isinstance(stated, str) else _list(stated)
     types = frozenset(str(name) for name in names) if names else None
     null: bool | None = None
     if types is not None:
         null = "null" in types or schema.get("nullable") is True
         types -= {"null"}
-        if said == "file":
+        if stated == "file":
             types = frozenset(("string",))
-        view.types = types if view.types is None else _both(view.types, types)
+        view.types = types if view.types is None else _common_types(view.types, types)
     elif schema.get("nullable") is True:
         null = True
     if null is not None:
         view.null = null if view.null is None else view.null and null
 
 
-def _both(first: frozenset[str], second: frozenset[str]) -> frozenset[str]:
-    both = first & second
+def _common_types(first: frozenset[str], second: frozenset[str]) -> frozenset[str]:
+    common = first & second
     if ("integer" in first and "number" in second) or ("number" in first and "integer" in second):
-        both |= {"integer"}
-    return both
+        common |= {"integer"}
+    return common
 
 
 def _values(view: View, schema: dict[str, Any]) -> None:
@@ -148,10 +156,10 @@ def _values(view: View, schema: dict[str, Any]) -> None:
         values = [schema["const"]]
     if values is not None:
         view.enum = values if view.enum is None else [v for v in view.enum if has(values, v)]
-    growing = schema.get("x-extensible-enum")
-    if isinstance(growing, list):
-        view.extensible = growing
-    elif growing is True and values is not None:
+    extensible = schema.get("x-extensible-enum")
+    if isinstance(extensible, list):
+        view.extensible = extensible
+    elif extensible is True and values is not None:
         view.extensible = values
     if isinstance(schema.get("pattern"), str):
         view.patterns.add(schema["pattern"])
@@ -170,24 +178,24 @@ def _bounds(view: View, schema: dict[str, Any]) -> None:
     for key in _SIZES:
         size = schema.get(key)
         if isinstance(size, int) and not isinstance(size, bool):
-            known = view.sizes.get(key, size)
-            view.sizes[key] = max(known, size) if key.startswith("min") else min(known, size)
+            current = view.sizes.get(key, size)
+            view.sizes[key] = max(current, size) if key.startswith("min") else min(current, size)
 
 
 def _tighten(view: View, low: bool, bound: tuple[Any, bool]) -> None:
-    known = view.low if low else view.high
-    if known is None or tighter(bound, known, low):
+    current = view.low if low else view.high
+    if current is None or tighter(bound, current, low):
         if low:
             view.low = bound
         else:
             view.high = bound
 
 
-def tighter(one: tuple[float, bool], other: tuple[float, bool], low: bool) -> bool:
-    """Whether one bound leaves fewer numbers than the other."""
-    if one[0] == other[0]:
-        return one[1] and not other[1]
-    return one[0] > other[0] if low else one[0] < other[0]
+def tighter(first: tuple[float, bool], second: tuple[float, bool], low: bool) -> bool:
+    """Return true if the first bound allows fewer numbers than the second."""
+    if first[0] == second[0]:
+        return first[1] and not second[1]
+    return first[0] > second[0] if low else first[0] < second[0]
 
 
 def _object(view: View, schema: dict[str, Any]) -> None:
@@ -195,8 +203,10 @@ def _object(view: View, schema: dict[str, Any]) -> None:
     if isinstance(properties, dict):
         for name, value in properties.items():
             name = str(name)
-            known = view.properties.get(name)
-            view.properties[name] = value if known is None or known == value else {"allOf": [known, value]}
+            current = view.properties.get(name)
+            view.properties[name] = (
+                value if current is None or current == value else {"allOf": [current, value]}
+            )
     view.required.update(str(name) for name in _list(schema.get("required")))
     additional = schema.get("additionalProperties", True)
     if additional is not True:
@@ -210,16 +220,16 @@ def _union(
     view: View,
     keyword: str,
     variants: list[Any],
-    document: Document,
-    borrowed: dict[str, Document],
+    document: ApiDocument,
+    borrowed: dict[str, ApiDocument],
     depth: int,
 ) -> None:
     rest = [variant for variant in variants if not _is_null(variant)]
     null = len(rest) < len(variants)
-    if len(rest) == 1 and depth < DEEPEST:
-        # A choice of one is no choice: what it says holds.
+    if len(rest) == 1 and depth < MAX_SCHEMA_DEPTH:
+        # A choice of one alternative is that alternative.
         single = View()
-        _take(single, rest[0], document, borrowed, depth + 1)
+        _read(single, rest[0], document, borrowed, depth + 1)
         if null:
             single.null = True
         _join(view, single)
@@ -229,32 +239,32 @@ def _union(
         view.types, view.null = frozenset(), True
 
 
-def join(one: View, other: View) -> View:
-    """A view that says what both say."""
+def join(first: View, second: View) -> View:
+    """Return a view with the constraints of both views."""
     joined = View(
-        types=one.types, null=one.null, enum=one.enum, extensible=one.extensible, properties=dict(one.properties),
-        required=set(one.required), additional=one.additional, low=one.low, high=one.high, sizes=dict(one.sizes),
-        patterns=set(one.patterns), maps={key: dict(entries) for key, entries in one.maps.items()},
-        carried=dict(one.carried), unions=list(one.unions), unresolved=list(one.unresolved),
-        names=set(one.names), split=one.split,
+        types=first.types, null=first.null, enum=first.enum, extensible=first.extensible, properties=dict(first.properties),
+        required=set(first.required), additional=first.additional, low=first.low, high=first.high, sizes=dict(first.sizes),
+        patterns=set(first.patterns), maps={key: dict(entries) for key, entries in first.maps.items()},
+        carried=dict(first.carried), unions=list(first.unions), unresolved=list(first.unresolved),
+        names=set(first.names), split=first.split,
     )  # fmt: skip
-    _join(joined, other)
+    _join(joined, second)
     _settle(joined)
     return joined
 
 
 def _join(view: View, other: View) -> None:
-    """Let one view say what another says too."""
+    """Add the constraints of another view to a view."""
     if other.types is not None:
-        view.types = other.types if view.types is None else _both(view.types, other.types)
+        view.types = other.types if view.types is None else _common_types(view.types, other.types)
     if other.null is not None:
         view.null = other.null if view.null is None else view.null and other.null
     if other.enum is not None:
         view.enum = other.enum if view.enum is None else [v for v in view.enum if has(other.enum, v)]
     view.extensible = view.extensible or other.extensible
     for name, value in other.properties.items():
-        known = view.properties.get(name)
-        view.properties[name] = value if known is None or known == value else {"allOf": [known, value]}
+        current = view.properties.get(name)
+        view.properties[name] = value if current is None or current == value else {"allOf": [current, value]}
     view.required |= other.required
     if other.additional is not True:
         view.additional = other.additional
@@ -273,7 +283,7 @@ def _join(view: View, other: View) -> None:
 
 
 def _settle(view: View) -> None:
-    """Say what is only implied: types by values or by what is said of them, and null by both."""
+    """Set what is only implied: types from values or from keywords, and null from both."""
     if view.enum is not None:
         if None in view.enum:
             view.null = view.null if view.null is False else True
@@ -297,7 +307,7 @@ def _settle(view: View) -> None:
 
 
 def json_type(value: Any) -> str:
-    """The JSON type of a value; whole numbers are integers."""
+    """Return the JSON type of a value; whole numbers are integers."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -313,9 +323,11 @@ def json_type(value: Any) -> str:
     return "number" if isinstance(value, float) or hasattr(value, "as_tuple") else "string"
 
 
-def has(values: Iterable[Any], wanted: Any) -> bool:
-    """Whether a value is among others, true and 1 being different."""
-    return any(value == wanted and isinstance(value, bool) == isinstance(wanted, bool) for value in values)
+def has(values: Iterable[Any], searched: Any) -> bool:
+    """Return true if a value is in a list; true and 1 are different."""
+    return any(
+        value == searched and isinstance(value, bool) == isinstance(searched, bool) for value in values
+    )
 
 
 def _is_null(variant: Any) -> bool:

@@ -1,0 +1,74 @@
+"""State that the parts of one AsyncAPI comparison share: both documents, the findings and the declared uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from counterfoil.contracts.asyncapi.reading import target
+from counterfoil.contracts.openapi.document import ApiDocument, escape
+from counterfoil.contracts.openapi.findings import Findings
+from counterfoil.contracts.openapi.lifecycle import Lifecycle
+from counterfoil.contracts.openapi.reads import DeclaredUse
+from counterfoil.contracts.openapi.schema import SchemaComparer
+from counterfoil.contracts.report import Profile
+
+_TEXT_KEYS = (
+    "title",
+    "summary",
+    "description",
+    "tags",
+    "externalDocs",
+    "termsOfService",
+    "contact",
+    "license",
+)
+
+
+class AsyncApiContext:
+    """Documents, findings and declared uses of one comparison.
+
+    Schemas are followed through references: a component is compared on the side on which its messages travel, and
+    reported once, at its own place.
+    """
+
+    def __init__(
+        self,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        profile: Profile,
+        today: date,
+        declared: Mapping[str, DeclaredUse] | None = None,
+    ) -> None:
+        self.declared = declared
+        self.old = ApiDocument(old)
+        self.new = ApiDocument(new)
+        self.findings = Findings(profile, declared=declared is not None)
+        self.lifecycle = Lifecycle(today=today)
+        self.schemas = SchemaComparer(self.old, self.new, self.findings, self.lifecycle, thorough=True)
+
+    def texts(self, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+        """Report changed texts for people, each at its place. They never matter to a program."""
+        for key in _TEXT_KEYS:
+            before, after = old.get(key), new.get(key)
+            if before == after:
+                continue
+            if isinstance(before, dict) and isinstance(after, dict):
+                for part in sorted({*map(str, before), *map(str, after)}):
+                    if before.get(part) != after.get(part):
+                        self.findings.add("text-changed", f"{where}/{key}/{escape(part)}", "the text changed")
+            else:
+                self.findings.add("text-changed", f"{where}/{key}", "the text changed")
+
+    def bindings(self, old: dict[str, Any], new: dict[str, Any], where: str, noun: str) -> None:
+        """Report changed protocol bindings as undecided: only the protocol defines their effect."""
+        before, _ = target(self.old, old.get("bindings"), where)
+        after, _ = target(self.new, new.get("bindings"), where)
+        for protocol in sorted({*map(str, before), *map(str, after)}):
+            if before.get(protocol) != after.get(protocol):
+                self.findings.add(
+                    f"{noun}-binding-changed",
+                    f"{where}/bindings/{escape(protocol)}",
+                    f"the {protocol} binding changed; its effect is not decided",
+                )
