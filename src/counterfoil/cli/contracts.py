@@ -56,8 +56,8 @@ def diff(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Say what changed between two versions of a contract, and whom it breaks; exit code 1 when it breaks somebody."""
-    from counterfoil.contracts.load import Unreadable, read
-    from counterfoil.contracts.openapi.reads import WrongReads
+    from counterfoil.contracts.load import UnreadableDescription, read
+    from counterfoil.contracts.openapi.reads import InvalidReads
 
     chosen = profile or (ProfileName.CONSUMER if reads is not None else ProfileName.STANDARD)
     if reads is not None and chosen is not ProfileName.CONSUMER:
@@ -70,9 +70,9 @@ def diff(
             raise CommandFailed(f"{base} and {revision} are of two kinds: {', '.join(sorted(kinds))}.")
         found = kinds.pop()
         told = list(_told(found, old, new, chosen, direction, declared))
-    except WrongReads as error:
+    except InvalidReads as error:
         raise CommandFailed(f"{reads}: {error}") from error
-    except Unreadable as error:
+    except UnreadableDescription as error:
         raise CommandFailed(str(error)) from error
     breaking = any(change.breaking for _, change in told)
     if format is Format.JSON:
@@ -129,19 +129,19 @@ def _told(
 def _compare(kind: Kind, old: Any, new: Any, profile: ProfileName, way: Direction, declared: Any) -> Report:
     from counterfoil.contracts import compare_asyncapi, compare_json_schema, compare_openapi
     from counterfoil.contracts.load import binary
-    from counterfoil.contracts.openapi.reads import WrongReads
+    from counterfoil.contracts.openapi.reads import InvalidReads
 
     if kind is Kind.JSONSCHEMA:
         fields = declared.get("reads") if isinstance(declared, dict) else declared
         if declared is not None and not (
             isinstance(fields, list) and all(isinstance(f, str) for f in fields)
         ):
-            raise WrongReads(
+            raise InvalidReads(
                 "for a JSON Schema, a list of dotted paths, or an object with such a list as `reads`"
             )
         return compare_json_schema(binary(old), binary(new), way, profile.value, reads=fields)
     if declared is not None and not isinstance(declared, dict):
-        raise WrongReads("an object was expected")
+        raise InvalidReads("an object was expected")
     first, second = (old, new) if way == "backward" else (new, old)
     compare = compare_openapi if kind is Kind.OPENAPI else compare_asyncapi
     return compare(first, second, profile.value, reads=declared)

@@ -56,14 +56,14 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
     """What a file's contracts are found to have; None for one that holds none. One that cannot be read is a finding of
     its folder. Raises CommandFailed for a file that was named itself and is none."""
     from counterfoil.contracts.lint import form_of
-    from counterfoil.contracts.load import Unreadable, parse
+    from counterfoil.contracts.load import UnreadableDescription, parse
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if "\nkind:" in f"\n{text}" and path.suffix != ".json":
             return list(_governance(path, text))
         data = parse(text.encode())
-    except (OSError, UnicodeDecodeError, Unreadable) as error:
+    except (OSError, UnicodeDecodeError, UnreadableDescription) as error:
         if alone:
             raise CommandFailed(f"{path}: {error}") from error
         fix = "mend it, or keep it out of the folder"
