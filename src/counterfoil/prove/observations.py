@@ -9,7 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from counterfoil.core.case import Case, case_of_break
+from counterfoil.core.case import Case
+from counterfoil.core.cases import case_of_break
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.model import definition as d

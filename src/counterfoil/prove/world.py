@@ -7,7 +7,7 @@ which moves there are is told elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case
+from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.run import TERMINAL, Run
@@ -27,7 +28,7 @@ from counterfoil.prove.values import StartValues, begin
 from counterfoil.rules import matching
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import decide
-from counterfoil.rules.workflow.records import effect_of, foil_of
+from counterfoil.rules.workflow.records import case_of, effect_of, foil_of
 from counterfoil.rules.workflow.state import RunState, load
 
 _LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
@@ -245,11 +246,7 @@ class ProofContext:
         )  # fmt: skip
 
     def _case(self, w: World, x: c.OpenCase) -> Case:
-        return Case(
-            id=x.case, reason=x.reason, message=x.message, owner=x.owner,
-            deadline=w.now + timedelta(seconds=x.within), next_action=x.next_action, choices=x.choices,
-            run=w.run.id, path=x.path, effect=x.effect, created_at=w.now,
-        )  # fmt: skip
+        return case_of(x, w.run.id, w.now)
 
     # ------------------------------------------------------------------ outcomes
 
@@ -267,8 +264,9 @@ class ProofContext:
                     foils[n] = msgspec.structs.replace(foil, state=FoilState.VOID)
         cases = w.cases
         if settled:  # evidence answers what a person was asked
-            asked = ("unknown", "undo_unknown")
-            cases = tuple(k for k in cases if not (k.effect == effect.id and k.reason in asked))
+            cases = tuple(
+                k for k in cases if not (k.effect == effect.id and k.reason in ANSWERED_BY_EVIDENCE)
+            )
         w = msgspec.structs.replace(
             w,
             effects=tuple(moved if e.id == effect.id else e for e in w.effects),

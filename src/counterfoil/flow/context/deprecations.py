@@ -15,7 +15,8 @@ import msgspec
 from counterfoil.contracts.versions import family
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.case import Case
+from counterfoil.core.cases import open_case
 from counterfoil.core.errors import TryAgain
 from counterfoil.model import Model, kinds
 from counterfoil.rules.versions import DeprecationNotice, dated
@@ -197,15 +198,13 @@ def _cases(model: Model, held: DeprecatedInUse, now: datetime) -> list[Case]:
     kind = model.events.get(found.name) or model.operations[found.name]
     to = f"to {found.use}" if found.use else "off it"
     return [
-        Case(
+        open_case(
+            "sunset_in_use",
             id=ids.derive("case", "sunset", found.name, sunset.date().isoformat(), who),
-            reason="sunset_in_use",
-            message=f"{found.name} had its sunset on {sunset.date()}; {who} {', and '.join(how)}"[:4000],
-            owner=next(iter(model.owners_of(kind)), ""),
-            deadline=now + WITHIN,
-            next_action=f"Move {who} {to}, or put the sunset off: nothing is refused until then",
-            choices=(Choice.DISMISS,),
-            created_at=now,
+            message=f"{found.name} had its sunset on {sunset.date()}; {who} {', and '.join(how)}",
+            owners=model.owners_of(kind),
+            at=now,
+            names={"user": who, "successor": to},
         )
         for who, how in sorted(said.items())
     ]

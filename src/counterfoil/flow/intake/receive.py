@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -17,7 +17,8 @@ from counterfoil.connectors.sdk import Connector, Delivery
 from counterfoil.contracts.versions import number
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import Receipt
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.case import Case
+from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
@@ -150,16 +151,13 @@ async def _keep(
 
 def _clash(model: Model, receipt: Receipt, now: datetime) -> Case:
     owners = model.owners_of(model.systems[receipt.system])
-    return Case(
+    return open_case(
+        "clash",
         id=ids.derive("case", "clash", receipt.system, receipt.ext_id, receipt.identity),
-        reason="clash",
         message=(
             f"{receipt.system} sent {receipt.ext_id} again with another content; the first one stands, "
             f"the second has SHA-256 {receipt.sha256}"
         ),
-        owner=owners[0] if owners else "",
-        deadline=now + timedelta(days=2),
-        next_action="Ask the sender which of the two is right; correct in the system of record",
-        choices=(Choice.DISMISS,),
-        created_at=now,
+        owners=owners,
+        at=now,
     )

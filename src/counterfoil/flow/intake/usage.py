@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from counterfoil.core import ids
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.case import Case
+from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
@@ -20,17 +21,6 @@ from counterfoil.rules.usage import Meters, judge
 from counterfoil.store.port.store import StoreUsage, UsageStored
 
 CLASH = "usage_clash"
-NEXT = {
-    CLASH: "Ask the sender which of the two is right; a correction is an event of its own",
-    "usage_unknown_source": "Declare the system, or have the sender name one that is declared",
-    "usage_unknown_type": "Declare the event with `usage`, or have the sender send one that is",
-    "usage_unknown_meter": "Add the meter to the event's `enum`, or have the sender correct it",
-    "usage_future": "Have the sender's clock corrected and the events sent again",
-    "usage_past": "Decide whether it is billed by hand; it is too late for the meter",
-    "usage_invalid": "Have the sender correct the events and send them again",
-    "usage_unreadable": "Have the sender correct the events and send them again",
-}
-"""What the owner of a Case does next, by its reason."""
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -123,17 +113,13 @@ def _cases(model: Model, refused: Sequence[RefusedUsage], batch: str, now: datet
     owners = [
         role for event in model.events.values() if event.usage is not None for role in model.owners_of(event)
     ] + [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
-    owner = next(iter(owners), "")
     return [
-        Case(
+        open_case(
+            reason,
             id=ids.derive("case", "usage", batch, reason),
-            reason=reason,
             message=f"usage that was sent and is not counted, batch {batch}",
-            owner=owner,
-            deadline=now + timedelta(days=2),
-            next_action=NEXT[reason],
-            choices=(Choice.DISMISS,),
-            created_at=now,
+            owners=owners,
+            at=now,
         )
         for reason in sorted({CLASH, *(each.reason for each in refused)})
     ]

@@ -4,14 +4,14 @@ foils past due, sealing of leaves, and the progress scan that finds what nobody 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core import ids
 from counterfoil.core.audit import Checkpoint
-from counterfoil.core.case import Case, Choice
+from counterfoil.core.cases import open_case
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.store.port.store import Store
@@ -67,15 +67,13 @@ async def seal(store: Store, sign: Sign | None, now: datetime, keep: Keep | None
 async def unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
     """A system that cannot be reached with its credentials is a Case for its owner, one a day."""
     owners = releases.present.owners_of(releases.present.systems[system])
-    case = Case(
+    case = open_case(
+        "unreachable",
         id=ids.derive("case", "unreachable", system, now.date().isoformat()),
-        reason="unreachable",
-        message=f"{system}: {error}"[:4000],
-        owner=next(iter(owners), ""),
-        deadline=now + timedelta(hours=4),
-        next_action=f"Restore the connection to {system} or its credentials",
-        choices=(Choice.DISMISS,),
-        created_at=now,
+        message=f"{system}: {error}",
+        owners=owners,
+        at=now,
+        names={"system": system},
     )
     await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
 
@@ -98,19 +96,16 @@ async def poisoned(store: Store, releases: Releases, what: str, ref: str, error:
     if not owners:
         model = releases.present
         owners = [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
-    case = Case(
+    case = open_case(
+        "poisoned",
         id=ids.derive("case", "poisoned", what, ref, error[:200]),
-        reason="poisoned",
-        message=f"{what} {ref}: {error}"[:4000],
-        owner=next(iter(owners), ""),
-        deadline=now + timedelta(hours=8),
-        next_action="Report the defect with this message; correct the file or the record that brings it about",
-        choices=(Choice.DISMISS,),
+        message=f"{what} {ref}: {error}",
+        owners=owners,
+        at=now,
         run=None if run is None else run.id,
         effect=None if effect is None else effect.id,
         receipt=receipt,
         event=event,
-        created_at=now,
     )
     await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
 
@@ -119,15 +114,12 @@ async def clock_jumped(store: Store, releases: Releases, seconds: float, now: da
     """Time that jumps would expire approvals and counterfoils wrongly: it is a Case, one an hour."""
     model = releases.present
     owners = [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
-    case = Case(
+    case = open_case(
+        "clock_jumped",
         id=ids.derive("case", "clock", now.isoformat(timespec="hours")),
-        reason="clock_jumped",
         message=f"the clock jumped by {seconds:.1f} s; expiries were held back for a round, and look-ups conclude nothing for a while",
-        owner=next(iter(owners), ""),
-        deadline=now + timedelta(hours=4),
-        next_action="Check the machine's time synchronisation, and what expired about now",
-        choices=(Choice.DISMISS,),
-        created_at=now,
+        owners=owners,
+        at=now,
     )
     await store.apply(OpenCases(cases=(case,), at=now, actor="watch"))
 

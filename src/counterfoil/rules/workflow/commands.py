@@ -161,8 +161,9 @@ class OpenCase(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     owner: str
     within: float
-    next_action: str
     choices: tuple[Choice, ...]
+    names: Mapping[str, str] = {}
+    """For the placeholders of the next action."""
     effect: str | None = None
 
 

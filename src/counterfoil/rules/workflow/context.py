@@ -12,6 +12,7 @@ from typing import Any
 
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
@@ -156,8 +157,8 @@ class DecisionContext:
         st: StepState,
         reason: str,
         message: str,
-        choices: tuple[Choice, ...],
-        next_action: str,
+        names: Mapping[str, str],
+        choices: tuple[Choice, ...] | None = None,
         effect: str | None = None,
     ) -> None:
         st.cases += 1
@@ -171,8 +172,8 @@ class DecisionContext:
                 path=step_key,
                 owner=owners[0] if owners else "",
                 within=self.definition.failure.case_within,
-                next_action=next_action,
-                choices=choices,
+                choices=reason_row(reason).choices if choices is None else choices,
+                names=names,
                 effect=effect,
             )
         )

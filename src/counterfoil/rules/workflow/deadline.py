@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from counterfoil.core import wire
 from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import RUN_CHOICES
 from counterfoil.model.definition import Wait
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
@@ -54,16 +55,14 @@ def _begin(d: DecisionContext) -> StepState | None:
 def _open(d: DecisionContext, st: StepState) -> None:
     st.phase = "parked"
     due, st.until = st.until, None
-    choices: tuple[Choice, ...] = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
-    if d.undoing:
-        choices = (Choice.CONTINUE, Choice.CLOSE)
+    choices = tuple(c for c in RUN_CHOICES if not (d.undoing and c is Choice.UNDO))
     d.open_case(
         PLACE,
         st,
         "deadline",
         f"the run was to be through by {wire.time_text(due) if due else 'now'}",
+        {},
         choices,
-        "See what holds it up and settle that; or undo what it did. It goes on meanwhile",
     )
 
 

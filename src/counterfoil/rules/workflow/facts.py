@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from counterfoil.core import ids
-from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import FACT_CHOICES
 from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
@@ -23,7 +23,6 @@ from counterfoil.rules.workflow.state import StepState
 
 PLACE = "facts"
 """Where the Case stands when the facts cannot be read."""
-CHOICES = (Choice.RETRY, Choice.UNDO, Choice.CLOSE)
 
 
 def ready(d: DecisionContext) -> bool:
@@ -45,8 +44,8 @@ def ready(d: DecisionContext) -> bool:
             st,
             "invalid",
             f"the facts cannot be read: {error}",
-            CHOICES,
-            "Correct the record that it reads, then retry",
+            {},
+            FACT_CHOICES,
         )
         return False
     if not d.s.started:
@@ -161,7 +160,7 @@ def _failed(d: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -
     st.phase = "backoff" if st.retry_at is not None else "parked"
     if st.phase == "parked":
         message = f"{fact.target}: {why}" + (f": {st.detail}" if st.detail else "")
-        d.open_case(key, st, why, message, CHOICES, f"Make {fact.target} answer, then retry")
+        d.open_case(key, st, why, message, {"operation": fact.target}, FACT_CHOICES)
 
 
 def _ask(d: DecisionContext, fact: Fact, key: str, st: StepState) -> None:

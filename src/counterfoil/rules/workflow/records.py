@@ -1,18 +1,26 @@
-"""What the commands of a decision are as rows: the same for the engine, for a replay and for a proof."""
+"""Rows that the commands of a decision create: the same for the engine, the replay and the proof."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from counterfoil.core import cases, wire
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import Case
+from counterfoil.core.clock import micros
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.run import Run
 from counterfoil.model.definition import Definition
+from counterfoil.model.kinds.contracts import Event as EventKind
 from counterfoil.rules.workflow import commands as c
 
 
 def effect_of(plan: c.PlanEffect, definition: Definition, run: str, now: datetime, **more: Any) -> Effect:
-    """The effect that a plan begins; `more` are the fields that only a store needs."""
+    """Return the planned effect; `more` are the fields that only a store needs."""
     operation = definition.operations[plan.operation]
     return Effect(
         id=plan.effect,
@@ -31,7 +39,7 @@ def effect_of(plan: c.PlanEffect, definition: Definition, run: str, now: datetim
 
 
 def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
-    """The counterfoil of an effect, provisional until the effect is confirmed."""
+    """Return the counterfoil of an effect: provisional until the effect is confirmed."""
     return Foil(
         id=f.foil,
         rule=f.rule,
@@ -49,4 +57,61 @@ def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
         cause=f.effect,
         owner=f.owner,
         created_at=now,
+    )
+
+
+def case_of(x: c.OpenCase, run: str, now: datetime, exposure: tuple[Money, ...] = ()) -> Case:
+    """Return the Case that a Run opens."""
+    return cases.open_case(
+        x.reason,
+        id=x.case,
+        message=x.message,
+        owners=(x.owner,),
+        at=now,
+        names=x.names,
+        choices=x.choices,
+        deadline=timedelta(seconds=x.within),
+        run=run,
+        path=x.path,
+        effect=x.effect,
+        exposure=exposure,
+    )
+
+
+def approval_of(a: c.AskApproval, run: str, now: datetime) -> Approval:
+    """Return the approval that a Run asks for: open, or granted at once by an automatic tier."""
+    return Approval(
+        id=a.approval,
+        run=run,
+        path=a.path,
+        policy=a.policy,
+        subject=a.subject,
+        covers=wire.dumps(dict(a.covers)),
+        amount=a.amount,
+        roles=a.roles,
+        quorum=a.quorum,
+        requester=a.requester,
+        state=ApprovalState.GRANTED if a.automatic else ApprovalState.OPEN,
+        expires=a.expires,
+        created_at=now,
+        automatic=a.automatic,
+    )
+
+
+def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime) -> CanonicalEvent:
+    """Return the event that a Run emits. Without an object, its key is the Run's."""
+    key = str(e.data.get(kind.key or f"{kind.object}_id", run.bkey)) if kind.object else run.bkey
+    return CanonicalEvent(
+        id=e.event,
+        type=e.type,
+        system="counterfoil",
+        object=kind.object or "",
+        key=key,
+        version=micros(now),
+        data=dict(e.data),
+        occurred_at=now,
+        effective_at=now,
+        received_at=now,
+        cause=run.id,
+        correlation=run.id,
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.cases import ANSWERED_BY_EVIDENCE
+from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move

@@ -1,0 +1,385 @@
+"""Catalogue of Case reasons: one row for each, with its title, next action, choices and deadline.
+
+The page labels of choices and the table in docs/how-to/resolve-a-case.md come from here. `core.cases` builds Cases from it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from counterfoil.core.case import Choice
+from counterfoil.core.errors import ErrorClass
+
+LABELS: dict[Choice, str] = {
+    Choice.RETRY: "Try the step or the delivery again",
+    Choice.CONTINUE: "Count the step as done and go on",
+    Choice.UNDO: "Take back what was confirmed",
+    Choice.CLOSE: "End the run here",
+    Choice.WAIVE: "Accept the difference",
+    Choice.DISMISS: "Dismiss (no action needed)",
+}
+"""Label of each choice, for pages."""
+STEP_CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
+FACT_CHOICES = (Choice.RETRY, Choice.UNDO, Choice.CLOSE)
+"""A Run cannot continue without its facts."""
+UNKNOWN_CHOICES = (Choice.RETRY, Choice.CONTINUE)
+"""A person says only whether the call was done: `continue` if it was, `retry` if it was not."""
+RUN_CHOICES = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
+UNDO_CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.CLOSE)
+DELIVERY_CHOICES = (Choice.RETRY, Choice.DISMISS)
+DELIVERY_DEADLINE = timedelta(days=1)
+STALL_PREFIX = "stuck_"
+"""Before the kind of what makes no progress."""
+UNDO_PREFIX = "undo_"
+"""Before the outcome of a call that takes another one back."""
+ANSWERED_BY_EVIDENCE = ("unknown", "undo_unknown")
+"""Reasons that ask whether a call was done. Evidence resolves these Cases as well as a person."""
+
+
+class CaseReason(msgspec.Struct, frozen=True):
+    """Catalogue row: what all Cases of one reason share."""
+
+    reason: str
+    title: str
+    """What happened, in plain words."""
+    next_action: str
+    """What the owner does next: a template with the placeholders of `core.cases.DEFAULT_NAMES`."""
+    choices: tuple[Choice, ...]
+    """Offered unless the caller passes others."""
+    deadline: timedelta
+    """After the Case opens, unless the caller passes another: a Run's Cases use `case_within` of its failure policy."""
+
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_DISMISS = (Choice.DISMISS,)
+_CORRECT = "Correct the cause, then retry {operation}. Or undo what was done"
+_COMPARE = "Compare {object} in {system} with the request. Correct the side that is wrong"
+_RESEND = "Ask the sender to correct the events and to send them again"
+_BY_HAND = "Take it back by hand in {system}, then continue. Or correct the cause and retry"
+
+
+def _rows(
+    choices: tuple[Choice, ...], deadline: timedelta, *texts: tuple[str, str, str]
+) -> tuple[CaseReason, ...]:
+    """Return a row for each reason, title and next action."""
+    return tuple(CaseReason(*text, choices, deadline) for text in texts)
+
+
+_DELIVERIES = (
+    *_rows(
+        DELIVERY_CHOICES,
+        DELIVERY_DEADLINE,
+        (
+            "unrouted",
+            "No mapping accepts the delivery, or nothing uses its event",
+            "Write a mapping, or an `ignore` with its reason. Apply the change, then retry",
+        ),
+        (
+            "mapping_failed",
+            "The mapping could not read the delivery",
+            "Correct the mapping, or the record in its system. Then retry",
+        ),
+        (
+            "unresolved",
+            "The delivery names a record that has no Link yet",
+            "Nothing if the record is on its way: this Case then closes by itself. Else link or correct the record, then retry",
+        ),
+        (
+            "contract",
+            "The event breaks its contract",
+            "Correct the mapping, or agree on a new version of the event. Then retry",
+        ),
+        (
+            "cast_failed",
+            "The event could not be converted to another version",
+            "Correct the cast between the versions, or the record in its system. Then retry",
+        ),
+        (
+            "ownership",
+            "A system changed a field that another system owns",
+            "Decide who owns the field. Correct the mapping or the object, then retry",
+        ),
+        (
+            "fetch_refused",
+            "The system refused to show the object that the delivery refers to",
+            "Correct the access rights or the record. Then retry",
+        ),
+        (
+            "routing_failed",
+            "A formula that routes the event failed",
+            "Correct the formula, or the record that it reads. Then retry",
+        ),
+    ),
+    *_rows(
+        _DISMISS,
+        2 * _DAY,
+        (
+            "clash",
+            "The same id arrived again with other content; the first delivery counts",
+            "Ask the sender which of the two is right. Correct the record in its system",
+        ),
+    ),
+)
+_STEPS = (
+    *_rows(
+        STEP_CHOICES,
+        2 * _DAY,
+        ("transient", "The call failed for a technical reason, and its retries are used up", _CORRECT),
+        ("throttled", "The system limited the number of calls, and the retries are used up", _CORRECT),
+        ("conflict", "Another change in the system conflicts with the call", _CORRECT),
+        (
+            "invalid",
+            "A value or the request is invalid",
+            "Correct the value or its record, then retry. Or undo what was done",
+        ),
+        ("warning", "The system gave a warning that needs a decision", _CORRECT),
+        (
+            "period_closed",
+            "The accounting period is closed",
+            "Reopen the period, or agree on another posting date. Then retry",
+        ),
+        ("not_found", "A record or Link that the call needs does not exist", _CORRECT),
+        (
+            "unauthorized",
+            "The system refused the credentials or the permission",
+            "Restore the credentials for the system. Then retry",
+        ),
+        ("already_done", "The system reports that the same was done before", _CORRECT),
+        ("refused", "The system refused the call by its own rules", _CORRECT),
+        (
+            "unknown",
+            "A call may or may not have been done, and no look-up can tell",
+            "Look in {system} whether {operation} was done. Continue if it was, retry if it was not",
+        ),
+        (
+            "timeout",
+            "An expected answer or event did not arrive in time",
+            "Find out why the other side did not answer. Then retry or continue",
+        ),
+        ("failed", "A check of the workflow failed", _CORRECT),
+        ("rejected", "An approval was rejected, or a limit is used up", _CORRECT),
+        ("expired", "An approval was not decided in time", _CORRECT),
+        ("stale", "An approval no longer covers what would be sent", _CORRECT),
+        ("accepted", "The system accepted the call but has not finished it", _CORRECT),
+        ("absent", "A read did not reach the system, and its retries are used up", _CORRECT),
+        ("parked", "A step waits for a decision", _CORRECT),
+    ),
+    *_rows(
+        RUN_CHOICES,
+        2 * _DAY,
+        ("signal", "An event interrupted the Run", "Decide how the Run continues"),
+        (
+            "deadline",
+            "A Run did not finish by its workflow's `deadline`",
+            "Find what delays the Run and settle it, or undo what was done. The Run continues meanwhile",
+        ),
+    ),
+)
+_UNDO_OUTCOMES = frozenset({*ErrorClass, "unknown"}) - {ErrorClass.ALREADY_DONE}
+"""Outcomes that stop an undo. A system that refuses an undo as already done confirms it."""
+_UNDOES = _rows(
+    UNDO_CHOICES,
+    2 * _DAY,
+    *(
+        (f"{UNDO_PREFIX}{row.reason}", f"Undo: {row.title}", _BY_HAND)
+        for row in _STEPS
+        if row.reason in _UNDO_OUTCOMES
+    ),
+    ("undo_no_undo", "Undo: the workflow has no way to take a confirmed call back", _BY_HAND),
+)
+_RESULTS = _rows(
+    _DISMISS,
+    _DAY,
+    ("mismatch", "The call was done, with other values than requested", _COMPARE),
+    ("contradiction", "A call was done although it had counted as not done", _COMPARE),
+    ("result_unreadable", "The call was done, but its mapping could not read the result", _COMPARE),
+    (
+        "output_contract",
+        "The answer to an operation breaks its contract",
+        "Correct the mapping, the workflow's result or the contract. Inform the caller",
+    ),
+)
+_FOILS = _rows(
+    (Choice.WAIVE, Choice.DISMISS),
+    2 * _DAY,
+    (
+        "foil_broken",
+        "The other half did not arrive in time, or not in this amount",
+        "Find {object} in {system} and correct the side that is wrong. Or waive the difference",
+    ),
+    (
+        "foil_over",
+        "The other half arrived with more than the amount asserted",
+        "Find what {system} shows twice and take one of them back. Or waive the difference",
+    ),
+)
+_USAGE = _rows(
+    _DISMISS,
+    2 * _DAY,
+    (
+        "usage_clash",
+        "The same usage event arrived again with other content",
+        "Ask the sender which one is right. A correction is an event of its own",
+    ),
+    (
+        "usage_unknown_source",
+        "Usage came from an undeclared system",
+        "Declare the system, or ask the sender to name a declared one",
+    ),
+    (
+        "usage_unknown_type",
+        "The event type is not declared as usage",
+        "Declare the event with `usage`, or ask the sender to use a declared type",
+    ),
+    (
+        "usage_unknown_meter",
+        "The meter is not declared",
+        "Add the meter to the event's `enum`, or ask the sender to correct it",
+    ),
+    (
+        "usage_future",
+        "The usage has a time in the future",
+        "Ask the sender to correct its clock and to send the events again",
+    ),
+    ("usage_past", "The usage is too old for its meter", "Decide whether to bill it by hand"),
+    ("usage_invalid", "The usage event is invalid", _RESEND),
+    ("usage_unreadable", "The usage event could not be read", _RESEND),
+)
+_SYSTEMS = (
+    *_rows(
+        _DISMISS,
+        4 * _HOUR,
+        (
+            "unreachable",
+            "A system or its connector cannot be reached",
+            "Restore the connection to {system} or its credentials",
+        ),
+        (
+            "clock_jumped",
+            "The clock of the machine jumped",
+            "Check the time synchronization of the machine, and what expired at about this time",
+        ),
+    ),
+    *_rows(
+        _DISMISS,
+        8 * _HOUR,
+        (
+            "poisoned",
+            "Work on a Run, a call or a delivery fails again and again because of a bug or an invalid file",
+            "Report this as a bug, with the message. To unblock it, correct the file or record that triggers it",
+        ),
+    ),
+)
+_STALLS = _rows(
+    _DISMISS,
+    4 * _HOUR,
+    (
+        "stuck_run_not_turned",
+        "Runs are due but no worker advances them",
+        "Read in the workers' logs why turns of these Runs fail, or start workers",
+    ),
+    (
+        "stuck_lease_expired",
+        "Workers did not finish their Runs in time",
+        "Check the workers that took these Runs",
+    ),
+    (
+        "stuck_run_lost",
+        "Runs are active but nothing will wake them",
+        "Open these Runs and decide how they continue. Report this as a bug",
+    ),
+    (
+        "stuck_effect_planned",
+        "Planned calls are not sent",
+        "Check that the system is reachable and that other work does not use up its call limit",
+    ),
+    (
+        "stuck_effect_sending",
+        "Calls are past their timeout without an outcome",
+        "Check that workers run: any worker looks up an overdue call",
+    ),
+    (
+        "stuck_effect_unknown",
+        "Calls have had no known outcome for too long",
+        "Check in the system whether these calls were done",
+    ),
+    (
+        "stuck_todo_waiting",
+        "Deliveries wait too long for admission",
+        "Check that workers run and that the systems needed for admission are reachable",
+    ),
+    (
+        "stuck_todo_parked",
+        "Deliveries are held without an open Case",
+        "Hand these deliveries in again. Report this as a bug",
+    ),
+    (
+        "stuck_case_overdue",
+        "Cases are past their deadline",
+        "Resolve these Cases, or ask their owner to resolve them",
+    ),
+    (
+        "stuck_foil_past_due",
+        "Counterfoils are past due but not marked as broken",
+        "Check that workers run: the next round marks overdue counterfoils",
+    ),
+    (
+        "stuck_serial_held",
+        "A finished Run still holds serial keys",
+        "Report this as a bug: the Run that holds these serial keys has ended",
+    ),
+    (
+        "stuck_serial_stranded",
+        "Runs wait for a serial key that no Run holds",
+        "Report this as a bug: these serial keys are free, but no waiting Run gets them",
+    ),
+    (
+        "stuck_leaf_pending",
+        "Audit leaves are not sealed",
+        "Check that workers run: they seal leaves every second",
+    ),
+)
+_CHANGES = (
+    *_rows(
+        _DISMISS,
+        5 * _DAY,
+        (
+            "sunset_in_use",
+            "A contract version is in use after its sunset",
+            "Move {user} {successor}, or postpone the sunset. The version is still accepted meanwhile",
+        ),
+    ),
+    *_rows(
+        _DISMISS,
+        2 * _DAY,
+        (
+            "emergency_release",
+            "A Release was put back without approvals",
+            "Review what was put back, and why. Plan the next change",
+        ),
+    ),
+)
+
+TOPICS: dict[str, tuple[CaseReason, ...]] = {
+    "Deliveries": _DELIVERIES,
+    "Steps of a Run": _STEPS,
+    "Undo of a Run": _UNDOES,
+    "Results of calls": _RESULTS,
+    "Counterfoils": _FOILS,
+    "Usage": _USAGE,
+    "Systems": _SYSTEMS,
+    "Stalled work": _STALLS,
+    "Changes": _CHANGES,
+}
+"""Every reason, under the heading of its subject."""
+CATALOGUE: dict[str, CaseReason] = {row.reason: row for rows in TOPICS.values() for row in rows}
+
+
+def reason_row(reason: str) -> CaseReason:
+    """Return the catalogue row of a reason.
+
+    The outcome of a call may arrive while its reaction runs, and then reads `refused:invalid`. It has the row of `parked`.
+    """
+    return CATALOGUE.get(reason) or CATALOGUE["parked"]

@@ -1,0 +1,86 @@
+"""The one builder of Cases.
+
+`core.case_reasons` holds what all Cases of a reason share. Callers pass what differs: owners, message and subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from counterfoil.core import ids
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.case_reasons import reason_row
+from counterfoil.core.clock import micros
+from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.money import Money
+
+MAX_MESSAGE_CHARS = 4000
+DEFAULT_NAMES = {
+    "object": "the document",
+    "operation": "the call",
+    "successor": "to the new version",
+    "system": "the other system",
+    "user": "its users",
+}
+"""Placeholders of next actions, with the words for a caller that has no name to pass."""
+
+
+def next_action(reason: str, names: Mapping[str, str] | None = None) -> str:
+    """Return what the owner does next. `names` fill the placeholders of the template."""
+    return reason_row(reason).next_action.format_map({**DEFAULT_NAMES, **(names or {})})
+
+
+def open_case(
+    reason: str,
+    *,
+    id: str,
+    message: str,
+    owners: Iterable[str],
+    at: datetime,
+    names: Mapping[str, str] | None = None,
+    choices: tuple[Choice, ...] | None = None,
+    deadline: timedelta | None = None,
+    run: str | None = None,
+    path: str | None = None,
+    receipt: int | None = None,
+    event: str | None = None,
+    effect: str | None = None,
+    foil: str | None = None,
+    exposure: tuple[Money, ...] = (),
+) -> Case:
+    """Build an open Case for the first of `owners`. Its id derives from its subject, so a repeat opens no second one."""
+    row = reason_row(reason)
+    return Case(
+        id=id,
+        reason=reason,
+        message=message[:MAX_MESSAGE_CHARS],
+        owner=next(iter(owners), ""),
+        deadline=at + (row.deadline if deadline is None else deadline),
+        next_action=next_action(reason, names),
+        choices=row.choices if choices is None else choices,
+        run=run,
+        path=path,
+        receipt=receipt,
+        event=event,
+        effect=effect,
+        foil=foil,
+        exposure=exposure,
+        created_at=at,
+    )
+
+
+def case_of_break(foil: Foil, state: FoilState, reason: str, at: datetime) -> Case:
+    """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction."""
+    amounts = ", ".join(f"{leg} {money}" for leg, money in sorted(foil.legs.items()))
+    return open_case(
+        f"foil_{state}",
+        id=ids.derive("case", "foil", foil.id, str(state), micros(at)),
+        message=f"{foil.left} shows {foil.object} {foil.key} ({amounts}); {foil.right}: {reason}",
+        owners=(foil.owner,),
+        at=at,
+        names={"object": f"{foil.object} {foil.key}", "system": foil.right},
+        run=foil.run,
+        foil=foil.id,
+        exposure=(max(foil.legs.values(), key=lambda money: abs(money.minor)),) if foil.legs else (),
+    )
