@@ -18,6 +18,7 @@ import argon2
 import msgspec
 import uvicorn
 
+from counterfoil.change.ports import ChangePorts
 from counterfoil.change.service import ChangePath
 from counterfoil.connectors import signature
 from counterfoil.core import ids, wire
@@ -79,7 +80,9 @@ class TrialApp:
         self._usage = UsageIntake(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None
-        self.changes = ChangePath(store, store, self._release, _no_traffic, _no_connectors, self._take_up)
+        self.changes = ChangePath(
+            store, store, ChangePorts(self._release, _no_traffic, _no_connectors, self._take_up)
+        )
 
     async def _release(self, digest: str) -> Model:
         held = await self.store.release(digest)

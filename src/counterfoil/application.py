@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from counterfoil.change.ports import ChangePorts
 from counterfoil.change.service import ChangePath
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
@@ -65,9 +66,13 @@ class Application:
         """What whoever started this process should know."""
         self.follower = ReleaseFollower(store, releases, self.connectors, pump, build_connectors)
         self._build_connectors = build_connectors
-        self.changes = ChangePath(
-            store, views, releases.model, self._impacts, self._try_connectors, self._take_up
+        ports = ChangePorts(
+            model=releases.model,
+            impact=self._impact,
+            try_connectors=self._try_connectors,
+            take_up=self.follower.look,
         )
+        self.changes = ChangePath(store, views, ports)
 
     @property
     def model(self) -> Model:
@@ -76,15 +81,12 @@ class Application:
     async def now(self) -> datetime:
         return await self.store.now()
 
-    async def _take_up(self) -> None:
-        await self.follower.look()
-
     async def _try_connectors(self, model: Model, names: Sequence[str]) -> None:
         """Build these connectors and close them again. Raises Misconfigured."""
         for connector in self._build_connectors(model, names).values():
             await connector.close()
 
-    async def _impacts(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
+    async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
         """What a replay of the recorded traffic gives, made beside the work of this process."""
         return await replayed(self.store, old, new, since, until)
 

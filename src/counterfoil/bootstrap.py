@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.application import Application
-from counterfoil.change.bootstrap import apply_at_start, somebody_may_apply
+from counterfoil.change.bootstrap import any_person_may_apply, apply_at_start
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core import ids
@@ -197,7 +197,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         return releases, f"Release {held[0][:12]} is in force. {folder} does not pass check. {ask}"
     if proposed.digest == held[0]:
         return releases, ""
-    if not await somebody_may_apply(store, releases.present):
+    if not await any_person_may_apply(store, releases.present):
         await _try_connectors(proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)

@@ -79,7 +79,7 @@ async def test_who_asked_for_the_change_cannot_approve_it(tmp_path: Path) -> Non
     prepare(tmp_path, text)
     async with changing(tmp_path) as company:
         planned = await company.plan(text.replace("up_to: 100,", "up_to: 10,"))
-        assert any("nobody can give" in note for note in planned["plan"]["notes"])
+        assert any("cannot be granted" in note for note in planned["plan"]["notes"])
         refused = await company.decide(planned["approvals"][0]["id"], "pat")
         assert (refused.status_code, refused.json()["type"]) == (
             403, "urn:counterfoil:problem:separation-of-duties",
@@ -250,7 +250,7 @@ async def test_nothing_but_what_was_in_force_is_put_back(company: Changing) -> N
     assert (await company.ask("POST", "/v1/plans", params={"to": "0" * 64})).status_code == 404
     planned = await company.plan(STRICTER, "eve")
     refused = await company.apply(planned["plan"]["digest"], "eve", emergency=True)
-    assert (refused.status_code, "never was" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "never in force" in refused.json()["detail"]) == (409, True)
 
 
 # ------------------------------------------------------------------ calendars

@@ -1,22 +1,22 @@
-"""apply: do the stages of a plan, one after the other, until one refuses."""
+"""apply: execute the stages of a plan, one after another, until one refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from counterfoil.change import stages
-from counterfoil.change.calendar import told
-from counterfoil.change.difference import difference
+from counterfoil.change.calendar import calendar_notices
 from counterfoil.change.migrate import RunMigrator
-from counterfoil.change.plan import approvals_of, zones
-from counterfoil.change.verdicts import Models
+from counterfoil.change.plan import approvals_of, time_zones
+from counterfoil.change.plan_report import PlanReport, StartupReport, read_report
+from counterfoil.change.ports import ChangePorts
 from counterfoil.core import ids
 from counterfoil.core.approval import Approval, ApprovalState
-from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.case import Case, CaseState
+from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
@@ -25,27 +25,22 @@ from counterfoil.store.port.releases import ApplyPlan
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import ListFilter, Views
 
-Try: TypeAlias = Callable[[Model, Sequence[str]], Awaitable[None]]
-"""Builds the connectors of these systems and lets go of them. Raises Misconfigured."""
-TakeUp: TypeAlias = Callable[[], Awaitable[None]]
-"""Has this process take up what is in force."""
-REVIEW = timedelta(days=2)
-MISSING = {
-    "not_found": "There is no such plan: run `counterfoil plan` again.",
-    "closed": "The plan was applied already, or another Release came into force, or its time is over: plan again.",
-    "moved": "The base has moved: another Release came into force since the plan was made. Plan again.",
-    "rejected": "The plan was rejected. Change it, or plan it again to ask anew.",
-    "expired": "An approval of the plan has expired: plan it again to ask anew.",
+REFUSALS = {
+    "not_found": "There is no such plan. Run `counterfoil plan` again.",
+    "closed": "The plan was applied already, has expired, or another Release came into force. Plan again.",
+    "moved": "Another Release came into force since the plan was made. Plan again.",
+    "rejected": "The plan was rejected. Change it, or plan it again to ask for approval again.",
+    "expired": "An approval of the plan has expired. Plan again to ask for approval again.",
     "missing": "An approval of the plan is missing.",
-    "inactive": "Who approved the plan is not active any more: plan it again to ask anew.",
-    "role": "Nobody but the roles that the policy names under `emergency` may put a Release back without approvals.",
-    "never": "In an emergency only a Release that was in force before may be put back; this one never was.",
+    "inactive": "A person who approved the plan is no longer active. Plan again to ask for approval again.",
+    "role": "Only the roles that the policy names under `emergency` may put a Release back without approvals.",
+    "never": "In an emergency only a former Release may be put back. This one was never in force.",
 }
-"""What the store's refusals say."""
+"""Text of each refusal of the store, by verdict."""
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one stage."""
+    """The result of one stage."""
 
     stage: str
     said: str
@@ -53,61 +48,64 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
-    """Of the Release that is in force now."""
+    """Digest of the Release that is active now."""
     no: int
-    """Its place in the history."""
+    """Its number in the history."""
     plan: str
     stages: list[StageResult]
 
 
 class Applier:
-    """Applies plans of one store. One at a time for each process; the store decides between several."""
+    """Applies plans of one store. If several processes apply plans, the store decides which one wins."""
 
-    def __init__(
-        self, store: Store, views: Views, models: Models, try_: Try, take_up: TakeUp, mover: RunMigrator
-    ) -> None:
+    def __init__(self, store: Store, views: Views, ports: ChangePorts, mover: RunMigrator) -> None:
         self._store = store
         self._views = views
-        self._models = models
-        self._try = try_
-        self._take_up = take_up
+        self._ports = ports
         self._mover = mover
 
     async def apply(self, digest: str, person: str, reason: str, emergency: bool = False) -> ApplyResult:
-        """Put a plan's revision in force. Raises Refused, with nothing done, when a stage refuses."""
+        """Make a plan's revision active. Raises Refused if a stage refuses; then nothing has changed."""
         plan = await self._store.plan(digest)
         body = await self._store.plan_model(digest)
         if plan is None or body is None:
-            raise Refused(MISSING["not_found"], ErrorClass.NOT_FOUND)
-        made = msgspec.json.decode(plan.body)
-        ordered = msgspec.convert(made["stages"], list[stages.Stage])
-        roles = tuple(made["emergency"]) if emergency else ()
+            raise Refused(REFUSALS["not_found"], ErrorClass.NOT_FOUND)
+        report = read_report(plan)
+        roles = report.emergency if emergency else ()
         if emergency and not roles:
             raise Refused("No policy in force names roles under `emergency`.", ErrorClass.CONFLICT)
-        work = _Work(self, plan, Model.from_json(body), person, reason, roles)
-        done: list[StageResult] = []
-        for stage in ordered:
+        application = _PlanApplication(self, plan, report, Model.from_json(body), person, reason, roles)
+        results: list[StageResult] = []
+        for stage in report.stages:
             name = stage.__struct_config__.tag
-            done.append(StageResult(stage=str(name), said=await work.do(stage)))
-        return ApplyResult(digest=plan.revision, no=work.no, plan=digest, stages=done)
+            results.append(StageResult(stage=str(name), said=await application.execute(stage)))
+        return ApplyResult(digest=plan.revision, no=application.no, plan=digest, stages=results)
 
 
-class _Work:
+class _PlanApplication:
     """One application of one plan."""
 
     def __init__(
-        self, of: Applier, plan: Plan, new: Model, person: str, reason: str, emergency: tuple[str, ...]
+        self,
+        of: Applier,
+        plan: Plan,
+        report: PlanReport | StartupReport,
+        new: Model,
+        person: str,
+        reason: str,
+        emergency: tuple[str, ...],
     ) -> None:
         self.of = of
         self.plan = plan
+        self.report = report
         self.new = new
         self.person = person
         self.reason = reason
         self.emergency = emergency
         self.no = 0
 
-    async def do(self, stage: stages.Stage) -> str:
-        """Do a stage and say what became of it."""
+    async def execute(self, stage: stages.Stage) -> str:
+        """Execute a stage and return its result as text. Raises Refused."""
         match stage:
             case stages.CheckBase():
                 return await self._check_base(stage)
@@ -120,44 +118,49 @@ class _Work:
             case stages.MakeRelease():
                 return await self._make_release()
             case stages.TakeUp():
-                await self.of._take_up()
-                return "taken up here; other processes follow within a second"
+                await self.of._ports.take_up()
+                return "loaded in this process; other processes follow within a second"
             case stages.MoveRuns(workflows=workflows):
-                moved = [await self.of._mover.move(self.person, workflow=name) for name in workflows]
-                done = sum(one.verdict == "moved" for some in moved for one in some)
-                return f"{done} moved, {sum(map(len, moved)) - done} stay"
+                moves = [
+                    run_move
+                    for name in workflows
+                    for run_move in await self.of._mover.move(self.person, workflow=name)
+                ]
+                moved_count = sum(run_move.verdict == "moved" for run_move in moves)
+                return f"{moved_count} moved, {len(moves) - moved_count} stay"
             case stages.Watch():
                 rows, more = await self.of._views.cases(ListFilter(state=str(CaseState.OPEN), limit=200))
                 return f"{len(rows)}{'+' if more else ''} open Cases now: `counterfoil cases`"
 
     async def _check_base(self, stage: stages.CheckBase) -> str:
         if await self.of._store.in_force() != stage.base:
-            raise Refused(MISSING["moved"], ErrorClass.CONFLICT)
-        return "the base is in force"
+            raise Refused(REFUSALS["moved"], ErrorClass.CONFLICT)
+        return "the base is still in force"
 
     async def _check_calendar(self) -> str:
         now = await self.of._store.now()
-        old = await self.of._models(self.plan.base)
-        found = told(old, self.new, difference(old, self.new, now.date()), now, await zones(self.of._store))
-        refuses = [one for one in found if one.effect == "refuse"]
-        if refuses and not self.emergency:
-            when = "; ".join(f"{one.message} (calendar {one.calendar})" for one in refuses)
-            raise Refused(f"A calendar refuses changes of this sort now: {when}.", ErrorClass.CONFLICT)
-        return "; ".join(one.message for one in found) or "no calendar speaks against it"
+        old = await self.of._ports.model(self.plan.base)
+        differences = self.report.differences if isinstance(self.report, PlanReport) else ()
+        notices = calendar_notices(old, self.new, differences, now, await time_zones(self.of._store))
+        refusals = [notice for notice in notices if notice.effect == "refuse"]
+        if refusals and not self.emergency:
+            entries = "; ".join(f"{notice.message} (calendar {notice.calendar})" for notice in refusals)
+            raise Refused(f"A calendar forbids such changes now: {entries}.", ErrorClass.CONFLICT)
+        return "; ".join(notice.message for notice in notices) or "no calendar forbids it"
 
     async def _require_approvals(self) -> str:
         approvals = await approvals_of(self.of._views, self.plan)
         if self.emergency:
-            return "put back in an emergency, to be reviewed"
+            return "put back in an emergency; a review is due"
         now = await self.of._store.now()
-        left = [one for one in approvals if one.state is not ApprovalState.GRANTED or one.expires <= now]
-        if left:
-            raise Refused("; ".join(_lacking(one, now) for one in left), ErrorClass.CONFLICT)
-        return f"{len(approvals)} given"
+        missing = [a for a in approvals if a.state is not ApprovalState.GRANTED or a.expires <= now]
+        if missing:
+            raise Refused("; ".join(_explain_missing(a, now) for a in missing), ErrorClass.CONFLICT)
+        return f"{len(approvals)} granted"
 
     async def _try_connectors(self, systems: Sequence[str]) -> str:
         try:
-            await self.of._try(self.new, systems)
+            await self.of._ports.try_connectors(self.new, systems)
         except Misconfigured as error:
             raise Refused(
                 f"A connector of the revision cannot be built here: {error}", ErrorClass.CONFLICT
@@ -179,33 +182,29 @@ class _Work:
         )
         if applied.verdict != "applied":
             about = f" ({', '.join(applied.approvals)})" if applied.approvals else ""
-            raise Refused(MISSING[applied.verdict] + about, ErrorClass.CONFLICT)
+            raise Refused(REFUSALS[applied.verdict] + about, ErrorClass.CONFLICT)
         self.no = applied.no
         return f"release {self.plan.revision[:12]} is in force, number {applied.no}"
 
     def _reviews(self, now: datetime) -> tuple[Case, ...]:
-        """A Case for each approval that was not waited for, or one where none was asked."""
-        made: list[Any] = msgspec.json.decode(self.plan.body)["approvals"]
-        owners = [one["roles"][0] for one in made if one["roles"]] or [self.emergency[0]]
+        """Return a Case for each approval that was skipped, or one Case if the plan needs no approval."""
+        owners = [approval.roles[0] for approval in self.report.approvals if approval.roles]
         return tuple(
-            Case(
+            open_case(
+                "emergency_release",
                 id=ids.derive("case", "emergency", self.plan.digest, self.plan.round, owner),
-                reason="emergency_release",
                 message=f"{self.person} put back Release {self.plan.revision[:12]} without approvals: {self.reason}",
-                owner=owner,
-                deadline=now + REVIEW,
-                next_action="Review what was put back, and why; plan what is to follow",
-                choices=(Choice.DISMISS,),
-                created_at=now,
+                owners=(owner,),
+                at=now,
             )
-            for owner in dict.fromkeys(owners)
+            for owner in dict.fromkeys(owners or [self.emergency[0]])
         )
 
 
-def _lacking(approval: Approval, now: datetime) -> str:
-    who = " or ".join(approval.roles)
+def _explain_missing(approval: Approval, now: datetime) -> str:
+    roles = " or ".join(approval.roles)
     if approval.state is ApprovalState.REJECTED:
-        return f"{approval.id} ({who}) was rejected"
+        return f"{approval.id} ({roles}) was rejected"
     if approval.expires <= now or approval.state is ApprovalState.EXPIRED:
-        return f"{approval.id} ({who}) has expired: plan again"
-    return f"{approval.id} waits for {approval.quorum} of {who}, not {approval.requester}: `counterfoil approve {approval.id}`"
+        return f"{approval.id} ({roles}) has expired: plan again"
+    return f"{approval.id} waits for {approval.quorum} of {roles}, not {approval.requester}: `counterfoil approve {approval.id}`"

@@ -1,4 +1,4 @@
-"""Changes from outside that a plan is held against: releases of others, ends of versions, days around a close. Pure."""
+"""Calendar entries that concern a plan: vendors' releases, ends of versions, days around a period close. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from counterfoil.model import Model, kinds
 from counterfoil.model.kinds import seconds
 from counterfoil.model.walk import steps
 
-AREAS_ALWAYS_LET = frozenset({"calendar"})
-"""Kinds of document that may change on any day: else a calendar written wrongly could never be put right."""
+ALWAYS_ALLOWED_KINDS = frozenset({"calendar"})
+"""Kinds of document that may change on any day. Otherwise a wrong calendar could never be corrected."""
 
 
 class CalendarNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry that concerns a plan at a time."""
+    """A calendar entry that concerns a plan now or soon."""
 
     calendar: str
     what: str
@@ -29,30 +29,31 @@ class CalendarNotice(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-def told(
+def calendar_notices(
     old: Model, new: Model, differences: Sequence[DocumentChange], now: datetime, zones: Mapping[str, str]
 ) -> list[CalendarNotice]:
-    """Entries of the calendars in force that hold now, or that are to be told of already. `zones`: time zones of
-    legal entities by their id. Days are whole days of their zone: from the first moment of `from` to the last of
-    `to`."""
-    touched = {system for one in differences for system in systems_of(old, new, one)}
-    areas: set[str] = {class_ for one in differences for class_ in one.classes}
-    areas |= {"breaking"} if any(one.breaking for one in differences) else set()
-    refusable = any(one.kind not in AREAS_ALWAYS_LET for one in differences)
-    found = []
+    """Return the entries of the active calendars that hold now, or whose notice period has begun.
+
+    `zones`: time zones of legal entities by their id. Days are whole days of their zone, `from` and `to` included.
+    """
+    systems = {system for change in differences for system in systems_of(old, new, change)}
+    areas: set[str] = {class_ for change in differences for class_ in change.classes}
+    areas |= {"breaking"} if any(change.breaking for change in differences) else set()
+    refusable = any(change.kind not in ALWAYS_ALLOWED_KINDS for change in differences)
+    notices = []
     for calendar in old.of_kind(kinds.Calendar).values():
         for entry in calendar.changes:
-            if entry.systems and not touched & set(entry.systems):
+            if entry.systems and not systems & set(entry.systems):
                 continue
             if entry.areas and not areas & set(entry.areas):
                 continue
-            one = _told(calendar, entry, now, zones, refusable)
-            if one is not None:
-                found.append(one)
-    return sorted(found, key=lambda one: (one.effect, one.begins, one.what))
+            notice = _notice(calendar, entry, now, zones, refusable)
+            if notice is not None:
+                notices.append(notice)
+    return sorted(notices, key=lambda notice: (notice.effect, notice.begins, notice.what))
 
 
-def _told(
+def _notice(
     calendar: kinds.Calendar,
     entry: kinds.OutsideChange,
     now: datetime,
@@ -65,9 +66,9 @@ def _told(
     if now < begins - timedelta(seconds=seconds(entry.notice)) or (ends is not None and now >= ends):
         return None
     days = f"{entry.from_} to {entry.to}" if entry.to else f"from {entry.from_} on"
-    there = now >= begins
-    refuses = entry.effect == "refuse" and there and refusable
-    message = f"{entry.what}, {days} ({zone.key})" + ("" if there else ": not yet")
+    has_begun = now >= begins
+    refuses = entry.effect == "refuse" and has_begun and refusable
+    message = f"{entry.what}, {days} ({zone.key})" + ("" if has_begun else ": not yet")
     return CalendarNotice(
         calendar=calendar.name,
         what=entry.what,
@@ -92,14 +93,14 @@ def _begin_of(day: date, zone: ZoneInfo) -> datetime:
 # ------------------------------------------------------------------ which systems a change touches
 
 
-def systems_of(old: Model, new: Model, one: DocumentChange) -> set[str]:
-    """The systems whose part of the governance a difference is."""
-    found: set[str] = set()
+def systems_of(old: Model, new: Model, change: DocumentChange) -> set[str]:
+    """Return the systems that a changed document concerns."""
+    systems: set[str] = set()
     for model in (old, new):
-        document = model.document(one.kind, one.name)
+        document = model.document(change.kind, change.name)
         if document is not None:
-            found |= set(_systems(model, document.value))
-    return found
+            systems |= set(_systems(model, document.value))
+    return systems
 
 
 def _systems(model: Model, value: kinds.Kind) -> Iterator[str]:

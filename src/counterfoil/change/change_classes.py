@@ -1,6 +1,7 @@
-"""The classes of a change: what approvals of a change are asked by.
+"""The classes of a change, which decide on its approvals.
 
-A class says what is at stake, from the kind of the document and the field that changed; a change may be of several.
+A class names what is at risk. It follows from the kind of the document and the field that changed. A change may have
+several classes.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from counterfoil.model.fields import each_field, is_money
 from counterfoil.model.model import Model
 
 Class: TypeAlias = Literal[
-    "contract",  # what is passed between systems: fields of objects, events and operations, and their names
-    "money",  # what amounts are made of, where and when they are posted, what counts as equal
-    "approval",  # who decides, from which amount, and what an approval holds fast
-    "security",  # permissions, secrets, addresses and accounts of systems, what the gateway lets through
-    "ownership",  # systems of record, and who answers for what
+    "contract",  # data passed between systems: fields of objects, events and operations, and their names
+    "money",  # how amounts are computed, where and when they are posted, and which amounts count as equal
+    "approval",  # who decides, from which amount, and which values an approval covers
+    "security",  # permissions, secrets, addresses and accounts of systems, operations open to the gateway
+    "ownership",  # systems of record and owners
     "table",  # rows that finance owns
-    "failure",  # retries, undo, deadlines, and what becomes of refusals
-    "workflow",  # steps, and what begins and interrupts them
-    "mapping",  # a system's words to ours and back
-    "reconciliation",  # which half is owed and what matches it
-    "control",  # what auditors are told, and who is alerted
-    "system",  # feeds and load of a system
-    "text",  # nothing that runs reads it
+    "failure",  # retries, undo, deadlines, and reactions to refusals
+    "workflow",  # steps, starts and signals
+    "mapping",  # translation between a system's fields and ours
+    "reconciliation",  # expected foils and what matches them
+    "control",  # controls for auditors, and alerts
+    "system",  # feeds and load limits of a system
+    "text",  # descriptions that no running code reads
 ]
 CLASSES: tuple[Class, ...] = get_args(Class)
 
@@ -65,93 +66,95 @@ _FAILURE_KEYS = frozenset(
     {"outcomes", "failure", "deadline", "undo", "irreversible", "on_item", "again", "until"}
 )
 _APPROVAL_KEYS = frozenset({"approve", "covers", "requester", "reserve", "amount"})
-# What turns an amount into a vendor's number, and the accounts that it is posted to.
-_MAJOR = re.compile(r"\b(major|minor|money|table)\(|\.minor\b")
+# Formulas that turn an amount into a vendor's number, or that look up accounts.
+_MONEY_FORMULA = re.compile(r"\b(major|minor|money|table)\(|\.minor\b")
 SERVICE_LEVELS = frozenset(
     {"deadline", "until", "due", "case_within", "expires", "every", "timeout", "frequency", "past"}
 )
-"""Keys that say how long something may take."""
+"""Keys that set a time limit."""
 
 
 def classes_of(
-    value: kinds.Kind, path: tuple[str, ...], said: tuple[Any, ...], money: frozenset[str]
+    value: kinds.Kind, path: tuple[str, ...], parts: tuple[Any, ...], money: frozenset[str]
 ) -> tuple[Class, ...]:
-    """The classes of a change at a path of a document, given what it said before and says now, and the names of
-    the fields that hold money (`money_fields`)."""
+    """Return the classes of a change at a path of a document.
+
+    `parts`: the value there before and after. `money`: names of the fields that hold money (`money_fields`).
+    """
     if path[:1] in (("doc",), ("description",)) or path[-1:] == ("doc",):
         return ("text",)
     if path[:1] == ("owner",):
         return ("ownership",)
-    found: set[Class] = {_BASE.get(value.kind, "workflow")}
-    names = set(path) | {key for part in said for key in _keys(part)}
+    result: set[Class] = {_BASE.get(value.kind, "workflow")}
+    names = set(path) | {key for part in parts for key in _keys(part)}
     match value:
         case kinds.Policy():
-            found = {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
+            result = {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
         case kinds.System():
-            found = {"security"} if names & _SYSTEM_SECURITY else {"system"}
+            result = {"security"} if names & _SYSTEM_SECURITY else {"system"}
         case kinds.Operation():
             if names & _OPERATION_FAILURE:
-                found = {"failure"}
+                result = {"failure"}
             if "exposes" in names:
-                found.add("security")
+                result.add("security")
         case kinds.Object():
             if path[-1:] == ("system",) or "system" in path[1:] or path == ("system",):
-                found.add("ownership")
+                result.add("ownership")
         case kinds.Table():
-            found.add("money")
+            result.add("money")
         case kinds.Workflow():
-            found |= _of_workflow(names, money)
+            result |= _of_workflow(names, money)
         case kinds.Mapping():
             if names & {"let", "assert"} or names & money:
-                found.add("money")
+                result.add("money")
         case kinds.Reconciliation():
-            found.add("money")
+            result.add("money")
         case kinds.Overlay():
-            found = _of_overlay(value, path, names)
-    return tuple(c for c in CLASSES if c in found) or ("workflow",)
+            result = _of_overlay(value, path, names)
+    return tuple(c for c in CLASSES if c in result) or ("workflow",)
 
 
 def _of_overlay(overlay: kinds.Overlay, path: tuple[str, ...], names: set[str]) -> set[Class]:
-    """The classes of what an overlay changes: of one document, or of all when it is where it counts that changed."""
-    named = path[1] if path[:1] == ("changes",) and len(path) > 1 else None
-    found: set[Class] = set()
+    """Return the classes of an overlay's change: of one document, or of all documents if its condition changed."""
+    target = path[1] if path[:1] == ("changes",) and len(path) > 1 else None
+    result: set[Class] = set()
     for change in overlay.changes:
-        if named is None or named.split(" ")[0] == change.name:
-            found |= {c for part, classes in _OF_POLICY.items() if part in change.set for c in classes}
+        if target is None or target.split(" ")[0] == change.name:
+            result |= {c for part, classes in _OF_POLICY.items() if part in change.set for c in classes}
             if change.kind != "policy":
-                found.add(_BASE.get(change.kind, "workflow"))
+                result.add(_BASE.get(change.kind, "workflow"))
             if change.kind == "table":
-                found.add("money")
+                result.add("money")
             if change.kind == "system" and _SYSTEM_SECURITY & change.set.keys():
-                found.add("security")
+                result.add("security")
             if "owner" in change.set:
-                found.add("ownership")
-    return found or {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
+                result.add("ownership")
+    return result or {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
 
 
 def _of_workflow(names: set[str], money: frozenset[str]) -> set[Class]:
-    found: set[Class] = set()
+    result: set[Class] = set()
     if names & _APPROVAL_KEYS:
-        found.add("approval")
+        result.add("approval")
     if names & _MONEY_KEYS or (names & {"with", "data"} and names & money):
-        found.add("money")
+        result.add("money")
     if names & _FAILURE_KEYS:
-        found.add("failure")
-    return found
+        result.add("failure")
+    return result
 
 
 def money_fields(model: Model) -> frozenset[str]:
-    """Names of the fields that hold money in an operation or event, and of a system's own that they are put into."""
+    """Return the names of fields that hold money in operations and events, and in the systems' own requests."""
     maps = [event.data for event in model.events.values()]
     maps += [operation.input for operation in model.operations.values()]
-    named = {name for fields in maps for name, _, spec in each_field(fields) if is_money(spec)}
+    names = {name for fields in maps for name, _, spec in each_field(fields) if is_money(spec)}
     for mapping in model.mappings.values():
-        named |= {key for key, text in _texts(mapping.with_ or {}) if _MAJOR.search(text)}
-    return frozenset(named)
+        names |= {key for key, text in _texts(mapping.with_ or {}) if _MONEY_FORMULA.search(text)}
+    return frozenset(names)
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Each text of a template with the nearest key above it."""
+    """Yield each text of a template with the nearest key above it."""
     if isinstance(value, dict):
         for name, part in value.items():
             yield from _texts(part, str(name))

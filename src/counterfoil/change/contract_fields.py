@@ -1,7 +1,7 @@
-"""What changed in the fields of a contract, and whom it breaks: those who read them, those who fill them in.
+"""Changes of a contract's fields, and whether they break readers or writers.
 
-A reader is broken by what may now arrive that could not before; a writer by what it gives and may no longer give, or
-must give and does not. Whether anybody is there to be broken is `difference`'s to say.
+A reader breaks if values may arrive that could not arrive before. A writer breaks if a value it sends is no longer
+allowed, or if it does not send a value that is now required. `difference` knows the actual readers and writers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from counterfoil.model.fields import Schema
 
 @dataclass(frozen=True, slots=True)
 class ContractChange:
-    """One field, dotted, of a contract."""
+    """A change of one field of a contract; `field` is its dotted path."""
 
     field: str
     rule: str
@@ -25,19 +25,19 @@ class ContractChange:
     breaks_readers: bool = False
     breaks_writers: bool = False
     demands: bool = False
-    """It breaks writers that do not give the field, not those that do."""
+    """Breaks only writers that do not send the field."""
     absent: bool = False
-    """It breaks readers that take the field for granted, not those that ask with `has`."""
+    """Breaks only readers that do not test the field with `has`."""
 
 
 def contract_changes(old: Schema, new: Schema, field: str = "") -> Iterator[ContractChange]:
-    """Field by field. Both are schemas of the field shorthand (`model.fields`)."""
+    """Yield the changes, field by field. Both are schemas of the field shorthand (`model.fields`)."""
     before, after = _type(old), _type(new)
     if before != after:
         yield ContractChange(
             field,
             "type-changed",
-            f"`{field}` is a {after} and was a {before}",
+            f"`{field}` has the type {after}; before it was {before}",
             before,
             after,
             breaks_readers=(before, after) not in _NARROWER and before != "any",
@@ -46,9 +46,11 @@ def contract_changes(old: Schema, new: Schema, field: str = "") -> Iterator[Cont
         return
     yield from _enum(old, new, field)
     if old.get("x-pii", False) != new.get("x-pii", False):
-        said = "is personal data now" if new.get("x-pii") else "is no longer marked as personal data"
+        marking = (
+            "is now marked as personal data" if new.get("x-pii") else "is no longer marked as personal data"
+        )
         yield ContractChange(
-            field, "personal-data", f"`{field}` {said}", old.get("x-pii", False), new.get("x-pii", False)
+            field, "personal-data", f"`{field}` {marking}", old.get("x-pii", False), new.get("x-pii", False)
         )
     if before == "object" and ("properties" in old or "properties" in new):
         yield from _properties(old, new, field)
@@ -56,12 +58,12 @@ def contract_changes(old: Schema, new: Schema, field: str = "") -> Iterator[Cont
         yield from contract_changes(old.get("items", {}), new.get("items", {}), field)
 
 
-# Every value of the second is one of the first, so readers of the first take it.
+# (wide, narrow): every value of the narrow type is valid in the wide one.
 _NARROWER = {("decimal", "int"), ("string", "id")}
 
 
 def _type(schema: Schema) -> str:
-    """The name in the field shorthand of what a schema takes."""
+    """Return the type's name in the field shorthand."""
     marked = schema.get("x-type")
     if marked:
         return str(marked)
@@ -76,11 +78,11 @@ def _enum(old: Schema, new: Schema, field: str) -> Iterator[ContractChange]:
     if before is None and after is None:
         return
     if before is None or after is None:
-        said = "is limited to some values now" if before is None else "may be any value now"
+        limits = "is now limited to some values" if before is None else "may now have any value"
         yield ContractChange(
             field,
             "values-limited" if before is None else "values-freed",
-            f"`{field}` {said}",
+            f"`{field}` {limits}",
             before,
             after,
             breaks_readers=before is not None,
@@ -89,11 +91,11 @@ def _enum(old: Schema, new: Schema, field: str) -> Iterator[ContractChange]:
         return
     for value in before:
         if value not in after:
-            message = f"`{field}` may no longer be `{value}`"
+            message = f"`{field}` can no longer be `{value}`"
             yield ContractChange(field, "value-removed", message, value, None, breaks_writers=True)
     for value in after:
         if value not in before:
-            message = f"`{field}` may also be `{value}`, which its readers do not know"
+            message = f"`{field}` can also be `{value}`, which its readers do not know"
             yield ContractChange(field, "value-added", message, None, value, breaks_readers=True)
 
 
@@ -106,7 +108,7 @@ def _properties(old: Schema, new: Schema, field: str) -> Iterator[ContractChange
             yield ContractChange(
                 place,
                 "field-removed",
-                f"the field `{place}` is gone",
+                f"the field `{place}` was removed",
                 _type(before[name]),
                 None,
                 breaks_readers=True,
@@ -118,7 +120,7 @@ def _properties(old: Schema, new: Schema, field: str) -> Iterator[ContractChange
             yield ContractChange(
                 place,
                 "field-required" if must else "field-optional",
-                f"`{place}` is {'required' if must else 'optional'} now",
+                f"`{place}` is now {'required' if must else 'optional'}",
                 "optional" if must else "required",
                 "required" if must else "optional",
                 breaks_readers=not must,
@@ -134,7 +136,7 @@ def _properties(old: Schema, new: Schema, field: str) -> Iterator[ContractChange
             yield ContractChange(
                 place,
                 "field-added",
-                f"the field `{place}` is new, and {'required' if must else 'optional'}",
+                f"the field `{place}` is new and {'required' if must else 'optional'}",
                 None,
                 _type(after[name]),
                 breaks_writers=must,

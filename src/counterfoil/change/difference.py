@@ -1,8 +1,8 @@
-"""What is different between two Models, by meaning, and whom it breaks.
+"""Differences in meaning between two Models, and the documents and clients that they break.
 
-Compares documents by kind and name, never files. Contracts are judged by those who use them: an event and an
-operation's output by their readers, an operation's input by its callers, and only by the fields that these use.
-Tables are compared row by row. Nothing here knows of Runs or traffic; see the plan of a change for those.
+Compares documents by kind and name, never files. A contract change breaks only the users of the changed fields: the
+readers of an event or of an operation's output, the callers of an operation's input. Tables are compared row by row.
+Runs and recorded traffic are not looked at; `change.plan` does that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from typing import Any, Literal
 
 from counterfoil.change.change_classes import CLASSES, SERVICE_LEVELS, Class, classes_of, money_fields
 from counterfoil.change.contract_fields import ContractChange, contract_changes
-from counterfoil.change.document_diff import FieldChange, What, compare, meant, written
+from counterfoil.change.document_diff import (
+    FieldChange,
+    What,
+    compare,
+    fields_as_written,
+    fields_with_defaults,
+)
 from counterfoil.change.table_diff import InForce, RowChange, in_force, row_changes
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
@@ -25,12 +31,12 @@ from counterfoil.model.fields import Schema, object_schema
 from counterfoil.model.model import Model
 
 OUTSIDE = "outside"
-"""The kind of a user that is no document: whoever calls a door of ours."""
+"""Kind of a user that is not a document: a client of our HTTP API."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class AffectedUser:
-    """Who uses what changed: a document by kind and name, or a door (`outside`)."""
+    """A user of the changed document: another document, or an HTTP route (`outside`)."""
 
     kind: str
     name: str
@@ -38,12 +44,12 @@ class AffectedUser:
     """`reads total`, `gives amount`, `names it`."""
     broken: bool = False
     follows: bool = False
-    """Its own document changes too. Runs in flight keep the definition that they are pinned to."""
+    """The user's document changes too. Running Runs keep the definition that they are pinned to."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeDetail:
-    """One thing inside a document. `path` joins keys with `/`; steps stand in it by id or by what they do."""
+    """One change inside a document. `path` joins keys with `/`; a step appears by its id or its action."""
 
     path: str
     what: What
@@ -52,13 +58,13 @@ class ChangeDetail:
     message: str
     classes: tuple[Class, ...]
     rule: str = ""
-    """For contracts: which kind of change it is."""
+    """Id of the kind of change, for contracts."""
     breaking: bool = False
     affects: tuple[AffectedUser, ...] = ()
 
     @property
     def is_service_level(self) -> bool:
-        """Whether it says how long something may take."""
+        """True if the change affects a time limit."""
         return any(part in SERVICE_LEVELS for part in self.path.split("/"))
 
 
@@ -74,14 +80,14 @@ class DocumentChange:
     affects: tuple[AffectedUser, ...]
     details: tuple[ChangeDetail, ...]
     place: str
-    """`file:line` of the new document, of the old one where it is removed; empty for a Model without files."""
+    """`file:line` of the new document, or of the old one if it was removed. Empty for a Model without files."""
     rows: tuple[RowChange, ...] = ()
     in_force: tuple[InForce, ...] = ()
-    """Of a table: keys whose value is another today; empty when no day was given."""
+    """For tables: keys with another value today. Empty without a date."""
 
 
 def difference(old: Model, new: Model, today: date | None = None) -> list[DocumentChange]:
-    """Every document that means something else, by kind and name. `today` tells rows in force from later ones."""
+    """Return the documents that differ in meaning, by kind and name. `today` separates current from later rows."""
     return _ModelComparison(old, new, today).differences()
 
 
@@ -95,10 +101,12 @@ class _ModelComparison:
 
     def differences(self) -> list[DocumentChange]:
         keys = sorted(self.old_documents.keys() | self.new_documents.keys())
-        found = (self._one(self.old_documents.get(key), self.new_documents.get(key)) for key in keys)
-        return [one for one in found if one is not None]
+        changes = (
+            self._document_change(self.old_documents.get(key), self.new_documents.get(key)) for key in keys
+        )
+        return [change for change in changes if change is not None]
 
-    # -------------------------------------------------------------- what uses what
+    # -------------------------------------------------------------- users
 
     @cached_property
     def uses_before(self) -> Uses:
@@ -114,7 +122,7 @@ class _ModelComparison:
 
     @cached_property
     def altered(self) -> frozenset[tuple[str, str]]:
-        """Documents that say something else, one way or another."""
+        """Documents whose data differs in any way."""
         both = self.old_documents.keys() | self.new_documents.keys()
         return frozenset(
             key for key in both if _data(self.old_documents.get(key)) != _data(self.new_documents.get(key))
@@ -122,14 +130,14 @@ class _ModelComparison:
 
     @cached_property
     def referrers(self) -> dict[tuple[str, str], dict[User, None]]:
-        """Who names a document, before or after."""
-        found: dict[tuple[str, str], dict[User, None]] = {}
+        """Documents that refer to a document, before or after."""
+        users: dict[tuple[str, str], dict[User, None]] = {}
         for model in (self.old, self.new):
             for document in model.documents:
                 for kind, name, path in references(document):
                     if path[:1] != ("owner",) and (document.kind, document.name) != (kind, name):
-                        found.setdefault((kind, name), {})[document.kind, document.name] = None
-        return found
+                        users.setdefault((kind, name), {})[document.kind, document.name] = None
+        return users
 
     def naming(self, kind: str, name: str, broken: bool = False) -> tuple[AffectedUser, ...]:
         users = dict(self.referrers.get((kind, name), {}))
@@ -143,27 +151,27 @@ class _ModelComparison:
 
     # -------------------------------------------------------------- documents
 
-    def _one(self, old: Document | None, new: Document | None) -> DocumentChange | None:
+    def _document_change(self, old: Document | None, new: Document | None) -> DocumentChange | None:
         if old is None or new is None:
-            return self._whole(old, new)
+            return self._added_or_removed(old, new)
         if old.data == new.data:
             return None
         details = list(self._details(old, new))
         rows: list[RowChange] = []
-        forces: list[InForce] = []
+        current: list[InForce] = []
         if (
             isinstance(old.value, kinds.Table)
             and isinstance(new.value, kinds.Table)
             and len(old.value.key) == len(new.value.key)
         ):
             rows = row_changes(old.value, new.value, self.today)
-            forces = in_force(old.value, new.value, self.today) if self.today else []
+            current = in_force(old.value, new.value, self.today) if self.today else []
         if not details and not rows:
             return None
         classes = {c for detail in details for c in detail.classes}
         if rows:
-            beside = all(row.change == "changed" and row.beside and row.old == row.new for row in rows)
-            classes |= {"table"} if beside else {"table", "money"}
+            values_same = all(row.change == "changed" and row.beside and row.old == row.new for row in rows)
+            classes |= {"table"} if values_same else {"table", "money"}
         affects = {a: None for detail in details for a in detail.affects}
         if not affects and (classes != {"text"}):
             affects = dict.fromkeys(self.naming(new.kind, new.name))
@@ -177,21 +185,22 @@ class _ModelComparison:
             details=tuple(details),
             place=_place(new, details),
             rows=tuple(rows),
-            in_force=tuple(forces),
+            in_force=tuple(current),
         )
 
-    def _whole(self, old: Document | None, new: Document | None) -> DocumentChange:
+    def _added_or_removed(self, old: Document | None, new: Document | None) -> DocumentChange:
         document = new or old
         assert document is not None
-        said = written(document)
         classes = {
-            c for key, part in said.items() for c in classes_of(document.value, (key,), (part,), self.money)
+            c
+            for key, part in fields_as_written(document).items()
+            for c in classes_of(document.value, (key,), (part,), self.money)
         }
         if document.kind not in ("pattern", "test"):
             classes -= {"text"}
         affects: list[AffectedUser] = []
         if old is not None:
-            affects = self._orphaned(old)
+            affects = self._users_of_removed(old)
         rows: list[RowChange] = []
         if isinstance(document.value, kinds.Table):
             empty = document.value.model_copy(update={"rows": []})
@@ -209,27 +218,27 @@ class _ModelComparison:
             rows=tuple(rows),
         )
 
-    def _orphaned(self, old: Document) -> list[AffectedUser]:
-        """Who used a document that is gone: readers of a contract, and doors."""
-        found: dict[tuple[str, str], AffectedUser] = {}
+    def _users_of_removed(self, old: Document) -> list[AffectedUser]:
+        """Return the users of a removed document: readers and callers of its contracts, and HTTP routes."""
+        users: dict[tuple[str, str], AffectedUser] = {}
         for contract, _ in _contracts(old.value):
             for user in self.uses_before.readers(contract, ""):
                 if user != (old.kind, old.name):
-                    found[user] = self._affected(user, "reads it", True)
+                    users[user] = self._affected(user, "reads it", True)
             if contract[0] == "input":
                 for user in self.uses_before.gives.get(contract, {}):
-                    found.setdefault(user, self._affected(user, "calls it", True))
-        for door in _doors(old.value):
-            found[OUTSIDE, door] = AffectedUser(OUTSIDE, door, "uses it", True)
-        return sorted(found.values())
+                    users.setdefault(user, self._affected(user, "calls it", True))
+        for route in _routes(old.value):
+            users[OUTSIDE, route] = AffectedUser(OUTSIDE, route, "uses it", True)
+        return sorted(users.values())
 
     # -------------------------------------------------------------- fields
 
     def _details(self, old: Document, new: Document) -> Iterator[ChangeDetail]:
         contracts = dict(_contracts(new.value))
         skipped = {key for _, key in contracts.items()}
-        before = {key: part for key, part in meant(old).items() if key not in skipped}
-        after = {key: part for key, part in meant(new).items() if key not in skipped}
+        before = {key: part for key, part in fields_with_defaults(old).items() if key not in skipped}
+        after = {key: part for key, part in fields_with_defaults(new).items() if key not in skipped}
         if isinstance(new.value, kinds.Table):
             before.pop("rows", None)
             after.pop("rows", None)
@@ -239,16 +248,16 @@ class _ModelComparison:
             yield from self._systems_of_record(old.value, new.value)
         for contract, key in contracts.items():
             pair = _schema(old.value, key), _schema(new.value, key)
-            for found in contract_changes(*pair):
-                yield self._contract(old, new, contract, key, found)
+            for contract_change in contract_changes(*pair):
+                yield self._contract(old, new, contract, key, contract_change)
 
     def _detail(self, old: Document, new: Document, change: FieldChange) -> ChangeDetail:
         path = "/".join(change.path)
         classes = classes_of(new.value, change.path, (change.old, change.new), self.money)
         affects: tuple[AffectedUser, ...] = ()
         if change.path[0] in ("exposes", "produced"):
-            lost = set(_doors(old.value)) - set(_doors(new.value))
-            affects = tuple(AffectedUser(OUTSIDE, door, "uses it", True) for door in sorted(lost))
+            removed = set(_routes(old.value)) - set(_routes(new.value))
+            affects = tuple(AffectedUser(OUTSIDE, route, "uses it", True) for route in sorted(removed))
         if change.path[0] == "system" and isinstance(new.value, kinds.Object):
             affects = self._mappings_of(new.name, None)
         return ChangeDetail(
@@ -256,16 +265,16 @@ class _ModelComparison:
             what=change.what,
             old=change.old,
             new=change.new,
-            message=_told(change),
+            message=_message(change),
             classes=classes,
             breaking=any(a.broken for a in affects),
             affects=affects,
         )
 
     def _systems_of_record(self, old: kinds.Object, new: kinds.Object) -> Iterator[ChangeDetail]:
-        """Fields that another system may assert from now on."""
-        held = set(object_schema(old.fields)["properties"]) & set(object_schema(new.fields)["properties"])
-        for field in sorted(held):
+        """Yield the fields whose system of record changes."""
+        common = set(object_schema(old.fields)["properties"]) & set(object_schema(new.fields)["properties"])
+        for field in sorted(common):
             before = self.old.system_of_record(old.name, field)
             after = self.new.system_of_record(new.name, field)
             if before != after:
@@ -274,15 +283,15 @@ class _ModelComparison:
                     what="changed",
                     old=before,
                     new=after,
-                    message=f"the system of record of `{field}` is {after} and was {before}",
+                    message=f"the system of record of `{field}` is now {after}; before it was {before}",
                     classes=("contract", "ownership"),
                     rule="system-of-record",
                     affects=self._mappings_of(new.name, field),
                 )
 
     def _mappings_of(self, name: str, field: str | None) -> tuple[AffectedUser, ...]:
-        """The mappings whose facts move an object, or one field of it."""
-        found = set()
+        """Return the mappings that write an object, or one field of it."""
+        users = set()
         for model in (self.old, self.new):
             for event in model.events:
                 fed = fed_by(model, event)
@@ -290,8 +299,8 @@ class _ModelComparison:
                     continue
                 for mapping in model.producers(event):
                     key = ("mapping", mapping.name)
-                    found.add(AffectedUser(*key, f"asserts {field or 'it'}", False, key in self.altered))
-        return tuple(sorted(found))
+                    users.add(AffectedUser(*key, f"asserts {field or 'it'}", False, key in self.altered))
+        return tuple(sorted(users))
 
     # -------------------------------------------------------------- contracts
 
@@ -320,42 +329,47 @@ class _ModelComparison:
         self, old: Document, new: Document, contract: Contract, change: ContractChange
     ) -> Iterator[AffectedUser]:
         field = change.field
-        own = (old.kind, old.name)
-        for user, asks in self._readers(contract, field).items():
-            if self._implements(user, contract) or (user == own and contract[0] != "event"):
-                # It is part of the contract's own side: what counts is whether it fits the new one, as check says.
+        document = (old.kind, old.name)
+        for user, tests_presence in self._readers(contract, field).items():
+            if self._implements(user, contract) or (user == document and contract[0] != "event"):
+                # It implements the contract. `check` verifies that it fits the new one.
                 continue
-            broken = change.breaks_readers and not (asks and change.absent)
+            broken = change.breaks_readers and not (tests_presence and change.absent)
             yield self._affected(user, f"reads {field}", broken)
-        for user, given in self._givers(contract).items():
-            gives = field.split(".")[0] in given
-            if change.breaks_writers and (gives != change.demands or ("." in field and gives)):
-                yield self._affected(user, f"gives {field}" if gives else f"does not give {field}", True)
-        door = next(iter({*_doors(old.value)} & {*_doors(new.value)}), None)
-        if door is not None:
+        for user, fields in self._writers(contract).items():
+            writes_field = field.split(".")[0] in fields
+            if change.breaks_writers and (writes_field != change.demands or ("." in field and writes_field)):
+                how = f"gives {field}" if writes_field else f"does not give {field}"
+                yield self._affected(user, how, True)
+        route = next(iter({*_routes(old.value)} & {*_routes(new.value)}), None)
+        if route is not None:
             writes = contract[0] != "output"
             broken = change.breaks_writers if writes else change.breaks_readers
-            yield AffectedUser(OUTSIDE, door, f"{'gives' if writes else 'reads'} {field}", broken)
+            yield AffectedUser(OUTSIDE, route, f"{'gives' if writes else 'reads'} {field}", broken)
 
     def _readers(self, contract: Contract, field: str) -> dict[User, bool]:
-        """Those who read a field, directly or from the head that an event moves."""
-        found = dict(self.uses_before.readers(contract, field))
+        """Return the readers of a field, directly or from the head that an event writes. The value is True if the
+        reader tests that the field is present."""
+        readers = dict(self.uses_before.readers(contract, field))
         fed = fed_by(self.old, contract[1]) if contract[0] == "event" else None
         if fed is not None and field.split(".")[0] in fed[1]:
-            for user, asks in self.uses_before.readers(("object", fed[0]), field).items():
-                found[user] = found.get(user, True) and asks
-        return found
+            for user, tests_presence in self.uses_before.readers(("object", fed[0]), field).items():
+                readers[user] = readers.get(user, True) and tests_presence
+        return readers
 
-    def _givers(self, contract: Contract) -> dict[User, set[str]]:
-        """Callers of an operation as they are; producers of an event as they will be, where those who bring the
-        facts in use the new ones at once, and as they are where Runs in flight still emit."""
+    def _writers(self, contract: Contract) -> dict[User, set[str]]:
+        """Return the writers of a contract with the fields that they write.
+
+        Callers of an operation: as they are now. Producers of an event: mappings as they will be, because they switch
+        at once; workflows as they are now, because running Runs keep their definition.
+        """
         if contract[0] == "input":
             return self.uses_before.gives.get(contract, {})
         if contract[0] == "event":
             after = self.uses_after.gives.get(contract, {})
-            running = self.uses_before.gives.get(contract, {})
+            before = self.uses_before.gives.get(contract, {})
             return {u: f for u, f in after.items() if u[0] != "workflow"} | {
-                u: f for u, f in running.items() if u[0] == "workflow"
+                u: f for u, f in before.items() if u[0] == "workflow"
             }
         return {}
 
@@ -364,7 +378,7 @@ class _ModelComparison:
         if mapping is None:
             return False
         if contract[0] == "event":
-            return mapping.cast is None  # it asserts what it emits itself; a cast is a reader
+            return mapping.cast is None  # a cast reads the event; any other mapping writes it
         return mapping.to is not None and mapping.to.operation == contract[1]
 
     def _affected(self, user: User, how: str, broken: bool) -> AffectedUser:
@@ -372,7 +386,7 @@ class _ModelComparison:
 
 
 def _contracts(value: kinds.Kind) -> Iterator[tuple[Contract, str]]:
-    """The contracts of a document with the key that each stands under."""
+    """Yield the contracts of a document, each with its key in the document."""
     match value:
         case kinds.Event():
             yield ("event", value.name), "data"
@@ -387,26 +401,26 @@ def _schema(value: kinds.Kind, key: str) -> Schema:
     return object_schema(getattr(value, key))
 
 
-def _doors(value: kinds.Kind) -> Iterator[str]:
-    """Doors by which somebody outside uses a contract."""
+def _routes(value: kinds.Kind) -> Iterator[str]:
+    """Yield the HTTP routes by which clients use a contract."""
     if isinstance(value, kinds.Event) and value.produced == "http":
         yield "POST /v1/usage" if value.usage else "POST /v1/events"
     if isinstance(value, kinds.Operation) and value.exposes != "none":
         yield f"POST /v1/operations/{value.name}"
 
 
-def _told(change: FieldChange) -> str:
+def _message(change: FieldChange) -> str:
     name = "/".join(change.path)
     match change.what:
         case "added":
             return f"`{name}` is new"
         case "removed":
-            return f"`{name}` is gone"
+            return f"`{name}` was removed"
         case "moved":
-            return f"`{name}` stands in another place"
+            return f"`{name}` has another position"
     if isinstance(change.old, dict | list) or isinstance(change.new, dict | list):
         return f"`{name}` changed"
-    return f"`{name}` is {_short(change.new)} and was {_short(change.old)}"
+    return f"`{name}` is now {_short(change.new)}; before it was {_short(change.old)}"
 
 
 def _short(value: Any) -> str:
@@ -423,7 +437,7 @@ def _data(document: Document | None) -> Any:
 
 
 def _place(document: Document, details: list[ChangeDetail]) -> str:
-    """The line of a document, and of the one field where it is one field that changed."""
+    """Return `file:line` of a document, or of the changed field if only one field changed."""
     if document.source is None:
         return ""
     at: tuple[str | int, ...] = ("name",)

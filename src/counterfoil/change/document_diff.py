@@ -1,7 +1,7 @@
-"""What two documents of one name say differently: field by field, by meaning and not by how it is written.
+"""Field-by-field comparison of two documents, by meaning and not by spelling.
 
-No difference are defaults written out, the order of what has no order, a formula's spaces, `48h` for `2d`.
-Steps are matched by id, else by what they do; list entries by what names them.
+These are no differences: explicit defaults, the order of unordered lists, spaces in formulas, `48h` instead of `2d`.
+Steps are matched by id, else by their action. Other list entries are matched by their naming key.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from counterfoil.model.typing import tree_of
 What: TypeAlias = Literal["added", "removed", "changed", "moved"]
 Path: TypeAlias = tuple[str, ...]
 
-# Lists whose order says nothing. `type` of a mapping may also be one text.
+# Lists without order. `type` of a mapping may also be a single text.
 _SETS = frozenset(
     {"may", "to", "covers", "requesters", "roles", "sets", "enum", "type", "compare", "counts", "in",
      "enforced_by", "risks"}
 )  # fmt: skip
 _BLOCKS = frozenset({"steps", "then", "otherwise", "do"})
 _NAMED_BY = {"signals": "event", "undo": "call", "emit": "type", "changes": "name"}
-# Where a text is a formula without `=` ...
+# Keys whose text is a formula even without `=` ...
 _FORMULAS = frozenset(
     {"check", "when", "where", "key", "until", "amount", "once", "requester", "at", "of", "version", "identity",
      "occurred", "effective", "legal_entity", "assert", "generation", "each"}
 )  # fmt: skip
 _FORMULA_MAPS = frozenset({"let", "legs", "links", "covers", "per"})
-# ... and where it never is.
+# ... and keys below which it never is.
 _TEMPLATES = frozenset({"with", "data", "result", "settings", "dates", "given", "expect"})
 _STEP_KINDS = ("call", "approve", "emit", "check", "wait", "choose", "each")
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field of a document: where it stands, and what it says before and after."""
+    """A changed field of a document, with its path and both values."""
 
     path: Path
     what: What
@@ -52,41 +52,41 @@ class FieldChange:
     new: Any = None
 
 
-def written(document: Document) -> dict[str, Any]:
-    """A document's fields as far as they say something: without its kind, its name and written-out defaults."""
-    found: dict[str, Any] = document.value.model_dump(
+def fields_as_written(document: Document) -> dict[str, Any]:
+    """Return a document's fields without kind, name and explicit defaults."""
+    fields: dict[str, Any] = document.value.model_dump(
         by_alias=True, exclude_defaults=True, exclude={"kind", "name"}
     )
-    return found
+    return fields
 
 
-def meant(document: Document) -> dict[str, Any]:
-    """A document's fields with every default in place."""
-    found: dict[str, Any] = document.value.model_dump(
+def fields_with_defaults(document: Document) -> dict[str, Any]:
+    """Return a document's fields with every default filled in."""
+    fields: dict[str, Any] = document.value.model_dump(
         by_alias=True, exclude_none=True, exclude={"kind", "name"}
     )
-    return found
+    return fields
 
 
-def shown(value: Any) -> Any:
-    """A value without its empty parts, which defaults have left there."""
+def without_empty(value: Any) -> Any:
+    """Return a value without the empty parts that defaults filled in."""
     if isinstance(value, dict):
-        parts = {key: shown(part) for key, part in value.items()}
+        parts = {key: without_empty(part) for key, part in value.items()}
         return {key: part for key, part in parts.items() if part not in ({}, [], "")}
     if isinstance(value, list):
-        return [shown(part) for part in value]
+        return [without_empty(part) for part in value]
     return value
 
 
 def compare(old: Any, new: Any, path: Path = ()) -> Iterator[FieldChange]:
-    """What changed between two plain values."""
+    """Yield the changes between two plain values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in (*old, *(key for key in new if key not in old)):
             at = (*path, key)
             if key not in new:
-                yield FieldChange(at, "removed", shown(old[key]))
+                yield FieldChange(at, "removed", without_empty(old[key]))
             elif key not in old:
-                yield FieldChange(at, "added", None, shown(new[key]))
+                yield FieldChange(at, "added", None, without_empty(new[key]))
             else:
                 yield from compare(old[key], new[key], at)
     elif _is_list(old, path) and _is_list(new, path):
@@ -96,14 +96,14 @@ def compare(old: Any, new: Any, path: Path = ()) -> Iterator[FieldChange]:
 
 
 def same(old: Any, new: Any, path: Path) -> bool:
-    """Whether two values mean the same at their place."""
+    """Return True if two values at a path mean the same."""
     if type(old) is type(new) and old == new:
         return True
     return wire.dumps(canonical(old, path)) == wire.dumps(canonical(new, path))
 
 
 def canonical(value: Any, path: Path) -> Any:
-    """A value in the one form that all ways of writing it share."""
+    """Return a value in canonical form: the same for every spelling of it."""
     if isinstance(value, dict):
         return {key: canonical(part, (*path, key)) for key, part in value.items()}
     if isinstance(value, list):
@@ -127,7 +127,7 @@ def _is_formula_place(path: Path) -> bool:
 
 
 def _shape(node: Node) -> Any:
-    """A tree without the places of its text."""
+    """Return a formula's tree without text positions."""
     parts: list[Any] = [type(node).__name__]
     for name in node.__struct_fields__:
         if name not in ("start", "end"):
@@ -187,7 +187,7 @@ def _members(old: list[Any], new: list[Any], path: Path) -> Iterator[FieldChange
 
 
 def _entries(old: list[Any], new: list[Any], path: Path, keys: list[Any]) -> Iterator[FieldChange]:
-    """Entries matched by the first key that both have, in their order where several have the same."""
+    """Compare entries matched by the first key that fits; entries with equal keys are matched in order."""
     pairs: dict[int, int] = {}
     for key in keys:
         free = [position for position in range(len(new)) if position not in pairs.values()]
@@ -195,16 +195,16 @@ def _entries(old: list[Any], new: list[Any], path: Path, keys: list[Any]) -> Ite
             name = key(entry)
             if position in pairs or not name:
                 continue
-            found = next((at for at in free if key(new[at]) == name), None)
-            if found is not None:
-                pairs[position] = found
-                free.remove(found)
+            match = next((at for at in free if key(new[at]) == name), None)
+            if match is not None:
+                pairs[position] = match
+                free.remove(match)
     moved = _out_of_order([pairs[position] for position in sorted(pairs)])
     names = _labels(old, path)
     for position, entry in enumerate(old):
         at = (*path, names[position])
         if position not in pairs:
-            yield FieldChange(at, "removed", shown(entry))
+            yield FieldChange(at, "removed", without_empty(entry))
             continue
         if pairs[position] in moved:
             yield FieldChange(at, "moved", position, pairs[position])
@@ -212,11 +212,11 @@ def _entries(old: list[Any], new: list[Any], path: Path, keys: list[Any]) -> Ite
     labels = _labels(new, path)
     for position, entry in enumerate(new):
         if position not in pairs.values():
-            yield FieldChange((*path, labels[position]), "added", None, shown(entry))
+            yield FieldChange((*path, labels[position]), "added", None, without_empty(entry))
 
 
 def _out_of_order(positions: list[int]) -> set[int]:
-    """What must have moved so that the rest still stands in its order: as few as can be."""
+    """Return the smallest set of positions whose removal leaves the others in increasing order."""
     tails: list[int] = []
     chains: list[list[int]] = []
     for position in positions:
@@ -232,7 +232,7 @@ def _step_ids(entry: Any) -> str:
 
 
 def _step_acts(entry: Any) -> str:
-    """What a step does: `call erp.credit.post`; of a verb its words."""
+    """Return a step's action, such as `call erp.credit.post`; for a verb, its text."""
     if not isinstance(entry, dict):
         return str(entry)
     for kind in _STEP_KINDS:
@@ -243,7 +243,7 @@ def _step_acts(entry: Any) -> str:
 
 
 def _labels(entries: list[Any], path: Path) -> list[str]:
-    """What to call each entry, told apart by a number where two would be called the same."""
+    """Return a label for each entry, with a number if two labels would be equal."""
     if path[-1:] and path[-1] in _NAMED_BY:
         names = [
             _label(e.get(_NAMED_BY[path[-1]], "")) if isinstance(e, dict) else _label(e) for e in entries
@@ -252,11 +252,11 @@ def _labels(entries: list[Any], path: Path) -> list[str]:
         names = [_step_ids(entry) or _step_acts(entry) for entry in entries]
     else:
         names = [str(position) for position in range(len(entries))]
-    counted: dict[str, int] = {}
+    counts: dict[str, int] = {}
     labels = []
     for name in names:
-        counted[name] = counted.get(name, 0) + 1
-        labels.append(name if counted[name] == 1 else f"{name} ({counted[name]})")
+        counts[name] = counts.get(name, 0) + 1
+        labels.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return labels
 
 

@@ -1,4 +1,4 @@
-"""migrate: move Runs to another Release by their verdicts, each in its own guarded transition."""
+"""migrate: move Runs to another Release according to their verdicts, each in its own guarded transition."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from counterfoil.change.verdicts import PAGE, MigrationVerdict, Models, verdict
+from counterfoil.change.verdicts import PAGE_ROWS, MigrationVerdict, Models, verdict
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.store.port.releases import MoveRun
 from counterfoil.store.port.store import LoadedRun, Store
 
-MOST = 1_000
-"""Runs that one call answers for."""
+MAX_RUNS = 1_000
+"""Runs that one call reports or moves."""
 
 
 class RunMove(msgspec.Struct, frozen=True, kw_only=True):
-    """One Run: what may become of it, or what became of it."""
+    """One Run with the verdict on its move, or with the result of the move."""
 
     run: str
     workflow: str
@@ -27,7 +27,8 @@ class RunMove(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     to: str
     verdict: str
-    """unaffected, pinned, migratable, needs a person; moved once it is; busy or changed where it went on meanwhile."""
+    """Before a move: unaffected, pinned, migratable or needs a person. After it: moved, or busy, changed or ended
+    if the Run continued meanwhile."""
     why: str = ""
     paths: tuple[tuple[str, str], ...] = ()
 
@@ -40,45 +41,48 @@ class RunMigrator:
     async def verdicts(
         self, to: str | None = None, workflow: str | None = None, run: str | None = None
     ) -> list[RunMove]:
-        """What would become of Runs that are pinned to another Release than `to`, by default the one in force."""
+        """Return the verdicts on Runs pinned to another Release than `to`, by default the active one."""
         digest, new = await self._target(to)
-        found = []
-        async for held in self._runs(digest, workflow, run):
-            found.append(_moving(held.run, digest, await self._verdict(new, held)))
-        return found
+        return [
+            _run_move(loaded.run, digest, await self._verdict(new, loaded))
+            async for loaded in self._runs(digest, workflow, run)
+        ]
 
     async def move(
         self, person: str, to: str | None = None, workflow: str | None = None, run: str | None = None
     ) -> list[RunMove]:
-        """Move those that may be moved; all of them with what became of each."""
+        """Move the Runs that can be moved. Returns all of them with their results."""
         digest, new = await self._target(to)
-        found = []
-        async for held in self._runs(digest, workflow, run):
-            one = await self._verdict(new, held)
-            moving = _moving(held.run, digest, one)
-            if one.word in ("migratable", "unaffected"):
-                moving = msgspec.structs.replace(moving, **await self._move(person, digest, held, one))
-            found.append(moving)
-        return found
+        moves = []
+        async for loaded in self._runs(digest, workflow, run):
+            migration = await self._verdict(new, loaded)
+            run_move = _run_move(loaded.run, digest, migration)
+            if migration.word in ("migratable", "unaffected"):
+                result = await self._move(person, digest, loaded, migration)
+                run_move = msgspec.structs.replace(run_move, **result)
+            moves.append(run_move)
+        return moves
 
-    async def _move(self, person: str, to: str, held: LoadedRun, one: MigrationVerdict) -> dict[str, str]:
-        run = held.run
+    async def _move(
+        self, person: str, to: str, loaded: LoadedRun, migration: MigrationVerdict
+    ) -> dict[str, str]:
+        run = loaded.run
         moved = await self._store.apply(
             MoveRun(
                 run=run.id,
                 version=run.version,
                 pin=run.pin,
                 to=to,
-                ctx=one.ctx if one.word == "migratable" else run.ctx,
-                paths=one.paths,
+                ctx=migration.ctx if migration.word == "migratable" else run.ctx,
+                paths=migration.paths,
                 at=await self._store.now(),
                 actor=f"person:{person}",
             )
         )
         why = {
-            "busy": "a call of it is under way, or it was told something that it has not read: ask again",
-            "changed": "it went on meanwhile: ask again",
-            "ended": "it has ended meanwhile",
+            "busy": "a call of the Run is in progress, or its inbox is not empty: try again",
+            "changed": "the Run continued meanwhile: try again",
+            "ended": "the Run ended meanwhile",
         }
         return {"verdict": moved.verdict, "why": why.get(moved.verdict, "")}
 
@@ -86,47 +90,47 @@ class RunMigrator:
         digest = to or await self._store.in_force()
         if digest is None or await self._store.release_step(digest) is None:
             raise Refused(
-                f"{digest or 'nothing'} was never in force: Runs are moved to a Release that was applied",
+                f"Release {digest or '(none)'} was never in force. Runs can only be moved to a Release that was applied.",
                 ErrorClass.NOT_FOUND,
             )
         return digest, await self._models(digest)
 
-    async def _verdict(self, new: Model, held: LoadedRun) -> MigrationVerdict:
+    async def _verdict(self, new: Model, loaded: LoadedRun) -> MigrationVerdict:
         try:
-            return verdict(await self._models(held.run.pin), new, held.run, held.effects)
+            return verdict(await self._models(loaded.run.pin), new, loaded.run, loaded.effects)
         except Misconfigured as error:
             return MigrationVerdict(word="needs a person", why=str(error))
 
     async def _runs(self, to: str, workflow: str | None, run: str | None) -> AsyncIterator[LoadedRun]:
-        """Runs on their way that are pinned to something else, with their effects."""
+        """Yield the unfinished Runs that are pinned to another Release, with their effects."""
         if run is not None:
-            held = await self._store.load(run)
-            if held is None or (workflow is not None and held.run.workflow != workflow):
-                raise Refused(f"there is no such Run {run}", ErrorClass.NOT_FOUND)
-            if held.run.status in TERMINAL:
-                raise Refused(f"{run} has ended", ErrorClass.CONFLICT)
-            if held.run.pin != to:
-                yield held
+            loaded = await self._store.load(run)
+            if loaded is None or (workflow is not None and loaded.run.workflow != workflow):
+                raise Refused(f"There is no Run {run}.", ErrorClass.NOT_FOUND)
+            if loaded.run.status in TERMINAL:
+                raise Refused(f"The Run {run} has ended.", ErrorClass.CONFLICT)
+            if loaded.run.pin != to:
+                yield loaded
             return
         names = dict.fromkeys(p.workflow for p in await self._store.pinned() if p.pin != to)
-        left = MOST
+        remaining = MAX_RUNS
         for name in names:
             if workflow is not None and name != workflow:
                 continue
             after = ""
-            while left > 0:
-                rows = await self._store.unfinished(name, after, PAGE)
+            while remaining > 0:
+                rows = await self._store.unfinished(name, after, PAGE_ROWS)
                 for row in rows:
-                    held = await self._store.load(row.id) if row.pin != to and left > 0 else None
-                    if held is not None:
-                        left -= 1
-                        yield held
-                if len(rows) < PAGE:
+                    loaded = await self._store.load(row.id) if row.pin != to and remaining > 0 else None
+                    if loaded is not None:
+                        remaining -= 1
+                        yield loaded
+                if len(rows) < PAGE_ROWS:
                     break
                 after = rows[-1].id
 
 
-def _moving(run: Run, to: str, one: MigrationVerdict) -> RunMove:
+def _run_move(run: Run, to: str, migration: MigrationVerdict) -> RunMove:
     return RunMove(
         run=run.id,
         workflow=run.workflow,
@@ -134,7 +138,7 @@ def _moving(run: Run, to: str, one: MigrationVerdict) -> RunMove:
         state=run.state,
         pin=run.pin,
         to=to,
-        verdict=one.word,
-        why=one.why,
-        paths=one.paths,
+        verdict=migration.word,
+        why=migration.why,
+        paths=migration.paths,
     )

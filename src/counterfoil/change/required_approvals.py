@@ -1,4 +1,4 @@
-"""Who must approve a plan: what the policy in force says of the classes of its changes, else the owners. Pure."""
+"""The approvals that a plan needs: by the active change policy and the classes of change, else by owners. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from counterfoil.change.reviewers import Review, reviewers
 from counterfoil.core.people import Person
 from counterfoil.model import Model, kinds
 
-EXPIRES = "7d"
-HARMLESS = frozenset({"text", "system"})
-"""Classes for which nobody is asked where no policy says otherwise."""
+DEFAULT_EXPIRY = "7d"
+NO_APPROVAL_CLASSES = frozenset({"text", "system"})
+"""Classes of change that need no approval if there is no change policy."""
 DECIDE = "approvals:own:decide"
-DEFAULT = "default"
-"""What stands for the policy where there is none."""
+NO_OWNER = "the changed documents have no owner"
+DEFAULT_POLICY = "default"
+"""Name shown for the policy if the Release has none."""
 
 
 class RequiredApproval(msgspec.Struct, frozen=True, kw_only=True):
-    """One approval that a plan waits for."""
+    """One approval that a plan needs."""
 
     name: str
-    """What it is for: unique in the plan."""
+    """What it covers. Unique in the plan."""
     roles: tuple[str, ...]
     quorum: int = 1
     because: tuple[str, ...]
     could: tuple[str, ...] = ()
-    """Persons who could give it, the requester left out."""
+    """Persons who could grant it, without the requester."""
 
 
 class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The approvals of a plan with the rules of the policy that they follow."""
+
     policy: str
-    """Name of the policy; `default` where there is none."""
+    """Name of the policy; `default` if there is none."""
     approvals: tuple[RequiredApproval, ...]
     expires: str
     emergency: tuple[str, ...]
@@ -41,30 +44,32 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def present_classes(differences: Iterable[DocumentChange]) -> dict[str, list[DocumentChange]]:
-    """The differences by class; those that break somebody also under `breaking`."""
-    found: dict[str, list[DocumentChange]] = {}
-    for one in differences:
-        for class_ in (*one.classes, *(("breaking",) if one.breaking else ())):
-            found.setdefault(class_, []).append(one)
-    return found
+    """Return the differences by class. Breaking differences are also listed under `breaking`."""
+    by_class: dict[str, list[DocumentChange]] = {}
+    for change in differences:
+        for class_ in (*change.classes, *(("breaking",) if change.breaking else ())):
+            by_class.setdefault(class_, []).append(change)
+    return by_class
 
 
-def asked(
+def required_approvals(
     old: Model, new: Model, differences: Sequence[DocumentChange], requester: str, persons: Sequence[Person]
 ) -> ApprovalRules:
-    """The approvals of a plan. `old` is the model in force: its policy counts."""
+    """Return the approvals of a plan. `old` is the active model, whose policy applies."""
     policy = next((p for p in old.policies.values() if p.change is not None), None)
-    there = present_classes(differences)
+    by_class = present_classes(differences)
     if policy is None or policy.change is None:
-        approvals, notes = _by_default(old, new, there, requester, persons)
-        return ApprovalRules(policy=DEFAULT, approvals=approvals, expires=EXPIRES, emergency=(), notes=notes)
-    found = list(_by_policy(old, new, policy.name, policy.change, there))
-    approvals = tuple(_who(old, one, requester, persons) for one in _once(found))
-    lost = [one for one in approvals if len(one.could) < one.quorum]
+        approvals, notes = _by_default(old, new, by_class, requester, persons)
+        return ApprovalRules(
+            policy=DEFAULT_POLICY, approvals=approvals, expires=DEFAULT_EXPIRY, emergency=(), notes=notes
+        )
+    by_policy = _by_policy(old, new, policy.name, policy.change, by_class)
+    approvals = tuple(_with_candidates(old, approval, requester, persons) for approval in _merge(by_policy))
     notes = tuple(
-        f"nobody can give the approval {one.name}: {one.quorum} other active of {' or '.join(one.roles)} "
-        "with the permission to decide are needed"
-        for one in lost
+        f"the approval {approval.name} cannot be granted: it needs {approval.quorum} of {' or '.join(approval.roles)}, "
+        "active, with the permission to decide, and not the requester"
+        for approval in approvals
+        if len(approval.could) < approval.quorum
     )
     change = policy.change
     return ApprovalRules(
@@ -77,86 +82,94 @@ def asked(
 
 
 def _by_policy(
-    old: Model, new: Model, policy: str, change: kinds.Change, there: dict[str, list[DocumentChange]]
+    old: Model, new: Model, policy: str, change: kinds.Change, by_class: dict[str, list[DocumentChange]]
 ) -> Iterable[RequiredApproval]:
     named = {class_ for rule in change.approve for class_ in rule.of}
-    rest = [class_ for class_ in there if class_ not in named and class_ != "breaking"]
+    rest = [class_ for class_ in by_class if class_ not in named and class_ != "breaking"]
     for rule in change.approve:
-        touched = [c for c in there if c in rule.of or ("other" in rule.of and c in rest)]
-        if not touched or rule.automatic:
+        matches = [c for c in by_class if c in rule.of or ("other" in rule.of and c in rest)]
+        if not matches or rule.automatic:
             continue
-        because = f"`{policy}` asks for it: {', '.join(touched)}"
+        because = f"`{policy}` requires it for: {', '.join(matches)}"
         if rule.owners:
-            yield from _owners(old, new, _of(there, touched))
+            yield from _owners(old, new, _of(by_class, matches))
         else:
-            name = "+".join(touched)
+            name = "+".join(matches)
             yield RequiredApproval(name=name, roles=tuple(rule.roles), quorum=rule.quorum, because=(because,))
     if rest and "other" not in named:
-        yield from _owners(old, new, _of(there, rest))
+        yield from _owners(old, new, _of(by_class, rest))
 
 
-def _of(there: dict[str, list[DocumentChange]], classes: Iterable[str]) -> list[DocumentChange]:
-    found = {(one.kind, one.name): one for class_ in classes for one in there[class_]}
-    return list(found.values())
+def _of(by_class: dict[str, list[DocumentChange]], classes: Iterable[str]) -> list[DocumentChange]:
+    changes = {(change.kind, change.name): change for class_ in classes for change in by_class[class_]}
+    return list(changes.values())
 
 
 def _owners(old: Model, new: Model, differences: Sequence[DocumentChange]) -> list[RequiredApproval]:
-    """One approval of each role that owns something of it; where nobody owns anything, one of any who may decide."""
-    found = reviewers(old, new, differences)
-    if found:
-        return [RequiredApproval(name=f"owner:{r.role}", roles=(r.role,), because=r.because) for r in found]
-    return [RequiredApproval(name="anybody", roles=_deciders(old), because=("nobody owns what it touches",))]
+    """Return one approval for each owner of the changed documents. Without owners: one by any role that may decide."""
+    reviews = reviewers(old, new, differences)
+    if reviews:
+        return [RequiredApproval(name=f"owner:{r.role}", roles=(r.role,), because=r.because) for r in reviews]
+    return [RequiredApproval(name="anybody", roles=_deciders(old), because=(NO_OWNER,))]
 
 
 def _by_default(
     old: Model,
     new: Model,
-    there: dict[str, list[DocumentChange]],
+    by_class: dict[str, list[DocumentChange]],
     requester: str,
     persons: Sequence[Person],
 ) -> tuple[tuple[RequiredApproval, ...], tuple[str, ...]]:
-    risky = [class_ for class_ in there if class_ not in HARMLESS]
+    risky = [class_ for class_ in by_class if class_ not in NO_APPROVAL_CLASSES]
     if not risky:
-        return (), ("nobody is asked: it changes nothing but words and load",)
-    reviews: list[Review] = reviewers(old, new, _of(there, risky))
+        return (), ("no approval is required: only descriptions and load settings change",)
+    reviews: list[Review] = reviewers(old, new, _of(by_class, risky))
     roles = tuple(review.role for review in reviews) or _deciders(old)
-    because = tuple(f"{review.role} {review.because[0]}" for review in reviews) or (
-        "nobody owns what it touches",
+    because = tuple(f"{review.role} {review.because[0]}" for review in reviews) or (NO_OWNER,)
+    by_owners = _with_candidates(
+        old, RequiredApproval(name="owners", roles=roles, because=because), requester, persons
     )
-    one = _who(old, RequiredApproval(name="owners", roles=roles, because=because), requester, persons)
-    if one.could:
-        return (one,), ()
-    anybody = _who(
+    if by_owners.could:
+        return (by_owners,), ()
+    by_any = _with_candidates(
         old, RequiredApproval(name="anybody", roles=_deciders(old), because=because), requester, persons
     )
-    if anybody.could:
-        return (anybody,), ("no other active person owns anything of it: anybody who may decide is asked",)
-    return (), ("nobody is asked: no other active person may decide approvals",)
+    if by_any.could:
+        return (by_any,), (
+            "no other active person is an owner: any person who may decide approvals can approve it",
+        )
+    return (), ("no approval is required: no other active person may decide approvals",)
 
 
 def _deciders(model: Model) -> tuple[str, ...]:
     return tuple(sorted(name for name, role in model.roles.items() if DECIDE in role.may))
 
 
-def _who(model: Model, one: RequiredApproval, requester: str, persons: Sequence[Person]) -> RequiredApproval:
+def _with_candidates(
+    model: Model, approval: RequiredApproval, requester: str, persons: Sequence[Person]
+) -> RequiredApproval:
     deciders = set(_deciders(model))
     could = tuple(
         sorted(
             p.id
             for p in persons
-            if p.active and p.id != requester and set(p.roles) & set(one.roles) and set(p.roles) & deciders
+            if p.active
+            and p.id != requester
+            and set(p.roles) & set(approval.roles)
+            and set(p.roles) & deciders
         )
     )
-    return msgspec.structs.replace(one, could=could)
+    return msgspec.structs.replace(approval, could=could)
 
 
-def _once(found: Iterable[RequiredApproval]) -> list[RequiredApproval]:
-    """Approvals of the same roles and quorum are one, for all their reasons."""
+def _merge(approvals: Iterable[RequiredApproval]) -> list[RequiredApproval]:
+    """Merge approvals with the same roles and quorum into one, with all their reasons."""
     merged: dict[tuple[tuple[str, ...], int], RequiredApproval] = {}
-    for one in found:
-        key = (tuple(sorted(one.roles)), one.quorum)
-        held = merged.get(key)
-        if held is not None:
-            one = msgspec.structs.replace(held, because=tuple(dict.fromkeys((*held.because, *one.because))))
-        merged[key] = one
+    for approval in approvals:
+        key = (tuple(sorted(approval.roles)), approval.quorum)
+        first = merged.get(key)
+        if first is not None:
+            because = tuple(dict.fromkeys((*first.because, *approval.because)))
+            approval = msgspec.structs.replace(first, because=because)
+        merged[key] = approval
     return list(merged.values())

@@ -1,24 +1,22 @@
-"""The path of a change in one running company: plans, their application, and Runs that are moved."""
+"""The change service of one company: plans, their application, the history, and moves of Runs."""
 
 from __future__ import annotations
 
-from counterfoil.change.apply import Applier, TakeUp, Try
+from counterfoil.change.apply import Applier
 from counterfoil.change.history import History
 from counterfoil.change.migrate import RunMigrator
-from counterfoil.change.plan import Impacts, Planner
-from counterfoil.change.verdicts import Models
+from counterfoil.change.plan import Planner
+from counterfoil.change.ports import ChangePorts
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
 
 class ChangePath:
-    """What doors and pages need for changes."""
+    """The parts of the change service that the API, the pages and the command line call."""
 
-    def __init__(
-        self, store: Store, views: Views, models: Models, impacts: Impacts, try_: Try, take_up: TakeUp
-    ) -> None:
-        self.models = models
-        self.planner = Planner(store, views, models, impacts)
+    def __init__(self, store: Store, views: Views, ports: ChangePorts) -> None:
+        self.model = ports.model
+        self.planner = Planner(store, views, ports)
         self.history = History(store)
-        self.mover = RunMigrator(store, models)
-        self.applier = Applier(store, views, models, try_, take_up, self.mover)
+        self.mover = RunMigrator(store, ports.model)
+        self.applier = Applier(store, views, ports, self.mover)

@@ -1,7 +1,7 @@
-"""Two states of a table, row by row: what is added, removed and changed, and from which day it counts.
+"""Row-by-row comparison of two states of a table, with the days on which each row applies.
 
-A row is in force from its first day until the next row of its key begins. A look-up asks for the day on which it is
-made, so a row whose days are over is the record of what was looked up then, and no look-up reads it again.
+A row applies from its first day until the next row of its key begins. A look-up reads the row of its own day. So a
+past row only documents earlier look-ups, and no look-up reads it again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Key: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """One row. `begins` and `ends` are the days between which it counts, half-open; None is always and for ever.
+    """A change of one row. It applies from `begins` to before `ends`; None means no limit.
 
-    `standing`: whether today lies in them, before them (`later`) or after them (`past`).
+    `standing`: `today` if it applies today, `later` if it starts later, `past` if it has ended.
     """
 
     key: Key
@@ -34,12 +34,12 @@ class RowChange:
     new: Any
     standing: Standing
     beside: tuple[str, ...] = ()
-    """Other columns that changed; no look-up reads them."""
+    """Changed columns that no look-up reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A key whose value today is another: None where there is none."""
+    """A key with another value today. None: the key has no value."""
 
     key: Key
     old: Any
@@ -51,7 +51,7 @@ _Rows: TypeAlias = dict[tuple[Key, date], _Row]
 
 
 def row_changes(old: kinds.Table, new: kinds.Table, today: date | None) -> list[RowChange]:
-    """Rows of two tables with the same key columns, by key and first day."""
+    """Return the changed rows of two tables with the same key columns, by key and first day."""
     before, after = _by_key(old), _by_key(new)
     ends_before, ends_after = _ends(before), _ends(after)
     changes = []
@@ -84,14 +84,14 @@ def row_changes(old: kinds.Table, new: kinds.Table, today: date | None) -> list[
 
 
 def in_force(old: kinds.Table, new: kinds.Table, today: date) -> list[InForce]:
-    """Keys whose value on this day differs."""
+    """Return the keys whose value on this day differs."""
     before, after = _timelines(old), _timelines(new)
-    found = []
+    changes = []
     for key in sorted(before.keys() | after.keys()):
         was, now = _on(before.get(key, []), today), _on(after.get(key, []), today)
         if not _same(was, now):
-            found.append(InForce(key, was, now))
-    return found
+            changes.append(InForce(key, was, now))
+    return changes
 
 
 def _by_key(table: kinds.Table) -> _Rows:
@@ -101,7 +101,7 @@ def _by_key(table: kinds.Table) -> _Rows:
 
 
 def _ends(rows: _Rows) -> dict[tuple[Key, date], date | None]:
-    """The day on which the next row of the same key begins."""
+    """Return the day on which the next row of the same key begins."""
     ordered = sorted(rows)
     after = [*ordered[1:], None] if ordered else []
     return {
@@ -111,10 +111,10 @@ def _ends(rows: _Rows) -> dict[tuple[Key, date], date | None]:
 
 
 def _timelines(table: kinds.Table) -> Mapping[Key, list[tuple[date, Any]]]:
-    found: dict[Key, list[tuple[date, Any]]] = {}
+    timelines: dict[Key, list[tuple[date, Any]]] = {}
     for (key, begins), row in sorted(_by_key(table).items(), key=lambda item: item[0]):
-        found.setdefault(key, []).append((begins, row[table.value]))
-    return found
+        timelines.setdefault(key, []).append((begins, row[table.value]))
+    return timelines
 
 
 def _on(timeline: list[tuple[date, Any]], day: date) -> Any:
@@ -127,7 +127,7 @@ def _value(table: kinds.Table, row: _Row | None) -> Any:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """A text is not a number: a formula that reads it would know the difference."""
+    """Compare value and type: to a formula, the text "1" differs from the number 1."""
     return type(old) is type(new) and bool(old == new)
 
 

@@ -1,7 +1,7 @@
-"""What a change means for Runs that are on their way: a verdict for each, and why.
+"""Verdicts on unfinished Runs when another Release becomes active, each with its reason.
 
-`unaffected`: the other Release says the same of its workflow. `pinned`: it goes on under its own to its end.
-`migratable`: it may be moved. `needs a person`: it can neither be moved nor be left alone without somebody looking.
+`unaffected`: the workflow is the same in both Releases. `pinned`: the Run continues under its own Release to the end.
+`migratable`: the Run can be moved. `needs a person`: the Run cannot be moved, and cannot continue unattended either.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from counterfoil.store.port.store import Store
 
 Word: TypeAlias = Literal["unaffected", "pinned", "migratable", "needs a person"]
 Models: TypeAlias = Callable[[str], Awaitable[Model]]
-"""A Release's digest to its model. Raises Misconfigured where the store does not hold it."""
-EXAMINED = 5_000
-"""Runs of one workflow and Release that are looked at one by one."""
-PAGE = 200
-EXAMPLES = 5
+"""Returns a Release's model by its digest. Raises Misconfigured if the store does not have it."""
+MAX_EXAMINED_RUNS = 5_000
+"""Runs of one workflow that are examined one by one."""
+PAGE_ROWS = 200
+MAX_EXAMPLES = 5
 
 
 class MigrationVerdict(msgspec.Struct, frozen=True, kw_only=True):
     word: Word
     why: str = ""
     paths: tuple[tuple[str, str], ...] = ()
-    """Steps that have another path there."""
+    """Old and new path of the steps whose path differs."""
     ctx: bytes = b""
-    """`migratable`: its state as it is there."""
+    """`migratable`: the Run's state in the form of the new Release."""
 
 
 class AffectedRuns(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,65 +46,74 @@ class AffectedRuns(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     count: int
     examples: tuple[str, ...] = ()
-    """Ids of the first few."""
+    """Ids of the first Runs."""
 
 
 def verdict(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> MigrationVerdict:
-    """Of one Run that is pinned to `old`, if `new` were in force. Without its `effects` what is under way is told
-    from its state alone."""
+    """Return the verdict on a Run pinned to `old` if `new` becomes active. Without `effects`, calls in progress are
+    derived from the Run's state."""
     name = run.workflow
     if name in new.workflows and old.workflow(name).digest == new.workflow(name).digest:
         return MigrationVerdict(word="unaffected")
-    found = move(old, new, run, effects)
-    if isinstance(found, Movable):
-        return MigrationVerdict(word="migratable", paths=found.paths, ctx=found.ctx)
-    if found.person:
-        return MigrationVerdict(word="needs a person", why=f"it is parked and cannot be moved: {found.why}")
-    gone = sorted({op.system for op in old.workflow(name).operations.values()} - set(new.systems))
-    if gone:
-        why = f"it may still call {', '.join(gone)}, which is no system any more, and cannot be moved"
-        return MigrationVerdict(word="needs a person", why=f"{why}: {found.why}")
-    return MigrationVerdict(word="pinned", why=found.why)
+    result = move(old, new, run, effects)
+    if isinstance(result, Movable):
+        return MigrationVerdict(word="migratable", paths=result.paths, ctx=result.ctx)
+    if result.person:
+        return MigrationVerdict(word="needs a person", why=f"it is parked and cannot be moved: {result.why}")
+    removed = sorted({op.system for op in old.workflow(name).operations.values()} - set(new.systems))
+    if removed:
+        why = f"it may still call the removed system {', '.join(removed)}, and cannot be moved"
+        return MigrationVerdict(word="needs a person", why=f"{why}: {result.why}")
+    return MigrationVerdict(word="pinned", why=result.why)
 
 
-async def affected(store: Store, models: Models, new: Model) -> list[AffectedRuns]:
-    """The verdicts of all Runs on their way, in groups. Beyond EXAMINED Runs of a workflow the rest is counted."""
-    found: list[AffectedRuns] = []
+async def affected_runs(store: Store, models: Models, new: Model) -> list[AffectedRuns]:
+    """Return the verdicts on all unfinished Runs, in groups. Beyond MAX_EXAMINED_RUNS of a workflow, Runs are only
+    counted."""
+    groups: list[AffectedRuns] = []
     names = dict.fromkeys(pinned.workflow for pinned in await store.pinned())
     for workflow in names:
-        found += await _of_workflow(store, models, new, workflow)
-    return found
+        groups += await _of_workflow(store, models, new, workflow)
+    return groups
 
 
 async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) -> list[AffectedRuns]:
     groups: dict[tuple[str, Word, str], list[str]] = {}
-    unknown: dict[str, str] = {}
-    seen, after = 0, ""
-    while seen < EXAMINED:
-        runs = await store.unfinished(workflow, after, PAGE)
+    unreadable: dict[str, str] = {}
+    examined, after = 0, ""
+    while examined < MAX_EXAMINED_RUNS:
+        runs = await store.unfinished(workflow, after, PAGE_ROWS)
         for run in runs:
-            if run.pin not in unknown:
+            if run.pin not in unreadable:
                 try:
-                    one = verdict(await models(run.pin), new, run)
+                    migration = verdict(await models(run.pin), new, run)
                 except Misconfigured as error:
-                    unknown[run.pin] = str(error)
+                    unreadable[run.pin] = str(error)
                 else:
-                    groups.setdefault((run.pin, one.word, one.why), []).append(run.id)
-            if run.pin in unknown:
-                groups.setdefault((run.pin, "needs a person", unknown[run.pin]), []).append(run.id)
-        seen += len(runs)
-        if len(runs) < PAGE:
+                    groups.setdefault((run.pin, migration.word, migration.why), []).append(run.id)
+            if run.pin in unreadable:
+                groups.setdefault((run.pin, "needs a person", unreadable[run.pin]), []).append(run.id)
+        examined += len(runs)
+        if len(runs) < PAGE_ROWS:
             break
         after = runs[-1].id
-        await asyncio.sleep(0)  # a company with many Runs is not kept from its work by a plan
-    found = [
+        await asyncio.sleep(0)  # lets the worker of this process go on while many Runs are examined
+    affected = [
         AffectedRuns(
-            workflow=workflow, pin=pin, verdict=word, why=why, count=len(ids), examples=tuple(ids[:EXAMPLES])
+            workflow=workflow,
+            pin=pin,
+            verdict=word,
+            why=why,
+            count=len(ids),
+            examples=tuple(ids[:MAX_EXAMPLES]),
         )
         for (pin, word, why), ids in sorted(groups.items())
     ]
-    total = sum(p.count for p in await store.pinned() if p.workflow == workflow) if seen >= EXAMINED else seen
-    if total > seen:
-        why = f"not looked at one by one: more than {EXAMINED}"
-        found.append(AffectedRuns(workflow=workflow, pin="", verdict="pinned", why=why, count=total - seen))
-    return found
+    if examined >= MAX_EXAMINED_RUNS:
+        total = sum(p.count for p in await store.pinned() if p.workflow == workflow)
+        if total > examined:
+            why = f"not examined one by one: more than {MAX_EXAMINED_RUNS}"
+            affected.append(
+                AffectedRuns(workflow=workflow, pin="", verdict="pinned", why=why, count=total - examined)
+            )
+    return affected

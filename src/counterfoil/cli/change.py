@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import msgspec
 import typer
 
+from counterfoil.change.difference import DocumentChange
+from counterfoil.change.plan_report import PlanReport
 from counterfoil.cli import planned
 from counterfoil.cli.client import CommandFailed, Server
 from counterfoil.cli.output import Format, FormatOption, minute, say, write_json, write_table
@@ -84,7 +87,8 @@ def _plan(
     if format is Format.JSON:
         write_json(answer)
     else:
-        planned.show(answer, places)
+        report = msgspec.convert(answer["plan"], PlanReport | None)
+        planned.show(report, answer["approvals"], places)
         if out is not None and answer["changes"]:
             say(f"\nwritten to {out}; next: counterfoil apply {out}")
     if answer["changes"]:
@@ -169,7 +173,7 @@ def show(digest: str, format: FormatOption = Format.TEXT) -> None:
     say(f"release {release['digest']}, number {release['number']}, since {minute(release['at'])}")
     say(f"asked by {release['requester'] or '-'}, approved by {', '.join(release['approvers']) or 'nobody'}, "
         f"applied by {release['applied_by']}")  # fmt: skip
-    planned.show_differences(found["differences"], {})
+    planned.show_differences(msgspec.convert(found["differences"], list[DocumentChange]), {})
 
 
 @releases.command("rollback")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from counterfoil.change.calendar import CalendarNotice, told
+from counterfoil.change.calendar import CalendarNotice, calendar_notices
 from counterfoil.change.difference import difference
-from counterfoil.change.required_approvals import ApprovalRules, asked
+from counterfoil.change.required_approvals import ApprovalRules, required_approvals
 from counterfoil.change.stages import CheckBase, MakeRelease, RequireApprovals, explain
 from counterfoil.core.people import Person
 from tests.changing_company import COMPANY
@@ -35,7 +35,7 @@ def ask(base: str, *pairs: tuple[str, str], requester: str = "pat", persons: Any
         assert old in revision
         revision = revision.replace(old, new)
     before, after = model_of(base), model_of(revision)
-    return asked(before, after, difference(before, after), requester, persons)
+    return required_approvals(before, after, difference(before, after), requester, persons)
 
 
 def roles(asking: ApprovalRules) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -46,7 +46,7 @@ def test_the_policy_asks_the_role_that_it_names_and_never_the_requester() -> Non
     asking = ask(COMPANY, STRICTER)
     assert (asking.policy, roles(asking)) == ("changes", [(("controller",), ("cora",))])
     assert roles(ask(COMPANY, STRICTER, requester="cora")) == [(("controller",), ())]
-    assert "nobody can give" in ask(COMPANY, STRICTER, requester="cora").notes[0]
+    assert "cannot be granted" in ask(COMPANY, STRICTER, requester="cora").notes[0]
 
 
 def test_what_the_policy_calls_automatic_waits_for_nobody() -> None:
@@ -104,7 +104,7 @@ def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[Cale
     for old, new in pairs:
         revision = revision.replace(old, new)
     before, after = model_of(COMPANY + CALENDAR), model_of(revision)
-    return told(before, after, difference(before, after), now, zones or {})
+    return calendar_notices(before, after, difference(before, after), now, zones or {})
 
 
 @pytest.mark.parametrize(
