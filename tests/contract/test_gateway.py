@@ -244,7 +244,7 @@ async def test_nobody_asks_in_the_name_of_another(company: Offering) -> None:
     told = problem(
         await company.call("erp.payment.post", payment("p-1") | {"requested_by": "fin"}), 403, "ownership"
     )
-    assert "requested_by is you, pat" in told["detail"]
+    assert "requested_by must be you, pat" in told["detail"]
     answer = await company.call("erp.payment.post", payment("p-1") | {"requested_by": "pat"})
     assert answer.status_code == 200
 

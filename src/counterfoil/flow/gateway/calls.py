@@ -1,34 +1,34 @@
-"""offered: what a consumer asks of an exposed Operation, and what may become of it. Values alone.
+"""A consumer's call of an exposed Operation and its possible outcomes: values alone.
 
-How an outcome looks to its caller is said by whoever offers the operation; here nothing knows HTTP.
+The layer that offers the operation renders an outcome; nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
 from counterfoil.contracts import versions
-from counterfoil.core.call import Left, Rate
+from counterfoil.core.call import CallRate, RateAllowance
 from counterfoil.core.case import Case
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.model import Model
 from counterfoil.rules.contract import SchemaViolation
 from counterfoil.rules.versions import ServedVersion
 
-DEFAULT_WAIT = 10.0
-"""Seconds for which an answer waits for its Run where the caller says nothing."""
-LONGEST_WAIT = 60.0
+DEFAULT_WAIT_SECONDS = 10.0
+"""Wait for the Run's end where the caller names no wait."""
+MAX_WAIT_SECONDS = 60.0
 
 
 class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as it came, once it could be read."""
+    """One call as it came, after parsing."""
 
     consumer: str
-    """The person whose token it came with."""
+    """The person that the token belongs to."""
     roles: tuple[str, ...]
     operation: str
     """As named, in the version that was named with it."""
@@ -38,47 +38,47 @@ class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Its JSON, exactly."""
     body: bytes
     headers: dict[str, str]
-    """Kept with the receipt."""
+    """Stored with the receipt."""
     correlation: str
     wait: float | None = None
-    """Seconds for which the caller wants to wait; None: until it is clear that a person must decide."""
+    """Seconds that the caller wants to wait. None: until the Run waits for an approval."""
 
     @property
     def family(self) -> str:
-        """The operation without its version: keys and rates are its."""
+        """The operation without its version; keys and rates belong to it."""
         return versions.family(self.operation)
 
     @property
     def seconds(self) -> float:
-        return DEFAULT_WAIT if self.wait is None else min(self.wait, LONGEST_WAIT)
+        return DEFAULT_WAIT_SECONDS if self.wait is None else min(self.wait, MAX_WAIT_SECONDS)
 
 
 class Grants(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer's roles let it ask for."""
+    """Operations that a consumer's roles may call, and systems that they may speak for."""
 
     calls: frozenset[str]
     speaks: frozenset[str]
 
     @classmethod
     def of(cls, model: Model, roles: tuple[str, ...]) -> Grants:
-        held = [model.roles[name] for name in roles if name in model.roles]
+        declared = [model.roles[name] for name in roles if name in model.roles]
         return cls(
-            calls=frozenset(name for role in held for name in role.calls),
-            speaks=frozenset(name for role in held for name in role.speaks),
+            calls=frozenset(name for role in declared for name in role.calls),
+            speaks=frozenset(name for role in declared for name in role.speaks),
         )
 
-    def reach(self, served: ServedVersion) -> bool:
-        """A role that calls the operation which answers calls it in any version."""
+    def allow(self, served: ServedVersion) -> bool:
+        """Return True if a role calls the operation. A grant of the serving version covers every version."""
         return served.by in self.calls or served.asked in self.calls
 
 
-class PendingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that is being answered: by which operation, of which model, and what was given."""
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """A call in progress: the serving operation, its model and the caller's input."""
 
     model: Model
     served: ServedVersion
-    given: Any
-    """The input as the asked version's contract types it."""
+    input: Any
+    """The input, typed by the contract of the requested version."""
     receipt: int
     at: datetime
 
@@ -87,8 +87,9 @@ class PendingAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """The Run that a call began has ended. `output` is None where it was stopped, undone or closed."""
+    """The Run that a call started has ended. `output` is None if it was stopped, undone or closed."""
 
+    word: ClassVar[str] = "ended"
     run: str
     status: str
     state: str
@@ -96,8 +97,9 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """It goes on. `waiting_for` is `approval`, `system`, `event` or `work`."""
+    """The Run is in progress. `waiting_for` is `approval`, `system`, `event` or `work`."""
 
+    word: ClassVar[str] = "pending"
     run: str
     status: str
     state: str
@@ -105,26 +107,40 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a system answered, in canonical words."""
+    """A system's answer to a read, in canonical form."""
 
+    word: ClassVar[str] = "told"
     output: Any
 
 
 class Unanswerable(msgspec.Struct, frozen=True, kw_only=True):
-    """There is an answer and it is not good: `absent` (the system knows no such thing), `system-refused`, or
-    `bad-output`, which does not keep the contract and has a Case."""
+    """The call has no valid answer.
+
+    `kind` is `absent` (the system has no such object), `system-refused`, or `bad-output` (the answer breaks its
+    contract and has a Case).
+    """
 
     kind: str
     detail: str
     run: str = ""
     cases: tuple[Case, ...] = ()
 
+    @property
+    def word(self) -> str:
+        return self.kind
+
 
 Outcome: TypeAlias = RunEnded | Pending | SystemAnswer | Unanswerable
+"""`word` names an outcome in metrics."""
+
+
+def cases_of(outcome: Outcome) -> tuple[Case, ...]:
+    """Return the Cases that the outcome opens."""
+    return outcome.cases if isinstance(outcome, Unanswerable) else ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer as it is kept and repeated."""
+    """An answer as it is stored and repeated."""
 
     status: int
     headers: dict[str, str]
@@ -134,16 +150,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply
     repeated: bool = False
-    rate: Rate | None = None
-    left: Left | None = None
+    rate: CallRate | None = None
+    left: RateAllowance | None = None
 
 
 Render = Callable[[Outcome], Reply]
 
 
 class CallRefused(CounterfoilError):
-    """Nothing was begun. `kind` says why: `unknown`, `contract`, `ownership`, `changed`, `busy`, `limited`, `exists`,
-    `not-taken`."""
+    """A call that started nothing.
+
+    `kind` is `unknown`, `contract`, `ownership`, `changed`, `busy`, `limited`, `exists` or `not-taken`.
+    """
 
     def __init__(
         self,
@@ -152,8 +170,8 @@ class CallRefused(CounterfoilError):
         *,
         faults: list[SchemaViolation] | None = None,
         after: float | None = None,
-        rate: Rate | None = None,
-        left: Left | None = None,
+        rate: CallRate | None = None,
+        left: RateAllowance | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind

@@ -1,21 +1,22 @@
-"""The operations gateway over HTTP: a consumer's call, how its Run goes on, and what is refused."""
+"""The operations gateway over HTTP: a consumer's call, the progress of its Run, and refusals."""
 
 from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, get, post
+from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.contracts import versions
 from counterfoil.core import wire
 from counterfoil.flow.gateway.calls import (
-    LONGEST_WAIT,
+    MAX_WAIT_SECONDS,
     CallRefused,
     OperationRequest,
     Outcome,
@@ -25,37 +26,37 @@ from counterfoil.flow.gateway.calls import (
     SystemAnswer,
     Unanswerable,
 )
+from counterfoil.model import Model
 from counterfoil.rules.values import plain
 from counterfoil.web.api import operation_headers
-from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.http.access import RequestBody, application, caller, requires
 from counterfoil.web.http.deprecation_headers import lifecycle_headers
-from counterfoil.web.http.identity import check_same_origin
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import PROBLEM_JSON, Problem
+from counterfoil.web.http.request import JSON, WebRequest, media_type, require_json, trusted_caller
 
-JSON = "application/json"
 _RUN = re.compile(r"run_[0-9a-z]{26}")
-LOOK_AGAIN = 2
-"""Seconds after which somebody whose Run goes on may look again."""
+RETRY_AFTER_SECONDS = 2
+"""Before a caller should ask again about a Run in progress."""
 REFUSALS = {
-    "unknown": (404, "not-found", "There is nothing here"),
-    "contract": (422, "contract", "The input does not keep its contract"),
-    "ownership": (403, "ownership", "Another system's word"),
-    "changed": (422, "idempotency-key-reused", "The key belongs to another call"),
-    "busy": (409, "in-flight", "The first call is not answered yet"),
-    "limited": (429, "rate-limit", "Too many calls"),
-    "exists": (409, "exists", "It was begun before"),
-    "not-taken": (422, "not-taken", "The workflow does not take this"),
+    "unknown": (404, "not-found", "Not found"),
+    "contract": (422, "contract", "The input breaks its contract"),
+    "ownership": (403, "ownership", "Another system owns this value"),
+    "changed": (422, "idempotency-key-reused", "Idempotency key already used"),
+    "busy": (409, "in-flight", "First call still in progress"),
+    "limited": (429, "rate-limit", "Rate limit exceeded"),
+    "exists": (409, "exists", "Already started"),
+    "not-taken": (422, "not-taken", "The workflow does not accept this"),
 }
 ANSWERS = {
-    "absent": (404, "absent", "The system knows no such thing"),
-    "system-refused": (502, "system-refused", "The system refused it"),
-    "bad-output": (502, "bad-output", "The answer does not keep its contract"),
+    "absent": (404, "absent", "Not found in the system"),
+    "system-refused": (502, "system-refused", "Refused by the system"),
+    "bad-output": (502, "bad-output", "The answer breaks its contract"),
 }
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How the Run of a call stands. `output` is what the operation's contract says, once the Run came to its end."""
+class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Progress of the Run that a call started. `output` follows the operation's contract, after the Run has finished."""
 
     run: str
     status: str
@@ -64,150 +65,154 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str | None = None
 
 
-class _Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks for what, as its heads and address say it."""
+class _CallHeaders(msgspec.Struct, frozen=True, kw_only=True):
+    """Address and headers of a call."""
 
     name: str
     path: str
     correlation: str
-    kept: dict[str, str]
+    stored: dict[str, str]
+    """Headers to store with the receipt."""
     wait: float | None
 
 
-def _asking(request: Request[Any, Any, Any], name: str) -> _Asking:
-    identity = caller(request)
-    if identity.csrf:
-        check_same_origin(request.headers, {}, identity)
-    followed = operation_headers.trace(request.headers)
-    return _Asking(
-        name=operation_headers.named(name, request.headers),
+def _call_headers(request: WebRequest, name: str) -> _CallHeaders:
+    trusted_caller(request)
+    correlation = operation_headers.correlation(request.headers)
+    return _CallHeaders(
+        name=operation_headers.versioned_name(name, request.headers),
         path=request.url.path,
-        correlation=followed.correlation,
-        kept=followed.kept,
+        correlation=correlation.id,
+        stored=correlation.headers,
         wait=operation_headers.wait(request.headers),
     )
 
 
 @post(
     "/v1/operations/{name:str}",
-    opt=requires(Permission.OPERATIONS_OWN_CALL),
+    opt=requires(
+        Permission.OPERATIONS_OWN_CALL,
+        RequestBody(
+            JSON,
+            None,
+            "The operation's input. /v1/operations/openapi.json has the schema of each exposed operation.",
+        ),
+    ),
     status_code=200,
     tags=["gateway"],
-    summary="Call an operation that the company offers",
+    summary="Call an exposed operation",
 )
-async def call(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-    """A canonical Operation, answered once under each `Idempotency-Key`."""
-    asking, person = _asking(request, name), caller(request).person
+async def call(request: WebRequest, name: FromPath[str]) -> Response[bytes]:
+    """Executes a canonical Operation once for each `Idempotency-Key`."""
+    heads, person = _call_headers(request, name), caller(request).person
     app = application(request)
     key = operation_headers.idempotency_key(request.headers)
     body = await request.body()
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != JSON:
-        raise Problem(415, f"Send {JSON}.", headers={"accept-post": JSON})
-    asked = OperationRequest(
+    require_json(request)
+    operation_request = OperationRequest(
         consumer=person.id,
         roles=person.roles,
-        operation=asking.name,
+        operation=heads.name,
         key=key,
         input=wire.read_json(body),
         body=body,
-        headers={"content-type": media, "idempotency-key": key, **asking.kept},
-        correlation=asking.correlation,
-        wait=asking.wait,
+        headers={"content-type": media_type(request), "idempotency-key": key, **heads.stored},
+        correlation=heads.correlation,
+        wait=heads.wait,
     )
-    late = _late(app.model, asking.name, await app.now())
+    deprecation = _deprecation(app.model, heads.name, await app.now())
     try:
-        answered = await app.gateway.call(asked, lambda outcome: _render(outcome, asking, late))
+        result = await app.gateway.call(
+            operation_request, lambda outcome: _render(outcome, heads, deprecation)
+        )
     except CallRefused as refused:
-        raise _problem(refused, asking) from None
-    headers = dict(answered.reply.headers)
-    if answered.repeated:
+        raise _problem(refused, heads) from None
+    headers = dict(result.reply.headers)
+    if result.repeated:
         headers["idempotency-replayed"] = "true"
-    headers |= operation_headers.rate_headers(answered.rate, answered.left)
-    return _response(msgspec.structs.replace(answered.reply, headers=headers))
+    headers |= operation_headers.rate_headers(result.rate, result.left)
+    return _response(msgspec.structs.replace(result.reply, headers=headers))
 
 
 @get(
     "/v1/operations/{name:str}/runs/{run_id:str}",
     opt=requires(Permission.OPERATIONS_OWN_CALL),
     tags=["gateway"],
-    summary="How the Run of one's own call stands",
+    summary="Get the progress of your own call's Run",
 )
-async def progress(
-    request: Request[Any, Any, Any], name: FromPath[str], run_id: FromPath[str]
-) -> Response[bytes]:
-    """200 once it has ended, 202 while it goes on."""
-    asking, person = _asking(request, name), caller(request).person
-    asked = OperationRequest(
+async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[str]) -> Response[bytes]:
+    """200 after the Run has ended, 202 while it is in progress."""
+    heads, person = _call_headers(request, name), caller(request).person
+    operation_request = OperationRequest(
         consumer=person.id,
         roles=person.roles,
-        operation=asking.name,
+        operation=heads.name,
         key="",
         input=None,
         body=b"",
         headers={},
-        correlation=asking.correlation,
-        wait=asking.wait,
+        correlation=heads.correlation,
+        wait=heads.wait,
     )
     if not _RUN.fullmatch(run_id):
-        raise Problem(404, "No call of yours began such a Run.")
+        raise Problem(404, "None of your calls started this Run.")
     app = application(request)
     try:
-        outcome = await app.gateway.of_run(asked, run_id)
+        outcome = await app.gateway.of_run(operation_request, run_id)
     except CallRefused as refused:
-        raise _problem(refused, asking) from None
-    return _response(_render(outcome, asking, _late(app.model, asking.name, await app.now())))
+        raise _problem(refused, heads) from None
+    return _response(_render(outcome, heads, _deprecation(app.model, heads.name, await app.now())))
 
 
 # ------------------------------------------------------------------ answers
 
 
-def _render(outcome: Outcome, asking: _Asking, late: dict[str, str]) -> Reply:
-    """An outcome as its caller sees it, and as it is kept."""
+def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) -> Reply:
+    """Return an outcome as the caller sees it and as the store keeps it."""
     headers = {
         "content-type": JSON,
-        operation_headers.CORRELATION: asking.correlation,
-        operation_headers.VERSION: str(versions.number(asking.name)),
-        **late,
+        operation_headers.CORRELATION: heads.correlation,
+        operation_headers.VERSION: str(versions.number(heads.name)),
+        **deprecation,
     }
-    if asking.wait is not None:
-        headers["preference-applied"] = f"wait={min(asking.wait, LONGEST_WAIT):g}"
+    if heads.wait is not None:
+        headers["preference-applied"] = f"wait={min(heads.wait, MAX_WAIT_SECONDS):g}"
     match outcome:
         case SystemAnswer(output=output):
             return Reply(status=200, headers=headers, body=msgspec.json.encode(plain(output)))
         case RunEnded():
-            headers["content-location"] = _place(asking, outcome.run)
-            shown = Progress(
+            headers["content-location"] = _address(heads, outcome.run)
+            run_progress = RunProgress(
                 run=outcome.run, status=outcome.status, state=outcome.state, output=plain(outcome.output)
             )
-            return Reply(status=200, headers=headers, body=msgspec.json.encode(shown))
+            return Reply(status=200, headers=headers, body=msgspec.json.encode(run_progress))
         case Pending():
-            headers |= {"location": _place(asking, outcome.run), "retry-after": str(LOOK_AGAIN)}
-            shown = Progress(
+            headers |= {"location": _address(heads, outcome.run), "retry-after": str(RETRY_AFTER_SECONDS)}
+            run_progress = RunProgress(
                 run=outcome.run, status=outcome.status, state=outcome.state, waiting_for=outcome.waiting_for
             )
-            return Reply(status=202, headers=headers, body=msgspec.json.encode(shown))
+            return Reply(status=202, headers=headers, body=msgspec.json.encode(run_progress))
         case Unanswerable():
             status, kind, title = ANSWERS[outcome.kind]
             more = {"run": outcome.run} if outcome.run else {}
             problem = Problem(status, outcome.detail, kind=kind, title=title, more=more)
             headers["content-type"] = PROBLEM_JSON
-            return Reply(status=status, headers=headers, body=problem.body(asking.path))
+            return Reply(status=status, headers=headers, body=problem.body(heads.path))
 
 
-def _place(asking: _Asking, run: str) -> str:
-    return f"/v1/operations/{quote(asking.name)}/runs/{quote(run)}"
+def _address(heads: _CallHeaders, run: str) -> str:
+    return f"/v1/operations/{quote(heads.name)}/runs/{quote(run)}"
 
 
-def _late(model: Any, name: str, now: Any) -> dict[str, str]:
-    """What is to be told of a version on its way out."""
+def _deprecation(model: Model, name: str, now: datetime) -> dict[str, str]:
+    """Return the deprecation headers of the requested version."""
     operation = model.operations.get(name)
     return {} if operation is None else lifecycle_headers(operation, now)
 
 
-def _problem(refused: CallRefused, asking: _Asking) -> Problem:
+def _problem(refused: CallRefused, heads: _CallHeaders) -> Problem:
     status, kind, title = REFUSALS[refused.kind]
-    headers = {operation_headers.CORRELATION: asking.correlation} | operation_headers.rate_headers(
+    headers = {operation_headers.CORRELATION: heads.correlation} | operation_headers.rate_headers(
         refused.rate, refused.left
     )
     if refused.after is not None:
@@ -224,12 +229,4 @@ def _response(reply: Reply) -> Response[bytes]:
     return Response(reply.body, status_code=reply.status, media_type=media, headers=headers)
 
 
-BODIES = {
-    ("/v1/operations/{name}", "post"): (
-        JSON,
-        None,
-        "The operation's input; /v1/operations/openapi.json has the schema of each operation that is offered.",
-    )
-}
 ROUTES = [call, progress]
-"""The gateway's routes that speak of one operation."""

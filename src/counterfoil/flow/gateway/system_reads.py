@@ -1,0 +1,132 @@
+"""Reads of exposed Operations: ask the system at once, within its limits, and return the answer in canonical form.
+
+Never used for an operation that writes: a workflow's Run alone does that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from counterfoil.connectors.sdk import Confirmed, Connector, Rejected
+from counterfoil.connectors.sdk import Outcome as CallOutcome
+from counterfoil.core import wire
+from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
+from counterfoil.flow.context.lookups import Lookups
+from counterfoil.flow.dispatch import read
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
+from counterfoil.flow.gateway.calls import CallContext, Outcome, SystemAnswer, Unanswerable
+from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
+from counterfoil.model import Model, kinds
+from counterfoil.rules import mapping
+from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
+from counterfoil.rules.values import plain
+from counterfoil.rules.versions import CastFailed, upcast_input
+from counterfoil.store.port.store import Store
+
+CONNECTOR_GRACE_SECONDS = 1.0
+"""Time that a connector has to notice its own time-out."""
+RETRIED = (ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT)
+
+
+class SystemReader:
+    """Sends reads to systems, each in a slot of its system."""
+
+    def __init__(
+        self, store: Store, connectors: Mapping[str, Connector], limiter: ConcurrencyLimiter
+    ) -> None:
+        self._store = store
+        self._connectors = connectors
+        self._limiter = limiter
+
+    async def read(self, context: CallContext) -> Outcome:
+        """Return a system's answer. Raises TryAgain if the system cannot answer now."""
+        model, served = context.model, context.served
+        operation = model.operations[served.by]
+        if operation.exposes != "read" or operation.repeat != "read":
+            raise Misconfigured(f"{operation.name} is not exposed to be read")
+        try:
+            value = upcast_input(served, context.input)
+            request = await self._rendered(model, operation.name, value, context.at)
+        except (CastFailed, BadOutput) as error:
+            return bad_output(model, context, str(error))
+        if isinstance(request, UnresolvedLink):
+            detail = f"{request.object} {request.id} has no id in {request.system}"
+            return Unanswerable(kind="absent", detail=detail)
+        answer = await self._send(operation, request)
+        if isinstance(answer, Rejected):
+            return _rejected(operation, answer)
+        assert isinstance(answer, Confirmed)
+        try:
+            output = await self._canonical(model, operation.name, value, dict(answer.result), context.at)
+            output = downcast(model, context, conform(model, operation.name, output))
+        except BadOutput as error:
+            return bad_output(model, context, str(error))
+        return SystemAnswer(output=output)
+
+    async def _rendered(
+        self, model: Model, operation: str, value: Any, at: datetime
+    ) -> bytes | UnresolvedLink:
+        outbound = model.outbound(operation)
+        if outbound is None:
+            return wire.write_json(plain(value))
+        lookups = Lookups(self._store, model, at)
+        result = await lookups.complete(partial(mapping.render, outbound, value, {}, {}, "", lookups.answers))
+        match result:
+            case MappingFailed(message):
+                raise BadOutput(message)
+            case UnresolvedLink():
+                return result
+            case _:
+                return result.body
+
+    async def _send(self, operation: kinds.Operation, request: bytes) -> CallOutcome:
+        """Make one call in a slot. The wait for the slot counts against the operation's time-out."""
+        connector = self._connectors.get(operation.system)
+        seconds = kinds.seconds(operation.timeout)
+        if connector is None:
+            raise TryAgain(f"{operation.system} cannot be reached from here", after=60.0)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                slot = await self._limiter.enter(operation.system, Lane.LIVE)
+        except TimeoutError:
+            raise TryAgain(f"{operation.system} has no free slot, or does not answer", after=5.0) from None
+        answer: CallOutcome | None = None
+        try:
+            async with asyncio.timeout_at(until + CONNECTOR_GRACE_SECONDS):
+                left = max(0.1, until - loop.time())
+                answer = await read.read(connector, operation.name, request, left)
+        except TimeoutError:
+            answer = Rejected(ErrorClass.TRANSIENT, f"no answer within {seconds:g} s")
+        finally:
+            self._limiter.leave(slot, answer)
+        return answer
+
+    async def _canonical(
+        self, model: Model, operation: str, value: Any, result: dict[str, Any], at: datetime
+    ) -> Any:
+        lookups = Lookups(self._store, model, at)
+        outbound = model.outbound(operation)
+        answer = await lookups.complete(
+            partial(mapping.take_result, outbound, value, result, lookups.answers)
+        )
+        match answer:
+            case MappingFailed(message):
+                raise BadOutput(message)
+            case MappedAnswer(differs=differs) if differs:
+                raise BadOutput("; ".join(differs))
+            case _:
+                return {name: part for name, part in answer.result.items() if part is not None}
+
+
+def _rejected(operation: kinds.Operation, answer: Rejected) -> Outcome:
+    if answer.error_class in RETRIED:
+        raise TryAgain(f"{operation.system}: {answer.message}", after=answer.retry_after)
+    if answer.error_class is ErrorClass.NOT_FOUND:
+        return Unanswerable(kind="absent", detail=f"{operation.system}: {answer.message}")
+    return Unanswerable(kind="system-refused", detail=f"{operation.system} refused it: {answer.error_class}")
