@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+from yaml.events import (  # type: ignore[import-untyped]
     AliasEvent,
     DocumentStartEvent,
     MappingEndEvent,
@@ -24,7 +23,7 @@ from ruamel.yaml.events import (
 )
 
 from counterfoil.core.finding import Finding, Severity
-from counterfoil.model.yaml_events import events
+from counterfoil.model.yaml_events import YamlSyntaxError, parse_events
 
 Path: TypeAlias = tuple[str | int, ...]
 """From the document's root: keys of mappings and positions in lists."""
@@ -33,7 +32,8 @@ MAX_BYTES = 512 * 1024
 MAX_DEPTH = 40
 MAX_DIGITS = 60
 
-_SPLIT = re.compile(r"^(?:%[^\n]*\n)*---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_START = re.compile(r"^(?:%[^\n]*\n)*---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_END = re.compile(r"^\.\.\.(?:[ \t\r][^\n]*)?\n", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ ]*([a-z_]+)[ \r]*$", re.MULTILINE)
 _NAME = re.compile(r"^name:[ ]*([a-z0-9_.-]+)[ \r]*$", re.MULTILINE)
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -159,16 +159,17 @@ def parse(text: str, file: str) -> tuple[list[Source], list[Finding]]:
         return [], [Finding("too-large", f"more than {MAX_BYTES // 1024} KB in one file", file, 1, 1)]
     sources = []
     for part, line in _documents(text):
-        sources += _Reader(file, line, findings).run(part)
+        sources += _DocumentReader(file, line, findings).run(part)
     return sources, findings
 
 
 def _documents(text: str) -> Iterator[tuple[str, int]]:
     """The text of each document with the number of lines before it.
 
-    A `---` at the beginning of a line ends a document wherever it stands, so a split by text is exact.
+    A `---` or `...` at the beginning of a line ends a document wherever it stands, so a split by text is exact.
     """
-    starts = [0, *(match.start() for match in _SPLIT.finditer(text))]
+    ends = [match.end() for match in _END.finditer(text)]
+    starts = sorted({0, *ends, *(match.start() for match in _START.finditer(text))})
     line = 0
     for position, start in enumerate(starts):
         end = starts[position + 1] if position + 1 < len(starts) else len(text)
@@ -221,7 +222,7 @@ def unbalanced(text: str) -> int | None:
     return opened[-1][1] if opened else None
 
 
-class _Reader:
+class _DocumentReader:
     """Builds one document from parser events."""
 
     def __init__(self, file: str, line: int, findings: list[Finding]) -> None:
@@ -234,22 +235,13 @@ class _Reader:
         """The documents of a text, mostly one; their faults are in `findings`."""
         read: list[Source] = []
         try:
-            self.events = events(text)
+            self.events = parse_events(text)
             while self._document():
                 read.append(self.source)
             return read
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line, mark.column) if mark else (0, 0)
-            problem = " ".join(part for part in (error.context, error.problem) if part)
-            self._report("syntax", f"not YAML: {problem}", Mark(line + self.before + 1, column + 1))
-        except YAMLError as error:
-            # Reader errors (control characters) know a position in the text only.
-            at = getattr(error, "position", 0)
-            before = text[: at if isinstance(at, int) else 0]
-            column = len(before) - (before.rfind("\n") + 1) + 1
-            message = f"not YAML: {getattr(error, 'reason', 'unreadable text')}"
-            self._report("syntax", message, Mark(before.count("\n") + self.before + 1, column))
+        except YamlSyntaxError as error:
+            mark = Mark(error.line + self.before + 1, error.column + 1)
+            self._report("syntax", f"not YAML: {error}", mark)
         except _Refused:
             pass
         kind, name = _KIND.search(text), _NAME.search(text)

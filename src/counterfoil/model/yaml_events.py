@@ -1,81 +1,111 @@
-"""Parser events of YAML text: ruamel's reader, scanner and parser as one object with the hot paths made short.
+"""Parser events of YAML text, from PyYAML's parser in C, restricted to YAML 1.2.
 
-The same events as `YAML(typ="safe", pure=True).parse`, in half the time: a folder of governance is read on every
-check, and nearly all of that time is spent here. A test holds the two to each other.
+libyaml follows YAML 1.1: to it U+0085, U+2028 and U+2029 are line breaks, and a tab may separate a key from its value.
+Both differences are closed here. Aliases, tags and directives are events, so that the caller can refuse them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from ruamel.yaml.docinfo import DocInfo
-from ruamel.yaml.parser import Parser
-from ruamel.yaml.reader import Reader
-from ruamel.yaml.scanner import Scanner
+import yaml  # type: ignore[import-untyped]
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BREAKS_OF_1_1 = "\x85\u2028\u2029\ufeff"
+"""Characters with a meaning in YAML 1.1 that are ordinary text in YAML 1.2."""
+_BREAK_OF_1_1 = re.compile(f"[{_BREAKS_OF_1_1}]")
+_PRIVATE_USE = range(0xE000, 0xF900)
+_TAB_OR_COMMENT = re.compile(r"#[^\r\n]*|\t")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
-class Place:
-    """A position in the text, without the copy of it that ruamel's marks carry for their messages."""
+class YamlSyntaxError(ValueError):
+    """Text that is not YAML; `line` and `column` count from 0."""
 
-    __slots__ = ("column", "index", "line")
-
-    def __init__(self, index: int, line: int, column: int) -> None:
-        self.index = index
+    def __init__(self, problem: str, line: int, column: int) -> None:
+        super().__init__(problem)
         self.line = line
         self.column = column
 
-    def __str__(self) -> str:
-        return f"line {self.line + 1}, column {self.column + 1}"
 
-
-class _Loader(Reader, Scanner, Parser):
-    # Properties that look each other up on every character, as plain attributes.
-    reader: Any = None
-    scanner: Any = None
-    resolver: Any = None
-    scanner_processing_version: Any = (1, 2)
-    processing_version: Any = (1, 2)
+class _End:
+    """Mark at the end of the text. libyaml counts a line break there even if the text has none."""
 
     def __init__(self, text: str) -> None:
-        self.comment_handling = None
-        self.doc_infos = [DocInfo()]
-        self.reader = self.scanner = self.resolver = self
-        Reader.__init__(self, text, loader=self)
-        Scanner.__init__(self, loader=self)
-        Parser.__init__(self, loader=self)
-
-    def get_mark(self) -> Place:
-        return Place(self.index, self.line, self.column)
-
-    def need_more_tokens(self) -> bool:
-        if self.done:
-            return False
-        if not self.tokens:
-            return True
-        if not self.possible_simple_keys:
-            return False
-        self.stale_possible_simple_keys()
-        return bool(self.next_possible_simple_key() == self.tokens_taken)
-
-    def check_token(self, *choices: Any) -> bool:
-        while self.need_more_tokens():
-            self.fetch_more_tokens()
-        return bool(self.tokens) and (not choices or isinstance(self.tokens[0], choices))
-
-    def forward(self, length: int = 1) -> None:
-        end = self.pointer + length
-        text = self.buffer[self.pointer : end]
-        if end + 1 >= len(self.buffer) or "\n" in text or "\r" in text or "\ufeff" in text:
-            Reader.forward(self, length)
-        else:
-            self.pointer = end
-            self.index += length
-            self.column += length
+        self.index = len(text)
+        self.line, self.column = _place(text, len(text))
 
 
-def events(text: str) -> Iterator[Any]:
-    """The events of a text, as they are parsed. Raises YAMLError where it is no YAML."""
-    loader = _Loader(text)
-    while loader.check_event():
-        yield loader.get_event()
+def parse_events(text: str) -> Iterator[Any]:
+    """Yield the events of a text while it is parsed. Raises YamlSyntaxError where it is not YAML."""
+    text = text.removeprefix("\ufeff")
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable:
+        raise YamlSyntaxError("a control character is not allowed", *_place(text, unprintable.start()))
+    substitutes = _substitutes(text) if _BREAK_OF_1_1.search(text) else {}
+    originals = {substitute: original for original, substitute in substitutes.items()}
+    tabs = _TabCheck(text) if "\t" in text else None
+    size = len(text)
+    try:
+        for event in yaml.parse(text.translate(substitutes) if substitutes else text, Loader=_LOADER):
+            if tabs is not None:
+                tabs.check(event)
+            if originals and isinstance(event, yaml.ScalarEvent):
+                event.value = event.value.translate(originals)
+            if event.start_mark.index >= size:
+                event.start_mark = event.end_mark = _End(text)
+            yield event
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        if mark.index >= size:
+            mark = _End(text)
+        if tabs is not None:
+            tabs.check_gap(mark.index + 1)
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlSyntaxError(problem, mark.line, mark.column) from None
+
+
+class _TabCheck:
+    """Refuses tabs in plain scalars and, outside flow collections, between events; comments may contain them."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._end = 0
+        self._flow_depth = 0
+
+    def check(self, event: Any) -> None:
+        start, end = event.start_mark.index, event.end_mark.index
+        if not self._flow_depth:
+            self.check_gap(start)
+        if isinstance(event, yaml.ScalarEvent) and not event.style:
+            self._refuse(start, end)
+        self._end = max(self._end, end)
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._flow_depth += bool(self._flow_depth or event.flow_style)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._flow_depth -= bool(self._flow_depth)
+
+    def check_gap(self, end: int) -> None:
+        """Check the text between the last event and a position."""
+        self._refuse(self._end, end)
+
+    def _refuse(self, start: int, end: int) -> None:
+        for match in _TAB_OR_COMMENT.finditer(self._text, start, max(start, end)):
+            if match[0] == "\t":
+                problem = "a tab is not allowed here; use spaces"
+                raise YamlSyntaxError(problem, *_place(self._text, match.start()))
+
+
+def _substitutes(text: str) -> dict[int, int]:
+    """Map each special character to a character of private use that the text does not contain."""
+    unused = (code for code in _PRIVATE_USE if chr(code) not in text)
+    return {ord(character): next(unused, 0xFFFD) for character in _BREAKS_OF_1_1}
+
+
+def _place(text: str, index: int) -> tuple[int, int]:
+    """Return line and column of a position, counted from 0."""
+    lines = _LINE_BREAK.split(text[:index])
+    return len(lines) - 1, len(lines[-1])

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import YAMLError as RuamelError
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding, errors
 from counterfoil.model import Model, read
 from counterfoil.model.kinds import Alert, Call, Choose, StopVerb
 from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
-from counterfoil.model.yaml_events import events
+from counterfoil.model.yaml_events import YamlSyntaxError, parse_events
 from tests.unit.model.company import COMPANY, findings_of, plant, write
 
 
@@ -494,29 +495,133 @@ SAMPLES = [
         for path in sorted((Path(__file__).parent / "language").glob("*.yaml"))
     ),
     "a: |\n  text\n  more\nb: >-\n  folded\n\n  text\nc: 'it''s'\nd: \"\\u00e9\\n\"\n",
-    "? complex\n: value\n- not: here\n",
+    "? complex\n: value\nnot: here\n",
     "a: [1, {b: c, ? d : e}, 'f', ]\n# comment\nb: x # y\r\nc: z\r\n",
     "a: plain text\n   over lines\nb: [plain\n  over, lines]\n",
-    "%YAML 1.2\n---\na: !!str &x 1\nb: *x\n...\n--- >\n folded\n",
-    "\ufeffa: ü\nb: \u2028\n",
+    "a: &x !!str 1\nb: *x\n...\n--- >\n folded\n",
+    "\ufeffa: ü\nb: x\u2028y\n",
     "a:\n- b\n-\n  - c\n- d: e\n  f:\n",
 ]
 
 
-def outline(parsed: Iterator[Any]) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = []
+PLAIN_SAMPLES = SAMPLES[:-7]
+DIFFERENT = re.compile(
+    r"""^(?:--- *)?[ \n]*[|>]|[|>]-?(?:\#|\s*\n[ ]*\n)|:[\[\]{},?:]|(?:^|[\s-]):(?:\s|$)|["']:\S|[,:{\[] *:|[,{\[:-] *[&!*]""",
+    re.MULTILINE,
+)
+"""Text that the two parsers may read differently; decision 0018 lists the cases."""
+
+
+def outline(parsed: Iterator[Any]) -> list[tuple[Any, ...]] | None:
+    """Events with their start and value; None for text that is refused. The place of an empty value differs."""
+    events = []
     try:
-        for e in parsed:
-            marks = [(m.line, m.column) for m in (e.start_mark, e.end_mark)]
-            found.append((type(e), marks, *(getattr(e, n, None) for n in ("value", "style", "anchor"))))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        found.append((type(error), error.problem, mark and (mark.line, mark.column)))
-    return found
+        for event in parsed:
+            value, style = getattr(event, "value", None), getattr(event, "style", None) or ""
+            mark = event.start_mark
+            place = (
+                None
+                if (value == "" and not style) or "End" in type(event).__name__
+                else (mark.line, mark.column)
+            )
+            events.append((type(event).__name__, place, value, style, getattr(event, "anchor", None)))
+    except (RuamelError, YamlSyntaxError):
+        return None
+    return events
+
+
+def ruamel(text: str) -> Iterator[Any]:
+    return YAML(typ="safe", pure=True).parse(text)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("text", SAMPLES)
+def test_the_parser_gives_the_events_of_a_second_parser(text: str) -> None:
+    assert outline(parse_events(text)) == outline(ruamel(text))
+    assert outline(parse_events(text)) is not None
+
+
+def mutants(seed: int) -> Iterator[str]:
+    """Parts of the samples with some characters added, removed or replaced."""
+    random = Random(seed)
+    pieces = [
+        *"ab1 :,-[]{}?#|>'\"=.~\n",
+        "\n  ",
+        "\n- ",
+        ": ",
+        " #",
+        "---",
+        "|\n",
+        ">-\n",
+        "é",
+        "null",
+        "true",
+        "0x1f",
+    ]
+    for _ in range(150):
+        text = random.choice(PLAIN_SAMPLES)
+        start = random.randrange(len(text))
+        text = text[text.rfind("\n", 0, start) + 1 : start + 300]
+        for _ in range(random.choice([1, 1, 2, 4])):
+            at = random.randrange(len(text) + 1)
+            text = text[:at] + random.choice(["", random.choice(pieces)]) + text[at + random.randrange(2) :]
+        yield text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_mutated_text_gives_the_events_of_a_second_parser(seed: int) -> None:
+    texts = [text for text in mutants(seed) if not DIFFERENT.search(text)]
+    assert len(texts) > 30
+    for text in texts:
+        assert outline(parse_events(text)) == outline(ruamel(text)), text
 
 
 @pytest.mark.parametrize(
-    "text", [*SAMPLES, *(sample[:cut] for sample in SAMPLES[-7:] for cut in range(1, 40, 3))]
+    ("text", "refused"),
+    [
+        ("a:\tb\n", True),
+        ("a: b\tc\n", True),
+        ("a: b\t# c\n", True),
+        ("\ta: b\n", True),
+        ("-\ta\n", True),
+        ("a: {b: c\td}\n", True),
+        ("a: b # c\td\n", False),
+        ("a: {b:\tc}\n", False),
+        ("a: 'b\tc'\n", False),
+        ("a: |\n  b\tc\n", False),
+    ],
 )
-def test_the_short_parser_gives_the_events_of_the_long_one(text: str) -> None:
-    assert outline(events(text)) == outline(YAML(typ="safe", pure=True).parse(text))
+def test_a_tab_separates_only_where_yaml_1_2_readers_accept_it(text: str, refused: bool) -> None:
+    assert (outline(ruamel(text)) is None) == refused
+    sources, findings = parse(text, "a.yaml")
+    assert [(f.rule, f.line, f.column) for f in findings] == (
+        [("syntax", 1, text.index("\t") + 1)] if refused else []
+    )
+    assert len(sources) == 1
+
+
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_line_breaks_of_yaml_1_1_are_ordinary_characters(character: str) -> None:
+    text = f"a: x{character}y\nb: 'x{character}y'\nc: |\n  x{character}y\nd{character}: 1\n"
+    (source,), findings = parse(text, "a.yaml")
+    value = f"x{character}y"
+    assert findings == []
+    assert source.data == {"a": value, "b": value, "c": value + "\n", f"d{character}": 1}
+    assert source.mark((f"d{character}",)).line == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("a: 1\nb:\nc: 2\n", [("null", 2, 3)]),
+        ("a: 1\nb:", [("null", 2, 3)]),
+        ("a: [1", [("syntax", 1, 6)]),
+        ("a: [1\n", [("syntax", 2, 1)]),
+        ("a: ü\nb: \x07\n", [("syntax", 2, 4)]),
+        ("a: 1\n---\nb: \ud800\n", [("syntax", 3, 4)]),
+        ("%YAML 1.1\n---\na: yes\n", [("directive", 2, 1)]),
+        ("a: 1\na: 2\n", [("duplicate-key", 2, 1)]),
+    ],
+)
+def test_findings_of_form_stand_at_the_character(text: str, places: list[tuple[str, int, int]]) -> None:
+    _, findings = parse(text, "a.yaml")
+    assert [(f.rule, f.line, f.column) for f in findings] == places
