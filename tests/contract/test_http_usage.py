@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.core.usage import MOST
+from counterfoil.core.usage import MAX_BATCH_EVENTS
 from counterfoil.flow.intake.load_shedding import BacklogLimits
 from tests.web_company import Company, running
 
@@ -148,7 +148,7 @@ async def test_extensions_and_other_ways_to_tell_the_time_are_read(company: Comp
         (b"1,2", "application/x-ndjson", 400),
         (b"{}", BATCH, 400),
         (b"[]", "text/plain", 400),
-        (b"[" + b"1," * MOST + b"1]", BATCH, 400),
+        (b"[" + b"1," * MAX_BATCH_EVENTS + b"1]", BATCH, 400),
     ],
 )
 async def test_what_is_no_batch_is_refused_whole(

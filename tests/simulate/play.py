@@ -15,7 +15,7 @@ from typing import Any
 from counterfoil.connectors.sdk import Outcome, Request
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState, Choice
-from counterfoil.core.clock import Steady
+from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.people import Person
@@ -43,6 +43,7 @@ from tests.simulate.plan import (
     Told,
     Votes,
 )
+from tests.simulate.snapshots import SnapshotCheck
 from tests.simulate.systems import Fact, Line, System
 from tests.simulate.world import VirtualLoop, World
 
@@ -203,6 +204,7 @@ class SimStore:
         seam.note(f"{what}: {_short(answer)}")
         self._world.changed()
         play.judge.committed()
+        await play.snapshots.after_commit(seam.name, transition, answer)
         if fault is not None and fault.after:
             await self._strike(fault, f"after {what}")
         await self._lag("committed")
@@ -236,16 +238,17 @@ class PlayedWorker(Seam):
         self.deaf = play.plan.deaf[slot]
         self.pump = Worker(store, releases, lines, self.name)
         steady = self.pump.actor.steady
-        self.pump.actor.steady = Steady(steady.settle, here=asyncio.get_running_loop().time)
+        self.pump.actor.steady = JumpDetector(steady.settle, here=asyncio.get_running_loop().time)
         self.pump.gate._random.seed(f"{play.plan.seed}/{self.name}")
         self._propose = self.pump.turner.propose
         self.pump.turner.propose = self.propose  # type: ignore[method-assign]
 
-    async def propose(self, known: RunSnapshot, now: Any, slot: Any, told: Any) -> Any:
-        """Before a worker decides on what it remembers of a Run, its memory is held against the rows."""
-        if told is not None:
-            self.play.judge.remembers(self.name, known, told)
-        return await self._propose(known, now, slot, told)
+    async def propose(self, snapshot: RunSnapshot, now: Any, take_slot: Any, outcome: Any) -> Any:
+        """Plan a turn, with the snapshot compared before."""
+        await self.play.snapshots.before_decision(self.name, snapshot, outcome)
+        planned = await self._propose(snapshot, now, take_slot, outcome)
+        self.play.snapshots.remember(self.name, snapshot, planned)
+        return planned
 
     def begin(self) -> None:
         self.note("begins")
@@ -296,6 +299,7 @@ class Play:
                 if o.writes:
                     horizons[o.system] = min(horizons.get(o.system, 1e9), o.horizon)
         self.judge = Judge(self.world, model)
+        self.snapshots = SnapshotCheck(self.world.store, self.judge.say)
         self.systems = {
             name: System(name, self.world, plan, horizons.get(name, 10.0), self._deliver) for name in SYSTEMS
         }

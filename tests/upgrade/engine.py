@@ -43,7 +43,7 @@ PATHS = {
     "Releases": ("counterfoil.flow.context.releases:Releases", "counterfoil.flow.releases:Releases"),
     "Reply": ("counterfoil.flow.gateway.calls:Reply", "counterfoil.flow.offered:Reply"),
     "SqliteStore": ("counterfoil.store.sql.sqlite:SqliteStore", "counterfoil.store.sqlite:SqliteStore"),
-    "Steady": ("counterfoil.core.clock:Steady",),
+    "JumpDetector": ("counterfoil.core.clock:JumpDetector", "counterfoil.core.clock:Steady"),
     "Token": ("counterfoil.core.people:Token",),
     "Unknown": ("counterfoil.connectors.sdk:Unknown",),
     "Worker": ("counterfoil.flow.worker.worker:Worker", "counterfoil.flow.pump:Pump"),
@@ -117,7 +117,7 @@ def build(
     """Wire one process. `clock` replaces the machine's clock in the test for clock jumps."""
     releases = _load("Releases")(store, model)
     worker = _load("Worker")(store, releases, connectors, name, sign)
-    worker.actor.steady = _load("Steady")(worker.actor.steady.settle, here=clock)
+    worker.actor.steady = _load("JumpDetector")(worker.actor.steady.settle, here=clock)
     application = _load("Application")
     more: dict[str, Any] = {}
     if "build_connectors" in inspect.signature(application).parameters:

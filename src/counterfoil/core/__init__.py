@@ -1,1 +1,1 @@
-"""Values of the domain: money, time, ids, events, Runs, effects, foils, Cases, audit leaves, each with its table of allowed moves."""
+"""The nouns of the product and their rules: records, allowed moves, money, ids, JSON and time. Standard library and msgspec only."""

@@ -1,7 +1,7 @@
-"""An approval: persons' decisions on one exact subject.
+"""Approvals: the decisions of persons on one exact subject.
 
-The subject is a digest of the values that the approval covers, the matrix and the target; a decision on
-another subject decides nothing. Requester and approvers are compared as persons.
+The subject is a digest of the covered values, the matrix and the target. A decision on another subject has no effect.
+Requester and approvers are compared as persons.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ APPROVAL_MOVES: dict[ApprovalState, frozenset[ApprovalState]] = {
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """Request for the decisions of `quorum` persons on one subject, and its state."""
+
     id: str
     run: str
     path: str
     policy: str
     subject: str
     covers: bytes
-    """The covered values, in the internal encoding: what the approver is shown."""
+    """The covered values, in the internal encoding. The approver sees them."""
     amount: Money | None
     roles: tuple[str, ...]
     quorum: int
@@ -53,7 +55,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's decision."""
+    """Decision of one person."""
 
     approval: str
     person: str

@@ -1,6 +1,6 @@
 """Leaves of the audit log and their RFC 6962 hashes.
 
-A leaf is written in the transaction that it witnesses; a sealer gives it its place in the tree later.
+A leaf is written in the transaction that it records. A sealer gives it its place in the tree later.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import msgspec
 
 
 class Leaf(msgspec.Struct, frozen=True, kw_only=True):
+    """Record of one change, never changed itself."""
+
     id: str
     kind: str
-    """What happened: `received`, `admitted`, `turned`, `sent`, `confirmed`, `decided`, ..."""
+    """The change: `received`, `admitted`, `turned`, `sent`, `confirmed`, `decided`, ..."""
     subject: str
-    """Id of what it happened to."""
+    """Id of the changed record."""
     run: str | None = None
     version: int | None = None
     """The Run's version after a turn; turn leaves number 1..version."""
@@ -29,7 +31,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data(self) -> bytes:
-        """The bytes that are hashed."""
+        """The bytes under the hash."""
         return msgspec.json.encode(
             [
                 self.id,
@@ -50,12 +52,12 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """RFC 6962 section 2.1: SHA-256 of 0x01 and both children."""
+    """Return SHA-256 of 0x01 and both children (RFC 6962 section 2.1)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def tree_root(leaves: Sequence[bytes]) -> bytes:
-    """Merkle tree hash of leaf hashes in order (RFC 6962 section 2.1); of none, the hash of nothing."""
+    """Return the Merkle tree hash of leaf hashes in order (RFC 6962 section 2.1). No leaves: the hash of no bytes."""
     if not leaves:
         return hashlib.sha256(b"").digest()
     level = list(leaves)
@@ -69,7 +71,7 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a growing tree: appends in O(log n), root at any time, small enough to store."""
+    """Right edge of a growing tree: appends in O(log n), has the root at any time, and is small enough to store."""
 
     def __init__(self, size: int = 0, nodes: Sequence[bytes] = ()) -> None:
         self.size = size
@@ -77,7 +79,7 @@ class Frontier:
         """One node for each set bit of `size`, largest subtree first."""
 
     def append(self, leaf: bytes) -> int:
-        """Add a leaf hash; returns its index."""
+        """Add a leaf hash and return its index."""
         index, node, size = self.size, leaf, self.size
         while size & 1:
             node = node_hash(self.nodes.pop(), node)
@@ -96,6 +98,8 @@ class Frontier:
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Signed size and root of the tree at one moment."""
+
     size: int
     root: bytes
     at: datetime

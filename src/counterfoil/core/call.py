@@ -1,7 +1,6 @@
-"""A call of an Operation by a consumer: its idempotency key, what was answered, and how many may come.
+"""Calls of Operations by consumers: idempotency keys, stored answers and rate limits.
 
-A consumer's key names one call of one operation for as long as the books are kept: whoever sends it again is given
-the first answer.
+A consumer's key names one call of one operation without a time limit. A repeat gets the answer of the first call.
 """
 
 from __future__ import annotations
@@ -16,38 +15,37 @@ DOOR = "operation"
 """The door of receipts that are consumers' requests."""
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `consumer`, `operation` and `key` name it."""
+class OperationCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call, identified by `consumer`, `operation` and `key`."""
 
     consumer: str
-    """The person whose token it came with."""
+    """The person whose token authenticated it."""
     operation: str
-    """Whatever its version: a key of one version is none of another."""
+    """Name without its version. All versions of an operation share one set of keys."""
     version: int = 1
-    """That was asked for."""
+    """The requested version."""
     key: str
     digest: str
-    """SHA-256 of operation, version asked for and input: tells a repeat from another call under the same key."""
+    """SHA-256 of operation, requested version and input: separates a repeat from another call under the same key."""
     correlation: str
     run: str | None = None
-    """The Run that it began."""
+    """The Run that it started."""
     receipt: int = 0
     """The receipt of the request."""
     holder: str
-    """Whoever is to answer; a new name for each try."""
+    """The process that answers it; each attempt has a new name."""
     until: datetime
-    """By then it is answered, or its holder is gone and the next who asks takes it over."""
+    """End of the holder's lease. Without an answer by then, the next repeat takes the call over."""
     at: datetime
     status: int | None = None
-    """None: not answered yet."""
+    """None while there is no answer."""
     headers: dict[str, str] = {}
     body: bytes = b""
     answered_at: datetime | None = None
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls one consumer may make of one operation: `at_most` in each `every` seconds, and no more than
-    `burst` at once."""
+class CallRate(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate limit of one consumer for one operation: `at_most` calls per `every` seconds, and at most `burst` at once."""
 
     at_most: int
     every: float
@@ -55,32 +53,32 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def step(self) -> int:
-        """Microseconds in which one call is earned."""
+        """Microseconds after which one more call is allowed."""
         return max(1, round(self.every * 1_000_000 / self.at_most))
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left of a rate."""
+class RateAllowance(msgspec.Struct, frozen=True, kw_only=True):
+    """Rest of a rate limit after a call."""
 
     calls: int
-    """That may be made at once."""
+    """Calls that are allowed at once."""
     reset: float
-    """Seconds until all of them may."""
+    """Seconds until the full burst is available."""
     wait: float = 0.0
-    """Seconds until the next may be made, where none is left."""
+    """Seconds until the next call is allowed, if none is left."""
 
 
-def take(rate: Rate, spent_until: int, at: datetime) -> tuple[int, Left, bool]:
-    """Take one call of a rate: what is spent now, what is left, and whether it may be made.
+def take(rate: CallRate, spent_until: int, at: datetime) -> tuple[int, RateAllowance, bool]:
+    """Take one call from a rate. Return the new `spent_until`, the allowance left, and whether the call is allowed.
 
-    What was made is kept as one number, the moment at which all of it is earned again (the generic cell rate
-    algorithm): `spent_until` in microseconds since 1970, 0 where nothing was made yet.
+    The state is one number: the moment at which the full burst is available again (generic cell rate algorithm).
+    `spent_until` is in microseconds since 1970, and 0 before the first call.
     """
     now, whole = micros(at), rate.step * rate.burst
     spent = max(now, spent_until)
     after = spent + rate.step
     if after - now > whole:
         wait = (after - now - whole) / 1_000_000
-        return spent_until, Left(calls=0, reset=(spent - now) / 1_000_000, wait=wait), False
+        return spent_until, RateAllowance(calls=0, reset=(spent - now) / 1_000_000, wait=wait), False
     left = (whole - (after - now)) // rate.step
-    return after, Left(calls=left, reset=(after - now) / 1_000_000), True
+    return after, RateAllowance(calls=left, reset=(after - now) / 1_000_000), True

@@ -1,4 +1,4 @@
-"""A canonical event as it is kept, and an object's head: what we hold of the thing that events speak of."""
+"""Receipts, canonical events and heads: what systems sent, the facts in it, and the resulting state of each object."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Exactly what a system sent. Never changed."""
+    """Exact copy of one delivery from a system. Never changed."""
 
     system: str
     ext_id: str
     type: str
     identity: str
-    """SHA-256 of the source's identity fields: tells a repeat from a clash."""
+    """SHA-256 of the source's identity fields: separates a repeat from a clash."""
     sha256: str
     """Of the raw bytes."""
     door: str
@@ -24,7 +24,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     received_at: datetime
     no: int = 0
-    """Given by the store."""
+    """Number assigned by the store."""
 
 
 class CanonicalEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +45,12 @@ class CanonicalEvent(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     receipt: int | None = None
     cause: str = ""
-    """Id of the event or effect that led to it."""
+    """Id of the event or effect that caused it."""
     correlation: str = ""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """An object as we hold it. `state` gives values as expressions see them."""
+    """Current state of an object in Counterfoil. `state` holds values as expressions see them."""
 
     object: str
     key: str
@@ -61,5 +61,5 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     event: str = ""
     versions: dict[str, int] = {}
-    """The newest version of each system that asserts parts of it: each orders its own facts. As `system/field`, that of
-    the fact which gave a field its value, where newer ones of the system said nothing of it."""
+    """Newest version of each system that sends parts of the object: each system orders its own facts. The key
+    `system/field` holds the version of the fact that set the field, if newer facts of the system left it out."""

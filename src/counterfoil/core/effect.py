@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -37,8 +38,10 @@ EFFECT_MOVES: dict[EffectState, frozenset[EffectState]] = {
     _E.DROPPED: frozenset(),
 }
 SAID_NO = frozenset({_E.REFUSED, _E.ABSENT, _E.PLANNED})
-"""What a confirmation of an attempt made before contradicts."""
+"""States that a late confirmation of an earlier attempt contradicts."""
 IN_FLIGHT = frozenset({_E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
+UNSETTLED = frozenset({_E.UNKNOWN, _E.ACCEPTED})
+"""Outcomes after which look-ups go on until a final one is known."""
 UNFINISHED = frozenset({_E.PLANNED, _E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
 
 
@@ -78,3 +81,69 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     lane: int = LIVE
     """Its Run's (core.run): in whose favour it waits for a slot."""
+
+
+def concluded(
+    effect: Effect,
+    state: EffectState,
+    at: datetime,
+    *,
+    result: bytes | None = None,
+    error_class: ErrorClass | None = None,
+    error: str = "",
+    look_at: datetime | None = None,
+) -> Effect:
+    """Return the effect with the outcome of its latest attempt. An earlier result stays when there is no new one."""
+    unsettled = state in UNSETTLED
+    return msgspec.structs.replace(
+        effect,
+        state=state,
+        result=result if result is not None else effect.result,
+        error_class=error_class,
+        error=error,
+        look_at=look_at if unsettled else None,
+        ended_at=None if unsettled else at,
+    )
+
+
+def planned_again(effect: Effect) -> Effect:
+    """Return a refused effect as planned: the refusal proves that nothing happened, so it may be sent again."""
+    return msgspec.structs.replace(effect, state=EffectState.PLANNED, ended_at=None)
+
+
+def given_up(effect: Effect, at: datetime) -> Effect:
+    """Return a planned effect as dropped. An effect in any other state keeps it."""
+    if effect.state is not EffectState.PLANNED:
+        return effect
+    return msgspec.structs.replace(effect, state=EffectState.DROPPED, ended_at=at)
+
+
+def outcome_ref(effect: str, attempt: int, state: EffectState) -> str:
+    """Return the reference of an `outcome` stimulus: one for each attempt and state."""
+    return f"{effect}:{attempt}:{state}"
+
+
+def outcome_body(
+    effect: str,
+    path: str,
+    item: str,
+    state: EffectState,
+    attempt: int,
+    *,
+    result: Any = None,
+    error_class: ErrorClass | None = None,
+    error: str = "",
+    retry_after: float | None = None,
+) -> dict[str, Any]:
+    """Return the body of an `outcome` stimulus. `retry_after` is in seconds; the body holds milliseconds."""
+    return {
+        "effect": effect,
+        "path": path,
+        "item": item,
+        "state": str(state),
+        "attempt": attempt,
+        "class": None if error_class is None else str(error_class),
+        "error": error,
+        "retry_after": None if retry_after is None else round(retry_after * 1000),
+        "result": result,
+    }

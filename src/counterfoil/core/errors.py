@@ -1,14 +1,14 @@
-"""Errors named by what to do next, and the closed set of classes that outside refusals fall into.
+"""Exceptions named by what the caller can do next, and the closed set of classes for refusals by outside systems.
 
-Expected business outcomes are not exceptions: they are Findings or outcomes. An exception says what its
-catcher may do. A vendor's errors are mapped to classes once, in that vendor's connector.
+Expected business outcomes are Findings or outcomes, not exceptions. Each connector maps its vendor's errors to these
+classes, in one place.
 """
 
 from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """Why an outside system did not do what was asked. Every failure policy answers every class."""
+    """Class of a refusal by an outside system. Every failure policy has a reaction to every class."""
 
     TRANSIENT = "transient"
     THROTTLED = "throttled"
@@ -23,11 +23,11 @@ class ErrorClass(StrEnum):
 
 
 class CounterfoilError(Exception):
-    """Root of all errors that are meant to be read by a person."""
+    """Base of all errors whose message is written for a person."""
 
 
 class TryAgain(CounterfoilError):
-    """It did not happen and may be tried again, not before `after` seconds have passed when given."""
+    """It did not happen, and the caller may try again: after `after` seconds if set."""
 
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class TryAgain(CounterfoilError):
 
 
 class Refused(CounterfoilError):
-    """It did not happen and will not happen by asking again in the same way."""
+    """It did not happen, and the same request will be refused again."""
 
     def __init__(self, message: str, error_class: ErrorClass = ErrorClass.REFUSED, code: str = "") -> None:
         super().__init__(message)
@@ -44,8 +44,8 @@ class Refused(CounterfoilError):
 
 
 class Uncertain(CounterfoilError):
-    """It may have happened: look before doing anything else."""
+    """It may have happened: the caller must look it up before anything else."""
 
 
 class Misconfigured(CounterfoilError):
-    """A person must change a file or a setting; the message says which."""
+    """A person must change a file or a setting. The message says which."""

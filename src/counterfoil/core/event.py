@@ -1,7 +1,7 @@
-"""CloudEvents 1.0: reading them from HTTP and JSON, and writing them as structured JSON.
+"""CloudEvents 1.0: reading from HTTP and JSON, and writing as structured JSON.
 
-Bytes come from a door and are not trusted. Only the envelope is judged here; whether the data keeps its contract
-is another room's question. What is refused and why stands in docs/reference/cloudevents.md.
+The bytes come from outside and are not trusted. This module checks the envelope; `rules` checks the data against its
+contract. docs/reference/cloudevents.md lists what is refused, and why.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from counterfoil.core.wire import DEFAULT, Json, Limits, WireRefused, read_json, time_text, write_json
+from counterfoil.core.wire import DEFAULT_LIMITS, Json, Limits, WireRefused, read_json, time_text, write_json
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -49,9 +49,9 @@ _INT32 = 2**31
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One CloudEvent. `time` is aware UTC to the microsecond; `data` is Json, or bytes where it was binary.
+    """One CloudEvent. `time` is aware UTC to the microsecond; `data` is Json, or bytes if it was binary.
 
-    Absent attributes are None; absent data and JSON null are both None, as the JSON format has one word for them.
+    Absent attributes are None. Absent data and JSON null are both None: the JSON format does not separate them.
     """
 
     id: str
@@ -69,12 +69,12 @@ def parse(
     body: bytes,
     content_type: str,
     headers: Mapping[str, str] | None = None,
-    limits: Limits = DEFAULT,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Event]:
-    """The events in one HTTP message, in order: structured, batch or binary mode (HTTP protocol binding 1.0).
+    """Return the events of one HTTP message, in order: structured, batch or binary mode (HTTP protocol binding 1.0).
 
-    `headers` matter in binary mode only; their names are not case-sensitive. Raises `WireRefused`, for a whole
-    batch when one of its events is not good: a sender cannot be told about a part.
+    `headers` matter in binary mode only; their names are not case-sensitive. Raises `WireRefused`. One bad event refuses
+    its whole batch: the answer to a sender has no place for a part of it.
     """
     media, charset = _media(content_type) if content_type else ("", "")
     if media.startswith("application/cloudevents"):
@@ -86,23 +86,21 @@ def parse(
             batch = read_json(body, limits)
             if type(batch) is not list:
                 raise WireRefused("a batch is a JSON array of events", "$")
-            return [_from_json(one, f"$[{index}]") for index, one in enumerate(batch)]
-        raise WireRefused(f"event format {media!r} is not taken; send {STRUCTURED}", "content-type")
+            return [_from_json(item, f"$[{index}]") for index, item in enumerate(batch)]
+        raise WireRefused(f"event format {media!r} is not supported; send {STRUCTURED}", "content-type")
     return [from_attributes(_http_attributes(headers or {}), content_type or None, body, limits)]
 
 
 def from_attributes(
-    attributes: Mapping[str, str], content_type: str | None, body: bytes, limits: Limits = DEFAULT
+    attributes: Mapping[str, str], content_type: str | None, body: bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Event:
-    """One event in binary mode, after its protocol's own decoding: attributes by name, data as the body.
+    """Return one event of binary mode, after its protocol's own decoding: attributes by name, data as the body.
 
-    JSON content becomes Json and text in UTF-8 becomes str, as they would have arrived in structured mode; anything
-    else, and content of no stated type, stays bytes. Extensions are text: headers carry no types.
+    JSON content becomes Json and UTF-8 text becomes str, as in structured mode. Other content, and content without a
+    type, stays bytes. Extensions are text: headers carry no types.
     """
     if "datacontenttype" in attributes:
-        raise WireRefused(
-            "datacontenttype stands in the content type, nowhere else", "attribute datacontenttype"
-        )
+        raise WireRefused("datacontenttype belongs in the content type only", "attribute datacontenttype")
     named: dict[str, Json] = dict(attributes)
     if content_type is not None:
         named["datacontenttype"] = content_type
@@ -112,7 +110,7 @@ def from_attributes(
 
 
 def render(event: Event) -> bytes:
-    """The event in structured JSON, canonical: `parse(render(e), STRUCTURED) == [e]`."""
+    """Return the event as canonical structured JSON: `parse(render(e), STRUCTURED) == [e]`."""
     named: dict[str, Json] = {
         "specversion": "1.0",
         "id": event.id,
@@ -164,9 +162,9 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
         _check_type(name, value, f"{prefix}{name}")
     if named["specversion"] != "1.0":
         raise WireRefused(
-            f"specversion {named['specversion'][:20]!r}; only 1.0 is read", f"{prefix}specversion"
+            f"specversion {named['specversion'][:20]!r} is not supported; use 1.0", f"{prefix}specversion"
         )
-    # The specification forbids an empty subject and prints it in its own examples: read as none.
+    # The specification forbids an empty subject but has one in its own examples: read it as absent.
     subject = named.get("subject") or None
     for name in (*_REQUIRED, "datacontenttype", "dataschema"):
         if named.get(name) == "":
@@ -195,9 +193,9 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
 
 def _check_type(name: str, value: Json, where: str) -> None:
     if type(value) is str:
-        # Printable ASCII, which is nearly all there is, needs no search.
+        # Printable ASCII, the usual case, needs no search.
         if not (value.isascii() and value.isprintable()) and (bad := _NOT_TEXT.search(value)):
-            raise WireRefused(f"character U+{ord(bad[0]):04X} may not stand in an attribute", where)
+            raise WireRefused(f"character U+{ord(bad[0]):04X} is not allowed in an attribute", where)
     elif name in _CORE:
         raise WireRefused(f"{name} must be a string", where)
     elif type(value) is int:
@@ -208,7 +206,7 @@ def _check_type(name: str, value: Json, where: str) -> None:
 
 
 def read_time(text: str, where: str) -> datetime:
-    """An RFC 3339 timestamp as aware UTC; digits past the microsecond are dropped. Raises `WireRefused`."""
+    """Return an RFC 3339 timestamp as aware UTC, without digits past the microsecond. Raises `WireRefused`."""
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise WireRefused("time is not an RFC 3339 timestamp with an offset", where)
@@ -218,7 +216,7 @@ def read_time(text: str, where: str) -> datetime:
         return local.astimezone(UTC)
     except (ValueError, OverflowError):
         raise WireRefused(
-            "time is no moment of the years 1 to 9999 (leap seconds are not read)", where
+            "time is outside the years 1 to 9999, or has a leap second, which is not supported", where
         ) from None
 
 
@@ -260,7 +258,7 @@ def _http_attributes(headers: Mapping[str, str]) -> dict[str, str]:
             continue
         name = lower[3:]
         if name in attributes:
-            raise WireRefused("the header is there twice", lower[:80])
+            raise WireRefused("the header appears twice", lower[:80])
         attributes[name] = _header_text(value, lower[:80])
     if not attributes:
         raise WireRefused(f"no CloudEvent: neither {STRUCTURED} nor ce- headers", "content-type")
@@ -271,11 +269,11 @@ def _header_text(value: str, where: str) -> str:
     value = value.strip(" \t")
     if not value.isascii():
         raise WireRefused("characters outside ASCII must be percent-encoded", where)
-    # Quotes come from senders of the binding's older versions, which did not percent-encode spaces.
+    # Quotes come from senders of older versions of the binding, which did not percent-encode spaces.
     if len(value) >= 2 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     if _BROKEN_ESCAPE.search(value):
-        raise WireRefused("a % that starts no escape must be percent-encoded", where)
+        raise WireRefused("a % without two hexadecimal digits must be percent-encoded", where)
     try:
         return unquote_to_bytes(value).decode("utf-8")
     except UnicodeDecodeError:

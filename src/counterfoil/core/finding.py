@@ -1,6 +1,6 @@
-"""A finding: one thing in somebody's files that a person should change, with its place.
+"""Findings: problems in files that a person should correct, with their place.
 
-Findings are values, collected and returned together; finding something is never an exception.
+Findings are values: a check collects and returns all of them. It raises no exception for a problem in a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, and where. `line` and `column` count from 1; 0 means the file as a whole.
+    """One problem and its place. `line` and `column` count from 1; 0 means the whole file.
 
     `rule` is a stable lower-case name such as `duplicate-key`; `fix` says what the reader can do.
     """
@@ -39,5 +39,5 @@ class Finding:
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that forbid going on; the others are warnings."""
+    """Return the findings that stop the caller. The others are warnings."""
     return [finding for finding in findings if finding.severity == "error"]

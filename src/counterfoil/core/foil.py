@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from counterfoil.core.effect import EffectState
 from counterfoil.core.money import Money
 
 
@@ -98,7 +99,28 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     allocations: tuple[Allocation, ...]
 
 
-def current(observations: Sequence[Observation]) -> list[Observation]:
+_AFTER_EFFECT = {
+    EffectState.CONFIRMED: (_F.OPEN, ""),
+    EffectState.ABSENT: (_F.VOID, "its effect did not happen"),
+}
+GIVEN_UP = "its effect was given up"
+"""Reason of a void foil whose effect will not be sent."""
+TAKEN_BACK = "its cause was taken back"
+"""Reason of a reversed foil."""
+
+
+def after_effect(state: EffectState) -> tuple[FoilState, str] | None:
+    """Return the state and reason that an effect's outcome gives its provisional foils. None: they stay provisional."""
+    return _AFTER_EFFECT.get(state)
+
+
+def move(foil: Foil, state: FoilState, reason: str, at: datetime) -> Foil:
+    """Return the foil in another state. The caller has checked that the move is allowed."""
+    settled_at = None if state in UNFINISHED_FOILS else at
+    return msgspec.structs.replace(foil, state=state, reason=reason, settled_at=settled_at)
+
+
+def newest_versions(observations: Sequence[Observation]) -> list[Observation]:
     """The newest version of each observed subject, oldest subject first."""
     newest: dict[str, Observation] = {}
     for o in sorted(observations, key=lambda o: (o.version, o.id)):
@@ -114,7 +136,7 @@ def settle(foils: Sequence[Foil], observations: Sequence[Observation], now: date
     covered makes the last matched foil `over`; a leg in another currency breaks it. Foils that are void,
     reversed or waived take nothing.
     """
-    seen = current(observations)
+    seen = newest_versions(observations)
     rest: dict[str, Legs] = {o.id: dict(o.legs) for o in seen}
     states: dict[str, FoilState] = {}
     reasons: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A Link: the same thing's ids in two systems, with who established it and since when."""
+"""Links: the ids of one object in two systems, with their source and validity."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ LINK_MOVES: dict[LinkStatus, frozenset[LinkStatus]] = {
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """External id of a canonical object in one system."""
+
     object: str
     canonical: str
     system: str
@@ -37,8 +39,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def topics(self) -> tuple[str, str]:
-        """Under which this Link is made known: for effects that lack the external id, and for deliveries
-        that lack the canonical one."""
+        """Topics that announce this Link: to effects that wait for the external id, and to deliveries that wait for
+        the canonical id."""
         return (
             link_topic(self.object, self.canonical, self.system),
             ext_topic(self.object, self.system, self.ext_id),

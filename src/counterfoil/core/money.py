@@ -1,7 +1,7 @@
-"""Exact money: whole minor units and an ISO 4217 code, named rounding, allocation that sums to the whole.
+"""Exact money: whole minor units and an ISO 4217 code, named rounding, allocation that sums to the total.
 
-Nothing here knows exchange rates or formats for a locale. Amounts are bounded to 64-bit integers because that
-is what the stores and the wire hold; what does not fit is refused, never wrapped or rounded.
+This module has no exchange rates and no locale formats. Amounts fit 64-bit integers, as in the stores and on the wire;
+a larger amount is refused, never wrapped or rounded.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ _EXACT = decimal.Context(
 
 
 class MoneyError(CounterfoilError, ValueError):
-    """An amount that cannot be held or computed exactly as asked."""
+    """The amount cannot be represented or computed exactly."""
 
 
 class CurrencyMismatch(MoneyError):
-    """Two currencies met in one operation; convert one of them first, with a stated rate and date."""
+    """One operation has two currencies. Convert one of them first, with a stated rate and date."""
 
 
 class Inexact(MoneyError):
-    """The amount has more decimals than its currency and nobody named a rounding rule."""
+    """The amount has more decimals than its currency, and no rounding rule was named."""
 
 
 class OutOfRange(MoneyError):
@@ -63,7 +63,7 @@ class OutOfRange(MoneyError):
 
 
 class Rounding(StrEnum):
-    """The named rules. `up` and `down` mean away from and towards zero; ceiling and floor follow the sign."""
+    """Named rounding rules. `up` and `down` mean away from and towards zero; ceiling and floor follow the sign."""
 
     HALF_EVEN = "half_even"
     HALF_UP = "half_up"
@@ -80,7 +80,7 @@ class Rounding(StrEnum):
 
 
 def exponent(currency: str) -> int:
-    """Number of decimals between major and minor units; MoneyError for a code that is not in ISO 4217."""
+    """Return the number of decimals between major and minor units. Raises MoneyError for a code outside ISO 4217."""
     try:
         return EXPONENTS[currency]
     except (KeyError, TypeError):
@@ -88,7 +88,7 @@ def exponent(currency: str) -> int:
 
 
 def round_decimal(value: Decimal, digits: int, rule: Rounding) -> Decimal:
-    """`value` with exactly `digits` decimals (negative: tens, hundreds) by `rule`, whatever the caller's context."""
+    """Return `value` with exactly `digits` decimals (negative: tens, hundreds), by `rule` and in no caller's context."""
     _check_finite(value)
     if abs(digits) > 100 or abs(value.adjusted()) > 1000:
         raise OutOfRange(f"cannot round to {digits} digits: outside the range of amounts")
@@ -101,7 +101,7 @@ def _check_finite(value: Decimal) -> None:
 
 
 def _whole(value: Decimal, rule: Rounding | None, what: str) -> int:
-    """A Decimal of minor units as an int, by `rule`; Inexact when it is not whole and there is no rule."""
+    """Return minor units as an int, by `rule`. Raises Inexact if they are not whole and there is no rule."""
     _check_finite(value)
     if value.adjusted() > 19:  # before int(): 1E+999999 must not build a million digits
         raise OutOfRange(f"{what} does not fit 64 bits of minor units")
@@ -112,10 +112,10 @@ def _whole(value: Decimal, rule: Rounding | None, what: str) -> int:
 
 
 class Money(msgspec.Struct, frozen=True, gc=False):
-    """An amount of `minor` units (cents, or whole yen) of one ISO 4217 `currency`.
+    """Amount of `minor` units (cents, or whole yen) in one ISO 4217 `currency`.
 
-    Equal only with the same currency; ordered only within one currency. `+ -` and comparison across currencies
-    raise CurrencyMismatch; multiplication takes an int, everything inexact goes through `times` or `allocate`.
+    Amounts of different currencies are never equal; `+`, `-` and ordering raise CurrencyMismatch. `*` takes an int. Use
+    `times` or `allocate` for everything that rounds.
     """
 
     minor: int
@@ -131,7 +131,7 @@ class Money(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def from_major(cls, amount: Decimal | int, currency: str, rule: Rounding | None = None) -> Self:
-        """Major units (12.34) to money; Inexact when the amount has more decimals and `rule` is None."""
+        """Return money from major units (12.34). Raises Inexact if the amount has more decimals and `rule` is None."""
         places = exponent(currency)
         if isinstance(amount, bool) or not isinstance(amount, Decimal | int):
             raise MoneyError(f"major units must be a Decimal or an int, not {type(amount).__name__}")
@@ -140,11 +140,11 @@ class Money(msgspec.Struct, frozen=True, gc=False):
         return cls(_whole(exact.scaleb(places, _EXACT), rule, f"{amount} {currency}"), currency)
 
     def major(self) -> Decimal:
-        """Major units, with exactly the currency's number of decimals."""
+        """Return major units with exactly the currency's number of decimals."""
         return Decimal(self.minor).scaleb(-EXPONENTS[self.currency], _EXACT)
 
     def times(self, factor: Decimal | int, rule: Rounding) -> Self:
-        """The amount times `factor`, rounded once to minor units by `rule`."""
+        """Return the amount times `factor`, rounded once to minor units by `rule`."""
         product = _EXACT.multiply(Decimal(self.minor), Decimal(factor))
         return type(self)(_whole(product, rule, f"{self} times {factor}"), self.currency)
 
@@ -208,10 +208,10 @@ class Money(msgspec.Struct, frozen=True, gc=False):
 
 
 def allocate(total: Money, weights: Sequence[int | Decimal]) -> list[Money]:
-    """`total` over `weights` by largest remainder: the parts sum to the total, to the cent.
+    """Divide `total` over `weights` by largest remainder: the parts sum to the total, to the cent.
 
-    Each part is its exact share rounded towards zero, plus one unit for the largest remainders; ties go to the
-    earlier position, so the same input always gives the same parts. Weights are zero or more, at least one above.
+    Each part is its exact share rounded towards zero, plus one unit for the largest remainders. Ties go to the earlier
+    position: the same input always gives the same parts. Weights are zero or more, and at least one is above zero.
     """
     shares = _integer_weights(weights)
     whole = sum(shares)
@@ -228,14 +228,14 @@ def allocate(total: Money, weights: Sequence[int | Decimal]) -> list[Money]:
 
 
 def split(total: Money, n: int) -> list[Money]:
-    """`total` in `n` parts that differ by at most one minor unit, the larger ones first."""
+    """Divide `total` into `n` parts that differ by at most one minor unit, the larger parts first."""
     if n < 1:
         raise MoneyError(f"cannot split into {n} parts")
     return allocate(total, [1] * n)
 
 
 def _integer_weights(weights: Sequence[int | Decimal]) -> list[int]:
-    """The same proportions in integers; refuses negative weights and absurd scales."""
+    """Return the same proportions as integers. Refuses negative weights and extreme scales."""
     smallest = 0
     for weight in weights:
         if isinstance(weight, bool) or not isinstance(weight, int | Decimal):

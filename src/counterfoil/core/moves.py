@@ -1,6 +1,6 @@
-"""Tables of allowed moves: the only place that says which state may follow which.
+"""Check of moves between states against the table of allowed moves.
 
-Stores refuse a move that is not in its table; the tables are the ones of the protocol.
+The tables stand next to their states. Stores refuse every other move.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ S = TypeVar("S", bound=StrEnum)
 
 
 class MoveRefused(Exception):
-    """A state was asked to move where its table does not lead: a defect in the caller."""
+    """The table does not allow this move: a bug in the caller."""
 
 
 def check_move(table: Mapping[S, frozenset[S]], before: S, after: S, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Persons who sign in, decide and own; roles come from governance, persons are data of the running company."""
+"""Persons who sign in, decide and own Cases. Roles come from governance files; persons are data in the store."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import msgspec
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Person with an account."""
+
     id: str
     name: str
     email: str
     roles: tuple[str, ...]
     secret: str = ""
-    """argon2 hash of the password; empty: cannot sign in."""
+    """argon2 hash of the password. Empty: the person cannot sign in."""
     active: bool = True
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A bearer token or a session: kept as the SHA-256 of its secret."""
+    """Bearer token or session, stored as the SHA-256 of its secret."""
 
     digest: str
     person: str

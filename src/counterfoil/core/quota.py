@@ -1,7 +1,7 @@
-"""Quotas: how many calls each worker may have in flight on an account that all workers share.
+"""Quotas: the number of calls that each worker may have in flight on an account shared by all workers.
 
-`granted` is pure and runs inside the store's transaction, on the account's locked row, so the quotas of live
-workers and what workers that are gone left in flight never add up to more than the cap.
+`grant` is pure and runs inside the store's transaction, on the locked row of the account. So the quotas of live workers
+and the calls that dead workers left in flight never add up to more than the cap.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from datetime import datetime, timedelta
 import msgspec
 
 ROTATION = timedelta(seconds=5)
-"""How long a worker keeps its only slot while others wait for one."""
+"""Time for which a worker keeps its only slot while others wait for one."""
 
 
-class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that turns Runs, and until when it counts as alive."""
+class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """Sign of life of a worker, and the time until which it counts as alive."""
 
     id: str
     until: datetime
     at: datetime
-    """Its last heartbeat; an older one that comes late changes nothing."""
+    """Time of the heartbeat. A late, older heartbeat changes nothing."""
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account in an outside system: `system` or `system/account`."""
+class SystemAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Call limit of an account in an outside system: `system` or `system/account`."""
 
     account: str
     cap: int
-    """The most that quotas may add up to. A lowered one comes into force as slots come back."""
+    """Maximum sum of the quotas. A lower cap takes effect as workers release slots."""
     aim: int
-    """What throttling left of the cap, for all workers."""
+    """The part of the cap that throttling leaves to all workers."""
     tuned_at: datetime | None = None
 
     @property
@@ -40,75 +40,79 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's part of an account."""
+    """Share of one worker in an account."""
 
     account: str
     worker: str
     n: int
-    """What it may have in flight, as far as others are concerned."""
+    """Calls that other workers must assume to be in flight."""
     wanted: int
     cap: int
-    """As its release configures the account."""
+    """The cap in the worker's Release."""
     until: datetime
 
 
-def shares(room: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
-    """Fair parts of `room`, max-min: who wants little gets it, the rest goes to the others in equal parts. With
-    more who want something than room, `turn` says who has one now."""
-    given = dict.fromkeys(wants, 0)
-    asking = sorted(worker for worker, wanted in wants.items() if wanted > 0)
-    if 0 < room < len(asking):
+def fair_shares(room: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
+    """Divide `room` by max-min fairness: small requests are met in full, the rest is shared equally.
+
+    If there are more requesting workers than room, `turn` selects those that get one now.
+    """
+    shares = dict.fromkeys(wants, 0)
+    waiting = sorted(worker for worker, count in wants.items() if count > 0)
+    if 0 < room < len(waiting):
         first = turn * room
-        return given | {asking[(first + i) % len(asking)]: 1 for i in range(room)}
-    while room > 0 and asking:
-        level = room // len(asking)
+        return shares | {waiting[(first + i) % len(waiting)]: 1 for i in range(room)}
+    while room > 0 and waiting:
+        level = room // len(waiting)
         if level == 0:
-            return given | {worker: given[worker] + 1 for worker in asking[:room]}
-        for worker in asking:
-            more = min(level, wants[worker] - given[worker])
-            given[worker] += more
+            return shares | {worker: shares[worker] + 1 for worker in waiting[:room]}
+        for worker in waiting:
+            more = min(level, wants[worker] - shares[worker])
+            shares[worker] += more
             room -= more
-        asking = [worker for worker in asking if given[worker] < wants[worker]]
-    return given
+        waiting = [worker for worker in waiting if shares[worker] < wants[worker]]
+    return shares
 
 
-def granted(
-    account: Account | None,
+def grant(
+    account: SystemAccount | None,
     own: Quota,
     before: int,
-    held: int,
+    in_flight: int,
     others: Sequence[Quota],
-    gone: int,
+    orphaned: int,
     at: datetime,
-) -> tuple[Account, Quota, int]:
-    """The account, the worker's quota and what the worker may have from now on.
+) -> tuple[SystemAccount, Quota, int]:
+    """Return the account, the worker's quota and the number of calls that the worker may make from now on.
 
-    `own` says what it wants, `before` what it had until now, `held` what it may have in flight at this moment,
-    `others` are the quotas of the other live workers, `gone` what workers that are gone left in flight. A quota
-    that is to shrink counts in full until its holder says that it holds less.
+    `own` holds the requested number, `before` is the former grant, `in_flight` counts the worker's calls at this moment.
+    `others` are the quotas of the other live workers, `orphaned` counts the calls of dead workers. A shrinking quota
+    counts in full until its worker reports fewer calls.
     """
     configured = min([own.cap, *(quota.cap for quota in others)])
     aim = configured
     if account is not None and account.aim < account.cap:
         aim = min(account.aim, configured)
-    taken = sum(quota.n for quota in others)
-    free = max(0, aim - gone - taken)
+    used = sum(quota.n for quota in others)
+    free = max(0, aim - orphaned - used)
     wants = {own.worker: own.wanted} | {quota.worker: quota.wanted for quota in others}
     turn = int(at.timestamp() // ROTATION.total_seconds())
-    may = min(shares(aim - gone, wants, turn)[own.worker], max(free, before))
-    kept = max(may, min(held, max(free, before)))
-    present = Account(
+    may = min(fair_shares(aim - orphaned, wants, turn)[own.worker], max(free, before))
+    reserved = max(may, min(in_flight, max(free, before)))
+    updated = SystemAccount(
         account=own.account,
-        cap=max(configured, taken + kept),
+        cap=max(configured, used + reserved),
         aim=aim,
         tuned_at=None if account is None else account.tuned_at,
     )
-    return present, msgspec.structs.replace(own, n=kept), may
+    return updated, msgspec.structs.replace(own, n=reserved), may
 
 
-def tuned(account: Account, seen: int, cap: int, quiet: timedelta, at: datetime) -> Account | None:
-    """The account with another cap in use; None when another worker was there first, or too lately."""
+def set_cap(
+    account: SystemAccount, expected: int, cap: int, quiet: timedelta, at: datetime
+) -> SystemAccount | None:
+    """Return the account with another cap in use. None if another worker changed it first, or within `quiet`."""
     last = account.tuned_at
-    if account.aim != seen or (last is not None and at < last + quiet):
+    if account.aim != expected or (last is not None and at < last + quiet):
         return None
     return msgspec.structs.replace(account, aim=min(account.cap, max(1, cap)), tuned_at=at)

@@ -1,8 +1,8 @@
-"""A plan, which asks for a change of the model in force, and the history of what was in force.
+"""Plans, which request a change of the active model, and the history of active Releases.
 
-A plan is named by the digest of what is decided about: the Release that it starts from, the one that it would put in
-force, and what policy asks for it. Evidence that was gathered for it (who is affected, what a replay gave) is kept
-beside it and may be renewed; the decision is about the change itself.
+The digest of a plan covers what persons decide about: the base Release, the new Release, and the approvals that policy
+requires. Evidence for the plan (affected parties, replay results) is stored with it, outside the digest, and may be
+renewed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PlanState(StrEnum):
     OPEN = "open"
     APPLIED = "applied"
     STALE = "stale"
-    """Another Release came into force since."""
+    """Another Release became active meanwhile."""
     EXPIRED = "expired"
 
 
@@ -28,42 +28,44 @@ PLAN_MOVES: dict[PlanState, frozenset[PlanState]] = {
     _P.STALE: frozenset({_P.OPEN}),
     _P.EXPIRED: frozenset({_P.OPEN}),
 }
-"""Whoever asks for the same change again opens the plan anew, with new approvals."""
+"""A new request for the same change opens the plan again, with new approvals."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Request to make another Release active."""
+
     digest: str
     base: str
-    """The Release in force when it was made."""
+    """The active Release when the plan was created."""
     revision: str
-    """The Release that it would put in force."""
+    """The Release that it would make active."""
     requester: str
-    """The person who asked, whose approval does not count."""
+    """The requesting person, whose own approval does not count."""
     approvals: tuple[str, ...] = ()
-    """Ids of the approvals that it waits for."""
+    """Ids of its approvals."""
     round: int = 1
-    """How often this change was asked for: each time has its own approvals."""
+    """Number of requests for this change. Each request has its own approvals."""
     state: PlanState = PlanState.OPEN
     body: bytes = b"{}"
-    """What was found out for it, as JSON."""
+    """The report with its evidence, as JSON."""
     created_at: datetime
     expires: datetime
 
 
 class ReleaseStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of what is in force."""
+    """One change of the active Release."""
 
     no: int
-    """1 for the first Release of a store, without gaps."""
+    """1 for the first Release of a store; no gaps."""
     digest: str
     base: str | None
-    """What was in force before; None for the first."""
+    """The Release that was active before; None for the first."""
     plan: str | None
-    """None where a folder was published into a store that had no Release."""
+    """None if a folder was published into a store without a Release."""
     at: datetime
     requester: str
     applied_by: str
     approvers: tuple[str, ...] = ()
     reason: str = ""
     emergency: bool = False
-    """Put back without the approvals that policy asks for, by who may do so."""
+    """Restored without the approvals that policy requires, by a person with that permission."""

@@ -1,4 +1,4 @@
-"""A Run: one business transaction going through a Workflow; a row, not a thread."""
+"""Runs: each is one business transaction that goes through a Workflow. A Run is a row, not a thread."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Direction(StrEnum):
 TERMINAL = frozenset({RunStatus.DONE, RunStatus.UNDONE, RunStatus.CLOSED})
 
 LANES = (CLOSE, LIVE, RETRY, REPLAY) = (0, 1, 2, 3)
-"""Lanes, best first: close-critical work, live work, calls made again, replays of what was."""
+"""Lanes, highest priority first: close-critical work, live work, retried calls, replays of history."""
 LANE_NAMES = {"close": CLOSE, "live": LIVE}
-"""Those that a workflow may name."""
+"""Lanes that a workflow may choose."""
 
 RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.READY: frozenset(RunStatus),
@@ -35,10 +35,12 @@ RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.UNDONE: frozenset({RunStatus.UNDONE}),
     RunStatus.CLOSED: frozenset({RunStatus.CLOSED}),
 }
-"""`closed` is reached only by a Case decision; a terminal Run stays what it is and ignores what still comes."""
+"""Only the decision of a Case leads to `closed`. A terminal Run keeps its status and ignores later stimuli."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Row of one business transaction."""
+
     id: str
     workflow: str
     bkey: str
@@ -59,14 +61,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     lease_until: datetime | None = None
     now: datetime | None = None
-    """The latest time at which it decided; it never goes back."""
+    """Time of its latest decision; never goes back."""
     ctx: bytes = b"{}"
     """The state that `decide` keeps, in the internal encoding of core.wire."""
     lane: int = LIVE
 
 
 class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A stimulus: appended by whoever learnt something, consumed by turns in order, once."""
+    """Stimulus in the inbox of a Run. Turns consume stimuli in order, each once."""
 
     run: str
     seq: int

@@ -1,7 +1,7 @@
-"""Usage: what was consumed, as batches of CloudEvents that are too many to be Receipts and Runs one by one.
+"""Usage: consumption in batches of CloudEvents, which are too many for a Receipt and a Run each.
 
-Reading a batch, the rows that are kept of it, and what tells a repeat from a clash. Judging a batch by a Model
-is `rules/usage.py`; keeping it is a store's transition.
+This module reads a batch into rows and compares the content of events. `rules/usage.py` checks a batch against a Model;
+a store transition stores it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from counterfoil.core import ids
 from counterfoil.core.event import BATCH, STRUCTURED, parse
 from counterfoil.core.wire import FlatReader, WireRefused, read_json
 
-MOST = 10_000
-"""Events of one batch."""
-LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-EXAMPLES = 5
+MAX_BATCH_EVENTS = 10_000
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+MAX_EXAMPLES = 5
 
 UsageRow: TypeAlias = tuple[str, str, str, str, str, int, str, bytes]
 """source, id, type, subscription, meter, occurred at (microseconds since 1970 UTC), batch, and the event's bytes."""
 
 
 class RefusedUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that is set aside in quarantine, as it was sent."""
+    """Event in quarantine, with its bytes as received."""
 
     reason: str
-    """`usage_clash`, `usage_invalid`, ...: also the reason of the Case that tells of it."""
+    """`usage_clash`, `usage_invalid`, ...: also the reason of its Case."""
     message: str
     source: str = ""
     id: str = ""
@@ -39,7 +38,7 @@ class RefusedUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The same event refused for the same reason again is the same row."""
+        """Id of its row. A repeat of the event with the same reason has the same row."""
         return ids.derive("refused", self.reason, hashlib.sha256(self.body).hexdigest())
 
 
@@ -47,31 +46,33 @@ _RAW = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read_batch(body: bytes, content_type: str) -> tuple[list[UsageEvent | str], list[bytes]]:
-    """The events of a batch, and the bytes of each. Raises WireRefused for what is no batch as a whole; in the place
-    of what is no event stands why."""
+    """Return the events of a batch, and the bytes of each. An unreadable event is replaced by the text of its problem.
+
+    Raises WireRefused if the body as a whole is not a batch.
+    """
     media = content_type.partition(";")[0].strip().lower()
     lines = None
-    if media in LINES:
-        lines = [line for line in (each.strip() for each in body.split(b"\n")) if line]
+    if media in NDJSON_TYPES:
+        lines = [line for line in (line.strip() for line in body.split(b"\n")) if line]
         body = b"[" + b",".join(lines) + b"]"
     elif media == STRUCTURED:
         lines = [body.strip()]
         body = b"[" + body + b"]"
     elif media != BATCH:
-        raise WireRefused(f"usage comes as {BATCH} or {LINES[0]}, not {media[:80]!r}", "content-type")
-    events: list[UsageEvent | str] | None = _plain(body)
+        raise WireRefused(f"usage comes as {BATCH} or {NDJSON_TYPES[0]}, not {media[:80]!r}", "content-type")
+    events: list[UsageEvent | str] | None = _read_plain(body)
     if events is None and type(read_json(body)) is not list:
         raise WireRefused("a batch is a JSON array of events", "$")
     bodies = [bytes(raw) for raw in _RAW.decode(body)]
     if lines is not None and len(lines) != len(bodies):
         raise WireRefused("each line is one JSON value", "$")
-    if len(bodies) > MOST:
-        raise WireRefused(f"{len(bodies)} events; a batch has at most {MOST}", "$")
-    return ([_one(each) for each in bodies] if events is None else events), bodies
+    if len(bodies) > MAX_BATCH_EVENTS:
+        raise WireRefused(f"{len(bodies)} events; a batch has at most {MAX_BATCH_EVENTS}", "$")
+    return ([_read_event(event) for event in bodies] if events is None else events), bodies
 
 
 class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A CloudEvent that tells usage, as far as that is judged."""
+    """Usage CloudEvent: the attributes that are checked."""
 
     id: Annotated[str, msgspec.Meta(min_length=1)]
     source: Annotated[str, msgspec.Meta(min_length=1)]
@@ -86,9 +87,11 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
 _PLAIN = FlatReader(UsageEvent)
 
 
-def _plain(body: bytes) -> Any:
-    """All events of a batch at once, when they are of the plain kind that most are; else None. What is accepted here
-    is what `event.parse` accepts, judged by the batch."""
+def _read_plain(body: bytes) -> Any:
+    """Read all events of a batch at once if they have the usual plain form, else return None.
+
+    It accepts only events that `event.parse` accepts, but checks them per batch instead of one by one.
+    """
     events = _PLAIN.read(body, _members)
     if not events:
         return events
@@ -105,37 +108,37 @@ _SOURCE = re.compile(r"[A-Za-z0-9\-._~:/]+")
 
 
 def _members(events: list[UsageEvent]) -> int:
-    """How many members the objects have at least: one more in the bytes is one twice, or an empty one, and then the
-    slow way says which."""
-    said = sum([1 + len(e.data) for e in events if e.data is not None])
+    """Return the least number of members of the objects. More in the bytes means a duplicate or an empty one: the slow
+    path then reports it."""
+    data_members = sum([1 + len(e.data) for e in events if e.data is not None])
     optional = sum([(e.subject != "") + (e.datacontenttype != "") for e in events])
-    return 5 * len(events) + said + optional
+    return 5 * len(events) + data_members + optional
 
 
-def _one(body: bytes) -> UsageEvent | str:
-    """One event, read in full by the rules of CloudEvents; or why it is none that tells usage."""
+def _read_event(body: bytes) -> UsageEvent | str:
+    """Read one event by all rules of CloudEvents. Return the text of the problem if it is not usage."""
     try:
         (full,) = parse(body, STRUCTURED)
     except WireRefused as error:
         return str(error)[:1000]
     if full.time is None:
-        return "usage says when it happened: time is missing"
+        return "time is missing: usage needs the time at which it happened"
     data = full.data if type(full.data) is dict else None
     return UsageEvent(full.id, full.source, full.type, full.time, "1.0", data=data)
 
 
 def same_content(a: bytes, b: bytes) -> bool:
-    """Whether two events say the same, whatever the order of their members and their white space."""
+    """Return whether two events are equal, apart from the order of members and white space."""
     return a == b or bool(read_json(a) == read_json(b))
 
 
 def digest(rows: Sequence[UsageRow]) -> str:
-    """SHA-256, in hex, over rows in order of source and id: what a batch's leaf says of what was kept."""
+    """Return SHA-256 in hex over rows in order of source and id: it stands in the batch's leaf."""
     return hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()
 
 
 def examples(refused: Sequence[RefusedUsage]) -> str:
-    """How many there are, and the first of them in words, for a Case."""
-    named = "; ".join(f"{r.source} {r.id}: {r.message}"[:300] for r in refused[:EXAMPLES])
-    more = f"; and {len(refused) - EXAMPLES} more" if len(refused) > EXAMPLES else ""
+    """Return the count and the first few events as text, for a Case."""
+    named = "; ".join(f"{r.source} {r.id}: {r.message}"[:300] for r in refused[:MAX_EXAMPLES])
+    more = f"; and {len(refused) - MAX_EXAMPLES} more" if len(refused) > MAX_EXAMPLES else ""
     return f"{len(refused)} in quarantine: {named}{more}"

@@ -1,7 +1,7 @@
-"""JSON at the edge and in the store: bounded, exact reading of untrusted bytes, and one canonical form for our own.
+"""JSON at the edge and in the store: bounded, exact reading of untrusted bytes, and one canonical stored form.
 
-`read_json` is for bytes that somebody else wrote; `dumps` and `loads` are for values that we store and digest.
-Neither ever makes a float, and neither knows what a value means.
+`read_json` reads bytes from outside. `dumps` and `loads` are for values that Counterfoil stores and digests. None of them
+produces a float, and none interprets a value.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Json: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What untrusted JSON may cost. `size` is bytes, `depth` nested containers, `number` characters of one
-    number, `exponent` the largest written power of ten either way."""
+    """Limits for untrusted JSON: `size` in bytes, `depth` of nested containers, `number` in characters of one number,
+    `exponent` as the largest written power of ten, positive or negative."""
 
     size: int = 4 * 1024 * 1024
     depth: int = 64
@@ -36,64 +36,64 @@ class Limits:
     exponent: int = 400
 
 
-DEFAULT = Limits()
+DEFAULT_LIMITS = Limits()
 
 
 class WireRefused(Refused):
-    """Bytes that cannot be read as what they claim to be. `where` is a byte ("byte 17") or a path ("$.a[2]")."""
+    """The bytes do not have the format that they claim. `where` is a byte ("byte 17") or a path ("$.a[2]")."""
 
     def __init__(self, message: str, where: str) -> None:
         super().__init__(f"{message} ({where})", ErrorClass.INVALID, "unreadable")
         self.where = where
 
 
-# Numbers become runs of zeros and all else becomes blanks, so that one search in C finds a number too long.
+# Numbers become runs of zeros, other bytes become blanks: one search in C then finds a number that is too long.
 _NUMBERS = bytes(48 if byte in b"+-.0123456789eE" else 32 for byte in range(256))
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-# A string that misses its closing quote matches up to the end, which keeps every search linear.
+# A string without its closing quote matches up to the end, which keeps every search linear.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
 _BRACKET_AT = re.compile(_STRING + rb"|([\[\]{}])", re.DOTALL)
 _NUMBER_AT = re.compile(_STRING + rb"|([+\-.0-9eE]+)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_LOCATABLE = 256 * 1024  # a duplicate in a larger body is refused without its path: finding it costs seconds
+_MAX_LOCATED_BYTES = 256 * 1024  # in a larger body, the search for the path of a duplicate takes seconds
 _EXPONENT = re.compile(rb"[0-9][eE]")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
-class _TooBig(Exception):
-    """A number's exponent is past the limit."""
+class _ExponentTooLarge(Exception):
+    """The exponent of a number is past the limit."""
 
 
 def _decoder(exponent: int) -> msgspec.json.Decoder[Any]:
     def number(text: str) -> Decimal:
         _, mark, power = text.partition("e" if "e" in text else "E")
         if mark and abs(int(power)) > exponent:
-            raise _TooBig
+            raise _ExponentTooLarge
         return Decimal(text)
 
     return msgspec.json.Decoder(float_hook=number)
 
 
-_DECODER = _decoder(DEFAULT.exponent)
+_DECODER = _decoder(DEFAULT_LIMITS.exponent)
 
 
-def read_json(data: bytes, limits: Limits = DEFAULT) -> Json:
+def read_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Json:
     """Read untrusted JSON (RFC 8259, UTF-8 without BOM) exactly, or raise `WireRefused`.
 
-    Refused: more than `limits`, duplicate keys, NaN and infinities, lone surrogates, anything after the value.
-    Numbers with a point or an exponent are Decimal with their written scale, others are int.
+    Refused: more than `limits`, duplicate keys, NaN and infinities, lone surrogates, bytes after the value.
+    Numbers with a point or an exponent become Decimal with their written scale, others become int.
 
-    Size, depth and digits are checked in C before anything is parsed. Duplicate keys are found by counting: the
-    text outside strings has one colon per member, so a decoded value with fewer members has lost some.
+    Size, depth and digits are checked in C before parsing. Duplicate keys are detected by counting: the text outside
+    strings has one colon per member, and a decoded value with fewer members has lost some.
     """
     structure = _bounded(data, limits)
-    decoder = _DECODER if limits.exponent == DEFAULT.exponent else _decoder(limits.exponent)
+    decoder = _DECODER if limits.exponent == DEFAULT_LIMITS.exponent else _decoder(limits.exponent)
     try:
         value = decoder.decode(data)
     except UnicodeDecodeError:
         raise WireRefused("body is not UTF-8", _not_utf8(data)) from None
-    except _TooBig:
+    except _ExponentTooLarge:
         where = _number_past(data, limits)
         raise WireRefused(f"exponent beyond 10^{limits.exponent} either way", where) from None
     except (msgspec.MsgspecError, RecursionError, InvalidOperation) as error:
@@ -103,13 +103,13 @@ def read_json(data: bytes, limits: Limits = DEFAULT) -> Json:
     return value
 
 
-def read_again(data: bytes) -> Json:
-    """The same for bytes that `read_json` has let through before, or that we wrote: the bounds hold of them."""
+def read_trusted(data: bytes) -> Json:
+    """Read JSON without checks: bytes that `read_json` accepted before, or that Counterfoil wrote."""
     return _DECODER.decode(data)
 
 
 def _bounded(data: bytes, limits: Limits) -> bytes:
-    """What stands outside strings, of bytes that cost no more than `limits`. Raises `WireRefused`."""
+    """Check the bytes against `limits` and return the text outside strings. Raises `WireRefused`."""
     if len(data) > limits.size:
         raise WireRefused(f"body of {len(data)} bytes is larger than {limits.size}", "byte 0")
     if data.startswith(b"\xef\xbb\xbf"):
@@ -123,17 +123,21 @@ def _bounded(data: bytes, limits: Limits) -> bytes:
 
 
 class FlatReader(Generic[T]):
-    """Reads a JSON array of objects that hold one flat object at most, straight into a type: as exact and as bounded
-    as `read_json`, several times as fast, and for such arrays alone."""
+    """Fast reader of a JSON array of objects that hold at most one flat object each, straight into a type.
+
+    It is as exact and as bounded as `read_json`, and several times as fast.
+    """
 
     def __init__(self, of: type[T]) -> None:
         self._decoder = msgspec.json.Decoder(list[of], float_hook=Decimal)  # type: ignore[valid-type]
 
     def read(self, data: bytes, members: Callable[[list[T]], int]) -> list[T] | None:
-        """None for what it does not read, which `read_json` then reads or refuses. `members` counts those that the
-        values were made of, so that one that was there twice is noticed."""
+        """Return the values, or None for input that needs `read_json`, which then reads or refuses it.
+
+        `members` counts the members of the values: fewer than in the bytes means a duplicate key.
+        """
         try:
-            structure = _bounded(data, DEFAULT)
+            structure = _bounded(data, DEFAULT_LIMITS)
             if _EXPONENT.search(structure):
                 return None
             values = self._decoder.decode(data)
@@ -145,7 +149,7 @@ class FlatReader(Generic[T]):
 
 
 def _outside_strings(data: bytes) -> bytes:
-    """What stands outside strings, as the parser will see it up to its first complaint."""
+    """Return the text outside strings, as the parser sees it up to its first error."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     return b" ".join(data.split(b'"')[::2])
@@ -175,7 +179,7 @@ def _members(value: Json) -> int:
     return count
 
 
-# Below: finding the place of something already refused. Only refused bodies pay for it, in one linear pass.
+# Below: the place of an error in bytes that are already refused. Only refused bodies pay for this linear pass.
 
 
 def _bracket_past(data: bytes, limit: int) -> str:
@@ -222,7 +226,7 @@ def _malformed(data: bytes, reason: str) -> WireRefused:
 
 
 def _duplicate(data: bytes) -> tuple[str, str]:
-    if len(data) > _LOCATABLE:
+    if len(data) > _MAX_LOCATED_BYTES:
         return "a key appears twice in one object", "$"
     marked: dict[int, tuple[dict[str, Any], str]] = {}
 
@@ -241,38 +245,40 @@ def _duplicate(data: bytes) -> tuple[str, str]:
         if isinstance(part, dict):
             if id(part) in marked:
                 return f"key {marked[id(part)][1][:80]!r} appears twice in one object", path[:400]
-            pending.extend((f"{path}.{key}", inner) for key, inner in part.items() if _holds(inner))
+            pending.extend((f"{path}.{key}", inner) for key, inner in part.items() if _is_container(inner))
         elif isinstance(part, list):
-            pending.extend((f"{path}[{index}]", inner) for index, inner in enumerate(part) if _holds(inner))
+            pending.extend(
+                (f"{path}[{index}]", inner) for index, inner in enumerate(part) if _is_container(inner)
+            )
     return "a key appears twice in one object", "$"
 
 
-def _holds(value: Any) -> bool:
+def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
-# The stored form. Values that JSON has no word for are maps with a fixed set of keys; a plain map that happens to
-# have exactly such keys, or the key that escapes it, is wrapped in {"map": ...}.
+# The stored form. Values without a JSON type are maps with a fixed set of keys. A plain map that has exactly such keys,
+# or the escape key, is wrapped in {"map": ...}.
 
 _TAGS = {frozenset({"minor", "currency"}), *(frozenset({key}) for key in ("date", "time", "duration", "map"))}
 _MAX_DEPTH = 200
-# Wider than what `read_json` lets in, so that whatever was read can be stored.
+# Wider than the limits of `read_json`, so that every value read from outside can be stored.
 _MAX_NUMBER = 200
 _MAX_EXPONENT = 1000
 _MAX_INT = 10**_MAX_NUMBER
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _STORED = _decoder(_MAX_EXPONENT)
 _MICROSECOND = timedelta(microseconds=1)
-_AS_IT_IS = frozenset({str, bool, msgspec.Raw})
-_WORDS = frozenset({str, bool, type(None)})
+_UNCHANGED = frozenset({str, bool, msgspec.Raw})
+_SCALARS = frozenset({str, bool, type(None)})
 
 
 def dumps(value: object) -> bytes:
-    """The canonical stored form: JSON in UTF-8, keys sorted, no spaces; equal values of equal types, equal bytes.
+    """Return the canonical stored form: JSON in UTF-8, sorted keys, no spaces. Equal values of equal types give equal bytes.
 
-    Money, date, aware datetime, timedelta, Decimal (with its scale), int, str, bool, None, list and dict with
-    str keys, exactly these types; anything else, and any number of more than 200 digits, is a TypeError.
-    A `msgspec.Raw` is a part that is in the stored form already.
+    Exactly these types: Money, date, aware datetime, timedelta, Decimal (with its scale), int, str, bool, None, list, and
+    dict with str keys. Another type, or a number of more than 200 digits, is a TypeError. A `msgspec.Raw` is a part that
+    is already in the stored form.
     """
     try:
         return _ENCODER.encode(_plain(value, 0))
@@ -281,9 +287,9 @@ def dumps(value: object) -> bytes:
 
 
 def _plain(value: Any, depth: int) -> object:
-    """Kinds are compared, not asked for: this is where the time goes when anything is stored or digested."""
+    """Return the value with tags for types that JSON lacks. Types are compared by identity: this is the hot path."""
     kind = type(value)
-    if value is None or kind in _AS_IT_IS:
+    if value is None or kind in _UNCHANGED:
         return value
     if depth > _MAX_DEPTH:
         raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be stored")
@@ -292,13 +298,13 @@ def _plain(value: Any, depth: int) -> object:
         for key, part in value.items():
             if type(key) is not str:
                 raise TypeError(f"a map with a key of type {type(key).__name__} cannot be stored")
-            # Most parts are texts: a call for each of them would be most of the time.
-            parts[key] = part if part is None or type(part) in _AS_IT_IS else _plain(part, depth + 1)
+            # Most parts are texts: a call for each would take most of the time.
+            parts[key] = part if part is None or type(part) in _UNCHANGED else _plain(part, depth + 1)
         return {"map": parts} if len(parts) <= 2 and frozenset(parts) in _TAGS else parts
     if kind is Money:
         return {"currency": value.currency, "minor": value.minor}
     if kind is list:
-        return [part if type(part) in _AS_IT_IS else _plain(part, depth + 1) for part in value]
+        return [part if type(part) in _UNCHANGED else _plain(part, depth + 1) for part in value]
     if kind is int:
         if not -_MAX_INT < value < _MAX_INT:
             raise TypeError(f"an int of more than {_MAX_NUMBER} digits cannot be stored")
@@ -337,7 +343,7 @@ def _decimal_text(value: Decimal) -> str:
 
 
 def time_text(value: datetime) -> str:
-    """An aware time as RFC 3339 in UTC, microseconds only when not zero. Raises TypeError for a naive one."""
+    """Return an aware time as RFC 3339 in UTC, with microseconds only if not zero. Raises TypeError for a naive time."""
     if value.utcoffset() is None:
         raise TypeError("a datetime without a time zone cannot be stored")
     try:
@@ -354,10 +360,16 @@ def _seconds_text(value: timedelta) -> str:
 
 
 def loads(data: bytes) -> Any:
-    """The value that `dumps` wrote, types and scale included. Raises ValueError for what it cannot have written."""
+    """Return the value that `dumps` wrote, with its types and scales. Raises ValueError for other bytes."""
     try:
         return _revive(_STORED.decode(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation, _TooBig) as error:
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        RecursionError,
+        InvalidOperation,
+        _ExponentTooLarge,
+    ) as error:
         raise ValueError(f"not a stored value: {error}") from None
 
 
@@ -366,19 +378,19 @@ def _revive(value: Any) -> Any:
         if len(value) <= 2 and frozenset(value) in _TAGS:
             return _untagged(value)
         for key, part in value.items():
-            if type(part) in _HOLDS_MORE:
-                value[key] = _revive(part)  # freshly decoded, nobody else's; no key comes or goes
+            if type(part) in _CONTAINERS:
+                value[key] = _revive(part)  # freshly decoded and not shared; the keys stay the same
         return value
     if type(value) is list:
-        return [_revive(part) if type(part) in _HOLDS_MORE else part for part in value]
+        return [_revive(part) if type(part) in _CONTAINERS else part for part in value]
     return value
 
 
-_HOLDS_MORE = frozenset({dict, list})
+_CONTAINERS = frozenset({dict, list})
 
 
 def _untagged(value: dict[str, Any]) -> Any:
-    if len(value) == 2:  # the one tag of two keys, and the most frequent of all
+    if len(value) == 2:  # the only tag with two keys, and the most frequent one
         minor, currency = value["minor"], value["currency"]
         if type(minor) is int and type(currency) is str:
             return Money(minor, currency)
@@ -391,38 +403,38 @@ def _untagged(value: dict[str, Any]) -> Any:
             return timedelta(microseconds=int(Decimal(text).scaleb(6)))
         case {"map": dict(parts)}:
             return {key: _revive(part) for key, part in parts.items()}
-    raise ValueError(
-        f"not a stored value: a map of {', '.join(sorted(value))} with other contents than theirs"
-    )
+    raise ValueError(f"not a stored value: a map of {', '.join(sorted(value))} with unexpected contents")
 
 
 def write_json(value: Json) -> bytes:
-    """Plain JSON for others to read: canonical like `dumps`, but only values that JSON has a word for.
+    """Return plain JSON for readers outside: canonical like `dumps`, but only for values with a JSON type.
 
-    A Decimal is written as a number that reads back as the same Decimal. Anything else is a TypeError.
+    A Decimal becomes a number that reads back as the same Decimal. Other types are a TypeError.
     """
     try:
-        return _ENCODER.encode(_words(value, 0))
+        return _ENCODER.encode(_plain_json(value, 0))
     except UnicodeEncodeError:
         raise TypeError("text with a lone surrogate cannot be written as JSON") from None
 
 
-def _words(value: Any, depth: int) -> object:
+def _plain_json(value: Any, depth: int) -> object:
     kind = type(value)
     if depth > _MAX_DEPTH:
         raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be written as JSON")
     if kind is dict:
         return {
-            key if type(key) is str else _key(key): part if type(part) in _WORDS else _words(part, depth + 1)
+            key if type(key) is str else _key(key): part
+            if type(part) in _SCALARS
+            else _plain_json(part, depth + 1)
             for key, part in value.items()
         }
     if kind is list:
-        return [part if type(part) in _WORDS else _words(part, depth + 1) for part in value]
+        return [part if type(part) in _SCALARS else _plain_json(part, depth + 1) for part in value]
     if value is None or kind in (str, bool, int, Decimal):
         return _plain(value, depth)
     raise TypeError(f"a value of type {kind.__name__} cannot be written as JSON")
 
 
 def digest(value: object) -> str:
-    """SHA-256 in hex of bytes as they are, or of the canonical stored form of any other value."""
+    """Return SHA-256 in hex: of bytes as they are, or of the canonical stored form of another value."""
     return hashlib.sha256(value if isinstance(value, bytes) else dumps(value)).hexdigest()

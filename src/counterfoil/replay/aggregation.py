@@ -245,7 +245,7 @@ class DeliveryDifference:
         of = new or old
         assert of is not None
         requests = [
-            None if p is None or p.request is None else wire.read_again(p.request) for p in (old, new)
+            None if p is None or p.request is None else wire.read_trusted(p.request) for p in (old, new)
         ]
         told = [
             None if p is None else {"input": p.input, "dates": p.dates, "request": r}

@@ -35,7 +35,7 @@ class DeliveryBodies:
 
     def __init__(self, recorded: Recorded) -> None:
         self._recorded = recorded
-        self.body = wire.read_again(recorded.receipt.body)
+        self.body = wire.read_trusted(recorded.receipt.body)
         self._fetched: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
 
@@ -46,7 +46,7 @@ class DeliveryBodies:
         if operation not in self._fetched:
             if operation not in self._recorded.fetched:
                 raise NotRecorded(f"what {operation} answered")
-            self._fetched[operation] = wire.read_again(self._recorded.fetched[operation])
+            self._fetched[operation] = wire.read_trusted(self._recorded.fetched[operation])
         return self._fetched[operation]
 
 

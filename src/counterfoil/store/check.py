@@ -18,7 +18,7 @@ from counterfoil.core.audit import Checkpoint, tree_root
 from counterfoil.core.call import DOOR as CALLED
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
-from counterfoil.core.foil import LIVE, Foil, FoilState, current, settle
+from counterfoil.core.foil import LIVE, Foil, FoilState, newest_versions, settle
 from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.core.usage import UsageRow, digest
 from counterfoil.store.dump import Dump
@@ -169,7 +169,7 @@ def _amounts(dump: Dump) -> Iterator[str]:
     """7. Asserted - observed = what is outstanding - unmatched items: true of every sum when no observation
     gives more than it shows, no foil takes more than it asserts, and the matched are covered."""
     for match in dump.matches:
-        seen = {o.id: o for o in current(match.observations)}
+        seen = {o.id: o for o in newest_versions(match.observations)}
         foils = {f.id: f for f in match.foils}
         given: Counter[tuple[str, str]] = Counter()
         taken: Counter[tuple[str, str]] = Counter()

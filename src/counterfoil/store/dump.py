@@ -9,14 +9,14 @@ import msgspec
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
-from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
@@ -70,8 +70,8 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     posts: list[tuple[str, str, datetime, bytes]]
     """topic, event, at, body."""
     persons: list[Person]
-    workers: list[Worker]
-    accounts: list[Account]
+    workers: list[WorkerHeartbeat]
+    accounts: list[SystemAccount]
     quotas: list[Quota]
     leaves: list[tuple[int | None, Leaf]]
     """In order of writing, with the tree index of those sealed."""
@@ -85,7 +85,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """The Release in force."""
     quarantine: list[tuple[Any, ...]] = []
     """id, batch, at, reason, message, source, event, body."""
-    calls: list[Call] = []
+    calls: list[OperationCall] = []
     """In order of consumer, operation and key."""
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.core import ids
-from counterfoil.core.call import DOOR, Call, Rate
+from counterfoil.core.call import DOOR, CallRate, OperationCall
 from counterfoil.store.check import check
 from counterfoil.store.port import transitions as port
 from tests.contract.store import samples as s
@@ -27,7 +27,7 @@ def place(
     consumer = more.pop("consumer", "ann")
     event = s.event(f"evt_{consumer}_{key}", key, type="debit.ask.called", system="counterfoil", object="")
     start = s.start(bkey, event.id, only_birth=True) if bkey is not None else None
-    call = Call(
+    call = OperationCall(
         consumer=consumer,
         operation="billing.debit.ask",
         key=key,
@@ -158,7 +158,7 @@ async def test_a_case_opens_with_the_answer_and_names_the_receipt(store: Any) ->
 
 
 async def test_a_rate_is_taken_by_new_calls_alone(store: Any) -> None:
-    rate = Rate(at_most=2, every=60, burst=2)
+    rate = CallRate(at_most=2, every=60, burst=2)
     first = await store.apply(place(bkey=None, rate=rate))
     assert (first.left.calls, first.left.wait) == (1, 0)
     again = await store.apply(place(bkey=None, rate=rate))
@@ -198,7 +198,7 @@ async def test_of_many_keys_for_one_run_one_begins_it(store: Any) -> None:
 
 
 async def test_two_processes_give_one_key_one_run_and_one_rate(two: tuple[Any, Any]) -> None:
-    rate = Rate(at_most=30, every=3600, burst=30)
+    rate = CallRate(at_most=30, every=3600, burst=30)
     wanted = [place(f"k{n // 2}", f"c-{n // 2}", f"h{n}", rate=rate) for n in range(100)]
     placed = await asyncio.gather(*(two[n % 2].apply(each) for n, each in enumerate(wanted)))
     verdicts = Counter(p.verdict for p in placed)

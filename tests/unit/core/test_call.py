@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterfoil.core.call import Rate, take
+from counterfoil.core.call import CallRate, take
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 def test_no_window_sees_more_than_burst_and_what_was_earned(
     at_most: int, every: int, burst: int, gaps: list[float]
 ) -> None:
-    rate = Rate(at_most=at_most, every=every, burst=burst)
+    rate = CallRate(at_most=at_most, every=every, burst=burst)
     spent, now, made = 0, T0, []
     for gap in gaps:
         now += timedelta(seconds=gap)
@@ -40,7 +40,7 @@ def test_no_window_sees_more_than_burst_and_what_was_earned(
 
 
 def test_what_is_left_is_told() -> None:
-    rate = Rate(at_most=60, every=60, burst=3)
+    rate = CallRate(at_most=60, every=60, burst=3)
     spent, left, _ = take(rate, 0, T0)
     assert (left.calls, left.reset) == (2, 1)
     spent, left, _ = take(rate, spent, T0)

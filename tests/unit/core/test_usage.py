@@ -27,14 +27,14 @@ def read(*events: str) -> list[Any]:
 
 def slow(monkeypatch: pytest.MonkeyPatch, *events: str) -> list[Any]:
     with monkeypatch.context() as patch:
-        patch.setattr(usage, "_plain", lambda body: None)
+        patch.setattr(usage, "_read_plain", lambda body: None)
         return read(*events)
 
 
 def test_the_fast_way_is_taken_and_reads_what_the_slow_one_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     events = [event(), event(id_="u2", more=', "subject": "s"'), event(id_="u3", data='{"n": 12, "b": true}')]
     events.append(event(id_="u4").replace("12:00:00Z", "13:00:00+01:00"))
-    plain = usage._plain(f"[{','.join(events)}]".encode())
+    plain = usage._read_plain(f"[{','.join(events)}]".encode())
     assert [type(each) for each in plain] == [UsageEvent] * 4
     found = slow(monkeypatch, *events)
     assert [(e.id, e.source, e.type, e.time, e.data) for e in plain] == [
@@ -71,7 +71,7 @@ def test_what_is_not_strict_json_refuses_the_batch(odd: str) -> None:
     ],
 )  # fmt: skip
 def test_what_only_the_slow_way_reads_is_read(other: str) -> None:
-    assert usage._plain(f"[{event()},{other}]".encode()) is None
+    assert usage._read_plain(f"[{event()},{other}]".encode()) is None
     found = read(event(id_="u0"), other)
     assert [type(each) for each in found] == [UsageEvent] * 2
     assert found[0].time == found[1].time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from counterfoil.core.clock import Steady, utc_now
+from counterfoil.core.clock import JumpDetector, utc_now
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
@@ -29,15 +29,15 @@ async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
 
 def test_after_a_jump_no_span_has_surely_passed_until_the_longest_one_has() -> None:
     here = [100.0]
-    steady = Steady(settle=60.0, here=lambda: here[0])
+    steady = JumpDetector(settle=60.0, here=lambda: here[0])
     now = datetime(2026, 3, 31, 12, tzinfo=UTC)
-    assert steady.sure(now)
+    assert steady.is_reliable(now)
     here[0] += 10
-    assert steady.sure(now + timedelta(seconds=10))
-    assert not steady.sure(now + timedelta(seconds=710))
-    assert steady.jumped(now + timedelta(seconds=710)) == 700.0
-    assert steady.jumped(now + timedelta(seconds=710)) is None
+    assert steady.is_reliable(now + timedelta(seconds=10))
+    assert not steady.is_reliable(now + timedelta(seconds=710))
+    assert steady.take_jump(now + timedelta(seconds=710)) == 700.0
+    assert steady.take_jump(now + timedelta(seconds=710)) is None
     here[0] += 59
-    assert not steady.sure(now + timedelta(seconds=769))
+    assert not steady.is_reliable(now + timedelta(seconds=769))
     here[0] += 1
-    assert steady.sure(now + timedelta(seconds=770))
+    assert steady.is_reliable(now + timedelta(seconds=770))

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from counterfoil.connectors.sdk import Confirmed, OperationSpec, Request
-from counterfoil.core.clock import Steady
+from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext
-from counterfoil.flow.runs.turn_rows import times
+from counterfoil.flow.runs.turn_rows import next_send
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
 
@@ -58,13 +58,13 @@ async def _called(seconds: float) -> tuple[object, System]:
         cast(Any, {"erp": system}),
         "w/1",
         cast(Any, Open()),
-        Steady(0.0),
+        JumpDetector(0.0),
     )
     effect = Effect(
         id="eff_1", run="run_1", path="call0", operation="erp.credit.post", system="erp", repeat="find",
         request=b"{}", created_at=NOW,
     )  # fmt: skip
-    send = times("eff_1", 1, "w/1", NOW - timedelta(seconds=29.9), 30.0, 60.0)
+    send = next_send("eff_1", 1, "w/1", NOW - timedelta(seconds=29.9), 30.0, 60.0)
     outcome = await actor.call(
         EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation())), effect, send, cast(Any, None)
     )

@@ -17,7 +17,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.case import Case, CaseState, Choice
-from counterfoil.core.clock import Steady, micros
+from counterfoil.core.clock import JumpDetector, micros
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import Foil
 from counterfoil.core.people import Person
@@ -145,12 +145,12 @@ class WideGate(ConcurrencyLimiter):
 class CheckedTurner(TurnPlanner):
     """A Turner that decides twice and looks at each decision before it is committed."""
 
-    async def _decide(self, model: Model, known: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
-        first = await super()._decide(model, known, now)
-        second = await super()._decide(model, known, now)
+    async def _decide(self, snapshot: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
+        first = await super()._decide(snapshot, now)
+        second = await super()._decide(msgspec.structs.replace(snapshot, state=None), now)
         both = [msgspec.structs.replace(d, after=None) for d in (first[0], second[0])]
         assert repr(both[0]) == repr(both[1]), "the same inputs gave two decisions"
-        check_decision(known, first[0], now)
+        check_decision(snapshot, first[0], now)
         return first
 
 
@@ -194,7 +194,7 @@ class Play:
         self.systems = {name: System(name) for name in model.systems}
         self.releases = Releases(self.store, model)
         self.gate = WideGate("play/1", {})
-        self.steady = Steady(0.0, here=lambda: self.now.timestamp())
+        self.steady = JumpDetector(0.0, here=lambda: self.now.timestamp())
         self.turner = CheckedTurner(self.store, self.releases, "play")
         self.actor = EffectSender(self.store, self.releases, self.systems, "play/1", self.gate, self.steady)
         self.admission = Admitter(self.store, self.releases, self.systems)

@@ -344,7 +344,7 @@ class Worker:
     async def watch_once(self) -> int:
         """Overdue calls, look-ups that are due, foils past due."""
         now = await self.store.now()
-        jumped = self.actor.steady.jumped(now)
+        jumped = self.actor.steady.take_jump(now)
         if jumped is not None:
             await housekeeping.clock_jumped(self.store, self.releases, jumped, now)
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jumped)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
@@ -126,10 +126,10 @@ class Reads(Rows):
     async def cursor(self, system: str, feed: str) -> str | None:
         return self.cursors.get((system, feed))
 
-    async def call(self, consumer: str, operation: str, key: str) -> Call | None:
+    async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None:
         return self.call_rows.get((consumer, operation, key))
 
-    async def call_of_run(self, run: str) -> Call | None:
+    async def call_of_run(self, run: str) -> OperationCall | None:
         return next((call for call in self.call_rows.values() if call.run == run), None)
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:

@@ -12,7 +12,7 @@ import msgspec
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Frontier, Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.cases import case_of_break
@@ -30,7 +30,7 @@ from counterfoil.core.foil import (
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.people import Person, Token
-from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.usage import UsageRow
@@ -85,8 +85,8 @@ class Rows:
         self.steps_of_releases: dict[int, ReleaseStep] = {}
         self.people: dict[str, Person] = {}
         self.tokens: dict[str, Token] = {}
-        self.workers: dict[str, Worker] = {}
-        self.accounts: dict[str, Account] = {}
+        self.workers: dict[str, WorkerHeartbeat] = {}
+        self.accounts: dict[str, SystemAccount] = {}
         self.quotas: dict[tuple[str, str], Quota] = {}
         """account, worker -> quota."""
         self.leaf_rows: dict[str, Leaf] = {}
@@ -97,7 +97,7 @@ class Rows:
         self.usage_rows: dict[tuple[str, str], UsageRow] = {}
         self.quarantine_rows: dict[str, tuple[Any, ...]] = {}
         self.stuck_rows: dict[tuple[str, str], StalledFinding] = {}
-        self.call_rows: dict[tuple[str, str, str], Call] = {}
+        self.call_rows: dict[tuple[str, str, str], OperationCall] = {}
         self.rates: dict[tuple[str, str], int] = {}
         """consumer, operation -> what is spent."""
         self.waited_rows: dict[tuple[str, str, str], None] = {}

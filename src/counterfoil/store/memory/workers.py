@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.quota import Account, Quota, Worker, granted, tuned
+from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, grant, set_cap
 from counterfoil.store.memory.tables import Rows
 from counterfoil.store.port.workers import (
     CapSet,
@@ -23,12 +23,12 @@ class Workers(Rows):
         held = self.workers.get(t.worker)
         grants: list[QuotaGrant] = []
         if held is None or held.at <= t.at:
-            self._put(self.workers, t.worker, Worker(id=t.worker, until=t.until, at=t.at))
+            self._put(self.workers, t.worker, WorkerHeartbeat(id=t.worker, until=t.until, at=t.at))
             gone = [e for e in self._left_in_flight(t.at) if e.call_until is not None and e.call_until > t.at]
             for want in t.wants:
                 self._end_quotas(lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
                 before = self.quotas.get((want.account, t.worker))
-                account = self.accounts.get(want.account) or Account(
+                account = self.accounts.get(want.account) or SystemAccount(
                     account=want.account, cap=want.cap, aim=want.cap
                 )
                 asked = Quota(
@@ -39,7 +39,7 @@ class Workers(Rows):
                     cap=want.cap,
                     until=t.until,
                 )
-                present, quota, may = granted(
+                present, quota, may = grant(
                     account,
                     asked,
                     0 if before is None else before.n,
@@ -75,7 +75,7 @@ class Workers(Rows):
         account = self.accounts.get(t.account)
         if account is None:
             return CapSet(applied=False, cap=0)
-        other = tuned(account, t.seen, t.cap, t.quiet, t.at)
+        other = set_cap(account, t.seen, t.cap, t.quiet, t.at)
         if other is None:
             return CapSet(applied=False, cap=account.aim)
         self._put(self.accounts, t.account, other)

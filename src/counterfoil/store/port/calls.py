@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core import wire
-from counterfoil.core.call import Call, Left, Rate
+from counterfoil.core.call import CallRate, OperationCall, RateAllowance
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.case import Case
 from counterfoil.store.port.records import RunStart
@@ -22,12 +22,12 @@ class PlaceCall(msgspec.Struct, frozen=True, kw_only=True):
     Where that Run exists already -> `exists`, and nothing is written but what the rate has lost.
     """
 
-    call: Call
+    call: OperationCall
     receipt: Receipt
     event: CanonicalEvent | None = None
     """What begins the Run, where the operation starts one. Its receipt's number is given by the store."""
     start: RunStart | None = None
-    rate: Rate | None = None
+    rate: CallRate | None = None
     release: str = ""
     """The Release that a new call is judged by; another one in force -> `outdated`, nothing written."""
     at: datetime
@@ -37,9 +37,9 @@ class PlaceCall(msgspec.Struct, frozen=True, kw_only=True):
 class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """`new`, `taken`, `busy`, `answered`, `changed`, `limited`, `exists`, `outdated`."""
-    call: Call | None = None
+    call: OperationCall | None = None
     """The call that stands under this key."""
-    left: Left | None = None
+    left: RateAllowance | None = None
     """Of the rate, where it was asked."""
 
 
@@ -59,7 +59,7 @@ class AnswerCall(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
-def standing(held: Call, asked: PlaceCall) -> str:
+def standing(held: OperationCall, asked: PlaceCall) -> str:
     """The verdict on a call whose key is there already."""
     if held.digest != asked.call.digest:
         return "changed"
@@ -68,11 +68,11 @@ def standing(held: Call, asked: PlaceCall) -> str:
     return "busy" if asked.at < held.until else "taken"
 
 
-def taken_over(held: Call, asked: PlaceCall) -> Call:
+def taken_over(held: OperationCall, asked: PlaceCall) -> OperationCall:
     return msgspec.structs.replace(held, holder=asked.call.holder, until=asked.call.until)
 
 
-def placed_leaf(call: Call, receipt: Receipt, verdict: str) -> bytes:
+def placed_leaf(call: OperationCall, receipt: Receipt, verdict: str) -> bytes:
     """The body of the leaf of a call that is to be answered."""
     return wire.dumps(
         {

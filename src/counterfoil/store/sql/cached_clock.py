@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from counterfoil.core.clock import passed
+from counterfoil.core.clock import steady_seconds
 
 ASK_AGAIN = 1.0
 """Seconds for which a reading is used. Two good clocks part by microseconds in that time."""
@@ -15,7 +15,7 @@ class CachedClock:
     """Microseconds since 1970 UTC by another machine's clock. A reading is taken in the middle of its round trip, so
     it is wrong by half of that at most."""
 
-    def __init__(self, ask: Callable[[], Awaitable[int]], here: Callable[[], float] = passed) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[int]], here: Callable[[], float] = steady_seconds) -> None:
         self._ask = ask
         self._here = here
         self._offset = 0.0

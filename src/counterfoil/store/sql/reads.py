@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -219,13 +219,13 @@ async def cursor(system: str, feed: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-async def call(consumer: str, operation: str, key: str) -> Call | None:
+async def call(consumer: str, operation: str, key: str) -> OperationCall | None:
     sql = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3"
     row = await _one(sql, consumer, operation, key)
     return None if row is None else t.CALL.read(row)
 
 
-async def call_of_run(run: str) -> Call | None:
+async def call_of_run(run: str) -> OperationCall | None:
     row = await _one(f"select {t.CALL.names} from call where run = $1", run)
     return None if row is None else t.CALL.read(row)
 

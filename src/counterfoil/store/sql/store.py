@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -132,10 +132,10 @@ class SqlStore(SqlViews, ABC):
     async def cursor(self, system: str, feed: str) -> str | None:
         return await self._ask(reads.cursor, system, feed)
 
-    async def call(self, consumer: str, operation: str, key: str) -> Call | None:
+    async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None:
         return await self._ask(reads.call, consumer, operation, key)
 
-    async def call_of_run(self, run: str) -> Call | None:
+    async def call_of_run(self, run: str) -> OperationCall | None:
         return await self._ask(reads.call_of_run, run)
 
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:

@@ -16,7 +16,7 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
-from counterfoil.core.call import Call
+from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.effect import Effect, EffectState
@@ -25,7 +25,7 @@ from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
-from counterfoil.core.quota import Account, Quota, Worker
+from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, PlanState, ReleaseStep
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
 
@@ -437,8 +437,8 @@ LEAF = SqlTable(
 PENDING: SqlTable[Any] = SqlTable("pending", dict, {"leaf": TEXT, "hash": BYTES})
 TREE: SqlTable[Any] = SqlTable("tree", dict, {"idx": INT, "leaf": TEXT})
 CHECKPOINT = SqlTable("checkpoint", Checkpoint, {"size": INT, "root": BYTES, "at": TIME, "text": TEXT})
-WORKER = SqlTable("worker", Worker, {"id": TEXT, "until": TIME, "at": TIME})
-ACCOUNT = SqlTable("account", Account, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
+WORKER = SqlTable("worker", WorkerHeartbeat, {"id": TEXT, "until": TIME, "at": TIME})
+ACCOUNT = SqlTable("account", SystemAccount, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
 QUOTA = SqlTable(
     "quota",
     Quota,
@@ -446,7 +446,7 @@ QUOTA = SqlTable(
 )
 CALL = SqlTable(
     "call",
-    Call,
+    OperationCall,
     {
         "consumer": TEXT,
         "operation": TEXT,

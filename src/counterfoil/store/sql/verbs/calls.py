@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from counterfoil.core.call import Call, Left, take
+from counterfoil.core.call import OperationCall, RateAllowance, take
 from counterfoil.store.port import calls as port
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
@@ -57,12 +57,12 @@ async def place_call(x: Tx, p: port.PlaceCall) -> port.CallPlaced:
     return port.CallPlaced(verdict="new", call=call, left=left)
 
 
-async def _held(x: Tx, name: tuple[str, str, str]) -> Call | None:
+async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
     row = await x.one(HELD, *name)
     return None if row is None else t.CALL.read(row)
 
 
-async def _standing(x: Tx, p: port.PlaceCall, held: Call) -> port.CallPlaced:
+async def _standing(x: Tx, p: port.PlaceCall, held: OperationCall) -> port.CallPlaced:
     verdict = port.standing(held, p)
     if verdict == "taken":
         held = port.taken_over(held, p)
@@ -72,7 +72,7 @@ async def _standing(x: Tx, p: port.PlaceCall, held: Call) -> port.CallPlaced:
     return port.CallPlaced(verdict=verdict, call=held)
 
 
-async def _take(x: Tx, p: port.PlaceCall) -> Left | None:
+async def _take(x: Tx, p: port.PlaceCall) -> RateAllowance | None:
     """One call of the rate. Its row is locked first of all, so that two calls of one consumer follow each other."""
     if p.rate is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from counterfoil.core.quota import Account, Quota, granted, tuned
+from counterfoil.core.quota import Quota, SystemAccount, grant, set_cap
 from counterfoil.store.port.workers import (
     CapSet,
     Heartbeat,
@@ -58,10 +58,10 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     wanted = sorted({want.account for want in b.wants})
     if not wanted:
         return []
-    accounts: dict[str, Account] = await _locked(x, wanted)
+    accounts: dict[str, SystemAccount] = await _locked(x, wanted)
     new = [name for name in wanted if name not in accounts]
     if new:
-        fresh = {want.account: Account(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants}
+        fresh = {want.account: SystemAccount(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants}
         await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
         accounts = await _locked(x, wanted)
     quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, wanted)]
@@ -73,7 +73,7 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
         account = accounts[want.account]
         live = {q.worker: q for q in quotas if q.account == want.account and q.until > b.at}
         before = live.pop(b.worker, None)
-        present, quota, may = granted(
+        present, quota, may = grant(
             account,
             Quota(
                 account=want.account, worker=b.worker, n=0, wanted=want.wanted, cap=want.cap, until=b.until
@@ -92,7 +92,7 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     return grants
 
 
-async def _locked(x: Tx, names: list[str]) -> dict[str, Account]:
+async def _locked(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
     accounts = [t.ACCOUNT.read(row) for row in await x.rows(ACCOUNTS, names)]
     return {account.account: account for account in accounts}
 
@@ -119,7 +119,7 @@ async def tune(x: Tx, u: SetCap) -> CapSet:
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
         return CapSet(applied=False, cap=0)
-    other = tuned(account, u.seen, u.cap, u.quiet, u.at)
+    other = set_cap(account, u.seen, u.cap, u.quiet, u.at)
     if other is None:
         return CapSet(applied=False, cap=account.aim)
     await x.rows(SHARED, other.account, other.cap, other.aim, micros_or_none(other.tuned_at))
