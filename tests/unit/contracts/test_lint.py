@@ -225,7 +225,7 @@ def test_places_are_those_of_the_text() -> None:
 
 def test_the_reference_tells_each_rule_in_its_own_words() -> None:
     page = REFERENCE.read_text("utf-8")
-    rows = [f"| `{rule.name}` | {', '.join(rule.forms)} | {rule.says} |" for rule in RULES]
+    rows = [f"| `{rule.name}` | {', '.join(rule.forms)} | {rule.summary} |" for rule in RULES]
     assert [row for row in rows if row not in page] == []
 
 

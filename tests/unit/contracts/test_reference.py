@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from counterfoil.contracts.jsonschema.differences import GROUPS, SUBJECTS
+from counterfoil.contracts.jsonschema.subjects import GROUPS, SUBJECTS
 from counterfoil.contracts.jsonschema.values import SAMPLES
 from tests.source import ROOT
 

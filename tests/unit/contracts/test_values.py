@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from counterfoil.contracts.jsonschema.pattern import UnsupportedPattern, language
 from counterfoil.contracts.jsonschema.regular import both, complement, find, matches
-from counterfoil.contracts.jsonschema.values import SAMPLES, SHAPES, FORMAT_SUBSETS, has_format, pattern_matches
+from counterfoil.contracts.jsonschema.values import (
+    FORMAT_SUBSETS,
+    SAMPLES,
+    SHAPES,
+    has_format,
+    pattern_matches,
+)
 
 LAX = re.compile(r"^[^0-9][0-9]{3}-")
 """The validator takes any character for a year's first digit; RFC 3339 does not."""

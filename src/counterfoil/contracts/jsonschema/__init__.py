@@ -1,1 +1,1 @@
-"""JSON Schema by meaning: whether every instance of one schema is an instance of another, and what a change breaks."""
+"""JSON Schema by meaning: inclusion of one schema in another, and the changes that break."""

@@ -1,4 +1,4 @@
-"""Arrays that meet a set of statements (`formula`): how long, and with what items."""
+"""Solver for arrays: an array that meets a set of statements (`formula`), or that none exists."""
 
 from __future__ import annotations
 
@@ -21,154 +21,159 @@ if TYPE_CHECKING:
     from counterfoil.contracts.jsonschema.search import Search
 
 MAX_LENGTH = 60
-"""Arrays are built up to this length where items differ or have to be placed; longer ones stay undecided."""
+"""Limit of the length where items differ or need a position; longer arrays stay undecided."""
 MAX_UNIFORM_LENGTH = 5000
-"""And up to this one where they are all alike."""
+"""Limit of the length where all items are equal."""
 MAX_PLACEMENTS = 400
 
 
-def is_an_array(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+def solve_array(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+    """Return an array that meets the statements, or that none exists."""
     return _Arrays(search, grouped(atoms)).answer()
 
 
 class _Arrays:
-    def __init__(self, search: Search, said: dict[str, list[Any]]) -> None:
+    def __init__(self, search: Search, statements: dict[str, list[Any]]) -> None:
         self.search = search
-        self.least = max(said.get("minitems", []), default=0)
-        self.most = min(said.get("maxitems", []), default=None)
+        self.min_items = max(statements.get("minitems", []), default=0)
+        self.max_items = min(statements.get("maxitems", []), default=None)
         self.items: dict[int, set[Literal]] = {}
-        for at, literal in said.get("item", []):
-            self.items.setdefault(at, set()).add(literal)
-        self.rests: list[tuple[int, Literal]] = said.get("rest", [])
-        self.somewhere: list[tuple[int, Literal]] = said.get("somerest", [])
-        self.contained: list[tuple[Literal, int, int | None]] = said.get("contains", [])
-        self.unique = "unique" in said
-        self.repeats = "repeats" in said
-        self.opaque = "opaque" in said or "noopaque" in said
+        for index, literal in statements.get("item", []):
+            self.items.setdefault(index, set()).add(literal)
+        self.rests: list[tuple[int, Literal]] = statements.get("rest", [])
+        self.somewhere: list[tuple[int, Literal]] = statements.get("somerest", [])
+        self.contained: list[tuple[Literal, int, int | None]] = statements.get("contains", [])
+        self.unique = "unique" in statements
+        self.repeats = "repeats" in statements
+        self.opaque = "opaque" in statements or "noopaque" in statements
         starts = [start for start, _ in [*self.rests, *self.somewhere]]
-        self.head = max([0, *starts, *(at + 1 for at in self.items)])
-        """From here on all items are alike."""
+        self.head = max([0, *starts, *(index + 1 for index in self.items)])
+        """From this position on, all items have the same statements."""
 
     def answer(self) -> SearchResult:
         if self.unique and self.repeats:
             return IMPOSSIBLE
         slots = sum(low for _, low, _ in self.contained) + len(self.somewhere) + 2 * self.repeats
-        longest = max(self.least, self.head + slots)
-        if self.most is not None:
-            longest = min(longest, self.most)
-        if longest < self.least:
+        longest = max(self.min_items, self.head + slots)
+        if self.max_items is not None:
+            longest = min(longest, self.max_items)
+        if longest < self.min_items:
             return IMPOSSIBLE
-        if self.most is not None and any(low > self.most for _, low, _ in self.contained):
+        if self.max_items is not None and any(low > self.max_items for _, low, _ in self.contained):
             return IMPOSSIBLE
-        alike = not (slots or self.unique or self.contained)
-        if self.least > (MAX_UNIFORM_LENGTH if alike else MAX_LENGTH) or slots > 2 * MAX_LENGTH:
+        uniform = not (slots or self.unique or self.contained)
+        if self.min_items > (MAX_UNIFORM_LENGTH if uniform else MAX_LENGTH) or slots > 2 * MAX_LENGTH:
             return UNDECIDED
-        bound = max(MAX_LENGTH, self.least)
+        bound = max(MAX_LENGTH, self.min_items)
         best = IMPOSSIBLE if longest <= bound else UNDECIDED
-        for size in range(self.least, min(longest, bound) + 1):
-            answer = self.of_size(size)
-            if answer.found is Existence.ONE:
+        for size in range(self.min_items, min(longest, bound) + 1):
+            answer = self.solve_size(size)
+            if answer.existence is Existence.ONE:
                 return perhaps(answer.instance) if self.opaque else answer
-            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
+            if answer.existence is Existence.PERHAPS and (
+                best.existence is Existence.NONE or not best.has_instance
+            ):
                 best = answer
         return best
 
-    def goal(self, at: int) -> frozenset[Literal]:
+    def goal(self, index: int) -> frozenset[Literal]:
         return frozenset(
-            self.items.get(at, set()) | {literal for start, literal in self.rests if start <= at}
+            self.items.get(index, set()) | {literal for start, literal in self.rests if start <= index}
         )
 
-    def of_size(self, size: int) -> SearchResult:
+    def solve_size(self, size: int) -> SearchResult:
         best = IMPOSSIBLE
-        for tried, placed in enumerate(self.placements(size)):
-            if tried >= MAX_PLACEMENTS:
-                return best if best.found is Existence.PERHAPS else UNDECIDED
-            answer = self.filled(placed)
-            if answer.found is Existence.ONE:
+        for count, goals in enumerate(self.placements(size)):
+            if count >= MAX_PLACEMENTS:
+                return best if best.existence is Existence.PERHAPS else UNDECIDED
+            answer = self.fill(goals)
+            if answer.existence is Existence.ONE:
                 return answer
-            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
+            if answer.existence is Existence.PERHAPS and (
+                best.existence is Existence.NONE or not best.has_instance
+            ):
                 best = answer
         return best
 
     def placements(self, size: int) -> Iterator[list[frozenset[Literal]]]:
-        """Every way to give the items that are asked for somewhere their place."""
-        wanted: list[tuple[int, Literal, bool]] = [
+        """Yield all assignments of the required items to positions."""
+        unplaced: list[tuple[int, Literal, bool]] = [
             (start, literal, False) for start, literal in self.somewhere
         ]
-        wanted += [(0, literal, True) for literal, low, _ in self.contained for _ in range(low)]
-        start = [self.goal(at) for at in range(size)]
-        places = range(min(size, self.head + len(wanted) + 2))
+        unplaced += [(0, literal, True) for literal, low, _ in self.contained for _ in range(low)]
+        start = [self.goal(index) for index in range(size)]
+        positions = range(min(size, self.head + len(unplaced) + 2))
         if not self.repeats:
-            yield from self._place(wanted, start, places, ())
+            yield from self._place(unplaced, start, positions, ())
             return
-        for one in places:
-            for other in range(one + 1, min(size, self.head + len(wanted) + 2)):
-                same = start[one] | start[other]
+        for first in positions:
+            for second in range(first + 1, min(size, self.head + len(unplaced) + 2)):
+                same = start[first] | start[second]
                 yield from self._place(
-                    wanted,
-                    [same if at in {one, other} else goal for at, goal in enumerate(start)],
-                    places,
-                    (one, other),
+                    unplaced,
+                    [same if index in {first, second} else goal for index, goal in enumerate(start)],
+                    positions,
+                    (first, second),
                 )
 
     def _place(
         self,
-        wanted: list[tuple[int, Literal, bool]],
+        unplaced: list[tuple[int, Literal, bool]],
         goals: list[frozenset[Literal]],
-        places: range,
+        positions: range,
         same: tuple[int, ...],
     ) -> Iterator[list[frozenset[Literal]]]:
         self.search.step()
-        if not wanted:
+        if not unplaced:
             yield goals
             return
-        (start, literal, apart), *others = wanted
-        for at in places:
-            if at < start or (apart and literal in goals[at]):
+        (start, literal, distinct), *others = unplaced
+        for index in positions:
+            if index < start or (distinct and literal in goals[index]):
                 continue
-            goal = goals[at] | {literal}
-            if self.search.instance(goal).found is Existence.NONE:
+            goal = goals[index] | {literal}
+            if self.search.instance(goal).existence is Existence.NONE:
                 continue
-            affected = same if at in same else (at,)
+            affected = same if index in same else (index,)
             yield from self._place(
                 others,
-                [goal if place in affected else old for place, old in enumerate(goals)],
-                places,
+                [goal if position in affected else old for position, old in enumerate(goals)],
+                positions,
                 same,
             )
 
-    def filled(self, goals: list[frozenset[Literal]]) -> SearchResult:
+    def fill(self, goals: list[frozenset[Literal]]) -> SearchResult:
         limited = [(literal, high) for literal, _, high in self.contained if high is not None]
         certain = True
         for literal, high in limited:
             forced = 0
-            for at, goal in enumerate(goals):
+            for index, goal in enumerate(goals):
                 if literal in goal:
                     forced += 1
                     continue
                 without = goal | {(not literal[0], literal[1])}
-                found = self.search.instance(without).found
-                if found is Existence.NONE:
+                existence = self.search.instance(without).existence
+                if existence is Existence.NONE:
                     forced += 1
                 else:
-                    certain &= found is Existence.ONE
-                    goals = [*goals[:at], without, *goals[at + 1 :]]
+                    certain &= existence is Existence.ONE
+                    goals = [*goals[:index], without, *goals[index + 1 :]]
             if forced > high:
                 return IMPOSSIBLE if len(limited) == 1 else UNDECIDED
-        made: list[Any] = []
+        items: list[Any] = []
         answers: dict[frozenset[Literal], SearchResult] = {}
         for goal in goals:
             if self.unique:
-                others = [(False, self.search.nodes.made({"const": value})) for value in made]
+                others = [(False, self.search.nodes.own_key({"const": value})) for value in items]
                 answer = self.search.instance(goal | set(others))
             else:
                 answer = answers.get(goal) or self.search.instance(goal)
                 answers[goal] = answer
-            if answer.found is Existence.NONE:
-                alike = len(set(goals)) == 1 or not self.unique or not made
-                return IMPOSSIBLE if alike and certain else UNDECIDED
-            certain &= answer.found is Existence.ONE
+            if answer.existence is Existence.NONE:
+                uniform = len(set(goals)) == 1 or not self.unique or not items
+                return IMPOSSIBLE if uniform and certain else UNDECIDED
+            certain &= answer.existence is Existence.ONE
             if not answer.has_instance:
                 return TOO_LARGE if certain and not self.unique else UNDECIDED
-            made.append(answer.instance)
-        return instance(made) if certain else perhaps(made)
+            items.append(answer.instance)
+        return instance(items) if certain else perhaps(items)

@@ -1,7 +1,7 @@
-"""Compare two JSON Schemas by meaning: what changed, and whom it breaks.
+"""Comparison of two JSON Schemas by meaning: what changed, and which changes break.
 
-A change breaks backward when an instance that was valid is refused now, forward when an instance that is valid now was
-refused before. Each such instance is shown, and only after a validator judged it with both schemas.
+A change breaks backward if an instance that was valid is rejected now. It breaks forward if an instance that is valid
+now was rejected before. The instance becomes the example, after a validator checked it with both schemas.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from counterfoil.contracts.jsonschema.values import SAMPLES, Existence
 from counterfoil.contracts.report import Change, Direction, Profile, Report
 
 EFFECTS = {
-    "backward": "an instance that was valid is refused now",
-    "forward": "an instance that is valid now was refused before",
+    "backward": "an instance that was valid is rejected now",
+    "forward": "an instance that is valid now was rejected before",
 }
 
 
@@ -35,15 +35,15 @@ def compare_json_schema(
     dialect: Dialect | None = None,
     formats: Formats = "assert",
 ) -> Report:
-    """List what changed from one schema to the next.
+    """Return the changes from one schema to the next.
 
-    `reads` are the fields that a consumer reads, as dotted paths or JSON Pointers; under the profile `consumer` only
-    these count. `dialect` is for schemas without `$schema`; without it the other schema's holds, then what the keywords
-    give away. References outside of the document are not followed.
+    `reads` are the fields that a consumer reads, as dotted paths or JSON Pointers; under the profile `consumer` only these
+    count. `dialect` is for schemas without `$schema`; without it the other schema's dialect applies, then the one that the
+    keywords indicate. References outside the document are not followed.
     """
     default = dialect or stated_dialect(old) or stated_dialect(new)
-    spoken = default or stated_dialect(old, guess=True) or stated_dialect(new, guess=True) or "2020-12"
-    documents = [SchemaDocument(schema, stated_dialect(schema) or spoken) for schema in (old, new)]
+    fallback = default or stated_dialect(old, guess=True) or stated_dialect(new, guess=True) or "2020-12"
+    documents = [SchemaDocument(schema, stated_dialect(schema) or fallback) for schema in (old, new)]
     pair = SchemaPair(documents[0], documents[1], formats=formats)
     comparison = _SchemaComparison(
         pair, direction, profile, None if reads is None else [split(read) for read in reads]
@@ -53,6 +53,8 @@ def compare_json_schema(
 
 
 class _SchemaComparison:
+    """Rules that turn differences into changes, for one pair of schemas."""
+
     def __init__(
         self, pair: SchemaPair, direction: Direction, profile: Profile, reads: list[list[str]] | None
     ) -> None:
@@ -61,7 +63,7 @@ class _SchemaComparison:
         self.profile = profile
         self.reads = reads if profile == "consumer" else None
         self.explained: set[str] = set()
-        """The ways that break by changes which do not count."""
+        """Directions whose break a change explains already, counted or not."""
 
     def changes(self) -> list[Change]:
         pair = self.pair
@@ -71,28 +73,27 @@ class _SchemaComparison:
             else pair.backward(pair.right.root, pair.left.root)
             for way in self.ways
         }
-        found = list(DifferenceWalk(pair.nodes, pair.left, pair.right).walk())
-        changes = [self.judged(difference, overall) for difference in found]
-        kept = [change for change in changes if change is not None]
+        differences = list(DifferenceWalk(pair.nodes, pair.left, pair.right).walk())
+        changes = [self.change(difference, overall) for difference in differences]
         for way, inclusion in overall.items():
             if inclusion.verdict == "no" and way not in self.explained:
-                kept.extend(self.unplaced(way, inclusion))
+                changes.extend(self.unexplained(way, inclusion))
             elif inclusion.verdict == "unknown" and not any(
-                change.breaking or not change.decided for change in kept
+                change.breaking or not change.decided for change in changes
             ):
-                kept.append(
+                changes.append(
                     Change(
                         rule="undecided",
                         where="",
                         breaking=self.profile == "strict",
                         decided=False,
-                        message=f"it could not be decided whether {EFFECTS[way]}",
+                        message=f"undecided whether {EFFECTS[way]}",
                     )
                 )
-        return kept
+        return changes
 
-    def unplaced(self, way: str, inclusion: Inclusion) -> Iterable[Change]:
-        """An instance breaks, and no single difference explains it."""
+    def unexplained(self, way: str, inclusion: Inclusion) -> Iterable[Change]:
+        """Yield a change for an instance that breaks without a single difference to explain it."""
         if self.reads is not None and inclusion.where:
             steps = inclusion.where.split("/")[1:]
             path = tuple(Step("property", step.replace("~1", "/").replace("~0", "~")) for step in steps)
@@ -107,7 +108,7 @@ class _SchemaComparison:
             example=inclusion.example,
         )
 
-    def judged(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change | None:
+    def change(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change:
         subject = difference.subject
         where = difference.new.where if difference.new.present else difference.old.where
         if subject == "annotation":
@@ -119,12 +120,10 @@ class _SchemaComparison:
             )
         if subject == "content":
             return self.content(difference, where)
-        local = self.locally(difference)
+        local = self.local_verdicts(difference)
         rule = _rule(subject, local)
-        if rule is None:
-            return None
         count = self.reads is None or any(reads_place(read, self.place(difference)) for read in self.reads)
-        verdicts = {way: self.reaches(difference, way, overall[way].verdict, local) for way in self.ways}
+        verdicts = {way: self.effect(difference, way, overall[way].verdict, local) for way in self.ways}
         broken = [way for way, (verdict, _) in verdicts.items() if verdict == "no"]
         self.explained.update(broken)
         if broken and count:
@@ -142,9 +141,9 @@ class _SchemaComparison:
                 where=where,
                 breaking=self.profile == "strict",
                 decided=False,
-                message=f"{_about(difference)}: it could not be decided whether {EFFECTS[self.ways[0]]}",
+                message=f"{_about(difference)}: undecided whether {EFFECTS[self.ways[0]]}",
             )
-        why = "nobody who was declared reads it" if not count else _harmless(self.ways)
+        why = "no declared field is affected" if not count else _harmless(self.ways)
         return Change(rule=rule, where=where, breaking=False, message=f"{_about(difference)}: {why}")
 
     def place(self, difference: SchemaDifference) -> Path:
@@ -152,24 +151,24 @@ class _SchemaComparison:
             return (*difference.path, Step("property", difference.detail))
         return difference.path
 
-    def locally(self, difference: SchemaDifference) -> dict[str, Verdict]:
-        """Whether the differing keywords alone admit less or more than before."""
+    def local_verdicts(self, difference: SchemaDifference) -> dict[str, Verdict]:
+        """Compare the differing keywords alone, in both directions."""
         old, new = difference.old.part, difference.new.part
-        found: dict[str, Verdict] = {
+        verdicts: dict[str, Verdict] = {
             "backward": self.pair.forward(old, new).verdict,
             "forward": self.pair.backward(new, old).verdict,
         }
-        if difference.subject == "format" and self.unknown_format(difference):
+        if difference.subject == "format" and self.unknown_formats_count():
             for way, side in (("backward", new), ("forward", old)):
                 if isinstance(side, dict) and side.get("format") not in [None, *SAMPLES]:
-                    found[way] = "unknown"
-        return found
+                    verdicts[way] = "unknown"
+        return verdicts
 
-    def unknown_format(self, difference: SchemaDifference) -> bool:
+    def unknown_formats_count(self) -> bool:
         return self.profile == "strict" and self.pair.formats == "assert"
 
     def content(self, difference: SchemaDifference, where: str) -> Change:
-        """What a string holds is a statement that no validator checks: whoever decodes it relies on it."""
+        """Return the change of the content of a string. No validator checks it, but clients that decode it rely on it."""
         stated = {"backward": difference.new.part, "forward": difference.old.part}
         breaking = any(stated[way] for way in self.ways) and (
             self.reads is None or any(reads_place(read, difference.path) for read in self.reads)
@@ -179,64 +178,70 @@ class _SchemaComparison:
             where=where,
             breaking=breaking,
             message=f"{_about(difference)}: "
-            + ("the string is to be decoded otherwise" if breaking else "less is said than before"),
+            + (
+                "the string must be decoded differently"
+                if breaking
+                else "the content is less specified than before"
+            ),
         )
 
-    def reaches(
+    def effect(
         self, difference: SchemaDifference, way: str, overall: Verdict, local: dict[str, Verdict]
     ) -> tuple[Verdict, Any]:
-        """Whether the difference makes a whole instance valid on one side alone, and such an instance."""
+        """Return whether a whole instance becomes invalid by the difference (`no`), and such an instance."""
         if difference.subject == "format" and self.profile == "strict" and local[way] == "unknown":
             return "unknown", msgspec.UNSET
         if local[way] == "yes" or overall == "yes":
             return "yes", msgspec.UNSET
         pair = self.pair
-        giving, taking = (pair.left, pair.right) if way == "backward" else (pair.right, pair.left)
+        source, target = (pair.left, pair.right) if way == "backward" else (pair.right, pair.left)
         before, after = (
             (difference.old, difference.new) if way == "backward" else (difference.new, difference.old)
         )
         nodes = pair.nodes
-        root = (True, nodes.key(giving, giving.root))
+        root = (True, nodes.key(source, source.root))
         here = frozenset(
-            [(True, nodes.key(giving, before.part)), (False, nodes.key(taking, after.part))]
-            + ([(True, nodes.key(giving, before.schema))] if before.schema is not before.part else [])
+            [(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))]
+            + ([(True, nodes.key(source, before.schema))] if before.schema is not before.part else [])
         )
         if difference.subject in {"property-added", "property-removed", "pattern-property", "item",
                                   "additional-properties", "additional-items"}:  # fmt: skip
-            here = frozenset([(True, nodes.key(giving, before.part)), (False, nodes.key(taking, after.part))])
-        reached = (True, _embedded(pair, difference.path, here))
+            here = frozenset([(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))])
+        at_place = (True, _embedded(pair, difference.path, here))
         exact = False
         for goal in (
-            frozenset([root, reached]),
-            frozenset([root, reached, (False, nodes.key(taking, taking.root))]),
+            frozenset([root, at_place]),
+            frozenset([root, at_place, (False, nodes.key(target, target.root))]),
         ):
             answer = pair.search.ask(goal)
-            if answer.found is Existence.NONE:
+            if answer.existence is Existence.NONE:
                 return "yes", msgspec.UNSET
             if answer.has_instance:
-                accepted = pair.judge(giving).accepts(giving.root, answer.instance)
-                taken = pair.judge(taking).accepts(taking.root, answer.instance)
-                if accepted and taken is False:
+                source_accepts = pair.validator(source).accepts(source.root, answer.instance)
+                target_accepts = pair.validator(target).accepts(target.root, answer.instance)
+                if source_accepts and target_accepts is False:
                     return "no", answer.instance
-                exact = answer.found is Existence.ONE and (accepted is None or taken is None)
-            elif answer.found is Existence.ONE and len(goal) == 3:
+                exact = answer.existence is Existence.ONE and (
+                    source_accepts is None or target_accepts is None
+                )
+            elif answer.existence is Existence.ONE and len(goal) == 3:
                 exact = True
         return ("no" if exact else "unknown"), msgspec.UNSET
 
 
 def _embedded(pair: SchemaPair, path: Path, literals: frozenset[tuple[bool, int]]) -> int:
-    """The number of the instances that hold such a part at that place."""
+    """Return the number of the schema of instances with such a part at that place."""
     key = pair.nodes.inside(PartCondition(Step("here"), tuple(sorted(literals))))
     for step in reversed(path):
         key = pair.nodes.inside(PartCondition(step, ((True, key),)))
     return key
 
 
-def _rule(subject: str, local: dict[str, Verdict]) -> str | None:
-    """The rule's name; None when the difference is one of words alone."""
+def _rule(subject: str, local: dict[str, Verdict]) -> str:
+    """Return the name of the rule for a difference with these verdicts."""
     if local == {"backward": "yes", "forward": "yes"}:
-        return f"{subject}-restated" if not _named_for_itself(subject) else subject
-    if _named_for_itself(subject):
+        return f"{subject}-restated" if not _has_own_ending(subject) else subject
+    if _has_own_ending(subject):
         return subject
     if local["forward"] == "yes":
         return f"{subject}-tightened"
@@ -245,7 +250,7 @@ def _rule(subject: str, local: dict[str, Verdict]) -> str | None:
     return f"{subject}-changed"
 
 
-def _named_for_itself(subject: str) -> bool:
+def _has_own_ending(subject: str) -> bool:
     return subject.endswith(("-added", "-removed"))
 
 

@@ -1,58 +1,27 @@
-"""Where two schemas say different things, place by place; whether that breaks anybody is judged elsewhere.
+"""Differences between two schemas, place by place; another module judges whether they break.
 
-The two are walked side by side through properties, items, references and branches. At each place the keywords that
-belong together are compared together; each difference carries the two small schemas that hold just those keywords.
+The schemas are walked together through properties, items, references and branches. At each place, related keywords are
+compared together. Each difference carries the two small schemas with just those keywords.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from counterfoil.contracts.jsonschema.branches import match_branches
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.nodes import Nodes, Step
+from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS, GROUPS
+from counterfoil.contracts.jsonschema.texts import brief, changed_keywords
 from counterfoil.contracts.jsonschema.values import pattern_matches
 
 Path = tuple[Step, ...]
 
-GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("values", ("enum", "const"), ""),
-    ("minimum", ("minimum", "exclusiveMinimum"), "number"),
-    ("maximum", ("maximum", "exclusiveMaximum"), "number"),
-    ("multiple-of", ("multipleOf",), "number"),
-    ("min-length", ("minLength",), "string"),
-    ("max-length", ("maxLength",), "string"),
-    ("pattern", ("pattern",), "string"),
-    ("format", ("format",), "string"),
-    ("content", ("contentEncoding", "contentMediaType", "contentSchema"), "string"),
-    ("min-items", ("minItems",), "array"),
-    ("max-items", ("maxItems",), "array"),
-    ("unique-items", ("uniqueItems",), "array"),
-    ("contains", ("contains", "minContains", "maxContains"), "array"),
-    ("unevaluated-items", ("unevaluatedItems",), "array"),
-    ("min-properties", ("minProperties",), "object"),
-    ("max-properties", ("maxProperties",), "object"),
-    ("property-names", ("propertyNames",), "object"),
-    ("dependencies", ("dependencies", "dependentRequired", "dependentSchemas"), "object"),
-    ("unevaluated-properties", ("unevaluatedProperties",), "object"),
-    ("not", ("not",), ""),
-    ("condition", ("if", "then", "else"), ""),
-)
-"""What is compared together, its keywords, and the type of instance that they speak of."""
-SUBJECTS = frozenset(subject for subject, _, _ in GROUPS) | {
-    "schema", "type", "item", "additional-items", "additional-properties", "pattern-property", "property-added",
-    "property-removed", "required-added", "required-removed", "all-of", "any-of", "one-of", "reference", "annotation",
-}  # fmt: skip
-"""Everything that a difference can be about."""
-NOTES = (
-    "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment",
-)  # fmt: skip
-
 
 class DifferenceSide(NamedTuple):
-    """One schema's place: the schema whose keywords are compared, those keywords alone, and where they stand."""
+    """One side of a difference: the schema, its compared part, and the place of that part."""
 
     schema: Any
     part: Any
@@ -61,38 +30,42 @@ class DifferenceSide(NamedTuple):
 
 
 class SchemaDifference(NamedTuple):
+    """Difference between two schemas at one place."""
+
     subject: str
-    """What differs: `minimum`, `property`, ..."""
+    """One of `subjects.SUBJECTS`."""
     path: Path
-    """The place inside an instance."""
+    """Place inside an instance."""
     old: DifferenceSide
     new: DifferenceSide
     detail: str = ""
 
 
 class DifferenceWalk:
-    """The walk of two documents."""
+    """Walk through two documents in parallel."""
 
     def __init__(self, nodes: Nodes, old: SchemaDocument, new: SchemaDocument) -> None:
         self.nodes, self.old, self.new = nodes, old, new
-        self._seen: set[tuple[int, int]] = set()
-        self._agenda: deque[tuple[Path, Any, str, Any, str]] = deque()
+        self._visited: set[tuple[int, int]] = set()
+        self._queue: deque[tuple[Path, Any, str, Any, str]] = deque()
 
     def walk(self) -> Iterator[SchemaDifference]:
-        self._agenda.append(((), self.old.root, "", self.new.root, ""))
-        while self._agenda:
-            path, old, old_where, new, new_where = self._agenda.popleft()
-            old, old_where = followed(self.old, old, old_where)
-            new, new_where = followed(self.new, new, new_where)
+        """Yield the differences, places near the root first."""
+        self._queue.append(((), self.old.root, "", self.new.root, ""))
+        while self._queue:
+            path, old, old_where, new, new_where = self._queue.popleft()
+            old, old_where = self.old.follow(old, old_where)
+            new, new_where = self.new.follow(new, new_where)
             same = self.nodes.key(self.old, old) == self.nodes.key(self.new, new)
-            if (same and old == new) or (id(old), id(new)) in self._seen:
+            if (same and old == new) or (id(old), id(new)) in self._visited:
                 continue
             if isinstance(old, dict) and isinstance(new, dict):
-                self._seen.add((id(old), id(new)))
+                self._visited.add((id(old), id(new)))
             yield from self._place(path, old, old_where, new, new_where)
 
-    def further(self, path: Path, old: Any, old_where: str, new: Any, new_where: str) -> None:
-        self._agenda.append((path, old, old_where, new, new_where))
+    def enqueue(self, path: Path, old: Any, old_where: str, new: Any, new_where: str) -> None:
+        """Compare another pair of schemas later."""
+        self._queue.append((path, old, old_where, new, new_where))
 
     def _place(
         self, path: Path, old: Any, old_where: str, new: Any, new_where: str
@@ -104,17 +77,17 @@ class DifferenceWalk:
                     yield self._whole("schema", path, (old, old, old_where), (new, new, new_where))
                 return
             old, new = plain
-        place = _SchemaPair(self, path, (old, old_where), (new, new_where))
-        yield from place.notes()
-        yield from place.references()
-        yield from place.types()
-        yield from place.keywords()
-        if "object" in place.shared:
-            yield from place.properties()
-        if "array" in place.shared:
-            yield from place.items()
+        pair = _SchemaPair(self, path, (old, old_where), (new, new_where))
+        yield from pair.annotations()
+        yield from pair.references()
+        yield from pair.types()
+        yield from pair.keywords()
+        if "object" in pair.shared:
+            yield from pair.properties()
+        if "array" in pair.shared:
+            yield from pair.items()
         for name in ("allOf", "anyOf", "oneOf"):
-            yield from place.branches(name)
+            yield from pair.branches(name)
 
     def _whole(
         self,
@@ -127,38 +100,23 @@ class DifferenceWalk:
         return SchemaDifference(subject, path, DifferenceSide(*old, True), DifferenceSide(*new, True), detail)
 
 
-def followed(document: SchemaDocument, schema: Any, where: str) -> tuple[Any, str]:
-    """The schema behind references that stand alone."""
-    for _ in range(30):
-        if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
-            break
-        if document.draft > 7 and any(
-            key not in {"$ref", *NOTES, "$defs", "$schema", "$id"} for key in schema
-        ):
-            break
-        ref = document.absolute(schema["$ref"], schema)
-        target = document.resolve(ref)
-        if target is None:
-            break
-        schema, where = target, ref.partition("#")[2] if "#/" in ref or ref == "#" else where
-    return schema, where
-
-
 def escaped(name: str) -> str:
+    """Escape one part of a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def types_of(schema: dict[str, Any]) -> set[str]:
+    """Return the JSON types that a schema allows, without regard to integers."""
     stated = schema.get("type")
     names = [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else None
     if names is None:
         return {"string", "object", "number", "array", "boolean", "null"}
-    found = {"number" if name == "integer" else str(name) for name in names}
-    return found | {"null"} if schema.get("nullable") is True else found
+    types = {"number" if name == "integer" else str(name) for name in names}
+    return types | {"null"} if schema.get("nullable") is True else types
 
 
 class _SchemaPair:
-    """One place of the walk: two schemas that are objects."""
+    """Two schemas that are objects, at one place of the walk."""
 
     def __init__(
         self,
@@ -172,16 +130,16 @@ class _SchemaPair:
         self.new, self.new_where = new
         self.shared = types_of(self.old) & types_of(self.new)
 
-    def found(
+    def difference(
         self,
         subject: str,
         keywords: tuple[str, ...],
         detail: str = "",
         path: Path | None = None,
         parts: tuple[Any, Any] | None = None,
-        at: tuple[str, ...] | None = None,
+        keys: tuple[str, ...] | None = None,
     ) -> SchemaDifference:
-        """A difference in some keywords of this place."""
+        """Return a difference in some keywords of this place."""
         sides = []
         for index, (document, schema, where) in enumerate(
             ((self.walk.old, self.old, self.old_where), (self.walk.new, self.new, self.new_where))
@@ -189,7 +147,7 @@ class _SchemaPair:
             part = {key: schema[key] for key in keywords if key in schema} if parts is None else parts[index]
             if isinstance(part, dict):
                 document.adopt(part, schema)
-            steps = at if at is not None else tuple(key for key in keywords if key in schema)[:1]
+            steps = keys if keys is not None else tuple(key for key in keywords if key in schema)[:1]
             present = _reaches(schema, steps) and bool(steps)
             place = "".join("/" + escaped(step) for step in steps) if present else ""
             sides.append(DifferenceSide(schema, part, where + place, present))
@@ -207,10 +165,10 @@ class _SchemaPair:
             return True
         return nodes.key(self.walk.old, old) != nodes.key(self.walk.new, new)
 
-    def notes(self) -> Iterator[SchemaDifference]:
-        changed = [name for name in NOTES if self.old.get(name) != self.new.get(name)]
+    def annotations(self) -> Iterator[SchemaDifference]:
+        changed = [name for name in ANNOTATIONS if self.old.get(name) != self.new.get(name)]
         if changed:
-            yield self.found("annotation", tuple(changed), ", ".join(changed), parts=(True, True))
+            yield self.difference("annotation", tuple(changed), ", ".join(changed), parts=(True, True))
 
     def references(self) -> Iterator[SchemaDifference]:
         old, new = self.old.get("$ref"), self.new.get("$ref")
@@ -224,7 +182,7 @@ class _SchemaPair:
             )
         ]
         if all(target is not None for target in targets):
-            self.walk.further(
+            self.walk.enqueue(
                 self.path,
                 targets[0],
                 str(old).partition("#")[2],
@@ -232,13 +190,13 @@ class _SchemaPair:
                 str(new).partition("#")[2],
             )
         elif old != new and self.differs(("$ref",)):
-            yield self.found("reference", ("$ref",))
+            yield self.difference("reference", ("$ref",))
 
     def types(self) -> Iterator[SchemaDifference]:
         keywords = ("type", "nullable")
         old, new = ({key: side[key] for key in keywords if key in side} for side in (self.old, self.new))
         if old != new and self.differs(keywords):
-            yield self.found("type", keywords, _became(old, new))
+            yield self.difference("type", keywords, changed_keywords(old, new))
 
     def keywords(self) -> Iterator[SchemaDifference]:
         for subject, keywords, type_ in GROUPS:
@@ -246,70 +204,81 @@ class _SchemaPair:
                 old, new = (
                     {key: side[key] for key in keywords if key in side} for side in (self.old, self.new)
                 )
-                yield self.found(subject, keywords, _became(old, new))
+                yield self.difference(subject, keywords, changed_keywords(old, new))
 
     def properties(self) -> Iterator[SchemaDifference]:
         old, new = _map(self.old, "properties"), _map(self.new, "properties")
         for name in [*old, *(name for name in new if name not in old)]:
             path = (*self.path, Step("property", name))
-            at = ("properties", name)
+            keys = ("properties", name)
             if name in old and name in new:
-                self.walk.further(path, old[name], self._at(True, at), new[name], self._at(False, at))
+                self.walk.enqueue(
+                    path, old[name], self._pointer(True, keys), new[name], self._pointer(False, keys)
+                )
             else:
-                implied = self._implied(name, was=name not in old)
+                implied = self._implied(name, from_old=name not in old)
                 parts = (old[name], implied) if name in old else (implied, new[name])
-                yield self.found(
+                yield self.difference(
                     "property-removed" if name in old else "property-added",
                     (),
                     name,
                     path,
                     parts,
-                    at,
+                    keys,
                 )
-        one, other = (
+        old_required, new_required = (
             [name for name in side.get("required", []) if isinstance(name, str)]
             if isinstance(side.get("required"), list)
             else []
             for side in (self.old, self.new)
         )
-        for name in [*one, *(name for name in other if name not in one)]:
-            if (name in one) != (name in other):
+        for name in [*old_required, *(name for name in new_required if name not in old_required)]:
+            if (name in old_required) != (name in new_required):
                 part = {"required": [name]}
-                yield self.found(
-                    "required-removed" if name in one else "required-added",
+                yield self.difference(
+                    "required-removed" if name in old_required else "required-added",
                     (),
                     name,
                     self.path,
-                    (part if name in one else True, part if name in other else True),
+                    (part if name in old_required else True, part if name in new_required else True),
                     ("required",),
                 )
-        yield from self._others(old, new)
+        yield from self._other_properties(old, new)
 
-    def _others(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[SchemaDifference]:
-        one, other = _map(self.old, "patternProperties"), _map(self.new, "patternProperties")
-        for pattern in [*one, *(pattern for pattern in other if pattern not in one)]:
+    def _other_properties(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[SchemaDifference]:
+        old_patterns, new_patterns = _map(self.old, "patternProperties"), _map(self.new, "patternProperties")
+        for pattern in [*old_patterns, *(pattern for pattern in new_patterns if pattern not in old_patterns)]:
             path = (*self.path, Step("other", must=(pattern,)))
-            at = ("patternProperties", pattern)
-            if pattern in one and pattern in other:
-                self.walk.further(path, one[pattern], self._at(True, at), other[pattern], self._at(False, at))
+            keys = ("patternProperties", pattern)
+            if pattern in old_patterns and pattern in new_patterns:
+                self.walk.enqueue(
+                    path,
+                    old_patterns[pattern],
+                    self._pointer(True, keys),
+                    new_patterns[pattern],
+                    self._pointer(False, keys),
+                )
             else:
-                parts = (one.get(pattern, True), other.get(pattern, True))
-                yield self.found("pattern-property", (), pattern, path, parts, at)
+                parts = (old_patterns.get(pattern, True), new_patterns.get(pattern, True))
+                yield self.difference("pattern-property", (), pattern, path, parts, keys)
         names = frozenset(old) | frozenset(new)
-        step = Step("other", excluded=names, must_not=tuple(dict.fromkeys([*one, *other])))
-        yield from self._tail("additional-properties", "additionalProperties", (*self.path, step))
+        step = Step("other", excluded=names, must_not=tuple(dict.fromkeys([*old_patterns, *new_patterns])))
+        yield from self._additional_properties((*self.path, step))
 
-    def _tail(self, subject: str, keyword: str, path: Path) -> Iterator[SchemaDifference]:
+    def _additional_properties(self, path: Path) -> Iterator[SchemaDifference]:
+        keyword = "additionalProperties"
         old, new = self.old.get(keyword, True), self.new.get(keyword, True)
         if isinstance(old, dict) and isinstance(new, dict):
-            self.walk.further(path, old, self._at(True, (keyword,)), new, self._at(False, (keyword,)))
+            self.walk.enqueue(
+                path, old, self._pointer(True, (keyword,)), new, self._pointer(False, (keyword,))
+            )
         elif old != new and not (old in (True, {}) and new in (True, {})):
-            said = f"{_brief(old)} became {_brief(new)}"
-            yield self.found(subject, (), said, path, (old, new), (keyword,))
+            detail = f"{brief(old)} became {brief(new)}"
+            yield self.difference("additional-properties", (), detail, path, (old, new), (keyword,))
 
-    def _implied(self, name: str, *, was: bool) -> Any:
-        """What a schema says about a property that it does not list."""
-        schema = self.old if was else self.new
+    def _implied(self, name: str, *, from_old: bool) -> Any:
+        """Return what a schema requires of a property that it does not list."""
+        schema = self.old if from_old else self.new
         matching = [
             part
             for pattern, part in _map(schema, "patternProperties").items()
@@ -320,103 +289,81 @@ class _SchemaPair:
         return schema.get("additionalProperties", True)
 
     def items(self) -> Iterator[SchemaDifference]:
-        old, old_tail, old_at = _sequence(self.walk.old, self.old)
-        new, new_tail, new_at = _sequence(self.walk.new, self.new)
+        old, old_rest, old_keys = _sequence(self.walk.old, self.old)
+        new, new_rest, new_keys = _sequence(self.walk.new, self.new)
         for index in range(max(len(old), len(new))):
             path = (*self.path, Step("item", at=index))
-            one, one_at = (
-                (old[index], (*old_at[0], str(index))) if index < len(old) else (old_tail, old_at[1])
+            old_item, old_at = (
+                (old[index], (*old_keys[0], str(index))) if index < len(old) else (old_rest, old_keys[1])
             )
-            two, two_at = (
-                (new[index], (*new_at[0], str(index))) if index < len(new) else (new_tail, new_at[1])
+            new_item, new_at = (
+                (new[index], (*new_keys[0], str(index))) if index < len(new) else (new_rest, new_keys[1])
             )
-            if isinstance(one, dict) and isinstance(two, dict):
-                self.walk.further(path, one, self._at(True, one_at), two, self._at(False, two_at))
-            elif one != two and not (one in (True, {}) and two in (True, {})):
-                at = two_at if index < len(new) else one_at
-                yield self.found("item", (), str(index), path, (one, two), at)
+            if isinstance(old_item, dict) and isinstance(new_item, dict):
+                self.walk.enqueue(
+                    path, old_item, self._pointer(True, old_at), new_item, self._pointer(False, new_at)
+                )
+            elif old_item != new_item and not (old_item in (True, {}) and new_item in (True, {})):
+                keys = new_at if index < len(new) else old_at
+                yield self.difference("item", (), str(index), path, (old_item, new_item), keys)
         path = (*self.path, Step("rest", at=max(len(old), len(new))))
-        if isinstance(old_tail, dict) and isinstance(new_tail, dict):
-            self.walk.further(path, old_tail, self._at(True, old_at[1]), new_tail, self._at(False, new_at[1]))
-        elif old_tail != new_tail and not (old_tail in (True, {}) and new_tail in (True, {})):
-            said = f"{_brief(old_tail)} became {_brief(new_tail)}"
-            yield self.found("additional-items", (), said, path, (old_tail, new_tail), new_at[1])
+        if isinstance(old_rest, dict) and isinstance(new_rest, dict):
+            self.walk.enqueue(
+                path, old_rest, self._pointer(True, old_keys[1]), new_rest, self._pointer(False, new_keys[1])
+            )
+        elif old_rest != new_rest and not (old_rest in (True, {}) and new_rest in (True, {})):
+            detail = f"{brief(old_rest)} became {brief(new_rest)}"
+            yield self.difference("additional-items", (), detail, path, (old_rest, new_rest), new_keys[1])
 
     def branches(self, name: str) -> Iterator[SchemaDifference]:
+        """Yield differences between the branches of `allOf`, `anyOf` or `oneOf`; enqueue the matched ones."""
         subject = {"allOf": "all-of", "anyOf": "any-of", "oneOf": "one-of"}[name]
         if not self.differs((name,)):
             return
         old, new = self.old.get(name), self.new.get(name)
         if not isinstance(old, list) or not isinstance(new, list):
-            yield self.found(subject, (name,), "added" if old is None else "removed")
+            yield self.difference(subject, (name,), "added" if old is None else "removed")
             return
-        one = [(self.walk.nodes.key(self.walk.old, part), at) for at, part in enumerate(old)]
-        two = [(self.walk.nodes.key(self.walk.new, part), at) for at, part in enumerate(new)]
-        kept = {key for key, _ in one} & {key for key, _ in two}
-        left = [at for key, at in one if key not in kept]
-        right = [at for key, at in two if key not in kept]
-        pairs = list(zip(left, right, strict=True)) if len(left) == len(right) == 1 or (
-            name == "allOf" and len(left) == len(right)
-        ) else _matched(self.walk, old, new, left, right)  # fmt: skip
-        for at, to in pairs:
-            steps = (name, str(at)), (name, str(to))
-            self.walk.further(
-                self.path, old[at], self._at(True, steps[0]), new[to], self._at(False, steps[1])
+        old_keys = [self.walk.nodes.key(self.walk.old, part) for part in old]
+        new_keys = [self.walk.nodes.key(self.walk.new, part) for part in new]
+        common = set(old_keys) & set(new_keys)
+        left = [position for position, key in enumerate(old_keys) if key not in common]
+        right = [position for position, key in enumerate(new_keys) if key not in common]
+        if len(left) == len(right) == 1 or (name == "allOf" and len(left) == len(right)):
+            pairs = list(zip(left, right, strict=True))
+        else:
+            pairs = match_branches(
+                self.walk.old, {i: old[i] for i in left}, self.walk.new, {i: new[i] for i in right}
             )
-        gone = [at for at in left if at not in {at for at, _ in pairs}]
-        come = [to for to in right if to not in {to for _, to in pairs}]
-        if gone or come:
-            said = "; ".join(
-                f"{what} {', '.join(map(str, places))}"
-                for what, places in (("without", gone), ("with", come))
-                if places
+        for old_index, new_index in pairs:
+            self.walk.enqueue(
+                self.path,
+                old[old_index],
+                self._pointer(True, (name, str(old_index))),
+                new[new_index],
+                self._pointer(False, (name, str(new_index))),
             )
-            spot = (name, str(come[0])) if come else (name,)
+        removed = sorted(set(left) - {old_index for old_index, _ in pairs})
+        added = sorted(set(right) - {new_index for _, new_index in pairs})
+        if removed or added:
+            detail = "; ".join(
+                f"{word} {', '.join(map(str, positions))}"
+                for word, positions in (("without", removed), ("with", added))
+                if positions
+            )
+            keys = (name, str(added[0])) if added else (name,)
             parts = ({name: old}, {name: new})
-            yield self.found(subject, (name,), f"branches: {said}", parts=parts, at=spot)
+            yield self.difference(subject, (name,), f"branches: {detail}", parts=parts, keys=keys)
 
-    def _at(self, was: bool, steps: tuple[str, ...]) -> str:
-        where = self.old_where if was else self.new_where
+    def _pointer(self, is_old: bool, steps: tuple[str, ...]) -> str:
+        where = self.old_where if is_old else self.new_where
         return where + "".join("/" + escaped(step) for step in steps)
-
-
-def _matched(
-    walk: DifferenceWalk, old: list[Any], new: list[Any], left: list[int], right: list[int]
-) -> list[tuple[int, int]]:
-    """Branches that are meant to be the same: the same reference, the same tag, or alone of their type."""
-    pairs: list[tuple[int, int]] = []
-    for at in left:
-        marks = _marks(walk.old, old[at])
-        for to in right:
-            if marks & _marks(walk.new, new[to]) and to not in {taken for _, taken in pairs}:
-                pairs.append((at, to))
-                break
-    return pairs
-
-
-def _marks(document: SchemaDocument, branch: Any) -> set[str]:
-    if not isinstance(branch, dict):
-        return set()
-    if isinstance(branch.get("$ref"), str):
-        return {"$ref " + branch["$ref"]}
-    marks = {f"title {branch['title']}"} if isinstance(branch.get("title"), str) else set()
-    for name, part in _map(branch, "properties").items():
-        part, _ = followed(document, part, "")
-        if isinstance(part, dict):
-            tag = (
-                part["const"] if "const" in part else part["enum"] if len(part.get("enum", "")) == 1 else None
-            )
-            if tag is not None:
-                marks.add(f"{name} {tag[0] if isinstance(tag, list) and tag else tag}")
-    if not marks and isinstance(branch.get("type"), str) and branch["type"] != "object":
-        marks.add(f"type {branch['type']}")
-    return marks
 
 
 def _sequence(
     document: SchemaDocument, schema: dict[str, Any]
 ) -> tuple[list[Any], Any, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The items that have a place of their own, what holds for the others, and where both are said."""
+    """Return the items with their own schema, the schema of the other items, and the keys of both."""
     items = schema.get("items", True)
     if document.draft >= 2020:
         head = schema.get("prefixItems", [])
@@ -427,8 +374,8 @@ def _sequence(
 
 
 def _map(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    found = schema.get(name)
-    return found if isinstance(found, dict) else {}
+    value = schema.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _reaches(schema: Any, steps: tuple[str, ...]) -> bool:
@@ -446,31 +393,3 @@ def _refers(value: Any) -> bool:
     if isinstance(value, dict):
         return "$ref" in value or any(_refers(part) for part in value.values())
     return isinstance(value, list) and any(_refers(part) for part in value)
-
-
-def _became(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What changed among keywords, without those that stayed."""
-    told = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        if key not in new:
-            told.append(f"{key} {_brief(old[key])} is gone")
-        elif key not in old:
-            told.append(f"{key} {_brief(new[key])} is new")
-        elif isinstance(old[key], list) and isinstance(new[key], list) and key in {"enum", "type"}:
-            gone = [value for value in old[key] if value not in new[key]]
-            come = [value for value in new[key] if value not in old[key]]
-            told += [f"{_listed(gone)} removed"] if gone else []
-            told += [f"{_listed(come)} added"] if come else []
-        elif old[key] != new[key]:
-            told.append(f"{key} {_brief(old[key])} became {_brief(new[key])}")
-    return ", ".join(told)
-
-
-def _listed(values: list[Any]) -> str:
-    shown = ", ".join(_brief(value) for value in values[:5])
-    return shown + (f" and {len(values) - 5} more" if len(values) > 5 else "")
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."

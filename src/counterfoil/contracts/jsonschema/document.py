@@ -1,6 +1,6 @@
-"""A schema document: which draft it speaks, and what its references name.
+"""Schema document with its draft and its references.
 
-References are followed inside the document alone; nothing is fetched.
+References are followed inside the document only; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, urljoin
 
+from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS
+
 Dialect: TypeAlias = Literal["4", "6", "7", "2019-09", "2020-12", "openapi-3.0"]
 """`openapi-3.0` is draft 4 with `nullable`."""
+_MAX_FOLLOWED_REFERENCES = 30
 ORDER: dict[str, int] = {"4": 4, "openapi-3.0": 5, "6": 6, "7": 7, "2019-09": 2019, "2020-12": 2020}
 
 MAPS = frozenset(
     ["properties", "patternProperties", "definitions", "$defs", "dependentSchemas", "dependencies", "schemas"]
 )
 DATA = frozenset(["enum", "const", "default", "examples", "example", "required", "type", "dependentRequired"])
-# Keywords that one draft reads otherwise than another: their equal texts need not mean the same.
+# Keywords that drafts interpret differently: equal texts may have different meanings.
 DEPENDS_ON_DRAFT = frozenset(
     ["items", "additionalItems", "prefixItems", "exclusiveMinimum", "exclusiveMaximum", "dependencies", "const",
      "contains", "propertyNames", "if", "minContains", "maxContains", "dependentRequired", "dependentSchemas",
@@ -25,12 +28,12 @@ DEPENDS_ON_DRAFT = frozenset(
 
 
 def dialect_of(root: Any, default: Dialect | None = None) -> Dialect:
-    """What `$schema` says; without it the default, or what the keywords give away, or the newest draft."""
+    """Return the dialect of `$schema`, else the default, else what the keywords indicate, else the newest draft."""
     return stated_dialect(root) or default or stated_dialect(root, guess=True) or "2020-12"
 
 
 def stated_dialect(root: Any, *, guess: bool = False) -> Dialect | None:
-    """What `$schema` says, or what keywords give away that other drafts read otherwise."""
+    """Return the dialect of `$schema`; with `guess` also the one that draft-specific keywords indicate."""
     stated = root.get("$schema") if isinstance(root, dict) else None
     if isinstance(stated, str):
         for part, dialect in _STATED:
@@ -52,7 +55,7 @@ _STATED: tuple[tuple[str, Dialect], ...] = (
 
 def _guess(schema: Any) -> Dialect | None:
     if isinstance(schema, list):
-        return next((found for part in schema if (found := _guess(part))), None)
+        return next((dialect for part in schema if (dialect := _guess(part))), None)
     if not isinstance(schema, dict):
         return None
     for key in ("exclusiveMinimum", "exclusiveMaximum"):
@@ -63,13 +66,13 @@ def _guess(schema: Any) -> Dialect | None:
     if isinstance(schema.get("definitions"), dict) or isinstance(schema.get("dependencies"), dict):
         return "7"
     return next(
-        (found for key, part in schema.items() if key not in DATA and (found := _guess(part))),
+        (dialect for key, part in schema.items() if key not in DATA and (dialect := _guess(part))),
         None,
     )
 
 
 class SchemaDocument:
-    """One root with its identifiers and anchors."""
+    """One root schema with its identifiers and anchors."""
 
     def __init__(self, root: Any, dialect: Dialect) -> None:
         self.root = root
@@ -79,7 +82,7 @@ class SchemaDocument:
         self._bases: dict[int, str] = {}
         self._adopted: list[Any] = []
         self.dynamic: dict[str, list[Any]] = {}
-        """The schemas that carry each `$dynamicAnchor`."""
+        """Schemas of each `$dynamicAnchor`."""
         self.base = ""
         if dialect != "openapi-3.0":
             id_ = self._id(root)
@@ -90,15 +93,15 @@ class SchemaDocument:
     def _id(self, schema: Any) -> str | None:
         if not isinstance(schema, dict) or (self.draft <= 7 and "$ref" in schema):
             return None
-        found = schema.get("id" if self.draft == 4 else "$id")
-        return found if isinstance(found, str) else None
+        identifier = schema.get("id" if self.draft == 4 else "$id")
+        return identifier if isinstance(identifier, str) else None
 
     def _walk(self, root: Any, base: str) -> None:
-        agenda = [(root, base)]
-        while agenda:
-            schema, base = agenda.pop()
+        queue = [(root, base)]
+        while queue:
+            schema, base = queue.pop()
             if isinstance(schema, list):
-                agenda.extend((part, base) for part in schema)
+                queue.extend((part, base) for part in schema)
                 continue
             if not isinstance(schema, dict):
                 continue
@@ -118,12 +121,12 @@ class SchemaDocument:
                 self._bases[id(schema)] = base
             for key, part in schema.items():
                 if key in MAPS and isinstance(part, dict):
-                    agenda.extend((inner, base) for inner in part.values())
+                    queue.extend((inner, base) for inner in part.values())
                 elif key not in DATA and isinstance(part, dict | list):
-                    agenda.append((part, base))
+                    queue.append((part, base))
 
     def adopt(self, part: Any, origin: Any) -> Any:
-        """A schema made of pieces of another: its references mean what they meant there."""
+        """Register a schema built from parts of another, so that its references resolve as they did there."""
         base = self._bases.get(id(origin))
         if base is not None:
             self._bases[id(part)] = base
@@ -131,18 +134,18 @@ class SchemaDocument:
         return part
 
     def absolute(self, ref: str, schema: Any) -> str:
-        """The reference as the document's root would write it."""
+        """Return the reference as the root of the document would write it."""
         base = self._bases.get(id(schema))
         return ref if base is None else urljoin(base, ref)
 
     def resolve(self, ref: str) -> Any:
-        """The schema that an absolute reference names; None when it is outside of the document or missing."""
+        """Return the target of an absolute reference; None if it is missing or outside the document."""
         if ref in self._ids:
             return self._ids[ref]
-        whole = urljoin(self.base, ref) if self.base else ref
-        if whole in self._ids:
-            return self._ids[whole]
-        place, _, fragment = whole.partition("#")
+        absolute = urljoin(self.base, ref) if self.base else ref
+        if absolute in self._ids:
+            return self._ids[absolute]
+        place, _, fragment = absolute.partition("#")
         target = self._ids.get(place)
         if target is None:
             return None
@@ -159,3 +162,19 @@ class SchemaDocument:
             else:
                 return None
         return target
+
+    def follow(self, schema: Any, where: str) -> tuple[Any, str]:
+        """Return the target of references without other keywords, and its place."""
+        for _ in range(_MAX_FOLLOWED_REFERENCES):
+            if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
+                break
+            if self.draft > 7 and any(
+                key not in {"$ref", *ANNOTATIONS, "$defs", "$schema", "$id"} for key in schema
+            ):
+                break
+            ref = self.absolute(schema["$ref"], schema)
+            target = self.resolve(ref)
+            if target is None:
+                break
+            schema, where = target, ref.partition("#")[2] if "#/" in ref or ref == "#" else where
+        return schema, where

@@ -1,7 +1,7 @@
-"""What a schema has looked at in an instance, which decides what `unevaluated...` still speaks of.
+"""Properties and items that a schema evaluates, which decides what `unevaluated...` still applies to.
 
-It depends on which branches accept the instance, so there are several answers, each with its condition. Exactly one of
-the conditions holds for any instance that the schema accepts.
+The answer depends on the branches that accept the instance, so there are several answers, each with a condition. For
+any instance that the schema accepts, exactly one condition holds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.formula import Formula, all_of, negate
 
 MAX_EVALUATIONS = 32
-"""More answers than these are not worth trying."""
+"""Limit of combined answers."""
 
 
 class Evaluated(NamedTuple):
+    """Names and items that a schema evaluates if the condition holds."""
+
     condition: Formula = True
     names: frozenset[str] = frozenset()
     patterns: frozenset[str] = frozenset()
@@ -29,57 +31,57 @@ class Evaluated(NamedTuple):
 
 
 class UndecidedEvaluation(Exception):
-    """It depends on more than can be said here."""
+    """The evaluated parts depend on more than conditions can express."""
 
 
 Literals = Callable[[Any], Formula]
 
 
 def evaluated(
-    document: SchemaDocument, schema: Any, lit: Literals, type_: str, seen: frozenset[int] = frozenset()
+    document: SchemaDocument, schema: Any, lit: Literals, type_: str, ancestors: frozenset[int] = frozenset()
 ) -> list[Evaluated]:
-    """Every answer for instances of one type, objects or arrays; raises Unknown where there is none."""
-    if not isinstance(schema, dict) or id(schema) in seen:
+    """Return all answers for instances of one type, object or array. Raises UndecidedEvaluation."""
+    if not isinstance(schema, dict) or id(schema) in ancestors:
         return [Evaluated()]
-    seen |= {id(schema)}
+    ancestors |= {id(schema)}
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
         raise UndecidedEvaluation
     factors = [[_own_names(schema) if type_ == "object" else _own_items(document, schema)]]
-    together = list(_list(schema, "allOf"))
+    conjuncts = list(_list(schema, "allOf"))
     if "$ref" in schema:
         target = document.resolve(document.absolute(str(schema["$ref"]), schema))
         if target is None:
             raise UndecidedEvaluation
-        together.append(target)
-    factors += [_closed(part, evaluated(document, part, lit, type_, seen), type_) for part in together]
+        conjuncts.append(target)
+    factors += [_closed(part, evaluated(document, part, lit, type_, ancestors), type_) for part in conjuncts]
     for name in ("anyOf", "oneOf"):
         for part in _list(schema, name):
-            inner = _closed(part, evaluated(document, part, lit, type_, seen), type_)
+            inner = _closed(part, evaluated(document, part, lit, type_, ancestors), type_)
             factors.append(_when(lit(part), inner))
     if "if" in schema and isinstance(schema["if"], dict | bool):
-        tested = evaluated(document, schema["if"], lit, type_, seen)
-        then = evaluated(document, schema.get("then", True), lit, type_, seen)
-        other = evaluated(document, schema.get("else", True), lit, type_, seen)
-        if not all(part.empty() for part in (*tested, *then, *other)):
+        condition_answers = evaluated(document, schema["if"], lit, type_, ancestors)
+        then = evaluated(document, schema.get("then", True), lit, type_, ancestors)
+        other = evaluated(document, schema.get("else", True), lit, type_, ancestors)
+        if not all(part.empty() for part in (*condition_answers, *then, *other)):
             condition = lit(schema["if"])
             factors.append(
-                [_with(condition, part) for part in _product([tested, then])]
+                [_with(condition, part) for part in _product([condition_answers, then])]
                 + [_with(negate(condition), part) for part in other]
             )
     if type_ == "object" and isinstance(schema.get("dependentSchemas"), dict):
         for name, part in schema["dependentSchemas"].items():
-            factors.append(_when(("required", name), evaluated(document, part, lit, type_, seen)))
+            factors.append(_when(("required", name), evaluated(document, part, lit, type_, ancestors)))
     return _product(factors)
 
 
 def _list(schema: dict[str, Any], name: str) -> list[Any]:
-    found = schema.get(name)
-    return found if isinstance(found, list) else []
+    value = schema.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _map(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    found = schema.get(name)
-    return found if isinstance(found, dict) else {}
+    value = schema.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _own_names(schema: dict[str, Any]) -> Evaluated:
@@ -101,19 +103,19 @@ def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluated:
     return Evaluated(everything="items" in schema)
 
 
-def _closed(part: Any, found: list[Evaluated], type_: str) -> list[Evaluated]:
-    """Inner schemas that say `unevaluated...` themselves have looked at everything."""
+def _closed(part: Any, answers: list[Evaluated], type_: str) -> list[Evaluated]:
+    """Mark everything as evaluated if the inner schema states `unevaluated...` itself."""
     keyword = "unevaluatedProperties" if type_ == "object" else "unevaluatedItems"
     if isinstance(part, dict) and keyword in part:
-        return [each._replace(everything=True) for each in found]
-    return found
+        return [answer._replace(everything=True) for answer in answers]
+    return answers
 
 
-def _when(condition: Formula, found: list[Evaluated]) -> list[Evaluated]:
-    if all(part.empty() for part in found):
+def _when(condition: Formula, answers: list[Evaluated]) -> list[Evaluated]:
+    if all(part.empty() for part in answers):
         return [Evaluated()]
     return [
-        *(_with(condition, part) for part in found),
+        *(_with(condition, part) for part in answers),
         Evaluated(condition=negate(condition)),
     ]
 

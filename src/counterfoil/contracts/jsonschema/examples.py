@@ -1,4 +1,4 @@
-"""Instances judged by a validator: an example is shown only when both schemas judged it as claimed."""
+"""Validation of examples: an example is shown only after a validator checked it with both schemas."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _CLASSES: dict[str, Any] = {
 _ROOT = "urn:contract:root"
 
 
-def _nothing(uri: str) -> Any:
-    """Nothing is fetched."""
-    raise ValueError(f"{uri} is outside of the document")
+def _refuse_retrieval(uri: str) -> Any:
+    """Refuse to fetch."""
+    raise ValueError(f"{uri} is outside the document")
 
 
 MAX_NAMES = 8
@@ -39,28 +39,30 @@ MAX_CANDIDATES = 400
 
 
 def candidates(*schemas: Any) -> Iterator[Any]:
-    """Plain instances: the values that the schemas name, and objects and arrays of them, the smallest first."""
+    """Yield simple instances of the values that the schemas mention, the smallest first."""
     values: list[Any] = [None, True, False, 0, 1, -1, 0.5, 1000, "", "a", "ab", "1", "x" * 40, [], {}]
     names: dict[str, None] = {}
     for schema in schemas:
-        _gathered(schema, values, names, 0)
+        _collect_values(schema, values, names, 0)
     distinct = list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
     yield from distinct[:MAX_CANDIDATES]
     few = distinct[:40]
     keys = list(names)[:MAX_NAMES]
     yield from ([value] for value in few)
     yield from ({name: value} for name in [*keys, "a"] for value in few)
-    yield from ([one, other] for one in few[:15] for other in few[:15])
-    yield from ({one: value, other: value} for one in keys for other in keys if one < other for value in few)
+    yield from ([first, second] for first in few[:15] for second in few[:15])
+    yield from (
+        {first: value, second: value} for first in keys for second in keys if first < second for value in few
+    )
     yield from ({**dict.fromkeys(keys, value), "other": other} for value in few for other in few[:8])
 
 
-def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int) -> None:
+def _collect_values(schema: Any, values: list[Any], names: dict[str, None], depth: int) -> None:
     if len(values) > MAX_CANDIDATES or depth > 12:
         return
     if isinstance(schema, list):
         for part in schema:
-            _gathered(part, values, names, depth + 1)
+            _collect_values(part, values, names, depth + 1)
     elif isinstance(schema, dict):
         for key, part in schema.items():
             if key in {"enum", "examples", "required"} and isinstance(part, list):
@@ -73,11 +75,11 @@ def _gathered(schema: Any, values: list[Any], names: dict[str, None], depth: int
             else:
                 if key == "properties" and isinstance(part, dict):
                     names.update(dict.fromkeys(part))
-                _gathered(part, values, names, depth + 1)
+                _collect_values(part, values, names, depth + 1)
 
 
 class ExampleValidator:
-    """Validates against schemas of one document."""
+    """Validator for the schemas of one document."""
 
     def __init__(self, document: SchemaDocument, *, assert_formats: bool) -> None:
         self.document = document
@@ -87,7 +89,7 @@ class ExampleValidator:
         self._validators: dict[int, tuple[Any, Any]] = {}
 
     def accepts(self, schema: Any, value: Any) -> bool | None:
-        """None when no validator can be made of the schema: it is not valid itself, or refers outside."""
+        """Return true if the schema accepts the value; None if no validator can be built for the schema."""
         validator = self.validator(schema)
         if validator is None:
             return None
@@ -97,30 +99,33 @@ class ExampleValidator:
             return None
 
     def error(self, schema: Any, value: Any) -> Any:
-        """The first reason for which the schema refuses the value."""
+        """Return the first error of the value, or None."""
         validator = self.validator(schema)
         return next(iter(validator.iter_errors(value)), None) if validator is not None else None
 
     def validator(self, schema: Any) -> Any:
-        known = self._validators.get(id(schema))
-        if known is None or known[0] is not schema:
-            known = self._validators[id(schema)] = (schema, self._made(schema))
-        return known[1]
+        """Return the validator of a schema; None if it is invalid or refers outside the document."""
+        cached = self._validators.get(id(schema))
+        if cached is None or cached[0] is not schema:
+            cached = self._validators[id(schema)] = (schema, self._build(schema))
+        return cached[1]
 
-    def _made(self, schema: Any) -> Any:
+    def _build(self, schema: Any) -> Any:
         try:
             if schema is self.document.root and self.document.dialect != "openapi-3.0":
-                return self._class()(schema, validate_formats=self.assert_formats, retriever=_nothing)
+                return self._class()(
+                    schema, validate_formats=self.assert_formats, retriever=_refuse_retrieval
+                )
             if self._registry is None:
-                self._root = _plain(self.document.root, self.document.dialect)
+                self._root = _without_nullable(self.document.root, self.document.dialect)
                 self._registry = jsonschema_rs.Registry(
-                    [(_ROOT, self._root)], draft=_DRAFTS[self.document.dialect], retriever=_nothing
+                    [(_ROOT, self._root)], draft=_DRAFTS[self.document.dialect], retriever=_refuse_retrieval
                 )
             return self._class()(
-                _moved(_plain(schema, self.document.dialect)),
+                _with_absolute_references(_without_nullable(schema, self.document.dialect)),
                 validate_formats=self.assert_formats,
                 registry=self._registry,
-                retriever=_nothing,
+                retriever=_refuse_retrieval,
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError):
             return None
@@ -129,31 +134,31 @@ class ExampleValidator:
         return _CLASSES[self.document.dialect]
 
 
-def _moved(schema: Any) -> Any:
-    """The schema with its own root's references made absolute."""
+def _with_absolute_references(schema: Any) -> Any:
+    """Return the schema with references to its root made absolute."""
     if isinstance(schema, list):
-        return [_moved(part) for part in schema]
+        return [_with_absolute_references(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     return {
         key: _ROOT + part
         if key == "$ref" and isinstance(part, str) and part.startswith("#")
-        else _moved(part)
+        else _with_absolute_references(part)
         for key, part in schema.items()
         if key != "$schema"
     }
 
 
-def _plain(schema: Any, dialect: str) -> Any:
-    """`nullable` said in the words of draft 4."""
+def _without_nullable(schema: Any, dialect: str) -> Any:
+    """Return the schema with `nullable` in the terms of draft 4."""
     if dialect != "openapi-3.0":
         return schema
     if isinstance(schema, list):
-        return [_plain(part, dialect) for part in schema]
+        return [_without_nullable(part, dialect) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    plain = {key: _plain(part, dialect) for key, part in schema.items()}
+    converted = {key: _without_nullable(part, dialect) for key, part in schema.items()}
     if schema.get("nullable") is True and isinstance(schema.get("type"), str):
-        plain["type"] = [schema["type"], "null"]
-    plain.pop("nullable", None)
-    return plain
+        converted["type"] = [schema["type"], "null"]
+    converted.pop("nullable", None)
+    return converted

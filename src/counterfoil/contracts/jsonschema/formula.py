@@ -1,8 +1,8 @@
 """Statements about instances of one type, joined by and, or, and exactly-one; each has an opposite.
 
 A formula is True, False, `("and", parts)`, `("or", parts)`, `("one", parts)` for exactly one of them, `("notone", parts)`,
-`("lit", positive, number)` for another schema at the same instance, or a statement `(name, ...)`. The statements of each
-type and their opposites are listed in `opposite`.
+`("lit", positive, number)` for another schema at the same instance, or a statement `(name, ...)`. `opposite` lists the
+statements of each type and their opposites.
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ from typing import Any, TypeAlias
 
 Formula: TypeAlias = Any
 Literal: TypeAlias = tuple[bool, int]
-"""Whether an instance is in the schema of that number, or outside of it."""
+"""True and the number of a schema for instances in it; false for instances outside it."""
 
 TYPES = ("string", "object", "number", "array", "boolean", "null")
 
 
 def all_of(parts: Iterable[Formula]) -> Formula:
+    """Return the conjunction, simplified."""
     return _joined("and", parts, unit=True)
 
 
 def any_of(parts: Iterable[Formula]) -> Formula:
+    """Return the disjunction, simplified."""
     return _joined("or", parts, unit=False)
 
 
 def _joined(kind: str, parts: Iterable[Formula], *, unit: bool) -> Formula:
-    kept: list[Formula] = []
+    simplified: list[Formula] = []
     for part in parts:
         if part is unit:
             continue
         if isinstance(part, bool):
             return part
-        kept.extend(part[1] if part[0] == kind else [part])
-    if len(kept) == 1:
-        return kept[0]
-    return (kind, tuple(dict.fromkeys(kept))) if kept else unit
+        simplified.extend(part[1] if part[0] == kind else [part])
+    if len(simplified) == 1:
+        return simplified[0]
+    return (kind, tuple(dict.fromkeys(simplified))) if simplified else unit
 
 
 def negate(formula: Formula) -> Formula:
+    """Return the negation of a formula."""
     if isinstance(formula, bool):
         return not formula
     if formula[0] == "and":
@@ -58,11 +61,11 @@ def _not(literal: Literal) -> Literal:
 PAIRS = {"oneof": "noneof", "multiple": "nomultiple", "integer": "fraction", "pattern": "nopattern"}
 PAIRS |= {"format": "noformat", "opaque": "noopaque", "required": "absent", "unique": "repeats"}
 PAIRS |= {"one": "notone"}
-PAIRS |= {other: one for one, other in PAIRS.items()}
+PAIRS |= {negative: positive for positive, negative in PAIRS.items()}
 
 
 def opposite(atom: Formula) -> Formula:
-    """What holds exactly when the statement does not, for an instance of the statement's type."""
+    """Return the formula that holds exactly if the statement does not, for instances of its type."""
     name, *rest = atom
     match name:
         case "min" | "max":
@@ -93,7 +96,7 @@ def opposite(atom: Formula) -> Formula:
 
 
 def number(value: Any) -> Fraction | None:
-    """Exact; `0.1` is one tenth."""
+    """Return the exact number; `0.1` is one tenth. None if the value is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -103,5 +106,6 @@ def number(value: Any) -> Fraction | None:
 
 
 def count(value: Any) -> int | None:
-    found = number(value)
-    return int(found) if found is not None and found.denominator == 1 else None
+    """Return the value as an int if it is whole."""
+    exact = number(value)
+    return int(exact) if exact is not None and exact.denominator == 1 else None

@@ -1,4 +1,4 @@
-"""Whether every instance of one schema is an instance of another, and an instance that is not."""
+"""Question whether every instance of one schema is an instance of another, with a counterexample if not."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from counterfoil.contracts.jsonschema.values import Existence
 
 Verdict: TypeAlias = Literal["yes", "no", "unknown"]
 Formats: TypeAlias = Literal["assert", "annotate"]
-"""Whether `format` refuses an instance (`assert`, for the formats that the validator knows) or only describes it."""
+"""`assert`: `format` rejects instances, for formats that the validator supports. `annotate`: it only describes."""
 
 
 class Inclusion(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about `narrow` being part of `wide`."""
+    """Answer to the question whether `narrow` is included in `wide`."""
 
     verdict: Verdict
-    """`yes`: no instance of `narrow` is refused by `wide`. `no`: one is. `unknown`: it could not be decided."""
+    """`yes`: `wide` accepts every instance of `narrow`. `no`: it rejects one. `unknown`: undecided."""
     where: str = ""
-    """JSON Pointer inside the instance: the place at which `wide` refuses the example."""
+    """JSON Pointer into the example: the place where `wide` rejects it."""
     why: str = ""
     keyword: str = ""
-    """JSON Pointer into `wide`: what refuses the example, as far as it can be named before a reference."""
+    """JSON Pointer into `wide`: the keyword that rejects the example, up to the first reference."""
     example: Any = msgspec.UNSET
-    """An instance of `narrow` that `wide` refuses, judged so by a validator; unset where none was found."""
+    """Instance of `narrow` that `wide` rejects, checked by a validator; unset if none was found."""
 
 
 class SchemaPair:
-    """Two documents whose schemas are compared in both directions; remembers what it found out."""
+    """Two documents whose schemas are compared in both directions. Caches its answers."""
 
     def __init__(self, left: SchemaDocument, right: SchemaDocument, *, formats: Formats = "assert") -> None:
         asserted = formats == "assert"
@@ -40,54 +40,61 @@ class SchemaPair:
         self.left, self.right = left, right
         self.nodes = Nodes(left, right)
         self.search = Search(self.nodes, assert_formats=asserted)
-        self._judges = {
+        self._validators = {
             id(document): ExampleValidator(document, assert_formats=asserted) for document in (left, right)
         }
         self._memo: dict[tuple[int, int], Inclusion] = {}
 
     def forward(self, left: Any, right: Any) -> Inclusion:
-        """Whether every instance of a schema of the left document is one of a schema of the right document."""
+        """Compare a schema of the left document with one of the right: is every instance valid there?"""
         return self._included(self.left, left, self.right, right)
 
     def backward(self, right: Any, left: Any) -> Inclusion:
-        """Whether every instance of a schema of the right document is one of a schema of the left document."""
+        """Compare a schema of the right document with one of the left: is every instance valid there?"""
         return self._included(self.right, right, self.left, left)
 
-    def judge(self, document: SchemaDocument) -> ExampleValidator:
-        return self._judges[id(document)]
+    def validator(self, document: SchemaDocument) -> ExampleValidator:
+        """Return the validator of a document."""
+        return self._validators[id(document)]
 
     def _included(self, narrow: SchemaDocument, inner: Any, wide: SchemaDocument, outer: Any) -> Inclusion:
         question = (self.nodes.key(narrow, inner), self.nodes.key(wide, outer))
         if question[0] == question[1]:
             return Inclusion(verdict="yes")
         if question not in self._memo:
-            self._memo[question] = self._asked(question, narrow, inner, wide, outer)
+            self._memo[question] = self._search(question, narrow, inner, wide, outer)
         return self._memo[question]
 
-    def _asked(
+    def _search(
         self, question: tuple[int, int], narrow: SchemaDocument, inner: Any, wide: SchemaDocument, outer: Any
     ) -> Inclusion:
         answer = self.search.ask(frozenset([(True, question[0]), (False, question[1])]))
-        if answer.found is Existence.NONE:
+        if answer.existence is Existence.NONE:
             return Inclusion(verdict="yes")
-        giving, taking = self.judge(narrow), self.judge(wide)
+        narrow_validator, wide_validator = self.validator(narrow), self.validator(wide)
         if answer.has_instance:
-            accepted, taken = giving.accepts(inner, answer.instance), taking.accepts(outer, answer.instance)
-            if accepted and taken is False:
-                return _refused(taking, outer, answer.instance)
-            if answer.found is Existence.ONE and (accepted is None or taken is None):
-                return Inclusion(verdict="no", why="an instance exists, and no validator could judge it")
-        elif answer.found is Existence.ONE:
-            return Inclusion(verdict="no", why="an instance exists that is too large to be shown")
-        # The last resort: plain instances made of what both schemas name.
+            narrow_accepts, wide_accepts = (
+                narrow_validator.accepts(inner, answer.instance),
+                wide_validator.accepts(outer, answer.instance),
+            )
+            if narrow_accepts and wide_accepts is False:
+                return _rejection(wide_validator, outer, answer.instance)
+            if answer.existence is Existence.ONE and (narrow_accepts is None or wide_accepts is None):
+                return Inclusion(verdict="no", why="an instance exists, but no validator could check it")
+        elif answer.existence is Existence.ONE:
+            return Inclusion(verdict="no", why="an instance exists, but it is too large to show")
+        # Last resort: simple instances of the values that both schemas mention.
         for candidate in candidates(inner, outer):
-            if giving.accepts(inner, candidate) and taking.accepts(outer, candidate) is False:
-                return _refused(taking, outer, candidate)
-        return Inclusion(verdict="unknown", why="it could not be decided within bounds")
+            if (
+                narrow_validator.accepts(inner, candidate)
+                and wide_validator.accepts(outer, candidate) is False
+            ):
+                return _rejection(wide_validator, outer, candidate)
+        return Inclusion(verdict="unknown", why="undecided within the limit of steps")
 
 
-def _refused(judge: ExampleValidator, schema: Any, instance: Any) -> Inclusion:
-    error = judge.error(schema, instance)
+def _rejection(validator: ExampleValidator, schema: Any, instance: Any) -> Inclusion:
+    error = validator.error(schema, instance)
     if error is None:
         return Inclusion(verdict="no", example=instance)
     keyword = list(error.schema_path)
@@ -102,6 +109,7 @@ def _refused(judge: ExampleValidator, schema: Any, instance: Any) -> Inclusion:
 
 
 def pointer(path: list[str | int]) -> str:
+    """Return the JSON Pointer of a path."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
@@ -114,10 +122,10 @@ def included(
     dialect: Dialect | None = None,
     formats: Formats = "assert",
 ) -> Inclusion:
-    """Compare two schemas; `$ref` of each is looked up in its own root (the schema itself when none is given).
+    """Return whether every instance of `narrow` is an instance of `wide`.
 
-    Without `dialect` each side speaks what its root's `$schema` says. Whoever asks about many schemas of the same two
-    roots keeps a `Pair` of them, which remembers.
+    `$ref` of each schema is resolved in its own root; by default in the schema itself. Without `dialect` the `$schema` of
+    each root decides. To compare many schemas of the same two roots, keep a `SchemaPair`: it caches its answers.
     """
     left_root = narrow if narrow_root is None else narrow_root
     right_root = wide if wide_root is None else wide_root

@@ -1,7 +1,7 @@
-"""Schemas of two documents as numbers: equal numbers mean the same, whichever document they stand in.
+"""Schemas of two documents as numbers: equal numbers mean equal schemas, in whichever document.
 
-Annotations do not count, nor does the order of keys. A reference is equal to its namesake in the other document as long
-as everything that it reaches is equal, so what two large documents share is never compared twice.
+Annotations and the order of keys do not count. A reference equals the same reference in the other document if everything
+that it reaches is equal. So parts shared by two large documents are never compared twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from counterfoil.contracts.jsonschema.document import DEPENDS_ON_DRAFT, MAPS, SchemaDocument
 
-ANNOTATIONS = frozenset(
+IGNORED_KEYWORDS = frozenset(
     ["title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment",
      "$schema", "$id", "id", "$anchor", "$vocabulary", "definitions", "$defs", "externalDocs", "xml",
      "discriminator", "contentEncoding", "contentMediaType", "contentSchema"]
@@ -19,14 +19,14 @@ _VALUES = frozenset(["enum", "const"])
 
 
 class PartCondition(NamedTuple):
-    """Instances that have, at one step inside, a part that is in some schemas and outside of others."""
+    """Instances with a part, one step inside, that is in some schemas and outside others."""
 
     step: Step
     literals: tuple[tuple[bool, int], ...]
 
 
 class Step(NamedTuple):
-    """A step into an instance. `here` is none."""
+    """Step into an instance; `here` is no step."""
 
     kind: Literal["here", "property", "other", "item", "rest", "name"]
     name: str = ""
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 class Nodes:
-    """The schemas met so far. The last document is for schemas that the comparison makes itself."""
+    """Numbers of the schemas of one comparison. The last document holds schemas that the comparison creates."""
 
     def __init__(self, left: SchemaDocument, right: SchemaDocument) -> None:
         self.documents = [left, right, SchemaDocument(True, "2020-12")]
@@ -45,15 +45,16 @@ class Nodes:
         self._numbers: dict[tuple[int, int], int] = {}
         self._texts: dict[Any, int] = {}
         self._about: list[tuple[frozenset[str], bool]] = []
-        """For each text: the references in it, and whether a draft may read it otherwise."""
+        """For each text: its references, and true if drafts may interpret it differently."""
         self._memo: dict[tuple[int, str], tuple[Any, int]] = {}
         self._dirty: dict[str, bool] = {}
         self._same_draft = left.draft == right.draft
 
     def key(self, document: SchemaDocument, schema: Any) -> int:
+        """Return the number of a schema of a document."""
         text = self._text(schema, "schema", document)
         refs, depends = self._about[text]
-        place = next(at for at, known in enumerate(self.documents) if known is document)
+        place = next(index for index, candidate in enumerate(self.documents) if candidate is document)
         shared = not depends if place == 2 else self._same_draft or not depends
         if shared and not self._any_dirty(refs):
             place = -1
@@ -63,19 +64,19 @@ class Nodes:
             self.table.append((document, schema))
         return number
 
-    def made(self, schema: Any) -> int:
-        """The number of a schema that the comparison writes itself, in the newest draft."""
+    def own_key(self, schema: Any) -> int:
+        """Return the number of a schema that the comparison creates, in the newest draft."""
         return self.key(self.documents[2], schema)
 
-    def inside(self, what: PartCondition) -> int:
-        """The number of instances that have something inside."""
-        self.table.append((self.documents[2], what))
+    def inside(self, condition: PartCondition) -> int:
+        """Return a number for the instances that meet a condition on a part."""
+        self.table.append((self.documents[2], condition))
         return len(self.table) - 1
 
     def _text(self, value: Any, mode: str, document: SchemaDocument) -> int:
-        known = self._memo.get((id(value), mode)) if isinstance(value, dict | list) else None
-        if known is not None and known[0] is value:
-            return known[1]
+        cached = self._memo.get((id(value), mode)) if isinstance(value, dict | list) else None
+        if cached is not None and cached[0] is value:
+            return cached[1]
         refs: set[str] = set()
         depends = False
         text: Any
@@ -83,7 +84,7 @@ class Nodes:
             parts = []
             for name, part in value.items():
                 if mode == "schema":
-                    if name in ANNOTATIONS or name.startswith("x-"):
+                    if name in IGNORED_KEYWORDS or name.startswith("x-"):
                         continue
                     depends |= name in DEPENDS_ON_DRAFT
                     if name in {"$ref", "$dynamicRef", "$recursiveRef"} and isinstance(part, str):
@@ -118,40 +119,40 @@ class Nodes:
     def _any_dirty(self, refs: frozenset[str]) -> bool:
         for ref in refs:
             if ref not in self._dirty:
-                self._judge(ref)
+                self._compare_reference(ref)
         return any(self._dirty[ref] for ref in refs)
 
-    def _judge(self, first: str) -> None:
-        """Decide for everything that a reference reaches whether both documents mean the same by it."""
+    def _compare_reference(self, first: str) -> None:
+        """Decide for everything that a reference reaches whether it is equal in both documents."""
         left, right = self.documents[:2]
         users: dict[str, set[str]] = {}
-        agenda = [first]
+        queue = [first]
         reached: set[str] = set()
-        spoiled: list[str] = []
-        while agenda:
-            ref = agenda.pop()
+        different: list[str] = []
+        while queue:
+            ref = queue.pop()
             if ref in reached:
                 continue
             reached.add(ref)
-            one, other = left.resolve(ref), right.resolve(ref)
-            if one is None or other is None:
-                # What lies outside of both is the same thing seen twice.
-                spoiled += [ref] if one is not other else []
+            left_schema, right_schema = left.resolve(ref), right.resolve(ref)
+            if left_schema is None or right_schema is None:
+                # A reference outside both documents has the same target for both.
+                different += [ref] if left_schema is not right_schema else []
                 continue
-            texts = self._text(one, "schema", left), self._text(other, "schema", right)
+            texts = self._text(left_schema, "schema", left), self._text(right_schema, "schema", right)
             if texts[0] != texts[1]:
-                spoiled.append(ref)
+                different.append(ref)
             for inner in self._about[texts[0]][0]:
                 if self._dirty.get(inner):
-                    spoiled.append(ref)
+                    different.append(ref)
                 elif inner not in self._dirty:
                     users.setdefault(inner, set()).add(ref)
-                    agenda.append(inner)
+                    queue.append(inner)
         dirty: set[str] = set()
-        while spoiled:
-            ref = spoiled.pop()
+        while different:
+            ref = different.pop()
             if ref not in dirty:
                 dirty.add(ref)
-                spoiled.extend(users.get(ref, ()))
+                different.extend(users.get(ref, ()))
         for ref in reached:
             self._dirty[ref] = ref in dirty

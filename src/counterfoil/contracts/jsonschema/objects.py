@@ -1,4 +1,4 @@
-"""Objects that meet a set of statements (`formula`): which names are present, and with what values."""
+"""Solver for objects: an object that meets a set of statements (`formula`), or that none exists."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 MAX_PATTERNS = 4
 MAX_PROPERTIES = 1000
-"""Objects are built up to this size; a schema that asks for larger ones stays undecided."""
+"""Limit of the number of properties; a schema that requires more stays undecided."""
 
 
 class NameRule(NamedTuple):
-    """What holds for the values of all names outside of a set that match some expressions and not others."""
+    """Schema of the values of all names outside a set that match some patterns and not others."""
 
     excluded: frozenset[str]
     must: tuple[str, ...]
@@ -44,7 +44,7 @@ class NameRule(NamedTuple):
 
 
 class UnnamedProperty(NamedTuple):
-    """A property whose name no statement mentions."""
+    """Property whose name no statement mentions."""
 
     must: frozenset[str] = frozenset()
     must_not: frozenset[str] = frozenset()
@@ -52,54 +52,58 @@ class UnnamedProperty(NamedTuple):
     value: frozenset[Literal] = frozenset()
 
 
-def is_an_object(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+def solve_object(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+    """Return an object that meets the statements, or that none exists."""
     return _Objects(search, grouped(atoms)).answer()
 
 
 class _Objects:
-    def __init__(self, search: Search, said: dict[str, list[Any]]) -> None:
+    def __init__(self, search: Search, statements: dict[str, list[Any]]) -> None:
         self.search = search
-        self.required = set(said.get("required", []))
-        self.absent = set(said.get("absent", []))
-        self.least = max(said.get("minprops", []), default=0)
-        self.most = min(said.get("maxprops", []), default=None)
+        self.required = set(statements.get("required", []))
+        self.absent = set(statements.get("absent", []))
+        self.min_properties = max(statements.get("minprops", []), default=0)
+        self.max_properties = min(statements.get("maxprops", []), default=None)
         self.props: dict[str, set[Literal]] = {}
-        for name, literal in said.get("prop", []):
+        for name, literal in statements.get("prop", []):
             self.props.setdefault(name, set()).add(literal)
-        self.rules = [NameRule(*rule) for rule in said.get("every", [])]
-        self.some = [NameRule(*rule) for rule in said.get("some", [])]
-        self.names = frozenset(said.get("names", []))
-        self.some_names: list[Literal] = said.get("somename", [])
-        self.opaque = "opaque" in said or "noopaque" in said
-        self.known = self.required | self.absent | set(self.props)
+        self.rules = [NameRule(*rule) for rule in statements.get("every", [])]
+        self.some = [NameRule(*rule) for rule in statements.get("some", [])]
+        self.names = frozenset(statements.get("names", []))
+        self.some_names: list[Literal] = statements.get("somename", [])
+        self.opaque = "opaque" in statements or "noopaque" in statements
+        self.mentioned = self.required | self.absent | set(self.props)
         for rule in [*self.rules, *self.some]:
-            self.known |= rule.excluded
+            self.mentioned |= rule.excluded
         self.patterns = sorted({pattern for rule in self.rules for pattern in rule.must + rule.must_not})
-        self.unread = any(pattern_matches(pattern, "") is None for pattern in self.patterns)
+        self.has_unreadable_pattern = any(pattern_matches(pattern, "") is None for pattern in self.patterns)
 
     def answer(self) -> SearchResult:
         if self.required & self.absent or (
-            self.most is not None and self.most < max(self.least, len(self.required))
+            self.max_properties is not None
+            and self.max_properties < max(self.min_properties, len(self.required))
         ):
             return IMPOSSIBLE
-        if self.least > MAX_PROPERTIES:
+        if self.min_properties > MAX_PROPERTIES:
             return UNDECIDED
-        # The properties that are needed anyway come first: without them nothing else matters.
+        # Required properties first: without them nothing else matters.
         for name in sorted(self.required):
-            if self.value(name).found is Existence.NONE or not self.named(name):
+            if self.value(name).existence is Existence.NONE or not self.allows_name(name):
                 return IMPOSSIBLE
         best = IMPOSSIBLE
-        for slots, fresh in self.placed():
-            answer = self.filled(slots, fresh)
-            if answer.found is Existence.ONE:
+        for slots, unnamed in self.placements():
+            answer = self.fill(slots, unnamed)
+            if answer.existence is Existence.ONE:
                 break
-            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
+            if answer.existence is Existence.PERHAPS and (
+                best.existence is Existence.NONE or not best.has_instance
+            ):
                 best = answer
         else:
             answer = best
-        if answer.found is Existence.ONE and (self.opaque or self.unread):
+        if answer.existence is Existence.ONE and (self.opaque or self.has_unreadable_pattern):
             return perhaps(answer.instance)
-        return UNDECIDED if answer.found is Existence.NONE and self.unread else answer
+        return UNDECIDED if answer.existence is Existence.NONE and self.has_unreadable_pattern else answer
 
     def goal(self, name: str, more: frozenset[Literal] = frozenset()) -> frozenset[Literal]:
         rules = {rule.literal for rule in self.rules if rule.applies(name)}
@@ -108,109 +112,114 @@ class _Objects:
     def value(self, name: str, more: frozenset[Literal] = frozenset()) -> SearchResult:
         return self.search.instance(self.goal(name, more))
 
-    def named(self, name: str, more: frozenset[Literal] = frozenset()) -> bool:
-        """Whether the name itself is allowed."""
+    def allows_name(self, name: str, more: frozenset[Literal] = frozenset()) -> bool:
+        """Return true if the name itself is allowed."""
         literals = self.names | more
         if not literals:
             return True
-        itself = (True, self.search.nodes.made({"const": name}))
-        return self.search.instance(frozenset([*literals, itself]), ("string",)).found is not Existence.NONE
+        this_name = (True, self.search.nodes.own_key({"const": name}))
+        return (
+            self.search.instance(frozenset([*literals, this_name]), ("string",)).existence
+            is not Existence.NONE
+        )
 
-    def placed(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
-        """Every way to choose the properties that the statements ask for without naming them."""
-        wanted: list[tuple[NameRule, frozenset[Literal]]] = [(rule, frozenset()) for rule in self.some]
-        anywhere = NameRule(frozenset(), (), (), (True, self.search.nodes.made(True)))
-        wanted += [(anywhere, frozenset([literal])) for literal in self.some_names]
+    def placements(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
+        """Yield all choices of the properties that statements require without naming them."""
+        unplaced: list[tuple[NameRule, frozenset[Literal]]] = [(rule, frozenset()) for rule in self.some]
+        anywhere = NameRule(frozenset(), (), (), (True, self.search.nodes.own_key(True)))
+        unplaced += [(anywhere, frozenset([literal])) for literal in self.some_names]
         start: dict[str, frozenset[Literal]] = {name: frozenset() for name in sorted(self.required)}
-        yield from self._place(wanted, start, [])
+        yield from self._place(unplaced, start, [])
 
     def _place(
         self,
-        wanted: list[tuple[NameRule, frozenset[Literal]]],
+        unplaced: list[tuple[NameRule, frozenset[Literal]]],
         slots: dict[str, frozenset[Literal]],
-        fresh: list[UnnamedProperty],
+        unnamed: list[UnnamedProperty],
     ) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
         self.search.step()
-        if not wanted:
-            yield slots, fresh
+        if not unplaced:
+            yield slots, unnamed
             return
-        (rule, name), *others = wanted
-        for known in sorted(self.known - self.absent):
-            if rule.applies(known) and self.named(known, name):
-                more = slots.get(known, frozenset()) | {rule.literal}
-                if self.value(known, more).found is not Existence.NONE:
-                    yield from self._place(others, {**slots, known: more}, fresh)
-        for at in range(len(fresh) + 1):
-            old = fresh[at] if at < len(fresh) else UnnamedProperty()
+        (rule, name), *others = unplaced
+        for candidate in sorted(self.mentioned - self.absent):
+            if rule.applies(candidate) and self.allows_name(candidate, name):
+                more = slots.get(candidate, frozenset()) | {rule.literal}
+                if self.value(candidate, more).existence is not Existence.NONE:
+                    yield from self._place(others, {**slots, candidate: more}, unnamed)
+        for index in range(len(unnamed) + 1):
+            old = unnamed[index] if index < len(unnamed) else UnnamedProperty()
             new = UnnamedProperty(
                 old.must | set(rule.must),
                 old.must_not | set(rule.must_not),
                 old.name | name,
                 old.value | {rule.literal},
             )
-            yield from self._place(others, slots, [*fresh[:at], new, *fresh[at + 1 :]])
+            yield from self._place(others, slots, [*unnamed[:index], new, *unnamed[index + 1 :]])
 
-    def filled(self, slots: dict[str, frozenset[Literal]], fresh: list[UnnamedProperty]) -> SearchResult:
-        size = len(slots) + len(fresh)
-        if self.most is not None and size > self.most:
+    def fill(self, slots: dict[str, frozenset[Literal]], unnamed: list[UnnamedProperty]) -> SearchResult:
+        size = len(slots) + len(unnamed)
+        if self.max_properties is not None and size > self.max_properties:
             return IMPOSSIBLE
-        made: dict[str, Any] = {}
-        certain = shown = True
+        properties: dict[str, Any] = {}
+        certain = complete = True
         for name, more in slots.items():
             answer = self.value(name, more)
-            if answer.found is Existence.NONE:
+            if answer.existence is Existence.NONE:
                 return IMPOSSIBLE
-            certain &= answer.found is Existence.ONE
-            shown &= answer.has_instance
-            made[name] = answer.instance
-        for wish in fresh:
-            name_, answer = self.invented(wish, set(made))
-            if answer.found is Existence.NONE:
+            certain &= answer.existence is Existence.ONE
+            complete &= answer.has_instance
+            properties[name] = answer.instance
+        for property_ in unnamed:
+            name_, answer = self.invent_property(property_, set(properties))
+            if answer.existence is Existence.NONE:
                 return IMPOSSIBLE
-            certain &= answer.found is Existence.ONE
-            shown &= answer.has_instance
+            certain &= answer.existence is Existence.ONE
+            complete &= answer.has_instance
             if name_ is None:
                 return UNDECIDED
-            made[name_] = answer.instance
-        if len(made) < self.least:
-            short = self.padded(made)
-            if short.found is not Existence.ONE:
-                return short if certain else UNDECIDED
-        if certain and not shown:
+            properties[name_] = answer.instance
+        if len(properties) < self.min_properties:
+            padding = self.add_properties(properties)
+            if padding.existence is not Existence.ONE:
+                return padding if certain else UNDECIDED
+        if certain and not complete:
             return TOO_LARGE
-        return instance(made) if certain else perhaps(made)
+        return instance(properties) if certain else perhaps(properties)
 
-    def padded(self, made: dict[str, Any]) -> SearchResult:
-        """Further properties until there are enough; ONE when there are."""
+    def add_properties(self, properties: dict[str, Any]) -> SearchResult:
+        """Add properties until there are enough; ONE if there are."""
         certain = True
-        for name in sorted(self.known - self.absent - set(made)):
-            if len(made) >= self.least:
+        for name in sorted(self.mentioned - self.absent - set(properties)):
+            if len(properties) >= self.min_properties:
                 return instance(None)
             answer = self.value(name)
-            if answer.found is Existence.ONE and self.named(name):
-                made[name] = answer.instance
-            certain &= answer.found is not Existence.PERHAPS
-        while len(made) < self.least:
+            if answer.existence is Existence.ONE and self.allows_name(name):
+                properties[name] = answer.instance
+            certain &= answer.existence is not Existence.PERHAPS
+        while len(properties) < self.min_properties:
             self.search.step()
-            if len(made) > (40 if self.patterns or self.names else MAX_PROPERTIES):
+            if len(properties) > (40 if self.patterns or self.names else MAX_PROPERTIES):
                 return UNDECIDED
-            invented, answer = self.invented(UnnamedProperty(), set(made))
-            if answer.found is not Existence.ONE or invented is None:
-                return IMPOSSIBLE if certain and answer.found is Existence.NONE else UNDECIDED
-            made[invented] = answer.instance
+            name_, answer = self.invent_property(UnnamedProperty(), set(properties))
+            if answer.existence is not Existence.ONE or name_ is None:
+                return IMPOSSIBLE if certain and answer.existence is Existence.NONE else UNDECIDED
+            properties[name_] = answer.instance
         return instance(None)
 
-    def invented(self, wish: UnnamedProperty, taken: set[str]) -> tuple[str | None, SearchResult]:
-        """A name that no statement mentions, and a value for it."""
-        free = [pattern for pattern in self.patterns if pattern not in wish.must | wish.must_not]
-        if wish.must & wish.must_not:
+    def invent_property(self, unnamed: UnnamedProperty, used: set[str]) -> tuple[str | None, SearchResult]:
+        """Return a name that no statement mentions, and a value for it."""
+        free = [pattern for pattern in self.patterns if pattern not in unnamed.must | unnamed.must_not]
+        if unnamed.must & unnamed.must_not:
             return None, IMPOSSIBLE
         few = free[:MAX_PATTERNS]
         undecided = len(free) > MAX_PATTERNS
         hint: SearchResult = IMPOSSIBLE
         for signs in sorted(product([False, True], repeat=len(few)), key=sum):
-            must = wish.must | {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
-            must_not = wish.must_not | {pattern for pattern, sign in zip(few, signs, strict=True) if not sign}
+            must = unnamed.must | {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
+            must_not = unnamed.must_not | {
+                pattern for pattern, sign in zip(few, signs, strict=True) if not sign
+            }
             must_not |= set(free[MAX_PATTERNS:])
             value = self.search.instance(
                 frozenset(
@@ -219,15 +228,15 @@ class _Objects:
                         for rule in self.rules
                         if set(rule.must) <= must and set(rule.must_not) <= must_not
                     }
-                    | wish.value
+                    | unnamed.value
                 )
             )
-            if value.found is Existence.NONE:
+            if value.existence is Existence.NONE:
                 continue
-            name = self.name(must, must_not, wish.name, self.known | taken)
-            if name.found is Existence.ONE and value.found is Existence.ONE:
+            name = self.name(must, must_not, unnamed.name, self.mentioned | used)
+            if name.existence is Existence.ONE and value.existence is Existence.ONE:
                 return name.instance, value
-            if name.found is not Existence.NONE:
+            if name.existence is not Existence.NONE:
                 undecided = True
                 if name.has_instance:
                     hint = SearchResult(Existence.PERHAPS, value.instance, value.has_instance)
@@ -245,9 +254,9 @@ class _Objects:
         shape += [{"not": {"pattern": pattern}} for pattern in sorted(must_not)]
         answer = IMPOSSIBLE
         for shortest in (1, 0):
-            made = (True, self.search.nodes.made({"allOf": [*shape, {"minLength": shortest}]}))
-            answer = self.search.instance(frozenset([*literals, made]), ("string",))
-            if answer.found is Existence.ONE:
+            candidate = (True, self.search.nodes.own_key({"allOf": [*shape, {"minLength": shortest}]}))
+            answer = self.search.instance(frozenset([*literals, candidate]), ("string",))
+            if answer.existence is Existence.ONE:
                 break
         return answer
 

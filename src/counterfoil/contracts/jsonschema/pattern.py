@@ -1,8 +1,8 @@
-"""Regular expressions of schemas (ECMA 262) read into terms of `regular`.
+"""Regular expressions of schemas (ECMA 262) as terms of `regular`.
 
-What no regular language can say, or what engines disagree about (look-around, back references, word boundaries,
-classes by Unicode property, anchors in the middle), raises Unreadable: the comparison then knows only equal from
-different.
+Raises UnsupportedPattern for expressions outside the regular languages and for those that engines interpret differently:
+look-around, back references, word boundaries, Unicode property classes, anchors in the middle. The comparison then only
+distinguishes equal from different expressions.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
 START = "^"
 END = "$"
 Item: TypeAlias = "Term | str | list[list[Item]]"
-"""A term, an anchor, or a group that holds an anchor: its alternatives."""
+"""A term, an anchor, or the alternatives of a group that contains an anchor."""
 
 
 class UnsupportedPattern(Exception):
-    """The expression says something that is not read here."""
+    """The expression uses a feature that is not read here."""
 
 
 @lru_cache(maxsize=2048)
 def language(text: str) -> Term:
-    """Every string in which the expression is found, as schemas search and do not match from the start."""
+    """Return the term for all strings in which the expression occurs, not only at the start."""
     reader = _PatternReader(text)
     alternatives = reader.alternatives()
     if reader.at < len(text):
         raise UnsupportedPattern("unbalanced bracket")
     try:
-        return _found(alternatives)
+        return _search_term(alternatives)
     except RecursionError:
         raise UnsupportedPattern("nested too deeply") from None
 
 
-def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
+def _search_term(alternatives: list[list[Item]], depth: int = 0) -> Term:
     if depth > 8:
         raise UnsupportedPattern("anchors nested too deeply")
     terms = []
@@ -70,19 +70,22 @@ def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
         while items and items[-1] == END:
             right = False
             items.pop()
-        anchored = [at for at, item in enumerate(items) if isinstance(item, list)]
+        groups = [index for index, item in enumerate(items) if isinstance(item, list)]
         if any(isinstance(item, str) for item in items) or any(
-            at not in {0, len(items) - 1} for at in anchored
+            index not in {0, len(items) - 1} for index in groups
         ):
             raise UnsupportedPattern("an anchor in the middle")
-        if anchored:
-            at = anchored[0]
-            group = items[at]
+        if groups:
+            index = groups[0]
+            group = items[index]
             assert isinstance(group, list)
             start: list[Item] = [] if left else [START]
             end: list[Item] = [] if right else [END]
             terms.append(
-                _found([[*start, *items[:at], *inner, *items[at + 1 :], *end] for inner in group], depth + 1)
+                _search_term(
+                    [[*start, *items[:index], *inner, *items[index + 1 :], *end] for inner in group],
+                    depth + 1,
+                )
             )
             continue
         term = EMPTY if not right else ALL
@@ -94,6 +97,8 @@ def _found(alternatives: list[list[Item]], depth: int = 0) -> Term:
 
 
 class _PatternReader:
+    """Recursive-descent reader of one expression."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
@@ -108,14 +113,14 @@ class _PatternReader:
         return self.text[self.at - 1]
 
     def alternatives(self) -> list[list[Item]]:
-        found: list[list[Item]] = [[]]
+        branches: list[list[Item]] = [[]]
         while self.at < len(self.text) and self.peek() != ")":
             if self.peek() == "|":
                 self.at += 1
-                found.append([])
+                branches.append([])
             else:
-                found[-1].append(self.quantified(self.item()))
-        return found
+                branches[-1].append(self.quantified(self.item()))
+        return branches
 
     def item(self) -> Item:
         char = self.take()
@@ -165,9 +170,9 @@ class _PatternReader:
             close = self.text.find("}", self.at)
             bounds = self.text[self.at + 1 : close].split(",") if close > 0 else []
             if not 1 <= len(bounds) <= 2 or not all(bound == "" or bound.isdigit() for bound in bounds):
-                raise UnsupportedPattern("a brace that is no repetition")
+                raise UnsupportedPattern("a brace that is not a repetition")
             if bounds[0] == "":
-                raise UnsupportedPattern("a brace that is no repetition")
+                raise UnsupportedPattern("a brace that is not a repetition")
             low = int(bounds[0])
             high = low if len(bounds) == 1 else int(bounds[1]) if bounds[1] else None
             self.at = close + 1

@@ -1,4 +1,4 @@
-"""Schemas read as formulas about instances of one type, by the draft of the document that each stands in."""
+"""Schemas as formulas about instances of one type, read by the draft of their document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterfoil.contracts.jsonschema.nodes import Nodes, PartCondition, Step
 
 
 class FormulaReader:
-    """Reads schemas into formulas, by the draft of the document that each stands in."""
+    """Reader of schemas as formulas. Caches them."""
 
     def __init__(self, nodes: Nodes, *, assert_formats: bool) -> None:
         self.nodes = nodes
@@ -20,17 +20,17 @@ class FormulaReader:
         self._memo: dict[tuple[int, str], Formula] = {}
 
     def formula(self, key: int, type_: str) -> Formula:
-        found = self._memo.get((key, type_))
-        if found is None:
+        formula = self._memo.get((key, type_))
+        if formula is None:
             document, schema = self.nodes.table[key]
-            found = self._memo[key, type_] = self._read(document, schema, type_)
-        return found
+            formula = self._memo[key, type_] = self._read(document, schema, type_)
+        return formula
 
     def _read(self, document: SchemaDocument, schema: Any, type_: str) -> Formula:
         if isinstance(schema, bool):
             return schema
         if isinstance(schema, PartCondition):
-            return _inside(self.nodes, schema, type_)
+            return _part_formula(self.nodes, schema, type_)
         if not isinstance(schema, dict):
             return ("opaque", repr(schema))
         lit = _Literals(self.nodes, document)
@@ -101,25 +101,25 @@ class FormulaReader:
             yield ("format", schema["format"])
 
 
-def _inside(nodes: Nodes, what: PartCondition, type_: str) -> Formula:
-    step, literals = what
+def _part_formula(nodes: Nodes, condition: PartCondition, type_: str) -> Formula:
+    step, literals = condition
     if step.kind == "here":
         return all_of(("lit", *literal) for literal in literals)
-    both = (True, nodes.inside(PartCondition(Step("here"), literals)))
+    here = (True, nodes.inside(PartCondition(Step("here"), literals)))
     if type_ == "object":
         match step.kind:
             case "property":
-                return all_of([("required", step.name), ("prop", step.name, both)])
+                return all_of([("required", step.name), ("prop", step.name, here)])
             case "other":
-                return ("some", step.excluded, step.must, step.must_not, both)
+                return ("some", step.excluded, step.must, step.must_not, here)
             case "name":
-                return ("somename", both)
+                return ("somename", here)
     if type_ == "array":
         match step.kind:
             case "item":
-                return all_of([("minitems", step.at + 1), ("item", step.at, both)])
+                return all_of([("minitems", step.at + 1), ("item", step.at, here)])
             case "rest":
-                return ("somerest", step.at, both)
+                return ("somerest", step.at, here)
     return False
 
 
@@ -161,9 +161,9 @@ def _values(values: list[Any], type_: str, lit: _Literals) -> Iterator[Formula]:
         ):
             scalars.add(value)
         elif type_ == "object" and isinstance(value, dict):
-            yield ("lit", True, lit.nodes.made(exactly_object(value)))
+            yield ("lit", True, lit.nodes.own_key(exactly_object(value)))
         elif type_ == "array" and isinstance(value, list):
-            yield ("lit", True, lit.nodes.made(exactly_array(value)))
+            yield ("lit", True, lit.nodes.own_key(exactly_array(value)))
     if scalars:
         yield ("oneof", frozenset(scalars))
 
@@ -188,12 +188,12 @@ def exactly_array(value: list[Any]) -> dict[str, Any]:
 
 def _exactly_one(parts: list[Formula]) -> Formula:
     certain = sum(part is True for part in parts)
-    open_ = tuple(part for part in parts if not isinstance(part, bool))
+    undecided = tuple(part for part in parts if not isinstance(part, bool))
     if certain:
-        return all_of(negate(part) for part in open_) if certain == 1 else False
-    if len(open_) <= 1:
-        return open_[0] if open_ else False
-    return ("one", open_)
+        return all_of(negate(part) for part in undecided) if certain == 1 else False
+    if len(undecided) <= 1:
+        return undecided[0] if undecided else False
+    return ("one", undecided)
 
 
 def _numeric(schema: dict[str, Any]) -> Iterator[Formula]:
@@ -236,19 +236,19 @@ def _objects(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -
         yield ("maxprops", high)
     if "propertyNames" in schema and document.draft >= 6:
         yield ("names", lit.pair(schema["propertyNames"]))
-    needs: list[tuple[str, Any]] = []
+    dependencies: list[tuple[str, Any]] = []
     for keyword in ("dependencies", "dependentRequired", "dependentSchemas"):
         if isinstance(schema.get(keyword), dict) and (keyword == "dependencies" or document.draft >= 2019):
-            needs.extend(schema[keyword].items())
-    for name, need in needs:
+            dependencies.extend(schema[keyword].items())
+    for name, dependency in dependencies:
         then = (
             all_of(
                 ("required", other)
-                for other in ([need] if isinstance(need, str) else need)
+                for other in ([dependency] if isinstance(dependency, str) else dependency)
                 if isinstance(other, str)
             )
-            if isinstance(need, list | str)
-            else lit(need)
+            if isinstance(dependency, list | str)
+            else lit(dependency)
         )
         yield any_of([("absent", name), then])
 
@@ -256,9 +256,9 @@ def _objects(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -
 def _unevaluated(
     document: SchemaDocument, schema: dict[str, Any], lit: _Literals, type_: str, rest: Literal
 ) -> Formula:
-    """What is said of everything that the schema has not looked at otherwise."""
+    """Return the formula for the parts that the schema does not evaluate otherwise."""
     try:
-        found = evaluated(document, schema, lit, type_)
+        answers = evaluated(document, schema, lit, type_)
     except UndecidedEvaluation:
         return ("opaque", f"unevaluated {type_}", lit.pair(schema))
     return any_of(
@@ -273,7 +273,7 @@ def _unevaluated(
                 ),
             ]
         )
-        for part in found
+        for part in answers
     )
 
 
@@ -305,10 +305,10 @@ def _arrays(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) ->
     if schema.get("uniqueItems") is True:
         yield ("unique",)
     if "contains" in schema and document.draft >= 6:
-        least, most = 1, None
+        minimum, maximum = 1, None
         if document.draft >= 2019:
             stated = count(schema.get("minContains"))
-            least = 1 if stated is None else stated
-            most = count(schema.get("maxContains"))
-        if least > 0 or most is not None:
-            yield ("contains", lit.pair(schema["contains"]), least, most)
+            minimum = 1 if stated is None else stated
+            maximum = count(schema.get("maxContains"))
+        if minimum > 0 or maximum is not None:
+            yield ("contains", lit.pair(schema["contains"]), minimum, maximum)

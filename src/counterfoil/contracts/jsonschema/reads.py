@@ -1,4 +1,4 @@
-"""The fields that a consumer declares to read, and whether a place of a schema is among them."""
+"""Fields that a consumer declares to read, and the places of a schema that belong to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from counterfoil.contracts.jsonschema.values import pattern_matches
 
 
 def split(read: str) -> list[str]:
-    """`customer.address` or `/customer/address`; items of a list are `*`, `[]`, a number, or left out."""
+    """Split `customer.address` or `/customer/address`; items of a list are `*`, `[]`, a number, or omitted."""
     if read.startswith("/"):
         return [step.replace("~1", "/").replace("~0", "~") for step in read[1:].split("/")]
     return [step for step in read.replace("[", ".").replace("]", "").removeprefix("$.").split(".") if step]
 
 
 def reads_place(read: Sequence[str], path: Sequence[Step]) -> bool:
-    """Whether the place is read, holds something read, or lies inside of what is read."""
+    """Return true if the place is read, contains something read, or lies inside a part that is read."""
     if not read or not path:
         return True
     name, step = read[0], path[0]

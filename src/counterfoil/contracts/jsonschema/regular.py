@@ -1,7 +1,7 @@
-"""Sets of strings that regular expressions describe: is there a string in all of these and in none of those.
+"""Sets of strings described by regular expressions: find a string in all of some sets and in none of others.
 
-Terms are plain tuples; a string is followed through them by derivatives (Brzozowski), one class of characters at a
-time. Lengths are counted beside the term, so that `maxLength: 5000` costs nothing.
+Terms are plain tuples. A string is followed through them by derivatives (Brzozowski), one character class at a time.
+Lengths are counted next to the term, so that `maxLength: 5000` costs nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 MAX_CODE_POINT = 0x10FFFF
 MAX_DERIVATIVES = 4000
-"""How many derivatives one question may cost."""
+"""Limit of derivatives for one question."""
 MAX_STRING_LENGTH = 100_000
-"""Strings are built up to this length."""
+"""Limit of the length of a built string."""
 
 Term: TypeAlias = tuple[Any, ...]
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -23,18 +23,18 @@ EMPTY: Term = ("eps",)
 ANY: Term = ("set", ((0, 0xD7FF), (0xE000, MAX_CODE_POINT)))
 ALL: Term = ("rep", ANY, 0, None)
 
-# Characters shown in an example, the plainest first.
+# Preferred characters of examples, the simplest first.
 READABLE = [
     ord(char) for char in "aAbB0 1-_.xyzXYZcdefghijklmnopqrstuvwCDEFGHIJKLMNOPQRSTUVW23456789@/:,+#$%&*()é中"
 ]
 
 
 class BoundExceeded(Exception):
-    """The question is larger than its bound."""
+    """The question exceeds its limit."""
 
 
 def ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
-    """Sorted and joined."""
+    """Return the ranges sorted and merged."""
     joined: list[tuple[int, int]] = []
     for low, high in sorted(pairs):
         if joined and low <= joined[-1][1] + 1:
@@ -45,7 +45,7 @@ def ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def outside(pairs: Ranges) -> Ranges:
-    """Every character that is in none of the ranges; no half of a surrogate pair is a character."""
+    """Return all characters that are in none of the ranges; surrogates are not characters."""
     gaps: list[tuple[int, int]] = []
     start = 0
     for low, high in ranges([*pairs, (0xD800, 0xDFFF)]):
@@ -58,6 +58,7 @@ def outside(pairs: Ranges) -> Ranges:
 
 
 def cat(left: Term, right: Term) -> Term:
+    """Return the concatenation, simplified."""
     if NOTHING in (left, right):
         return NOTHING
     if left == EMPTY:
@@ -72,6 +73,7 @@ def cat(left: Term, right: Term) -> Term:
 
 
 def either(terms: Iterable[Term]) -> Term:
+    """Return the union, simplified."""
     flat: set[Term] = set()
     for term in terms:
         flat |= term[1] if term[0] == "alt" else {term}
@@ -84,6 +86,7 @@ def either(terms: Iterable[Term]) -> Term:
 
 
 def both(terms: Iterable[Term]) -> Term:
+    """Return the intersection, simplified."""
     flat: set[Term] = set()
     for term in terms:
         flat |= term[1] if term[0] == "and" else {term}
@@ -96,6 +99,7 @@ def both(terms: Iterable[Term]) -> Term:
 
 
 def complement(term: Term) -> Term:
+    """Return the complement."""
     if term == ALL:
         return NOTHING
     if term == NOTHING:
@@ -104,6 +108,7 @@ def complement(term: Term) -> Term:
 
 
 def repeat(term: Term, low: int, high: int | None) -> Term:
+    """Return the repetition, simplified."""
     if high == 0 or term == EMPTY:
         return EMPTY
     if term == NOTHING:
@@ -116,6 +121,7 @@ def repeat(term: Term, low: int, high: int | None) -> Term:
 
 
 def literal(text: str) -> Term:
+    """Return the term for one text."""
     term = EMPTY
     for char in reversed(text):
         term = cat(("set", ((ord(char), ord(char)),)), term)
@@ -123,6 +129,7 @@ def literal(text: str) -> Term:
 
 
 def nullable(term: Term) -> bool:
+    """Return true if the term contains the empty text."""
     kind = term[0]
     if kind == "eps":
         return True
@@ -140,7 +147,7 @@ def nullable(term: Term) -> bool:
 
 
 def after(term: Term, char: int) -> Term:
-    """What may follow once `char` was read."""
+    """Return the term for what may follow after `char`."""
     kind = term[0]
     if kind == "eps":
         return NOTHING
@@ -160,6 +167,7 @@ def after(term: Term, char: int) -> Term:
 
 
 def matches(term: Term, text: str) -> bool:
+    """Return true if the term contains the text."""
     for char in text:
         term = after(term, ord(char))
         if term == NOTHING:
@@ -167,24 +175,24 @@ def matches(term: Term, text: str) -> bool:
     return nullable(term)
 
 
-def _sets(term: Term, found: set[Ranges]) -> None:
+def _collect_sets(term: Term, sets: set[Ranges]) -> None:
     if term[0] == "set":
-        found.add(term[1])
+        sets.add(term[1])
     elif term[0] in {"alt", "and"}:
         for part in term[1]:
-            _sets(part, found)
+            _collect_sets(part, sets)
     else:
         for part in term[1:]:
             if isinstance(part, tuple):
-                _sets(part, found)
+                _collect_sets(part, sets)
 
 
 def letters(term: Term) -> list[int]:
-    """One character for each class that the term tells apart, the readable one where there is a choice."""
-    found: set[Ranges] = set()
-    _sets(term, found)
-    edges = sorted({0, 0xE000} | {edge for pairs in found for low, high in pairs for edge in (low, high + 1)})
-    order = sorted(found)
+    """Return one character for each class that the term distinguishes, a readable one if possible."""
+    sets: set[Ranges] = set()
+    _collect_sets(term, sets)
+    edges = sorted({0, 0xE000} | {edge for pairs in sets for low, high in pairs for edge in (low, high + 1)})
+    order = sorted(sets)
     classes: dict[tuple[bool, ...], int] = {}
     for char in READABLE + [
         edge for edge in edges if edge <= MAX_CODE_POINT and not 0xD800 <= edge <= 0xDFFF
@@ -192,12 +200,12 @@ def letters(term: Term) -> list[int]:
         signature = tuple(any(low <= char <= high for low, high in pairs) for pairs in order)
         classes.setdefault(signature, char)
     if len(classes) > 120:
-        raise BoundExceeded("the expressions tell too many classes of characters apart")
+        raise BoundExceeded("the expressions distinguish too many character classes")
     return list(classes.values())
 
 
 def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | None:
-    """The first shortest string of the term that has a length in the bounds; None when there is none."""
+    """Return the first shortest string of the term with a length in the bounds; None if there is none."""
     if longest is not None and longest < shortest:
         return None
     if shortest > MAX_STRING_LENGTH:
@@ -207,7 +215,7 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
     alphabet = letters(term)
     layer: dict[Term, tuple[Term, int] | None] = {term: None}
     layers = [layer]
-    seen: set[frozenset[Term]] = set()
+    visited: set[frozenset[Term]] = set()
     memo: dict[tuple[Term, int], Term] = {}
     steps = 0
     length = 0
@@ -217,9 +225,9 @@ def find(term: Term, shortest: int = 0, longest: int | None = None) -> str | Non
                 if nullable(state):
                     return _read_back(layers, state)
             states = frozenset(layer)
-            if states in seen:
+            if states in visited:
                 return None
-            seen.add(states)
+            visited.add(states)
         if longest is not None and length >= longest:
             return None
         following: dict[Term, tuple[Term, int] | None] = {}

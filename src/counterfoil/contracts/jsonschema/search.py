@@ -1,8 +1,8 @@
-"""The search for an instance that is in some schemas and outside of others, bounded in its work.
+"""Search for an instance that is in some schemas and outside others, with a limit of steps.
 
-The schemas are read as formulas (`reading`), one type of instance at a time; what a formula leaves open is tried, and
-what is then known about the instance's parts is asked of them. A question met again while it is being answered has no
-instance that is not smaller than itself, so it counts as having none: recursive schemas end.
+Schemas are read as formulas (`reading`), one type of instance at a time. Undecided parts of a formula are tried, and
+questions about the parts of the instance are asked in turn. A question that recurs while it is being answered has no
+smaller instance than itself, so it counts as having none: recursive schemas terminate.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from counterfoil.contracts.jsonschema.values import (
     Existence,
     SearchResult,
     instance,
-    is_a_number,
-    is_a_string,
     perhaps,
+    solve_number,
+    solve_string,
 )
 
 Goal: TypeAlias = frozenset[Literal]
 MAX_STEPS = 60_000
-"""What one question may cost: a few seconds at the very most, and mostly a few milliseconds."""
+"""Limit of steps of one question: a few seconds at most, usually a few milliseconds."""
 MAX_OPEN_QUESTIONS = 45
-"""Questions within questions that one descent asks: several frames each."""
-NOWHERE = 1 << 30
+"""Limit of nested questions in one descent; each takes several stack frames."""
+NO_DEPTH = 1 << 30
 
 
 class StepsExceeded(Exception):
-    """The search took more steps than it may."""
+    """The search exceeded its limit of steps."""
 
 
 class TooDeep(Exception):
-    """A question is to be asked by itself before the search goes on."""
+    """A question must be answered on its own before the search continues."""
 
     def __init__(self, question: tuple[Goal, str]) -> None:
         self.question = question
 
 
 class Search:
-    """Answers questions about the schemas of one pair of documents, and remembers the answers."""
+    """Answers questions about the schemas of one pair of documents. Caches the answers."""
 
     def __init__(self, nodes: Nodes, *, assert_formats: bool, steps: int = MAX_STEPS) -> None:
         self.nodes = nodes
@@ -54,55 +54,58 @@ class Search:
         self._memo: dict[tuple[Goal, str], SearchResult] = {}
         self._waiting: dict[tuple[Goal, str], tuple[SearchResult, int]] = {}
         self._open: dict[tuple[Goal, str], tuple[int, int]] = {}
-        """Questions being answered: how many were asked before, and how deep inside the first instance they ask."""
+        """Open questions: number of questions opened before, and nesting level of the instance."""
         self._level = 0
         self._tags: dict[int, frozenset[str] | None] = {}
-        self._lowest = NOWHERE
+        self._lowest = NO_DEPTH
 
     def ask(self, goal: Goal) -> SearchResult:
-        """An instance of the goal, from the start of a fresh allowance of steps.
+        """Search an instance of the goal with a new allowance of steps.
 
-        What is nested too deeply for one descent is asked by itself first; its answer is then remembered.
+        A question nested too deep for one descent is asked on its own first; its answer is then cached.
         """
         self.left = self.steps
-        first: list[tuple[Goal, str]] = []
+        deferred: list[tuple[Goal, str]] = []
         while True:
             self._open.clear()
             self._waiting.clear()
             self._level = 0
-            self._lowest = NOWHERE
+            self._lowest = NO_DEPTH
             try:
-                if not first:
+                if not deferred:
                     return self.instance(goal)
-                self._of_type(*first[-1])
-                first.pop()
+                self._of_type(*deferred[-1])
+                deferred.pop()
             except TooDeep as stop:
-                if stop.question in first:
+                if stop.question in deferred:
                     return UNDECIDED
-                first.append(stop.question)
+                deferred.append(stop.question)
             except (StepsExceeded, RecursionError):
                 return UNDECIDED
 
     def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> SearchResult:
+        """Search an instance of the goal, of one of the types."""
         if any((not positive, key) in goal for positive, key in goal if positive):
             return IMPOSSIBLE
         best = IMPOSSIBLE
         self._level += 1
         for type_ in types:
             answer = self._of_type(goal, type_)
-            if answer.found is Existence.ONE:
+            if answer.existence is Existence.ONE:
                 best = answer
                 break
-            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
+            if answer.existence is Existence.PERHAPS and (
+                best.existence is Existence.NONE or not best.has_instance
+            ):
                 best = answer
         self._level -= 1
         return best
 
     def _of_type(self, goal: Goal, type_: str) -> SearchResult:
         question = (goal, type_)
-        known = self._memo.get(question)
-        if known is not None:
-            return known
+        cached = self._memo.get(question)
+        if cached is not None:
+            return cached
         if question in self._waiting:
             answer, lowest = self._waiting[question]
             self._lowest = min(self._lowest, lowest)
@@ -113,7 +116,7 @@ class Search:
         depth = len(self._open)
         if depth >= MAX_OPEN_QUESTIONS:
             raise TooDeep(question)
-        outer, self._lowest = self._lowest, NOWHERE
+        outer, self._lowest = self._lowest, NO_DEPTH
         self._open[question] = (depth, self._level)
         try:
             answer = self._branch([("lit", *literal) for literal in sorted(goal)], set(), [], {}, type_)
@@ -121,39 +124,39 @@ class Search:
             self._open.pop(question, None)
         lowest = self._lowest
         self._lowest = min(outer, lowest if lowest < depth else outer)
-        if answer.found is Existence.NONE and lowest < depth:
+        if answer.existence is Existence.NONE and lowest < depth:
             self._waiting[question] = (answer, lowest)
             return answer
-        settled = [other for other, (_, at) in self._waiting.items() if at >= depth]
-        for other in settled:
-            kept, _ = self._waiting.pop(other)
-            if answer.found is Existence.NONE:
-                self._memo[other] = kept
-        if answer.found is not Existence.PERHAPS or lowest >= depth:
+        independent = [other for other, (_, level) in self._waiting.items() if level >= depth]
+        for other in independent:
+            waiting, _ = self._waiting.pop(other)
+            if answer.existence is Existence.NONE:
+                self._memo[other] = waiting
+        if answer.existence is not Existence.PERHAPS or lowest >= depth:
             self._memo[question] = answer
         return answer
 
     def step(self) -> None:
+        """Count one step. Raises StepsExceeded."""
         self.left -= 1
         if self.left < 0:
             raise StepsExceeded
 
     def _impossible(self, goal: Goal, type_: str) -> bool:
-        """Whether a part of what is known already excludes every instance.
+        """Return true if a part of the goal already excludes every instance.
 
-        What is being asked about this very instance is not asked again; what is being asked about one that holds it may
-        be.
+        A question about this very instance is not asked again; a question about an instance that contains it may be.
         """
         if (goal, type_) in self._open and self._open[goal, type_][1] == self._level:
             return False
-        return self._of_type(goal, type_).found is Existence.NONE
+        return self._of_type(goal, type_).existence is Existence.NONE
 
     def _branch(
         self,
         agenda: list[Formula],
         atoms: set[Formula],
         choices: list[tuple[tuple[Formula, ...], int | None]],
-        known: dict[int, bool],
+        decided: dict[int, bool],
         type_: str,
     ) -> SearchResult:
         self.step()
@@ -173,11 +176,11 @@ class Search:
                     agenda.append(self._one(formula[1], type_, exactly=kind == "one"))
                 elif kind == "lit":
                     _, positive, key = formula
-                    if key in known:
-                        if known[key] is not positive:
+                    if key in decided:
+                        if decided[key] is not positive:
                             return IMPOSSIBLE
                         continue
-                    known[key] = positive
+                    decided[key] = positive
                     inner = self.reader.formula(key, type_)
                     inner = inner if positive else negate(inner)
                     if not positive and not isinstance(inner, bool) and inner[0] == "or":
@@ -185,16 +188,16 @@ class Search:
                     else:
                         agenda.append(inner)
                 else:
-                    if negate(formula) in atoms or _crossed(formula, atoms):
+                    if negate(formula) in atoms or _contradicts(formula, atoms):
                         return IMPOSSIBLE
                     atoms.add(formula)
             remaining = []
             tags = self._tagged(atoms) if choices and type_ == "object" else {}
             for alternatives, source in choices:
-                left = tuple(part for part in alternatives if not self._excluded(part, atoms, known, tags))
+                left = tuple(part for part in alternatives if not self._excluded(part, atoms, decided, tags))
                 if not left:
                     return IMPOSSIBLE
-                if any(self._holds(part, atoms, known, tags) for part in left):
+                if any(self._holds(part, atoms, decided, tags) for part in left):
                     continue
                 if len(left) == 1:
                     agenda.append(left[0])
@@ -205,89 +208,93 @@ class Search:
                 break
         if not choices:
             return self._parts(atoms, type_)
-        return self._try(atoms, choices, known, type_)
+        return self._try(atoms, choices, decided, type_)
 
     def _try(
-        self, atoms: set[Formula], choices: list[Any], known: dict[int, bool], type_: str
+        self, atoms: set[Formula], choices: list[Any], decided: dict[int, bool], type_: str
     ) -> SearchResult:
-        said = _said_of_properties(atoms)
-        for name, literals in said.items():
-            if ("required", name) in atoms and self.instance(frozenset(literals)).found is Existence.NONE:
+        property_literals = _property_literals(atoms)
+        for name, literals in property_literals.items():
+            if ("required", name) in atoms and self.instance(frozenset(literals)).existence is Existence.NONE:
                 return IMPOSSIBLE
         sources = {source for _, source in choices if source is not None}
         if len(choices) > 1 and sources:
-            certain = [(True, key) for key, positive in known.items() if positive]
+            certain = [(True, key) for key, positive in decided.items() if positive]
             for source in sorted(sources):
                 if self._impossible(frozenset([*certain, (False, source)]), type_):
                     return IMPOSSIBLE
-            narrowed = [(self._possible(parts, said), source) for parts, source in choices]
+            narrowed = [(self._possible(parts, property_literals), source) for parts, source in choices]
             if any(len(parts) <= 1 for parts, _ in narrowed):
                 if not all(parts for parts, _ in narrowed):
                     return IMPOSSIBLE
                 agenda = [parts[0] for parts, _ in narrowed if len(parts) == 1]
                 others = [choice for choice in narrowed if len(choice[0]) > 1]
-                return self._branch(agenda, atoms, others, known, type_)
+                return self._branch(agenda, atoms, others, decided, type_)
             choices = narrowed
-        # What the instance is comes before what it must not be: a tag then settles most of the rest.
-        at = min(
+        # Positive choices before negative ones: a tag then decides most of the rest.
+        chosen = min(
             range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0]))
         )
-        others = [choice for index, choice in enumerate(choices) if index != at]
+        others = [choice for index, choice in enumerate(choices) if index != chosen]
         best = IMPOSSIBLE
-        for part in sorted(choices[at][0], key=lambda part: part[0] in {"lit", "and"}):
-            answer = self._branch([part], set(atoms), list(others), dict(known), type_)
-            if answer.found is Existence.ONE:
+        for part in sorted(choices[chosen][0], key=lambda part: part[0] in {"lit", "and"}):
+            answer = self._branch([part], set(atoms), list(others), dict(decided), type_)
+            if answer.existence is Existence.ONE:
                 return answer
-            if answer.found is Existence.PERHAPS and (best.found is Existence.NONE or not best.has_instance):
+            if answer.existence is Existence.PERHAPS and (
+                best.existence is Existence.NONE or not best.has_instance
+            ):
                 best = answer
         return best
 
-    def _possible(self, parts: tuple[Formula, ...], said: dict[str, set[Literal]]) -> tuple[Formula, ...]:
-        """The alternatives without those that ask of one property what it cannot be."""
-        kept = []
+    def _possible(
+        self, parts: tuple[Formula, ...], property_literals: dict[str, set[Literal]]
+    ) -> tuple[Formula, ...]:
+        """Return the alternatives without those that require an impossible value of one property."""
+        possible = []
         for part in parts:
-            asked = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
-            if len(asked) == 1 and ("required", asked[0][1]) in part[1]:
-                goal = frozenset(said.get(asked[0][1], set()) | {asked[0][2]})
-                if self.instance(goal).found is Existence.NONE:
+            required = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
+            if len(required) == 1 and ("required", required[0][1]) in part[1]:
+                goal = frozenset(property_literals.get(required[0][1], set()) | {required[0][2]})
+                if self.instance(goal).existence is Existence.NONE:
                     continue
-            kept.append(part)
-        return tuple(kept)
+            possible.append(part)
+        return tuple(possible)
 
     def _one(self, parts: tuple[Formula, ...], type_: str, *, exactly: bool) -> Formula:
-        """Exactly one of the parts (or not), without the pairs that exclude each other anyway."""
-        apart = {
-            (one, other)
-            for one in range(len(parts))
-            for other in range(one)
-            if self._apart(parts[one], parts[other], type_)
+        """Return the formula for exactly one of the parts, or its negation, without pairs that exclude each other."""
+        disjoint = {
+            (first, second)
+            for first in range(len(parts))
+            for second in range(first)
+            if self._disjoint(parts[first], parts[second], type_)
         }
-        apart |= {(other, one) for one, other in apart}
+        disjoint |= {(second, first) for first, second in disjoint}
         if exactly:
             return any_of(
                 all_of([part, *(negate(other) for index, other in enumerate(parts)
-                              if index != at and (at, index) not in apart)])
-                for at, part in enumerate(parts)
+                              if index != position and (position, index) not in disjoint)])
+                for position, part in enumerate(parts)
             )  # fmt: skip
         return any_of(
             [
                 all_of([negate(part) for part in parts]),
                 *(
-                    all_of([parts[one], parts[other]])
-                    for one in range(len(parts))
-                    for other in range(one)
-                    if (one, other) not in apart
+                    all_of([parts[first], parts[second]])
+                    for first in range(len(parts))
+                    for second in range(first)
+                    if (first, second) not in disjoint
                 ),
             ]
         )
 
-    def _apart(self, one: Formula, other: Formula, type_: str) -> bool:
-        if one[0] != "lit" or other[0] != "lit":
-            return bool(negate(one) == other)
-        return self._impossible(frozenset([one[1:], other[1:]]), type_)
+    def _disjoint(self, first: Formula, second: Formula, type_: str) -> bool:
+        if first[0] != "lit" or second[0] != "lit":
+            return bool(negate(first) == second)
+        return self._impossible(frozenset([first[1:], second[1:]]), type_)
 
     def _tagged(self, atoms: set[Formula]) -> dict[str, frozenset[str]]:
-        """The few values that properties such as `type: {const: card}` may have."""
+        """Return the few values that tag properties such as `type: {const: card}` may have."""
         tags: dict[str, frozenset[str]] = {}
         for atom in atoms:
             if atom[0] == "prop" and atom[2][0]:
@@ -297,7 +304,7 @@ class Search:
         return tags
 
     def _tag(self, key: int) -> frozenset[str] | None:
-        """The strings that a schema allows, where it allows nothing but a few strings."""
+        """Return the strings that a schema allows, if it allows only a few strings."""
         if key not in self._tags:
             self._tags[key] = None
             if all(self.reader.formula(key, type_) is False for type_ in TYPES if type_ != "string"):
@@ -327,7 +334,7 @@ class Search:
         self,
         part: Formula,
         atoms: set[Formula],
-        known: dict[int, bool],
+        decided: dict[int, bool],
         tags: dict[str, frozenset[str]],
         present: frozenset[str] = frozenset(),
     ) -> bool:
@@ -335,10 +342,10 @@ class Search:
             return not part
         kind = part[0]
         if kind == "lit":
-            return known.get(part[2], part[1]) is not part[1]
+            return decided.get(part[2], part[1]) is not part[1]
         if kind == "and":
             present = frozenset(inner[1] for inner in part[1] if inner[0] == "required")
-            return any(self._excluded(inner, atoms, known, tags, present) for inner in part[1])
+            return any(self._excluded(inner, atoms, decided, tags, present) for inner in part[1])
         if kind in {"or", "one", "notone"}:
             return False
         if kind == "prop":
@@ -348,41 +355,41 @@ class Search:
             return ("prop", name, (not positive, key)) in atoms or self._tag_decides(part, tags) is False
         if kind == "required":
             return ("absent", part[1]) in atoms
-        return negate(part) in atoms or _crossed(part, atoms)
+        return negate(part) in atoms or _contradicts(part, atoms)
 
     def _holds(
-        self, part: Formula, atoms: set[Formula], known: dict[int, bool], tags: dict[str, frozenset[str]]
+        self, part: Formula, atoms: set[Formula], decided: dict[int, bool], tags: dict[str, frozenset[str]]
     ) -> bool:
         if isinstance(part, bool):
             return part
         if part[0] == "lit":
-            return known.get(part[2]) is part[1]
+            return decided.get(part[2]) is part[1]
         if part[0] == "and":
-            return all(self._holds(inner, atoms, known, tags) for inner in part[1])
+            return all(self._holds(inner, atoms, decided, tags) for inner in part[1])
         return part in atoms or (part[0] == "prop" and self._tag_decides(part, tags) is True)
 
     def _parts(self, atoms: set[Formula], type_: str) -> SearchResult:
         match type_:
             case "number":
-                return is_a_number(atoms)
+                return solve_number(atoms)
             case "string":
-                return is_a_string(atoms)
+                return solve_string(atoms)
             case "object":
-                return objects.is_an_object(self, atoms)
+                return objects.solve_object(self, atoms)
             case "array":
-                return arrays.is_an_array(self, atoms)
-        return _plain(atoms, [None] if type_ == "null" else [True, False])
+                return arrays.solve_array(self, atoms)
+        return _solve_plain(atoms, [None] if type_ == "null" else [True, False])
 
 
-def _said_of_properties(atoms: set[Formula]) -> dict[str, set[Literal]]:
-    said: dict[str, set[Literal]] = {}
+def _property_literals(atoms: set[Formula]) -> dict[str, set[Literal]]:
+    literals: dict[str, set[Literal]] = {}
     for atom in atoms:
         if atom[0] == "prop":
-            said.setdefault(atom[1], set()).add(atom[2])
-    return said
+            literals.setdefault(atom[1], set()).add(atom[2])
+    return literals
 
 
-def _plain(atoms: set[Formula], values: list[Any]) -> SearchResult:
+def _solve_plain(atoms: set[Formula], values: list[Any]) -> SearchResult:
     for value in values:
         if all(
             value in atom[1] if atom[0] == "oneof" else value not in atom[1] if atom[0] == "noneof" else True
@@ -393,8 +400,8 @@ def _plain(atoms: set[Formula], values: list[Any]) -> SearchResult:
     return IMPOSSIBLE
 
 
-def _crossed(atom: Formula, atoms: set[Formula]) -> bool:
-    """Whether the statement contradicts another at once: finite sets of values that do not meet."""
+def _contradicts(atom: Formula, atoms: set[Formula]) -> bool:
+    """Return true if the statement contradicts another: finite sets of values that do not intersect."""
     if atom[0] == "oneof":
         allowed = atom[1]
         for other in atoms:

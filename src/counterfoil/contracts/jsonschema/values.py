@@ -1,4 +1,4 @@
-"""Numbers and strings that meet a set of statements (`formula`), or the knowledge that there are none."""
+"""Solver for numbers and strings: an instance that meets a set of statements (`formula`), or that none exists."""
 
 from __future__ import annotations
 
@@ -17,102 +17,113 @@ from counterfoil.contracts.jsonschema.pattern import UnsupportedPattern, languag
 
 
 class Existence(Enum):
+    """Answer to the question whether an instance meets a set of statements."""
+
     NONE = "none"
     """No instance meets the statements."""
     ONE = "one"
-    """The instance beside it does."""
+    """The given instance meets the statements."""
     PERHAPS = "perhaps"
-    """Not decided; the instance beside it, if there is one, is worth a try."""
+    """Undecided; an instance, if present, is only a candidate."""
 
 
 class SearchResult(NamedTuple):
-    found: Existence
+    """Answer of a search, with an instance where one was built."""
+
+    existence: Existence
     instance: Any = None
     has_instance: bool = False
 
 
+_MAX_CANDIDATES = 20_000
 IMPOSSIBLE = SearchResult(Existence.NONE)
 UNDECIDED = SearchResult(Existence.PERHAPS)
 TOO_LARGE = SearchResult(Existence.ONE)
-"""There is an instance, and it is too large to be built."""
+"""An instance exists but is too large to build."""
 
 
 def instance(value: Any) -> SearchResult:
+    """Return an existing instance."""
     return SearchResult(Existence.ONE, value, True)
 
 
 def perhaps(value: Any) -> SearchResult:
+    """Return a candidate whose existence is undecided."""
     return SearchResult(Existence.PERHAPS, value, True)
 
 
 def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
+    """Group statements by name."""
     groups: dict[str, list[Any]] = {}
     for name, *rest in atoms:
         groups.setdefault(name, []).append(rest[0] if len(rest) == 1 else tuple(rest))
     return groups
 
 
-def is_a_number(atoms: Iterable[Formula]) -> SearchResult:
-    """A number in all bounds, on all lattices, off all others."""
-    said = grouped(atoms)
-    low = max(said.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
-    high = min(said.get("max", []), key=lambda bound: (bound[0], not bound[1]), default=None)
-    steps = [*said.get("multiple", []), *([Fraction(1)] if ("integer" in said) else [])]
-    off = [*said.get("nomultiple", []), *([Fraction(1)] if ("fraction" in said) else [])]
-    denied = frozenset[Fraction]().union(*said.get("noneof", []))
+def solve_number(atoms: Iterable[Formula]) -> SearchResult:
+    """Return a number inside all bounds, on all required multiples and off all excluded ones."""
+    statements = grouped(atoms)
+    low = max(statements.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
+    high = min(statements.get("max", []), key=lambda bound: (bound[0], not bound[1]), default=None)
+    steps = [*statements.get("multiple", []), *([Fraction(1)] if ("integer" in statements) else [])]
+    excluded_steps = [
+        *statements.get("nomultiple", []),
+        *([Fraction(1)] if ("fraction" in statements) else []),
+    ]
+    denied = frozenset[Fraction]().union(*statements.get("noneof", []))
 
     def fits(value: Fraction) -> bool:
         return (
             (low is None or value > low[0] or (value == low[0] and not low[1]))
             and (high is None or value < high[0] or (value == high[0] and not high[1]))
             and all((value / step).denominator == 1 for step in steps)
-            and not any((value / step).denominator == 1 for step in off)
+            and not any((value / step).denominator == 1 for step in excluded_steps)
             and value not in denied
         )
 
-    if "oneof" in said:
-        allowed = frozenset.intersection(*said["oneof"])
+    if "oneof" in statements:
+        allowed = frozenset.intersection(*statements["oneof"])
         candidates: Iterable[Fraction] = sorted(allowed, key=lambda value: (abs(value), value < 0))
         complete = True
     else:
-        candidates, complete = _numbers(low, high, steps, off, len(denied))
+        candidates, complete = _numbers(low, high, steps, excluded_steps, len(denied))
     for value in candidates:
         if fits(value):
-            return _undecided_by_others(said, _shown(value))
+            return _with_opaque(statements, _json_number(value))
     return IMPOSSIBLE if complete else UNDECIDED
 
 
 def _numbers(
-    low: Any, high: Any, steps: list[Fraction], off: list[Fraction], denied: int
+    low: Any, high: Any, steps: list[Fraction], excluded_steps: list[Fraction], denied: int
 ) -> tuple[Iterable[Fraction], bool]:
-    """Candidates, and whether there is a number at all only if one of them is."""
+    """Return candidates, and true if no number exists unless one of them fits."""
     if low and high and (low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))):
         return [], True
     if steps:
         grid = _common(steps)
-        period = math.lcm(*((step / grid).numerator for step in off)) if off else 1
-        needed = min(period + denied + 2, 20_000)
+        period = math.lcm(*((step / grid).numerator for step in excluded_steps)) if excluded_steps else 1
+        needed = min(period + denied + 2, _MAX_CANDIDATES)
         if low is not None:
             first = math.ceil(low[0] / grid)
             last = math.floor(high[0] / grid) if high is not None else first + needed
             if first <= 0 <= last:
-                around = [Fraction(0), grid, -grid]
+                near_zero = [Fraction(0), grid, -grid]
             else:
-                around = []
+                near_zero = []
             spread = range(first, min(last, first + needed) + 1)
         elif high is not None:
             first = math.floor(high[0] / grid)
-            around = [Fraction(0)]
+            near_zero = [Fraction(0)]
             spread = range(first, first - needed - 1, -1)
         else:
-            around = []
+            near_zero = []
             spread = range(needed + 1)
-        return [*around, *(at * grid for at in spread)], needed < 20_000
+        return [*near_zero, *(position * grid for position in spread)], needed < _MAX_CANDIDATES
     return _dense(low, high, denied), low is not None and high is not None and low[0] == high[0]
 
 
 def _dense(low: Any, high: Any, denied: int) -> Iterator[Fraction]:
-    """Numbers between the bounds, the plainest first."""
+    """Yield numbers between the bounds, the simplest first."""
     yield from (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2))
     for bound in (low, high):
         if bound:
@@ -132,7 +143,7 @@ def _dense(low: Any, high: Any, denied: int) -> Iterator[Fraction]:
 
 
 def _common(steps: list[Fraction]) -> Fraction:
-    """The least number that is a multiple of each."""
+    """Return the least number that is a multiple of each step."""
     common = steps[0]
     for step in steps[1:]:
         common = Fraction(
@@ -142,15 +153,15 @@ def _common(steps: list[Fraction]) -> Fraction:
     return common
 
 
-def _shown(value: Fraction) -> int | float:
+def _json_number(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
 
 
-def _undecided_by_others(said: dict[str, list[Any]], value: Any) -> SearchResult:
-    return perhaps(value) if "opaque" in said or "noopaque" in said else instance(value)
+def _with_opaque(statements: dict[str, list[Any]], value: Any) -> SearchResult:
+    return perhaps(value) if "opaque" in statements or "noopaque" in statements else instance(value)
 
 
-# A few strings of each format, for examples; whether they are of it is judged by the validator.
+# Example strings of each format; the validator decides whether they match it.
 SAMPLES: dict[str, tuple[str, ...]] = {
     "date-time": ("2024-02-29T12:30:00Z", "2024-01-01T00:00:00.5+01:00"),
     "date": ("2024-02-29", "2024-01-31"),
@@ -187,13 +198,26 @@ SHAPES: dict[str, str] = {
     "json-pointer": r"^(/[\s\S]*)?$",
     "relative-json-pointer": r"^[0-9][\s\S]*$",
 }
-"""What every string of a format looks like, roughly: enough to see that two statements exclude each other."""
+"""Rough pattern of each format: enough to detect that two statements exclude each other."""
 FORMAT_SUBSETS = frozenset(
     [("email", "idn-email"), ("hostname", "idn-hostname"), ("uri", "iri"), ("uri", "uri-reference"),
      ("uri", "iri-reference"), ("iri", "iri-reference"), ("uri-reference", "iri-reference")]
 )  # fmt: skip
-"""Every string of the first format is of the second, by their grammars."""
-_OTHERS = ("a", "", "b", "1", "not a format", "aaaaaaaaaaaaaaaaaaaa", "((", "\\", "{", "%", "é", "-1")
+"""Pairs of formats: by its grammar, every string of the first matches the second."""
+_OTHER_CANDIDATES = (
+    "a",
+    "",
+    "b",
+    "1",
+    "not a format",
+    "aaaaaaaaaaaaaaaaaaaa",
+    "((",
+    "\\",
+    "{",
+    "%",
+    "é",
+    "-1",
+)
 
 
 @lru_cache(maxsize=256)
@@ -212,13 +236,13 @@ def _pattern(text: str) -> Any:
 def has_format(text: str, name: str) -> bool:
     try:
         return bool(_format(name).is_valid(text))
-    except ValueError:  # half of a surrogate pair is no text
+    except ValueError:  # a lone surrogate is not a text
         return False
 
 
 @lru_cache(maxsize=16384)
 def pattern_matches(pattern: str, text: str) -> bool | None:
-    """Whether the expression is found in the text; None when nobody can read it."""
+    """Return true if the pattern occurs in the text; None if the validator cannot read the pattern."""
     validator = _pattern(pattern)
     try:
         return None if validator is None else bool(validator.is_valid(text))
@@ -226,16 +250,19 @@ def pattern_matches(pattern: str, text: str) -> bool | None:
         return None
 
 
-def is_a_string(atoms: Iterable[Formula]) -> SearchResult:
-    said = grouped(atoms)
-    shortest = max(said.get("minlen", []), default=0)
-    longest = min(said.get("maxlen", []), default=None)
-    denied = frozenset[str]().union(*said.get("noneof", []))
-    formats = [name for name in said.get("format", []) if name in SAMPLES]
-    formats_off = said.get("noformat", [])
+def solve_string(atoms: Iterable[Formula]) -> SearchResult:
+    """Return a string that meets the lengths, patterns, formats and value sets."""
+    statements = grouped(atoms)
+    shortest = max(statements.get("minlen", []), default=0)
+    longest = min(statements.get("maxlen", []), default=None)
+    denied = frozenset[str]().union(*statements.get("noneof", []))
+    formats = [name for name in statements.get("format", []) if name in SAMPLES]
+    formats_off = statements.get("noformat", [])
     if any(name not in SAMPLES for name in formats_off):
-        return IMPOSSIBLE  # a format that no validator knows refuses nothing
-    if any(one == other or (one, other) in FORMAT_SUBSETS for one in formats for other in formats_off):
+        return IMPOSSIBLE  # an unknown format rejects nothing
+    if any(
+        name == excluded or (name, excluded) in FORMAT_SUBSETS for name in formats for excluded in formats_off
+    ):
         return IMPOSSIBLE
     if longest is not None and longest < shortest:
         return IMPOSSIBLE
@@ -245,20 +272,20 @@ def is_a_string(atoms: Iterable[Formula]) -> SearchResult:
             shortest <= len(text)
             and (longest is None or len(text) <= longest)
             and text not in denied
-            and all(pattern_matches(pattern, text) is True for pattern in said.get("pattern", []))
-            and all(pattern_matches(pattern, text) is False for pattern in said.get("nopattern", []))
+            and all(pattern_matches(pattern, text) is True for pattern in statements.get("pattern", []))
+            and all(pattern_matches(pattern, text) is False for pattern in statements.get("nopattern", []))
             and all(has_format(text, name) for name in formats)
             and not any(has_format(text, name) for name in formats_off)
         )
 
-    if "oneof" in said:
-        for text in sorted(frozenset.intersection(*said["oneof"])):
+    if "oneof" in statements:
+        for text in sorted(frozenset.intersection(*statements["oneof"])):
             if fits(text):
-                return _undecided_by_others(said, text)
+                return _with_opaque(statements, text)
         return IMPOSSIBLE
-    if shortest > regular.MAX_STRING_LENGTH and not said.keys() - {"minlen", "maxlen", "noneof"}:
+    if shortest > regular.MAX_STRING_LENGTH and not statements.keys() - {"minlen", "maxlen", "noneof"}:
         return TOO_LARGE
-    term, readable = _language(said, denied)
+    term, readable = _language(statements, denied)
     term = regular.both([term, *(language(SHAPES[name]) for name in formats if name in SHAPES)])
     try:
         text = regular.find(term, shortest, longest)
@@ -270,19 +297,22 @@ def is_a_string(atoms: Iterable[Formula]) -> SearchResult:
     candidates = [sample for name in formats for sample in SAMPLES[name]]
     candidates += [text] if text is not None else []
     candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
-    candidates += [*_OTHERS, *(sample + "a" * max(0, padded - len(sample)) for sample in _OTHERS)]
+    candidates += [
+        *_OTHER_CANDIDATES,
+        *(sample + "a" * max(0, padded - len(sample)) for sample in _OTHER_CANDIDATES),
+    ]
     for candidate in candidates:
         if fits(candidate):
-            return _undecided_by_others(said, candidate)
+            return _with_opaque(statements, candidate)
     return perhaps(text) if text is not None else UNDECIDED
 
 
-def _language(said: dict[str, list[Any]], denied: frozenset[str]) -> tuple[regular.Term, bool]:
-    """What the expressions allow together, and whether all of them could be read."""
+def _language(statements: dict[str, list[Any]], denied: frozenset[str]) -> tuple[regular.Term, bool]:
+    """Return the language of all patterns together, and true if all of them could be read."""
     terms = [regular.complement(regular.literal(text)) for text in sorted(denied)]
     readable = True
     for name, allowed in (("pattern", True), ("nopattern", False)):
-        for pattern in said.get(name, []):
+        for pattern in statements.get(name, []):
             try:
                 term = language(pattern)
             except (UnsupportedPattern, IndexError, ValueError):

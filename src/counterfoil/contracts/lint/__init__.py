@@ -1,7 +1,7 @@
-"""Lint of contracts: names, versions, metadata, envelope, money, dates and personal data, over every form of contract.
+"""Lint of contracts: names, versions, metadata, envelope, money, dates and personal data, in every form of contract.
 
-Looks at one document as plain data and never at two; whom a change breaks is asked of the comparisons. The rules
-are rows of `lint_rules.RULES`; the words that they go by stand in `vocabulary.py`.
+Checks one document as plain data and never compares two; the comparisons judge changes. `rules.RULES` is the table of
+rules, `vocabulary` the words that they use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from counterfoil.contracts.lint.subject import GOVERNANCE, WITH_FIELDS, Form, Li
 
 @dataclass(frozen=True, slots=True, order=True)
 class LintFinding:
-    """One finding: `where` is the path of keys and positions from the document's root."""
+    """One finding; `where` is the path of keys and positions from the root of the document."""
 
     where: tuple[str, ...]
     rule: str
@@ -26,7 +26,7 @@ class LintFinding:
 
 
 def form_of(data: Any) -> Form | None:
-    """What a document is, by the marks that it must carry; None for one that has no contract in it."""
+    """Return the form of a document by its marks; None if it contains no contract."""
     if not isinstance(data, dict):
         return None
     kind = data.get("kind")
@@ -53,8 +53,7 @@ def form_of(data: Any) -> Form | None:
 
 
 def lint(data: Any, form: Form | None = None) -> list[LintFinding]:
-    """Everything that the rules find in a document, in the order of its places. Raises ValueError for a document
-    that is no contract of a known form."""
+    """Return the findings of all rules in the order of their places. Raises ValueError for an unknown form of document."""
     form = form or form_of(data)
     if form is None:
         raise ValueError(
@@ -65,5 +64,5 @@ def lint(data: Any, form: Form | None = None) -> list[LintFinding]:
         LintFinding(tuple(map(str, path)), rule.name, message, fix, path)
         for rule in RULES
         if form in rule.forms
-        for path, message, fix in rule.look(subject)
+        for path, message, fix in rule.check(subject)
     )

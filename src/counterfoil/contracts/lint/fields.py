@@ -1,4 +1,4 @@
-"""The fields that a contract declares, in whatever form it is written: one flat view for the rules of lint."""
+"""Fields that a contract declares, in any form of contract: one flat list for the lint rules."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Any, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 
 _MAPS = ("data", "fields", "input", "output")
-"""Where a governance document declares fields."""
+"""Keys of a governance document that declare fields."""
 _TYPES = {"int": "integer", "decimal": "number", "bool": "boolean", "list": "array"}
 _SKIPPED = frozenset({"example", "examples", "enum", "const", "default", "x-examples"})
-"""Keys whose values are instances: what looks like a schema in them is none."""
+"""Keys whose values are instances, which are never read as schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named value of an object. `type` is JSON Schema's word, or `money`, `date`, `timestamp`, `id`, `any`, or
-    empty where nothing is said."""
+    """Named value of an object.
+
+    `type` is the JSON Schema type, or `money`, `date`, `timestamp`, `id`, `any`, or empty if none is stated.
+    """
 
     name: str
     path: Path
     type: str
     format: str = ""
     values: tuple[str, ...] = ()
-    """The texts of its enum."""
+    """Texts of its enum."""
     pii: bool | None = None
-    """Whether it is marked as personal data; None where nothing is said."""
+    """Marked as personal data or not; None without a mark."""
     pattern: bool = False
     near: frozenset[str] = frozenset()
-    """Names of the fields of its object and of the objects around it."""
+    """Names of the fields of its object and of the enclosing objects."""
 
 
 def fields(data: Mapping[str, Any], form: str) -> Iterator[Field]:
-    """Every field, in the order of the document."""
+    """Yield every field in the order of the document."""
     if form in ("event", "object", "operation"):
         for key in _MAPS:
             if isinstance(data.get(key), dict):
@@ -80,7 +82,7 @@ def _schemas(node: Any, path: Path, near: frozenset[str]) -> Iterator[Field]:
     if not isinstance(node, dict):
         return
     properties = node.get("properties")
-    # Below a key `properties` the keys are names: a field that is called `properties` is no map of schemas.
+    # Below a key `properties` the keys are names: a field named `properties` is not a map of schemas.
     inner = near
     if isinstance(properties, dict) and (not path or path[-1] != "properties" or "type" in node):
         inner = near | properties.keys()
@@ -93,8 +95,8 @@ def _schemas(node: Any, path: Path, near: frozenset[str]) -> Iterator[Field]:
 
 
 def _field(name: str, schema: Mapping[str, Any], path: Path, near: frozenset[str]) -> Field:
-    said = schema.get("type", "")
-    types = [t for t in (said if isinstance(said, list) else [said]) if t != "null"]
+    stated = schema.get("type", "")
+    types = [t for t in (stated if isinstance(stated, list) else [stated]) if t != "null"]
     values = tuple(v for v in schema.get("enum") or () if isinstance(v, str))
     pii = schema["x-pii"] if isinstance(schema.get("x-pii"), bool) else None
     return Field(

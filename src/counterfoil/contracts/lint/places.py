@@ -1,4 +1,4 @@
-"""Where the parts of a JSON or YAML text stand: path to line and column, for findings in files that are not ours."""
+"""Lines and columns of the parts of a JSON or YAML text, for findings in files outside the governance folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def places(text: str, paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
-    """Line and column, both from 1, of each path's key (or item); of the nearest part around it where it is not
-    written there. Empty for a text that cannot be read."""
+    """Return line and column, both from 1, of the key or item of each path.
+
+    A missing part takes the place of the nearest enclosing part. Empty if the text cannot be read.
+    """
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
@@ -26,10 +28,10 @@ def _place(node: Any, path: Path) -> tuple[int, int]:
     mark = node.start_mark if node is not None else None
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
+            entry = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if entry is None:
                 break
-            mark, node = found[0].start_mark, found[1]
+            mark, node = entry[0].start_mark, entry[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             mark = node.start_mark

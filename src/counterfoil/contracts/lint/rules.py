@@ -1,4 +1,4 @@
-"""The rules of lint: one function each, and the table that says which contracts it looks at."""
+"""Lint rules: one function each, and the table of the forms of contract that each checks."""
 
 from __future__ import annotations
 
@@ -17,75 +17,87 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 def one_convention(subject: LintSubject) -> Iterator[RuleHit]:
-    # Headers keep the manners of HTTP, whatever the fields are like.
+    # Headers follow the conventions of HTTP, not those of the fields.
     names = [(field.name, field.path) for field in subject.fields if "headers" not in field.path]
-    yield from _odd(names, "field")
+    yield from _inconsistent_names(names, "field")
 
 
 def component_names(subject: LintSubject) -> Iterator[RuleHit]:
-    for kind, found in _map(subject.data.get("components")).items():
-        names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in _map(found)]
-        yield from _odd(names, kind.rstrip("s"))
+    for kind, components in _map(subject.data.get("components")).items():
+        names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in _map(components)]
+        yield from _inconsistent_names(names, kind.rstrip("s"))
 
 
 def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
-    seen: dict[str, Path] = {}
-    named: list[tuple[str, Path]] = []
+    paths: dict[str, Path] = {}
+    names: list[tuple[str, Path]] = []
     for path, operation in _operations(subject):
         name = operation.get("operationId")
         if not isinstance(name, str) or not name:
-            yield path, "the operation has no operationId", "name it; generated clients call it by that name"
-        elif name in seen:
-            yield (*path, "operationId"), f"`{name}` names another operation too", "choose another name"
+            yield (
+                path,
+                "the operation has no operationId",
+                "add one; generated clients use it as the name of the operation",
+            )
+        elif name in paths:
+            yield (*path, "operationId"), f"the operationId `{name}` is used twice", "choose another name"
         else:
-            seen[name] = path
-            named.append((name, (*path, "operationId")))
-    yield from _odd(named, "operation")
+            paths[name] = path
+            names.append((name, (*path, "operationId")))
+    yield from _inconsistent_names(names, "operation")
 
 
 def path_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path in _map(subject.data.get("paths")):
-        at: Path = ("paths", path)
+        key_path: Path = ("paths", path)
         parts = [part for part in path.split("/") if part and not part.startswith("{")]
         if path != "/" and path.endswith("/"):
-            yield at, "the path ends with a slash", "leave the slash away: two spellings are two addresses"
+            yield (
+                key_path,
+                "the path ends with a slash",
+                "remove the slash: with and without it are two addresses",
+            )
         if any(part != part.lower() for part in parts):
-            yield at, "the path has capital letters", "write it in lower case"
+            yield key_path, "the path has capital letters", "write it in lower case"
         verbs = [
-            part for part in parts if (found := v.words(part)) and found[0] in v.VERBS and len(found) > 1
+            part for part in parts if (words := v.words(part)) and words[0] in v.VERBS and len(words) > 1
         ]
         if verbs:
-            yield at, f"`{verbs[0]}` says what the method says", "name the thing; the method is the verb"
+            yield key_path, f"`{verbs[0]}` repeats the HTTP method", "use a noun; the method is the verb"
 
 
 def enum_values(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
-        ways = [v.written(text) for text in field.values if v.words(text)]
-        # Texts of another kind (`10 %`, `EUR/USD`) are no names.
-        if len(ways) > 1 and all(ways) and not set.intersection(*ways):
-            yield field.path, f"the values of `{field.name}` are written in several ways", "choose one"
+        conventions = [v.conventions_of(text) for text in field.values if v.words(text)]
+        # Texts such as `10 %` or `EUR/USD` are not names.
+        if len(conventions) > 1 and all(conventions) and not set.intersection(*conventions):
+            yield field.path, f"the values of `{field.name}` mix naming conventions", "use one convention"
 
 
 def event_name(subject: LintSubject) -> Iterator[RuleHit]:
     name = str(subject.data.get("name", ""))
     parts = name.split(".")
     if len(parts) < 2 or not (parts[-1][:1] == "v" and parts[-1][1:].isdigit()):
-        fix = f"name it `{name}.v1`: two versions will live beside each other"
+        fix = f"name it `{name}.v1`: later several versions are active at once"
         yield ("name",), "the event's name has no version", fix
         return
-    said = (v.words(parts[-2]) or [""])[-1]
-    if len(parts) < 3 or not (said.endswith("ed") or said in v.IRREGULAR):
-        fix = "name it `object.happened.vN`, with a word that says what has happened"
-        yield ("name",), f"`{name}` does not say what has happened to what", fix
+    verb = (v.words(parts[-2]) or [""])[-1]
+    if len(parts) < 3 or not (verb.endswith("ed") or verb in v.IRREGULAR):
+        fix = "name it `object.happened.vN`, with a verb in the past tense"
+        yield ("name",), f"`{name}` does not name an object and what happened to it", fix
 
 
 def state_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path, state in _keyed(subject.data, "becomes"):
-        if isinstance(state, str) and not state.startswith("=") and "snake_case" not in v.written(state):
+        if (
+            isinstance(state, str)
+            and not state.startswith("=")
+            and "snake_case" not in v.conventions_of(state)
+        ):
             yield (
                 path,
                 f"the state `{state}` is not in snake_case",
-                "write it in small letters with `_` between",
+                "use lower-case words joined by `_`",
             )
 
 
@@ -96,18 +108,18 @@ def described_version(subject: LintSubject) -> Iterator[RuleHit]:
     info = _map(subject.data.get("info"))
     version = info.get("version")
     if not isinstance(version, str) or not v.VERSION.fullmatch(version):
-        at: Path = ("info", "version") if "version" in info else ("info",)
-        yield at, f"the version {version!r} orders before and after nothing", "use 1.4.0, or a date"
+        path: Path = ("info", "version") if "version" in info else ("info",)
+        yield path, f"the version {version!r} cannot be ordered", "use a version such as 1.4.0, or a date"
 
 
 def schema_version(subject: LintSubject) -> Iterator[RuleHit]:
     if "$schema" not in subject.data:
         fix = 'add "$schema": "https://json-schema.org/draft/2020-12/schema"'
-        yield (), "the schema does not say by which draft it is read", fix
+        yield (), "the schema does not state its draft", fix
     if not isinstance(subject.data.get("$id"), str):
-        yield (), "the schema has no `$id`", "give it an address of its own that ends with its version"
+        yield (), "the schema has no `$id`", "add an own URI that ends with the version"
     elif not any(ch.isdigit() for ch in subject.data["$id"]):
-        yield ("$id",), "the schema's `$id` names no version", "end it with one: `.../invoice/v1`"
+        yield ("$id",), "the `$id` of the schema has no version", "end it with a version: `.../invoice/v1`"
 
 
 def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
@@ -117,15 +129,15 @@ def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
         if deprecated and sunset is None:
             yield (
                 (*path, "deprecated"),
-                "deprecated, and nobody knows until when",
+                "deprecated without a removal date",
                 "add `x-sunset: YYYY-MM-DD`",
             )
         if sunset is not None:
             key = "x-sunset" if "x-sunset" in operation else "sunset"
             if not _is_date(sunset):
-                yield (*path, key), f"the sunset {sunset!r} is no date", "write it as YYYY-MM-DD"
+                yield (*path, key), f"the sunset {sunset!r} is not a date", "write it as YYYY-MM-DD"
             elif not deprecated:
-                yield (*path, key), "a sunset without `deprecated: true`", "mark it deprecated"
+                yield (*path, key), "a sunset without `deprecated: true`", "add `deprecated: true`"
 
 
 # ------------------------------------------------------------------ required metadata
@@ -133,24 +145,28 @@ def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
 
 def described(subject: LintSubject) -> Iterator[RuleHit]:
     info = _map(subject.data.get("info"))
-    for key, why in (("title", "what it is called"), ("description", "what it is for")):
+    for key in ("title", "description"):
         if not info.get(key):
-            yield ("info",), f"the description does not say {why}", f"add `info.{key}`"
+            yield ("info",), f"the description has no {key}", f"add `info.{key}`"
     if not info.get("contact") and not info.get("x-owner"):
-        yield ("info",), "nobody answers for this description", "add `info.contact`"
+        yield ("info",), "the description has no contact", "add `info.contact`"
 
 
 def explained(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         if not operation.get("summary") and not operation.get("description"):
-            yield path, "the operation says nothing about itself", "add a `summary`"
+            yield path, "the operation has no summary", "add a `summary`"
 
 
 def error_answers(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
-        answers = _map(operation.get("responses"))
-        if answers and not any(str(code)[:1] in "45" or code == "default" for code in answers):
-            yield (*path, "responses"), "no answer tells of a failure", "describe `default`, or 4XX and 5XX"
+        responses = _map(operation.get("responses"))
+        if responses and not any(str(code)[:1] in "45" or code == "default" for code in responses):
+            yield (
+                (*path, "responses"),
+                "no response describes a failure",
+                "describe `default`, or 4XX and 5XX",
+            )
 
 
 def secured(subject: LintSubject) -> Iterator[RuleHit]:
@@ -158,22 +174,22 @@ def secured(subject: LintSubject) -> Iterator[RuleHit]:
         return
     for path, operation in _operations(subject):
         if "security" not in operation:
-            fix = "add `security`; `security: []` says that it is open on purpose"
-            yield path, "nothing says who may call it", fix
+            fix = "add `security`; `security: []` marks it as intentionally public"
+            yield path, "the operation has no security requirement", fix
 
 
 def schema_described(subject: LintSubject) -> Iterator[RuleHit]:
-    for key, why in (("title", "what it is called"), ("description", "what it is for")):
+    for key in ("title", "description"):
         if not subject.data.get(key):
-            yield (), f"the schema does not say {why}", f"add `{key}`"
+            yield (), f"the schema has no {key}", f"add `{key}`"
 
 
 def owned(subject: LintSubject) -> Iterator[RuleHit]:
     if not subject.data.get("owner"):
         fix = "add `owner:` with a role"
-        yield ("name",), "nobody owns the workflow: its exceptions have no address", fix
+        yield ("name",), "the workflow has no owner to receive its Cases", fix
     if not subject.data.get("doc"):
-        yield ("name",), "the workflow does not say what it is for", "add `doc:` in one sentence"
+        yield ("name",), "the workflow has no description", "add `doc:` with one sentence about its purpose"
 
 
 # ------------------------------------------------------------------ envelope
@@ -182,8 +198,8 @@ def owned(subject: LintSubject) -> Iterator[RuleHit]:
 def envelope_repeated(subject: LintSubject) -> Iterator[RuleHit]:
     for name in _map(subject.data.get("data")):
         if str(name).removesuffix("?") in v.ENVELOPE:
-            fix = "leave it away, or name what it means here"
-            yield ("data", name), f"`{name}` is part of every event's envelope", fix
+            fix = "remove it, or choose a more specific name"
+            yield ("data", name), f"`{name}` is already part of the envelope of every event", fix
 
 
 def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
@@ -195,9 +211,9 @@ def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
         missing = [name for name in v.REQUIRED_ENVELOPE if name not in (required or [])]
         if missing:
             fix = "require id, source, specversion and type"
-            yield path, f"a CloudEvents envelope that does not require {', '.join(missing)}", fix
+            yield path, f"the CloudEvents envelope does not require {', '.join(missing)}", fix
         if "time" not in properties:
-            yield path, "a CloudEvents envelope that does not say when", "add `time`, an RFC 3339 date-time"
+            yield path, "the CloudEvents envelope has no time", "add `time`, an RFC 3339 date-time"
 
 
 def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
@@ -206,10 +222,10 @@ def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
         if "$ref" in message:
             continue
         media = str(message.get("contentType", default))
-        text = {field.name for field in subject.fields if field.path[: len(path)] == path}
-        if "cloudevents" not in media and not text & {"specversion", "ce_id", "ce-id", "ce_specversion"}:
-            fix = "say `contentType: application/cloudevents+json`, or describe the ce_ headers"
-            yield path, "the message has no envelope: no id, no source, no time", fix
+        names = {field.name for field in subject.fields if field.path[: len(path)] == path}
+        if "cloudevents" not in media and not names & {"specversion", "ce_id", "ce-id", "ce_specversion"}:
+            fix = "set `contentType: application/cloudevents+json`, or describe the ce_ headers"
+            yield path, "the message has no envelope with id, source and time", fix
 
 
 def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
@@ -217,38 +233,38 @@ def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         if path[-1] != "post":
             continue
-        here = _map(_map(subject.data.get("paths")).get(str(path[1]))).get("parameters")
-        given = [*_list(operation.get("parameters")), *_list(here)]
-        names = {_parameter(each, shared) for each in given}
+        path_parameters = _map(_map(subject.data.get("paths")).get(str(path[1]))).get("parameters")
+        parameters = [*_list(operation.get("parameters")), *_list(path_parameters)]
+        names = {_parameter(parameter, shared) for parameter in parameters}
         if not any("idempotency" in name for name in names):
-            fix = "take an `Idempotency-Key` header"
-            yield path, "a repeated POST cannot be told from a second one", fix
+            fix = "accept an `Idempotency-Key` header"
+            yield path, "a retried POST cannot be distinguished from a second request", fix
 
 
 # ------------------------------------------------------------------ money
 
 
 def money_exact(subject: LintSubject) -> Iterator[RuleHit]:
-    """In files of governance money has a type of its own; elsewhere it is minor units, or a decimal text."""
+    """Require the type `money` in governance files; minor units or a decimal text elsewhere."""
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
         if not _is_amount(field):
             continue
         if governed and field.type in ("number", "integer", "string"):
-            yield field.path, f"`{field.name}` is money and typed as a {field.type}", "type it `money`"
+            yield field.path, f"`{field.name}` is money but has the type {field.type}", "use the type `money`"
         elif not governed and field.type == "number":
-            fix = "use minor units (`type: integer`) beside a currency, or a decimal text"
-            yield field.path, f"`{field.name}` is money and a floating number", fix
+            fix = "use minor units (`type: integer`) with a currency, or a decimal text"
+            yield field.path, f"`{field.name}` is money but a floating-point number", fix
         elif not governed and field.type == "string" and not (field.format or field.pattern or field.values):
             fix = "add `format: decimal` or a pattern such as `^-?\\d+\\.\\d{2}$`"
-            yield field.path, f"`{field.name}` is money and any text", fix
+            yield field.path, f"`{field.name}` is money but allows any text", fix
 
 
 def money_currency(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
         bare = _is_amount(field) and field.type in ("integer", "number", "string")
         if bare and not any("currency" in v.words(name) for name in field.near):
-            fix = "add a `currency` (ISO 4217) beside it"
+            fix = "add a field `currency` (ISO 4217) to the same object"
             yield field.path, f"`{field.name}` is money without a currency", fix
 
 
@@ -259,25 +275,30 @@ def moments(subject: LintSubject) -> Iterator[RuleHit]:
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
         last = (v.words(field.name) or [""])[-1]
-        wanted = v.MOMENTS.get(last)
-        if wanted is None or field.type in ("", "any", "boolean", "object", "array") or field.values:
+        expected = v.MOMENTS.get(last)
+        if expected is None or field.type in ("", "any", "boolean", "object", "array") or field.values:
             continue
         if governed:
             if field.type not in ("timestamp", "date"):
                 yield (
                     field.path,
-                    f"`{field.name}` says when and is typed as {field.type}",
-                    f"type it `{wanted}`",
+                    f"`{field.name}` is a time but has the type {field.type}",
+                    f"use the type `{expected}`",
                 )
-            elif field.type != wanted and last in ("at", "on"):
-                fix = f"type it `{wanted}`, or end it with `_{'on' if wanted == 'timestamp' else 'at'}`"
-                yield field.path, f"`{field.name}` reads like a {wanted} and is a {field.type}", fix
+            elif field.type != expected and last in ("at", "on"):
+                suffix = "on" if expected == "timestamp" else "at"
+                fix = f"use the type `{expected}`, or end the name with `_{suffix}`"
+                yield (
+                    field.path,
+                    f"`{field.name}` has the name of a {expected} but the type {field.type}",
+                    fix,
+                )
         elif field.type in ("integer", "number"):
             fix = "use an RFC 3339 text (`format: date-time`)"
-            yield field.path, f"`{field.name}` is a count of something since somewhen", fix
+            yield field.path, f"`{field.name}` is a time but a number without a unit or epoch", fix
         elif field.type == "string" and not (field.format or field.pattern):
-            fix = f"add `format: {'date-time' if wanted == 'timestamp' else 'date'}`"
-            yield field.path, f"`{field.name}` says when, in any text", fix
+            fix = f"add `format: {'date-time' if expected == 'timestamp' else 'date'}`"
+            yield field.path, f"`{field.name}` is a time but allows any text", fix
 
 
 # ------------------------------------------------------------------ personal data
@@ -286,54 +307,50 @@ def moments(subject: LintSubject) -> Iterator[RuleHit]:
 def personal_marked(subject: LintSubject) -> Iterator[RuleHit]:
     mark = "x-pii" if subject.form in OUTSIDE else "pii"
     for field in subject.fields:
-        said = v.personal(field.name)
-        if said and field.pii is None and field.type not in ("boolean", "object", "array"):
-            fix = f"mark it `{mark}: true`; `{mark}: false` says that it tells of nobody"
-            yield field.path, f"`{field.name}` may tell of a person ({said}) and is not marked", fix
+        words = v.personal(field.name)
+        if words and field.pii is None and field.type not in ("boolean", "object", "array"):
+            fix = f"mark it `{mark}: true`, or `{mark}: false` if it is not personal data"
+            yield field.path, f"`{field.name}` may be personal data ({words}) and is not marked", fix
 
 
 RULES: tuple[LintRule, ...] = (
-    LintRule("name-convention", OUTSIDE, "Fields are written in one way: who guesses a name guesses right.",
+    LintRule("name-convention", OUTSIDE, "Field names follow one convention, so that they can be guessed.",
          one_convention),
-    LintRule("name-component", ("openapi", "asyncapi"), "Components of a kind are written in one way.",
+    LintRule("name-component", ("openapi", "asyncapi"), "Component names of one kind follow one convention.",
          component_names),
-    LintRule("name-operation", ("openapi",), "Every operation has its own operationId; all are written in one way.",
+    LintRule("name-operation", ("openapi",), "Every operation has a unique operationId; all follow one convention.",
          operation_ids),
-    LintRule("name-path", ("openapi",), "A path names things in lower case, without a verb and without a last slash.",
+    LintRule("name-path", ("openapi",), "A path uses lower-case nouns, without a verb and without a trailing slash.",
          path_names),
-    LintRule("name-value", WITH_FIELDS, "The values of an enum are written in one way.", enum_values),
-    LintRule("name-event", ("event",), "An event is named `object.happened.vN`: a fact, with its version.", event_name),
-    LintRule("name-state", ("workflow",), "Business states are in snake_case: people search for them.", state_names),
+    LintRule("name-value", WITH_FIELDS, "Enum values follow one convention.", enum_values),
+    LintRule("name-event", ("event",), "An event is named `object.happened.vN`: a fact and its version.", event_name),
+    LintRule("name-state", ("workflow",), "Business states are in snake_case, because people search for them.", state_names),
     LintRule("version-described", ("openapi", "asyncapi"), "`info.version` is a semantic version or a date.",
          described_version),
-    LintRule("version-schema", ("jsonschema",), "A schema names its draft, and itself with a version.", schema_version),
-    LintRule("version-lifecycle", ("openapi",), "What is deprecated has a sunset date, and the other way round.",
+    LintRule("version-schema", ("jsonschema",), "A schema states its draft and an `$id` with a version.", schema_version),
+    LintRule("version-lifecycle", ("openapi",), "A deprecated operation has a sunset date, and a sunset date is only on deprecated operations.",
          lifecycle),
-    LintRule("metadata-described", ("openapi", "asyncapi"), "A description has a title, a purpose and a contact.",
+    LintRule("metadata-described", ("openapi", "asyncapi"), "A description has a title, a description and a contact.",
          described),
     LintRule("metadata-operation", ("openapi",), "Every operation has a summary.", explained),
-    LintRule("metadata-errors", ("openapi",), "Every operation describes what a failure looks like.", error_answers),
-    LintRule("metadata-security", ("openapi",), "Every operation says who may call it.", secured),
+    LintRule("metadata-errors", ("openapi",), "Every operation describes an error response.", error_answers),
+    LintRule("metadata-security", ("openapi",), "Every operation has a security requirement.", secured),
     LintRule("metadata-schema", ("jsonschema",), "A schema has a title and a description.", schema_described),
-    LintRule("metadata-workflow", ("workflow",), "A workflow has an owner and says what it is for.", owned),
-    LintRule("envelope-repeated", ("event",), "An event's data does not repeat its envelope: two truths differ one day.",
+    LintRule("metadata-workflow", ("workflow",), "A workflow has an owner and a description.", owned),
+    LintRule("envelope-repeated", ("event",), "The data of an event does not repeat its envelope, because the two could differ.",
          envelope_repeated),
-    LintRule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, "
-         "and says when.", envelope_whole),
-    LintRule("envelope-message", ("asyncapi",), "A message carries an envelope: without an id no repeat is recognised.",
+    LintRule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, and has a time.", envelope_whole),
+    LintRule("envelope-message", ("asyncapi",), "A message has an envelope; without an id no duplicate is recognised.",
          messages_enveloped),
-    LintRule("envelope-retry", ("openapi",), "A POST takes an idempotency key: a time-out is not a failure.", retry_safe),
-    LintRule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text "
-         "elsewhere, never a floating number.", money_exact),
-    LintRule("money-currency", OUTSIDE, "An amount has a currency beside it or around it.", money_currency),
-    LintRule("date-form", WITH_FIELDS, "`_at` is a moment with a zone, `_on` and `_date` are days, and both have a "
-         "format.", moments),
-    LintRule("pii-mark", WITH_FIELDS, "What tells of a person is marked, or marked as not doing so: erasure goes by the "
-         "mark.", personal_marked),
+    LintRule("envelope-retry", ("openapi",), "A POST accepts an idempotency key, because a timeout is not a failure.", retry_safe),
+    LintRule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text elsewhere, never a floating-point number.", money_exact),
+    LintRule("money-currency", OUTSIDE, "An amount has a currency in the same or an enclosing object.", money_currency),
+    LintRule("date-form", WITH_FIELDS, "`_at` is a timestamp with a zone, `_on` and `_date` are dates, and both have a format.", moments),
+    LintRule("pii-mark", WITH_FIELDS, "Personal data is marked, or marked as not personal: erasure depends on the mark.", personal_marked),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------ looking
+# ------------------------------------------------------------------ reading documents
 
 
 def _map(value: Any) -> dict[str, Any]:
@@ -344,19 +361,22 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _odd(names: Iterable[tuple[str, Path]], what: str) -> Iterator[RuleHit]:
-    """Names that are not written as most of the others are. One that fits several ways offends none, and one with
-    dots or `$` in it keeps the manners of somebody else."""
-    known = [(name, path, v.written(name)) for name, path in names]
-    count = Counter(way for _, _, ways in known for way in ways)
+def _inconsistent_names(names: Iterable[tuple[str, Path]], noun: str) -> Iterator[RuleHit]:
+    """Yield names outside the most common convention.
+
+    A name that fits several conventions is never reported. Nor is one with dots or `$`: it follows an external
+    convention.
+    """
+    entries = [(name, path, v.conventions_of(name)) for name, path in names]
+    count = Counter(convention for _, _, conventions in entries for convention in conventions)
     if not count:
         return
-    most = max(v.CONVENTIONS, key=lambda way: count[way])
-    told: set[str] = set()
-    for name, path, ways in known:
-        if most not in ways and v.PLAIN.fullmatch(name) and name not in told:
-            told.add(name)
-            yield path, f"the {what} `{name}` is not in {most}, as most others are", f"write it in {most}"
+    common = max(v.CONVENTIONS, key=lambda convention: count[convention])
+    reported: set[str] = set()
+    for name, path, conventions in entries:
+        if common not in conventions and v.PLAIN.fullmatch(name) and name not in reported:
+            reported.add(name)
+            yield path, f"the {noun} `{name}` is not in {common} like most others", f"write it in {common}"
 
 
 def _operations(subject: LintSubject) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -379,11 +399,11 @@ def _messages(data: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield ("channels", channel, verb, "message"), message
 
 
-def _parameter(each: Any, shared: dict[str, Any]) -> str:
-    found = _map(each)
-    if "$ref" in found:
-        found = _map(shared.get(str(found["$ref"]).rsplit("/", 1)[-1]))
-    return str(found.get("name", "")).lower()
+def _parameter(parameter: Any, shared: dict[str, Any]) -> str:
+    node = _map(parameter)
+    if "$ref" in node:
+        node = _map(shared.get(str(node["$ref"]).rsplit("/", 1)[-1]))
+    return str(node.get("name", "")).lower()
 
 
 def _dicts(node: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -397,16 +417,16 @@ def _dicts(node: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _keyed(node: Any, key: str) -> Iterator[tuple[Path, Any]]:
-    for path, found in _dicts(node, ()):
-        if key in found:
-            yield (*path, key), found[key]
+    for path, entries in _dicts(node, ()):
+        if key in entries:
+            yield (*path, key), entries[key]
 
 
 def _is_amount(field: Field) -> bool:
-    said = v.words(field.name)
+    words = v.words(field.name)
     return (
-        bool(said)
-        and said[-1] in v.MONEY
+        bool(words)
+        and words[-1] in v.MONEY
         and field.type not in ("money", "", "any", "object", "array", "boolean")
     )
 

@@ -1,4 +1,4 @@
-"""What a rule of lint is, and what it looks at."""
+"""Types of the lint: the checked document, a rule and its hits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from counterfoil.contracts.lint.fields import Field, Path
 
 Form: TypeAlias = Literal["jsonschema", "openapi", "asyncapi", "event", "object", "operation", "workflow"]
 RuleHit: TypeAlias = tuple[Path, str, str]
-"""Where, what is wrong there, and what to do."""
+"""Path, problem and fix."""
 
 GOVERNANCE: tuple[Form, ...] = ("event", "object", "operation", "workflow")
 OUTSIDE: tuple[Form, ...] = ("jsonschema", "openapi", "asyncapi")
@@ -19,7 +19,7 @@ WITH_FIELDS: tuple[Form, ...] = (*OUTSIDE, "event", "object", "operation")
 
 @dataclass(frozen=True, slots=True)
 class LintSubject:
-    """One document, and its fields wherever they stand."""
+    """One document with all of its fields."""
 
     form: Form
     data: dict[str, Any]
@@ -31,8 +31,10 @@ RuleFunction: TypeAlias = Callable[[LintSubject], Iterator[RuleHit]]
 
 @dataclass(frozen=True, slots=True)
 class LintRule:
+    """One rule: its name, the forms of contract that it checks, and its function."""
+
     name: str
     forms: tuple[Form, ...]
-    says: str
-    """What the rule demands and why, as the reference shows it."""
-    look: RuleFunction
+    summary: str
+    """Requirement and reason, as the reference page shows them."""
+    check: RuleFunction

@@ -1,4 +1,4 @@
-"""The words that lint goes by: how names are written, and which of them promise money, a moment, or a person."""
+"""Words of the lint rules: naming conventions, and names that indicate money, a time or a person."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ MONEY = frozenset(
         "revenue",
     ]
 )
-"""The last word of a name that says how much."""
+"""Last words of names of amounts."""
 MOMENTS: dict[str, Literal["timestamp", "date"]] = {
     "at": "timestamp", "timestamp": "timestamp", "datetime": "timestamp", "on": "date", "date": "date",
 }  # fmt: skip
-"""The last word of a name that says when, and how exactly."""
+"""Last words of names of times, and their precision."""
 
 PERSONAL: tuple[tuple[str, ...], ...] = tuple(
     tuple(phrase.split())
@@ -80,7 +80,7 @@ PERSONAL: tuple[tuple[str, ...], ...] = tuple(
         "signature image",
     ]
 )
-"""Words, one after the other, of a name that tells of a person."""
+"""Consecutive words in names of personal data."""
 
 ENVELOPE = frozenset(
     [
@@ -106,12 +106,12 @@ ENVELOPE = frozenset(
         "payload_hash",
     ]
 )
-"""What the envelope of every Event carries, beside its data."""
+"""Fields of the envelope of every event, apart from its data."""
 REQUIRED_ENVELOPE = ("id", "source", "specversion", "type")
-"""What CloudEvents 1.0 demands of every event."""
+"""Fields that CloudEvents 1.0 requires."""
 
 IMPERSONAL = frozenset(["type", "kind", "status", "state", "count", "id", "code", "limit", "verified"])
-"""Last words of a name that tells about such data, not the data itself: `account_holder_type`."""
+"""Last words of names that describe such data and are not the data: `account_holder_type`."""
 IRREGULAR = frozenset(
     [
         "paid",
@@ -150,7 +150,7 @@ IRREGULAR = frozenset(
         "born",
     ]
 )
-"""Last words of an event's name that say what has happened or is so, without ending in `ed`."""
+"""Past participles and states at the end of event names that do not end in `ed`."""
 VERBS = frozenset(
     [
         "get",
@@ -170,23 +170,23 @@ VERBS = frozenset(
         "send",
     ]
 )
-"""First words of a path that say what its method already says."""
+"""Verbs at the start of a path segment, which repeat the HTTP method."""
 VERSION = re.compile(r"v?\d+(\.\d+)*([.+-][0-9A-Za-z.+-]*)?|\d{4}-\d{2}(-\d{2})?([.-].*)?")
-"""A semantic version or a dated one."""
+"""Semantic version or a date."""
 
 
 def words(name: str) -> list[str]:
-    """The words of a name, in lower case, however it is written."""
+    """Return the words of a name in lower case, for any naming convention."""
     return [word.lower() for word in _WORDS.findall(name)]
 
 
-def written(name: str) -> set[Convention]:
-    """The conventions that a name keeps; `amount` keeps three of them."""
+def conventions_of(name: str) -> set[Convention]:
+    """Return the naming conventions that a name follows; `amount` follows three."""
     return {convention for convention, form in CONVENTIONS.items() if form.fullmatch(name)}
 
 
 def personal(name: str) -> str:
-    """The words of a name that tell of a person; empty where none does."""
+    """Return the words of a name that indicate personal data; empty if none do."""
     parts = words(name)
     if parts and parts[-1] in IMPERSONAL:
         return ""
