@@ -11,9 +11,10 @@ import msgspec
 from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
+from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.input_values import LeafResolver, base, beside, near, put
 from counterfoil.prove.move import Move
-from counterfoil.prove.values import FAULTS, event_of
+from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.values import event_names
 from counterfoil.rules.workflow.context import blocks_of
@@ -82,7 +83,7 @@ class Arrivals:
         return lambda: self.company.turn(after, ("event", f"{type_}#{number}", event))
 
     def body(self, type_: str, data: dict[str, Any], number: int) -> dict[str, Any]:
-        return event_names(event_of(type_, data, number))
+        return event_names(build_event(type_, data, number))
 
     def fitting(self, w: World, wait: d.Wait) -> dict[str, Any] | None:
         """Data of an event that the wait takes; None where none can be made."""
@@ -122,14 +123,14 @@ class Arrivals:
         for field, expression in keys:
             try:
                 data = put(data, tuple(field.split(".")), expression(names, outside.ask))
-            except FAULTS:
+            except FORMULA_ERRORS:
                 continue
         for path, expression in where.memberships("event"):
             try:
                 data = put(
                     data, tuple(path.removeprefix("data.").split(".")), [expression(names, outside.ask)]
                 )
-            except FAULTS:
+            except FORMULA_ERRORS:
                 continue
         reader = LeafResolver({"event": ("event",)}, {})
         reader.look(where.ast)
@@ -154,7 +155,7 @@ class Arrivals:
         event = self.body(type_, data, 0)
         try:
             return where({**names, "event": event, "start": names.get("event")}, outside.ask) is True
-        except FAULTS:
+        except FORMULA_ERRORS:
             return False
 
     def _names(self, w: World) -> dict[str, Any]:

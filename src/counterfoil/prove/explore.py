@@ -21,8 +21,8 @@ from counterfoil.prove.coverage import Coverage
 from counterfoil.prove.invariants import INVARIANTS, InvariantChecker, ProvenInvariant
 from counterfoil.prove.lookup_model import BEGIN
 from counterfoil.prove.moves import Moves
+from counterfoil.prove.start_values import StartValueFinder
 from counterfoil.prove.timeline import Counterexample, TimelineEntry
-from counterfoil.prove.values import StartValueFinder
 from counterfoil.prove.world import ProofContext, World
 
 MOST_STATES = 200_000
@@ -200,7 +200,7 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
     worlds = []
     for beginning in beginnings:
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
-        text = f"{what} begins the run" + (f"; {beginning.told}" if beginning.told else "")
+        text = f"{what} begins the run" + (f"; {beginning.text}" if beginning.text else "")
         worlds.append((company.born(beginning), TimelineEntry(timedelta(0), "counterfoil", text)))
     collects = gc.isenabled()
     gc.disable()  # hardly anything here refers back to itself, and there is much of it

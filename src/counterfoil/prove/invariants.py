@@ -15,7 +15,7 @@ from counterfoil.core.effect import UNFINISHED, Effect, EffectState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
-from counterfoil.prove.values import FAULTS
+from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import StepState
@@ -206,7 +206,7 @@ class InvariantChecker:
             return False
         try:
             amount = step.amount({**w.state.names, **w.state.items}, self.company.outside(w).ask)
-        except FAULTS:
+        except FORMULA_ERRORS:
             return False
         return amount in _moneys(w.state.inputs.get(e.id))
 
@@ -369,7 +369,7 @@ class InvariantChecker:
                 continue
             try:
                 holds = invariant.formula(names, ask)
-            except FAULTS:
+            except FORMULA_ERRORS:
                 continue
             if holds is (invariant.moment == "never"):
                 yield BrokenInvariant(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.core.money import Money
-from counterfoil.prove.values import MOST, StartValueFinder
+from counterfoil.prove.start_values import MAX_STARTS, StartValueFinder
 from tests.unit.prove.test_planted_workflows import planted
 from tests.unit.prove.test_proofs import acme
 
@@ -23,10 +23,10 @@ def test_each_beginning_leads_elsewhere_and_the_first_holds(name: str, tmp_path:
     finder = beginnings(name, tmp_path)
     found = finder.find()
     signatures = [finder.signature(dict(b.values)) for b in found]
-    assert len(set(signatures)) == len(found) <= MOST
-    assert finder._score(dict(found[0].values), [(must, True) for must in finder.musts])[0] == 0
-    assert found[0].told == ""
-    assert all(b.told for b in found[1:])
+    assert len(set(signatures)) == len(found) <= MAX_STARTS
+    assert finder.score(dict(found[0].values), [(must, True) for must in finder.candidates.musts])[0] == 0
+    assert found[0].text == ""
+    assert all(b.text for b in found[1:])
 
 
 def test_a_matrix_and_a_limit_are_tried_at_their_borders(tmp_path: Path) -> None:
