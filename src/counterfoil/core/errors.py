@@ -22,6 +22,10 @@ class ErrorClass(StrEnum):
     REFUSED = "refused"
 
 
+REFUSAL_CLASSES = tuple(error for error in ErrorClass if error is not ErrorClass.ALREADY_DONE)
+"""Classes of calls that were not done. After `already_done` the connector looks up the earlier result."""
+
+
 class CounterfoilError(Exception):
     """Base of all errors whose message is written for a person."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import UNFINISHED, Effect, EffectState
+from counterfoil.core.errors import REFUSAL_CLASSES
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
@@ -296,7 +297,7 @@ class InvariantChecker:
             if not self.company.posts.get(step.operation):
                 continue
             outcome = st.outcome.partition(":")[2] or st.outcome
-            refused = outcome in _CLASSES and (self._goes_on(step, outcome) or "[" in key)
+            refused = outcome in REFUSAL_CLASSES and (self._goes_on(step, outcome) or "[" in key)
             held = next((e for e in w.effects if e.id == st.effect), None)
             if refused and not (held is not None and w.done.get(held.id)):
                 return step.path, "refused" if outcome == "refused" else f"refused as {outcome}"
@@ -402,10 +403,7 @@ def names_of(company: ProofContext, w: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_CLASSES = (
-    "transient", "throttled", "conflict", "invalid", "warning", "period_closed", "not_found", "unauthorized", "refused",
-)  # fmt: skip
-BAD = frozenset({"failed", "timeout", "unknown", *NO, *_CLASSES})
+BAD = frozenset({"failed", "timeout", "unknown", *NO, *map(str, REFUSAL_CLASSES)})
 Look: TypeAlias = Callable[[InvariantChecker, World], Iterator[BrokenInvariant]]
 _LOOKS: tuple[Look, ...] = (
     InvariantChecker._twice, InvariantChecker._unapproved, InvariantChecker._more, InvariantChecker._halves, InvariantChecker._foils, InvariantChecker._ends, InvariantChecker._limits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from counterfoil.core.errors import ErrorClass
+from counterfoil.core.errors import REFUSAL_CLASSES, ErrorClass
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
@@ -26,21 +26,8 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "emit": frozenset(),
 }
 """What may become of a step beside going on, by its kind."""
-SENT_AGAIN = frozenset(
-    {
-        "transient",
-        "throttled",
-        "conflict",
-        "warning",
-        "period_closed",
-        "stale",
-        "not_found",
-        "unauthorized",
-        "refused",
-        "invalid",
-        "unknown",
-    }
-)
+SENT_AGAIN = frozenset({*map(str, REFUSAL_CLASSES), "stale", "unknown"})
+"""Outcomes of a call after which the call may be sent again."""
 
 
 def workflows(model: Model) -> Iterator[tuple[Document, kinds.Workflow]]:
