@@ -101,7 +101,7 @@ def test_a_case_is_resolved_from_the_terminal(terminal: Terminal) -> None:
     assert terminal.json(*words)["verdict"] == "resolved"
     code, _, err = terminal.run(*words)
     assert code == 2
-    assert "resolved already" in err
+    assert "already resolved" in err
 
 
 def test_a_webhook_is_handed_in_with_its_signature(terminal: Terminal, tmp_path: Path) -> None:

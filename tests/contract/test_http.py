@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.web.http.permissions import Permission
@@ -451,11 +452,13 @@ def test_files_are_kept_and_pages_are_not(http: httpx2.Client) -> None:
 def test_metrics_can_be_scraped(http: httpx2.Client, company: Process) -> None:
     answer = http.get("/metrics", headers=company.bearer("ada"))
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    lines = answer.text.splitlines()
-    assert 'counterfoil_foils{state="broken"} 1' in lines
-    assert "counterfoil_ready 1" in lines
-    shape = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[\w.]+"\})? -?[\d.e+-]+')
-    assert [line for line in lines if not shape.fullmatch(line)] == []
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["counterfoil_foils", "broken"] == 1
+    assert samples["counterfoil_ready",] == 1
 
 
 def test_health_is_public_and_says_little(http: httpx2.Client) -> None:

@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from counterfoil.web.http import server
-from counterfoil.web.http.limits import BODY_LIMIT, Shield
+from counterfoil.web.http.limits import MAX_BODY_BYTES, RequestLimits
 from tests.web_company import Process
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -137,8 +137,8 @@ def test_chunks_are_counted_while_they_stream(company: Process, raw: Raw) -> Non
 
 def test_a_body_at_the_limit_is_read(raw: Raw) -> None:
     head = event(b'"')[:-1]
-    body = head + b"x" * (BODY_LIMIT - len(head) - 2) + b'"}'
-    assert len(body) == BODY_LIMIT
+    body = head + b"x" * (MAX_BODY_BYTES - len(head) - 2) + b'"}'
+    assert len(body) == MAX_BODY_BYTES
     status, _, answer = raw.post({"content-type": STRUCTURED, "content-length": str(len(body))}, [body])
     assert status == 202, answer[:300]
 
@@ -154,8 +154,8 @@ def test_packed_bodies_are_refused_unopened(company: Process, raw: Raw, encoding
 
 def test_many_large_bodies_at_once_stay_within_the_budget(company: Process) -> None:
     before = company.memory()
-    half = b"x" * (BODY_LIMIT - 1000)
-    head = (f"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_LIMIT}\r\n\r\n").encode()
+    half = b"x" * (MAX_BODY_BYTES - 1000)
+    head = (f"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n").encode()
     connections = [socket.create_connection(("127.0.0.1", company.port), timeout=30) for _ in range(80)]
     try:
         statuses = []
@@ -234,7 +234,7 @@ async def test_a_slow_body_is_given_up() -> None:
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"expect", b"100-continue")], "path": "/", "scheme": "http"}
-    await Shield(never_reached, body_seconds=0.05)(scope, silent, send)
+    await RequestLimits(never_reached, body_seconds=0.05)(scope, silent, send)
     assert sent[0]["status"] == 408
 
 

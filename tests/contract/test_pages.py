@@ -155,7 +155,7 @@ def test_a_rejection_needs_a_reason(visitor: Visitor) -> None:
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1003')}")
     card.get_by_role("button", name="Reject").click()
-    expect(page.get_by_role("alert")).to_contain_text("Say why")
+    expect(page.get_by_role("alert")).to_contain_text("Enter a comment")
 
 
 def test_who_asked_sees_why_they_cannot_approve(visitor: Visitor) -> None:
@@ -170,7 +170,7 @@ def test_another_role_sees_who_decides(visitor: Visitor) -> None:
     page = visitor.sign_in("cory")
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1003')}")
-    expect(card).to_contain_text("It is decided by finance operations")
+    expect(card).to_contain_text("Decided by: finance operations")
     expect(card.get_by_role("button")).to_have_count(0)
 
 

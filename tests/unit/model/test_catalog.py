@@ -1,4 +1,4 @@
-"""The catalog of the example company: entries with owners, what they have to do with each other, and its picture."""
+"""The catalog of the example company: entries with owners, what they have to do with each other, and its graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from counterfoil.model import read
 from counterfoil.model.catalog import Catalog, Edge, Key
-from counterfoil.web.pages.catalog_graph import picture
+from counterfoil.web.pages.catalog_graph import build_graph
 from tests.source import ROOT
 
 FINALIZED: Key = ("event", "invoice.finalized.v1")
@@ -64,19 +64,19 @@ def test_the_flow_near_an_event_ends_at_the_systems(catalog: Catalog) -> None:
     }
 
 
-def test_the_picture_goes_from_left_to_right_and_no_boxes_touch(catalog: Catalog) -> None:
-    drawn = picture(catalog.flow())
-    assert drawn is not None
-    assert {node.kind for node in drawn.nodes} == {
+def test_the_graph_goes_from_left_to_right_and_no_boxes_touch(catalog: Catalog) -> None:
+    graph = build_graph(catalog.flow())
+    assert graph is not None
+    assert {node.kind for node in graph.nodes} == {
         "system",
         "event",
         "workflow",
         "reconciliation",
         "operation",
     }
-    assert len({(node.x, node.y) for node in drawn.nodes}) == len(drawn.nodes)
-    assert max(node.x for node in drawn.nodes) < drawn.width
-    assert "billing produces invoice.finalized.v1" in drawn.lines
-    assert "erp.invoice.post writes to erp" in drawn.lines
-    assert len(drawn.curves) == len(drawn.lines)
-    assert picture([]) is None
+    assert len({(node.x, node.y) for node in graph.nodes}) == len(graph.nodes)
+    assert max(node.x for node in graph.nodes) < graph.width
+    assert "billing produces invoice.finalized.v1" in graph.lines
+    assert "erp.invoice.post writes to erp" in graph.lines
+    assert len(graph.curves) == len(graph.lines)
+    assert build_graph([]) is None

@@ -1,4 +1,4 @@
-"""Every route, permission, problem and field of the API is documented, and every route declares what it asks."""
+"""Every route, permission, problem and field of the API is documented, and every route declares its requirement."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ HTTP = (ROOT / "docs" / "reference" / "http.md").read_text("utf-8")
 JSON = (ROOT / "docs" / "reference" / "json-output.md").read_text("utf-8")
 
 
-class Absent:
-    """No application: routes are looked at, not called."""
+class NoApplication:
+    """Stands for an application: the tests read routes, and call none."""
 
 
 def handlers(app: Litestar) -> list[tuple[str, str, Any]]:
-    """(method, path as documented, what it asks for) of everything that is served."""
-    found = []
+    """Return method, documented path and requirement of each route."""
+    rows: list[tuple[str, str, Any]] = []
     for route in app.routes:
         for handler in getattr(route, "route_handlers", []):
             if isinstance(handler, HTTPRouteHandler):
                 path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-                found += [
+                rows += [
                     (str(method), path, handler.opt.get(REQUIRES))
                     for method in handler.http_methods
                     if str(method) != "OPTIONS"
                 ]
-    return found
+    return rows
 
 
-SERVED = handlers(routes(Absent()))  # type: ignore[arg-type]
+SERVED = handlers(routes(NoApplication()))  # type: ignore[arg-type]
 
 
-def test_something_is_served() -> None:
+def test_there_are_routes() -> None:
     assert len(SERVED) > 25
 
 
-@pytest.mark.parametrize(("method", "path", "asked"), SERVED)
-def test_a_route_declares_a_permission_and_is_documented(method: str, path: str, asked: object) -> None:
-    assert isinstance(asked, Permission | Open), f"{method} {path} declares nothing"
-    shown = f"`{asked}`" if isinstance(asked, Permission) else str(asked)
-    assert f"| `{method} {path}` | {shown} |" in HTTP
+@pytest.mark.parametrize(("method", "path", "requirement"), SERVED)
+def test_a_route_declares_a_permission_and_is_documented(method: str, path: str, requirement: object) -> None:
+    assert isinstance(requirement, Permission | Open), f"{method} {path} declares no requirement"
+    cell = f"`{requirement}`" if isinstance(requirement, Permission) else str(requirement)
+    assert f"| `{method} {path}` | {cell} |" in HTTP
 
 
 def test_no_documented_route_is_missing() -> None:
@@ -60,10 +60,10 @@ def test_no_documented_route_is_missing() -> None:
 
 
 @pytest.mark.parametrize("permission", list(Permission))
-def test_a_permission_is_documented_and_asked_for(permission: Permission) -> None:
+def test_a_permission_is_documented_and_required(permission: Permission) -> None:
     assert re.fullmatch(r"[a-z]+:[a-z]+:[a-z]+", permission)
     assert f"| `{permission}` |" in HTTP
-    assert permission in {asked for _, _, asked in SERVED} or permission in COVERS
+    assert permission in {requirement for _, _, requirement in SERVED} or permission in COVERS
 
 
 @pytest.mark.parametrize(

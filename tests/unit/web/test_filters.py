@@ -1,4 +1,4 @@
-"""How values look on pages."""
+"""Template filters of the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from counterfoil.core.money import Money
 from counterfoil.web.api import shapes
-from counterfoil.web.pages.pages import filters
+from counterfoil.web.pages import filters
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def test_money_keeps_the_decimals_of_its_currency(money: Money, text: str) -> No
         (timedelta(hours=2), "in 2 h"),
     ],
 )
-def test_a_time_has_a_hint_of_how_far_away_it_is(away: timedelta, hint: str) -> None:
+def test_a_time_shows_its_distance_from_now(away: timedelta, hint: str) -> None:
     assert filters.ago(NOW + away, NOW) == hint
 
 
@@ -50,7 +50,7 @@ def test_times_are_shown_in_utc() -> None:
     assert "2026-07-01 13:00\u00a0UTC" in filters.when(local, NOW)
 
 
-def test_a_state_is_never_only_a_colour() -> None:
+def test_a_state_is_never_only_a_color() -> None:
     assert ">broken<" in filters.chip("broken")
     assert "break" in filters.chip("broken", finance=True)
 
@@ -58,11 +58,11 @@ def test_a_state_is_never_only_a_colour() -> None:
 @pytest.mark.parametrize(
     "show", [filters.chip, filters.short, filters.pairs, lambda text: filters.pairs({text: [text]})]
 )
-def test_what_others_wrote_is_escaped(show: object) -> None:
+def test_foreign_text_is_escaped(show: object) -> None:
     assert "<script" not in str(show("<script>alert(1)</script>"))  # type: ignore[operator]
 
 
-def test_stored_values_lose_nothing_on_the_way_to_json() -> None:
+def test_stored_values_lose_nothing_in_json() -> None:
     value = {
         "rate": Decimal("0.10"), "sum": Money(250, "USD"), "big": 2**60, "n": 7, "at": NOW, "day": NOW.date(),
         "wait": timedelta(hours=1), "all": [Decimal("1E+3"), None, True],

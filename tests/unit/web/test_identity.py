@@ -1,4 +1,4 @@
-"""Proofs of who calls: origins, forms, tokens, permissions of roles."""
+"""Authentication: origins, forms, tokens, and the permissions of roles."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def roles(*may: str) -> Model:
     return Model.from_documents([{"kind": "role", "name": "admin", "may": list(may)}])
 
 
-def test_a_token_is_kept_as_a_digest_alone() -> None:
+def test_a_token_is_stored_as_a_digest_only() -> None:
     secret, token = new_token("fay", datetime(2030, 1, 1, tzinfo=UTC))
     assert token.digest == digest(secret)
     assert secret not in str(token)
 
 
-def test_two_tokens_are_never_alike() -> None:
+def test_two_tokens_are_never_equal() -> None:
     until = datetime(2030, 1, 1, tzinfo=UTC)
     assert len({new_token("fay", until)[0] for _ in range(100)}) == 100
 
@@ -45,8 +45,8 @@ def test_permissions_come_from_every_role_that_exists() -> None:
 
 
 def test_resolving_any_case_includes_resolving_own_ones() -> None:
-    held = granted(PERSON, roles("cases:any:resolve"))
-    assert held == {Permission.CASES_ANY_RESOLVE, Permission.CASES_OWN_RESOLVE}
+    permissions = granted(PERSON, roles("cases:any:resolve"))
+    assert permissions == {Permission.CASES_ANY_RESOLVE, Permission.CASES_OWN_RESOLVE}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_resolving_any_case_includes_resolving_own_ones() -> None:
         ({"host": "a"}, {"csrf": "\u00e9"}),
     ],
 )
-def test_a_form_that_is_not_ours_is_refused(headers: dict[str, str], form: dict[str, str]) -> None:
+def test_a_foreign_form_is_refused(headers: dict[str, str], form: dict[str, str]) -> None:
     with pytest.raises(Problem) as refused:
         check_same_origin(headers, form, SESSION)
     assert refused.value.status == 403
@@ -84,16 +84,16 @@ def test_our_own_form_passes(headers: dict[str, str]) -> None:
         (b"a" * 70_000, FORM, 413),
     ],
 )
-def test_a_form_that_cannot_be_read_is_refused(body: bytes, content_type: str, status: int) -> None:
+def test_an_invalid_form_is_refused(body: bytes, content_type: str, status: int) -> None:
     with pytest.raises(Problem) as refused:
         read_form(body, content_type)
     assert refused.value.status == status
 
 
-def test_a_form_is_read_as_browsers_write_it() -> None:
+def test_a_browser_form_is_read() -> None:
     assert read_form(b"a=x+y&b=%C3%A9&c=", FORM + "; charset=utf-8") == {"a": "x y", "b": "é", "c": ""}
 
 
-def test_what_is_no_hash_verifies_nothing() -> None:
+def test_a_text_that_is_no_hash_verifies_nothing() -> None:
     assert not Passwords()._verify("", "x")
     assert not Passwords()._verify("plain text", "plain text")

@@ -1,4 +1,4 @@
-"""Each kind of failure has one answer, and our own failures show nothing of the inside."""
+"""Each kind of failure has one response, and internal failures reveal nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_failure_has_its_status(error: Exception, status: int) -> None:
 
 
 @pytest.mark.parametrize("error", [Misconfigured("secret-place"), ValueError("secret-place")])
-def test_our_own_failure_says_where_the_log_has_it(
+def test_an_internal_failure_names_its_incident_in_the_log(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     problem = problem_of(error)
@@ -42,15 +42,15 @@ def test_our_own_failure_says_where_the_log_has_it(
     assert "secret-place" in caplog.text
 
 
-def test_a_document_has_what_the_standard_asks_for() -> None:
+def test_a_document_has_the_members_of_the_standard() -> None:
     document = json.loads(Problem(404, "no run x").body("/v1/runs/x"))
     assert document == {
-        "type": "urn:counterfoil:problem:not-found", "title": "There is nothing here", "status": 404,
+        "type": "urn:counterfoil:problem:not-found", "title": "Not found", "status": 404,
         "detail": "no run x", "instance": "/v1/runs/x",
     }  # fmt: skip
 
 
-def test_waiting_is_said_in_whole_seconds() -> None:
+def test_retry_after_is_in_whole_seconds() -> None:
     assert problem_of(TryAgain("later", 0.2)).headers["retry-after"] == "1"
 
 
@@ -64,5 +64,5 @@ def test_a_refused_vote_names_the_approval(verdict: str) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["counted", "granted", "rejected"])
-def test_a_counted_vote_is_no_problem(verdict: str) -> None:
+def test_an_accepted_vote_is_no_problem(verdict: str) -> None:
     assert decision_responses.decided(verdict, "appr_1", "fay") == verdict

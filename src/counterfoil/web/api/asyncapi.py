@@ -1,4 +1,4 @@
-"""The company's events as AsyncAPI 3: their payloads, their CloudEvents heads, and who produces them."""
+"""AsyncAPI 3 document of the company's events: payloads, CloudEvents headers and producers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _TEXT: Json = {"type": "string", "minLength": 1}
 
 
 def document(model: Model) -> Json:
-    """Every declared event as a channel, from the Release in force. Without servers: where it is served, it is."""
+    """Return the document of a model: each declared event is a channel. It names no servers."""
     names = sorted(model.events)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Events",
             "version": model.digest[:12],
-            "description": "The facts that the Release in force declares. A sender hands in a CloudEvent at "
-            "POST /v1/events (usage at POST /v1/usage); what there is can be read at GET /v1/events.",
+            "description": "Events that the Release in force declares. Send a CloudEvent to POST /v1/events, usage to "
+            "POST /v1/usage. Read stored events at GET /v1/events.",
         },
         "defaultContentType": "application/json",
         "channels": {name: _channel(model, name) for name in names},
-        "operations": {key: found for name in names for key, found in _operations(model, name)},
+        "operations": {key: value for name in names for key, value in _operations(model, name)},
         "components": {
             "messages": {name: _message(model, name) for name in names},
             "schemas": {name: clean(model.schema_of_event(name)) for name in names},
@@ -36,9 +36,9 @@ def document(model: Model) -> Json:
 
 
 def producers(model: Model, name: str) -> Json:
-    """Who brings an event about: systems through mappings, workflows, or whoever hands it in."""
+    """Return the producers of an event: systems through mappings, workflows, or callers of the API."""
     mappings = model.producers(name)
-    found: Json = {
+    result: Json = {
         "systems": sorted({m.from_.system for m in mappings if m.from_ is not None}),
         "mappings": sorted(m.name for m in mappings),
         "workflows": sorted(
@@ -47,71 +47,72 @@ def producers(model: Model, name: str) -> Json:
             if any(isinstance(p.step, kinds.Emit) and p.step.emit == name for p in steps(workflow))
         ),
     }
-    return found | {"declared": model.events[name].produced}
+    return result | {"declared": model.events[name].produced}
 
 
 def _channel(model: Model, name: str) -> Json:
     kind = model.events[name]
-    found: Json = {
+    channel: Json = {
         "address": name,
         "title": name,
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "x-producers": producers(model, name),
     }
     if kind.doc:
-        found["description"] = kind.doc
+        channel["description"] = kind.doc
     if kind.object:
-        found["x-object"] = kind.object
-    return found
+        channel["x-object"] = kind.object
+    return channel
 
 
 def _operations(model: Model, name: str) -> list[tuple[str, Json]]:
-    """AsyncAPI speaks from this application's side: it receives what systems and callers tell, and sends what its
-    workflows say."""
-    told = producers(model, name)
-    found = []
-    if told["declared"] == "http" or told["systems"]:
-        found.append(
-            (f"receive.{name}", _operation("receive", name, ", ".join(told["systems"]) or "callers"))
-        )
-    if told["workflows"] or told["declared"] == "counterfoil":
-        by = ", ".join(told["workflows"]) or "the engine"
-        found.append((f"send.{name}", _operation("send", name, by)))
-    return found
+    """Return the operations of an event from this application's side.
+
+    It receives what systems and callers send, and sends what its workflows emit.
+    """
+    by = producers(model, name)
+    operations = []
+    if by["declared"] == "http" or by["systems"]:
+        senders = ", ".join(by["systems"]) or "callers"
+        operations.append((f"receive.{name}", _operation("receive", name, f"Sent by {senders}")))
+    if by["workflows"] or by["declared"] == "counterfoil":
+        emitters = ", ".join(by["workflows"]) or "the engine"
+        operations.append((f"send.{name}", _operation("send", name, f"Emitted by {emitters}")))
+    return operations
 
 
-def _operation(action: str, name: str, by: str) -> Json:
+def _operation(action: str, name: str, summary: str) -> Json:
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{name}"},
-        "summary": f"{'Told' if action == 'receive' else 'Said'} by {by}",
+        "summary": summary,
         "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
     }
 
 
 def _message(model: Model, name: str) -> Json:
     kind, schema = model.events[name], model.schema_of_event(name)
-    found: Json = {
+    message: Json = {
         "name": name,
         "title": name,
         "contentType": "application/json",
-        "headers": _heads(model, name),
+        "headers": _headers(model, name),
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "correlationId": {"location": "$message.header#/ce-correlationid"},
         "examples": [{"name": "one", "payload": example(schema)}],
         "x-version": versions.number(name),
     }
     if kind.doc:
-        found["summary"] = kind.doc
+        message["summary"] = kind.doc
     if kind.deprecated is not None:
-        found["x-deprecated"] = (
+        message["x-deprecated"] = (
             kind.deprecated if isinstance(kind.deprecated, str) else kind.deprecated.model_dump()
         )
-    return found
+    return message
 
 
-def _heads(model: Model, name: str) -> Json:
-    """CloudEvents 1.0 in binary mode: attributes and the extensions that are read stand in the head, data is the body."""
+def _headers(model: Model, name: str) -> Json:
+    """Return the headers of CloudEvents 1.0 in binary mode: attributes and supported extensions; the body is the data."""
     systems = sorted(model.systems)
     return {
         "type": "object",
@@ -119,11 +120,11 @@ def _heads(model: Model, name: str) -> Json:
         "properties": {
             "ce-specversion": {"const": "1.0"},
             "ce-id": _TEXT,
-            "ce-source": {**_TEXT, "description": f"Begins with the name of a system: {', '.join(systems)}."},
+            "ce-source": {**_TEXT, "description": f"Starts with the name of a system: {', '.join(systems)}."},
             "ce-type": {"const": name},
             "ce-time": {"type": "string", "format": "date-time"},
             "ce-subject": _TEXT,
-            "ce-sequence": {"type": "string", "description": "Orders the facts of one object."},
+            "ce-sequence": {"type": "string", "description": "Orders the events of one object."},
             "ce-correlationid": _TEXT,
             "ce-legalentity": _TEXT,
         },

@@ -1,30 +1,31 @@
-"""Contracts: every event and operation with its versions, who gives and takes each, and who still uses an old one."""
+"""Contracts: events and operations with their versions, producers, consumers, and users of deprecated versions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.params import QueryParameter
 
+from counterfoil.application import Application
 from counterfoil.contracts.versions import number
 from counterfoil.flow.context.deprecations import DeprecatedInUse, in_use
 from counterfoil.model import Model, kinds
 from counterfoil.rules import producers_consumers
-from counterfoil.web.api.lists import Cursor, Limit, Listing, Text
+from counterfoil.web.api.paging import Cursor, Limit, Text, invalid_cursor
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.ports import App
 from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest
 
 KINDS = ("event", "operation")
 
 
 class DeprecatedShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Days begin at midnight UTC. All null but `why` where a reason alone is on file."""
+    """Dates begin at midnight UTC. All but `why` are null if the document gives only a reason."""
 
     since: str | None
     sunset: str | None
@@ -33,7 +34,7 @@ class DeprecatedShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Who was seen to use a deprecated version: `system:`, `person:`, `workflow:` or `reconciliation:` and a name."""
+    """Recorded user of a deprecated version: `system:`, `person:`, `workflow:` or `reconciliation:`, then a name."""
 
     who: str
     side: str
@@ -42,7 +43,7 @@ class UserShape(msgspec.Struct, frozen=True, kw_only=True):
     first_seen: datetime
     last_seen: datetime
     days: dict[str, int]
-    """Of the last thirty days, those with any."""
+    """Uses per day, for days of the last thirty with any use."""
 
 
 class WaitingShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,88 +55,103 @@ class VersionShape(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int
     state: str
-    """`live`, `deprecated` or `sunset`: past its day."""
+    """`live`, `deprecated`, or `sunset` after its sunset date."""
     owners: list[str]
     produced: str
     """Of an event: `mapping`, `workflow`, `counterfoil` or `http`; empty for an operation."""
     system: str
-    """Of an operation: the system that does it; empty for an event."""
+    """Of an operation: the system that executes it; empty for an event."""
     producers: list[str]
     consumers: list[str]
     casts_from: list[str]
-    """The versions that reach it by casts."""
+    """Versions that casts convert to this one."""
     casts_to: list[str]
+    """Versions that casts convert this one to."""
     deprecated: DeprecatedShape | None
     users: list[UserShape]
     waiting: list[WaitingShape]
-    """Runs that wait for it now; told of deprecated events."""
+    """Runs that wait for it now; only for deprecated events."""
 
 
 class ContractShape(msgspec.Struct, frozen=True, kw_only=True):
-    """One event or operation, with the versions that are declared, oldest first."""
+    """One event or operation with its declared versions, oldest first."""
 
     kind: str
     name: str
     versions: list[VersionShape]
 
 
+class ContractList(msgspec.Struct, frozen=True):
+    """One page of contracts in order of kind and name. `next` is the cursor of the next page, null at the end."""
+
+    items: list[ContractShape]
+    next: str | None
+
+
 @get(
     "/v1/contracts",
     opt=requires(Permission.CONTRACTS_ANY_READ),
     tags=["contracts"],
-    summary="Events and operations, with versions and who uses them",
+    summary="List events and operations, with versions and their users",
 )
 async def list_contracts(
-    request: Request[Any, Any, Any],
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     kind: Text = None,
     name: Text = None,
     owner: Text = None,
     party: Annotated[
-        str | None, QueryParameter(max_length=500, description="Who gives, takes or uses: `workflow:NAME`.")
+        str | None,
+        QueryParameter(max_length=500, description="A producer, consumer or user, such as `workflow:NAME`."),
     ] = None,
     deprecated: Annotated[
-        bool | None, QueryParameter(description="Only contracts with a deprecated version, or with none.")
+        bool | None,
+        QueryParameter(
+            description="True: only contracts with a deprecated version. False: only those without."
+        ),
     ] = None,
-) -> Listing[ContractShape]:
-    """In order of kind and name. `name` is one version's, or what all versions have in common."""
+) -> ContractList:
+    """In order of kind and name. `name` is the name of one version, or the base name of all versions."""
     app = application(request)
     if kind and kind not in KINDS:
-        raise Problem(400, f"A contract is an event or an operation, not {kind[:100]}.")
+        raise Problem(400, f"`kind` is event or operation, not {kind[:100]}.")
     model = app.model
-    uses = {held.lifecycle.name: held for held in await in_use(app.store, model, await app.now())}
-    found: list[ContractShape] = []
-    for of, base, names in _after(model, cursor or None):
+    uses = await _uses(app)
+    rows: list[ContractShape] = []
+    for of, base, names in _families_after(model, cursor or None):
         if (kind and of != kind) or (name and base != name and name not in names):
             continue
         contract = _contract(model, of, base, names, uses)
         if _fits(contract, owner or None, party or None, deprecated):
-            found.append(contract)
-        if len(found) > limit:
+            rows.append(contract)
+        if len(rows) > limit:
             break
-    more = len(found) > limit
-    last = found[limit - 1] if more else None
-    return Listing(found[:limit], None if last is None else f"{last.kind}.{last.name}")
+    last = rows[limit - 1] if len(rows) > limit else None
+    return ContractList(rows[:limit], None if last is None else f"{last.kind}.{last.name}")
 
 
-async def contract_of(app: App, kind: str, name: str) -> ContractShape | None:
-    """All versions of one event or operation; None for what is neither."""
+async def contract_of(app: Application, kind: str, name: str) -> ContractShape | None:
+    """Return all versions of one event or operation, or None for another kind of document."""
     model = app.model
-    uses = {held.lifecycle.name: held for held in await in_use(app.store, model, await app.now())}
+    uses = await _uses(app)
     for of, base, names in model.versions.families():
         if of == kind and name in names:
             return _contract(model, of, base, names, uses)
     return None
 
 
-def _after(model: Model, cursor: str | None) -> Iterator[tuple[str, str, list[str]]]:
-    """The families behind a cursor. Raises Problem for what is no cursor."""
+async def _uses(app: Application) -> dict[str, DeprecatedInUse]:
+    return {use.lifecycle.name: use for use in await in_use(app.store, app.model, await app.now())}
+
+
+def _families_after(model: Model, cursor: str | None) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield kind, base name and versions of the contracts after a cursor. Raises Problem for an invalid cursor."""
     last = None
     if cursor is not None:
         of, _, base = cursor.partition(".")
         if of not in KINDS or not base:
-            raise Problem(400, "The cursor is not one that a page gave: take `next` as it is.", kind="cursor")
+            raise invalid_cursor()
         last = (of, base)
     for of, base, names in model.versions.families():
         if last is None or (of, base) > last:
@@ -143,7 +159,7 @@ def _after(model: Model, cursor: str | None) -> Iterator[tuple[str, str, list[st
 
 
 def _fits(contract: ContractShape, owner: str | None, party: str | None, deprecated: bool | None) -> bool:
-    """Whether any of its versions is meant."""
+    """Test whether any version fits all filters."""
     return any(
         (owner is None or owner in version.owners)
         and (deprecated is None or (version.deprecated is not None) == deprecated)
@@ -165,17 +181,17 @@ def _contract(
     )
 
 
-def _version(model: Model, of: str, name: str, held: DeprecatedInUse | None) -> VersionShape:
+def _version(model: Model, of: str, name: str, use: DeprecatedInUse | None) -> VersionShape:
     kind: kinds.Event | kinds.Operation
     kind = model.events[name] if of == "event" else model.operations[name]
     others = [other for other in model.versions.of(name, of) if other != name]
     versions = model.versions
-    past = held is not None and held.lifecycle.past_sunset
+    past = use is not None and use.lifecycle.past_sunset
     event = isinstance(kind, kinds.Event)
     return VersionShape(
         name=name,
         version=number(name),
-        state="sunset" if past else "deprecated" if held is not None else "live",
+        state="sunset" if past else "deprecated" if use is not None else "live",
         owners=model.owners_of(kind, "definition"),
         produced=kind.produced if isinstance(kind, kinds.Event) else "",
         system=kind.system if isinstance(kind, kinds.Operation) else "",
@@ -197,22 +213,24 @@ def _version(model: Model, of: str, name: str, held: DeprecatedInUse | None) -> 
                 last_seen=used.last_at,
                 days=used.days,
             )
-            for used in (held.used if held is not None else ())
+            for used in (use.used if use is not None else ())
         ],
         waiting=[
             WaitingShape(workflow=wait.workflow, runs=wait.count)
-            for wait in (held.waiting if held is not None else ())
+            for wait in (use.waiting if use is not None else ())
         ],
     )
 
 
 def _deprecated(kind: kinds.Event | kinds.Operation) -> DeprecatedShape | None:
-    found = kind.deprecated
-    if found is None:
+    deprecated = kind.deprecated
+    if deprecated is None:
         return None
-    if not isinstance(found, kinds.Deprecated):
-        return DeprecatedShape(since=None, sunset=None, use=None, why=found)
-    return DeprecatedShape(since=found.since, sunset=found.sunset, use=found.use, why=found.why)
+    if not isinstance(deprecated, kinds.Deprecated):
+        return DeprecatedShape(since=None, sunset=None, use=None, why=deprecated)
+    return DeprecatedShape(
+        since=deprecated.since, sunset=deprecated.sunset, use=deprecated.use, why=deprecated.why
+    )
 
 
 ROUTES = [list_contracts]

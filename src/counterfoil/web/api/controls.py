@@ -1,12 +1,11 @@
-"""Controls as auditors ask for them: what enforces each, and what was recorded that shows it at work."""
+"""Controls for auditors: what enforces each one, and the records that show it at work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model import kinds
@@ -15,12 +14,12 @@ from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ListFilter, Views
-from counterfoil.web.api.lists import Listing
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.request import WebRequest
 
-LOOKED_AT = 200
-"""The newest records of its sort that a control's evidence is looked for in."""
+MAX_RECORDS = 200
+"""Newest records of a kind that are searched for a control's evidence."""
 
 
 class EnforcedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,20 +27,20 @@ class EnforcedShape(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     step: str
     fault: str
-    """Why it enforces nothing; empty where it does."""
+    """Why it enforces nothing; empty if it does."""
 
 
 class EvidenceShape(msgspec.Struct, frozen=True, kw_only=True):
     of: str
     where: str
     looked_at: int
-    """Records, the newest first."""
+    """Records read, the newest first."""
     found: int
-    """Of these, for which the formula is true."""
+    """Records read for which the formula is true."""
     failed: int
-    """Of these, for which it has no value."""
+    """Records read for which the formula has no value."""
     latest: str | None
-    """When the newest of those found came about; RFC 3339."""
+    """Time of the newest record that is evidence; RFC 3339."""
 
 
 class ControlShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,26 +55,35 @@ class ControlShape(msgspec.Struct, frozen=True, kw_only=True):
     evidence: EvidenceShape
 
 
+class ControlList(msgspec.Struct, frozen=True):
+    """All controls, by name. `next` is always null: there is one page."""
+
+    items: list[ControlShape]
+    next: str | None
+
+
 @get(
     "/v1/controls",
     opt=requires(Permission.AUDIT_ANY_READ),
     tags=["audit"],
-    summary="Controls, what enforces them, and the evidence on record",
+    summary="List controls with their enforcement and evidence",
 )
-async def list_controls(request: Request[Any, Any, Any]) -> Listing[ControlShape]:
+async def list_controls(request: WebRequest) -> ControlList:
     app = application(request)
     model = app.model
-    found = enforcements(model)
+    enforcement = enforcements(model)
     records = _Records(app.store, app.views)
     rows = [
-        _shape(control, model.owners_of(control), found[name], await _evidence(records, control.evidence))
+        _shape(
+            control, model.owners_of(control), enforcement[name], await _evidence(records, control.evidence)
+        )
         for name, control in sorted(model.of_kind(kinds.Control).items())
     ]
-    return Listing(rows, None)
+    return ControlList(rows, None)
 
 
 def _shape(
-    control: kinds.Control, owners: list[str], found: list[Enforcement], evidence: EvidenceShape
+    control: kinds.Control, owners: list[str], enforced_by: list[Enforcement], evidence: EvidenceShape
 ) -> ControlShape:
     return ControlShape(
         name=control.name,
@@ -84,28 +92,30 @@ def _shape(
         risk=control.risk,
         assertion=control.assertion,
         frequency=control.frequency,
-        enforced=bool(found) and not any(one.fault for one in found),
-        enforced_by=[EnforcedShape(kind=e.kind, name=e.name, step=e.step, fault=e.fault) for e in found],
+        enforced=bool(enforced_by) and not any(e.fault for e in enforced_by),
+        enforced_by=[
+            EnforcedShape(kind=e.kind, name=e.name, step=e.step, fault=e.fault) for e in enforced_by
+        ],
         evidence=evidence,
     )
 
 
 class _Records:
-    """The newest records of each sort, read once for all controls that ask."""
+    """Cache of the newest records of each kind, shared by all controls of one request."""
 
     def __init__(self, store: Store, views: Views) -> None:
         self._store = store
         self._views = views
-        self._kept: dict[str, list[Record]] = {}
-        self._approvers: dict[str, list[str]] = {}
+        self._records: dict[str, list[Record]] = {}
+        self._approvers: dict[str, list[str]] | None = None
 
-    async def of(self, sort: str) -> list[Record]:
-        if sort not in self._kept:
-            self._kept[sort] = await self._read(sort, ListFilter(limit=LOOKED_AT))
-        return self._kept[sort]
+    async def of(self, kind: str) -> list[Record]:
+        if kind not in self._records:
+            self._records[kind] = await self._read(kind, ListFilter(limit=MAX_RECORDS))
+        return self._records[kind]
 
-    async def _read(self, sort: str, page: ListFilter) -> list[Record]:
-        match sort:
+    async def _read(self, kind: str, page: ListFilter) -> list[Record]:
+        match kind:
             case "runs":
                 return [row.run for row in (await self._views.runs(page))[0]]
             case "cases":
@@ -118,45 +128,45 @@ class _Records:
                 return [*(await self._views.foils(page))[0]]
         return [*(await self._views.events(EventFilter(limit=page.limit)))[0]]
 
-    async def approvers(self, approval: str) -> list[str]:
-        if approval not in self._approvers:
-            votes = await self._store.votes([approval])
-            self._approvers[approval] = [vote.person for vote in votes[approval] if vote.approve]
-        return self._approvers[approval]
+    async def approvers(self) -> dict[str, list[str]]:
+        """Return who approved, by approval. All votes are one read."""
+        if self._approvers is None:
+            votes = await self._store.votes([row.id for row in await self.of("approvals")])
+            self._approvers = {
+                id_: [vote.person for vote in cast if vote.approve] for id_, cast in votes.items()
+            }
+        return self._approvers
 
 
-async def _evidence(records: _Records, asked: kinds.Evidence) -> EvidenceShape:
-    where = formula(asked.where)
-    found = failed = 0
+async def _evidence(records: _Records, evidence: kinds.Evidence) -> EvidenceShape:
+    where = formula(evidence.where)
+    approvers = await records.approvers() if "approval.approvers" in where.paths else {}
+    matches = failed = 0
     latest = None
-    rows = await records.of(asked.of)
+    rows = await records.of(evidence.of)
     for row in rows:
-        true = _true(where, asked.of, row, await _approvers(records, where, row))
+        true = _holds(where, evidence.of, row, approvers.get(row.id, []))
         failed += true is None
         if true:
-            found += 1
+            matches += 1
             at = getattr(row, "created_at", None) or getattr(row, "received_at", None)
             latest = max(latest, at) if latest is not None and at is not None else latest or at
     return EvidenceShape(
-        of=asked.of,
-        where=asked.where,
+        of=evidence.of,
+        where=evidence.where,
         looked_at=len(rows),
-        found=found,
+        found=matches,
         failed=failed,
         latest=latest.isoformat() if latest is not None else None,
     )
 
 
-async def _approvers(records: _Records, where: Expression, row: Record) -> list[str]:
-    return await records.approvers(row.id) if "approval.approvers" in where.paths else []
-
-
-def _true(where: Expression, of: str, row: Record, approvers: list[str]) -> bool | None:
-    """Whether it is evidence; None where the formula has no value for it."""
+def _holds(where: Expression, of: str, row: Record, approvers: list[str]) -> bool | None:
+    """Test whether a record is evidence; None if the formula has no value for it."""
     try:
         return where(names_of(of, row, approvers)) is True
     except (EvaluationError, BudgetExceeded):
         return None
 
 
-API = [list_controls]
+ROUTES = [list_controls]

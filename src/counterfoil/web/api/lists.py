@@ -1,84 +1,98 @@
-"""The operator API's lists: Runs, counterfoils, Cases, approvals, events, audit; and one Run's trace."""
+"""The operator API's reads: Runs, counterfoils, Cases, approvals, events and audit leaves."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.store.port.views import EventFilter, ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.queries import approval_by_id, case_by_id, runs_of
-from counterfoil.web.api.trace import Trace, trace
+from counterfoil.web.api.paging import Cursor, Limit, State, Text, event_filter, list_filter
+from counterfoil.web.api.queries import search_runs, with_votes
+from counterfoil.web.api.trace import Trace, load_trace
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-
-T = TypeVar("T")
-Asked = Request[Any, Any, Any]
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
-Text = Annotated[str | None, QueryParameter(max_length=500)]
-State = Annotated[str | None, QueryParameter(name="state", max_length=100)]
-Cursor = Annotated[
-    str | None, QueryParameter(max_length=200, description="`next` of the page before; empty for the first.")
-]
-_CURSOR = re.compile(r"\d{1,20}\.[\w:.\-]{1,180}", re.ASCII)
+from counterfoil.web.http.request import WebRequest
 
 
-class Listing(msgspec.Struct, Generic[T], frozen=True):
-    """One page, newest first. `next` is the cursor of the page after, null at the end."""
+class RunList(msgspec.Struct, frozen=True):
+    """One page of Runs, newest first. `next` is the cursor of the next page, null at the end."""
 
-    items: list[T]
+    items: list[shapes.RunShape]
+    next: str | None
+
+
+class FoilList(msgspec.Struct, frozen=True):
+    """One page of counterfoils, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[shapes.FoilShape]
+    next: str | None
+
+
+class CaseList(msgspec.Struct, frozen=True):
+    """One page of Cases, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[shapes.CaseShape]
+    next: str | None
+
+
+class ApprovalList(msgspec.Struct, frozen=True):
+    """One page of approvals, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[shapes.ApprovalShape]
+    next: str | None
+
+
+class EventList(msgspec.Struct, frozen=True):
+    """One page of canonical events, newest first. `next` is the cursor of the next page, null at the end."""
+
+    items: list[shapes.EventShape]
     next: str | None
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sealed leaves in tree order; `next` is the index to start from, null at the end."""
+    """Sealed leaves in tree order. `next` is the index to continue from, null at the end."""
 
     items: list[shapes.LeafShape]
     next: int | None
     checkpoint: shapes.CheckpointShape | None
 
 
-def page_of(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ListFilter:
-    """Filters for a view; an empty word is no filter. Raises Problem for what is no cursor."""
-    if cursor and not _CURSOR.fullmatch(cursor):
-        raise Problem(400, "The cursor is not one that a page gave: take `next` as it is.", kind="cursor")
-    kept = {name: value or None for name, value in filters.items()}
-    return ListFilter(limit=limit, cursor=cursor or None, **kept)
-
-
-@get("/v1/runs", opt=requires(Permission.RUNS_ANY_READ), tags=["runs"], summary="Runs, newest first")
+@get("/v1/runs", opt=requires(Permission.RUNS_ANY_READ), tags=["runs"], summary="List Runs, newest first")
 async def list_runs(
-    request: Asked,
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     status: Text = None,
     in_state: State = None,
     workflow: Text = None,
     key: Text = None,
-) -> Listing[shapes.RunShape]:
-    page = page_of(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
-    rows, after = await runs_of(application(request), page)
-    return Listing([shapes.run_shape(row) for row in rows], after)
+) -> RunList:
+    """`key` is a business key, or the id that any system gave to the Run's object."""
+    page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
+    rows, after = await search_runs(application(request), page)
+    return RunList([shapes.run_shape(row) for row in rows], after)
 
 
 @get(
-    "/v1/runs/{run_id:str}", opt=requires(Permission.RUNS_ANY_READ), tags=["runs"], summary="One Run's trace"
+    "/v1/runs/{run_id:str}",
+    opt=requires(Permission.RUNS_ANY_READ),
+    tags=["runs"],
+    summary="Get the trace of one Run",
 )
-async def get_run(request: Asked, run_id: FromPath[str]) -> Trace:
-    found = await trace(application(request), run_id)
-    if found is None:
-        raise Problem(404, f"There is no Run {run_id[:100]}; `counterfoil runs` lists those there are.")
-    return found
+async def get_run(request: WebRequest, run_id: FromPath[str]) -> Trace:
+    trace = await load_trace(application(request), run_id)
+    if trace is None:
+        raise Problem(404, f"There is no Run {run_id[:100]}. `counterfoil runs` lists the Runs.")
+    return trace
 
 
-@get("/v1/foils", opt=requires(Permission.FOILS_ANY_READ), tags=["counterfoils"], summary="Counterfoils")
+@get("/v1/foils", opt=requires(Permission.FOILS_ANY_READ), tags=["counterfoils"], summary="List counterfoils")
 async def list_foils(
-    request: Asked,
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     in_state: State = None,
@@ -86,15 +100,15 @@ async def list_foils(
     key: Text = None,
     run: Text = None,
     owner: Text = None,
-) -> Listing[shapes.FoilShape]:
-    page = page_of(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
+) -> FoilList:
+    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
     rows, after = await application(request).views.foils(page)
-    return Listing([shapes.foil_shape(row) for row in rows], after)
+    return FoilList([shapes.foil_shape(row) for row in rows], after)
 
 
-@get("/v1/cases", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="Cases")
+@get("/v1/cases", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="List Cases")
 async def list_cases(
-    request: Asked,
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     in_state: State = None,
@@ -102,85 +116,87 @@ async def list_cases(
     key: Text = None,
     run: Text = None,
     owner: Text = None,
-) -> Listing[shapes.CaseShape]:
-    page = page_of(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
+) -> CaseList:
+    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
     rows, after = await application(request).views.cases(page)
-    return Listing([shapes.case_shape(row) for row in rows], after)
+    return CaseList([shapes.case_shape(row) for row in rows], after)
 
 
-@get("/v1/cases/{case_id:str}", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="One Case")
-async def get_case(request: Asked, case_id: FromPath[str]) -> shapes.CaseShape:
-    found = await case_by_id(application(request), case_id)
-    if found is None:
+@get(
+    "/v1/cases/{case_id:str}", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="Get one Case"
+)
+async def get_case(request: WebRequest, case_id: FromPath[str]) -> shapes.CaseShape:
+    case = await application(request).store.case(case_id)
+    if case is None:
         raise Problem(404, f"There is no Case {case_id[:100]}.")
-    return shapes.case_shape(found)
+    return shapes.case_shape(case)
 
 
-@get("/v1/approvals", opt=requires(Permission.APPROVALS_ANY_READ), tags=["approvals"], summary="Approvals")
+@get(
+    "/v1/approvals",
+    opt=requires(Permission.APPROVALS_ANY_READ),
+    tags=["approvals"],
+    summary="List approvals",
+)
 async def list_approvals(
-    request: Asked,
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     in_state: State = None,
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
-) -> Listing[shapes.ApprovalShape]:
-    page = page_of(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
+) -> ApprovalList:
     app = application(request)
+    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
     rows, after = await app.views.approvals(page)
-    votes = await app.store.votes([row.id for row in rows])
-    return Listing([shapes.approval_shape(row, votes[row.id]) for row in rows], after)
+    return ApprovalList(await with_votes(app.store, rows), after)
 
 
 @get(
     "/v1/approvals/{approval_id:str}",
     opt=requires(Permission.APPROVALS_ANY_READ),
     tags=["approvals"],
-    summary="One approval",
+    summary="Get one approval",
 )
-async def get_approval(request: Asked, approval_id: FromPath[str]) -> shapes.ApprovalShape:
-    app = application(request)
-    found = await approval_by_id(app, approval_id)
-    if found is None:
+async def get_approval(request: WebRequest, approval_id: FromPath[str]) -> shapes.ApprovalShape:
+    store = application(request).store
+    approval = await store.approval(approval_id)
+    if approval is None:
         raise Problem(404, f"There is no approval {approval_id[:100]}.")
-    return shapes.approval_shape(found, (await app.store.votes([found.id]))[found.id])
+    return (await with_votes(store, [approval]))[0]
 
 
-@get("/v1/events", opt=requires(Permission.EVENTS_ANY_READ), tags=["events"], summary="Canonical events")
+@get("/v1/events", opt=requires(Permission.EVENTS_ANY_READ), tags=["events"], summary="List canonical events")
 async def list_events(
-    request: Asked,
+    request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     type_: Annotated[str | None, QueryParameter(name="type", max_length=500)] = None,
     system: Text = None,
     key: Text = None,
-) -> Listing[shapes.EventShape]:
-    page = page_of(limit, cursor)
-    rows, after = await application(request).views.events(
-        EventFilter(
-            limit=limit, cursor=page.cursor, type=type_ or None, system=system or None, key=key or None
-        )
-    )
-    return Listing([shapes.event_shape(row) for row in rows], after)
+) -> EventList:
+    page = event_filter(limit, cursor, type=type_, system=system, key=key)
+    rows, after = await application(request).views.events(page)
+    return EventList([shapes.event_shape(row) for row in rows], after)
 
 
 @get(
     "/v1/audit",
     opt=requires(Permission.AUDIT_ANY_READ),
     tags=["audit"],
-    summary="Sealed leaves and checkpoint",
+    summary="List sealed audit leaves, with the latest checkpoint",
 )
 async def list_audit(
-    request: Asked, start: Annotated[int, QueryParameter(ge=0, le=2**62)] = 0, limit: Limit = 100
+    request: WebRequest, start: Annotated[int, QueryParameter(ge=0, le=2**62)] = 0, limit: Limit = 100
 ) -> AuditPage:
     store = application(request).store
     rows = await store.leaves(start, limit)
-    held = await store.checkpoint()
+    checkpoint = await store.checkpoint()
     return AuditPage(
         items=[shapes.leaf_shape(index, leaf) for index, leaf in rows],
         next=rows[-1][0] + 1 if len(rows) == limit else None,
-        checkpoint=None if held is None else shapes.checkpoint_shape(held),
+        checkpoint=None if checkpoint is None else shapes.checkpoint_shape(checkpoint),
     )
 
 

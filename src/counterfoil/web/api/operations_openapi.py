@@ -1,4 +1,4 @@
-"""The company's own operations as OpenAPI 3.1: what each offers, from the Release in force."""
+"""OpenAPI 3.1 document of the company's exposed operations, derived from the Release in force."""
 
 from __future__ import annotations
 
@@ -13,47 +13,50 @@ from counterfoil.web.http.problems import PROBLEM_JSON
 Json = dict[str, Any]
 MONEY = {"minor": 12000, "currency": "USD"}
 _HEADERS: dict[str, Json] = {
-    "X-Correlation-ID": {"description": "Under which the call is followed.", "schema": {"type": "string"}},
-    "Counterfoil-Version": {"description": "The version that was asked for.", "schema": {"type": "integer"}},
+    "X-Correlation-ID": {
+        "description": "Identifies the call in logs and traces.",
+        "schema": {"type": "string"},
+    },
+    "Counterfoil-Version": {"description": "The requested version.", "schema": {"type": "integer"}},
     "Idempotency-Replayed": {
-        "description": "`true` where this is the first answer again.",
+        "description": "`true` if this is the stored first response.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "RateLimit": {
-        "description": "What is left: `r` calls, all again in `t` s.",
+        "description": "Remaining quota: `r` calls; the full quota returns in `t` s.",
         "schema": {"type": "string"},
     },
-    "RateLimit-Policy": {"description": "`q` calls in `w` s.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-    "Location": {"description": "Where the Run is seen.", "schema": {"type": "string"}},
-    "Deprecation": {"description": "RFC 9745: since when.", "schema": {"type": "string"}},
-    "Sunset": {"description": "RFC 8594: until when.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {"description": "Quota: `q` calls in `w` s.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}},
+    "Location": {"description": "Address of the Run's progress.", "schema": {"type": "string"}},
+    "Deprecation": {"description": "Date of deprecation (RFC 9745).", "schema": {"type": "string"}},
+    "Sunset": {"description": "Date of sunset (RFC 8594).", "schema": {"type": "string"}},
 }
 _PARAMETERS: dict[str, Json] = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
         "required": True,
-        "description": "A text that is new for each call; the same again is given the first answer.",
+        "description": "A new value for each call. A repeated key returns the first response.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 202},
         "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
     },
     "CorrelationId": {
         "name": "X-Correlation-ID",
         "in": "header",
-        "description": "Under which the call is followed; made where it is not given.",
+        "description": "Identifies the call in logs and traces; generated if absent.",
         "schema": {"type": "string", "maxLength": 128},
     },
     "TraceParent": {
         "name": "traceparent",
         "in": "header",
-        "description": "W3C trace context; its trace id is the correlation id where none is given.",
+        "description": "W3C trace context. Its trace id is the correlation id if X-Correlation-ID is absent.",
         "schema": {"type": "string"},
     },
     "Prefer": {
         "name": "Prefer",
         "in": "header",
-        "description": "`wait=N`: how many seconds to wait for the Run's end, at most 60.",
+        "description": "`wait=N`: seconds to wait for the Run's end, at most 60.",
         "schema": {"type": "string"},
         "example": "wait=20",
     },
@@ -78,50 +81,50 @@ _PROBLEM: Json = {
     },
 }
 _REFUSALS = {
-    "400": "The key, the version or the body cannot be read.",
-    "401": "Not signed in.",
-    "403": "You may not call operations, or assert this.",
-    "404": "No such operation is offered to you, or the system knows no such thing.",
-    "409": "The first call under this key is in flight, or what is asked for was begun before.",
+    "400": "The idempotency key, version or body is not readable.",
+    "401": "The token is missing or invalid.",
+    "403": "You lack the permission to call operations, or another system owns a value.",
+    "404": "You cannot call such an operation, or the system has no such record.",
+    "409": "The first call with this key is in progress, or the Run was started before.",
     "415": "Send application/json.",
-    "422": "The input does not keep its contract (`errors` has every fault with its pointer), the key belongs to another "
-    "call, or the workflow does not take it.",
-    "429": "More calls than the rate lets you.",
-    "502": "The system refused it, or its answer does not keep the contract.",
-    "503": "Not now; the same key may be used again.",
+    "422": "The input breaks its contract (`errors` lists each fault with its pointer), the key was used for another "
+    "call, or the workflow does not accept it.",
+    "429": "The rate limit is exceeded.",
+    "502": "The system refused the call, or its answer breaks the contract.",
+    "503": "Temporarily unavailable. Retry with the same key.",
 }
 
 
-def offered(model: Model) -> dict[str, str]:
-    """Every operation that answers to a caller, in each version, with the one that serves it."""
-    found = {}
+def exposed(model: Model) -> dict[str, str]:
+    """Return each exposed operation in each version, with the operation that serves it."""
+    serving = {}
     for name in sorted(model.operations):
         served = serve(model, name)
         if served is not None:
-            found[name] = served.by
-    return found
+            serving[name] = served.by
+    return serving
 
 
 def paths(model: Model) -> Json:
-    """The paths of all that is offered."""
-    found: Json = {}
-    for name, by in offered(model).items():
-        found[f"/v1/operations/{name}"] = {"post": _call(model, name, by)}
+    """Return the paths of all exposed operations."""
+    paths_: Json = {}
+    for name, by in exposed(model).items():
+        paths_[f"/v1/operations/{name}"] = {"post": _call(model, name, by)}
         if isinstance(model.operations[by].exposes, dict):
-            found[f"/v1/operations/{name}/runs/{{run_id}}"] = {"get": _progress(name)}
-    return found
+            paths_[f"/v1/operations/{name}/runs/{{run_id}}"] = {"get": _progress(name)}
+    return paths_
 
 
 def components(model: Model) -> Json:
-    """Schemas, parameters, headers and problems that the paths refer to."""
+    """Return the schemas, parameters, headers and responses that the paths refer to."""
     schemas: Json = {"OperationProblem": _PROBLEM}
-    for name, by in offered(model).items():
+    for name, by in exposed(model).items():
         own = _schema_name(name)
         schemas[f"{own}.input"] = clean(model.schema_of_operation(name, "input"))
         schemas[f"{own}.output"] = clean(model.schema_of_operation(name, "output"))
         if isinstance(model.operations[by].exposes, dict):
             schemas[f"{own}.progress"] = _progress_schema(own)
-    refusals = {f"Operation{status}": _refusal(status, about) for status, about in _REFUSALS.items()}
+    refusals = {f"Operation{status}": _refusal(status, text) for status, text in _REFUSALS.items()}
     return {
         "schemas": schemas,
         "parameters": _PARAMETERS,
@@ -132,13 +135,13 @@ def components(model: Model) -> Json:
 
 
 def document(model: Model) -> Json:
-    """The whole description of what the company offers."""
+    """Return the whole document."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Operations",
             "version": model.digest[:12],
-            "description": "What the Release in force offers to consumers.",
+            "description": "Operations that the Release in force exposes to consumers.",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths(model),
@@ -155,14 +158,14 @@ def _schema_name(name: str) -> str:
     return name.replace("/", "_")
 
 
-def _refusal(status: str, about: str) -> Json:
+def _refusal(status: str, description: str) -> Json:
     headers: Json = {"X-Correlation-ID": _header("X-Correlation-ID")}
     if status in ("409", "429", "503"):
         headers["Retry-After"] = _header("Retry-After")
     if status == "429":
         headers |= {name: _header(name) for name in ("RateLimit", "RateLimit-Policy")}
     content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/OperationProblem"}}}
-    return {"description": about, "headers": headers, "content": content}
+    return {"description": description, "headers": headers, "content": content}
 
 
 def _header(name: str) -> Json:
@@ -172,23 +175,23 @@ def _header(name: str) -> Json:
 def _call(model: Model, name: str, by: str) -> Json:
     operation, serving, own = model.operations[name], model.operations[by], _schema_name(name)
     starts = isinstance(serving.exposes, dict)
-    answers = [n for n in _HEADERS if n not in ("Retry-After", "Location", "Deprecation", "Sunset")]
+    names = [n for n in _HEADERS if n not in ("Retry-After", "Location", "Deprecation", "Sunset")]
     if operation.deprecated is not None:
-        answers += ["Deprecation", "Sunset"]
-    headers = {n: _header(n) for n in answers}
+        names += ["Deprecation", "Sunset"]
+    headers = {n: _header(n) for n in names}
     output = f"{own}.progress" if starts else f"{own}.output"
-    shown = example(model.schema_of_operation(name, "output"))
-    ended = {"run": "run_0123456789abcdefghjkmnpqrs", "status": "done", "state": "posted", "output": shown}
-    responses: Json = {"200": _answer("It is done." if starts else "The answer.", output, headers)}
+    sample = example(model.schema_of_operation(name, "output"))
+    ended = {"run": "run_0123456789abcdefghjkmnpqrs", "status": "done", "state": "posted", "output": sample}
+    responses: Json = {"200": _response("The Run has ended." if starts else "The answer.", output, headers)}
     responses["200"]["content"]["application/json"]["example"] = (
-        ended | {"waiting_for": None} if starts else shown
+        ended | {"waiting_for": None} if starts else sample
     )
     parameters = ["IdempotencyKey", "CorrelationId", "TraceParent", *(["Prefer"] if starts else [])]
     if starts:
         later = headers | {"Location": _header("Location"), "Retry-After": _header("Retry-After")}
-        responses["202"] = _answer("It goes on, and may wait for a person.", output, later)
+        responses["202"] = _response("The Run is in progress; it may wait for a person.", output, later)
     responses |= {status: {"$ref": f"#/components/responses/Operation{status}"} for status in _REFUSALS}
-    described: Json = {
+    operation_object: Json = {
         "operationId": name,
         "summary": operation.doc.split(". ")[0].rstrip(".") or name,
         "tags": [serving.system],
@@ -209,29 +212,31 @@ def _call(model: Model, name: str, by: str) -> Json:
         "x-exposes": "starts" if starts else "read",
     }
     if operation.doc:
-        described["description"] = operation.doc
+        operation_object["description"] = operation.doc
     if operation.deprecated is not None:
-        described["deprecated"] = True
-    return described
+        operation_object["deprecated"] = True
+    return operation_object
 
 
-def _answer(about: str, schema: str, headers: Json) -> Json:
+def _response(description: str, schema: str, headers: Json) -> Json:
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": about, "headers": headers, "content": content}
+    return {"description": description, "headers": headers, "content": content}
 
 
 def _progress(name: str) -> Json:
     own = _schema_name(name)
     return {
         "operationId": f"{name}.progress",
-        "summary": f"How the Run of one's own call of {name} stands",
+        "summary": f"Get the progress of your own call's Run of {name}",
         "parameters": [
             {"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}},
             {"$ref": "#/components/parameters/Prefer"},
         ],
         "responses": {
-            "200": _answer("It has ended.", f"{own}.progress", {}),
-            "202": _answer("It goes on.", f"{own}.progress", {"Retry-After": _header("Retry-After")}),
+            "200": _response("The Run has ended.", f"{own}.progress", {}),
+            "202": _response(
+                "The Run is in progress.", f"{own}.progress", {"Retry-After": _header("Retry-After")}
+            ),
             "401": {"$ref": "#/components/responses/Operation401"},
             "404": {"$ref": "#/components/responses/Operation404"},
         },
@@ -250,7 +255,7 @@ def _progress_schema(own: str) -> Json:
             "state": {"type": "string", "description": "The business state that the workflow names."},
             "output": {
                 "oneOf": [{"$ref": f"#/components/schemas/{own}.output"}, {"type": "null"}],
-                "description": "null until it came to its end, and where it was stopped, undone or closed.",
+                "description": "null until the Run has finished, and if it was stopped, undone or closed.",
             },
             "waiting_for": {"enum": ["approval", "system", "event", "work", None]},
         },
@@ -258,14 +263,14 @@ def _progress_schema(own: str) -> Json:
 
 
 def clean(schema: Any) -> Any:
-    """A schema without what only expressions read of it."""
+    """Return a schema without the keywords that only expressions read."""
     if isinstance(schema, dict):
         return {key: clean(value) for key, value in schema.items() if key != "x-type"}
     return [clean(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def example(schema: Any) -> Any:
-    """A value that keeps a schema of our own making."""
+    """Return a value that fits a schema that this product generated."""
     match schema.get("x-type"):
         case "money":
             return dict(MONEY)
@@ -296,9 +301,9 @@ def example(schema: Any) -> Any:
 
 
 def merged(base: Json, model: Model) -> Json:
-    """The server's own description with the company's operations in it."""
+    """Return the server's own document with the company's operations added."""
     own = components(model)
     parts = {**base.get("components", {})}
-    for kind, found in own.items():
-        parts[kind] = {**parts.get(kind, {}), **found}
+    for kind, entries in own.items():
+        parts[kind] = {**parts.get(kind, {}), **entries}
     return {**base, "paths": {**base["paths"], **paths(model)}, "components": parts}

@@ -1,6 +1,6 @@
-"""The JSON shapes of the operator API, and how the engine's records become them.
+"""JSON shapes of the operator API, and their construction from the engine's records.
 
-Names here are a contract with programs (docs/reference/json-output.md): fields are added, not renamed.
+Names here are a contract with programs (docs/reference/json-output.md): fields are added, never renamed.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class InboxShape(msgspec.Struct, frozen=True, kw_only=True):
 class LeafShape(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     index: int | None
-    """Its place in the tree; null while it waits to be sealed."""
+    """Index in the tree; null until it is sealed."""
     kind: str
     subject: str
     run: str | None
@@ -213,7 +213,7 @@ FINANCE_WORDS = {
     "reversed": "reversed",
     "void": "void",
 }
-"""What finance calls a foil in each state."""
+"""Finance's word for a counterfoil in each state."""
 
 
 def amount(money: Money) -> Amount:
@@ -225,7 +225,7 @@ def amounts(many: Iterable[Money]) -> list[Amount]:
 
 
 def plain(value: Any) -> Any:
-    """A stored value in words that JSON has: exact numbers become text, Money becomes an Amount."""
+    """Return a stored value as JSON types: exact numbers become text, Money becomes an Amount."""
     if isinstance(value, Money):
         return amount(value)
     if isinstance(value, dict):
@@ -246,7 +246,7 @@ def plain(value: Any) -> Any:
 
 
 def stored(data: bytes | None) -> Any:
-    """Bytes in the internal encoding, in words that JSON has."""
+    """Decode bytes of the internal encoding into JSON types."""
     return None if data is None else plain(wire.loads(data))
 
 

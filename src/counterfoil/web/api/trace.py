@@ -1,6 +1,6 @@
-"""One Run's trace: everything that happened to one business transaction, in every system, in order of time.
+"""Trace of one Run: everything that happened to one business transaction, in every system, in time order.
 
-Assembled from the store and its views at the moment of asking; it decides nothing and changes nothing.
+Built from the store's reads for each request; it decides and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.application import Application
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, Observation, current
+from counterfoil.core.foil import Foil, Observation, newest_versions
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store.port.views import CaseTarget, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
-from counterfoil.web.http.ports import App
 
-HOUSE = "counterfoil"
-"""The lane of what we do ourselves."""
-PEOPLE = "people"
+OWN_LANE = "counterfoil"
+"""Lane of our own actions."""
+PEOPLE_LANE = "people"
 _ORDER = ("event", "run", "approval", "effect", "foil", "case")
-"""What comes first of what has one time: causes before what follows from them."""
-_BREATH = timedelta(seconds=2)
-_CALLS = {
+"""Order of moments with the same time: causes before their effects."""
+_SAME_MOMENT = timedelta(seconds=2)
+_CALL_TITLES = {
     "sending": "sent",
     "confirmed": "confirmed",
     "refused": "refused",
@@ -63,7 +63,7 @@ class ObservationShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LegShape(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg's two halves. `residual` is asserted less matched, in the asserted currency."""
+    """Both halves of one leg. `residual` is asserted less matched, in the asserted currency."""
 
     leg: str
     asserted: shapes.Amount
@@ -81,7 +81,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     run: shapes.RunShape
     start: shapes.EventShape | None
     systems: list[str]
-    """Every system that took part, in order of appearance."""
+    """Systems that took part, in order of appearance."""
     timeline: list[Moment]
     events: list[shapes.EventShape]
     effects: list[shapes.EffectShape]
@@ -93,8 +93,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     leaves: list[shapes.LeafShape]
 
 
-async def trace(app: App, run_id: str) -> Trace | None:
-    """The trace of a Run, or None when there is no such Run."""
+async def load_trace(app: Application, run_id: str) -> Trace | None:
+    """Return the trace of a Run, or None if there is no such Run."""
     loaded = await app.store.load(run_id)
     if loaded is None:
         return None
@@ -119,7 +119,7 @@ async def trace(app: App, run_id: str) -> Trace | None:
         *_of_approvals(approvals),
         *(
             Moment(
-                at=vote.at, system=PEOPLE, kind="approval", ref=id_,
+                at=vote.at, system=PEOPLE_LANE, kind="approval", ref=id_,
                 title=f"{names.get(vote.person, vote.person)} {'approved' if vote.approve else 'rejected'}",
                 detail=vote.comment, state="granted" if vote.approve else "rejected",
             )
@@ -132,10 +132,10 @@ async def trace(app: App, run_id: str) -> Trace | None:
     return Trace(
         run=shapes.run_shape(row),
         start=None if start is None else shapes.event_shape(start),
-        systems=list(dict.fromkeys(m.system for m in moments if m.system not in (HOUSE, PEOPLE))),
+        systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,
         events=[shapes.event_shape(e) for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))],
-        effects=[shapes.effect_shape(e, _made_by(links, e)) for e in effects],
+        effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
         links=[shapes.link_shape(link) for link in links],
         foils=[_foil(foil, matches) for foil in foils],
         approvals=[shapes.approval_shape(a, votes[a.id]) for a in approvals],
@@ -148,61 +148,61 @@ async def trace(app: App, run_id: str) -> Trace | None:
 # ------------------------------------------------------------------ reading
 
 
-async def _row(app: App, run: Run) -> RunRow:
+async def _row(app: Application, run: Run) -> RunRow:
     rows, _ = await app.views.runs(ListFilter(run=run.id, limit=1))
     return rows[0] if rows else RunRow(run=run, exposure=(), cases=0, foils=())
 
 
-async def _events(app: App, inbox: Sequence[InboxItem]) -> dict[str, CanonicalEvent]:
+async def _events(app: Application, inbox: Sequence[InboxItem]) -> dict[str, CanonicalEvent]:
     refs = [item.ref for item in inbox if item.kind in ("start", "event")]
-    found = [await app.store.event(ref) for ref in dict.fromkeys(refs)]
-    return {event.id: event for event in found if event is not None}
+    events = [await app.store.event(ref) for ref in dict.fromkeys(refs)]
+    return {event.id: event for event in events if event is not None}
 
 
-async def _cases(app: App, run: str) -> list[CaseTarget]:
-    found, cursor = await app.views.cases(ListFilter(run=run, limit=200))
+async def _cases(app: Application, run: str) -> list[CaseTarget]:
+    cases, cursor = await app.views.cases(ListFilter(run=run, limit=200))
     while cursor is not None:
         more, cursor = await app.views.cases(ListFilter(run=run, limit=200, cursor=cursor))
-        found += more
-    return sorted(found, key=lambda t: (t.case.created_at, t.case.id))
+        cases += more
+    return sorted(cases, key=lambda t: (t.case.created_at, t.case.id))
 
 
-async def _matches(app: App, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
+async def _matches(app: Application, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
     rows = [await app.views.match(rule, key) for rule, key in sorted({(f.rule, f.key) for f in foils})]
     return {(m.rule, m.key): m for m in rows if m is not None}
 
 
-async def _links(app: App, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
-    """Links of every object that the Run's events and effects name: `customer_id` names a customer."""
-    named: dict[tuple[str, str], None] = {}
+async def _links(app: Application, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
+    """Return the Links of all objects that the Run's events and effects name: `customer_id` names a customer."""
+    keys: dict[tuple[str, str], None] = {}
     for event in events:
-        named[event.object, event.key] = None
-        named.update(dict.fromkeys(_named(event.data, app.model.objects)))
+        keys[event.object, event.key] = None
+        keys.update(dict.fromkeys(_object_keys(event.data, app.model.objects)))
     for effect in effects:
         for data in (effect.input, effect.result or b"{}"):
-            named.update(dict.fromkeys(_named(wire.loads(data), app.model.objects)))
-    found: list[Link] = []
-    for object_, canonical in named:
-        found += await app.views.links_of(object_, canonical)
-    return found
+            keys.update(dict.fromkeys(_object_keys(wire.loads(data), app.model.objects)))
+    links: list[Link] = []
+    for object_, canonical in keys:
+        links += await app.views.links_of(object_, canonical)
+    return links
 
 
-def _named(value: Any, objects: Iterable[str]) -> Iterator[tuple[str, str]]:
-    known = {f"{name}_id": name for name in objects}
+def _object_keys(value: Any, objects: Iterable[str]) -> Iterator[tuple[str, str]]:
+    object_of = {f"{name}_id": name for name in objects}
     pending = [value]
     while pending:
         part = pending.pop()
         if isinstance(part, dict):
             for key, inner in part.items():
-                if key in known and isinstance(inner, str) and inner:
-                    yield known[key], inner
+                if key in object_of and isinstance(inner, str) and inner:
+                    yield object_of[key], inner
                 elif isinstance(inner, dict | list):
                     pending.append(inner)
         elif isinstance(part, list):
             pending += part
 
 
-def _made_by(links: Iterable[Link], effect: Effect) -> list[Link]:
+def _links_from(links: Iterable[Link], effect: Effect) -> list[Link]:
     return [link for link in links if link.established_by.endswith(effect.id)]
 
 
@@ -211,11 +211,11 @@ def _made_by(links: Iterable[Link], effect: Effect) -> list[Link]:
 
 def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
     match = matches.get((foil.rule, foil.key))
-    seen = current(match.observations) if match else []
-    given = [a for a in match.allocations if a.foil == foil.id] if match else []
+    observations = newest_versions(match.observations) if match else []
+    allocations = [a for a in match.allocations if a.foil == foil.id] if match else []
     halves = []
     for leg, asserted in foil.legs.items():
-        matched = sum(a.amount.minor for a in given if a.leg == leg)
+        matched = sum(a.amount.minor for a in allocations if a.leg == leg)
         halves.append(
             LegShape(
                 leg=leg,
@@ -225,7 +225,7 @@ def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
             )
         )
     return FoilTrace(
-        foil=shapes.foil_shape(foil), halves=halves, observations=[_observation(o) for o in seen]
+        foil=shapes.foil_shape(foil), halves=halves, observations=[_observation(o) for o in observations]
     )
 
 
@@ -238,7 +238,7 @@ def _observation(o: Observation) -> ObservationShape:
 
 
 def _rank(moment: Moment) -> int:
-    """Among what has one time: a Run's end is last of all."""
+    """Return the order among moments with the same time: the end of the Run is the last."""
     return len(_ORDER) if moment.kind == "run" and moment.state else _ORDER.index(moment.kind)
 
 
@@ -248,8 +248,8 @@ def _money(legs: dict[str, Money]) -> str:
 
 def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
     for event in events:
-        behind = (event.received_at - event.occurred_at).total_seconds()
-        late = f"; received {behind:.1f} s later" if behind >= 0.1 else ""
+        delay = (event.received_at - event.occurred_at).total_seconds()
+        late = f"; received {delay:.1f} s later" if delay >= 0.1 else ""
         yield Moment(
             at=event.occurred_at, system=event.system, kind="event", title=event.type,
             detail=f"{event.object or 'id'} {event.key}{late}", ref=event.id,
@@ -258,14 +258,16 @@ def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
 
 def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
     by_id = {effect.id: effect for effect in effects}
-    told = [(leaf.at, id_, state) for _, leaf in leaves for id_, state in _calls(leaf) if id_ in by_id]
+    changes = [
+        (leaf.at, id_, state) for _, leaf in leaves for id_, state in _call_states(leaf) if id_ in by_id
+    ]
     sent: dict[str, datetime] = {}
-    for at, id_, state in told:
+    for at, id_, state in changes:
         if state == "sending" and by_id[id_].attempt:
             sent.setdefault(id_, at)
     for effect in effects:
-        # What was planned and sent in one breath is one line.
-        if effect.id in sent and sent[effect.id] - effect.created_at < _BREATH:
+        # A call planned and sent within two seconds is one line.
+        if effect.id in sent and sent[effect.id] - effect.created_at < _SAME_MOMENT:
             continue
         planned = effect.attempt == 0 or effect.id in sent
         yield Moment(
@@ -273,28 +275,27 @@ def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Le
             title=f"{effect.operation} {'planned' if planned else 'sent'}",
             state="planned" if planned else "sending",
         )  # fmt: skip
-    for at, id_, state in told:
+    for at, id_, state in changes:
         effect_ = by_id[id_]
         if state == "sending" and not effect_.attempt:
-            continue  # an approval fell in the moment in which it was to be sent
+            continue  # an approval was revoked just before the send
         detail = effect_.error if state == str(effect_.state) else ""
         if state == "sending" and effect_.undoes in by_id:
-            detail = f"takes back {by_id[effect_.undoes].operation}"
+            detail = f"undoes {by_id[effect_.undoes].operation}"
         yield Moment(
             at=at, system=effect_.system, kind="effect", ref=effect_.id, state=state,
-            title=f"{effect_.operation} {_CALLS[state]}", detail=detail,
+            title=f"{effect_.operation} {_CALL_TITLES[state]}", detail=detail,
         )  # fmt: skip
 
 
-def _calls(leaf: Leaf) -> Iterator[tuple[str, str]]:
-    """Effects and what became of them by this leaf: one that is about an effect, or a turn that an outcome led to
-    and that began calls."""
-    if leaf.kind in _CALLS:
+def _call_states(leaf: Leaf) -> Iterator[tuple[str, str]]:
+    """Yield effects with their new state, from a leaf about one effect or from the leaf of a turn."""
+    if leaf.kind in _CALL_TITLES:
         yield leaf.subject, leaf.kind
     elif leaf.kind == "turned":
         body = wire.loads(leaf.body)
         outcome = body.get("outcome")
-        if outcome is not None and outcome["state"] in _CALLS:
+        if outcome is not None and outcome["state"] in _CALL_TITLES:
             yield outcome["effect"], outcome["state"]
         for effect in body.get("sending", ()):
             yield effect, "sending"
@@ -304,7 +305,7 @@ def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) 
     by_id = {foil.id: foil for foil in foils}
     for foil in foils:
         yield Moment(
-            at=foil.created_at, system=HOUSE, kind="foil", ref=foil.id, state="open",
+            at=foil.created_at, system=OWN_LANE, kind="foil", ref=foil.id, state="open",
             title=f"Counterfoil {foil.rule}: {foil.right} owes the other half",
             detail=_money(foil.legs),
         )  # fmt: skip
@@ -313,7 +314,7 @@ def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) 
         if foil_ is not None and leaf.kind.startswith("foil."):
             state = leaf.kind.removeprefix("foil.")
             yield Moment(
-                at=leaf.at, system=HOUSE, kind="foil", ref=foil_.id, state=state,
+                at=leaf.at, system=OWN_LANE, kind="foil", ref=foil_.id, state=state,
                 title=f"Counterfoil {foil_.rule} is {state}",
                 detail=foil_.reason if state == str(foil_.state) else "",
             )  # fmt: skip
@@ -327,16 +328,16 @@ def _of_observations(
         for o in match.observations:
             if o.event not in events:
                 yield Moment(
-                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} seen",
+                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} observed",
                     detail=_money(o.legs), ref=o.event,
                 )  # fmt: skip
 
 
 def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
     for a in approvals:
-        asked = "granted by policy" if a.automatic else f"asked of {' or '.join(a.roles)}"
+        request = "granted by policy" if a.automatic else f"requested from {' or '.join(a.roles)}"
         yield Moment(
-            at=a.created_at, system=HOUSE, kind="approval", title=f"Approval {a.policy} {asked}",
+            at=a.created_at, system=OWN_LANE, kind="approval", title=f"Approval {a.policy} {request}",
             detail="" if a.amount is None else str(a.amount), ref=a.id,
             state="granted" if a.automatic else "open",
         )  # fmt: skip
@@ -344,29 +345,29 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
 
 def _of_cases(targets: Iterable[CaseTarget], names: dict[str, str]) -> Iterator[Moment]:
     for case in (target.case for target in targets):
-        yield _opened(case)
+        yield _case_opened(case)
         if case.resolved_at is not None:
             yield Moment(
-                at=case.resolved_at, system=PEOPLE if case.choice else HOUSE, kind="case", ref=case.id,
+                at=case.resolved_at, system=PEOPLE_LANE if case.choice else OWN_LANE, kind="case", ref=case.id,
                 state="resolved", detail=case.note,
                 title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved {case.reason}" + (f": {case.choice}" if case.choice else ""),
             )  # fmt: skip
 
 
-def _opened(case: Case) -> Moment:
+def _case_opened(case: Case) -> Moment:
     return Moment(
-        at=case.created_at, system=HOUSE, kind="case", title=f"Case {case.reason} for {case.owner}",
+        at=case.created_at, system=OWN_LANE, kind="case", title=f"Case {case.reason} for {case.owner}",
         detail=case.message, state="open", ref=case.id,
     )  # fmt: skip
 
 
 def _of_run(run: Run, leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
     yield Moment(
-        at=run.created_at, system=HOUSE, kind="run", title=f"Run of {run.workflow} began", ref=run.id
+        at=run.created_at, system=OWN_LANE, kind="run", title=f"Run of {run.workflow} started", ref=run.id
     )
     turns = [leaf for _, leaf in leaves if leaf.kind == "turned" and leaf.version == run.version]
     if run.status in TERMINAL and turns:
         yield Moment(
-            at=turns[-1].at, system=HOUSE, kind="run", title=f"Run {run.status}: {run.state}",
+            at=turns[-1].at, system=OWN_LANE, kind="run", title=f"Run {run.status}: {run.state}",
             state=str(run.status), ref=run.id,
         )  # fmt: skip

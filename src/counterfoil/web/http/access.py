@@ -1,33 +1,43 @@
-"""Every route declares what it asks of its caller, and one guard holds it to that before its handler runs."""
+"""Access control: each route declares its requirement, and one guard checks the caller before the handler runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from litestar.connection import ASGIConnection
+import msgspec
 from litestar.handlers.base import BaseRouteHandler
 
-from counterfoil.web.http.identity import Identity, identify
+from counterfoil.application import Application
+from counterfoil.web.http.identity import Connection, Identity, identify
 from counterfoil.web.http.permissions import Open, Permission, Requirement
-from counterfoil.web.http.ports import App
 from counterfoil.web.http.problems import Problem
 
 REQUIRES = "requires"
-Connection = ASGIConnection[Any, Any, Any, Any]
+BODY = "body"
 
 
-def requires(requirement: Requirement) -> dict[str, Any]:
-    """What a route passes as `opt`."""
-    return {REQUIRES: requirement}
+class RequestBody(NamedTuple):
+    """Request body of a route for the OpenAPI description: handlers read raw bytes, which no framework sees into."""
+
+    media_type: str
+    schema: type[msgspec.Struct] | None = None
+    description: str = ""
+    component: str = ""
+    """Name of the schema component; empty for the name of the class."""
 
 
-def application(connection: Connection) -> App:
-    app: App = connection.app.state.counterfoil
+def requires(requirement: Requirement, body: RequestBody | None = None) -> dict[str, Any]:
+    """Return the `opt` of a route: its requirement, and its request body where it has one."""
+    return {REQUIRES: requirement} | ({} if body is None else {BODY: body})
+
+
+def application(connection: Connection) -> Application:
+    app: Application = connection.app.state.counterfoil
     return app
 
 
 def caller(connection: Connection) -> Identity:
-    """The identity that the guard let through. Raises Problem 401 on routes that ask for nobody."""
+    """Return the identity that the guard accepted. Raises Problem 401 on routes that need no sign-in."""
     identity: Identity | None = connection.scope.get("user")
     if identity is None:
         raise Problem(401, "Sign in or send a bearer token.", headers={"www-authenticate": "Bearer"})
@@ -35,7 +45,7 @@ def caller(connection: Connection) -> Identity:
 
 
 async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Refuse a caller who may not; a route that declares nothing is refused to everybody."""
+    """Refuse a caller without the route's permission. A route without a requirement is refused to every caller."""
     requirement = handler.opt.get(REQUIRES)
     if requirement in (Open.PUBLIC, Open.SIGNATURE):
         return
@@ -53,6 +63,6 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         roles = ", ".join(identity.person.roles) or "none"
         raise Problem(
             403,
-            f"This needs the permission {requirement}; {identity.person.id} has the roles {roles}. "
-            "A role's permissions stand in its file in the governance folder.",
+            f"You need the permission {requirement}. {identity.person.id} has the roles {roles}. "
+            "The role files in the governance folder list the permissions of each role.",
         )

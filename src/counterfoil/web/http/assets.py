@@ -1,4 +1,4 @@
-"""Our own style sheet, script and mark, served with their digest so that browsers may keep them."""
+"""The pages' style sheet, script and logo. Each address holds the content's digest, so browsers may cache it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from counterfoil.web.http.access import requires
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
 
-_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 @cache
 def files() -> dict[str, tuple[bytes, str, str]]:
-    """Name -> content, media type, digest."""
-    found = {}
+    """Return content, media type and digest of each file, by name."""
+    assets = {}
     for entry in resources.files("counterfoil.web").joinpath("static").iterdir():
-        media = _TYPES.get(entry.name.rpartition(".")[2])
+        media = _MEDIA_TYPES.get(entry.name.rpartition(".")[2])
         if media is not None:
             content = entry.read_bytes()
-            found[entry.name] = (content, media, hashlib.sha256(content).hexdigest()[:16])
-    return found
+            assets[entry.name] = (content, media, hashlib.sha256(content).hexdigest()[:16])
+    return assets
 
 
 def address(name: FromPath[str]) -> str:
-    """Where a page asks for a file; another content has another address."""
+    """Return the address of a file; it changes with the content."""
     return f"/static/{name}?v={files()[name][2]}"
 
 
@@ -39,5 +43,5 @@ def serve(name: FromPath[str], v: FromQuery[str] = "") -> Response[bytes]:
     if name not in files():
         raise Problem(404, f"There is no file {name[:100]}.")
     content, media, digest = files()[name]
-    kept = "public, max-age=31536000, immutable" if v == digest else "public, max-age=300"
-    return Response(content, media_type=media, headers={"cache-control": kept, "etag": f'"{digest}"'})
+    caching = "public, max-age=31536000, immutable" if v == digest else "public, max-age=300"
+    return Response(content, media_type=media, headers={"cache-control": caching, "etag": f'"{digest}"'})

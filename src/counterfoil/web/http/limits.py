@@ -1,7 +1,7 @@
-"""Around the application: what a request may cost before anybody reads it, and the headers that every answer has.
+"""ASGI middleware: limits on request size and time before a handler runs, and security headers on every response.
 
-Bodies are counted while they stream, so neither a false Content-Length nor chunks get past the limit; the whole
-process keeps at most `BUDGET` bytes of them. Encoded bodies are refused, which leaves nothing to blow up.
+Bodies are counted while they stream, so a false Content-Length or chunked encoding does not pass the limit. The
+process buffers at most `MAX_BUFFERED_BYTES` of bodies. Encoded bodies are refused, so no body can expand.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Asgi: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
-BODY_LIMIT = 4 * 1024 * 1024
-BUDGET = 40 * 1024 * 1024
-HEADER_LIMIT = 16 * 1024
-HEADER_COUNT = 100
-PATH_LIMIT = 4096
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_BUFFERED_BYTES = 40 * 1024 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADER_COUNT = 100
+MAX_ADDRESS_BYTES = 4096
 CHUNK_SECONDS = 10.0
 BODY_SECONDS = 30.0
 LINGER_SECONDS = 5.0
@@ -47,8 +47,8 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
-class Shield:
-    """An ASGI application around another one."""
+class RequestLimits:
+    """ASGI application that enforces the limits around another one."""
 
     def __init__(
         self, inner: Asgi, body_seconds: float = BODY_SECONDS, chunk_seconds: float = CHUNK_SECONDS
@@ -56,7 +56,7 @@ class Shield:
         self.inner = inner
         self.body_seconds = body_seconds
         self.chunk_seconds = chunk_seconds
-        self._held = 0
+        self._buffered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,21 +69,21 @@ class Shield:
         except Problem as problem:
             await _refuse(problem, scope, receive, guarded)
             return
-        except _Gone:
+        except _Disconnected:
             return
         try:
-            await self._inside(scope, receive, guarded, body)
+            await self._call_inner(scope, receive, guarded, body)
         finally:
-            self._held -= len(body)
+            self._buffered -= len(body)
 
-    async def _inside(self, scope: Scope, receive: Receive, send: _Sender, body: bytes) -> None:
-        given = False
+    async def _call_inner(self, scope: Scope, receive: Receive, send: _Sender, body: bytes) -> None:
+        delivered = False
 
         async def once() -> Message:
-            nonlocal given
-            if given:
+            nonlocal delivered
+            if delivered:
                 return await receive()
-            given = True
+            delivered = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         try:
@@ -91,31 +91,34 @@ class Shield:
         except Exception as error:
             problem = problem_of(error)
             if not send.started:
-                await _answer(problem, scope, send)
+                await _respond(problem, scope, send)
 
     def _check_head(self, scope: Scope) -> None:
         headers = scope["headers"]
         size = sum(len(name) + len(value) for name, value in headers)
-        if len(headers) > HEADER_COUNT or size > HEADER_LIMIT:
+        if len(headers) > MAX_HEADER_COUNT or size > MAX_HEADER_BYTES:
             raise Problem(
-                431, f"At most {HEADER_COUNT} header fields of {HEADER_LIMIT} bytes in all are taken."
+                431, f"Send at most {MAX_HEADER_COUNT} header fields and {MAX_HEADER_BYTES} bytes of headers."
             )
-        if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > PATH_LIMIT:
+        if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > MAX_ADDRESS_BYTES:
             raise Problem(
-                414, f"An address has at most {PATH_LIMIT} bytes.", kind="uri-too-long", title="Too long"
+                414,
+                f"The address is longer than {MAX_ADDRESS_BYTES} bytes.",
+                kind="uri-too-long",
+                title="Address too long",
             )
         encoding = _header(scope, b"content-encoding")
         if encoding.lower() not in (b"", b"identity"):
             raise Problem(
                 415,
-                f"Content-Encoding {encoding[:40].decode('latin-1')!r} is not taken: send the body as it is.",
+                f"Content-Encoding {encoding[:40].decode('latin-1')!r} is not supported. Send the body without encoding.",
                 headers={"accept-encoding": "identity"},
             )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """All of the body, counted into what the process holds. Raises Problem, or _Gone when nobody waits."""
+        """Return the whole body, counted against the process's buffer. Raises Problem or _Disconnected."""
         declared = _header(scope, b"content-length")
-        if declared.isdigit() and int(declared[:20]) > BODY_LIMIT:
+        if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
             raise _too_large()
         parts: list[bytes] = []
         size = 0
@@ -125,38 +128,40 @@ class Shield:
                     async with asyncio.timeout(self.chunk_seconds):
                         message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise _Disconnected
                     part = message.get("body", b"")
                     if part:
                         parts.append(part)
                         size += len(part)
-                        self._held += len(part)
-                    if size > BODY_LIMIT:
+                        self._buffered += len(part)
+                    if size > MAX_BODY_BYTES:
                         raise _too_large()
-                    if self._held > BUDGET:
+                    if self._buffered > MAX_BUFFERED_BYTES:
                         raise Problem(
-                            503, "Too many bodies at once; send it again.", headers={"retry-after": "2"}
+                            503,
+                            "The server receives too many large bodies. Send the request again.",
+                            headers={"retry-after": "2"},
                         )
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            self._held -= size
-            raise Problem(408, f"A body has {self.body_seconds:g} s to arrive.") from None
+            self._buffered -= size
+            raise Problem(408, f"The body did not arrive within {self.body_seconds:g} s.") from None
         except BaseException:
-            self._held -= size
+            self._buffered -= size
             raise
 
 
-class _Gone(Exception):
+class _Disconnected(Exception):
     """The caller closed the connection."""
 
 
 class _Sender:
-    """`send` with our headers on every answer."""
+    """`send` that adds the security headers to every response."""
 
     def __init__(self, send: Send, secure: bool) -> None:
         self._send = send
-        self._more = (*_HEADERS, _STRICT_TRANSPORT) if secure else _HEADERS
+        self._security_headers = (*_HEADERS, _STRICT_TRANSPORT) if secure else _HEADERS
         self.started = False
 
     async def __call__(self, message: Message) -> None:
@@ -164,7 +169,7 @@ class _Sender:
             self.started = True
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
-            headers += [pair for pair in self._more if pair[0] not in present]
+            headers += [pair for pair in self._security_headers if pair[0] not in present]
             if b"cache-control" not in present:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
@@ -176,10 +181,10 @@ def _header(scope: Scope, name: bytes) -> bytes:
 
 
 def _too_large() -> Problem:
-    return Problem(413, f"A body has at most {BODY_LIMIT} bytes; send it in parts.")
+    return Problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes. Send it in parts.")
 
 
-async def _answer(problem: Problem, scope: Scope, send: Send, more: bool = False) -> None:
+async def _respond(problem: Problem, scope: Scope, send: Send, more: bool = False) -> None:
     body = problem.body(scope.get("path", "/"))
     headers = [
         (b"content-type", PROBLEM_JSON.encode()),
@@ -194,16 +199,18 @@ async def _answer(problem: Problem, scope: Scope, send: Send, more: bool = False
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer at once, then throw away what still comes for a while: a connection that is reset while its other
-    end writes loses the answer."""
-    await _answer(problem, scope, send, more=True)
+    """Respond at once, then discard the rest of the body for a while.
+
+    If the connection is reset while the caller still writes, the caller loses the response.
+    """
+    await _respond(problem, scope, send, more=True)
     if not _header(scope, b"expect"):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                thrown = 0
-                while thrown < LINGER_BYTES:
+                discarded = 0
+                while discarded < LINGER_BYTES:
                     message = await receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body", False):
                         break
-                    thrown += len(message.get("body", b""))
+                    discarded += len(message.get("body", b""))
     await send({"type": "http.response.body", "body": b"", "more_body": False})

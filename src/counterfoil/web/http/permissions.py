@@ -1,4 +1,4 @@
-"""What a person may do over HTTP: `area:thing:action`. Roles in the governance folder grant these by name."""
+"""Permissions over HTTP, named `area:scope:action`. Roles in the governance folder grant them by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from counterfoil.model import Model
 
 
 class Permission(StrEnum):
-    """Every permission there is; docs/reference/http.md says which route asks for which."""
+    """The closed set of permissions; docs/reference/http.md lists which route requires which."""
 
     RUNS_ANY_READ = "runs:any:read"
     FOILS_ANY_READ = "foils:any:read"
@@ -19,9 +19,9 @@ class Permission(StrEnum):
     RELEASES_ANY_READ = "releases:any:read"
     CONTRACTS_ANY_READ = "contracts:any:read"
     RELEASES_ANY_PLAN = "releases:any:plan"
-    """Ask for a change, and hear what it would mean."""
+    """Plan a change and see its impact."""
     RELEASES_ANY_APPLY = "releases:any:apply"
-    """Put a plan in force once its approvals are given."""
+    """Apply a plan after its approvals are granted."""
     RUNS_ANY_MIGRATE = "runs:any:migrate"
     """Move Runs to another Release."""
     AUDIT_ANY_READ = "audit:any:read"
@@ -31,37 +31,37 @@ class Permission(StrEnum):
     OPERATIONS_OWN_CALL = "operations:own:call"
     """Call the operations that the person's roles list under `calls`."""
     APPROVALS_OWN_DECIDE = "approvals:own:decide"
-    """Vote on approvals that ask for one of the person's roles."""
+    """Vote on approvals that name one of the person's roles."""
     CASES_OWN_RESOLVE = "cases:own:resolve"
     """Resolve Cases that one of the person's roles owns."""
     CASES_ANY_RESOLVE = "cases:any:resolve"
-    """Resolve any Case: an administrator."""
+    """Resolve any Case, as an administrator."""
 
 
 class Open(StrEnum):
-    """What a route may declare instead of a permission."""
+    """Requirements that a route may declare instead of a permission."""
 
     PUBLIC = "public"
     SIGNATURE = "signature"
-    """The caller is proven by a signature over the body."""
+    """A signature over the body authenticates the caller."""
     SIGNED_IN = "signed-in"
-    """Anybody who is known; what is shown depends on permissions."""
+    """Any signed-in person; the content depends on permissions."""
 
 
 Requirement = Permission | Open
 
 COVERS: dict[Permission, Permission] = {Permission.CASES_ANY_RESOLVE: Permission.CASES_OWN_RESOLVE}
-"""A permission that includes another."""
+"""Permissions that include another."""
 
 
 def granted(person: Person, model: Model) -> frozenset[Permission]:
-    """The permissions of all of a person's roles; words that are no permission grant nothing."""
-    known = {str(p): p for p in Permission}
-    held = {
-        known[word]
+    """Return the permissions of all of a person's roles. Unknown names in a role grant nothing."""
+    by_name = {str(p): p for p in Permission}
+    permissions = {
+        by_name[name]
         for role in person.roles
         if role in model.roles
-        for word in model.roles[role].may
-        if word in known
+        for name in model.roles[role].may
+        if name in by_name
     }
-    return frozenset(held | {COVERS[p] for p in held if p in COVERS})
+    return frozenset(permissions | {COVERS[p] for p in permissions if p in COVERS})

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problem documents: what happened, to which id, and what the caller can do."""
+"""RFC 9457 problem documents: what happened, to which document or id, and what the caller can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar.connection import Request
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
@@ -21,20 +20,20 @@ TYPE = "urn:counterfoil:problem:"
 log = logging.getLogger("counterfoil.web")
 
 _TITLES = {
-    400: ("bad-request", "The request cannot be read"),
-    401: ("not-signed-in", "Not signed in"),
-    403: ("not-allowed", "Not allowed"),
-    404: ("not-found", "There is nothing here"),
-    405: ("method", "This address does not take that method"),
-    408: ("too-slow", "The request came too slowly"),
-    409: ("conflict", "The state has changed"),
-    413: ("too-large", "The body is too large"),
-    415: ("media-type", "The content type is not taken here"),
-    422: ("invalid", "The request was understood and is not acceptable"),
-    429: ("too-many", "Too many attempts"),
-    431: ("headers-too-large", "The header fields are too large"),
-    500: ("internal", "Something is wrong on our side"),
-    503: ("try-again", "Not now"),
+    400: ("bad-request", "Bad request"),
+    401: ("not-signed-in", "Sign-in required"),
+    403: ("not-allowed", "Permission missing"),
+    404: ("not-found", "Not found"),
+    405: ("method", "Method not allowed"),
+    408: ("too-slow", "Request timeout"),
+    409: ("conflict", "Conflict with the current state"),
+    413: ("too-large", "Request body too large"),
+    415: ("media-type", "Content type not supported"),
+    422: ("invalid", "Invalid request"),
+    429: ("too-many", "Too many requests"),
+    431: ("headers-too-large", "Request headers too large"),
+    500: ("internal", "Internal error"),
+    503: ("try-again", "Temporarily unavailable"),
 }
 _BY_CLASS = {
     ErrorClass.INVALID: 422,
@@ -47,7 +46,7 @@ _BY_CLASS = {
 
 
 class Problem(Exception):
-    """A refusal that is sent as it is. `kind` is the last part of the document's `type`."""
+    """Refusal that the caller sees as it is. `kind` is the last part of the document's `type`."""
 
     def __init__(
         self,
@@ -60,14 +59,14 @@ class Problem(Exception):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
-        known, name = _TITLES.get(status, (f"status-{status}", "Refused"))
+        default_kind, default_title = _TITLES.get(status, (f"status-{status}", "Refused"))
         self.status = status
         self.detail = detail
-        self.kind = kind or known
-        self.title = title or name
+        self.kind = kind or default_kind
+        self.title = title or default_title
         self.headers = dict(headers or {})
         self.more = dict(more or {})
-        """Further members of the document."""
+        """More members of the document."""
 
     def document(self, instance: str) -> dict[str, Any]:
         return {
@@ -84,16 +83,14 @@ class Problem(Exception):
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an exception is to its caller. What is our own fault is logged and shows nothing inside."""
+    """Return the problem for an exception. An internal error is logged, and the problem names its incident only."""
     match error:
         case Problem():
             return error
         case SignatureRefused():
-            return Problem(
-                401, str(error), kind=error.code.replace("_", "-"), title="The signature is not good"
-            )
+            return Problem(401, str(error), kind=error.code.replace("_", "-"), title="Invalid signature")
         case WireRefused():
-            return Problem(400, str(error), kind="unreadable", title="The body cannot be read")
+            return Problem(400, str(error), kind="unreadable", title="Unreadable body")
         case Refused():
             return Problem(_BY_CLASS.get(error.error_class, 422), str(error))
         case TryAgain():
@@ -104,30 +101,30 @@ def problem_of(error: Exception) -> Problem:
     incident = secrets.token_hex(4)
     kind = "misconfigured" if isinstance(error, Misconfigured) else "internal"
     log.error("incident %s", incident, exc_info=error)
-    where = "A setting must be changed" if kind == "misconfigured" else "This should not have happened"
-    return Problem(500, f"{where}; the server's log has it as incident {incident}.", kind=kind)
+    cause = "The server is misconfigured" if kind == "misconfigured" else "The server failed"
+    return Problem(500, f"{cause}. Search the server's log for incident {incident}.", kind=kind)
 
 
 def _http(error: HTTPException) -> Problem:
     status = error.status_code
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if status == 404:
-        return Problem(404, "No route or object has this address; /openapi.json lists the routes.")
+        return Problem(404, "Nothing has this address. /openapi.json lists the routes.")
     if status == 405:
         return Problem(405, f"Allowed: {headers.get('allow', 'see /openapi.json')}.", headers=headers)
     if status >= 500:
         log.error("HTTP %d", status, exc_info=error)
-        return Problem(status, "The server's log says more.")
+        return Problem(status, "The server failed. Its log has the details.")
     extra = error.extra if isinstance(error.extra, list) else []
     parts = [f"{e.get('key', '')}: {e.get('message', '')}" for e in extra if isinstance(e, dict)]
     return Problem(status, "; ".join(parts) or error.detail or "Refused.", headers=headers)
 
 
-def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to an API call that failed."""
+def problem_response(path: str, error: Exception) -> Response[bytes]:
+    """Return the response to a failed API call."""
     problem = problem_of(error)
     return Response(
-        problem.body(request.url.path),
+        problem.body(path),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=problem.headers,

@@ -1,7 +1,7 @@
-"""The picture of who produces and consumes what: columns from the systems that tell to the systems that are told.
+"""Layout of the catalog's graph: columns from source systems over events and workflows to target systems.
 
-Only the layout: nodes, curves and a size, for a template to draw. Mappings are left out, they stand behind the lines
-from a system to its events.
+It returns nodes, curves and a size; a template draws them. Mappings have no nodes: the curve from a system to its
+event stands for them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 from counterfoil.model.catalog import Edge, Key
 
-COLUMNS = ("system", "event", "taker", "operation", "told")
-WIDTH, HEIGHT = 178, 26
-"""Of one box, in pixels."""
-ACROSS, DOWN = 58, 8
-"""Space between columns and between boxes."""
-_LETTERS = 25
-"""Of a name that a box has room for."""
+BOX_WIDTH_PX, BOX_HEIGHT_PX = 178, 26
+COLUMN_GAP_PX, ROW_GAP_PX = 58, 8
+MAX_LABEL_CHARS = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     kind: str
     name: str
     x: int
@@ -29,73 +25,74 @@ class Node:
 
     @property
     def label(self) -> str:
-        return self.name if len(self.name) <= _LETTERS else self.name[: _LETTERS - 1] + "\u2026"
+        return self.name if len(self.name) <= MAX_LABEL_CHARS else self.name[: MAX_LABEL_CHARS - 1] + "\u2026"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    nodes: list[Node]
+class CatalogGraph:
+    nodes: list[GraphNode]
     curves: list[str]
-    """Paths of SVG, each from the right edge of one box to the left edge of another."""
+    """SVG paths, each from the right edge of one box to the left edge of another."""
     width: int
     height: int
     lines: list[str]
-    """The same in words, for who cannot see it."""
+    """The curves as sentences, for screen readers."""
 
 
-def picture(edges: Iterable[Edge]) -> Picture | None:
-    """The picture of a catalog's flow; None where nothing flows."""
-    joined = dict.fromkeys(_joined(list(edges)))
-    if not joined:
+def build_graph(edges: Iterable[Edge]) -> CatalogGraph | None:
+    """Return the graph of a catalog's edges, or None without edges."""
+    links = dict.fromkeys(_links(list(edges)))
+    if not links:
         return None
     columns: dict[int, dict[Key, None]] = {}
-    for left, right, _ in joined:
+    for left, right, _ in links:
         for column, key in (left, right):
             columns.setdefault(column, {})[key] = None
-    places: dict[tuple[int, Key], int] = {}
+    rows: dict[GraphPlace, int] = {}
     for column in sorted(columns):
-        # Beside what it comes from: the mean place of its neighbours on the left.
-        near = {key: _mean(column, key, joined, places) for key in columns[column]}
-        for row, key in enumerate(sorted(near, key=lambda k: (near[k], k[1]))):
-            places[column, key] = row
-    used = sorted(columns)
+        # Next to its sources: the mean row of its neighbours on the left.
+        mean_row = {key: _mean(column, key, links, rows) for key in columns[column]}
+        for row, key in enumerate(sorted(mean_row, key=lambda k: (mean_row[k], k[1]))):
+            rows[column, key] = row
+    shown_columns = sorted(columns)
     tallest = max(map(len, columns.values()))
 
-    def at(column: int, key: Key) -> Node:
-        spare = (tallest - len(columns[column])) * (HEIGHT + DOWN) // 2
-        y = spare + places[column, key] * (HEIGHT + DOWN)
-        return Node(key[0], key[1], used.index(column) * (WIDTH + ACROSS), y)
+    def at(column: int, key: Key) -> GraphNode:
+        top = (tallest - len(columns[column])) * (BOX_HEIGHT_PX + ROW_GAP_PX) // 2
+        y = top + rows[column, key] * (BOX_HEIGHT_PX + ROW_GAP_PX)
+        return GraphNode(key[0], key[1], shown_columns.index(column) * (BOX_WIDTH_PX + COLUMN_GAP_PX), y)
 
     curves = []
-    for left, right, _ in joined:
+    for left, right, _ in links:
         a, b = at(*left), at(*right)
-        begin, end, middle = a.x + WIDTH, b.x, (a.x + WIDTH + b.x) // 2
-        y1, y2 = a.y + HEIGHT // 2, b.y + HEIGHT // 2
+        begin, end, middle = a.x + BOX_WIDTH_PX, b.x, (a.x + BOX_WIDTH_PX + b.x) // 2
+        y1, y2 = a.y + BOX_HEIGHT_PX // 2, b.y + BOX_HEIGHT_PX // 2
         curves.append(f"M{begin} {y1}C{middle} {y1} {middle} {y2} {end} {y2}")
-    return Picture(
-        nodes=[at(column, key) for column in used for key in columns[column]],
+    return CatalogGraph(
+        nodes=[at(column, key) for column in shown_columns for key in columns[column]],
         curves=curves,
-        width=len(used) * (WIDTH + ACROSS) - ACROSS,
-        height=tallest * (HEIGHT + DOWN) - DOWN,
-        lines=[f"{left[1][1]} {word} {right[1][1]}" for left, right, word in joined],
+        width=len(shown_columns) * (BOX_WIDTH_PX + COLUMN_GAP_PX) - COLUMN_GAP_PX,
+        height=tallest * (BOX_HEIGHT_PX + ROW_GAP_PX) - ROW_GAP_PX,
+        lines=[f"{left[1][1]} {word} {right[1][1]}" for left, right, word in links],
     )
 
 
-Place = tuple[int, Key]
+GraphPlace = tuple[int, Key]
+"""A column, and the key of an entry in it."""
 
 
-def _joined(edges: list[Edge]) -> Iterable[tuple[Place, Place, str]]:
-    """Edges between the places of the columns, from left to right; a mapping's two become one."""
-    tellers: dict[Key, list[Key]] = {}
+def _links(edges: list[Edge]) -> Iterable[tuple[GraphPlace, GraphPlace, str]]:
+    """Yield the edges between columns, from left to right. The two edges of a mapping become one."""
+    producers: dict[Key, list[Key]] = {}
     for edge in edges:
         if edge.source[0] == "system" and edge.word == "produces":
-            tellers.setdefault(edge.target, []).append(edge.source)
+            producers.setdefault(edge.target, []).append(edge.source)
     for edge in edges:
         if edge.word == "produces" and edge.target[0] == "event":
             if edge.source[0] == "mapping":
-                yield from (((0, s), (1, edge.target), "produces") for s in tellers.get(edge.source, []))
+                yield from (((0, s), (1, edge.target), "produces") for s in producers.get(edge.source, []))
             else:
-                # What a workflow says stands to its left again: the picture has one column of events.
+                # An emitted event is left of its workflow: the graph has one column of events.
                 yield (1, edge.target), (2, edge.source), "is emitted by"
         elif edge.word == "consumes" and edge.target[0] == "event":
             yield (1, edge.target), (2, edge.source), "goes to"
@@ -108,7 +105,7 @@ def _joined(edges: list[Edge]) -> Iterable[tuple[Place, Place, str]]:
 
 
 def _mean(
-    column: int, key: Key, joined: Iterable[tuple[Place, Place, str]], places: dict[tuple[int, Key], int]
+    column: int, key: Key, links: Iterable[tuple[GraphPlace, GraphPlace, str]], rows: dict[GraphPlace, int]
 ) -> float:
-    rows = [places[left] for left, right, _ in joined if right == (column, key) and left in places]
-    return sum(rows) / len(rows) if rows else float(len(places))
+    sources = [rows[left] for left, right, _ in links if right == (column, key) and left in rows]
+    return sum(sources) / len(sources) if sources else float(len(rows))

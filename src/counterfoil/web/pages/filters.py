@@ -1,4 +1,4 @@
-"""How values look on pages: money, times with a hint of how long ago, states as chips."""
+"""Template filters: money, times with their distance from now, states as chips."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup, escape
 
+from counterfoil.core.case_reasons import reason_row
 from counterfoil.web.api.shapes import FINANCE_WORDS, Amount
 
 _TONES = {
@@ -25,7 +26,7 @@ _STEPS = ((60, "s", 1), (3600, "min", 60), (172_800, "h", 3600), (10**12, "d", 8
 
 
 def money(amount: Amount | None) -> Markup:
-    """Digits in groups and the currency, for a right-aligned cell."""
+    """Return grouped digits and the currency, for a right-aligned cell."""
     if amount is None:
         return Markup('<span class="muted">no amount</span>')
     return Markup('<span class="money">{}\u00a0<abbr>{}</abbr></span>').format(
@@ -34,12 +35,12 @@ def money(amount: Amount | None) -> Markup:
 
 
 def moneys(amounts: Iterable[Amount]) -> Markup:
-    shown = [money(amount) for amount in amounts if amount.minor]
-    return Markup("<br>").join(shown) if shown else Markup('<span class="muted" aria-label="none">–</span>')
+    parts = [money(amount) for amount in amounts if amount.minor]
+    return Markup("<br>").join(parts) if parts else Markup('<span class="muted" aria-label="none">–</span>')
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """`3 min ago` or `in 2 h`, rounded down."""
+    """Return `3 min ago` or `in 2 h`, rounded down."""
     seconds = (now - moment).total_seconds()
     for limit, unit, size in _STEPS:
         if abs(seconds) < limit:
@@ -49,7 +50,7 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def when(moment: datetime | None, now: datetime, exact: bool = False) -> Markup:
-    """UTC to the minute (`exact`: to the millisecond), with a hint of how far away it is."""
+    """Return UTC to the minute (`exact`: to the millisecond), with the distance from now."""
     if moment is None:
         return Markup('<span class="muted">–</span>')
     utc = moment.astimezone(UTC)
@@ -64,46 +65,44 @@ def when(moment: datetime | None, now: datetime, exact: bool = False) -> Markup:
 
 
 def clock(moment: datetime) -> Markup:
-    """Time of day to the millisecond, for timelines under a date."""
+    """Return the time of day to the millisecond, for timelines under a date."""
     utc = moment.astimezone(UTC)
     text = utc.strftime("%H:%M:%S.") + f"{utc.microsecond // 1000:03d}"
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), text)
 
 
 def chip(word: str, finance: bool = False) -> Markup:
-    """A state with its tone; the tone is never all there is, the word is always there."""
+    """Return a state as a coloured chip. The word is always there: color alone carries no meaning."""
     if not word:
         return Markup("")
-    beside = FINANCE_WORDS.get(word, "") if finance else ""
-    extra = (
-        Markup(' <span class="finance">{}</span>').format(beside) if beside and beside != word else Markup("")
-    )
-    return Markup('<span class="chip {}">{}</span>{}').format(_TONE_OF.get(word, "idle"), said(word), extra)
+    term = FINANCE_WORDS.get(word, "") if finance else ""
+    extra = Markup(' <span class="finance">{}</span>').format(term) if term and term != word else Markup("")
+    return Markup('<span class="chip {}">{}</span>{}').format(_TONE_OF.get(word, "idle"), words(word), extra)
 
 
-def said(word: str) -> str:
-    """A stable word as people read it."""
-    return word.replace("_", " ").replace("-", " ")
+def words(identifier: str) -> str:
+    """Return an identifier as words: `foil_broken` becomes `foil broken`."""
+    return identifier.replace("_", " ").replace("-", " ")
 
 
 def short(id_: str) -> Markup:
-    """An id's beginning, all of it on demand."""
+    """Return the beginning of an id, with the whole id as its title."""
     if len(id_) <= 16:
         return Markup("<code>{}</code>").format(id_)
     return Markup('<code title="{}">{}…</code>').format(id_, id_[:13])
 
 
 def raw(value: Any) -> str:
-    """A value as indented JSON, for the details."""
+    """Return a value as indented JSON."""
     return json.dumps(json.loads(msgspec.json.encode(value)), indent=2, ensure_ascii=False)
 
 
 def pairs(value: Any) -> Markup:
-    """What an approval covers, or an input, as a list of names and values."""
+    """Return a record as a list of names and values."""
     if not isinstance(value, dict):
         return escape(value)
     rows = Markup("").join(
-        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(said(str(key).rpartition(".")[2]), _value(part))
+        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(words(str(key).rpartition(".")[2]), _value(part))
         for key, part in value.items()
     )
     return Markup('<dl class="pairs">{}</dl>').format(rows)
@@ -115,16 +114,21 @@ def _value(part: Any) -> Markup:
     if isinstance(part, dict):
         return pairs(part)
     if isinstance(part, list):
-        return Markup("<br>").join(_value(one) for one in part)
+        return Markup("<br>").join(_value(item) for item in part)
     return escape("–" if part is None else part)
 
 
+def reason_title(reason: str) -> str:
+    """Return the plain title of a Case reason from the catalogue."""
+    return reason_row(reason).title
+
+
 def moment(value: datetime | str) -> datetime:
-    """A time that may come as ISO text."""
+    """Return a time that may come as ISO text."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 FILTERS = {
-    "money": money, "moneys": moneys, "clock": clock, "chip": chip, "said": said, "moment": moment, "short": short,
+    "money": money, "moneys": moneys, "clock": clock, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
     "raw": raw, "pairs": pairs,
 }  # fmt: skip

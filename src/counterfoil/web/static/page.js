@@ -1,4 +1,4 @@
-// Lists renew themselves while nobody types, and weighty buttons ask once more. Everything works without this file.
+// Refreshes lists while the person is not typing, and asks before important actions. Pages work without this file.
 "use strict";
 
 document.addEventListener("submit", (event) => {
@@ -14,29 +14,29 @@ const busy = () => {
   return document.hidden || typed || main.querySelector("details[open]") || !window.getSelection().isCollapsed;
 };
 
-const renew = async () => {
+const refresh = async () => {
   const main = document.getElementById("main");
   const seconds = Number(main.dataset.refresh);
   if (!seconds) return;
   try {
     if (!busy()) {
-      const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" }, redirect: "error" });
-      if (answer.ok && !busy()) {
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+      const response = await fetch(location.pathname + location.search, { headers: { accept: "text/html" }, redirect: "error" });
+      if (response.ok && !busy()) {
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("main");
         const note = main.querySelector(".note");
-        if (note) fresh.querySelectorAll(".note").forEach((one) => one.remove());
+        if (note) fresh.querySelectorAll(".note").forEach((repeated) => repeated.remove());
         if (fresh.innerHTML !== main.innerHTML) main.replaceChildren(...fresh.childNodes);
         if (fresh.dataset.refresh) main.dataset.refresh = fresh.dataset.refresh;
         else delete main.dataset.refresh;
       }
     }
   } catch {
-    // The server is away for a moment; the next round finds it again.
+    // The server is not reachable; the next refresh tries again.
   }
-  setTimeout(renew, seconds * 1000);
+  setTimeout(refresh, seconds * 1000);
 };
 
 document.addEventListener("DOMContentLoaded", () => {
   const seconds = Number(document.getElementById("main").dataset.refresh);
-  if (seconds) setTimeout(renew, seconds * 1000);
+  if (seconds) setTimeout(refresh, seconds * 1000);
 });

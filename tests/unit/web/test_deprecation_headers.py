@@ -1,4 +1,4 @@
-"""What the answer to a deprecated version says in its headers."""
+"""Headers of a response that used a deprecated version."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_a_deprecated_event_names_both_days_and_its_successor() -> None:
     }
 
 
-def test_nothing_is_said_before_it_is_deprecated_and_of_what_is_not() -> None:
+def test_a_version_that_is_not_deprecated_has_no_headers() -> None:
     assert lifecycle_headers(OLD, datetime(2025, 12, 31, 23, 59, tzinfo=UTC)) == {}
     assert lifecycle_headers(kinds.Event(name="invoice.closed.v2", data={}), SUNSET) == {}
 
 
-def test_an_operation_points_to_where_its_successor_is_called() -> None:
+def test_an_operation_links_to_its_successor() -> None:
     used = kinds.Operation(
         name="erp.credit.post",
         system="ledger",

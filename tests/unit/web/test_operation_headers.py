@@ -1,4 +1,4 @@
-"""What a consumer says in its heads: keys, versions, correlation, waits; and what a rate looks like in them."""
+"""Headers of an operation call: keys, versions, correlation, waits, and rate limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 from litestar.datastructures import Headers
 
-from counterfoil.core.call import Left, Rate
+from counterfoil.core.call import CallRate, RateAllowance
 from counterfoil.web.api import operation_headers
 from counterfoil.web.http.problems import Problem
 
@@ -21,7 +21,7 @@ def key_of(*values: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("said", "key"),
+    ("header", "key"),
     [
         ("abc", "abc"),
         ('"abc"', "abc"),
@@ -34,12 +34,12 @@ def key_of(*values: str) -> str:
         ('"' + "a" * 200 + '"', "a" * 200),
     ],
 )
-def test_a_key_is_a_text_in_quotes_or_bare(said: str, key: str) -> None:
-    assert key_of(said) == key
+def test_a_key_is_quoted_or_bare_text(header: str, key: str) -> None:
+    assert key_of(header) == key
 
 
 @pytest.mark.parametrize(
-    "said",
+    "header",
     [
         "",
         " ",
@@ -56,20 +56,20 @@ def test_a_key_is_a_text_in_quotes_or_bare(said: str, key: str) -> None:
         '"a";x=1',
     ],
 )
-def test_anything_else_is_no_key(said: str) -> None:
+def test_an_invalid_key_is_refused(header: str) -> None:
     with pytest.raises(Problem) as refused:
-        key_of(said)
+        key_of(header)
     assert (refused.value.status, refused.value.kind) == (400, "idempotency-key")
 
 
-def test_no_key_and_two_keys_are_no_key() -> None:
+def test_a_missing_and_a_repeated_key_are_refused() -> None:
     for values in ((), ("a", "a")):
         with pytest.raises(Problem):
             key_of(*values)
 
 
 @pytest.mark.parametrize(
-    ("name", "headers", "meant"),
+    ("name", "headers", "expected"),
     [
         ("erp.x.get", {}, "erp.x.get"),
         ("erp.x.get", {"counterfoil-version": "1"}, "erp.x.get"),
@@ -82,8 +82,10 @@ def test_no_key_and_two_keys_are_no_key() -> None:
         ("erp.x.get", {"accept": "*/*"}, "erp.x.get"),
     ],
 )
-def test_a_version_is_named_in_one_of_three_ways(name: str, headers: dict[str, str], meant: str) -> None:
-    assert operation_headers.named(name, headers) == meant
+def test_a_version_is_requested_in_one_of_three_ways(
+    name: str, headers: dict[str, str], expected: str
+) -> None:
+    assert operation_headers.versioned_name(name, headers) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,17 +97,17 @@ def test_a_version_is_named_in_one_of_three_ways(name: str, headers: dict[str, s
         ("erp.x.get", {"counterfoil-version": "2", "accept": "application/json; version=3"}),
     ],
 )
-def test_versions_that_do_not_agree_are_refused(name: str, headers: dict[str, str]) -> None:
+def test_versions_that_differ_are_refused(name: str, headers: dict[str, str]) -> None:
     with pytest.raises(Problem) as refused:
-        operation_headers.named(name, headers)
+        operation_headers.versioned_name(name, headers)
     assert (refused.value.status, refused.value.kind) == (400, "version")
 
 
-def test_correlation_is_given_followed_or_made() -> None:
-    given = operation_headers.trace({"x-correlation-id": "order-7/a", "traceparent": PARENT})
-    assert given == ("order-7/a", {"traceparent": PARENT, "x-correlation-id": "order-7/a"})
-    followed = operation_headers.trace({"traceparent": PARENT})
-    assert followed.correlation == "4bf92f3577b34da6a3ce929d0e0e4736"
+def test_a_correlation_id_is_sent_or_from_the_trace_or_new() -> None:
+    sent = operation_headers.correlation({"x-correlation-id": "order-7/a", "traceparent": PARENT})
+    assert sent == ("order-7/a", {"traceparent": PARENT, "x-correlation-id": "order-7/a"})
+    from_trace = operation_headers.correlation({"traceparent": PARENT})
+    assert from_trace.id == "4bf92f3577b34da6a3ce929d0e0e4736"
     for wrong in (
         "",
         "00-" + "0" * 32 + PARENT[35:],
@@ -113,15 +115,15 @@ def test_correlation_is_given_followed_or_made() -> None:
         "ff" + PARENT[2:],
         "no",
     ):
-        made = operation_headers.trace({"traceparent": wrong})
-        assert re.fullmatch(r"cor_[0-9a-f]{32}", made.correlation)
-        assert "traceparent" not in made.kept
+        new = operation_headers.correlation({"traceparent": wrong})
+        assert re.fullmatch(r"cor_[0-9a-f]{32}", new.id)
+        assert "traceparent" not in new.headers
 
 
 @pytest.mark.parametrize("wrong", ["a" * 129, "a b", "<script>", "\u00e9"])
-def test_what_is_no_correlation_id_is_refused(wrong: str) -> None:
+def test_an_invalid_correlation_id_is_refused(wrong: str) -> None:
     with pytest.raises(Problem) as refused:
-        operation_headers.trace({"x-correlation-id": wrong})
+        operation_headers.correlation({"x-correlation-id": wrong})
     assert refused.value.kind == "correlation"
 
 
@@ -138,18 +140,18 @@ def test_what_is_no_correlation_id_is_refused(wrong: str) -> None:
         ("await=5", None),
     ],
 )
-def test_a_wish_to_wait_is_read(prefer: str, wait: float | None) -> None:
+def test_a_preference_to_wait_is_read(prefer: str, wait: float | None) -> None:
     assert operation_headers.wait({"prefer": prefer}) == wait
 
 
-def test_a_rate_is_told_by_its_window() -> None:
-    rate = Rate(at_most=120, every=60, burst=20)
-    assert operation_headers.rate_headers(rate, Left(calls=3, reset=8.2)) == {
+def test_a_rate_is_stated_with_its_window() -> None:
+    rate = CallRate(at_most=120, every=60, burst=20)
+    assert operation_headers.rate_headers(rate, RateAllowance(calls=3, reset=8.2)) == {
         "ratelimit-policy": '"consumer";q=20;w=10',
         "ratelimit": '"consumer";r=3;t=9',
     }
     assert (
-        operation_headers.rate_headers(rate, Left(calls=0, reset=10, wait=0.4))["ratelimit"]
+        operation_headers.rate_headers(rate, RateAllowance(calls=0, reset=10, wait=0.4))["ratelimit"]
         == '"consumer";r=0;t=1'
     )
     assert operation_headers.rate_headers(None, None) == {}

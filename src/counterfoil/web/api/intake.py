@@ -1,0 +1,74 @@
+"""Intake of deliveries: webhooks of systems, and CloudEvents of declared senders."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import post
+from litestar.params import FromPath
+from litestar.response import Response
+
+from counterfoil.core import event as cloudevents
+from counterfoil.web.http.access import RequestBody, application, requires
+from counterfoil.web.http.deprecation_headers import headers_for
+from counterfoil.web.http.permissions import Open, Permission
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest, trusted_caller
+
+
+class Received(msgspec.Struct, frozen=True):
+    """`new`: stored now. `same`: stored before. `clash`: other content under the same id; a Case is open."""
+
+    verdict: str
+    receipt: int
+
+
+class EventsReceived(msgspec.Struct, frozen=True):
+    items: list[Received]
+
+
+@post(
+    "/v1/receipts/{system:str}",
+    opt=requires(
+        Open.SIGNATURE, RequestBody("*/*", None, "The webhook's body, exactly as the system sent it.")
+    ),
+    status_code=202,
+    tags=["doors"],
+    summary="Receive a system's webhook",
+)
+async def receive(request: WebRequest, system: FromPath[str]) -> Response[Received]:
+    app = application(request)
+    if system not in app.model.systems:
+        raise Problem(404, f"The governance folder declares no system {system[:100]}.")
+    answer = await app.receive(system, dict(request.headers.items()), await request.body())
+    deprecated = app.uses.deprecated(await app.now())
+    emitted = app.model.events_of(system, answer.type) if deprecated else []
+    return Response(Received(answer.verdict, answer.receipt), headers=await headers_for(app, emitted))
+
+
+@post(
+    "/v1/events",
+    opt=requires(
+        Permission.EVENTS_ANY_SEND,
+        RequestBody(
+            cloudevents.STRUCTURED,
+            None,
+            f"A CloudEvent, a batch ({cloudevents.BATCH}), or binary mode with ce- headers.",
+        ),
+    ),
+    status_code=202,
+    tags=["doors"],
+    summary="Receive CloudEvents: binary, structured or batch",
+)
+async def receive_events(request: WebRequest) -> Response[EventsReceived]:
+    sender = f"person:{trusted_caller(request).person.id}"
+    app = application(request)
+    headers = request.headers
+    events = cloudevents.parse(await request.body(), headers.get("content-type", ""), dict(headers.items()))
+    answers = await app.receive_events(events)
+    received = EventsReceived([Received(answer.verdict, answer.receipt) for answer in answers])
+    now = await app.now()
+    used = [event.type for event in events if app.uses.note(event.type, "sends", sender, now)]
+    return Response(received, headers=await headers_for(app, used))
+
+
+ROUTES = [receive, receive_events]

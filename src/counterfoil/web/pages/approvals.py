@@ -1,0 +1,109 @@
+"""The page of approvals: what each covers, who may decide, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from litestar import get, post
+from litestar.params import FromPath
+from litestar.response import Response
+
+from counterfoil.application import Application
+from counterfoil.store.port.views import ListFilter
+from counterfoil.web.api import decision_responses, shapes
+from counterfoil.web.api.decisions import MAX_NOTE_CHARS
+from counterfoil.web.api.paging import list_filter
+from counterfoil.web.api.queries import with_votes
+from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.http.identity import Identity
+from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest
+from counterfoil.web.pages import filters
+from counterfoil.web.pages.forms import posted_form, safe_path
+from counterfoil.web.pages.rendering import redirect, render_page
+
+
+async def approval_rows(
+    app: Application, identity: Identity, approvals: Sequence[shapes.ApprovalShape]
+) -> list[dict[str, Any]]:
+    """Return approvals with the persons who may decide, and the reason why this person may not."""
+    persons = await app.store.persons()
+    names = {key: p.name for p in persons for key in (p.id, p.email)}
+    now = await app.now()
+    return [
+        {
+            "approval": approval,
+            "people": [
+                p.name
+                for p in persons
+                if p.active
+                and set(p.roles) & set(approval.roles)
+                and approval.requester not in (p.id, p.email)
+            ],
+            "names": names,
+            "reason": _obstacle(identity, approval, now),
+        }
+        for approval in approvals
+    ]
+
+
+async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]:
+    """Return the open approvals that this person may decide now."""
+    approvals, _ = await app.views.approvals(ListFilter(state="open", limit=200))
+    rows = await approval_rows(app, identity, await with_votes(app.store, approvals))
+    return [row for row in rows if not row["reason"]]
+
+
+def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime) -> str:
+    """Return why this person cannot decide, or an empty text. The store checks the same again."""
+    person = identity.person
+    if approval.state != "open":
+        return f"The approval is {approval.state}."
+    if approval.expires <= now:
+        return "The approval has expired."
+    if approval.requester in (person.id, person.email):
+        return "You requested this. Separation of duties: another person must decide."
+    if any(vote.person == person.id for vote in approval.votes):
+        return "You have voted. Another person's vote is needed."
+    if not set(person.roles) & set(approval.roles):
+        return f"Decided by: {' or '.join(map(filters.words, approval.roles))}."
+    if Permission.APPROVALS_OWN_DECIDE not in identity.may:
+        return f"Your roles do not include the permission {Permission.APPROVALS_OWN_DECIDE}."
+    return ""
+
+
+@get("/approvals", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
+async def approvals_page(request: WebRequest) -> Response[Any]:
+    app = application(request)
+    state = request.query_params.get("state", "open")
+    page = list_filter(50, request.query_params.get("cursor"), state="" if state == "all" else state)
+    approvals, after = await app.views.approvals(page)
+    rows = await approval_rows(app, caller(request), await with_votes(app.store, approvals))
+    rows.sort(key=lambda row: bool(row["reason"]))
+    return await render_page(request, "approvals.html", rows=rows, next=after, state=state)
+
+
+@post("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_OWN_DECIDE), include_in_schema=False)
+async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Response[Any]:
+    identity, form = await posted_form(request)
+    decision = form.get("decision", "")
+    comment = form.get("comment", "").strip()
+    if decision not in ("approve", "reject"):
+        raise Problem(422, "Choose approve or reject.")
+    if decision == "reject" and not comment:
+        raise Problem(422, "Enter a comment: the requester reads why you rejected.")
+    verdict = await application(request).decide_approval(
+        approval_id,
+        form.get("subject", ""),
+        identity.person.id,
+        decision == "approve",
+        comment[:MAX_NOTE_CHARS],
+    )
+    verdict = decision_responses.decided(verdict, approval_id, identity.person.id)
+    return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={verdict}")
+
+
+ROUTES = [approvals_page, decide_approval]

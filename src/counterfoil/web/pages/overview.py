@@ -1,0 +1,50 @@
+"""The overview: open exceptions, approvals to decide, counterfoils and Runs in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from litestar import get
+from litestar.response import Response
+
+from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.http.permissions import Open, Permission
+from counterfoil.web.http.request import WebRequest
+from counterfoil.web.pages.approvals import open_for
+from counterfoil.web.pages.cases import open_cases
+from counterfoil.web.pages.foils import exposures
+from counterfoil.web.pages.rendering import render_page
+
+
+@get("/", opt=requires(Open.SIGNED_IN), include_in_schema=False)
+async def overview(request: WebRequest) -> Response[Any]:
+    app, identity = application(request), caller(request)
+    counts, health, cases, approvals, foils = await asyncio.gather(
+        app.views.counts(),
+        app.health(),
+        open_cases(app, identity) if Permission.CASES_ANY_READ in identity.may else _none(),
+        open_for(app, identity) if Permission.APPROVALS_ANY_READ in identity.may else _none(),
+        exposures(app) if Permission.FOILS_ANY_READ in identity.may else _none(),
+    )
+    mine, others = cases or ([], [])
+    now = await app.now()
+    return await render_page(
+        request,
+        "overview.html",
+        counts=counts,
+        health=health,
+        cases=[*mine, *others][:6],
+        mine=mine,
+        open_cases=counts.get("case.open", 0),
+        overdue=sum(case.deadline < now for case in [*mine, *others]),
+        approvals=approvals or [],
+        foils=foils or {},
+    )
+
+
+async def _none() -> None:
+    return None
+
+
+ROUTES = [overview]

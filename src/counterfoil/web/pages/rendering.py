@@ -1,0 +1,88 @@
+"""Rendering of pages: templates, notes after an action, redirects and error pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import jinja2
+from litestar.datastructures import Cookie
+from litestar.response import Response
+
+from counterfoil.core.case_reasons import LABELS
+from counterfoil.core.clock import utc_now
+from counterfoil.web.http import assets
+from counterfoil.web.http.access import application
+from counterfoil.web.http.identity import Identity
+from counterfoil.web.http.problems import problem_of, problem_response
+from counterfoil.web.http.request import WebRequest
+from counterfoil.web.pages import filters
+
+HTML = "text/html; charset=utf-8"
+_PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+_NOTES = {
+    "counted": "Your approval was counted. More approvals are needed.",
+    "granted": "Approved. The run continues.",
+    "rejected": "Rejected. The workflow's policy decides what happens next.",
+    "resolved": "The case is resolved.",
+    "signed-out": "You are signed out.",
+}
+
+
+class PageTemplates:
+    """The templates, ready to render."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("counterfoil.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(filters.FILTERS)
+        self._environment.globals.update(asset=assets.address, choice_labels=LABELS)
+
+    def render(self, template: str, now: datetime, identity: Identity | None, **values: Any) -> str:
+        def when(moment: datetime | None, exact: bool = False) -> Any:
+            return filters.when(moment, now, exact)
+
+        may = {str(p) for p in identity.may} if identity else set()
+        page = self._environment.get_template(template)
+        return page.render(now=now, me=identity, may=may, when=when, **values)
+
+
+async def render_page(request: WebRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
+    app = application(request)
+    templates: PageTemplates = request.app.state.templates
+    identity: Identity | None = request.scope.get("user")
+    note = _NOTES.get(request.query_params.get("note", ""), "")
+    path = request.url.path
+    text = templates.render(template, await app.now(), identity, note=note, path=path, **values)
+    return Response(text, media_type=HTML, status_code=status)
+
+
+def is_page(request: WebRequest) -> bool:
+    """Test whether a browser asks for a page: it accepts text/html, outside of the API's paths."""
+    accept = request.headers.get("accept", "")
+    return "text/html" in accept and not request.url.path.startswith(_PROGRAM_PATHS)
+
+
+def error_page(request: WebRequest, error: Exception) -> Response[Any]:
+    """Return a problem as a page. A person who is not signed in goes to the sign-in page."""
+    problem = problem_of(error)
+    path = request.url.path
+    if problem.status == 401 and path != "/sign-in":
+        next_path = path if request.method == "GET" and path != "/" else ""
+        return redirect("/sign-in" + (f"?next={next_path}" if next_path else ""))
+    templates: PageTemplates = request.app.state.templates
+    identity: Identity | None = request.scope.get("user")
+    try:
+        text = templates.render("problem.html", utc_now(), identity, note="", path=path, problem=problem)
+    except jinja2.TemplateError:
+        return problem_response(path, error)
+    return Response(text, media_type=HTML, status_code=problem.status, headers=problem.headers)
+
+
+def redirect(location: str, cookies: list[Cookie] | None = None) -> Response[None]:
+    return Response(None, status_code=303, headers={"location": location}, cookies=cookies or [])

@@ -1,0 +1,59 @@
+"""The list of Runs, and the page of one Run with its trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get
+from litestar.params import FromPath
+from litestar.response import Response
+
+from counterfoil.web.api import shapes
+from counterfoil.web.api.paging import list_filter
+from counterfoil.web.api.queries import object_name, search_runs
+from counterfoil.web.api.trace import load_trace
+from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest
+from counterfoil.web.pages.approvals import approval_rows
+from counterfoil.web.pages.cases import case_row
+from counterfoil.web.pages.forms import query_text
+from counterfoil.web.pages.rendering import render_page
+
+
+@get("/runs", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
+async def runs_page(request: WebRequest) -> Response[Any]:
+    app = application(request)
+    search = query_text(request, "workflow", "status", "key")
+    page = list_filter(50, request.query_params.get("cursor"), **search)
+    rows, after = await search_runs(app, page)
+    return await render_page(
+        request,
+        "runs.html",
+        rows=[shapes.run_shape(row) for row in rows],
+        names={row.run.id: await object_name(app, row.run.bkey) for row in rows},
+        next=after,
+        search=search,
+        workflows=sorted(app.model.workflows),
+        first=page.cursor is None,
+    )
+
+
+@get("/runs/{run_id:str}", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
+async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
+    app, identity = application(request), caller(request)
+    trace = await load_trace(app, run_id)
+    if trace is None:
+        raise Problem(404, f"There is no run {run_id[:100]}.")
+    return await render_page(
+        request,
+        "run.html",
+        trace=trace,
+        name=await object_name(app, trace.run.key),
+        approvals=await approval_rows(app, identity, trace.approvals),
+        cases=[case_row(identity, case) for case in trace.cases],
+    )
+
+
+ROUTES = [runs_page, run_page]

@@ -1,0 +1,60 @@
+"""Signing in and out with a password; the session is a cookie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get, post
+from litestar.datastructures import Cookie
+from litestar.response import Response
+
+from counterfoil.web.http.access import application, requires
+from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same_origin, read_form
+from counterfoil.web.http.permissions import Open
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest
+from counterfoil.web.pages.forms import posted_form, safe_path
+from counterfoil.web.pages.rendering import redirect, render_page
+
+
+@get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
+async def sign_in_page(request: WebRequest) -> Response[Any]:
+    next_path = safe_path(request.query_params.get("next", "/"))
+    return await render_page(request, "sign_in.html", next=next_path, email="", problem=None)
+
+
+@post("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
+async def sign_in(request: WebRequest) -> Response[Any]:
+    form = read_form(await request.body(), request.headers.get("content-type", ""))
+    check_same_origin(request.headers, form, None)
+    passwords: Passwords = request.app.state.passwords
+    address = request.client.host if request.client else ""
+    email, next_path = form.get("email", ""), safe_path(form.get("next", "/"))
+    try:
+        secret, _ = await passwords.sign_in(application(request), email, form.get("password", ""), address)
+    except Problem as problem:
+        page = await render_page(
+            request, "sign_in.html", problem.status, next=next_path, email=email[:200], problem=problem
+        )
+        page.headers.update(problem.headers)
+        return page
+    return redirect(next_path, [_session_cookie(request, secret, round(SESSION.total_seconds()))])
+
+
+@post("/sign-out", opt=requires(Open.SIGNED_IN), include_in_schema=False)
+async def sign_out(request: WebRequest) -> Response[Any]:
+    identity, _ = await posted_form(request)
+    session = request.cookies.get(COOKIE, "")
+    passwords: Passwords = request.app.state.passwords
+    await passwords.sign_out(application(request), session, identity.person.id)
+    return redirect("/sign-in?note=signed-out", [_session_cookie(request, "", 0)])
+
+
+def _session_cookie(request: WebRequest, value: str, max_age: int) -> Cookie:
+    return Cookie(
+        key=COOKIE, value=value, path="/", httponly=True, samesite="strict", max_age=max_age,
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+
+
+ROUTES = [sign_in_page, sign_in, sign_out]
