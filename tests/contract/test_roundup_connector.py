@@ -164,7 +164,7 @@ async def test_a_ticket_that_breaks_a_rule_is_refused_and_absent(connector: Roun
 
 async def test_an_error_out_of_the_middle_of_a_commit_proves_nothing(desk: Desk) -> None:
     body = b'{"error": {"status": 400, "msg": "Mon: An error occurred. Please check the server log for more information."}}'
-    async with faults.always_answering(400, body) as (url, seen):
+    async with faults.fixed_answer_server(400, body) as (url, seen):
         connector = roundup.connect(replace(config_of(desk), url=f"{url}/desk"))
         outcome = await connector.send(create("cf-h1", title="Odd"), 5)
         await connector.close()

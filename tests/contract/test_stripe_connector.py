@@ -14,7 +14,7 @@ import pytest
 from counterfoil.connectors import signature
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Outcome, Rejected, Request, Unknown
 from counterfoil.connectors.stripe import Stripe, connect, forms
-from counterfoil.connectors.stripe.feed import OVERLAP, Cursor
+from counterfoil.connectors.stripe.feed import OVERLAP_SECONDS, EventCursor
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from tests.contract.stripe_twin_process import KEY, Twin, receiving, running_twin
 from tests.contract.trial_stripe import (
@@ -391,7 +391,7 @@ async def test_the_feed_goes_on_when_its_place_is_no_longer_kept(twin: Twin, con
     first, _ = await swept(connector, None)
     twin.control("POST", "clock", {"advance": 40 * DAY})
     post(twin, "/v1/products", name="new")
-    lost = Cursor("evt_gone", first).write()
+    lost = EventCursor("evt_gone", first).write()
     ids, _ = await swept(connector, lost)
     assert len(ids) == 1
     with pytest.raises(Misconfigured):
@@ -414,10 +414,10 @@ async def test_the_feed_shows_the_types_that_were_asked_for(twin: Twin) -> None:
 
 
 def test_the_place_keeps_what_may_still_be_joined_by_a_late_event() -> None:
-    events = [{"id": f"evt_{at}", "created": at} for at in (0, 10, OVERLAP + 5, OVERLAP + 9)]
-    place = Cursor().past(events, [event["id"] for event in events])
-    assert place == Cursor("evt_0", [f"evt_{at}" for at in (10, OVERLAP + 5, OVERLAP + 9)])
-    assert Cursor.read(place.write()) == Cursor(place.anchor, tuple(place.seen))
+    events = [{"id": f"evt_{at}", "created": at} for at in (0, 10, OVERLAP_SECONDS + 5, OVERLAP_SECONDS + 9)]
+    place = EventCursor().past(events, [event["id"] for event in events])
+    assert place == EventCursor("evt_0", [f"evt_{at}" for at in (10, OVERLAP_SECONDS + 5, OVERLAP_SECONDS + 9)])
+    assert EventCursor.read(place.write()) == EventCursor(place.anchor, tuple(place.seen))
 
 
 async def test_a_webhook_and_the_poll_of_one_event_are_the_same_delivery(twin: Twin) -> None:

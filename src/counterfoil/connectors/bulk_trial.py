@@ -7,11 +7,11 @@ import time
 from counterfoil.connectors import faults
 from counterfoil.connectors.samples import OperationSample
 from counterfoil.connectors.sdk import Confirmed, OperationSpec, Outcome, Repeat, Request, Unknown
-from counterfoil.connectors.trial import GRACE, WRITES, Trial, identity, is_refused, same
+from counterfoil.connectors.trial import GRACE_SECONDS, MAX_WRITES, Trial, identity, is_refused, same
 from counterfoil.core.errors import ErrorClass
 
 
-async def in_bulk(trial: Trial, spec: OperationSpec, sample: OperationSample) -> None:
+async def try_bulk(trial: Trial, spec: OperationSpec, sample: OperationSample) -> None:
     """Every request of a batch keeps its own outcome, object and look-up, whatever happens to the others."""
     await _done_and_found(trial, spec, sample)
     await _poisoned(trial, spec, sample)
@@ -67,7 +67,7 @@ async def _poisoned(trial: Trial, spec: OperationSpec, sample: OperationSample) 
 async def _lost_answers(trial: Trial, spec: OperationSpec, sample: OperationSample) -> None:
     """Whichever write of a batch loses its answer: unknown for all that it concerns, refused for none; then each is
     found, or finished by the same bytes, and is one object."""
-    for lose in range(1, WRITES + 1):
+    for lose in range(1, MAX_WRITES + 1):
         requests = [await trial.request(spec, sample) for _ in range(2)]
         losing = trial.samples.lose_answer(trial.samples.config.url, lose)
         async with losing as (url, seen), trial.towards(url) as lossy:
@@ -85,7 +85,7 @@ async def _lost_answers(trial: Trial, spec: OperationSpec, sample: OperationSamp
             return
         for request, outcome in zip(requests, outcomes, strict=True):
             await _found_or_finished(trial, spec, sample, request, outcome, where)
-    trial.say("a batch ends", spec.name, False, f"more than {WRITES} writes")
+    trial.say("a batch ends", spec.name, False, f"more than {MAX_WRITES} writes")
 
 
 async def _found_or_finished(
@@ -106,20 +106,20 @@ async def _found_or_finished(
 async def _nobody_answers(trial: Trial, spec: OperationSpec, sample: OperationSample) -> None:
     """Not sent is transient for all; silence and nonsense are unknown for all, within the timeout."""
     requests = [await trial.request(spec, sample) for _ in range(2)]
-    with faults.nobody_there() as url:
+    with faults.closed_port() as url:
         async with trial.towards(url) as lost:
             for outcome in await trial.send_many(lost, requests) or ():
                 transient = is_refused(outcome, ErrorClass.TRANSIENT)
                 trial.say("a batch not sent is transient", spec.name, transient, outcome)
-    async with faults.never_answering() as (url, seen), trial.towards(url) as mute:
+    async with faults.silent_server() as (url, seen), trial.towards(url) as mute:
         started = time.monotonic()
         outcomes = await trial.send_many(mute, requests, trial.samples.short)
         took = time.monotonic() - started
-        trial.say("a batch keeps its timeout", spec.name, took < trial.samples.short + GRACE, f"{took:.1f} s")
+        trial.say("a batch keeps its timeout", spec.name, took < trial.samples.short + GRACE_SECONDS, f"{took:.1f} s")
         for outcome in outcomes or ():
             trial.after_write("silence is unknown for a batch", spec, seen, outcome)
     for status, body in ((500, b"{}"), (200, b'{"half": '), (200, b"[]")):
-        async with faults.always_answering(status, body) as (url, seen), trial.towards(url) as odd:
+        async with faults.fixed_answer_server(status, body) as (url, seen), trial.towards(url) as odd:
             for outcome in await trial.send_many(odd, requests) or ():
                 check = f"answer {status} {body.decode()} is unknown for a batch"
                 trial.after_write(check, spec, seen, outcome)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from counterfoil.connectors import faults
-from counterfoil.connectors.bulk_trial import in_bulk
+from counterfoil.connectors.bulk_trial import try_bulk
 from counterfoil.connectors.samples import OperationSample, Result, Samples
 from counterfoil.connectors.sdk import (
     Absent,
@@ -27,7 +27,15 @@ from counterfoil.connectors.sdk import (
     Request,
     Unknown,
 )
-from counterfoil.connectors.trial import GRACE, WRITES, Trial, has_float, identity, is_refused, same
+from counterfoil.connectors.trial import (
+    GRACE_SECONDS,
+    MAX_WRITES,
+    Trial,
+    has_float,
+    identity,
+    is_refused,
+    same,
+)
 from counterfoil.core.errors import CounterfoilError, ErrorClass
 
 __all__ = ["OperationSample", "Result", "Samples", "conform", "failures"]
@@ -88,7 +96,7 @@ class _Suite(Trial):
             self.say("check reaches the system", "", True)
         except CounterfoilError as error:
             self.say("check reaches the system", "", False, error)
-        with faults.nobody_there() as url:
+        with faults.closed_port() as url:
             async with self.towards(url) as lost:
                 await self.raises_try_again("check", "", lost.check(self.samples.short))
                 for feed in self.connector.feeds:
@@ -104,7 +112,7 @@ class _Suite(Trial):
         await self.lost_answers(spec, sample)
         await self.bad_answers(spec, sample)
         if spec.bulk > 1 and isinstance(self.connector, BulkConnector):
-            await in_bulk(self, spec, sample)
+            await try_bulk(self, spec, sample)
 
     async def done_and_found(self, spec: OperationSpec, sample: OperationSample) -> None:
         """A good request is confirmed, found again, and a repeat as declared leaves one object."""
@@ -158,7 +166,7 @@ class _Suite(Trial):
     async def unreachable(self, spec: OperationSpec, sample: OperationSample) -> None:
         """When no byte left, that is proof; a look-up that could not ask proves nothing."""
         request = await self.request(spec, sample)
-        with faults.nobody_there() as url:
+        with faults.closed_port() as url:
             async with self.towards(url) as lost:
                 outcome = await self.send(lost, request)
                 self.say(
@@ -169,7 +177,7 @@ class _Suite(Trial):
 
     async def lost_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
         """Whichever write of an operation loses its answer: unknown, then found or finished, and one object."""
-        for lose in range(1, WRITES + 1):
+        for lose in range(1, MAX_WRITES + 1):
             request = await self.request(spec, sample)
             losing = self.samples.lose_answer(self.samples.config.url, lose)
             async with losing as (url, seen), self.towards(url) as lossy:
@@ -191,21 +199,21 @@ class _Suite(Trial):
                 found = await self.find(self.connector, request)
             self.say("a lost answer is found", where, isinstance(found, Confirmed), found)
             await self.counted(spec, sample, request, 1)
-        self.say("an operation ends", spec.name, False, f"more than {WRITES} writes")
+        self.say("an operation ends", spec.name, False, f"more than {MAX_WRITES} writes")
 
     async def bad_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
         """Silence and nonsense after a write are unknown, and a timeout is kept."""
         request = await self.request(spec, sample)
-        async with faults.never_answering() as (url, seen), self.towards(url) as mute:
+        async with faults.silent_server() as (url, seen), self.towards(url) as mute:
             started = time.monotonic()
             outcome = await self.send(mute, request, self.samples.short)
             took = time.monotonic() - started
-            self.say("a timeout is kept", spec.name, took < self.samples.short + GRACE, f"{took:.1f} s")
+            self.say("a timeout is kept", spec.name, took < self.samples.short + GRACE_SECONDS, f"{took:.1f} s")
             self.after_write("silence is unknown", spec, seen, outcome)
             started = time.monotonic()
             found = await self.find(mute, request, self.samples.short)
             took = time.monotonic() - started
-            kept = isinstance(found, Unknown) and took < self.samples.short + GRACE
+            kept = isinstance(found, Unknown) and took < self.samples.short + GRACE_SECONDS
             self.say("a silent look-up is unknown", spec.name, kept, f"{found} after {took:.1f} s")
         for status, body in (
             (500, b"{}"),
@@ -213,7 +221,7 @@ class _Suite(Trial):
             (200, b'{"half": '),
             (200, b"[]"),
         ):
-            async with faults.always_answering(status, body) as (url, seen), self.towards(url) as odd:
+            async with faults.fixed_answer_server(status, body) as (url, seen), self.towards(url) as odd:
                 outcome = await self.send(odd, request)
                 self.after_write(f"answer {status} {body.decode()} is unknown", spec, seen, outcome)
                 found = await self.find(odd, request)

@@ -19,7 +19,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
-class Seen:
+class RequestLog:
     """What a bad server was asked: how many requests, and how many of them by a writing method."""
 
     requests: int = 0
@@ -35,12 +35,12 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def losing_answers(url: str, lose: int) -> AsyncIterator[tuple[str, Seen]]:
+async def proxy_losing_answer(url: str, lose: int) -> AsyncIterator[tuple[str, RequestLog]]:
     """A proxy before `url` (plain HTTP) that carries out every request but swallows the answer of the
     `lose`-th write, counted from 1, and closes the connection instead. Yields (its url, what it saw)."""
     target = urlsplit(url)
     host, port = target.hostname or "127.0.0.1", target.port or 80
-    seen = Seen()
+    seen = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         reader, writer = streams
@@ -68,9 +68,9 @@ async def losing_answers(url: str, lose: int) -> AsyncIterator[tuple[str, Seen]]
 
 
 @contextlib.asynccontextmanager
-async def never_answering() -> AsyncIterator[tuple[str, Seen]]:
+async def silent_server() -> AsyncIterator[tuple[str, RequestLog]]:
     """A server that takes requests and says nothing. Yields (its url, what it saw)."""
-    seen = Seen()
+    seen = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         head, _ = await _read_request(streams[0])
@@ -82,9 +82,9 @@ async def never_answering() -> AsyncIterator[tuple[str, Seen]]:
 
 
 @contextlib.asynccontextmanager
-async def always_answering(status: int, body: bytes) -> AsyncIterator[tuple[str, Seen]]:
+async def fixed_answer_server(status: int, body: bytes) -> AsyncIterator[tuple[str, RequestLog]]:
     """A server that gives one answer to everything. Yields (its url, what it saw)."""
-    seen = Seen()
+    seen = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         head, _ = await _read_request(streams[0])
@@ -98,7 +98,7 @@ async def always_answering(status: int, body: bytes) -> AsyncIterator[tuple[str,
 
 
 @contextlib.contextmanager
-def nobody_there() -> Iterator[str]:
+def closed_port() -> Iterator[str]:
     """The url of a port that is bound, so that nobody else gets it, but that refuses connections."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

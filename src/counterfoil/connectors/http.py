@@ -130,7 +130,7 @@ class Http:
         if not _TOKEN.fullmatch(method):
             raise Misconfigured("the method is not an HTTP token")
         sending = {**self._headers, **_checked_headers(headers or {})}
-        call = _Call(method.upper(), url, sending, body, timeout)
+        call = _HttpCall(method.upper(), url, sending, body, timeout)
         try:
             async with asyncio.timeout(timeout):
                 return await self._call(call)
@@ -174,7 +174,7 @@ class Http:
             raise Misconfigured("a path must not contain the segments . or ..")
         return url
 
-    async def _call(self, call: _Call) -> Response:
+    async def _call(self, call: _HttpCall) -> Response:
         host, port = _host(call.url), call.url.port or (443 if call.url.scheme == "https" else 80)
         addresses = await self._addresses(host, port)
         self._reach.check_addresses(host, addresses, encrypted=call.url.scheme == "https")
@@ -202,7 +202,7 @@ class Http:
         self._known[host, port] = (now + _ADDRESS_SECONDS, addresses)
         return addresses
 
-    async def _send(self, call: _Call, host: str, address: str) -> Response:
+    async def _send(self, call: _HttpCall, host: str, address: str) -> Response:
         # The URL carries the address that was checked, so that no second look-up can answer differently; the
         # name goes where the server and the certificate check need it.
         client = self._client(host)
@@ -235,7 +235,7 @@ class Http:
         connect, read = min(self._connect_timeout, total), min(self._read_timeout, total)
         return {"connect": connect, "read": read, "write": read, "pool": connect}
 
-    async def _read(self, call: _Call, response: httpx2.Response) -> bytes:
+    async def _read(self, call: _HttpCall, response: httpx2.Response) -> bytes:
         limit = self._max_response
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "", "gzip", "x-gzip"):
@@ -250,7 +250,7 @@ class Http:
 
 
 @dataclass(slots=True)
-class _Call:
+class _HttpCall:
     """One request on its way, and whether its bytes may have left."""
 
     method: str

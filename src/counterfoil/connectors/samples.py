@@ -45,7 +45,7 @@ class OperationSample:
     count: Callable[[Request], Awaitable[int]] | None = None
 
 
-LoseAnswer = Callable[[str, int], AbstractAsyncContextManager[tuple[str, faults.Seen]]]
+LoseAnswer = Callable[[str, int], AbstractAsyncContextManager[tuple[str, faults.RequestLog]]]
 """Given the system's url and n: a url behind which the answer of the n-th write is lost, and what was seen."""
 
 
@@ -66,7 +66,7 @@ class Samples:
     delivery: tuple[Mapping[str, str], bytes, datetime] | None = None
     signed: str = ""
     touch: Callable[[], Awaitable[None]] | None = None
-    lose_answer: LoseAnswer = faults.losing_answers
+    lose_answer: LoseAnswer = faults.proxy_losing_answer
     patience: float = 10.0
     timeout: float = 20.0
     short: float = 0.6

@@ -28,9 +28,9 @@ from counterfoil.connectors.sdk import (
 from counterfoil.core.errors import ErrorClass, TryAgain
 
 _T = TypeVar("_T")
-GRACE = 2.0
+GRACE_SECONDS = 2.0
 """Seconds that a call may overrun its timeout before it counts as not honouring it."""
-WRITES = 20
+MAX_WRITES = 20
 """More writes than this in one operation are not one operation."""
 
 
@@ -46,7 +46,7 @@ class Trial:
         self.results.append(Result(check, where, passed, "" if passed else str(message)))
         return passed
 
-    def after_write(self, check: str, spec: OperationSpec, seen: faults.Seen, outcome: object) -> None:
+    def after_write(self, check: str, spec: OperationSpec, seen: faults.RequestLog, outcome: object) -> None:
         # An operation that reads first may give up before anything was written: that is proof.
         proof = not seen.writes and is_refused(outcome, ErrorClass.TRANSIENT)
         self.say(check, spec.name, proof or isinstance(outcome, Unknown), f"{outcome} after {seen.methods}")

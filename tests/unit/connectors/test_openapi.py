@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from counterfoil.connectors.openapi.document import Document, load
-from counterfoil.connectors.openapi.render import MISSING, InputRefused, at, encode, equal, fill, put, target
+from counterfoil.connectors.openapi.document import ApiDocument, load
+from counterfoil.connectors.openapi.render import (
+    MISSING,
+    InputRefused,
+    build_target,
+    encode,
+    fill,
+    is_equal,
+    set_at,
+    value_at,
+)
 from counterfoil.connectors.sdk import Json
 
 GIVEN = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none": None}
@@ -41,10 +50,10 @@ def test_a_place_that_is_not_in_the_input_is_the_inputs_fault(place: str) -> Non
 
 
 def test_a_key_is_put_at_its_place_and_leaves_the_rest() -> None:
-    assert put({"a": {"b": 1}}, "a.c", "cf1") == {"a": {"b": 1, "c": "cf1"}}
-    assert put({}, "x.y", "cf1") == {"x": {"y": "cf1"}}
+    assert set_at({"a": {"b": 1}}, "a.c", "cf1") == {"a": {"b": 1, "c": "cf1"}}
+    assert set_at({}, "x.y", "cf1") == {"x": {"y": "cf1"}}
     with pytest.raises(InputRefused):
-        put({"a": "text"}, "a.c", "cf1")
+        set_at({"a": "text"}, "a.c", "cf1")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_a_key_is_put_at_its_place_and_leaves_the_rest() -> None:
     ],
 )
 def test_pointers_follow_rfc_6901(pointer: str, expected: Any) -> None:
-    assert at({"a/b": [{"~": 1}]}, pointer) == expected
+    assert value_at({"a/b": [{"~": 1}]}, pointer) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,7 @@ def test_pointers_follow_rfc_6901(pointer: str, expected: Any) -> None:
     ],
 )
 def test_a_value_matches_as_an_api_means_it(found: Json, wanted: Json, same: bool) -> None:
-    assert equal(found, wanted) is same
+    assert is_equal(found, wanted) is same
 
 
 OPERATIONS: dict[str, Any] = {
@@ -127,9 +136,9 @@ OPERATIONS: dict[str, Any] = {
 
 
 def test_parameters_go_where_the_document_says_and_stay_there() -> None:
-    described = Document(OPERATIONS).operations["putThing"]
+    described = ApiDocument(OPERATIONS).operations["putThing"]
     values = {"id": "a/b ?#c", "tag": ["x&y", 2, True], "X-Trace": "t"}
-    path, headers = target(described, values)
+    path, headers = build_target(described, values)
     assert path == "/things/a%2Fb%20%3F%23c?tag=x%26y&tag=2&tag=true"
     assert headers == {"x-trace": "t"}
     for odd in (
@@ -141,17 +150,17 @@ def test_parameters_go_where_the_document_says_and_stay_there() -> None:
         {"id": "1", "X-Trace": "a\nb"},
     ):
         with pytest.raises(InputRefused):
-            target(described, odd)
+            build_target(described, odd)
 
 
 def test_decimals_are_written_as_numbers_with_their_digits() -> None:
-    described = Document(OPERATIONS).operations["putThing"]
+    described = ApiDocument(OPERATIONS).operations["putThing"]
     body, kind = encode(described, {"a": Decimal("1.10"), "b": [Decimal("1E+3")], "c": 2, "d": None})
     assert (body, kind) == (b'{"a":1.10,"b":[1000],"c":2,"d":null}', "application/json")
 
 
 def test_schemas_are_followed_through_references_and_parts() -> None:
-    document = Document(OPERATIONS)
+    document = ApiDocument(OPERATIONS)
     thing = document.operations["putThing"].answer
     assert document.inside(thing, "/parent/parent/id") == ({"type": "string"}, None)
     assert document.inside(thing, "/parent/colour") == (None, "colour")
@@ -161,7 +170,7 @@ def test_schemas_are_followed_through_references_and_parts() -> None:
 
 @pytest.mark.parametrize("name", ["Loop", "Round"])
 def test_a_schema_that_refers_to_itself_ends(name: str) -> None:
-    document = Document(OPERATIONS)
+    document = ApiDocument(OPERATIONS)
     assert document.inside({"$ref": f"#/components/schemas/{name}"}, "/a") == (None, None)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from counterfoil.connectors.roundup.tickets import Cursor, delivery, flat, identity, mark, moment
+from counterfoil.connectors.roundup.tickets import (
+    TicketCursor,
+    delivery_of,
+    flatten,
+    identity,
+    moment,
+    state_id,
+)
 from counterfoil.core.errors import Misconfigured
 
 OVERLAP = timedelta(seconds=5)
@@ -18,39 +25,39 @@ def ticket(number: int, second: int, revision: int = 1) -> dict[str, Any]:
 
 
 def test_the_cursor_stays_a_little_behind_and_remembers_what_was_told_since() -> None:
-    cursor = Cursor().past([ticket(1, 10), ticket(2, 20), ticket(3, 22)], OVERLAP)
+    cursor = TicketCursor().past([ticket(1, 10), ticket(2, 20), ticket(3, 22)], OVERLAP)
     assert cursor.since == "2026-03-31.10:00:17"
-    assert set(cursor.seen) == {mark(ticket(2, 20)), mark(ticket(3, 22))}
+    assert set(cursor.seen) == {state_id(ticket(2, 20)), state_id(ticket(3, 22))}
 
 
 def test_a_change_that_committed_late_is_still_ahead_of_the_cursor() -> None:
-    cursor = Cursor().past([ticket(3, 22)], OVERLAP)
+    cursor = TicketCursor().past([ticket(3, 22)], OVERLAP)
     late = ticket(4, 19)
     assert cursor.since <= "2026-03-31.10:00:19"
-    assert mark(late) not in cursor.seen
+    assert state_id(late) not in cursor.seen
 
 
 def test_the_cursor_never_goes_back() -> None:
-    cursor = Cursor().past([ticket(3, 40)], OVERLAP)
+    cursor = TicketCursor().past([ticket(3, 40)], OVERLAP)
     after = cursor.past([ticket(4, 36)], OVERLAP)
     assert after.since == cursor.since
-    assert {mark(ticket(3, 40)), mark(ticket(4, 36))} <= set(after.seen)
+    assert {state_id(ticket(3, 40)), state_id(ticket(4, 36))} <= set(after.seen)
     assert after.past([], OVERLAP) == after
 
 
 def test_two_states_in_one_second_are_two_marks() -> None:
-    assert mark(ticket(1, 10, 1)) != mark(ticket(1, 10, 2))
+    assert state_id(ticket(1, 10, 1)) != state_id(ticket(1, 10, 2))
     plain = {"id": "1", "activity": "2026-03-31T10:00:10Z", "title": "a"}
-    assert mark(plain) != mark({**plain, "title": "b"})
-    assert mark(plain) == mark(dict(reversed(plain.items())))
+    assert state_id(plain) != state_id({**plain, "title": "b"})
+    assert state_id(plain) == state_id(dict(reversed(plain.items())))
 
 
 def test_a_cursor_reads_what_it_wrote() -> None:
-    cursor = Cursor().past([ticket(3, 22)], OVERLAP)
-    assert Cursor.read(cursor.write()) == cursor
-    assert Cursor.read(None) == Cursor()
+    cursor = TicketCursor().past([ticket(3, 22)], OVERLAP)
+    assert TicketCursor.read(cursor.write()) == cursor
+    assert TicketCursor.read(None) == TicketCursor()
     with pytest.raises(Misconfigured):
-        Cursor.read('{"since": 3}')
+        TicketCursor.read('{"since": 3}')
 
 
 def test_links_become_names_and_lists_become_ids() -> None:
@@ -62,7 +69,7 @@ def test_links_become_names_and_lists_become_ids() -> None:
         "credit_amount": "1.10",
         "assignedto": None,
     }
-    assert flat("5", attributes) == {
+    assert flatten("5", attributes) == {
         "id": "5",
         "activity": "2026-03-31T10:00:22Z",
         "status": "credit-requested",
@@ -83,7 +90,7 @@ def test_links_become_names_and_lists_become_ids() -> None:
     ],
 )
 def test_a_polled_state_says_whether_it_is_the_first(fields: dict[str, Any], event: str) -> None:
-    told = delivery({"id": "5", "activity": "2026-03-31T10:00:22Z", **fields})
+    told = delivery_of({"id": "5", "activity": "2026-03-31T10:00:22Z", **fields})
     assert (told.type, told.body["event"]) == (event, event)
     assert told.identity == identity(told.body, event)
     assert told.occurred_at == datetime(2026, 3, 31, 10, 0, 22, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterfoil.connectors.tryton.codec import Number, decode, encode
-from counterfoil.connectors.tryton.refusals import of_message, refusal
+from counterfoil.connectors.tryton.refusals import refusal_of, refusal_of_message
 from counterfoil.core.errors import ErrorClass
 
 MESSAGES = [
@@ -62,14 +62,14 @@ MESSAGES = [
 )
 def test_message_has_its_class_and_code(message: str, error_class: ErrorClass, code: str) -> None:
     said = json.dumps({"status": 400, "message": message, "description": ""}).encode()
-    found = refusal(400, said)
+    found = refusal_of(400, said)
     assert found is not None
     assert (found.error_class, found.code) == (error_class, code)
     assert message in str(found)
 
 
 def test_description_is_kept_for_the_reader() -> None:
-    assert "Cancel them first." in str(of_message("The moves have invoices.", "Cancel them first."))
+    assert "Cancel them first." in str(refusal_of_message("The moves have invoices.", "Cancel them first."))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_description_is_kept_for_the_reader() -> None:
 def test_statuses_from_before_the_transaction_prove_by_themselves(
     status: int, error_class: ErrorClass
 ) -> None:
-    found = refusal(status, b"<!doctype html>")
+    found = refusal_of(status, b"<!doctype html>")
     assert found is not None
     assert found.error_class is error_class
 
@@ -105,7 +105,7 @@ def test_statuses_from_before_the_transaction_prove_by_themselves(
     ],
 )
 def test_other_answers_prove_nothing(status: int, body: bytes) -> None:
-    assert refusal(status, body) is None
+    assert refusal_of(status, body) is None
 
 
 amounts = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**12), max_value=10**12)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from counterfoil.connectors.http import Response, retry_after
-from counterfoil.connectors.openapi.render import MISSING, at, text
-from counterfoil.connectors.openapi.settings import ErrorRule, Feed, Operation
+from counterfoil.connectors.openapi.render import MISSING, plain_text, value_at
+from counterfoil.connectors.openapi.settings import ErrorRule, FeedSettings, OperationSettings
 from counterfoil.connectors.sdk import (
     Accepted,
     Confirmed,
@@ -37,7 +37,7 @@ _CLASSES = {
 }
 
 
-def outcome(operation: Operation, answer: Response) -> Outcome:
+def outcome_of(operation: OperationSettings, answer: Response) -> Outcome:
     """What a write came to: only a listed refusal is one, and only a readable result is a success."""
     refused = _refusal(answer, operation.errors, operation.proofs)
     if refused is not None:
@@ -46,8 +46,8 @@ def outcome(operation: Operation, answer: Response) -> Outcome:
         document = read_json(answer.body) if answer.body else None
     except WireRefused as error:
         return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
-    if answer.status == 202 and operation.job is not None and at(document, operation.job) is not MISSING:
-        return Accepted(str(at(document, operation.job)))
+    if answer.status == 202 and operation.job is not None and value_at(document, operation.job) is not MISSING:
+        return Accepted(str(value_at(document, operation.job)))
     if 200 <= answer.status < 300:
         result = result_of(operation.result, document)
         if result is not None:
@@ -72,7 +72,7 @@ def _says(answer: Response, rule: ErrorRule) -> bool:
         said = answer.body.decode("utf-8", "replace")
     else:
         try:
-            value = at(read_json(answer.body), rule.pointer)
+            value = value_at(read_json(answer.body), rule.pointer)
         except WireRefused:
             return False
         if value is MISSING or value is None:
@@ -96,7 +96,7 @@ def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
         raise TryAgain(f"answered what cannot be read: {error}") from error
 
 
-def found(pointers: Mapping[str, str], item: Json) -> Finding:
+def find_result(pointers: Mapping[str, str], item: Json) -> Finding:
     """What a look-up says of the item that it found."""
     result = result_of(pointers, item)
     return Unknown(f"what was found lacks one of {pointers}") if result is None else Confirmed(result)
@@ -104,29 +104,29 @@ def found(pointers: Mapping[str, str], item: Json) -> Finding:
 
 def result_of(pointers: Mapping[str, str], document: Json) -> dict[str, Json] | None:
     """The values at all pointers, or None when one has nothing."""
-    result = {name: at(document, pointer) for name, pointer in pointers.items()}
+    result = {name: value_at(document, pointer) for name, pointer in pointers.items()}
     return None if any(value is MISSING or value is None for value in result.values()) else result
 
 
-def page(feed: str, call: Feed, document: Json, cursor: str | None, limit: int) -> Page:
+def build_page(feed: str, call: FeedSettings, document: Json, cursor: str | None, limit: int) -> Page:
     """A polled page. Raises Refused when it is not what the settings say, Misconfigured when it cannot move on."""
-    items = at(document, call.items)
+    items = value_at(document, call.items)
     if not isinstance(items, list):
         raise Refused(f"there is no list at {call.items!r}")
     deliveries = []
     for item in items:
-        named, version = needed(item, call.id), needed(item, call.version)
-        kind = needed(item, call.type) if call.type.startswith("/") else call.type
-        ext_id = f"{feed}/{named}/{version}"
-        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, moment(item, call.occurred_at)))
+        identify, version = required_text(item, call.id), required_text(item, call.version)
+        kind = required_text(item, call.type) if call.type.startswith("/") else call.type
+        ext_id = f"{feed}/{identify}/{version}"
+        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, parse_moment(item, call.occurred_at)))
     if call.next is not None:
-        following = at(document, call.next)
+        following = value_at(document, call.next)
         more = following is not MISSING and following not in (None, "", False)
         # Without a next page the cursor stays: what is added later appears behind it.
         return Page(deliveries, str(following) if more else cursor or "", more)
     if not items:
         return Page((), cursor or "")
-    following = needed(items[-1], call.next_item or "")
+    following = required_text(items[-1], call.next_item or "")
     more = call.limit is not None and len(items) >= limit
     if more and following == cursor:
         raise Misconfigured(
@@ -135,27 +135,27 @@ def page(feed: str, call: Feed, document: Json, cursor: str | None, limit: int) 
     return Page(deliveries, following, more)
 
 
-def named(where: str, headers: Mapping[str, str], event: Json) -> str:
+def identify(where: str, headers: Mapping[str, str], event: Json) -> str:
     """What a webhook's `id` or `type` names: a header's value or a place in the body. Raises Refused."""
     if where.startswith("header:"):
         value = headers.get(where.removeprefix("header:").lower(), "")
         if not value:
             raise Refused(f"the delivery has no {where}", ErrorClass.INVALID)
         return value
-    return needed(event, where)
+    return required_text(event, where)
 
 
-def needed(document: Json, pointer: str) -> str:
+def required_text(document: Json, pointer: str) -> str:
     """The plain value at a pointer as text. Raises Refused(INVALID)."""
-    value = at(document, pointer)
+    value = value_at(document, pointer)
     if value is MISSING or value is None or isinstance(value, dict | list):
         raise Refused(f"there is no plain value at {pointer!r}", ErrorClass.INVALID)
-    return text(value)
+    return plain_text(value)
 
 
-def moment(document: Json, pointer: str | None) -> datetime | None:
+def parse_moment(document: Json, pointer: str | None) -> datetime | None:
     """The UTC moment at a pointer: RFC 3339 text with a zone, or whole seconds since 1970; None for anything else."""
-    value = None if pointer is None else at(document, pointer)
+    value = None if pointer is None else value_at(document, pointer)
     try:
         if isinstance(value, int) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)

@@ -12,8 +12,16 @@ from urllib.parse import urlsplit
 from counterfoil.connectors import signature
 from counterfoil.connectors.http import Http, Response
 from counterfoil.connectors.openapi import answers, document, render, validate
-from counterfoil.connectors.openapi.render import MISSING, InputRefused, at
-from counterfoil.connectors.openapi.settings import Auth, Call, Feed, Find, Operation, Settings, read
+from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
+from counterfoil.connectors.openapi.settings import (
+    AuthSettings,
+    CallSettings,
+    FeedSettings,
+    FindSettings,
+    HttpSettings,
+    OperationSettings,
+    read,
+)
 from counterfoil.connectors.sdk import (
     Absent,
     Delivery,
@@ -44,7 +52,7 @@ _FIND_PAGES = 50
 def connect(config: SystemConfig) -> HttpSystem:
     """A connector described by `config.settings`; see `Settings`. Raises one Misconfigured with all findings."""
     settings, wrong = read(config.settings)
-    described: document.Document | None = None
+    described: document.ApiDocument | None = None
     if "openapi" in config.settings:
         described, problems = document.load(config.settings["openapi"])
         wrong += problems
@@ -52,7 +60,7 @@ def connect(config: SystemConfig) -> HttpSystem:
     if place.scheme not in ("http", "https") or not place.hostname:
         wrong.append(f"url: {config.url!r} is not an http or https address")
     if settings is not None and described is not None:
-        wrong += validate.findings(settings, described, config.secrets)
+        wrong += validate.find_problems(settings, described, config.secrets)
     if wrong or settings is None or described is None:
         raise Misconfigured("\n".join(wrong))
     return HttpSystem(config, settings, described)
@@ -61,7 +69,7 @@ def connect(config: SystemConfig) -> HttpSystem:
 class HttpSystem:
     """One API as one account; see `Connector` for what each method promises."""
 
-    def __init__(self, config: SystemConfig, settings: Settings, described: document.Document) -> None:
+    def __init__(self, config: SystemConfig, settings: HttpSettings, described: document.ApiDocument) -> None:
         self.operations: Mapping[str, OperationSpec] = {
             name: OperationSpec(
                 name, op.repeat, op.horizon, op.retention, op.timeout, f"{op.operation_id} of the API"
@@ -83,11 +91,11 @@ class HttpSystem:
         signature.verify(hook.scheme, self._hook_secret, headers, body, now, hook.tolerance)
         event = read_json(body)
         return Delivery(
-            ext_id=answers.named(hook.id, headers, event),
-            type=answers.named(hook.type, headers, event),
-            identity="\n".join(answers.needed(event, pointer) for pointer in hook.identity).encode(),
+            ext_id=answers.identify(hook.id, headers, event),
+            type=answers.identify(hook.type, headers, event),
+            identity="\n".join(answers.required_text(event, pointer) for pointer in hook.identity).encode(),
             body=event,
-            occurred_at=answers.moment(event, hook.occurred_at),
+            occurred_at=answers.parse_moment(event, hook.occurred_at),
         )
 
     async def send(self, request: Request, timeout: float) -> Outcome:
@@ -106,7 +114,7 @@ class HttpSystem:
             return Unknown(str(error))
         except Misconfigured as error:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
-        return answers.outcome(operation, answer)
+        return answers.outcome_of(operation, answer)
 
     async def find(self, request: Request, timeout: float) -> Finding:
         operation = self._settings.operations.get(request.operation)
@@ -120,7 +128,7 @@ class HttpSystem:
                 return await self._find_one(find, result, given, request.key, ends)
             async for item in self._items(find, given, request.key, ends):
                 if _matches(find, item, given, request.key):
-                    return answers.found(result, item)
+                    return answers.find_result(result, item)
         except InputRefused as error:
             return Unknown(f"the look-up cannot be made: {error}")
         except CounterfoilError as error:
@@ -128,31 +136,31 @@ class HttpSystem:
         return Absent()
 
     async def _find_one(
-        self, find: Find, result: Mapping[str, str], given: Mapping[str, Json], key: str, ends: float
+        self, find: FindSettings, result: Mapping[str, str], given: Mapping[str, Json], key: str, ends: float
     ) -> Finding:
         answer = await self._call(find, given, key, ends)
         if answer.status == 404:
             return Absent()
-        item = at(answers.document_of(answer), find.items)
+        item = value_at(answers.document_of(answer), find.items)
         if not _matches(find, item, given, key):
             # Asked for one object by its key, only a 404 says that there is none.
             return Unknown(f"{find.operation_id} answered something else than was asked for")
-        return answers.found(result, item)
+        return answers.find_result(result, item)
 
     async def _items(
-        self, find: Find, given: Mapping[str, Json], key: str, ends: float
+        self, find: FindSettings, given: Mapping[str, Json], key: str, ends: float
     ) -> AsyncIterator[Json]:
         more: dict[str, Json] = {}
         for _ in range(_FIND_PAGES):
             page = answers.document_of(await self._call(find, given, key, ends, more))
-            items = at(page, find.items)
+            items = value_at(page, find.items)
             if not isinstance(items, list):
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
             for item in items:
                 yield item
             if find.cursor is None or not items:
                 return
-            following = at(page, find.next or "") if find.next_item is None else at(items[-1], find.next_item)
+            following = value_at(page, find.next or "") if find.next_item is None else value_at(items[-1], find.next_item)
             if following is MISSING or following in (None, "", False):
                 return
             more = {find.cursor: following}
@@ -185,7 +193,7 @@ class HttpSystem:
             more[call.limit] = limit
         try:
             page = answers.document_of(await self._call(call, {}, "", time.monotonic() + timeout, more))
-            return answers.page(feed, call, page, cursor, limit)
+            return answers.build_page(feed, call, page, cursor, limit)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
         except (Refused, InputRefused) as error:
@@ -212,7 +220,7 @@ class HttpSystem:
 
     async def _call(
         self,
-        call: Call,
+        call: CallSettings,
         given: Mapping[str, Json],
         key: str,
         ends: float,
@@ -221,14 +229,14 @@ class HttpSystem:
         """Make one call. Raises InputRefused before it, TryAgain when no byte left, Uncertain without an answer."""
         described = self._described[call.operation_id]
         values: Mapping[str, Any] = render.fill(call.parameters, given, key)
-        target, headers = render.target(described, {**values, **(more or {})})
+        target, headers = render.build_target(described, {**values, **(more or {})})
         body = None
-        if described.takes_body and not isinstance(call, Feed):
+        if described.takes_body and not isinstance(call, FeedSettings):
             filled: Any = given if call.body is None else render.fill(call.body, given, key)
-            if isinstance(call, Operation) and call.key_field:
-                filled = render.put(filled, call.key_field, key)
+            if isinstance(call, OperationSettings) and call.key_field:
+                filled = render.set_at(filled, call.key_field, key)
             body, headers["content-type"] = render.encode(described, filled)
-        if isinstance(call, Operation) and call.key_header:
+        if isinstance(call, OperationSettings) and call.key_header:
             headers[call.key_header.lower()] = key
         left = ends - time.monotonic()
         if left <= 0:
@@ -236,7 +244,7 @@ class HttpSystem:
         return await self._http.request(described.method, target, headers=headers, body=body, timeout=left)
 
 
-def _credentials(auth: Auth, secrets: Mapping[str, str]) -> dict[str, str]:
+def _credentials(auth: AuthSettings, secrets: Mapping[str, str]) -> dict[str, str]:
     match auth.scheme:
         case "bearer":
             return {"authorization": f"Bearer {secrets['token']}"}
@@ -256,8 +264,8 @@ def _input(body: bytes) -> Mapping[str, Json]:
     return given
 
 
-def _matches(find: Find, item: Json, given: Mapping[str, Json], key: str) -> bool:
+def _matches(find: FindSettings, item: Json, given: Mapping[str, Json], key: str) -> bool:
     return all(
-        render.equal(at(item, pointer), render.fill(value, given, key))
+        render.is_equal(value_at(item, pointer), render.fill(value, given, key))
         for pointer, value in find.match.items()
     )

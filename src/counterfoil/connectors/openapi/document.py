@@ -21,20 +21,20 @@ _DEEP = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ApiParameter:
     name: str
     place: Place
     required: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ApiOperation:
     """One operation of a document. `body` is None where it takes none; schemas are None where they are not told."""
 
     id: str
     method: str
     path: str
-    parameters: Mapping[str, Parameter]
+    parameters: Mapping[str, ApiParameter]
     takes_body: bool
     needs_body: bool
     form: bool
@@ -42,12 +42,12 @@ class Described:
     answer: Schema | None
 
 
-class Document:
+class ApiDocument:
     """An OpenAPI document; `operations` by operationId, `problems` what kept it from being read whole."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
-        self.operations: dict[str, Described] = {}
+        self.operations: dict[str, ApiOperation] = {}
         self.problems: list[str] = []
         paths = root.get("paths")
         if not isinstance(paths, Mapping):
@@ -67,17 +67,17 @@ class Document:
         if name in self.operations:
             self.problems.append(f"operationId {name} is there twice")
             return
-        parameters: dict[str, Parameter] = {}
+        parameters: dict[str, ApiParameter] = {}
         for raw in [*entry.get("parameters", ()), *operation.get("parameters", ())]:
             found = self.resolve(raw)
             if found.get("name") and found.get("in") in ("path", "query", "header", "cookie"):
                 required = bool(found.get("required")) or found["in"] == "path"
-                parameters[found["name"]] = Parameter(found["name"], found["in"], required)
+                parameters[found["name"]] = ApiParameter(found["name"], found["in"], required)
         body = self.resolve(operation.get("requestBody"))
         kinds = body.get("content", {})
         json_kind = next((kind for kind in kinds if "json" in kind), None)
         kind = json_kind or (_FORM if _FORM in kinds else None)
-        self.operations[name] = Described(
+        self.operations[name] = ApiOperation(
             name,
             method.upper(),
             path,
@@ -159,7 +159,7 @@ def steps(pointer: str) -> list[str]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
-def load(source: Any) -> tuple[Document | None, list[str]]:
+def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
     """A document from a path (JSON or YAML) or as it stands, or why it cannot be had."""
     if isinstance(source, Mapping):
         return _checked(source)
@@ -177,9 +177,9 @@ def load(source: Any) -> tuple[Document | None, list[str]]:
     return _checked(root)
 
 
-def _checked(root: Any) -> tuple[Document | None, list[str]]:
+def _checked(root: Any) -> tuple[ApiDocument | None, list[str]]:
     version = root.get("openapi") if isinstance(root, Mapping) else None
     if not str(version).startswith("3."):
         return None, [f"openapi: not an OpenAPI 3 document (openapi: {version!r})"]
-    document = Document(root)
+    document = ApiDocument(root)
     return document, [f"openapi: {problem}" for problem in document.problems]

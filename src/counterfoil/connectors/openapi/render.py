@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from counterfoil.connectors.openapi.document import Described, steps
+from counterfoil.connectors.openapi.document import ApiOperation, steps
 from counterfoil.connectors.sdk import Json
 from counterfoil.core.wire import dumps
 
@@ -32,19 +32,19 @@ def fill(template: Any, given: Mapping[str, Json], key: str) -> Any:
     return template
 
 
-def places(template: Any) -> Iterator[str]:
+def placeholders(template: Any) -> Iterator[str]:
     """Every "$..." in a template."""
     if isinstance(template, str) and template.startswith("$"):
         yield template
     elif isinstance(template, Mapping):
         for part in template.values():
-            yield from places(part)
+            yield from placeholders(part)
     elif isinstance(template, list | tuple):
         for part in template:
-            yield from places(part)
+            yield from placeholders(part)
 
 
-def wrong_place(place: str) -> bool:
+def is_unknown_placeholder(place: str) -> bool:
     """Whether a "$..." is none of those that `fill` knows."""
     return not (place in ("$key", "$input") or place.startswith(("$$", "$input.")))
 
@@ -70,16 +70,16 @@ def _place(place: str, given: Mapping[str, Json], key: str) -> Any:
     return found
 
 
-def put(body: Any, dotted: str, value: str) -> dict[str, Json]:
+def set_at(body: Any, dotted: str, value: str) -> dict[str, Json]:
     """The body with `value` at a dotted path, made where it is not there."""
     if not isinstance(body, Mapping):
         raise InputRefused(f"the body is no object that could hold {dotted}")
     first, _, rest = dotted.partition(".")
-    inner = put(body.get(first, {}), rest, value) if rest else value
+    inner = set_at(body.get(first, {}), rest, value) if rest else value
     return {**body, first: inner}
 
 
-def at(document: Json, pointer: str) -> Any:
+def value_at(document: Json, pointer: str) -> Any:
     """What stands at an RFC 6901 pointer, or `MISSING`."""
     for step in steps(pointer):
         if isinstance(document, Mapping):
@@ -93,7 +93,7 @@ def at(document: Json, pointer: str) -> Any:
     return document
 
 
-def text(value: Json) -> str:
+def plain_text(value: Json) -> str:
     """A plain value as it stands in an address or a form. Raises InputRefused for anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -104,20 +104,20 @@ def text(value: Json) -> str:
     raise InputRefused(f"{value!r} is not a plain value")
 
 
-def target(described: Described, values: Mapping[str, Json]) -> tuple[str, dict[str, str]]:
+def build_target(described: ApiOperation, values: Mapping[str, Json]) -> tuple[str, dict[str, str]]:
     """(path with query, headers) for an operation's parameters."""
     path, query, headers = described.path, list[tuple[str, str]](), dict[str, str]()
     for name, value in values.items():
         match described.parameters[name].place:
             case "path":
-                plain = text(value)
+                plain = plain_text(value)
                 if {"", ".", ".."} & set(plain.replace("\\", "/").split("/")):
                     raise InputRefused(f"{plain!r} cannot stand in an address")
                 path = path.replace("{" + name + "}", quote(plain, safe=""))
             case "query":
-                query += [(name, text(part)) for part in (value if isinstance(value, list) else [value])]
+                query += [(name, plain_text(part)) for part in (value if isinstance(value, list) else [value])]
             case "header":
-                headers[name.lower()] = _header_value(text(value))
+                headers[name.lower()] = _header_value(plain_text(value))
     return path + ("?" + urlencode(query, quote_via=quote) if query else ""), headers
 
 
@@ -127,7 +127,7 @@ def _header_value(plain: str) -> str:
     return plain
 
 
-def encode(described: Described, body: Json) -> tuple[bytes, str]:
+def encode(described: ApiOperation, body: Json) -> tuple[bytes, str]:
     """(bytes, content type) of a body in the form that the document asks for."""
     if described.form:
         return urlencode(list(_flat("", body)), quote_via=quote).encode(), "application/x-www-form-urlencoded"
@@ -157,10 +157,10 @@ def _flat(name: str, value: Json) -> Iterator[tuple[str, str]]:
         for index, part in enumerate(value):
             yield from _flat(f"{name}[{index}]", part)
     elif value is not None:
-        yield name, text(value)
+        yield name, plain_text(value)
 
 
-def equal(found: Any, wanted: Any) -> bool:
+def is_equal(found: Any, wanted: Any) -> bool:
     """Whether an answer's value is the wanted one; numbers and their texts are the same to an API."""
     if found is MISSING or isinstance(found, Mapping | list) or isinstance(wanted, Mapping | list):
         return found is not MISSING and type(found) is type(wanted) and dumps(found) == dumps(wanted)

@@ -49,7 +49,7 @@ class ErrorRule(_Part):
     error_class: ErrorClass = Field(alias="class")
 
 
-class Call(_Part):
+class CallSettings(_Part):
     """One operation of the document. In `parameters` and `body`, "$key" is the request's key, "$input.a.b" a place
     in its input, "$input.a.b?" the same but left out when it is not there; "$$" begins a plain "$"."""
 
@@ -58,7 +58,7 @@ class Call(_Part):
     body: Any = None
 
 
-class Find(Call):
+class FindSettings(CallSettings):
     """The look-up of a write. `items` points to a list in the answer; an item counts when every `match` pointer in
     it has the rendered value, and when none does there is none. The parameter `cursor` turns pages: with what
     `next` points to in the answer, until that is empty, or with what `next_item` points to in the last item, until
@@ -73,7 +73,7 @@ class Find(Call):
     next_item: Pointer | None = None
 
 
-class Operation(Call):
+class OperationSettings(CallSettings):
     """A canonical operation. Without `body` the input itself is sent where the document wants a body."""
 
     repeat: Repeat
@@ -84,12 +84,12 @@ class Operation(Call):
     key_field: str | None = Field(None, description="dotted path in the body at which the key is put")
     result: Mapping[str, Pointer] = {}
     job: Pointer | None = Field(None, description="where a 202 names the job that took it")
-    find: Find | None = None
+    find: FindSettings | None = None
     errors: tuple[ErrorRule, ...] = ()
     proofs: tuple[Status, ...] = PROOFS
 
 
-class Feed(Call):
+class FeedSettings(CallSettings):
     """A list to poll, oldest first. The cursor is what `next` points to in the answer, or what `next_item` points
     to in the last item, and goes into the parameter `cursor`. `type` is a pointer or a plain name."""
 
@@ -104,7 +104,7 @@ class Feed(Call):
     occurred_at: Pointer | None = None
 
 
-class Auth(_Part):
+class AuthSettings(_Part):
     """How calls prove who they are: `bearer` takes the secret `token`, `basic` `username` and `password`, `header`
     puts the secret `api_key`, after `prefix`, into `header`."""
 
@@ -118,7 +118,7 @@ class Auth(_Part):
         return needed[self.scheme]
 
 
-class Webhook(_Part):
+class WebhookSettings(_Part):
     """How deliveries are verified (with the secret `hook_secret`) and identified, by pointers into the body;
     `id` and `type` may be "header:name" instead where the signature covers it."""
 
@@ -130,22 +130,22 @@ class Webhook(_Part):
     tolerance: int = 300
 
 
-class Settings(_Part):
+class HttpSettings(_Part):
     """Everything. `openapi` is a path to a JSON or YAML file, or the document itself."""
 
     openapi: Any
-    auth: Auth
-    operations: Mapping[str, Operation] = {}
-    feeds: Mapping[str, Feed] = {}
-    webhook: Webhook | None = None
-    check: Call | None = None
+    auth: AuthSettings
+    operations: Mapping[str, OperationSettings] = {}
+    feeds: Mapping[str, FeedSettings] = {}
+    webhook: WebhookSettings | None = None
+    check: CallSettings | None = None
 
 
-def read(settings: Mapping[str, Any]) -> tuple[Settings | None, list[str]]:
+def read(settings: Mapping[str, Any]) -> tuple[HttpSettings | None, list[str]]:
     """The settings, or everything that is wrong with their form."""
     own = {name: value for name, value in settings.items() if name not in NETWORK}
     try:
-        return Settings.model_validate(own), []
+        return HttpSettings.model_validate(own), []
     except ValidationError as error:
         wrong = [(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
         return None, [f"{where or 'settings'}: {message}" for where, message in wrong]

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.openapi.document import Described, Document
-from counterfoil.connectors.openapi.render import places, wrong_place
-from counterfoil.connectors.openapi.settings import Call, Feed, Find, Operation, Settings
+from counterfoil.connectors.openapi.document import ApiDocument, ApiOperation
+from counterfoil.connectors.openapi.render import is_unknown_placeholder, placeholders
+from counterfoil.connectors.openapi.settings import (
+    CallSettings,
+    FeedSettings,
+    FindSettings,
+    HttpSettings,
+    OperationSettings,
+)
 from counterfoil.connectors.sdk import Repeat
 
 
-def findings(settings: Settings, document: Document, secrets: Mapping[str, str]) -> list[str]:
+def find_problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> list[str]:
     """All that is wrong, each with its place in the settings; empty when the connector can work."""
     return list(_all(settings, document, secrets))
 
 
-def _all(settings: Settings, document: Document, secrets: Mapping[str, str]) -> Iterator[str]:
+def _all(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> Iterator[str]:
     for secret in settings.auth.needs():
         if not secrets.get(secret):
             yield f"auth: {settings.auth.scheme} needs the secret {secret}"
@@ -39,7 +45,7 @@ def _all(settings: Settings, document: Document, secrets: Mapping[str, str]) -> 
                 yield f"webhook.{name}: {value!r} is neither a pointer nor header:NAME"
 
 
-def _operation(where: str, operation: Operation, document: Document) -> Iterator[str]:
+def _operation(where: str, operation: OperationSettings, document: ApiDocument) -> Iterator[str]:
     yield from _call(where, operation, document)
     described = document.operations.get(operation.operation_id)
     if operation.repeat is Repeat.READ:
@@ -56,7 +62,7 @@ def _operation(where: str, operation: Operation, document: Document) -> Iterator
         yield from _find(f"{where}.find", operation.find, operation, document)
 
 
-def _write(where: str, operation: Operation, described: Described | None) -> Iterator[str]:
+def _write(where: str, operation: OperationSettings, described: ApiOperation | None) -> Iterator[str]:
     if described is not None and described.method == "GET":
         yield f"{where}.operationId: {described.id} is a GET, which changes nothing; repeat is {operation.repeat}"
     if not operation.result:
@@ -76,12 +82,12 @@ def _write(where: str, operation: Operation, described: Described | None) -> Ite
         yield f"{where}.key_field: {described.id} takes no body"
 
 
-def _find(where: str, find: Find, operation: Operation, document: Document) -> Iterator[str]:
+def _find(where: str, find: FindSettings, operation: OperationSettings, document: ApiDocument) -> Iterator[str]:
     yield from _call(where, find, document)
     described = document.operations.get(find.operation_id)
     if described is None:
         return
-    if not _uses_key(find) and not any("$key" in places(value) for value in find.match.values()):
+    if not _uses_key(find) and not any("$key" in placeholders(value) for value in find.match.values()):
         yield f"{where}: nothing in it depends on $key, so it would find anything"
     if not find.match:
         yield f"{where}.match: something in an item must be compared, or any item would do"
@@ -107,7 +113,7 @@ def _find(where: str, find: Find, operation: Operation, document: Document) -> I
         yield from _pointer(f"{where}: item", item, pointer, document)
 
 
-def _feed(where: str, feed: Feed, document: Document) -> Iterator[str]:
+def _feed(where: str, feed: FeedSettings, document: ApiDocument) -> Iterator[str]:
     yield from _call(where, feed, document, extra=(feed.cursor, feed.limit))
     yield from _reads(where, feed, document)
     if (feed.next is None) == (feed.next_item is None):
@@ -130,13 +136,13 @@ def _feed(where: str, feed: Feed, document: Document) -> Iterator[str]:
             yield from _pointer(f"{where}.{name}", item, pointer, document)
 
 
-def _item(described: Described, items: str, document: Document) -> object:
+def _item(described: ApiOperation, items: str, document: ApiDocument) -> object:
     found, _ = document.inside(described.answer, items)
     resolved = document.resolve(found)
     return resolved.get("items", resolved)
 
 
-def _call(where: str, call: Call, document: Document, extra: tuple[str | None, ...] = ()) -> Iterator[str]:
+def _call(where: str, call: CallSettings, document: ApiDocument, extra: tuple[str | None, ...] = ()) -> Iterator[str]:
     described = document.operations.get(call.operation_id)
     if described is None:
         yield f"{where}.operationId: the document has no operation {call.operation_id}"
@@ -156,7 +162,7 @@ def _call(where: str, call: Call, document: Document, extra: tuple[str | None, .
     yield from _body(where, call, described, document)
 
 
-def _body(where: str, call: Call, described: Described, document: Document) -> Iterator[str]:
+def _body(where: str, call: CallSettings, described: ApiOperation, document: ApiDocument) -> Iterator[str]:
     if call.body is None:
         return
     if not described.takes_body:
@@ -173,23 +179,23 @@ def _body(where: str, call: Call, described: Described, document: Document) -> I
         yield f"{where}.body: {described.id} requires {name}"
 
 
-def _reads(where: str, call: Call, document: Document) -> Iterator[str]:
+def _reads(where: str, call: CallSettings, document: ApiDocument) -> Iterator[str]:
     described = document.operations.get(call.operation_id)
     if described is not None and described.method not in ("GET", "POST"):
         yield f"{where}.operationId: {described.id} is a {described.method}, which does more than read"
 
 
 def _places(where: str, template: object) -> Iterator[str]:
-    for place in places(template):
-        if wrong_place(place):
+    for place in placeholders(template):
+        if is_unknown_placeholder(place):
             yield f"{where}: {place} is neither $key nor $input.something; write $$ for a plain $"
 
 
-def _uses_key(call: Call) -> bool:
-    return "$key" in places([call.parameters, call.body])
+def _uses_key(call: CallSettings) -> bool:
+    return "$key" in placeholders([call.parameters, call.body])
 
 
-def _pointer(where: str, schema: object, pointer: str, document: Document) -> Iterator[str]:
+def _pointer(where: str, schema: object, pointer: str, document: ApiDocument) -> Iterator[str]:
     _, missing = document.inside(schema, pointer)
     if missing is not None:
         yield f"{where}: {pointer} leads nowhere: there is no {missing!r}"

@@ -42,7 +42,7 @@ def data_of(body: bytes) -> dict[str, Json] | None:
     return data if isinstance(data, dict) else None
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Rejected | None:
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Rejected | None:
     """The refusal that an answer proves, or None when it proves none. Header names are lower case."""
     message = _message(body)
     error_class = _CLASSES.get(status)

@@ -152,7 +152,7 @@ class Roundup:
             if event not in ("issue.created", "issue.updated") or not isinstance(ticket["id"], str):
                 raise ValueError(f"event {event!r} of issue {ticket['id']!r}")
             # The id inside the signed body counts; a header could be changed by whoever repeats the delivery.
-            ext_id = ticket.get("delivery") or f"issue/{tickets.mark(ticket)}"
+            ext_id = ticket.get("delivery") or f"issue/{tickets.state_id(ticket)}"
             return Delivery(str(ext_id), event, tickets.identity(ticket, event), ticket, activity)
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"not a callback of an issue: {error!r}", ErrorClass.INVALID) from error
@@ -202,7 +202,7 @@ class Roundup:
         if feed != "tickets":
             raise Misconfigured(f"Roundup has no feed {feed}")
         ends = time.monotonic() + timeout
-        place = tickets.Cursor.read(cursor)
+        place = tickets.TicketCursor.read(cursor)
         query = {"@sort": "activity,id", "@verbose": "2", "@page_size": str(limit + len(place.seen) + 1)}
         if place.since:
             query["activity"] = f"from {place.since}"
@@ -213,13 +213,13 @@ class Roundup:
             found = await self._asking("issue", {**query, "@fields": ",".join(names)}, ends)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the feed tickets cannot be read: {error}") from error
-        rows = [tickets.flat(str(row["id"]), _without(row, "id", "link")) for row in found["collection"]]
+        rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in found["collection"]]
         if not all(isinstance(row.get("activity"), str) for row in rows):
             raise Misconfigured(f"system {self._name}: the account may not see the activity of every issue")
-        fresh = [row for row in rows if tickets.mark(row) not in place.seen]
+        fresh = [row for row in rows if tickets.state_id(row) not in place.seen]
         page = fresh[:limit]
         after = place.past(page, _OVERLAP)
-        return Page([tickets.delivery(row) for row in page], after.write(), more=len(fresh) > limit)
+        return Page([tickets.delivery_of(row) for row in page], after.write(), more=len(fresh) > limit)
 
     async def check(self, timeout: float) -> None:
         try:
@@ -296,14 +296,14 @@ class Roundup:
         data = answers.data_of(answer.body) if answer.status in (200, 201) else None
         if data is not None and "id" in data:
             return data
-        rejected = answers.refusal(answer.status, answer.headers, answer.body)
+        rejected = answers.refusal_of(answer.status, answer.headers, answer.body)
         raise _Ended(rejected or Unknown(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}"))
 
     # Reading.
 
     async def _ticket(self, issue: str, ends: float) -> dict[str, Json]:
         data = await self._asking(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, ends)
-        return {**tickets.flat(issue, data["attributes"]), "etag": data["@etag"]}
+        return {**tickets.flatten(issue, data["attributes"]), "etag": data["@etag"]}
 
     async def _field_names(self, ends: float) -> list[str]:
         # A list shows only fields that it is asked for by name; any one issue tells all names.
@@ -341,7 +341,7 @@ class Roundup:
         data = answers.data_of(answer.body) if answer.status == 200 else None
         if data is not None and ("collection" in data or "attributes" in data):
             return data
-        rejected = answers.refusal(answer.status, answer.headers, answer.body)
+        rejected = answers.refusal_of(answer.status, answer.headers, answer.body)
         if rejected is None:
             raise TryAgain(f"GET {path} answered {answer.status}: {answer.body[:200]!r}")
         raise answers.error_of(rejected)

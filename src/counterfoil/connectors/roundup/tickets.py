@@ -20,14 +20,14 @@ from counterfoil.core.wire import dumps
 _TIMES = ("activity", "creation")
 
 
-class Cursor(msgspec.Struct, frozen=True):
+class TicketCursor(msgspec.Struct, frozen=True):
     """`since` is a second in Roundup's own form; `seen` maps delivered (issue, version) to that second."""
 
     since: str = ""
     seen: dict[str, str] = {}
 
     @classmethod
-    def read(cls, text: str | None) -> Cursor:
+    def read(cls, text: str | None) -> TicketCursor:
         if text is None:
             return cls()
         try:
@@ -38,17 +38,17 @@ class Cursor(msgspec.Struct, frozen=True):
     def write(self) -> str:
         return msgspec.json.encode(self, order="sorted").decode()
 
-    def past(self, tickets: Sequence[Mapping[str, Json]], overlap: timedelta) -> Cursor:
+    def past(self, tickets: Sequence[Mapping[str, Json]], overlap: timedelta) -> TicketCursor:
         """The place after delivering `tickets`, oldest first; never earlier than this one."""
         if not tickets:
             return self
-        seen = {**self.seen, **{mark(ticket): _native(ticket["activity"]) for ticket in tickets}}
+        seen = {**self.seen, **{state_id(ticket): _native(ticket["activity"]) for ticket in tickets}}
         last = max(map(moment, (ticket["activity"] for ticket in tickets)))
         since = max(self.since, _native((last - overlap).isoformat()))
-        return Cursor(since, {key: second for key, second in seen.items() if second >= since})
+        return TicketCursor(since, {key: second for key, second in seen.items() if second >= since})
 
 
-def flat(issue: str, attributes: Mapping[str, Json]) -> dict[str, Json]:
+def flatten(issue: str, attributes: Mapping[str, Json]) -> dict[str, Json]:
     """An issue's attributes with names in place of links, lists of links as ids, and times in RFC 3339."""
     ticket: dict[str, Json] = {"id": issue}
     for name, value in attributes.items():
@@ -79,17 +79,17 @@ def version(ticket: Mapping[str, Json]) -> str:
     return str(revision) if revision is not None else hashlib.sha256(dumps(dict(ticket))).hexdigest()[:16]
 
 
-def mark(ticket: Mapping[str, Json]) -> str:
+def state_id(ticket: Mapping[str, Json]) -> str:
     """Names one state of one ticket."""
     return f"{ticket['id']}/{ticket['activity']}/{version(ticket)}"
 
 
-def delivery(ticket: Mapping[str, Json]) -> Delivery:
+def delivery_of(ticket: Mapping[str, Json]) -> Delivery:
     """A polled state of a ticket as a delivery, shaped like the callback of the same change."""
     new = ticket["revision"] == 1 if "revision" in ticket else ticket["activity"] == ticket.get("creation")
     event = "issue.created" if new else "issue.updated"
     return Delivery(
-        ext_id=f"issue/{mark(ticket)}",
+        ext_id=f"issue/{state_id(ticket)}",
         type=event,
         identity=identity(ticket, event),
         body={"event": event, **ticket},

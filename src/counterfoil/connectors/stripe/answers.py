@@ -47,7 +47,7 @@ _CODES = {
 _BAD_INPUT = ("parameter_", "url_", "amount_", "invalid_", "email_", "property_")
 
 
-def good(answer: Response, kind: str) -> dict[str, Json] | None:
+def read_object(answer: Response, kind: str) -> dict[str, Json] | None:
     """The object of a 200, when it is one of the kind asked for and no error."""
     if answer.status != 200:
         return None
@@ -62,7 +62,7 @@ def good(answer: Response, kind: str) -> dict[str, Json] | None:
     return document if isinstance(document.get("id"), str) else None
 
 
-def refusal(answer: Response) -> Rejected | None:
+def refusal_of(answer: Response) -> Rejected | None:
     """The refusal that an answer proves, or None when it proves none."""
     error_class = _CLASSES.get(answer.status)
     error = _error(answer.body)
@@ -95,7 +95,7 @@ def error_of(rejected: Rejected) -> CounterfoilError:
     return Refused(rejected.message, rejected.error_class, rejected.code)
 
 
-def described(method: str, path: str, answer: Response) -> str:
+def describe(method: str, path: str, answer: Response) -> str:
     """An answer that proves nothing, for a person; the request id is what the vendor's support asks for."""
     request = answer.headers.get("request-id", "without a request id")
     return f"{method} {path} answered {answer.status} ({request}): {answer.body[:200].decode('utf-8', 'replace')}"

@@ -154,7 +154,7 @@ class Stripe:
         signature.verify("stripe-v1", self._hook_secrets, headers, body, now)
         event = read_json(body)
         try:
-            delivery = feed.delivery(event)
+            delivery = feed.delivery_of(event)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(f"not an event: {error!r}", ErrorClass.INVALID, "event") from error
         if self._account and event.get("account", self._account) != self._account:
@@ -242,13 +242,13 @@ class Stripe:
             raise Misconfigured(f"Stripe has no feed {feed_name}")
         ends = time.monotonic() + timeout
         try:
-            place = feed.Cursor.read(cursor)
+            place = feed.EventCursor.read(cursor)
         except ValueError as error:
             raise Misconfigured(
                 f"system {self._name}: the cursor of {feed_name} cannot be read: {error}"
             ) from error
         try:
-            return await feed.page(self._get, self._events, place, limit, ends)
+            return await feed.read_page(self._get, self._events, place, limit, ends)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the events cannot be read: {error}") from error
 
@@ -330,10 +330,10 @@ class Stripe:
             raise _Ended(Rejected(ErrorClass.TRANSIENT, str(error), "not_sent")) from error
         except Uncertain as error:
             raise _Ended(Unknown(str(error))) from error
-        made = answers.good(answer, kind)
+        made = answers.read_object(answer, kind)
         if made is not None:
             return made
-        raise _Ended(answers.refusal(answer) or Unknown(answers.described("POST", path, answer)))
+        raise _Ended(answers.refusal_of(answer) or Unknown(answers.describe("POST", path, answer)))
 
     # Reading.
 
@@ -343,12 +343,12 @@ class Stripe:
             answer = await self._call("GET", path, ends, query=query)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
-        found = answers.good(answer, kind)
+        found = answers.read_object(answer, kind)
         if found is not None:
             return found
-        rejected = answers.refusal(answer)
+        rejected = answers.refusal_of(answer)
         raise (
-            TryAgain(answers.described("GET", path, answer))
+            TryAgain(answers.describe("GET", path, answer))
             if rejected is None
             else answers.error_of(rejected)
         )

@@ -75,7 +75,7 @@ def moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def written(seconds: int) -> str:
+def time_text(seconds: int) -> str:
     return moment(seconds).isoformat().replace("+00:00", "Z")
 
 
@@ -103,7 +103,7 @@ def credit_memo(note: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
         "memo": note.get("memo"),
         "out_of_band_amount": note.get("out_of_band_amount"),
         "issued_on": _date(note.get("effective_at") or created, zone),
-        "created": written(created),
+        "created": time_text(created),
         "metadata": dict(note.get("metadata") or {}),
     }
 
@@ -118,7 +118,7 @@ def balance_debit(moved: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
         "currency": _text(moved["currency"]),
         "ending_balance": _whole(moved["ending_balance"]),
         "issued_on": _date(created, zone),
-        "created": written(created),
+        "created": time_text(created),
         "metadata": dict(moved.get("metadata") or {}),
     }
 

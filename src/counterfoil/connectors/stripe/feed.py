@@ -19,15 +19,15 @@ from counterfoil.core.errors import ErrorClass, Refused
 Get: TypeAlias = Callable[[str, str, Mapping[str, str], float], Awaitable[dict[str, Json]]]
 """Path, kind of object, query, and the monotonic time by which it must end."""
 
-OVERLAP = 60
+OVERLAP_SECONDS = 60
 """Seconds of events that are read again behind the newest one: the list may show an event late."""
-MOST_SEEN = 1000
-RETAINED = 31 * 86_400
+MAX_SEEN = 1000
+RETAINED_SECONDS = 31 * 86_400
 """Seconds for which Stripe lists events, and a day."""
 _PAGE = "100"
 
 
-def delivery(event: Json) -> Delivery:
+def delivery_of(event: Json) -> Delivery:
     """An event identified. Raises KeyError, TypeError or ValueError when it is none."""
     id, type, created = event["id"], event["type"], event["created"]
     if (
@@ -46,14 +46,14 @@ def delivery(event: Json) -> Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class EventCursor:
     """The event after which to read on, none for the beginning, and what behind it was already handed over."""
 
     anchor: str = ""
     seen: Sequence[str] = ()
 
     @classmethod
-    def read(cls, text: str | None) -> Cursor:
+    def read(cls, text: str | None) -> EventCursor:
         """Raises ValueError for a text that `write` did not make."""
         if text is None:
             return cls()
@@ -65,7 +65,7 @@ class Cursor:
     def write(self) -> str:
         return msgspec.json.encode([self.anchor, *self.seen]).decode()
 
-    def past(self, passed: Sequence[Json], fresh: Sequence[str]) -> Cursor:
+    def past(self, passed: Sequence[Json], fresh: Sequence[str]) -> EventCursor:
         """After going past `passed` (all that lies behind the anchor, oldest first), of which `fresh` was new.
 
         The anchor moves to the newest event that is older than the overlap, or that keeps `seen` small.
@@ -73,15 +73,15 @@ class Cursor:
         known = [*self.seen, *fresh]
         place = -1
         for number, event in enumerate(passed):
-            if event["created"] < passed[-1]["created"] - OVERLAP or number < len(passed) - MOST_SEEN:
+            if event["created"] < passed[-1]["created"] - OVERLAP_SECONDS or number < len(passed) - MAX_SEEN:
                 place = number
         if place < 0:
-            return Cursor(self.anchor, known)
+            return EventCursor(self.anchor, known)
         behind = {event["id"] for event in passed[place + 1 :]}
-        return Cursor(passed[place]["id"], [id for id in known if id in behind])
+        return EventCursor(passed[place]["id"], [id for id in known if id in behind])
 
 
-async def page(get: Get, types: Sequence[str], place: Cursor, limit: int, ends: float) -> Page:
+async def read_page(get: Get, types: Sequence[str], place: EventCursor, limit: int, ends: float) -> Page:
     """At most `limit` events that were not handed over yet, oldest first. Raises what `get` raises."""
     kinds = dict(forms.pairs({"types": types}))
     passed: list[Json] = []
@@ -98,7 +98,7 @@ async def page(get: Get, types: Sequence[str], place: Cursor, limit: int, ends: 
             if last not in seen:
                 fresh.append(event)
     after = place.past(passed, [event["id"] for event in fresh])
-    return Page([delivery(event) for event in fresh], after.write(), more)
+    return Page([delivery_of(event) for event in fresh], after.write(), more)
 
 
 async def _behind(get: Get, kinds: Mapping[str, str], anchor: str, ends: float) -> tuple[list[Json], bool]:
@@ -119,7 +119,7 @@ async def _behind(get: Get, kinds: Mapping[str, str], anchor: str, ends: float) 
 
 async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], ends: float) -> list[Json]:
     """All events of the oldest second that has any, found by halving: a list cannot be read from its end."""
-    empty, some = newest[0]["created"] - RETAINED, newest[-1]["created"]
+    empty, some = newest[0]["created"] - RETAINED_SECONDS, newest[-1]["created"]
     while some - empty > 1:
         middle = (empty + some) // 2
         found = await get("/v1/events", "list", {**kinds, "created[lte]": str(middle), "limit": "1"}, ends)

@@ -18,10 +18,10 @@ from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
 
 from .documents import MODEL
-from .inputs import Application
+from .inputs import ApplicationInput
 from .names import Names
 from .rest import Deadline, Rest, day
-from .settings import Settings
+from .settings import TrytonSettings
 
 _DOCUMENT = (
     "number",
@@ -43,12 +43,12 @@ _ENTRY = ("number", "state", "date", "description")
 class Applications:
     """Applies credits and finds applications in one company's books."""
 
-    def __init__(self, rest: Rest, names: Names, settings: Settings) -> None:
+    def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
         self._names = names
         self._settings = settings
 
-    async def apply(self, application: Application, key: str, by: Deadline) -> dict[str, Json]:
+    async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json]:
         """Enter, post and reconcile; what an earlier sending has begun is finished. Raises Refused, TryAgain, Uncertain."""
         entry = await self._entry(application, key, by)
         if entry is None:
@@ -76,7 +76,7 @@ class Applications:
         except (TryAgain, Refused) as error:
             raise Uncertain(f"the application is posted but not seen to its end: {error}") from error
 
-    async def find(self, application: Application, key: str, by: Deadline) -> Finding:
+    async def find(self, application: ApplicationInput, key: str, by: Deadline) -> Finding:
         """What became of an application. Raises TryAgain or Refused when it could not ask."""
         entry = await self._entry(application, key, by)
         if entry is None:
@@ -86,7 +86,7 @@ class Applications:
             return Rejected(ErrorClass.TRANSIENT, said, "unfinished")
         return Confirmed(await self._result(application, entry, by))
 
-    async def _entry(self, application: Application, key: str, by: Deadline) -> dict[str, Json] | None:
+    async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json] | None:
         domain = [
             ["origin", "=", f"{MODEL},{application.invoice}"],
             ["company", "=", self._settings.company],
@@ -95,7 +95,7 @@ class Applications:
         ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
         return ours[0] if ours else None
 
-    async def _both(self, application: Application, by: Deadline) -> tuple[dict[str, Json], dict[str, Json]]:
+    async def _both(self, application: ApplicationInput, by: Deadline) -> tuple[dict[str, Json], dict[str, Json]]:
         """The invoice and the credit memo."""
         try:
             return (
@@ -110,7 +110,7 @@ class Applications:
 
     async def _values(
         self,
-        application: Application,
+        application: ApplicationInput,
         key: str,
         invoice: dict[str, Json],
         credit: dict[str, Json],
@@ -166,7 +166,7 @@ class Applications:
         document = sum((line["amount_second_currency"] or Decimal(0) for line in lines), Decimal(0))
         return (amount * company / document).quantize(Decimal("0.01"))
 
-    async def _period(self, application: Application, by: Deadline) -> int:
+    async def _period(self, application: ApplicationInput, by: Deadline) -> int:
         domain = [
             ["company", "=", self._settings.company],
             ["start_date", "<=", application.date],
@@ -215,7 +215,7 @@ class Applications:
     async def _lines(self, numbers: list[int], by: Deadline) -> list[dict[str, Json]]:
         return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
 
-    async def _finished(self, entry: dict[str, Json], application: Application, by: Deadline) -> bool:
+    async def _finished(self, entry: dict[str, Json], application: ApplicationInput, by: Deadline) -> bool:
         """Posted, and no document of the two stands at zero without being reconciled."""
         if entry["state"] != "posted":
             return False
@@ -226,7 +226,7 @@ class Applications:
         return True
 
     async def _result(
-        self, application: Application, entry: dict[str, Json], by: Deadline
+        self, application: ApplicationInput, entry: dict[str, Json], by: Deadline
     ) -> dict[str, Json]:
         """`amount_to_pay_before` is what the invoice's open amount would be without this application."""
         invoice, credit = await self._both(application, by)
@@ -249,7 +249,7 @@ def _mark(key: str) -> str:
     return f"[{key}]"
 
 
-def _check(application: Application, invoice: dict[str, Json], credit: dict[str, Json]) -> None:
+def _check(application: ApplicationInput, invoice: dict[str, Json], credit: dict[str, Json]) -> None:
     """The ERP would link any two lines of one account; what may be applied to what is checked here."""
     for document, sign, kind in ((invoice, 1, "invoice"), (credit, -1, "credit memo")):
         if document["type"] != "out" or document["total_amount"] * sign <= 0:

@@ -12,7 +12,7 @@ from .rest import Deadline, Rest, day, version
 PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "last_modified_at")
 
 
-def shown_period(record: dict[str, Json]) -> dict[str, Json]:
+def period_of(record: dict[str, Json]) -> dict[str, Json]:
     """A period as this connector tells it; `state` is open, closed or locked, both dates are inclusive."""
     return {
         "id": record["id"],
@@ -41,7 +41,7 @@ class Books:
             domain.append(["start_date", "<=", end])
         order = [["start_date", "ASC"], ["id", "ASC"]]
         found = await self._rest.search("account.period", domain, PERIOD_FIELDS, by, order)
-        return [shown_period(record) for record in found]
+        return [period_of(record) for record in found]
 
     async def trial_balance(self, as_of: date | None, by: Deadline) -> dict[str, Json]:
         """Every account's balance of posted entries to `as_of` inclusive (None: all), in company currency.

@@ -42,28 +42,28 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 
 from . import inputs, settings
 from .applications import Applications
-from .batches import LARGEST, Batches, Failure
+from .batches import MAX_BATCH_DOCUMENTS, Batches, Failure
 from .books import Books
-from .documents import Documents
+from .documents import ErpDocuments
 from .feeds import FEEDS, poll
-from .inputs import Document
+from .inputs import DocumentInput
 from .names import Names
 from .parties import Parties
 from .rest import Deadline, Rest
 from .rpc import Rpc
 
-HORIZON = 60.0
+HORIZON_SECONDS = 60.0
 """Seconds after which a sent request has either been carried out or never will be. A server with one thread queues
 requests and works them off even when the caller has gone; what we can have in its queue takes well under a minute."""
 
 _SPECS = (
     OperationSpec(
-        "erp.party.upsert", Repeat.UNIQUE, HORIZON, doc="Create or update a customer, by its code."
+        "erp.party.upsert", Repeat.UNIQUE, HORIZON_SECONDS, doc="Create or update a customer, by its code."
     ),
-    OperationSpec("erp.invoice.post", Repeat.FIND, HORIZON, doc="Post an invoice, by its reference."),
-    OperationSpec("erp.credit_memo.post", Repeat.FIND, HORIZON, doc="Post a credit memo, by its reference."),
-    OperationSpec("erp.debit_memo.post", Repeat.FIND, HORIZON, doc="Undo a credit memo by a debit memo."),
-    OperationSpec("erp.credit.apply", Repeat.FIND, HORIZON, doc="Apply a credit memo to an invoice."),
+    OperationSpec("erp.invoice.post", Repeat.FIND, HORIZON_SECONDS, doc="Post an invoice, by its reference."),
+    OperationSpec("erp.credit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Post a credit memo, by its reference."),
+    OperationSpec("erp.debit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Undo a credit memo by a debit memo."),
+    OperationSpec("erp.credit.apply", Repeat.FIND, HORIZON_SECONDS, doc="Apply a credit memo to an invoice."),
     OperationSpec("erp.invoice.get", Repeat.READ, doc="A document by id or reference."),
     OperationSpec("erp.party.get", Repeat.READ, doc="A party by id or code."),
     OperationSpec("erp.period.list", Repeat.READ, doc="Periods and their states."),
@@ -104,7 +104,7 @@ class Tryton:
         self._rest = Rest(self._http, chosen.database, key)
         self._rest.context["company"] = chosen.company
         self._names = Names(self._rest, chosen.company)
-        self._documents = Documents(self._rest, self._names, chosen)
+        self._documents = ErpDocuments(self._rest, self._names, chosen)
         self._applications = Applications(self._rest, self._names, chosen)
         self._parties = Parties(self._rest, self._names)
         self._books = Books(self._rest, chosen.company)
@@ -112,7 +112,7 @@ class Tryton:
         if chosen.login:
             self._rpc = Rpc(self._http, chosen.database, chosen.login, password, self._rest.context)
             self._batches = Batches(self._rest, self._rpc, self._documents)
-            in_bulk = {name: replace(self.operations[name], bulk=LARGEST) for name in _DOCUMENTS}
+            in_bulk = {name: replace(self.operations[name], bulk=MAX_BATCH_DOCUMENTS) for name in _DOCUMENTS}
             self.operations = {**self.operations, **in_bulk}
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
@@ -133,13 +133,13 @@ class Tryton:
         """Post documents in one call. Other requests, and all where no login is configured, go one by one."""
         by = Deadline(timeout)
         outcomes: dict[int, Outcome] = {}
-        wanted: dict[int, tuple[Document, bool]] = {}
+        wanted: dict[int, tuple[DocumentInput, bool]] = {}
         for place, request in enumerate(requests):
             if self._rpc is None or request.operation not in _DOCUMENTS:
                 outcomes[place] = await self.send(request, timeout)
                 continue
             try:
-                document = inputs.read(Document, request.body)
+                document = inputs.read(DocumentInput, request.body)
                 wanted[place] = (document, _DOCUMENTS[request.operation])
             except Refused as error:
                 outcomes[place] = self._outcome(error)
@@ -205,22 +205,22 @@ class Tryton:
 
     async def _do(self, request: Request, by: Deadline) -> dict[str, Json]:
         if request.operation in _DOCUMENTS:
-            document = inputs.read(inputs.Document, request.body)
+            document = inputs.read(inputs.DocumentInput, request.body)
             return await self._documents.post(document, _DOCUMENTS[request.operation], by)
         if request.operation == "erp.party.upsert":
-            return await self._parties.upsert(inputs.read(inputs.Party, request.body), by)
+            return await self._parties.upsert(inputs.read(inputs.PartyInput, request.body), by)
         if request.operation == "erp.credit.apply":
-            application = inputs.read(inputs.Application, request.body)
+            application = inputs.read(inputs.ApplicationInput, request.body)
             return await self._applications.apply(application, request.key, by)
         raise self._unknown_write(request)
 
     async def _look_up(self, request: Request, by: Deadline) -> Finding:
         if request.operation in _DOCUMENTS:
-            return await self._documents.find(inputs.read(inputs.Document, request.body), by)
+            return await self._documents.find(inputs.read(inputs.DocumentInput, request.body), by)
         if request.operation == "erp.party.upsert":
-            return await self._parties.find(inputs.read(inputs.Party, request.body), by)
+            return await self._parties.find(inputs.read(inputs.PartyInput, request.body), by)
         if request.operation == "erp.credit.apply":
-            application = inputs.read(inputs.Application, request.body)
+            application = inputs.read(inputs.ApplicationInput, request.body)
             return await self._applications.find(application, request.key, by)
         raise self._unknown_write(request)
 

@@ -16,11 +16,11 @@ from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
 
 from .codec import Number
-from .inputs import Document, Line
+from .inputs import DocumentInput, LineInput
 from .names import Names
 from .refusals import WARNINGS
 from .rest import Deadline, Rest, day, version
-from .settings import Settings
+from .settings import TrytonSettings
 
 MODEL = "account.invoice"
 UNPOSTED = ("draft", "validated")
@@ -52,7 +52,7 @@ FIELDS = (
 )
 
 
-def shown(record: dict[str, Json]) -> dict[str, Json]:
+def document_of(record: dict[str, Json]) -> dict[str, Json]:
     """A document as this connector tells it; amounts carry the document's sign, a credit memo's are negative."""
     move = record["move"] or {}
     total = record["total_amount"]
@@ -90,15 +90,15 @@ def _allocation(line: dict[str, Json]) -> dict[str, Json]:
     return {"move": line["move"]["number"], "text": line["move"]["description"], "amount": amount}
 
 
-class Documents:
+class ErpDocuments:
     """Posts and finds the documents of one company."""
 
-    def __init__(self, rest: Rest, names: Names, settings: Settings) -> None:
+    def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
         self._names = names
         self._settings = settings
 
-    async def post(self, document: Document, negative: bool, by: Deadline) -> dict[str, Json]:
+    async def post(self, document: DocumentInput, negative: bool, by: Deadline) -> dict[str, Json]:
         """Create the draft, or bring ours up to date, then post it. Raises Refused, TryAgain or Uncertain.
 
         A refused posting takes its draft away again, so that nothing half-done stays in the books' way.
@@ -114,7 +114,7 @@ class Documents:
         return await self.finish(number, document, values, by)
 
     async def finish(
-        self, number: int, document: Document, values: dict[str, Any], by: Deadline
+        self, number: int, document: DocumentInput, values: dict[str, Any], by: Deadline
     ) -> dict[str, Json]:
         """Post a draft that `values` describe, or take it away when that is refused. Raises as `post` does."""
         try:
@@ -126,11 +126,11 @@ class Documents:
                 await self._check_journal(values, by)
             raise
         try:
-            return shown(await self._rest.get(MODEL, number, FIELDS, by))
+            return document_of(await self._rest.get(MODEL, number, FIELDS, by))
         except (TryAgain, Refused) as error:
             raise Uncertain(f"{document.reference} is posted but could not be read back: {error}") from error
 
-    async def find(self, document: Document, by: Deadline) -> Finding:
+    async def find(self, document: DocumentInput, by: Deadline) -> Finding:
         """What became of a document, by its reference. Raises TryAgain or Refused when it could not ask."""
         there = await self._by_reference(document.reference, by)
         if not there:
@@ -141,12 +141,12 @@ class Documents:
             return Rejected(
                 ErrorClass.TRANSIENT, f"{document.reference} is a draft: begun and not posted", "draft"
             )
-        return Confirmed(shown(there[0]))
+        return Confirmed(document_of(there[0]))
 
     async def get(self, number: int | None, reference: str | None, by: Deadline) -> dict[str, Json]:
         """A document by its ERP id or its reference. Raises Refused(NOT_FOUND, CONFLICT) or TryAgain."""
         if number is not None:
-            return shown(await self._rest.get(MODEL, number, FIELDS, by))
+            return document_of(await self._rest.get(MODEL, number, FIELDS, by))
         there = await self._by_reference(reference or "", by)
         if len(there) > 1:
             raise Refused(
@@ -154,7 +154,7 @@ class Documents:
             )
         if not there:
             raise Refused(f"no document carries {reference!r}", ErrorClass.NOT_FOUND)
-        return shown(there[0])
+        return document_of(there[0])
 
     async def _by_reference(self, reference: str, by: Deadline) -> list[dict[str, Json]]:
         return await self._search(["reference", "=", reference], by, limit=10)
@@ -184,7 +184,7 @@ class Documents:
         ]
         return await self._rest.search(MODEL, domain, FIELDS, by, limit=limit)
 
-    async def values(self, document: Document, by: Deadline) -> dict[str, Any]:
+    async def values(self, document: DocumentInput, by: Deadline) -> dict[str, Any]:
         """What the ERP is to keep of a document. Raises Refused or TryAgain."""
         currency = await self._names.id_of("currency", document.currency, by)
         address = await self._rest.search(
@@ -223,7 +223,7 @@ class Documents:
         values["taxes"] = [["create", taxes]] if taxes else []
         return values
 
-    async def _line(self, line: Line, currency: int, by: Deadline) -> dict[str, Any]:
+    async def _line(self, line: LineInput, currency: int, by: Deadline) -> dict[str, Any]:
         values: dict[str, Any] = {
             "type": "line",
             "currency": currency,
@@ -312,7 +312,7 @@ def warning_key(code: str, number: int) -> str:
     return f"{hashlib.md5(f'{MODEL},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
 
 
-def draft_of(document: Document, there: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
+def draft_of(document: DocumentInput, there: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
     """Ours that was begun, or None, of those that carry the reference. Raises Refused where there is nothing to do."""
     if len(there) > 1:
         raise Refused(_several(document, there), ErrorClass.CONFLICT, "duplicate_reference")
@@ -322,7 +322,7 @@ def draft_of(document: Document, there: Sequence[dict[str, Json]]) -> dict[str, 
     return there[0] if there else None
 
 
-def check(document: Document, negative: bool) -> None:
+def check(document: DocumentInput, negative: bool) -> None:
     """Raises Refused(INVALID) for what no ERP needs to be asked about."""
     if not document.lines:
         raise Refused("a document needs a line", ErrorClass.INVALID, "input")
@@ -335,6 +335,6 @@ def check(document: Document, negative: bool) -> None:
         raise Refused(f"the lines come to {net}; they must come to {wanted}", ErrorClass.INVALID, "sign")
 
 
-def _several(document: Document, there: Sequence[dict[str, Json]]) -> str:
+def _several(document: DocumentInput, there: Sequence[dict[str, Json]]) -> str:
     named = ", ".join(str(found["number"] or f"draft {found['id']}") for found in there)
     return f"several documents carry {document.reference!r}: {named}"

@@ -29,7 +29,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class PolledModel:
     """One polled model: its records in `domain`, as `shown` tells them; `kind` is the deliveries' type."""
 
     model: str
@@ -40,7 +40,7 @@ class Feed:
 
 
 FEEDS = {
-    "invoices": Feed(
+    "invoices": PolledModel(
         documents.MODEL,
         documents.FIELDS,
         lambda company: [
@@ -49,21 +49,21 @@ FEEDS = {
             ["state", "in", list(documents.POSTED)],
             ["move", "!=", None],
         ],
-        documents.shown,
+        documents.document_of,
         lambda body: str(body["type"]),
     ),
-    "parties": Feed(
+    "parties": PolledModel(
         "party.party",
         parties.FIELDS,
         lambda company: [["active", "in", [True, False]]],
-        parties.shown,
+        parties.party_of,
         lambda body: "party",
     ),
-    "periods": Feed(
+    "periods": PolledModel(
         "account.period",
         books.PERIOD_FIELDS,
         lambda company: [["company", "=", company]],
-        books.shown_period,
+        books.period_of,
         lambda body: "period",
     ),
 }
@@ -78,7 +78,7 @@ class _Cursor(msgspec.Struct, frozen=True):
     seen: dict[str, datetime] = {}
 
 
-async def poll(rest: Rest, company: int, feed: Feed, cursor: str | None, limit: int, by: Deadline) -> Page:
+async def poll(rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline) -> Page:
     """The next at most `limit` changes, oldest first. Raises TryAgain, Refused or Misconfigured."""
     at = _read_cursor(cursor)
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
@@ -125,7 +125,7 @@ def _read_cursor(cursor: str | None) -> _Cursor:
         raise Misconfigured(f"the stored cursor is not one of this feed: {error}") from error
 
 
-def _delivery(feed: Feed, record: dict[str, Json]) -> Delivery:
+def _delivery(feed: PolledModel, record: dict[str, Json]) -> Delivery:
     body = feed.shown(record)
     identity = dumps({"model": feed.model, "id": record["id"], "version": body["version"]})
     ext_id = f"{feed.model},{record['id']}@{body['version']}"

@@ -18,7 +18,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pass
 
 
-class Party(_Input, frozen=True):
+class PartyInput(_Input, frozen=True):
     """A customer; `code` is our canonical id and unique in the ERP. Countries by their ISO 3166 alpha-2 code."""
 
     code: str
@@ -30,14 +30,14 @@ class Party(_Input, frozen=True):
     tax_id: str | None = None
 
 
-class Tax(_Input, frozen=True):
+class TaxInput(_Input, frozen=True):
     """A tax of the ERP by its name (`code`) or its id."""
 
     code: str | None = None
     id: int | None = None
 
 
-class Line(_Input, frozen=True):
+class LineInput(_Input, frozen=True):
     """`unit_price` takes four decimals at most (the ERP's limit): send quantity 1 and the net for finer prices."""
 
     description: str
@@ -45,10 +45,10 @@ class Line(_Input, frozen=True):
     unit_price: Decimal
     account: str
     product: str | None = None
-    taxes: tuple[Tax, ...] = ()
+    taxes: tuple[TaxInput, ...] = ()
 
 
-class ManualTax(_Input, frozen=True):
+class ManualTaxInput(_Input, frozen=True):
     """A tax row with an amount of billing's own, so that its cents are kept. Signed as the document."""
 
     account: str
@@ -57,7 +57,7 @@ class ManualTax(_Input, frozen=True):
     description: str = "Tax"
 
 
-class Document(_Input, frozen=True):
+class DocumentInput(_Input, frozen=True):
     """An invoice, credit memo or debit memo. A credit memo's quantities, bases and amounts are negative.
 
     `reference` is the canonical id. `total` is what the document must come to, tax included: otherwise the ERP
@@ -68,15 +68,15 @@ class Document(_Input, frozen=True):
     party: int
     currency: str
     invoice_date: date
-    lines: tuple[Line, ...]
+    lines: tuple[LineInput, ...]
     accounting_date: date | None = None
     description: str | None = None
-    manual_taxes: tuple[ManualTax, ...] = ()
+    manual_taxes: tuple[ManualTaxInput, ...] = ()
     total: Decimal | None = None
     accept_warnings: tuple[str, ...] = ()
 
 
-class Application(_Input, frozen=True):
+class ApplicationInput(_Input, frozen=True):
     """Use `amount` (positive, document currency) of a posted credit memo for a posted invoice, both by ERP id."""
 
     credit: int

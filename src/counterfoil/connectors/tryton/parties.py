@@ -8,7 +8,7 @@ from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
 
-from .inputs import Party
+from .inputs import PartyInput
 from .names import Names
 from .rest import Deadline, Rest, version
 
@@ -28,7 +28,7 @@ FIELDS = (
 _ADDRESS = ("street", "city", "postal_code")
 
 
-def shown(record: dict[str, Json]) -> dict[str, Json]:
+def party_of(record: dict[str, Json]) -> dict[str, Json]:
     """A party as this connector tells it, with its first address and its tax id."""
     address = _address(record) or {}
     identifier = _tax_identifier(record) or {}
@@ -51,7 +51,7 @@ class Parties:
         self._rest = rest
         self._names = names
 
-    async def upsert(self, party: Party, by: Deadline) -> dict[str, Json]:
+    async def upsert(self, party: PartyInput, by: Deadline) -> dict[str, Json]:
         """Make the party as given; fields that are not given keep what they have. Raises Refused, TryAgain, Uncertain."""
         if not party.code or not party.name:
             raise Refused("a party needs a code and a name", ErrorClass.INVALID, "input")
@@ -62,16 +62,16 @@ class Parties:
         elif _differs(there, party):
             await self._rest.write("party.party", int(there["id"]), _changes(there, party, country), by)
         else:
-            return shown(there)
+            return party_of(there)
         try:
             written = await self._by_code(party.code, by)
         except (TryAgain, Refused) as error:
             raise Uncertain(f"party {party.code} is written but could not be read back: {error}") from error
         if written is None:
             raise Uncertain(f"party {party.code} is written but cannot be found")
-        return shown(written)
+        return party_of(written)
 
-    async def find(self, party: Party, by: Deadline) -> Finding:
+    async def find(self, party: PartyInput, by: Deadline) -> Finding:
         """What became of a party. Raises TryAgain or Refused when it could not ask."""
         there = await self._by_code(party.code, by)
         if there is None:
@@ -79,16 +79,16 @@ class Parties:
         if _differs(there, party):
             said = f"party {party.code} is there, but not yet as asked for"
             return Rejected(ErrorClass.TRANSIENT, said, "differs")
-        return Confirmed(shown(there))
+        return Confirmed(party_of(there))
 
     async def get(self, number: int | None, code: str | None, by: Deadline) -> dict[str, Json]:
         """A party by its ERP id or its code. Raises Refused(NOT_FOUND) or TryAgain."""
         if number is not None:
-            return shown(await self._rest.get("party.party", number, FIELDS, by))
+            return party_of(await self._rest.get("party.party", number, FIELDS, by))
         there = await self._by_code(code or "", by)
         if there is None:
             raise Refused(f"the ERP has no party {code!r}", ErrorClass.NOT_FOUND)
-        return shown(there)
+        return party_of(there)
 
     async def _by_code(self, code: str, by: Deadline) -> dict[str, Json] | None:
         # Unique among inactive parties too, so they are looked at as well.
@@ -97,7 +97,7 @@ class Parties:
         return found[0] if found else None
 
 
-def _new(party: Party, country: int | None) -> dict[str, Any]:
+def _new(party: PartyInput, country: int | None) -> dict[str, Any]:
     address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
     if country is not None:
         address["country"] = country
@@ -107,7 +107,7 @@ def _new(party: Party, country: int | None) -> dict[str, Any]:
     return values
 
 
-def _changes(there: dict[str, Json], party: Party, country: int | None) -> dict[str, Any]:
+def _changes(there: dict[str, Json], party: PartyInput, country: int | None) -> dict[str, Any]:
     values: dict[str, Any] = {"name": party.name, "active": True}
     address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
     if country is not None:
@@ -122,8 +122,8 @@ def _changes(there: dict[str, Json], party: Party, country: int | None) -> dict[
     return values
 
 
-def _differs(there: dict[str, Json], party: Party) -> bool:
-    has = shown(there)
+def _differs(there: dict[str, Json], party: PartyInput) -> bool:
+    has = party_of(there)
     wanted = {name: getattr(party, name) for name in ("name", *_ADDRESS, "country", "tax_id")}
     return not has["active"] or any(
         value is not None and (has[name] or "") != value for name, value in wanted.items()

@@ -54,7 +54,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
 )
 
 
-def refusal(status: int, body: bytes) -> Refused | None:
+def refusal_of(status: int, body: bytes) -> Refused | None:
     """The refusal that an answer proves, or None when it proves nothing."""
     if status == 401:
         return Refused("the ERP does not accept the application key", ErrorClass.UNAUTHORIZED, "key")
@@ -72,10 +72,10 @@ def refusal(status: int, body: bytes) -> Refused | None:
         return None
     if not isinstance(said, dict) or said.get("status") != 400 or not isinstance(said.get("message"), str):
         return None
-    return of_message(said["message"], said.get("description") or "")
+    return refusal_of_message(said["message"], said.get("description") or "")
 
 
-def of_message(message: str, description: str = "") -> Refused:
+def refusal_of_message(message: str, description: str = "") -> Refused:
     """What a user error or warning of Tryton means. A closed period's name is the code."""
     text = f"{message} {description}".strip()
     for name, pattern in WARNINGS.items():

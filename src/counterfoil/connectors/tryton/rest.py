@@ -17,7 +17,7 @@ from counterfoil.core.errors import TryAgain, Uncertain
 from counterfoil.core.wire import Json, WireRefused
 
 from .codec import base64_of, decode, encode
-from .refusals import refusal
+from .refusals import refusal_of
 
 
 class Deadline:
@@ -121,7 +121,7 @@ class Rest:
         except NoAnswer as error:
             raise TryAgain(str(error)) from error
         if answer.status != 200:
-            raise refusal(answer.status, answer.body) or TryAgain(unexpected(answer))
+            raise refusal_of(answer.status, answer.body) or TryAgain(unexpected(answer))
         try:
             return decode(answer.body), answer.headers
         except WireRefused as error:
@@ -136,7 +136,7 @@ class Rest:
             timeout=by.left(),
         )
         if answer.status not in (200, 204):
-            raise refusal(answer.status, answer.body) or Uncertain(unexpected(answer))
+            raise refusal_of(answer.status, answer.body) or Uncertain(unexpected(answer))
         if not answer.body:
             return None
         try:

@@ -17,7 +17,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import Json, WireRefused
 
 from .codec import decode, encode
-from .refusals import of_message, refusal
+from .refusals import refusal_of, refusal_of_message
 from .rest import Deadline, unexpected
 
 _SHUT_SECONDS = 900.0
@@ -67,7 +67,7 @@ class Rpc:
             shut_out = f"the ERP does not let the login {self._login} in"
             raise Refused(shut_out, ErrorClass.UNAUTHORIZED, "login")
         if answer.status != 200:
-            raise refusal(answer.status, answer.body) or Uncertain(unexpected(answer))
+            raise refusal_of(answer.status, answer.body) or Uncertain(unexpected(answer))
         try:
             said = decode(answer.body)
         except WireRefused as error:
@@ -84,9 +84,9 @@ def _error(error: Json) -> Refused | None:
     into is kept by the ERP and told to nobody. Any other error proves nothing."""
     match error:
         case ["UserError", [str(message), description, *_]]:
-            return of_message(message, description or "")
+            return refusal_of_message(message, description or "")
         case ["UserWarning", [str(), str(message), description, *_]]:
-            return of_message(message, description or "")
+            return refusal_of_message(message, description or "")
         case ["LoginException", *_]:
             return Refused("the ERP asks for more than a password", ErrorClass.UNAUTHORIZED, "login")
     return None

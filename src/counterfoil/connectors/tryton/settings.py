@@ -8,7 +8,7 @@ from counterfoil.connectors.sdk import SystemConfig
 from counterfoil.core.errors import Misconfigured
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Names as they stand in the ERP: account and journal codes, the payment term's name, the company's id."""
 
     database: str
@@ -39,7 +39,7 @@ _CALLING = frozenset(
 """The settings that `http.Http.of` reads."""
 
 
-def read(config: SystemConfig) -> tuple[Settings, str, str]:
+def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
     """The settings, the application key and the password, "" when nothing is posted in bulk.
 
     Raises Misconfigured that names what is missing or unknown.
@@ -51,7 +51,7 @@ def read(config: SystemConfig) -> tuple[Settings, str, str]:
         )
     try:
         own = {name: value for name, value in config.settings.items() if name not in _CALLING}
-        settings = msgspec.convert(own, Settings)
+        settings = msgspec.convert(own, TrytonSettings)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"system {config.name}: settings: {error}") from error
     password = config.secrets.get("password", "")
