@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from counterfoil.flow.runs import executor
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.rules.workflow import calls, steps, undo
 from counterfoil.store.memory import intake
@@ -136,3 +137,6 @@ BUGS = (
     _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),
     _bug("an outcome is not told to its Run", 0, (Effects, "_conclude", "self._append(stimulus, t.at)", "pass")),
 )  # fmt: skip
+SNAPSHOT_BUG = _bug("the snapshot forgets why a call was refused", 0, (
+    executor, "after_outcome", "error=outcome.error,", 'error="",'))  # fmt: skip
+"""Changes no decision and no row: only the comparison of snapshots with rows sees it."""

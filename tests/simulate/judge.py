@@ -8,11 +8,8 @@ once everything has come to rest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 from counterfoil.connectors.sdk import Request
 from counterfoil.core.approval import ApprovalState
@@ -21,12 +18,10 @@ from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL, Run, RunStatus
-from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.check import violations
 from counterfoil.store.dump import dump_memory
-from counterfoil.store.port.store import Conclude
 from tests.simulate.systems import System
 from tests.simulate.world import World
 
@@ -34,11 +29,6 @@ _S = EffectState
 OWNED = ("contradiction", "mismatch")
 """Reasons of Cases that own a difference between what we say and what a system did."""
 NOTHING = (_S.PLANNED, _S.REFUSED, _S.ABSENT, _S.DROPPED)
-
-
-def _still(row: Any) -> Any:
-    """A row without what look-ups count: no decision rests on it."""
-    return msgspec.structs.replace(row, look_at=None, looks=0) if isinstance(row, Effect) else row
 
 
 class Judge:
@@ -117,35 +107,6 @@ class Judge:
                 self.say(
                     f"9: {effect.id} is sent with {len(live)} of {approval.quorum} active approvers of {id_}"
                 )
-
-    def remembers(self, worker: str, known: RunSnapshot, told: Conclude) -> None:
-        """What a worker keeps of a Run between two commits is what the rows say, unless somebody told the Run
-        something meanwhile: then the store's guards refuse what comes of it."""
-        run = self.store.runs.get(known.run.id)
-        if run is None or (run.version, run.inbox_n) != (known.run.version, known.run.inbox_n):
-            return
-        for field in ("status", "direction", "state", "consumed", "ctx", "pin", "now"):
-            if getattr(run, field) != getattr(known.run, field):
-                self.say(f"0: {worker} remembers {field} of {run.id} otherwise than the rows")
-        if known.state is not None and known.state.dump() != run.ctx:
-            self.say(f"0: {worker} remembers a state of {run.id} that is not its ctx")
-        rows: list[tuple[str, dict[str, Any], Sequence[Any], str]] = [
-            ("effect", self.store.effect_rows, known.effects, "id"),
-            ("approval", self.store.approval_rows, known.approvals, ""),
-            ("foil", self.store.foil_rows, known.foils, "effect"),
-        ]
-        for what, table, kept, about in rows:
-            mine = {x.id: x for x in kept if not about or getattr(x, about) != told.effect}
-            there = {
-                i: x
-                for i, x in table.items()
-                if x.run == run.id and (not about or getattr(x, about) != told.effect)
-            }
-            if {i: _still(x) for i, x in mine.items()} != {i: _still(x) for i, x in there.items()}:
-                self.say(f"0: {worker} remembers other rows ({what}) of {run.id} than there are")
-        holds = tuple(sorted(s for s, holder in self.store.holds.items() if holder == run.id))
-        if holds != known.holds:
-            self.say(f"0: {worker} remembers that {run.id} holds {known.holds}; it holds {holds}")
 
     # ------------------------------------------------------------------ at each call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulate.bugs import BUGS, Bug, plans, planted
+from tests.simulate.bugs import BUGS, SNAPSHOT_BUG, Bug, plans, planted
 from tests.simulate.play import play
 
 WITHIN = 12
@@ -21,3 +21,10 @@ def test_a_planted_bug_is_seen(bug: Bug) -> None:
 
 def test_there_are_at_least_twenty_of_different_kinds() -> None:
     assert len({bug.edits for bug in BUGS}) == len(BUGS) >= 20
+
+
+def test_a_snapshot_that_differs_from_the_rows_is_seen_by_its_own_invariant_alone() -> None:
+    with planted(SNAPSHOT_BUG):
+        violations = [v for plan in plans(SNAPSHOT_BUG, WITHIN) for v in play(plan).violations]
+    assert violations
+    assert [v for v in violations if not v.startswith("0: ")] == []

@@ -10,20 +10,18 @@ from typing import Any
 import msgspec
 
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.errors import REFUSAL_CLASSES, ErrorClass
 from counterfoil.core.money import Money
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
+from counterfoil.prove.candidates import DEFAULT_MINOR
 from counterfoil.prove.input_values import base
 from counterfoil.prove.move import Move
 from counterfoil.prove.timing import MOST_TICKS, Timing
-from counterfoil.prove.values import AMOUNT
 from counterfoil.prove.world import ProofContext, World
+from counterfoil.rules.workflow.apply import drop_stale
 from counterfoil.rules.workflow.context import blocks_of
 
-REFUSALS = tuple(e for e in ErrorClass if e is not ErrorClass.ALREADY_DONE)
-"""Classes of a refusal. What was already done is found by the connector, which looks for it and compares."""
 _E = EffectState
 
 
@@ -79,7 +77,7 @@ class PossibleOutcomes:
         if e.undoes is not None or not isinstance(step, d.Call):
             found = {0: ErrorClass.TRANSIENT, 1: ErrorClass.REFUSED}
         else:
-            for error in (ErrorClass.REFUSED, *REFUSALS):
+            for error in (ErrorClass.REFUSED, *REFUSAL_CLASSES):
                 own = step.outcomes.get(error)
                 reaction = own if own is not None else self.definition.failure.reactions[error]
                 found.setdefault(id(reaction) if isinstance(reaction, d.Block) else reaction, error)
@@ -112,9 +110,7 @@ class PossibleOutcomes:
         return self.company.concluded(w, e, _E.ACCEPTED, error="job")
 
     def _refuse(self, w: World, e: Effect, error: ErrorClass) -> World:
-        return self.company.concluded(
-            w, e, _E.REFUSED, error_class=str(error), error="as planned by the proof"
-        )
+        return self.company.concluded(w, e, _E.REFUSED, error_class=error, error="as planned by the proof")
 
     def _refuse_for_good(self, w: World, e: Effect, error: ErrorClass) -> World:
         for _ in range(MOST_TICKS):
@@ -135,12 +131,8 @@ class PossibleOutcomes:
         return self.company.concluded(w, e, _E.UNKNOWN, error="no answer")
 
     def _fallen(self, w: World, e: Effect) -> World:
-        dropped = msgspec.structs.replace(e, state=_E.DROPPED)
-        w = msgspec.structs.replace(
-            w,
-            effects=tuple(dropped if x.id == e.id else x for x in w.effects),
-            foils=tuple(f for f in w.foils if f.effect != e.id or f.state is not FoilState.PROVISIONAL),
-        )
+        rows = drop_stale(w.rows, e.id, w.now)
+        w = msgspec.structs.replace(w, effects=rows.effects, foils=rows.foils)
         return self.company.turn(w, ("stale", e.id, {"effect": e.id, "path": e.path}))
 
     def result(self, w: World, e: Effect, times: int) -> Any:
@@ -156,7 +148,7 @@ class PossibleOutcomes:
         amount = next((v for v in given.values() if isinstance(v, Money)), None)
         if amount is None:
             begun = w.state.names.get("event", {}).get("data", {})
-            amount = next((v for v in begun.values() if isinstance(v, Money)), Money(AMOUNT, "USD"))
+            amount = next((v for v in begun.values() if isinstance(v, Money)), Money(DEFAULT_MINOR, "USD"))
         result = {}
         for name, of in schema.get("properties", {}).items():
             value = base(of, name, amount.currency, amount.minor * times)

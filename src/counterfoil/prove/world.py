@@ -13,22 +13,34 @@ from typing import Any
 import msgspec
 
 from counterfoil.core import ids, wire
-from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
-from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.effect import (
+    IN_FLIGHT,
+    UNSETTLED,
+    Effect,
+    EffectState,
+    concluded,
+    outcome_body,
+    outcome_ref,
+)
+from counterfoil.core.errors import ErrorClass
+from counterfoil.core.foil import Foil
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
 from counterfoil.prove.bounded_definition import prepared
+from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.lookup_model import BEGIN, LookupModel
-from counterfoil.prove.values import StartValues, begin
+from counterfoil.prove.start_names import build_event, start_names
+from counterfoil.prove.start_values import StartValues
 from counterfoil.rules import matching
 from counterfoil.rules.workflow import commands as c
+from counterfoil.rules.workflow.apply import RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.decide import decide
-from counterfoil.rules.workflow.records import case_of, effect_of, foil_of
+from counterfoil.rules.workflow.records import case_of
 from counterfoil.rules.workflow.state import RunState, load
 
 _LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
@@ -66,6 +78,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong on the way that no state shows, as `<invariant>:<step>:<words>`."""
 
     @property
+    def rows(self) -> RunRows:
+        return RunRows(self.effects, self.approvals, self.foils)
+
+    @property
     def over(self) -> bool:
         return self.run.status in TERMINAL
 
@@ -97,7 +113,7 @@ class ProofContext:
         for root, value in beginning.values.items():
             if root.startswith("read:"):
                 self.reads[beginning.number, root[5:]] = value
-        names = begin(self.definition, beginning.values)
+        names = start_names(self.definition, beginning.values)
         generation = int(names.pop("run")["generation"])
         key = _key(self.definition, names)
         run = Run(
@@ -112,9 +128,7 @@ class ProofContext:
         )
         foils = []
         if self.definition.start.event is not None:
-            from counterfoil.prove.values import event_of
-
-            event = event_of(self.definition.start.event, beginning.values["event"], 0)
+            event = build_event(self.definition.start.event, beginning.values["event"], 0)
             for rule in self.model.foils_by_event(event.type):
                 foil = self._opened(rule, event, run.id, beginning)
                 if foil is not None:
@@ -129,11 +143,9 @@ class ProofContext:
         return self.turn(world, ("start", f"start#{beginning.number}", names))
 
     def _opened(self, rule: d.FoilDefinition, event: Any, run: str, beginning: StartValues) -> Foil | None:
-        from counterfoil.prove.values import FAULTS
-
         try:
             return matching.opened(rule, event, run, LookupModel(self.model, beginning.heads, BEGIN).ask)
-        except FAULTS:
+        except FORMULA_ERRORS:
             return None
 
     # ------------------------------------------------------------------ turns
@@ -171,114 +183,75 @@ class ProofContext:
         return msgspec.structs.replace(w, blame="restless::the run is turned without end and never rests")
 
     def _commit(self, w: World, decision: c.Decision, state: RunState) -> World:
-        effects = {e.id: e for e in w.effects}
-        approvals = {a.id: a for a in w.approvals}
-        foils = {f.id: f for f in w.foils}
-        reserved = dict(w.reserved)
-        cases, emitted = list(w.cases), list(w.emitted)
-        blame = w.blame
+        """Carry out a decision's commands."""
+        changes = changes_of(decision.commands, self.definition, w.run.id, w.now)
+        rows = apply(w.rows, changes, w.now)
+        reserved, cases, emitted = w.reserved, w.cases, w.emitted
         for command in decision.commands:
             match command:
-                case c.PlanEffect():
-                    rivals = [e for e in effects.values() if (e.path, e.item) == (command.path, command.item)]
-                    if any(e.id == command.effect or e.state in _LIVE for e in rivals):
-                        blame = f"second-call:{command.path.partition('~')[0]}:{command.operation} is planned anew"
-                    effects[command.effect] = effect_of(command, self.definition, w.run.id, w.now)
-                case c.SendAgain(effect):
-                    effects[effect] = msgspec.structs.replace(effects[effect], state=EffectState.PLANNED)
-                case c.DropEffect(effect):
-                    held = effects[effect]
-                    if held.state is EffectState.PLANNED:
-                        effects[effect] = msgspec.structs.replace(held, state=EffectState.DROPPED)
-                    for foil in [f for f in foils.values() if f.effect == effect]:
-                        if foil.state is FoilState.PROVISIONAL:
-                            del foils[foil.id]
-                case c.WriteFoil():
-                    foils[command.foil] = foil_of(command, w.run.id, w.now)
-                case c.ReverseFoils(effect):
-                    for foil in [f for f in foils.values() if f.effect == effect]:
-                        foils[foil.id] = msgspec.structs.replace(foil, state=FoilState.REVERSED)
-                case c.AskApproval():
-                    approvals[command.approval] = self._approval(w, command)
-                case c.CloseApproval(approval, became):
-                    approvals[approval] = msgspec.structs.replace(approvals[approval], state=became)
                 case c.ReserveGuard():
-                    reserved[command.path] = (command.scope, command.key, command.amount)
+                    reserved = {**reserved, command.path: (command.scope, command.key, command.amount)}
                 case c.ReleaseGuards(paths):
-                    for path in paths:
-                        reserved.pop(path, None)
+                    reserved = {path: guard for path, guard in reserved.items() if path not in paths}
                 case c.EmitEvent():
-                    emitted.append((command.type, wire.digest(dict(command.data))))
+                    emitted = (*emitted, (command.type, wire.digest(dict(command.data))))
                 case c.OpenCase():
-                    cases.append(self._case(w, command))
-        run = msgspec.structs.replace(
-            w.run,
-            status=decision.status,
-            direction=decision.direction,
-            state=decision.state,
-            due=decision.due,
-            consumed=decision.consumed,
-            ctx=decision.ctx,
-            now=w.now,
-            version=w.run.version + 1,
-        )
+                    cases = (*cases, case_of(command, w.run.id, w.now))
         return msgspec.structs.replace(
             w,
-            run=run,
+            run=run_after(w.run, decision, w.now, decision.due),
             state=state,
-            effects=tuple(effects.values()),
-            approvals=tuple(approvals.values()),
-            foils=tuple(foils.values()),
-            cases=tuple(cases),
+            effects=rows.effects,
+            approvals=rows.approvals,
+            foils=rows.foils,
+            cases=cases,
             reserved=reserved,
-            emitted=tuple(emitted),
-            blame=blame,
+            emitted=emitted,
+            blame=_second_call(w.effects, changes.plan, rows.effects) or w.blame,
         )
-
-    # ------------------------------------------------------------------ rows
-
-    def _approval(self, w: World, a: c.AskApproval) -> Approval:
-        return Approval(
-            id=a.approval, run=w.run.id, path=a.path, policy=a.policy, subject=a.subject,
-            covers=wire.dumps(dict(a.covers)), amount=a.amount, roles=a.roles, quorum=a.quorum,
-            requester=a.requester, state=ApprovalState.GRANTED if a.automatic else ApprovalState.OPEN,
-            expires=a.expires, created_at=w.now, automatic=a.automatic,
-        )  # fmt: skip
-
-    def _case(self, w: World, x: c.OpenCase) -> Case:
-        return case_of(x, w.run.id, w.now)
 
     # ------------------------------------------------------------------ outcomes
 
-    def concluded(self, w: World, effect: Effect, state: EffectState, **about: Any) -> World:
-        """An outcome is recorded, and the Run told of it."""
-        error_class = about.get("error_class")
-        settled = state not in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-        moved = msgspec.structs.replace(effect, state=state, attempt=max(effect.attempt, 1))
-        foils = list(w.foils)
-        for n, foil in enumerate(foils):
-            if foil.effect == effect.id and foil.state is FoilState.PROVISIONAL:
-                if state is EffectState.CONFIRMED:
-                    foils[n] = msgspec.structs.replace(foil, state=FoilState.OPEN)
-                elif state is EffectState.ABSENT:
-                    foils[n] = msgspec.structs.replace(foil, state=FoilState.VOID)
+    def concluded(
+        self,
+        w: World,
+        effect: Effect,
+        state: EffectState,
+        *,
+        result: Any = None,
+        error_class: ErrorClass | None = None,
+        error: str = "",
+    ) -> World:
+        """Record an outcome and turn the Run with it."""
+        attempt = max(effect.attempt, 1)
+        moved = concluded(effect, state, w.now, error_class=error_class, error=error)
+        rows = conclude(w.rows, msgspec.structs.replace(moved, attempt=attempt), w.now)
         cases = w.cases
-        if settled:  # evidence answers what a person was asked
+        if state not in UNSETTLED:  # the outcome answers the Cases that ask for it
             cases = tuple(
                 k for k in cases if not (k.effect == effect.id and k.reason in ANSWERED_BY_EVIDENCE)
             )
-        w = msgspec.structs.replace(
-            w,
-            effects=tuple(moved if e.id == effect.id else e for e in w.effects),
-            foils=tuple(foils),
-            cases=cases,
+        w = msgspec.structs.replace(w, effects=rows.effects, foils=rows.foils, cases=cases)
+        body = outcome_body(
+            effect.id,
+            effect.path,
+            effect.item,
+            state,
+            attempt,
+            result=result,
+            error_class=error_class,
+            error=error,
         )
-        body = {
-            "effect": effect.id, "path": effect.path, "item": effect.item, "state": str(state),
-            "attempt": moved.attempt, "class": error_class, "error": about.get("error", ""),
-            "retry_after": None, "result": about.get("result"),
-        }  # fmt: skip
-        return self.turn(w, ("outcome", f"{effect.id}:{moved.attempt}:{state}", body))
+        return self.turn(w, ("outcome", outcome_ref(effect.id, attempt, state), body))
+
+
+def _second_call(before: Sequence[Effect], planned: Sequence[Effect], after: Sequence[Effect]) -> str:
+    """Return the blame for a call that is planned although another one of its step may be done; else empty."""
+    for new in planned:
+        rivals = [e for e in after if (e.path, e.item) == (new.path, new.item) and e.id != new.id]
+        if any(e.state in _LIVE for e in rivals) or any(e.id == new.id for e in before):
+            return f"second-call:{new.path.partition('~')[0]}:{new.operation} is planned anew"
+    return ""
 
 
 def fork(s: RunState) -> RunState:
@@ -305,9 +278,7 @@ def fork(s: RunState) -> RunState:
 
 
 def _key(definition: d.Definition, names: Mapping[str, Any]) -> str:
-    from counterfoil.prove.values import FAULTS
-
     try:
         return str(definition.start.key(names))
-    except FAULTS:
+    except FORMULA_ERRORS:
         return "key-1"

@@ -15,7 +15,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import Effect, EffectState, concluded, outcome_body, outcome_ref
 from counterfoil.core.foil import Legs
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, Run
@@ -26,9 +26,9 @@ from counterfoil.rules.mapping import MappingFailed, RenderedRequest, Unresolved
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.values import plain
 from counterfoil.rules.workflow import commands as c
+from counterfoil.rules.workflow.apply import DecidedChanges, RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.decide import decide
-from counterfoil.rules.workflow.records import effect_of
 from counterfoil.rules.workflow.state import RunState, names_of
 from counterfoil.store.port.recorded import RecordedRun
 
@@ -192,10 +192,9 @@ class _Turns:
         self.told = list(recorded.inbox) if recorded is not None else []
         self.done = {e.id: e for e in recorded.effects} if recorded is not None else {}
         self.until = (recorded.run.now or began) if recorded is not None else began
-        self.effects: dict[str, Effect] = {}
+        self.rows = RunRows()
         self.sent: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
         """Request and canonical input by effect."""
-        self.approvals: dict[str, Approval] = {}
         self.asked: dict[str, int] = {}
         self.reserves: dict[str, c.ReserveGuard] = {}
         self.played = ReplayedRun(workflow=start.workflow, key=start.key)
@@ -222,8 +221,8 @@ class _Turns:
 
     def _turn(self) -> bool:
         live = c.LiveContext(
-            effects=tuple(self.effects.values()),
-            approvals=tuple(self.approvals.values()),
+            effects=self.rows.effects,
+            approvals=self.rows.approvals,
             answers=self.answers,
             unrendered=self.unrendered,
         )
@@ -233,54 +232,42 @@ class _Turns:
         self.due = decision.due
         if decision.after is not None:
             self.state = decision.after
-        self.run = msgspec.structs.replace(
-            self.run,
-            status=decision.status,
-            direction=decision.direction,
-            state=decision.state,
-            consumed=decision.consumed,
-            inbox_n=decision.consumed,
-            due=decision.due,
-            now=self.now,
-            version=self.run.version + 1,
-        )
+        self.run = run_after(self.run, decision, self.now, decision.due)
+        changes = changes_of(decision.commands, self.definition, self.run.id, self.now)
+        self.rows = apply(self.rows, changes, self.now)
         return all(self._command(command) for command in decision.commands)
 
     def _command(self, command: c.Command) -> bool:
+        """Report a command, and answer it where it asks for something. False: a request cannot be rendered."""
         match command:
             case c.PlanEffect():
                 return self._plan(command)
-            case c.SendAgain():
-                self.effects[command.effect] = self._again(command.effect)
-                self._outcome(command.effect)
-            case c.DropEffect():
-                held = self.effects[command.effect]
-                self.effects[held.id] = msgspec.structs.replace(held, state=EffectState.DROPPED)
-                self.played.effects.pop(held.id, None)
-                for id_ in [f for f in self.played.foils if f.startswith(f"{held.id}/")]:
-                    del self.played.foils[id_]
+            case c.SendAgain(effect):
+                self._outcome(effect)
+            case c.DropEffect(effect):
+                self.played.effects.pop(effect, None)
+                self._drop_foils(effect)
             case c.AskApproval():
                 self._ask(command)
-            case c.CloseApproval():
-                closed = self.approvals.get(command.approval)
-                if closed is not None:
-                    self.approvals[closed.id] = msgspec.structs.replace(closed, state=command.state)
             case c.WriteFoil():
                 owed = OwedFoil(rule=command.rule, key=command.key, legs=command.legs)
                 self.played.foils[f"{command.effect}/{command.rule}"] = owed
-            case c.ReverseFoils():
-                for id_ in [f for f in self.played.foils if f.startswith(f"{command.effect}/")]:
-                    del self.played.foils[id_]
+            case c.ReverseFoils(effect):
+                self._drop_foils(effect)
             case c.ReserveGuard():
                 self.reserves[command.path] = command
-            case c.ReleaseGuards():
-                for path in command.paths:
+            case c.ReleaseGuards(paths):
+                for path in paths:
                     self.reserves.pop(path, None)
             case c.EmitEvent():
                 self.played.events[command.event] = (command.type, command.data)
             case c.OpenCase():
                 self.played.cases.append(f"case:{command.reason}")
         return True
+
+    def _drop_foils(self, effect: str) -> None:
+        for id_ in [f for f in self.played.foils if f.startswith(f"{effect}/")]:
+            del self.played.foils[id_]
 
     def _goes_on(self) -> bool:
         """Whether there is something to tell the Run, or time in which it did something."""
@@ -331,7 +318,6 @@ class _Turns:
         request = self._render(plan)
         if request is None:
             return False
-        self.effects[plan.effect] = effect_of(plan, self.definition, self.run.id, self.now, attempt=1)
         if operation.writes:
             self.played.effects[plan.effect] = PlannedCall(
                 operation=plan.operation, input=plan.input, dates=plan.dates, request=request
@@ -339,10 +325,6 @@ class _Turns:
         self.sent[plan.effect] = (request, plan.input)
         self._outcome(plan.effect)
         return True
-
-    def _again(self, effect: str) -> Effect:
-        held = self.effects[effect]
-        return msgspec.structs.replace(held, state=EffectState.PLANNED, attempt=held.attempt + 1)
 
     def _render(self, plan: c.PlanEffect) -> bytes | None:
         """The request. None: it cannot be rendered, which the Run is to be told."""
@@ -382,7 +364,8 @@ class _Turns:
 
     def _outcome(self, effect: str) -> None:
         """What became of a call: as recorded where the same was sent, else done."""
-        held = self.effects[effect]
+        planned = next(e for e in self.rows.effects if e.id == effect)
+        held = msgspec.structs.replace(planned, attempt=planned.attempt + 1)
         was = self.done.get(effect)
         request, given = self.sent[effect]
         if was is not None and was.operation == held.operation and was.request == request:
@@ -455,21 +438,19 @@ class _Turns:
         error_class: Any = None,
         error: str = "",
     ) -> None:
-        self.effects[held.id] = msgspec.structs.replace(
-            held, state=state, error_class=error_class, error=error, ended_at=at
+        at = max(self.now, at or self.now)
+        self.rows = conclude(self.rows, concluded(held, state, at, error_class=error_class, error=error), at)
+        body = outcome_body(
+            held.id,
+            held.path,
+            held.item,
+            state,
+            held.attempt,
+            result=result,
+            error_class=error_class,
+            error=error,
         )
-        body = {
-            "effect": held.id,
-            "path": held.path,
-            "item": held.item,
-            "state": str(state),
-            "attempt": held.attempt,
-            "class": None if error_class is None else str(error_class),
-            "error": error,
-            "retry_after": None,
-            "result": result,
-        }
-        self._tell("outcome", f"{held.id}:{held.attempt}:{state}", body, max(self.now, at or self.now))
+        self._tell("outcome", outcome_ref(held.id, held.attempt, state), body, at)
 
     # ------------------------------------------------------------------ approvals
 
@@ -478,37 +459,16 @@ class _Turns:
         tier = tier_of(ask.automatic, ask.roles, ask.quorum)
         place = f"{ask.path}#{nth}" if nth > 1 else ask.path
         self.played.approvals[place] = AskedApproval(policy=ask.policy, tier=tier, amount=ask.amount)
-        state = ApprovalState.GRANTED if ask.automatic else ApprovalState.OPEN
-        held = Approval(
-            id=ask.approval,
-            run=self.run.id,
-            path=ask.path,
-            policy=ask.policy,
-            subject=ask.subject,
-            covers=b"",
-            amount=ask.amount,
-            roles=ask.roles,
-            quorum=ask.quorum,
-            requester=ask.requester,
-            state=state,
-            expires=ask.expires,
-            created_at=self.now,
-            automatic=ask.automatic,
-        )
-        self.approvals[held.id] = held
         if ask.automatic:
             return
         was = self._decided(ask, nth)
         if was is not None and was.state is ApprovalState.OPEN:
             return  # it waits to this day
-        if was is not None and was.state in DECIDED:
-            state = was.state
-        else:
-            state = ApprovalState.GRANTED
+        state = was.state if was is not None and was.state in DECIDED else ApprovalState.GRANTED
         if was is None or was.id != ask.approval or was.state not in DECIDED:
             self.assumed[GRANTED] += 1
-        self.approvals[held.id] = msgspec.structs.replace(held, state=state)
-        self._tell("approval", held.id, {"state": str(state), "comment": ""}, self.now)
+        self.rows = apply(self.rows, DecidedChanges(close_approvals=((ask.approval, state),)), self.now)
+        self._tell("approval", ask.approval, {"state": str(state), "comment": ""}, self.now)
 
     def _decided(self, ask: c.AskApproval, nth: int) -> Approval | None:
         """What persons decided then: on this very subject, else where the Run asked the same step."""

@@ -56,7 +56,7 @@ async def played(text: str) -> Watched:
         held = await store.load(carried.run.id)
         assert held is not None
         if told is None:
-            store.same(carried, snapshot.loaded(held))
+            store.same(carried, snapshot.from_rows(held))
         return await real(carried, now, slots, told)
 
     pump.turner.propose = propose  # type: ignore[method-assign]

@@ -87,7 +87,7 @@ class Admitter:
         door = todo.receipt.door if todo.receipt is not None else ""
         self._uses.admitted(model, admit, admitted.new_events, door, now)
         return [
-            snapshot.born(s, now, tuple(f for f in admit.foils if f.run == s.run))
+            snapshot.from_start(s, now, tuple(f for f in admit.foils if f.run == s.run))
             for s in admit.starts
             if s.run in admitted.born and s.lease is not None
         ]

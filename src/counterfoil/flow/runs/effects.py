@@ -25,18 +25,17 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.contracts.versions import known_as
-from counterfoil.core.clock import Steady
+from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.foil import FoilState
-from counterfoil.core.run import Run
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch import read
 from counterfoil.flow.dispatch.batching import LimiterSlotRequest, RequestBatcher
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.runs import scope
 from counterfoil.flow.runs.outcomes import LOOK_CAP, NOT_SENT, EffectContext, OutcomeRecorder
-from counterfoil.flow.runs.turn_rows import SEND_WITHIN, times
+from counterfoil.flow.runs.turn_rows import MAX_SEND_DELAY_SECONDS, next_send
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
 from counterfoil.store.port.store import Store
@@ -58,14 +57,14 @@ class EffectSender:
         connectors: Mapping[str, Connector],
         worker: str,
         gate: ConcurrencyLimiter,
-        steady: Steady | None = None,
+        steady: JumpDetector | None = None,
     ) -> None:
         self._store = store
         self._releases = releases
         self._connectors = connectors
         self._worker = worker
         self._gate = gate
-        self.steady = steady or Steady(_longest(releases.present))
+        self.steady = steady or JumpDetector(_longest(releases.present))
         """Whether the clock can be believed where it says that a horizon has passed."""
         self._witness = OutcomeRecorder(store, worker)
         self._bulk = RequestBatcher(store.now)
@@ -91,7 +90,9 @@ class EffectSender:
     def _times(self, context: EffectContext, effect: Effect, now: datetime) -> Send:
         """The next attempt's."""
         operation = context.operation
-        return times(effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon)
+        return next_send(
+            effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon
+        )
 
     async def send(self, context: EffectContext, effect: Effect) -> tuple[Send, Outcome] | None:
         """Wait for a slot of its system, commit the intent of a planned effect, make the call. None when it is not
@@ -229,7 +230,7 @@ class EffectSender:
 
     def _final(self, effect: Effect, now: datetime) -> bool:
         """Whether what a look-up that began at `now` did not find can never be there any more."""
-        return self.steady.sure(now) and (effect.conclude_at is None or now >= effect.conclude_at)
+        return self.steady.is_reliable(now) and (effect.conclude_at is None or now >= effect.conclude_at)
 
     async def _later(self, effect: Effect, now: datetime) -> None:
         await self._store.apply(
@@ -292,12 +293,10 @@ class EffectSender:
         """Read from the store: for an effect whose Run is not at hand."""
         loaded = await self._store.load(effect.run)
         assert loaded is not None
-        return await self.context_in(loaded.run, effect.operation)
-
-    async def context_in(self, run: Run, operation: str) -> EffectContext:
-        model = scope.pinned(run, await self._releases.model(run.pin))
+        run = loaded.run
+        model = scope.model_of(run, await self._releases.model(run.pin))
         definition = model.workflow(run.workflow)
-        return EffectContext(model, definition, definition.operations[operation])
+        return EffectContext(model, definition, definition.operations[effect.operation])
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:
@@ -314,7 +313,7 @@ def _recognised(effect: Effect, operation: OperationDefinition, now: datetime) -
     """Whether the same call again would do nothing twice: a vendor knows a key for its `retention` only, from its first
     arrival on. When that was nobody knows who had no answer, but it was not before the effect was planned."""
     if operation.repeat == "key":
-        arrives_by = now + timedelta(seconds=operation.timeout + SEND_WITHIN)
+        arrives_by = now + timedelta(seconds=operation.timeout + MAX_SEND_DELAY_SECONDS)
         return arrives_by <= effect.created_at + timedelta(seconds=operation.retention)
     return operation.repeat in ("unique", "read")
 

@@ -1,8 +1,8 @@
-"""carry: one worker goes on with a Run from turn to turn for as long as it alone has something to tell it.
+"""Executes a Run's turns and calls back to back while no other writer appends to its inbox.
 
-A turn is committed with the intent of its call; the call is made; its outcome and the next turn are one commit.
-Whatever comes between (another stimulus, another worker, a guard) is found by the store's guards, and the Run is
-left to whoever claims it next: carrying saves reads and commits and guards nothing.
+A turn is committed together with the intent of its call. The outcome of the call and the next turn are one commit.
+The store's guards detect another writer; the Run is then left to the worker that claims it next. This saves reads and
+commits, and guards nothing itself.
 """
 
 from __future__ import annotations
@@ -12,189 +12,204 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
-
 from counterfoil.connectors.sdk import Outcome
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import Effect, planned_again
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
-from counterfoil.flow.runs import snapshot as known_
 from counterfoil.flow.runs.effects import EffectSender
-from counterfoil.flow.runs.snapshot import RunSnapshot
+from counterfoil.flow.runs.outcomes import EffectContext
+from counterfoil.flow.runs.snapshot import (
+    RunSnapshot,
+    after_intent,
+    after_outcome,
+    after_turn,
+    from_rows,
+)
 from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Advance, Conclude, Send, Turn, Turned
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
-"""Start work on something beside this; False when somebody here works on it already."""
+"""Starts a task under a key. False if a task of this worker runs under that key already."""
 
 
 class _Call(NamedTuple):
-    """A call whose intent is committed and whose slot is in hand."""
+    """A call whose intent is committed and that has its slot."""
 
     effect: Effect
+    context: EffectContext
     send: Send
-    ticket: Slot
+    slot: Slot
 
 
-class _Sent(NamedTuple):
+class _CallOutcome(NamedTuple):
     effect: Effect
+    context: EffectContext
     send: Send
     outcome: Outcome
 
 
 class RunExecutor:
-    """Carries Runs. Calls beside the one that a Run waits for are begun by `begin`."""
+    """Executes Runs. `begin` starts the calls that run in parallel to a Run's own."""
 
     def __init__(
-        self, store: Store, turner: TurnPlanner, actor: EffectSender, gate: ConcurrencyLimiter, begin: Begin
+        self,
+        store: Store,
+        planner: TurnPlanner,
+        sender: EffectSender,
+        limiter: ConcurrencyLimiter,
+        begin: Begin,
     ) -> None:
         self._store = store
-        self._turner = turner
-        self._actor = actor
-        self._gate = gate
+        self._planner = planner
+        self._sender = sender
+        self._limiter = limiter
         self._begin = begin
         self.calling = 0
-        """Runs carried here whose call is under way: they cost nothing but memory."""
+        """Runs executed here whose call is in progress: they cost only memory."""
 
     async def claimed(self, run: str, now: datetime) -> None:
-        """Go on with a Run that was claimed."""
-        held = await self._store.load(run)
-        if held is not None:
-            await self.carry(known_.loaded(held), now)
+        """Execute a Run that this worker has claimed."""
+        rows = await self._store.load(run)
+        if rows is not None:
+            await self.carry(from_rows(rows), now)
 
-    async def carry(self, known: RunSnapshot, now: datetime) -> None:
-        """Turn the Run; make its call; turn it with the outcome; until it waits, or somebody else goes on."""
-        told: Conclude | None = None
-        refused = 0
+    async def carry(self, snapshot: RunSnapshot, now: datetime) -> None:
+        """Turn the Run, make its call, turn it with the outcome; until it waits, or another writer is found."""
+        outcome: Conclude | None = None
+        refusals = 0
         while True:
-            taken: list[Slot] = []
-            try:
-                proposal = await self._turner.propose(known, now, partial(self._slot, taken), told)
-            except Exception:
-                for ticket in taken:
-                    self._gate.leave(ticket, None)
-                if told is not None:
-                    await self._actor.tell(told)
-                raise
-            if told is not None and (proposal.transition.reserve or proposal.transition.release):
-                # A turn that touches guards may be refused and taken back whole; evidence may not.
-                self._give_back(proposal, ())
-                await self._actor.tell(told)
-                known, told = await self._again(known), None
+            planned = await self._plan(snapshot, now, outcome)
+            if outcome is not None and (planned.transition.reserve or planned.transition.release):
+                # A turn that touches guards may be refused as a whole; evidence may not be refused with it.
+                self._free(planned, ())
+                await self._sender.tell(outcome)
+                snapshot, outcome = await self._reload(snapshot), None
                 continue
-            turned = await self._commit(proposal, told)
-            if turned.verdict == "limited" and refused < MAX_ROUNDS:
-                refused += 1
-                known, now = await self._again(known), max(now, await self._store.now())
+            turned = await self._commit(planned, outcome)
+            if turned.verdict == "limited" and refusals < MAX_ROUNDS:
+                refusals += 1
+                snapshot, now = await self._reload(snapshot), max(now, await self._store.now())
                 continue
             if turned.verdict != "done":
                 return
-            after = known_.turned(known, proposal.transition, turned, proposal.after)
-            calls = self._calls(known, proposal, turned)
-            waiting = self._waiting(known, proposal.transition, turned)
+            after = after_turn(snapshot, planned.transition, turned, planned.state, planned.scope)
+            calls = self._calls(snapshot, planned, turned)
+            waiting = self._waiting(snapshot, planned.transition, turned)
             if after is None or len(calls) + len(waiting) != 1:
-                self._beside(known, calls, waiting)
+                self._start_all(calls, waiting)
                 return
-            sent = await (self._sent(after, waiting[0]) if waiting else self._called(after, calls[0]))
-            if sent is None:
-                return
-            effect, send, outcome = sent
             if waiting:
-                after = known_.sent(after, send)
-            context = await self._actor.context_in(known.run, effect.operation)
-            told, result = await self._actor.evidence(context, effect, send.attempt, outcome, "answer")
-            known, now = known_.told(after, told, result), max(now, told.at)
-
-    async def _again(self, known: RunSnapshot) -> RunSnapshot:
-        held = await self._store.load(known.run.id)
-        assert held is not None
-        return known_.loaded(held)
-
-    def _slot(self, taken: list[Slot], system: str, operation: str, lane: int, retry: bool) -> Slot | None:
-        if self._actor.gathers(system, operation):
-            return None
-        ticket = self._gate.try_enter(system, Lane(lane), retry)
-        taken += [] if ticket is None else [ticket]
-        return ticket
-
-    async def _commit(self, proposal: PlannedTurn, told: Conclude | None) -> Turned:
-        """Commit the turn, with the outcome that it rests on; slots of calls that did not start are free again."""
-        turned = Turned(verdict="stale")
-        try:
-            if told is None:
-                turned = await self._store.apply(proposal.transition)
+                sent = await self._send(planned, waiting[0])
+                if sent is None:
+                    return
+                after = after_intent(after, sent.send)
             else:
-                turned = await self._told(told, proposal)
-        finally:
-            self._give_back(proposal, turned.started)
-        return turned
+                sent = await self._call(calls[0])
+            outcome, result = await self._evidence(sent)
+            snapshot, now = after_outcome(after, outcome, result), max(now, outcome.at)
 
-    async def _told(self, told: Conclude, proposal: PlannedTurn) -> Turned:
+    async def _plan(self, snapshot: RunSnapshot, now: datetime, outcome: Conclude | None) -> PlannedTurn:
+        """Plan the next turn. If planning fails, slots are freed and the outcome is recorded on its own."""
+        slots: list[Slot] = []
         try:
-            return (await self._store.apply(Advance(conclude=told, turn=proposal.transition))).turned
-        except TryAgain:
-            await self._actor.tell(told)
-            return Turned(verdict="stale")
+            return await self._planner.propose(snapshot, now, partial(self._slot, slots), outcome)
         except Exception:
-            # Whatever is wrong with the turn, what the other system did is not forgotten for it.
-            await self._actor.tell(told)
+            for slot in slots:
+                self._limiter.leave(slot, None)
+            if outcome is not None:
+                await self._sender.tell(outcome)
             raise
 
-    def _give_back(self, proposal: PlannedTurn, started: tuple[str, ...]) -> None:
-        for effect, ticket in proposal.tickets.items():
+    async def _reload(self, snapshot: RunSnapshot) -> RunSnapshot:
+        rows = await self._store.load(snapshot.run.id)
+        assert rows is not None
+        return from_rows(rows)
+
+    def _slot(self, slots: list[Slot], system: str, operation: str, lane: int, retry: bool) -> Slot | None:
+        if self._sender.gathers(system, operation):
+            return None
+        slot = self._limiter.try_enter(system, Lane(lane), retry)
+        slots += [] if slot is None else [slot]
+        return slot
+
+    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> Turned:
+        """Commit the turn with the outcome that it rests on; free the slots of calls that did not start."""
+        turned = Turned(verdict="stale")
+        try:
+            if outcome is None:
+                turned = await self._store.apply(planned.transition)
+            else:
+                turned = await self._advance(outcome, planned)
+        finally:
+            self._free(planned, turned.started)
+        return turned
+
+    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> Turned:
+        try:
+            return (await self._store.apply(Advance(conclude=outcome, turn=planned.transition))).turned
+        except TryAgain:
+            await self._sender.tell(outcome)
+            return Turned(verdict="stale")
+        except Exception:
+            # Whatever is wrong with the turn: the outcome in the other system must not be lost.
+            await self._sender.tell(outcome)
+            raise
+
+    def _free(self, planned: PlannedTurn, started: tuple[str, ...]) -> None:
+        for effect, slot in planned.slots.items():
             if effect not in started:
-                self._gate.leave(ticket, None)
+                self._limiter.leave(slot, None)
 
-    def _calls(self, known: RunSnapshot, proposal: PlannedTurn, turned: Turned) -> list[_Call]:
-        """The calls that the turn started: effects as they were before, with their intents and slots."""
-        effects = {e.id: e for e in (*known.effects, *proposal.transition.plan)}
+    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: Turned) -> list[_Call]:
+        """Return the calls that the turn started: effects as before the turn, with their intents and slots."""
+        effects = {e.id: e for e in (*snapshot.effects, *planned.transition.plan)}
         return [
-            _Call(effects[s.effect], s, proposal.tickets[s.effect])
-            for s in proposal.transition.send
-            if s.effect in turned.started
+            _Call(effect, planned.context(effect.operation), send, planned.slots[effect.id])
+            for send in planned.transition.send
+            if send.effect in turned.started and (effect := effects[send.effect])
         ]
 
-    def _waiting(self, known: RunSnapshot, turn: Turn, turned: Turned) -> list[Effect]:
-        """Calls that the turn planned and that have no slot yet."""
-        again = [
-            msgspec.structs.replace(e, state=EffectState.PLANNED) for e in known.effects if e.id in turn.again
-        ]
+    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: Turned) -> list[Effect]:
+        """Return the calls that the turn planned and that have no slot yet."""
+        again = [planned_again(e) for e in snapshot.effects if e.id in turn.again]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]
 
-    async def _sent(self, known: RunSnapshot, effect: Effect) -> _Sent | None:
-        """A call that waits for its slot. None when another worker or an approval was in the way."""
+    async def _send(self, planned: PlannedTurn, effect: Effect) -> _CallOutcome | None:
+        """Wait for a slot and make the call. None if another worker sends it, or an approval is not valid."""
+        context = planned.context(effect.operation)
         self.calling += 1
         try:
-            context = await self._actor.context_in(known.run, effect.operation)
-            sent = await self._actor.send(context, effect)
+            sent = await self._sender.send(context, effect)
         finally:
             self.calling -= 1
-        return None if sent is None else _Sent(effect, *sent)
+        return None if sent is None else _CallOutcome(effect, context, *sent)
 
-    async def _called(self, known: RunSnapshot, call: _Call) -> _Sent:
-        """Make the call in its slot; what became of it."""
+    async def _call(self, call: _Call) -> _CallOutcome:
+        """Make the call in its slot."""
         outcome = None
         self.calling += 1
         try:
-            context = await self._actor.context_in(known.run, call.effect.operation)
-            outcome = await self._actor.call(context, call.effect, call.send, call.ticket)
+            outcome = await self._sender.call(call.context, call.effect, call.send, call.slot)
         finally:
             self.calling -= 1
-            self._actor.leave(call.ticket, outcome)
-        return _Sent(call.effect, call.send, outcome)
+            self._sender.leave(call.slot, outcome)
+        return _CallOutcome(call.effect, call.context, call.send, outcome)
 
-    def _beside(self, known: RunSnapshot, calls: list[_Call], waiting: list[Effect]) -> None:
-        """Several calls at once, or a Run that others have told something: each call by itself."""
+    async def _evidence(self, sent: _CallOutcome) -> tuple[Conclude, Any]:
+        return await self._sender.evidence(
+            sent.context, sent.effect, sent.send.attempt, sent.outcome, "answer"
+        )
 
-        async def one(call: _Call) -> None:
-            effect, send, outcome = await self._called(known, call)
-            context = await self._actor.context_in(known.run, effect.operation)
-            told, _ = await self._actor.evidence(context, effect, send.attempt, outcome, "answer")
-            await self._actor.tell(told)
+    def _start_all(self, calls: list[_Call], waiting: list[Effect]) -> None:
+        """Start each call as a task of its own: several at once, or of a Run with new stimuli."""
+
+        async def call_and_record(call: _Call) -> None:
+            outcome, _ = await self._evidence(await self._call(call))
+            await self._sender.tell(outcome)
 
         for call in calls:
-            if not self._begin(f"effect:{call.effect.id}", partial(one, call)):
-                self._gate.leave(call.ticket, None)
+            if not self._begin(f"effect:{call.effect.id}", partial(call_and_record, call)):
+                self._limiter.leave(call.slot, None)
         for effect in waiting:
-            self._begin(f"effect:{effect.id}", partial(self._actor.send_planned, effect))
+            self._begin(f"effect:{effect.id}", partial(self._sender.send_planned, effect))

@@ -1,55 +1,50 @@
-"""Whose a Run is, and the models that it follows there: what is different in its region and legal entity counts.
+"""Overlay scope of a Run: its legal entity, and the models with the overlays that apply there.
 
-Told by what began the Run, which never changes. Where no overlay counts by Run, nothing is looked at.
+The scope follows from what began the Run and never changes. Without overlays nothing is read for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from counterfoil.core.run import Run
-from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
-from counterfoil.rules.workflow.state import RunState, load
+from counterfoil.rules.workflow.state import load
 
 
+@dataclass(frozen=True, slots=True)
 class RunScope:
-    """The models of one Run: `pinned` is its Release's, `present` the one in force, both where the Run belongs.
-    `state` is what the Run's stored state holds, where it had to be read."""
+    """Scope of one Run, resolved once and carried in its snapshot."""
 
-    def __init__(self, known: RunSnapshot, pinned: Model, present: Model, now: datetime) -> None:
-        self.state: RunState | None = known.state
-        self.pinned, self.present = pinned, present
-        if not pinned.overlays and not present.overlays:
-            return
-        if self.state is None:
-            self.state = load(known.run.ctx)
-        names: Mapping[str, Any] = self.state.names
-        if not names:  # it was born a moment ago
-            names = {key: value for s in known.stimuli if s.kind == "start" for key, value in s.body.items()}
-        entity = legal_entity(names)
-        self.pinned = pinned.at(entity, known.run.created_at.date())
-        self.present = present.at(entity, now.date())
+    model: Model
+    """The Run's Release, with the overlays of the day on which the Run began."""
+    legal_entity: str | None
+    """None while no overlay has asked for it."""
+
+    def active(self, release: Model, now: datetime) -> Model:
+        """Return the active Release with the overlays that apply to the Run today."""
+        return release.at(self.legal_entity or "", now.date()) if release.overlays else release
 
 
-def pinned(run: Run, model: Model) -> Model:
-    """The model of a Run's Release where the Run belongs."""
-    if not model.overlays:
-        return model
-    return model.at(legal_entity(load(run.ctx).names), run.created_at.date())
+def model_of(run: Run, release: Model) -> Model:
+    """Return a Run's Release with the Run's overlays, from its row alone."""
+    if not release.overlays:
+        return release
+    return release.at(legal_entity(load(run.ctx).names), run.created_at.date())
 
 
 def legal_entity(names: Mapping[str, Any]) -> str:
-    """The legal entity that the event, object or input that began a Run belongs to; empty where it does not say."""
+    """Return the legal entity of the event, object or input that began a Run; empty if none names it."""
     event = names.get("event")
     if isinstance(event, dict):
-        found = event.get("legal_entity") or _of(event.get("data"))
-        if found:
-            return str(found)
-    return str(_of(names.get("object")) or _of(names.get("input")) or "")
+        entity = event.get("legal_entity") or _entity_in(event.get("data"))
+        if entity:
+            return str(entity)
+    return str(_entity_in(names.get("object")) or _entity_in(names.get("input")) or "")
 
 
-def _of(value: Any) -> Any:
+def _entity_in(value: Any) -> Any:
     return value.get("legal_entity") if isinstance(value, dict) else None

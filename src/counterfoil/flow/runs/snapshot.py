@@ -1,7 +1,7 @@
-"""What a worker knows of a Run between two of its commits, so that it need not read again what it has written.
+"""A Run with all rows that its next turn reads, kept by a worker between two commits so that it need not load them.
 
-A worker that has just committed a turn, made its call and got the outcome knows all that the next decision rests
-on, as long as nobody else told the Run anything; the store's guard is what tells whether somebody did.
+A snapshot equals the rows as long as no other writer appended to the Run's inbox. The store's guards detect that
+another writer did; then the snapshot is thrown away.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval
-from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.effect import Effect, concluded
+from counterfoil.core.foil import Foil
 from counterfoil.core.run import Run
+from counterfoil.flow.runs.scope import RunScope, legal_entity
+from counterfoil.model import Model
+from counterfoil.rules.workflow.apply import RunRows, apply, conclude, run_after
 from counterfoil.rules.workflow.commands import Stimulus
-from counterfoil.rules.workflow.state import RunState
+from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.port.store import LoadedRun
 from counterfoil.store.port.transitions import Conclude, RunStart, Send, Turn, Turned
 
 LEASE = timedelta(seconds=10)
-"""How long others leave a Run to the worker that turns it: one turn, never a call."""
+"""Time that other workers leave a Run to the worker that turns it: one turn, never a call."""
 
 
 class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run with all that a turn needs of it."""
+    """Immutable snapshot of a Run."""
 
     run: Run
     stimuli: tuple[Stimulus, ...]
@@ -35,26 +38,35 @@ class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     foils: tuple[Foil, ...] = ()
     holds: tuple[str, ...] = ()
     state: RunState | None = None
-    """What `run.ctx` holds, where it was decided here."""
+    """Decoded `run.ctx`, if it is at hand. A decision uses it up."""
+    scope: RunScope | None = None
+    """None until `with_scope` has resolved it."""
+
+    @property
+    def rows(self) -> RunRows:
+        return RunRows(self.effects, self.approvals, self.foils)
 
 
-def loaded(of: LoadedRun) -> RunSnapshot:
+def from_rows(rows: LoadedRun) -> RunSnapshot:
+    """Return the snapshot of a Run that was loaded from the store."""
     return RunSnapshot(
-        run=of.run,
+        run=rows.run,
         stimuli=tuple(
-            Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body)) for i in of.inbox
+            Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body)) for i in rows.inbox
         ),
-        effects=of.effects,
-        approvals=of.approvals,
-        foils=of.foils,
-        holds=of.holds,
+        effects=rows.effects,
+        approvals=rows.approvals,
+        foils=rows.foils,
+        holds=rows.holds,
     )
 
 
-def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSnapshot:
-    """A Run that was born a moment ago, with the one stimulus that it was born with and the foils that its event
-    has written. Its place among arrivals is the store's matter."""
-    s = start.stimulus
+def from_start(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSnapshot:
+    """Return the snapshot of a new Run: with its start stimulus and the foils that its event wrote.
+
+    `run.arrival` is assigned by the store and not known here.
+    """
+    stimulus = start.stimulus
     run = Run(
         id=start.run,
         workflow=start.workflow,
@@ -70,94 +82,75 @@ def born(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSnapshot:
         lease_until=start.lease.until if start.lease is not None else None,
         lane=start.lane,
     )
-    stimulus = Stimulus(kind=s.kind, ref=s.ref, seq=1, at=at, body=wire.loads(s.body))
-    return RunSnapshot(run=run, stimuli=(stimulus,), foils=foils)
+    first = Stimulus(kind=stimulus.kind, ref=stimulus.ref, seq=1, at=at, body=wire.loads(stimulus.body))
+    return RunSnapshot(run=run, stimuli=(first,), foils=foils)
 
 
-def turned(before: RunSnapshot, turn: Turn, answer: Turned, state: RunState | None) -> RunSnapshot | None:
-    """After a turn was committed. None where the rows must be read: somebody told the Run something meanwhile,
-    or the turn changed rows of before."""
-    if answer.inbox_n != turn.consumed or state is None:
+def with_scope(snapshot: RunSnapshot, release: Model, active: Model) -> RunSnapshot:
+    """Return the snapshot with its scope resolved. `release` is the Run's, `active` the one in use now."""
+    scope = snapshot.scope
+    if scope is not None and (scope.legal_entity is not None or not active.overlays):
+        return snapshot
+    if not release.overlays and not active.overlays:
+        return msgspec.structs.replace(snapshot, scope=RunScope(release, None))
+    state = snapshot.state if snapshot.state is not None else load(snapshot.run.ctx)
+    names = state.names
+    if not names:  # before the first turn only the start stimulus has them
+        names = {key: value for s in snapshot.stimuli if s.kind == "start" for key, value in s.body.items()}
+    entity = legal_entity(names)
+    scope = RunScope(release.at(entity, snapshot.run.created_at.date()), entity)
+    return msgspec.structs.replace(snapshot, state=state, scope=scope)
+
+
+def after_turn(
+    before: RunSnapshot, turn: Turn, turned: Turned, state: RunState | None, scope: RunScope | None
+) -> RunSnapshot | None:
+    """Return the snapshot after a committed turn; `state` is the decoded `turn.ctx`.
+
+    None if the rows must be loaded: another writer appended to the inbox, or foils were reversed, which may change
+    other foils of their match rows.
+    """
+    if turned.inbox_n != turn.consumed or state is None or turn.reverse:
         return None
-    if turn.drop or turn.reverse or turn.close_approvals:
-        return None
-    sends = {send.effect: send for send in turn.send if send.effect in answer.started}
-    effects = [_moved(e, sends, turn.again) for e in (*before.effects, *turn.plan)]
-    held = set(before.holds) | set(turn.hold)
-    run = msgspec.structs.replace(
-        before.run,
-        status=turn.status,
-        direction=turn.direction,
-        state=turn.state,
-        version=answer.version,
-        inbox_n=answer.inbox_n,
-        consumed=turn.consumed,
-        due=answer.due,
-        owner=None,
-        lease_until=None,
-        now=turn.at if before.run.now is None else max(before.run.now, turn.at),
-        ctx=turn.ctx,
-    )
+    rows = apply(before.rows, turn, turn.at)
+    sends = {send.effect: send for send in turn.send if send.effect in turned.started}
+    holds = set(before.holds) | set(turn.hold)
     return RunSnapshot(
-        run=run,
+        run=run_after(before.run, turn, turn.at, turned.due),
         stimuli=(),
-        effects=tuple(effects),
-        approvals=(*before.approvals, *turn.approvals),
-        foils=(*before.foils, *turn.foils),
-        holds=tuple(sorted(held - set(turn.unhold))),
+        effects=tuple(sends[e.id].applied(e) if e.id in sends else e for e in rows.effects),
+        approvals=rows.approvals,
+        foils=rows.foils,
+        holds=tuple(sorted(holds - set(turn.unhold))),
         state=state,
+        scope=scope,
     )
 
 
-def sent(before: RunSnapshot, send: Send) -> RunSnapshot:
-    """After the intent of a planned effect was committed by itself."""
+def after_intent(before: RunSnapshot, send: Send) -> RunSnapshot:
+    """Return the snapshot after the intent of a planned effect was committed on its own."""
     effects = tuple(send.applied(e) if e.id == send.effect else e for e in before.effects)
     return msgspec.structs.replace(before, effects=effects)
 
 
-def told(before: RunSnapshot, c: Conclude, result: object) -> RunSnapshot:
-    """With an outcome as the next thing in its inbox; `result` is the value that `c.result` holds."""
-    unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-    of = next(e for e in before.effects if e.id == c.effect)
-    moved = msgspec.structs.replace(
-        of,
-        state=c.state,
-        result=c.result if c.result is not None else of.result,
-        error_class=c.error_class,
-        error=c.error,
-        look_at=c.look_at if unsettled else None,
-        ended_at=None if unsettled else c.at,
+def after_outcome(before: RunSnapshot, outcome: Conclude, result: object) -> RunSnapshot:
+    """Return the snapshot with an outcome as the next stimulus; `result` is the decoded `outcome.result`."""
+    effect = next(e for e in before.effects if e.id == outcome.effect)
+    effect = concluded(
+        effect,
+        outcome.state,
+        outcome.at,
+        result=outcome.result,
+        error_class=outcome.error_class,
+        error=outcome.error,
+        look_at=outcome.look_at,
     )
+    rows = conclude(before.rows, effect, outcome.at)
     stimulus = Stimulus(
         kind="outcome",
-        ref=c.ref,
+        ref=outcome.ref,
         seq=before.run.inbox_n + 1,
-        at=c.at,
-        body=c.words(of.path, of.item, result),
+        at=outcome.at,
+        body=outcome.words(effect.path, effect.item, result),
     )
-    return msgspec.structs.replace(
-        before,
-        stimuli=(stimulus,),
-        effects=tuple(moved if e.id == c.effect else e for e in before.effects),
-        foils=tuple(_after(f, c) for f in before.foils),
-    )
-
-
-def _after(foil: Foil, c: Conclude) -> Foil:
-    """As the store moves the foils of a concluded effect; what it matches at once is told to the Run."""
-    if foil.effect != c.effect or foil.state is not FoilState.PROVISIONAL:
-        return foil
-    if c.state is EffectState.CONFIRMED:
-        return msgspec.structs.replace(foil, state=FoilState.OPEN)
-    if c.state is EffectState.ABSENT:
-        reason = "its effect did not happen"
-        return msgspec.structs.replace(foil, state=FoilState.VOID, reason=reason, settled_at=c.at)
-    return foil
-
-
-def _moved(effect: Effect, sends: dict[str, Send], again: tuple[str, ...]) -> Effect:
-    if effect.id in sends:
-        return sends[effect.id].applied(effect)
-    if effect.id in again:
-        return msgspec.structs.replace(effect, state=EffectState.PLANNED, ended_at=None)
-    return effect
+    return msgspec.structs.replace(before, stimuli=(stimulus,), effects=rows.effects, foils=rows.foils)

@@ -1,7 +1,7 @@
-"""turn: claim a due Run, decide, commit. One short piece of work, never a call to the outside.
+"""Plans turns: decides what a due Run does next, as one transition to commit. It never calls another system.
 
-What `decide` asks for is answered from the store within the turn; requests are rendered here, so that an
-effect is committed with the bytes that will be sent. A refused commit is decided again with what refused it.
+Look-ups that `decide` asks for are answered from the store. Requests are rendered here, so an effect is committed with
+the bytes that will be sent.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import Slot
-from counterfoil.flow.runs import snapshot as known
+from counterfoil.flow.runs.outcomes import EffectContext
 from counterfoil.flow.runs.run_start import run_start
 from counterfoil.flow.runs.scope import RunScope
-from counterfoil.flow.runs.snapshot import RunSnapshot
-from counterfoil.flow.runs.turn_rows import Slots, TurnRows, name_of
+from counterfoil.flow.runs.snapshot import RunSnapshot, from_rows, with_scope
+from counterfoil.flow.runs.turn_rows import SlotSource, TurnRows, command_name
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition
 from counterfoil.rules import mapping, routing
@@ -38,20 +38,28 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transitions import Conclude, RunStart, Turn, WaitOn
 
 MAX_ROUNDS = 200
-"""Look-ups, renderings and refused commits that one turn may go through before it gives the Run back."""
+"""Refused commits after which a turn gives the Run back."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTurn:
-    """What one turn decided, to be committed. `tickets` are the slots of the calls that it starts."""
+    """A decided turn, ready to be committed."""
 
     transition: Turn
-    after: RunState | None
-    tickets: dict[str, Slot]
+    state: RunState | None
+    """Decoded `transition.ctx`."""
+    scope: RunScope
+    slots: dict[str, Slot]
+    """Slots of the calls that start with the turn, by effect."""
+    definition: Definition
+
+    def context(self, operation: str) -> EffectContext:
+        """Return the context of a call that this turn plans or sends again."""
+        return EffectContext(self.scope.model, self.definition, self.definition.operations[operation])
 
 
 class TurnPlanner:
-    """Decides turns. `worker` names this process in the rows that they leave."""
+    """Plans turns. `worker` names this process in the rows."""
 
     def __init__(
         self, store: Store, releases: Releases, worker: str, uses: DeprecationUsage | None = None
@@ -62,54 +70,65 @@ class TurnPlanner:
         self._worker = worker
 
     async def turn(self, run_id: str, now: datetime) -> Turn | None:
-        """One turn of one Run, its calls left as planned: what was committed. None when the Run is gone, waits
-        for its serial key, or changed too often meanwhile (its due time brings it back)."""
+        """Plan and commit one turn without starting its calls; return what was committed.
+
+        None if the Run does not exist, waits for its serial key, or was changed too often by other writers.
+        """
         for _ in range(MAX_ROUNDS):
-            held = await self._store.load(run_id)
-            if held is None:
+            rows = await self._store.load(run_id)
+            if rows is None:
                 return None
-            proposal = await self.propose(known.loaded(held), now)
-            turned = await self._store.apply(proposal.transition)
+            planned = await self.propose(from_rows(rows), now)
+            turned = await self._store.apply(planned.transition)
             if turned.verdict == "done":
-                return proposal.transition
+                return planned.transition
             if turned.verdict == "held":
                 return None
             now = max(now, await self._store.now())
         return None
 
     async def propose(
-        self, run: RunSnapshot, now: datetime, slots: Slots | None = None, told: Conclude | None = None
+        self,
+        snapshot: RunSnapshot,
+        now: datetime,
+        take_slot: SlotSource | None = None,
+        outcome: Conclude | None = None,
     ) -> PlannedTurn:
-        """What the Run does next, as a transition that commits it. Calls start with it as far as `slots` gives
-        any; `told` is the outcome that its audit leaf is to witness as well."""
-        model = await self._releases.model(run.run.pin)
-        decision, lookups, requests = await self._decide(model, run, now)
-        return await self._proposal(model, run, decision, lookups, requests, now, slots, told)
+        """Plan the Run's next turn.
+
+        Calls for which `take_slot` returns a slot start with the turn. `outcome` is recorded in the turn's audit leaf
+        when both are committed together.
+        """
+        release = await self._releases.model(snapshot.run.pin)
+        snapshot = with_scope(snapshot, release, self._releases.present)
+        decision, lookups, requests = await self._decide(snapshot, now)
+        return await self._planned(snapshot, decision, lookups, requests, now, take_slot, outcome)
 
     # ------------------------------------------------------------------ deciding
 
     async def _decide(
-        self, model: Model, known: RunSnapshot, now: datetime
+        self, snapshot: RunSnapshot, now: datetime
     ) -> tuple[Decision, Lookups, dict[str, bytes]]:
-        """Decide until no answer and no request is missing. Late-bound answers come from the present model."""
-        placed = RunScope(known, model, self._releases.present, now)
-        run, state, model = known.run, placed.state, placed.pinned
-        definition = _late_bound(model, placed.present, run.workflow)
-        lookups = Lookups(self._store, placed.present, now)
+        """Decide until no answer and no request is missing. Late-bound answers come from the active Release."""
+        assert snapshot.scope is not None
+        model, active = snapshot.scope.model, snapshot.scope.active(self._releases.present, now)
+        run, state = snapshot.run, snapshot.state
+        definition = _late_bound(model, active, run.workflow)
+        lookups = Lookups(self._store, active, now)
         unrendered: dict[str, c.Unrendered] = {}
         requests: dict[str, bytes] = {}
 
         def attempt() -> Decision:
             nonlocal state
             live = LiveContext(
-                effects=known.effects,
-                approvals=known.approvals,
-                foils=known.foils,
+                effects=snapshot.effects,
+                approvals=snapshot.approvals,
+                foils=snapshot.foils,
                 answers=lookups.answers,
                 unrendered=unrendered,
             )
             loaded, state = state, None  # a decision changes the state that it is given
-            decision = decide(definition, run, known.stimuli, now, live, loaded)
+            decision = decide(definition, run, snapshot.stimuli, now, live, loaded)
             if decision.looks:
                 raise LookupsNeeded(tuple((look.name, look.args) for look in decision.looks))
             return decision
@@ -135,9 +154,7 @@ class TurnPlanner:
                 continue
             about = {"id": run.id, "key": run.bkey, "generation": run.generation, "workflow": run.workflow}
             result = await lookups.complete(
-                partial(
-                    mapping.render, outbound, plan.input, plan.dates, about, plan.effect, lookups.answers
-                )
+                partial(mapping.render, outbound, plan.input, plan.dates, about, plan.effect, lookups.answers)
             )
             match result:
                 case UnresolvedLink():
@@ -155,28 +172,28 @@ class TurnPlanner:
 
     # ------------------------------------------------------------------ committing
 
-    async def _proposal(
+    async def _planned(
         self,
-        model: Model,
-        known: RunSnapshot,
+        snapshot: RunSnapshot,
         decision: Decision,
         lookups: Lookups,
         requests: Mapping[str, bytes],
         now: datetime,
-        slots: Slots | None,
-        told: Conclude | None,
+        take_slot: SlotSource | None,
+        outcome: Conclude | None,
     ) -> PlannedTurn:
-        run = known.run
-        made = TurnRows(model, known, decision, now, self._worker, requests)
+        run, scope = snapshot.run, snapshot.scope
+        assert scope is not None
+        rows = TurnRows(scope.model, snapshot, decision, now, self._worker, requests)
         starts = [
             s
             for command in decision.commands
             if isinstance(command, c.StartSync) and (s := await self._sync(command)) is not None
         ]
-        tickets = made.tickets(slots) if slots is not None else {}
+        slots = rows.take_slots(take_slot) if take_slot is not None else {}
         leaf: dict[str, Any] = {
-            "stimuli": [f"{i.kind}:{i.ref}" for i in known.stimuli],
-            "commands": [name_of(command) for command in decision.commands],
+            "stimuli": [f"{i.kind}:{i.ref}" for i in snapshot.stimuli],
+            "commands": [command_name(command) for command in decision.commands],
             "state": decision.state,
         }
         if decision.ignored:
@@ -184,10 +201,10 @@ class TurnPlanner:
         if lookups.answers:
             answers = [[name, list(args), value] for (name, args), value in lookups.answers.items()]
             leaf["answers"] = wire.digest(answers)
-        if tickets:
-            leaf["sending"] = list(tickets)
-        if told is not None:
-            leaf["outcome"] = told.kept()
+        if slots:
+            leaf["sending"] = list(slots)
+        if outcome is not None:
+            leaf["outcome"] = outcome.kept()
         transition = Turn(
             run=run.id,
             version=run.version,
@@ -198,33 +215,33 @@ class TurnPlanner:
             due=decision.due,
             consumed=decision.consumed,
             ctx=decision.ctx,
-            hold=tuple(s for s in decision.hold if s not in known.holds),
-            unhold=() if decision.hold else known.holds,
-            reserve=made.of(c.ReserveGuard, made.reserve),
+            hold=tuple(s for s in decision.hold if s not in snapshot.holds),
+            unhold=() if decision.hold else snapshot.holds,
+            reserve=rows.of(c.ReserveGuard, rows.reserve),
             release=tuple(p for x in decision.commands if isinstance(x, c.ReleaseGuards) for p in x.paths),
-            plan=made.of(c.PlanEffect, made.effect),
-            send=made.sends(tickets),
+            plan=rows.of(c.PlanEffect, rows.effect),
+            send=rows.sends(slots),
             again=tuple(
-                x.effect for x in decision.commands if isinstance(x, c.SendAgain) and x.effect not in tickets
+                x.effect for x in decision.commands if isinstance(x, c.SendAgain) and x.effect not in slots
             ),
-            drop=made.of(c.DropEffect, lambda x: x.effect),
-            foils=made.of(c.WriteFoil, made.foil),
-            reverse=made.of(c.ReverseFoils, lambda x: x.effect),
-            approvals=made.of(c.AskApproval, made.approval),
-            close_approvals=made.of(c.CloseApproval, lambda x: (x.approval, x.state)),
+            drop=rows.of(c.DropEffect, lambda x: x.effect),
+            foils=rows.of(c.WriteFoil, rows.foil),
+            reverse=rows.of(c.ReverseFoils, lambda x: x.effect),
+            approvals=rows.of(c.AskApproval, rows.approval),
+            close_approvals=rows.of(c.CloseApproval, lambda x: (x.approval, x.state)),
             waits=tuple(WaitOn(topic=w.topic, since=w.since) for w in decision.waits),
-            cases=made.of(c.OpenCase, made.case),
-            events=made.of(c.EmitEvent, made.event),
+            cases=rows.of(c.OpenCase, rows.case),
+            events=rows.of(c.EmitEvent, rows.event),
             starts=tuple(starts),
             leaf=wire.dumps(leaf),
             actor=f"worker:{self._worker}",
         )
         for effect in transition.plan:
             self._uses.note(effect.operation, "calls", f"workflow:{run.workflow}", now)
-        return PlannedTurn(transition, decision.after, tickets)
+        return PlannedTurn(transition, decision.after, scope, slots, rows.definition)
 
     async def _sync(self, command: c.StartSync) -> RunStart | None:
-        """The Run that carries a missing object over; None while nothing is known of the object itself."""
+        """Return the Run that syncs a missing object; None if the object is not known or has no sync workflow."""
         model = self._releases.present
         kind = model.objects.get(command.object)
         head = await self._store.head(command.object, command.canonical)
@@ -238,15 +255,17 @@ class TurnPlanner:
         return run_start(model, start, f"sync:{command.object}:{command.canonical}", only_birth=True)
 
 
-def _late_bound(pinned: Model, present: Model, workflow: str) -> Definition:
-    """The pinned workflow with the present release's matrices and limits: who may agree to what is today's
-    matter, what happens is the matter of the day it began."""
+def _late_bound(pinned: Model, active: Model, workflow: str) -> Definition:
+    """Return the pinned workflow with the matrices and limits of the active Release.
+
+    Who may approve is decided by today's rules; what happens, by those of the day the Run began.
+    """
     definition = pinned.workflow(workflow)
-    if present is pinned or workflow not in present.workflows:
+    if active is pinned or workflow not in active.workflows:
         return definition
-    now = present.workflow(workflow)
+    current = active.workflow(workflow)
     return dataclasses.replace(
         definition,
-        approvals={n: now.approvals.get(n, p) for n, p in definition.approvals.items()},
-        limits={n: now.limits.get(n, p) for n, p in definition.limits.items()},
+        approvals={n: current.approvals.get(n, p) for n, p in definition.approvals.items()},
+        limits={n: current.limits.get(n, p) for n, p in definition.limits.items()},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
-from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import UNKNOWN_CHOICES
 from counterfoil.core.effect import EffectState
 from counterfoil.model.definition import Approve
 from counterfoil.rules.workflow import deadline
@@ -80,8 +80,8 @@ def ask_what_happened(d: DecisionContext) -> None:
                 st,
                 "unknown",
                 f"The outcome of {effect.operation} is unknown",
-                (Choice.RETRY, Choice.CONTINUE),
-                f"Check in {effect.system}: choose continue if it was done, retry if it was not",
+                {"system": effect.system, "operation": effect.operation},
+                UNKNOWN_CHOICES,
                 effect=effect.id,
             )
 

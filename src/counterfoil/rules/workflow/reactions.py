@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import STEP_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import (
     Approve,
@@ -33,8 +34,6 @@ from counterfoil.rules.workflow.step_result import (
     StepProgress,
     StepResult,
 )
-
-CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
 
 
 def done(d: DecisionContext, step: Step, st: StepState) -> bool:
@@ -153,18 +152,14 @@ def park(d: DecisionContext, step: Step, st: StepState) -> bool:
         return undo.begin(d, f"{step.path}: {st.outcome}")
     what = step.operation if isinstance(step, Call) else step.path
     message = f"{what}: {st.outcome}" + (f": {st.detail}" if st.detail else "")
-    next_action = {
-        "unknown": f"Look in the other system whether {what} was done, then continue or retry",
-        "period_closed": "Reopen the period or agree on another posting date, then retry",
-        "unauthorized": "Restore the credentials of the system, then retry",
-        "timeout": "Find out why the other side did not answer, then retry or continue",
-    }.get(st.outcome, f"Correct what {what} was refused for, then retry; or undo what was done")
+    held = d.effects.get(st.effect or "")
+    names = {"operation": what} | ({"system": held.system} if held is not None else {})
     st.phase, st.retry_at, st.until = "parked", None, None
-    choices: tuple[Choice, ...] = CHOICES
+    choices: tuple[Choice, ...] = STEP_CHOICES
     if isinstance(step, Approve) or st.outcome == "stale" or _ends_ungranted(d, step, st):
         # Nobody approves by a Case: behind a call whose approval fell, others would go out that rest on it.
-        choices = tuple(c for c in CHOICES if c is not Choice.CONTINUE)
-    d.open_case(d.key(step), st, st.outcome or "parked", message, choices, next_action, effect=st.effect)
+        choices = tuple(c for c in choices if c is not Choice.CONTINUE)
+    d.open_case(d.key(step), st, st.outcome or "parked", message, names, choices, effect=st.effect)
     return True
 
 
@@ -314,14 +309,11 @@ def _end_of_signal(d: DecisionContext, frame: BlockFrame, block: Block) -> bool:
             return True
         if name in ("park", "again"):
             st.phase = "parked"
-            choices = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
             event = d.definition.signals[int(frame.block.removeprefix("signal"))].event
             message = f"{event} interrupted the run" + (
                 " too often to begin again" if name == "again" else ""
             )
-            d.open_case(
-                f"{frame.block}[{frame.tag}]", st, "signal", message, choices, "Decide how the run goes on"
-            )
+            d.open_case(f"{frame.block}[{frame.tag}]", st, "signal", message, {})
             return False
     st.phase = "done"
     d.s.frames.pop()

@@ -11,6 +11,7 @@ from typing import Any
 
 from counterfoil.core import ids
 from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import UNDO_PREFIX
 from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import Direction, RunStatus
@@ -187,14 +188,13 @@ def _refused(d: DecisionContext, key: str, st: StepState, error_class: str) -> b
 
 def _case(d: DecisionContext, key: str, st: StepState, reason: str, message: str) -> bool:
     st.phase = "parked"
-    choices = (Choice.RETRY, Choice.CONTINUE, Choice.CLOSE)
+    held = d.effects.get(st.effect or "")
     d.open_case(
         key,
         st,
-        f"undo_{reason}",
+        f"{UNDO_PREFIX}{reason}",
         f"taking back {key.removeprefix('undo:')}: {message}",
-        choices,
-        "Take it back by hand in the other system, then continue; or correct the cause and retry",
+        {"system": held.system} if held is not None else {},
         effect=st.effect,
     )
     return False
