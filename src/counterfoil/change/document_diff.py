@@ -15,7 +15,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.expr import ExpressionError
-from counterfoil.expr.tree import Node
+from counterfoil.expr.tree import ExprNode
 from counterfoil.model.document import Document
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import is_duration, is_formula, text_of
@@ -126,7 +126,7 @@ def _is_formula_place(path: Path) -> bool:
     return bool(path) and (path[-1] in _FORMULAS or any(part in _FORMULA_MAPS for part in path[-2:]))
 
 
-def _shape(node: Node) -> Any:
+def _shape(node: ExprNode) -> Any:
     """Return a formula's tree without text positions."""
     parts: list[Any] = [type(node).__name__]
     for name in node.__struct_fields__:

@@ -21,8 +21,8 @@ from counterfoil.expr.values import (
     Value,
     add,
     charge,
-    described,
-    fit,
+    kind_with_article,
+    int64,
     greater,
     kind,
     less,
@@ -43,12 +43,12 @@ def decimal_of(value: Value) -> Decimal:
             if _NUMBER.fullmatch(value):
                 return Decimal(value)
             raise Fault(f"{value[:60]!r} is no number")
-    raise Fault(f"cannot make a decimal of {described(value)}")
+    raise Fault(f"cannot make a decimal of {kind_with_article(value)}")
 
 
 def _currency(value: Value) -> str:
     if kind(value) != "string":
-        raise Fault(f"a currency is a string such as 'EUR', not {described(value)}")
+        raise Fault(f"a currency is a string such as 'EUR', not {kind_with_article(value)}")
     return str(value)
 
 
@@ -63,7 +63,7 @@ def minor(value: Value, currency: Value) -> Money:
 def major(amount: Value) -> Decimal:
     """The Decimal of major units."""
     if kind(amount) != "money":
-        raise Fault(f"major() takes money, not {described(amount)}")
+        raise Fault(f"major() takes money, not {kind_with_article(amount)}")
     decimal: Decimal = amount.major()
     return decimal
 
@@ -81,7 +81,7 @@ def money(value: Value, currency: Value) -> Money:
 
 def _items(budget: Budget, name: str, values: Value) -> list[Any]:
     if kind(values) != "list":
-        raise Fault(f"{name}() takes a list, not {described(values)}")
+        raise Fault(f"{name}() takes a list, not {kind_with_article(values)}")
     charge(budget, 1 + len(values))
     return list(values)
 
@@ -94,7 +94,7 @@ def total(budget: Budget, values: Value) -> Value:
     result: Value = 0
     for position, value in enumerate(_items(budget, "sum", values)):
         if kind(value) not in ("int", "decimal", "money", "duration"):
-            raise Fault(f"sum() takes numbers or money; element {position} is {described(value)}")
+            raise Fault(f"sum() takes numbers or money; element {position} is {kind_with_article(value)}")
         result = value if position == 0 else add(result, value, budget)
     return result
 
@@ -103,7 +103,7 @@ def allocate(budget: Budget, amount: Value, weights: Value) -> list[Money]:
     """Money over weights (numbers, or Money of one currency) by largest remainder; the parts sum to the amount."""
     shares = _items(budget, "allocate", weights)
     if kind(amount) != "money":
-        raise Fault(f"allocate() takes money, not {described(amount)}")
+        raise Fault(f"allocate() takes money, not {kind_with_article(amount)}")
     if shares and kind(shares[0]) == "money":
         if any(kind(w) != "money" or w.currency != shares[0].currency for w in shares):
             raise Fault("the weights of allocate() are all numbers, or all money of one currency")
@@ -115,10 +115,10 @@ def absolute(value: Value) -> Value:
     """The amount without its sign."""
     match kind(value):
         case "int":
-            return fit(abs(value))
+            return int64(abs(value))
         case "decimal" | "money" | "duration":
             return abs(value) if kind(value) != "decimal" else value.copy_abs()
-    raise Fault(f"abs() takes a number, money or a duration, not {described(value)}")
+    raise Fault(f"abs() takes a number, money or a duration, not {kind_with_article(value)}")
 
 
 def _extreme(name: str, better: Any) -> Any:
@@ -144,7 +144,7 @@ largest = _extreme("max", greater)
 
 def _field(item: Value, *names: str) -> Value:
     if kind(item) != "map":
-        raise Fault(f"expected a map with {names[0]!r}, found {described(item)}")
+        raise Fault(f"expected a map with {names[0]!r}, found {kind_with_article(item)}")
     for name in names:
         if name in item:
             return item[name]
@@ -162,7 +162,7 @@ def coterm(budget: Budget, lines: Value, term_end: Value, basis: Value) -> list[
     if basis != "daily":
         raise Fault(f"{basis!r} is no basis of coterm(); use 'daily'")
     if kind(term_end) != "date":
-        raise Fault(f"the end of coterm() is a date, not {described(term_end)}")
+        raise Fault(f"the end of coterm() is a date, not {kind_with_article(term_end)}")
     shares: list[Fraction] = []
     made: list[dict[str, Any]] = []
     for line in _items(budget, "coterm", lines):
@@ -195,7 +195,7 @@ def split_by_period(
     `start` and `end` (first and last day that it covers) and `next_start` (first day of the next month).
     """
     if kind(amount) != "money":
-        raise Fault(f"split_by_period() takes money, not {described(amount)}")
+        raise Fault(f"split_by_period() takes money, not {kind_with_article(amount)}")
     begin, stop = _field(window, "starts_at", "start"), _field(window, "ends_at", "end")
     if where is None:
         where = window.get("ledger_zone") or "UTC"

@@ -11,25 +11,25 @@ from collections.abc import Iterable, Mapping
 
 from counterfoil.expr import pattern
 from counterfoil.expr.errors import ExpressionFinding, Fault, finding, with_article
-from counterfoil.expr.functions import FUNCTIONS, REFUSED, Function
+from counterfoil.expr.functions import FUNCTIONS, UNSUPPORTED, Function
 from counterfoil.expr.parse import MACROS
 from counterfoil.expr.tree import (
-    And,
-    Binary,
-    Call,
-    Has,
-    Index,
-    ListOf,
-    Literal,
-    Macro,
-    MapOf,
-    Name,
-    Node,
-    Or,
-    Select,
-    Ternary,
-    Unary,
-    emphasis,
+    AndNode,
+    BinaryNode,
+    CallNode,
+    HasNode,
+    IndexNode,
+    ListNode,
+    LiteralNode,
+    MacroNode,
+    MapNode,
+    NameNode,
+    ExprNode,
+    OrNode,
+    SelectNode,
+    TernaryNode,
+    UnaryNode,
+    highlight_span,
 )
 from counterfoil.expr.types import (
     DYN,
@@ -40,7 +40,7 @@ from counterfoil.expr.types import (
     fits,
     from_schema,
     list_of,
-    one,
+    type_of,
     union,
 )
 from counterfoil.expr.values import kind, rounding
@@ -95,8 +95,8 @@ class Checker:
         self.lookups = lookups
         self.findings: list[ExpressionFinding] = []
 
-    def report(self, rule: str, message: str, node: Node) -> Type:
-        start, end = emphasis(node, self.text) if rule == "field" else (node.start, node.end)
+    def report(self, rule: str, message: str, node: ExprNode) -> Type:
+        start, end = highlight_span(node, self.text) if rule == "field" else (node.start, node.end)
         self.findings.append(finding(rule, message, self.text, start, end))
         return DYN
 
@@ -105,58 +105,58 @@ class Checker:
         close = difflib.get_close_matches(name, list(known)[:500], n=1) if len(self.findings) < 20 else []
         return f"; did you mean {close[0]!r}?" if close else ""
 
-    def mismatch(self, message: str, node: Node) -> Type:
+    def mismatch(self, message: str, node: ExprNode) -> Type:
         """A finding about types: only when the caller gave types."""
         return self.report("type", message, node) if self.strict else DYN
 
-    def infer(self, node: Node, scope: Scope) -> Type:
+    def infer(self, node: ExprNode, scope: Scope) -> Type:
         """The type of a node; findings are added on the way."""
         match node:
-            case Literal():
+            case LiteralNode():
                 return self.literal(node)
-            case Name():
+            case NameNode():
                 return self.name(node, scope)
-            case Select():
+            case SelectNode():
                 return self.select(self.infer(node.operand, scope), node.field, node)
-            case Has():
+            case HasNode():
                 self.select(self.infer(node.operand, scope), node.field, node)
-                return one("bool")
-            case Index():
+                return type_of("bool")
+            case IndexNode():
                 return self.index(node, scope)
-            case Call():
+            case CallNode():
                 return self.call(node, scope)
-            case Unary():
+            case UnaryNode():
                 return self.unary(node, scope)
-            case Binary():
+            case BinaryNode():
                 return self.binary(node, scope)
-            case And() | Or():
+            case AndNode() | OrNode():
                 for term in node.terms:
-                    self.expect_bool(term, scope, "&&" if isinstance(node, And) else "||")
-                return one("bool")
-            case Ternary():
+                    self.expect_bool(term, scope, "&&" if isinstance(node, AndNode) else "||")
+                return type_of("bool")
+            case TernaryNode():
                 self.expect_bool(node.condition, scope, "?")
                 return union([self.infer(node.yes, scope), self.infer(node.no, scope)])
-            case ListOf():
+            case ListNode():
                 items = [self.infer(item, scope) for item in node.items]
-                return list_of(union(items)) if items else one("list")
-            case MapOf():
+                return list_of(union(items)) if items else type_of("list")
+            case MapNode():
                 for key in node.keys:
-                    if not fits(self.infer(key, scope), one("string")):
+                    if not fits(self.infer(key, scope), type_of("string")):
                         self.mismatch("the keys of a map are strings", key)
                 for value in node.values:
                     self.infer(value, scope)
-                return one("map")
-            case Macro():
+                return type_of("map")
+            case MacroNode():
                 return self.macro(node, scope)
         return DYN
 
-    def literal(self, node: Literal) -> Type:
+    def literal(self, node: LiteralNode) -> Type:
         found = kind(node.value)
         return Type(
             frozenset({found}), values=frozenset({node.value}) if isinstance(node.value, str) else None
         )
 
-    def name(self, node: Name, scope: Scope) -> Type:
+    def name(self, node: NameNode, scope: Scope) -> Type:
         if node.name in scope:
             return scope[node.name]
         if self.roots is None:
@@ -166,7 +166,7 @@ class Checker:
         hint = self.suggest(node.name, [*scope, *self.roots])
         return self.report("name", f"there is no {node.name!r} here{hint}", node)
 
-    def select(self, owner: Type, name: str, node: Node) -> Type:
+    def select(self, owner: Type, name: str, node: ExprNode) -> Type:
         if owner.kinds and not owner.kinds & {"map", "money"}:
             return (
                 self.report("field", f"{with_article(owner)} has no field {name!r}", node)
@@ -180,15 +180,15 @@ class Checker:
             return DYN
         return self.report("field", f"there is no field {name!r}{self.suggest(name, found)}", node)
 
-    def index(self, node: Index, scope: Scope) -> Type:
+    def index(self, node: IndexNode, scope: Scope) -> Type:
         owner, key = self.infer(node.operand, scope), self.infer(node.key, scope)
         if owner.dyn:
             return DYN
         results: list[Type] = []
-        if "list" in owner.kinds and fits(key, one("int")):
+        if "list" in owner.kinds and fits(key, type_of("int")):
             results.append(owner.item or DYN)
-        if "map" in owner.kinds and fits(key, one("string")):
-            if isinstance(node.key, Literal) and isinstance(node.key.value, str):
+        if "map" in owner.kinds and fits(key, type_of("string")):
+            if isinstance(node.key, LiteralNode) and isinstance(node.key.value, str):
                 return self.select(owner, node.key.value, node)
             results.append(DYN)
         return (
@@ -197,44 +197,44 @@ class Checker:
             else self.mismatch(f"cannot index {with_article(owner)} with {with_article(key)}", node)
         )
 
-    def unary(self, node: Unary, scope: Scope) -> Type:
+    def unary(self, node: UnaryNode, scope: Scope) -> Type:
         if node.op == "!":
             self.expect_bool(node.operand, scope, "!")
-            return one("bool")
+            return type_of("bool")
         given = self.infer(node.operand, scope)
         allowed = given.kinds & {"int", "decimal", "money", "duration"}
         if given.kinds and not allowed:
             return self.mismatch(f"there is no minus of {with_article(given)}", node)
         return Type(allowed)
 
-    def expect_bool(self, node: Node, scope: Scope, op: str) -> None:
+    def expect_bool(self, node: ExprNode, scope: Scope, op: str) -> None:
         given = self.infer(node, scope)
-        if not fits(given, one("bool")):
+        if not fits(given, type_of("bool")):
             self.mismatch(f"{op} takes true or false, not {with_article(given)}", node)
 
-    def binary(self, node: Binary, scope: Scope) -> Type:
+    def binary(self, node: BinaryNode, scope: Scope) -> Type:
         left, right = self.infer(node.left, scope), self.infer(node.right, scope)
         zero = _is_zero(node.left) or _is_zero(node.right)
         if node.op in ("==", "!="):
             self.equality(node, left, right, zero)
-            return one("bool")
+            return type_of("bool")
         if node.op == "in":
-            if not fits(right, one("list", "map")):
+            if not fits(right, type_of("list", "map")):
                 self.mismatch(
                     f"the right side of in is a list or a map, not {with_article(right)}", node.right
                 )
             elif right.kinds == {"list"} and right.item is not None and not _may_equal(left, right.item):
                 self.mismatch(f"{with_article(left)} is never in {with_article(right)}", node)
-            return one("bool")
+            return type_of("bool")
         if node.op in ("<", "<=", ">", ">="):
             if not (_comparable(left, right) or (zero and ("money" in left.kinds | right.kinds))):
                 self.mismatch(f"no order between {left} and {right}", node)
-            return one("bool")
+            return type_of("bool")
         if zero and "money" in left.kinds | right.kinds and node.op in "+-":
-            return one("money")
+            return type_of("money")
         return self.arithmetic(node, left, right)
 
-    def arithmetic(self, node: Binary, left: Type, right: Type) -> Type:
+    def arithmetic(self, node: BinaryNode, left: Type, right: Type) -> Type:
         lefts = left.kinds or frozenset(k for op, k, _ in _ARITHMETIC if op == node.op)
         rights = right.kinds or frozenset(k for op, _, k in _ARITHMETIC if op == node.op)
         results = {
@@ -243,11 +243,11 @@ class Checker:
         if not results:
             return self.mismatch(_advice(node.op, left, right), node)
         if left.dyn or right.dyn:
-            return one(*results) if len(results) == 1 else DYN
+            return type_of(*results) if len(results) == 1 else DYN
         item = union([left.item, right.item]) if left.item is not None and right.item is not None else None
         return Type(frozenset(results), item=item if "list" in results else None)
 
-    def equality(self, node: Binary, left: Type, right: Type, zero: bool) -> None:
+    def equality(self, node: BinaryNode, left: Type, right: Type, zero: bool) -> None:
         if not self.strict or (zero and "money" in left.kinds | right.kinds):
             return
         if not _may_equal(left, right):
@@ -257,24 +257,24 @@ class Checker:
             left.values is not None and right.values is not None and left.kinds == right.kinds == {"string"}
         )
         if enums and not (left.values or frozenset()) & (right.values or frozenset()):
-            listed, literal = (left, right) if isinstance(node.right, Literal) else (right, left)
+            listed, literal = (left, right) if isinstance(node.right, LiteralNode) else (right, left)
             named = ", ".join(sorted(listed.values or ())[:12])
             self.report("type", f"{'/'.join(sorted(literal.values or ()))!r} is none of: {named}", node)
 
-    def macro(self, node: Macro, scope: Scope) -> Type:
+    def macro(self, node: MacroNode, scope: Scope) -> Type:
         over = self.infer(node.operand, scope)
-        if not fits(over, one("list", "map")):
+        if not fits(over, type_of("list", "map")):
             self.mismatch(f"{node.kind} goes through a list or a map, not {with_article(over)}", node.operand)
-        item = DYN if over.dyn else one("string") if over.kinds == {"map"} else over.item or DYN
+        item = DYN if over.dyn else type_of("string") if over.kinds == {"map"} else over.item or DYN
         inner = {**scope, node.variable: item}
         if node.test is not None:
             self.expect_bool(node.test, inner, "map")
         if node.kind == "map":
             return list_of(self.infer(node.body, inner))
         self.expect_bool(node.body, inner, node.kind)
-        return list_of(item) if node.kind == "filter" else one("bool")
+        return list_of(item) if node.kind == "filter" else type_of("bool")
 
-    def call(self, node: Call, scope: Scope) -> Type:
+    def call(self, node: CallNode, scope: Scope) -> Type:
         if node.name == "round" and not node.method and node.args:
             given = [self.factors(node.args[0], scope), *(self.infer(a, scope) for a in node.args[1:])]
         else:
@@ -285,7 +285,7 @@ class Checker:
                 return self.report(
                     "function", f"{node.name} is a macro: list.{node.name}(x, condition)", node
                 )
-            reason = REFUSED.get(node.name)
+            reason = UNSUPPORTED.get(node.name)
             message = reason or f"there is no function {node.name!r}{self.suggest(node.name, FUNCTIONS)}"
             return self.report("function", message, node)
         if function.lookup and not self.lookups:
@@ -299,7 +299,7 @@ class Checker:
         self.constants(node)
         return self.result(node, function, forms, given)
 
-    def result(self, node: Call, function: Function, forms: list[Signature], given: list[Type]) -> Type:
+    def result(self, node: CallNode, function: Function, forms: list[Signature], given: list[Type]) -> Type:
         matching = [s for s in forms if s.accepts(given)]
         if not matching:
             shown = ", ".join(map(str, given))
@@ -312,9 +312,9 @@ class Checker:
         exact = [s for s in matching if s.accepts(given, widen=False)]
         return union([s.result for s in exact or matching])
 
-    def factors(self, node: Node, scope: Scope) -> Type:
+    def factors(self, node: ExprNode, scope: Scope) -> Type:
         """The type of what round() rounds: products and quotients with money and decimals are fine there."""
-        if not (isinstance(node, Binary) and node.op in ("*", "/")):
+        if not (isinstance(node, BinaryNode) and node.op in ("*", "/")):
             return self.infer(node, scope)
         left, right = self.factors(node.left, scope), self.infer(node.right, scope)
         for side, part in ((left, node.left), (right, node.right)):
@@ -322,23 +322,23 @@ class Checker:
                 return self.mismatch(f"round() takes numbers and money, not {with_article(side)}", part)
         if left.dyn or right.dyn:
             return DYN
-        return one("money") if "money" in left.kinds | right.kinds else Type(NUMBER)
+        return type_of("money") if "money" in left.kinds | right.kinds else Type(NUMBER)
 
-    def constants(self, node: Call) -> None:
+    def constants(self, node: CallNode) -> None:
         """What can be wrong inside a literal argument is found before anything runs."""
         last = node.args[-1]
         try:
-            if node.name == "matches" and isinstance(last, Literal) and isinstance(last.value, str):
+            if node.name == "matches" and isinstance(last, LiteralNode) and isinstance(last.value, str):
                 pattern.compile_pattern(last.value)
-            if node.name == "round" and isinstance(node.args[1], Literal):
+            if node.name == "round" and isinstance(node.args[1], LiteralNode):
                 last = node.args[1]
                 rounding(last.value)
         except Fault as fault:
             self.report("pattern" if node.name == "matches" else "type", str(fault), last)
 
 
-def _is_zero(node: Node) -> bool:
-    return isinstance(node, Literal) and type(node.value) is int and node.value == 0
+def _is_zero(node: ExprNode) -> bool:
+    return isinstance(node, LiteralNode) and type(node.value) is int and node.value == 0
 
 
 def _comparable(left: Type, right: Type) -> bool:

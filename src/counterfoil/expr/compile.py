@@ -17,11 +17,11 @@ from counterfoil.expr.errors import (
     with_article,
 )
 from counterfoil.expr.functions import FUNCTIONS
-from counterfoil.expr.generate import FILENAME, Compiled, Generator
+from counterfoil.expr.generate import GENERATED_FILENAME, CompiledFunction, Generator
 from counterfoil.expr.parse import parse
-from counterfoil.expr.runtime import Escaped
-from counterfoil.expr.tree import Binary, Call, Node, conjuncts, dotted, emphasis, reads, walk
-from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, one
+from counterfoil.expr.runtime import LookupFailure
+from counterfoil.expr.tree import BinaryNode, CallNode, ExprNode, conjuncts, dotted_path, highlight_span, names_and_paths, walk
+from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, type_of
 
 DEFAULT_BUDGET = 1_000_000
 
@@ -37,18 +37,18 @@ class Expression:
 
     __slots__ = ("_careful", "_direct", "ast", "budget", "lookup_calls", "names", "paths", "text", "type")
 
-    def __init__(self, text: str, tree: Node, inferred: Type, budget: int) -> None:
+    def __init__(self, text: str, tree: ExprNode, inferred: Type, budget: int) -> None:
         self.text = text
         self.ast = tree
         self.type = str(inferred)
         self.budget = budget
-        self.names, paths = reads(tree)
+        self.names, paths = names_and_paths(tree)
         self.paths = frozenset(".".join(path) for path in paths)
-        calls = {node.name for node in walk(tree) if isinstance(node, Call)}
+        calls = {node.name for node in walk(tree) if isinstance(node, CallNode)}
         self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
         # Generated when first needed: most formulas of a folder are only ever checked.
-        self._direct: Compiled = self._first_run
-        self._careful: tuple[Compiled, list[Node]] | None = None
+        self._direct: CompiledFunction = self._first_run
+        self._careful: tuple[CompiledFunction, list[ExprNode]] | None = None
 
     def __call__(self, bindings: Mapping[str, object], lookup: Lookup | None = None) -> Any:
         """The value for these bindings.
@@ -60,7 +60,7 @@ class Expression:
             return self._direct(bindings, lookup, [self.budget])
         except (LookupNeeded, BudgetExceeded):
             raise
-        except Escaped as error:
+        except LookupFailure as error:
             escaped = error.original
         except Exception:  # noqa: S110  (the careful code finds out what it is)
             pass
@@ -83,14 +83,14 @@ class Expression:
         except (LookupNeeded, BudgetExceeded):
             raise
         except Exception as error:
-            raised = error.original if isinstance(error, Escaped) else error
+            raised = error.original if isinstance(error, LookupFailure) else error
             if raised is error or isinstance(raised, Fault):
                 raise self._failure(raised, nodes[_line(error) - 1]) from raised
         raise raised
 
-    def _failure(self, error: Exception, place: Node) -> EvaluationError:
+    def _failure(self, error: Exception, place: ExprNode) -> EvaluationError:
         told = isinstance(error, Fault | CounterfoilError)
-        start, end = emphasis(place, self.text)
+        start, end = highlight_span(place, self.text)
         return EvaluationError(str(error) if told else f"no value: {error}", self.text, start, end - start)
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class Expression:
     def _demands(self, op: str, root: str) -> list[tuple[str, Expression]]:
         found: list[tuple[str, Expression]] = []
         for term in conjuncts(self.ast):
-            if not (isinstance(term, Binary) and term.op == op):
+            if not (isinstance(term, BinaryNode) and term.op == op):
                 continue
             sides = (
                 [(term.right, term.left)]
@@ -118,8 +118,8 @@ class Expression:
                 else [(term.left, term.right), (term.right, term.left)]
             )
             for side, other in sides:
-                path = dotted(side)
-                if path is not None and path[0] == root and root not in reads(other)[0]:
+                path = dotted_path(side)
+                if path is not None and path[0] == root and root not in names_and_paths(other)[0]:
                     text = self.text[other.start : other.end]
                     found.append((".".join(path[1:]), compile(text, budget=self.budget)))
         return found
@@ -144,7 +144,7 @@ def compile(
     try:
         tree = parse(text)
         inferred = checker.infer(tree, {})
-        if expect is not None and not fits(inferred, one(expect)):
+        if expect is not None and not fits(inferred, type_of(expect)):
             checker.report(
                 "type", f"{with_article(expect)} is needed here, and this is {with_article(inferred)}", tree
             )
@@ -161,7 +161,7 @@ def _line(error: BaseException) -> int:
     line = 1
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILENAME:
+        if trace.tb_frame.f_code.co_filename == GENERATED_FILENAME:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line

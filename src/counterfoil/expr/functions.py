@@ -16,7 +16,7 @@ from counterfoil.core.money import Money
 from counterfoil.expr import amounts, moments, text
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.types import Signature, signature
-from counterfoil.expr.values import Value, described, fit, kind
+from counterfoil.expr.values import Value, kind_with_article, int64, kind
 
 
 class Function(msgspec.Struct, frozen=True, eq=False):
@@ -37,15 +37,15 @@ def to_int(value: Value) -> int:
         case "decimal":
             if abs(value.adjusted()) > 30 or value != value.to_integral_value():
                 raise Fault(f"{value} is not whole; round it first: int(round(x, 'down'))")
-            return fit(int(value))
+            return int64(int(value))
         case "string":
             digits = value[1:] if value[:1] in ("-", "+") else value
             if not digits.isascii() or not digits.isdigit() or len(digits) > 19:
                 raise Fault(f"{value[:60]!r} is no integer of 64 bits")
-            return fit(int(value))
+            return int64(int(value))
         case "timestamp":
             return moments.epoch_seconds(value)
-    raise Fault(f"cannot make an int of {described(value)}")
+    raise Fault(f"cannot make an int of {kind_with_article(value)}")
 
 
 def to_bool(value: Value) -> bool:
@@ -82,7 +82,7 @@ def to_string(value: Value) -> str:
             return str(value.isoformat())
         case "duration":
             return moments.show_duration(value)
-    raise Fault(f"cannot make a string of {described(value)}")
+    raise Fault(f"cannot make a string of {kind_with_article(value)}")
 
 
 def to_bytes(value: Value) -> bytes:
@@ -95,10 +95,10 @@ def to_bytes(value: Value) -> bytes:
                 return str(value).encode()
             except UnicodeEncodeError:
                 raise Fault("this text has half a surrogate pair and no UTF-8 form") from None
-    raise Fault(f"cannot make bytes of {described(value)}")
+    raise Fault(f"cannot make bytes of {kind_with_article(value)}")
 
 
-def same(value: Value) -> Value:
+def identity(value: Value) -> Value:
     """The value itself, with its type forgotten."""
     return value
 
@@ -135,7 +135,7 @@ _entry(to_string, "string(bool|int|decimal|string|bytes|money|date|timestamp|dur
 _entry(amounts.decimal_of, "decimal(int|decimal|string) -> decimal")
 _entry(to_bool, "bool(bool|string) -> bool")
 _entry(to_bytes, "bytes(string|bytes) -> bytes")
-_entry(same, "dyn(dyn) -> dyn")
+_entry(identity, "dyn(dyn) -> dyn")
 
 # Times
 _entry(moments.timestamp, "timestamp(string|int|timestamp) -> timestamp")
@@ -176,7 +176,7 @@ _entry(
 )
 _entry(amounts.allocate, "allocate(money, list<number|money>) -> list<money>", costs=True)
 _entry(
-    same,  # generated code calls values.round_factors, with the factors under round() taken apart
+    identity,  # generated code calls values.round_factors, with the factors under round() taken apart
     "round(money, string) -> money",
     "round(number, string, string) -> money",
     "round(number, string, int?) -> decimal",
@@ -196,7 +196,7 @@ for _name, _pick in (("min", amounts.smallest), ("max", amounts.largest)):
         *(f"{_name}(list<{of}>) -> {of}" for of in _ORDERED),
         costs=True,
     )
-_entry(same, "first(dyn, dyn*) -> dyn")  # generated code goes through the choices lazily
+_entry(identity, "first(dyn, dyn*) -> dyn")  # generated code goes through the choices lazily
 _entry(amounts.coterm, "coterm(list<map>, date, string) -> list<map>", costs=True)
 _entry(amounts.split_by_period, "split_by_period(money, map, string?) -> list<map>", costs=True)
 
@@ -211,9 +211,9 @@ _LOOKUPS = (
     "period(dyn, date) -> dyn",
 )
 for _line in _LOOKUPS:
-    _entry(same, _line, lookup=True)
+    _entry(identity, _line, lookup=True)
 
-REFUSED = {
+UNSUPPORTED = {
     "double": "there are no floating-point numbers in the language; use decimal()",
     "uint": "there are no unsigned integers in the language; use int()",
     "type": "types are checked, not compared; use has() or a schema",

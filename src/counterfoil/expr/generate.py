@@ -20,27 +20,27 @@ from typing import Any
 from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.runtime import GLOBALS
 from counterfoil.expr.tree import (
-    And,
-    Binary,
-    Call,
-    Has,
-    Index,
-    ListOf,
-    Literal,
-    Macro,
-    MapOf,
-    Name,
-    Node,
-    Or,
-    Select,
-    Ternary,
-    Unary,
+    AndNode,
+    BinaryNode,
+    CallNode,
+    HasNode,
+    IndexNode,
+    ListNode,
+    LiteralNode,
+    MacroNode,
+    MapNode,
+    NameNode,
+    ExprNode,
+    OrNode,
+    SelectNode,
+    TernaryNode,
+    UnaryNode,
     walk,
 )
 from counterfoil.expr.values import Budget, Value
 
-FILENAME = "<expression>"
-Compiled = Callable[[Mapping[str, object], Any, Budget], Value]
+GENERATED_FILENAME = "<expression>"
+CompiledFunction = Callable[[Mapping[str, object], Any, Budget], Value]
 
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
 _ORDER: dict[str, tuple[str, type[ast.cmpop]]] = {
@@ -59,23 +59,23 @@ class Generator:
 
     def __init__(self, careful: bool) -> None:
         self.careful = careful
-        self.nodes: list[Node] = []
+        self.nodes: list[ExprNode] = []
         self.constants: dict[str, Any] = {}
         self.counter = 0
 
-    def function(self, tree: Node) -> Compiled:
+    def function(self, tree: ExprNode) -> CompiledFunction:
         """The compiled function of (bindings, lookup, budget)."""
         body = self.emit(tree, {})
         if _may_amplify(tree):
             body = self.call("measured", body, _name("budget"))
         made = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
         ast.fix_missing_locations(made)
-        outer = compile(made, FILENAME, "eval")  # of our own tree, never of text
+        outer = compile(made, GENERATED_FILENAME, "eval")  # of our own tree, never of text
         inner = next(part for part in outer.co_consts if isinstance(part, CodeType))
-        function: Compiled = FunctionType(inner, {**GLOBALS, **self.constants})
+        function: CompiledFunction = FunctionType(inner, {**GLOBALS, **self.constants})
         return function
 
-    def emit(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+    def emit(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
         self.nodes.append(node)
         line = len(self.nodes) - 1
         made = self.build(node, scope)
@@ -97,48 +97,48 @@ class Generator:
     def call(self, function: str, *args: ast.expr) -> ast.expr:
         return ast.Call(_name(function), list(args), [])
 
-    def build(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+    def build(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
         match node:
-            case Literal():
+            case LiteralNode():
                 return self.literal(node.value)
-            case Name():
+            case NameNode():
                 if node.name in scope:
                     return _name(scope[node.name])
                 if self.careful:
                     return self.call("root", _name("bindings"), ast.Constant(node.name))
                 return ast.Subscript(_name("bindings"), ast.Constant(node.name), _LOAD)
-            case Select():
+            case SelectNode():
                 return self.select(self.emit(node.operand, scope), node.field)
-            case Has():
+            case HasNode():
                 return self.call("has", self.emit(node.operand, scope), ast.Constant(node.field))
-            case Index():
+            case IndexNode():
                 return self.call("index", self.emit(node.operand, scope), self.emit(node.key, scope))
-            case Call():
+            case CallNode():
                 return self.function_call(node, scope)
-            case Unary():
+            case UnaryNode():
                 if node.op == "!":
                     return ast.UnaryOp(ast.Not(), self.truth(node.operand, scope))
                 return self.call("negate", self.emit(node.operand, scope))
-            case Binary():
+            case BinaryNode():
                 return self.binary(node, scope)
-            case And() | Or():
+            case AndNode() | OrNode():
                 terms = [self.truth(term, scope) for term in node.terms]
                 if self.careful:
-                    name = "and_" if isinstance(node, And) else "or_"
+                    name = "and_" if isinstance(node, AndNode) else "or_"
                     return self.call(name, *(_lambda([], term) for term in terms))
-                return ast.BoolOp(ast.And() if isinstance(node, And) else ast.Or(), terms)
-            case Ternary():
+                return ast.BoolOp(ast.And() if isinstance(node, AndNode) else ast.Or(), terms)
+            case TernaryNode():
                 condition = self.truth(node.condition, scope)
                 return ast.IfExp(condition, self.emit(node.yes, scope), self.emit(node.no, scope))
-            case ListOf():
+            case ListNode():
                 return ast.List([self.emit(item, scope) for item in node.items], _LOAD)
-            case MapOf():
+            case MapNode():
                 pairs: list[ast.expr] = [
                     ast.Tuple([self.emit(key, scope), self.emit(value, scope)], _LOAD)
                     for key, value in zip(node.keys, node.values, strict=True)
                 ]
                 return self.call("map_of", ast.Tuple(pairs, _LOAD))
-            case Macro():
+            case MacroNode():
                 return self.macro(node, scope)
         raise AssertionError(f"no such node: {node!r}")
 
@@ -158,12 +158,12 @@ class Generator:
             return ast.Subscript(operand, ast.Constant(field), _LOAD)
         held = self.temporary()
         return ast.IfExp(
-            ast.Compare(self.call("type", _hold(held, operand)), [ast.Is()], [_name("Money")]),
+            ast.Compare(self.call("type", _assign(held, operand)), [ast.Is()], [_name("Money")]),
             ast.Attribute(_name(held), field, _LOAD),
             ast.Subscript(_name(held), ast.Constant(field), _LOAD),
         )
 
-    def truth(self, node: Node, scope: Mapping[str, str]) -> ast.expr:
+    def truth(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
         """A node whose value must be a bool; no test where it cannot be anything else."""
         made = self.emit(node, scope)
         if _is_bool(node):
@@ -175,7 +175,7 @@ class Generator:
             part.col_offset = part.end_col_offset = 0
         return checked
 
-    def binary(self, node: Binary, scope: Mapping[str, str]) -> ast.expr:
+    def binary(self, node: BinaryNode, scope: Mapping[str, str]) -> ast.expr:
         left, right = self.emit(node.left, scope), self.emit(node.right, scope)
         op = node.op
         if op in _ORDER:
@@ -188,29 +188,29 @@ class Generator:
             return self.call("add", left, right, _name("budget"))
         return self.call(_ARITHMETIC[op], left, right)
 
-    def order(self, node: Binary, left: ast.expr, right: ast.expr) -> ast.expr:
+    def order(self, node: BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
         function, compare = _ORDER[node.op]
         if self.careful:
             return self.call(function, left, right)
-        if isinstance(node.right, Literal) and type(node.right.value) is int:
+        if isinstance(node.right, LiteralNode) and type(node.right.value) is int:
             a = self.temporary()
             return ast.IfExp(
-                ast.Compare(self.call("type", _hold(a, left)), [ast.Is()], [_name("int")]),
+                ast.Compare(self.call("type", _assign(a, left)), [ast.Is()], [_name("int")]),
                 ast.Compare(_name(a), [compare()], [right]),
                 self.call(function, _name(a), ast.Constant(node.right.value)),
             )
         a, b = self.temporary(), self.temporary()
         return ast.IfExp(
             ast.Compare(  # the first `is` of the chain holds both sides, whatever it says
-                self.call("type", _hold(a, left)),
+                self.call("type", _assign(a, left)),
                 [ast.Is(), ast.Is()],
-                [self.call("type", _hold(b, right)), _name("int")],
+                [self.call("type", _assign(b, right)), _name("int")],
             ),
             ast.Compare(_name(a), [compare()], [_name(b)]),
             self.call(function, _name(a), _name(b)),
         )
 
-    def equality(self, node: Binary, left: ast.expr, right: ast.expr) -> ast.expr:
+    def equality(self, node: BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
         compare: ast.cmpop = ast.Eq() if node.op == "==" else ast.NotEq()
         made: ast.expr
         if self.careful:
@@ -220,7 +220,7 @@ class Generator:
             return ast.Compare(left, [compare], [right])
         a, b = self.temporary(), self.temporary()
         same_type = ast.Compare(
-            self.call("type", _hold(a, left)), [ast.Is()], [self.call("type", _hold(b, right))]
+            self.call("type", _assign(a, left)), [ast.Is()], [self.call("type", _assign(b, right))]
         )
         scalar = ast.Compare(self.call("type", _name(a)), [ast.In()], [_name("scalars")])
         slow = self.call("equal", _name(a), _name(b), _name("budget"))
@@ -230,7 +230,7 @@ class Generator:
             slow if node.op == "==" else ast.UnaryOp(ast.Not(), slow),
         )
 
-    def macro(self, node: Macro, scope: Mapping[str, str]) -> ast.expr:
+    def macro(self, node: MacroNode, scope: Mapping[str, str]) -> ast.expr:
         over = self.emit(node.operand, scope)
         self.counter += 1
         variable = f"v{self.counter}"
@@ -245,7 +245,7 @@ class Generator:
         body = _lambda([variable], self.truth(node.body, inner))
         return self.call(_MACROS[node.kind], over, body, _name("budget"), weight)
 
-    def function_call(self, node: Call, scope: Mapping[str, str]) -> ast.expr:
+    def function_call(self, node: CallNode, scope: Mapping[str, str]) -> ast.expr:
         if node.name == "round":
             return self.round(node, scope)
         args = [self.emit(arg, scope) for arg in node.args]
@@ -263,14 +263,14 @@ class Generator:
         made = choices[-1]
         for choice in reversed(choices[:-1]):
             held = self.temporary()
-            found = ast.Compare(_hold(held, choice), [ast.IsNot()], [ast.Constant(None)])
+            found = ast.Compare(_assign(held, choice), [ast.IsNot()], [ast.Constant(None)])
             made = ast.IfExp(found, _name(held), made)
         return made
 
-    def round(self, node: Call, scope: Mapping[str, str]) -> ast.expr:
+    def round(self, node: CallNode, scope: Mapping[str, str]) -> ast.expr:
         steps: list[ast.expr] = []
         inner = node.args[0]
-        while isinstance(inner, Binary) and inner.op in ("*", "/"):
+        while isinstance(inner, BinaryNode) and inner.op in ("*", "/"):
             steps.append(ast.Tuple([ast.Constant(inner.op), self.emit(inner.right, scope)], _LOAD))
             inner = inner.left
         first = self.emit(inner, scope)
@@ -282,7 +282,7 @@ def _name(name: str) -> ast.Name:
     return ast.Name(name, _LOAD)
 
 
-def _hold(name: str, value: ast.expr) -> ast.expr:
+def _assign(name: str, value: ast.expr) -> ast.expr:
     return ast.NamedExpr(ast.Name(name, ast.Store()), value)
 
 
@@ -291,31 +291,31 @@ def _lambda(parameters: list[str], body: ast.expr) -> ast.Lambda:
     return ast.Lambda(made, body)
 
 
-def _is_text(node: Node) -> bool:
-    return isinstance(node, Literal) and isinstance(node.value, str)
+def _is_text(node: ExprNode) -> bool:
+    return isinstance(node, LiteralNode) and isinstance(node.value, str)
 
 
-def _is_bool(node: Node) -> bool:
+def _is_bool(node: ExprNode) -> bool:
     match node:
-        case Has() | And() | Or() | Unary(op="!"):
+        case HasNode() | AndNode() | OrNode() | UnaryNode(op="!"):
             return True
-        case Binary():
+        case BinaryNode():
             return node.op in _ORDER or node.op in ("==", "!=", "in")
-        case Macro():
+        case MacroNode():
             return node.kind in ("all", "exists", "exists_one")
-        case Call():
+        case CallNode():
             return node.name in _BOOL_FUNCTIONS
-        case Literal():
+        case LiteralNode():
             return isinstance(node.value, bool)
     return False
 
 
-def _may_amplify(tree: Node) -> bool:
+def _may_amplify(tree: ExprNode) -> bool:
     """Whether a macro's variable can come to stand in one list several times, and that list again in another."""
-    macros = [node for node in walk(tree) if isinstance(node, Macro)]
-    return len(macros) > 1 and any(isinstance(n, ListOf | MapOf) for m in macros for n in walk(m.body))
+    macros = [node for node in walk(tree) if isinstance(node, MacroNode)]
+    return len(macros) > 1 and any(isinstance(n, ListNode | MapNode) for m in macros for n in walk(m.body))
 
 
-def _weight(node: Node) -> int:
+def _weight(node: ExprNode) -> int:
     """Steps that one evaluation of a macro's body counts as: its number of nodes."""
     return sum(1 for _ in walk(node))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.expr.errors import Fault
-from counterfoil.expr.values import Value, described, fit, kind
+from counterfoil.expr.values import Value, kind_with_article, int64, kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -47,13 +47,13 @@ def zone(name: str) -> tzinfo:
 
 def _zone(value: Value) -> tzinfo:
     if kind(value) != "string":
-        raise Fault(f"a time zone is a string, not {described(value)}")
+        raise Fault(f"a time zone is a string, not {kind_with_article(value)}")
     return zone(value)
 
 
 def _moment(value: Value) -> datetime:
     if kind(value) != "timestamp" or value.tzinfo is None:
-        raise Fault(f"expected a timestamp with a zone, found {described(value)}")
+        raise Fault(f"expected a timestamp with a zone, found {kind_with_article(value)}")
     moment: datetime = value
     return moment
 
@@ -82,7 +82,7 @@ def timestamp(value: Value) -> datetime:
             return from_epoch(value)
         case "string":
             return _parse_timestamp(value)
-    raise Fault(f"cannot make a timestamp of {described(value)}")
+    raise Fault(f"cannot make a timestamp of {kind_with_article(value)}")
 
 
 def _parse_timestamp(text: str) -> datetime:
@@ -116,7 +116,7 @@ def day(value: Value, where: Value = "UTC") -> date:
                 return date.fromisoformat(value)
             except ValueError:
                 raise Fault(f"{value!r} is no day of the calendar") from None
-    raise Fault(f"cannot make a date of {described(value)}")
+    raise Fault(f"cannot make a date of {kind_with_article(value)}")
 
 
 def duration(value: Value) -> timedelta:
@@ -125,7 +125,7 @@ def duration(value: Value) -> timedelta:
         same: timedelta = value
         return same
     if kind(value) != "string":
-        raise Fault(f"cannot make a duration of {described(value)}")
+        raise Fault(f"cannot make a duration of {kind_with_article(value)}")
     nanoseconds = _nanoseconds(value) if len(value) <= 100 else None
     if nanoseconds is None:
         raise Fault(f"{value[:60]!r} is no duration such as 1h30m or P2D")
@@ -158,7 +158,7 @@ def _nanoseconds(text: str) -> Decimal | None:
 def days(count: Value) -> timedelta:
     """A duration of whole days."""
     if kind(count) != "int":
-        raise Fault(f"days() takes an int, not {described(count)}")
+        raise Fault(f"days() takes an int, not {kind_with_article(count)}")
     try:
         return timedelta(days=count)
     except OverflowError:
@@ -181,7 +181,7 @@ def period_of(value: Value, where: Value = None) -> str:
             raise Fault("the period of a timestamp depends on the zone; write period_of(t, zone)")
         value = _local(value, where)
     elif kind(value) != "date":
-        raise Fault(f"period_of() takes a date, not {described(value)}")
+        raise Fault(f"period_of() takes a date, not {kind_with_article(value)}")
     return f"{value.year:04d}-{value.month:02d}"
 
 
@@ -210,7 +210,7 @@ def part_of_time(
 
 def epoch_seconds(value: datetime) -> int:
     """Whole seconds since 1970, cut towards the past."""
-    return fit((_moment(value) - _EPOCH) // _SECOND)
+    return int64((_moment(value) - _EPOCH) // _SECOND)
 
 
 def show_timestamp(value: datetime) -> str:

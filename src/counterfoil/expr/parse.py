@@ -15,25 +15,25 @@ import msgspec
 from counterfoil.core.money import INT64_MAX
 from counterfoil.expr.errors import ExpressionError, finding
 from counterfoil.expr.tree import (
-    And,
-    Binary,
-    Call,
-    Has,
-    Index,
-    ListOf,
-    Literal,
-    Macro,
-    MapOf,
-    Name,
-    Node,
-    Or,
-    Select,
-    Ternary,
-    Unary,
+    AndNode,
+    BinaryNode,
+    CallNode,
+    HasNode,
+    IndexNode,
+    ListNode,
+    LiteralNode,
+    MacroNode,
+    MapNode,
+    NameNode,
+    ExprNode,
+    OrNode,
+    SelectNode,
+    TernaryNode,
+    UnaryNode,
     children,
 )
 
-MAX_TEXT = 20_000
+MAX_TEXT_CHARACTERS = 20_000
 MAX_TERMS = 2_000
 MAX_NESTING = 64
 MAX_HEIGHT = 128
@@ -74,7 +74,7 @@ _MACROS = {"all": (2,), "exists": (2,), "exists_one": (2,), "filter": (2,), "map
 MACROS = frozenset(_MACROS)
 
 
-class Token(NamedTuple):
+class Lexeme(NamedTuple):
     """`kind` is string, hex, decimal, int, name, op or end."""
 
     kind: str
@@ -88,20 +88,20 @@ def refuse(text: str, rule: str, message: str, start: int, end: int) -> NoReturn
     raise ExpressionError(text, [finding(rule, message, text, start, end)])
 
 
-def tokenize(text: str) -> list[Token]:
+def tokenize(text: str) -> list[Lexeme]:
     """All tokens with their spans, an `end` token last; refuses over-long text and stray characters."""
-    if len(text) > MAX_TEXT:
-        shown = text[: MAX_TEXT + 1]
+    if len(text) > MAX_TEXT_CHARACTERS:
+        shown = text[: MAX_TEXT_CHARACTERS + 1]
         refuse(
-            shown, "limit", f"an expression may have {MAX_TEXT:,} characters at most", MAX_TEXT, MAX_TEXT + 1
+            shown, "limit", f"an expression may have {MAX_TEXT_CHARACTERS:,} characters at most", MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1
         )
-    tokens: list[Token] = []
+    tokens: list[Lexeme] = []
     at = 0
     while True:
         skipped = _SKIP.match(text, at)
         at = skipped.end() if skipped else at
         if at == len(text):
-            tokens.append(Token("end", "", at, at))
+            tokens.append(Lexeme("end", "", at, at))
             return tokens
         found = _RAW_STRING.match(text, at) or _TOKEN.match(text, at)
         if found is None:
@@ -109,7 +109,7 @@ def tokenize(text: str) -> list[Token]:
         kind = found.lastgroup or "string"
         if kind in ("int", "decimal", "hex") and text[found.end() : found.end() + 1].isidentifier():
             refuse(text, "syntax", "a number runs into a name", at, found.end() + 1)
-        tokens.append(Token(kind, found.group(), at, found.end()))
+        tokens.append(Lexeme(kind, found.group(), at, found.end()))
         at = found.end()
 
 
@@ -128,7 +128,7 @@ def _stray(text: str, at: int) -> NoReturn:
     refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
 
 
-def parse(text: str) -> Node:
+def parse(text: str) -> ExprNode:
     """The tree of one expression; ExpressionError with the position of the first thing that is wrong."""
     parser = _Parser(text, tokenize(text))
     tree = parser.expression()
@@ -139,7 +139,7 @@ def parse(text: str) -> Node:
     return tree
 
 
-def _check_height(text: str, tree: Node) -> None:
+def _check_height(text: str, tree: ExprNode) -> None:
     stack = [(tree, 1)]
     while stack:
         node, height = stack.pop()
@@ -152,7 +152,7 @@ def _check_height(text: str, tree: Node) -> None:
 class _Parser:
     """One pass over the tokens. Recursion happens per bracket only, and brackets are counted."""
 
-    def __init__(self, text: str, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[Lexeme]) -> None:
         self.text = text
         self.tokens = tokens
         self.at = 0
@@ -160,11 +160,11 @@ class _Parser:
         self.nesting = 0
         self.terms = 0
 
-    def fail(self, message: str, token: Token | None = None) -> NoReturn:
+    def fail(self, message: str, token: Lexeme | None = None) -> NoReturn:
         token = token or self.token
         refuse(self.text, "syntax", message, token.start, token.end)
 
-    def advance(self) -> Token:
+    def advance(self) -> Lexeme:
         token = self.token
         self.at += 1
         self.token = self.tokens[min(self.at, len(self.tokens) - 1)]
@@ -179,13 +179,13 @@ class _Parser:
             return True
         return False
 
-    def expect(self, op: str) -> Token:
+    def expect(self, op: str) -> Lexeme:
         if not self.is_op(op):
             found = "the end of the expression" if self.token.kind == "end" else repr(self.token.text)
             self.fail(f"expected {op!r}, found {found}")
         return self.advance()
 
-    def count(self, token: Token) -> None:
+    def count(self, token: Lexeme) -> None:
         self.terms += 1
         if self.terms > MAX_TERMS:
             refuse(
@@ -196,7 +196,7 @@ class _Parser:
                 token.end,
             )
 
-    def expression(self) -> Node:
+    def expression(self) -> ExprNode:
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             token = self.token
@@ -212,14 +212,14 @@ class _Parser:
             yes = self.expression()
             self.expect(":")
             no = self.expression()
-            node = Ternary(node.start, no.end, node, yes, no)
+            node = TernaryNode(node.start, no.end, node, yes, no)
         self.nesting -= 1
         return node
 
-    def chain(self) -> Node:
+    def chain(self) -> ExprNode:
         """Operands joined by binary operators, by precedence, with two stacks instead of recursion."""
         operands = [self.operand()]
-        operators: list[Token] = []
+        operators: list[Lexeme] = []
         while True:
             binding = _BINDING.get(self.token.text, 0) if self.token.kind in ("op", "name") else 0
             while operators and _BINDING[operators[-1].text] >= binding:
@@ -231,27 +231,27 @@ class _Parser:
             operators.append(self.advance())
             operands.append(self.operand())
 
-    def operand(self) -> Node:
+    def operand(self) -> ExprNode:
         """Unary operators, a primary, and what is selected from it."""
-        signs: list[Token] = []
+        signs: list[Lexeme] = []
         while self.is_op("!") or self.is_op("-"):
             self.count(self.token)
             signs.append(self.advance())
         literal = self.negative_literal(signs)
         node = self.postfix(literal or self.primary())
         for sign in reversed(signs):
-            node = Unary(sign.start, node.end, sign.text, node)
+            node = UnaryNode(sign.start, node.end, sign.text, node)
         return node
 
-    def negative_literal(self, signs: list[Token]) -> Node | None:
+    def negative_literal(self, signs: list[Lexeme]) -> ExprNode | None:
         """`-9223372036854775808` is a literal: its positive part alone would not fit."""
         if not (signs and signs[-1].text == "-" and self.token.kind in ("int", "decimal", "hex")):
             return None
         sign = signs.pop()
         token = self.advance()
-        return Literal(sign.start, token.end, self.number(token, negative=True))
+        return LiteralNode(sign.start, token.end, self.number(token, negative=True))
 
-    def postfix(self, node: Node) -> Node:
+    def postfix(self, node: ExprNode) -> ExprNode:
         while True:
             if self.accept("."):
                 name = self.advance()
@@ -262,47 +262,47 @@ class _Parser:
                     args, end = self.arguments()
                     node = self.method(node, name, args, end)
                 else:
-                    node = Select(node.start, name.end, node, name.text)
+                    node = SelectNode(node.start, name.end, node, name.text)
             elif self.is_op("["):
                 self.count(self.advance())
                 key = self.expression()
-                node = Index(node.start, self.expect("]").end, node, key)
-            elif self.is_op("{") and isinstance(node, Name | Select):
+                node = IndexNode(node.start, self.expect("]").end, node, key)
+            elif self.is_op("{") and isinstance(node, NameNode | SelectNode):
                 self.fail("typed messages are not part of the language; write a map: {'key': value}")
             else:
                 return node
 
-    def method(self, target: Node, name: Token, args: list[Node], end: int) -> Node:
+    def method(self, target: ExprNode, name: Lexeme, args: list[ExprNode], end: int) -> ExprNode:
         arities = _MACROS.get(name.text)
         if arities is None:
-            return Call(target.start, end, name.text, (target, *args), True)
+            return CallNode(target.start, end, name.text, (target, *args), True)
         if len(args) not in arities:
             wanted = " or ".join(map(str, arities))
             self.fail(f"{name.text} takes {wanted} arguments: a variable and an expression", name)
         variable = args[0]
-        if not isinstance(variable, Name):
+        if not isinstance(variable, NameNode):
             self.fail(f"the first argument of {name.text} must be a plain variable name", name)
         test = args[1] if len(args) == 3 else None
-        return Macro(target.start, end, name.text, target, variable.name, args[-1], test)
+        return MacroNode(target.start, end, name.text, target, variable.name, args[-1], test)
 
-    def arguments(self) -> tuple[list[Node], int]:
+    def arguments(self) -> tuple[list[ExprNode], int]:
         self.expect("(")
-        args: list[Node] = []
+        args: list[ExprNode] = []
         if not self.is_op(")"):
             args.append(self.expression())
             while self.accept(","):
                 args.append(self.expression())
         return args, self.expect(")").end
 
-    def primary(self) -> Node:
+    def primary(self) -> ExprNode:
         token = self.advance()
         self.count(token)
         if token.kind == "name":
             return self.named(token)
         if token.kind in ("int", "decimal", "hex"):
-            return Literal(token.start, token.end, self.number(token, negative=False))
+            return LiteralNode(token.start, token.end, self.number(token, negative=False))
         if token.kind == "string":
-            return Literal(token.start, token.end, self.string(token))
+            return LiteralNode(token.start, token.end, self.string(token))
         if token.kind == "op" and token.text == "(":
             node = self.expression()
             return msgspec.structs.replace(node, start=token.start, end=self.expect(")").end)
@@ -314,40 +314,40 @@ class _Parser:
             return self.fail("the expression ends where a value is expected", token)
         return self.fail(f"expected a value, found {token.text!r}", token)
 
-    def named(self, token: Token) -> Node:
+    def named(self, token: Lexeme) -> ExprNode:
         if token.text in _CONSTANTS:
-            return Literal(token.start, token.end, _CONSTANTS[token.text])
+            return LiteralNode(token.start, token.end, _CONSTANTS[token.text])
         if token.text in _RESERVED or token.text == "in":
             self.fail(f"{token.text!r} is a reserved word", token)
         if not self.is_op("("):
-            return Name(token.start, token.end, token.text)
+            return NameNode(token.start, token.end, token.text)
         args, end = self.arguments()
         if token.text != "has":
-            return Call(token.start, end, token.text, tuple(args), False)
-        if len(args) != 1 or not isinstance(args[0], Select):
+            return CallNode(token.start, end, token.text, tuple(args), False)
+        if len(args) != 1 or not isinstance(args[0], SelectNode):
             self.fail("has() takes one field selection, such as has(a.b)", token)
-        return Has(token.start, end, args[0].operand, args[0].field)
+        return HasNode(token.start, end, args[0].operand, args[0].field)
 
-    def list_of(self, token: Token) -> Node:
-        items: list[Node] = []
+    def list_of(self, token: Lexeme) -> ExprNode:
+        items: list[ExprNode] = []
         while not self.is_op("]"):
             items.append(self.expression())
             if not self.accept(","):
                 break
-        return ListOf(token.start, self.expect("]").end, tuple(items))
+        return ListNode(token.start, self.expect("]").end, tuple(items))
 
-    def map_of(self, token: Token) -> Node:
-        keys: list[Node] = []
-        values: list[Node] = []
+    def map_of(self, token: Lexeme) -> ExprNode:
+        keys: list[ExprNode] = []
+        values: list[ExprNode] = []
         while not self.is_op("}"):
             keys.append(self.expression())
             self.expect(":")
             values.append(self.expression())
             if not self.accept(","):
                 break
-        return MapOf(token.start, self.expect("}").end, tuple(keys), tuple(values))
+        return MapNode(token.start, self.expect("}").end, tuple(keys), tuple(values))
 
-    def number(self, token: Token, negative: bool) -> object:
+    def number(self, token: Lexeme, negative: bool) -> object:
         text = token.text.rstrip("uU") if token.kind != "decimal" else token.text
         if token.kind == "decimal":
             try:
@@ -369,7 +369,7 @@ class _Parser:
             refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
         return -number if negative else number
 
-    def string(self, token: Token) -> str | bytes:
+    def string(self, token: Lexeme) -> str | bytes:
         prefix = re.match(r"[rRbB]*", token.text)
         letters = prefix.group().lower() if prefix else ""
         quoted = token.text[len(letters) :]
@@ -391,7 +391,7 @@ class _Parser:
             last = match.end()
         return bytes(out + body[last:].encode())
 
-    def escape(self, match: re.Match[str], token: Token) -> str:
+    def escape(self, match: re.Match[str], token: Lexeme) -> str:
         simple, byte, short, long, octal, _ = match.groups()
         if simple:
             return _SIMPLE_ESCAPES.get(simple, simple)
@@ -401,13 +401,13 @@ class _Parser:
         return chr(code)
 
 
-def _join(op: str, left: Node, right: Node) -> Node:
+def _join(op: str, left: ExprNode, right: ExprNode) -> ExprNode:
     if op == "&&":
-        return And(left.start, right.end, (*_terms(left, And), *_terms(right, And)))
+        return AndNode(left.start, right.end, (*_terms(left, AndNode), *_terms(right, AndNode)))
     if op == "||":
-        return Or(left.start, right.end, (*_terms(left, Or), *_terms(right, Or)))
-    return Binary(left.start, right.end, op, left, right)
+        return OrNode(left.start, right.end, (*_terms(left, OrNode), *_terms(right, OrNode)))
+    return BinaryNode(left.start, right.end, op, left, right)
 
 
-def _terms(node: Node, kind: type[And] | type[Or]) -> tuple[Node, ...]:
+def _terms(node: ExprNode, kind: type[AndNode] | type[OrNode]) -> tuple[ExprNode, ...]:
     return node.terms if isinstance(node, kind) else (node,)

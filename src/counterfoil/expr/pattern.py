@@ -12,10 +12,10 @@ from typing import NamedTuple, NoReturn
 
 from counterfoil.expr.errors import Fault
 
-MAX_PATTERN = 1_000
-MAX_PROGRAM = 1_500
+MAX_PATTERN_CHARACTERS = 1_000
+MAX_PROGRAM_STATES = 1_500
 _MAX_NESTING = 30
-_MAX_CACHED = 5_000
+_MAX_CACHED_SETS = 5_000
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -90,7 +90,7 @@ def _is_word(character: str) -> bool:
     return character.isascii() and (character.isalnum() or character == "_")
 
 
-class _Reader:
+class _PatternParser:
     """Pattern text to a tree of ('set' | 'assert' | 'cat' | 'alt' | 'repeat', parts)."""
 
     def __init__(self, text: str) -> None:
@@ -285,13 +285,13 @@ class _Reader:
         return self.escaped() if character == "\\" else ((ord(character), ord(character)),)
 
 
-class Pattern:
+class CompiledPattern:
     """A compiled pattern; `search` tells whether it occurs in a text."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > MAX_PATTERN:
-            raise Fault(f"a pattern may have {MAX_PATTERN:,} characters at most")
-        reader = _Reader(text)
+        if len(text) > MAX_PATTERN_CHARACTERS:
+            raise Fault(f"a pattern may have {MAX_PATTERN_CHARACTERS:,} characters at most")
+        reader = _PatternParser(text)
         tree = reader.alternatives()
         if reader.at < len(text):
             reader.fail("this bracket closes nothing")
@@ -310,8 +310,8 @@ class Pattern:
         self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
     def _add(self, instruction: _Instruction) -> int:
-        if len(self._program) >= MAX_PROGRAM:
-            raise Fault(f"the pattern has more than {MAX_PROGRAM:,} states; shorten its repetitions")
+        if len(self._program) >= MAX_PROGRAM_STATES:
+            raise Fault(f"the pattern has more than {MAX_PROGRAM_STATES:,} states; shorten its repetitions")
         self._program.append(instruction)
         return len(self._program) - 1
 
@@ -368,7 +368,7 @@ class Pattern:
             key = (known[1], text[at])
             following = steps.get(key)
             if following is None:
-                if len(steps) + len(closures) > _MAX_CACHED:
+                if len(steps) + len(closures) > _MAX_CACHED_SETS:
                     self._forget()
                     closures, steps = self._closures, self._steps
                 following = steps[key] = self._step(*key)
@@ -420,6 +420,6 @@ class Pattern:
 
 
 @lru_cache(maxsize=256)
-def compile_pattern(text: str) -> Pattern:
+def compile_pattern(text: str) -> CompiledPattern:
     """The compiled pattern; Fault says what is wrong with its text."""
-    return Pattern(text)
+    return CompiledPattern(text)

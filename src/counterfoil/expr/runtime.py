@@ -10,10 +10,10 @@ from counterfoil.core.money import Money, MoneyError
 from counterfoil.expr import values
 from counterfoil.expr.errors import Fault, LookupNeeded
 from counterfoil.expr.functions import FUNCTIONS
-from counterfoil.expr.values import Budget, Value, charge, described, kind
+from counterfoil.expr.values import Budget, Value, charge, kind_with_article, kind
 
 # What && || first and the macros may absorb. Never among them: BudgetExceeded, LookupNeeded, Escaped.
-ABSORBED = (
+ABSORBED_ERRORS = (
     Fault,
     MoneyError,
     DecimalException,
@@ -26,7 +26,7 @@ ABSORBED = (
 )
 
 
-class Escaped(Exception):
+class LookupFailure(Exception):
     """Carries what a look-up callback raised through the evaluation, to be raised again as it was."""
 
     def __init__(self, original: Exception) -> None:
@@ -38,13 +38,13 @@ def _lookup(
     lookup: Callable[[str, tuple[object, ...]], object] | None, name: str, args: tuple[Value, ...]
 ) -> Value:
     if lookup is None:
-        raise Escaped(Fault(f"{name}() is a look-up, and nothing here answers look-ups"))
+        raise LookupFailure(Fault(f"{name}() is a look-up, and nothing here answers look-ups"))
     try:
         return lookup(name, args)
     except LookupNeeded:
         raise
     except Exception as error:
-        raise Escaped(error) from error
+        raise LookupFailure(error) from error
 
 
 def _root(bindings: Mapping[str, object], name: str) -> Value:
@@ -58,7 +58,7 @@ def _items(value: Value, budget: Budget, weight: int) -> Any:
         case "list" | "map":
             charge(budget, 1 + len(value) * weight)
             return value
-    raise Fault(f"cannot go through {described(value)}; a list or a map is needed")
+    raise Fault(f"cannot go through {kind_with_article(value)}; a list or a map is needed")
 
 
 def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
@@ -67,7 +67,7 @@ def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: in
         try:
             if not test(item):
                 return False
-        except ABSORBED as error:
+        except ABSORBED_ERRORS as error:
             problem = problem or error
     if problem is not None:
         raise problem
@@ -80,7 +80,7 @@ def _exists(value: Value, test: Callable[[Value], bool], budget: Budget, weight:
         try:
             if test(item):
                 return True
-        except ABSORBED as error:
+        except ABSORBED_ERRORS as error:
             problem = problem or error
     if problem is not None:
         raise problem
@@ -111,7 +111,7 @@ def _and(*terms: Callable[[], bool]) -> bool:
         try:
             if not term():
                 return False
-        except ABSORBED as error:
+        except ABSORBED_ERRORS as error:
             problem = problem or error
     if problem is not None:
         raise problem
@@ -124,7 +124,7 @@ def _or(*terms: Callable[[], bool]) -> bool:
         try:
             if term():
                 return True
-        except ABSORBED as error:
+        except ABSORBED_ERRORS as error:
             problem = problem or error
     if problem is not None:
         raise problem

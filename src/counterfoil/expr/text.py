@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from counterfoil.expr import pattern
 from counterfoil.expr.errors import Fault
-from counterfoil.expr.values import Budget, Value, charge, described, fit, kind
+from counterfoil.expr.values import Budget, Value, charge, kind_with_article, int64, kind
 
 
 def _text(*values: Value) -> None:
     for value in values:
         if kind(value) != "string":
-            raise Fault(f"expected a string, found {described(value)}")
+            raise Fault(f"expected a string, found {kind_with_article(value)}")
 
 
 def _position(value: Value, size: int) -> int:
@@ -130,7 +130,7 @@ def join(budget: Budget, items: Value, separator: Value = "") -> str:
     """The strings of a list, with `separator` between them."""
     _text(separator)
     if kind(items) != "list":
-        raise Fault(f"join() takes a list of strings, not {described(items)}")
+        raise Fault(f"join() takes a list of strings, not {kind_with_article(items)}")
     charge(budget, 1 + len(items))
     _text(*items)
     charge(budget, (sum(map(len, items)) + len(separator) * len(items)) // 16)
@@ -140,5 +140,5 @@ def join(budget: Budget, items: Value, separator: Value = "") -> str:
 def size(value: Value) -> int:
     """Code points of a string, bytes of bytes, elements of a list, keys of a map."""
     if kind(value) not in ("string", "bytes", "list", "map"):
-        raise Fault(f"{described(value)} has no size")
-    return fit(len(value))
+        raise Fault(f"{kind_with_article(value)} has no size")
+    return int64(len(value))

@@ -10,144 +10,144 @@ from collections.abc import Iterator
 import msgspec
 
 
-class Node(msgspec.Struct, frozen=True):
+class ExprNode(msgspec.Struct, frozen=True):
     """A piece of the tree, from character `start` up to but not including `end`."""
 
     start: int
     end: int
 
 
-class Literal(Node, frozen=True):
+class LiteralNode(ExprNode, frozen=True):
     """A constant: null, bool, int, Decimal, str or bytes."""
 
     value: object
 
 
-class Name(Node, frozen=True):
+class NameNode(ExprNode, frozen=True):
     """A root name, or the variable of a macro around it."""
 
     name: str
 
 
-class Select(Node, frozen=True):
+class SelectNode(ExprNode, frozen=True):
     """`operand.field`"""
 
-    operand: Node
+    operand: ExprNode
     field: str
 
 
-class Has(Node, frozen=True):
+class HasNode(ExprNode, frozen=True):
     """`has(operand.field)`"""
 
-    operand: Node
+    operand: ExprNode
     field: str
 
 
-class Index(Node, frozen=True):
+class IndexNode(ExprNode, frozen=True):
     """`operand[key]`"""
 
-    operand: Node
-    key: Node
+    operand: ExprNode
+    key: ExprNode
 
 
-class Call(Node, frozen=True):
+class CallNode(ExprNode, frozen=True):
     """`name(args)`, or `args[0].name(args[1:])` when `method`."""
 
     name: str
-    args: tuple[Node, ...]
+    args: tuple[ExprNode, ...]
     method: bool
 
 
-class Unary(Node, frozen=True):
+class UnaryNode(ExprNode, frozen=True):
     """`!x` or `-x`"""
 
     op: str
-    operand: Node
+    operand: ExprNode
 
 
-class Binary(Node, frozen=True):
+class BinaryNode(ExprNode, frozen=True):
     """Arithmetic, comparison or `in`."""
 
     op: str
-    left: Node
-    right: Node
+    left: ExprNode
+    right: ExprNode
 
 
-class And(Node, frozen=True):
+class AndNode(ExprNode, frozen=True):
     """`a && b && ...`, flattened."""
 
-    terms: tuple[Node, ...]
+    terms: tuple[ExprNode, ...]
 
 
-class Or(Node, frozen=True):
+class OrNode(ExprNode, frozen=True):
     """`a || b || ...`, flattened."""
 
-    terms: tuple[Node, ...]
+    terms: tuple[ExprNode, ...]
 
 
-class Ternary(Node, frozen=True):
+class TernaryNode(ExprNode, frozen=True):
     """`condition ? yes : no`"""
 
-    condition: Node
-    yes: Node
-    no: Node
+    condition: ExprNode
+    yes: ExprNode
+    no: ExprNode
 
 
-class ListOf(Node, frozen=True):
+class ListNode(ExprNode, frozen=True):
     """`[a, b]`"""
 
-    items: tuple[Node, ...]
+    items: tuple[ExprNode, ...]
 
 
-class MapOf(Node, frozen=True):
+class MapNode(ExprNode, frozen=True):
     """`{key: value}`"""
 
-    keys: tuple[Node, ...]
-    values: tuple[Node, ...]
+    keys: tuple[ExprNode, ...]
+    values: tuple[ExprNode, ...]
 
 
-class Macro(Node, frozen=True):
+class MacroNode(ExprNode, frozen=True):
     """`operand.kind(variable, body)`; `test` is the condition of the three-argument map."""
 
     kind: str
-    operand: Node
+    operand: ExprNode
     variable: str
-    body: Node
-    test: Node | None = None
+    body: ExprNode
+    test: ExprNode | None = None
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: ExprNode) -> tuple[ExprNode, ...]:
     """The nodes directly below, in the order of the text."""
     match node:
-        case Select() | Has() | Unary():
+        case SelectNode() | HasNode() | UnaryNode():
             return (node.operand,)
-        case Index():
+        case IndexNode():
             return (node.operand, node.key)
-        case Call():
+        case CallNode():
             return node.args
-        case Binary():
+        case BinaryNode():
             return (node.left, node.right)
-        case And() | Or():
+        case AndNode() | OrNode():
             return node.terms
-        case Ternary():
+        case TernaryNode():
             return (node.condition, node.yes, node.no)
-        case ListOf():
+        case ListNode():
             return node.items
-        case MapOf():
+        case MapNode():
             return node.keys + node.values
-        case Macro():
+        case MacroNode():
             return (node.operand, node.body) if node.test is None else (node.operand, node.test, node.body)
     return ()
 
 
-def emphasis(node: Node, text: str) -> tuple[int, int]:
+def highlight_span(node: ExprNode, text: str) -> tuple[int, int]:
     """The span to underline for a problem with this node: of a selection, the field alone."""
-    if isinstance(node, Select) and text[: node.end].endswith(node.field):
+    if isinstance(node, SelectNode) and text[: node.end].endswith(node.field):
         return node.end - len(node.field), node.end
     return node.start, node.end
 
 
-def walk(node: Node) -> Iterator[Node]:
+def walk(node: ExprNode) -> Iterator[ExprNode]:
     """Every node of the tree, without recursion."""
     stack = [node]
     while stack:
@@ -156,45 +156,45 @@ def walk(node: Node) -> Iterator[Node]:
         stack.extend(reversed(children(current)))
 
 
-def conjuncts(node: Node) -> list[Node]:
+def conjuncts(node: ExprNode) -> list[ExprNode]:
     """The terms that must all be true for `node` to be true; the node itself when it is no conjunction."""
-    return list(node.terms) if isinstance(node, And) else [node]
+    return list(node.terms) if isinstance(node, AndNode) else [node]
 
 
-def dotted(node: Node) -> tuple[str, ...] | None:
+def dotted_path(node: ExprNode) -> tuple[str, ...] | None:
     """`a.b['c']` as ('a', 'b', 'c'); None when the node is not a plain path from a name."""
     parts: list[str] = []
     while True:
         match node:
-            case Select():
+            case SelectNode():
                 parts.append(node.field)
                 node = node.operand
-            case Index(key=Literal(value=str(key))):
+            case IndexNode(key=LiteralNode(value=str(key))):
                 parts.append(key)
                 node = node.operand
-            case Name():
+            case NameNode():
                 parts.append(node.name)
                 return tuple(reversed(parts))
             case _:
                 return None
 
 
-def reads(node: Node) -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
+def names_and_paths(node: ExprNode) -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
     """The free root names, and the longest paths below them that the expression reads."""
     names: set[str] = set()
     paths: set[tuple[str, ...]] = set()
-    stack: list[tuple[Node, frozenset[str]]] = [(node, frozenset())]
+    stack: list[tuple[ExprNode, frozenset[str]]] = [(node, frozenset())]
     while stack:
         current, bound = stack.pop()
-        path = dotted(current)
-        if isinstance(current, Has):
-            below = dotted(current.operand)
+        path = dotted_path(current)
+        if isinstance(current, HasNode):
+            below = dotted_path(current.operand)
             path = (*below, current.field) if below else None
         if path is not None:
             if path[0] not in bound:
                 names.add(path[0])
                 paths.add(path)
-        elif isinstance(current, Macro):
+        elif isinstance(current, MacroNode):
             stack.append((current.operand, bound))
             inner = bound | {current.variable}
             stack.extend((part, inner) for part in (current.test, current.body) if part is not None)

@@ -44,7 +44,7 @@ NUMBER = frozenset({"int", "decimal"})
 _NAMED = {"dyn": frozenset[str](), "number": NUMBER}
 
 
-def one(*kinds: str) -> Type:
+def type_of(*kinds: str) -> Type:
     """The type of exactly these kinds."""
     return Type(frozenset(kinds))
 
@@ -121,7 +121,7 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
     schema = _resolve(schema, document)
     extension = schema.get("x-type")
     if extension in _EXTENSIONS:
-        return one(_EXTENSIONS[extension])
+        return type_of(_EXTENSIONS[extension])
     has_own = "properties" in schema or schema.get("type") == "object"
     for word in ("anyOf", "oneOf"):
         if word in schema and not has_own:
@@ -139,7 +139,7 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
         return DYN
     names = [declared] if isinstance(declared, str) else list(declared)
     if "string" in names and schema.get("format") in _FORMATS:
-        return one(_FORMATS[schema["format"]])
+        return type_of(_FORMATS[schema["format"]])
     kinds = frozenset[str]().union(*(_JSON_TYPES.get(name, frozenset()) for name in names))
     kinds = kinds - {"null"} or kinds
     items = schema.get("items")
@@ -210,7 +210,7 @@ def field(owner: Type, name: str) -> Type | list[str]:
     if "money" in owner.kinds:
         known += ["minor", "currency"]
         if name in known:
-            found.append(one("int" if name == "minor" else "string"))
+            found.append(type_of("int" if name == "minor" else "string"))
     is_open = False
     for schema, document in owner.schemas:
         properties = schema.get("properties")

@@ -75,7 +75,7 @@ def kind(value: Value) -> str:
     return name
 
 
-def described(value: Value) -> str:
+def kind_with_article(value: Value) -> str:
     """The value's type with its article: an int, a map."""
     return with_article(kind(value))
 
@@ -89,14 +89,14 @@ def charge(budget: Budget, steps: int) -> None:
         )
 
 
-def fit(number: int) -> int:
+def int64(number: int) -> int:
     """The number when it fits 64 bits."""
     if INT64_MIN <= number <= INT64_MAX:
         return number
     raise Fault("integer overflow: the result does not fit 64 bits")
 
 
-def exactly(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Value, verb: str) -> Decimal:
+def exact_operation(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Value, verb: str) -> Decimal:
     """A Decimal operation that must be exact in its context."""
     try:
         result = act(Decimal(a), Decimal(b))
@@ -117,9 +117,9 @@ def add(a: Value, b: Value, budget: Budget) -> Value:
     """`+` of numbers, Money, text, lists, and of times with durations; int 0 is neutral beside Money."""
     match kind(a), kind(b):
         case "int", "int":
-            return fit(a + b)
+            return int64(a + b)
         case (("int" | "decimal"), ("int" | "decimal")):
-            return exactly(EXACT.add, a, b, "+")
+            return exact_operation(EXACT.add, a, b, "+")
         case "money", "money":
             return a + b
         case "money", "int" if b == 0:
@@ -145,9 +145,9 @@ def subtract(a: Value, b: Value) -> Value:
     """`-` of numbers, Money, and times; date - date and timestamp - timestamp are durations."""
     match kind(a), kind(b):
         case "int", "int":
-            return fit(a - b)
+            return int64(a - b)
         case (("int" | "decimal"), ("int" | "decimal")):
-            return exactly(EXACT.subtract, a, b, "-")
+            return exact_operation(EXACT.subtract, a, b, "-")
         case "money", "money":
             return a - b
         case "money", "int" if b == 0:
@@ -186,9 +186,9 @@ def multiply(a: Value, b: Value) -> Value:
     """`*` of numbers; Money and duration take an int only, so that nothing is rounded silently."""
     match kind(a), kind(b):
         case "int", "int":
-            return fit(a * b)
+            return int64(a * b)
         case (("int" | "decimal"), ("int" | "decimal")):
-            return exactly(EXACT.multiply, a, b, "*")
+            return exact_operation(EXACT.multiply, a, b, "*")
         case ("money", "int") | ("int", "money"):
             return a * b
         case ("money", "decimal") | ("decimal", "money"):
@@ -207,11 +207,11 @@ def divide(a: Value, b: Value) -> Value:
             if b == 0:
                 raise Fault("division by zero")
             quotient = abs(a) // abs(b)
-            return fit(quotient if (a < 0) == (b < 0) else -quotient)
+            return int64(quotient if (a < 0) == (b < 0) else -quotient)
         case (("int" | "decimal"), ("int" | "decimal")):
             if b == 0:
                 raise Fault("division by zero")
-            return exactly(_DIVISION.divide, a, b, "/")
+            return exact_operation(_DIVISION.divide, a, b, "/")
         case "money", ("int" | "decimal"):
             raise Fault(
                 "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
@@ -229,7 +229,7 @@ def remainder(a: Value, b: Value) -> Value:
         case (("int" | "decimal"), ("int" | "decimal")):
             if b == 0:
                 raise Fault("division by zero")
-            return exactly(EXACT.remainder, a, b, "%")
+            return exact_operation(EXACT.remainder, a, b, "%")
     raise no_operator("%", a, b)
 
 
@@ -237,19 +237,19 @@ def negate(a: Value) -> Value:
     """Unary minus."""
     match kind(a):
         case "int":
-            return fit(-a)
+            return int64(-a)
         case "decimal":
             return a.copy_negate() if a else a
         case "money" | "duration":
             return -a
-    raise Fault(f"no minus of {described(a)}")
+    raise Fault(f"no minus of {kind_with_article(a)}")
 
 
 def truth(a: Value) -> bool:
     """The value when it is a bool: nothing else counts as true or false."""
     if a is True or a is False:
         return a
-    raise Fault(f"expected true or false, found {described(a)}")
+    raise Fault(f"expected true or false, found {kind_with_article(a)}")
 
 
 def _comparison(op: str, act: Callable[[Any, Any], bool]) -> Callable[[Value, Value], bool]:
@@ -322,7 +322,7 @@ def select(operand: Value, field: str) -> Value:
             return operand.minor if field == "minor" else operand.currency
         case "null":
             raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in {described(operand)}")
+    raise Fault(f"no field {field!r} in {kind_with_article(operand)}")
 
 
 def has(operand: Value, field: str) -> bool:
@@ -334,7 +334,7 @@ def has(operand: Value, field: str) -> bool:
             return field in ("minor", "currency")
         case "null":
             raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in {described(operand)}")
+    raise Fault(f"no field {field!r} in {kind_with_article(operand)}")
 
 
 def index(operand: Value, key: Value) -> Value:
@@ -348,7 +348,7 @@ def index(operand: Value, key: Value) -> Value:
             return select(operand, key)
         case "null", _:
             raise Fault("cannot index null", absent=True)
-    raise Fault(f"cannot index {described(operand)} with {described(key)}")
+    raise Fault(f"cannot index {kind_with_article(operand)} with {kind_with_article(key)}")
 
 
 def map_of(pairs: Iterable[tuple[Value, Value]]) -> dict[str, Value]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from counterfoil.expr import ExpressionError
-from counterfoil.expr.tree import Call, Has, Index, Literal, Macro, Name, Node, Select, children
+from counterfoil.expr.tree import CallNode, HasNode, IndexNode, LiteralNode, MacroNode, NameNode, ExprNode, SelectNode, children
 from counterfoil.model import kinds
 from counterfoil.model.compile.mapping import emits_of, lets_of
 from counterfoil.model.compile.operation import undo_input
@@ -144,20 +144,20 @@ class _Reader:
             for part in value:
                 self.template(part, names)
 
-    def _visit(self, node: Node, names: Names, asked: frozenset[tuple[str, ...]]) -> None:
+    def _visit(self, node: ExprNode, names: Names, asked: frozenset[tuple[str, ...]]) -> None:
         place = self._place(node, names, asked)
         if place is not None:
-            if not place.envelope or isinstance(node, Name):
+            if not place.envelope or isinstance(node, NameNode):
                 self.uses.read(place.contract, self.user, place.path, _key(place) in asked)
             return
-        if isinstance(node, Has):
+        if isinstance(node, HasNode):
             base = self._place(node.operand, names, asked)
             found = base.below(node.field) if base else None
             if found is not None:
                 self.uses.read(found.contract, self.user, found.path, True)
             elif base is None:
                 self._visit(node.operand, names, asked)
-        elif isinstance(node, Macro):
+        elif isinstance(node, MacroNode):
             over = self._place(node.operand, names, asked)
             if over is None:
                 self._visit(node.operand, names, asked)
@@ -165,36 +165,36 @@ class _Reader:
             for part in (node.test, node.body):
                 if part is not None:
                     self._visit(part, inner, asked)
-        elif not isinstance(node, Select) or self._envelope(node, names) is None:
+        elif not isinstance(node, SelectNode) or self._envelope(node, names) is None:
             for child in children(node):
                 self._visit(child, names, asked)
 
-    def _envelope(self, node: Select, names: Names) -> At | None:
+    def _envelope(self, node: SelectNode, names: Names) -> At | None:
         """The event whose envelope a selection reads: that is no field of its contract."""
         base = self._place(node.operand, names, frozenset())
         return base if base is not None and base.envelope else None
 
-    def _place(self, node: Node, names: Names, asked: frozenset[tuple[str, ...]]) -> At | None:
+    def _place(self, node: ExprNode, names: Names, asked: frozenset[tuple[str, ...]]) -> At | None:
         """The place in a contract that a node is: a path, an element of a list, a filtered list, a head."""
         match node:
-            case Name():
+            case NameNode():
                 return names.get(node.name)
-            case Select():
+            case SelectNode():
                 base = self._place(node.operand, names, asked)
                 return base.below(node.field) if base else None
-            case Index(key=Literal(value=str(key))):
+            case IndexNode(key=LiteralNode(value=str(key))):
                 base = self._place(node.operand, names, asked)
                 return base.below(key) if base else None
-            case Index():
+            case IndexNode():
                 base = self._place(node.operand, names, asked)
                 if base is not None:
                     self._visit(node.key, names, asked)
                 return base
-            case Call(name="head", args=(Literal(value=str(name)), *others)):
+            case CallNode(name="head", args=(LiteralNode(value=str(name)), *others)):
                 for other in others:
                     self._visit(other, names, asked)
                 return At(("object", name))
-            case Macro(kind="filter"):
+            case MacroNode(kind="filter"):
                 base = self._place(node.operand, names, asked)
                 if base is not None:
                     self._visit(node.body, {**names, node.variable: base}, asked)
@@ -212,7 +212,7 @@ class _Reader:
             self.uses.give(("input", choice.call), self.user, given)
 
 
-def _tree(text: str | None) -> Node | None:
+def _tree(text: str | None) -> ExprNode | None:
     if text is None:
         return None
     try:
@@ -221,13 +221,13 @@ def _tree(text: str | None) -> Node | None:
         return None  # `check` says so
 
 
-def _asked(node: Node) -> frozenset[tuple[str, ...]]:
+def _asked(node: ExprNode) -> frozenset[tuple[str, ...]]:
     """What a formula asks for with `has`, by its last two names: enough to know it again under another root."""
     found = set()
     pending = [node]
     while pending:
         current = pending.pop()
-        if isinstance(current, Has):
+        if isinstance(current, HasNode):
             found.add((current.field,))
         pending.extend(children(current))
     return frozenset(found)

@@ -18,22 +18,22 @@ from counterfoil.core.finding import Finding
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.check import Checker
 from counterfoil.expr.parse import parse
-from counterfoil.expr.tree import Node, reads
-from counterfoil.expr.types import DYN, Type, fits, from_schema, one
+from counterfoil.expr.tree import ExprNode, names_and_paths
+from counterfoil.expr.types import DYN, Type, fits, from_schema, type_of
 from counterfoil.model.document import Document
 from counterfoil.model.fields import Schema
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_formula, is_repeated, text_of
 
 Roots = dict[str, Type]
-BOOL = one("bool")
-MONEY = one("money")
-STRING = one("string")
-MOMENT = one("timestamp", "date")
+BOOL = type_of("bool")
+MONEY = type_of("money")
+STRING = type_of("string")
+MOMENT = type_of("timestamp", "date")
 
 
 @lru_cache(maxsize=16_384)
-def tree_of(text: str) -> Node:
+def tree_of(text: str) -> ExprNode:
     """The syntax tree of a formula's text. Raises ExpressionError."""
     return parse(text)
 
@@ -41,7 +41,7 @@ def tree_of(text: str) -> Node:
 def paths_of(text: str) -> frozenset[str] | None:
     """Dotted paths that a formula reads; None when it does not parse."""
     try:
-        _, paths = reads(tree_of(text_of(text)))
+        _, paths = names_and_paths(tree_of(text_of(text)))
     except ExpressionError:
         return None
     return frozenset(".".join(path) for path in paths)
@@ -113,7 +113,7 @@ class Typing:
 
     def _is(self, schema: Schema, kind: str, path: Path, rule: str) -> bool:
         wanted = from_schema(schema)
-        if fits(one(kind), wanted):
+        if fits(type_of(kind), wanted):
             return True
         self.report(rule, f"`{path[-1] if path else ''}` takes a {wanted}, not a {kind}", path)
         return False
@@ -122,7 +122,7 @@ class Typing:
         each = value["each"]
         inner = dict(names)
         if isinstance(each, str):
-            over = self.formula(each, (*path, "each"), names, one("list", "map"))
+            over = self.formula(each, (*path, "each"), names, type_of("list", "map"))
             inner[str(value["as"])] = over.item or DYN
         else:
             self.template(each, (*path, "each"), names, {}, rule)
@@ -171,19 +171,19 @@ def _kind(value: Any, wanted: Type) -> Type:
     if isinstance(value, bool):
         return BOOL
     if isinstance(value, int):
-        return one("int")
+        return type_of("int")
     if isinstance(value, Decimal):
-        return one("decimal")
+        return type_of("decimal")
     text = str(value)
     for kind in wanted.kinds & {"date", "timestamp", "duration"}:
         if kind == "duration":
-            return one(kind)
+            return type_of(kind)
         try:
             if kind == "date":
                 date.fromisoformat(text)
             elif datetime.fromisoformat(text).tzinfo is None:
                 continue
-            return one(kind)
+            return type_of(kind)
         except ValueError:
             continue
     return STRING

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from counterfoil.core.money import Money
 from counterfoil.expr import tree as t
-from counterfoil.expr.tree import Node, children
+from counterfoil.expr.tree import ExprNode, children
 from counterfoil.model.fields import Schema
 
 Leaf: TypeAlias = tuple[str, ...]
@@ -39,46 +39,46 @@ class LeafUses:
 class LeafResolver:
     """Resolves the paths of formulas to leaves. `roots` says where a name is read; `lets` are looked through."""
 
-    def __init__(self, roots: Mapping[str, Leaf], lets: Mapping[str, Node]) -> None:
+    def __init__(self, roots: Mapping[str, Leaf], lets: Mapping[str, ExprNode]) -> None:
         self.roots = roots
         self.lets = lets
         self.read = LeafUses()
 
-    def look(self, node: Node, seen: frozenset[str] = frozenset()) -> None:
+    def look(self, node: ExprNode, seen: frozenset[str] = frozenset()) -> None:
         """Everything that a formula compares, lets included."""
         for inner in _walk(node):
             leaf = self.leaf(inner)
             if leaf is not None:
                 self.read.leaves.setdefault(leaf)
-            if isinstance(inner, t.Name) and inner.name in self.lets and inner.name not in seen:
+            if isinstance(inner, t.NameNode) and inner.name in self.lets and inner.name not in seen:
                 self.look(self.lets[inner.name], seen | {inner.name})
-            if isinstance(inner, t.Has):
-                path = self.leaf(t.Select(inner.start, inner.end, inner.operand, inner.field))
+            if isinstance(inner, t.HasNode):
+                path = self.leaf(t.SelectNode(inner.start, inner.end, inner.operand, inner.field))
                 if path is not None:
                     self.read.maybe.add(path)
                     self.read.leaves.setdefault(path)
-            if isinstance(inner, t.Binary) and inner.op in ("==", "!=", *_ORDER):
+            if isinstance(inner, t.BinaryNode) and inner.op in ("==", "!=", *_ORDER):
                 self._compare(inner.left, inner.right, "==" if inner.op in ("==", "!=") else "<")
-            elif isinstance(inner, t.Binary) and inner.op == "-":
+            elif isinstance(inner, t.BinaryNode) and inner.op == "-":
                 self._compare(inner.left, inner.right, "<")
-            elif isinstance(inner, t.Binary) and inner.op == "in":
+            elif isinstance(inner, t.BinaryNode) and inner.op == "in":
                 self._among(inner)
-            elif isinstance(inner, t.Call) and inner.name in ("min", "max") and len(inner.args) == 2:
+            elif isinstance(inner, t.CallNode) and inner.name in ("min", "max") and len(inner.args) == 2:
                 self._compare(inner.args[0], inner.args[1], "<")
 
-    def _compare(self, left: Node, right: Node, how: str) -> None:
+    def _compare(self, left: ExprNode, right: ExprNode, how: str) -> None:
         a, b = self.leaf(left), self.leaf(right)
         for leaf, other in ((a, right), (b, left)):
-            if leaf is not None and isinstance(other, t.Literal):
+            if leaf is not None and isinstance(other, t.LiteralNode):
                 self._literal(leaf, other.value)
         if a is not None and b is not None and a != b:
             self.read.pairs.append((a, b, how))
 
-    def _among(self, node: t.Binary) -> None:
+    def _among(self, node: t.BinaryNode) -> None:
         leaf = self.leaf(node.left)
-        if leaf is not None and isinstance(node.right, t.ListOf):
+        if leaf is not None and isinstance(node.right, t.ListNode):
             for item in node.right.items:
-                if isinstance(item, t.Literal):
+                if isinstance(item, t.LiteralNode):
                     self._literal(leaf, item.value)
 
     def _literal(self, leaf: Leaf, value: Any) -> None:
@@ -86,19 +86,19 @@ class LeafResolver:
         if value not in known:
             known.append(value)
 
-    def leaf(self, node: Node) -> Leaf | None:
+    def leaf(self, node: ExprNode) -> Leaf | None:
         """The leaf that a path means; None for anything else."""
         fields: list[str] = []
         while True:
             match node:
-                case t.Select():
+                case t.SelectNode():
                     fields.append(node.field)
                     node = node.operand
-                case t.Call(name="head", args=(t.Literal(value=str(object_)), *_)):
+                case t.CallNode(name="head", args=(t.LiteralNode(value=str(object_)), *_)):
                     return (f"head:{object_}", *reversed(fields)) if fields else None
-                case t.Call(name="abs", args=(inner,)):
+                case t.CallNode(name="abs", args=(inner,)):
                     node = inner
-                case t.Name():
+                case t.NameNode():
                     return self._named(node.name, list(reversed(fields)))
                 case _:
                     return None
@@ -118,9 +118,9 @@ class LeafResolver:
         return None
 
 
-def _walk(node: Node) -> Iterator[Node]:
+def _walk(node: ExprNode) -> Iterator[ExprNode]:
     yield node
-    if isinstance(node, t.Has):
+    if isinstance(node, t.HasNode):
         return
     for child in children(node):
         yield from _walk(child)

@@ -8,7 +8,7 @@ import pytest
 
 from counterfoil.core.money import Money
 from counterfoil.expr import FUNCTIONS, compile
-from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT
+from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT_CHARACTERS
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/expressions.md").read_text(encoding="utf-8")
 ROWS = [
@@ -44,7 +44,7 @@ def test_every_function_is_documented_with_an_example():
 
 def test_documented_limits_are_the_limits():
     for limit in (
-        f"{MAX_TEXT:,} characters",
+        f"{MAX_TEXT_CHARACTERS:,} characters",
         f"{MAX_TERMS:,} terms",
         f"{MAX_NESTING} deep",
         f"{MAX_HEIGHT} deep",

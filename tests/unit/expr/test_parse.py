@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from counterfoil.core.money import Money
 from counterfoil.expr import EvaluationError, ExpressionError, compile
-from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT, parse
-from counterfoil.expr.tree import reads
+from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT_CHARACTERS, parse
+from counterfoil.expr.tree import names_and_paths
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_just_fits_compiles_and_runs():
     assert compile("(" * (MAX_NESTING - 1) + "1" + ")" * (MAX_NESTING - 1))({}) == 1
     assert compile("+".join(["1"] * (MAX_HEIGHT - 1)))({}) == MAX_HEIGHT - 1
     assert compile(" && ".join(["true"] * (MAX_TERMS // 2)))({}) is True
-    assert compile("'" + "a" * (MAX_TEXT - 2) + "'")({}) == "a" * (MAX_TEXT - 2)
+    assert compile("'" + "a" * (MAX_TEXT_CHARACTERS - 2) + "'")({}) == "a" * (MAX_TEXT_CHARACTERS - 2)
     nested = "1"
     for _ in range(MAX_NESTING - 2):
         nested = f"[{nested}].map(x, x)[0]" if len(nested) < 400 else f"({nested})"
@@ -264,4 +264,4 @@ def test_names_and_paths_that_are_read():
     assert expression.names == {"event", "inv", "a", "lines", "root", "q", "e"}
     assert expression.paths == {"event.data.amount", "inv.open", "a.b.c", "lines", "root", "q.r.s", "e.f"}
     assert expression.lookup_calls == {"xref"}
-    assert reads(parse("[a].map(a, a.b)")) == ({"a"}, {("a",)})
+    assert names_and_paths(parse("[a].map(a, a.b)")) == ({"a"}, {("a",)})

@@ -8,7 +8,7 @@ from typing import Any
 from counterfoil.contracts import versions
 from counterfoil.core.finding import Finding
 from counterfoil.expr import ExpressionError
-from counterfoil.expr.tree import reads
+from counterfoil.expr.tree import names_and_paths
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.cast import CastSide, cast_sides
@@ -178,7 +178,7 @@ def _template(value: Any, aliases: Mapping[str, Read]) -> set[Read]:
 
 def _paths(text: str, aliases: Mapping[str, Read]) -> set[Read]:
     try:
-        _, paths = reads(tree_of(text_of(text)))
+        _, paths = names_and_paths(tree_of(text_of(text)))
     except ExpressionError:
         return set()
     return {(*aliases[path[0]], *path[1:]) for path in paths if path[0] in aliases}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from counterfoil.core.finding import Finding
-from counterfoil.expr.types import DYN, one
+from counterfoil.expr.types import DYN, type_of
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_of, lets_of
@@ -21,8 +21,8 @@ from counterfoil.model.template import is_duration, is_formula
 from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots
 from counterfoil.model.walk import STEPS, BlockPlace, StepKind, root_blocks, steps_of
 
-_KEY = one("string", "int")
-_DATE = one("date", "timestamp")
+_KEY = type_of("string", "int")
+_DATE = type_of("date", "timestamp")
 
 
 @rule(
@@ -95,7 +95,7 @@ class _Workflow:
                 path: Path = (
                     ("serial", "key", position) if isinstance(w.serial.key, list) else ("serial", "key")
                 )
-                self.t.formula(text, path, self.names, one("string", "int", "list"))
+                self.t.formula(text, path, self.names, type_of("string", "int", "list"))
         for block in root_blocks(w):
             if block.role == "steps":  # what signals do reads the results of every step
                 self._block(block, {})
@@ -131,7 +131,7 @@ class _Workflow:
         if start.due is not None:
             self.t.formula(start.due.at, ("start", "due", "at"), self.names, MOMENT)
         if isinstance(start.generation, str):
-            self.t.formula(start.generation, ("start", "generation"), self.names, one("int"))
+            self.t.formula(start.generation, ("start", "generation"), self.names, type_of("int"))
         elif start.generation is not None:
             names = self.names | {"event": self._event(start.generation.event)}
             self.t.formula(start.generation.where, ("start", "generation", "where"), names, BOOL)
@@ -242,12 +242,12 @@ class _Workflow:
     def _each(self, step: kinds.Each, path: Path, names: Roots, variables: Roots) -> None:
         item: Any = DYN
         if isinstance(step.each, str):
-            over = self.t.formula(step.each, (*path, "each"), names, one("list"))
+            over = self.t.formula(step.each, (*path, "each"), names, type_of("list"))
             item = over.item or DYN
         else:
             self.t.template(step.each, (*path, "each"), names, {"type": "array"}, "formula")
             if isinstance(step.each, list) and all(type(e) is int for e in step.each):
-                item = one("int")
+                item = type_of("int")
         inner = variables | {step.as_: item}
         for text, which, expect in ((step.key, "key", _KEY), (step.until, "until", BOOL)):
             if text is not None:
