@@ -1,6 +1,6 @@
-"""The expression language of governance files: CEL syntax, exact numbers, money, look-ups answered by the caller.
+"""Expression language of governance files: CEL syntax, exact numbers, money, and look-ups that the caller answers.
 
-Pure: no clock, no randomness, no I/O. See docs/reference/expressions.md for the language itself.
+Pure: no clock, no randomness, no I/O. docs/reference/expressions.md describes the language.
 """
 
 from counterfoil.expr.compile import DEFAULT_BUDGET, Expression, Lookup, compile

@@ -1,6 +1,6 @@
-"""Functions over money and numbers: vendors' minor units, sums, allocation, proration, periods.
+"""Functions over money and numbers: minor units of vendors, sums, allocation, proration, periods.
 
-Each is pure and exact; what must be rounded is rounded once, and parts sum to their whole.
+Each is pure and exact. Rounding happens once, and parts sum to their whole.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from counterfoil.expr.values import (
     Value,
     add,
     charge,
-    kind_with_article,
-    int64,
     greater,
+    int64,
     kind,
+    kind_with_article,
     less,
 )
 
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[e
 
 
 def decimal_of(value: Value) -> Decimal:
-    """An exact Decimal of a number or of its plain text."""
+    """Return the exact Decimal of a number or of its plain text."""
     match kind(value):
         case "decimal":
             same: Decimal = value
@@ -42,18 +42,18 @@ def decimal_of(value: Value) -> Decimal:
         case "string":
             if _NUMBER.fullmatch(value):
                 return Decimal(value)
-            raise Fault(f"{value[:60]!r} is no number")
-    raise Fault(f"cannot make a decimal of {kind_with_article(value)}")
+            raise Fault(f"{value[:60]!r} is not a number")
+    raise Fault(f"cannot convert {kind_with_article(value)} to decimal")
 
 
 def _currency(value: Value) -> str:
     if kind(value) != "string":
-        raise Fault(f"a currency is a string such as 'EUR', not {kind_with_article(value)}")
+        raise Fault(f"a currency must be a string such as 'EUR', not {kind_with_article(value)}")
     return str(value)
 
 
 def minor(value: Value, currency: Value) -> Money:
-    """Money of a vendor's whole minor units; a fraction of a cent is refused."""
+    """Return Money from whole minor units of a vendor; a fraction of a minor unit is rejected."""
     number = decimal_of(value)
     if not number.is_finite() or abs(number.adjusted()) > 30 or number != number.to_integral_value():
         raise Fault(f"{value} is not a whole number of minor units; use price() for unit prices")
@@ -61,7 +61,7 @@ def minor(value: Value, currency: Value) -> Money:
 
 
 def major(amount: Value) -> Decimal:
-    """The Decimal of major units."""
+    """Return the Decimal of major units."""
     if kind(amount) != "money":
         raise Fault(f"major() takes money, not {kind_with_article(amount)}")
     decimal: Decimal = amount.major()
@@ -69,13 +69,13 @@ def major(amount: Value) -> Decimal:
 
 
 def price(value: Value, currency: Value) -> Decimal:
-    """Decimal of major units from a vendor's decimal number of minor units: '0.4' US cents are 0.004."""
+    """Convert a decimal number of minor units to major units: '0.4' US cents are 0.004."""
     number = decimal_of(value)
     return number.scaleb(-core.exponent(_currency(currency)), EXACT)
 
 
 def money(value: Value, currency: Value) -> Money:
-    """Money of major units; more decimals than the currency has are refused."""
+    """Return Money from major units; more decimals than the currency has are rejected."""
     return Money.from_major(decimal_of(value), _currency(currency))
 
 
@@ -87,9 +87,9 @@ def _items(budget: Budget, name: str, values: Value) -> list[Any]:
 
 
 def total(budget: Budget, values: Value) -> Value:
-    """The sum of ints, Decimals, durations or Money of one currency; of an empty list the int 0.
+    """Return the sum of ints, Decimals, durations or Money of one currency; int 0 for an empty list.
 
-    Beside Money the int 0 is neutral, so that `sum([]) + amount` and `sum([]) == amount` have a meaning.
+    With Money the int 0 is neutral, so that `sum([]) + amount` and `sum([]) == amount` are defined.
     """
     result: Value = 0
     for position, value in enumerate(_items(budget, "sum", values)):
@@ -100,19 +100,19 @@ def total(budget: Budget, values: Value) -> Value:
 
 
 def allocate(budget: Budget, amount: Value, weights: Value) -> list[Money]:
-    """Money over weights (numbers, or Money of one currency) by largest remainder; the parts sum to the amount."""
+    """Allocate Money over weights (numbers, or Money of one currency) by largest remainder; parts sum to the amount."""
     shares = _items(budget, "allocate", weights)
     if kind(amount) != "money":
         raise Fault(f"allocate() takes money, not {kind_with_article(amount)}")
     if shares and kind(shares[0]) == "money":
         if any(kind(w) != "money" or w.currency != shares[0].currency for w in shares):
-            raise Fault("the weights of allocate() are all numbers, or all money of one currency")
+            raise Fault("the weights of allocate() must all be numbers, or all money of one currency")
         shares = [w.minor for w in shares]
     return core.allocate(amount, shares)
 
 
 def absolute(value: Value) -> Value:
-    """The amount without its sign."""
+    """Return the amount without its sign."""
     match kind(value):
         case "int":
             return int64(abs(value))
@@ -123,15 +123,15 @@ def absolute(value: Value) -> Value:
 
 def _extreme(name: str, better: Any) -> Any:
     def pick(budget: Budget, *values: Value) -> Value:
-        given = values
+        candidates = values
         if len(values) == 1 and kind(values[0]) == "list":
-            given = tuple(_items(budget, name, values[0]))
-        if not given:
+            candidates = tuple(_items(budget, name, values[0]))
+        if not candidates:
             raise Fault(f"{name}() of an empty list has no value")
-        best = given[0]
-        for value in given[1:]:
+        best = candidates[0]
+        for value in candidates[1:]:
             best = value if better(value, best) else best
-        if len(given) == 1:
+        if len(candidates) == 1:
             better(best, best)
         return best
 
@@ -152,47 +152,49 @@ def _field(item: Value, *names: str) -> Value:
 
 
 def coterm(budget: Budget, lines: Value, term_end: Value, basis: Value) -> list[dict[str, Any]]:
-    """Lines brought to one common end, their amounts prorated by days.
+    """Return lines with one common end, their amounts prorated by days.
 
-    A line is a map with `amount` (Money for its whole term), `start` and `end` (dates, the end not included), and
-    anything else. It comes back with `end` = `term_end`, the prorated `amount`, `days` charged and `term_days`. The
-    total of the exact shares is rounded once (half to even) and handed to the lines by largest remainder, ties to
-    the earlier line. The only basis is 'daily': actual days over actual days.
+    A line is a map with `amount` (Money for its whole term), `start` and `end` (dates, the end not included), and any other
+    keys. The result has `end` = `term_end`, the prorated `amount`, the charged `days` and `term_days`. The total of the exact
+    shares is rounded once (half to even) and allocated to the lines by largest remainder, ties to the earlier line. The only
+    basis is 'daily': actual days over actual days.
     """
     if basis != "daily":
-        raise Fault(f"{basis!r} is no basis of coterm(); use 'daily'")
+        raise Fault(f"coterm() does not support the basis {basis!r}; use 'daily'")
     if kind(term_end) != "date":
-        raise Fault(f"the end of coterm() is a date, not {kind_with_article(term_end)}")
+        raise Fault(f"the end of coterm() must be a date, not {kind_with_article(term_end)}")
     shares: list[Fraction] = []
-    made: list[dict[str, Any]] = []
+    prorated: list[dict[str, Any]] = []
     for line in _items(budget, "coterm", lines):
         amount, start, end = _field(line, "amount"), _field(line, "start"), _field(line, "end")
         if kind(amount) != "money" or kind(start) != "date" or kind(end) != "date":
-            raise Fault("a line of coterm() has amount (money), start and end (dates)")
+            raise Fault("a line of coterm() needs amount (money), start and end (dates)")
         charged, whole = (term_end - start).days, (end - start).days
         if whole <= 0 or charged < 0:
-            raise Fault(f"a line of coterm() runs from {start} to {end}, which {term_end} cannot end")
-        if made and amount.currency != made[0]["amount"].currency:
-            raise core.CurrencyMismatch(f"the lines mix {made[0]['amount'].currency} and {amount.currency}")
+            raise Fault(f"a line of coterm() runs from {start} to {end} and cannot end on {term_end}")
+        if prorated and amount.currency != prorated[0]["amount"].currency:
+            raise core.CurrencyMismatch(
+                f"the lines mix {prorated[0]['amount'].currency} and {amount.currency}"
+            )
         shares.append(Fraction(amount.minor * charged, whole))
-        made.append({**line, "end": term_end, "amount": amount, "days": charged, "term_days": whole})
+        prorated.append({**line, "end": term_end, "amount": amount, "days": charged, "term_days": whole})
     units = [share.numerator // share.denominator for share in shares]
     missing = round(sum(shares, Fraction(0))) - sum(units)
     for position in sorted(range(len(shares)), key=lambda i: units[i] - shares[i])[:missing]:
         units[position] += 1
-    for line, unit in zip(made, units, strict=True):
+    for line, unit in zip(prorated, units, strict=True):
         line["amount"] = Money(unit, line["amount"].currency)
-    return made
+    return prorated
 
 
 def split_by_period(
     budget: Budget, amount: Value, window: Value, where: Value = None
 ) -> list[dict[str, Any]]:
-    """Money of a window over the calendar months that it touches, by time; the parts sum to the amount.
+    """Split Money of a window over its calendar months, by time; the parts sum to the amount.
 
-    The window is a map with `starts_at` and `ends_at` (timestamps) or `start` and `end` (dates), half-open. Months
-    are those of `where`, else of the window's `ledger_zone`, else UTC. A part has `period` 'YYYY-MM', `amount`,
-    `start` and `end` (first and last day that it covers) and `next_start` (first day of the next month).
+    The window is a map with `starts_at` and `ends_at` (timestamps) or `start` and `end` (dates), half-open. Months are those of
+    the zone `where`, else of the window's `ledger_zone`, else UTC. A part has `period` 'YYYY-MM', `amount`, `start` and `end`
+    (first and last covered day) and `next_start` (first day of the next month).
     """
     if kind(amount) != "money":
         raise Fault(f"split_by_period() takes money, not {kind_with_article(amount)}")
@@ -200,11 +202,11 @@ def split_by_period(
     if where is None:
         where = window.get("ledger_zone") or "UTC"
     if kind(begin) != kind(stop) or kind(begin) not in ("date", "timestamp"):
-        raise Fault("a window has starts_at and ends_at (timestamps), or start and end (dates)")
+        raise Fault("a window needs starts_at and ends_at (timestamps), or start and end (dates)")
     place = moments.zone(where) if kind(begin) == "timestamp" else UTC
     first, last = (_instant(edge, place) for edge in (begin, stop))
     if first >= last:
-        raise Fault("the window is empty: it ends before it starts")
+        raise Fault("the window is empty: its end is not after its start")
     parts: list[dict[str, Any]] = []
     weights: list[int] = []
     while first < last:
@@ -229,9 +231,9 @@ def split_by_period(
 
 
 def _instant(edge: Any, place: Any) -> datetime:
-    """A timestamp, or the start of a day in a zone, as an instant in UTC.
+    """Return a timestamp, or the start of a day in a zone, as an instant in UTC.
 
-    Where clocks change at midnight, the day starts after the gap, or at the later of two midnights.
+    If clocks change at midnight, the day starts after the gap, or at the later of two midnights.
     """
     if isinstance(edge, datetime):
         if edge.tzinfo is None:

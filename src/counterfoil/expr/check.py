@@ -1,7 +1,6 @@
-"""Checks a tree before it runs: names, functions and arity always; types when schemas are given.
+"""Checker of a tree before evaluation: names, functions and arity always; types if schemas are given.
 
-Everything that is wrong is collected. Only what is certainly wrong is a finding: what a schema leaves open is dyn
-and goes everywhere.
+Collects all findings. Reports only certain errors: parts that a schema leaves open are dyn and fit everywhere.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from counterfoil.expr.tree import (
     AndNode,
     BinaryNode,
     CallNode,
+    ExprNode,
     HasNode,
     IndexNode,
     ListNode,
@@ -24,7 +24,6 @@ from counterfoil.expr.tree import (
     MacroNode,
     MapNode,
     NameNode,
-    ExprNode,
     OrNode,
     SelectNode,
     TernaryNode,
@@ -86,7 +85,7 @@ _ARITHMETIC = _arithmetic()
 
 
 class Checker:
-    """One pass over one tree. `roots` None: every root name is dyn and operand types are not held against it."""
+    """One pass over one tree. `roots` None: every root name is dyn, and operand types are not checked."""
 
     def __init__(self, text: str, roots: Scope | None, lookups: bool) -> None:
         self.text = text
@@ -100,17 +99,19 @@ class Checker:
         self.findings.append(finding(rule, message, self.text, start, end))
         return DYN
 
-    def suggest(self, name: str, known: Iterable[str]) -> str:
-        """What may have been meant; only for the first findings, because comparing names is slow."""
-        close = difflib.get_close_matches(name, list(known)[:500], n=1) if len(self.findings) < 20 else []
+    def suggest(self, name: str, candidates: Iterable[str]) -> str:
+        """Return a suggestion for a misspelled name; only for the first findings, because comparing names is slow."""
+        close = (
+            difflib.get_close_matches(name, list(candidates)[:500], n=1) if len(self.findings) < 20 else []
+        )
         return f"; did you mean {close[0]!r}?" if close else ""
 
     def mismatch(self, message: str, node: ExprNode) -> Type:
-        """A finding about types: only when the caller gave types."""
+        """Report a finding about types, only if the caller gave types."""
         return self.report("type", message, node) if self.strict else DYN
 
     def infer(self, node: ExprNode, scope: Scope) -> Type:
-        """The type of a node; findings are added on the way."""
+        """Return the type of a node; adds findings on the way."""
         match node:
             case LiteralNode():
                 return self.literal(node)
@@ -142,7 +143,7 @@ class Checker:
             case MapNode():
                 for key in node.keys:
                     if not fits(self.infer(key, scope), type_of("string")):
-                        self.mismatch("the keys of a map are strings", key)
+                        self.mismatch("the keys of a map must be strings", key)
                 for value in node.values:
                     self.infer(value, scope)
                 return type_of("map")
@@ -151,9 +152,9 @@ class Checker:
         return DYN
 
     def literal(self, node: LiteralNode) -> Type:
-        found = kind(node.value)
+        name = kind(node.value)
         return Type(
-            frozenset({found}), values=frozenset({node.value}) if isinstance(node.value, str) else None
+            frozenset({name}), values=frozenset({node.value}) if isinstance(node.value, str) else None
         )
 
     def name(self, node: NameNode, scope: Scope) -> Type:
@@ -164,7 +165,7 @@ class Checker:
         if node.name in self.roots:
             return self.roots[node.name]
         hint = self.suggest(node.name, [*scope, *self.roots])
-        return self.report("name", f"there is no {node.name!r} here{hint}", node)
+        return self.report("name", f"the name {node.name!r} is not available here{hint}", node)
 
     def select(self, owner: Type, name: str, node: ExprNode) -> Type:
         if owner.kinds and not owner.kinds & {"map", "money"}:
@@ -173,12 +174,12 @@ class Checker:
                 if self.strict
                 else DYN
             )
-        found = field(owner, name)
-        if isinstance(found, Type):
-            return found
+        result = field(owner, name)
+        if isinstance(result, Type):
+            return result
         if not self.strict:
             return DYN
-        return self.report("field", f"there is no field {name!r}{self.suggest(name, found)}", node)
+        return self.report("field", f"there is no field {name!r}{self.suggest(name, result)}", node)
 
     def index(self, node: IndexNode, scope: Scope) -> Type:
         owner, key = self.infer(node.operand, scope), self.infer(node.key, scope)
@@ -201,16 +202,16 @@ class Checker:
         if node.op == "!":
             self.expect_bool(node.operand, scope, "!")
             return type_of("bool")
-        given = self.infer(node.operand, scope)
-        allowed = given.kinds & {"int", "decimal", "money", "duration"}
-        if given.kinds and not allowed:
-            return self.mismatch(f"there is no minus of {with_article(given)}", node)
+        operand = self.infer(node.operand, scope)
+        allowed = operand.kinds & {"int", "decimal", "money", "duration"}
+        if operand.kinds and not allowed:
+            return self.mismatch(f"minus does not apply to {with_article(operand)}", node)
         return Type(allowed)
 
     def expect_bool(self, node: ExprNode, scope: Scope, op: str) -> None:
-        given = self.infer(node, scope)
-        if not fits(given, type_of("bool")):
-            self.mismatch(f"{op} takes true or false, not {with_article(given)}", node)
+        actual = self.infer(node, scope)
+        if not fits(actual, type_of("bool")):
+            self.mismatch(f"{op} takes true or false, not {with_article(actual)}", node)
 
     def binary(self, node: BinaryNode, scope: Scope) -> Type:
         left, right = self.infer(node.left, scope), self.infer(node.right, scope)
@@ -221,14 +222,14 @@ class Checker:
         if node.op == "in":
             if not fits(right, type_of("list", "map")):
                 self.mismatch(
-                    f"the right side of in is a list or a map, not {with_article(right)}", node.right
+                    f"the right side of in must be a list or a map, not {with_article(right)}", node.right
                 )
             elif right.kinds == {"list"} and right.item is not None and not _may_equal(left, right.item):
                 self.mismatch(f"{with_article(left)} is never in {with_article(right)}", node)
             return type_of("bool")
         if node.op in ("<", "<=", ">", ">="):
             if not (_comparable(left, right) or (zero and ("money" in left.kinds | right.kinds))):
-                self.mismatch(f"no order between {left} and {right}", node)
+                self.mismatch(f"cannot compare {left} with {right}", node)
             return type_of("bool")
         if zero and "money" in left.kinds | right.kinds and node.op in "+-":
             return type_of("money")
@@ -258,13 +259,15 @@ class Checker:
         )
         if enums and not (left.values or frozenset()) & (right.values or frozenset()):
             listed, literal = (left, right) if isinstance(node.right, LiteralNode) else (right, left)
-            named = ", ".join(sorted(listed.values or ())[:12])
-            self.report("type", f"{'/'.join(sorted(literal.values or ()))!r} is none of: {named}", node)
+            names = ", ".join(sorted(listed.values or ())[:12])
+            self.report("type", f"{'/'.join(sorted(literal.values or ()))!r} is not one of: {names}", node)
 
     def macro(self, node: MacroNode, scope: Scope) -> Type:
         over = self.infer(node.operand, scope)
         if not fits(over, type_of("list", "map")):
-            self.mismatch(f"{node.kind} goes through a list or a map, not {with_article(over)}", node.operand)
+            self.mismatch(
+                f"{node.kind} iterates over a list or a map, not {with_article(over)}", node.operand
+            )
         item = DYN if over.dyn else type_of("string") if over.kinds == {"map"} else over.item or DYN
         inner = {**scope, node.variable: item}
         if node.test is not None:
@@ -276,9 +279,9 @@ class Checker:
 
     def call(self, node: CallNode, scope: Scope) -> Type:
         if node.name == "round" and not node.method and node.args:
-            given = [self.factors(node.args[0], scope), *(self.infer(a, scope) for a in node.args[1:])]
+            arguments = [self.factors(node.args[0], scope), *(self.infer(a, scope) for a in node.args[1:])]
         else:
-            given = [self.infer(a, scope) for a in node.args]
+            arguments = [self.infer(a, scope) for a in node.args]
         function = FUNCTIONS.get(node.name)
         if function is None:
             if node.name in MACROS:
@@ -289,31 +292,35 @@ class Checker:
             message = reason or f"there is no function {node.name!r}{self.suggest(node.name, FUNCTIONS)}"
             return self.report("function", message, node)
         if function.lookup and not self.lookups:
-            return self.report("lookup", f"{node.name}() is a look-up, which this place does not allow", node)
+            return self.report(
+                "lookup", f"{node.name}() is a look-up, and look-ups are not allowed here", node
+            )
         forms = [s for s in function.signatures if s.method == node.method]
         if not forms:
             how = f"x.{node.name}(...)" if function.signatures[0].method else f"{node.name}(x, ...)"
-            return self.report("function", f"{node.name} is called as {how}", node)
-        if not any(s.takes(len(given)) for s in forms):
+            return self.report("function", f"call {node.name} as {how}", node)
+        if not any(s.takes(len(arguments)) for s in forms):
             return self.report("function", f"{node.name}() takes {_counts(forms)}", node)
         self.constants(node)
-        return self.result(node, function, forms, given)
+        return self.result(node, function, forms, arguments)
 
-    def result(self, node: CallNode, function: Function, forms: list[Signature], given: list[Type]) -> Type:
-        matching = [s for s in forms if s.accepts(given)]
+    def result(
+        self, node: CallNode, function: Function, forms: list[Signature], arguments: list[Type]
+    ) -> Type:
+        matching = [s for s in forms if s.accepts(arguments)]
         if not matching:
-            shown = ", ".join(map(str, given))
-            wanted = " or ".join(dict.fromkeys(f"({', '.join(map(str, s.params))})" for s in forms[:6]))
-            return self.mismatch(f"{node.name}() takes {wanted}, not ({shown})", node)
+            actual = ", ".join(map(str, arguments))
+            expected = " or ".join(dict.fromkeys(f"({', '.join(map(str, s.params))})" for s in forms[:6]))
+            return self.mismatch(f"{node.name}() takes {expected}, not ({actual})", node)
         if function.name == "first":
-            return union(given)
+            return union(arguments)
         if function.name == "split_by_period":
             return list_of(_PART)
-        exact = [s for s in matching if s.accepts(given, widen=False)]
+        exact = [s for s in matching if s.accepts(arguments, widen=False)]
         return union([s.result for s in exact or matching])
 
     def factors(self, node: ExprNode, scope: Scope) -> Type:
-        """The type of what round() rounds: products and quotients with money and decimals are fine there."""
+        """Return the type of the first argument of round(), which may multiply and divide money and decimals."""
         if not (isinstance(node, BinaryNode) and node.op in ("*", "/")):
             return self.infer(node, scope)
         left, right = self.factors(node.left, scope), self.infer(node.right, scope)
@@ -325,7 +332,7 @@ class Checker:
         return type_of("money") if "money" in left.kinds | right.kinds else Type(NUMBER)
 
     def constants(self, node: CallNode) -> None:
-        """What can be wrong inside a literal argument is found before anything runs."""
+        """Report errors inside literal arguments, such as a bad pattern."""
         last = node.args[-1]
         try:
             if node.name == "matches" and isinstance(last, LiteralNode) and isinstance(last.value, str):
@@ -365,7 +372,7 @@ def _advice(op: str, left: Type, right: Type) -> str:
             return (
                 "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
             )
-    return f"no {op} between {left} and {right}"
+    return f"the operator {op} does not apply to {left} and {right}"
 
 
 def _counts(forms: list[Signature]) -> str:

@@ -1,4 +1,4 @@
-"""Text to a callable Expression, with what others ask of it: names, paths, look-ups, type, equalities."""
+"""Compiler from text to a callable Expression, with its names, paths, look-ups, type and equalities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.generate import GENERATED_FILENAME, CompiledFunction, Generator
 from counterfoil.expr.parse import parse
 from counterfoil.expr.runtime import LookupFailure
-from counterfoil.expr.tree import BinaryNode, CallNode, ExprNode, conjuncts, dotted_path, highlight_span, names_and_paths, walk
+from counterfoil.expr.tree import (
+    BinaryNode,
+    CallNode,
+    ExprNode,
+    conjuncts,
+    dotted_path,
+    highlight_span,
+    names_and_paths,
+    walk,
+)
 from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, type_of
 
 DEFAULT_BUDGET = 1_000_000
@@ -29,10 +38,10 @@ Lookup = Callable[[str, tuple[Any, ...]], object]
 
 
 class Expression:
-    """A compiled expression: call it with bindings for its root names; it keeps no state and any thread may call it.
+    """Compiled expression, called with bindings for its root names. Stateless and thread-safe.
 
-    `names`: free root names. `paths`: the longest dotted paths that it reads below them. `lookup_calls`: names of the
-    look-up functions in it. `type`: the inferred type as text, `dyn` when unknown. `ast`: its tree.
+    `names`: free root names. `paths`: longest dotted paths below them that the expression reads. `lookup_calls`: names of its
+    look-up functions. `type`: inferred type as text, `dyn` if unknown. `ast`: its tree.
     """
 
     __slots__ = ("_careful", "_direct", "ast", "budget", "lookup_calls", "names", "paths", "text", "type")
@@ -46,26 +55,26 @@ class Expression:
         self.paths = frozenset(".".join(path) for path in paths)
         calls = {node.name for node in walk(tree) if isinstance(node, CallNode)}
         self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
-        # Generated when first needed: most formulas of a folder are only ever checked.
+        # Generated at the first call: most formulas of a folder are only checked.
         self._direct: CompiledFunction = self._first_run
         self._careful: tuple[CompiledFunction, list[ExprNode]] | None = None
 
     def __call__(self, bindings: Mapping[str, object], lookup: Lookup | None = None) -> Any:
-        """The value for these bindings.
+        """Return the value for these bindings.
 
-        Raises EvaluationError (no value, with the place), BudgetExceeded, and whatever `lookup` raises, untouched.
+        Raises EvaluationError (no value, with the place) and BudgetExceeded. Exceptions of `lookup` pass unchanged.
         """
-        escaped: Exception | None = None
+        lookup_error: Exception | None = None
         try:
             return self._direct(bindings, lookup, [self.budget])
         except (LookupNeeded, BudgetExceeded):
             raise
         except LookupFailure as error:
-            escaped = error.original
-        except Exception:  # noqa: S110  (the careful code finds out what it is)
+            lookup_error = error.original
+        except Exception:  # noqa: S110  (the careful function determines the error)
             pass
-        if escaped is not None and not isinstance(escaped, Fault):
-            raise escaped  # outside the handler, so that its own cause and context stay as they are
+        if lookup_error is not None and not isinstance(lookup_error, Fault):
+            raise lookup_error  # outside the handler, so that its cause and context stay unchanged
         return self._carefully(bindings, lookup)
 
     def _first_run(self, bindings: Mapping[str, object], lookup: Any, budget: list[int]) -> Any:
@@ -89,26 +98,28 @@ class Expression:
         raise raised
 
     def _failure(self, error: Exception, place: ExprNode) -> EvaluationError:
-        told = isinstance(error, Fault | CounterfoilError)
+        has_message = isinstance(error, Fault | CounterfoilError)
         start, end = highlight_span(place, self.text)
-        return EvaluationError(str(error) if told else f"no value: {error}", self.text, start, end - start)
+        return EvaluationError(
+            str(error) if has_message else f"no value: {error}", self.text, start, end - start
+        )
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
     def equalities(self, root: str) -> list[tuple[str, Expression]]:
-        """What must hold of `root` for the expression to be true, one pair per conjunct `root.path == other`.
+        """Return the conditions on `root` that the expression requires, one pair per conjunct `root.path == other`.
 
-        Path below the root ('' for the root itself) and the other side, which does not read the root.
+        A pair is the path below the root ('' for the root itself) and the other side, which does not read the root.
         """
-        return self._demands("==", root)
+        return self._conditions("==", root)
 
     def memberships(self, root: str) -> list[tuple[str, Expression]]:
-        """Likewise for conjuncts `other in root.path`."""
-        return self._demands("in", root)
+        """Return the same for conjuncts `other in root.path`."""
+        return self._conditions("in", root)
 
-    def _demands(self, op: str, root: str) -> list[tuple[str, Expression]]:
-        found: list[tuple[str, Expression]] = []
+    def _conditions(self, op: str, root: str) -> list[tuple[str, Expression]]:
+        conditions: list[tuple[str, Expression]] = []
         for term in conjuncts(self.ast):
             if not (isinstance(term, BinaryNode) and term.op == op):
                 continue
@@ -121,8 +132,8 @@ class Expression:
                 path = dotted_path(side)
                 if path is not None and path[0] == root and root not in names_and_paths(other)[0]:
                     text = self.text[other.start : other.end]
-                    found.append((".".join(path[1:]), compile(text, budget=self.budget)))
-        return found
+                    conditions.append((".".join(path[1:]), compile(text, budget=self.budget)))
+        return conditions
 
 
 def compile(
@@ -133,11 +144,11 @@ def compile(
     expect: str | None = None,
     budget: int = DEFAULT_BUDGET,
 ) -> Expression:
-    """Compile an expression; ExpressionError lists everything that is wrong with it.
+    """Compile an expression. Raises ExpressionError with all findings.
 
-    `types` maps every root name to a JSON Schema ({} for anything); when given, operand types, fields and names are
-    checked. `lookups` False refuses look-up functions. `expect` names the type that is needed (bool, money, ...).
-    `budget` bounds the steps of one evaluation: about the number of nodes evaluated inside macros.
+    `types` maps every root name to a JSON Schema ({} for anything); with it, operand types, fields and names are checked.
+    `lookups` False forbids look-up functions. `expect` names the required type (bool, money, ...). `budget` limits the steps
+    of one evaluation: about the number of nodes evaluated inside macros.
     """
     roots = None if types is None else {name: from_schema(schema) for name, schema in types.items()}
     checker = Checker(text, roots, lookups)
@@ -145,19 +156,17 @@ def compile(
         tree = parse(text)
         inferred = checker.infer(tree, {})
         if expect is not None and not fits(inferred, type_of(expect)):
-            checker.report(
-                "type", f"{with_article(expect)} is needed here, and this is {with_article(inferred)}", tree
-            )
+            checker.report("type", f"expected {with_article(expect)}, found {with_article(inferred)}", tree)
         if not checker.findings:
             return Expression(text, tree, inferred, budget)
     except RecursionError:
-        message = "the expression nests too deep for the stack that is left here"
+        message = "the expression is nested too deep for the remaining stack"
         raise ExpressionError(text, [finding("limit", message, text, 0, len(text))]) from None
     raise ExpressionError(text, sorted(checker.findings, key=lambda f: f.offset))
 
 
 def _line(error: BaseException) -> int:
-    """The line of the innermost frame of generated code: the number of the node that had no value."""
+    """Return the line of the innermost frame of generated code: the number of the node without a value."""
     line = 1
     trace = error.__traceback__
     while trace is not None:

@@ -1,4 +1,4 @@
-"""What can be wrong with an expression: findings before it runs, errors with a position while it runs."""
+"""Errors of expressions: findings before evaluation, and errors with a position during evaluation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from counterfoil.core.errors import CounterfoilError
 
 
 class ExpressionFinding(msgspec.Struct, frozen=True):
-    """One thing that is wrong in an expression's text.
+    """One problem in the text of an expression.
 
-    `offset` counts characters from 0, `line` and `column` from 1; `length` is the span to underline (at least 1).
-    `rule` is a stable short name: syntax, limit, name, field, type, function, lookup, pattern.
+    `offset` counts characters from 0, `line` and `column` from 1; `length` is the span to underline (at least 1). `rule` is a
+    stable short name: syntax, limit, name, field, type, function, lookup, pattern.
     """
 
     rule: str
@@ -23,25 +23,25 @@ class ExpressionFinding(msgspec.Struct, frozen=True):
 
 
 def locate(text: str, offset: int) -> tuple[int, int]:
-    """Line and column, both from 1, of a character offset."""
+    """Return line and column, both from 1, of a character offset."""
     before = text[:offset]
     line = before.count("\n") + 1
     return line, offset - (before.rfind("\n") + 1) + 1
 
 
 def with_article(name: object) -> str:
-    """`a` or `an` before the name of a type."""
+    """Return the name of a type with `a` or `an`."""
     return f"{'an' if str(name)[:1] in 'aeio' else 'a'} {name}"
 
 
 def finding(rule: str, message: str, text: str, start: int, end: int) -> ExpressionFinding:
-    """A finding over the span from `start` to `end` of `text`."""
+    """Return a finding for the span from `start` to `end` of `text`."""
     line, column = locate(text, start)
     return ExpressionFinding(rule, message, start, max(1, end - start), line, column)
 
 
 def caret(text: str, offset: int, length: int) -> str:
-    """The line of `text` that holds `offset`, and below it carets under the span; long lines are cut."""
+    """Return the line of `text` at `offset`, with carets below the span; long lines are cut."""
     begin = text.rfind("\n", 0, offset) + 1
     stop = text.find("\n", begin)
     line = text[begin : stop if stop >= 0 else len(text)]
@@ -53,7 +53,7 @@ def caret(text: str, offset: int, length: int) -> str:
 
 
 class ExpressionError(CounterfoilError):
-    """The text is not a valid expression; `findings` holds everything that is wrong with it."""
+    """The text is not a valid expression; `findings` lists all problems."""
 
     def __init__(self, text: str, findings: list[ExpressionFinding]) -> None:
         self.text = text
@@ -67,7 +67,7 @@ class ExpressionError(CounterfoilError):
 
 
 class EvaluationError(CounterfoilError):
-    """The expression has no value for these bindings; says why and where in the text."""
+    """The expression has no value for these bindings; the message states the reason and the place in the text."""
 
     def __init__(self, message: str, text: str, offset: int, length: int) -> None:
         self.message = message
@@ -79,11 +79,11 @@ class EvaluationError(CounterfoilError):
 
 
 class BudgetExceeded(CounterfoilError):
-    """The evaluation took more steps than it may. Never absorbed by `&&`, `||`, `first` or a macro."""
+    """The evaluation exceeded its limit of steps. Never absorbed by `&&`, `||`, `first` or a macro."""
 
 
 class LookupNeeded(Exception):
-    """Raised by a look-up callback that has no answer yet. Passes through the whole evaluation untouched."""
+    """A look-up callback has no answer yet. Passes through the whole evaluation unchanged."""
 
     def __init__(self, name: str, args: tuple[object, ...]) -> None:
         super().__init__(*args)
@@ -94,7 +94,7 @@ class LookupNeeded(Exception):
 
 
 class Fault(Exception):
-    """Inside the evaluator: no value, for this reason. `absent` marks a missing key or a field of null."""
+    """Internal error of the evaluator: no value for this reason. `absent`: a missing key or a field of null."""
 
     def __init__(self, message: str, absent: bool = False) -> None:
         super().__init__(message)

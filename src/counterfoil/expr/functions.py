@@ -1,7 +1,7 @@
-"""The table of functions: what each is called, which types it takes, and what computes it.
+"""Table of functions: name, signatures and implementation of each.
 
-Look-up functions have signatures only: the caller answers them. docs/reference/expressions.md lists all with an
-example each, and a test holds that page to this table.
+Look-up functions have signatures only: the caller answers them. docs/reference/expressions.md lists all functions with an
+example; a test compares the page with this table.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from counterfoil.core.money import Money
 from counterfoil.expr import amounts, moments, text
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.types import Signature, signature
-from counterfoil.expr.values import Value, kind_with_article, int64, kind
+from counterfoil.expr.values import Value, int64, kind, kind_with_article
 
 
 class Function(msgspec.Struct, frozen=True, eq=False):
-    """A function of the language. `costs`: takes the budget first. `lookup`: answered by the caller."""
+    """Function of the language. `costs`: takes the budget first. `lookup`: answered by the caller."""
 
     name: str
     signatures: tuple[Signature, ...]
@@ -30,26 +30,26 @@ class Function(msgspec.Struct, frozen=True, eq=False):
 
 
 def to_int(value: Value) -> int:
-    """Of a whole number, of its text, or seconds since 1970 of a timestamp. A fraction is refused, not cut."""
+    """Convert a whole number, its text, or a timestamp to seconds since 1970. A fraction is rejected, not truncated."""
     match kind(value):
         case "int":
             return int(value)
         case "decimal":
             if abs(value.adjusted()) > 30 or value != value.to_integral_value():
-                raise Fault(f"{value} is not whole; round it first: int(round(x, 'down'))")
+                raise Fault(f"{value} is not a whole number; round it first: int(round(x, 'down'))")
             return int64(int(value))
         case "string":
             digits = value[1:] if value[:1] in ("-", "+") else value
             if not digits.isascii() or not digits.isdigit() or len(digits) > 19:
-                raise Fault(f"{value[:60]!r} is no integer of 64 bits")
+                raise Fault(f"{value[:60]!r} is not a 64-bit integer")
             return int64(int(value))
         case "timestamp":
             return moments.epoch_seconds(value)
-    raise Fault(f"cannot make an int of {kind_with_article(value)}")
+    raise Fault(f"cannot convert {kind_with_article(value)} to int")
 
 
 def to_bool(value: Value) -> bool:
-    """Of the text true or false (or 1, t, 0, f, as in CEL)."""
+    """Convert the text true or false (or 1, t, 0, f, as in CEL)."""
     if kind(value) == "bool":
         return bool(value)
     if kind(value) == "string":
@@ -57,11 +57,11 @@ def to_bool(value: Value) -> bool:
             return True
         if value in ("false", "False", "FALSE", "f", "F", "0"):
             return False
-    raise Fault(f"cannot make a bool of {str(value)[:60]!r}")
+    raise Fault(f"cannot convert {str(value)[:60]!r} to bool")
 
 
 def to_string(value: Value) -> str:
-    """The plain text of a value; Money with its decimals and currency, timestamps in UTC."""
+    """Return the plain text of a value; Money with its decimals and currency, timestamps in UTC."""
     match kind(value):
         case "string":
             return str(value)
@@ -75,18 +75,18 @@ def to_string(value: Value) -> str:
             try:
                 return str(value, "utf-8")
             except UnicodeDecodeError:
-                raise Fault("these bytes are no UTF-8 text") from None
+                raise Fault("these bytes are not UTF-8 text") from None
         case "timestamp":
             return moments.show_timestamp(value)
         case "date":
             return str(value.isoformat())
         case "duration":
             return moments.show_duration(value)
-    raise Fault(f"cannot make a string of {kind_with_article(value)}")
+    raise Fault(f"cannot convert {kind_with_article(value)} to string")
 
 
 def to_bytes(value: Value) -> bytes:
-    """UTF-8 of a string."""
+    """Return the UTF-8 bytes of a string."""
     match kind(value):
         case "bytes":
             return bytes(value)
@@ -94,12 +94,12 @@ def to_bytes(value: Value) -> bytes:
             try:
                 return str(value).encode()
             except UnicodeEncodeError:
-                raise Fault("this text has half a surrogate pair and no UTF-8 form") from None
-    raise Fault(f"cannot make bytes of {kind_with_article(value)}")
+                raise Fault("this text has a lone surrogate and cannot be encoded as UTF-8") from None
+    raise Fault(f"cannot convert {kind_with_article(value)} to bytes")
 
 
 def identity(value: Value) -> Value:
-    """The value itself, with its type forgotten."""
+    """Return the value itself, without its static type."""
     return value
 
 
@@ -153,13 +153,13 @@ for _name, _read in {
     "getDayOfYear": lambda d: d.timetuple().tm_yday - 1,
 }.items():
     _entry(moments.part_of_date(_read), f"date|timestamp.{_name}(string?) -> int")
-for _name, _part, _unit, _within in [
+for _name, _part, _unit, _modulus in [
     ("getHours", lambda t: t.hour, timedelta(hours=1), 0),
     ("getMinutes", lambda t: t.minute, timedelta(minutes=1), 0),
     ("getSeconds", lambda t: t.second, timedelta(seconds=1), 0),
     ("getMilliseconds", lambda t: t.microsecond // 1000, timedelta(milliseconds=1), 1000),
 ]:
-    _entry(moments.part_of_time(_part, _unit, _within), f"timestamp|duration.{_name}(string?) -> int")
+    _entry(moments.part_of_time(_part, _unit, _modulus), f"timestamp|duration.{_name}(string?) -> int")
 
 # Money and numbers
 _entry(amounts.minor, "minor(int|decimal|string, string) -> money")
@@ -176,7 +176,7 @@ _entry(
 )
 _entry(amounts.allocate, "allocate(money, list<number|money>) -> list<money>", costs=True)
 _entry(
-    identity,  # generated code calls values.round_factors, with the factors under round() taken apart
+    identity,  # generated code calls values.round_factors with the separate factors under round()
     "round(money, string) -> money",
     "round(number, string, string) -> money",
     "round(number, string, int?) -> decimal",
@@ -196,7 +196,7 @@ for _name, _pick in (("min", amounts.smallest), ("max", amounts.largest)):
         *(f"{_name}(list<{of}>) -> {of}" for of in _ORDERED),
         costs=True,
     )
-_entry(identity, "first(dyn, dyn*) -> dyn")  # generated code goes through the choices lazily
+_entry(identity, "first(dyn, dyn*) -> dyn")  # generated code evaluates the choices lazily
 _entry(amounts.coterm, "coterm(list<map>, date, string) -> list<map>", costs=True)
 _entry(amounts.split_by_period, "split_by_period(money, map, string?) -> list<map>", costs=True)
 
@@ -214,8 +214,8 @@ for _line in _LOOKUPS:
     _entry(identity, _line, lookup=True)
 
 UNSUPPORTED = {
-    "double": "there are no floating-point numbers in the language; use decimal()",
-    "uint": "there are no unsigned integers in the language; use int()",
-    "type": "types are checked, not compared; use has() or a schema",
-    "eval": "expressions do not build expressions",
+    "double": "the language has no floating-point numbers; use decimal()",
+    "uint": "the language has no unsigned integers; use int()",
+    "type": "types cannot be compared; use has() or a schema",
+    "eval": "expressions cannot evaluate other expressions",
 }

@@ -1,12 +1,12 @@
-"""A checked tree to a Python function, by way of the `ast` module: never from source text.
+"""Generator of a Python function from a checked tree, through the `ast` module and never from source text.
 
-Two functions may come of one tree. The *direct* one assumes that all goes well and inlines what it can. The
-*careful* one calls the operators of `values` and absorbs errors where CEL does; it runs when the direct one raised,
-so it decides what the outcome and the message are. Where the direct one returns, both return the same.
+One tree gives up to two functions. The *direct* one assumes success and inlines what it can. The *careful* one calls the
+operators of `values` and absorbs errors as CEL does. It runs after the direct one raised, and determines the result and the
+message. If the direct one returns, both return the same value.
 
-Generated code holds subscripts, comparisons, calls of the functions listed here and lambdas; its only attributes are
-`minor` and `currency`, read after an exact type test. So no text can reach into Python objects. The line number of
-each generated node is the number of the tree's node, which is how an error finds its place.
+Generated code contains subscripts, comparisons, lambdas and calls of the listed functions. Its only attributes are `minor`
+and `currency`, read after an exact type test, so no text can reach into Python objects. The line number of each generated
+node is the number of its tree node; that is how an error finds its place.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from counterfoil.expr.tree import (
     AndNode,
     BinaryNode,
     CallNode,
+    ExprNode,
     HasNode,
     IndexNode,
     ListNode,
@@ -30,7 +31,6 @@ from counterfoil.expr.tree import (
     MacroNode,
     MapNode,
     NameNode,
-    ExprNode,
     OrNode,
     SelectNode,
     TernaryNode,
@@ -55,7 +55,7 @@ _LOAD = ast.Load()
 
 
 class Generator:
-    """Builds one function; `nodes[line]` is the tree's node of a line number."""
+    """Generator of one function; `nodes[line]` is the tree node of a line number."""
 
     def __init__(self, careful: bool) -> None:
         self.careful = careful
@@ -64,13 +64,13 @@ class Generator:
         self.counter = 0
 
     def function(self, tree: ExprNode) -> CompiledFunction:
-        """The compiled function of (bindings, lookup, budget)."""
+        """Return the compiled function of (bindings, lookup, budget)."""
         body = self.emit(tree, {})
         if _may_amplify(tree):
             body = self.call("measured", body, _name("budget"))
-        made = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
-        ast.fix_missing_locations(made)
-        outer = compile(made, GENERATED_FILENAME, "eval")  # of our own tree, never of text
+        expression = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
+        ast.fix_missing_locations(expression)
+        outer = compile(expression, GENERATED_FILENAME, "eval")  # from the generated tree, never from text
         inner = next(part for part in outer.co_consts if isinstance(part, CodeType))
         function: CompiledFunction = FunctionType(inner, {**GLOBALS, **self.constants})
         return function
@@ -78,8 +78,8 @@ class Generator:
     def emit(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
         self.nodes.append(node)
         line = len(self.nodes) - 1
-        made = self.build(node, scope)
-        stack: list[ast.AST] = [made]
+        code = self.build(node, scope)
+        stack: list[ast.AST] = [code]
         while stack:
             part = stack.pop()
             if "lineno" in part._attributes:
@@ -88,7 +88,7 @@ class Generator:
                 part.lineno = part.end_lineno = line + 1  # type: ignore[attr-defined]
                 part.col_offset = part.end_col_offset = 0  # type: ignore[attr-defined]
             stack.extend(ast.iter_child_nodes(part))
-        return made
+        return code
 
     def temporary(self) -> str:
         self.counter += 1
@@ -152,24 +152,24 @@ class Generator:
     def select(self, operand: ast.expr, field: str) -> ast.expr:
         if self.careful or isinstance(
             operand, ast.Constant | ast.List
-        ):  # Python warns of subscripts of literals
+        ):  # Python warns about subscripts of literals
             return self.call("select", operand, ast.Constant(field))
         if field not in ("minor", "currency"):
             return ast.Subscript(operand, ast.Constant(field), _LOAD)
-        held = self.temporary()
+        value = self.temporary()
         return ast.IfExp(
-            ast.Compare(self.call("type", _assign(held, operand)), [ast.Is()], [_name("Money")]),
-            ast.Attribute(_name(held), field, _LOAD),
-            ast.Subscript(_name(held), ast.Constant(field), _LOAD),
+            ast.Compare(self.call("type", _assign(value, operand)), [ast.Is()], [_name("Money")]),
+            ast.Attribute(_name(value), field, _LOAD),
+            ast.Subscript(_name(value), ast.Constant(field), _LOAD),
         )
 
     def truth(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
-        """A node whose value must be a bool; no test where it cannot be anything else."""
-        made = self.emit(node, scope)
+        """Return code for a node that must be a bool; without a test if it cannot be anything else."""
+        code = self.emit(node, scope)
         if _is_bool(node):
-            return made
-        checked = self.call("truth", made)
-        line: int = made.lineno
+            return code
+        checked = self.call("truth", code)
+        line: int = code.lineno
         for part in (checked, checked.func if isinstance(checked, ast.Call) else checked):
             part.lineno = part.end_lineno = line
             part.col_offset = part.end_col_offset = 0
@@ -201,7 +201,7 @@ class Generator:
             )
         a, b = self.temporary(), self.temporary()
         return ast.IfExp(
-            ast.Compare(  # the first `is` of the chain holds both sides, whatever it says
+            ast.Compare(  # the chain assigns both sides, whatever its first `is` gives
                 self.call("type", _assign(a, left)),
                 [ast.Is(), ast.Is()],
                 [self.call("type", _assign(b, right)), _name("int")],
@@ -212,11 +212,13 @@ class Generator:
 
     def equality(self, node: BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
         compare: ast.cmpop = ast.Eq() if node.op == "==" else ast.NotEq()
-        made: ast.expr
+        code: ast.expr
         if self.careful:
-            made = self.call("equal", left, right, _name("budget"))
-            return made if node.op == "==" else ast.UnaryOp(ast.Not(), made)
-        if _is_text(node.left) or _is_text(node.right):  # text equals only text: Python's == is the same
+            code = self.call("equal", left, right, _name("budget"))
+            return code if node.op == "==" else ast.UnaryOp(ast.Not(), code)
+        if _is_text(node.left) or _is_text(
+            node.right
+        ):  # text equals only text, so Python's == gives the same result
             return ast.Compare(left, [compare], [right])
         a, b = self.temporary(), self.temporary()
         same_type = ast.Compare(
@@ -257,15 +259,15 @@ class Generator:
         return self.call(f"f_{node.name}", *([_name("budget")] if function.costs else []), *args)
 
     def first(self, choices: list[ast.expr]) -> ast.expr:
-        """Later choices are not evaluated when an earlier one has a value: they may be look-ups."""
+        """Return code that evaluates later choices only if earlier ones have no value: they may be look-ups."""
         if self.careful or len(choices) > 8:
             return self.call("first_", *(_lambda([], choice) for choice in choices))
-        made = choices[-1]
+        code = choices[-1]
         for choice in reversed(choices[:-1]):
-            held = self.temporary()
-            found = ast.Compare(_assign(held, choice), [ast.IsNot()], [ast.Constant(None)])
-            made = ast.IfExp(found, _name(held), made)
-        return made
+            value = self.temporary()
+            has_value = ast.Compare(_assign(value, choice), [ast.IsNot()], [ast.Constant(None)])
+            code = ast.IfExp(has_value, _name(value), code)
+        return code
 
     def round(self, node: CallNode, scope: Mapping[str, str]) -> ast.expr:
         steps: list[ast.expr] = []
@@ -287,8 +289,8 @@ def _assign(name: str, value: ast.expr) -> ast.expr:
 
 
 def _lambda(parameters: list[str], body: ast.expr) -> ast.Lambda:
-    made = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
-    return ast.Lambda(made, body)
+    arguments = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
+    return ast.Lambda(arguments, body)
 
 
 def _is_text(node: ExprNode) -> bool:
@@ -311,11 +313,11 @@ def _is_bool(node: ExprNode) -> bool:
 
 
 def _may_amplify(tree: ExprNode) -> bool:
-    """Whether a macro's variable can come to stand in one list several times, and that list again in another."""
+    """Return true if a macro variable can occur several times in a list, and that list again in another."""
     macros = [node for node in walk(tree) if isinstance(node, MacroNode)]
     return len(macros) > 1 and any(isinstance(n, ListNode | MapNode) for m in macros for n in walk(m.body))
 
 
 def _weight(node: ExprNode) -> int:
-    """Steps that one evaluation of a macro's body counts as: its number of nodes."""
+    """Return the steps that one evaluation of a macro body counts as: its number of nodes."""
     return sum(1 for _ in walk(node))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.expr.errors import Fault
-from counterfoil.expr.values import Value, kind_with_article, int64, kind
+from counterfoil.expr.values import Value, int64, kind, kind_with_article
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -32,22 +32,22 @@ _NANOSECONDS = {
 
 @lru_cache(maxsize=512)
 def zone(name: str) -> tzinfo:
-    """The zone of an IANA name such as Europe/Berlin, or of a fixed offset such as +02:00."""
+    """Return the zone of an IANA name such as Europe/Berlin, or of a fixed offset such as +02:00."""
     offset = _OFFSET.fullmatch(name)
     if offset:
         minutes = int(offset[2]) * 60 + int(offset[3])
         if minutes >= 24 * 60:
-            raise Fault(f"{name!r} is no offset from UTC")
+            raise Fault(f"{name!r} is not an offset from UTC")
         return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Fault(f"{name[:60]!r} is no time zone; use a name such as Europe/Berlin") from None
+        raise Fault(f"{name[:60]!r} is not a time zone; use a name such as Europe/Berlin") from None
 
 
 def _zone(value: Value) -> tzinfo:
     if kind(value) != "string":
-        raise Fault(f"a time zone is a string, not {kind_with_article(value)}")
+        raise Fault(f"a time zone must be a string, not {kind_with_article(value)}")
     return zone(value)
 
 
@@ -66,7 +66,7 @@ def _local(value: Value, where: Value) -> datetime:
 
 
 def from_epoch(seconds: Value) -> datetime:
-    """Whole seconds since 1970, as many vendors send them."""
+    """Convert whole seconds since 1970, the format of many vendors."""
     try:
         return _EPOCH + timedelta(seconds=seconds)
     except OverflowError:
@@ -74,7 +74,7 @@ def from_epoch(seconds: Value) -> datetime:
 
 
 def timestamp(value: Value) -> datetime:
-    """From RFC 3339 text (digits after microseconds must be zero), or from whole seconds since 1970."""
+    """Convert RFC 3339 text (digits after microseconds must be zero), or whole seconds since 1970."""
     match kind(value):
         case "timestamp":
             return _moment(value)
@@ -82,25 +82,25 @@ def timestamp(value: Value) -> datetime:
             return from_epoch(value)
         case "string":
             return _parse_timestamp(value)
-    raise Fault(f"cannot make a timestamp of {kind_with_article(value)}")
+    raise Fault(f"cannot convert {kind_with_article(value)} to timestamp")
 
 
 def _parse_timestamp(text: str) -> datetime:
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
-        raise Fault(f"{text[:60]!r} is no RFC 3339 timestamp such as 2026-01-31T12:00:00Z")
+        raise Fault(f"{text[:60]!r} is not an RFC 3339 timestamp such as 2026-01-31T12:00:00Z")
     day, time, fraction, offset = match.groups()
     digits = (fraction or "").ljust(9, "0")
     if digits[6:] != "000":
-        raise Fault("times are exact to the microsecond; cut the further digits off first")
+        raise Fault("timestamps have microsecond precision; remove the further digits first")
     try:
         return datetime.fromisoformat(f"{day}T{time}.{digits[:6]}{'+00:00' if offset in 'Zz' else offset}")
     except ValueError:
-        raise Fault(f"{text[:60]!r} names no moment that exists") from None
+        raise Fault(f"{text[:60]!r} is not an existing time") from None
 
 
 def day(value: Value, where: Value = "UTC") -> date:
-    """The calendar day: of text, of a timestamp (or seconds since 1970) in a zone, or the date itself."""
+    """Return the calendar day of a text, or of a timestamp (or seconds since 1970) in a zone; a date stays as it is."""
     match kind(value):
         case "date":
             plain: date = value
@@ -111,26 +111,26 @@ def day(value: Value, where: Value = "UTC") -> date:
             return _local(from_epoch(value), where).date()
         case "string":
             if not _DATE.fullmatch(value):
-                raise Fault(f"{value[:60]!r} is no date such as 2026-01-31")
+                raise Fault(f"{value[:60]!r} is not a date such as 2026-01-31")
             try:
                 return date.fromisoformat(value)
             except ValueError:
-                raise Fault(f"{value!r} is no day of the calendar") from None
-    raise Fault(f"cannot make a date of {kind_with_article(value)}")
+                raise Fault(f"{value!r} is not an existing day") from None
+    raise Fault(f"cannot convert {kind_with_article(value)} to date")
 
 
 def duration(value: Value) -> timedelta:
-    """From text: CEL's `1h30m`, `90s` (and `2d`), or ISO 8601 `P2DT3H` without months and years."""
+    """Parse a duration: CEL's `1h30m`, `90s` (and `2d`), or ISO 8601 `P2DT3H` without months and years."""
     if kind(value) == "duration":
         same: timedelta = value
         return same
     if kind(value) != "string":
-        raise Fault(f"cannot make a duration of {kind_with_article(value)}")
+        raise Fault(f"cannot convert {kind_with_article(value)} to duration")
     nanoseconds = _nanoseconds(value) if len(value) <= 100 else None
     if nanoseconds is None:
-        raise Fault(f"{value[:60]!r} is no duration such as 1h30m or P2D")
+        raise Fault(f"{value[:60]!r} is not a duration such as 1h30m or P2D")
     if nanoseconds % 1000:
-        raise Fault("durations are exact to the microsecond")
+        raise Fault("durations have microsecond precision")
     try:
         return timedelta(microseconds=int(nanoseconds // 1000))
     except OverflowError:
@@ -156,17 +156,17 @@ def _nanoseconds(text: str) -> Decimal | None:
 
 
 def days(count: Value) -> timedelta:
-    """A duration of whole days."""
+    """Return a duration of whole days."""
     if kind(count) != "int":
         raise Fault(f"days() takes an int, not {kind_with_article(count)}")
     try:
         return timedelta(days=count)
     except OverflowError:
-        raise Fault("that many days are outside the calendar") from None
+        raise Fault("the number of days is too large") from None
 
 
 def days_between(start: Value, end: Value) -> int:
-    """Days from `start` up to but not including `end`; negative when the end comes first."""
+    """Return the days from `start` up to but not including `end`; negative if the end is first."""
     if kind(start) != "date" or kind(end) != "date":
         raise Fault(
             f"days_between() takes two dates, not {kind(start)} and {kind(end)}; use date(timestamp, zone)"
@@ -175,7 +175,7 @@ def days_between(start: Value, end: Value) -> int:
 
 
 def period_of(value: Value, where: Value = None) -> str:
-    """The calendar month 'YYYY-MM' of a date, or of a timestamp in a zone."""
+    """Return the calendar month 'YYYY-MM' of a date, or of a timestamp in a zone."""
     if kind(value) == "timestamp":
         if where is None:
             raise Fault("the period of a timestamp depends on the zone; write period_of(t, zone)")
@@ -186,7 +186,7 @@ def period_of(value: Value, where: Value = None) -> str:
 
 
 def part_of_date(read: Callable[[date], int]) -> Callable[..., int]:
-    """A getter such as getFullYear, of a date or of a timestamp in a zone (UTC when left out)."""
+    """Build a getter such as getFullYear, for a date or a timestamp in a zone (UTC by default)."""
 
     def get(value: Value, where: Value = "UTC") -> int:
         return read(value if kind(value) == "date" else _local(value, where))
@@ -195,31 +195,31 @@ def part_of_date(read: Callable[[date], int]) -> Callable[..., int]:
 
 
 def part_of_time(
-    of_timestamp: Callable[[datetime], int], unit: timedelta, within: int = 0
+    of_timestamp: Callable[[datetime], int], unit: timedelta, modulus: int = 0
 ) -> Callable[..., int]:
-    """A getter such as getHours: of a timestamp in a zone, or of a duration in whole units (as in CEL)."""
+    """Build a getter such as getHours, for a timestamp in a zone, or a duration in whole units (as in CEL)."""
 
     def get(value: Value, where: Value = "UTC") -> int:
         if kind(value) != "duration":
             return of_timestamp(_local(value, where))
-        whole: int = abs(value) // unit if not within else abs(value) // unit % within
+        whole: int = abs(value) // unit if not modulus else abs(value) // unit % modulus
         return -whole if value < timedelta(0) else whole
 
     return get
 
 
 def epoch_seconds(value: datetime) -> int:
-    """Whole seconds since 1970, cut towards the past."""
+    """Return whole seconds since 1970, rounded down."""
     return int64((_moment(value) - _EPOCH) // _SECOND)
 
 
 def show_timestamp(value: datetime) -> str:
-    """RFC 3339 in UTC, with microseconds only when there are any."""
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     return _moment(value).astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def show_duration(value: timedelta) -> str:
-    """Seconds as CEL writes them: 90s, 0.5s."""
+    """Return seconds as CEL writes them: 90s, 0.5s."""
     total = value // timedelta(microseconds=1)
     whole, rest = divmod(abs(total), 10**6)
     fraction = f".{rest:06d}".rstrip("0") if rest else ""

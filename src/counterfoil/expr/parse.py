@@ -1,7 +1,7 @@
-"""Text to tree: a tokenizer and an operator-precedence parser for CEL syntax.
+"""Parser from text to tree: a tokenizer and an operator-precedence parser for CEL syntax.
 
-Bounded before anything else: length, nesting, number of terms and height of the tree each have a limit, and
-what exceeds it is refused with its position, so no text can exhaust the stack or the memory.
+Length, nesting, number of terms and height of the tree are limited. Text beyond a limit is rejected with its position, so no
+text can exhaust the stack or the memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from counterfoil.expr.tree import (
     AndNode,
     BinaryNode,
     CallNode,
+    ExprNode,
     HasNode,
     IndexNode,
     ListNode,
@@ -25,7 +26,6 @@ from counterfoil.expr.tree import (
     MacroNode,
     MapNode,
     NameNode,
-    ExprNode,
     OrNode,
     SelectNode,
     TernaryNode,
@@ -75,7 +75,7 @@ MACROS = frozenset(_MACROS)
 
 
 class Lexeme(NamedTuple):
-    """`kind` is string, hex, decimal, int, name, op or end."""
+    """Token of an expression. `kind` is string, hex, decimal, int, name, op or end."""
 
     kind: str
     text: str
@@ -84,16 +84,20 @@ class Lexeme(NamedTuple):
 
 
 def refuse(text: str, rule: str, message: str, start: int, end: int) -> NoReturn:
-    """Raise one finding as an ExpressionError."""
+    """Raise an ExpressionError with one finding."""
     raise ExpressionError(text, [finding(rule, message, text, start, end)])
 
 
 def tokenize(text: str) -> list[Lexeme]:
-    """All tokens with their spans, an `end` token last; refuses over-long text and stray characters."""
+    """Return all tokens with their spans, an `end` token last. Rejects overlong text and unexpected characters."""
     if len(text) > MAX_TEXT_CHARACTERS:
-        shown = text[: MAX_TEXT_CHARACTERS + 1]
+        prefix = text[: MAX_TEXT_CHARACTERS + 1]
         refuse(
-            shown, "limit", f"an expression may have {MAX_TEXT_CHARACTERS:,} characters at most", MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1
+            prefix,
+            "limit",
+            f"an expression is limited to {MAX_TEXT_CHARACTERS:,} characters",
+            MAX_TEXT_CHARACTERS,
+            MAX_TEXT_CHARACTERS + 1,
         )
     tokens: list[Lexeme] = []
     at = 0
@@ -103,33 +107,33 @@ def tokenize(text: str) -> list[Lexeme]:
         if at == len(text):
             tokens.append(Lexeme("end", "", at, at))
             return tokens
-        found = _RAW_STRING.match(text, at) or _TOKEN.match(text, at)
-        if found is None:
-            _stray(text, at)
-        kind = found.lastgroup or "string"
-        if kind in ("int", "decimal", "hex") and text[found.end() : found.end() + 1].isidentifier():
-            refuse(text, "syntax", "a number runs into a name", at, found.end() + 1)
-        tokens.append(Lexeme(kind, found.group(), at, found.end()))
-        at = found.end()
+        match = _RAW_STRING.match(text, at) or _TOKEN.match(text, at)
+        if match is None:
+            _unexpected(text, at)
+        kind = match.lastgroup or "string"
+        if kind in ("int", "decimal", "hex") and text[match.end() : match.end() + 1].isidentifier():
+            refuse(text, "syntax", "a name follows a number without a space", at, match.end() + 1)
+        tokens.append(Lexeme(kind, match.group(), at, match.end()))
+        at = match.end()
 
 
-def _stray(text: str, at: int) -> NoReturn:
+def _unexpected(text: str, at: int) -> NoReturn:
     character = text[at]
     if character in "'\"":
-        refuse(text, "syntax", "this string does not end", at, len(text))
+        refuse(text, "syntax", "this string is not closed", at, len(text))
     hints = {
         "=": "use == to compare",
         "&": "use && for and",
         "|": "use || for or",
         "#": "comments start with //",
-        ";": "an expression is one value, without statements",
+        ";": "an expression has no statements",
     }
     hint = hints.get(character)
     refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
 
 
 def parse(text: str) -> ExprNode:
-    """The tree of one expression; ExpressionError with the position of the first thing that is wrong."""
+    """Return the tree of one expression. Raises ExpressionError with the position of the first error."""
     parser = _Parser(text, tokenize(text))
     tree = parser.expression()
     last = parser.token
@@ -150,7 +154,7 @@ def _check_height(text: str, tree: ExprNode) -> None:
 
 
 class _Parser:
-    """One pass over the tokens. Recursion happens per bracket only, and brackets are counted."""
+    """Parser over the tokens in one pass. Recursion happens per bracket only, and brackets are counted."""
 
     def __init__(self, text: str, tokens: list[Lexeme]) -> None:
         self.text = text
@@ -181,8 +185,8 @@ class _Parser:
 
     def expect(self, op: str) -> Lexeme:
         if not self.is_op(op):
-            found = "the end of the expression" if self.token.kind == "end" else repr(self.token.text)
-            self.fail(f"expected {op!r}, found {found}")
+            actual = "the end of the expression" if self.token.kind == "end" else repr(self.token.text)
+            self.fail(f"expected {op!r}, found {actual}")
         return self.advance()
 
     def count(self, token: Lexeme) -> None:
@@ -191,7 +195,7 @@ class _Parser:
             refuse(
                 self.text,
                 "limit",
-                f"an expression may have {MAX_TERMS:,} terms at most",
+                f"an expression is limited to {MAX_TERMS:,} terms",
                 token.start,
                 token.end,
             )
@@ -203,7 +207,7 @@ class _Parser:
             refuse(
                 self.text,
                 "limit",
-                f"brackets and conditions nest more than {MAX_NESTING} deep",
+                f"brackets and conditions are nested more than {MAX_NESTING} deep",
                 token.start,
                 token.end,
             )
@@ -217,7 +221,7 @@ class _Parser:
         return node
 
     def chain(self) -> ExprNode:
-        """Operands joined by binary operators, by precedence, with two stacks instead of recursion."""
+        """Parse operands joined by binary operators, by precedence, with two stacks instead of recursion."""
         operands = [self.operand()]
         operators: list[Lexeme] = []
         while True:
@@ -232,7 +236,7 @@ class _Parser:
             operands.append(self.operand())
 
     def operand(self) -> ExprNode:
-        """Unary operators, a primary, and what is selected from it."""
+        """Parse unary operators, a primary, and the selections on it."""
         signs: list[Lexeme] = []
         while self.is_op("!") or self.is_op("-"):
             self.count(self.token)
@@ -244,7 +248,7 @@ class _Parser:
         return node
 
     def negative_literal(self, signs: list[Lexeme]) -> ExprNode | None:
-        """`-9223372036854775808` is a literal: its positive part alone would not fit."""
+        """Parse `-9223372036854775808` as a literal: its positive part alone would not fit."""
         if not (signs and signs[-1].text == "-" and self.token.kind in ("int", "decimal", "hex")):
             return None
         sign = signs.pop()
@@ -268,7 +272,7 @@ class _Parser:
                 key = self.expression()
                 node = IndexNode(node.start, self.expect("]").end, node, key)
             elif self.is_op("{") and isinstance(node, NameNode | SelectNode):
-                self.fail("typed messages are not part of the language; write a map: {'key': value}")
+                self.fail("typed messages are not supported; write a map: {'key': value}")
             else:
                 return node
 
@@ -277,8 +281,8 @@ class _Parser:
         if arities is None:
             return CallNode(target.start, end, name.text, (target, *args), True)
         if len(args) not in arities:
-            wanted = " or ".join(map(str, arities))
-            self.fail(f"{name.text} takes {wanted} arguments: a variable and an expression", name)
+            counts = " or ".join(map(str, arities))
+            self.fail(f"{name.text} takes {counts} arguments: a variable and an expression", name)
         variable = args[0]
         if not isinstance(variable, NameNode):
             self.fail(f"the first argument of {name.text} must be a plain variable name", name)
@@ -311,7 +315,7 @@ class _Parser:
         if token.kind == "op" and token.text == "{":
             return self.map_of(token)
         if token.kind == "end":
-            return self.fail("the expression ends where a value is expected", token)
+            return self.fail("expected a value, found the end of the expression", token)
         return self.fail(f"expected a value, found {token.text!r}", token)
 
     def named(self, token: Lexeme) -> ExprNode:
@@ -352,14 +356,14 @@ class _Parser:
         if token.kind == "decimal":
             try:
                 value = Decimal(text if len(text) <= 2 * MAX_DIGITS else "NaN")
-            except InvalidOperation:  # an exponent beyond all bounds
+            except InvalidOperation:  # an exponent beyond all limits
                 value = Decimal("NaN")
             if (
                 value.is_nan()
                 or len(value.as_tuple().digits) > MAX_DIGITS
                 or abs(value.adjusted()) > MAX_DIGITS
             ):
-                message = f"a number may have {MAX_DIGITS} digits at most"
+                message = f"a number is limited to {MAX_DIGITS} digits"
                 refuse(self.text, "limit", message, token.start, token.end)
             return value.copy_negate() if negative and value else value
         if len(text) > 20:
@@ -397,7 +401,7 @@ class _Parser:
             return _SIMPLE_ESCAPES.get(simple, simple)
         code = int(octal, 8) if octal else int(byte or short or long or "-1", 16)
         if code < 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-            self.fail(f"{match.group()!r} is not an escape for a character", token)
+            self.fail(f"{match.group()!r} is not a valid escape", token)
         return chr(code)
 
 

@@ -1,8 +1,8 @@
-"""Regular expressions in RE2's syntax, matched in linear time: no pattern and no text can make it backtrack.
+"""Regular expressions in RE2 syntax, matched in linear time: no pattern and no text can cause backtracking.
 
-Python's own `re` backtracks, and no check of a pattern's shape bounds it well (`.*.*.*=` is harmless to look at and
-cubic to run). This is a Thompson automaton with a cache of the sets of states met. Only the question "does it
-occur?" is answered; groups do not capture. Not in the language, as in RE2: back-references and look-around.
+Python's `re` backtracks, and no check of a pattern limits it well (`.*.*.*=` looks harmless and takes cubic time). This is a
+Thompson automaton with a cache of state sets. It only answers whether the pattern occurs; groups do not capture.
+Back-references and look-around are not supported, as in RE2.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POSIX: dict[str, Ranges] = {
     "xdigit": ((48, 57), (65, 70), (97, 102)),
 }
 _CONTROL = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
-# What holds at a boundary between two characters; computed from the characters on both sides.
+# Flags of a boundary between two characters, computed from the characters on both sides.
 _BEGIN, _END, _LINE_BEGIN, _LINE_END, _WORD_EDGE, _NO_WORD_EDGE = 1, 2, 4, 8, 16, 32
 
 
@@ -45,7 +45,7 @@ class _Set(NamedTuple):
     fold: bool = False
 
     def takes(self, character: str) -> bool:
-        """Whether the character is in the set."""
+        """Return true if the character is in the set."""
         if self._has(ord(character)):
             return True
         if not self.fold:
@@ -91,7 +91,7 @@ def _is_word(character: str) -> bool:
 
 
 class _PatternParser:
-    """Pattern text to a tree of ('set' | 'assert' | 'cat' | 'alt' | 'repeat', parts)."""
+    """Parser from text to a tree of ('set' | 'assert' | 'cat' | 'alt' | 'repeat', parts)."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -107,7 +107,7 @@ class _PatternParser:
 
     def take(self) -> str:
         if self.at >= len(self.text):
-            self.fail("it ends too early")
+            self.fail("the pattern ends too early")
         self.at += 1
         return self.text[self.at - 1]
 
@@ -138,20 +138,20 @@ class _PatternParser:
         else:
             return part
         self.at += 1
-        if self.peek("?"):  # a lazy quantifier finds the same occurrences
+        if self.peek("?"):  # a lazy quantifier has the same occurrences
             self.at += 1
         if self.peek("*") or self.peek("+") or self.peek("?"):
             self.fail("a quantifier follows a quantifier; use a group")
         return ("repeat", (part, low, high))
 
     def counts(self) -> tuple[int, int] | None:
-        """The bounds of {n}, {n,} or {n,m}, with `at` left on the closing brace; None for a literal brace."""
+        """Return the bounds of {n}, {n,} or {n,m}; None for a literal brace. Leaves `at` on the closing brace."""
         close = self.text.find("}", self.at)
         low, comma, high = self.text[self.at + 1 : max(close, 0)].partition(",")
         if close < 0 or not (low.isascii() and low.isdigit()) or not (high == "" or high.isdigit()):
             return None
         if len(low) > 4 or len(high) > 4:
-            self.fail("a repetition may be 1000 at most")
+            self.fail("a repetition is limited to 1000")
         least = int(low)
         most = least if not comma else int(high) if high else -1
         if max(least, most) > 1000 or (most != -1 and most < least):
@@ -184,28 +184,28 @@ class _PatternParser:
     def group(self) -> _Tree | None:
         self.nesting += 1
         if self.nesting > _MAX_NESTING:
-            self.fail(f"groups nest more than {_MAX_NESTING} deep")
+            self.fail(f"groups are nested more than {_MAX_NESTING} deep")
         outer = self.flags
         if self.peek("?"):
             self.at += 1
             if self.peek("P<") or (self.peek("<") and not self.peek("<=") and not self.peek("<!")):
                 close = self.text.find(">", self.at)
                 if close < 0:
-                    self.fail("the group's name does not end")
+                    self.fail("the name of the group is not closed")
                 self.at = close + 1
             elif self.set_flags():
                 self.nesting -= 1
                 return None
         inner = self.alternatives()
         if not self.peek(")"):
-            self.fail("a group does not end")
+            self.fail("a group is not closed")
         self.at += 1
         self.nesting -= 1
         self.flags = outer
         return inner
 
     def set_flags(self) -> bool:
-        """Flags such as (?i) for the rest of the group (True) or (?i: for this group (False)."""
+        """Read flags: (?i) for the rest of the group returns True, (?i: for this group returns False."""
         on, off, target = set[str](), set[str](), True
         while True:
             character = self.take()
@@ -218,7 +218,7 @@ class _PatternParser:
                 return character == ")"
             else:
                 self.at -= 1
-                self.fail("look-around and other (?...) forms are not in the language")
+                self.fail("look-around and other (?...) forms are not supported")
 
     def escape(self) -> _Tree:
         if self.text[self.at : self.at + 1] in ("b", "B", "A", "z"):
@@ -230,8 +230,8 @@ class _PatternParser:
         character = self.take()
         classes = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
         if character.lower() in classes:
-            found = classes[character.lower()]
-            return found if character.islower() else _negate(found)
+            ranges = classes[character.lower()]
+            return ranges if character.islower() else _negate(ranges)
         if character in _CONTROL:
             code = _CONTROL[character]
         elif character == "x":
@@ -244,11 +244,11 @@ class _PatternParser:
             self.at += len(digits)
             code = int(digits, 16)
             if code > 0x10FFFF:
-                self.fail("there is no such character")
+                self.fail("the character code is too large")
         elif character.isdigit():
-            self.fail("back-references are not in the language")
+            self.fail("back-references are not supported")
         elif character.isalpha():
-            self.fail(f"\\{character} is not in the language")
+            self.fail(f"\\{character} is not supported")
         else:
             code = ord(character)
         return ((code, code),)
@@ -264,7 +264,7 @@ class _PatternParser:
                 name = self.text[self.at + 2 : end]
                 positive = _POSIX.get(name.lstrip("^"))
                 if positive is None:
-                    self.fail(f"there is no class [:{name[:20]}:]")
+                    self.fail(f"the class [:{name[:20]}:] does not exist")
                 ranges += _negate(positive) if name.startswith("^") else positive
                 self.at = end + 2
                 continue
@@ -274,7 +274,7 @@ class _PatternParser:
                 self.at += 1
                 high = self.class_character()
                 if len(high) != 1 or high[0][0] != high[0][1] or high[0][0] < low[0][0]:
-                    self.fail("a range in [...] goes from a lower to a higher character")
+                    self.fail("a range in [...] must go from a lower to a higher character")
                 low = ((low[0][0], high[0][0]),)
             ranges += low
         self.at += 1
@@ -286,26 +286,26 @@ class _PatternParser:
 
 
 class CompiledPattern:
-    """A compiled pattern; `search` tells whether it occurs in a text."""
+    """Compiled pattern; `search` returns true if it occurs in a text."""
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_PATTERN_CHARACTERS:
-            raise Fault(f"a pattern may have {MAX_PATTERN_CHARACTERS:,} characters at most")
+            raise Fault(f"a pattern is limited to {MAX_PATTERN_CHARACTERS:,} characters")
         reader = _PatternParser(text)
         tree = reader.alternatives()
         if reader.at < len(text):
-            reader.fail("this bracket closes nothing")
+            reader.fail("this bracket has no opening bracket")
         self._program: list[_Instruction] = []
         self._emit(tree)
         self._asserts = any(isinstance(i, _Assert) for i in self._program)
-        self._forget()
+        self._clear_cache()
 
     @property
     def size(self) -> int:
         """Number of states: a bound on the work per character."""
         return len(self._program)
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         self._closures: dict[tuple[frozenset[int], int], tuple[bool, frozenset[int]]] = {}
         self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
@@ -353,23 +353,23 @@ class CompiledPattern:
             self._program[split] = _Split(split + 1, len(self._program))
 
     def search(self, text: str) -> bool:
-        """Whether the pattern occurs anywhere in `text`."""
+        """Return true if the pattern occurs anywhere in `text`."""
         states = frozenset({0})
         closures, steps = self._closures, self._steps
         for at in range(len(text) + 1):
             flags = self._flags(text, at) if self._asserts else 0
-            known = closures.get((states, flags))
-            if known is None:
-                known = closures[states, flags] = self._close(states, flags)
-            if known[0]:
+            closure = closures.get((states, flags))
+            if closure is None:
+                closure = closures[states, flags] = self._close(states, flags)
+            if closure[0]:
                 return True
             if at == len(text):
                 return False
-            key = (known[1], text[at])
+            key = (closure[1], text[at])
             following = steps.get(key)
             if following is None:
                 if len(steps) + len(closures) > _MAX_CACHED_SETS:
-                    self._forget()
+                    self._clear_cache()
                     closures, steps = self._closures, self._steps
                 following = steps[key] = self._step(*key)
             states = following
@@ -387,16 +387,16 @@ class CompiledPattern:
         return flags | (_WORD_EDGE if edge else _NO_WORD_EDGE)
 
     def _close(self, states: frozenset[int], flags: int) -> tuple[bool, frozenset[int]]:
-        """Whether the pattern is complete at this boundary, and the instructions that wait for a character."""
-        seen: set[int] = set()
+        """Return true if the pattern is complete at this boundary, and the instructions that wait for a character."""
+        visited: set[int] = set()
         waiting: set[int] = set()
         stack = list(states)
         end = len(self._program)
         while stack:
             at = stack.pop()
-            if at in seen:
+            if at in visited:
                 continue
-            seen.add(at)
+            visited.add(at)
             if at == end:
                 return True, frozenset()
             instruction = self._program[at]
@@ -413,7 +413,7 @@ class CompiledPattern:
     def _step(self, waiting: frozenset[int], character: str) -> frozenset[int]:
         program = self._program
         following = {
-            at + 1 for at in waiting if isinstance(one := program[at], _Set) and one.takes(character)
+            at + 1 for at in waiting if isinstance(item := program[at], _Set) and item.takes(character)
         }
         following.add(0)  # an occurrence may start at every position
         return frozenset(following)
@@ -421,5 +421,5 @@ class CompiledPattern:
 
 @lru_cache(maxsize=256)
 def compile_pattern(text: str) -> CompiledPattern:
-    """The compiled pattern; Fault says what is wrong with its text."""
+    """Return the compiled pattern. Raises Fault for an invalid pattern."""
     return CompiledPattern(text)

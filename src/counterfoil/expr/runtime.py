@@ -1,4 +1,4 @@
-"""What generated code calls besides operators and functions: roots, look-ups, macros, and CEL's absorption of errors."""
+"""Functions that generated code calls: roots, look-ups, macros, and CEL's absorption of errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from counterfoil.core.money import Money, MoneyError
 from counterfoil.expr import values
 from counterfoil.expr.errors import Fault, LookupNeeded
 from counterfoil.expr.functions import FUNCTIONS
-from counterfoil.expr.values import Budget, Value, charge, kind_with_article, kind
+from counterfoil.expr.values import Budget, Value, charge, kind, kind_with_article
 
-# What && || first and the macros may absorb. Never among them: BudgetExceeded, LookupNeeded, Escaped.
+# Errors that && || first and the macros absorb. Never among them: BudgetExceeded, LookupNeeded, LookupFailure.
 ABSORBED_ERRORS = (
     Fault,
     MoneyError,
@@ -27,7 +27,7 @@ ABSORBED_ERRORS = (
 
 
 class LookupFailure(Exception):
-    """Carries what a look-up callback raised through the evaluation, to be raised again as it was."""
+    """Wrapper that carries an exception of a look-up callback through the evaluation unchanged."""
 
     def __init__(self, original: Exception) -> None:
         super().__init__(original)
@@ -38,7 +38,7 @@ def _lookup(
     lookup: Callable[[str, tuple[object, ...]], object] | None, name: str, args: tuple[Value, ...]
 ) -> Value:
     if lookup is None:
-        raise LookupFailure(Fault(f"{name}() is a look-up, and nothing here answers look-ups"))
+        raise LookupFailure(Fault(f"{name}() is a look-up, and look-ups are not available here"))
     try:
         return lookup(name, args)
     except LookupNeeded:
@@ -49,7 +49,7 @@ def _lookup(
 
 def _root(bindings: Mapping[str, object], name: str) -> Value:
     if name not in bindings:
-        raise Fault(f"there is no {name!r} here")
+        raise Fault(f"the name {name!r} is not available here")
     return bindings[name]
 
 
@@ -58,7 +58,7 @@ def _items(value: Value, budget: Budget, weight: int) -> Any:
         case "list" | "map":
             charge(budget, 1 + len(value) * weight)
             return value
-    raise Fault(f"cannot go through {kind_with_article(value)}; a list or a map is needed")
+    raise Fault(f"cannot iterate over {kind_with_article(value)}; use a list or a map")
 
 
 def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
@@ -132,7 +132,7 @@ def _or(*terms: Callable[[], bool]) -> bool:
 
 
 def _measured(value: Value, budget: Budget) -> Value:
-    """The value, when its elements counted out fit the budget: shared lists are small only in memory."""
+    """Return the value if its elements, counted with repetitions, fit the budget: shared lists are small only in memory."""
     stack = [value]
     while stack:
         part = stack.pop()
@@ -155,7 +155,7 @@ def _first(*choices: Callable[[], Value]) -> Value:
     return None
 
 
-# Everything that generated code can name; it has no builtins.
+# All names available to generated code; it has no builtins.
 GLOBALS: dict[str, Any] = {
     "__builtins__": {},
     "type": type,

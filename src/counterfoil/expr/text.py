@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.expr import pattern
 from counterfoil.expr.errors import Fault
-from counterfoil.expr.values import Budget, Value, charge, kind_with_article, int64, kind
+from counterfoil.expr.values import Budget, Value, charge, int64, kind, kind_with_article
 
 
 def _text(*values: Value) -> None:
@@ -20,26 +20,26 @@ def _position(value: Value, size: int) -> int:
 
 
 def contains(budget: Budget, text: Value, part: Value) -> bool:
-    """Whether `part` occurs in `text`."""
+    """Return true if `part` occurs in `text`."""
     _text(text, part)
     charge(budget, 1 + len(text) // 64)
     return part in text
 
 
 def starts_with(text: Value, part: Value) -> bool:
-    """Whether `text` begins with `part`."""
+    """Return true if `text` begins with `part`."""
     _text(text, part)
     return bool(text.startswith(part))
 
 
 def ends_with(text: Value, part: Value) -> bool:
-    """Whether `text` ends with `part`."""
+    """Return true if `text` ends with `part`."""
     _text(text, part)
     return bool(text.endswith(part))
 
 
 def matches(budget: Budget, text: Value, regex: Value) -> bool:
-    """Whether the pattern occurs anywhere in `text`; time is linear in the text."""
+    """Return true if the pattern occurs anywhere in `text`; linear time in the text."""
     _text(text, regex)
     compiled = pattern.compile_pattern(regex)
     charge(budget, 1 + len(text) * (8 + compiled.size) // 16)
@@ -47,14 +47,14 @@ def matches(budget: Budget, text: Value, regex: Value) -> bool:
 
 
 def upper_ascii(budget: Budget, text: Value) -> str:
-    """A to Z for a to z; other letters stay."""
+    """Return the text with a to z in upper case; other letters stay."""
     _text(text)
     charge(budget, 1 + len(text) // 16)
     return str(text).translate(_UPPER)
 
 
 def lower_ascii(budget: Budget, text: Value) -> str:
-    """a to z for A to Z; other letters stay."""
+    """Return the text with A to Z in lower case; other letters stay."""
     _text(text)
     charge(budget, 1 + len(text) // 16)
     return str(text).translate(_LOWER)
@@ -65,26 +65,26 @@ _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 def trim(text: Value) -> str:
-    """Without white space at both ends."""
+    """Return the text without white space at both ends."""
     _text(text)
     return str(text).strip()
 
 
 def replace(budget: Budget, text: Value, old: Value, new: Value, limit: Value = -1) -> str:
-    """`old` replaced by `new`, everywhere or `limit` times."""
+    """Replace `old` by `new`, everywhere or `limit` times."""
     _text(text, old, new)
     if kind(limit) != "int":
-        raise Fault("the limit of replace() is an int")
+        raise Fault("the limit of replace() must be an int")
     count = text.count(old)
     charge(budget, 1 + (len(text) + count * max(0, len(new) - len(old))) // 16)
     return str(text).replace(old, new, limit if limit >= 0 else -1)
 
 
 def split(budget: Budget, text: Value, separator: Value, limit: Value = -1) -> list[str]:
-    """The parts between separators; an empty separator splits into characters; at most `limit` parts."""
+    """Return the parts between separators, at most `limit`; an empty separator splits into characters."""
     _text(text, separator)
     if kind(limit) != "int":
-        raise Fault("the limit of split() is an int")
+        raise Fault("the limit of split() must be an int")
     if limit == 0:
         return []
     if separator == "":
@@ -96,38 +96,38 @@ def split(budget: Budget, text: Value, separator: Value, limit: Value = -1) -> l
 
 
 def substring(text: Value, start: Value, end: Value = None) -> str:
-    """Code points from `start` up to but not including `end`."""
+    """Return the code points from `start` up to but not including `end`."""
     _text(text)
     begin = _position(start, len(text))
     stop = len(text) if end is None else _position(end, len(text))
     if stop < begin:
-        raise Fault(f"the end {stop} lies before the start {begin}")
+        raise Fault(f"the end {stop} is before the start {begin}")
     return str(text[begin:stop])
 
 
 def char_at(text: Value, at: Value) -> str:
-    """The character at a position; empty at the very end."""
+    """Return the character at a position; empty at the end of the text."""
     _text(text)
-    place = _position(at, len(text))
-    return str(text[place : place + 1])
+    position = _position(at, len(text))
+    return str(text[position : position + 1])
 
 
 def index_of(budget: Budget, text: Value, part: Value, start: Value = 0) -> int:
-    """Position of the first `part`, or -1."""
+    """Return the position of the first `part`, or -1."""
     _text(text, part)
     charge(budget, 1 + len(text) // 64)
     return int(text.find(part, _position(start, len(text))))
 
 
 def last_index_of(budget: Budget, text: Value, part: Value) -> int:
-    """Position of the last `part`, or -1."""
+    """Return the position of the last `part`, or -1."""
     _text(text, part)
     charge(budget, 1 + len(text) // 64)
     return int(text.rfind(part))
 
 
 def join(budget: Budget, items: Value, separator: Value = "") -> str:
-    """The strings of a list, with `separator` between them."""
+    """Join the strings of a list with `separator`."""
     _text(separator)
     if kind(items) != "list":
         raise Fault(f"join() takes a list of strings, not {kind_with_article(items)}")
@@ -138,7 +138,7 @@ def join(budget: Budget, items: Value, separator: Value = "") -> str:
 
 
 def size(value: Value) -> int:
-    """Code points of a string, bytes of bytes, elements of a list, keys of a map."""
+    """Return the number of code points, bytes, elements or keys."""
     if kind(value) not in ("string", "bytes", "list", "map"):
         raise Fault(f"{kind_with_article(value)} has no size")
     return int64(len(value))

@@ -1,6 +1,6 @@
-"""The syntax tree of an expression, and the questions others ask of it: conjuncts, free names, paths read.
+"""Syntax tree of an expression, and its conjuncts, free names and field paths.
 
-Nodes are plain frozen values with the half-open span of text they came from; nothing here evaluates.
+Nodes are frozen values with the half-open span of their text. Nothing here evaluates.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 
 class ExprNode(msgspec.Struct, frozen=True):
-    """A piece of the tree, from character `start` up to but not including `end`."""
+    """Node of the tree, from character `start` up to but not including `end`."""
 
     start: int
     end: int
@@ -24,7 +24,7 @@ class LiteralNode(ExprNode, frozen=True):
 
 
 class NameNode(ExprNode, frozen=True):
-    """A root name, or the variable of a macro around it."""
+    """A root name, or the variable of an enclosing macro."""
 
     name: str
 
@@ -117,7 +117,7 @@ class MacroNode(ExprNode, frozen=True):
 
 
 def children(node: ExprNode) -> tuple[ExprNode, ...]:
-    """The nodes directly below, in the order of the text."""
+    """Return the direct child nodes in the order of the text."""
     match node:
         case SelectNode() | HasNode() | UnaryNode():
             return (node.operand,)
@@ -141,14 +141,14 @@ def children(node: ExprNode) -> tuple[ExprNode, ...]:
 
 
 def highlight_span(node: ExprNode, text: str) -> tuple[int, int]:
-    """The span to underline for a problem with this node: of a selection, the field alone."""
+    """Return the span to underline for a problem with this node; of a selection, the field only."""
     if isinstance(node, SelectNode) and text[: node.end].endswith(node.field):
         return node.end - len(node.field), node.end
     return node.start, node.end
 
 
 def walk(node: ExprNode) -> Iterator[ExprNode]:
-    """Every node of the tree, without recursion."""
+    """Yield every node of the tree, without recursion."""
     stack = [node]
     while stack:
         current = stack.pop()
@@ -157,12 +157,12 @@ def walk(node: ExprNode) -> Iterator[ExprNode]:
 
 
 def conjuncts(node: ExprNode) -> list[ExprNode]:
-    """The terms that must all be true for `node` to be true; the node itself when it is no conjunction."""
+    """Return the terms that must all be true for `node` to be true; the node itself if it is no conjunction."""
     return list(node.terms) if isinstance(node, AndNode) else [node]
 
 
 def dotted_path(node: ExprNode) -> tuple[str, ...] | None:
-    """`a.b['c']` as ('a', 'b', 'c'); None when the node is not a plain path from a name."""
+    """Return `a.b['c']` as ('a', 'b', 'c'); None if the node is not a plain path from a name."""
     parts: list[str] = []
     while True:
         match node:
@@ -180,7 +180,7 @@ def dotted_path(node: ExprNode) -> tuple[str, ...] | None:
 
 
 def names_and_paths(node: ExprNode) -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
-    """The free root names, and the longest paths below them that the expression reads."""
+    """Return the free root names, and the longest paths below them that the expression reads."""
     names: set[str] = set()
     paths: set[tuple[str, ...]] = set()
     stack: list[tuple[ExprNode, frozenset[str]]] = [(node, frozenset())]

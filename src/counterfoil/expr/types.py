@@ -1,7 +1,7 @@
-"""Types for checking: sets of kinds, read lazily from JSON Schemas, and signatures of functions written as text.
+"""Types for checking: sets of kinds, read lazily from JSON Schemas, and function signatures written as text.
 
-A type says what a value may be; an empty set of kinds is `dyn`, anything. Null is left out of account: a field
-that may be null types as what it is otherwise, because absence is a matter of `first` and `has`.
+A type describes the possible values; an empty set of kinds is `dyn`, anything. Null is ignored: a nullable field has the
+type of its other values, because `first` and `has` handle absence.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ JsonSchema = Mapping[str, Any] | bool
 
 
 class Type(msgspec.Struct, frozen=True, eq=False):
-    """`kinds` empty: dyn. `item`: elements of a list. `schemas`: (schema, document) pairs to find fields in.
+    """Set of possible kinds of a value; empty is dyn.
 
-    `values`: the allowed strings of an enumeration, when the type is one.
+    `item`: type of the elements of a list. `schemas`: (schema, document) pairs that declare fields. `values`: allowed strings of
+    an enumeration.
     """
 
     kinds: frozenset[str] = frozenset()
@@ -28,7 +29,7 @@ class Type(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def dyn(self) -> bool:
-        """Whether nothing is known."""
+        """True if nothing is known about the value."""
         return not self.kinds
 
     def __str__(self) -> str:
@@ -45,45 +46,45 @@ _NAMED = {"dyn": frozenset[str](), "number": NUMBER}
 
 
 def type_of(*kinds: str) -> Type:
-    """The type of exactly these kinds."""
+    """Return the type of exactly these kinds."""
     return Type(frozenset(kinds))
 
 
 def list_of(item: Type) -> Type:
-    """The type of lists of `item`."""
+    """Return the type of lists of `item`."""
     return Type(frozenset({"list"}), item=item)
 
 
 def union(types: list[Type]) -> Type:
-    """What any of the types allows; dyn when one of them is."""
+    """Return the union of types; dyn if one of them is."""
     types = [t for t in types if t.kinds != {"null"}] or types
     if not types or any(t.dyn for t in types):
         return DYN
     if len(types) == 1:
         return types[0]
     items = [t.item for t in types if "list" in t.kinds]
-    known = [item for item in items if item is not None]
+    item_types = [item for item in items if item is not None]
     enums = [t.values for t in types]
     strings = [values for values in enums if values is not None]
     return Type(
         frozenset().union(*(t.kinds for t in types)),
-        item=union(known) if known and len(known) == len(items) else None,
+        item=union(item_types) if item_types and len(item_types) == len(items) else None,
         schemas=tuple(pair for t in types for pair in t.schemas),
         values=frozenset().union(*strings) if len(strings) == len(enums) else None,
     )
 
 
-def fits(given: Type, wanted: Type, widen: bool = True) -> bool:
-    """Whether a value of type `given` may be taken where `wanted` is; unknown parts always may.
+def fits(actual: Type, expected: Type, widen: bool = True) -> bool:
+    """Return true if a value of type `actual` may be used where `expected` is required; unknown parts always may.
 
     `widen`: an int may stand for a decimal.
     """
-    if given.dyn or wanted.dyn:
+    if actual.dyn or expected.dyn:
         return True
-    allowed = wanted.kinds | {"int"} if widen and "decimal" in wanted.kinds else wanted.kinds
-    shared = given.kinds & allowed
-    if shared == {"list"} and given.item is not None and wanted.item is not None:
-        return fits(given.item, wanted.item, widen)
+    allowed = expected.kinds | {"int"} if widen and "decimal" in expected.kinds else expected.kinds
+    shared = actual.kinds & allowed
+    if shared == {"list"} and actual.item is not None and expected.item is not None:
+        return fits(actual.item, expected.item, widen)
     return bool(shared)
 
 
@@ -109,11 +110,11 @@ _JSON_TYPES = {
 
 
 def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, depth: int = 0) -> Type:
-    """The type of values that a JSON Schema (draft 2020-12) describes; what it does not say is dyn.
+    """Return the type of the values of a JSON Schema (draft 2020-12); unstated parts are dyn.
 
-    Read: type, enum, const, items, properties, $ref within the document, allOf, anyOf, oneOf, format (date,
-    date-time, duration, decimal) and x-type (money, date, timestamp, duration, decimal). Fields are read on demand,
-    so recursive schemas are fine.
+    Supported: type, enum, const, items, properties, $ref within the document, allOf, anyOf, oneOf, format (date, date-time,
+    duration, decimal) and x-type (money, date, timestamp, duration, decimal). Fields are read on demand, so recursive schemas
+    work.
     """
     if not isinstance(schema, Mapping) or depth > 12:
         return DYN
@@ -153,10 +154,10 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
 
 
 def _parts(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Schemas that say more about the same value: a field that any of them names may be there."""
-    named = [part for word in ("allOf", "anyOf", "oneOf") for part in schema.get(word, ())]
-    named += [schema[word] for word in ("then", "else") if word in schema]
-    return [part for part in named if isinstance(part, Mapping)][:100]
+    """Return the schemas that further describe the same value: each may declare fields."""
+    described = [part for word in ("allOf", "anyOf", "oneOf") for part in schema.get(word, ())]
+    described += [schema[word] for word in ("then", "else") if word in schema]
+    return [part for part in described if isinstance(part, Mapping)][:100]
 
 
 def _resolve(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -199,41 +200,41 @@ def _constants(values: list[Any]) -> Type:
 
 
 def field(owner: Type, name: str) -> Type | list[str]:
-    """The type of a field, or the names that there are instead when it is certainly unknown.
+    """Return the type of a field, or the existing field names if the field certainly does not exist.
 
-    A schema that lists properties is taken as complete unless it says `additionalProperties`.
+    A schema that lists properties is complete unless it has `additionalProperties`.
     """
     if owner.dyn or ("map" in owner.kinds and not owner.schemas):
         return DYN
-    found: list[Type] = []
-    known: list[str] = []
+    types: list[Type] = []
+    names: list[str] = []
     if "money" in owner.kinds:
-        known += ["minor", "currency"]
-        if name in known:
-            found.append(type_of("int" if name == "minor" else "string"))
+        names += ["minor", "currency"]
+        if name in names:
+            types.append(type_of("int" if name == "minor" else "string"))
     is_open = False
     for schema, document in owner.schemas:
         properties = schema.get("properties")
         additional = schema.get("additionalProperties", properties is None and len(owner.schemas) == 1)
         if isinstance(properties, Mapping):
             if name in properties:
-                found.append(from_schema(properties[name], document))
+                types.append(from_schema(properties[name], document))
                 continue
-            known += properties
+            names += properties
         if additional is True or "patternProperties" in schema or isinstance(additional, Mapping):
             is_open = True
-            if isinstance(additional, Mapping) and not found:
-                found.append(from_schema(additional, document))
-    if found:
-        return union(found)
-    return DYN if is_open else known
+            if isinstance(additional, Mapping) and not types:
+                types.append(from_schema(additional, document))
+    if types:
+        return union(types)
+    return DYN if is_open else names
 
 
 # --- signatures ------------------------------------------------------------------------------------------------
 
 
 class Signature(msgspec.Struct, frozen=True, eq=False):
-    """One way to call a function. `optional` counts parameters that may be left out; `rest` repeats the last."""
+    """One way to call a function. `optional`: number of parameters that may be omitted; `rest`: the last one may repeat."""
 
     params: tuple[Type, ...]
     result: Type
@@ -242,13 +243,13 @@ class Signature(msgspec.Struct, frozen=True, eq=False):
     method: bool
 
     def takes(self, count: int) -> bool:
-        """Whether it can be called with so many arguments (the receiver of a method is the first)."""
+        """Return true if the function accepts this number of arguments (the receiver of a method is the first)."""
         return len(self.params) - self.optional <= count and (self.rest or count <= len(self.params))
 
-    def accepts(self, given: list[Type], widen: bool = True) -> bool:
-        """Whether arguments of these types may be meant."""
-        return self.takes(len(given)) and all(
-            fits(t, self.params[min(i, len(self.params) - 1)], widen) for i, t in enumerate(given)
+    def accepts(self, arguments: list[Type], widen: bool = True) -> bool:
+        """Return true if arguments of these types may match."""
+        return self.takes(len(arguments)) and all(
+            fits(t, self.params[min(i, len(self.params) - 1)], widen) for i, t in enumerate(arguments)
         )
 
 
@@ -256,9 +257,9 @@ _SIGNATURE = re.compile(r"(?:([a-z<>|]+)\.)?(\w+)\((.*)\) -> ([a-z<>|]+)")
 
 
 def signature(text: str) -> tuple[str, Signature]:
-    """Name and signature from text such as `string.contains(string) -> bool` or `minor(int|string, string?) -> money`.
+    """Parse a signature such as `string.contains(string) -> bool` or `minor(int|string, string?) -> money`.
 
-    `?` marks a parameter that may be left out, `*` one that may be repeated (also no times).
+    `?` marks an optional parameter, `*` one that may occur zero or more times. Returns the name and the signature.
     """
     match = _SIGNATURE.fullmatch(text)
     if match is None:

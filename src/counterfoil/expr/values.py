@@ -1,7 +1,7 @@
-"""The values of the language and its operators: exact, strict about types, bounded.
+"""Values of the language and its operators: exact, strictly typed, bounded.
 
-Every operator takes values as they are bound (no wrapping) and raises Fault when there is no result. Operators
-that can build something large take a budget, a one-element list of steps left.
+Operators take values as they are bound, without wrapping, and raise Fault if there is no result. Operators that can build
+large values take a budget, a one-element list of remaining steps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DIVISION = decimal.Context(prec=28, Emax=999, Emin=-999, traps=_STRICT)
 
 
 class _Kinds(dict[type, str]):
-    """Python type -> name of the value's type in the language; subclasses (enums) count as their base."""
+    """Python type -> name of the type in the language; subclasses (enums) count as their base."""
 
     def __missing__(self, cls: type) -> str:
         for base, name in _BASES:
@@ -66,7 +66,7 @@ _ORDERED = frozenset({"bool", "int", "decimal", "string", "bytes", "money", "tim
 
 
 def kind(value: Value) -> str:
-    """The value's type in the language; Fault for what is no value, above all a float."""
+    """Return the type of a value in the language. Raises Fault for other Python values, such as floats."""
     name = _KINDS[type(value)]
     if not name:
         if isinstance(value, float):
@@ -76,28 +76,28 @@ def kind(value: Value) -> str:
 
 
 def kind_with_article(value: Value) -> str:
-    """The value's type with its article: an int, a map."""
+    """Return the type of a value with its article: an int, a map."""
     return with_article(kind(value))
 
 
 def charge(budget: Budget, steps: int) -> None:
-    """Take steps from the budget; BudgetExceeded when there are not enough left."""
+    """Take steps from the budget. Raises BudgetExceeded if too few are left."""
     budget[0] -= steps
     if budget[0] < 0:
         raise BudgetExceeded(
-            "the expression takes more steps than it may; narrow the lists that it goes through"
+            "the expression exceeds its limit of steps; reduce the lists that it iterates over"
         )
 
 
 def int64(number: int) -> int:
-    """The number when it fits 64 bits."""
+    """Return the number if it fits 64 bits; otherwise raise Fault."""
     if INT64_MIN <= number <= INT64_MAX:
         return number
     raise Fault("integer overflow: the result does not fit 64 bits")
 
 
 def exact_operation(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Value, verb: str) -> Decimal:
-    """A Decimal operation that must be exact in its context."""
+    """Return the result of a Decimal operation. Raises Fault if it is not exact in its context."""
     try:
         result = act(Decimal(a), Decimal(b))
         return result or result.copy_abs()  # no negative zero
@@ -109,12 +109,12 @@ def exact_operation(act: Callable[[Decimal, Decimal], Decimal], a: Value, b: Val
 
 
 def no_operator(op: str, a: Value, b: Value) -> Fault:
-    """The fault of an operator between types that it does not take."""
-    return Fault(f"no {op} between {kind(a)} and {kind(b)}")
+    """Return the fault for an operator that does not accept these types."""
+    return Fault(f"the operator {op} does not apply to {kind(a)} and {kind(b)}")
 
 
 def add(a: Value, b: Value, budget: Budget) -> Value:
-    """`+` of numbers, Money, text, lists, and of times with durations; int 0 is neutral beside Money."""
+    """Add numbers, Money, texts, lists, or times and durations; int 0 is neutral with Money."""
     match kind(a), kind(b):
         case "int", "int":
             return int64(a + b)
@@ -142,7 +142,7 @@ def add(a: Value, b: Value, budget: Budget) -> Value:
 
 
 def subtract(a: Value, b: Value) -> Value:
-    """`-` of numbers, Money, and times; date - date and timestamp - timestamp are durations."""
+    """Subtract numbers, Money or times; date - date and timestamp - timestamp are durations."""
     match kind(a), kind(b):
         case "int", "int":
             return int64(a - b)
@@ -177,13 +177,13 @@ def _within_time(act: Callable[[Any, Any], Value], a: Value, b: Value) -> Value:
 
 def _shift(day: date, by: timedelta, act: Callable[[date, timedelta], date]) -> date:
     if by.seconds or by.microseconds:
-        raise Fault("a date moves by whole days; use days(n)")
+        raise Fault("only whole days can be added to a date; use days(n)")
     moved: date = _within_time(act, day, by)
     return moved
 
 
 def multiply(a: Value, b: Value) -> Value:
-    """`*` of numbers; Money and duration take an int only, so that nothing is rounded silently."""
+    """Multiply numbers; Money and durations take an int only, so that nothing is rounded implicitly."""
     match kind(a), kind(b):
         case "int", "int":
             return int64(a * b)
@@ -201,7 +201,7 @@ def multiply(a: Value, b: Value) -> Value:
 
 
 def divide(a: Value, b: Value) -> Value:
-    """`/`: ints truncate towards zero as in CEL, Decimals must be exact to 28 digits."""
+    """Divide: ints truncate towards zero as in CEL, Decimals must be exact to 28 digits."""
     match kind(a), kind(b):
         case "int", "int":
             if b == 0:
@@ -220,7 +220,7 @@ def divide(a: Value, b: Value) -> Value:
 
 
 def remainder(a: Value, b: Value) -> Value:
-    """`%` with the sign of the left side, as in CEL."""
+    """Return the remainder with the sign of the left side, as in CEL."""
     match kind(a), kind(b):
         case "int", "int":
             if b == 0:
@@ -234,7 +234,7 @@ def remainder(a: Value, b: Value) -> Value:
 
 
 def negate(a: Value) -> Value:
-    """Unary minus."""
+    """Negate a number, Money or duration."""
     match kind(a):
         case "int":
             return int64(-a)
@@ -242,11 +242,11 @@ def negate(a: Value) -> Value:
             return a.copy_negate() if a else a
         case "money" | "duration":
             return -a
-    raise Fault(f"no minus of {kind_with_article(a)}")
+    raise Fault(f"minus does not apply to {kind_with_article(a)}")
 
 
 def truth(a: Value) -> bool:
-    """The value when it is a bool: nothing else counts as true or false."""
+    """Return the value if it is a bool; no other value counts as true or false."""
     if a is True or a is False:
         return a
     raise Fault(f"expected true or false, found {kind_with_article(a)}")
@@ -276,7 +276,7 @@ greater_or_equal = _comparison(">=", operator.ge)
 
 
 def equal(a: Value, b: Value, budget: Budget) -> bool:
-    """CEL equality: different types are unequal, int and decimal compare as numbers, containers by content.
+    """Compare as CEL does: different types are unequal, int and decimal compare as numbers, containers by content.
 
     int 0 equals Money of 0, because it is the sum of no Money.
     """
@@ -299,20 +299,20 @@ def equal(a: Value, b: Value, budget: Budget) -> bool:
 
 
 def contains(needle: Value, container: Value, budget: Budget) -> bool:
-    """`in`: an element of a list, a key of a map."""
+    """Return true for an element of a list or a key of a map (`in`)."""
     match kind(container):
         case "map":
             return kind(needle) == "string" and needle in container
         case "list":
             charge(budget, len(container))
-            if type(needle) is str:  # equal only to text, so Python's own search is the same
+            if type(needle) is str:  # text equals only text, so Python's search gives the same result
                 return needle in container
             return any(equal(needle, item, budget) for item in container)
-    raise Fault(f"no in between {kind(needle)} and {kind(container)}; the right side must be a list or a map")
+    raise Fault(f"the right side of in must be a list or a map, not {kind_with_article(container)}")
 
 
 def select(operand: Value, field: str) -> Value:
-    """`operand.field` of a map or of Money (`minor`, `currency`)."""
+    """Return `operand.field` of a map or of Money (`minor`, `currency`)."""
     match kind(operand):
         case "map":
             if field in operand:
@@ -321,29 +321,29 @@ def select(operand: Value, field: str) -> Value:
         case "money" if field in ("minor", "currency"):
             return operand.minor if field == "minor" else operand.currency
         case "null":
-            raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in {kind_with_article(operand)}")
+            raise Fault(f"null has no field {field!r}", absent=True)
+    raise Fault(f"{kind_with_article(operand)} has no field {field!r}")
 
 
 def has(operand: Value, field: str) -> bool:
-    """`has(operand.field)`: is the key there, even with null."""
+    """Return true if the key of `has(operand.field)` exists, even with null."""
     match kind(operand):
         case "map":
             return field in operand
         case "money":
             return field in ("minor", "currency")
         case "null":
-            raise Fault(f"no field {field!r} in null", absent=True)
-    raise Fault(f"no field {field!r} in {kind_with_article(operand)}")
+            raise Fault(f"null has no field {field!r}", absent=True)
+    raise Fault(f"{kind_with_article(operand)} has no field {field!r}")
 
 
 def index(operand: Value, key: Value) -> Value:
-    """`operand[key]` of a list (from 0, never negative) or a map."""
+    """Return `operand[key]` of a list (from 0, never negative) or a map."""
     match kind(operand), kind(key):
         case "list", "int":
             if 0 <= key < len(operand):
                 return operand[key]
-            raise Fault(f"no element {key} in a list of {len(operand)}", absent=True)
+            raise Fault(f"the list has {len(operand)} elements; element {key} does not exist", absent=True)
         case "map", "string":
             return select(operand, key)
         case "null", _:
@@ -352,32 +352,32 @@ def index(operand: Value, key: Value) -> Value:
 
 
 def map_of(pairs: Iterable[tuple[Value, Value]]) -> dict[str, Value]:
-    """A map literal; keys are strings and appear once."""
-    made: dict[str, Value] = {}
+    """Return a map literal; keys are unique strings."""
+    entries: dict[str, Value] = {}
     for key, value in pairs:
         if kind(key) != "string":
-            raise Fault(f"the keys of a map are strings, not {kind(key)}")
-        if key in made:
-            raise Fault(f"the key {key!r} appears twice")
-        made[key] = value
-    return made
+            raise Fault(f"the keys of a map must be strings, not {kind(key)}")
+        if key in entries:
+            raise Fault(f"duplicate key {key!r}")
+        entries[key] = value
+    return entries
 
 
 def rounding(rule: Value) -> Rounding:
-    """The rounding rule of that name."""
+    """Return the rounding rule of that name."""
     try:
         return Rounding(rule)
     except ValueError:
-        raise Fault(f"{rule!r} is no rounding rule; use one of {', '.join(Rounding)}") from None
+        raise Fault(f"{rule!r} is not a rounding rule; use one of {', '.join(Rounding)}") from None
 
 
 def round_factors(first: Value, steps: Sequence[tuple[str, Value]], rule: Value, unit: Value = None) -> Value:
-    """`round(first * x / y ..., rule[, unit])`: the products and quotients are exact, rounded once at the end.
+    """Return `round(first * x / y ..., rule[, unit])`: exact products and quotients, rounded once at the end.
 
-    With Money among the factors the result is that Money, rounded to its minor units; with a currency as
-    `unit` it is Money of major units; otherwise a Decimal with `unit` decimals (0 when left out).
+    With Money among the factors the result is Money, rounded to its minor units. With a currency as `unit` it is Money of major
+    units; otherwise a Decimal with `unit` decimals (0 by default).
     """
-    named = rounding(rule)
+    rounding_rule = rounding(rule)
     factors = [("*", first), *steps]
     moneys = [value for _, value in factors if kind(value) == "money"]
     if len(moneys) > 1 or any(op == "/" and kind(value) == "money" for op, value in factors):
@@ -396,16 +396,16 @@ def round_factors(first: Value, steps: Sequence[tuple[str, Value]], rule: Value,
             raise Fault("the factors under round() have too many digits")
     if moneys:
         if unit is not None:
-            raise Fault("money rounds to its own minor units; leave the third argument out")
-        return Money(_round_ratio(top, bottom, named), moneys[0].currency)
+            raise Fault("money rounds to its own minor units; omit the third argument")
+        return Money(_round_ratio(top, bottom, rounding_rule), moneys[0].currency)
     if kind(unit) == "string":
         smallest = Money(1, unit).major()
         numerator, denominator = _ratio(smallest)
-        return Money(_round_ratio(top * denominator, bottom * numerator, named), unit)
+        return Money(_round_ratio(top * denominator, bottom * numerator, rounding_rule), unit)
     digits = 0 if unit is None else unit
     if kind(digits) != "int" or not -30 <= digits <= 30:
-        raise Fault("the third argument of round() is a number of digits, -30 to 30, or a currency")
-    scaled = _round_ratio(top * 10 ** max(digits, 0), bottom * 10 ** max(-digits, 0), named)
+        raise Fault("the third argument of round() must be a number of digits, -30 to 30, or a currency")
+    scaled = _round_ratio(top * 10 ** max(digits, 0), bottom * 10 ** max(-digits, 0), rounding_rule)
     if scaled.bit_length() > 250:
         raise Fault("the rounded number has too many digits")
     return Decimal(scaled).scaleb(-digits, EXACT)
@@ -420,9 +420,9 @@ def _ratio(number: Value) -> tuple[int, int]:
 
 
 def _round_ratio(top: int, bottom: int, rule: Rounding) -> int:
-    """top / bottom (bottom > 0) to a whole number by `rule`, exactly."""
+    """Return top / bottom (bottom > 0) as a whole number, rounded exactly by `rule`."""
     whole, rest = divmod(abs(top), bottom)
-    # What is cut off is only ever compared with nothing and with a half, so one digit can stand for it.
+    # The remainder is only compared with zero and one half, so one digit can represent it.
     tail = 0 if rest == 0 else 1 if 2 * rest < bottom else 5 if 2 * rest == bottom else 9
-    stand_in = Decimal((1 if top < 0 else 0, (*map(int, str(whole)), tail), -1))
-    return int(round_decimal(stand_in, 0, rule))
+    representative = Decimal((1 if top < 0 else 0, (*map(int, str(whole)), tail), -1))
+    return int(round_decimal(representative, 0, rule))

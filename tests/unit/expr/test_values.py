@@ -122,13 +122,13 @@ def test_an_error_that_decides_stays_an_error(text):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("1 + 'a'", r"no \+ between int and string"),
-        ("1 + true", r"no \+ between int and bool"),
-        ("[1] < [2]", "no < between list and list"),
-        ("1 < true", "no < between int and bool"),
-        ("null < 1", "no < between null and int"),
-        ("'a' > 1", "no > between string and int"),
-        ("-'a'", "no minus of a string"),
+        ("1 + 'a'", r"the operator \+ does not apply to int and string"),
+        ("1 + true", r"the operator \+ does not apply to int and bool"),
+        ("[1] < [2]", "the operator < does not apply to list and list"),
+        ("1 < true", "the operator < does not apply to int and bool"),
+        ("null < 1", "the operator < does not apply to null and int"),
+        ("'a' > 1", "the operator > does not apply to string and int"),
+        ("-'a'", "minus does not apply to a string"),
         ("!1", "expected true or false, found an int"),
         ("1 ? 2 : 3", "expected true or false"),
         ("null && true", "expected true or false, found a null"),
@@ -141,24 +141,24 @@ def test_an_error_that_decides_stays_an_error(text):
         ("-(-9223372036854775808)", "integer overflow"),
         ("-9223372036854775808 / -1", "integer overflow"),
         ("abs(-9223372036854775808)", "integer overflow"),
-        ("[1][1]", "no element 1 in a list of 1"),
-        ("[1][-1]", "no element -1"),
+        ("[1][1]", "element 1 does not exist"),
+        ("[1][-1]", "element -1 does not exist"),
         ("[1][true]", "cannot index a list with a bool"),
         ("[1]['a']", "cannot index a list with a string"),
         ("{'a': 1}.b", "no such key: 'b'"),
         ("{'a': 1}['b']", "no such key: 'b'"),
-        ("{'a': null}.a.b", "no field 'b' in null"),
-        ("{1: 2}", "keys of a map are strings"),
-        ("{'a': 1, 'a': 2}", "appears twice"),
-        ("1 in 'abc'", "right side must be a list or a map"),
-        ("'abc'.map(x, x)", "cannot go through a string"),
+        ("{'a': null}.a.b", "null has no field 'b'"),
+        ("{1: 2}", "keys of a map must be strings"),
+        ("{'a': 1, 'a': 2}", "duplicate key"),
+        ("1 in 'abc'", "right side of in must be a list or a map"),
+        ("'abc'.map(x, x)", "cannot iterate over a string"),
         ("[1].filter(x, x)", "expected true or false"),
-        ("'a' + 1.5", "no \\+ between string and decimal"),
-        ("1.5.minor", "no field 'minor' in a decimal"),
+        ("'a' + 1.5", "the operator \\+ does not apply to string and decimal"),
+        ("1.5.minor", "a decimal has no field 'minor'"),
         ("min([])", "empty list"),
         ("sum(['a'])", "element 0 is a string"),
-        ("head('x')", "nothing here answers look-ups"),
-        ("head('x') == 1 || true", "nothing here answers look-ups"),
+        ("head('x')", "look-ups are not available here"),
+        ("head('x') == 1 || true", "look-ups are not available here"),
     ],
 )
 def test_what_has_no_value_says_why(text, match):
@@ -169,11 +169,11 @@ def test_an_error_has_the_place_of_what_failed():
     error = fails("a.b == 1 &&\n  [1, 2].all(x, x + a.c.d > 0)", "no such key: 'd'", a={"b": 1, "c": {}})
     assert (error.line, error.column, error.length) == (2, 25, 1)
     assert str(error).endswith("  [1, 2].all(x, x + a.c.d > 0)\n                        ^")
-    assert fails("a.b.c", "no field 'c' in an int", a={"b": 1}).offset == 4
+    assert fails("a.b.c", "an int has no field 'c'", a={"b": 1}).offset == 4
 
 
 def test_a_missing_root_is_named():
-    assert fails("1 + nothing", "there is no 'nothing' here").column == 5
+    assert fails("1 + nothing", "the name 'nothing' is not available").column == 5
 
 
 def test_money_arithmetic():
@@ -190,9 +190,9 @@ def test_money_arithmetic():
         assert isinstance(error.__cause__, CurrencyMismatch)
     fails("a * 1.5", r"round\(amount \* factor, 'half_even'\)", a=USD)
     fails("a / 3", r"round\(amount / n", a=USD)
-    fails("a + 1", r"no \+ between money and int", a=USD)
-    fails("a * b", r"no \* between money and money", a=USD, b=USD)
-    fails("a > 1", "no > between money and int", a=USD)
+    fails("a + 1", r"the operator \+ does not apply to money and int", a=USD)
+    fails("a * b", r"the operator \* does not apply to money and money", a=USD, b=USD)
+    fails("a > 1", "the operator > does not apply to money and int", a=USD)
 
 
 def test_zero_is_neutral_beside_money():
@@ -221,7 +221,7 @@ def test_round_is_exact_and_rounds_once():
     fails("round(a, 'down', 2)", "own minor units", a=USD)
     fails("round(1 / 0, 'down')", "division by zero")
     fails("round(1, 'down', 99)", "-30 to 30")
-    fails("round(1, r)", "no rounding rule", r="sideways")
+    fails("round(1, r)", "not a rounding rule", r="sideways")
 
 
 def test_times():
@@ -234,10 +234,10 @@ def test_times():
     assert run("days(2) * 3 - days(1)") == timedelta(days=5)
     assert run("d == t", d=NOON.date(), t=NOON) is False
     fails("d + duration('1h')", "whole days", d=date(2026, 1, 31))
-    fails("d < t", "no < between date and timestamp", d=NOON.date(), t=NOON)
+    fails("d < t", "the operator < does not apply to date and timestamp", d=NOON.date(), t=NOON)
     fails("d + days(9999999)", "outside the years", d=NOON.date())
     fails("t + days(999999999)", "outside the years", t=NOON)
-    fails("days(99999999999)", "outside the calendar")
+    fails("days(99999999999)", "number of days is too large")
     fails("t < u", "no value|without a zone", t=NOON, u=datetime(2026, 1, 1))
 
 
@@ -295,7 +295,7 @@ def test_numbers_cannot_grow_without_bound():
         growing = f"[{growing}].map(d, d * d)[0]"
     fails(growing, "not exact in its digits|no result")
     fails("d + 1", "no result|not exact", d=Decimal("1E+999999"))
-    fails("int(d)", "not whole", d=Decimal("1E+999999"))
+    fails("int(d)", "not a whole number", d=Decimal("1E+999999"))
     fails("round(d, 'down')", "too many digits", d=Decimal("1E+999999"))
 
 
