@@ -1,4 +1,4 @@
-"""Every interleaving of a workflow under a number of faults, explored with the real `decide`."""
+"""Exploration of every interleaving of a workflow under a number of faults, with the real `decide`."""
 
 from counterfoil.prove.explore import Proof, ProofLimits, findings, prove, proven
 

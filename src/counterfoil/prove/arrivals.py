@@ -1,4 +1,4 @@
-"""Events that come to a Run while it is under way: those that it waits for, and those that interrupt it."""
+"""Events that may arrive while a Run is active: those it waits for, and signals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.prove.formulas import FORMULA_ERRORS
-from counterfoil.prove.input_values import LeafResolver, base, beside, near, put
+from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours, plain_value, put
 from counterfoil.prove.move import Move
 from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import ProofContext, World
@@ -20,115 +20,115 @@ from counterfoil.rules.values import event_names
 from counterfoil.rules.workflow.context import blocks_of
 
 
-class Arrivals:
-    """Makes events that fit, and tells when they may come."""
+class PossibleEvents:
+    """Yields the arrivals of events, with data that the Run's conditions accept."""
 
-    def __init__(self, company: ProofContext) -> None:
-        self.company = company
-        self.definition = company.definition
+    def __init__(self, context: ProofContext) -> None:
+        self.context = context
+        self.definition = context.definition
         self.blocks = blocks_of(self.definition)
         self.waits = [
             s for b in self.blocks.values() for s in b.steps if isinstance(s, d.Wait) and s.event is not None
         ]
         self.signals = self.definition.signals
-        self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}
+        self._data: dict[tuple[Any, ...], dict[str, Any] | None] = {}
         self.fitted: dict[str, bool] = {}
-        """Waits that were up, and whether any event could be made that fits."""
+        """Waits that were reached. True if an event that matches the wait could be built."""
 
     def of(self, w: World, faulty: bool) -> Iterator[Move]:
         if w.run.direction is Direction.UNDO or w.state.ending:
             return
-        up = self._up(w)
+        current = self._current_waits(w)
         for wait in self.waits:
             assert wait.event is not None
             times = w.came.count(wait.event)
-            if wait in up and times < (3 if faulty else 1):
-                data = self.fitting(w, wait)
+            if wait in current and times < (3 if faulty else 1):
+                data = self.matching_data(w, wait)
                 self.fitted[wait.path] = self.fitted.get(wait.path, False) or data is not None
                 if data is not None:
                     fault = "" if not times else "duplicate"
-                    text = f"{wait.event} comes" + (" once more, as another fact" if times else "")
-                    yield Move(fault, "outside", text, self._come(w, wait.event, data))
-            elif faulty and wait not in up and not times and w.state.started:
-                data = self.fitting(w, wait)
+                    text = f"{wait.event} arrives" + (" again, as another fact" if times else "")
+                    yield Move(fault, "outside", text, self._arrive(w, wait.event, data))
+            elif faulty and wait not in current and not times and w.state.started:
+                data = self.matching_data(w, wait)
                 if data is not None:
-                    text = f"{wait.event} comes before it is waited for"
-                    yield Move("reordered", "outside", text, self._come(w, wait.event, data), False)
+                    text = f"{wait.event} arrives before the run waits for it"
+                    yield Move("reordered", "outside", text, self._arrive(w, wait.event, data), False)
         for signal in self.signals:
             times = w.came.count(signal.event)
             if times < (2 if faulty else 1) and self._interrupts(w, signal):
-                data = self._made(w, signal.event, signal.where, signal.keys)
+                data = self._event_data(w, signal.event, signal.where, signal.keys)
                 if data is not None:
                     fault = "" if not times else "duplicate"
-                    text = f"{signal.event} comes" + (" once more, as another fact" if times else "")
-                    yield Move(fault, "outside", text, self._come(w, signal.event, data), False)
+                    text = f"{signal.event} arrives" + (" again, as another fact" if times else "")
+                    yield Move(fault, "outside", text, self._arrive(w, signal.event, data), False)
 
     def _interrupts(self, w: World, signal: d.Signal) -> bool:
-        """An event that comes before its state waits for it: it can as well come in that state."""
+        """Return True if the signal interrupts this state. An earlier arrival has the same effect as one in the state."""
         return w.state.started and (not signal.states or w.run.state in signal.states)
 
-    def _up(self, w: World) -> list[d.Wait]:
-        found = []
+    def _current_waits(self, w: World) -> list[d.Wait]:
+        waits = []
         for frame in w.state.frames[-1:]:
             block = self.blocks[frame.block]
             step = block.steps[frame.index] if frame.index < len(block.steps) else None
             if isinstance(step, d.Wait) and step.event is not None:
-                found.append(step)
-        return found
+                waits.append(step)
+        return waits
 
-    def _come(self, w: World, type_: str, data: dict[str, Any]) -> Callable[[], World]:
+    def _arrive(self, w: World, type_: str, data: dict[str, Any]) -> Callable[[], World]:
         number = w.came.count(type_) + 1
         event = self.body(type_, data, number)
         after = msgspec.structs.replace(w, came=(*w.came, type_))
-        return lambda: self.company.turn(after, ("event", f"{type_}#{number}", event))
+        return lambda: self.context.turn(after, ("event", f"{type_}#{number}", event))
 
     def body(self, type_: str, data: dict[str, Any], number: int) -> dict[str, Any]:
         return event_names(build_event(type_, data, number))
 
-    def fitting(self, w: World, wait: d.Wait) -> dict[str, Any] | None:
-        """Data of an event that the wait takes; None where none can be made."""
+    def matching_data(self, w: World, wait: d.Wait) -> dict[str, Any] | None:
+        """Return the data of an event that the wait accepts; None if none could be built."""
         assert wait.event is not None
-        return self._made(w, wait.event, wait.where, wait.keys)
+        return self._event_data(w, wait.event, wait.where, wait.keys)
 
-    def _made(
+    def _event_data(
         self, w: World, type_: str, where: Expression | None, keys: tuple[tuple[str, Expression], ...]
     ) -> dict[str, Any] | None:
-        """Data of an event of a type for which `where` holds. The same for Worlds that show it the same values."""
+        """Return the data of an event for which `where` holds. Cached for Worlds with the same values in `where`."""
         read = where.names if where is not None else frozenset()
         stored = w.state.memo.get("names", {})
-        seen = tuple(bytes(stored[n][1]) for n in sorted(read) if n in stored)
-        at = (
+        read_values = tuple(bytes(stored[n][1]) for n in sorted(read) if n in stored)
+        key = (
             type_,
             where.text if where is not None else "",
             w.beginning,
             w.changed,
-            seen,
+            read_values,
             str(w.state.items),
             w.run.state,
         )
-        if at not in self._known:
-            self._known[at] = self._make(w, type_, where, keys)
-        return self._known[at]
+        if key not in self._data:
+            self._data[key] = self._build_data(w, type_, where, keys)
+        return self._data[key]
 
-    def _make(
+    def _build_data(
         self, w: World, type_: str, where: Expression | None, keys: tuple[tuple[str, Expression], ...]
     ) -> dict[str, Any] | None:
-        if type_ not in self.company.model.events:
+        if type_ not in self.context.model.events:
             return {}
-        data = base(self.company.model.schema_of_event(type_), "", "USD", 10_000)
+        data = plain_value(self.context.model.schema_of_event(type_), "", "USD", 10_000)
         if where is None:
             return dict(data)
         names = self._names(w)
-        outside = self.company.outside(w)
+        lookups = self.context.outside(w)
         for field, expression in keys:
             try:
-                data = put(data, tuple(field.split(".")), expression(names, outside.ask))
+                data = put(data, tuple(field.split(".")), expression(names, lookups.ask))
             except FORMULA_ERRORS:
                 continue
         for path, expression in where.memberships("event"):
             try:
                 data = put(
-                    data, tuple(path.removeprefix("data.").split(".")), [expression(names, outside.ask)]
+                    data, tuple(path.removeprefix("data.").split(".")), [expression(names, lookups.ask)]
                 )
             except FORMULA_ERRORS:
                 continue
@@ -138,23 +138,23 @@ class Arrivals:
             (leaf[1:], value)
             for leaf, literals in reader.read.literals.items()
             for literal in literals
-            for value in [*beside(_at(data, leaf[1:]), literal), *near(literal)]
+            for value in [*both_sides(_at(data, leaf[1:]), literal), *neighbours(literal)]
         ]
         for size in (0, 1, 2):
             for change in combinations(singles, size):
-                tried = data
+                changed = data
                 for leaf, value in change:
-                    tried = put(tried, leaf, value)
-                if self._fits(where, names, tried, type_, outside):
-                    return dict(tried)
+                    changed = put(changed, leaf, value)
+                if self._fits(where, names, changed, type_, lookups):
+                    return dict(changed)
         return None
 
     def _fits(
-        self, where: Expression, names: Mapping[str, Any], data: dict[str, Any], type_: str, outside: Any
+        self, where: Expression, names: Mapping[str, Any], data: dict[str, Any], type_: str, lookups: Any
     ) -> bool:
         event = self.body(type_, data, 0)
         try:
-            return where({**names, "event": event, "start": names.get("event")}, outside.ask) is True
+            return where({**names, "event": event, "start": names.get("event")}, lookups.ask) is True
         except FORMULA_ERRORS:
             return False
 
@@ -167,7 +167,7 @@ class Arrivals:
 
 
 def _at(data: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    found: Any = data
+    value: Any = data
     for part in path:
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

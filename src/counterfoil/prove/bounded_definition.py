@@ -1,4 +1,4 @@
-"""The definition as it is proven: the same workflow with short retry budgets."""
+"""The workflow definition for a proof, with short retry budgets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from counterfoil.model import definition as d
 
-TRIES = 2
-"""A retry budget is taken as spent after so many tries: more of them lead nowhere else."""
-ROUNDS = 2
-"""So is the budget of an `again`: what a third round does a second one did."""
+MAX_TRIES = 2
+"""Tries after which a retry budget counts as spent. More tries lead to no new states."""
+MAX_ROUNDS = 2
+"""Rounds after which the budget of an `again` counts as spent. A third round repeats the second."""
 
 
-def prepared(definition: d.Definition) -> d.Definition:
-    """The same workflow with short retry budgets, under a digest of its own."""
+def bounded_definition(definition: d.Definition) -> d.Definition:
+    """Return the same workflow with short retry budgets, under its own digest."""
     return replace(
         definition,
         digest=f"{definition.digest}/proven",
@@ -28,12 +28,12 @@ def prepared(definition: d.Definition) -> d.Definition:
 
 
 def _retry(policy: d.RetryPolicy) -> d.RetryPolicy:
-    return replace(policy, attempts=min(policy.attempts, TRIES))
+    return replace(policy, attempts=min(policy.attempts, MAX_TRIES))
 
 
 def _verb(verb: d.Verb) -> d.Verb:
     retry = None if verb.retry is None else _retry(verb.retry)
-    return replace(verb, retry=retry, at_most=min(verb.at_most, ROUNDS))
+    return replace(verb, retry=retry, at_most=min(verb.at_most, MAX_ROUNDS))
 
 
 def _reaction(reaction: d.Reaction) -> d.Reaction:

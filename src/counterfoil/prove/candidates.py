@@ -13,7 +13,16 @@ from counterfoil.expr import Expression
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import object_schema
-from counterfoil.prove.input_values import ABSENT, Leaf, LeafResolver, base, beside, get, near, unique
+from counterfoil.prove.input_values import (
+    ABSENT,
+    Leaf,
+    LeafResolver,
+    both_sides,
+    get,
+    neighbours,
+    plain_value,
+    unique,
+)
 from counterfoil.prove.start_names import start_roots
 from counterfoil.rules.workflow.context import blocks_of
 
@@ -140,7 +149,7 @@ class Candidates:
         return values
 
     def _of(self, schema: Mapping[str, Any]) -> Any:
-        return base(dict(schema), "", self.currency, self.amount)
+        return plain_value(dict(schema), "", self.currency, self.amount)
 
     def by_leaf(self, values: dict[str, Any]) -> dict[Leaf, list[Any]]:
         """Return the values, by leaf, that may change the result of a formula."""
@@ -161,7 +170,7 @@ class Candidates:
         for leaf, literals in read.literals.items():
             value = get(values, leaf)
             for literal in literals:
-                candidates.setdefault(leaf, []).extend(v for v in beside(value, literal) if v is not None)
+                candidates.setdefault(leaf, []).extend(v for v in both_sides(value, literal) if v is not None)
         for a, b, how in read.pairs:
             for leaf, other in ((a, b), (b, a)):
                 value = get(values, other)
@@ -170,7 +179,7 @@ class Candidates:
                 if how == "==":
                     candidates.setdefault(leaf, []).extend([value, *_unlike(value)])
                 else:
-                    candidates.setdefault(leaf, []).extend(near(value))
+                    candidates.setdefault(leaf, []).extend(neighbours(value))
 
     def _from_type(self, leaf: Leaf, value: Any) -> list[Any]:
         options: list[Any] = []
@@ -204,7 +213,7 @@ class Candidates:
 def _unlike(value: Any) -> list[Any]:
     if isinstance(value, str):
         return ["EUR" if value == "USD" else "USD" if value == "EUR" else f"other-{value}"]
-    return near(value)[1:]
+    return neighbours(value)[1:]
 
 
 def _second_item(item: Any) -> Any:

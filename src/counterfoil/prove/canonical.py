@@ -1,8 +1,7 @@
-"""The canonical form of a World: two of one form can do the same from here on.
+"""The canonical form of a World: Worlds with the same form have the same future.
 
-Left out is what leads nowhere: how a step that is through came to be so, counters in names of Cases and approvals,
-attempts and tries (that a budget is spent is a move of its own), counterfoils and events of a Run that is on its way
-back, and moments themselves. Of moments, their order counts.
+The form leaves out what has no influence: the history of finished steps, counters in ids of Cases and approvals,
+attempts and tries, and the counterfoils and events of a Run that undoes its steps. Of times, only their order counts.
 """
 
 from __future__ import annotations
@@ -22,22 +21,24 @@ from counterfoil.prove.invariants import BAD
 from counterfoil.prove.world import World
 
 _ENCODE = msgspec.msgpack.Encoder().encode
-_GONE = frozenset({FoilState.VOID, FoilState.REVERSED})
-_ASKED = frozenset({ApprovalState.OPEN, ApprovalState.GRANTED})
+_DEAD_FOILS = frozenset({FoilState.VOID, FoilState.REVERSED})
+_LIVE_APPROVALS = frozenset({ApprovalState.OPEN, ApprovalState.GRANTED})
 
 
 def canonical(w: World, whole: bool = False) -> bytes:
-    """16 bytes that stand for the World; equal for Worlds that can do the same. `whole`: and that show a formula the
-    same, in the end as well."""
+    """Return a 16-byte digest that is equal for Worlds with the same future.
+
+    `whole`: equal only if formulas also read the same values, even after the end.
+    """
     return hashlib.blake2b(_ENCODE(form(w, whole)), digest_size=16).digest()
 
 
 def form(w: World, whole: bool) -> Any:
-    """What counts of a World."""
+    """Return the parts of a World that influence its future."""
     s, run = w.state, w.run
     undoing = run.direction is Direction.UNDO and not whole
     ended = w.over and not whole
-    moments = _ranks(w)
+    ranks = _time_ranks(w)
     now = f"~{s.round}" if s.round else ""
     latest: dict[str, tuple[bool, Any]] = {}
     for key, st in s.steps.items():
@@ -59,7 +60,7 @@ def form(w: World, whole: bool) -> Any:
             (
                 place, current, st.phase, st.outcome, st.topic, st.then, st.reactions, st.back, st.position,
                 st.effect is not None, st.case is not None, st.item_keys,
-                moments.get(st.until), moments.get(st.retry_at), moments.get(st.queue_until),
+                ranks.get(st.until), ranks.get(st.retry_at), ranks.get(st.queue_until),
             )
         )  # fmt: skip
     steps.sort()
@@ -85,7 +86,7 @@ def form(w: World, whole: bool) -> Any:
         [] if undoing or ended else [r["id"] for r in s.received],
         [] if undoing or ended else sorted(s.used),
         None if s.undo is None else (len(s.undo.queue), s.undo.position),
-        (s.started, moments.get(s.starts_at), s.refresh, s.back, s.ending, s.stop_state),
+        (s.started, ranks.get(s.starts_at), s.refresh, s.back, s.ending, s.stop_state),
         steps,
         sorted(
             (_place(e.path, now), e.item, str(e.state), n)
@@ -97,11 +98,11 @@ def form(w: World, whole: bool) -> Any:
         ),
         []
         if ended
-        else sorted((_place(a.path, now), str(a.state)) for a in w.approvals if a.state in _ASKED),
+        else sorted((_place(a.path, now), str(a.state)) for a in w.approvals if a.state in _LIVE_APPROVALS),
         []
         if undoing
         else sorted(
-            (f.rule, f.key, str(f.state), moments.get(f.due)) for f in w.foils if f.state not in _GONE
+            (f.rule, f.key, str(f.state), ranks.get(f.due)) for f in w.foils if f.state not in _DEAD_FOILS
         ),
         sorted(
             (_place(k.path or "", now), k.reason, k.foil or "") for k in w.cases if not (undoing and k.foil)
@@ -115,7 +116,7 @@ def form(w: World, whole: bool) -> Any:
 
 
 def _place(key: str, now: str) -> str:
-    """A key without its round; `~` where that is a former one."""
+    """Return a key without its round number; `~` marks an earlier round."""
     base, bracket, item = key.partition("[")
     path, mark, rest = base.partition("~")
     number, slash, below = rest.partition("/")
@@ -123,17 +124,17 @@ def _place(key: str, now: str) -> str:
     return path + former + slash + below + bracket + item
 
 
-def _ranks(w: World) -> dict[datetime | None, int]:
-    """Moments that are still to come, by their order; what is past is past."""
-    found: set[datetime] = set()
+def _time_ranks(w: World) -> dict[datetime | None, int]:
+    """Return the rank of each future time at which something happens."""
+    times: set[datetime] = set()
     for st in w.state.steps.values():
         if st.phase != "done":
-            for moment in (st.until, st.retry_at, st.queue_until):
-                if moment is not None and moment > w.now:
-                    found.add(moment)
+            for time in (st.until, st.retry_at, st.queue_until):
+                if time is not None and time > w.now:
+                    times.add(time)
     for foil in w.foils if w.run.direction is Direction.FORWARD else ():
         if foil.due > w.now and foil.state in (FoilState.OPEN, FoilState.PARTLY, FoilState.PROVISIONAL):
-            found.add(foil.due)
+            times.add(foil.due)
     if w.state.starts_at is not None and w.state.starts_at > w.now:
-        found.add(w.state.starts_at)
-    return {moment: n for n, moment in enumerate(sorted(found), start=1)}
+        times.add(w.state.starts_at)
+    return {time: n for n, time in enumerate(sorted(times), start=1)}

@@ -1,4 +1,4 @@
-"""What a proof never came to: steps that no way leads to, and business states that no plain way reaches."""
+"""Parts of a workflow that a proof never reached: steps, and business states on paths without faults."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from counterfoil.prove.world import World
 from counterfoil.rules.workflow.context import blocks_of
 
 _PROOFS = count()
-"""Blocks are known by their definition's digest, and each proof has Watched ones of its own."""
+"""Makes each proof's definition digest unique: blocks are cached by digest, and each proof watches its own."""
 
 
 class WatchedExpression:
-    """An expression that remembers whether it ever held."""
+    """An expression that records if it was ever true."""
 
     def __init__(self, expression: Expression) -> None:
         self._expression = expression
-        self.held = False
+        self.was_true = False
 
     def __call__(self, bindings: Any, lookup: Any = None) -> Any:
         value = self._expression(bindings, lookup)
         if value is True:
-            self.held = True
+            self.was_true = True
         return value
 
     def __getattr__(self, name: str) -> Any:
@@ -34,7 +34,7 @@ class WatchedExpression:
 
 
 class Coverage:
-    """`watched` is the definition whose `when` are watched."""
+    """Records which steps and business states a proof reaches. `watched` is the definition to prove."""
 
     def __init__(self, definition: d.Definition) -> None:
         self.whens: dict[str, WatchedExpression] = {}
@@ -45,7 +45,7 @@ class Coverage:
             signals=tuple(replace(s, do=self._block(s.do)) for s in definition.signals),
         )
         self._keys: set[str] = set()
-        """Of the steps that were entered, with round and item."""
+        """Keys of entered steps, with round and item."""
         self._reached: set[str] = set()
         self._main = {s.path for s in definition.steps.steps}
 
@@ -66,21 +66,23 @@ class Coverage:
         }
         return replace(step, **parts)
 
-    def forget(self) -> None:
-        """What was asked while values were looked for does not count."""
+    def reset(self) -> None:
+        """Forget the evaluations from the search for start values."""
         for watched in self.whens.values():
-            watched.held = False
+            watched.was_true = False
 
-    def saw(self, w: World, faults: int) -> None:
+    def record(self, w: World, faults: int) -> None:
         self._keys.update(w.state.steps)
         if not faults and not w.accepted:
             self._reached.add(w.run.state)
 
     def dead(self, fitted: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:
-        """(step, words) of what nothing led to, in the order of the workflow. `fitted` says of each wait that was up
-        whether any event fits it."""
-        found = [
-            (path, f"no event that was tried fits {path}: it can only time out")
+        """Return (step, description) of unreached parts, in the order of the workflow.
+
+        `fitted`: for each wait that was reached, True if some event matches it.
+        """
+        unreached = [
+            (path, f"no event that was tried matches {path}: it can only time out")
             for path, fits in fitted.items()
             if not fits
         ]
@@ -89,10 +91,10 @@ class Coverage:
         for address, block in blocks_of(self.watched).items():
             for step in block.steps:
                 watched = self.whens.get(step.path)
-                if step.path in entered and (watched is None or watched.held):
+                if step.path in entered and (watched is None or watched.was_true):
                     ran.add(step.path)
-                elif not address.startswith("failure/") and self._usual(address):
-                    found.append((step.path, f"{step.path} never ran with any value that was tried"))
+                elif not address.startswith("failure/") and self._is_main_path(address):
+                    unreached.append((step.path, f"{step.path} never ran with any value that was tried"))
         becomes = {
             s.becomes: s.path
             for b in blocks_of(self.watched).values()
@@ -101,12 +103,10 @@ class Coverage:
         }
         for state, path in becomes.items():
             if state not in self._reached and path in ran:
-                found.append(
-                    (path, f"the business state `{state}` is never reached where nothing goes wrong")
-                )
-        return tuple(found)
+                unreached.append((path, f"the business state `{state}` is never reached without a fault"))
+        return tuple(unreached)
 
-    def _usual(self, address: str) -> bool:
-        """Steps of the plain course: what reacts to a fault may need more faults than were tried."""
+    def _is_main_path(self, address: str) -> bool:
+        """Return False for blocks that react to a fault: they may need more faults than the proof tried."""
         parts = address.split("/")
         return address == "" or all(p == "do" or p.startswith(("then", "otherwise")) for p in parts[1:])

@@ -1,7 +1,7 @@
-"""prove: every interleaving of a workflow up to a number of faults, with the real `decide`.
+"""prove: explore every interleaving of a workflow up to a number of faults, with the real `decide`.
 
-Worlds are visited by the number of faults, then by the number of moves, so what is found first is the shortest way
-with the fewest faults. Each is looked at once, in its canonical form. Nothing here reads a store or a system.
+Worlds are visited by number of faults, then by number of moves. So the first counterexample has the fewest faults and
+the shortest path. Each canonical form is visited once. The search reads no store and no system.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from counterfoil.prove.canonical import canonical
 from counterfoil.prove.coverage import Coverage
 from counterfoil.prove.invariants import INVARIANTS, InvariantChecker, ProvenInvariant
 from counterfoil.prove.lookup_model import BEGIN
+from counterfoil.prove.move import Move
 from counterfoil.prove.moves import Moves
 from counterfoil.prove.start_values import StartValueFinder
 from counterfoil.prove.timeline import Counterexample, TimelineEntry
 from counterfoil.prove.world import ProofContext, World
 
-MOST_STATES = 200_000
-"""A state takes up to ten kilobytes until the proof is over: two gigabytes at the most."""
-MOST_FOUND = 25
-"""Counterexamples after which nobody reads on."""
+MAX_STATES = 200_000
+"""A state takes up to 10 kB until the proof ends: 2 GB at most."""
+MAX_COUNTEREXAMPLES = 25
 
 
 @dataclass(frozen=True)
 class ProofLimits:
-    """Where a proof gives up: it says so, and what it covered."""
+    """Limits of a proof. If one is reached, the proof is incomplete and reports what it covered."""
 
-    states: int = MOST_STATES
+    states: int = MAX_STATES
     seconds: float | None = None
-    """Of processor time."""
+    """Processor time."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was covered, and what broke."""
+    """The result of a proof: its coverage and counterexamples."""
 
     workflow: str
     faults: int
     states: tuple[int, ...]
-    """States covered, by the faults that it takes to come there."""
+    """Covered states, by the number of faults needed to reach them."""
     moves: int
     beginnings: int
     complete: bool
-    """False: a bound was reached before everything was covered."""
+    """False: a limit was reached before everything was covered."""
     broken: tuple[Counterexample, ...]
     dead: tuple[tuple[str, str], ...]
-    """Steps that never ran and business states that were never reached, as (step, words)."""
+    """Steps that never ran and business states that were never reached, as (step, description)."""
     seconds: float
     decisions: int
 
@@ -77,7 +77,7 @@ class Proof:
 
 
 class _Origin(NamedTuple):
-    """How a World was reached: the move, and from where."""
+    """The move that reached a World, and the index of the World before."""
 
     before: int
     line: TimelineEntry
@@ -85,125 +85,129 @@ class _Origin(NamedTuple):
 
 @dataclass
 class _Search:
-    company: ProofContext
+    context: ProofContext
     moves: Moves
-    judge: InvariantChecker
+    checker: InvariantChecker
     coverage: Coverage
     faults: int
-    bounds: ProofLimits
-    seen: dict[bytes, int] = field(default_factory=dict)
-    """Faults that it takes to come to a World, by its form."""
+    limits: ProofLimits
     whole: bool = False
-    """Worlds differ by all that a formula may read: the workflow has invariants of its own."""
-    came: list[_Origin] = field(default_factory=list)
-    found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
+    """True if the workflow has its own invariants: Worlds then differ by everything that a formula may read."""
+    faults_by_form: dict[bytes, int] = field(default_factory=dict)
+    """Number of faults needed to reach a World, by its form."""
+    origins: list[_Origin] = field(default_factory=list)
+    counterexamples: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
     states: list[int] = field(default_factory=list)
-    tried: int = 0
+    move_count: int = 0
     cut: bool = False
 
     def run(self, worlds: list[tuple[World, TimelineEntry]]) -> None:
-        began = time.process_time()
+        started = time.process_time()
         levels: list[deque[tuple[World, bytes, int]]] = [deque() for _ in range(self.faults + 1)]
         for world, line in worlds:
-            self._meet(world, _Origin(-1, line), 0, levels)
+            self._visit(world, _Origin(-1, line), 0, levels)
         for used, level in enumerate(levels):
             self.states.append(0)
             while level:
-                if self._over(began):
+                if self._limit_reached(started):
                     self.cut = True
                     return
                 world, key, at = level.popleft()
-                if self.seen[key] < used:
-                    continue  # it was come to with fewer faults since
+                if self.faults_by_form[key] < used:
+                    continue  # reached with fewer faults meanwhile
                 self.states[used] += 1
                 self._expand(world, at, used, levels)
 
-    def _meet(
-        self, world: World, came: _Origin, used: int, levels: list[deque[tuple[World, bytes, int]]]
+    def _visit(
+        self, world: World, origin: _Origin, used: int, levels: list[deque[tuple[World, bytes, int]]]
     ) -> None:
-        """A World was come to; it is to be looked at, unless one of its form is, with no more faults."""
-        self.coverage.saw(world, used)
+        """Enqueue a World unless its form was already reached with as few faults."""
+        self.coverage.record(world, used)
         key = canonical(world, self.whole)
-        if self.seen.get(key, len(levels)) <= used:
+        if self.faults_by_form.get(key, len(levels)) <= used:
             return
-        self.seen[key] = used
-        self.came.append(came)
-        levels[used].append((world, key, len(self.came) - 1))
+        self.faults_by_form[key] = used
+        self.origins.append(origin)
+        levels[used].append((world, key, len(self.origins) - 1))
 
-    def _over(self, began: float) -> bool:
-        if sum(self.states) >= self.bounds.states or len(self.found) >= MOST_FOUND:
+    def _limit_reached(self, started: float) -> bool:
+        if sum(self.states) >= self.limits.states or len(self.counterexamples) >= MAX_COUNTEREXAMPLES:
             return True
-        late = self.bounds.seconds
-        return late is not None and sum(self.states) % 32 == 0 and time.process_time() - began > late
+        seconds = self.limits.seconds
+        return seconds is not None and sum(self.states) % 32 == 0 and time.process_time() - started > seconds
 
     def _expand(
         self, world: World, at: int, used: int, levels: list[deque[tuple[World, bytes, int]]]
     ) -> None:
         moves = list(self.moves.of(world, faulty=used < self.faults))
-        wrong = False
-        for broken in self.judge.broken(world, quiet=not any(m.counts for m in moves)):
-            wrong = True
-            key = (broken.invariant, broken.step)
-            if key not in self.found:
-                known = INVARIANTS.get(broken.invariant) or ProvenInvariant(
-                    "an invariant of the workflow's own file is broken",
-                    "change the workflow, or the invariant",
-                )
-                self.found[key] = Counterexample(
-                    broken.invariant,
-                    broken.step,
-                    broken.words,
-                    known.meaning,
-                    known.fix,
-                    used,
-                    self._timeline(at),
-                )
-        if wrong:
+        if self._report_broken(world, moves, at, used):
             return
         for move in moves:
             cost = used + bool(move.fault)
             if cost > self.faults:
                 continue
-            self.tried += 1
+            self.move_count += 1
             after = move.make()
             line = TimelineEntry(after.now - BEGIN, move.who, move.what, move.fault)
-            self._meet(after, _Origin(at, line), cost, levels)
+            self._visit(after, _Origin(at, line), cost, levels)
+
+    def _report_broken(self, world: World, moves: list[Move], at: int, used: int) -> bool:
+        """Record a counterexample for each broken invariant of a World. Returns True if there is one."""
+        any_broken = False
+        for broken in self.checker.broken(world, quiet=not any(m.counts for m in moves)):
+            any_broken = True
+            key = (broken.invariant, broken.step)
+            if key not in self.counterexamples:
+                invariant = INVARIANTS.get(broken.invariant) or ProvenInvariant(
+                    "an invariant of the workflow's own file is broken",
+                    "change the workflow, or the invariant",
+                )
+                self.counterexamples[key] = Counterexample(
+                    broken.invariant,
+                    broken.step,
+                    broken.words,
+                    invariant.meaning,
+                    invariant.fix,
+                    used,
+                    self._timeline(at),
+                )
+        return any_broken
 
     def _timeline(self, at: int) -> tuple[TimelineEntry, ...]:
         lines = []
         while at >= 0:
-            came = self.came[at]
-            lines.append(came.line)
-            at = came.before
+            origin = self.origins[at]
+            lines.append(origin.line)
+            at = origin.before
         return tuple(reversed(lines))
 
 
 def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | None = None) -> Proof:
-    """Explore a workflow under up to `faults` faults. Raises KeyError for a name that is not there and Misconfigured
-    where `check` has findings that forbid compiling it."""
-    began = time.process_time()
+    """Explore a workflow under up to `faults` faults. Raises KeyError for an unknown name, and Misconfigured if
+    findings of `check` forbid compiling it."""
+    started = time.process_time()
     definition = model.workflow(workflow)
     coverage = Coverage(definition)
-    company = ProofContext(model, coverage.watched)
-    own = company.definition.invariants
-    beginnings = StartValueFinder(model, company.definition, tuple(i.formula for i in own)).find()
-    coverage.forget()
+    context = ProofContext(model, coverage.watched)
+    invariants = context.definition.invariants
+    starts = StartValueFinder(model, context.definition, tuple(i.formula for i in invariants)).find()
+    coverage.reset()
     search = _Search(
-        company=company,
-        moves=Moves(company, bool(own)),
-        judge=InvariantChecker(company, own),
+        context=context,
+        moves=Moves(context, bool(invariants)),
+        checker=InvariantChecker(context, invariants),
         coverage=coverage,
         faults=faults,
-        bounds=bounds or ProofLimits(),
-        whole=bool(own),
+        limits=bounds or ProofLimits(),
+        whole=bool(invariants),
     )
     worlds = []
-    for beginning in beginnings:
+    for start in starts:
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
-        text = f"{what} begins the run" + (f"; {beginning.text}" if beginning.text else "")
-        worlds.append((company.born(beginning), TimelineEntry(timedelta(0), "counterfoil", text)))
+        text = f"{what} starts the run" + (f"; {start.text}" if start.text else "")
+        worlds.append((context.born(start), TimelineEntry(timedelta(0), "counterfoil", text)))
     collects = gc.isenabled()
-    gc.disable()  # hardly anything here refers back to itself, and there is much of it
+    gc.disable()  # many objects and almost no reference cycles: collecting costs time and frees nothing
     try:
         search.run(worlds)
     finally:
@@ -214,67 +218,69 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
         workflow=workflow,
         faults=faults,
         states=tuple(search.states),
-        moves=search.tried,
-        beginnings=len(beginnings),
+        moves=search.move_count,
+        beginnings=len(starts),
         complete=complete,
-        broken=tuple(search.found.values()),
-        dead=coverage.dead(search.moves.arrivals.fitted) if complete and not search.found else (),
-        seconds=time.process_time() - began,
-        decisions=company.decisions,
+        broken=tuple(search.counterexamples.values()),
+        dead=coverage.dead(search.moves.arrivals.fitted) if complete and not search.counterexamples else (),
+        seconds=time.process_time() - started,
+        decisions=context.decisions,
     )
 
 
-# ------------------------------------------------------------------ what it says of the files
+# ------------------------------------------------------------------ findings
 
-UNWATCHED = frozenset({"foil-unmatched"})
-"""What `check` warns of only: a counterfoil that no run waits for still breaks when it is past due, with a Case."""
+WARNINGS_ONLY = frozenset({"foil-unmatched"})
+"""Invariants that are only warnings in `check`: an unmatched counterfoil still opens a Case when it is past due."""
 
 
 def findings(model: Model, proof: Proof) -> list[Finding]:
-    """What a proof found, at the steps of the workflow's file."""
+    """Return the results of a proof as findings at the steps of the workflow's file."""
     document = model.document("workflow", proof.workflow)
     if document is None:
         return []
     paths = {place.name: place.path for place in steps(model.workflows[proof.workflow])}
-    found = []
+    results = []
     for broken in proof.broken:
-        way = "; ".join(f"{n}. {line.who}: {line.what}" for n, line in enumerate(broken.timeline, start=1))
-        found.append(
+        path_text = "; ".join(
+            f"{n}. {line.who}: {line.what}" for n, line in enumerate(broken.timeline, start=1)
+        )
+        results.append(
             document.finding(
                 broken.invariant,
-                f"{broken.words}, where {broken.meaning} ({way})",
+                f"{broken.words}: {broken.meaning} ({path_text})",
                 paths.get(broken.step, ("name",)),
-                severity="warning" if broken.invariant in UNWATCHED else "error",
-                fix=f"{broken.fix}; `counterfoil prove {proof.workflow}` shows the way",
+                severity="warning" if broken.invariant in WARNINGS_ONLY else "error",
+                fix=f"{broken.fix}; `counterfoil prove {proof.workflow}` prints the path",
             )
         )
     for step, words in proof.dead:
-        found.append(
-            document.finding("dead-step", words, paths.get(step, ("name",)), severity="warning", fix="remove it, or correct what leads there")
+        results.append(
+            document.finding("dead-step", words, paths.get(step, ("name",)), severity="warning", fix="remove the step, or correct the conditions before it")
         )  # fmt: skip
     if not proof.complete:
-        found.append(
+        results.append(
             document.finding(
                 "prove-cut",
-                f"{proof.covered} states were covered with up to {proof.faults} faults, and not all that there are",
+                f"the proof is incomplete: {proof.covered} states were covered with up to {proof.faults} faults",
                 ("name",),
                 severity="warning",
-                fix=f"run `counterfoil prove {proof.workflow}`, which takes longer",
+                fix=f"run `counterfoil prove {proof.workflow}`, which has no time limit",
             )
         )
-    return found
+    return results
 
 
 CHECK_STATES = 20_000
 CHECK_SECONDS = 8.0
-"""Of processor time, for all workflows together: `check` is run at each save."""
+"""Processor time for all workflows together: `check` runs at each save."""
 
 
 def proven(model: Model, faults: int = 1) -> list[Finding]:
-    """What `check` says beyond the rules: every workflow proven in little time; a cut is told as a warning."""
-    left, found = CHECK_SECONDS, []
+    """Prove every workflow within the time limit of `check`. An incomplete proof is a warning."""
+    remaining, results = CHECK_SECONDS, []
     for name in sorted(model.workflows):
-        proof = prove(model, name, faults, ProofLimits(CHECK_STATES, max(left, 0.1)))
-        left -= proof.seconds
-        found += findings(model, proof)
-    return sorted(set(found))
+        proof = prove(model, name, faults, ProofLimits(CHECK_STATES, max(remaining, 0.1)))
+        remaining -= proof.seconds
+        results += findings(model, proof)
+    return sorted(set(results))

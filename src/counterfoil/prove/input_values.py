@@ -1,7 +1,7 @@
-"""The values that a workflow's formulas read, and those that make a difference to them.
+"""The values that a workflow's formulas read, and the values that may change their results.
 
-A leaf is one field of what a Run reads: `("event", "amount")`, `("head:invoice", "status")`. What a formula compares
-it with says which of its values lead elsewhere: the literal itself, another one, and for amounts one cent beside it.
+A leaf is one field that a Run reads: `("event", "amount")`, `("head:invoice", "status")`. Interesting values follow from
+comparisons in formulas: the literal itself, another value, and for amounts one cent more or less.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from counterfoil.expr.tree import ExprNode, children
 from counterfoil.model.fields import Schema
 
 Leaf: TypeAlias = tuple[str, ...]
-"""Where it is read, then the path of fields."""
+"""The root that is read, then the path of fields."""
 ABSENT = object()
-"""An optional field that is not there."""
+"""Stands for a missing optional field."""
 LIKE = "like"
 _ORDER = ("<", "<=", ">", ">=")
 
 
 @dataclass
 class LeafUses:
-    """What formulas do with leaves."""
+    """The uses of leaves in formulas."""
 
     literals: dict[Leaf, list[Any]] = field(default_factory=dict)
     pairs: list[tuple[Leaf, Leaf, str]] = field(default_factory=list)
     maybe: set[Leaf] = field(default_factory=set)
-    """Optional fields that a formula asks `has` of."""
+    """Optional fields that a formula tests with `has`."""
     leaves: dict[Leaf, None] = field(default_factory=dict)
 
 
 class LeafResolver:
-    """Resolves the paths of formulas to leaves. `roots` says where a name is read; `lets` are looked through."""
+    """Resolves paths of formulas to leaves. `roots`: the root of each name. `lets` are replaced by their formulas."""
 
     def __init__(self, roots: Mapping[str, Leaf], lets: Mapping[str, ExprNode]) -> None:
         self.roots = roots
@@ -45,7 +45,7 @@ class LeafResolver:
         self.read = LeafUses()
 
     def look(self, node: ExprNode, seen: frozenset[str] = frozenset()) -> None:
-        """Everything that a formula compares, lets included."""
+        """Record everything that a formula compares, including its lets."""
         for inner in _walk(node):
             leaf = self.leaf(inner)
             if leaf is not None:
@@ -82,12 +82,12 @@ class LeafResolver:
                     self._literal(leaf, item.value)
 
     def _literal(self, leaf: Leaf, value: Any) -> None:
-        known = self.read.literals.setdefault(leaf, [])
-        if value not in known:
-            known.append(value)
+        literals = self.read.literals.setdefault(leaf, [])
+        if value not in literals:
+            literals.append(value)
 
     def leaf(self, node: ExprNode) -> Leaf | None:
-        """The leaf that a path means; None for anything else."""
+        """Return the leaf of a path; None for any other formula."""
         fields: list[str] = []
         while True:
             match node:
@@ -129,8 +129,8 @@ def _walk(node: ExprNode) -> Iterator[ExprNode]:
 # ------------------------------------------------------------------ values of a schema
 
 
-def base(schema: Schema, name: str, currency: str, amount: int) -> Any:
-    """A plain value of a schema; `name` is its field's."""
+def plain_value(schema: Schema, name: str, currency: str, amount: int) -> Any:
+    """Return a plain value of a schema. `name`: name of its field."""
     if schema.get("enum"):
         return schema["enum"][0]
     match schema.get("x-type"):
@@ -147,12 +147,12 @@ def base(schema: Schema, name: str, currency: str, amount: int) -> Any:
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
-            return {n: base(s, n, currency, amount) for n, s in properties.items()}
+            return {n: plain_value(s, n, currency, amount) for n, s in properties.items()}
         case "array":
             items = schema.get("items", {})
-            one = name.removesuffix("s")
-            # Items of which nothing is said are what lists of money mostly hold: lines with an amount and a span.
-            return [base(items, one, currency, amount) if items else _line(one, currency, amount)]
+            item = name.removesuffix("s")
+            # Without a schema, items are assumed to be lines with an amount and a period.
+            return [plain_value(items, item, currency, amount) if items else _line(item, currency, amount)]
         case "integer":
             return 1
         case "number":
@@ -170,7 +170,7 @@ def _line(name: str, currency: str, amount: int) -> dict[str, Any]:
 
 
 def _moment(name: str) -> datetime:
-    """What begins is before what ends."""
+    """Return a date by the field's name: starts are before ends."""
     if "start" in name or "begin" in name:
         return datetime(2026, 1, 1, tzinfo=UTC)
     if "end" in name or "due" in name or "until" in name:
@@ -178,8 +178,8 @@ def _moment(name: str) -> datetime:
     return datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def beside(value: Any, literal: Any) -> list[Any]:
-    """Values on both sides of a comparison of `value` with a literal."""
+def both_sides(value: Any, literal: Any) -> list[Any]:
+    """Return values on both sides of a comparison of `value` with a literal."""
     if isinstance(value, Money) and isinstance(literal, int):
         return [Money(literal + d, value.currency) for d in (-1, 0, 1)]
     if isinstance(value, bool) or isinstance(literal, bool):
@@ -189,8 +189,8 @@ def beside(value: Any, literal: Any) -> list[Any]:
     return [literal, f"other-{literal}" if isinstance(literal, str) else None]
 
 
-def near(value: Any) -> list[Any]:
-    """A value and those right beside it."""
+def neighbours(value: Any) -> list[Any]:
+    """Return a value and its direct neighbours."""
     if isinstance(value, Money):
         return [Money(value.minor + d, value.currency) for d in (0, -1, 1)]
     if isinstance(value, datetime | date):
@@ -201,19 +201,19 @@ def near(value: Any) -> list[Any]:
 
 
 def get(values: Mapping[str, Any], leaf: Leaf) -> Any:
-    """The value at a leaf; ABSENT where nothing stands."""
-    found: Any = values
+    """Return the value at a leaf, or ABSENT."""
+    value: Any = values
     for part in leaf:
-        if isinstance(found, Money) and part in ("minor", "currency"):
-            return found.minor if part == "minor" else found.currency
-        if not isinstance(found, dict) or part not in found:
+        if isinstance(value, Money) and part in ("minor", "currency"):
+            return value.minor if part == "minor" else value.currency
+        if not isinstance(value, dict) or part not in value:
             return ABSENT
-        found = found[part]
-    return found
+        value = value[part]
+    return value
 
 
 def put(values: dict[str, Any], leaf: Leaf, value: Any) -> dict[str, Any]:
-    """The same values with another one at a leaf."""
+    """Return the values with another value at a leaf."""
     head, *rest = leaf
     if not rest:
         if value is ABSENT:
@@ -232,8 +232,8 @@ def put(values: dict[str, Any], leaf: Leaf, value: Any) -> dict[str, Any]:
 
 
 def unique(values: Iterable[Any]) -> list[Any]:
-    found: list[Any] = []
+    result: list[Any] = []
     for value in values:
-        if not any(value is known or (type(value) is type(known) and value == known) for known in found):
-            found.append(value)
-    return found
+        if not any(value is other or (type(value) is type(other) and value == other) for other in result):
+            result.append(value)
+    return result

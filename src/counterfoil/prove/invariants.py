@@ -1,6 +1,6 @@
-"""What must hold of every World, whatever happens: each with what it means and what to do where it breaks.
+"""Invariants that must hold in every World, each with its meaning and the fix if it breaks.
 
-A function looks at a World as it is after a move and gives what is broken: the step that it is about, and words.
+`InvariantChecker.broken` checks a World after a move and yields each broken invariant with its step and a description.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from counterfoil.rules.workflow.state import StepState
 from counterfoil.rules.workflow.steps import SETTLED_FOILS
 
 _E = EffectState
-NO = frozenset({"rejected", "expired", "stale"})
-"""What becomes of an approval that is not granted."""
+NOT_GRANTED = frozenset({"rejected", "expired", "stale"})
+"""Outcomes of an approval that is not granted."""
 
 
 class BrokenInvariant(NamedTuple):
     invariant: str
     step: str
-    """Path of the step that it is about; empty: the workflow."""
+    """Path of the step that it concerns. Empty: the whole workflow."""
     words: str
 
 
@@ -42,73 +42,71 @@ class ProvenInvariant:
 
 INVARIANTS: dict[str, ProvenInvariant] = {
     "posted-twice": ProvenInvariant(
-        "one thing is done twice in the other system",
-        "make the call once: keep its input and dates the same in every round, or give what repeats it a key of its own",
+        "the same thing is done twice in the other system",
+        "make the call only once: keep its input and dates the same in every round, or give each repetition its own key",
     ),
     "approved-by-requester": ProvenInvariant(
-        "who asks for something also approves it",
-        "let `requester` name the person who asked, such as `event.data.requested_by`",
+        "the requester approves their own request",
+        "let `requester` name the requesting person, such as `event.data.requested_by`",
     ),
     "unapproved": ProvenInvariant(
-        "money moves that nobody has approved",
-        "put the approval before the call, and let `rejected`, `expired` and `stale` end in park, stop, undo or again",
+        "money moves without approval",
+        "put the approval before the call, and react to `rejected`, `expired` and `stale` with park, stop, undo or again",
     ),
     "more-than-approved": ProvenInvariant(
         "more money moves than was approved",
         "take the amount of the call from what the approval `covers`",
     ),
     "half-done": ProvenInvariant(
-        "the run ends as done although a call that moves money was not made, and nobody was asked",
-        "answer the refusal with park, queue or undo instead of passing it over",
+        "the run ends as done although a call that moves money was refused, and no person decided so",
+        "react to the refusal with park, queue or undo instead of skipping the call",
     ),
     "half-undone": ProvenInvariant(
-        "the run ends while something that it did and could take back stays, without the rest of it",
-        "answer with undo, so that what was confirmed is taken back before the run ends",
+        "the run ends with only a part of its calls done, and the done part could have been undone",
+        "react with undo, so that confirmed calls are undone before the run ends",
     ),
     "no-way-back": ProvenInvariant(
-        "an undo finds no way to take back what was confirmed",
-        "let the last choice of `undo` be without `when`, or say why the call is irreversible",
+        "an undo has no way to undo a confirmed call",
+        "leave out `when` in the last choice of `undo`, or declare why the call is irreversible",
     ),
     "foil-unmatched": ProvenInvariant(
-        "the run ends as done while the other system has not shown its half and no Case is open about it",
+        "the run ends as done although a counterfoil is not matched and no Case is open about it",
         "wait for the counterfoils (`wait: {foils: all, until: ...}`) with a reaction that parks",
     ),
     "unfinished": ProvenInvariant(
-        "the run has ended with a call of which nobody knows what becomes",
+        "the run has ended although a call is unfinished",
         "report it: this is a defect of the engine",
     ),
     "second-call": ProvenInvariant(
-        "a call is made anew while another one of its step is under way, was done, or has the same key",
+        "a call is planned again while another call of its step is in progress, was done, or has the same key",
         "report it: this is a defect of the engine",
     ),
     "stuck": ProvenInvariant(
-        "nothing can happen any more, no moment will come, and no Case has an owner",
-        "give the step an `until`, or a way to learn its outcome, and a reaction that parks",
+        "nothing can happen any more: no event, no deadline, and no Case with an owner",
+        "give the step an `until` or a way to learn its outcome, and a reaction that parks",
     ),
-    "no-owner": ProvenInvariant("a Case is open that nobody owns", "name an owner of exceptions"),
+    "no-owner": ProvenInvariant("an open Case has no owner", "name an owner of exceptions"),
     "over-limit": ProvenInvariant(
         "more is reserved than the limit allows", "report it: this is a defect of the engine"
     ),
     "limit-kept": ProvenInvariant(
-        "the run took back everything, and keeps what it reserved of a limit",
+        "the run undid everything but still reserves a part of a limit",
         "report it: this is a defect of the engine",
     ),
     "emitted-twice": ProvenInvariant(
-        "the same fact is told twice, as two events",
-        "emit behind what may begin again, or tell the rounds apart in the event's data",
+        "the same fact is emitted twice, as two events",
+        "emit after the steps that may run again, or distinguish the rounds in the event's data",
     ),
-    "restless": ProvenInvariant(
-        "the run is turned again and again and never rests", "let the loop wait for something"
-    ),
+    "restless": ProvenInvariant("the run repeats turns without end", "let the loop wait for something"),
 }
 
 
 class InvariantChecker:
-    """Looks at Worlds of one workflow."""
+    """Checks Worlds of one workflow."""
 
-    def __init__(self, company: ProofContext, own: tuple[d.Invariant, ...] = ()) -> None:
-        self.company = company
-        self.definition = company.definition
+    def __init__(self, context: ProofContext, own: tuple[d.Invariant, ...] = ()) -> None:
+        self.context = context
+        self.definition = context.definition
         self.own = own
         self._steps = {s.path: s for b in blocks_of(self.definition).values() for s in b.steps}
         main = blocks_of(self.definition)[""].steps
@@ -116,15 +114,15 @@ class InvariantChecker:
         self._approves = [s for s in main if isinstance(s, d.Approve) and s.when is None]
 
     def broken(self, w: World, quiet: bool) -> Iterator[BrokenInvariant]:
-        """What is broken in a World; `quiet`: nothing plain can happen there and no moment is to come."""
+        """Yield the broken invariants of a World. `quiet`: no fault-free move exists and no deadline is due."""
         if w.blame:
             invariant, step, words = w.blame.split(":", 2)
             yield BrokenInvariant(invariant, step, words)
-        for look in _LOOKS:
-            yield from look(self, w)
+        for check in _CHECKS:
+            yield from check(self, w)
         if quiet and not w.over and not any(k.owner for k in w.cases):
             yield BrokenInvariant("stuck", self._place(w), "the run waits for something that never comes")
-        yield from self._of_its_own(w)
+        yield from self._own_invariants(w)
 
     def _place(self, w: World) -> str:
         for frame in reversed(w.state.frames):
@@ -133,33 +131,33 @@ class InvariantChecker:
                 return block.steps[frame.index].path
         return ""
 
-    # ------------------------------------------------------------------ money and what was done
+    # ------------------------------------------------------------------ money and calls
 
     def _posts(self, e: Effect) -> bool:
-        return self.company.posts.get(e.operation, False) and e.undoes is None
+        return self.context.posts.get(e.operation, False) and e.undoes is None
 
-    def _taken_back(self, w: World, e: Effect) -> bool:
+    def _is_undone(self, w: World, e: Effect) -> bool:
         return any(u.undoes == e.id and w.done.get(u.id) for u in w.effects)
 
     def _confirmed(self, w: World) -> list[Effect]:
-        """What moved money and stands."""
+        """Return the confirmed calls that moved money and were not undone."""
         return [
             e for e in w.effects
-            if e.state is _E.CONFIRMED and self._posts(e) and not self._taken_back(w, e)
+            if e.state is _E.CONFIRMED and self._posts(e) and not self._is_undone(w, e)
         ]  # fmt: skip
 
-    def _twice(self, w: World) -> Iterator[BrokenInvariant]:
+    def _posted_twice(self, w: World) -> Iterator[BrokenInvariant]:
         first: dict[tuple[str, str, bool], Effect] = {}
         for e in w.effects:
             times = w.done.get(e.id, 0)
-            if not times or not self.company.posts.get(e.operation, False):
+            if not times or not self.context.posts.get(e.operation, False):
                 continue
             path = e.path.split("~")[0]
             if times > 1:
                 yield BrokenInvariant(
                     "posted-twice", _step(path), f"{e.operation} was done {times} times by one call"
                 )
-            if self._taken_back(w, e):
+            if self._is_undone(w, e):
                 continue
             item = "" if path.startswith("signal") else e.item
             other = first.setdefault((path, item, e.undoes is not None), e)
@@ -176,10 +174,10 @@ class InvariantChecker:
                 continue
             root = e.path.split("~")[0].split("/")[0]
             for step in self._approves:
-                found = [st for key, st in w.state.steps.items() if _own(key, step.path)]
-                st = found[-1] if found else None
+                states = [st for key, st in w.state.steps.items() if _step(key) == step.path]
+                st = states[-1] if states else None
                 before = self._later.get(step.path, -1) < self._later.get(root, -1)
-                if st is not None and st.phase == "done" and st.outcome in NO and before:
+                if st is not None and st.phase == "done" and st.outcome in NOT_GRANTED and before:
                     yield BrokenInvariant(
                         "unapproved",
                         _step(e.path),
@@ -194,24 +192,24 @@ class InvariantChecker:
                     yield BrokenInvariant(
                         "unapproved",
                         _step(e.path),
-                        f"{e.operation} is made before {step.path}, which is to approve its amount",
+                        f"{e.operation} is made before {step.path}, which approves its amount",
                     )
             for a in w.approvals:
                 if a.id in e.approvals and a.state is not ApprovalState.GRANTED:
                     yield BrokenInvariant(
-                        "unapproved", _step(e.path), f"{e.operation} rests on {a.path}, which is {a.state}"
+                        "unapproved", _step(e.path), f"{e.operation} relies on {a.path}, which is {a.state}"
                     )
 
     def _same_money(self, w: World, e: Effect, step: d.Approve) -> bool:
         if step.amount is None:
             return False
         try:
-            amount = step.amount({**w.state.names, **w.state.items}, self.company.outside(w).ask)
+            amount = step.amount({**w.state.names, **w.state.items}, self.context.outside(w).ask)
         except FORMULA_ERRORS:
             return False
         return amount in _moneys(w.state.inputs.get(e.id))
 
-    def _more(self, w: World) -> Iterator[BrokenInvariant]:
+    def _more_than_approved(self, w: World) -> Iterator[BrokenInvariant]:
         for e in w.effects:
             if e.state is not _E.PLANNED or not e.approvals or not self._posts(e):
                 continue
@@ -222,43 +220,43 @@ class InvariantChecker:
             for amount in _moneys(w.state.inputs.get(e.id)):
                 most = [m.minor for m in approved if m.currency == amount.currency]
                 if approved and (not most or abs(amount.minor) > max(map(abs, most))):
-                    shown = ", ".join(sorted({str(m) for m in approved}))
+                    approved_text = ", ".join(sorted({str(m) for m in approved}))
                     yield BrokenInvariant(
                         "more-than-approved",
                         _step(e.path),
-                        f"{e.operation} is made over {amount}, approved was {shown}",
+                        f"{e.operation} is made over {amount}, but {approved_text} was approved",
                     )
 
     # ------------------------------------------------------------------ ends
 
     def _halves(self, w: World) -> Iterator[BrokenInvariant]:
         if w.run.status is RunStatus.DONE:
-            passed = self._passed_over(w)
-            if passed is not None:
-                step, outcome = passed
+            skipped = self._skipped_call(w)
+            if skipped is not None:
+                step, outcome = skipped
                 yield BrokenInvariant(
                     "half-done",
                     step,
-                    f"{self._operation(step)} was {outcome} and is passed over; the run ends as {w.run.state}",
+                    f"{self._operation(step)} was {outcome} and is skipped; the run ends as {w.run.state}",
                 )
-            elif self._failing(w) and not self._through(w):
+            elif self._failing(w) and not self._reached_end(w):
                 for e in self._confirmed(w):
                     step_ = self._steps.get(e.path.split("~")[0])
                     if isinstance(step_, d.Call) and not step_.irreversible:
                         yield BrokenInvariant(
                             "half-undone", _step(e.path),
-                            f"{e.operation} stays although {self._failing(w)}; the run ends as {w.run.state}",
+                            f"{e.operation} is not undone although {self._failing(w)}; the run ends as {w.run.state}",
                         )  # fmt: skip
         if w.run.status is RunStatus.UNDONE:
             by_hand = {c.effect for c in w.state.confirmed if f"undo:{c.key}" in w.accepted}
             for e in w.effects:
-                stands = e.undoes is None and w.done.get(e.id) and not self._taken_back(w, e)
+                stands = e.undoes is None and w.done.get(e.id) and not self._is_undone(w, e)
                 step_ = self._steps.get(e.path.split("~")[0])
-                writes = isinstance(step_, d.Call) and e.operation in self.company.posts
+                writes = isinstance(step_, d.Call) and e.operation in self.context.posts
                 if not (stands and writes) or e.id in by_hand:
                     continue
                 if isinstance(step_, d.Call) and not step_.irreversible:
-                    words = f"{e.operation} stays although the run is undone"
+                    words = f"{e.operation} is not undone although the run is undone"
                     yield BrokenInvariant("half-undone", _step(e.path), words)
         for case in w.cases:
             if case.reason == "undo_no_undo":
@@ -266,18 +264,18 @@ class InvariantChecker:
                     "no-way-back", _step((case.path or "").removeprefix("undo:")), case.message
                 )
 
-    def _through(self, w: World) -> bool:
-        """Did the run come to the end of its steps, and not end before?"""
+    def _reached_end(self, w: World) -> bool:
+        """Return True if the run came to the end of its steps."""
         last = blocks_of(self.definition)[""].steps[-1]
-        found = [(key, st) for key, st in w.state.steps.items() if _own(key, last.path)]
-        if not found:
+        states = [(key, st) for key, st in w.state.steps.items() if _step(key) == last.path]
+        if not states:
             return False
-        key, st = found[-1]
+        key, st = states[-1]
         outcome = st.outcome.partition(":")[2] or st.outcome
-        return outcome not in BAD or key in w.accepted or self._goes_on(last, outcome)
+        return outcome not in BAD or key in w.accepted or self._continues(last, outcome)
 
-    def _goes_on(self, step: d.Step, outcome: str) -> bool:
-        """Does the run go on behind a step of which this became?"""
+    def _continues(self, step: d.Step, outcome: str) -> bool:
+        """Return True if the run continues after this outcome of a step."""
         reaction = step.outcomes.get(outcome) or self.definition.failure.reactions.get(outcome)
         verb = reaction.verb if isinstance(reaction, d.Block) else reaction
         if verb is not None and verb.name == "retry" and verb.retry is not None:
@@ -285,26 +283,26 @@ class InvariantChecker:
         return verb is None or verb.name == "continue"
 
     def _operation(self, step: str) -> str:
-        found = self._steps.get(step)
-        return found.operation if isinstance(found, d.Call) else step
+        call = self._steps.get(step)
+        return call.operation if isinstance(call, d.Call) else step
 
-    def _passed_over(self, w: World) -> tuple[str, str] | None:
-        """A call that moves money, was refused, and counts as through."""
+    def _skipped_call(self, w: World) -> tuple[str, str] | None:
+        """Return the step and outcome of a call that moves money, was refused, and counts as complete."""
         for key, st in _latest(w):
             step = self._steps.get(_step(key))
             if not isinstance(step, d.Call) or st.phase != "done" or key in w.accepted:
                 continue
-            if not self.company.posts.get(step.operation):
+            if not self.context.posts.get(step.operation):
                 continue
             outcome = st.outcome.partition(":")[2] or st.outcome
-            refused = outcome in REFUSAL_CLASSES and (self._goes_on(step, outcome) or "[" in key)
-            held = next((e for e in w.effects if e.id == st.effect), None)
-            if refused and not (held is not None and w.done.get(held.id)):
+            refused = outcome in REFUSAL_CLASSES and (self._continues(step, outcome) or "[" in key)
+            effect = next((e for e in w.effects if e.id == st.effect), None)
+            if refused and not (effect is not None and w.done.get(effect.id)):
                 return step.path, "refused" if outcome == "refused" else f"refused as {outcome}"
         return None
 
     def _failing(self, w: World) -> str:
-        """The first outcome on the way that was not as hoped for, and that no later round made good."""
+        """Describe the first bad outcome that no later round corrected; empty if there is none."""
         for key, st in _latest(w):
             outcome = st.outcome.partition(":")[2] or st.outcome
             if _step(key) in self._steps and outcome in BAD and key not in w.accepted:
@@ -317,9 +315,9 @@ class InvariantChecker:
         steps = (self._steps.get(_step(key)) for key in w.accepted)
         waived = any(isinstance(step, d.Wait) and step.foils is not None for step in steps)
         for f in w.foils:
-            owned = any(k.foil == f.id for k in w.cases) or waived
-            stands = f.effect is None or any(e.id == f.effect and e.state is _E.CONFIRMED for e in w.effects)
-            if f.state not in SETTLED_FOILS and not owned and stands and self._started(w):
+            has_case = any(k.foil == f.id for k in w.cases) or waived
+            counts = f.effect is None or any(e.id == f.effect and e.state is _E.CONFIRMED for e in w.effects)
+            if f.state not in SETTLED_FOILS and not has_case and counts and self._started(w):
                 effect = next((e for e in w.effects if e.id == f.effect), None)
                 yield BrokenInvariant(
                     "foil-unmatched",
@@ -328,7 +326,7 @@ class InvariantChecker:
                 )
 
     def _started(self, w: World) -> bool:
-        """Has the run done anything? One that ends before has left everything as it was."""
+        """Return True if the run has confirmed calls. A run that ends before has changed nothing."""
         return bool(w.state.confirmed)
 
     def _ends(self, w: World) -> Iterator[BrokenInvariant]:
@@ -344,9 +342,11 @@ class InvariantChecker:
 
     def _limits(self, w: World) -> Iterator[BrokenInvariant]:
         for name, limit in self.definition.limits.items():
-            held = sum(n for scope, _, n in w.reserved.values() if scope == name)
-            if limit.at_most is not None and held > limit.at_most:
-                yield BrokenInvariant("over-limit", "", f"{held} of {limit.at_most} of {name} are reserved")
+            reserved = sum(n for scope, _, n in w.reserved.values() if scope == name)
+            if limit.at_most is not None and reserved > limit.at_most:
+                yield BrokenInvariant(
+                    "over-limit", "", f"{reserved} of {limit.at_most} of {name} are reserved"
+                )
 
     def _emits(self, w: World) -> Iterator[BrokenInvariant]:
         for type_, digest in dict.fromkeys(w.emitted):
@@ -358,13 +358,13 @@ class InvariantChecker:
                     "emitted-twice", step, f"{type_} was emitted {w.emitted.count((type_, digest))} times"
                 )
 
-    # ------------------------------------------------------------------ the workflow's own
+    # ------------------------------------------------------------------ the workflow's own invariants
 
-    def _of_its_own(self, w: World) -> Iterator[BrokenInvariant]:
+    def _own_invariants(self, w: World) -> Iterator[BrokenInvariant]:
         if not self.own:
             return
-        names = names_of(self.company, w)
-        ask = self.company.outside(w).ask
+        names = names_of(self.context, w)
+        ask = self.context.outside(w).ask
         for invariant in self.own:
             if invariant.moment == "finally" and not w.over:
                 continue
@@ -376,8 +376,8 @@ class InvariantChecker:
                 yield BrokenInvariant(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")
 
 
-def names_of(company: ProofContext, w: World) -> dict[str, Any]:
-    """What a workflow's own invariants read."""
+def names_of(context: ProofContext, w: World) -> dict[str, Any]:
+    """Return the names that a workflow's own invariants read."""
     run = {
         "id": w.run.id, "key": w.run.bkey, "generation": w.run.generation, "state": w.run.state,
         "workflow": w.run.workflow, "direction": str(w.run.direction), "started": w.run.created_at,
@@ -403,27 +403,23 @@ def names_of(company: ProofContext, w: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
-BAD = frozenset({"failed", "timeout", "unknown", *NO, *map(str, REFUSAL_CLASSES)})
-Look: TypeAlias = Callable[[InvariantChecker, World], Iterator[BrokenInvariant]]
-_LOOKS: tuple[Look, ...] = (
-    InvariantChecker._twice, InvariantChecker._unapproved, InvariantChecker._more, InvariantChecker._halves, InvariantChecker._foils, InvariantChecker._ends, InvariantChecker._limits,
+BAD = frozenset({"failed", "timeout", "unknown", *NOT_GRANTED, *map(str, REFUSAL_CLASSES)})
+Check: TypeAlias = Callable[[InvariantChecker, World], Iterator[BrokenInvariant]]
+_CHECKS: tuple[Check, ...] = (
+    InvariantChecker._posted_twice, InvariantChecker._unapproved, InvariantChecker._more_than_approved, InvariantChecker._halves, InvariantChecker._foils, InvariantChecker._ends, InvariantChecker._limits,
     InvariantChecker._emits,
 )  # fmt: skip
 
 
 def _step(key: str) -> str:
-    """The path of the step that a key or an effect's path belongs to."""
+    """Return the path of the step that a key or an effect's path belongs to."""
     return key.partition("~")[0].partition("[")[0].removesuffix("/undo")
 
 
 def _latest(w: World) -> list[tuple[str, StepState]]:
-    """What became of each step and item in the last round that came to it."""
-    found = {(_step(key), key.partition("[")[2]): (key, st) for key, st in w.state.steps.items()}
-    return list(found.values())
-
-
-def _own(key: str, path: str) -> bool:
-    return _step(key) == path
+    """Return the last state of each step and item."""
+    states = {(_step(key), key.partition("[")[2]): (key, st) for key, st in w.state.steps.items()}
+    return list(states.values())
 
 
 def _moneys(value: Any) -> list[Money]:

@@ -1,4 +1,4 @@
-"""One thing that may happen next."""
+"""The next possible event in a proof."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from counterfoil.prove.world import World
 
 
 class Move(NamedTuple):
-    """`make` gives the World after it; `fault` is empty where nothing went wrong."""
+    """A possible event. `make` returns the World after it; `fault` is empty if nothing goes wrong."""
 
     fault: str
     who: str
     what: str
     make: Callable[[], World]
     counts: bool = True
-    """Whether somebody is bound to do it: what may come from outside unasked is nothing to wait for."""
+    """False for events that may never happen: a Run cannot rely on them."""

@@ -1,7 +1,7 @@
-"""What may happen next: answers of systems, persons, events, time, and what goes wrong with each.
+"""The possible next moves of a World: answers of systems, decisions of persons, events, time, and their faults.
 
-A move that is not in the plain course of things is a fault and costs one of the budget. Where a call is under way
-nothing else is told of: what else may happen meanwhile waits for its outcome and can as well happen behind it.
+A move that goes wrong is a fault and costs one of the budget. While a call is in progress, only its outcome and events
+are moves: anything else has the same effect after the outcome.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
-from counterfoil.prove.arrivals import Arrivals
+from counterfoil.prove.arrivals import PossibleEvents
 from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations
 from counterfoil.prove.outcomes import PossibleOutcomes
@@ -28,24 +28,22 @@ from counterfoil.rules.workflow.context import blocks_of
 
 
 class Moves:
-    """Tells of the moves of one workflow."""
+    """Yields the moves of one workflow. `ends`: the workflow's own invariants also check ended Runs."""
 
-    """`ends`: what a Run is in the end is looked at by invariants of the workflow's own."""
-
-    def __init__(self, company: ProofContext, ends: bool = False) -> None:
-        self.company = company
-        self.definition = company.definition
-        self.arrivals = Arrivals(company)
-        self.shown = Observations(company)
-        self.timing = Timing(company, self.arrivals, self.shown)
-        self.outcomes = PossibleOutcomes(company, self.timing)
-        self.shown.confirm = partial(self.outcomes.confirm, now=True)
-        self.persons = PossibleDecisions(company, self.outcomes, self.shown, ends)
+    def __init__(self, context: ProofContext, ends: bool = False) -> None:
+        self.context = context
+        self.definition = context.definition
+        self.arrivals = PossibleEvents(context)
+        self.observations = Observations(context)
+        self.timing = Timing(context, self.arrivals, self.observations)
+        self.outcomes = PossibleOutcomes(context, self.timing)
+        self.observations.confirm = partial(self.outcomes.confirm, now=True)
+        self.persons = PossibleDecisions(context, self.outcomes, self.observations, ends)
         steps = (step for block in blocks_of(self.definition).values() for step in block.steps)
         self._posting = any(isinstance(s, d.Call) and s.posting is not None for s in steps)
 
     def of(self, w: World, faulty: bool = True) -> Iterator[Move]:
-        """Every move of a World; without `faulty`, of what may go wrong only that nobody acts in time."""
+        """Yield the moves of a World. Without `faulty`, the only faults are missed deadlines."""
         if w.over:
             return
         planned = next((e for e in w.effects if e.state is EffectState.PLANNED), None)
@@ -58,22 +56,22 @@ class Moves:
             yield from self.outcomes.looked_up(w, effect, faulty)
         for case in w.cases:
             if case.foil is not None and w.run.direction is Direction.UNDO:
-                continue  # a counterfoil of what is being taken back
+                continue  # a counterfoil of a call that is being undone
             yield from self.persons.decide(w, case)
         for approval in w.approvals:
             if approval.state is ApprovalState.OPEN:
                 yield from self.persons.vote(w, approval)
         if not unknown and w.run.direction is Direction.FORWARD:
             yield from self.arrivals.of(w, faulty)
-            yield from self.shown.of(w, self.timing.deadlines(w), faulty)
+            yield from self.observations.of(w, self.timing.deadlines(w), faulty)
             yield from self._changed(w, faulty)
         yield from self.timing.of(w)
 
     def _changed(self, w: World, faulty: bool) -> Iterator[Move]:
         if faulty and self._posting and not w.closed and not w.state.confirmed:
-            yield Move("late", "outside", "the present period is locked", partial(self._lock, w, True), False)
+            yield Move("late", "outside", "the current period is locked", partial(self._lock, w, True), False)
         if self._posting and w.closed:
-            yield Move("", "outside", "the period is opened again", partial(self._lock, w, False))
+            yield Move("", "outside", "the current period is opened again", partial(self._lock, w, False))
         if not faulty or w.state.confirmed or not w.state.started:
             return
         for fact in self.definition.facts:
@@ -82,7 +80,7 @@ class Moves:
                 other = {k: _smaller(v) for k, v in state.items()}
                 if other != state:
                     yield Move(
-                        "stale", "outside", f"{fact.target} changes: its amounts are half of what they were",
+                        "stale", "outside", f"{fact.target} changes: its amounts are halved",
                         partial(_change, w, fact.target, other),
                         False,
                     )  # fmt: skip
@@ -90,10 +88,10 @@ class Moves:
     def _lock(self, w: World, closed: bool) -> World:
         w = msgspec.structs.replace(w, closed=closed)
         topics = {st.topic for st in w.state.steps.values() if st.phase == "queued" and st.topic}
-        told = [
+        events = [
             ("event", f"{t}#{len(w.came)}", self.arrivals.body(t, {}, len(w.came))) for t in sorted(topics)
         ]
-        return w if closed else self.company.turn(w, *told)
+        return w if closed else self.context.turn(w, *events)
 
 
 def _change(w: World, object_: str, state: dict[str, Any]) -> World:

@@ -1,4 +1,4 @@
-"""Counterfoils in a proof: what the other system shows of them, and when."""
+"""Counterfoils in a proof: when the other system shows its half, and with which amount."""
 
 from __future__ import annotations
 
@@ -26,36 +26,35 @@ class ObservationDeadline(Protocol):
     def at(self) -> datetime: ...
 
 
-UNSHOWN = (FoilState.OPEN, FoilState.PARTLY)
-
-
 class Observations:
-    """Tells what may be shown. `confirm` records that an accepted call was done."""
+    """Yields the observations of other systems. `confirm` records that an accepted call was done."""
 
-    def __init__(self, company: ProofContext) -> None:
-        self.company = company
-        self.definition = company.definition
+    def __init__(self, context: ProofContext) -> None:
+        self.context = context
+        self.definition = context.definition
         self.confirm: Callable[[World, Effect], World] = lambda w, e: w
         self._rights = {op.system for op in self.definition.operations.values() if op.writes}
 
     def of(self, w: World, deadlines: Sequence[ObservationDeadline], faulty: bool) -> Iterator[Move]:
-        """What the other system shows. It matters once somebody waits for it, or its time is nearly over."""
-        shown = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY) and self.showable(w, f)]
-        if not shown or not self._matters(w, deadlines):
+        """Yield what the other system can show, as soon as the Run waits for it or its deadline is next."""
+        showable = [
+            f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY) and self.showable(w, f)
+        ]
+        if not showable or not self._matters(w, deadlines):
             return
-        first = shown[0]
+        first = showable[0]
         yield Move(
             "", first.right, f"shows {first.object} {first.key}: {first.rule} is matched",
             partial(self._show, w, first, FoilState.MATCHED),
         )  # fmt: skip
-        for foil in shown if faulty else ():
+        for foil in showable if faulty else ():
             yield Move(
-                "late", foil.right, f"shows {foil.object} {foil.key} over another amount: {foil.rule} is broken",
+                "late", foil.right, f"shows {foil.object} {foil.key} with another amount: {foil.rule} is broken",
                 partial(self._show, w, foil, FoilState.BROKEN),
             )  # fmt: skip
 
     def showable(self, w: World, f: Foil) -> bool:
-        """Is there anything that the other system could show? Where no call of the workflow goes there, yes."""
+        """Return True if the other system can show the foil: a call there was done, or the workflow calls it never."""
         if f.right not in self._rights:
             return True
         return any(w.done.get(e.id) and e.system == f.right and e.undoes is None for e in w.effects) or any(
@@ -75,10 +74,10 @@ class Observations:
     def _show(self, w: World, foil: Foil, state: FoilState) -> World:
         w = moved(w, foil, state)
         if state is FoilState.MATCHED:
-            held = next((e for e in w.effects if e.id == foil.effect and e.state is _E.ACCEPTED), None)
-            if held is not None:
-                return self.confirm(w, held)
-        return self.company.turn(w, ("foil", f"{foil.id}:{state}", {"foil": foil.id, "state": str(state)}))
+            effect = next((e for e in w.effects if e.id == foil.effect and e.state is _E.ACCEPTED), None)
+            if effect is not None:
+                return self.confirm(w, effect)
+        return self.context.turn(w, ("foil", f"{foil.id}:{state}", {"foil": foil.id, "state": str(state)}))
 
     def settle(self, w: World, case: Case, state: FoilState) -> World:
         foil = next(f for f in w.foils if f.id == case.foil)

@@ -15,9 +15,9 @@ from counterfoil.core.money import Money
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
 from counterfoil.prove.candidates import DEFAULT_MINOR
-from counterfoil.prove.input_values import base
+from counterfoil.prove.input_values import plain_value
 from counterfoil.prove.move import Move
-from counterfoil.prove.timing import MOST_TICKS, Timing
+from counterfoil.prove.timing import MAX_TICKS, Timing
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.apply import drop_stale
 from counterfoil.rules.workflow.context import blocks_of
@@ -28,10 +28,10 @@ _E = EffectState
 class PossibleOutcomes:
     """Tells of the outcomes of one workflow's calls."""
 
-    def __init__(self, company: ProofContext, timing: Timing) -> None:
-        self.company = company
+    def __init__(self, context: ProofContext, timing: Timing) -> None:
+        self.context = context
         self.timing = timing
-        self.definition = company.definition
+        self.definition = context.definition
         self.steps = {s.path: s for block in blocks_of(self.definition).values() for s in block.steps}
         self._classes: dict[str, tuple[ErrorClass, ...]] = {}
 
@@ -96,7 +96,7 @@ class PossibleOutcomes:
         """Does a read that the run makes on its way answer with amounts of its own?"""
         if e.path.startswith("fact:"):
             return False  # what facts say belongs to how the Run begins
-        known = self.company.model.operations.get(e.operation)
+        known = self.context.model.operations.get(e.operation)
         return known is not None and any(is_money(spec) for spec in known.output.values())
 
     def confirm(self, w: World, e: Effect, now: bool, times: int = 1) -> World:
@@ -104,16 +104,16 @@ class PossibleOutcomes:
         that are asked for."""
         if now:
             w = does(w, e)
-        return self.company.concluded(w, e, _E.CONFIRMED, result=self.result(w, e, times))
+        return self.context.concluded(w, e, _E.CONFIRMED, result=self.result(w, e, times))
 
     def _accept(self, w: World, e: Effect) -> World:
-        return self.company.concluded(w, e, _E.ACCEPTED, error="job")
+        return self.context.concluded(w, e, _E.ACCEPTED, error="job")
 
     def _refuse(self, w: World, e: Effect, error: ErrorClass) -> World:
-        return self.company.concluded(w, e, _E.REFUSED, error_class=error, error="as planned by the proof")
+        return self.context.concluded(w, e, _E.REFUSED, error_class=error, error="as planned by the proof")
 
     def _refuse_for_good(self, w: World, e: Effect, error: ErrorClass) -> World:
-        for _ in range(MOST_TICKS):
+        for _ in range(MAX_TICKS):
             w = self._refuse(w, e, error)
             st = next((s for s in w.state.steps.values() if s.effect == e.id), None)
             if st is None or st.phase != "backoff" or st.retry_at is None:
@@ -128,21 +128,21 @@ class PossibleOutcomes:
     def _unknown(self, w: World, e: Effect, done: bool) -> World:
         if done:
             w = does(w, e)
-        return self.company.concluded(w, e, _E.UNKNOWN, error="no answer")
+        return self.context.concluded(w, e, _E.UNKNOWN, error="no answer")
 
     def _fallen(self, w: World, e: Effect) -> World:
         rows = drop_stale(w.rows, e.id, w.now)
         w = msgspec.structs.replace(w, effects=rows.effects, foils=rows.foils)
-        return self.company.turn(w, ("stale", e.id, {"effect": e.id, "path": e.path}))
+        return self.context.turn(w, ("stale", e.id, {"effect": e.id, "path": e.path}))
 
     def result(self, w: World, e: Effect, times: int) -> Any:
         """What a system answers: what it was given where the names agree, else plain values."""
-        if e.operation not in self.company.model.operations:
+        if e.operation not in self.context.model.operations:
             return {}
-        beginning = self.company.reads.get((w.beginning, e.operation))
+        beginning = self.context.reads.get((w.beginning, e.operation))
         if beginning is not None:
             return beginning
-        schema = self.company.model.schema_of_operation(e.operation, "output")
+        schema = self.context.model.schema_of_operation(e.operation, "output")
         given = w.state.inputs.get(e.id)
         given = given if isinstance(given, dict) else {}
         amount = next((v for v in given.values() if isinstance(v, Money)), None)
@@ -151,7 +151,7 @@ class PossibleOutcomes:
             amount = next((v for v in begun.values() if isinstance(v, Money)), Money(DEFAULT_MINOR, "USD"))
         result = {}
         for name, of in schema.get("properties", {}).items():
-            value = base(of, name, amount.currency, amount.minor * times)
+            value = plain_value(of, name, amount.currency, amount.minor * times)
             if name in given and type(given[name]) is type(value):
                 value = given[name]
             result[name] = f"{e.operation}/{value}" if isinstance(value, str) and name not in given else value
@@ -181,7 +181,7 @@ class PossibleOutcomes:
         horizon = timedelta(seconds=self.definition.operations[e.operation].horizon)
         w = self.timing.tick(w, max(w.now, e.created_at + horizon))
         held = next(x for x in w.effects if x.id == e.id)
-        return self.company.concluded(w, held, _E.ABSENT)
+        return self.context.concluded(w, held, _E.ABSENT)
 
 
 def does(w: World, e: Effect) -> World:

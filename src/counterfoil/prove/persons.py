@@ -1,4 +1,4 @@
-"""What persons decide: on approvals, and on Cases."""
+"""Decisions of persons in a proof, on approvals and on Cases."""
 
 from __future__ import annotations
 
@@ -17,42 +17,41 @@ from counterfoil.prove.outcomes import PossibleOutcomes
 from counterfoil.prove.world import ProofContext, World
 
 REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
-"""Fields of the starting event that say who asked, by their usual names."""
+"""Usual names of the start event's field that holds the requester."""
 _E = EffectState
 
 
 class PossibleDecisions:
-    """Tells of decisions. Persons of equal roles are one; whoever looks in a system says what is true there."""
+    """Yields the decisions of persons. Persons with equal roles count as one. A person who checks a system tells the
+    truth."""
 
     def __init__(
-        self, company: ProofContext, outcomes: PossibleOutcomes, shown: Observations, ends: bool
+        self, context: ProofContext, outcomes: PossibleOutcomes, observations: Observations, ends: bool
     ) -> None:
-        self.company = company
+        self.context = context
         self.outcomes = outcomes
-        self.shown = shown
+        self.observations = observations
         self.ends = ends
 
     def vote(self, w: World, a: Approval) -> Iterator[Move]:
-        roles = " or ".join(a.roles) or "somebody"
+        roles = " or ".join(a.roles) or "any person"
         who = roles if a.quorum == 1 else f"{a.quorum} of {roles}"
         about = f"{a.path} over {a.amount}" if a.amount is not None else a.path
         yield Move("", who, f"approves {about}", partial(self._voted, w, a, ApprovalState.GRANTED))
         yield Move("", who, f"rejects {about}", partial(self._voted, w, a, ApprovalState.REJECTED))
-        asked = self._asked_by(w)
-        if asked and asked != a.requester:
-            text = (
-                f"approves {about}, having asked for it: the approval counts {a.requester} as its requester"
-            )
-            yield Move("", asked, text, partial(self._voted, w, a, ApprovalState.GRANTED, asked))
+        requester = self._requester(w)
+        if requester and requester != a.requester:
+            text = f"approves {about} as its requester: the approval names {a.requester} as the requester"
+            yield Move("", requester, text, partial(self._voted, w, a, ApprovalState.GRANTED, requester))
 
-    def _asked_by(self, w: World) -> str:
+    def _requester(self, w: World) -> str:
         data = w.state.names.get("event", {}).get("data", {})
         return next((str(data[n]) for n in REQUESTERS if isinstance(data.get(n), str)), "")
 
     def _voted(self, w: World, a: Approval, state: ApprovalState, by: str = "") -> World:
         voted = msgspec.structs.replace(a, state=state)
         blame = (
-            f"approved-by-requester:{a.path.partition('~')[0].partition('[')[0]}:{by} asked for it and approved it"
+            f"approved-by-requester:{a.path.partition('~')[0].partition('[')[0]}:{by} requested it and approved it"
             if by
             else w.blame
         )
@@ -60,7 +59,7 @@ class PossibleDecisions:
             w, approvals=tuple(voted if x.id == a.id else x for x in w.approvals), blame=blame
         )
         body = {"approval": a.id, "path": a.path, "state": str(state), "by": by, "comment": ""}
-        return self.company.turn(w, ("approval", a.id, body))
+        return self.context.turn(w, ("approval", a.id, body))
 
     def decide(self, w: World, case: Case) -> Iterator[Move]:
         about = case.path or case.reason
@@ -68,33 +67,33 @@ class PossibleDecisions:
             yield Move(
                 "",
                 case.owner,
-                f"corrects what broke {about}; it is shown",
-                partial(self.shown.settle, w, case, FoilState.MATCHED),
+                f"corrects the cause of {about}; the other system shows it",
+                partial(self.observations.settle, w, case, FoilState.MATCHED),
             )
             return
         e = next((x for x in w.effects if x.id == case.effect), None)
-        open_ = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        is_open = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
         for choice in case.choices:
             if choice is Choice.CLOSE and not self.ends and not any(x.state in IN_FLIGHT for x in w.effects):
-                continue  # the Run ends as it is, and nobody says that it should be otherwise
-            if open_ and e is not None and choice in (Choice.RETRY, Choice.CONTINUE):
+                continue  # the Run ends as it is, and no invariant checks that end
+            if is_open and e is not None and choice in (Choice.RETRY, Choice.CONTINUE):
                 done = bool(w.done.get(e.id))
                 if (choice is Choice.CONTINUE) is not done:
-                    continue  # a person who looks says what is true
-                text = f"looks in {e.system}: {e.operation} was {'done' if done else 'not done'} ({choice})"
+                    continue  # a person who checks the system tells the truth
+                text = f"checks {e.system}: {e.operation} was {'done' if done else 'not done'} ({choice})"
             else:
                 text = f"decides on the Case about {about} ({case.reason}): {choice}"
-            yield Move("", case.owner or "nobody", text, partial(self._resolve, w, case, choice))
+            yield Move("", case.owner or "no owner", text, partial(self._resolve, w, case, choice))
 
     def _resolve(self, w: World, case: Case, choice: Choice) -> World:
         e = next((x for x in w.effects if x.id == case.effect), None)
-        told = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
-        accepted = {case.path} if choice is Choice.CONTINUE and case.path and not told else frozenset()
+        is_open = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        accepted = {case.path} if choice is Choice.CONTINUE and case.path and not is_open else frozenset()
         w = msgspec.structs.replace(
             w, cases=tuple(k for k in w.cases if k.id != case.id), accepted=w.accepted | accepted
         )
         body = {"case": case.id, "path": case.path, "choice": str(choice), "by": case.owner, "note": ""}
-        w = self.company.turn(w, ("case", case.id, body))
+        w = self.context.turn(w, ("case", case.id, body))
         if e is None or choice not in (Choice.RETRY, Choice.CONTINUE):
             return w
         e = next(x for x in w.effects if x.id == e.id)
@@ -102,4 +101,4 @@ class PossibleDecisions:
             return w
         if choice is Choice.CONTINUE:
             return self.outcomes.confirm(w, e, False)
-        return self.company.concluded(w, e, _E.ABSENT)
+        return self.context.concluded(w, e, _E.ABSENT)

@@ -1,4 +1,4 @@
-"""A counterexample as a person reads it: what happens, in order, until something is broken."""
+"""Counterexamples for people: the events, in order, until an invariant breaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One thing that happens. `after` is the time since the Run began; `fault` is empty where nothing went wrong."""
+    """One event. `after`: time since the Run started. `fault` is empty if nothing goes wrong."""
 
     after: timedelta
     who: str
@@ -24,7 +24,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """The fewest faults, and then the shortest way, that break an invariant at a step."""
+    """The path with the fewest faults, then the fewest moves, that breaks an invariant at a step."""
 
     invariant: str
     step: str
@@ -35,13 +35,15 @@ class Counterexample:
     timeline: tuple[TimelineEntry, ...]
 
     def text(self) -> str:
-        """For a person: the invariant, numbered lines, and what to do."""
+        """Return a text for people: the invariant, numbered lines, and the fix."""
         lines = [f"{self.invariant}" + (f" at {self.step}" if self.step else "") + f": {self.meaning}"]
-        width = max((len(_since(line.after)) for line in self.timeline), default=0)
+        width = max((len(_elapsed_text(line.after)) for line in self.timeline), default=0)
         who = max((len(line.who) for line in self.timeline), default=0)
         for n, line in enumerate(self.timeline, start=1):
             mark = f"  [{line.fault}]" if line.fault else ""
-            lines.append(f"  {n:2}. {_since(line.after):>{width}}  {line.who:<{who}}  {line.what}{mark}")
+            lines.append(
+                f"  {n:2}. {_elapsed_text(line.after):>{width}}  {line.who:<{who}}  {line.what}{mark}"
+            )
         lines += [f"      broken: {self.words}", f"      do:     {self.fix}"]
         return "\n".join(lines)
 
@@ -52,7 +54,7 @@ class Counterexample:
         }  # fmt: skip
 
 
-def _since(after: timedelta) -> str:
+def _elapsed_text(after: timedelta) -> str:
     seconds = int(after.total_seconds())
     if seconds >= 86_400:
         return f"+{seconds // 86_400}d{seconds % 86_400 // 3600:02}h"

@@ -31,7 +31,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
-from counterfoil.prove.bounded_definition import prepared
+from counterfoil.prove.bounded_definition import bounded_definition
 from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.lookup_model import BEGIN, LookupModel
 from counterfoil.prove.start_names import build_event, start_names
@@ -95,7 +95,7 @@ class ProofContext:
 
     def __init__(self, model: Model, definition: d.Definition) -> None:
         self.model = model
-        self.definition = prepared(definition)
+        self.definition = bounded_definition(definition)
         self.posts = {
             name: any(is_money(spec) for spec in model.operations[name].input.values())
             for name in definition.operations

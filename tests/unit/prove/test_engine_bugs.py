@@ -18,11 +18,11 @@ BUGS = [
     ("an unknown call goes out under a new key", "second-call", 1, Edit(
         calls, "_unknown", "    if st.until is None:", (
             "    if st.until is None and operation.repeat != 'blind':\n"
-            "        return _absent(d, step, st)\n    if st.until is None:"))),
+            "        return _absent(context, step, st)\n    if st.until is None:"))),
     ("a call proven absent is planned under its old key", "second-call", 1, Edit(
         calls, "_absent", "st.gen += 1", "pass")),
     ("undo keeps its reservations", "limit-kept", 1, Edit(
-        undo, "advance", "guards.give_back(d, list(d.s.reserved))", "pass")),
+        undo, "advance", "guards.give_back(context, list(context.state.reserved))", "pass")),
     ("undo takes nothing back", "half-undone", 1, Edit(
         undo, "advance", "if c.effect not in u.queue", "if False")),
     ("a limit is passed", "over-limit", 0, Edit(
@@ -30,7 +30,7 @@ BUGS = [
     ("a call whose approval fell may be passed over", "unapproved", 1, Edit(
         reactions, "park", 'isinstance(step, Approve) or st.outcome == "stale"', "isinstance(step, Approve)")),
     ("a run ends while a call is under way", "unfinished", 2, Edit(
-        reactions, "ending", "if d.under_way():", "if False:")),
+        reactions, "ending", "if context.under_way():", "if False:")),
 ]  # fmt: skip
 """Name, what it breaks, the faults that it takes, and the edit."""
 
@@ -63,7 +63,7 @@ def test_a_case_in_what_follows_a_refusal_that_may_be_passed_over_is_seen(tmp_pa
     model, found = read(tmp_path)
     assert errors(found) == []
     assert prove(model, "credit", 1).holds
-    old, new = " or _ends_ungranted(d, step, st)", ""
+    old, new = " or _bypasses_approval(context, step, st)", ""
     with bug_planted(Bug("a case passes over a refusal", 0, (Edit(reactions, "park", old, new),))):
         proof = prove(model, "credit", 1)
     assert "unapproved" in {b.invariant for b in proof.broken}, [b.text() for b in proof.broken]

@@ -19,17 +19,17 @@ MISTAKES = [
     ("refusal-passed-over", "half-done", "memo", "refused"),
     ("retries-passed-over", "half-done", "posted", "refused as transient at every try"),
     ("stop-halfway", "half-undone", "memo", "ledger.credit.post over 100.00 USD: refused"),
-    ("approval-after-posting", "unapproved", "memo", "begins the run"),
+    ("approval-after-posting", "unapproved", "memo", "starts the run"),
     ("rejected-goes-on", "unapproved", "memo", "rejects"),
-    ("expired-goes-on", "unapproved", "memo", "nobody decides"),
+    ("expired-goes-on", "unapproved", "memo", "no person decides"),
     ("stale-goes-on", "unapproved", "posted", "holds no more"),
-    ("requester-approves", "approved-by-requester", "approve0", "having asked for it"),
+    ("requester-approves", "approved-by-requester", "approve0", "as its requester"),
     ("amount-of-another", "more-than-approved", "memo", "twice the amount"),
     ("foil-timeout-passed-over", "foil-unmatched", "memo", "not settled"),
     ("no-wait-for-foil", "foil-unmatched", "memo", "ledger.credit.post over 100.00 USD: done"),
     ("taken-back-by-hand", "half-undone", "memo", "bills.memo.void: done"),
-    ("again-with-another-date", "posted-twice", "posted", "no payment.received.v1 has come"),
-    ("signal-posts-twice", "posted-twice", "signal0/0", "once more"),
+    ("again-with-another-date", "posted-twice", "posted", "no payment.received.v1 has arrived"),
+    ("signal-posts-twice", "posted-twice", "signal0/0", "again, as another fact"),
     ("told-twice", "emitted-twice", "emit0", "holds no more"),
     ("no-way-back", "no-way-back", "memo", "refused"),
     ("items-left", "half-done", "each1/do/0", "refused"),
@@ -38,7 +38,7 @@ MISTAKES = [
 ]
 """File, invariant that breaks, step that it is about, and what the timeline must tell."""
 UNREACHED = [
-    ("event-that-fits-nobody", "wait3", "no event that was tried fits"),
+    ("event-that-fits-nobody", "wait3", "no event that was tried matches"),
     ("step-that-never-runs", "call4", "never ran"),
 ]
 LONGEST = 8
