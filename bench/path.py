@@ -38,8 +38,11 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.transition import Transition
+from counterfoil.store.port.turns import Advance, Turn
 from counterfoil.store.sql.group_commit import BatchResult as Committed
 from counterfoil.store.sql.sqlite import SqliteStore
 
@@ -90,19 +93,19 @@ class Watched(SqliteStore):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.batches: list[Sequence[port.Transition]] = []
+        self.batches: list[Sequence[Transition[Any]]] = []
         self.ended = 0
         self.enough = asyncio.Event()
         self.wanted = 0
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[Committed]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[Committed]:
         self.batches.append(batch)
         outcomes = await super()._commit(batch)
         for transition, outcome in zip(batch, outcomes, strict=True):
             turn, answer = transition, outcome.answer
-            if isinstance(transition, port.Advance):
+            if isinstance(transition, Advance):
                 turn, answer = transition.turn, None if answer is None else answer.turned
-            if isinstance(turn, port.Turn) and turn.status in TERMINAL:
+            if isinstance(turn, Turn) and turn.status in TERMINAL:
                 if turn.status is not RunStatus.DONE:
                     raise RuntimeError(f"{turn.run} ended as {turn.status}: the figure would be false")
                 self.ended += answer is not None and answer.verdict == "done"
@@ -110,7 +113,7 @@ class Watched(SqliteStore):
             self.enough.set()
         return outcomes
 
-    async def replay(self, batches: Sequence[Sequence[port.Transition]]) -> int:
+    async def replay(self, batches: Sequence[Sequence[Transition[Any]]]) -> int:
         """Commit recorded batches as they were, nothing else; how many Runs ended."""
         for batch in batches:
             await self._commit(batch)
@@ -172,7 +175,7 @@ class Path5:
             "billing": Inside(["billing.credit.issue", "billing.credit.void"]),
             "ledger": Inside(["ledger.credit.post"]),
         }
-        self.recorded: list[Sequence[port.Transition]] = []
+        self.recorded: list[Sequence[Transition[Any]]] = []
         self.cpu: dict[str, float] = {}
 
     def on_store(self, work: Callable[[Watched], Awaitable[float]]) -> float:

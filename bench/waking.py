@@ -27,7 +27,7 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.runs.decisions import decide_approval
 from counterfoil.flow.worker.worker import Worker
-from counterfoil.store.port.store import PutPerson
+from counterfoil.store.port.people import PutPerson
 
 VOTER = "carol"
 WARM = 5

@@ -22,7 +22,7 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import new_token
 from tests.contract.ledger_server import Ledger, running_ledger
@@ -249,9 +249,9 @@ async def _people(store: Any) -> dict[str, str]:
     now, tokens = await store.now(), {}
     for id_, roles in PERSONS.items():
         person = Person(id=id_, name=id_, email=f"{id_}@acme.example", roles=tuple(roles))
-        await store.apply(port.PutPerson(person=person, at=now, actor="test"))
+        await store.apply(PutPerson(person=person, at=now, actor="test"))
         tokens[id_], token = new_token(id_, now + timedelta(days=1))
-        await store.apply(port.PutToken(token=token, at=now))
+        await store.apply(PutToken(token=token, at=now))
     return tokens
 
 

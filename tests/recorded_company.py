@@ -23,7 +23,8 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.runs import decisions
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
-from counterfoil.store.port.transitions import PutPerson, Receive
+from counterfoil.store.port.intake import Receive
+from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.views import ListFilter
 
 ACME = Path(__file__).parents[1] / "examples" / "acme"

@@ -41,7 +41,13 @@ from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.model import Model, read
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.effects import Conclude, Intent, Send
+from counterfoil.store.port.intake import Admit, Receive
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal
+from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
+from counterfoil.store.port.records import RunStart, Stimulus
+from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
@@ -123,14 +129,14 @@ class TrialApp:
             for ext_id, body, door in rows
         )  # fmt: skip
         clashes = tuple(_case(f"case_clash_{r.ext_id}", "clash", "finance-operations", now) for r in receipts)
-        kept = await self.intake.apply(port.Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
+        kept = await self.intake.apply(Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
         return [Answer(v, n) for v, n in zip(kept.verdicts, kept.numbers, strict=True)]
 
     async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:
         who = await self.store.person(person)
         override = who is not None and Permission.CASES_ANY_RESOLVE in granted(who, self.model)
         resolved = await self.store.apply(
-            port.Resolve(
+            Resolve(
                 case=case_id, person=person, choice=choice, note=note, at=await self.now(), override=override
             )
         )
@@ -141,7 +147,7 @@ class TrialApp:
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> str:
         decided = await self.store.apply(
-            port.Decide(
+            Decide(
                 approval=approval_id, subject=subject, person=person, approve=approve, comment=comment,
                 at=await self.now(),
             )
@@ -226,9 +232,9 @@ async def _people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
     tokens = {}
     for id_, (name, roles) in PEOPLE.items():
         person = Person(id=id_, name=name, email=f"{id_}@acme.example", roles=tuple(roles), secret=secret)
-        await store.apply(port.PutPerson(person=person, at=now, actor="test"))
+        await store.apply(PutPerson(person=person, at=now, actor="test"))
         tokens[id_], token = new_token(id_, now + timedelta(days=1))
-        await store.apply(port.PutToken(token=token, at=now))
+        await store.apply(PutToken(token=token, at=now))
     return tokens
 
 
@@ -247,7 +253,7 @@ async def fill(store: SqliteStore) -> None:
     """Credits: one matched, one broken with its Case, three to be approved, one on its way, one taken back."""
     model, _ = read(ROOT / "examples" / "acme", checks=False)
     now = await store.now()
-    await store.apply(port.PutRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
+    await store.apply(PutRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
     await _matched(store, "CR-1001", "CM-7001", 12_000)
     await _broken(store, "CR-1002", "CM-7002", 84_050)
     await _waiting(store, "CR-1003", 250_000)
@@ -256,10 +262,10 @@ async def fill(store: SqliteStore) -> None:
     await _in_flight(store, "CR-1004", "CM-7004", 6_500)
     await _undone(store, "CR-1005", 4_400)
     await _unrouted(store)
-    sealed = await store.apply(port.Seal(at=await store.now()))
+    sealed = await store.apply(Seal(at=await store.now()))
     text = f"counterfoil.test\n{sealed.size}\n"
     checkpoint = Checkpoint(size=sealed.size, root=sealed.root, at=await store.now(), text=text)
-    await store.apply(port.PutCheckpoint(checkpoint=checkpoint))
+    await store.apply(PutCheckpoint(checkpoint=checkpoint))
 
 
 async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tuple[str, datetime]:
@@ -273,23 +279,21 @@ async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tupl
         door="webhook", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = _case(f"case_{key}", "clash", "finance-operations", at)
-    kept = await store.apply(
-        port.Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:support")
-    )
+    kept = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:support"))
     event = CanonicalEvent(
         id=ids.event_id("support", "ticket", key, "1", "support.credit_requested.v1"),
         type="support.credit_requested.v1", system="support", object="ticket", key=key, version=1,
         data={"credit_id": key, "customer_id": "cust_42", "amount": Money(minor, "USD"), "requested_by": "ava"},
         occurred_at=at - timedelta(seconds=2), effective_at=at, received_at=at, receipt=kept.numbers[0],
     )  # fmt: skip
-    stimulus = port.Stimulus(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
-    start = port.RunStart(
+    stimulus = Stimulus(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
+    start = RunStart(
         run=run, workflow="support-credit-to-erp", bkey=key, generation=0, pin="d" * 64, state="requested",
         stimulus=stimulus,
     )  # fmt: skip
     links = (_link("customer", "cust_42", "billing", "cus_Q1w2", "event:x", at),) if key == "CR-1001" else ()
     await store.apply(
-        port.Admit(
+        Admit(
             todo=("receipt", str(kept.numbers[0])), events=(event,), starts=(start,), links=links, at=at,
             actor="worker:t",
         )
@@ -303,7 +307,7 @@ async def _turn(
     loaded = await store.load(run)
     assert loaded is not None
     turned = await store.apply(
-        port.Turn(
+        Turn(
             run=run, version=loaded.run.version, at=at, status=status,
             direction=more.pop("direction", Direction.FORWARD), state=state,
             due=None if status is not RunStatus.WAITING else at + timedelta(days=2),
@@ -328,11 +332,11 @@ async def _call(
     """Plan, intend, conclude: the three commits of an outward write."""
     effect = _effect(run, path, operation, at, minor)
     await _turn(store, run, at, becomes, plan=(effect,), foils=foils)
-    sent = port.Send(
+    sent = Send(
         effect=effect.id, attempt=1, worker="w/1", send_by=at + timedelta(seconds=5),
         call_until=at + timedelta(seconds=30), conclude_at=at + timedelta(seconds=90), request=b"{}",
     )  # fmt: skip
-    intended = await store.apply(port.Intent(send=sent, at=at + timedelta(milliseconds=40), actor="worker:t"))
+    intended = await store.apply(Intent(send=sent, at=at + timedelta(milliseconds=40), actor="worker:t"))
     assert intended.verdict == "sending"
     if result is None and not more:
         return
@@ -342,7 +346,7 @@ async def _call(
         links = (_link("credit", key, effect.system, str(result["id"]), f"effect:{effect.id}", done),)
     state = more.pop("state", EffectState.CONFIRMED)
     concluded = await store.apply(
-        port.Conclude(
+        Conclude(
             effect=effect.id, attempt=1, state=state, at=done, actor="worker:t", links=links,
             result=None if result is None else wire.dumps(result), **more,
         )
@@ -367,7 +371,7 @@ async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> No
         door="poll", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = _case(f"case_d_{key}", "clash", "finance-operations", at)
-    kept = await store.apply(port.Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:erp"))
+    kept = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:erp"))
     event = CanonicalEvent(
         id=ids.event_id("erp", "credit", key, "1", "erp.credit_memo_posted.v1"),
         type="erp.credit_memo_posted.v1", system="erp", object="credit", key=key, version=1,
@@ -379,7 +383,7 @@ async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> No
         legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, event=event.id, at=at,
     )  # fmt: skip
     await store.apply(
-        port.Admit(
+        Admit(
             todo=("receipt", str(kept.numbers[0])),
             events=(event,),
             observations=(seen,),
@@ -392,7 +396,7 @@ async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> No
 async def _approved(store: SqliteStore, run: str, key: str, at: datetime, minor: int) -> None:
     await _turn(store, run, at, "eligible", approvals=(_approval(run, key, at, minor),))
     decided = await store.apply(
-        port.Decide(
+        Decide(
             approval=approval_of(key), subject=f"subject-{key}", person="leo", approve=True,
             comment="Outage confirmed by the status page", at=at + timedelta(seconds=20),
         )
@@ -444,7 +448,7 @@ async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
         state=EffectState.REFUSED, error_class=ErrorClass.PERIOD_CLOSED, error="period 2026-10 is closed",
     )  # fmt: skip
     now = await store.now()
-    await store.apply(port.Expire(foils=(foil.id,), at=now))
+    await store.apply(Expire(foils=(foil.id,), at=now))
 
 
 async def _waiting(store: SqliteStore, key: str, minor: int, requester: str = "ava") -> None:
@@ -478,7 +482,7 @@ async def _unrouted(store: SqliteStore) -> None:
         "case_unrouted_1", "mapping_failed", "controller", now - timedelta(minutes=30),
         message="billing: <script>alert(1)</script> is no known invoice status", choices=(Choice.DISMISS,),
     )  # fmt: skip
-    await store.apply(port.OpenCases(cases=(case,), at=now, actor="worker:t"))
+    await store.apply(OpenCases(cases=(case,), at=now, actor="worker:t"))
 
 
 def _case(id_: str, reason: str, owner: str, at: datetime, **more: Any) -> Case:

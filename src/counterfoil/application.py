@@ -24,7 +24,9 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.job import replayed
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
 from counterfoil.store.port.views import CaseTarget, Views
 
 READY_LAG = 300.0

@@ -18,8 +18,10 @@ from counterfoil.flow.worker.audit_checkpoint import PublishedCheckpoint
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Todo
+from counterfoil.store.port.maintenance import PutCheckpoint
+from counterfoil.store.port.store import (
+    Todo,
+)
 from tests.contract.store import samples as s
 
 COMPANY = """
@@ -65,7 +67,7 @@ async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path)
     await published.check(store)
     for root, text in ((b"a" * 32, "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="), (b"b" * 32, "")):
         mark = Checkpoint(size=4, root=root, at=s.T0, text=f"log\n4\n{text}\n\nsigned\n")
-        await store.apply(port.PutCheckpoint(checkpoint=mark))
+        await store.apply(PutCheckpoint(checkpoint=mark))
         if text:
             published.keep(mark)
             await published.check(store)

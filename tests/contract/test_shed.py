@@ -12,8 +12,10 @@ import pytest
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.flow.intake import load_shedding
 from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Backlog
+from counterfoil.store.port.store import (
+    Backlog,
+)
+from counterfoil.store.port.transition import Transition
 from counterfoil.store.sql.group_commit import BatchResult
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
@@ -73,7 +75,7 @@ class Slow(SqliteStore):
     begun: asyncio.Event
     held: asyncio.Event
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
         self.begun.set()
         await self.held.wait()
         return await super()._commit(batch)

@@ -9,6 +9,7 @@ import __future__
 
 import contextlib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,12 +18,8 @@ from typing import Any
 from counterfoil.flow.runs import executor
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.rules.workflow import calls, steps, undo
-from counterfoil.store.memory import intake
-from counterfoil.store.memory.effects import Effects
-from counterfoil.store.memory.intake import Arrivals
-from counterfoil.store.memory.people import Persons
-from counterfoil.store.memory.runs import Runs
-from counterfoil.store.memory.tables import Rows
+from counterfoil.store.memory import effects, foils, intake, people, runs, turns
+from counterfoil.store.port import head_merge
 from tests.simulate.plan import AtCommit, Plan, Told, Votes
 from tests.simulate.plan import planned as planned_seed
 
@@ -66,6 +63,7 @@ def planted(bug: Bug) -> Iterator[None]:
         for edit in bug.edits:
             real = edit.where.__dict__[edit.function]
             source = textwrap.dedent(inspect.getsource(real))
+            source = source[re.search(r"^(?:async )?def ", source, re.M).start() :]  # type: ignore[union-attr]
             assert source.count(edit.old) == 1, (
                 f"{bug.name}: {edit.function} says {edit.old!r} {source.count(edit.old)} times"
             )
@@ -77,12 +75,13 @@ def planted(bug: Bug) -> Iterator[None]:
             )
             made: dict[str, Any] = {}
             exec(code, real.__globals__, made)
-            before.append((edit, real))
-            setattr(edit.where, edit.function, made[edit.function])
+            # The code is replaced in place: registries and other modules hold the function itself.
+            before.append((real, real.__code__))
+            real.__code__ = made[edit.function].__code__
         yield
     finally:
-        for edit, real in reversed(before):
-            setattr(edit.where, edit.function, real)
+        for real, code in reversed(before):
+            real.__code__ = code
 
 
 def _bug(name: str, first: int, *edits: tuple[Any, str, str, str], stopped: bool = False) -> Bug:
@@ -94,7 +93,7 @@ BUGS = (
         EffectSender, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
     _bug("what only a look-up protects is sent again", 0,
         (EffectSender, "look_up", "_recognised(effect, operation, now)", "True"),
-        (Effects, "_resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
+        (effects, "resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
     _bug("what nothing protects counts as absent", 13, (
         EffectSender, "look_up", "found = await self._find(effect, operation)",
         'found = await self._find(effect, operation) if operation.repeat != "blind" else Absent()')),
@@ -103,39 +102,39 @@ BUGS = (
             "    if st.until is None and operation.repeat != 'blind':\n"
             "        return _absent(d, step, st)\n    if st.until is None:"))),
     _bug("a turn does not look at the version", 15, (
-        Runs, "_turn", "run is None or run.version != t.version", "run is None")),
+        turns, "turn", "run is None or run.version != t.version", "run is None")),
     _bug("an append does not make the Run due", 0, (
-        Rows, "_append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
-    _bug("an append does not count", 0, (Rows, "_append", "inbox_n=seq, due=due", "due=due")),
+        runs, "append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
+    _bug("an append does not count", 0, (runs, "append", "inbox_n=seq, due=due", "due=due")),
     _bug("bytes leave after send_by", 1, (
         EffectSender, "call", "if late or not self._gate.holds(ticket):", "if False:"), stopped=True),
-    _bug("a serial is not given back", 0, (Runs, "_unhold", "self._drop(self.holds, serial)", "pass")),
+    _bug("a serial is not given back", 0, (turns, "unhold", "db.drop(db.holds, serial)", "pass")),
     _bug("a serial has two holders", 1, (
-        Runs, "_turn", "[s for s in t.hold if self.holds.get(s, t.run) != t.run]", "[]")),
-    _bug("the queue of a serial is not woken", 1, (Runs, "_wake_next", "in waiting[:1]:", "in ():")),
+        turns, "turn", "[s for s in t.hold if db.holds.get(s, t.run) != t.run]", "[]")),
+    _bug("the queue of a serial is not woken", 1, (turns, "wake_next", "in waiting[:1]:", "in ():")),
     _bug("undo keeps its reservations", 14, (
         undo, "advance", "guards.give_back(d, list(d.s.reserved))", "pass")),
     _bug("a limit is passed", 8,
         (steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:"),
-        (Runs, "_reserve", "if r.limit is not None and asked[r.scope, r.key] > r.limit:", "if False:")),
+        (turns, "reserve", "if r.limit is not None and asked[r.scope, r.key] > r.limit:", "if False:")),
     _bug("a reservation does not use up its guard", 0, (
-        Runs, "_reserve", "(asked[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
+        turns, "reserve", "(asked[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
     _bug("undo begins with the first", 1, (undo, "advance", "reversed(d.s.confirmed)", "d.s.confirmed")),
     _bug("the foil of a confirmed call is not opened", 3, (
-        Effects, "_record", "foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED", "False")),
-    _bug("a second delivery is kept too", 0, (Arrivals, "_receive", "if no is None:", "if True:")),
+        effects, "record", "foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED", "False")),
+    _bug("a second delivery is kept too", 0, (intake, "receive", "if no is None:", "if True:")),
     _bug("a delivery is kept and never admitted", 0, (
-        Arrivals, "_receive", 'if receipt.door != "fetch":', "if False:")),
+        intake, "receive", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
-        intake, "merged", "newest is None or newest <= version", "True")),
+        head_merge, "merged", "newest is None or newest <= version", "True")),
     _bug("a requester may approve", 2, (
-        Persons, "_decide", "approval.requester in (person.id, person.email)", "False")),
-    _bug("a timer is lost", 0, (Runs, "_turn", "else t.due", "else None")),
-    _bug("a turn has no leaf", 0, (Runs, "_turn", 'self._leaf("turned"', '(lambda *a, **k: None)("turned"')),
+        people, "decide", "approval.requester in (person.id, person.email)", "False")),
+    _bug("a timer is lost", 0, (turns, "turn", "else t.due", "else None")),
+    _bug("a turn has no leaf", 0, (turns, "turn", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
     _bug("a break has no Case", 7, (
-        Rows, "_move_foil", "if state in (FoilState.BROKEN, FoilState.OVER):", "if False:")),
+        foils, "move_foil", "if state in (FoilState.BROKEN, FoilState.OVER):", "if False:")),
     _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),
-    _bug("an outcome is not told to its Run", 0, (Effects, "_conclude", "self._append(stimulus, t.at)", "pass")),
+    _bug("an outcome is not told to its Run", 0, (effects, "conclude", "append(db, stimulus, t.at)", "pass")),
 )  # fmt: skip
 SNAPSHOT_BUG = _bug("the snapshot forgets why a call was refused", 0, (
     executor, "after_outcome", "error=outcome.error,", 'error="",'))  # fmt: skip

@@ -55,13 +55,13 @@ class Judge:
     def committed(self) -> None:
         """After a transition: what moved, and whether it might."""
         self.latest = max(self.latest, self.world.now())
-        for effect in self.store.effect_rows.values():
+        for effect in self.store.tables.effects.values():
             before = self._effects.get(effect.id)
             if before is effect:
                 continue
             self._effects[effect.id] = effect
             self._moved(effect, before)
-        for key, head in self.store.head_rows.items():
+        for key, head in self.store.tables.heads.items():
             seen = self._heads.get(key, {})
             for system, version in seen.items():
                 if head.versions.get(system, 0) < version:
@@ -80,7 +80,7 @@ class Judge:
             self.say(f"3: {effect.id} ({effect.repeat}) is sent again although it may have been done")
         if was is not None and before is not None and before.attempt + 1 != effect.attempt:
             self.say(f"1: attempt {effect.attempt} of {effect.id} follows {before.attempt}")
-        for other in self.store.effect_rows.values():
+        for other in self.store.tables.effects.values():
             same = (other.run, other.path, other.item) == (effect.run, effect.path, effect.item)
             if same and other.id != effect.id and other.state in IN_FLIGHT | {_S.CONFIRMED}:
                 self.say(f"2: {effect.id} is sent while {other.id} of the same step is {other.state}")
@@ -92,14 +92,14 @@ class Judge:
     def _approved(self, effect: Effect) -> None:
         """9 at the moment of sending: a quorum of active persons, none of them the requester."""
         for id_ in effect.approvals:
-            approval = self.store.approval_rows.get(id_)
+            approval = self.store.tables.approvals.get(id_)
             if approval is None or approval.state is not ApprovalState.GRANTED:
                 state = "missing" if approval is None else str(approval.state)
                 self.say(f"9: {effect.id} is sent and its approval {id_} is {state}")
                 continue
             people = [
-                self.store.people[v.person]
-                for v in self.store.vote_rows.values()
+                self.store.tables.persons[v.person]
+                for v in self.store.tables.votes.values()
                 if v.approval == id_ and v.approve
             ]
             live = [p for p in people if p.active and approval.requester not in (p.id, p.email)]
@@ -112,7 +112,7 @@ class Judge:
 
     def bytes_leave(self, worker: str, request: Request) -> None:
         """1: only for a committed sending row of this attempt, before send_by, once per attempt."""
-        effect = self.store.effect_rows.get(request.key)
+        effect = self.store.tables.effects.get(request.key)
         if effect is None or effect.state is not _S.SENDING:
             state = "not there" if effect is None else str(effect.state)
             self.say(f"1: bytes of {request.key} leave and its row is {state}")
@@ -134,19 +134,19 @@ class Judge:
 
     def rows(self) -> None:
         """Everything that the rows alone must show."""
-        dump = dump_memory(self.store)
+        dump = dump_memory(self.store.tables)
         self.found += violations(dump, self.latest, self._irreversible)
         ids = [(r.system, r.ext_id) for r in dump.receipts]
         if len(ids) != len(set(ids)):
             self.say("4: a delivery is kept twice")
-        for foil in self.store.foil_rows.values():
-            effect = self.store.effect_rows.get(foil.effect or "")
+        for foil in self.store.tables.foils.values():
+            effect = self.store.tables.effects.get(foil.effect or "")
             if foil.state is FoilState.PROVISIONAL and effect is not None:
                 given_up = effect.state in (_S.DROPPED, _S.ABSENT)
                 if given_up or effect.state is _S.CONFIRMED:
                     self.say(f"7: {foil.id} is provisional and its effect is {effect.state}")
-        undone = {r.id for r in self.store.runs.values() if r.status is RunStatus.UNDONE}
-        for (scope, key, run, _), (_, live) in self.store.reservations.items():
+        undone = {r.id for r in self.store.tables.runs.values() if r.status is RunStatus.UNDONE}
+        for (scope, key, run, _), (_, live) in self.store.tables.reservations.items():
             if live and run in undone:
                 self.say(f"8: {run} is undone and its reservation on {scope} {key} is not given back")
         self._serials()
@@ -154,19 +154,21 @@ class Judge:
     def _serials(self) -> None:
         """8: whoever has something on its way holds its serials; whoever waits longest for a free one is due."""
         moving = {
-            e.run for e in self.store.effect_rows.values() if e.state in (_S.PLANNED, _S.SENDING, _S.UNKNOWN)
+            e.run
+            for e in self.store.tables.effects.values()
+            if e.state in (_S.PLANNED, _S.SENDING, _S.UNKNOWN)
         }
-        for run in self.store.runs.values():
+        for run in self.store.tables.runs.values():
             if run.id in moving and run.status not in TERMINAL:
                 for serial in load(run.ctx).serials:
-                    if self.store.holds.get(serial) != run.id:
+                    if self.store.tables.holds.get(serial) != run.id:
                         self.say(f"8: {run.id} has calls under way and does not hold {serial}")
         queues: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        for (serial, waiting), arrival in self.store.hold_waits.items():
+        for (serial, waiting), arrival in self.store.tables.hold_waits.items():
             queues[serial].append((arrival, waiting))
         for serial, queue in queues.items():
-            first = self.store.runs[min(queue)[1]]
-            if serial not in self.store.holds and first.due is None:
+            first = self.store.tables.runs[min(queue)[1]]
+            if serial not in self.store.tables.holds and first.due is None:
                 self.say(f"8: {serial} is free and {first.id}, the first who waits for it, is never due")
 
     # ------------------------------------------------------------------ at rest
@@ -175,23 +177,27 @@ class Judge:
         """Within an hour after the last fault everything has ended, waits for what it may wait for, or is owned."""
         self.rows()
         now = self.world.now()
-        owned_runs = {c.run for c in self.store.case_rows.values() if c.state is CaseState.OPEN}
-        asked = {a.run for a in self.store.approval_rows.values() if a.state is ApprovalState.OPEN}
-        owed = {f.run for f in self.store.foil_rows.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)}
-        for effect in self.store.effect_rows.values():
+        owned_runs = {c.run for c in self.store.tables.cases.values() if c.state is CaseState.OPEN}
+        asked = {a.run for a in self.store.tables.approvals.values() if a.state is ApprovalState.OPEN}
+        owed = {
+            f.run for f in self.store.tables.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)
+        }
+        for effect in self.store.tables.effects.values():
             busy = effect.state in (_S.PLANNED, _S.SENDING) or (
                 effect.state is _S.UNKNOWN and effect.run not in owned_runs
             )
             if busy:
                 self.say(f"11: {effect.id} is still {effect.state}, an hour after the last fault")
         fine = owned_runs | asked | owed
-        fine |= {r.id for r in self.store.runs.values() if r.status in TERMINAL or self._due_start(r, now)}
-        for _ in self.store.runs:  # who waits behind a Run that waits for a person waits with it
-            fine |= {w for s, w in self.store.hold_waits if self.store.holds.get(s) in fine}
-        for run in self.store.runs.values():
+        fine |= {
+            r.id for r in self.store.tables.runs.values() if r.status in TERMINAL or self._due_start(r, now)
+        }
+        for _ in self.store.tables.runs:  # who waits behind a Run that waits for a person waits with it
+            fine |= {w for s, w in self.store.tables.hold_waits if self.store.tables.holds.get(s) in fine}
+        for run in self.store.tables.runs.values():
             if run.id not in fine:
                 self.say(f"11: {run.id} is still {run.status}, an hour after the last fault")
-        for (kind, ref), topic in self.store.todo.items():
+        for (kind, ref), topic in self.store.tables.todos.items():
             if topic is None:
                 self.say(f"4: {kind} {ref} is still to be admitted, an hour after the last fault")
 
@@ -202,12 +208,12 @@ class Judge:
         """When persons have decided everything: every Run has ended, and the systems hold what we say they do."""
         self.rows()
         if not ended:
-            for run in self.store.runs.values():
+            for run in self.store.tables.runs.values():
                 if run.status not in TERMINAL:
                     self.say(
                         f"11: {run.id} is {run.status} ({run.state}) though persons have decided everything"
                     )
-        for key, head in self.store.head_rows.items():
+        for key, head in self.store.tables.heads.items():
             newest = max(
                 (int(f.ext_id.rsplit(":", 1)[1]) for s in systems.values() for f in s.facts
                  if f.ext_id.startswith(f"{key[0]}.changed:{key[1]}:")),
@@ -219,9 +225,9 @@ class Judge:
 
     def _truth(self, systems: Mapping[str, System]) -> None:
         """3: what was done outside, against what we say was done."""
-        owned = {c.effect for c in self.store.case_rows.values() if c.reason in OWNED}
+        owned = {c.effect for c in self.store.tables.cases.values() if c.reason in OWNED}
         steps: dict[tuple[str, str, str], list[tuple[Effect, int]]] = defaultdict(list)
-        for effect in self.store.effect_rows.values():
+        for effect in self.store.tables.effects.values():
             if effect.repeat == "read":
                 continue
             count = len(systems[effect.system].done.get(effect.id, ()))
@@ -241,13 +247,13 @@ class Judge:
     def _undone(self) -> None:
         """10: what is undone is undone in reverse order of its confirmation."""
         ended: dict[str, list[Effect]] = defaultdict(list)
-        for effect in self.store.effect_rows.values():
+        for effect in self.store.tables.effects.values():
             if effect.state is _S.CONFIRMED:
                 ended[effect.run].append(effect)
         for run, effects in ended.items():
-            if self.store.runs[run].status is not RunStatus.UNDONE:
+            if self.store.tables.runs[run].status is not RunStatus.UNDONE:
                 continue
-            order = [c.effect for c in load(self.store.runs[run].ctx).confirmed]
+            order = [c.effect for c in load(self.store.tables.runs[run].ctx).confirmed]
             backs = [
                 e for e in effects if e.undoes in order
             ]  # as they were planned: clocks may have gone back

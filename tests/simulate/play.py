@@ -27,7 +27,13 @@ from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port import store as port
+from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
+from counterfoil.store.port.intake import Admit, Receive
+from counterfoil.store.port.maintenance import PutCheckpoint, Seal
+from counterfoil.store.port.people import PutPerson, Resolve
+from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
 from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.wake import Wake
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
     LENGTH,
@@ -52,7 +58,7 @@ HOUR = 3600.0
 ROUNDS = 40
 """Times that persons come back to decide what is open, in the end."""
 OWNER: contextvars.ContextVar[PlayedWorker | None] = contextvars.ContextVar("owner", default=None)
-UPKEEP = (port.Claim, port.Seal, port.PutCheckpoint)
+UPKEEP = (Claim, Seal, PutCheckpoint)
 log = logging.getLogger("counterfoil.worker")
 
 
@@ -169,7 +175,7 @@ class SimStore:
         await self._seam.gate()
         return loaded
 
-    async def wait_for_wake(self, what: port.Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
         await self._seam.gate()
         await (asyncio.sleep(timeout) if self._seam.deaf else self._world.wake(timeout))
         await self._seam.gate()
@@ -184,7 +190,7 @@ class SimStore:
         await seam.gate()
         if isinstance(transition, UPKEEP):
             answer = await self._inner.apply(transition)
-            if isinstance(transition, port.Claim) and answer:
+            if isinstance(transition, Claim) and answer:
                 self._world.changed()
                 await self._lag("claim")
                 await seam.gate()
@@ -353,7 +359,7 @@ class Play:
         await Releases(store, company()).publish(now, "sim")
         for id_, roles in PERSONS.items():
             person = Person(id=id_, name=id_.title(), email=f"{id_}@sim.example", roles=roles)
-            await store.apply(port.PutPerson(person=person, at=now, actor="sim"))
+            await store.apply(PutPerson(person=person, at=now, actor="sim"))
         for item in self.items:
             at = getattr(item, "at", None)
             if at is not None:
@@ -376,8 +382,8 @@ class Play:
                 return
             await self._decide_everything(nth)
             await self.world.sleep(20.0 if nth % 4 else 700.0)
-            ended = all(run.status in TERMINAL for run in store.runs.values())
-            if ended and not self._open_cases() and not any(t is None for t in store.todo.values()):
+            ended = all(run.status in TERMINAL for run in store.tables.runs.values())
+            if ended and not self._open_cases() and not any(t is None for t in store.tables.todos.values()):
                 break
         await self.world.sleep(60.0)
         self.judge.over(self.systems, ended)
@@ -427,10 +433,10 @@ class Play:
             return repr(error)
 
     def _approvals(self) -> list[Approval]:
-        return [a for a in self.world.store.approval_rows.values() if a.state is ApprovalState.OPEN]
+        return [a for a in self.world.store.tables.approvals.values() if a.state is ApprovalState.OPEN]
 
     def _open_cases(self) -> list[Case]:
-        return [c for c in self.world.store.case_rows.values() if c.state is CaseState.OPEN]
+        return [c for c in self.world.store.tables.cases.values() if c.state is CaseState.OPEN]
 
     async def _vote(self, person: str, approve: bool) -> None:
         for a in self._approvals():
@@ -449,10 +455,10 @@ class Play:
             await self._decide_case(cases[pick], person)
 
     async def _attend(self, person: str, active: bool) -> None:
-        held = self.world.store.people[person]
+        held = self.world.store.tables.persons[person]
         changed = Person(id=held.id, name=held.name, email=held.email, roles=held.roles, active=active)
         now = self.world.now()
-        await self._try(self.web_store.apply(port.PutPerson(person=changed, at=now, actor="sim")))
+        await self._try(self.web_store.apply(PutPerson(person=changed, at=now, actor="sim")))
 
     async def _decide_case(self, case: Case, person: str) -> None:
         """Decide as a careful person would: who says what became of a call has looked, and not too early."""
@@ -468,7 +474,7 @@ class Play:
         self.world.note(person, f"decides {choice} on {about} {case.path or ''}: {verdict}")
 
     def _choice(self, case: Case) -> Choice | None:
-        effect = self.world.store.effect_rows.get(case.effect or "")
+        effect = self.world.store.tables.effects.get(case.effect or "")
         asked = effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
         if effect is not None and asked and {Choice.RETRY, Choice.CONTINUE} <= set(case.choices):
             system = self.systems[effect.system]
@@ -479,7 +485,7 @@ class Play:
             ):
                 return None
             return Choice.CONTINUE if effect.id in system.done else Choice.RETRY
-        nth = sum(c.run == case.run and c.path == case.path for c in self.world.store.case_rows.values())
+        nth = sum(c.run == case.run and c.path == case.path for c in self.world.store.tables.cases.values())
         if Choice.RETRY in case.choices and nth <= 2:
             return Choice.RETRY
         open_to = [c for c in case.choices if c is not Choice.RETRY or nth <= 4]
@@ -506,24 +512,24 @@ class Play:
 
 def _about(t: Any) -> str:
     match t:
-        case port.Turn():
+        case Turn():
             parts = [f" of {t.run[-6:]} v{t.version + 1} {t.state}"]
             parts += [f"{name} {[getattr(x, 'id', getattr(x, 'effect', x))[-6:] for x in found]}"
                       for name in ("plan", "send", "drop") if (found := getattr(t, name))]  # fmt: skip
             return " ".join(parts)
-        case port.Intent() | port.Resend():
+        case Intent() | Resend():
             return f" of {t.send.effect[-6:]} try {t.send.attempt}"
-        case port.Advance():
+        case Advance():
             return f"{_about(t.conclude)}, then turn{_about(t.turn)}"
-        case port.Conclude():
+        case Conclude():
             return f" of {t.effect[-6:]} try {t.attempt} as {t.state} ({t.evidence})"
-        case port.LookedUp():
+        case LookedUp():
             return f" of {t.effect[-6:]}"
-        case port.Admit():
+        case Admit():
             return f" {':'.join(t.todo)} {[e.type for e in t.events]}"
-        case port.Receive():
+        case Receive():
             return f" {[r.ext_id for r in t.receipts]}"
-        case port.Resolve():
+        case Resolve():
             return f" {t.case[-6:]} {t.choice}"
     return ""
 
@@ -531,9 +537,9 @@ def _about(t: Any) -> str:
 def _short(answer: Any) -> str:
     if answer is None or isinstance(answer, bool | int | str | tuple):
         return str(answer)[:120]
-    if isinstance(answer, port.Advanced):
+    if isinstance(answer, Advanced):
         return f"{answer.concluded.verdict}, {_short(answer.turned)}"
-    if isinstance(answer, port.Turned) and answer.started:
+    if isinstance(answer, Turned) and answer.started:
         return f"{answer.verdict}, started {[e[-6:] for e in answer.started]}"
     verdict = getattr(answer, "verdict", None)
     return str(verdict) if verdict is not None else str(answer)[:120]

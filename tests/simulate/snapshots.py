@@ -15,7 +15,8 @@ from counterfoil.core.effect import Effect
 from counterfoil.flow.runs.snapshot import RunSnapshot, after_turn, from_rows
 from counterfoil.flow.runs.turn import PlannedTurn
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port.transitions import Advance, Conclude, Turn
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.turns import Advance, Turn
 
 LEASE_FIELDS = ("due", "owner", "lease_until")
 """Fields of a Run that claims change: no decision reads them."""

@@ -136,9 +136,9 @@ class World:
 
     def _next(self, moment: float) -> float:
         """The next moment that matters to anybody; now, when something waits to be done."""
-        s = self.store
+        s = self.store.tables
         now = self.now() + timedelta(seconds=moment - self.loop.moment)
-        if any(topic is None for topic in s.todo.values()):
+        if any(topic is None for topic in s.todos.values()):
             return moment
         dues: list[datetime] = []
         for run in s.runs.values():
@@ -149,14 +149,14 @@ class World:
                 dues.append(run.due)
                 if run.lease_until is not None and run.due <= now:
                     dues.append(run.lease_until + timedelta(milliseconds=1))
-        for effect in s.effect_rows.values():
+        for effect in s.effects.values():
             if effect.state is EffectState.PLANNED:
                 return moment
             if effect.state is EffectState.SENDING and effect.call_until is not None:
                 dues.append(effect.call_until + timedelta(milliseconds=1))
             if effect.look_at is not None:
                 dues.append(effect.look_at)
-        dues += [f.due for f in s.foil_rows.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+        dues += [f.due for f in s.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
         recent = now - timedelta(seconds=QUIET)
         if any(recent < due <= now for due in dues):
             self.loop.moment = moment

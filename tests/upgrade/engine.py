@@ -32,10 +32,12 @@ PATHS = {
         "counterfoil.store.postgres:PostgresStore",
     ),
     "PutPerson": (
+        "counterfoil.store.port.people:PutPerson",
         "counterfoil.store.port.transitions:PutPerson",
         "counterfoil.store.transitions:PutPerson",
     ),
     "PutToken": (
+        "counterfoil.store.port.people:PutToken",
         "counterfoil.store.port.transitions:PutToken",
         "counterfoil.store.transitions:PutToken",
     ),

@@ -22,7 +22,9 @@ from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.store.port.releases import ApplyPlan
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
 from counterfoil.store.port.views import ListFilter, Views
 
 REFUSALS = {

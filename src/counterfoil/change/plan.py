@@ -30,7 +30,9 @@ from counterfoil.model.checks import check
 from counterfoil.model.connector_changes import to_build
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.releases import PutPlan
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
 from counterfoil.store.port.views import ListFilter, Views
 
 REPLAY_DAYS = 30

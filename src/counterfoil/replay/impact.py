@@ -33,7 +33,9 @@ from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastFailed
 from counterfoil.store.port.recorded import Recorded, RecordedRun, TimeRange
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
 
 OLD, NEW = 0, 1
 DEPTH = 5

@@ -11,7 +11,9 @@ from counterfoil.model import Model
 from counterfoil.replay.impact import Replay, recorded
 from counterfoil.replay.report import to_dict
 from counterfoil.store.port.recorded import Recorded
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.store import (
+    Store,
+)
 
 TOGETHER = 50
 """Deliveries that are replayed in one go; between two goes others have their turn."""

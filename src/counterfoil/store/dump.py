@@ -23,7 +23,7 @@ from counterfoil.core.usage import UsageRow
 from counterfoil.store.port import views
 
 if TYPE_CHECKING:
-    from counterfoil.store.memory.tables import Rows
+    from counterfoil.store.memory.tables import Tables
 
 
 class GuardRow(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -97,28 +97,28 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
         return [o for match in self.matches for o in match.observations]
 
 
-def dump_memory(store: Rows) -> Dump:
-    """The dump of a store in memory."""
-    places = {id_: index for index, id_ in store.tree.items()}
-    links = [*store.links.values(), *store.old_links.values()]
+def dump_memory(db: Tables) -> Dump:
+    """Return the dump of a store in memory."""
+    places = {id_: index for index, id_ in db.tree.items()}
+    links = [*db.links.values(), *db.old_links.values()]
     sides: dict[tuple[str, str], tuple[list[Foil], list[Observation]]] = {}
-    for foil in store.foil_rows.values():
+    for foil in db.foils.values():
         sides.setdefault((foil.rule, foil.key), ([], []))[0].append(foil)
-    for o in store.observations.values():
+    for o in db.observations.values():
         sides.setdefault((o.rule, o.key), ([], []))[1].append(o)
     return Dump(
-        receipts=[store.receipts[no] for no in sorted(store.receipts)],
-        todos=sorted((kind, ref, topic) for (kind, ref), topic in store.todo.items()),
-        events=[store.events[id_] for id_ in sorted(store.events)],
-        heads=[store.head_rows[key] for key in sorted(store.head_rows)],
-        history=[head for key in sorted(store.head_history) for head in store.head_history[key]],
+        receipts=[db.receipts[no] for no in sorted(db.receipts)],
+        todos=sorted((kind, ref, topic) for (kind, ref), topic in db.todos.items()),
+        events=[db.events[id_] for id_ in sorted(db.events)],
+        heads=[db.heads[key] for key in sorted(db.heads)],
+        history=[head for key in sorted(db.head_history) for head in db.head_history[key]],
         links=sorted(links, key=_link_order),
-        runs=[store.runs[id_] for id_ in sorted(store.runs)],
-        inbox=[store.inbox_rows[key] for key in sorted(store.inbox_rows)],
-        effects=[store.effect_rows[id_] for id_ in sorted(store.effect_rows)],
-        approvals=[store.approval_rows[id_] for id_ in sorted(store.approval_rows)],
-        votes=[store.vote_rows[key] for key in sorted(store.vote_rows)],
-        cases=[store.case_rows[id_] for id_ in sorted(store.case_rows)],
+        runs=[db.runs[id_] for id_ in sorted(db.runs)],
+        inbox=[db.inbox[key] for key in sorted(db.inbox)],
+        effects=[db.effects[id_] for id_ in sorted(db.effects)],
+        approvals=[db.approvals[id_] for id_ in sorted(db.approvals)],
+        votes=[db.votes[key] for key in sorted(db.votes)],
+        cases=[db.cases[id_] for id_ in sorted(db.cases)],
         matches=[
             views.MatchRow(
                 rule=rule,
@@ -126,41 +126,37 @@ def dump_memory(store: Rows) -> Dump:
                 foils=tuple(sorted(foils, key=lambda f: f.id)),
                 observations=tuple(sorted(seen, key=lambda o: o.id)),
                 allocations=tuple(
-                    sorted(
-                        store.allocations.get((rule, key), ()), key=lambda a: (a.foil, a.observation, a.leg)
-                    )
+                    sorted(db.allocations.get((rule, key), ()), key=lambda a: (a.foil, a.observation, a.leg))
                 ),
             )
             for (rule, key), (foils, seen) in sorted(sides.items())
         ],
         guards=sorted(
-            GuardRow(scope=s, key=k, used=used, limit=limit) for (s, k), (used, limit) in store.guards.items()
+            GuardRow(scope=s, key=k, used=used, limit=limit) for (s, k), (used, limit) in db.guards.items()
         ),
         reservations=sorted(
             Reservation(scope=s, key=k, run=run, path=path, amount=amount, live=live)
-            for (s, k, run, path), (amount, live) in store.reservations.items()
+            for (s, k, run, path), (amount, live) in db.reservations.items()
         ),
-        holds=sorted(store.holds.items()),
+        holds=sorted(db.holds.items()),
         queues=sorted(
-            ((serial, run, arrival) for (serial, run), arrival in store.hold_waits.items()),
+            ((serial, run, arrival) for (serial, run), arrival in db.hold_waits.items()),
             key=lambda row: (row[0], row[2], row[1]),
         ),
-        waits=sorted(
-            ((topic, run, since) for (topic, run), since in store.waits.items()), key=lambda w: w[:2]
-        ),
-        posts=sorted((topic, event, at, body) for (topic, event), (at, body) in store.posts.items()),
-        persons=[store.people[id_] for id_ in sorted(store.people)],
-        workers=[store.workers[id_] for id_ in sorted(store.workers)],
-        accounts=[store.accounts[name] for name in sorted(store.accounts)],
-        quotas=[store.quotas[key] for key in sorted(store.quotas)],
-        leaves=[(places.get(id_), leaf) for id_, leaf in store.leaf_rows.items()],
-        pending=list(store.pending),
-        usage=[store.usage_rows[key] for key in sorted(store.usage_rows)],
-        quarantine=[store.quarantine_rows[key] for key in sorted(store.quarantine_rows)],
-        calls=[store.call_rows[name] for name in sorted(store.call_rows)],
-        plans=[store.plans[digest] for digest in sorted(store.plans)],
-        releases=[store.steps_of_releases[no] for no in sorted(store.steps_of_releases)],
-        present=store.present_release.get("present"),
+        waits=sorted(((topic, run, since) for (topic, run), since in db.waits.items()), key=lambda w: w[:2]),
+        posts=sorted((topic, event, at, body) for (topic, event), (at, body) in db.posts.items()),
+        persons=[db.persons[id_] for id_ in sorted(db.persons)],
+        workers=[db.workers[id_] for id_ in sorted(db.workers)],
+        accounts=[db.accounts[name] for name in sorted(db.accounts)],
+        quotas=[db.quotas[key] for key in sorted(db.quotas)],
+        leaves=[(places.get(id_), leaf) for id_, leaf in db.leaves.items()],
+        pending=list(db.pending),
+        usage=[db.usage[key] for key in sorted(db.usage)],
+        quarantine=[db.quarantine[key] for key in sorted(db.quarantine)],
+        calls=[db.calls[name] for name in sorted(db.calls)],
+        plans=[db.plans[digest] for digest in sorted(db.plans)],
+        releases=[db.release_steps[no] for no in sorted(db.release_steps)],
+        present=db.present_release.get("present"),
     )
 
 

@@ -15,8 +15,14 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.store import Store
+from counterfoil.store.port.effects import Conclude, Intent, Send
+from counterfoil.store.port.intake import Admit, Receive
+from counterfoil.store.port.people import Decide, PutPerson, Resolve
+from counterfoil.store.port.records import RunStart, Stimulus
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.turns import Turn
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -55,9 +61,9 @@ def case(id_: str = "case_1", **more: Any) -> Case:
     return Case(**{**fields, **more})
 
 
-def receive(*receipts: Receipt, when: datetime = T0, **more: Any) -> port.Receive:
+def receive(*receipts: Receipt, when: datetime = T0, **more: Any) -> Receive:
     clashes = tuple(case(f"case_clash_{r.ext_id}_{r.identity}", reason="clash") for r in receipts)
-    return port.Receive(receipts=receipts, clashes=clashes, at=when, actor="door", **more)
+    return Receive(receipts=receipts, clashes=clashes, at=when, actor="door", **more)
 
 
 def event(id_: str = "evt_1", key: str = "inv-1", version: int = 1, **more: Any) -> CanonicalEvent:
@@ -90,20 +96,20 @@ def head(e: CanonicalEvent, state: dict[str, Any] | None = None) -> Head:
     )
 
 
-def admit(no: int | str = 1, kind: str = "receipt", when: datetime = T0, **more: Any) -> port.Admit:
-    return port.Admit(todo=(kind, str(no)), at=when, actor="admit", **more)
+def admit(no: int | str = 1, kind: str = "receipt", when: datetime = T0, **more: Any) -> Admit:
+    return Admit(todo=(kind, str(no)), at=when, actor="admit", **more)
 
 
-def start(key: str = "inv-1", ref: str = "evt_1", workflow: str = "w1", **more: Any) -> port.RunStart:
+def start(key: str = "inv-1", ref: str = "evt_1", workflow: str = "w1", **more: Any) -> RunStart:
     run = ids.run_id(workflow, key, more.pop("generation", 0))
-    return port.RunStart(
+    return RunStart(
         run=run,
         workflow=workflow,
         bkey=key,
         generation=0,
         pin="release",
         state="started",
-        stimulus=port.Stimulus(run=run, kind="start", ref=ref, body=wire.dumps({"event": ref})),
+        stimulus=Stimulus(run=run, kind="start", ref=ref, body=wire.dumps({"event": ref})),
         **more,
     )
 
@@ -111,7 +117,7 @@ def start(key: str = "inv-1", ref: str = "evt_1", workflow: str = "w1", **more: 
 RUN = ids.run_id("w1", "inv-1", 0)
 
 
-def turn(run: str = RUN, version: int = 0, when: datetime = T0, **more: Any) -> port.Turn:
+def turn(run: str = RUN, version: int = 0, when: datetime = T0, **more: Any) -> Turn:
     fields = {
         "status": RunStatus.WAITING,
         "direction": Direction.FORWARD,
@@ -122,7 +128,7 @@ def turn(run: str = RUN, version: int = 0, when: datetime = T0, **more: Any) -> 
         "leaf": wire.dumps({"commands": []}),
         "actor": "worker:a",
     }
-    return port.Turn(run=run, version=version, at=when, **{**fields, **more})
+    return Turn(run=run, version=version, at=when, **{**fields, **more})
 
 
 def effect(path: str = "post", run: str = RUN, gen: int = 0, item: str = "", **more: Any) -> Effect:
@@ -140,8 +146,8 @@ def effect(path: str = "post", run: str = RUN, gen: int = 0, item: str = "", **m
     return Effect(**{**fields, **more})
 
 
-def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") -> port.Send:
-    return port.Send(
+def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") -> Send:
+    return Send(
         effect=e.id,
         attempt=attempt,
         worker=worker,
@@ -152,14 +158,14 @@ def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") ->
     )
 
 
-def intent(e: Effect, attempt: int = 1, when: datetime = T0) -> port.Intent:
-    return port.Intent(send=send(e, attempt, when), at=when, actor="worker:a")
+def intent(e: Effect, attempt: int = 1, when: datetime = T0) -> Intent:
+    return Intent(send=send(e, attempt, when), at=when, actor="worker:a")
 
 
 def conclude(
     e: Effect, state: EffectState = EffectState.CONFIRMED, attempt: int = 1, when: datetime = T0, **more: Any
-) -> port.Conclude:
-    return port.Conclude(effect=e.id, attempt=attempt, state=state, at=when, actor="worker:a", **more)
+) -> Conclude:
+    return Conclude(effect=e.id, attempt=attempt, state=state, at=when, actor="worker:a", **more)
 
 
 def foil(id_: str = "foil_1", key: str = "cm-1", minor: int = 12000, **more: Any) -> Foil:
@@ -207,11 +213,12 @@ def link(canonical: str = "cust-1", ext_id: str = "42", **more: Any) -> Link:
 
 
 def person(id_: str = "ann", roles: tuple[str, ...] = ("finance",), **more: Any) -> Person:
-    return Person(id=id_, name=id_.title(), email=f"{id_}@acme.test", roles=roles, **more)
+    fields = {"name": id_.title(), "email": f"{id_}@acme.test", **more}
+    return Person(id=id_, roles=roles, **fields)
 
 
-def put_person(p: Person) -> port.PutPerson:
-    return port.PutPerson(person=p, at=T0, actor="person:root")
+def put_person(p: Person) -> PutPerson:
+    return PutPerson(person=p, at=T0, actor="person:root")
 
 
 def approval(id_: str = "apr_1", run: str = RUN, **more: Any) -> Approval:
@@ -232,15 +239,13 @@ def approval(id_: str = "apr_1", run: str = RUN, **more: Any) -> Approval:
     return Approval(**{**fields, **more})
 
 
-def vote(id_: str = "apr_1", who: str = "ann", approve: bool = True, **more: Any) -> port.Decide:
+def vote(id_: str = "apr_1", who: str = "ann", approve: bool = True, **more: Any) -> Decide:
     fields = {"subject": "digest", "comment": "seen", "at": T0}
-    return port.Decide(approval=id_, person=who, approve=approve, **{**fields, **more})
+    return Decide(approval=id_, person=who, approve=approve, **{**fields, **more})
 
 
-def resolve(
-    id_: str = "case_1", who: str = "ann", choice: Choice = Choice.RETRY, **more: Any
-) -> port.Resolve:
-    return port.Resolve(case=id_, person=who, choice=choice, note="n", at=T0, **more)
+def resolve(id_: str = "case_1", who: str = "ann", choice: Choice = Choice.RETRY, **more: Any) -> Resolve:
+    return Resolve(case=id_, person=who, choice=choice, note="n", at=T0, **more)
 
 
 async def born(store: Store, key: str = "inv-1", **more: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.port.wake import Wake
 from counterfoil.store.sql import postgres as implementation
 from counterfoil.store.sql import sessions
@@ -278,9 +278,9 @@ async def test_a_replica_that_lacks_what_was_published_is_not_decided_on(
         await store.apply(s.receive(s.receipt("r0")))
         await _reached(replica, own)
         await asyncio.to_thread(replica.end)
-        sealed = await store.apply(port.Seal(at=s.T0))
+        sealed = await store.apply(Seal(at=s.T0))
         mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")
-        await store.apply(port.PutCheckpoint(checkpoint=mark))
+        await store.apply(PutCheckpoint(checkpoint=mark))
         await asyncio.to_thread(own.end)
         await asyncio.to_thread(replica.begin)
         connection = await asyncpg.connect(replica.dsn())

@@ -12,7 +12,9 @@ import msgspec
 from counterfoil.core import ids
 from counterfoil.core.call import DOOR, CallRate, OperationCall
 from counterfoil.store.check import check
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.calls import AnswerCall, PlaceCall
+from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.turns import Claim
 from tests.contract.store import samples as s
 
 
@@ -23,7 +25,7 @@ def place(
     digest: str = "d",
     seconds: float = 0,
     **more: Any,
-) -> port.PlaceCall:
+) -> PlaceCall:
     consumer = more.pop("consumer", "ann")
     event = s.event(f"evt_{consumer}_{key}", key, type="debit.ask.called", system="counterfoil", object="")
     start = s.start(bkey, event.id, only_birth=True) if bkey is not None else None
@@ -40,15 +42,15 @@ def place(
     )
     request = s.receipt(f"call:{consumer}:{key}", digest, system="counterfoil", door=DOOR)
     begun: dict[str, Any] = {} if start is None else {"start": start, "event": event}
-    return port.PlaceCall(
+    return PlaceCall(
         call=call, receipt=request, at=s.at(seconds), actor=f"person:{consumer}", **begun, **more
     )
 
 
 def answer(
     key: str = "k1", holder: str = "h1", status: int | None = 200, seconds: float = 1, **more: Any
-) -> port.AnswerCall:
-    return port.AnswerCall(
+) -> AnswerCall:
+    return AnswerCall(
         consumer="ann",
         operation="billing.debit.ask",
         key=key,
@@ -81,7 +83,7 @@ async def test_a_call_is_one_receipt_one_event_and_one_run(store: Any) -> None:
 
 async def test_the_run_of_a_call_can_be_claimed_at_once(store: Any) -> None:
     await store.apply(place())
-    claim = port.Claim(worker="w", limit=5, lease_until=s.at(10), at=s.at(1))
+    claim = Claim(worker="w", limit=5, lease_until=s.at(10), at=s.at(1))
     assert [run.bkey for run in await store.apply(claim)] == ["c-1"]
 
 
@@ -174,7 +176,7 @@ async def test_a_rate_is_taken_by_new_calls_alone(store: Any) -> None:
 
 async def test_a_new_call_is_judged_by_the_release_in_force(store: Any) -> None:
     assert (await store.apply(place(release="r1"))).verdict == "new", "where none is, every one will do"
-    await store.apply(port.PutRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
+    await store.apply(PutRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
     assert (await store.apply(place("k2", "c-2", release="r1"))).verdict == "outdated"
     assert (await store.apply(place(release="r1", holder="h2"))).verdict == "busy", "what stands was judged"
     assert (await store.apply(place("k2", "c-2", release="r2"))).verdict == "new"

@@ -18,8 +18,9 @@ from counterfoil.core.run import RunStatus
 from counterfoil.store.check import check, violations
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
 from counterfoil.store.port import views
+from counterfoil.store.port.maintenance import PutCheckpoint, Seal
+from counterfoil.store.port.turns import Reserve
 from counterfoil.store.port.workers import Heartbeat, QuotaRequest
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import Story
@@ -35,7 +36,7 @@ async def lived(store: Any) -> None:
     await store.apply(s.turn(run, approvals=(s.approval(run=run),), due=s.at(900)))
     await store.apply(s.vote())
     owed = s.foil(run=run, effect=e.id, state=FoilState.PROVISIONAL)
-    want = port.Reserve(scope="credits", key="acme", path="p", amount=30, limit=100)
+    want = Reserve(scope="credits", key="acme", path="p", amount=30, limit=100)
     sends = {"plan": (e,), "foils": (owed,), "reserve": (want,), "hold": ("acct",)}
     await store.apply(s.turn(run, 1, consumed=2, due=s.at(900), **sends))
     await store.apply(s.intent(e))
@@ -51,9 +52,9 @@ async def lived(store: Any) -> None:
     await store.apply(s.admit(4, park=True, cases=(s.case(receipt=4),)))
     wants = (QuotaRequest(account="erp", cap=4, wanted=3, held=0),)
     await store.apply(Heartbeat(worker="a", until=s.at(900), wants=wants, at=s.T0))
-    sealed = await store.apply(port.Seal(at=s.T0, limit=8))
+    sealed = await store.apply(Seal(at=s.T0, limit=8))
     mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")
-    await store.apply(port.PutCheckpoint(checkpoint=mark))
+    await store.apply(PutCheckpoint(checkpoint=mark))
 
 
 async def test_what_the_stores_write_has_no_violation(store: Any) -> None:
@@ -245,7 +246,7 @@ async def test_a_store_behind_its_checkpoint_is_seen() -> None:
     store = MemoryStore()
     await lived(store)
     mark = Checkpoint(size=500, root=b"r", at=s.T0, text="signed")
-    await store.apply(port.PutCheckpoint(checkpoint=mark))
+    await store.apply(PutCheckpoint(checkpoint=mark))
     assert any("the tree has 8" in v for v in await check(store, NOW))
 
 

@@ -13,7 +13,8 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Token
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.maintenance import OpenCases, PutCheckpoint, Seal
+from counterfoil.store.port.people import PutPerson, PutToken
 from tests.contract.store import samples as s
 
 
@@ -82,12 +83,12 @@ async def opened(store: Any, **more: Any) -> None:
     await store.apply(s.put_person(s.person("ann")))
     await store.apply(s.put_person(s.person("zoe", ("support",))))
     await store.apply(s.put_person(s.person("old", active=False)))
-    assert await store.apply(port.OpenCases(cases=(s.case(**more),), at=s.T0, actor="scan")) == 1
+    assert await store.apply(OpenCases(cases=(s.case(**more),), at=s.T0, actor="scan")) == 1
 
 
 async def test_a_case_opens_once(store: Any) -> None:
     await opened(store)
-    again = port.OpenCases(cases=(s.case(message="again"), s.case("case_2")), at=s.T0, actor="scan")
+    again = OpenCases(cases=(s.case(message="again"), s.case("case_2")), at=s.T0, actor="scan")
     assert await store.apply(again) == 1
     assert [c.message for c in (await store.dump()).cases] == ["it failed", "it failed"]
 
@@ -198,7 +199,7 @@ async def test_persons_and_tokens(store: Any) -> None:
     assert await store.person("ann") == ann
     assert await store.persons() == [ann]
     token = Token(digest="d", person="ann", kind="session", expires=s.at(10))
-    assert await store.apply(port.PutToken(token=token, at=s.T0)) is True
+    assert await store.apply(PutToken(token=token, at=s.T0)) is True
     assert await store.token("d", s.at(9)) == ann
     assert await store.token("d", s.at(10)) is None
     assert await store.token("e", s.at(9)) is None
@@ -211,16 +212,16 @@ async def test_persons_and_tokens(store: Any) -> None:
 
 async def test_leaves_are_sealed_in_order_into_one_tree(store: Any) -> None:
     await store.apply(s.receive(*(s.receipt(str(i)) for i in range(5))))
-    first = await store.apply(port.Seal(at=s.T0, limit=3))
+    first = await store.apply(Seal(at=s.T0, limit=3))
     assert (first.count, first.size) == (3, 3)
-    second = await store.apply(port.Seal(at=s.T0))
+    second = await store.apply(Seal(at=s.T0))
     assert (second.count, second.size) == (2, 5)
     leaves = await store.leaves(0, 10)
     assert [index for index, _ in leaves] == [0, 1, 2, 3, 4]
     assert [leaf.subject for _, leaf in leaves] == ["1", "2", "3", "4", "5"]
     assert second.root == tree_root([leaf.hash for _, leaf in leaves])
     assert first.root == tree_root([leaf.hash for _, leaf in leaves[:3]])
-    assert (await store.apply(port.Seal(at=s.T0))).count == 0
+    assert (await store.apply(Seal(at=s.T0))).count == 0
     assert (await store.dump()).pending == []
     assert [index for index, _ in await store.leaves(3, 1)] == [3]
 
@@ -229,7 +230,7 @@ async def test_the_checkpoint_is_the_largest(store: Any) -> None:
     assert await store.checkpoint() is None
     for size in (3, 9, 5):
         mark = Checkpoint(size=size, root=bytes([size] * 32), at=s.T0, text=f"log\n{size}\n")
-        await store.apply(port.PutCheckpoint(checkpoint=mark))
+        await store.apply(PutCheckpoint(checkpoint=mark))
     held = await store.checkpoint()
     assert (held.size, held.text) == (9, "log\n9\n")
     assert (await store.checkpoint(5)).root == bytes([5] * 32)
@@ -244,12 +245,12 @@ async def test_next_due_is_the_earliest_of_all(store: Any) -> None:
 
 
 async def test_a_token_that_stands_alone_ends_the_former_one_and_leaves_sessions(store: Any) -> None:
-    await store.apply(port.PutPerson(person=s.person("ann"), at=s.T0, actor="t"))
+    await store.apply(PutPerson(person=s.person("ann"), at=s.T0, actor="t"))
     for digest, kind in (("old", "token"), ("page", "session")):
         token = Token(digest=digest, person="ann", kind=kind, expires=s.at(10))
-        await store.apply(port.PutToken(token=token, at=s.T0))
+        await store.apply(PutToken(token=token, at=s.T0))
     new = Token(digest="new", person="ann", kind="token", expires=s.at(10))
-    await store.apply(port.PutToken(token=new, at=s.T0, alone=True))
+    await store.apply(PutToken(token=new, at=s.T0, alone=True))
     assert await store.token("old", s.at(1)) is None
     assert await store.token("new", s.at(1)) is not None
     assert await store.token("page", s.at(1)) is not None

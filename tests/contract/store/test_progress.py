@@ -12,14 +12,17 @@ import asyncpg
 import pytest
 
 from counterfoil.core.case import Choice
+from counterfoil.core.case_reasons import STALL_PREFIX, TOPICS
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker import stall_scan as flow
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.maintenance import OpenCases, Seal
 from counterfoil.store.port.stalled import KINDS, MOST, RecordStalled, StallLimits
+from counterfoil.store.port.turns import Claim
 from counterfoil.store.sql import progress_scan
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.statements import to_sqlite
@@ -29,10 +32,10 @@ P = StallLimits()
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
-async def write(store: Any, sql: str, memory: Callable[[MemoryStore], object]) -> None:
+async def write(store: Any, sql: str, memory: Callable[[Tables], object]) -> None:
     """Change rows behind the store's back: what no transition would do."""
     if isinstance(store, MemoryStore):
-        memory(store)
+        memory(store.tables)
     elif isinstance(store, SqliteStore):
         connection = apsw.Connection(str(store.path))
         connection.set_busy_timeout(5000)
@@ -47,12 +50,12 @@ async def write(store: Any, sql: str, memory: Callable[[MemoryStore], object]) -
 async def quiet(store: Any) -> str:
     """A Run that was turned, with nothing behind it that would be found."""
     run = await s.born(store)
-    await store.apply(port.Seal(at=s.T0))
+    await store.apply(Seal(at=s.T0))
     return run
 
 
 async def sealed(store: Any) -> None:
-    await store.apply(port.Seal(at=s.T0))
+    await store.apply(Seal(at=s.T0))
 
 
 async def due(store: Any) -> tuple[str, timedelta]:
@@ -62,7 +65,7 @@ async def due(store: Any) -> tuple[str, timedelta]:
 
 async def taken(store: Any) -> tuple[str, timedelta]:
     await quiet(store)
-    await store.apply(port.Claim(worker="gone", limit=1, lease_until=s.T0, at=s.T0))
+    await store.apply(Claim(worker="gone", limit=1, lease_until=s.T0, at=s.T0))
     return s.RUN, P.lease
 
 
@@ -109,7 +112,7 @@ async def aside(store: Any) -> tuple[str, timedelta]:
 
 
 async def overdue(store: Any) -> tuple[str, timedelta]:
-    await store.apply(port.OpenCases(cases=(s.case(deadline=s.T0 + HOUR),), at=s.T0, actor="x"))
+    await store.apply(OpenCases(cases=(s.case(deadline=s.T0 + HOUR),), at=s.T0, actor="x"))
     await sealed(store)
     return "case_1", HOUR
 
@@ -163,7 +166,8 @@ PLANTED: dict[str, Callable[[Any], Awaitable[tuple[str, timedelta]]]] = {
 
 
 def test_each_kind_is_planted() -> None:
-    assert set(PLANTED) == set(KINDS) == set(flow.NEXT)
+    assert set(PLANTED) == set(KINDS)
+    assert {row.reason for row in TOPICS["Stalled work"]} == {f"{STALL_PREFIX}{kind}" for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,7 +190,7 @@ async def test_what_a_case_owns_is_not_lost(store: Any) -> None:
     await store.apply(s.receive(s.receipt("r9")))
     await store.apply(s.admit(2, park=True, cases=(s.case("case_r", receipt=2),)))
     case = s.case("case_e", run=s.RUN, effect=s.effect().id)
-    await store.apply(port.OpenCases(cases=(case,), at=s.T0, actor="x"))
+    await store.apply(OpenCases(cases=(case,), at=s.T0, actor="x"))
     await sealed(store)
     assert await store.stuck(s.T0 + timedelta(hours=2), P) == []
     for id_ in ("case_e", "case_r"):

@@ -16,7 +16,10 @@ import pytest
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.intake import Received
+from counterfoil.store.port.maintenance import Seal
+from counterfoil.store.port.records import Post
+from counterfoil.store.port.turns import Claim, Reserve, WaitOn
 from counterfoil.store.port.wake import Wake
 from tests.contract.store import samples as s
 
@@ -38,9 +41,9 @@ async def test_a_post_and_a_wait_at_once_never_miss_each_other(two: Two) -> None
     numbers = await delivered(a, TIMES)
     for i, no in enumerate(numbers):
         run = await s.born(a, f"run{i}")
-        post = port.Post(event=f"evt_{i}", topics=(f"topic{i}",), body=b"{}")
+        post = Post(event=f"evt_{i}", topics=(f"topic{i}",), body=b"{}")
         await at_once(
-            a.apply(s.turn(run, waits=(port.WaitOn(topic=f"topic{i}"),))),
+            a.apply(s.turn(run, waits=(WaitOn(topic=f"topic{i}"),))),
             b.apply(s.admit(no, events=(s.event(f"evt_{i}", f"x{i}"),), posts=(post,))),
         )
         loaded = await a.load(run)
@@ -202,7 +205,7 @@ async def test_two_votes_at_once_make_the_quorum(two: Two) -> None:
 
 async def test_a_limit_holds_under_twenty_turns_at_once(two: Two) -> None:
     runs = [await s.born(two[0], f"run{i}") for i in range(20)]
-    want = port.Reserve(scope="credits", key="acme", path="p", amount=30, limit=100)
+    want = Reserve(scope="credits", key="acme", path="p", amount=30, limit=100)
     turns = [two[i % 2].apply(s.turn(run, reserve=(want,))) for i, run in enumerate(runs)]
     answers = await at_once(*turns)
     assert Counter(x.verdict for x in answers) == {"done": 3, "limited": 17}
@@ -211,8 +214,8 @@ async def test_a_limit_holds_under_twenty_turns_at_once(two: Two) -> None:
 
 
 async def test_guards_taken_in_opposite_order_do_not_stand_still(two: Two) -> None:
-    def want(*keys: str) -> tuple[port.Reserve, ...]:
-        return tuple(port.Reserve(scope="g", key=k, path="p", amount=1, limit=None) for k in keys)
+    def want(*keys: str) -> tuple[Reserve, ...]:
+        return tuple(Reserve(scope="g", key=k, path="p", amount=1, limit=None) for k in keys)
 
     for i in range(TIMES):
         first, second = [await s.born(two[0], f"run{i}{x}") for x in "ab"]
@@ -274,21 +277,20 @@ async def test_runs_are_claimed_by_one_worker_each(two: Two) -> None:
     runs = {await s.born(two[0], f"run{i}") for i in range(30)}
     lease = s.T0 + timedelta(seconds=10)
     claims = [
-        port.Claim(worker=f"w{i}", limit=7, lease_until=lease, at=s.T0 + timedelta(seconds=1))
-        for i in range(8)
+        Claim(worker=f"w{i}", limit=7, lease_until=lease, at=s.T0 + timedelta(seconds=1)) for i in range(8)
     ]
     answers = await at_once(*(two[i % 2].apply(claim) for i, claim in enumerate(claims)))
     claimed = [run.id for answer in answers for run in answer]
     assert len(claimed) == len(set(claimed))
-    rest = await two[0].apply(port.Claim(worker="z", limit=99, lease_until=lease, at=s.at(1)))
+    rest = await two[0].apply(Claim(worker="z", limit=99, lease_until=lease, at=s.at(1)))
     assert {*claimed, *(run.id for run in rest)} == runs
 
 
 async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
     writing = [two[i % 2].apply(s.receive(s.receipt(f"r{i}"))) for i in range(40)]
-    sealing = [two[i % 2].apply(port.Seal(at=s.T0, limit=5)) for i in range(10)]
+    sealing = [two[i % 2].apply(Seal(at=s.T0, limit=5)) for i in range(10)]
     await at_once(*writing, *sealing)
-    sealed = await two[0].apply(port.Seal(at=s.T0))
+    sealed = await two[0].apply(Seal(at=s.T0))
     leaves = await two[0].leaves(0, 100)
     assert [index for index, _ in leaves] == list(range(40))
     assert sealed.size == 40
@@ -307,7 +309,7 @@ async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
 
 async def test_a_claim_wakes_nobody(two: Two) -> None:
     lease = s.T0 + timedelta(seconds=10)
-    await two[0].apply(port.Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
+    await two[0].apply(Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
     loop = asyncio.get_running_loop()
     began = loop.time()
     await two[0].wait_for_wake(Wake.TURN, 0.2)
@@ -328,8 +330,8 @@ async def test_a_poisoned_transition_falls_alone(places: Callable[[str], Awaitab
     asked = [store.apply(s.receive(s.receipt(f"r{i}"))) for i in range(20)]
     asked.insert(10, store.apply(s.turn(run, 1, plan=(e,))))
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(x).__name__ for x in answers if not isinstance(x, port.Received)] == ["ValueError"]
-    assert len([x for x in answers if isinstance(x, port.Received)]) == 20
+    assert [type(x).__name__ for x in answers if not isinstance(x, Received)] == ["ValueError"]
+    assert len([x for x in answers if isinstance(x, Received)]) == 20
     assert (await store.counts())["receipt"] == 21
     assert (await s.run_of(store, run)).version == 1
 
@@ -353,6 +355,6 @@ async def test_a_caller_that_gives_up_harms_nobody(
     for task in asked[::3]:
         task.cancel()
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    kept = [x for x in answers if isinstance(x, port.Received)]
+    kept = [x for x in answers if isinstance(x, Received)]
     assert len(kept) == 20
     assert (await store.apply(s.receive(s.receipt("after")))).verdicts == ("new",)

@@ -12,7 +12,8 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.release import Plan, PlanState
 from counterfoil.core.run import RunStatus
 from counterfoil.store import check
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.people import Decide
+from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan, PutRelease
 from tests.contract.store import samples as s
 
 FIRST = "first"
@@ -20,11 +21,11 @@ FIRST = "first"
 
 def plan(
     digest: str = "plan_1", base: str = FIRST, revision: str = "second", round_: int = 1, **more: Any
-) -> port.PutPlan:
+) -> PutPlan:
     """A plan that sam asked for, waiting for one approval of finance."""
     asked = f"apr_{digest}_{round_}"
     approvals = more.pop("approvals", (approval(asked, digest),))
-    return port.PutPlan(
+    return PutPlan(
         plan=Plan(
             digest=digest,
             base=base,
@@ -47,12 +48,12 @@ def approval(id_: str, digest: str, **more: Any) -> Approval:
     return s.approval(id_, run=digest, path="finance", subject=digest, amount=None, **more)
 
 
-def vote(digest: str = "plan_1", who: str = "ann", round_: int = 1, **more: Any) -> port.Decide:
+def vote(digest: str = "plan_1", who: str = "ann", round_: int = 1, **more: Any) -> Decide:
     return s.vote(f"apr_{digest}_{round_}", who, subject=digest, **more)
 
 
-def apply(digest: str = "plan_1", who: str = "sam", **more: Any) -> port.ApplyPlan:
-    return port.ApplyPlan(**{"plan": digest, "person": who, "reason": "as agreed", "at": s.at(60), **more})
+def apply(digest: str = "plan_1", who: str = "sam", **more: Any) -> ApplyPlan:
+    return ApplyPlan(**{"plan": digest, "person": who, "reason": "as agreed", "at": s.at(60), **more})
 
 
 async def company(store: Any) -> None:
@@ -61,8 +62,8 @@ async def company(store: Any) -> None:
     await store.apply(first())
 
 
-def first(digest: str = FIRST) -> port.PutRelease:
-    return port.PutRelease(digest=digest, body=digest.encode(), at=s.T0, actor="up")
+def first(digest: str = FIRST) -> PutRelease:
+    return PutRelease(digest=digest, body=digest.encode(), at=s.T0, actor="up")
 
 
 async def sound(store: Any) -> None:
@@ -199,8 +200,8 @@ async def test_plans_past_their_time_expire_with_their_approvals(store: Any) -> 
     await store.apply(plan())
     await store.apply(plan("plan_2", revision="third"))
     await store.apply(vote("plan_2"))
-    assert await store.apply(port.ExpirePlans(at=s.at(60))) == 0
-    assert await store.apply(port.ExpirePlans(at=s.T0 + s.DAY)) == 2
+    assert await store.apply(ExpirePlans(at=s.at(60))) == 0
+    assert await store.apply(ExpirePlans(at=s.T0 + s.DAY)) == 2
     assert (await store.plan("plan_1")).state is PlanState.EXPIRED
     assert await state_of(store, "apr_plan_1_1") is ApprovalState.EXPIRED
     assert await state_of(store, "apr_plan_2_1") is ApprovalState.VOID
@@ -279,9 +280,9 @@ async def test_of_two_who_apply_at_once_one_changes_what_is_in_force(two: tuple[
 # ------------------------------------------------------------------ moving Runs
 
 
-def move(run: str = s.RUN, version: int = 1, **more: Any) -> port.MoveRun:
+def move(run: str = s.RUN, version: int = 1, **more: Any) -> MoveRun:
     fields = {"pin": "release", "to": "second", "ctx": b'{"moved":1}', "at": s.at(5), "actor": "person:sam"}
-    return port.MoveRun(run=run, version=version, **{**fields, **more})
+    return MoveRun(run=run, version=version, **{**fields, **more})
 
 
 async def test_a_run_is_pinned_to_another_release_and_due_at_once(store: Any) -> None:

@@ -15,7 +15,10 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.store.check import check
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.maintenance import Expire
+from counterfoil.store.port.records import Post
+from counterfoil.store.port.transition import Transition
+from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.sql.set_based import over_arrays, waves
 from tests.contract.store import samples as s
 from tests.contract.store.test_same_answers import plain
@@ -23,7 +26,7 @@ from tests.contract.store.test_same_answers import plain
 LIVES = 40
 
 
-async def phases(apply: Callable[[list[port.Transition]], Awaitable[list[Any]]]) -> None:
+async def phases(apply: Callable[[list[Transition[Any]]], Awaitable[list[Any]]]) -> None:
     """Forty Runs live their lives side by side; one of them hears of every event, two share each match."""
     count = range(LIVES)
     numbers = [r.numbers[0] for r in await apply([s.receive(s.receipt(f"a{i}")) for i in count])]
@@ -36,21 +39,21 @@ async def phases(apply: Callable[[list[port.Transition]], Awaitable[list[Any]]])
         ]
     )
     effects = [s.effect(run=run) for run in runs]
-    turns: list[port.Transition] = []
+    turns: list[Transition[Any]] = []
     for i in count:
         owed = s.foil(
             f"foil_{i}", f"m{i // 2}", run=runs[i], effect=effects[i].id, state=FoilState.PROVISIONAL
         )
-        waits = (port.WaitOn(topic="news"),) if i == 0 else (port.WaitOn(topic=f"own{i}"),)
+        waits = (WaitOn(topic="news"),) if i == 0 else (WaitOn(topic=f"own{i}"),)
         sends = (s.send(effects[i]),) if i % 3 else ()
         turns.append(s.turn(runs[i], plan=(effects[i],), foils=(owed,), send=sends, waits=waits))
     assert {t.verdict for t in await apply(turns)} == {"done"}
     await apply([s.intent(e) for i, e in enumerate(effects) if i % 3 == 0])
     numbers = [r.numbers[0] for r in await apply([s.receive(s.receipt(f"b{i}")) for i in count])]
-    mixed: list[port.Transition] = []
+    mixed: list[Transition[Any]] = []
     for i in count:
         seen = s.observation(f"obs_{i}", f"m{i // 2}", event=f"evt_b{i}", subject=f"erp:{i}", version=1)
-        post = port.Post(event=f"evt_b{i}", topics=("news" if i % 2 else f"own{i}",), body=b"{}")
+        post = Post(event=f"evt_b{i}", topics=("news" if i % 2 else f"own{i}",), body=b"{}")
         e = s.event(f"evt_b{i}", f"b{i}")
         mixed += [
             s.admit(numbers[i], events=(e,), observations=(seen,), posts=(post,)),
@@ -76,10 +79,10 @@ async def test_lives_side_by_side_are_as_lives_one_by_one(
 ) -> None:
     single, store = MemoryStore(), await places(kind)
 
-    async def one_by_one(transitions: list[port.Transition]) -> list[Any]:
+    async def one_by_one(transitions: list[Transition[Any]]) -> list[Any]:
         return [await single.apply(t) for t in transitions]
 
-    async def at_once(transitions: list[port.Transition]) -> list[Any]:
+    async def at_once(transitions: list[Transition[Any]]) -> list[Any]:
         return list(await asyncio.gather(*(store.apply(t) for t in transitions)))
 
     await phases(one_by_one)
@@ -100,13 +103,13 @@ async def test_a_batch_on_postgres_is_not_taken_apart(
     singly: list[str] = []
     alone = store._singly
 
-    async def seen(transition: port.Transition) -> Any:
+    async def seen(transition: Transition[Any]) -> Any:
         singly.append(type(transition).__name__)
         return await alone(transition)
 
     monkeypatch.setattr(store, "_singly", seen)
 
-    async def at_once(transitions: list[port.Transition]) -> list[Any]:
+    async def at_once(transitions: list[Transition[Any]]) -> list[Any]:
         return list(await asyncio.gather(*(store.apply(t) for t in transitions)))
 
     await phases(at_once)
@@ -117,11 +120,11 @@ async def test_a_batch_on_postgres_is_not_taken_apart(
 def test_what_touches_the_same_thing_is_in_two_waves() -> None:
     run = "run_1"
     e = s.effect(run=run)
-    batch: list[port.Transition] = [
+    batch: list[Transition[Any]] = [
         s.conclude(e),
         s.turn(run),
         s.receive(s.receipt("a")),
-        port.Expire(foils=("f",), at=s.T0),
+        Expire(foils=("f",), at=s.T0),
         s.receive(s.receipt("a")),
     ]
     found = [[number for number, _ in wave] for wave in waves(batch, {e.id: {run}})]

@@ -10,8 +10,9 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.effect import EffectState
-from counterfoil.store.port import transitions as port
 from counterfoil.store.port.recorded import GuardSeen, Recorded, TimeRange
+from counterfoil.store.port.records import Post
+from counterfoil.store.port.turns import Reserve, WaitOn
 from tests.contract.store import samples as s
 from tests.contract.store.test_calls import place
 
@@ -73,14 +74,14 @@ async def test_a_delivery_brings_its_events_and_the_runs_that_they_began(store: 
             plan=(e,),
             send=(s.send(e),),
             approvals=(s.approval(run=run),),
-            waits=(port.WaitOn(topic="paid", since=s.T0),),
+            waits=(WaitOn(topic="paid", since=s.T0),),
         )
     )
     await store.apply(s.conclude(e, result=wire.dumps({"id": 9}), when=s.at(9)))
     third = await came(store, 10)
     paid = s.event("evt_3", "inv-1", version=2, receipt=third, received_at=s.at(10))
     await store.apply(
-        s.admit(third, events=(paid,), posts=(port.Post(event="evt_3", topics=("paid",), body=b"{}"),))
+        s.admit(third, events=(paid,), posts=(Post(event="evt_3", topics=("paid",), body=b"{}"),))
     )
     a, b, c = await everything(store)
     assert (a.events, b.events, c.events) == ((one,), (two,), (paid,))
@@ -149,7 +150,7 @@ async def test_a_limit_is_what_runs_before_still_hold_of_it(store: Any) -> None:
         await store.apply(s.admit(no, events=(event,), starts=(s.start(f"k{n}", f"evt_{n}"),), when=s.at(n)))
         run = s.start(f"k{n}").run
         used = await store.guard_used("cap", "q1")
-        hold = port.Reserve(scope="cap", key="q1", path="ask", amount=10 * n, limit=None, seen=used)
+        hold = Reserve(scope="cap", key="q1", path="ask", amount=10 * n, limit=None, seen=used)
         await store.apply(s.turn(run, reserve=(hold,)))
         if n == 2:
             await store.apply(s.turn(run, version=1, release=("ask",)))

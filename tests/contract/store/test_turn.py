@@ -13,12 +13,14 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.effects import Send
+from counterfoil.store.port.records import Post
+from counterfoil.store.port.turns import Claim, Reserve, Turned, WaitOn
 from tests.contract.store import samples as s
 
 
-def claim(worker: str = "a", limit: int = 10, when: Any = s.T0) -> port.Claim:
-    return port.Claim(worker=worker, limit=limit, lease_until=when + timedelta(seconds=10), at=when)
+def claim(worker: str = "a", limit: int = 10, when: Any = s.T0) -> Claim:
+    return Claim(worker=worker, limit=limit, lease_until=when + timedelta(seconds=10), at=when)
 
 
 async def test_due_runs_are_leased_oldest_first_and_not_twice(store: Any) -> None:
@@ -36,7 +38,7 @@ async def test_a_turn_moves_the_run_and_gives_up_the_lease(store: Any) -> None:
     run = await s.born(store)
     await store.apply(claim())
     turned = await store.apply(s.turn(run, due=s.at(50), when=s.at(1)))
-    assert turned == port.Turned(verdict="done", version=1, inbox_n=1, due=s.at(50))
+    assert turned == Turned(verdict="done", version=1, inbox_n=1, due=s.at(50))
     held = await s.run_of(store, run)
     assert (held.version, held.consumed, held.due, held.owner, held.lease_until, held.now) == (
         1,
@@ -54,7 +56,7 @@ async def test_a_zombie_turn_writes_nothing(store: Any) -> None:
     await store.apply(s.turn(run))
     before = await store.dump()
     late = s.turn(run, plan=(s.effect(),), cases=(s.case(),), foils=(s.foil(),), hold=("x",))
-    assert await store.apply(late) == port.Turned(verdict="stale")
+    assert await store.apply(late) == Turned(verdict="stale")
     assert (await store.apply(s.turn("run_nobody"))).verdict == "stale"
     assert await store.dump() == before
 
@@ -123,13 +125,13 @@ async def test_a_refused_effect_is_sent_again_with_its_bytes(store: Any) -> None
     e = s.effect()
     await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
     await store.apply(s.conclude(e, EffectState.REFUSED, error_class="transient"))
-    again = port.Send(**{**_fields(s.send(e, 2)), "request": None})
+    again = Send(**{**_fields(s.send(e, 2)), "request": None})
     await store.apply(s.turn(run, 1, consumed=2, send=(again,)))
     sent = await store.effect(e.id)
     assert (sent.state, sent.attempt, sent.request) == (EffectState.SENDING, 2, b"POST /memo")
 
 
-def _fields(send: port.Send) -> dict[str, Any]:
+def _fields(send: Send) -> dict[str, Any]:
     return {name: getattr(send, name) for name in send.__struct_fields__}
 
 
@@ -211,9 +213,9 @@ async def test_what_was_posted_since_is_delivered_to_a_run_that_begins_to_wait(s
     run = await s.born(store)
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     for no, name, when in ((2, "evt_old", 1), (3, "evt_new", 5)):
-        post = port.Post(event=name, topics=("t",), body=wire.dumps({"n": no}))
+        post = Post(event=name, topics=("t",), body=wire.dumps({"n": no}))
         await store.apply(s.admit(no, events=(s.event(name, name),), posts=(post,), when=s.at(when)))
-    wait = port.WaitOn(topic="t", since=s.at(5))
+    wait = WaitOn(topic="t", since=s.at(5))
     await store.apply(s.turn(run, waits=(wait,), when=s.at(9), due=s.at(500)))
     loaded = await store.load(run)
     assert [(i.kind, i.ref, i.body) for i in loaded.inbox] == [("event", "evt_new", wire.dumps({"n": 3}))]
@@ -222,19 +224,19 @@ async def test_what_was_posted_since_is_delivered_to_a_run_that_begins_to_wait(s
 
 async def test_a_run_that_waits_on_is_told_each_thing_once(store: Any) -> None:
     run = await s.born(store)
-    await store.apply(s.turn(run, waits=(port.WaitOn(topic="t"),)))
+    await store.apply(s.turn(run, waits=(WaitOn(topic="t"),)))
     await store.apply(s.receive(s.receipt("a")))
-    post = port.Post(event="evt_p", topics=("t", "t2"), body=b"{}")
+    post = Post(event="evt_p", topics=("t", "t2"), body=b"{}")
     admitted = await store.apply(s.admit(2, events=(s.event("evt_p", "p"),), posts=(post,)))
     assert admitted.woken == (run,)
-    await store.apply(s.turn(run, 1, consumed=2, waits=(port.WaitOn(topic="t"), port.WaitOn(topic="t2"))))
+    await store.apply(s.turn(run, 1, consumed=2, waits=(WaitOn(topic="t"), WaitOn(topic="t2"))))
     assert (await store.load(run)).inbox == ()
 
 
 async def test_a_turn_replaces_the_waits_of_the_one_before(store: Any) -> None:
     run = await s.born(store)
-    await store.apply(s.turn(run, waits=(port.WaitOn(topic="t"),)))
-    await store.apply(s.turn(run, 1, waits=(port.WaitOn(topic="u"),)))
+    await store.apply(s.turn(run, waits=(WaitOn(topic="t"),)))
+    await store.apply(s.turn(run, 1, waits=(WaitOn(topic="u"),)))
     assert [w[0] for w in (await store.dump()).waits] == ["u"]
     await store.apply(s.turn(run, 2, status=RunStatus.DONE))
     assert (await store.dump()).waits == []
@@ -294,8 +296,8 @@ async def test_a_run_that_goes_on_without_its_serial_lets_the_next_one_through(s
 # ------------------------------------------------------------------ guards
 
 
-def reserve(amount: int, limit: int = 100, path: str = "p", **more: Any) -> port.Reserve:
-    return port.Reserve(scope="credits", key="acme", path=path, amount=amount, limit=limit, **more)
+def reserve(amount: int, limit: int = 100, path: str = "p", **more: Any) -> Reserve:
+    return Reserve(scope="credits", key="acme", path=path, amount=amount, limit=limit, **more)
 
 
 async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
@@ -303,7 +305,7 @@ async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
     await store.apply(s.turn(first, reserve=(reserve(70),)))
     before = await store.dump()
     refused = await store.apply(s.turn(second, reserve=(reserve(40),), plan=(s.effect(run=second),)))
-    assert refused == port.Turned(verdict="limited", used=(("credits", "acme", 70),))
+    assert refused == Turned(verdict="limited", used=(("credits", "acme", 70),))
     assert await store.dump() == before
     await store.apply(s.turn(first, 1, release=("p",)))
     assert await store.guard_used("credits", "acme") == 0
@@ -315,7 +317,7 @@ async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> Non
     first, second = [await s.born(store, key) for key in ("k1", "k2")]
     await store.apply(s.turn(first, reserve=(reserve(10, seen=0),)))
     refused = await store.apply(s.turn(second, reserve=(reserve(10, seen=0),)))
-    assert refused == port.Turned(verdict="limited", used=(("credits", "acme", 10),))
+    assert refused == Turned(verdict="limited", used=(("credits", "acme", 10),))
     assert (await store.apply(s.turn(second, reserve=(reserve(10, seen=10),)))).verdict == "done"
 
 

@@ -13,15 +13,16 @@ from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.store.check import check
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
 from tests.contract.store import samples as s
 from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of
 
 
-def release(digest: str, *waits: tuple[str, str]) -> port.PutRelease:
-    return port.PutRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
+def release(digest: str, *waits: tuple[str, str]) -> PutRelease:
+    return PutRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
 
 
 def use(
@@ -92,7 +93,7 @@ async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> No
         (no,) = (await store.apply(s.receive(receipt))).numbers
         begun = s.start(f"k{number}", event.id, workflow)
         await store.apply(s.admit(no, events=(event,), starts=(begun,)))
-        listens = tuple(port.WaitOn(topic=topic) for topic in topics)
+        listens = tuple(WaitOn(topic=topic) for topic in topics)
         await store.apply(s.turn(begun.run, waits=listens))
     assert await store.waiting(["paid.v1", "paid.v2", "sent.v1"]) == [
         WaitingRuns(name="paid.v1", workflow="w1", count=2),

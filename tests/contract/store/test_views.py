@@ -11,8 +11,8 @@ from counterfoil.core.case import Choice
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port import transitions as port
 from counterfoil.store.port import views
+from counterfoil.store.port.maintenance import Seal
 from tests.contract.store import samples as s
 
 
@@ -118,7 +118,7 @@ async def test_events_are_filtered_by_type_system_and_key(store: Any) -> None:
 async def test_a_run_s_story_is_its_inbox_and_its_leaves(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, when=s.at(1)))
-    await store.apply(port.Seal(at=s.T0, limit=3))
+    await store.apply(Seal(at=s.T0, limit=3))
     await store.apply(s.turn(run, 1, when=s.at(2), cases=(s.case(run=run),)))
     assert [i.kind for i in await store.inbox(run)] == ["start"]
     leaves = await store.leaves_of(run)

@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port.transitions import Advance
+from counterfoil.store.port.turns import Advance
 from tests.contract.store import samples as s
 
 

@@ -8,7 +8,7 @@ from counterfoil.change.history import History
 from counterfoil.core import wire
 from counterfoil.core.release import Plan
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import ApplyPlan, PutPlan, PutRelease
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ROLE = {"kind": "role", "name": "finance", "may": ["runs:any:read"]}
@@ -21,14 +21,14 @@ async def release(store: MemoryStore, base: str, revision: str, documents: list[
         digest=f"plan-{revision}", base=base, revision=revision, requester="ann", created_at=NOW,
         expires=NOW + timedelta(days=1),
     )  # fmt: skip
-    await store.apply(port.PutPlan(plan=plan, model=wire.dumps(documents), at=NOW, actor="person:ann"))
-    applied = await store.apply(port.ApplyPlan(plan=plan.digest, person="ann", reason="as agreed", at=NOW))
+    await store.apply(PutPlan(plan=plan, model=wire.dumps(documents), at=NOW, actor="person:ann"))
+    applied = await store.apply(ApplyPlan(plan=plan.digest, person="ann", reason="as agreed", at=NOW))
     assert applied.verdict == "applied"
 
 
 async def test_only_the_releases_that_changed_a_document_are_told_newest_first() -> None:
     store = MemoryStore(lambda: NOW)
-    await store.apply(port.PutRelease(digest="r1", body=wire.dumps([ROLE]), at=NOW, actor="up"))
+    await store.apply(PutRelease(digest="r1", body=wire.dumps([ROLE]), at=NOW, actor="up"))
     await release(store, "r1", "r2", [ROLE, OTHER])
     await release(store, "r2", "r3", [WIDER, OTHER])
     await release(store, "r3", "r4", [OTHER])

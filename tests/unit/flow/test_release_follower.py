@@ -19,7 +19,7 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import ApplyPlan, PutPlan
 from tests.contract.store import samples as s
 from tests.unit.rules.driver import System, model_of
 
@@ -63,8 +63,8 @@ async def applied(store: MemoryStore, old: Model, new: Model) -> None:
         digest=digest, base=old.digest, revision=new.digest, requester="pat", created_at=NOW,
         expires=NOW + timedelta(days=1),
     )  # fmt: skip
-    await store.apply(port.PutPlan(plan=plan, model=new.to_json(), at=NOW, actor="test"))
-    done = await store.apply(port.ApplyPlan(plan=digest, person="pat", reason="", at=NOW))
+    await store.apply(PutPlan(plan=plan, model=new.to_json(), at=NOW, actor="test"))
+    done = await store.apply(ApplyPlan(plan=digest, person="pat", reason="", at=NOW))
     assert done.verdict == "applied"
 
 
@@ -121,7 +121,7 @@ async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(proce
     first = process.releases.present
     run = await s.born(process.store)
     await process.store.apply(s.turn(run, due=NOW + timedelta(days=1)))
-    process.store.runs[run] = msgspec.structs.replace(process.store.runs[run], pin=first.digest)
+    process.store.tables.runs[run] = msgspec.structs.replace(process.store.tables.runs[run], pin=first.digest)
     one = process.connectors["one"]
     await applied(process.store, first, model_of(ROLE + TWO))
     await process.follower.look()
@@ -131,7 +131,7 @@ async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(proce
     await again.follower.connect_pinned()
     assert set(again.connectors) == {"one", "two"}
     assert again.pump.gate.state("one").cap == 4
-    ended = process.store.runs[run]
+    ended = process.store.tables.runs[run]
     await process.store.apply(
         s.turn(run, version=ended.version, status=s.RunStatus.DONE, consumed=ended.inbox_n)
     )

@@ -16,7 +16,8 @@ from counterfoil.flow.runs import effects
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.turns import Advance, Turn
 from tests.unit.flow.test_external import COMPANY, NOW, Clock, event, settle
 
 
@@ -102,7 +103,7 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
     monkeypatch.setattr(effects, "TELL_AGAIN", (0.001,) * 5)
     store, pump = company
     await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
-    store.refuse = {port.Advance: 1, port.Conclude: 3}
+    store.refuse = {Advance: 1, Conclude: 3}
     await settle(pump)
     (effect,) = (await store.dump()).effects
     assert store.refused == 4
@@ -114,7 +115,7 @@ async def test_a_run_does_not_wait_for_its_lease_to_end_when_the_store_is_back(
 ) -> None:
     store, pump = company
     await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
-    store.refuse = {port.Turn: 3}
+    store.refuse = {Turn: 3}
     await settle(pump)  # the company's clock stands still
     assert store.refused == 3
     assert [effect.state for effect in (await store.dump()).effects] == [EffectState.ACCEPTED]

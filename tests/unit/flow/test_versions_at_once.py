@@ -18,7 +18,7 @@ from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.releases import ApplyPlan, PutPlan, PutRelease
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
 BASE = """
@@ -131,8 +131,8 @@ async def replaced(store: MemoryStore, base: str, revision: str, body: bytes, no
         digest=f"plan {revision}", base=base, revision=revision, requester="",
         created_at=now, expires=now + timedelta(days=1),
     )  # fmt: skip
-    await store.apply(port.PutPlan(plan=plan, model=body, at=now, actor="test"))
-    await store.apply(port.ApplyPlan(plan=plan.digest, person="test", reason="", at=now))
+    await store.apply(PutPlan(plan=plan, model=body, at=now, actor="test"))
+    await store.apply(ApplyPlan(plan=plan.digest, person="test", reason="", at=now))
 
 
 async def released(play: Play, model: Model) -> None:
@@ -150,7 +150,7 @@ async def test_a_version_is_offered_to_whoever_takes_another() -> None:
     await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five(), memo="m")
     assert play.state().names["event"]["data"] == {"invoice_id": "i1", "gross": Money(500, "EUR")}
     assert play.state().names["event"]["type"] == "invoice.closed.v2"
-    (kept,) = [e for e in play.store.events.values() if e.type.startswith("invoice.closed")]
+    (kept,) = [e for e in play.store.tables.events.values() if e.type.startswith("invoice.closed")]
     assert (kept.type, kept.data["total"], kept.data["memo"]) == ("invoice.closed.v1", Money(500, "EUR"), "m")
     await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
     assert play.run().status is RunStatus.DONE
@@ -164,10 +164,10 @@ async def test_one_fact_in_two_versions_counts_once() -> None:
     await told(play, "invoice.closed.v1", "e1", invoice_id="i1", total=five())
     await told(play, "invoice.closed.v2", "e1", invoice_id="i1", gross=five())
     await told(play, "invoice.closed.v2", "e1", invoice_id="i1", gross=five())
-    assert len(play.store.receipts) == 2
-    assert len(play.store.events) == 1
+    assert len(play.store.tables.receipts) == 2
+    assert len(play.store.tables.events) == 1
     assert len(play.runs()) == 1
-    assert len(play.store.head_history["invoice", "i1"]) == 1
+    assert len(play.store.tables.head_history["invoice", "i1"]) == 1
     assert [(f.state, f.legs) for f in play.foils()] == [(FoilState.OPEN, {"gross": Money(500, "EUR")})]
     assert play.cases() == []
     await told(play, "invoice.booked.v1", "b1", "ledger", number="i1", sum=five())
@@ -189,16 +189,14 @@ async def test_a_run_pinned_to_the_old_release_gets_new_facts_in_its_version() -
     run = play.run()
     await released(play, model_of(BOTH))
     await told(play, "invoice.paid.v2", "e2", invoice="i1", by="card")
-    ended = play.store.runs[run.id]
+    ended = play.store.tables.runs[run.id]
     assert (ended.pin, ended.status) == (model_of(OLD).digest, RunStatus.DONE)
 
 
 async def test_a_release_that_was_kept_without_its_waits_is_read_for_them() -> None:
     former, present = model_of(OLD), model_of(BOTH)
     store = MemoryStore(lambda: MONDAY)
-    await store.apply(
-        port.PutRelease(digest="unreadable", body=b"no model", waits=(), at=MONDAY, actor="test")
-    )
+    await store.apply(PutRelease(digest="unreadable", body=b"no model", waits=(), at=MONDAY, actor="test"))
     base = "unreadable"
     for model in (former, present):
         await replaced(store, base, model.digest, model.to_json(), MONDAY)
@@ -381,7 +379,7 @@ async def test_a_workflow_that_calls_a_deprecated_operation_is_counted() -> None
     )
     await receive_events(store, model, [event], MONDAY)
     await Admitter(store, releases, {}, uses=uses).admit((await store.todos(1))[0], MONDAY)
-    (run,) = store.runs
+    (run,) = store.tables.runs
     await TurnPlanner(store, releases, "w", uses).turn(run, MONDAY)
     await uses.flush()
     used = [(u.name, u.side, u.who, u.count) for u in await store.used(MONDAY)]

@@ -11,7 +11,7 @@ from counterfoil.core import ids
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.model import Model, read
-from counterfoil.store.port.transitions import Admit
+from counterfoil.store.port.intake import Admit
 from tests.unit.rules.driver import Play
 
 FOLDER = Path(__file__).parents[3] / "examples" / "acme"
@@ -68,7 +68,7 @@ def month(n: int, state: str) -> dict[str, Any]:
 
 async def link(play: Play, object_: str, canonical: str, system: str, ext_id: str) -> None:
     ref = ids.derive("evt", object_, canonical, system)
-    play.store.todo["event", ref] = None
+    play.store.tables.todos["event", ref] = None
     made = Link(
         object=object_,
         canonical=canonical,

@@ -38,7 +38,10 @@ from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port.transitions import Admit, Post, PutPerson, RunStart, Stimulus, Turn
+from counterfoil.store.port.intake import Admit
+from counterfoil.store.port.people import PutPerson
+from counterfoil.store.port.records import Post, RunStart, Stimulus
+from counterfoil.store.port.turns import Turn
 from counterfoil.store.port.views import CaseTarget
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -222,8 +225,8 @@ class Play:
             effective_at=self.now,
             received_at=self.now + timedelta(microseconds=self._n),
         )
-        self.store.events[event.id] = event
-        self.store.todo["event", event.id] = None
+        self.store.tables.events[event.id] = event
+        self.store.tables.todos["event", event.id] = None
         if settle:
             await self.settle()
         return event.id
@@ -265,7 +268,7 @@ class Play:
             )
             for s in routing.due_starts(self.model, object_, head_names(head), None)
         ]
-        self.store.todo["event", event.id] = None
+        self.store.tables.todos["event", event.id] = None
         await self.store.apply(
             Admit(
                 todo=("event", event.id),
@@ -292,7 +295,7 @@ class Play:
         return verdict
 
     async def resolve(self, case: Case, choice: Choice, person: str = "boss", settle: bool = True) -> str:
-        if person not in self.store.people:
+        if person not in self.store.tables.persons:
             await self.person(person)
         target = CaseTarget(case=case)
         verdict = await decisions.resolve_case(
@@ -317,7 +320,7 @@ class Play:
         for todo in await self.store.todos(100):
             await self.admission.admit(todo, self.now)
             did = True
-        due = [r for r in self.store.runs.values() if r.due is not None and r.due <= self.now]
+        due = [r for r in self.store.tables.runs.values() if r.due is not None and r.due <= self.now]
         for run in sorted(due, key=lambda r: (r.due, r.arrival)):
             did = True
             turn = await self.turner.turn(run.id, self.now)
@@ -357,7 +360,7 @@ class Play:
     # ------------------------------------------------------------------ what is seen
 
     def runs(self, workflow: str = "") -> list[Run]:
-        found = [r for r in self.store.runs.values() if not workflow or r.workflow == workflow]
+        found = [r for r in self.store.tables.runs.values() if not workflow or r.workflow == workflow]
         return sorted(found, key=lambda r: r.arrival)
 
     def run(self, workflow: str = "") -> Run:
@@ -370,7 +373,7 @@ class Play:
     def cases(self, reason: str = "") -> list[Case]:
         return [
             k
-            for k in self.store.case_rows.values()
+            for k in self.store.tables.cases.values()
             if k.state is CaseState.OPEN and (not reason or k.reason == reason)
         ]
 
@@ -379,27 +382,27 @@ class Play:
         return found
 
     def approvals(self, state: ApprovalState = ApprovalState.OPEN) -> list[Approval]:
-        return [a for a in self.store.approval_rows.values() if a.state is state]
+        return [a for a in self.store.tables.approvals.values() if a.state is state]
 
     def approval(self) -> Approval:
         (found,) = self.approvals()
         return found
 
     def effects(self, operation: str = "") -> list[Effect]:
-        rows = self.store.effect_rows.values()
+        rows = self.store.tables.effects.values()
         return [e for e in rows if not operation or e.operation == operation]
 
     def foils(self) -> list[Foil]:
-        return list(self.store.foil_rows.values())
+        return list(self.store.tables.foils.values())
 
     def made(self, operation: str) -> list[Any]:
         return [body for s in self.systems.values() for body in s.made(operation)]
 
     def emitted(self, type_: str) -> list[CanonicalEvent]:
-        return [e for e in self.store.events.values() if e.type == type_ and e.system == "counterfoil"]
+        return [e for e in self.store.tables.events.values() if e.type == type_ and e.system == "counterfoil"]
 
     def used(self, scope: str) -> int:
-        return sum(used for (s, _), (used, _) in self.store.guards.items() if s == scope)
+        return sum(used for (s, _), (used, _) in self.store.tables.guards.items() if s == scope)
 
     # ------------------------------------------------------------------ what always holds
 
@@ -407,27 +410,29 @@ class Play:
         """Invariants 2, 5, 8, 9, 10 and 11 of the protocol, over all rows."""
         store = self.store
         live: dict[tuple[str, str, str], int] = {}
-        for e in store.effect_rows.values():
+        for e in store.tables.effects.values():
             if e.state in IN_FLIGHT or e.state is EffectState.CONFIRMED:
                 place = (e.run, e.path, e.item)
                 live[place] = live.get(place, 0) + 1
             if e.state in (EffectState.SENDING, EffectState.CONFIRMED) and e.attempt:
-                assert all(a in store.approval_rows for a in e.approvals)
+                assert all(a in store.tables.approvals for a in e.approvals)
         assert all(n == 1 for n in live.values()), "two live generations"
-        for (scope, key), (used, limit) in store.guards.items():
+        for (scope, key), (used, limit) in store.tables.guards.items():
             kept = [
-                n for (s, k, _, _), (n, on) in store.reservations.items() if (s, k, on) == (scope, key, True)
+                n
+                for (s, k, _, _), (n, on) in store.tables.reservations.items()
+                if (s, k, on) == (scope, key, True)
             ]
             assert used == sum(kept), "a guard is not the sum of its reservations"
             assert limit is None or used <= limit
-        for run in store.runs.values():
-            effects = [e for e in store.effect_rows.values() if e.run == run.id]
+        for run in store.tables.runs.values():
+            effects = [e for e in store.tables.effects.values() if e.run == run.id]
             if run.status in TERMINAL:
                 assert not any(e.state in LIVE_EFFECTS for e in effects)
                 assert run.due is None
                 assert not any(a.run == run.id and a.state is ApprovalState.OPEN for a in _approvals(store))
                 continue
-            waiting_for_serial = any(r == run.id for _, r in store.hold_waits)
+            waiting_for_serial = any(r == run.id for _, r in store.tables.hold_waits)
             assert run.due is not None or waiting_for_serial, "nothing would ever wake the Run"
             self._owned(run)
 
@@ -436,10 +441,10 @@ class Play:
         for key, st in load(run.ctx).steps.items():
             if st.phase == "parked":
                 assert st.case is not None, key
-                case = self.store.case_rows[st.case]
+                case = self.store.tables.cases[st.case]
                 assert case.state is CaseState.OPEN, f"{key} waits for a Case that is resolved"
                 assert case.choices
 
 
 def _approvals(store: MemoryStore) -> list[Approval]:
-    return list(store.approval_rows.values())
+    return list(store.tables.approvals.values())

@@ -110,7 +110,7 @@ async def test_a_rejected_credit_frees_the_limit_and_the_incident() -> None:
     await acme.requested(play, 300)
     await play.vote(play.approval(), LEAD, approve=False)
     assert play.run("support-credit-to-erp").state == "rejected"
-    assert sum(used for used, _ in play.store.guards.values()) == 0
+    assert sum(used for used, _ in play.store.tables.guards.values()) == 0
 
 
 async def test_an_unreachable_party_is_a_case_and_the_invoice_waits_for_it() -> None:

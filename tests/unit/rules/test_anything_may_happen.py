@@ -21,7 +21,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store.port.transitions import Stimulus
+from counterfoil.store.port.records import Stimulus
 from tests.unit.rules import acme
 from tests.unit.rules import test_language_workflows as language
 from tests.unit.rules.driver import Play
@@ -102,15 +102,15 @@ async def act(play: Play, objects: tuple[str, ...], action: tuple[Any, ...]) -> 
             nth([play.systems[k] for k in sorted(play.systems)], rest[0]).answers = rest[1]
         case "advance":
             await play.advance(seconds=rest[0])
-        case "vote" if play.store.approval_rows:
-            persons = sorted(play.store.people)
-            approval = nth(list(play.store.approval_rows.values()), rest[0])
+        case "vote" if play.store.tables.approvals:
+            persons = sorted(play.store.tables.persons)
+            approval = nth(list(play.store.tables.approvals.values()), rest[0])
             for person in persons:
                 await play.vote(approval, person, rest[1])
-        case "resolve" if play.store.case_rows:
-            await play.resolve(nth(list(play.store.case_rows.values()), rest[0]), rest[1])
+        case "resolve" if play.store.tables.cases:
+            await play.resolve(nth(list(play.store.tables.cases.values()), rest[0]), rest[1])
         case "head":
-            held = [h for (o, _), h in sorted(play.store.head_rows.items()) if o in objects]
+            held = [h for (o, _), h in sorted(play.store.tables.heads.items()) if o in objects]
             for head in held[rest[0] % max(len(held), 1) :][:1]:
                 state = dict(head.state)
                 if rest[1] and state:
@@ -127,7 +127,7 @@ async def act(play: Play, objects: tuple[str, ...], action: tuple[Any, ...]) -> 
 def inject(play: Play, run: Run, kind: str, rest: list[Any]) -> None:
     """A word in the inbox that nobody's transaction wrote."""
     play._n += 1
-    effects = [e for e in play.store.effect_rows.values() if e.run == run.id]
+    effects = [e for e in play.store.tables.effects.values() if e.run == run.id]
     effect = nth(effects, rest[0]).id if effects and isinstance(rest[0], int) else "eff_nobody"
     body: dict[str, Any] = {}
     ref = f"{kind}{play._n}"
@@ -149,11 +149,11 @@ def inject(play: Play, run: Run, kind: str, rest: list[Any]) -> None:
                 body = {}
         case "choice":
             kind, body = "case", {"choice": str(rest[1])}
-            ref = nth([*play.store.case_rows, "case_nobody"], rest[0])
-            if any(k.id == ref and k.state == "open" for k in play.store.case_rows.values()):
+            ref = nth([*play.store.tables.cases, "case_nobody"], rest[0])
+            if any(k.id == ref and k.state == "open" for k in play.store.tables.cases.values()):
                 return  # only a person's transaction resolves an open Case
         case "repeat":
-            items = [i for i in play.store.inbox_rows.values() if i.run == run.id]
+            items = [i for i in play.store.tables.inbox.values() if i.run == run.id]
             item = nth(items, rest[0])
             kind, body = item.kind, wire.loads(item.body)
             if kind == "case":

@@ -154,7 +154,7 @@ async def test_an_approval_that_nobody_decides_expires_and_a_retry_asks_anew() -
     await asked(play, amount=usd(500))
     first = play.approval()
     await play.advance(days=2.1)
-    assert play.store.approval_rows[first.id].state is ApprovalState.EXPIRED
+    assert play.store.tables.approvals[first.id].state is ApprovalState.EXPIRED
     case = play.case("expired")
     assert Choice.CONTINUE not in case.choices
     await play.resolve(case, Choice.RETRY)
@@ -247,7 +247,7 @@ async def test_a_changed_fact_makes_the_approval_stale_and_it_is_asked_again() -
     await play.vote(play.approval(), "lee")
     assert play.run().status is RunStatus.DONE
     (effect,) = play.effects("bills.memo.issue")
-    assert [play.store.approval_rows[a].state for a in effect.approvals] == [ApprovalState.GRANTED]
+    assert [play.store.tables.approvals[a].state for a in effect.approvals] == [ApprovalState.GRANTED]
 
 
 async def test_an_open_approval_falls_when_the_run_hears_of_other_figures() -> None:
@@ -257,7 +257,7 @@ async def test_an_open_approval_falls_when_the_run_hears_of_other_figures() -> N
     shown = play.approval()
     await play.head("invoice", "i1", status="open", open=usd(20))
     await asked(play, amount=usd(500), note="said again")
-    assert play.store.approval_rows[shown.id].state is ApprovalState.STALE
+    assert play.store.tables.approvals[shown.id].state is ApprovalState.STALE
     assert play.approval().id != shown.id
 
 
@@ -277,7 +277,7 @@ async def test_a_stale_approval_that_is_parked_is_never_sent_on_without_a_new_on
     assert not play.made("bills.memo.issue")
     await play.vote(play.approval(), "lee")
     (effect,) = play.effects("bills.memo.issue")
-    assert [play.store.approval_rows[a].state for a in effect.approvals] == [ApprovalState.GRANTED]
+    assert [play.store.tables.approvals[a].state for a in effect.approvals] == [ApprovalState.GRANTED]
     assert play.run().status is RunStatus.DONE
 
 
@@ -401,4 +401,4 @@ steps: [{approve: review, amount: event.data.amount, covers: [event.data.amount]
     assert play.approvals()
     await play.event("stopped.v1", id="a1")
     assert play.run().state == "stopped"
-    assert [a.state for a in play.store.approval_rows.values()] == [ApprovalState.VOID]
+    assert [a.state for a in play.store.tables.approvals.values()] == [ApprovalState.VOID]

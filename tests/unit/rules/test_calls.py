@@ -360,13 +360,13 @@ async def test_serial_keys_are_held_by_one_run_at_a_time_and_only_while_a_call_i
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["lost"], False
     await asked(play, "a1", items=["s1", "s2"])
-    assert set(play.store.holds) == {"s1", "s2"}
+    assert set(play.store.tables.holds) == {"s1", "s2"}
     await asked(play, "a2", items=["s2", "s3"])
     assert len(play.made("ledger.post")) == 1
     ledger.answers = True
     await play.advance(minutes=10)
     assert [r.status for r in play.runs()] == [RunStatus.DONE, RunStatus.DONE]
-    assert not play.store.holds
+    assert not play.store.tables.holds
 
 
 @pytest.mark.parametrize("choice", [Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE])

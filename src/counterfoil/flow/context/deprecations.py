@@ -20,9 +20,12 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.errors import TryAgain
 from counterfoil.model import Model, kinds
 from counterfoil.rules.versions import DeprecationNotice, dated
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Admit, CountUse, OpenCases
-from counterfoil.store.port.versions import VersionUsage, VersionUse, WaitingRuns
+from counterfoil.store.port.intake import Admit
+from counterfoil.store.port.maintenance import OpenCases
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
 
 EVERY = timedelta(seconds=5)
 """Between two tellings."""

@@ -40,9 +40,11 @@ from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.model import Model, kinds
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import ServedVersion
-from counterfoil.store.port.calls import standing
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import AnswerCall, CallPlaced, OpenCases, PlaceCall
+from counterfoil.store.port.calls import AnswerCall, CallPlaced, PlaceCall, verdict_on_key
+from counterfoil.store.port.maintenance import OpenCases
+from counterfoil.store.port.store import (
+    Store,
+)
 
 NoteUse = Callable[[str, str, str, datetime], Any]
 """Count a use of an operation's version: operation, `calls`, the caller, time."""
@@ -105,7 +107,7 @@ class Gateway:
             place, rate = await self._place(model, served, request, digest, now)
         else:
             place = placement.claim(request, digest, now, placement.max_seconds(model, request))
-            stands = standing(earlier, place)
+            stands = verdict_on_key(earlier, place)
             if stands in ("changed", "busy"):
                 raise placement.refusal(CallPlaced(verdict=stands, call=earlier), request, rate, now)
         placed = await self._store.apply(place)
@@ -160,7 +162,9 @@ class Gateway:
             return _repeated(current).reply, "repeated"
         return reply, outcome.word
 
-    async def _outcome(self, model: Model, request: OperationRequest, call: OperationCall, now: datetime) -> Outcome:
+    async def _outcome(
+        self, model: Model, request: OperationRequest, call: OperationCall, now: datetime
+    ) -> Outcome:
         if call.run is not None:
             loaded = await self._store.load(call.run)
             model = await self._releases.model(loaded.run.pin) if loaded is not None else model

@@ -29,8 +29,10 @@ from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import CastFailed, ServedVersion, operation_version, serve, upcast_input
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import CallPlaced, PlaceCall
+from counterfoil.store.port.calls import CallPlaced, PlaceCall
+from counterfoil.store.port.store import (
+    Store,
+)
 
 SELF = "counterfoil"
 """The system of a call's event. The consumer asserts nothing by it."""
@@ -183,7 +185,9 @@ def max_seconds(model: Model, request: OperationRequest) -> float:
     return max(request.seconds, kinds.seconds(operation.timeout) if operation is not None else 0.0)
 
 
-def refusal(placed: CallPlaced, request: OperationRequest, rate: CallRate | None, now: datetime) -> CallRefused:
+def refusal(
+    placed: CallPlaced, request: OperationRequest, rate: CallRate | None, now: datetime
+) -> CallRefused:
     """Return the refusal for a verdict of the store."""
     call = placed.call
     match placed.verdict:

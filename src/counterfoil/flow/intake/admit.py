@@ -34,8 +34,12 @@ from counterfoil.rules import admission, lookup, routing
 from counterfoil.rules.admission import Consequences, HeldDelivery
 from counterfoil.rules.mapping import Mapped
 from counterfoil.rules.routing import Forms
-from counterfoil.store.port.store import Store, Todo
-from counterfoil.store.port.transitions import Admit, Admitted, Lease, Post, RunStart
+from counterfoil.store.port.intake import Admit, Admitted
+from counterfoil.store.port.records import Lease, Post, RunStart
+from counterfoil.store.port.store import (
+    Store,
+    Todo,
+)
 
 CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT_SECONDS = 15.0

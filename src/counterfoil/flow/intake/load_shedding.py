@@ -17,8 +17,12 @@ from typing import NoReturn, overload
 import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port.store import Store, StoreUsage, Todo, UsageStored
-from counterfoil.store.port.transitions import Receive, Received
+from counterfoil.store.port.intake import Receive, Received
+from counterfoil.store.port.store import (
+    Store,
+    Todo,
+)
+from counterfoil.store.port.usage import StoreUsage, UsageStored
 
 LOOK_EVERY = 1.0
 """Seconds for which what was read of the backlog is good."""
@@ -88,12 +92,12 @@ class Intake:
     async def apply(self, transition: Receive | StoreUsage, /) -> Received | UsageStored:
         """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
         over = await self.over()
-        if not over and isinstance(transition, Receive):
-            return self._offered(transition, await self._store.apply(transition))
-        if not over:
-            return await self._store.apply(transition)
         if isinstance(transition, StoreUsage):
-            self.refuse(over)
+            if over:
+                self.refuse(over)
+            return await self._store.apply(transition)
+        if not over:
+            return self._offered(transition, await self._store.apply(transition))
         return await self._kept(transition, over)
 
     def _offered(self, receive: Receive, received: Received) -> Received:
@@ -115,7 +119,7 @@ class Intake:
             if identity != receipt.identity:
                 self.refuse(over)
             numbers.append(no)
-        return Received(numbers=tuple(numbers), verdicts=("same",) * len(numbers))
+        return Received(numbers=tuple(numbers), verdicts=tuple("same" for _ in numbers))
 
     async def over(self) -> str:
         """What there is too much of: `queue`, `backlog` or `age`; empty when a delivery can be taken."""

@@ -22,8 +22,10 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Receive, Received
+from counterfoil.store.port.intake import Receive, Received
+from counterfoil.store.port.store import (
+    Store,
+)
 
 KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
 """Headers kept with a receipt; signatures and credentials are not."""

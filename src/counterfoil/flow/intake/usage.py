@@ -18,7 +18,7 @@ from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
 from counterfoil.rules.usage import Meters, judge
-from counterfoil.store.port.store import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, UsageStored
 
 CLASH = "usage_clash"
 

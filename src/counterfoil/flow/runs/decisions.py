@@ -5,8 +5,10 @@ from __future__ import annotations
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.flow.runs.effects import EffectSender
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Decide, Resolve
+from counterfoil.store.port.people import Decide, Resolve
+from counterfoil.store.port.store import (
+    Store,
+)
 from counterfoil.store.port.views import CaseTarget, Views
 
 

@@ -38,8 +38,10 @@ from counterfoil.flow.runs.outcomes import LOOK_CAP, NOT_SENT, EffectContext, Ou
 from counterfoil.flow.runs.turn_rows import MAX_SEND_DELAY_SECONDS, next_send
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Conclude, Intent, LookedUp, Resend, Send
+from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend, Send
+from counterfoil.store.port.store import (
+    Store,
+)
 
 T = TypeVar("T")
 

@@ -26,8 +26,11 @@ from counterfoil.flow.runs.snapshot import (
     from_rows,
 )
 from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Advance, Conclude, Send, Turn, Turned
+from counterfoil.store.port.effects import Conclude, Send
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.turns import Advance, Turn, Turned
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
 """Starts a task under a key. False if a task of this worker runs under that key already."""

@@ -23,8 +23,10 @@ from counterfoil.model.definition import Definition, OperationDefinition
 from counterfoil.rules.lookup import account_of
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, take_result
 from counterfoil.rules.values import typed
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Conclude
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.store import (
+    Store,
+)
 
 FIRST_LOOK = timedelta(seconds=1)
 LOOK_CAP = 300.0

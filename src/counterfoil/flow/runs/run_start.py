@@ -6,7 +6,7 @@ from counterfoil.core import wire
 from counterfoil.core.run import LANE_NAMES
 from counterfoil.model import Model
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.store.port.transitions import Lease, RunStart, Stimulus
+from counterfoil.store.port.records import Lease, RunStart, Stimulus
 
 
 def run_start(

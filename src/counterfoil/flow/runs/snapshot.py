@@ -20,8 +20,12 @@ from counterfoil.model import Model
 from counterfoil.rules.workflow.apply import RunRows, apply, conclude, run_after
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.state import RunState, load
-from counterfoil.store.port.store import LoadedRun
-from counterfoil.store.port.transitions import Conclude, RunStart, Send, Turn, Turned
+from counterfoil.store.port.effects import Conclude, Send
+from counterfoil.store.port.records import RunStart
+from counterfoil.store.port.store import (
+    LoadedRun,
+)
+from counterfoil.store.port.turns import Turn, Turned
 
 LEASE = timedelta(seconds=10)
 """Time that other workers leave a Run to the worker that turns it: one turn, never a call."""

@@ -34,8 +34,12 @@ from counterfoil.rules.values import head_names, plain
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LiveContext, decide
 from counterfoil.rules.workflow.state import RunState
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Conclude, RunStart, Turn, WaitOn
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.records import RunStart
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.turns import Turn, WaitOn
 
 MAX_ROUNDS = 200
 """Refused commits after which a turn gives the Run back."""

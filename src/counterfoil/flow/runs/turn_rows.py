@@ -21,7 +21,8 @@ from counterfoil.model import Model
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.records import approval_of, case_of, effect_of, event_of, foil_of
-from counterfoil.store.port.transitions import Reserve, Send
+from counterfoil.store.port.effects import Send
+from counterfoil.store.port.turns import Reserve
 
 SlotSource = Callable[[str, str, int, bool], Slot | None]
 """Takes a slot for (system, operation, lane, whether the call is a retry); None if there is none."""

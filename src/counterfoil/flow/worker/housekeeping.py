@@ -14,8 +14,10 @@ from counterfoil.core.audit import Checkpoint
 from counterfoil.core.cases import open_case
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_page
-from counterfoil.store.port.store import Store
-from counterfoil.store.port.transitions import Expire, OpenCases, PutCheckpoint, Seal
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal
+from counterfoil.store.port.store import (
+    Store,
+)
 
 POLL_LIMIT = 200
 POLL_TIMEOUT = 30.0

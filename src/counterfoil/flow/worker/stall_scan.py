@@ -16,7 +16,10 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store.port.store import RecordStalled, Stalled, StallLimits, Store
+from counterfoil.store.port.stalled import RecordStalled, Stalled, StallLimits
+from counterfoil.store.port.store import (
+    Store,
+)
 
 EVERY = 15.0
 """Seconds between scans."""

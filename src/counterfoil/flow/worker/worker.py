@@ -26,8 +26,11 @@ from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import housekeeping, stall_scan
 from counterfoil.model import Model
 from counterfoil.model.kinds import seconds
-from counterfoil.store.port.store import Store, Todo
-from counterfoil.store.port.transitions import Claim
+from counterfoil.store.port.store import (
+    Store,
+    Todo,
+)
+from counterfoil.store.port.turns import Claim
 from counterfoil.store.port.wake import Wake
 from counterfoil.store.port.workers import ReleaseWorker
 

@@ -1,61 +1,74 @@
-"""A consumer's call: its key claimed once with all that follows, and its answer kept."""
+"""Specification of consumers' calls."""
 
 from __future__ import annotations
 
 import msgspec
 
 from counterfoil.core.call import take
-from counterfoil.store.memory.tables import Rows
-from counterfoil.store.port import calls as port
+from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.runs import start_run
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.calls import (
+    AnswerCall,
+    CallPlaced,
+    PlaceCall,
+    answered_leaf,
+    placed_leaf,
+    take_over,
+    verdict_on_key,
+)
 
 
-class Calls(Rows):
-    def _placecall(self, t: port.PlaceCall) -> port.CallPlaced:
-        name = (t.call.consumer, t.call.operation, t.call.key)
-        held = self.call_rows.get(name)
-        if held is not None:
-            verdict = port.standing(held, t)
-            if verdict == "taken":
-                held = port.taken_over(held, t)
-                self._put(self.call_rows, name, held)
-                body = port.placed_leaf(held, t.receipt, "taken")
-                self._leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
-            return port.CallPlaced(verdict=verdict, call=held)
-        if t.release and self.present_release.get("present", t.release) != t.release:
-            return port.CallPlaced(verdict="outdated")
-        left = None
-        if t.rate is not None:
-            spent, left, may = take(t.rate, self.rates.get(name[:2], 0), t.at)
-            if not may:
-                return port.CallPlaced(verdict="limited", left=left)
-            self._put(self.rates, name[:2], spent)
-        if t.start is not None and not self._start(t.start, t.at):
-            return port.CallPlaced(verdict="exists", left=left)
-        no = len(self.receipts) + 1
-        self._put(self.receipt_ids, (t.receipt.system, t.receipt.ext_id), no)
-        self._put(self.receipts, no, msgspec.structs.replace(t.receipt, no=no))
-        call = msgspec.structs.replace(t.call, receipt=no)
-        self._put(self.call_rows, name, call)
-        if t.event is not None and t.event.id not in self.events:
-            self._put(self.events, t.event.id, msgspec.structs.replace(t.event, receipt=no))
-        body = port.placed_leaf(call, t.receipt, "new")
-        self._leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
-        return port.CallPlaced(verdict="new", call=call, left=left)
+@memory(PlaceCall)
+def place_call(db: Tables, t: PlaceCall) -> CallPlaced:
+    name = (t.call.consumer, t.call.operation, t.call.key)
+    held = db.calls.get(name)
+    if held is not None:
+        verdict = verdict_on_key(held, t)
+        if verdict == "taken":
+            held = take_over(held, t)
+            db.put(db.calls, name, held)
+            body = placed_leaf(held, t.receipt, "taken")
+            db.leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
+        return CallPlaced(verdict=verdict, call=held)
+    if t.release and db.present_release.get("present", t.release) != t.release:
+        return CallPlaced(verdict="outdated")
+    left = None
+    if t.rate is not None:
+        spent, left, may = take(t.rate, db.rates.get(name[:2], 0), t.at)
+        if not may:
+            return CallPlaced(verdict="limited", left=left)
+        db.put(db.rates, name[:2], spent)
+    if t.start is not None and not start_run(db, t.start, t.at):
+        return CallPlaced(verdict="exists", left=left)
+    no = len(db.receipts) + 1
+    db.put(db.receipt_ids, (t.receipt.system, t.receipt.ext_id), no)
+    db.put(db.receipts, no, msgspec.structs.replace(t.receipt, no=no))
+    call = msgspec.structs.replace(t.call, receipt=no)
+    db.put(db.calls, name, call)
+    if t.event is not None and t.event.id not in db.events:
+        db.put(db.events, t.event.id, msgspec.structs.replace(t.event, receipt=no))
+    body = placed_leaf(call, t.receipt, "new")
+    db.leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
+    return CallPlaced(verdict="new", call=call, left=left)
 
-    def _answercall(self, t: port.AnswerCall) -> bool:
-        name = (t.consumer, t.operation, t.key)
-        held = self.call_rows.get(name)
-        if held is None or held.holder != t.holder or held.status is not None:
-            return False
-        if t.status is None:
-            after = msgspec.structs.replace(held, until=t.at)
-        else:
-            after = msgspec.structs.replace(
-                held, status=t.status, headers=t.headers, body=t.body, answered_at=t.at
-            )
-        self._put(self.call_rows, name, after)
-        for case in t.cases:
-            self._case(msgspec.structs.replace(case, receipt=held.receipt), t.at, t.actor)
-        kind = "operation.freed" if t.status is None else "operation.answered"
-        self._leaf(kind, str(held.receipt), t.at, t.actor, port.answered_leaf(t, held.receipt))
-        return True
+
+@memory(AnswerCall)
+def answer_call(db: Tables, t: AnswerCall) -> bool:
+    name = (t.consumer, t.operation, t.key)
+    held = db.calls.get(name)
+    if held is None or held.holder != t.holder or held.status is not None:
+        return False
+    if t.status is None:
+        after = msgspec.structs.replace(held, until=t.at)
+    else:
+        after = msgspec.structs.replace(
+            held, status=t.status, headers=t.headers, body=t.body, answered_at=t.at
+        )
+    db.put(db.calls, name, after)
+    for case in t.cases:
+        open_case(db, msgspec.structs.replace(case, receipt=held.receipt), t.at, t.actor)
+    kind = "operation.freed" if t.status is None else "operation.answered"
+    db.leaf(kind, str(held.receipt), t.at, t.actor, answered_leaf(t, held.receipt))
+    return True

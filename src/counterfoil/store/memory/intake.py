@@ -1,4 +1,4 @@
-"""receive and admit: what comes in, and all that follows from it."""
+"""Specification of receive and admit: receipts stored, and todos turned into their consequences."""
 
 from __future__ import annotations
 
@@ -6,128 +6,108 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
-from counterfoil.core.usage import same_content
-from counterfoil.store.memory.tables import ABSENT, Rows
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port import usage
+from counterfoil.store.memory.cases import open_case, resolve_cases_of_todo
+from counterfoil.store.memory.foils import open_foil, settle_match
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
+from counterfoil.store.memory.tables import ABSENT, Tables
 from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.intake import Admit, Admitted, Receive, Received, ReceiveVerdict
 
 
-class Arrivals(Rows):
-    def _receive(self, t: port.Receive) -> port.Received:
-        numbers, verdicts = [], []
-        for receipt, clash in zip(t.receipts, t.clashes, strict=True):
-            no = self.receipt_ids.get((receipt.system, receipt.ext_id))
-            if no is None:
-                no = len(self.receipts) + 1
-                self._put(self.receipt_ids, (receipt.system, receipt.ext_id), no)
-                self._put(self.receipts, no, msgspec.structs.replace(receipt, no=no))
-                if receipt.door != "fetch":
-                    self._put_todo("receipt", str(no))
-                body = wire.dumps(
-                    {"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256}
-                )
-                self._leaf("received", str(no), t.at, t.actor, body)
-                verdicts.append("new")
-            elif self.receipts[no].identity == receipt.identity:
-                verdicts.append("same")
-            else:
-                self._case(msgspec.structs.replace(clash, receipt=no), t.at, t.actor)
-                verdicts.append("clash")
-            numbers.append(no)
-        if t.cursor is not None:
-            system, feed, value = t.cursor
-            self._put(self.cursors, (system, feed), value)
-        return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+@memory(Receive)
+def receive(db: Tables, t: Receive) -> Received:
+    numbers: list[int] = []
+    verdicts: list[ReceiveVerdict] = []
+    for receipt, clash in zip(t.receipts, t.clashes, strict=True):
+        no = db.receipt_ids.get((receipt.system, receipt.ext_id))
+        if no is None:
+            no = len(db.receipts) + 1
+            db.put(db.receipt_ids, (receipt.system, receipt.ext_id), no)
+            db.put(db.receipts, no, msgspec.structs.replace(receipt, no=no))
+            if receipt.door != "fetch":
+                put_todo(db, "receipt", str(no))
+            body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+            db.leaf("received", str(no), t.at, t.actor, body)
+            verdicts.append("new")
+        elif db.receipts[no].identity == receipt.identity:
+            verdicts.append("same")
+        else:
+            open_case(db, msgspec.structs.replace(clash, receipt=no), t.at, t.actor)
+            verdicts.append("clash")
+        numbers.append(no)
+    if t.cursor is not None:
+        system, feed, value = t.cursor
+        db.put(db.cursors, (system, feed), value)
+    return Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
-    def _storeusage(self, t: StoreUsage) -> UsageStored:
-        accepted, clashes, repeated = [], [], 0
-        for place, row in enumerate(t.rows):
-            held = self.usage_rows.get(row[:2])
-            if held is None:
-                self._put(self.usage_rows, row[:2], row)
-                accepted.append(row)
-            elif same_content(held[7], row[7]):
-                repeated += 1
-            else:
-                clashes.append(place)
-        aside = []
-        for refused in (*t.refused, *(usage.clash(t.rows[place]) for place in clashes)):
-            if refused.key not in self.quarantine_rows:
-                self._put(self.quarantine_rows, refused.key, usage.quarantine_row(t, refused))
-                aside.append(refused)
-        for case in usage.cases_of(t, aside):
-            self._case(case, t.at, t.actor)
-        if accepted or aside:
-            body = usage.leaf_of(accepted, repeated, len(aside))
-            self._leaf("usage.kept", t.batch, t.at, t.actor, body)
-        return UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
-    def _admit(self, t: port.Admit) -> port.Admitted:
-        if t.release and self.present_release.get("present", t.release) != t.release:
-            return port.Admitted(applied=False, outdated=True)
-        if self.todo.get(t.todo, ABSENT) is not None:
-            return port.Admitted(applied=False)
-        self._drop(self.todo, t.todo)
-        fresh = {e.id for e in t.events if e.id not in self.events}
-        if t.todo[0] == "event":
-            fresh |= {e.id for e in t.events}  # emitted events are kept already; this is their admission
-        for event in t.events:
-            if event.id not in self.events:
-                self._put(self.events, event.id, event)
-        older = [h.event for h in t.heads if h.event in fresh and not self._move_head(h)]
-        woken: list[str] = []
-        for link in t.links:
-            woken += self._link(link, t.at)
-        for post in t.posts:
-            if post.event in fresh:
-                woken += self._post(post, t.at)
-        born = [s.run for s in t.starts if s.stimulus.ref in fresh and self._start(s, t.at)]
-        touched = set()
-        for foil in t.foils:
-            if foil.cause in fresh:
-                self._open_foil(foil)
-                touched.add((foil.rule, foil.key))
-        for o in t.observations:
-            if o.event in fresh and o.id not in self.observations:
-                self._put(self.observations, o.id, o)
-                touched.add((o.rule, o.key))
-        for rule, key in sorted(touched):
-            self._settle(rule, key, t.at)
-        if not t.park and not t.cases:
-            self._resolve_cases_of_todo(t.todo, t.at)
-        for case in t.cases:
-            self._case(case, t.at, t.actor)
-        if t.park:
-            topic = t.wake_topic or ""
-            posted = bool(topic) and any(p[0] == topic for p in self.posts)
-            self._put(self.todo, t.todo, None if posted else topic)
-        what = {
-            "events": sorted(e.id for e in t.events),
-            "new": sorted(fresh),
-            "ignored": t.ignored,
-            "parked": t.park,
-        }
-        if t.release:
-            what["release"] = t.release
-        self._leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(what))
-        return port.Admitted(
-            applied=True,
-            new_events=tuple(sorted(fresh)),
-            born=tuple(born),
-            woken=tuple(woken),
-            older=tuple(older),
-        )
+@memory(Admit)
+def admit(db: Tables, t: Admit) -> Admitted:
+    if t.release and db.present_release.get("present", t.release) != t.release:
+        return Admitted(applied=False, outdated=True)
+    if db.todos.get(t.todo, ABSENT) is not None:
+        return Admitted(applied=False)
+    db.drop(db.todos, t.todo)
+    fresh = {e.id for e in t.events if e.id not in db.events}
+    if t.todo[0] == "event":
+        fresh |= {e.id for e in t.events}  # emitted events are kept already; this is their admission
+    for event in t.events:
+        if event.id not in db.events:
+            db.put(db.events, event.id, event)
+    older = [h.event for h in t.heads if h.event in fresh and not move_head(db, h)]
+    woken: list[str] = []
+    for link in t.links:
+        woken += establish(db, link, t.at)
+    for post in t.posts:
+        if post.event in fresh:
+            woken += deliver(db, post, t.at)
+    born = [s.run for s in t.starts if s.stimulus.ref in fresh and start_run(db, s, t.at)]
+    touched = set()
+    for foil in t.foils:
+        if foil.cause in fresh:
+            open_foil(db, foil)
+            touched.add((foil.rule, foil.key))
+    for o in t.observations:
+        if o.event in fresh and o.id not in db.observations:
+            db.put(db.observations, o.id, o)
+            touched.add((o.rule, o.key))
+    for rule, key in sorted(touched):
+        settle_match(db, rule, key, t.at)
+    if not t.park and not t.cases:
+        resolve_cases_of_todo(db, t.todo, t.at)
+    for case in t.cases:
+        open_case(db, case, t.at, t.actor)
+    if t.park:
+        topic = t.wake_topic or ""
+        posted = bool(topic) and any(p[0] == topic for p in db.posts)
+        db.put(db.todos, t.todo, None if posted else topic)
+    what = {
+        "events": sorted(e.id for e in t.events),
+        "new": sorted(fresh),
+        "ignored": t.ignored,
+        "parked": t.park,
+    }
+    if t.release:
+        what["release"] = t.release
+    db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(what))
+    return Admitted(
+        applied=True,
+        new_events=tuple(sorted(fresh)),
+        born=tuple(born),
+        woken=tuple(woken),
+        older=tuple(older),
+    )
 
-    def _move_head(self, fact: Head) -> bool:
-        key = (fact.object, fact.key)
-        head, moves = merged(self.head_rows.get(key), fact)
-        history = self.head_history.get(key, ())
-        if not moves:
-            history = (*history, fact)
-        if head is not None:
-            self._put(self.head_rows, key, head)
-            history = (*history, head)
-        self._put(self.head_history, key, history)
-        return moves
+
+def move_head(db: Tables, fact: Head) -> bool:
+    key = (fact.object, fact.key)
+    head, moves = merged(db.heads.get(key), fact)
+    history = db.head_history.get(key, ())
+    if not moves:
+        history = (*history, fact)
+    if head is not None:
+        db.put(db.heads, key, head)
+        history = (*history, head)
+    db.put(db.head_history, key, history)
+    return moves

@@ -1,4 +1,4 @@
-"""What turns, admission, calls and pages read."""
+"""Reads of the port over the tables in memory."""
 
 from __future__ import annotations
 
@@ -13,194 +13,291 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.people import Person
-from counterfoil.store.dump import Dump, dump_memory
-from counterfoil.store.memory.tables import Rows
+from counterfoil.core.release import Plan, ReleaseStep
+from counterfoil.core.run import TERMINAL, Run
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.memory.workers import left_in_flight
 from counterfoil.store.port import store as port
+from counterfoil.store.port.releases import (
+    Pinned,
+)
+from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
 from counterfoil.store.port.views import CaseTarget
 
 
-class Reads(Rows):
-    async def now(self) -> datetime:
-        return self.clock()
+def load(db: Tables, run: str) -> port.LoadedRun | None:
+    held = db.runs.get(run)
+    if held is None:
+        return None
+    inbox = [db.inbox[run, seq] for seq in range(held.consumed + 1, held.inbox_n + 1)]
+    return port.LoadedRun(
+        run=held,
+        inbox=tuple(inbox),
+        effects=tuple(e for e in db.effects.values() if e.run == run),
+        approvals=tuple(a for a in db.approvals.values() if a.run == run),
+        foils=tuple(f for f in db.foils.values() if f.run == run),
+        holds=tuple(sorted(serial for serial, holder in db.holds.items() if holder == run)),
+    )
 
-    async def load(self, run: str) -> port.LoadedRun | None:
-        held = self.runs.get(run)
-        if held is None:
-            return None
-        inbox = [self.inbox_rows[run, seq] for seq in range(held.consumed + 1, held.inbox_n + 1)]
-        return port.LoadedRun(
-            run=held,
-            inbox=tuple(inbox),
-            effects=tuple(e for e in self.effect_rows.values() if e.run == run),
-            approvals=tuple(a for a in self.approval_rows.values() if a.run == run),
-            foils=tuple(f for f in self.foil_rows.values() if f.run == run),
-            holds=tuple(sorted(serial for serial, holder in self.holds.items() if holder == run)),
+
+def todos(db: Tables, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
+    found = [t for t, topic in db.todos.items() if topic is None and t not in skip][:limit]
+    return [
+        port.Todo(
+            kind=kind,
+            ref=ref,
+            receipt=db.receipts.get(int(ref)) if kind == "receipt" else None,
+            event=db.events.get(ref) if kind == "event" else None,
         )
+        for kind, ref in found
+    ]
 
-    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
-        found = [t for t, topic in self.todo.items() if topic is None and t not in skip][:limit]
-        return [
-            port.Todo(
-                kind=kind,
-                ref=ref,
-                receipt=self.receipts.get(int(ref)) if kind == "receipt" else None,
-                event=self.events.get(ref) if kind == "event" else None,
-            )
-            for kind, ref in found
+
+def backlog(db: Tables, most: int, place: int) -> port.Backlog:
+    waiting = [t for t, topic in db.todos.items() if topic is None]
+    since = None
+    for kind, ref in waiting[place : place + 1]:
+        since = db.receipts[int(ref)].received_at if kind == "receipt" else db.events[ref].received_at
+    return port.Backlog(waiting=min(most, len(waiting)), since=since)
+
+
+def kept(db: Tables, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+    numbers = {name: db.receipt_ids[name] for name in names if name in db.receipt_ids}
+    return {name: (no, db.receipts[no].identity) for name, no in numbers.items()}
+
+
+def next_due(db: Tables) -> datetime | None:
+    dues = [r.due for r in db.runs.values() if r.due is not None]
+    dues += [e.look_at for e in db.effects.values() if e.look_at is not None]
+    dues += [
+        e.call_until
+        for e in db.effects.values()
+        if e.state is EffectState.SENDING and e.call_until is not None
+    ]
+    dues += [f.due for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+    return min(dues, default=None)
+
+
+def head(db: Tables, object_: str, key: str, at: datetime | None = None) -> Head | None:
+    if at is None:
+        return db.heads.get((object_, key))
+    known = [h for h in db.head_history.get((object_, key), ()) if h.effective_at <= at]
+    return max(reversed(known), key=lambda h: (h.effective_at, h.version), default=None)
+
+
+def heads(db: Tables, object_: str, limit: int = 1000) -> list[Head]:
+    return [h for (o, _), h in sorted(db.heads.items()) if o == object_][:limit]
+
+
+def link_by_ext(db: Tables, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
+    link = db.links.get((object_, system, account, ext_id))
+    return link if link is not None and link.status is LinkStatus.CONFIRMED else None
+
+
+def link_by_canonical(db: Tables, object_: str, canonical: str, system: str) -> Link | None:
+    found = [
+        link
+        for link in db.links.values()
+        if (link.object, link.canonical, link.system) == (object_, canonical, system)
+        and link.status is LinkStatus.CONFIRMED
+    ]
+    return min(found, key=lambda link: (link.valid_from, link.ext_id), default=None)
+
+
+def guard_used(db: Tables, scope: str, key: str) -> int:
+    return db.guards.get((scope, key), (0, None))[0]
+
+
+def event(db: Tables, id_: str) -> CanonicalEvent | None:
+    return db.events.get(id_)
+
+
+def approval(db: Tables, id_: str) -> Approval | None:
+    return db.approvals.get(id_)
+
+
+def votes(db: Tables, approvals: Sequence[str]) -> dict[str, list[Vote]]:
+    votes = sorted(db.votes.values(), key=lambda vote: (vote.at, vote.person))
+    return {id_: [vote for vote in votes if vote.approval == id_] for id_ in approvals}
+
+
+def case(db: Tables, id_: str) -> CaseTarget | None:
+    case = db.cases.get(id_)
+    if case is None:
+        return None
+    run = db.runs.get(case.run) if case.run is not None else None
+    if run is None:
+        return CaseTarget(case=case)
+    return CaseTarget(case=case, workflow=run.workflow, bkey=run.bkey)
+
+
+def receipt(db: Tables, no: int) -> Receipt | None:
+    return db.receipts.get(no)
+
+
+def cursor(db: Tables, system: str, feed: str) -> str | None:
+    return db.cursors.get((system, feed))
+
+
+def call(db: Tables, consumer: str, operation: str, key: str) -> OperationCall | None:
+    return db.calls.get((consumer, operation, key))
+
+
+def call_of_run(db: Tables, run: str) -> OperationCall | None:
+    return next((call for call in db.calls.values() if call.run == run), None)
+
+
+def release(db: Tables, digest: str | None = None) -> tuple[str, bytes] | None:
+    wanted = digest if digest is not None else db.present_release.get("present")
+    if wanted is None or wanted not in db.releases:
+        return None
+    return wanted, db.releases[wanted]
+
+
+def effect(db: Tables, id_: str) -> Effect | None:
+    return db.effects.get(id_)
+
+
+def effects_planned(db: Tables, limit: int) -> list[Effect]:
+    found = [e for e in db.effects.values() if e.state is EffectState.PLANNED]
+    return sorted(found, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
+
+
+def effects_overdue(db: Tables, at: datetime, limit: int) -> list[Effect]:
+    found = [
+        e
+        for e in db.effects.values()
+        if e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at
+    ]
+    return sorted(found, key=lambda e: (e.call_until, e.id))[:limit]
+
+
+def effects_sending(db: Tables, worker_prefix: str, limit: int) -> list[Effect]:
+    found = [
+        e
+        for e in db.effects.values()
+        if e.state is EffectState.SENDING and (e.worker or "").startswith(worker_prefix)
+    ]
+    return sorted(found, key=lambda e: e.id)[:limit]
+
+
+def effects_to_look_up(db: Tables, at: datetime, limit: int) -> list[Effect]:
+    found = [
+        e
+        for e in db.effects.values()
+        if e.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+        and e.look_at is not None
+        and e.look_at <= at
+    ]
+    return sorted(found, key=lambda e: (e.look_at, e.id))[:limit]
+
+
+def foils_past_due(db: Tables, at: datetime, limit: int) -> list[Foil]:
+    found = [f for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at]
+    return sorted(found, key=lambda f: (f.due, f.id))[:limit]
+
+
+def person(db: Tables, id_: str) -> Person | None:
+    return db.persons.get(id_)
+
+
+def persons(db: Tables) -> list[Person]:
+    return [db.persons[k] for k in sorted(db.persons)]
+
+
+def token(db: Tables, digest: str, at: datetime) -> Person | None:
+    token = db.tokens.get(digest)
+    if token is None or token.expires <= at:
+        return None
+    person = db.persons.get(token.person)
+    return person if person is not None and person.active else None
+
+
+def leaves(db: Tables, start: int, limit: int) -> list[tuple[int, Leaf]]:
+    return [(i, db.leaves[db.tree[i]]) for i in range(start, start + limit) if i in db.tree]
+
+
+def checkpoint(db: Tables, size: int | None = None) -> Checkpoint | None:
+    return db.checkpoints.get(max(db.checkpoints, default=0) if size is None else size)
+
+
+def in_force(db: Tables) -> str | None:
+    return db.present_release.get("present")
+
+
+def plan(db: Tables, digest: str) -> Plan | None:
+    return db.plans.get(digest)
+
+
+def plan_model(db: Tables, digest: str) -> bytes | None:
+    return db.plan_models.get(digest)
+
+
+def release_step(db: Tables, digest: str) -> ReleaseStep | None:
+    found = [step for step in db.release_steps.values() if step.digest == digest]
+    return max(found, key=lambda step: step.no, default=None)
+
+
+def release_steps(db: Tables, limit: int, before: int | None = None) -> list[ReleaseStep]:
+    found = [s for s in db.release_steps.values() if before is None or s.no < before]
+    return sorted(found, key=lambda step: -step.no)[:limit]
+
+
+def pinned(db: Tables) -> list[Pinned]:
+    counts: dict[tuple[str, str], int] = {}
+    for run in db.runs.values():
+        if run.status not in TERMINAL:
+            counts[run.workflow, run.pin] = counts.get((run.workflow, run.pin), 0) + 1
+    return [Pinned(workflow=w, pin=p, count=n) for (w, p), n in sorted(counts.items())]
+
+
+def unfinished(db: Tables, workflow: str, after: str, limit: int) -> list[Run]:
+    found = [
+        run
+        for run in db.runs.values()
+        if run.workflow == workflow and run.id > after and run.status not in TERMINAL
+    ]
+    return sorted(found, key=lambda run: run.id)[:limit]
+
+
+def waited(db: Tables) -> list[tuple[str, str | None, str | None]]:
+    found: list[tuple[str, str | None, str | None]] = []
+    for digest in db.releases:
+        known = sorted(pair for release, *pair in db.awaited if release == digest)
+        found += [(digest, type_, field) for type_, field in known] or [(digest, None, None)]
+    return found
+
+
+def used(db: Tables, at: datetime) -> list[VersionUsage]:
+    by_user: dict[tuple[str, str, str], list[tuple[int, int, datetime, datetime]]] = {}
+    for (name, side, who, day), row in db.version_uses.items():
+        by_user.setdefault((name, side, who), []).append((day, *row))
+    return [
+        VersionUsage(
+            name=name,
+            side=side,
+            who=who,
+            count=sum(count for _, count, _, _ in days),
+            first_at=min(first for _, _, first, _ in days),
+            last_at=max(last for _, _, _, last in days),
+            days=days_of([(day, count) for day, count, _, _ in days], at),
+        )
+        for (name, side, who), days in sorted(by_user.items())
+    ]
+
+
+def waiting(db: Tables, names: Sequence[str]) -> list[WaitingRuns]:
+    found = []
+    for name in sorted(set(names)):
+        topic = f"event:{name}"
+        runs = {run for at, run in db.waits if at == topic or at.startswith(f"{topic}:")}
+        workflows = sorted(db.runs[run].workflow for run in runs)
+        found += [
+            WaitingRuns(name=name, workflow=workflow, count=workflows.count(workflow))
+            for workflow in sorted(set(workflows))
         ]
+    return found
 
-    @property
-    def depth(self) -> int:
-        """Nothing waits here: a transition is applied when it is asked for."""
-        return 0
 
-    async def backlog(self, most: int, place: int) -> port.Backlog:
-        waiting = [t for t, topic in self.todo.items() if topic is None]
-        since = None
-        for kind, ref in waiting[place : place + 1]:
-            since = self.receipts[int(ref)].received_at if kind == "receipt" else self.events[ref].received_at
-        return port.Backlog(waiting=min(most, len(waiting)), since=since)
-
-    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
-        numbers = {name: self.receipt_ids[name] for name in names if name in self.receipt_ids}
-        return {name: (no, self.receipts[no].identity) for name, no in numbers.items()}
-
-    async def next_due(self) -> datetime | None:
-        dues = [r.due for r in self.runs.values() if r.due is not None]
-        dues += [e.look_at for e in self.effect_rows.values() if e.look_at is not None]
-        dues += [
-            e.call_until
-            for e in self.effect_rows.values()
-            if e.state is EffectState.SENDING and e.call_until is not None
-        ]
-        dues += [f.due for f in self.foil_rows.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
-        return min(dues, default=None)
-
-    async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
-        if at is None:
-            return self.head_rows.get((object_, key))
-        known = [h for h in self.head_history.get((object_, key), ()) if h.effective_at <= at]
-        return max(reversed(known), key=lambda h: (h.effective_at, h.version), default=None)
-
-    async def heads(self, object_: str, limit: int = 1000) -> list[Head]:
-        return [h for (o, _), h in sorted(self.head_rows.items()) if o == object_][:limit]
-
-    async def link_by_ext(self, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
-        link = self.links.get((object_, system, account, ext_id))
-        return link if link is not None and link.status is LinkStatus.CONFIRMED else None
-
-    async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None:
-        found = [
-            link
-            for link in self.links.values()
-            if (link.object, link.canonical, link.system) == (object_, canonical, system)
-            and link.status is LinkStatus.CONFIRMED
-        ]
-        return min(found, key=lambda link: (link.valid_from, link.ext_id), default=None)
-
-    async def guard_used(self, scope: str, key: str) -> int:
-        return self.guards.get((scope, key), (0, None))[0]
-
-    async def event(self, id_: str) -> CanonicalEvent | None:
-        return self.events.get(id_)
-
-    async def approval(self, id_: str) -> Approval | None:
-        return self.approval_rows.get(id_)
-
-    async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
-        votes = sorted(self.vote_rows.values(), key=lambda vote: (vote.at, vote.person))
-        return {id_: [vote for vote in votes if vote.approval == id_] for id_ in approvals}
-
-    async def case(self, id_: str) -> CaseTarget | None:
-        case = self.case_rows.get(id_)
-        if case is None:
-            return None
-        run = self.runs.get(case.run) if case.run is not None else None
-        if run is None:
-            return CaseTarget(case=case)
-        return CaseTarget(case=case, workflow=run.workflow, bkey=run.bkey)
-
-    async def receipt(self, no: int) -> Receipt | None:
-        return self.receipts.get(no)
-
-    async def cursor(self, system: str, feed: str) -> str | None:
-        return self.cursors.get((system, feed))
-
-    async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None:
-        return self.call_rows.get((consumer, operation, key))
-
-    async def call_of_run(self, run: str) -> OperationCall | None:
-        return next((call for call in self.call_rows.values() if call.run == run), None)
-
-    async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
-        wanted = digest if digest is not None else self.present_release.get("present")
-        if wanted is None or wanted not in self.releases:
-            return None
-        return wanted, self.releases[wanted]
-
-    async def effect(self, id_: str) -> Effect | None:
-        return self.effect_rows.get(id_)
-
-    async def effects_planned(self, limit: int) -> list[Effect]:
-        found = [e for e in self.effect_rows.values() if e.state is EffectState.PLANNED]
-        return sorted(found, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
-
-    async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
-        found = [
-            e
-            for e in self.effect_rows.values()
-            if e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at
-        ]
-        return sorted(found, key=lambda e: (e.call_until, e.id))[:limit]
-
-    async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
-        found = [
-            e
-            for e in self.effect_rows.values()
-            if e.state is EffectState.SENDING and (e.worker or "").startswith(worker_prefix)
-        ]
-        return sorted(found, key=lambda e: e.id)[:limit]
-
-    async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]:
-        found = [
-            e
-            for e in self.effect_rows.values()
-            if e.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-            and e.look_at is not None
-            and e.look_at <= at
-        ]
-        return sorted(found, key=lambda e: (e.look_at, e.id))[:limit]
-
-    async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
-        found = [
-            f
-            for f in self.foil_rows.values()
-            if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at
-        ]
-        return sorted(found, key=lambda f: (f.due, f.id))[:limit]
-
-    async def person(self, id_: str) -> Person | None:
-        return self.people.get(id_)
-
-    async def persons(self) -> list[Person]:
-        return [self.people[k] for k in sorted(self.people)]
-
-    async def token(self, digest: str, at: datetime) -> Person | None:
-        token = self.tokens.get(digest)
-        if token is None or token.expires <= at:
-            return None
-        person = self.people.get(token.person)
-        return person if person is not None and person.active else None
-
-    async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
-        return [(i, self.leaf_rows[self.tree[i]]) for i in range(start, start + limit) if i in self.tree]
-
-    async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
-        return self.checkpoints.get(max(self.checkpoints, default=0) if size is None else size)
-
-    async def dump(self) -> Dump:
-        """Every row as a record."""
-        return dump_memory(self)
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
+def effects_of_gone_workers(db: Tables, at: datetime, limit: int) -> list[Effect]:
+    return sorted(left_in_flight(db, at), key=lambda e: e.id)[:limit]

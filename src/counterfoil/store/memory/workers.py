@@ -1,4 +1,4 @@
-"""Heartbeats and quotas in plain Python."""
+"""Specification of heartbeats, quotas and caps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, grant, set_cap
-from counterfoil.store.memory.tables import Rows
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.workers import (
     CapSet,
     Heartbeat,
@@ -18,80 +19,81 @@ from counterfoil.store.port.workers import (
 )
 
 
-class Workers(Rows):
-    def _heartbeat(self, t: Heartbeat) -> HeartbeatAnswer:
-        held = self.workers.get(t.worker)
-        grants: list[QuotaGrant] = []
-        if held is None or held.at <= t.at:
-            self._put(self.workers, t.worker, WorkerHeartbeat(id=t.worker, until=t.until, at=t.at))
-            gone = [e for e in self._left_in_flight(t.at) if e.call_until is not None and e.call_until > t.at]
-            for want in t.wants:
-                self._end_quotas(lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
-                before = self.quotas.get((want.account, t.worker))
-                account = self.accounts.get(want.account) or SystemAccount(
-                    account=want.account, cap=want.cap, aim=want.cap
-                )
-                asked = Quota(
-                    account=want.account,
-                    worker=t.worker,
-                    n=0,
-                    wanted=want.wanted,
-                    cap=want.cap,
-                    until=t.until,
-                )
-                present, quota, may = grant(
-                    account,
-                    asked,
-                    0 if before is None else before.n,
-                    want.held,
-                    [q for q in self.quotas.values() if q.account == want.account and q.worker != t.worker],
-                    sum(e.system == account.system for e in gone),
-                    t.at,
-                )
-                self._put(self.accounts, want.account, present)
-                self._put(self.quotas, (want.account, t.worker), quota)
-                grants.append(
-                    QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=t.until)
-                )
-        for worker in list(self.workers.values()):
-            if worker.until <= t.at - timedelta(days=1):
-                self._drop(self.workers, worker.id)
-        others = sum(w.until > t.at and w.id != t.worker for w in self.workers.values())
-        return HeartbeatAnswer(grants=tuple(grants), others=others)
+@memory(Heartbeat)
+def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatAnswer:
+    held = db.workers.get(t.worker)
+    grants: list[QuotaGrant] = []
+    if held is None or held.at <= t.at:
+        db.put(db.workers, t.worker, WorkerHeartbeat(id=t.worker, until=t.until, at=t.at))
+        gone = [e for e in left_in_flight(db, t.at) if e.call_until is not None and e.call_until > t.at]
+        for want in t.wants:
+            end_quotas(db, lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
+            before = db.quotas.get((want.account, t.worker))
+            account = db.accounts.get(want.account) or SystemAccount(
+                account=want.account, cap=want.cap, aim=want.cap
+            )
+            asked = Quota(
+                account=want.account,
+                worker=t.worker,
+                n=0,
+                wanted=want.wanted,
+                cap=want.cap,
+                until=t.until,
+            )
+            present, quota, may = grant(
+                account,
+                asked,
+                0 if before is None else before.n,
+                want.held,
+                [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker],
+                sum(e.system == account.system for e in gone),
+                t.at,
+            )
+            db.put(db.accounts, want.account, present)
+            db.put(db.quotas, (want.account, t.worker), quota)
+            grants.append(
+                QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=t.until)
+            )
+    for worker in list(db.workers.values()):
+        if worker.until <= t.at - timedelta(days=1):
+            db.drop(db.workers, worker.id)
+    others = sum(w.until > t.at and w.id != t.worker for w in db.workers.values())
+    return HeartbeatAnswer(grants=tuple(grants), others=others)
 
-    def _releaseworker(self, t: ReleaseWorker) -> bool:
-        name = t.worker.rsplit("/", 1)[0] + "/"
-        if t.lives:
-            ids = {id_ for id_ in self.workers if id_.startswith(name) and id_ != t.worker}
-        else:
-            ids = {t.worker}
-        self._end_quotas(lambda q: q.worker in ids)
-        there = ids & set(self.workers)
-        for id_ in there:
-            self._drop(self.workers, id_)
-        return bool(there)
 
-    def _setcap(self, t: SetCap) -> CapSet:
-        account = self.accounts.get(t.account)
-        if account is None:
-            return CapSet(applied=False, cap=0)
-        other = set_cap(account, t.seen, t.cap, t.quiet, t.at)
-        if other is None:
-            return CapSet(applied=False, cap=account.aim)
-        self._put(self.accounts, t.account, other)
-        return CapSet(applied=True, cap=other.aim)
+@memory(ReleaseWorker)
+def release_worker(db: Tables, t: ReleaseWorker) -> bool:
+    name = t.worker.rsplit("/", 1)[0] + "/"
+    if t.lives:
+        ids = {id_ for id_ in db.workers if id_.startswith(name) and id_ != t.worker}
+    else:
+        ids = {t.worker}
+    end_quotas(db, lambda q: q.worker in ids)
+    there = ids & set(db.workers)
+    for id_ in there:
+        db.drop(db.workers, id_)
+    return bool(there)
 
-    def _end_quotas(self, which: Callable[[Quota], bool]) -> None:
-        for key, quota in list(self.quotas.items()):
-            if which(quota):
-                self._drop(self.quotas, key)
 
-    def _left_in_flight(self, at: datetime) -> list[Effect]:
-        """Sending, and no live worker says that it does it."""
-        alive = {worker.id for worker in self.workers.values() if worker.until > at}
-        return [
-            e for e in self.effect_rows.values() if e.state is EffectState.SENDING and e.worker not in alive
-        ]
+@memory(SetCap)
+def change_cap(db: Tables, t: SetCap) -> CapSet:
+    account = db.accounts.get(t.account)
+    if account is None:
+        return CapSet(applied=False, cap=0)
+    other = set_cap(account, t.seen, t.cap, t.quiet, t.at)
+    if other is None:
+        return CapSet(applied=False, cap=account.aim)
+    db.put(db.accounts, t.account, other)
+    return CapSet(applied=True, cap=other.aim)
 
-    async def effects_of_gone_workers(self, at: datetime, limit: int) -> list[Effect]:
-        return sorted(self._left_in_flight(at), key=lambda e: e.id)[:limit]
+
+def end_quotas(db: Tables, which: Callable[[Quota], bool]) -> None:
+    for key, quota in list(db.quotas.items()):
+        if which(quota):
+            db.drop(db.quotas, key)
+
+
+def left_in_flight(db: Tables, at: datetime) -> list[Effect]:
+    """Sending, and no live worker says that it does it."""
+    alive = {worker.id for worker in db.workers.values() if worker.until > at}
+    return [e for e in db.effects.values() if e.state is EffectState.SENDING and e.worker not in alive]

@@ -1,8 +1,9 @@
-"""Calls of Operations in the port: the transitions that place and answer one, and what became of them."""
+"""Calls of Operations: the transitions that place and answer one, and their results."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -11,69 +12,93 @@ from counterfoil.core.call import CallRate, OperationCall, RateAllowance
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.case import Case
 from counterfoil.store.port.records import RunStart
+from counterfoil.store.port.transition import Transition, wake_set
+from counterfoil.store.port.wake import Wake
+
+KeyVerdict: TypeAlias = Literal["changed", "answered", "busy", "taken"]
+CallVerdict: TypeAlias = Literal["new", "limited", "exists", "outdated", KeyVerdict]
 
 
-class PlaceCall(msgspec.Struct, frozen=True, kw_only=True):
+class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: CallVerdict
+    call: OperationCall | None = None
+    """The call with this key."""
+    left: RateAllowance | None = None
+    """The rest of the rate limit, where one was given."""
+
+
+class PlaceCall(Transition[CallPlaced], frozen=True, kw_only=True):
     """Claim a consumer's idempotency key, once, with all that follows from the call.
 
-    The key is there already -> `changed` when the digest is another one, `answered` with the answer that was kept,
-    `busy` while its holder has time, and else `taken`: this caller is to answer now (leaf). The key is new -> one call
-    is taken of the rate, or `limited`; then the request is kept as a receipt, its event, its Run born: `new` (leaf).
-    Where that Run exists already -> `exists`, and nothing is written but what the rate has lost.
+    The key exists -> `changed` when its digest is another one, `answered` with the stored answer, `busy` while its
+    holder has time, and else `taken`: this caller must answer now (leaf). The key is new -> one call is taken from the
+    rate limit, or `limited`; then the request is stored as a receipt with its event and its Run: `new` (leaf). Where
+    that Run exists -> `exists`, and only the rate is written.
     """
 
     call: OperationCall
     receipt: Receipt
     event: CanonicalEvent | None = None
-    """What begins the Run, where the operation starts one. Its receipt's number is given by the store."""
+    """The event that starts the Run, where the operation starts one. The store sets its receipt's number."""
     start: RunStart | None = None
     rate: CallRate | None = None
     release: str = ""
-    """The Release that a new call is judged by; another one in force -> `outdated`, nothing written."""
+    """The Release that a new call is judged by; with another one active -> `outdated`, nothing written."""
     at: datetime
     actor: str
 
+    def keys(self) -> frozenset[str]:
+        call = self.call
+        return frozenset(
+            [
+                f"call/{call.consumer}/{call.operation}/{call.key}",
+                f"rate/{call.consumer}/{call.operation}",
+                *([self.start.run] if self.start is not None else ()),
+            ]
+        )
 
-class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
-    verdict: str
-    """`new`, `taken`, `busy`, `answered`, `changed`, `limited`, `exists`, `outdated`."""
-    call: OperationCall | None = None
-    """The call that stands under this key."""
-    left: RateAllowance | None = None
-    """Of the rate, where it was asked."""
+    def wakes(self, answer: CallPlaced) -> frozenset[Wake]:
+        return wake_set(turn=self.start is not None and answer.verdict == "new")
 
 
-class AnswerCall(msgspec.Struct, frozen=True, kw_only=True):
-    """Keep the answer of a call for ever. Guarded by `holder` and by there being none yet, else `False` and nothing
-    written. Without a status the key is free for another try: nothing was done. Cases open with it; leaf."""
+class AnswerCall(Transition[bool], frozen=True, kw_only=True):
+    """Store the answer of a call, permanently.
+
+    Guarded by `holder` and by the absence of an answer, else `False` and nothing written. Without a status the key is
+    free for another try: nothing was done. Cases open with it; leaf.
+    """
 
     consumer: str
     operation: str
     key: str
     holder: str
     status: int | None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     cases: tuple[Case, ...] = ()
     at: datetime
     actor: str
 
+    def keys(self) -> frozenset[str]:
+        return frozenset([f"call/{self.consumer}/{self.operation}/{self.key}"])
 
-def standing(held: OperationCall, asked: PlaceCall) -> str:
-    """The verdict on a call whose key is there already."""
-    if held.digest != asked.call.digest:
+
+def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
+    """Return the verdict on a call whose key exists as `call`."""
+    if call.digest != place.call.digest:
         return "changed"
-    if held.status is not None:
+    if call.status is not None:
         return "answered"
-    return "busy" if asked.at < held.until else "taken"
+    return "busy" if place.at < call.until else "taken"
 
 
-def taken_over(held: OperationCall, asked: PlaceCall) -> OperationCall:
-    return msgspec.structs.replace(held, holder=asked.call.holder, until=asked.call.until)
+def take_over(call: OperationCall, place: PlaceCall) -> OperationCall:
+    """Return the call with the new caller as its holder."""
+    return msgspec.structs.replace(call, holder=place.call.holder, until=place.call.until)
 
 
 def placed_leaf(call: OperationCall, receipt: Receipt, verdict: str) -> bytes:
-    """The body of the leaf of a call that is to be answered."""
+    """Return the body of the leaf of a placed call."""
     return wire.dumps(
         {
             "operation": call.operation,

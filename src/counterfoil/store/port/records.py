@@ -1,4 +1,4 @@
-"""Parts that several transitions share: what a Run is told, who turns it, and how it is born."""
+"""Parts of several transitions: items for a Run's inbox, posts under topics, leases and starts of Runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from counterfoil.core.run import LIVE, InboxItem
 
 
 class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
-    """Something for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
+    """A new item for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
 
     run: str
     kind: str
@@ -21,15 +21,32 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
         return InboxItem(run=self.run, seq=seq, kind=self.kind, ref=self.ref, at=at, body=self.body)
 
 
+def event_stimulus(run: str, event: str, body: bytes) -> Stimulus:
+    """Return the inbox item of an event that the Run waits for."""
+    return Stimulus(run=run, kind="event", ref=event, body=body)
+
+
+class Post(msgspec.Struct, frozen=True, kw_only=True):
+    """An event posted under topics.
+
+    Runs that wait on one of them get `event` items. Runs that begin to wait later get it too, unless it is older than
+    their wait's `since`.
+    """
+
+    event: str
+    topics: tuple[str, ...]
+    body: bytes
+
+
 class Lease(msgspec.Struct, frozen=True):
-    """One worker's turn at a Run. It saves work and guards nothing: what fences a late worker is the version."""
+    """One worker's turn at a Run. It saves work and guards nothing: the version fences a late worker."""
 
     worker: str
     until: datetime
 
 
 class RunStart(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run to be born unless (workflow, bkey, generation) exists; in either case `stimulus` is appended."""
+    """A Run to insert unless (workflow, bkey, generation) exists; in either case `stimulus` is appended."""
 
     run: str
     workflow: str
@@ -39,10 +56,10 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     stimulus: Stimulus
     due: datetime | None = None
-    """When it starts; None: at once. A later stimulus does not start it earlier when `only_birth`."""
+    """When it starts; None: at once. With `only_birth`, a later item does not start it earlier."""
     only_birth: bool = False
-    """Append the stimulus only when the Run is born (a due start moved by its object is appended always)."""
+    """Append `stimulus` only when the Run is new (a due start that its object moved is always appended)."""
     lane: int = LIVE
-    """In whose favour its turns and calls wait (core.run)."""
+    """The priority lane of its turns and calls (core.run)."""
     lease: Lease | None = None
-    """Whoever admits it goes on with it at once; a Run that exists is not leased."""
+    """The admitting worker continues with it at once; an existing Run is not leased."""

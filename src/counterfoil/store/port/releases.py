@@ -1,17 +1,48 @@
-"""Changes of the model in force, as the port tells them: plans, what becomes of them, and Runs that are moved."""
+"""Changes of the active model: Releases, plans and their results, and Runs moved to another Release."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from counterfoil.core.approval import Approval
+from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case
-from counterfoil.core.release import Plan
+from counterfoil.core.release import Plan, ReleaseStep
+from counterfoil.store.port.people import SETTINGS
+from counterfoil.store.port.transition import ALONE, Transition, wake_set
+from counterfoil.store.port.wake import Wake
+
+PutPlanVerdict: TypeAlias = Literal["new", "same", "stale", "moved"]
+ApprovalRefusal: TypeAlias = Literal["rejected", "missing", "expired", "inactive"]
+ApplyVerdict: TypeAlias = Literal["applied", "not_found", "closed", "moved", "role", "never", ApprovalRefusal]
+MoveVerdict: TypeAlias = Literal["moved", "changed", "ended", "busy"]
+_RELEASES = frozenset([*SETTINGS, ALONE])
 
 
-class PutPlan(msgspec.Struct, frozen=True, kw_only=True):
+class PutRelease(Transition[bool], frozen=True, kw_only=True):
+    """Store the first Release, with the first step of its history; leaf.
+
+    False where one is active: from then on only `ApplyPlan` changes it. `waits` are stored with it in both cases, as
+    long as it is the active one.
+    """
+
+    digest: str
+    body: bytes
+    waits: tuple[tuple[str, str], ...] = ()
+    """Event types that its Runs may wait for, each with a field that narrows its topics, or none.
+
+    One pair of empty strings where they wait for nothing. Without any pair, readers read the Release itself.
+    """
+    at: datetime
+    actor: str
+
+    def keys(self) -> frozenset[str]:
+        return SETTINGS
+
+
+class PutPlan(Transition[PutPlanVerdict], frozen=True, kw_only=True):
     """Keep a plan with the approvals that it waits for. Guarded: `plan.base` is in force, else `moved`.
 
     A plan of that digest that is open in the same round -> `same`: its body alone is renewed. One of the round
@@ -26,8 +57,18 @@ class PutPlan(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     actor: str
 
+    def keys(self) -> frozenset[str]:
+        return _RELEASES
 
-class ApplyPlan(msgspec.Struct, frozen=True, kw_only=True):
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: ApplyVerdict
+    no: int = 0
+    approvals: tuple[str, ...] = ()
+    """Those that the refusal is about."""
+
+
+class ApplyPlan(Transition[Applied], frozen=True, kw_only=True):
     """Put a plan's revision in force, all or nothing, and with it: the step of the history, the plan applied, every
     other open plan stale together with its approvals, `review` Cases where `emergency`; leaf.
 
@@ -47,22 +88,28 @@ class ApplyPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What Runs of the revision may wait for, as with PutRelease."""
     at: datetime
 
+    def keys(self) -> frozenset[str]:
+        return _RELEASES
 
-class Applied(msgspec.Struct, frozen=True, kw_only=True):
-    verdict: str
-    """`applied`, or the refusal."""
-    no: int = 0
-    approvals: tuple[str, ...] = ()
-    """Those that the refusal is about."""
+    def wakes(self, answer: Applied) -> frozenset[Wake]:
+        return wake_set(release=answer.verdict == "applied")
 
 
-class ExpirePlans(msgspec.Struct, frozen=True, kw_only=True):
-    """Open plans past their time expire with their approvals; leaf for each. How many."""
+class ExpirePlans(Transition[int], frozen=True, kw_only=True):
+    """Expire open plans past their time, with their approvals; leaf for each. Returns how many."""
 
     at: datetime
 
+    def keys(self) -> frozenset[str]:
+        return _RELEASES
 
-class MoveRun(msgspec.Struct, frozen=True, kw_only=True):
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: MoveVerdict
+    version: int = 0
+
+
+class MoveRun(Transition[Moved], frozen=True, kw_only=True):
     """Pin a Run to another Release, its state mapped to that one's steps; it is due at once.
 
     Guarded by `version` and `pin` (-> `changed`); `ended` for a terminal Run; `busy` while an effect of it is
@@ -76,15 +123,15 @@ class MoveRun(msgspec.Struct, frozen=True, kw_only=True):
     to: str
     ctx: bytes
     paths: tuple[tuple[str, str], ...] = ()
-    """Steps that have another path now: what the log keeps of the mapping."""
+    """Steps that have another path now, for the audit log."""
     at: datetime
     actor: str
 
+    def keys(self) -> frozenset[str]:
+        return frozenset([self.run])
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    verdict: str
-    """`moved`, or the refusal."""
-    version: int = 0
+    def wakes(self, answer: Moved) -> frozenset[Wake]:
+        return wake_set(turn=answer.verdict == "moved")
 
 
 class Pinned(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,3 +140,36 @@ class Pinned(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str
     pin: str
     count: int
+
+
+def leaf_of_plan(p: PutPlan) -> dict[str, object]:
+    return {
+        "base": p.plan.base,
+        "revision": p.plan.revision,
+        "round": p.plan.round,
+        "approvals": {a.id: list(a.roles) for a in p.approvals},
+    }
+
+
+def leaf_of_step(step: ReleaseStep) -> dict[str, object]:
+    return {
+        "base": step.base,
+        "plan": step.plan,
+        "requester": step.requester,
+        "approvers": list(step.approvers),
+        "reason": step.reason,
+        "emergency": step.emergency,
+    }
+
+
+def leaf_of_move(m: MoveRun) -> dict[str, object]:
+    return {"from": m.pin, "to": m.to, "paths": [list(pair) for pair in m.paths]}
+
+
+def refused(approval: Approval, a: ApplyPlan) -> ApprovalRefusal | None:
+    """Return why an approval does not carry the change, apart from its voters; None when it does."""
+    if approval.state is ApprovalState.REJECTED:
+        return "rejected"
+    if approval.expires <= a.at or approval.state is ApprovalState.EXPIRED:
+        return "expired"
+    return None if approval.state is ApprovalState.GRANTED else "missing"

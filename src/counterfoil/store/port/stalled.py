@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from counterfoil.core.case import Case
+from counterfoil.store.port.transition import Transition
 
 KINDS = (
     "run_not_turned",
@@ -75,11 +76,11 @@ class StalledFinding(msgspec.Struct, frozen=True, kw_only=True):
     case: str | None
 
 
-class RecordStalled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scan found replaces what the scan before found. An older scan than the latest -> nothing, False.
+class RecordStalled(Transition[bool], frozen=True, kw_only=True):
+    """Replace the findings of the previous scan. A scan older than the latest -> False, nothing written.
 
-    Found for at least `settle` -> its Case opens, once; one that a person resolved while its cause stayed opens anew after
-    a day. Not found any more -> the row goes and its Case is resolved by `progress`.
+    A finding that lasts for `settle` opens its Case, once; a Case that a person resolved while its cause stayed opens
+    again after a day. A finding that is gone loses its row, and its Case is resolved by `progress`.
     """
 
     found: tuple[Stalled, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol, overload
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -20,52 +20,14 @@ from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.store.port.recorded import Recorded, TimeRange
-from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, Pinned, PutPlan
-from counterfoil.store.port.stalled import RecordStalled as RecordStalled
-from counterfoil.store.port.stalled import Stalled as Stalled
-from counterfoil.store.port.stalled import StalledFinding as StalledFinding
-from counterfoil.store.port.stalled import StallLimits as StallLimits
-from counterfoil.store.port.transitions import (
-    Admit,
-    Admitted,
-    Advance,
-    Advanced,
-    AnswerCall,
-    CallPlaced,
-    Claim,
-    Conclude,
-    Concluded,
-    Decide,
-    Decided,
-    Expire,
-    Intended,
-    Intent,
-    LookedUp,
-    OpenCases,
-    PlaceCall,
-    PutCheckpoint,
-    PutPerson,
-    PutRelease,
-    PutToken,
-    Receive,
-    Received,
-    Resend,
-    Resolve,
-    Resolved,
-    Seal,
-    Sealed,
-    Turn,
-    Turned,
-)
-from counterfoil.store.port.usage import StoreUsage as StoreUsage
-from counterfoil.store.port.usage import UsageStored as UsageStored
-from counterfoil.store.port.versions import CountUse as CountUse
+from counterfoil.store.port.releases import Pinned
+from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
+from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.views import CaseTarget
 from counterfoil.store.port.wake import RunWatch, Wake
-from counterfoil.store.port.workers import CapSet, Heartbeat, HeartbeatAnswer, ReleaseWorker, SetCap
 
-# ------------------------------------------------------------------ what reads give
+A = TypeVar("A")
 
 
 class LoadedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,58 +67,9 @@ class Store(Protocol):
         """Transitions of this process that wait for a transaction."""
         ...
 
-    @overload
-    async def apply(self, transition: Receive) -> Received: ...
-    @overload
-    async def apply(self, transition: StoreUsage) -> UsageStored: ...
-    @overload
-    async def apply(self, transition: PlaceCall) -> CallPlaced: ...
-    @overload
-    async def apply(self, transition: AnswerCall) -> bool: ...
-    @overload
-    async def apply(self, transition: Admit) -> Admitted: ...
-    @overload
-    async def apply(self, transition: Claim) -> tuple[Run, ...]: ...
-    @overload
-    async def apply(self, transition: Turn) -> Turned: ...
-    @overload
-    async def apply(self, transition: Intent) -> Intended: ...
-    @overload
-    async def apply(self, transition: Conclude) -> Concluded: ...
-    @overload
-    async def apply(self, transition: Advance) -> Advanced: ...
-    @overload
-    async def apply(self, transition: LookedUp) -> bool: ...
-    @overload
-    async def apply(self, transition: Resend) -> Intended: ...
-    @overload
-    async def apply(self, transition: Decide) -> Decided: ...
-    @overload
-    async def apply(self, transition: Resolve) -> Resolved: ...
-    @overload
-    async def apply(self, transition: Expire) -> int: ...
-    @overload
-    async def apply(self, transition: OpenCases) -> int: ...
-    @overload
-    async def apply(self, transition: RecordStalled) -> bool: ...
-    @overload
-    async def apply(self, transition: Seal) -> Sealed: ...
-    @overload
-    async def apply(
-        self, transition: PutCheckpoint | PutRelease | PutPerson | PutToken | ReleaseWorker | CountUse
-    ) -> bool: ...
-    @overload
-    async def apply(self, transition: PutPlan) -> str: ...
-    @overload
-    async def apply(self, transition: ApplyPlan) -> Applied: ...
-    @overload
-    async def apply(self, transition: ExpirePlans) -> int: ...
-    @overload
-    async def apply(self, transition: MoveRun) -> Moved: ...
-    @overload
-    async def apply(self, transition: Heartbeat) -> HeartbeatAnswer: ...
-    @overload
-    async def apply(self, transition: SetCap) -> CapSet: ...
+    async def apply(self, transition: Transition[A]) -> A:
+        """Return the answer once the transition is durable. Raise TryAgain when it did not happen."""
+        ...
 
     async def now(self) -> datetime:
         """The database's time."""
@@ -270,7 +183,7 @@ class Store(Protocol):
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
 
-    async def stuck(self, at: datetime, patience: StallLimits) -> list[Stalled]:
+    async def stuck(self, at: datetime, limits: StallLimits) -> list[Stalled]:
         """What has waited for too long, by kind and class: the progress scan."""
         ...
 

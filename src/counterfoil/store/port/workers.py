@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from counterfoil.store.port.transition import ALONE, Transition
+
 
 class QuotaRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker asks of one account."""
@@ -19,17 +21,6 @@ class QuotaRequest(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int
     held: int
     """What it may have in flight before it reads the answer: calls under way, or slots in hand if more."""
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker lives until `until`, and asks for quotas. In one transaction, on the locked rows of the accounts:
-    quotas of workers that are gone end, and each account wanted is shared anew by `core.quota.granted`. A beat
-    older than the worker's last one changes nothing. Workers gone for a day are forgotten."""
-
-    worker: str
-    until: datetime
-    wants: tuple[QuotaRequest, ...] = ()
-    at: datetime
 
 
 class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +41,21 @@ class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Other workers alive."""
 
 
-class ReleaseWorker(msgspec.Struct, frozen=True, kw_only=True):
+class Heartbeat(Transition[HeartbeatAnswer], frozen=True, kw_only=True):
+    """A worker lives until `until`, and asks for quotas. In one transaction, on the locked rows of the accounts:
+    quotas of workers that are gone end, and each account wanted is shared anew by `core.quota.granted`. A beat
+    older than the worker's last one changes nothing. Workers gone for a day are forgotten."""
+
+    worker: str
+    until: datetime
+    wants: tuple[QuotaRequest, ...] = ()
+    at: datetime
+
+    def keys(self) -> frozenset[str]:
+        return _QUOTAS
+
+
+class ReleaseWorker(Transition[bool], frozen=True, kw_only=True):
     """A worker stops with nothing under way: its quotas are free at once."""
 
     worker: str
@@ -59,8 +64,17 @@ class ReleaseWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Of the other lives of this worker, too: of those whose id is the same up to its last `/`. They have ended,
     because a name is one process's. Of itself nothing is taken."""
 
+    def keys(self) -> frozenset[str]:
+        return _QUOTAS
 
-class SetCap(msgspec.Struct, frozen=True, kw_only=True):
+
+class CapSet(msgspec.Struct, frozen=True, kw_only=True):
+    applied: bool
+    cap: int
+    """The cap in use now; 0 for an account that nobody uses yet."""
+
+
+class SetCap(Transition[CapSet], frozen=True, kw_only=True):
     """The cap in use of an account, found by one worker for all of them. Only from `seen`, so that workers that
     learn the same at once change it once, and not within `quiet` of the last change."""
 
@@ -70,8 +84,9 @@ class SetCap(msgspec.Struct, frozen=True, kw_only=True):
     quiet: timedelta = timedelta()
     at: datetime
 
+    def keys(self) -> frozenset[str]:
+        return _QUOTAS
 
-class CapSet(msgspec.Struct, frozen=True, kw_only=True):
-    applied: bool
-    cap: int
-    """The cap in use now; 0 for an account that nobody uses yet."""
+
+_QUOTAS = frozenset(["quotas", ALONE])
+"""Every worker locks the accounts' rows, so they are not held for as long as a batch takes."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from counterfoil.core.errors import TryAgain
+from counterfoil.store.port.transition import ALONE, NO_KEYS
 
 Work = TypeVar("Work")
 
-ALONE = "*"
-"""Among the keys of a transition: it shares its transaction with no other."""
 _SCANNED = 1024
 """How many that cannot go now a committer passes over before it takes what it has found."""
 
@@ -33,10 +32,7 @@ class BatchResult:
 def no_keys(work: object) -> frozenset[str]:
     """For stores where whatever is asked goes one after another."""
     del work
-    return _FREE
-
-
-_FREE: frozenset[str] = frozenset()
+    return NO_KEYS
 
 
 @dataclass(slots=True, eq=False)

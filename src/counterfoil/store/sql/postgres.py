@@ -14,21 +14,21 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 
-from counterfoil.core.clock import utc_now
+from counterfoil.core.clock import from_micros, micros, utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.conflict_keys import keys
+from counterfoil.store.port.maintenance import PutCheckpoint
+from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.wake import Wake, Wakes
 from counterfoil.store.sql import migrate
+from counterfoil.store.sql import verbs as verbs
 from counterfoil.store.sql.cached_clock import CachedClock
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
+from counterfoil.store.sql.registry import perform
 from counterfoil.store.sql.sessions import Connection, Sessions, patience
-from counterfoil.store.sql.set_based import OWNED, Ask, Types, effects_named, together, waves
+from counterfoil.store.sql.set_based import OWNED, Ask, Types, together, waves
 from counterfoil.store.sql.statements import Query, Request, Rollback, Row, Work, array_insert
 from counterfoil.store.sql.store import SqlStore
-from counterfoil.store.sql.tables import micros, moment
 from counterfoil.store.sql.transaction import Tx
-from counterfoil.store.sql.verbs import perform
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class PostgresStore(SqlStore):
         self._to_notify: set[Wake] = set()
         self._notify_due = asyncio.Event()
         self._closing = asyncio.Event()
-        self._commits = GroupCommit(self._commit, keys, COMMITTERS)
+        self._commits = GroupCommit(self._commit, _keys, COMMITTERS)
         self._reads = GroupCommit(self._read_together, committers=READERS)
         self._clock = CachedClock(self._ask_time)
         self._notifier = asyncio.create_task(self._notify())
@@ -139,20 +139,20 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
         outcomes = await self._together(batch)
         if outcomes is None:
             outcomes = [await self._singly(transition) for transition in batch]
         for transition, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(transition, port.PutCheckpoint) and outcome.error is None:
+            if isinstance(transition, PutCheckpoint) and outcome.error is None:
                 self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
-        woken = self._woken(batch, outcomes)
+        woken = self._committed(batch, outcomes)
         if woken:
             self._to_notify |= woken
             self._notify_due.set()
         return outcomes
 
-    async def _together(self, batch: Sequence[port.Transition]) -> list[BatchResult] | None:
+    async def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
         """All in one transaction; None when one of them cannot be, and nothing was written."""
         if len(batch) == 1:
             return None
@@ -169,9 +169,9 @@ class PostgresStore(SqlStore):
             # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
             return None
 
-    async def _waves(self, batch: Sequence[port.Transition], connection: Connection) -> list[BatchResult]:
+    async def _waves(self, batch: Sequence[Transition[Any]], connection: Connection) -> list[BatchResult]:
         ask, types = self._over(connection)
-        effects = sorted({effect for transition in batch for effect in effects_named(transition)})
+        effects = sorted({effect for transition in batch for effect in transition.effects_named()})
         owned: dict[str, set[str]] = {}
         for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
             owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
@@ -196,7 +196,7 @@ class PostgresStore(SqlStore):
 
         return ask, types
 
-    async def _singly(self, transition: port.Transition) -> BatchResult:
+    async def _singly(self, transition: Transition[Any]) -> BatchResult:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._transaction() as connection:
@@ -275,7 +275,7 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ reading
 
     async def now(self) -> datetime:
-        return moment(await self._clock.micros())
+        return from_micros(await self._clock.micros())
 
     async def _ask_time(self) -> int:
         try:
@@ -310,6 +310,10 @@ class PostgresStore(SqlStore):
                 return await _drive(work, connection)
         except _LOST as error:
             raise await self._lost(error) from error
+
+
+def _keys(transition: Transition[Any]) -> frozenset[str]:
+    return transition.keys()
 
 
 async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:

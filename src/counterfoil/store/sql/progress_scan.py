@@ -3,12 +3,14 @@
 Partial indexes hold the unfinished alone, and what is not past its time is never visited: a million parked Runs cost
 nothing here.
 """
+# ruff: noqa: S608 - only constants are put into statements
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
 
+from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.run import LANES
 from counterfoil.store.port.stalled import (
     MOST,
@@ -19,24 +21,29 @@ from counterfoil.store.port.stalled import (
     StallLimits,
     together,
 )
-from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import TEXTS
 from counterfoil.store.sql.statements import Query, Row
-from counterfoil.store.sql.tables import micros, moment
+from counterfoil.store.sql.states import (
+    EFFECT_UNFINISHED,
+    EFFECT_UNSETTLED,
+    FOIL_WAITING,
+    RUN_ACTIVE,
+    RUN_ENDED,
+)
 
-TERMINAL = "('done', 'undone', 'closed')"
 DUE = """
 select workflow, id, due, owner, lease_until from run
 where lane = $3 and due is not null and due < $1 order by due, arrival limit $2
 """
-LOST = """
+LOST = f"""
 select r.workflow, r.id, coalesce(r.now, r.created_at) from (
   select workflow, id, now, created_at from run
-  where due is null and status in ('ready', 'waiting') order by arrival limit $3
+  where due is null and status in {RUN_ACTIVE} order by arrival limit $3
 ) as r
 where coalesce(r.now, r.created_at) < $1
   and not exists (select 1 from serial_wait w where w.run = r.id)
   and not exists (
-    select 1 from effect e where e.run = r.id and e.state in ('planned', 'sending', 'unknown', 'accepted')
+    select 1 from effect e where e.run = r.id and e.state in {EFFECT_UNFINISHED}
   )
   and not exists (select 1 from case_ c where c.run = r.id and c.state = 'open')
 limit $2
@@ -49,10 +56,10 @@ SENDING = """
 select system, id, call_until from effect
 where state = 'sending' and call_until < $1 order by call_until, id limit $2
 """
-UNKNOWN = """
+UNKNOWN = f"""
 select e.system, e.id, coalesce(e.conclude_at, e.created_at) from (
   select id, system, run, state, look_at, conclude_at, created_at from effect
-  where state in ('unknown', 'accepted') order by conclude_at limit $3
+  where state in {EFFECT_UNSETTLED} order by conclude_at limit $3
 ) as e
 where coalesce(e.conclude_at, e.created_at) < $1 and (e.state = 'unknown' or e.look_at is null)
   and not exists (select 1 from case_ c where c.run = e.run and c.state = 'open')
@@ -77,14 +84,14 @@ OVERDUE = """
 select owner, id, deadline from case_
 where state = 'open' and deadline < $1 and reason not like 'stuck^_%' escape '^' order by deadline, id limit $2
 """
-FOILS = """
+FOILS = f"""
 select rule, id, due, owner from foil
-where state in ('open', 'partly') and due < $1 order by due, id limit $2
+where state in {FOIL_WAITING} and due < $1 order by due, id limit $2
 """
 HELD = f"""
 select h.serial, coalesce(r.now, $1) from hold h left join run r on r.id = h.run
-where r.id is null or r.status in {TERMINAL} order by h.serial limit $2
-"""  # noqa: S608 - a constant
+where r.id is null or r.status in {RUN_ENDED} order by h.serial limit $2
+"""
 STRANDED = """
 select w.serial, min(coalesce(r.now, r.created_at, $1)) from (
   select serial, run from serial_wait order by serial, arrival limit $3
@@ -101,29 +108,29 @@ RECEIPTS = "select no, system, received_at from receipt where no = any($1::bigin
 EVENTS = "select id, system, received_at from event where id = any($1::text[])"
 
 
-async def stuck(at: datetime, p: StallLimits) -> list[Stalled]:
+async def stuck(at: datetime, limits: StallLimits) -> list[Stalled]:
     """Everything that has waited for too long, by kind and class."""
     now = micros(at)
     seen: list[StalledSubject] = []
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
-        due = await Query(DUE, (micros(at - min(p.due, p.lease)), MOST, lane))
-        seen += _due(due, micros(at - p.due), micros(at - p.lease))
-        seen += _seen("effect_planned", await Query(PLANNED, (micros(at - p.planned), MOST, lane)))
-    seen += _seen("run_lost", await Query(LOST, (micros(at - p.due), MOST, WINDOW)))
-    seen += _seen("effect_sending", await Query(SENDING, (micros(at - p.sending), MOST)))
-    seen += _seen("effect_unknown", await Query(UNKNOWN, (micros(at - p.unknown), MOST, WINDOW)))
-    seen += [each for each in await _todos("todo_waiting", WAITING, MOST) if each.since < at - p.todo]
+        due = await Query(DUE, (micros(at - min(limits.due, limits.lease)), MOST, lane))
+        seen += _due(due, micros(at - limits.due), micros(at - limits.lease))
+        seen += _seen("effect_planned", await Query(PLANNED, (micros(at - limits.planned), MOST, lane)))
+    seen += _seen("run_lost", await Query(LOST, (micros(at - limits.due), MOST, WINDOW)))
+    seen += _seen("effect_sending", await Query(SENDING, (micros(at - limits.sending), MOST)))
+    seen += _seen("effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MOST, WINDOW)))
+    seen += [each for each in await _todos("todo_waiting", WAITING, MOST) if each.since < at - limits.todo]
     seen += await _todos("todo_parked", PARKED, MOST, WINDOW)
     for owner, id_, since in await Query(OVERDUE, (now, MOST)):
         seen.append(_one("case_overdue", owner, id_, since, owner))
-    for rule, id_, since, owner in await Query(FOILS, (micros(at - p.foil), MOST)):
+    for rule, id_, since, owner in await Query(FOILS, (micros(at - limits.foil), MOST)):
         seen.append(_one("foil_past_due", rule, id_, since, owner))
     for serial, since in await Query(HELD, (now, MOST)):
         seen.append(_one("serial_held", "serials", serial, since))
     for serial, since in await Query(STRANDED, (now, MOST, WINDOW)):
         seen.append(_one("serial_stranded", "serials", serial, since))
     for id_, since in await Query(PENDING, (MOST,)):
-        if since < micros(at - p.leaf):
+        if since < micros(at - limits.leaf):
             seen.append(_one("leaf_pending", "audit", id_, since))
     return together(seen)
 
@@ -142,7 +149,7 @@ def _seen(kind: str, rows: list[Row]) -> list[StalledSubject]:
 
 
 def _one(kind: str, about: str, subject: str, since: int, owner: str = "") -> StalledSubject:
-    return StalledSubject(kind=kind, about=about, subject=subject, since=moment(since), owner=owner)
+    return StalledSubject(kind=kind, about=about, subject=subject, since=from_micros(since), owner=owner)
 
 
 async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
@@ -173,8 +180,10 @@ def held_row(row: Row) -> StalledFinding:
         kind=kind,
         about=about,
         count=count,
-        since=moment(since),
-        subjects=t.TEXTS.load(subjects),
+        since=from_micros(since),
+        subjects=TEXTS.load(subjects),
         owner=owner,
     )
-    return StalledFinding(stuck=found, first_at=moment(first_at), seen_at=moment(seen_at), case=case)
+    return StalledFinding(
+        stuck=found, first_at=from_micros(first_at), seen_at=from_micros(seen_at), case=case
+    )

@@ -11,6 +11,7 @@ from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
@@ -22,8 +23,9 @@ from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.views import CaseTarget
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import HEADERS, SqlTable
 from counterfoil.store.sql.statements import Query, Row
-from counterfoil.store.sql.tables import SqlTable, micros
+from counterfoil.store.sql.states import EFFECT_UNSETTLED, FOIL_WAITING, RUN_ACTIVE
 from counterfoil.store.sql.views import matches, targets
 
 R = TypeVar("R")
@@ -42,7 +44,7 @@ select min(due) from (
   {_OF_LANES}
   union all select min(look_at) from effect where look_at is not null
   union all select min(call_until) from effect where state = 'sending'
-  union all select min(due) from foil where state in ('open', 'partly')
+  union all select min(due) from foil where state in {FOIL_WAITING}
 ) as dues
 """
 
@@ -63,7 +65,7 @@ async def _record(table: SqlTable[R], sql: str, *args: Any) -> R | None:
 
 def _receipt(row: Row) -> Receipt:
     *_, no, headers, body = row
-    return t.RECEIPT.read(row, no=no, headers=t.HEADERS.load(headers), body=body)
+    return t.RECEIPT.read(row, no=no, headers=HEADERS.load(headers), body=body)
 
 
 async def load(run: str) -> port.LoadedRun | None:
@@ -93,7 +95,7 @@ async def load(run: str) -> port.LoadedRun | None:
     )
 
 
-async def todos(limit: int, skip: Sequence[tuple[str, str]]) -> list[port.Todo]:
+async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
     """What is to be admitted, oldest first, with the receipt or event that it is about."""
     rows = await Query(
         "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
@@ -129,7 +131,7 @@ async def backlog(most: int, place: int) -> port.Backlog:
     for kind, ref in found:
         sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED
         row = await _one(sql, int(ref) if kind == "receipt" else ref)
-        since = None if row is None else t.moment(row[0])
+        since = None if row is None else from_micros(row[0])
     return port.Backlog(waiting=counted[0][0], since=since)
 
 
@@ -146,10 +148,10 @@ async def kept(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[
 
 async def next_due() -> datetime | None:
     row = await _one(_NEXT_DUE)
-    return t.moment(row[0]) if row is not None and row[0] is not None else None
+    return from_micros(row[0]) if row is not None and row[0] is not None else None
 
 
-async def head(object_: str, key: str, at: datetime | None) -> Head | None:
+async def head(object_: str, key: str, at: datetime | None = None) -> Head | None:
     """What the object is now, or what it was at a time by what we know now."""
     if at is None:
         return await _record(
@@ -167,13 +169,13 @@ async def head(object_: str, key: str, at: datetime | None) -> Head | None:
     )
 
 
-async def heads(object_: str, limit: int) -> list[Head]:
+async def heads(object_: str, limit: int = 1000) -> list[Head]:
     return await _records(
         t.HEAD, f"select {t.HEAD.names} from head where object = $1 order by key limit $2", object_, limit
     )
 
 
-async def link_by_ext(object_: str, system: str, ext_id: str, account: str) -> Link | None:
+async def link_by_ext(object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
     sql = f"{_LINK} object = $1 and system = $2 and account = $3 and ext_id = $4"
     return await _record(t.LINK, sql, object_, system, account, ext_id)
 
@@ -230,7 +232,7 @@ async def call_of_run(run: str) -> OperationCall | None:
     return None if row is None else t.CALL.read(row)
 
 
-async def release(digest: str | None) -> tuple[str, bytes] | None:
+async def release(digest: str | None = None) -> tuple[str, bytes] | None:
     if digest is None:
         row = await _one(
             "select r.digest, r.body from release r join present_release p on p.digest = r.digest"
@@ -259,15 +261,15 @@ async def release_step(digest: str) -> ReleaseStep | None:
     return await _record(t.RELEASE_STEP, sql, digest)
 
 
-async def release_steps(limit: int, before: int | None) -> list[ReleaseStep]:
+async def release_steps(limit: int, before: int | None = None) -> list[ReleaseStep]:
     sql = f"select {t.RELEASE_STEP.names} from release_step where no < $1 order by no desc limit $2"
     return await _records(t.RELEASE_STEP, sql, 2**62 if before is None else before, limit)
 
 
 async def pinned() -> list[Pinned]:
     rows = await Query(
-        """
-        select workflow, pin, count(*) from run where status in ('ready', 'waiting')
+        f"""
+        select workflow, pin, count(*) from run where status in {RUN_ACTIVE}
         group by workflow, pin order by workflow, pin
         """,
         (),
@@ -278,7 +280,7 @@ async def pinned() -> list[Pinned]:
 async def unfinished(workflow: str, after: str, limit: int) -> list[Run]:
     sql = f"""
     select {t.RUN.names} from run
-    where workflow = $1 and id > $2 and status in ('ready', 'waiting') order by id limit $3
+    where workflow = $1 and id > $2 and status in {RUN_ACTIVE} order by id limit $3
     """
     return await _records(t.RUN, sql, workflow, after, limit)
 
@@ -312,13 +314,13 @@ async def effects_of_gone_workers(at: datetime, limit: int) -> list[Effect]:
 
 
 async def effects_to_look_up(at: datetime, limit: int) -> list[Effect]:
-    sql = f"{_EFFECT} state in ('unknown', 'accepted') and look_at <= $1 order by look_at, id limit $2"
+    sql = f"{_EFFECT} state in {EFFECT_UNSETTLED} and look_at <= $1 order by look_at, id limit $2"
     return await _records(t.EFFECT, sql, micros(at), limit)
 
 
 async def foils_past_due(at: datetime, limit: int) -> list[Foil]:
     sql = f"""
-    select {t.FOIL.names} from foil where state in ('open', 'partly') and due <= $1
+    select {t.FOIL.names} from foil where state in {FOIL_WAITING} and due <= $1
     order by due, id limit $2
     """
     return await _records(t.FOIL, sql, micros(at), limit)
@@ -398,8 +400,8 @@ async def dump() -> Dump:
         ],
         holds=await rows("select serial, run from hold order by serial"),
         queues=await rows("select serial, run, arrival from serial_wait order by serial, arrival, run"),
-        waits=[(topic, run, None if since is None else t.moment(since)) for topic, run, since in waits],
-        posts=[(topic, event, t.moment(at), body) for topic, event, at, body in posts],
+        waits=[(topic, run, None if since is None else from_micros(since)) for topic, run, since in waits],
+        posts=[(topic, event, from_micros(at), body) for topic, event, at, body in posts],
         persons=await records(t.PERSON, "id"),
         workers=await records(t.WORKER, "id"),
         accounts=await records(t.ACCOUNT, "account"),

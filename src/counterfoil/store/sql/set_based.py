@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
 
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.conflict_keys import keys
-from counterfoil.store.port.usage import StoreUsage
+from counterfoil.store.port.transition import Transition
 from counterfoil.store.sql.group_commit import BatchResult
 from counterfoil.store.sql.statements import Insert, Query, Request, Row, Work
 from counterfoil.store.sql.transaction import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
@@ -24,19 +22,6 @@ Ask = Callable[[Request], Awaitable[list[Row]]]
 Types = Callable[[str], Awaitable[tuple[str, ...]]]
 """The types of a statement's parameters, as the database understands it."""
 
-TOGETHER = (
-    port.Receive,
-    StoreUsage,
-    port.Admit,
-    port.Turn,
-    port.Intent,
-    port.Resend,
-    port.Conclude,
-    port.Advance,
-    port.LookedUp,
-    port.Claim,
-)
-"""Transitions that say, or whose effects tell, all they touch; any other is a wave of its own."""
 OWNED = """
 select effect.id, effect.run, foil.rule, foil.key
 from effect left join foil on foil.effect = effect.id where effect.id = any($1::text[])
@@ -75,19 +60,19 @@ def over_arrays(sql: str, types: tuple[str, ...]) -> str | None:
 
 
 def waves(
-    batch: Sequence[port.Transition], owned: dict[str, set[str]]
-) -> list[list[tuple[int, port.Transition]]]:
+    batch: Sequence[Transition[Any]], owned: dict[str, set[str]]
+) -> list[list[tuple[int, Transition[Any]]]]:
     """The batch in waves, in order: two transitions that touch the same thing are in two of them. `owned` gives
     the Run and the match rows of each effect named."""
-    found: list[list[tuple[int, port.Transition]]] = []
+    found: list[list[tuple[int, Transition[Any]]]] = []
     last: dict[str, int] = {}
     floor = 0
     for number, transition in enumerate(batch):
-        touched = set(keys(transition))
-        for effect in effects_named(transition):
+        touched = set(transition.keys())
+        for effect in transition.effects_named():
             touched |= {effect} | owned.get(effect, set())
         wave = max([floor, *(last[key] + 1 for key in touched if key in last)])
-        if not isinstance(transition, TOGETHER):
+        if not transition.together:
             wave = len(found)
             floor = wave + 1
         while len(found) <= wave:
@@ -95,23 +80,6 @@ def waves(
         found[wave].append((number, transition))
         last.update(dict.fromkeys(touched, wave))
     return found
-
-
-def effects_named(transition: port.Transition) -> list[str]:
-    """Effects that a transition names without saying whose they are."""
-    match transition:
-        case port.Conclude(effect=effect) | port.LookedUp(effect=effect):
-            return [effect]
-        case port.Intent(send=send) | port.Resend(send=send):
-            return [send.effect]
-        case port.Resolve(told=port.Conclude(effect=effect)):
-            return [effect]
-        case port.Advance(conclude=conclude, turn=turn):
-            return [conclude.effect, *effects_named(turn)]
-        case port.Turn(drop=drop, reverse=reverse, send=sends, again=again):
-            return [*drop, *reverse, *again, *(send.effect for send in sends)]
-        case _:
-            return []
 
 
 async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[BatchResult]:

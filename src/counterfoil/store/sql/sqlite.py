@@ -19,12 +19,14 @@ from typing import Any, Self, TypeVar
 
 import apsw
 
-from counterfoil.core.clock import utc_now
+from counterfoil.core.clock import micros, utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.wake import Wakes
 from counterfoil.store.sql import migrate
+from counterfoil.store.sql import verbs as verbs
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
+from counterfoil.store.sql.registry import VERBS, perform
 from counterfoil.store.sql.statements import (
     Query,
     Request,
@@ -37,9 +39,7 @@ from counterfoil.store.sql.statements import (
     to_sqlite,
 )
 from counterfoil.store.sql.store import SqlStore
-from counterfoil.store.sql.tables import micros
 from counterfoil.store.sql.transaction import Tx, write_leaves
-from counterfoil.store.sql.verbs import VERBS, perform
 
 T = TypeVar("T")
 
@@ -147,12 +147,12 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
         outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
-        self._woken(batch, outcomes)
+        self._committed(batch, outcomes)
         return outcomes
 
-    def _write(self, batch: Sequence[port.Transition]) -> list[BatchResult]:
+    def _write(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
         """One transaction. When a transition fails in it, all are done again, each with a savepoint of its own, so
         that a poisoned one falls alone."""
         connection: apsw.Connection = self._local.connection
@@ -172,7 +172,7 @@ class SqliteStore(SqlStore):
             raise
         return outcomes
 
-    def _together(self, batch: Sequence[port.Transition]) -> list[BatchResult] | None:
+    def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
         """All of them, their audit entries written at once; None when one of them cannot be."""
         outcomes, leaves = [], []
         try:
@@ -189,7 +189,7 @@ class SqliteStore(SqlStore):
             return None
         return outcomes
 
-    def _alone(self, connection: apsw.Connection, transition: port.Transition) -> BatchResult:
+    def _alone(self, connection: apsw.Connection, transition: Transition[Any]) -> BatchResult:
         connection.execute("savepoint one")
         try:
             outcome = BatchResult(run_sync(perform(Tx("sqlite"), transition), self._answer))

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from counterfoil.store.sql.tables import SqlTable
+from counterfoil.store.sql.columns import SqlTable
 
 Dialect = Literal["sqlite", "postgres"]
 Row: TypeAlias = Sequence[Any]

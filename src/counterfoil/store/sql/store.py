@@ -1,47 +1,52 @@
-"""What both SQL stores are: transitions through a group commit, reads through snapshots, and the port's names."""
+"""The part that both SQL stores share: transitions through a group commit, reads on snapshots, the port's methods."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from counterfoil.core.approval import Approval, Vote
-from counterfoil.core.audit import Checkpoint, Leaf
-from counterfoil.core.call import OperationCall
-from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
-from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil
-from counterfoil.core.link import Link
-from counterfoil.core.people import Person
-from counterfoil.core.release import Plan, ReleaseStep
-from counterfoil.core.run import Run
-from counterfoil.store.dump import Dump
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port import versions, views
-from counterfoil.store.port.recorded import Recorded, TimeRange
-from counterfoil.store.port.releases import Pinned
-from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
-from counterfoil.store.port.store import Backlog, LoadedRun, Store, Todo
-from counterfoil.store.port.versions import VersionUsage, WaitingRuns
-from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.transition import Transition
+from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, Wake, Wakes
-from counterfoil.store.sql import progress_scan, reads, traffic
+from counterfoil.store.sql import progress_scan, reads, traffic, versions, views
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.statements import Work
-from counterfoil.store.sql.views import SqlViews
 
+A = TypeVar("A")
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class SqlStore(SqlViews, ABC):
-    """A Store and its Views; how requests reach a database is said by its two children."""
+def short_read(read: Callable[P, Work[T]]) -> Callable[Concatenate[SqlStore, P], Coroutine[Any, Any, T]]:
+    """Make a method of a short read, on a snapshot shared with other reads of about the same time."""
 
-    _commits: GroupCommit[port.Transition]
+    async def method(self: SqlStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        rows: T = await self._reads.submit(partial(read, *args, **kwargs))
+        return rows
+
+    return method
+
+
+def long_read(read: Callable[P, Work[T]]) -> Callable[Concatenate[SqlStore, P], Coroutine[Any, Any, T]]:
+    """Make a method of a longer read, on a snapshot of its own."""
+
+    async def method(self: SqlStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read(read(*args, **kwargs))
+
+    return method
+
+
+class SqlStore(ABC):
+    """A Store and its Views; its two children say how requests reach a database."""
+
+    _commits: GroupCommit[Transition[Any]]
     _reads: GroupCommit[Callable[[], Work[Any]]]
     _wakes: Wakes
 
@@ -49,180 +54,100 @@ class SqlStore(SqlViews, ABC):
     def depth(self) -> int:
         return self._commits.depth
 
-    async def apply(self, transition: Any) -> Any:
-        """One transition; returns once it is durable. Raises TryAgain when it did not happen."""
-        return await self._commits.submit(transition)
+    async def apply(self, transition: Transition[A]) -> A:
+        """Return the answer once the transition is durable. Raise TryAgain when it did not happen."""
+        answer: A = await self._commits.submit(transition)
+        return answer
 
     @abstractmethod
     async def _read(self, work: Work[T]) -> T:
-        """Do a read on a snapshot of its own of what was committed before it began."""
-
-    async def _ask(self, read: Callable[P, Work[T]], *args: P.args, **named: P.kwargs) -> T:
-        """A short read, on a snapshot shared with others that were asked at about the same time."""
-        answer: T = await self._reads.submit(partial(read, *args, **named))
-        return answer
+        """Run a read on a snapshot of its own, of everything committed before it began."""
 
     @abstractmethod
     async def now(self) -> datetime: ...
 
+    @abstractmethod
+    async def close(self) -> None: ...
+
     async def wait_for_wake(self, what: Wake, timeout: float) -> None:
-        """Return when something was committed that may want attention, or `timeout` seconds have passed."""
+        """Return when a commit may have made such work, or after `timeout` seconds."""
         await self._wakes.wait(what, timeout)
 
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
         return self._wakes.watch_run(run)
 
-    def _woken(self, batch: Sequence[port.Transition], outcomes: Sequence[BatchResult]) -> frozenset[Wake]:
-        """Tell those who wait here what a committed batch gives them to do."""
+    def _committed(self, batch: Sequence[Transition[Any]], results: Sequence[BatchResult]) -> frozenset[Wake]:
+        """Wake the waiters of this process; return the kinds of work that the batch made."""
         woken: frozenset[Wake] = frozenset()
-        for transition, outcome in zip(batch, outcomes, strict=True):
-            if outcome.error is None:
-                woken |= self._wakes.committed(transition, outcome.answer)
+        for transition, result in zip(batch, results, strict=True):
+            if result.error is None:
+                woken |= self._wakes.committed(transition, result.answer)
         self._wakes.set(woken)
         return woken
 
-    @abstractmethod
-    async def close(self) -> None: ...
+    load = short_read(reads.load)
+    todos = short_read(reads.todos)
+    backlog = short_read(reads.backlog)
+    kept = short_read(reads.kept)
+    next_due = short_read(reads.next_due)
+    head = short_read(reads.head)
+    heads = short_read(reads.heads)
+    link_by_ext = short_read(reads.link_by_ext)
+    link_by_canonical = short_read(reads.link_by_canonical)
+    guard_used = short_read(reads.guard_used)
+    event = short_read(reads.event)
+    approval = short_read(reads.approval)
+    votes = short_read(reads.votes)
+    case = short_read(reads.case)
+    receipt = short_read(reads.receipt)
+    cursor = short_read(reads.cursor)
+    call = short_read(reads.call)
+    call_of_run = short_read(reads.call_of_run)
+    release = short_read(reads.release)
+    in_force = short_read(reads.in_force)
+    plan = short_read(reads.plan)
+    plan_model = short_read(reads.plan_model)
+    release_step = short_read(reads.release_step)
+    release_steps = short_read(reads.release_steps)
+    unfinished = short_read(reads.unfinished)
+    effect = short_read(reads.effect)
+    effects_planned = short_read(reads.effects_planned)
+    effects_overdue = short_read(reads.effects_overdue)
+    effects_sending = short_read(reads.effects_sending)
+    effects_of_gone_workers = short_read(reads.effects_of_gone_workers)
+    effects_to_look_up = short_read(reads.effects_to_look_up)
+    foils_past_due = short_read(reads.foils_past_due)
+    person = short_read(reads.person)
+    persons = short_read(reads.persons)
+    token = short_read(reads.token)
+    leaves = short_read(reads.leaves)
+    checkpoint = short_read(reads.checkpoint)
+    waited = short_read(versions.waited)
+    used = short_read(versions.used)
+    waiting = short_read(versions.waiting)
+    stuckness = short_read(progress_scan.stuckness)
 
-    async def load(self, run: str) -> LoadedRun | None:
-        return await self._ask(reads.load, run)
+    pinned = long_read(reads.pinned)
+    stuck = long_read(progress_scan.stuck)
+    traffic = long_read(traffic.traffic)
+    dump = long_read(reads.dump)
 
-    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]:
-        return await self._ask(reads.todos, limit, skip)
-
-    async def backlog(self, most: int, place: int) -> Backlog:
-        return await self._ask(reads.backlog, most, place)
-
-    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
-        return await self._ask(reads.kept, names)
-
-    async def next_due(self) -> datetime | None:
-        return await self._ask(reads.next_due)
-
-    async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
-        return await self._ask(reads.head, object_, key, at)
-
-    async def heads(self, object_: str, limit: int = 1000) -> list[Head]:
-        return await self._ask(reads.heads, object_, limit)
-
-    async def link_by_ext(self, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
-        return await self._ask(reads.link_by_ext, object_, system, ext_id, account)
-
-    async def link_by_canonical(self, object_: str, canonical: str, system: str) -> Link | None:
-        return await self._ask(reads.link_by_canonical, object_, canonical, system)
-
-    async def guard_used(self, scope: str, key: str) -> int:
-        return await self._ask(reads.guard_used, scope, key)
-
-    async def event(self, id_: str) -> CanonicalEvent | None:
-        return await self._ask(reads.event, id_)
-
-    async def approval(self, id_: str) -> Approval | None:
-        return await self._ask(reads.approval, id_)
-
-    async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
-        return await self._ask(reads.votes, approvals)
-
-    async def case(self, id_: str) -> CaseTarget | None:
-        return await self._ask(reads.case, id_)
-
-    async def receipt(self, no: int) -> Receipt | None:
-        return await self._ask(reads.receipt, no)
-
-    async def cursor(self, system: str, feed: str) -> str | None:
-        return await self._ask(reads.cursor, system, feed)
-
-    async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None:
-        return await self._ask(reads.call, consumer, operation, key)
-
-    async def call_of_run(self, run: str) -> OperationCall | None:
-        return await self._ask(reads.call_of_run, run)
-
-    async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
-        return await self._ask(reads.release, digest)
-
-    async def waited(self) -> list[tuple[str, str | None, str | None]]:
-        return await self._ask(versions.waited)
-
-    async def used(self, at: datetime) -> list[VersionUsage]:
-        return await self._ask(versions.used, at)
-
-    async def waiting(self, names: Sequence[str]) -> list[WaitingRuns]:
-        return await self._ask(versions.waiting, names)
-
-    async def in_force(self) -> str | None:
-        return await self._ask(reads.in_force)
-
-    async def plan(self, digest: str) -> Plan | None:
-        return await self._ask(reads.plan, digest)
-
-    async def plan_model(self, digest: str) -> bytes | None:
-        return await self._ask(reads.plan_model, digest)
-
-    async def release_step(self, digest: str) -> ReleaseStep | None:
-        return await self._ask(reads.release_step, digest)
-
-    async def release_steps(self, limit: int, before: int | None = None) -> list[ReleaseStep]:
-        return await self._ask(reads.release_steps, limit, before)
-
-    async def pinned(self) -> list[Pinned]:
-        return await self._read(reads.pinned())
-
-    async def unfinished(self, workflow: str, after: str, limit: int) -> list[Run]:
-        return await self._ask(reads.unfinished, workflow, after, limit)
-
-    async def effect(self, id_: str) -> Effect | None:
-        return await self._ask(reads.effect, id_)
-
-    async def effects_planned(self, limit: int) -> list[Effect]:
-        return await self._ask(reads.effects_planned, limit)
-
-    async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
-        return await self._ask(reads.effects_overdue, at, limit)
-
-    async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
-        return await self._ask(reads.effects_sending, worker_prefix, limit)
-
-    async def effects_of_gone_workers(self, at: datetime, limit: int) -> list[Effect]:
-        return await self._ask(reads.effects_of_gone_workers, at, limit)
-
-    async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]:
-        return await self._ask(reads.effects_to_look_up, at, limit)
-
-    async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]:
-        return await self._ask(reads.foils_past_due, at, limit)
-
-    async def stuck(self, at: datetime, patience: StallLimits) -> list[Stalled]:
-        return await self._read(progress_scan.stuck(at, patience))
-
-    async def stuckness(self) -> list[StalledFinding]:
-        return await self._ask(progress_scan.stuckness)
-
-    async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
-        return await self._read(traffic.traffic(of))
-
-    async def person(self, id_: str) -> Person | None:
-        return await self._ask(reads.person, id_)
-
-    async def persons(self) -> list[Person]:
-        return await self._ask(reads.persons)
-
-    async def token(self, digest: str, at: datetime) -> Person | None:
-        return await self._ask(reads.token, digest, at)
-
-    async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
-        return await self._ask(reads.leaves, start, limit)
-
-    async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
-        return await self._ask(reads.checkpoint, size)
-
-    async def dump(self) -> Dump:
-        """Every row as a record, in one snapshot: for the invariant checker and exports, not for big stores."""
-        return await self._read(reads.dump())
+    runs = long_read(views.runs)
+    effects = long_read(views.effects)
+    foils = long_read(views.foils)
+    cases = long_read(views.cases)
+    approvals = long_read(views.approvals)
+    events = long_read(views.events)
+    inbox = long_read(views.inbox)
+    leaves_of = long_read(views.leaves_of)
+    links_of = long_read(views.links_of)
+    match = long_read(views.match)
+    matches = long_read(views.matches)
+    counts = long_read(views.counts)
 
 
 if TYPE_CHECKING:
 
-    def _as_port(store: SqlStore) -> tuple[Store, views.Views]:
-        """Says to the type checker that every read and list of the port is here."""
+    def _as_port(store: SqlStore) -> tuple[Store, Views]:
+        """Have the type checker compare the store with its ports."""
         return store, store

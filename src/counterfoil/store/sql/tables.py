@@ -1,19 +1,9 @@
-"""Tables and the records they hold: which column keeps which field, and how a value becomes a column and back.
-
-The SQL stores read and write whole records by these; nothing here knows a transition.
-"""
+"""The tables of the SQL stores: which column holds which field of a record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import msgspec
-
-from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
@@ -28,118 +18,23 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, PlanState, ReleaseStep
 from counterfoil.core.run import Direction, InboxItem, Run, RunStatus
-
-R = TypeVar("R")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly: how every time is kept."""
-    return (at - EPOCH) // _MICROSECOND
-
-
-def micros_or_none(at: datetime | None) -> int | None:
-    return None if at is None else (at - EPOCH) // _MICROSECOND
-
-
-def moment(value: int) -> datetime:
-    return EPOCH + timedelta(microseconds=value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-class ColumnType:
-    """How one kind of value is kept: the type of its column, the way in and the way out."""
-
-    __slots__ = ("load", "save", "type")
-
-    def __init__(
-        self, type_: str, save: Callable[[Any], Any] = _same, load: Callable[[Any], Any] = _same
-    ) -> None:
-        self.type = type_
-        self.save = save
-        self.load = load
-
-
-def _json(of: Any) -> ColumnType:
-    decoder = msgspec.json.Decoder(of)
-    return ColumnType("text", lambda value: msgspec.json.encode(value).decode(), decoder.decode)
-
-
-def _enum(of: type[StrEnum]) -> ColumnType:
-    return ColumnType("text", str, {str(member): member for member in of}.__getitem__)
-
-
-TEXT = ColumnType("text")
-INT = ColumnType("bigint")
-BYTES = ColumnType("bytea")
-BOOL = ColumnType("boolean", load=bool)
-TIME = ColumnType("bigint", micros, moment)
-VALUES = ColumnType("bytea", wire.dumps, wire.loads)
-TEXTS = _json(tuple[str, ...])
-MONEY = _json(Money)
-MONEYS = _json(tuple[Money, ...])
-LEGS = _json(dict[str, Money])
-HEADERS = _json(dict[str, str])
-
-
-KEYS = {
-    "receipt": ("system", "ext_id"),
-    "head": ("object", "key"),
-    "post": ("topic", "event"),
-    "hold": ("serial",),
-    "match_row": ("rule", "key"),
-    "vote": ("approval", "person"),
-    "release": ("digest",),
-    "plan": ("digest",),
-    "release_step": ("no",),
-    "account": ("account",),
-    "quota": ("account", "worker"),
-    "call": ("consumer", "operation", "key"),
-    "rate": ("consumer", "operation"),
-}
-"""The columns that tell rows of a table apart where that is not `id`."""
-
-
-class SqlTable(Generic[R]):
-    """One table. `columns` maps a column to its kind; a column named otherwise than its field is in `fields`."""
-
-    def __init__(
-        self, name: str, record: Callable[..., R], columns: dict[str, ColumnType], **fields: str
-    ) -> None:
-        self.name = name
-        self.record = record
-        self.columns = columns
-        self.key = KEYS.get(name, ("id",))
-        self.fields = tuple(fields.get(column, column) for column in columns)
-        self.names = ", ".join(columns)
-        self.types = tuple(kind.type for kind in columns.values())
-        self._values = attrgetter(*self.fields)
-        self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]
-        self._load = tuple(
-            (field, kind.load) for field, kind in zip(self.fields, columns.values(), strict=True)
-        )
-
-    def row(self, record: R) -> tuple[Any, ...]:
-        values = list(self._values(record))
-        for n, save in self._saved:
-            if values[n] is not None:
-                values[n] = save(values[n])
-        return tuple(values)
-
-    def read(self, row: Sequence[Any], **more: Any) -> R:
-        """The record of a row that has this table's columns first."""
-        for (field, load), value in zip(self._load, row, strict=False):
-            more[field] = value if load is _same or value is None else load(value)
-        return self.record(**more)
-
-    def of(self, alias: str) -> str:
-        """The columns, said of an alias."""
-        return ", ".join(f"{alias}.{column}" for column in self.columns)
-
+from counterfoil.store.sql.columns import (
+    BOOL,
+    BYTES,
+    HEADERS,
+    INT,
+    LEGS,
+    MONEY,
+    MONEYS,
+    TEXT,
+    TEXTS,
+    TIME,
+    VALUES,
+    ColumnType,
+    SqlTable,
+    enum_column,
+    json_column,
+)
 
 RECEIPT = SqlTable(
     "receipt",
@@ -200,7 +95,7 @@ LINK = SqlTable(
         "ext_id": TEXT,
         "ext_type": TEXT,
         "legal_entity": TEXT,
-        "status": _enum(LinkStatus),
+        "status": enum_column(LinkStatus),
         "established_by": TEXT,
         "valid_from": TIME,
         "valid_to": TIME,
@@ -213,8 +108,8 @@ RUN_COLUMNS: dict[str, ColumnType] = {
     "generation": INT,
     "pin": TEXT,
     "created_at": TIME,
-    "status": _enum(RunStatus),
-    "direction": _enum(Direction),
+    "status": enum_column(RunStatus),
+    "direction": enum_column(Direction),
     "state": TEXT,
     "version": INT,
     "inbox_n": INT,
@@ -251,7 +146,7 @@ EFFECT = SqlTable(
         "operation": TEXT,
         "system": TEXT,
         "repeat": TEXT,
-        "state": _enum(EffectState),
+        "state": enum_column(EffectState),
         "attempt": INT,
         "worker": TEXT,
         "send_by": TIME,
@@ -263,7 +158,7 @@ EFFECT = SqlTable(
         "input": BYTES,
         "approvals": TEXTS,
         "result": BYTES,
-        "error_class": _enum(ErrorClass),
+        "error_class": enum_column(ErrorClass),
         "error": TEXT,
         "created_at": TIME,
         "ended_at": TIME,
@@ -283,7 +178,7 @@ FOIL = SqlTable(
         "right_system": TEXT,
         "legs": LEGS,
         "due": TIME,
-        "state": _enum(FoilState),
+        "state": enum_column(FoilState),
         "tolerance": INT,
         "exact": BOOL,
         "run": TEXT,
@@ -346,7 +241,7 @@ APPROVAL = SqlTable(
         "roles": TEXTS,
         "quorum": INT,
         "requester": TEXT,
-        "state": _enum(ApprovalState),
+        "state": enum_column(ApprovalState),
         "expires": TIME,
         "created_at": TIME,
         "automatic": BOOL,
@@ -367,8 +262,8 @@ CASE = SqlTable(
         "owner": TEXT,
         "deadline": TIME,
         "next_action": TEXT,
-        "choices": _json(tuple[Choice, ...]),
-        "state": _enum(CaseState),
+        "choices": json_column(tuple[Choice, ...]),
+        "state": enum_column(CaseState),
         "run": TEXT,
         "path": TEXT,
         "receipt": INT,
@@ -379,7 +274,7 @@ CASE = SqlTable(
         "created_at": TIME,
         "resolved_at": TIME,
         "resolved_by": TEXT,
-        "choice": _enum(Choice),
+        "choice": enum_column(Choice),
         "note": TEXT,
     },
 )
@@ -397,7 +292,7 @@ _PLAN: dict[str, ColumnType] = {
     "requester": TEXT,
     "approvals": TEXTS,
     "round": INT,
-    "state": _enum(PlanState),
+    "state": enum_column(PlanState),
     "body": BYTES,
     "created_at": TIME,
     "expires": TIME,

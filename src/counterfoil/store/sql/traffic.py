@@ -7,10 +7,11 @@ from collections import defaultdict
 from typing import Any, TypeVar
 
 from counterfoil.core.canonical import Receipt
+from counterfoil.core.clock import micros
 from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, RecordedRows, TimeRange, assemble, spoken
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import HEADERS, SqlTable
 from counterfoil.store.sql.statements import Query, Row
-from counterfoil.store.sql.tables import SqlTable, micros
 
 R = TypeVar("R")
 
@@ -110,4 +111,4 @@ async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
 
 def _receipt(row: Row) -> Receipt:
     *_, no, headers, body = row
-    return t.RECEIPT.read(row, no=no, headers=t.HEADERS.load(headers), body=body)
+    return t.RECEIPT.read(row, no=no, headers=HEADERS.load(headers), body=body)

@@ -17,28 +17,29 @@ from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
 from counterfoil.core.case import Case
 from counterfoil.core.cases import case_of_break
+from counterfoil.core.clock import micros
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.records import Post, RunStart, Stimulus, event_stimulus
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import LEGS, SqlTable
 from counterfoil.store.sql.statements import Dialect, Insert, Query, Row
-from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.states import RUN_ENDED
 
-TERMINAL = "('done', 'undone', 'closed')"
 FOILS_OF_MATCH = f"select {t.FOIL.names} from foil where rule = $1 and key = $2 order by rowid"
 FOILS_OF_EFFECT = f"select {t.FOIL.names} from foil where effect = $1 order by rowid"
 SEEN_OF_MATCH = f"select {t.OBSERVATION.names} from observation where rule = $1 and key = $2"
 APPEND = f"""
 update run set
   inbox_n = inbox_n + 1,
-  due = case when status in {TERMINAL} or due <= $4 then due else $4 end
+  due = case when status in {RUN_ENDED} or due <= $4 then due else $4 end
 where id = $1 and not exists (select 1 from inbox where run = $1 and kind = $2 and ref = $3)
 returning inbox_n
 """
 # Several appends to one inbox in one statement: each gets its own place behind what is there.
-APPEND_MANY = """
+APPEND_MANY = f"""
 with asked as (
   select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) with ordinality as q (run, kind, ref, at, n)
 ), fresh as (
@@ -49,7 +50,7 @@ with asked as (
 ), grown as (
   update run set
     inbox_n = inbox_n + more.count,
-    due = case when status in ('done', 'undone', 'closed') or due <= more.at then due else more.at end
+    due = case when status in {RUN_ENDED} or due <= more.at then due else more.at end
   from (select run, count(*) as count, min(at) as at from fresh group by run order by run) as more
   where run.id = more.run
   returning run.id, run.inbox_n - more.count as before
@@ -85,7 +86,7 @@ class Tx:
         return rows[0] if rows else None
 
     async def insert(
-        self, table: t.SqlTable[Any], rows: Sequence[Row], *, ignore: bool = False, returning: str = ""
+        self, table: SqlTable[Any], rows: Sequence[Row], *, ignore: bool = False, returning: str = ""
     ) -> list[Row]:
         return await Insert(table, rows, ignore, returning) if rows else []
 
@@ -148,7 +149,7 @@ class Tx:
 
     # ------------------------------------------------------------------ runs
 
-    async def append(self, s: port.Stimulus, at: datetime) -> bool:
+    async def append(self, s: Stimulus, at: datetime) -> bool:
         """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
         row = await self.one(APPEND, s.run, s.kind, s.ref, micros(at))
         if row is None:
@@ -157,7 +158,7 @@ class Tx:
         self.appended[s.run] += 1
         return True
 
-    async def append_all(self, stimuli: Sequence[port.Stimulus], at: datetime) -> list[str]:
+    async def append_all(self, stimuli: Sequence[Stimulus], at: datetime) -> list[str]:
         """Append to many inboxes; the Runs that did not have it. One statement where round trips cost."""
         if self.dialect == "sqlite" or len(stimuli) < 2:
             return [s.run for s in stimuli if await self.append(s, at)]
@@ -173,7 +174,7 @@ class Tx:
         self.appended.update(runs)
         return runs
 
-    async def start(self, start: port.RunStart, at: datetime) -> bool:
+    async def start(self, start: RunStart, at: datetime) -> bool:
         """A Run is born with its first stimulus in its inbox; one that exists gets the stimulus appended."""
         run = Run(
             id=start.run,
@@ -200,7 +201,7 @@ class Tx:
             await self.append(s, at)
         return bool(born)
 
-    async def post(self, post: port.Post, at: datetime) -> list[str]:
+    async def post(self, post: Post, at: datetime) -> list[str]:
         """Make an event known under its topics, to the Runs and the parked todos that wait there."""
         woken = []
         for topic in post.topics:
@@ -267,7 +268,7 @@ class Tx:
                 await self.rows(
                     "update foil set state = 'open', legs = $2 where id = $1 and state = 'provisional'",
                     foil.id,
-                    t.LEGS.save(foil.legs),
+                    LEGS.save(foil.legs),
                 )
         return {(foil.rule, foil.key) for foil in foils}
 
@@ -308,7 +309,7 @@ class Tx:
                 {"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect}
             )
             ref = f"{foil.id}:{state}:{count[0][0]}"
-            await self.append(port.Stimulus(run=foil.run, kind="foil", ref=ref, body=body), at)
+            await self.append(Stimulus(run=foil.run, kind="foil", ref=ref, body=body), at)
 
     async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
         """A Case about a broken foil is over when the other half arrives after all."""
@@ -331,14 +332,10 @@ async def write_leaves(leaves: Sequence[Leaf]) -> None:
         await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
 
 
-def event_stimulus(run: str, event: str, body: bytes) -> port.Stimulus:
-    return port.Stimulus(run=run, kind="event", ref=event, body=body)
-
-
-def link_post(link: Link) -> port.Post:
+def link_post(link: Link) -> Post:
     """What a confirmed Link makes known to those that waited for it."""
     body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-    return port.Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
+    return Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
 
 
 def link_topics(links: Iterable[Link]) -> list[str]:

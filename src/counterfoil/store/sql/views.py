@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -19,10 +18,9 @@ from counterfoil.core.run import InboxItem, Run
 from counterfoil.store.port import views
 from counterfoil.store.port.exposure import exposure
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.statements import Query, Row, Work
-from counterfoil.store.sql.tables import SqlTable
+from counterfoil.store.sql.columns import SqlTable
+from counterfoil.store.sql.statements import Query, Row
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 _OF_RUN = {
@@ -61,52 +59,68 @@ _COUNTS = (
 _TOTALS = ("receipt", "event", "observation", "wait", "pending", "tree", "hold", "serial_wait")
 
 
-class SqlViews(ABC):
-    """The Views of both SQL stores."""
+async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
+    """Return a page of Runs; their foils and open Cases are read once for the whole page."""
+    rows, cursor = await _page(t.RUN, page, _RUNS)
+    runs: list[Run] = [t.RUN.read(row) for row in rows]
+    ids = [run.id for run in runs]
+    foils: dict[str | None, list[Foil]] = {}
+    for foil in await _all(t.FOIL, f"select {t.FOIL.names} from foil where run = any($1::text[])", ids):
+        foils.setdefault(foil.run, []).append(foil)
+    sql = f"select {t.CASE.names} from case_ where run = any($1::text[]) and state = 'open'"
+    cases: dict[str | None, list[Any]] = {}
+    for case in await _all(t.CASE, sql, ids):
+        cases.setdefault(case.run, []).append(case)
+    shown = []
+    for run in runs:
+        own, open_ = foils.get(run.id, []), cases.get(run.id, [])
+        states = Counter(foil.state for foil in own)
+        shown.append(
+            views.RunRow(
+                run=run,
+                exposure=exposure(own, open_),
+                cases=len(open_),
+                foils=tuple((state, states[state]) for state in FoilState if states[state]),
+            )
+        )
+    return shown, cursor
 
-    @abstractmethod
-    async def _read(self, work: Work[T]) -> T: ...
 
-    async def runs(self, page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
-        return await self._read(_runs(page))
+async def effects(page: views.ListFilter) -> tuple[list[Effect], str | None]:
+    return await _list(t.EFFECT, page, _EFFECTS)
 
-    async def effects(self, page: views.ListFilter) -> tuple[list[Effect], str | None]:
-        return await self._read(_list(t.EFFECT, page, _EFFECTS))
 
-    async def foils(self, page: views.ListFilter) -> tuple[list[Foil], str | None]:
-        return await self._read(_list(t.FOIL, page, _FOILS))
+async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
+    return await _list(t.FOIL, page, _FOILS)
 
-    async def cases(self, page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
-        return await self._read(_cases(page))
 
-    async def approvals(self, page: views.ListFilter) -> tuple[list[Approval], str | None]:
-        return await self._read(_list(t.APPROVAL, page, _APPROVALS))
+async def cases(page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
+    rows, cursor = await _list(t.CASE, page, _CASES)
+    return await targets(rows), cursor
 
-    async def events(self, page: views.EventFilter) -> tuple[list[CanonicalEvent], str | None]:
-        return await self._read(_list(t.EVENT, page, _EVENTS, "received_at"))
 
-    async def inbox(self, run: str) -> list[InboxItem]:
-        sql = f"select {t.INBOX.names} from inbox where run = $1 order by seq"
-        return await self._read(_all(t.INBOX, sql, run))
+async def approvals(page: views.ListFilter) -> tuple[list[Approval], str | None]:
+    return await _list(t.APPROVAL, page, _APPROVALS)
 
-    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
-        return await self._read(_leaves_of(run))
 
-    async def links_of(self, object_: str, canonical: str) -> list[Link]:
-        sql = f"""
-        select {t.LINK.names} from link where object = $1 and canonical = $2
-        order by valid_from, system, ext_id
-        """
-        return await self._read(_all(t.LINK, sql, object_, canonical))
+async def events(page: views.EventFilter) -> tuple[list[CanonicalEvent], str | None]:
+    return await _list(t.EVENT, page, _EVENTS, "received_at")
 
-    async def match(self, rule: str, key: str) -> views.MatchRow | None:
-        return next(iter(await self._read(_match_rows("rule = $1 and key = $2", (rule, key)))), None)
 
-    async def matches(self, limit: int = 10_000) -> list[views.MatchRow]:
-        return await self._read(matches(limit))
+async def inbox(run: str) -> list[InboxItem]:
+    return await _all(t.INBOX, f"select {t.INBOX.names} from inbox where run = $1 order by seq", run)
 
-    async def counts(self) -> dict[str, int]:
-        return await self._read(_counts())
+
+async def links_of(object_: str, canonical: str) -> list[Link]:
+    sql = f"""
+    select {t.LINK.names} from link where object = $1 and canonical = $2
+    order by valid_from, system, ext_id
+    """
+    return await _all(t.LINK, sql, object_, canonical)
+
+
+async def match(rule: str, key: str) -> views.MatchRow | None:
+    return next(iter(await _match_rows("rule = $1 and key = $2", (rule, key))), None)
 
 
 async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
@@ -161,38 +175,6 @@ async def _list(
     return [table.read(row) for row in rows], cursor
 
 
-async def _runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
-    """Foils and Cases are read once for the whole page."""
-    rows, cursor = await _page(t.RUN, page, _RUNS)
-    runs: list[Run] = [t.RUN.read(row) for row in rows]
-    ids = [run.id for run in runs]
-    foils: dict[str | None, list[Foil]] = {}
-    for foil in await _all(t.FOIL, f"select {t.FOIL.names} from foil where run = any($1::text[])", ids):
-        foils.setdefault(foil.run, []).append(foil)
-    sql = f"select {t.CASE.names} from case_ where run = any($1::text[]) and state = 'open'"
-    cases: dict[str | None, list[Any]] = {}
-    for case in await _all(t.CASE, sql, ids):
-        cases.setdefault(case.run, []).append(case)
-    shown = []
-    for run in runs:
-        own, open_ = foils.get(run.id, []), cases.get(run.id, [])
-        states = Counter(foil.state for foil in own)
-        shown.append(
-            views.RunRow(
-                run=run,
-                exposure=exposure(own, open_),
-                cases=len(open_),
-                foils=tuple((state, states[state]) for state in FoilState if states[state]),
-            )
-        )
-    return shown, cursor
-
-
-async def _cases(page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
-    cases, cursor = await _list(t.CASE, page, _CASES)
-    return await targets(cases), cursor
-
-
 async def targets(cases: Sequence[Case]) -> list[views.CaseTarget]:
     """The Cases with the workflow and business key of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
@@ -205,7 +187,7 @@ async def targets(cases: Sequence[Case]) -> list[views.CaseTarget]:
     return rows_of_cases
 
 
-async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
+async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
     rows = await Query(
         f"""
         select {t.LEAF.of("l")}, tree.idx from leaf l left join tree on tree.leaf = l.id
@@ -216,7 +198,7 @@ async def _leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
     return [(row[-1], t.LEAF.read(row)) for row in rows]
 
 
-async def matches(limit: int) -> list[views.MatchRow]:
+async def matches(limit: int = 10_000) -> list[views.MatchRow]:
     """Both sides of the first `limit` match rows, in order of rule and key."""
     return await _match_rows(_MATCHED, (limit,))
 
@@ -244,14 +226,14 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
     ]
 
 
-async def _counts() -> dict[str, int]:
+async def counts() -> dict[str, int]:
     """`run.waiting`, `foil.broken`, ... and the sizes of the tables that have no states."""
-    counts: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for table, column in _COUNTS:
         for state, count in await Query(f"select {column}, count(*) from {table} group by {column}", ()):
-            counts[f"{table.rstrip('_')}.{state}"] = count
+            numbers[f"{table.rstrip('_')}.{state}"] = count
     for table in _TOTALS:
-        counts[table] = (await Query(f"select count(*) from {table}", ()))[0][0]
+        numbers[table] = (await Query(f"select count(*) from {table}", ()))[0][0]
     for parked, count in await Query("select parked, count(*) from todo group by parked", ()):
-        counts["todo.parked" if parked else "todo.waiting"] = count
-    return counts
+        numbers["todo.parked" if parked else "todo.waiting"] = count
+    return numbers

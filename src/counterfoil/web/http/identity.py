@@ -23,7 +23,7 @@ from litestar.connection import ASGIConnection
 
 from counterfoil.application import Application
 from counterfoil.core.people import Person, Token
-from counterfoil.store.port.transitions import PutToken
+from counterfoil.store.port.people import PutToken
 from counterfoil.web.http.permissions import Permission, granted
 from counterfoil.web.http.problems import Problem
 

@@ -6,9 +6,20 @@ from __future__ import annotations
 import msgspec
 
 from counterfoil.core.call import OperationCall, RateAllowance, take
-from counterfoil.store.port import calls as port
+from counterfoil.core.clock import micros
+from counterfoil.store.port.calls import (
+    AnswerCall,
+    CallPlaced,
+    PlaceCall,
+    answered_leaf,
+    placed_leaf,
+    take_over,
+    verdict_on_key,
+)
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
+from counterfoil.store.sql.columns import HEADERS
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.releases import by_present
 
@@ -29,32 +40,33 @@ returning receipt
 """
 
 
-async def place_call(x: Tx, p: port.PlaceCall) -> port.CallPlaced:
+@sql(PlaceCall)
+async def place_call(x: Tx, p: PlaceCall) -> CallPlaced:
     """The primary key decides who of several under one key is first, here and between processes."""
     name = (p.call.consumer, p.call.operation, p.call.key)
     held = await _held(x, name)
     if held is not None:
         return await _standing(x, p, held)
     if p.release and not await by_present(x, p.release):
-        return port.CallPlaced(verdict="outdated")
+        return CallPlaced(verdict="outdated")
     left = await _take(x, p)
     if left is not None and left.wait:
-        return port.CallPlaced(verdict="limited", left=left)
+        return CallPlaced(verdict="limited", left=left)
     if not await x.insert(t.CALL, [t.CALL.row(p.call)], ignore=True, returning="key"):
         held = await _held(x, name)  # another process was first
         assert held is not None
         return await _standing(x, p, held)
     if p.start is not None and not await x.start(p.start, p.at):
         await x.rows(FORGET, *name)
-        return port.CallPlaced(verdict="exists", left=left)
+        return CallPlaced(verdict="exists", left=left)
     call = msgspec.structs.replace(p.call, receipt=await _receipt(x, p))
     await x.rows(BEGUN, *name, call.receipt, call.run)
     if p.event is not None:
         event = msgspec.structs.replace(p.event, receipt=call.receipt)
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
-    body = port.placed_leaf(call, p.receipt, "new")
+    body = placed_leaf(call, p.receipt, "new")
     x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
-    return port.CallPlaced(verdict="new", call=call, left=left)
+    return CallPlaced(verdict="new", call=call, left=left)
 
 
 async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
@@ -62,17 +74,17 @@ async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
     return None if row is None else t.CALL.read(row)
 
 
-async def _standing(x: Tx, p: port.PlaceCall, held: OperationCall) -> port.CallPlaced:
-    verdict = port.standing(held, p)
+async def _standing(x: Tx, p: PlaceCall, held: OperationCall) -> CallPlaced:
+    verdict = verdict_on_key(held, p)
     if verdict == "taken":
-        held = port.taken_over(held, p)
+        held = take_over(held, p)
         await x.rows(TAKE_OVER, held.consumer, held.operation, held.key, held.holder, micros(held.until))
-        body = port.placed_leaf(held, p.receipt, "taken")
+        body = placed_leaf(held, p.receipt, "taken")
         x.leaf("operation.called", str(held.receipt), p.at, p.actor, body, run=held.run)
-    return port.CallPlaced(verdict=verdict, call=held)
+    return CallPlaced(verdict=verdict, call=held)
 
 
-async def _take(x: Tx, p: port.PlaceCall) -> RateAllowance | None:
+async def _take(x: Tx, p: PlaceCall) -> RateAllowance | None:
     """One call of the rate. Its row is locked first of all, so that two calls of one consumer follow each other."""
     if p.rate is None:
         return None
@@ -86,24 +98,25 @@ async def _take(x: Tx, p: port.PlaceCall) -> RateAllowance | None:
     return left
 
 
-async def _receipt(x: Tx, p: port.PlaceCall) -> int:
+async def _receipt(x: Tx, p: PlaceCall) -> int:
     rows = await x.insert(RECEIPT, [RECEIPT.row(p.receipt)], returning="no")
     no = int(rows[0][0])
-    await x.insert(RECEIPT_BODY, [(no, t.HEADERS.save(p.receipt.headers), p.receipt.body)])
+    await x.insert(RECEIPT_BODY, [(no, HEADERS.save(p.receipt.headers), p.receipt.body)])
     return no
 
 
-async def answer_call(x: Tx, a: port.AnswerCall) -> bool:
+@sql(AnswerCall)
+async def answer_call(x: Tx, a: AnswerCall) -> bool:
     """Keep the answer; whoever took the call over meanwhile is the one to answer."""
     name = (a.consumer, a.operation, a.key, a.holder)
     if a.status is None:
         row = await x.one(FREE, *name, micros(a.at))
     else:
-        row = await x.one(ANSWER, *name, a.status, t.HEADERS.save(a.headers), a.body, micros(a.at))
+        row = await x.one(ANSWER, *name, a.status, HEADERS.save(a.headers), a.body, micros(a.at))
     if row is None:
         return False
     for case in a.cases:
         await x.open_case(msgspec.structs.replace(case, receipt=row[0]), a.at, a.actor)
     kind = "operation.freed" if a.status is None else "operation.answered"
-    x.leaf(kind, str(row[0]), a.at, a.actor, port.answered_leaf(a, row[0]))
+    x.leaf(kind, str(row[0]), a.at, a.actor, answered_leaf(a, row[0]))
     return True

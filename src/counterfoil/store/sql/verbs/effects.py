@@ -10,22 +10,34 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
+from counterfoil.core.clock import micros
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.effects import (
+    Conclude,
+    Concluded,
+    ConcludeVerdict,
+    Intended,
+    Intent,
+    LookedUp,
+    Resend,
+)
+from counterfoil.store.port.records import Stimulus
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import micros, micros_or_none
+from counterfoil.store.sql.columns import micros_or_none
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.states import EFFECT_IN_FLIGHT, EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 
 EFFECT = f"select {t.EFFECT.names} from effect where id = $1"
-SENT = """
+SENT = f"""
 update effect set state = 'sending', attempt = $2, worker = $3, send_by = $4, call_until = $5,
   conclude_at = $6, look_at = null, request = $7
 where id = $1 and not exists (
   select 1 from effect other
   where other.run = effect.run and other.path = effect.path and other.item = effect.item
-    and other.id <> effect.id and other.state in ('sending', 'unknown', 'accepted', 'confirmed')
+    and other.id <> effect.id and other.state in {EFFECT_MAY_EXIST}
 )
 returning id
 """
@@ -80,18 +92,19 @@ async def abandon(x: Tx, id_: str, at: datetime) -> None:
             await x.move_foil(foil, FoilState.VOID, "its effect was given up", at)
 
 
-async def intent(x: Tx, i: port.Intent) -> port.Intended:
+@sql(Intent)
+async def intent(x: Tx, i: Intent) -> Intended:
     """planned -> sending. What it rests on is read again with the effect locked."""
     await _lock(x, i.send.effect)
     effect = await locked(x, i.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
-        return port.Intended(verdict="lost")
+        return Intended(verdict="lost")
     if not await approved(x, effect):
         await fall(x, effect, i.at)
-        return port.Intended(verdict="stale")
+        return Intended(verdict="stale")
     await write_sent(x, i.send.applied(effect))
     _sent_leaf(x, effect, i.send.attempt, i.at, i.actor)
-    return port.Intended(verdict="sending")
+    return Intended(verdict="sending")
 
 
 async def fall(x: Tx, effect: Effect, at: datetime) -> None:
@@ -99,22 +112,23 @@ async def fall(x: Tx, effect: Effect, at: datetime) -> None:
     await abandon(x, effect.id, at)
     await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
     body = wire.dumps({"effect": effect.id, "path": effect.path})
-    await x.append(port.Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+    await x.append(Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
     x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
-async def resend(x: Tx, r: port.Resend) -> port.Intended:
+@sql(Resend)
+async def resend(x: Tx, r: Resend) -> Intended:
     """unknown -> sending, where the vendor tells a repeat by itself."""
     effect = await locked(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
-        return port.Intended(verdict="lost")
+        return Intended(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
     if not await approved(x, effect):
-        return port.Intended(verdict="stale")
+        return Intended(verdict="stale")
     await write_sent(x, r.send.applied(effect))
     _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
-    return port.Intended(verdict="sending")
+    return Intended(verdict="sending")
 
 
 ANSWER_CASES = """
@@ -127,19 +141,20 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 class EffectUpdate(msgspec.Struct, frozen=True):
     """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
 
-    concluded: port.Concluded
-    stimulus: port.Stimulus | None = None
+    concluded: Concluded
+    stimulus: Stimulus | None = None
     run: tuple[int, int] = (-1, -1)
     """Version and inbox of its Run, before it is told."""
 
 
-async def conclude(x: Tx, c: port.Conclude) -> port.Concluded:
+@sql(Conclude)
+async def conclude(x: Tx, c: Conclude) -> Concluded:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
     return await tell(x, c)
 
 
-async def tell(x: Tx, c: port.Conclude) -> port.Concluded:
+async def tell(x: Tx, c: Conclude) -> Concluded:
     """Record an outcome and tell its Run, with everything locked."""
     told = await record(x, c)
     if told.stimulus is not None:
@@ -148,7 +163,7 @@ async def tell(x: Tx, c: port.Conclude) -> port.Concluded:
     return told.concluded
 
 
-def told_leaf(x: Tx, c: port.Conclude, run: str) -> None:
+def told_leaf(x: Tx, c: Conclude, run: str) -> None:
     x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.kept()), run=run)
 
 
@@ -160,23 +175,23 @@ from effect e join run r on r.id = e.run where e.id = $1 for update of e
 """
 
 
-async def record(x: Tx, c: port.Conclude) -> EffectUpdate:
+async def record(x: Tx, c: Conclude) -> EffectUpdate:
     """An outcome with all that it changes beside the Run itself."""
     row = await x.one(HELD, c.effect)
     if row is None:
-        return EffectUpdate(port.Concluded(verdict="late"))
+        return EffectUpdate(Concluded(verdict="late"))
     run, path, item, held, attempt, result, version, inbox_n, asserts = row
     state = EffectState(held)
     if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
-        return EffectUpdate(port.Concluded(verdict="late"))
+        return EffectUpdate(Concluded(verdict="late"))
     contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
     if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
         dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return EffectUpdate(port.Concluded(verdict="late"))
+            return EffectUpdate(Concluded(verdict="late"))
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
-        return EffectUpdate(port.Concluded(verdict="contradiction"))
+        return EffectUpdate(Concluded(verdict="contradiction"))
     unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     await x.rows(
         CONCLUDED,
@@ -199,15 +214,16 @@ async def record(x: Tx, c: port.Conclude) -> EffectUpdate:
         await x.open_case(case, c.at, c.actor)
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
-    verdict = "contradiction" if contradiction else "won"
-    return EffectUpdate(port.Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+    verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
+    return EffectUpdate(Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
 
 
-async def looked_up(x: Tx, l: port.LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
+@sql(LookedUp)
+async def looked_up(x: Tx, l: LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
     row = await x.one(
-        """
+        f"""
         update effect set look_at = $3, looks = looks + 1
-        where id = $1 and attempt = $2 and state in ('sending', 'unknown', 'accepted') returning id
+        where id = $1 and attempt = $2 and state in {EFFECT_IN_FLIGHT} returning id
         """,
         l.effect,
         l.attempt,
@@ -234,7 +250,7 @@ async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
     await x.lock_runs(runs, topics or (), matches)
 
 
-async def _foils(x: Tx, c: port.Conclude) -> None:
+async def _foils(x: Tx, c: Conclude) -> None:
     """A confirmation opens what was provisional and meets what was seen already; absence voids it."""
     if c.state not in (EffectState.CONFIRMED, EffectState.ABSENT):
         return

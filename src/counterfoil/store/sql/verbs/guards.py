@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.turns import Reserve, Turn, Turned
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Rollback
 from counterfoil.store.sql.transaction import Tx
@@ -10,7 +10,7 @@ from counterfoil.store.sql.transaction import Tx
 Guard = tuple[str, str]
 
 
-async def reserve(x: Tx, u: port.Turn) -> None:
+async def reserve(x: Tx, u: Turn) -> None:
     """All reservations or none; one that this Run made already counts once. Raises Nothing with `limited`."""
     if not (u.reserve or u.release):
         return
@@ -24,7 +24,7 @@ async def reserve(x: Tx, u: port.Turn) -> None:
         )
     }
     asked, refused = dict(used), False
-    new: dict[tuple[str, str, str], port.Reserve] = {}
+    new: dict[tuple[str, str, str], Reserve] = {}
     for r in u.reserve:
         guard = (r.scope, r.key)
         if (r.scope, r.key, r.path) in made:
@@ -35,7 +35,7 @@ async def reserve(x: Tx, u: port.Turn) -> None:
         new.setdefault((r.scope, r.key, r.path), r)
     if refused:
         names = sorted({(r.scope, r.key) for r in u.reserve})
-        raise Rollback(port.Turned(verdict="limited", used=tuple((s, k, used[s, k]) for s, k in names)))
+        raise Rollback(Turned(verdict="limited", used=tuple((s, k, used[s, k]) for s, k in names)))
     rows = [(r.scope, r.key, u.run, r.path, r.amount, True) for r in new.values()]
     await x.insert(t.RESERVATION, rows)
     for r in new.values():
@@ -48,7 +48,7 @@ async def reserve(x: Tx, u: port.Turn) -> None:
         )
 
 
-async def _lock(x: Tx, u: port.Turn) -> dict[Guard, int]:
+async def _lock(x: Tx, u: Turn) -> dict[Guard, int]:
     """Every guard row that this turn takes from or gives back to, in order, with its present use."""
     await x.insert(t.GUARD, sorted({(r.scope, r.key, 0, None) for r in u.reserve}), ignore=True)
     guards: set[Guard] = {(r.scope, r.key) for r in u.reserve}
@@ -67,7 +67,7 @@ async def _lock(x: Tx, u: port.Turn) -> dict[Guard, int]:
     return used
 
 
-async def release(x: Tx, u: port.Turn) -> None:
+async def release(x: Tx, u: Turn) -> None:
     """Give back what these paths reserved. A terminal Run's other reservations stay: they were consumed."""
     if not u.release:
         return

@@ -7,10 +7,13 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
-from counterfoil.store.port import transitions as port
+from counterfoil.core.clock import micros
 from counterfoil.store.port.head_merge import merged
+from counterfoil.store.port.intake import Admit, Admitted, Receive, Received, ReceiveVerdict
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY, micros
+from counterfoil.store.sql.columns import HEADERS
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
 
@@ -34,19 +37,21 @@ ATTEST = "select pg_logical_emit_message(true, 'counterfoil', '')"
 a primary has recovered after a crash and no replica holds yet."""
 
 
-async def receive(x: Tx, r: port.Receive) -> port.Received:
+@sql(Receive)
+async def receive(x: Tx, r: Receive) -> Received:
     """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
     rows = [RECEIPT.row(receipt) for receipt in r.receipts]
     inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
     new = {(system, ext_id): no for system, ext_id, no in inserted}
     held = await _held_receipts(x, r, set(new))
-    numbers, verdicts, bodies, todos = [], [], [], []
+    numbers, bodies, todos = [], [], []
+    verdicts: list[ReceiveVerdict] = []
     for receipt, clash in zip(r.receipts, r.clashes, strict=True):
         name = (receipt.system, receipt.ext_id)
         no = new.pop(name, None)
         if no is not None:
             held[name] = (no, receipt.identity)
-            bodies.append((no, t.HEADERS.save(receipt.headers), receipt.body))
+            bodies.append((no, HEADERS.save(receipt.headers), receipt.body))
             if receipt.door != "fetch":
                 todos.append(("receipt", str(no), False, ""))
             body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
@@ -72,11 +77,11 @@ async def receive(x: Tx, r: port.Receive) -> port.Received:
             """,
             *r.cursor,
         )
-    return port.Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+    return Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
 
 async def _held_receipts(
-    x: Tx, r: port.Receive, new: set[tuple[str, str]]
+    x: Tx, r: Receive, new: set[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, str]]:
     """Number and identity of those that were there before, by system and external id."""
     held = {}
@@ -92,13 +97,14 @@ async def _held_receipts(
     return held
 
 
-async def admit(x: Tx, a: port.Admit) -> port.Admitted:
+@sql(Admit)
+async def admit(x: Tx, a: Admit) -> Admitted:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
     if a.release and not await by_present(x, a.release):
-        return port.Admitted(applied=False, outdated=True)
+        return Admitted(applied=False, outdated=True)
     taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
     if taken is None:
-        return port.Admitted(applied=False)
+        return Admitted(applied=False)
     await _lock(x, a)
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in a.events], ignore=True, returning="id")
     fresh = {row[0] for row in new}
@@ -134,7 +140,7 @@ async def admit(x: Tx, a: port.Admit) -> port.Admitted:
     if a.release:
         what["release"] = a.release
     x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(what))
-    return port.Admitted(
+    return Admitted(
         applied=True,
         new_events=tuple(sorted(fresh)),
         born=tuple(born),
@@ -143,7 +149,7 @@ async def admit(x: Tx, a: port.Admit) -> port.Admitted:
     )
 
 
-async def _lock(x: Tx, a: port.Admit) -> None:
+async def _lock(x: Tx, a: Admit) -> None:
     topics = [topic for post in a.posts for topic in post.topics] + link_topics(a.links)
     await x.lock_topics([*topics, a.wake_topic] if a.wake_topic else topics)
     matches = {(f.rule, f.key) for f in a.foils} | {(o.rule, o.key) for o in a.observations}
@@ -173,7 +179,7 @@ async def _advance(x: Tx, fact: Head) -> bool:
     return moves
 
 
-async def _resolve_cases(x: Tx, a: port.Admit) -> None:
+async def _resolve_cases(x: Tx, a: Admit) -> None:
     """A Case about a delivery that was held is over once the delivery is admitted after all."""
     kind, ref = a.todo
     about = "receipt = $1" if kind == "receipt" else "receipt is null and event = $1"
@@ -188,7 +194,7 @@ async def _resolve_cases(x: Tx, a: port.Admit) -> None:
     )
 
 
-async def _park(x: Tx, a: port.Admit) -> None:
+async def _park(x: Tx, a: Admit) -> None:
     """Keep the todo aside; when what it waits for was posted meanwhile, it is to be done again at once."""
     topic = a.wake_topic or ""
     posted = topic and await x.one("select 1 from post where topic = $1 limit 1", topic)

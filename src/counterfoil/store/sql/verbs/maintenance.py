@@ -6,15 +6,17 @@ import msgspec
 
 from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, Sealed
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import FOIL
 
 _NODES = msgspec.json.Decoder(list[str])
 
 
-async def expire(x: Tx, e: port.Expire) -> int:
+@sql(Expire)
+async def expire(x: Tx, e: Expire) -> int:
     """Foils past due settle to broken, unless the other half came after all."""
     await _lock(x, e)
     moved = 0
@@ -31,7 +33,7 @@ async def expire(x: Tx, e: port.Expire) -> int:
     return moved
 
 
-async def _lock(x: Tx, e: port.Expire) -> None:
+async def _lock(x: Tx, e: Expire) -> None:
     if x.dialect == "sqlite":
         return
     rows = await x.rows("select rule, key from foil where id = any($1::text[])", sorted(e.foils))
@@ -40,11 +42,13 @@ async def _lock(x: Tx, e: port.Expire) -> None:
     await x.lock_runs((), (), matches)
 
 
-async def open_cases(x: Tx, o: port.OpenCases) -> int:
+@sql(OpenCases)
+async def open_cases(x: Tx, o: OpenCases) -> int:
     return sum([await x.open_case(case, o.at, o.actor) for case in o.cases])
 
 
-async def seal(x: Tx, s: port.Seal) -> port.Sealed:
+@sql(Seal)
+async def seal(x: Tx, s: Seal) -> Sealed:
     """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
     edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
     assert edge is not None
@@ -56,10 +60,11 @@ async def seal(x: Tx, s: port.Seal) -> port.Sealed:
         await x.rows("delete from pending where rowid = any($1::bigint[])", [row[0] for row in pending])
         nodes = msgspec.json.encode([node.hex() for node in frontier.nodes]).decode()
         await x.rows("update tree_edge set size = $1, nodes = $2 where one = 1", frontier.size, nodes)
-    return port.Sealed(count=len(pending), size=frontier.size, root=frontier.root())
+    return Sealed(count=len(pending), size=frontier.size, root=frontier.root())
 
 
-async def put_checkpoint(x: Tx, p: port.PutCheckpoint) -> bool:
+@sql(PutCheckpoint)
+async def put_checkpoint(x: Tx, p: PutCheckpoint) -> bool:
     await x.rows(
         """
         insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)

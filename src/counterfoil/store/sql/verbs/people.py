@@ -6,11 +6,21 @@ from __future__ import annotations
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.clock import micros
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Person
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.people import (
+    VOTE_RESULTS,
+    Decide,
+    Decided,
+    PutPerson,
+    PutToken,
+    Resolve,
+    Resolved,
+)
+from counterfoil.store.port.records import Stimulus
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import effects
 
@@ -25,31 +35,32 @@ async def person(x: Tx, id_: str) -> Person | None:
     return None if row is None else t.PERSON.read(row)
 
 
-async def decide(x: Tx, d: port.Decide) -> port.Decided:
+@sql(Decide)
+async def decide(x: Tx, d: Decide) -> Decided:
     """One vote. The Run is locked before the approval, as turns do."""
     row = await x.one(APPROVAL, d.approval)
     if row is None:
-        return port.Decided(verdict="not_found")
+        return Decided(verdict="not_found")
     await x.rows("select 1 from run where id = $1 for no key update", row[1])
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
     who = await person(x, d.person)
     if approval.state is not ApprovalState.OPEN:
-        return port.Decided(verdict="closed")
+        return Decided(verdict="closed")
     if approval.expires <= d.at:
-        return port.Decided(verdict="expired")
+        return Decided(verdict="expired")
     if approval.subject != d.subject:
-        return port.Decided(verdict="subject")
+        return Decided(verdict="subject")
     if who is None or not who.active:
-        return port.Decided(verdict="inactive")
+        return Decided(verdict="inactive")
     if approval.requester in (who.id, who.email):
-        return port.Decided(verdict="requester")
+        return Decided(verdict="requester")
     if not set(approval.roles) & set(who.roles):
-        return port.Decided(verdict="role")
+        return Decided(verdict="role")
     vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
     if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
-        return port.Decided(verdict="voted")
+        return Decided(verdict="voted")
     votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
     state: ApprovalState = approval.state
     if not d.approve:
@@ -67,18 +78,19 @@ async def decide(x: Tx, d: port.Decide) -> port.Decided:
                 "comment": d.comment,
             }
         )
-        s = port.Stimulus(run=approval.run, kind="approval", ref=approval.id, body=body)
+        s = Stimulus(run=approval.run, kind="approval", ref=approval.id, body=body)
         await x.append(s, d.at)
     kept = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
     x.leaf("decided", approval.id, d.at, f"person:{d.person}", kept, run=approval.run)
-    return port.Decided(verdict="counted" if state is ApprovalState.OPEN else str(state))
+    return Decided(verdict=VOTE_RESULTS[state])
 
 
-async def resolve(x: Tx, r: port.Resolve) -> port.Resolved:
+@sql(Resolve)
+async def resolve(x: Tx, r: Resolve) -> Resolved:
     """A person ends a Case; what it was about goes on as they chose."""
     row = await x.one(CASE, r.case)
     if row is None:
-        return port.Resolved(verdict="not_found")
+        return Resolved(verdict="not_found")
     case = t.CASE.read(row)
     await _lock(x, r, case)
     row = await x.one(f"{CASE} for update", r.case)
@@ -86,13 +98,13 @@ async def resolve(x: Tx, r: port.Resolve) -> port.Resolved:
     case = t.CASE.read(row)
     who = await person(x, r.person)
     if case.state is not CaseState.OPEN:
-        return port.Resolved(verdict="closed")
+        return Resolved(verdict="closed")
     if r.choice not in case.choices:
-        return port.Resolved(verdict="choice")
+        return Resolved(verdict="choice")
     if who is None or not who.active:
-        return port.Resolved(verdict="inactive")
+        return Resolved(verdict="inactive")
     if case.owner not in who.roles and not r.override:
-        return port.Resolved(verdict="role")
+        return Resolved(verdict="role")
     await x.rows(
         """
         update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
@@ -128,15 +140,15 @@ async def resolve(x: Tx, r: port.Resolve) -> port.Resolved:
         body = wire.dumps(
             {"case": case.id, "path": case.path, "choice": str(r.choice), "by": r.person, "note": r.note}
         )
-        await x.append(port.Stimulus(run=case.run, kind="case", ref=case.id, body=body), r.at)
+        await x.append(Stimulus(run=case.run, kind="case", ref=case.id, body=body), r.at)
     kept = wire.dumps({"choice": str(r.choice), "note": r.note})
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", kept, run=case.run)
     if r.told is not None:
         await effects.tell(x, r.told)
-    return port.Resolved(verdict="resolved")
+    return Resolved(verdict="resolved")
 
 
-async def _lock(x: Tx, r: port.Resolve, case: Case) -> None:
+async def _lock(x: Tx, r: Resolve, case: Case) -> None:
     """Match rows of the foil that is waived and of the effect that is spoken of, then the Runs that hear of it."""
     if x.dialect == "sqlite":
         return
@@ -152,7 +164,8 @@ async def _lock(x: Tx, r: port.Resolve, case: Case) -> None:
         await x.rows("select 1 from run where id = $1 for no key update", case.run)
 
 
-async def put_person(x: Tx, p: port.PutPerson) -> bool:
+@sql(PutPerson)
+async def put_person(x: Tx, p: PutPerson) -> bool:
     row = t.PERSON.row(p.person)
     new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
     if not new:
@@ -165,7 +178,8 @@ async def put_person(x: Tx, p: port.PutPerson) -> bool:
     return bool(new)
 
 
-async def put_token(x: Tx, p: port.PutToken) -> bool:
+@sql(PutToken)
+async def put_token(x: Tx, p: PutToken) -> bool:
     if p.alone:
         await x.rows("delete from token where person = $1 and kind = $2", p.token.person, p.token.kind)
     await x.rows(

@@ -5,27 +5,42 @@ from __future__ import annotations
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.clock import micros
 from counterfoil.core.moves import check_move
 from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
-from counterfoil.store.port import transitions as port
-from counterfoil.store.port.releases import Applied, ApplyPlan, ExpirePlans, Moved, MoveRun, PutPlan
+from counterfoil.core.run import TERMINAL, RunStatus
+from counterfoil.store.port.releases import (
+    Applied,
+    ApplyPlan,
+    ExpirePlans,
+    Moved,
+    MoveRun,
+    PutPlan,
+    PutPlanVerdict,
+    PutRelease,
+    leaf_of_move,
+    leaf_of_plan,
+    leaf_of_step,
+    refused,
+)
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.statements import Rollback
-from counterfoil.store.sql.tables import micros
-from counterfoil.store.sql.transaction import TERMINAL, Tx
+from counterfoil.store.sql.states import APPROVAL_VALID, EFFECT_UNFINISHED
+from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import person
 
 PLAN = f"select {t.PLAN.names} from plan where digest = $1"
 APPROVALS = f"select {t.APPROVAL.names} from approval where id = any($1::text[]) order by id for update"
-CLOSE_APPROVALS = """
-update approval set state = $2 where id = any($1::text[]) and state in ('open', 'granted')
+CLOSE_APPROVALS = f"""
+update approval set state = $2 where id = any($1::text[]) and state in {APPROVAL_VALID}
 """
 RELEASE_LOCK = 0x52454C454153
 """Held by admissions together, and alone by whoever changes what is in force."""
-MOVING = "('planned', 'sending', 'accepted', 'unknown')"
 
 
-async def put_release(x: Tx, p: port.PutRelease) -> bool:
+@sql(PutRelease)
+async def put_release(x: Tx, p: PutRelease) -> bool:
     """The first Release of a store. The row that says what is in force is the lock."""
     row = (p.digest, p.body, micros(p.at))
     first = await x.rows(
@@ -65,7 +80,8 @@ async def _in_force(x: Tx) -> str | None:
     return None if row is None else str(row[0])
 
 
-async def put_plan(x: Tx, p: PutPlan) -> str:
+@sql(PutPlan)
+async def put_plan(x: Tx, p: PutPlan) -> PutPlanVerdict:
     if await _in_force(x) != p.plan.base:
         return "moved"
     row = await x.one(f"{PLAN} for update", p.plan.digest)
@@ -87,15 +103,7 @@ async def put_plan(x: Tx, p: PutPlan) -> str:
     return "new"
 
 
-def leaf_of_plan(p: PutPlan) -> dict[str, object]:
-    return {
-        "base": p.plan.base,
-        "revision": p.plan.revision,
-        "round": p.plan.round,
-        "approvals": {a.id: list(a.roles) for a in p.approvals},
-    }
-
-
+@sql(ApplyPlan)
 async def apply_plan(x: Tx, a: ApplyPlan) -> Applied:
     await _alone(x)
     present = await _in_force(x)
@@ -152,17 +160,6 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> Applied:
     return Applied(verdict="applied", no=step.no)
 
 
-def leaf_of_step(step: ReleaseStep) -> dict[str, object]:
-    return {
-        "base": step.base,
-        "plan": step.plan,
-        "requester": step.requester,
-        "approvers": list(step.approvers),
-        "reason": step.reason,
-        "emergency": step.emergency,
-    }
-
-
 async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
     who = await person(x, a.person)
     if who is None or not who.active or not set(who.roles) & set(a.emergency):
@@ -174,7 +171,7 @@ async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
 async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     """Who granted it. Raises Nothing with the refusal where it does not hold now."""
     refusal = refused(approval, a)
-    if refusal:
+    if refusal is not None:
         raise Rollback(Applied(verdict=refusal, approvals=(approval.id,)))
     if approval.automatic:
         return set()
@@ -191,15 +188,6 @@ async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     return live
 
 
-def refused(approval: Approval, a: ApplyPlan) -> str:
-    """Why an approval does not carry the change, apart from who gave it; empty when it does."""
-    if approval.state is ApprovalState.REJECTED:
-        return "rejected"
-    if approval.expires <= a.at or approval.state is ApprovalState.EXPIRED:
-        return "expired"
-    return "" if approval.state is ApprovalState.GRANTED else "missing"
-
-
 async def _outdate(x: Tx, applied: Plan) -> None:
     """Every other open plan started from what is not in force any more."""
     sql = f"select {t.PLAN.names} from plan where state = 'open' order by digest for update"
@@ -210,6 +198,7 @@ async def _outdate(x: Tx, applied: Plan) -> None:
             await x.rows(CLOSE_APPROVALS, list(other.approvals), str(ApprovalState.STALE))
 
 
+@sql(ExpirePlans)
 async def expire_plans(x: Tx, e: ExpirePlans) -> int:
     sql = f"select {t.PLAN.names} from plan where state = 'open' and expires <= $1 order by digest for update"
     over: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql, micros(e.at))]
@@ -224,15 +213,18 @@ async def expire_plans(x: Tx, e: ExpirePlans) -> int:
     return len(over)
 
 
+@sql(MoveRun)
 async def move_run(x: Tx, m: MoveRun) -> Moved:
     row = await x.one(
         "select version, pin, status, inbox_n, consumed from run where id = $1 for update", m.run
     )
     if row is None or (row[0], row[1]) != (m.version, m.pin):
         return Moved(verdict="changed")
-    if f"'{row[2]}'" in TERMINAL:
+    if RunStatus(row[2]) in TERMINAL:
         return Moved(verdict="ended")
-    moving = await x.one(f"select 1 from effect where run = $1 and state in {MOVING} limit 1", m.run)
+    moving = await x.one(
+        f"select 1 from effect where run = $1 and state in {EFFECT_UNFINISHED} limit 1", m.run
+    )
     unread = row[0] > 0 and row[3] > row[4]  # one that has not begun reads its start under any Release
     if moving is not None or unread:
         return Moved(verdict="busy")
@@ -249,7 +241,3 @@ async def move_run(x: Tx, m: MoveRun) -> Moved:
     )
     x.leaf("moved", m.run, m.at, m.actor, wire.dumps(leaf_of_move(m)), run=m.run, version=version)
     return Moved(verdict="moved", version=version)
-
-
-def leaf_of_move(m: MoveRun) -> dict[str, object]:
-    return {"from": m.pin, "to": m.to, "paths": [list(pair) for pair in m.paths]}

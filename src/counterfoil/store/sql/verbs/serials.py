@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from counterfoil.store.port import transitions as port
+from counterfoil.core.clock import micros
+from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import micros
 from counterfoil.store.sql.transaction import Tx
 
 IDLE = "update run set due = null, owner = null, lease_until = null where id = $1"
@@ -12,7 +12,7 @@ NEXT = "select run from serial_wait where serial = $1 order by arrival, run limi
 WAKE = "update run set due = case when due <= $2 then due else $2 end where id = $1"
 
 
-async def hold(x: Tx, u: port.Turn, arrival: int) -> bool:
+async def hold(x: Tx, u: Turn, arrival: int) -> bool:
     """Take every serial asked for; or none, and queue for those that others hold.
 
     A holder's row is locked while we queue behind it, so its release either comes after our place in the
@@ -39,7 +39,7 @@ async def hold(x: Tx, u: port.Turn, arrival: int) -> bool:
     return True
 
 
-async def unhold(x: Tx, u: port.Turn) -> list[str]:
+async def unhold(x: Tx, u: Turn) -> list[str]:
     """Release this Run's serials; the Run that arrived first in each queue becomes due."""
     freed = await x.rows(
         "delete from hold where run = $1 and serial = any($2::text[]) returning serial", u.run, list(u.unhold)
@@ -47,14 +47,14 @@ async def unhold(x: Tx, u: port.Turn) -> list[str]:
     return await _wake_next(x, sorted(r[0] for r in freed), u)
 
 
-async def refuse_kept(x: Tx, u: port.Turn) -> None:
+async def refuse_kept(x: Tx, u: Turn) -> None:
     """Raises ValueError when a Run would end with a serial in its hand: nobody could have it any more."""
     rows = await x.rows("select serial from hold where run = $1 order by serial", u.run)
     if rows:
         raise ValueError(f"{u.run} would end and hold {', '.join(row[0] for row in rows)}")
 
 
-async def leave_queues(x: Tx, u: port.Turn) -> list[str]:
+async def leave_queues(x: Tx, u: Turn) -> list[str]:
     """A Run that was woken for a serial and went on without it must not stand before the others."""
     left = await x.rows("delete from serial_wait where run = $1 returning serial", u.run)
     serials = sorted(r[0] for r in left)
@@ -64,7 +64,7 @@ async def leave_queues(x: Tx, u: port.Turn) -> list[str]:
     return await _wake_next(x, sorted(set(serials) - {r[0] for r in held}), u)
 
 
-async def _wake_next(x: Tx, serials: list[str], u: port.Turn) -> list[str]:
+async def _wake_next(x: Tx, serials: list[str], u: Turn) -> list[str]:
     woken = []
     for serial in serials:
         for (run,) in await x.rows(NEXT, serial):

@@ -7,18 +7,20 @@ from datetime import datetime
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
-from counterfoil.store.port import store as port
-from counterfoil.store.port.stalled import opens
+from counterfoil.core.clock import micros
+from counterfoil.store.port.stalled import RecordStalled, opens
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import TEXTS
 from counterfoil.store.sql.progress_scan import PRESENT, held_row
-from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
 LOCK = "counterfoil/stuck"
 CASE = f"select {t.CASE.names} from case_ where id = $1"
 
 
-async def tell(x: Tx, s: port.RecordStalled) -> bool:
+@sql(RecordStalled)
+async def tell(x: Tx, s: RecordStalled) -> bool:
     """Replace what was found before. One teller at a time, the latest scan's word counts."""
     await x.lock_topics([LOCK])
     held = {(h.stuck.kind, h.stuck.about): h for h in map(held_row, await x.rows(PRESENT))}
@@ -35,7 +37,7 @@ async def tell(x: Tx, s: port.RecordStalled) -> bool:
             found.about,
             found.count,
             micros(found.since),
-            t.TEXTS.save(found.subjects),
+            TEXTS.save(found.subjects),
             found.owner,
             micros(first_at),
             micros(s.at),
@@ -49,7 +51,7 @@ async def tell(x: Tx, s: port.RecordStalled) -> bool:
     return True
 
 
-async def _case(x: Tx, s: port.RecordStalled, first_at: datetime, id_: str | None, case: Case) -> str | None:
+async def _case(x: Tx, s: RecordStalled, first_at: datetime, id_: str | None, case: Case) -> str | None:
     """The id of the Case that it has from now on; `id_` is the one that it had."""
     row = None if id_ is None else await x.one(CASE, id_)
     if not opens(None if row is None else t.CASE.read(row), first_at, s):
@@ -58,7 +60,7 @@ async def _case(x: Tx, s: port.RecordStalled, first_at: datetime, id_: str | Non
     return case.id
 
 
-async def _resolve(x: Tx, s: port.RecordStalled, id_: str) -> None:
+async def _resolve(x: Tx, s: RecordStalled, id_: str) -> None:
     row = await x.one(f"{CASE} for update", id_)
     if row is None or t.CASE.read(row).state is not CaseState.OPEN:
         return

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterfoil.core.usage import UsageRow, same_content
-from counterfoil.store.port import store as port
 from counterfoil.store.port import usage
+from counterfoil.store.port.usage import StoreUsage, UsageStored
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(t.USAGE.types, 1))
@@ -25,7 +26,8 @@ select source, id, body from usage_event where source = $1 and id = any($2::text
 CHANGES = "select total_changes()"
 
 
-async def keep_usage(x: Tx, k: port.StoreUsage) -> port.UsageStored:
+@sql(StoreUsage)
+async def keep_usage(x: Tx, k: StoreUsage) -> UsageStored:
     """Insert what is new; the unique index on (source, id) decides, here and between processes."""
     accepted: Sequence[UsageRow] = k.rows
     clashes: list[int] = []
@@ -47,10 +49,10 @@ async def keep_usage(x: Tx, k: port.StoreUsage) -> port.UsageStored:
         await x.open_case(case, k.at, k.actor)
     if accepted or aside:
         x.leaf("usage.kept", k.batch, k.at, k.actor, usage.leaf_of(accepted, repeated, len(aside)))
-    return port.UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
+    return UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
 
-async def _insert(x: Tx, k: port.StoreUsage) -> int:
+async def _insert(x: Tx, k: StoreUsage) -> int:
     """How many of the rows went in."""
     if not k.rows:
         return 0
@@ -62,7 +64,7 @@ async def _insert(x: Tx, k: port.StoreUsage) -> int:
     return int((await x.rows(CHANGES))[0][0] - before)
 
 
-async def _held(x: Tx, k: port.StoreUsage) -> dict[tuple[str, str], bytes]:
+async def _held(x: Tx, k: StoreUsage) -> dict[tuple[str, str], bytes]:
     """The bytes of those that were there before, by source and id."""
     held: dict[tuple[str, str], bytes] = {}
     for source in sorted({row[0] for row in k.rows}):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from counterfoil.core.clock import micros
 from counterfoil.store.port.versions import CountUse
-from counterfoil.store.sql.tables import micros
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
 ADD = """
@@ -15,6 +16,7 @@ on conflict (name, side, who, day) do update set
 """
 
 
+@sql(CountUse)
 async def tell_use(x: Tx, t: CountUse) -> bool:
     """In one order everywhere, so that two processes that tell of the same do not wait for each other in a ring."""
     for use in sorted(t.uses, key=lambda u: (u.name, u.side, u.who, u.day)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from counterfoil.core.clock import micros
 from counterfoil.core.quota import Quota, SystemAccount, grant, set_cap
 from counterfoil.store.port.workers import (
     CapSet,
@@ -15,7 +16,8 @@ from counterfoil.store.port.workers import (
     SetCap,
 )
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import micros, micros_or_none
+from counterfoil.store.sql.columns import micros_or_none
+from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
 FORGOTTEN = timedelta(days=1)
@@ -44,6 +46,7 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 """
 
 
+@sql(Heartbeat)
 async def beat(x: Tx, b: Heartbeat) -> HeartbeatAnswer:
     """The heartbeat, and the quotas that it gives until the next one."""
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
@@ -61,7 +64,9 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     accounts: dict[str, SystemAccount] = await _locked(x, wanted)
     new = [name for name in wanted if name not in accounts]
     if new:
-        fresh = {want.account: SystemAccount(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants}
+        fresh = {
+            want.account: SystemAccount(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants
+        }
         await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
         accounts = await _locked(x, wanted)
     quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, wanted)]
@@ -97,6 +102,7 @@ async def _locked(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
     return {account.account: account for account in accounts}
 
 
+@sql(ReleaseWorker)
 async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as its neighbours
     """Give everything back. The accounts are locked first, as by everybody who touches quotas."""
     ids = [l.worker]
@@ -114,6 +120,7 @@ async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as it
     return bool(await x.rows("delete from worker where id = any($1::text[]) returning id", ids))
 
 
+@sql(SetCap)
 async def tune(x: Tx, u: SetCap) -> CapSet:
     """Another cap in use, unless it is not the one that the worker knew."""
     account = (await _locked(x, [u.account])).get(u.account)

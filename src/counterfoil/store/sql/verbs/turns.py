@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
+from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import FOIL_MOVES, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store.port import transitions as port
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.records import event_stimulus
+from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.tables import micros, micros_or_none
-from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, event_stimulus, link_topics
+from counterfoil.store.sql.columns import micros_or_none
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.states import EFFECT_MAY_EXIST
+from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
 from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_kept, unhold
@@ -52,13 +57,14 @@ returning due, inbox_n,
   exists (select 1 from hold where hold.run = run.id)
 """
 PRESENT = "select 1 from run where id = $1 for no key update"
-LIVE_OF_PATH = """
+LIVE_OF_PATH = f"""
 select path, item from effect
-where run = $1 and path = $2 and state in ('sending', 'unknown', 'accepted', 'confirmed')
+where run = $1 and path = $2 and state in {EFFECT_MAY_EXIST}
 """
 
 
-async def claim(x: Tx, c: port.Claim) -> tuple[Run, ...]:
+@sql(Claim)
+async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
     """Lease due Runs, lane by lane, oldest due first. A Run that another transaction has locked is left for the
     next time."""
     until, at = micros(c.lease_until), micros(c.at)
@@ -74,12 +80,14 @@ async def claim(x: Tx, c: port.Claim) -> tuple[Run, ...]:
     return tuple(sorted(runs, key=lambda run: (place[run.lane], run.due or c.at, run.arrival)))
 
 
-async def turn(x: Tx, u: port.Turn) -> port.Turned:
+@sql(Turn)
+async def turn(x: Tx, u: Turn) -> Turned:
     await _lock(x, u)
     return await _commit(x, u)
 
 
-async def advance(x: Tx, a: port.Advance) -> port.Advanced:
+@sql(Advance)
+async def advance(x: Tx, a: Advance) -> Advanced:
     """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
     leaf witnesses both."""
     c, u = a.conclude, a.turn
@@ -87,9 +95,9 @@ async def advance(x: Tx, a: port.Advance) -> port.Advanced:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     await _lock(x, u, c)
     told = await effects.record(x, c)
-    turned = port.Turned(verdict="stale")
+    turned = Turned(verdict="stale")
     if told.stimulus is None:
-        return port.Advanced(concluded=told.concluded, turned=turned)
+        return Advanced(concluded=told.concluded, turned=turned)
     current = told.run == (u.version, u.consumed - 1) and not x.appended[u.run] and told.stimulus.run == u.run
     if current and not u.hold:
         await x.insert(t.INBOX, [t.INBOX.row(told.stimulus.item(u.consumed, c.at))])
@@ -101,10 +109,10 @@ async def advance(x: Tx, a: port.Advance) -> port.Advanced:
             turned = await _commit(x, u)
     if turned.verdict != "done":
         effects.told_leaf(x, c, told.stimulus.run)
-    return port.Advanced(concluded=told.concluded, turned=turned)
+    return Advanced(concluded=told.concluded, turned=turned)
 
 
-async def _commit(x: Tx, u: port.Turn, read: int = 0) -> port.Turned:
+async def _commit(x: Tx, u: Turn, read: int = 0) -> Turned:
     """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
     only now."""
     terminal = u.status in TERMINAL
@@ -113,9 +121,9 @@ async def _commit(x: Tx, u: port.Turn, read: int = 0) -> port.Turned:
             "select arrival from run where id = $1 and version = $2 for no key update", u.run, u.version
         )
         if asks is None:
-            return port.Turned(verdict="stale")
+            return Turned(verdict="stale")
         if not await hold(x, u, asks[0]):
-            return port.Turned(verdict="held", version=u.version)
+            return Turned(verdict="held", version=u.version)
         await reserve(x, u)
     row = await x.one(
         TURN,
@@ -132,7 +140,7 @@ async def _commit(x: Tx, u: port.Turn, read: int = 0) -> port.Turned:
         read,
     )
     if row is None:
-        return port.Turned(verdict="stale")
+        return Turned(verdict="stale")
     due, inbox_n, waited, queued, held = row
     await _approvals(x, u)
     started = await _plan(x, u)
@@ -166,17 +174,17 @@ async def _commit(x: Tx, u: port.Turn, read: int = 0) -> port.Turned:
             await x.rows("update run set due = $2 where id = $1", u.run, due)
     version = u.version + 1
     x.leaf("turned", u.run, u.at, u.actor, u.leaf, run=u.run, version=version)
-    return port.Turned(
+    return Turned(
         verdict="done",
         version=version,
         inbox_n=inbox_n,
-        due=None if due is None else t.moment(due),
+        due=None if due is None else from_micros(due),
         started=started,
         woken=tuple(woken),
     )
 
 
-async def _lock(x: Tx, u: port.Turn, c: port.Conclude | None = None) -> None:
+async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
     """Topics, match rows, holds and Runs, in this order; the rest of the turn finds them locked."""
     if x.dialect == "sqlite":
         return
@@ -208,7 +216,7 @@ async def _lock(x: Tx, u: port.Turn, c: port.Conclude | None = None) -> None:
         await x.rows(PRESENT, u.run)
 
 
-async def _plan(x: Tx, u: port.Turn) -> tuple[str, ...]:
+async def _plan(x: Tx, u: Turn) -> tuple[str, ...]:
     """Effects enter as planned, or as sending when a slot was in hand; those refused before may go out again.
     Nothing goes out whose approvals do not hold any more. Which ones go out now."""
     sends = {send.effect: send for send in u.send}
@@ -238,7 +246,7 @@ async def _plan(x: Tx, u: port.Turn) -> tuple[str, ...]:
     return tuple(send.effect for send in u.send if send.effect in started)
 
 
-async def _refuse_second_generation(x: Tx, u: port.Turn, planned: list[Effect]) -> None:
+async def _refuse_second_generation(x: Tx, u: Turn, planned: list[Effect]) -> None:
     """One generation of a step at a time, among those of before and those of this turn."""
     live = []
     for path in sorted({effect.path for effect in planned}):
@@ -254,7 +262,7 @@ async def _refuse_second_generation(x: Tx, u: port.Turn, planned: list[Effect]) 
             starting.add(step)
 
 
-async def _reverse(x: Tx, u: port.Turn) -> set[tuple[str, str]]:
+async def _reverse(x: Tx, u: Turn) -> set[tuple[str, str]]:
     """Foils whose cause was taken back are reversed; what covered them becomes free for others."""
     touched = set()
     for effect in u.reverse:
@@ -266,7 +274,7 @@ async def _reverse(x: Tx, u: port.Turn) -> set[tuple[str, str]]:
     return touched
 
 
-async def _approvals(x: Tx, u: port.Turn) -> None:
+async def _approvals(x: Tx, u: Turn) -> None:
     await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in u.approvals], ignore=True)
     for id_, state in u.close_approvals:
         held = await x.one("select state from approval where id = $1 for update", id_)
@@ -276,7 +284,7 @@ async def _approvals(x: Tx, u: port.Turn) -> None:
         await x.rows("update approval set state = $2 where id = $1", id_, str(state))
 
 
-async def _wait(x: Tx, u: port.Turn, *, waited: bool, terminal: bool) -> None:
+async def _wait(x: Tx, u: Turn, *, waited: bool, terminal: bool) -> None:
     """Replace the Run's waits. Topic locks make this and `post` take turns, so what is posted is either found
     here or finds the wait there."""
     if waited:

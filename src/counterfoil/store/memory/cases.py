@@ -1,0 +1,46 @@
+"""Parts of several transitions: Cases opened, and resolved by what happened since."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.case import Case, CaseState
+from counterfoil.store.memory.tables import Tables
+
+
+def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
+    """Opens it; a Case with this id that was resolved meanwhile stays resolved."""
+    if case.id in db.cases:
+        return False
+    db.put(db.cases, case.id, case)
+    body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
+    db.leaf("case.opened", case.id, at, actor, body, run=case.run)
+    return True
+
+
+def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
+    """A Case about a broken foil is over when the other half arrives after all."""
+    for case in list(db.cases.values()):
+        if case.foil == foil and case.state is CaseState.OPEN:
+            done = msgspec.structs.replace(
+                case,
+                state=CaseState.RESOLVED,
+                resolved_at=at,
+                resolved_by="matching",
+                note="matched by a later observation",
+            )
+            db.put(db.cases, case.id, done)
+
+
+def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> None:
+    """A Case about a delivery that was held is over once the delivery is admitted after all."""
+    for case in list(db.cases.values()):
+        about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
+        if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":
+            done = msgspec.structs.replace(
+                case, state=CaseState.RESOLVED, resolved_at=at, resolved_by="admit", note="admitted later"
+            )
+            db.put(db.cases, case.id, done)

@@ -1,0 +1,127 @@
+"""The Store over tables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from counterfoil.core.clock import utc_now
+from counterfoil.store.dump import Dump, dump_memory
+from counterfoil.store.memory import progress_scan, reads, traffic
+from counterfoil.store.memory.registry import RULES
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.store import (
+    Store,
+)
+from counterfoil.store.port.transition import Transition
+from counterfoil.store.port.wake import RunWatch, Wake, Wakes
+
+A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def read(
+    function: Callable[Concatenate[Tables, P], T],
+) -> Callable[Concatenate[MemoryStore, P], Coroutine[Any, Any, T]]:
+    """Make a method of a function over the tables."""
+
+    async def method(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(self.tables, *args, **kwargs)
+
+    return method
+
+
+class MemoryStore:
+    """The port over dictionaries. `clock` is the database's time; simulations pass their own."""
+
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+        self.clock = clock
+        self.tables = Tables()
+        self._wakes = Wakes()
+
+    @property
+    def depth(self) -> int:
+        """Always 0: a transition is applied at once."""
+        return 0
+
+    async def apply(self, transition: Transition[A]) -> A:
+        """Apply one transition, all or nothing."""
+        self.tables.journal.clear()
+        try:
+            answer: A = RULES[type(transition)](self.tables, transition)
+        except BaseException:
+            self.tables.roll_back()
+            raise
+        self._wakes.set(self._wakes.committed(transition, answer))
+        return answer
+
+    async def now(self) -> datetime:
+        return self.clock()
+
+    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+        await self._wakes.wait(what, timeout)
+
+    def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
+        return self._wakes.watch_run(run)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    async def dump(self) -> Dump:
+        """Return every row as a record."""
+        return dump_memory(self.tables)
+
+    load = read(reads.load)
+    todos = read(reads.todos)
+    backlog = read(reads.backlog)
+    kept = read(reads.kept)
+    next_due = read(reads.next_due)
+    head = read(reads.head)
+    heads = read(reads.heads)
+    link_by_ext = read(reads.link_by_ext)
+    link_by_canonical = read(reads.link_by_canonical)
+    guard_used = read(reads.guard_used)
+    event = read(reads.event)
+    approval = read(reads.approval)
+    votes = read(reads.votes)
+    case = read(reads.case)
+    receipt = read(reads.receipt)
+    cursor = read(reads.cursor)
+    call = read(reads.call)
+    call_of_run = read(reads.call_of_run)
+    release = read(reads.release)
+    effect = read(reads.effect)
+    effects_planned = read(reads.effects_planned)
+    effects_overdue = read(reads.effects_overdue)
+    effects_sending = read(reads.effects_sending)
+    effects_to_look_up = read(reads.effects_to_look_up)
+    foils_past_due = read(reads.foils_past_due)
+    person = read(reads.person)
+    persons = read(reads.persons)
+    token = read(reads.token)
+    leaves = read(reads.leaves)
+    checkpoint = read(reads.checkpoint)
+    in_force = read(reads.in_force)
+    plan = read(reads.plan)
+    plan_model = read(reads.plan_model)
+    release_step = read(reads.release_step)
+    release_steps = read(reads.release_steps)
+    pinned = read(reads.pinned)
+    unfinished = read(reads.unfinished)
+    waited = read(reads.waited)
+    used = read(reads.used)
+    waiting = read(reads.waiting)
+    effects_of_gone_workers = read(reads.effects_of_gone_workers)
+    stuck = read(progress_scan.stuck)
+    stuckness = read(progress_scan.stuckness)
+    traffic = read(traffic.traffic)
+
+
+if TYPE_CHECKING:
+
+    def _as_port(store: MemoryStore) -> Store:
+        """Have the type checker compare the store with its port."""
+        return store

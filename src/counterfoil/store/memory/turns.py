@@ -1,0 +1,249 @@
+"""Specification of claims and turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.core.approval import APPROVAL_MOVES
+from counterfoil.core.foil import (
+    FOIL_MOVES,
+    FoilState,
+)
+from counterfoil.core.moves import check_move
+from counterfoil.core.run import TERMINAL, Run
+from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.effects import (
+    abandon,
+    approved,
+    drop_stale,
+    insert_effect,
+    log_outcome,
+    mark_sending,
+    plan_again,
+    record,
+)
+from counterfoil.store.memory.foils import foils_of_effect, move_foil, open_foil, settle_match
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.runs import append, put_todo, start_run
+from counterfoil.store.memory.tables import Tables, least
+from counterfoil.store.port.records import event_stimulus
+from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
+
+
+@memory(Claim)
+def claim(db: Tables, t: Claim) -> tuple[Run, ...]:
+    place = {lane: n for n, lane in enumerate(t.lanes)}
+    due = sorted(
+        (
+            r
+            for r in db.runs.values()
+            if r.lane in place
+            and r.due is not None
+            and r.due <= t.at
+            and (r.lease_until is None or r.lease_until < t.at)
+        ),
+        key=lambda r: (place[r.lane], r.due, r.arrival),
+    )[: t.limit]
+    claimed = [msgspec.structs.replace(r, owner=t.worker, lease_until=t.lease_until) for r in due]
+    for run in claimed:
+        db.put(db.runs, run.id, run)
+    return tuple(claimed)
+
+
+@memory(Advance)
+def advance(db: Tables, t: Advance) -> Advanced:
+    c, u = t.conclude, t.turn
+    if u.reserve or u.release:
+        raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
+    before = db.runs.get(u.run)
+    concluded, stimulus = record(db, c)
+    turned = Turned(verdict="stale")
+    if stimulus is None:
+        return Advanced(concluded=concluded, turned=turned)
+    present = db.runs.get(u.run)
+    current = (
+        before is not None
+        and present is not None
+        and (before.version, before.inbox_n) == (u.version, u.consumed - 1)
+        and present.inbox_n == before.inbox_n
+        and stimulus.run == u.run
+    )
+    due = present.due if present is not None else None
+    append(db, stimulus, c.at)
+    if current:
+        db.put(db.runs, u.run, msgspec.structs.replace(db.runs[u.run], due=due))
+        turned = turn(db, u)
+    if turned.verdict != "done":
+        log_outcome(db, c, stimulus.run)
+    return Advanced(concluded=concluded, turned=turned)
+
+
+@memory(Turn)
+def turn(db: Tables, t: Turn) -> Turned:
+    run = db.runs.get(t.run)
+    if run is None or run.version != t.version:
+        return Turned(verdict="stale")
+    blocked = [s for s in t.hold if db.holds.get(s, t.run) != t.run]
+    if blocked:
+        for serial in blocked:
+            db.put(db.hold_waits, (serial, t.run), run.arrival)
+        idle = msgspec.structs.replace(run, due=None, owner=None, lease_until=None)
+        db.put(db.runs, run.id, idle)
+        return Turned(verdict="held", version=run.version)
+    if (limited := reserve(db, t)) is not None:
+        return limited
+    for serial in t.hold:
+        db.put(db.holds, serial, t.run)
+        db.drop(db.hold_waits, (serial, t.run))
+    for approval in t.approvals:
+        if approval.id not in db.approvals:
+            db.put(db.approvals, approval.id, approval)
+    for id_, state in t.close_approvals:
+        held = db.approvals[id_]
+        check_move(APPROVAL_MOVES, held.state, state, id_)
+        db.put(db.approvals, id_, msgspec.structs.replace(held, state=state))
+    for effect in t.plan:
+        insert_effect(db, effect)
+    started, new = [], {effect.id for effect in t.plan}
+    for send in t.send:
+        held_effect = db.effects[send.effect]
+        if approved(db, held_effect):
+            mark_sending(db, send)
+            started.append(send.effect)
+        elif send.effect not in new:
+            drop_stale(db, held_effect, t.at)
+    for id_ in t.again:
+        plan_again(db, id_)
+    for id_ in t.drop:
+        abandon(db, id_, t.at)
+    touched = set()
+    for foil in t.foils:
+        open_foil(db, foil)
+        touched.add((foil.rule, foil.key))
+    for id_ in t.reverse:
+        for foil in foils_of_effect(db, id_):
+            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
+                move_foil(db, foil, FoilState.REVERSED, "its cause was taken back", t.at)
+                touched.add((foil.rule, foil.key))
+    for rule, key in sorted(touched):
+        settle_match(db, rule, key, t.at)
+    for case in t.cases:
+        open_case(db, case, t.at, t.actor)
+    for event in t.events:
+        if event.id not in db.events:
+            db.put(db.events, event.id, event)
+            put_todo(db, "event", event.id)
+    for start in t.starts:
+        start_run(db, start, t.at)
+    terminal = t.status in TERMINAL
+    give_back(db, t.run, t.release)
+    woken = unhold(db, t.run, t.unhold, t.at)
+    if terminal and (kept := sorted(s for s, holder in db.holds.items() if holder == t.run)):
+        raise ValueError(f"{t.run} would end and hold {', '.join(kept)}")
+    woken += leave_queues(db, t.run, t.at)
+    replace_waits(db, t, terminal)
+    version = t.version + 1
+    run = db.runs[t.run]  # the parts above may have appended to it
+    due = t.at if run.inbox_n > t.consumed else t.due
+    if terminal:
+        due = None
+    moved = msgspec.structs.replace(
+        run,
+        status=t.status,
+        direction=t.direction,
+        state=t.state,
+        version=version,
+        consumed=t.consumed,
+        due=due,
+        owner=None,
+        lease_until=None,
+        now=t.at if run.now is None else max(run.now, t.at),
+        ctx=t.ctx,
+    )
+    db.put(db.runs, run.id, moved)
+    db.leaf("turned", run.id, t.at, t.actor, t.leaf, run=run.id, version=version)
+    return Turned(
+        verdict="done",
+        version=version,
+        inbox_n=run.inbox_n,
+        due=due,
+        started=tuple(started),
+        woken=tuple(woken),
+    )
+
+
+def reserve(db: Tables, t: Turn) -> Turned | None:
+    """All reservations or none; those that this Run made already count once."""
+    used: dict[tuple[str, str], int] = {}
+    for r in t.reserve:
+        used.setdefault((r.scope, r.key), db.guards.get((r.scope, r.key), (0, None))[0])
+    asked = dict(used)
+    refused = False
+    for r in t.reserve:
+        if (r.scope, r.key, t.run, r.path) in db.reservations:
+            continue
+        if r.seen is not None and used[r.scope, r.key] != r.seen:
+            refused = True
+        asked[r.scope, r.key] += r.amount
+        if r.limit is not None and asked[r.scope, r.key] > r.limit:
+            refused = True
+    if refused:
+        return Turned(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
+    for r in t.reserve:
+        if (r.scope, r.key, t.run, r.path) not in db.reservations:
+            db.put(db.reservations, (r.scope, r.key, t.run, r.path), (r.amount, True))
+            db.put(db.guards, (r.scope, r.key), (asked[r.scope, r.key], r.limit))
+    return None
+
+
+def give_back(db: Tables, run: str, paths: Sequence[str]) -> None:
+    """Give back reservations of these paths. What a Run that ends did not give back was consumed."""
+    for key, (amount, live) in list(db.reservations.items()):
+        scope, guard, owner, path = key
+        if owner == run and path in paths and live:
+            db.put(db.reservations, key, (amount, False))
+            used, limit = db.guards[scope, guard]
+            db.put(db.guards, (scope, guard), (used - amount, limit))
+
+
+def unhold(db: Tables, run: str, serials: Sequence[str], at: datetime) -> list[str]:
+    """Release these serials of the Run; the Run that waited longest on each becomes due."""
+    woken = []
+    for serial in sorted(s for s in serials if db.holds.get(s) == run):
+        db.drop(db.holds, serial)
+        woken += wake_next(db, serial, at)
+    return woken
+
+
+def leave_queues(db: Tables, run: str, at: datetime) -> list[str]:
+    """A Run that was woken for a serial and went on without it must not stand before the others."""
+    woken = []
+    for serial in sorted(s for s, waiting in db.hold_waits if waiting == run):
+        db.drop(db.hold_waits, (serial, run))
+        if serial not in db.holds:
+            woken += wake_next(db, serial, at)
+    return woken
+
+
+def wake_next(db: Tables, serial: str, at: datetime) -> list[str]:
+    waiting = sorted((arrival, r) for (s, r), arrival in db.hold_waits.items() if s == serial)
+    for _, run in waiting[:1]:
+        held = db.runs[run]
+        db.put(db.runs, run, msgspec.structs.replace(held, due=least(held.due, at)))
+    return [run for _, run in waiting[:1]]
+
+
+def replace_waits(db: Tables, t: Turn, terminal: bool) -> None:
+    for topic, run in list(db.waits):
+        if run == t.run:
+            db.drop(db.waits, (topic, run))
+    if terminal:
+        return
+    for wait in t.waits:
+        db.put(db.waits, (wait.topic, t.run), wait.since)
+        for (topic, event), (at, body) in sorted(db.posts.items(), key=lambda p: p[1][0]):
+            if topic == wait.topic and (wait.since is None or at >= wait.since):
+                append(db, event_stimulus(t.run, event, body), t.at)

@@ -1,0 +1,121 @@
+"""Intake: receipts stored, and todos turned into their consequences."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.case import Case
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.link import Link
+from counterfoil.store.port.records import Post, RunStart
+from counterfoil.store.port.transition import Transition, wake_set
+from counterfoil.store.port.wake import Wake
+
+ReceiveVerdict: TypeAlias = Literal["new", "same", "clash"]
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    numbers: tuple[int, ...]
+    verdicts: tuple[ReceiveVerdict, ...]
+    """One for each receipt."""
+
+
+class Receive(Transition[Received], frozen=True, kw_only=True):
+    """Store receipts.
+
+    Insert a receipt unless (system, ext_id) exists. A new one gets a todo and a leaf; one of door `fetch`, which an
+    admission fetched, gets no todo. The same identity digest again returns the first receipt's number and writes
+    nothing. Another digest opens `clash`; the first receipt stays. `cursor` moves the feed's cursor in the same
+    transaction.
+    """
+
+    together = True
+
+    receipts: tuple[Receipt, ...]
+    clashes: tuple[Case, ...]
+    """One Case for each receipt, opened only where that receipt clashes."""
+    cursor: tuple[str, str, str] | None = None
+    """system, feed, value."""
+    at: datetime
+    actor: str
+
+    def keys(self) -> frozenset[str]:
+        feed = [] if self.cursor is None else [f"{self.cursor[0]}/{self.cursor[1]}"]
+        return frozenset([*feed, *(f"{r.system}/{r.ext_id}" for r in self.receipts)])
+
+    def wakes(self, answer: Received) -> frozenset[Wake]:
+        return wake_set(admit="new" in answer.verdicts)
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    applied: bool
+    outdated: bool = False
+    """Another Release is active: admit the todo by that one."""
+    new_events: tuple[str, ...] = ()
+    born: tuple[str, ...] = ()
+    woken: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    """Events that are older than their object's head: recorded, not applied."""
+
+
+class Admit(Transition[Admitted], frozen=True, kw_only=True):
+    """Turn one todo into its consequences, all or nothing.
+
+    Deletes the todo (kind `receipt` by number or `event` by id); without one -> `applied=False`, nothing else.
+    Events are inserted or ignored. For those that were new:
+
+    - A head moves where `version` is not older than `Head.versions` has of the same system. An older event is
+      recorded, and fills in fields of which no newer one spoke.
+    - Links are established and posted under both of their `topics`; posts are delivered; Runs are started.
+    - Foils are opened (inserted or ignored by id; a provisional foil with this id opens). Observations are inserted
+      and their match rows settled.
+
+    Consequences of existing events are skipped, except Cases. Cases are inserted or ignored. Without `park` and
+    `cases`, open Cases about this todo (no Run, reason other than `clash`) are resolved by `admit`. One leaf.
+    """
+
+    together = True
+
+    todo: tuple[str, str]
+    """kind, ref."""
+    events: tuple[CanonicalEvent, ...] = ()
+    heads: tuple[Head, ...] = ()
+    links: tuple[Link, ...] = ()
+    posts: tuple[Post, ...] = ()
+    starts: tuple[RunStart, ...] = ()
+    foils: tuple[Foil, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    cases: tuple[Case, ...] = ()
+    park: bool = False
+    """Set the todo aside: it waits for a Case's decision or, with `wake_topic`, for a Link."""
+    wake_topic: str | None = None
+    """With `park`: a post under this topic puts the todo back."""
+    ignored: str = ""
+    """Why it has no consequence."""
+    release: str = ""
+    """The Release that admits it; with another one active -> `outdated`, nothing written."""
+    at: datetime
+    actor: str
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(
+            [
+                ":".join(self.todo),
+                *([self.wake_topic] if self.wake_topic else ()),
+                *(f"{head.object}/{head.key}" for head in self.heads),
+                *(topic for link in self.links for topic in link.topics),
+                *(topic for post in self.posts for topic in post.topics),
+                *(start.run for start in self.starts),
+                *(f"{foil.rule}/{foil.key}" for foil in self.foils),
+                *(f"{o.rule}/{o.key}" for o in self.observations),
+            ]
+        )
+
+    def wakes(self, answer: Admitted) -> frozenset[Wake]:
+        leased = {start.run for start in self.starts if start.lease is not None}
+        unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
+        return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))

@@ -1,0 +1,113 @@
+"""People: votes on approvals, decisions on Cases, persons and their tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import Choice
+from counterfoil.core.people import Person, Token
+from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.transition import Transition, wake_set
+from counterfoil.store.port.wake import Wake
+
+VoteResult: TypeAlias = Literal["counted", "granted", "rejected"]
+VoteRefusal: TypeAlias = Literal[
+    "not_found", "closed", "expired", "subject", "requester", "role", "inactive", "voted"
+]
+DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
+ResolveVerdict: TypeAlias = Literal["resolved", "not_found", "closed", "choice", "role", "inactive"]
+
+VOTE_RESULTS: dict[ApprovalState, VoteResult] = {
+    ApprovalState.OPEN: "counted",
+    ApprovalState.GRANTED: "granted",
+    ApprovalState.REJECTED: "rejected",
+}
+"""The verdict on a vote, by the state of the approval after it."""
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: DecideVerdict
+
+
+class Decide(Transition[Decided], frozen=True, kw_only=True):
+    """Record a person's vote.
+
+    Refused when the approval is not open, is expired or has another subject, and when the person is the requester,
+    has none of the approval's roles, is inactive or has voted. Reaching the quorum grants; one rejection rejects;
+    both append `approval` to the Run. Leaf.
+    """
+
+    approval: str
+    subject: str
+    person: str
+    approve: bool
+    comment: str
+    at: datetime
+
+    def keys(self) -> frozenset[str]:
+        return frozenset([self.approval])
+
+    def wakes(self, answer: Decided) -> frozenset[Wake]:
+        del answer
+        return wake_set(turn=True)
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: ResolveVerdict
+
+
+class Resolve(Transition[Resolved], frozen=True, kw_only=True):
+    """Record a person's decision on a Case.
+
+    Refused when the Case is resolved, the choice is not offered, or the person has no role that owns it. RETRY of a
+    receipt or event puts its todo back; WAIVE moves the foil to waived; a Case about a Run appends `case`. Leaf.
+    """
+
+    case: str
+    person: str
+    choice: Choice
+    note: str
+    at: datetime
+    override: bool = False
+    """The person may resolve any Case (an administrator)."""
+    told: Conclude | None = None
+    """The person's word on the outcome of the Case's effect: evidence, recorded after the decision itself."""
+
+    def keys(self) -> frozenset[str]:
+        return frozenset([self.case, *(self.told.keys() if self.told is not None else ())])
+
+    def effects_named(self) -> tuple[str, ...]:
+        return () if self.told is None else (self.told.effect,)
+
+    def wakes(self, answer: Resolved) -> frozenset[Wake]:
+        del answer
+        return wake_set(turn=True, admit=True)
+
+
+class PutPerson(Transition[bool], frozen=True, kw_only=True):
+    """Insert or replace a person; leaf. True for a new one."""
+
+    person: Person
+    at: datetime
+    actor: str
+
+    def keys(self) -> frozenset[str]:
+        return SETTINGS
+
+
+class PutToken(Transition[bool], frozen=True, kw_only=True):
+    """Store a session or bearer token. `alone` deletes the person's other tokens of this kind."""
+
+    token: Token
+    at: datetime
+    alone: bool = False
+
+    def keys(self) -> frozenset[str]:
+        return SETTINGS
+
+
+SETTINGS = frozenset(["settings"])

@@ -1,0 +1,115 @@
+"""Column types, and the mapping between a table's rows and the records they hold. Knows no table and no transition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.clock import from_micros, micros
+from counterfoil.core.money import Money
+
+R = TypeVar("R")
+
+
+def micros_or_none(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class ColumnType:
+    """How one kind of value is kept: the type of its column, the way in and the way out."""
+
+    __slots__ = ("load", "save", "type")
+
+    def __init__(
+        self, type_: str, save: Callable[[Any], Any] = _same, load: Callable[[Any], Any] = _same
+    ) -> None:
+        self.type = type_
+        self.save = save
+        self.load = load
+
+
+def json_column(of: Any) -> ColumnType:
+    decoder = msgspec.json.Decoder(of)
+    return ColumnType("text", lambda value: msgspec.json.encode(value).decode(), decoder.decode)
+
+
+def enum_column(of: type[StrEnum]) -> ColumnType:
+    return ColumnType("text", str, {str(member): member for member in of}.__getitem__)
+
+
+TEXT = ColumnType("text")
+INT = ColumnType("bigint")
+BYTES = ColumnType("bytea")
+BOOL = ColumnType("boolean", load=bool)
+TIME = ColumnType("bigint", micros, from_micros)
+VALUES = ColumnType("bytea", wire.dumps, wire.loads)
+TEXTS = json_column(tuple[str, ...])
+MONEY = json_column(Money)
+MONEYS = json_column(tuple[Money, ...])
+LEGS = json_column(dict[str, Money])
+HEADERS = json_column(dict[str, str])
+
+
+KEYS = {
+    "receipt": ("system", "ext_id"),
+    "head": ("object", "key"),
+    "post": ("topic", "event"),
+    "hold": ("serial",),
+    "match_row": ("rule", "key"),
+    "vote": ("approval", "person"),
+    "release": ("digest",),
+    "plan": ("digest",),
+    "release_step": ("no",),
+    "account": ("account",),
+    "quota": ("account", "worker"),
+    "call": ("consumer", "operation", "key"),
+    "rate": ("consumer", "operation"),
+}
+"""The columns that tell rows of a table apart where that is not `id`."""
+
+
+class SqlTable(Generic[R]):
+    """One table. `columns` maps a column to its kind; a column named otherwise than its field is in `fields`."""
+
+    def __init__(
+        self, name: str, record: Callable[..., R], columns: dict[str, ColumnType], **fields: str
+    ) -> None:
+        self.name = name
+        self.record = record
+        self.columns = columns
+        self.key = KEYS.get(name, ("id",))
+        self.fields = tuple(fields.get(column, column) for column in columns)
+        self.names = ", ".join(columns)
+        self.types = tuple(kind.type for kind in columns.values())
+        self._values = attrgetter(*self.fields)
+        self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]
+        self._load = tuple(
+            (field, kind.load) for field, kind in zip(self.fields, columns.values(), strict=True)
+        )
+
+    def row(self, record: R) -> tuple[Any, ...]:
+        values = list(self._values(record))
+        for n, save in self._saved:
+            if values[n] is not None:
+                values[n] = save(values[n])
+        return tuple(values)
+
+    def read(self, row: Sequence[Any], **more: Any) -> R:
+        """The record of a row that has this table's columns first."""
+        for (field, load), value in zip(self._load, row, strict=False):
+            more[field] = value if load is _same or value is None else load(value)
+        return self.record(**more)
+
+    def of(self, alias: str) -> str:
+        """The columns, said of an alias."""
+        return ", ".join(f"{alias}.{column}" for column in self.columns)
