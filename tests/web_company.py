@@ -202,7 +202,7 @@ async def running(folder: Path) -> AsyncIterator[Company]:
     app = TrialApp(store, model)
     passwords = cheap_passwords()
     try:
-        tokens = await _people(store, passwords)
+        tokens = await people(store, passwords)
         await fill(store)
         sock = server.listen("127.0.0.1", 0)
         asgi = server.build(app, passwords)
@@ -226,7 +226,7 @@ def _close(sock: socket.socket) -> None:
         sock.close()
 
 
-async def _people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
+async def people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
     now = await store.now()
     secret = passwords.hash(PASSWORD)
     tokens = {}

@@ -1,4 +1,4 @@
-"""The only wiring: store, model, connectors and worker joined by hand into one Application."""
+"""Wiring: builds store, model, connectors and worker, and joins them into one Application."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
 
 log = logging.getLogger("counterfoil")
+STOP_SECONDS = 40
+"""Timeout for a worker that is being stopped; longer than its own drain."""
 
 
-class Account(msgspec.Struct, forbid_unknown_fields=True):
-    """One line of the people file: a person with the hash of the password and of a token."""
+class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """Person in the people file, with the hashes of a password and a token."""
 
     id: str
     name: str
@@ -47,48 +49,50 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     roles: list[str]
     secret: str = ""
     token_sha256: str = ""
-    """The one bearer token that holds from now on; empty ends the former one."""
+    """Digest of the person's only bearer token; empty ends the former one."""
     active: bool = True
 
 
 def read_model(folder: Path) -> Model:
-    """The governance of a folder, for the environment that COUNTERFOIL_ENVIRONMENT names. Raises Misconfigured with
-    every finding that forbids running it."""
+    """Return the model of a governance folder, for the environment in COUNTERFOIL_ENVIRONMENT.
+
+    Raises Misconfigured with all errors that `check` finds.
+    """
     model, findings = read(folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""))
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
-        raise Misconfigured("the governance folder does not pass check:\n" + "\n".join(errors))
+        raise Misconfigured("The governance folder does not pass check:\n" + "\n".join(errors))
     return model
 
 
 def reference(text: str) -> str:
-    """The value behind `env:NAME` or `file:PATH`; any other text is itself. Raises Misconfigured."""
+    """Return the value of `env:NAME` or `file:PATH`; any other text is the value. Raises Misconfigured."""
     if text.startswith("env:"):
         name = text.removeprefix("env:")
         if name not in os.environ:
-            raise Misconfigured(f"the environment has no {name}")
+            raise Misconfigured(f"The environment variable {name} is not set.")
         return os.environ[name]
     if text.startswith("file:"):
         path = Path(text.removeprefix("file:"))
         try:
             return path.read_text().strip()
         except OSError as error:
-            raise Misconfigured(f"{path} cannot be read: {error}") from error
+            raise Misconfigured(f"Cannot read {path}: {error}.") from error
     return text
 
 
 def connectors_of(model: Model) -> dict[str, Connector]:
-    """Connectors of all systems that have one."""
+    """Build the connectors of all systems that have one. Raises Misconfigured."""
     return build_connectors(model, connected(model.systems))
 
 
 def build_connectors(model: Model, names: Iterable[str]) -> dict[str, Connector]:
-    """Connectors of these systems. Raises Misconfigured."""
+    """Build the connectors of the named systems. Raises Misconfigured."""
     return host.build([(s.connector, _config(s)) for s in (model.systems[name] for name in sorted(names))])
 
 
 async def _try_connectors(model: Model, names: Sequence[str]) -> None:
-    """Build them and let go of them again. Raises Misconfigured."""
+    """Check that these connectors can be built, and close them. Raises Misconfigured."""
     for connector in build_connectors(model, names).values():
         await connector.close()
 
@@ -104,49 +108,53 @@ def _config(system: System) -> SystemConfig:
 
 
 async def open_store(url: str) -> SqlStore:
-    """`sqlite:PATH` (or a path alone) or `postgresql://...`. Raises Misconfigured for anything else."""
+    """Open the store at `sqlite:PATH`, a plain path, or `postgresql://...`. Raises Misconfigured."""
     if url.startswith(("postgresql://", "postgres://")):
         return await PostgresStore.open(url)
     if "://" in url:
-        raise Misconfigured(f"no store for {url!r}: give sqlite:PATH or postgresql://...")
+        raise Misconfigured(f"No store can be opened at {url!r}. Use sqlite:PATH or postgresql://...")
     return await SqliteStore.open(url.removeprefix("sqlite:"))
 
 
 def _worker_name(store: SqlStore) -> str:
-    """What a restarted worker knows its former calls by: one name for an embedded store, whose process is
-    alone; on PostgreSQL a given name, or one that nobody else has."""
-    given = os.environ.get("COUNTERFOIL_WORKER")
-    if given:
-        return given
+    """Return the name by which a restarted worker finds its former calls.
+
+    An embedded store has one process, so one fixed name. On PostgreSQL it is COUNTERFOIL_WORKER, or random.
+    """
+    configured = os.environ.get("COUNTERFOIL_WORKER")
+    if configured:
+        return configured
     return "embedded" if isinstance(store, SqliteStore) else secrets.token_hex(6)
 
 
 async def seed_people(store: Store, path: Path) -> None:
-    """Persons and tokens of a people file (JSON list of Account)."""
+    """Store the persons and tokens of a people file (JSON list of PeopleFileEntry)."""
     now = await store.now()
-    far = now.replace(year=now.year + 10, month=1, day=1)
-    for account in msgspec.json.decode(path.read_bytes(), type=list[Account]):
+    expires = now.replace(year=now.year + 10, month=1, day=1)
+    for entry in msgspec.json.decode(path.read_bytes(), type=list[PeopleFileEntry]):
         person = Person(
-            id=account.id,
-            name=account.name,
-            email=account.email,
-            roles=tuple(account.roles),
-            secret=account.secret,
-            active=account.active,
+            id=entry.id,
+            name=entry.name,
+            email=entry.email,
+            roles=tuple(entry.roles),
+            secret=entry.secret,
+            active=entry.active,
         )
-        if await store.person(account.id) != person:
+        if await store.person(entry.id) != person:
             await store.apply(PutPerson(person=person, at=now, actor="people file"))
-        digest = account.token_sha256 or ids.derive("none", account.id)
-        ends = far if account.token_sha256 else now
-        token = Token(digest=digest, person=account.id, kind="token", expires=ends)
+        digest = entry.token_sha256 or ids.derive("none", entry.id)
+        expires_at = expires if entry.token_sha256 else now
+        token = Token(digest=digest, person=entry.id, kind="token", expires=expires_at)
         await store.apply(PutToken(token=token, at=now, alone=True))
 
 
 @contextlib.asynccontextmanager
 async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
-    """An Application over a store, closed at the end. Its pump runs when `workers` is not 0. The folder is the first
-    Release of a store that has none."""
-    bounds = BacklogLimits.of()
+    """Open an Application over a store, and close it at the end.
+
+    Its worker runs unless `workers` is 0. The folder becomes the first Release of a store without one.
+    """
+    limits = BacklogLimits.of()
     store: SqlStore = await open_store(store_url)
     try:
         published = PublishedCheckpoint(home / "checkpoint")
@@ -156,21 +164,21 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
             await seed_people(store, people)
         releases, notice = await _releases(store, folder)
         connectors = connectors_of(releases.present)
-        worker = f"{_worker_name(store)}/{secrets.token_hex(6)}"
+        name = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local")
-        pump = Worker(store, releases, connectors, worker, signer.sign, published.keep)
-        app = Application(store, store, releases, connectors, pump, build_connectors, bounds)
+        worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
+        app = Application(store, store, releases, connectors, worker, build_connectors, limits)
         app.notice = notice
         await app.follower.connect_pinned()
-        running = asyncio.create_task(_work(pump) if workers else pump.attend())
+        running = asyncio.create_task(_work(worker) if workers else worker.attend())
         following = asyncio.create_task(app.follower.run())
         try:
             yield app
         finally:
             following.cancel()
-            pump.stop()
-            await asyncio.wait([running], timeout=40)
-            await pump.uses.flush()
+            worker.stop()
+            await asyncio.wait([running], timeout=STOP_SECONDS)
+            await worker.uses.flush()
             await app.follower.close()
             for connector in connectors.values():
                 await connector.close()
@@ -179,25 +187,27 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
 
 
 async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
-    """What is in force, and what to tell of the folder. A folder is published into a store that has no Release; from
-    then on it is a proposal, which `counterfoil plan` compares and `counterfoil apply` puts in force. Only where nobody
-    may apply anything a start still does. What this process could not connect is never put in force: nothing could
-    mend it from here. Raises Misconfigured."""
-    held = await store.release()
-    if held is None:
+    """Return the Release in force, and a notice about the folder for the operator.
+
+    The folder is published into a store without a Release. Later it is only a proposal: `counterfoil plan` compares it
+    and `counterfoil apply` puts it in force. At start it is applied only if no person has the permission to apply. A
+    Release whose connectors cannot be built is never put in force. Raises Misconfigured.
+    """
+    current = await store.release()
+    if current is None:
         first = read_model(folder)
         await _try_connectors(first, sorted(connected(first.systems)))
         releases = Releases(store, first)
         await releases.publish(await store.now(), "up")
         return releases, ""
-    releases = Releases(store, Model.from_json(held[1]))
+    releases = Releases(store, Model.from_json(current[1]))
     await releases.publish(await store.now(), "up")
-    ask = f"`counterfoil plan {folder}` says what would change."
+    hint = f"`counterfoil plan {folder}` shows what would change."
     try:
         proposed = read_model(folder)
     except Misconfigured:
-        return releases, f"Release {held[0][:12]} is in force. {folder} does not pass check. {ask}"
-    if proposed.digest == held[0]:
+        return releases, f"Release {current[0][:12]} is in force. {folder} does not pass check. {hint}"
+    if proposed.digest == current[0]:
         return releases, ""
     if not await any_person_may_apply(store, releases.present):
         await _try_connectors(proposed, sorted(connected(proposed.systems)))
@@ -205,13 +215,16 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
             await releases.take_up(proposed)
             return releases, f"{folder} is in force now: no person has the permission to apply changes."
         return await _releases(store, folder)
-    return releases, f"Release {held[0][:12]} is in force. {folder} differs from it and is not applied: {ask}"
+    return (
+        releases,
+        f"Release {current[0][:12]} is in force. {folder} differs from it and is not applied. {hint}",
+    )
 
 
-async def _work(pump: Worker) -> None:
-    """The pump's life. One that could not begin is stopped, so that this process says it is not ready."""
+async def _work(worker: Worker) -> None:
+    """Run the worker. If it fails to start, stop it: the process then reports that it is not ready."""
     try:
-        await pump.run()
+        await worker.run()
     except Exception:
-        log.exception("the worker could not begin; this process only serves, and is not ready")
-        pump.stop()
+        log.exception("the worker failed to start; this process only serves requests and is not ready")
+        worker.stop()

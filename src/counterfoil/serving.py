@@ -1,4 +1,4 @@
-"""The processes: a server with its worker, or a worker alone beside it on the same PostgreSQL."""
+"""The processes: a server with its worker, or a separate worker on the same PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.store.sql.sqlite import owner
 
 HOME = ".counterfoil"
-"""Folder of a running company's files (store, keys, tokens), below the working folder."""
+"""Folder of a running company's files (store, keys, tokens), in the working folder."""
 Build = Callable[[Application, str, int], uvicorn.Config]
-"""An Application, host and port to how it is served."""
+"""Builds the server settings for an Application, a host and a port."""
 
 
 def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
-    """Run server and worker in this process until SIGINT or SIGTERM; the exit code. `build` gives the pages
-    and routes: they stand on a higher floor."""
+    """Run server and worker in this process until SIGINT or SIGTERM. Return the exit code.
+
+    `build` supplies pages and routes, which this floor cannot import.
+    """
     logging.basicConfig(
         level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
     )
@@ -52,19 +54,22 @@ async def _serve(folder: Path, store_url: str, host_name: str, port: int, worker
 
 @contextlib.contextmanager
 def _no_signals(server: Any) -> Any:
-    """Signals are this process's own: uvicorn does not take them over."""
+    """Keep uvicorn from replacing this process's signal handlers."""
     server.capture_signals = contextlib.nullcontext
     yield
 
 
 def work(folder: Path, store_url: str) -> int:
-    """Work until SIGINT or SIGTERM. An embedded store belongs to its server's process: refused."""
+    """Run a worker until SIGINT or SIGTERM. Return the exit code.
+
+    Raises Misconfigured for SQLite: its server's process owns the store.
+    """
     if not store_url.startswith(("postgresql://", "postgres://")):
-        has = owner(Path(store_url.removeprefix("sqlite:")))
+        process = owner(Path(store_url.removeprefix("sqlite:")))
         raise Misconfigured(
-            "one process owns a SQLite store"
-            + (f" and process {has} has it open" if has else "")
-            + ": `counterfoil up` works in it; a worker needs postgresql://..."
+            "Only one process can use a SQLite store"
+            + (f", and process {process} has it open" if process else "")
+            + ". `counterfoil up` runs its own worker. A separate worker needs postgresql://..."
         )
     logging.basicConfig(level=os.environ.get("COUNTERFOIL_LOG", "WARNING"))
     return asyncio.run(_work(folder, store_url))
@@ -73,10 +78,10 @@ def work(folder: Path, store_url: str) -> int:
 async def _work(folder: Path, store_url: str) -> int:
     home = Path(HOME)
     home.mkdir(mode=0o700, exist_ok=True)
-    done = asyncio.Event()
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, done.set)
+        loop.add_signal_handler(number, stopped.set)
     async with application(folder, store_url, home, workers=1):
-        await done.wait()
+        await stopped.wait()
     return 0
