@@ -13,7 +13,7 @@ from counterfoil.contracts.asyncapi import messages
 from counterfoil.contracts.asyncapi.context import AsyncApiContext
 from counterfoil.contracts.asyncapi.reading import Channel, Description, Flow, read, target
 from counterfoil.contracts.openapi import security
-from counterfoil.contracts.openapi.document import ApiDocument, escape, listed
+from counterfoil.contracts.openapi.document import ApiDescription, escape, listed
 from counterfoil.contracts.openapi.reads import DeclaredUse
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
@@ -208,7 +208,7 @@ def _slots(channel: Channel) -> list[str]:
     return _SLOT.findall(channel.address or "")
 
 
-def _parameter(document: ApiDocument, channel: Channel, name: str) -> dict[str, Any]:
+def _parameter(document: ApiDescription, channel: Channel, name: str) -> dict[str, Any]:
     described = channel.body.get("parameters")
     raw = described.get(name) if isinstance(described, dict) else None
     return target(document, raw, "")[0]
@@ -251,7 +251,7 @@ def _same_flow(flow: Flow, after: Description, pairs: dict[str, str]) -> Flow | 
     return None
 
 
-def _requirements(document: ApiDocument, node: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _requirements(document: ApiDescription, node: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Return the security requirements by scheme name; version 3 lists the schemes themselves."""
     listed_schemes = node.get("security")
     if not isinstance(listed_schemes, list):

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from counterfoil.contracts.asyncapi.reading import target
-from counterfoil.contracts.openapi.document import ApiDocument, escape
+from counterfoil.contracts.openapi.document import ApiDescription, escape
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import DeclaredUse
@@ -42,8 +42,8 @@ class AsyncApiContext:
         declared: Mapping[str, DeclaredUse] | None = None,
     ) -> None:
         self.declared = declared
-        self.old = ApiDocument(old)
-        self.new = ApiDocument(new)
+        self.old = ApiDescription(old)
+        self.new = ApiDescription(new)
         self.findings = Findings(profile, declared=declared is not None)
         self.lifecycle = Lifecycle(today=today)
         self.schemas = SchemaComparer(self.old, self.new, self.findings, self.lifecycle, thorough=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import ApiDocument, UnresolvedReference, escape, listed
+from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference, escape, listed
 from counterfoil.contracts.openapi.rules import Side
 
 ACTIONS: dict[str, Side] = {
@@ -56,14 +56,14 @@ class Description(msgspec.Struct):
     flows: dict[str, Flow]
 
 
-def read(document: ApiDocument) -> Description:
+def read(document: ApiDescription) -> Description:
     """Return the channels and flows of a description of either version."""
     if str(document.root.get("asyncapi", "")).startswith("2"):
         return _read_version_2(document)
     return _read_version_3(document)
 
 
-def target(document: ApiDocument, node: Any, where: str) -> tuple[dict[str, Any], str]:
+def target(document: ApiDescription, node: Any, where: str) -> tuple[dict[str, Any], str]:
     """Follow all references. Return the object, empty if there is none, and the place where it is described."""
     visited = set()
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
@@ -79,7 +79,7 @@ def target(document: ApiDocument, node: Any, where: str) -> tuple[dict[str, Any]
     return (node if isinstance(node, dict) else {}), where
 
 
-def message(document: ApiDocument, name: str, raw: Any, where: str) -> Message:
+def message(document: ApiDescription, name: str, raw: Any, where: str) -> Message:
     """Return a message merged with its traits; what the message states itself wins."""
     body, where = target(document, raw, where)
     merged: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def message(document: ApiDocument, name: str, raw: Any, where: str) -> Message:
     return Message(str(body.get("name") or body.get("messageId") or name), where, merged)
 
 
-def _read_version_2(document: ApiDocument) -> Description:
+def _read_version_2(document: ApiDescription) -> Description:
     description = Description({}, {})
     for address, raw in document.section("channels").items():
         address = str(address)
@@ -126,7 +126,7 @@ def _read_version_2(document: ApiDocument) -> Description:
     return description
 
 
-def _read_version_3(document: ApiDocument) -> Description:
+def _read_version_3(document: ApiDescription) -> Description:
     description = Description({}, {})
     used = set()
     for name, raw in document.section("channels").items():
@@ -169,14 +169,14 @@ def _read_version_3(document: ApiDocument) -> Description:
     return description
 
 
-def _with_traits(document: ApiDocument, body: dict[str, Any], where: str) -> dict[str, Any]:
+def _with_traits(document: ApiDescription, body: dict[str, Any], where: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for trait in listed(body.get("traits")):
         merged |= target(document, trait, where)[0]
     return merged | body
 
 
-def _channel(document: ApiDocument, body: dict[str, Any]) -> str:
+def _channel(document: ApiDescription, body: dict[str, Any]) -> str:
     reference = body.get("channel")
     name = _last(reference, "")
     if isinstance(reference, dict) and name and f"#/channels/{escape(name)}" != reference["$ref"]:
@@ -185,7 +185,7 @@ def _channel(document: ApiDocument, body: dict[str, Any]) -> str:
 
 
 def _messages(
-    document: ApiDocument, body: dict[str, Any], channel: Channel | None, where: str
+    document: ApiDescription, body: dict[str, Any], channel: Channel | None, where: str
 ) -> list[Message]:
     listed = body.get("messages")
     if isinstance(listed, list):

@@ -12,7 +12,7 @@ import msgspec
 from counterfoil.contracts.openapi.compare import OpenApiComparison
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.reads import DeclaredUse, InvalidReads, operation_uses
-from counterfoil.contracts.openapi.rules import RULES, ChangeRule
+from counterfoil.contracts.openapi.rules import RULES, CompatibilityRule
 from counterfoil.contracts.openapi.swagger import upgraded
 from counterfoil.contracts.report import PROFILES, Change, Profile, Report
 
@@ -67,4 +67,4 @@ def _with_users(context: ComparisonContext, changes: list[Change]) -> list[Chang
     return counted
 
 
-__all__ = ["RULES", "ChangeRule", "InvalidReads", "compare_openapi"]
+__all__ = ["RULES", "CompatibilityRule", "InvalidReads", "compare_openapi"]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import keyed, listed
+from counterfoil.contracts.openapi import variants
+from counterfoil.contracts.openapi.document import listed
 from counterfoil.contracts.openapi.lifecycle import STABILITY
 from counterfoil.contracts.openapi.sample import number, sample_of, text
 from counterfoil.contracts.openapi.view import View, has, json_type, tighter
@@ -48,7 +49,7 @@ def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
         _format(schemas, old, new, place)
     _sizes(schemas, old, new, place)
     _conditions(schemas, old, new, place)
-    discriminator(schemas, old, new, place)
+    variants.discriminator(schemas, old, new, place)
 
 
 def share(old: View, new: View, *kinds: str) -> bool:
@@ -423,36 +424,3 @@ def part(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace, keyw
         schemas.findings.schema(place.side, f"{kind}-removed", place.where, f"{keyword} was removed")
     else:
         schemas.compare(before, after, place.into(keyword))
-
-
-def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    """Report changes of the discriminator of alternatives."""
-    before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
-    if before == after:
-        return
-    report = schemas.findings.schema
-    if not isinstance(before, dict):
-        report(place.side, "discriminator-added", place.where, "a property identifies the alternatives now")
-        return
-    if not isinstance(after, dict):
-        report(
-            place.side,
-            "discriminator-removed",
-            place.where,
-            "no property identifies the alternatives any more",
-        )
-        return
-    if before.get("propertyName") != after.get("propertyName"):
-        report(
-            place.side, "discriminator-property-changed", place.where,
-            f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}",
-        )  # fmt: skip
-    was, now = keyed(before.get("mapping")), keyed(after.get("mapping"))
-    for name in sorted({*was, *now}):
-        if was.get(name) == now.get(name):
-            continue
-        word = "added" if name not in was else "removed" if name not in now else "changed"
-        report(
-            place.side, f"discriminator-mapping-{word}", place.where, f"discriminator value {name} was {word}",
-            detail=str(name),
-        )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from counterfoil.contracts.openapi.document import ApiDocument
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, DeclaredUse, FieldSelection
@@ -29,8 +29,8 @@ class ComparisonContext:
         today: date,
         declared: Mapping[str, DeclaredUse] | None = None,
     ) -> None:
-        self.old = ApiDocument(old)
-        self.new = ApiDocument(new)
+        self.old = ApiDescription(old)
+        self.new = ApiDescription(new)
         self.findings = Findings(profile, declared=declared is not None)
         self.lifecycle = Lifecycle(today=today)
         self.declared = declared

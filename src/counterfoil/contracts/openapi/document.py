@@ -69,7 +69,7 @@ def references(node: Any) -> list[str]:
     return collected
 
 
-class ApiDocument:
+class ApiDescription:
     """One read-only description with its resolved references."""
 
     def __init__(self, root: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def _is_bare_reference(node: dict[str, Any]) -> bool:
 class ComponentUsage:
     """References that clients send and that they get, through operations that promise stability."""
 
-    def __init__(self, document: ApiDocument) -> None:
+    def __init__(self, document: ApiDescription) -> None:
         self._document = document
         self._starts: dict[Side, set[str]] = {"request": set(), "response": set()}
         for item in document.section("paths").values():

@@ -11,7 +11,7 @@ from typing import Any
 
 from counterfoil.contracts.jsonschema.inclusion import Inclusion, included
 from counterfoil.contracts.load import binary
-from counterfoil.contracts.openapi.document import ApiDocument, json_bytes
+from counterfoil.contracts.openapi.document import ApiDescription, json_bytes
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.report import Change
 
@@ -29,7 +29,7 @@ MAX_PROOF_BYTES = 4_000
 
 
 def settle(
-    changes: list[Change], old: Any, new: Any, side: Side, documents: tuple[ApiDocument, ApiDocument]
+    changes: list[Change], old: Any, new: Any, side: Side, documents: tuple[ApiDescription, ApiDescription]
 ) -> Inclusion | None:
     """Return the proof about two schemas whose change only rules in `HARD` report; None if there is none."""
     unsettled = [change for change in changes if change.breaking or not change.decided]
@@ -62,5 +62,5 @@ def _one_of_as_any_of(schema: Any) -> Any:
     return rewritten
 
 
-def _is_openapi_3_0(document: ApiDocument) -> bool:
+def _is_openapi_3_0(document: ApiDescription) -> bool:
     return str(document.root.get("openapi", "")).startswith("3.0")

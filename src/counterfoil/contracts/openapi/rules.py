@@ -29,7 +29,7 @@ COUNTS: dict[Verdict, frozenset[Profile]] = {
 }
 
 
-class ChangeRule(msgspec.Struct, frozen=True):
+class CompatibilityRule(msgspec.Struct, frozen=True):
     """Stable name of a rule, its verdict and its meaning."""
 
     name: str
@@ -274,15 +274,15 @@ _OTHER: dict[str, tuple[Verdict, str]] = {
 }  # fmt: skip
 
 
-def _table() -> dict[str, ChangeRule]:
-    rules = {name: ChangeRule(name, verdict, meaning) for name, (verdict, meaning) in _OTHER.items()}
+def _table() -> dict[str, CompatibilityRule]:
+    rules = {name: CompatibilityRule(name, verdict, meaning) for name, (verdict, meaning) in _OTHER.items()}
     for kind, ((sent, got), meaning) in SCHEMA_KINDS.items():
         for side, verdict in (("request", sent), ("response", got)):
-            rules[f"{side}-{kind}"] = ChangeRule(f"{side}-{kind}", verdict, meaning)
+            rules[f"{side}-{kind}"] = CompatibilityRule(f"{side}-{kind}", verdict, meaning)
     return rules
 
 
-RULES: dict[str, ChangeRule] = _table()
+RULES: dict[str, CompatibilityRule] = _table()
 """All rules by name."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import ApiDocument
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.view import View, view_of
 
 _TEXTS = {
@@ -18,12 +18,12 @@ _MAX_SAMPLE_DEPTH = 6
 _MAX_TEXT_LENGTH = 10_000
 
 
-def sample(schema: Any, document: ApiDocument, depth: int = 0) -> Any:
+def sample(schema: Any, document: ApiDescription, depth: int = 0) -> Any:
     """Return an instance, or UNSET if none is built quickly. Patterns are not solved."""
     return sample_of(view_of(schema, document), document, depth)
 
 
-def sample_of(view: View, document: ApiDocument, depth: int = 0, kind: str = "") -> Any:
+def sample_of(view: View, document: ApiDescription, depth: int = 0, kind: str = "") -> Any:
     """Return an instance of a view, of one type if `kind` names it; UNSET if none is built quickly."""
     if depth > _MAX_SAMPLE_DEPTH or view.unresolved:
         return msgspec.UNSET
@@ -42,7 +42,7 @@ def _preference(kind: str) -> int:
     return order.index(kind) if kind in order else len(order)
 
 
-def _of_kind(kind: str, view: View, document: ApiDocument, depth: int) -> Any:
+def _of_kind(kind: str, view: View, document: ApiDescription, depth: int) -> Any:
     if kind == "string":
         return text(view)
     if kind in ("integer", "number"):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.contracts.openapi import constraints, objects, proof, variants
-from counterfoil.contracts.openapi.document import ApiDocument, listed
+from counterfoil.contracts.openapi.document import ApiDescription, listed
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, FieldSelection
@@ -58,8 +58,8 @@ class SchemaComparer:
 
     def __init__(
         self,
-        old: ApiDocument,
-        new: ApiDocument,
+        old: ApiDescription,
+        new: ApiDescription,
         findings: Findings,
         lifecycle: Lifecycle,
         *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi.document import ApiDocument, escape, keyed, listed
+from counterfoil.contracts.openapi.document import ApiDescription, escape, keyed, listed
 from counterfoil.contracts.openapi.findings import Findings
 
 _SCHEME_KEYS = ("type", "in", "name", "scheme", "bearerFormat", "openIdConnectUrl")
@@ -50,7 +50,7 @@ def _text(combination: dict[str, frozenset[str]]) -> str:
     return " with ".join(parts) or "no credential"
 
 
-def schemes(findings: Findings, before: ApiDocument, after: ApiDocument) -> None:
+def schemes(findings: Findings, before: ApiDescription, after: ApiDescription) -> None:
     """Report changes of the security schemes."""
     old = before.section("components", "securitySchemes")
     new = after.section("components", "securitySchemes")

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from counterfoil.contracts.openapi import constraints
+from counterfoil.contracts.openapi.document import keyed
 from counterfoil.contracts.openapi.sample import sample, sample_of
 from counterfoil.contracts.openapi.view import Union, View, join, view_of
 
 if TYPE_CHECKING:
-    from counterfoil.contracts.openapi.document import ApiDocument
+    from counterfoil.contracts.openapi.document import ApiDescription
     from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
 MAX_ALTERNATIVES = 64
@@ -129,7 +129,7 @@ def _equal(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def _tag(variant: Any, document: ApiDocument) -> Any:
+def _tag(variant: Any, document: ApiDescription) -> Any:
     """Return what identifies an alternative: its title, or the one value of a required property."""
     view = view_of(variant, document)
     for name in sorted(view.required):
@@ -165,7 +165,7 @@ def covered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
     return False if False in best else None if None in best else True
 
 
-def alternatives(view: View, document: ApiDocument, depth: int = 0) -> list[View] | None:
+def alternatives(view: View, document: ApiDescription, depth: int = 0) -> list[View] | None:
     """Return a view for each combination of alternatives and types; None if there are too many."""
     if depth > MAX_UNION_DEPTH:
         return None
@@ -191,7 +191,7 @@ def alternatives(view: View, document: ApiDocument, depth: int = 0) -> list[View
     return split if len(split) <= MAX_ALTERNATIVES else None
 
 
-def _variant_views(union: Union, document: ApiDocument) -> Iterable[View]:
+def _variant_views(union: Union, document: ApiDescription) -> Iterable[View]:
     for variant in union.variants:
         yield view_of(variant, document)
     if union.null:
@@ -204,7 +204,7 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
         return
     verdict = covered(schemas, old, new, place)
     turned = covered(schemas, old, new, place.turned())
-    constraints.discriminator(schemas, old, new, place)
+    discriminator(schemas, old, new, place)
     if verdict is None or turned is None:
         schemas.findings.schema(
             place.side,
@@ -229,6 +229,39 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
     else:
         kind, message = "union-changed", "the alternatives before and after do not cover each other"
     schemas.findings.schema(place.side, kind, place.where, message, _uncovered(schemas, old, new, place))
+
+
+def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
+    """Report changes of the discriminator of alternatives."""
+    before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
+    if before == after:
+        return
+    report = schemas.findings.schema
+    if not isinstance(before, dict):
+        report(place.side, "discriminator-added", place.where, "a property identifies the alternatives now")
+        return
+    if not isinstance(after, dict):
+        report(
+            place.side,
+            "discriminator-removed",
+            place.where,
+            "no property identifies the alternatives any more",
+        )
+        return
+    if before.get("propertyName") != after.get("propertyName"):
+        report(
+            place.side, "discriminator-property-changed", place.where,
+            f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}",
+        )  # fmt: skip
+    was, now = keyed(before.get("mapping")), keyed(after.get("mapping"))
+    for name in sorted({*was, *now}):
+        if was.get(name) == now.get(name):
+            continue
+        word = "added" if name not in was else "removed" if name not in now else "changed"
+        report(
+            place.side, f"discriminator-mapping-{word}", place.where, f"discriminator value {name} was {word}",
+            detail=str(name),
+        )  # fmt: skip
 
 
 def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool:

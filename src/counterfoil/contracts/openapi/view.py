@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import ApiDocument, UnresolvedReference
+from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _ANNOTATIONS = frozenset(
@@ -70,7 +70,7 @@ class View(msgspec.Struct):
         return self.types is not None and all(kind in kinds for kind in self.types)
 
 
-def view_of(schema: Any, document: ApiDocument, borrowed: dict[str, ApiDocument] | None = None) -> View:
+def view_of(schema: Any, document: ApiDescription, borrowed: dict[str, ApiDescription] | None = None) -> View:
     """Return the view of a schema.
 
     References in `borrowed` are resolved in that document: two schemas that extend the same component are compared as if
@@ -83,7 +83,7 @@ def view_of(schema: Any, document: ApiDocument, borrowed: dict[str, ApiDocument]
 
 
 def _read(
-    view: View, schema: Any, document: ApiDocument, borrowed: dict[str, ApiDocument], depth: int
+    view: View, schema: Any, document: ApiDescription, borrowed: dict[str, ApiDescription], depth: int
 ) -> None:
     if schema is True or schema is None:
         return
@@ -220,8 +220,8 @@ def _union(
     view: View,
     keyword: str,
     variants: list[Any],
-    document: ApiDocument,
-    borrowed: dict[str, ApiDocument],
+    document: ApiDescription,
+    borrowed: dict[str, ApiDescription],
     depth: int,
 ) -> None:
     rest = [variant for variant in variants if not _is_null(variant)]
