@@ -1,4 +1,8 @@
-"""The facade that the HTTP server and the command line call: one company's engine with its store."""
+"""The facade that the HTTP server calls: one company's engine with its store.
+
+Reads go to `store` and `views`. Commands that need several parts are methods; others go to their part (`gateway`,
+`changes`).
+"""
 
 from __future__ import annotations
 
@@ -27,20 +31,19 @@ from counterfoil.replay.job import replayed
 from counterfoil.store.port.store import (
     Store,
 )
-from counterfoil.store.port.views import CaseTarget, Views
+from counterfoil.store.port.views import Views
 
-READY_LAG = 300.0
-"""Seconds that work may be overdue before this process reports that it is not ready."""
-IN_USE_FOR = timedelta(seconds=15)
+READY_LAG_SECONDS = 300.0
+"""Work may be overdue this long before the process reports that it is not ready."""
+DEPRECATIONS_CACHE = timedelta(seconds=15)
 RESOLVE_ANY = "cases:any:resolve"
 
-
 BuildConnectors = Callable[[Model, Iterable[str]], dict[str, Connector]]
-"""Connectors of the named systems of a Model; raises Misconfigured."""
+"""Builds the connectors of the named systems of a Model. Raises Misconfigured."""
 
 
 class Application:
-    """What doors, pages and the command line talk to."""
+    """The running engine of one process."""
 
     def __init__(
         self,
@@ -48,25 +51,31 @@ class Application:
         views: Views,
         releases: Releases,
         connectors: dict[str, Connector],
-        pump: Worker,
+        worker: Worker,
         build_connectors: BuildConnectors,
         bounds: BacklogLimits | None = None,
     ) -> None:
         self.store = store
-        self.intake = Intake(store, bounds, offer=pump.offer)
-        self.uses = pump.uses
-        self._in_use: tuple[datetime, list[dict[str, Any]]] | None = None
-        self._usage = UsageIntake(self.intake, pump.uses)
+        self.intake = Intake(store, bounds, offer=worker.offer)
+        self.uses = worker.uses
+        self._deprecations: tuple[datetime, list[dict[str, Any]]] | None = None
+        self._usage = UsageIntake(self.intake, worker.uses)
         self.views = views
         self.releases = releases
         self.connectors = connectors
-        self.pump = pump
+        self.worker = worker
         self.gateway = Gateway(
-            store, releases, connectors, pump.gate, self.intake, lambda: pump.stopping, pump.uses.note
+            store,
+            releases,
+            connectors,
+            worker.limiter,
+            self.intake,
+            lambda: worker.stopping,
+            worker.uses.note,
         )
         self.notice = ""
-        """What whoever started this process should know."""
-        self.follower = ReleaseFollower(store, releases, self.connectors, pump, build_connectors)
+        """Message for the operator at start; empty if there is none."""
+        self.follower = ReleaseFollower(store, releases, self.connectors, worker, build_connectors)
         self._build_connectors = build_connectors
         ports = ChangePorts(
             model=releases.model,
@@ -84,45 +93,51 @@ class Application:
         return await self.store.now()
 
     async def _try_connectors(self, model: Model, names: Sequence[str]) -> None:
-        """Build these connectors and close them again. Raises Misconfigured."""
+        """Check that these connectors can be built, and close them. Raises Misconfigured."""
         for connector in self._build_connectors(model, names).values():
             await connector.close()
 
     async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
-        """What a replay of the recorded traffic gives, made beside the work of this process."""
+        """Return the impact of a change on the recorded traffic, replayed in a thread."""
         return await replayed(self.store, old, new, since, until)
 
     async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
-        """A webhook's bytes. Raises Refused for an unknown system or what its connector refuses."""
+        """Store a webhook's delivery.
+
+        Raises SignatureRefused, Refused, TryAgain (also under load shedding) and Misconfigured.
+        """
         connector = self.connectors.get(system)
         if connector is None:
-            known = ", ".join(sorted(self.connectors)) or "none"
+            names = ", ".join(sorted(self.connectors)) or "none"
             raise Refused(
-                f"no system {system!r} takes deliveries here; there are: {known}", ErrorClass.NOT_FOUND
+                f"System {system!r} accepts no webhooks here. Systems that do: {names}.", ErrorClass.NOT_FOUND
             )
         now = await self.store.now()
         return await receive_webhook(self.intake, self.model, connector, system, headers, body, now)
 
     async def receive_events(self, events: Sequence[Event]) -> list[ReceiveAnswer]:
-        """CloudEvents of declared systems."""
+        """Store CloudEvents of declared systems, all or none. Raises Refused and TryAgain."""
         return await receive_events(self.intake, self.model, events, await self.store.now())
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
-        """A batch of usage events."""
+        """Store a batch of usage events. Raises WireRefused and TryAgain."""
         return await self._usage.receive(self.model, body, content_type, sender, await self.store.now())
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> str:
+        """Record a person's vote and return the store's verdict."""
         return await decisions.decide_approval(self.store, approval_id, subject, person, approve, comment)
 
-    async def resolve_case(self, case_id: str, person: str, choice: str, note: str) -> str:
-        """A person's decision on a Case; who holds `cases:any:resolve` may decide those of any role."""
-        found: CaseTarget | None = await decisions.open_case(self.views, case_id)
-        who = await self.store.person(person)
-        override = who is not None and RESOLVE_ANY in self._permissions(who)
+    async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> str:
+        """Record a person's decision on a Case and return the store's verdict.
+
+        A person with `cases:any:resolve` may resolve the Cases of any role.
+        """
+        person = await self.store.person(person_id)
+        override = person is not None and RESOLVE_ANY in self._permissions(person)
         return await decisions.resolve_case(
-            self.store, self.pump.actor, found, case_id, person, Choice(choice), note, override
+            self.store, self.worker.reconciler, case_id, person_id, choice, note, override
         )
 
     def _permissions(self, person: Person) -> set[str]:
@@ -130,44 +145,43 @@ class Application:
         return {p for name in person.roles if name in roles for p in roles[name].may}
 
     async def health(self) -> dict[str, Any]:
-        """Ready or not, and how store, systems and feeds fare."""
-        systems = {
+        """Return readiness, lag, feeds, counts, deprecated versions in use, and stalled work."""
+        feeds = {
             f"{system}.{feed}": {
                 "last": None if state.last is None else state.last.isoformat(),
                 "kept": state.kept,
                 "failures": state.failures,
                 "error": state.error,
             }
-            for (system, feed), state in sorted(self.pump.polls.items())
+            for (system, feed), state in sorted(self.worker.feeds.states.items())
         }
         now = await self.store.now()
         due = await self.store.next_due()
         lag = 0.0 if due is None else max(0.0, (now - due).total_seconds())
         return {
-            "ready": lag < READY_LAG and not self.pump.stopping and not self.follower.failed,
+            "ready": lag < READY_LAG_SECONDS and not self.worker.stopping and not self.follower.failed,
             "time": now.isoformat(),
             "release": self.model.digest,
             "release_problem": self.follower.failed,
             "lag_seconds": round(lag, 3),
-            "feeds": systems,
+            "feeds": feeds,
             "counts": await self.views.counts(),
             "deprecated": await self._deprecated(now),
             "stuck": [
                 {
-                    "kind": held.stuck.kind,
-                    "about": held.stuck.about,
-                    "count": held.stuck.count,
-                    "since": held.stuck.since.isoformat(),
-                    "subjects": list(held.stuck.subjects),
-                    "case": held.case,
+                    "kind": finding.stuck.kind,
+                    "about": finding.stuck.about,
+                    "count": finding.stuck.count,
+                    "since": finding.stuck.since.isoformat(),
+                    "subjects": list(finding.stuck.subjects),
+                    "case": finding.case,
                 }
-                for held in await self.store.stuckness()
+                for finding in await self.store.stuckness()
             ],
         }
 
     async def _deprecated(self, now: datetime) -> list[dict[str, Any]]:
-        """Who uses what is on its way out. Read every fifteen seconds at most: probes ask for health all the time,
-        and Runs that wait are counted by reading their topics."""
-        if self._in_use is None or now - self._in_use[0] > IN_USE_FOR:
-            self._in_use = (now, [held.told(now) for held in await in_use(self.store, self.model, now)])
-        return self._in_use[1]
+        """Return the use of deprecated versions, cached: probes are frequent, and the count reads all waiting Runs."""
+        if self._deprecations is None or now - self._deprecations[0] > DEPRECATIONS_CACHE:
+            self._deprecations = (now, [held.told(now) for held in await in_use(self.store, self.model, now)])
+        return self._deprecations[1]

@@ -17,6 +17,7 @@ from typing import Any
 
 from counterfoil.flow.runs import executor
 from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.rules.workflow import calls, steps, undo
 from counterfoil.store.memory import effects, foils, intake, people, runs, turns
 from counterfoil.store.port import head_merge
@@ -90,36 +91,36 @@ def _bug(name: str, first: int, *edits: tuple[Any, str, str, str], stopped: bool
 
 BUGS = (
     _bug("absent is concluded before the horizon", 6, (
-        EffectSender, "_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
+        OutcomeReconciler, "_is_final", "(effect.conclude_at is None or now >= effect.conclude_at)", "True")),
     _bug("what only a look-up protects is sent again", 0,
-        (EffectSender, "look_up", "_recognised(effect, operation, now)", "True"),
+        (OutcomeReconciler, "look_up", "_is_deduplicated(effect, operation, now)", "True"),
         (effects, "resend", '("key", "unique", "read")', '("key", "unique", "read", "find")')),
     _bug("what nothing protects counts as absent", 13, (
-        EffectSender, "look_up", "found = await self._find(effect, operation)",
-        'found = await self._find(effect, operation) if operation.repeat != "blind" else Absent()')),
+        OutcomeReconciler, "look_up", "finding = await self._find(effect, operation)",
+        'finding = await self._find(effect, operation) if operation.repeat != "blind" else Absent()')),
     _bug("an unknown call goes out under a new key", 0, (
         calls, "_unknown", "    if st.until is None:", (
             "    if st.until is None and operation.repeat != 'blind':\n"
-            "        return _absent(d, step, st)\n    if st.until is None:"))),
+            "        return _absent(context, step, st)\n    if st.until is None:"))),
     _bug("a turn does not look at the version", 15, (
         turns, "turn", "run is None or run.version != t.version", "run is None")),
     _bug("an append does not make the Run due", 0, (
         runs, "append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
     _bug("an append does not count", 0, (runs, "append", "inbox_n=seq, due=due", "due=due")),
     _bug("bytes leave after send_by", 1, (
-        EffectSender, "call", "if late or not self._gate.holds(ticket):", "if False:"), stopped=True),
+        EffectSender, "call", "if late or not self._limiter.holds(slot):", "if False:"), stopped=True),
     _bug("a serial is not given back", 0, (turns, "unhold", "db.drop(db.holds, serial)", "pass")),
     _bug("a serial has two holders", 1, (
         turns, "turn", "[s for s in t.hold if db.holds.get(s, t.run) != t.run]", "[]")),
     _bug("the queue of a serial is not woken", 1, (turns, "wake_next", "in waiting[:1]:", "in ():")),
     _bug("undo keeps its reservations", 14, (
-        undo, "advance", "guards.give_back(d, list(d.s.reserved))", "pass")),
+        undo, "advance", "guards.give_back(context, list(context.state.reserved))", "pass")),
     _bug("a limit is passed", 8,
         (steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:"),
         (turns, "reserve", "if r.limit is not None and asked[r.scope, r.key] > r.limit:", "if False:")),
     _bug("a reservation does not use up its guard", 0, (
         turns, "reserve", "(asked[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
-    _bug("undo begins with the first", 1, (undo, "advance", "reversed(d.s.confirmed)", "d.s.confirmed")),
+    _bug("undo begins with the first", 1, (undo, "advance", "reversed(context.state.confirmed)", "context.state.confirmed")),
     _bug("the foil of a confirmed call is not opened", 3, (
         effects, "record", "foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED", "False")),
     _bug("a second delivery is kept too", 0, (intake, "receive", "if no is None:", "if True:")),

@@ -31,8 +31,7 @@ from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.port.people import PutPerson, Resolve
-from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
-from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnResult
 from counterfoil.store.port.wake import Wake
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
@@ -243,11 +242,12 @@ class PlayedWorker(Seam):
         lines: Any = {name: Line(system, self) for name, system in play.systems.items()}
         self.deaf = play.plan.deaf[slot]
         self.pump = Worker(store, releases, lines, self.name)
-        steady = self.pump.actor.steady
-        self.pump.actor.steady = JumpDetector(steady.settle, here=asyncio.get_running_loop().time)
-        self.pump.gate._random.seed(f"{play.plan.seed}/{self.name}")
-        self._propose = self.pump.turner.propose
-        self.pump.turner.propose = self.propose  # type: ignore[method-assign]
+        reconciler = self.pump.reconciler
+        settle = reconciler.jump_detector.settle
+        reconciler.jump_detector = JumpDetector(settle, here=asyncio.get_running_loop().time)
+        self.pump.limiter._random.seed(f"{play.plan.seed}/{self.name}")
+        self._propose = self.pump.planner.propose
+        self.pump.planner.propose = self.propose  # type: ignore[method-assign]
 
     async def propose(self, snapshot: RunSnapshot, now: Any, take_slot: Any, outcome: Any) -> Any:
         """Plan a turn, with the snapshot compared before."""
@@ -322,7 +322,7 @@ class Play:
         self.releases = Releases(self.web_store, model)
         lines: Any = {name: Line(system, self.web) for name, system in self.systems.items()}
         self.lines = lines
-        self.actor = Worker(self.web_store, self.releases, lines, "web/1").actor
+        self.reconciler = Worker(self.web_store, self.releases, lines, "web/1").reconciler
         self.decided: dict[str, int] = {}
 
     # ------------------------------------------------------------------ beginning
@@ -466,9 +466,8 @@ class Play:
         if choice is None:
             return
         self.decided[case.id] = self.decided.get(case.id, 0) + 1
-        target = CaseTarget(case=case)
         verdict = await self._try(
-            decisions.resolve_case(self.web_store, self.actor, target, case.id, person, choice, "sim", True)
+            decisions.resolve_case(self.web_store, self.reconciler, case.id, person, choice, "sim", True)
         )
         about = f"{case.reason} of {(case.run or '')[-6:]}"
         self.world.note(person, f"decides {choice} on {about} {case.path or ''}: {verdict}")
@@ -537,9 +536,9 @@ def _about(t: Any) -> str:
 def _short(answer: Any) -> str:
     if answer is None or isinstance(answer, bool | int | str | tuple):
         return str(answer)[:120]
-    if isinstance(answer, Advanced):
+    if isinstance(answer, AdvanceResult):
         return f"{answer.concluded.verdict}, {_short(answer.turned)}"
-    if isinstance(answer, Turned) and answer.started:
+    if isinstance(answer, TurnResult) and answer.started:
         return f"{answer.verdict}, started {[e[-6:] for e in answer.started]}"
     verdict = getattr(answer, "verdict", None)
     return str(verdict) if verdict is not None else str(answer)[:120]

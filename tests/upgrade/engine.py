@@ -50,7 +50,7 @@ PATHS = {
     "Unknown": ("counterfoil.connectors.sdk:Unknown",),
     "Worker": ("counterfoil.flow.worker.worker:Worker", "counterfoil.flow.pump:Pump"),
     "check_store": ("counterfoil.store.check:check",),
-    "poll_feed": ("counterfoil.flow.worker.housekeeping:poll", "counterfoil.flow.watch:poll"),
+    "poll_feed": ("counterfoil.flow.worker.feeds:poll", "counterfoil.flow.watch:poll"),
     "read_model": ("counterfoil.model:read",),
 }
 
@@ -119,7 +119,12 @@ def build(
     """Wire one process. `clock` replaces the machine's clock in the test for clock jumps."""
     releases = _load("Releases")(store, model)
     worker = _load("Worker")(store, releases, connectors, name, sign)
-    worker.actor.steady = _load("JumpDetector")(worker.actor.steady.settle, here=clock)
+    detector = _load("JumpDetector")
+    if hasattr(worker, "reconciler"):
+        settle = worker.reconciler.jump_detector.settle
+        worker.reconciler.jump_detector = detector(settle, here=clock)
+    else:
+        worker.actor.steady = detector(worker.actor.steady.settle, here=clock)
     application = _load("Application")
     more: dict[str, Any] = {}
     if "build_connectors" in inspect.signature(application).parameters:

@@ -50,7 +50,7 @@ async def played(text: str) -> Watched:
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
     pump = Worker(store, Releases(store, model), {}, "w/1")
     await pump.beat_once()
-    real = pump.turner.propose
+    real = pump.planner.propose
 
     async def propose(carried: RunSnapshot, now: datetime, slots: Any = None, told: Any = None) -> Any:
         held = await store.load(carried.run.id)
@@ -59,7 +59,7 @@ async def played(text: str) -> Watched:
             store.same(carried, snapshot.from_rows(held))
         return await real(carried, now, slots, told)
 
-    pump.turner.propose = propose  # type: ignore[method-assign]
+    pump.planner.propose = propose  # type: ignore[method-assign]
     for _ in range(4):
         await pump.admit_once()
         await pump.turn_once()

@@ -110,7 +110,7 @@ async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterf
     releases = Releases(store, model)
     await releases.publish(NOW, "test")
     pump = Worker(store, releases, {}, "w/1")
-    pump.actor.steady = JumpDetector(0.0, here=lambda: clock.now.timestamp())
+    pump.reconciler.jump_detector = JumpDetector(0.0, here=lambda: clock.now.timestamp())
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], clock())
     await settle(pump)
     (effect,) = (await store.dump()).effects

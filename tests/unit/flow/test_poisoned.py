@@ -40,7 +40,7 @@ async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Worker, monkey
     async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(pump.turner, "propose", broken)
+    monkeypatch.setattr(pump.planner, "propose", broken)
     await rounds(pump)
     dump = await pump.store.dump()  # type: ignore[attr-defined]
     (case,) = dump.cases
@@ -56,7 +56,7 @@ async def test_an_admission_that_fails_by_a_defect_opens_one_case_and_keeps_the_
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(pump.admission, "admit", broken)
+    monkeypatch.setattr(pump.admitter, "admit", broken)
     await rounds(pump)
     dump = await pump.store.dump()  # type: ignore[attr-defined]
     (case,) = dump.cases

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from counterfoil.connectors.sdk import Confirmed, OperationSpec, Request
-from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext
@@ -52,20 +51,20 @@ class Operation:
 
 async def _called(seconds: float) -> tuple[object, System]:
     system = System()
-    actor = EffectSender(
+    sender = EffectSender(
         cast(Any, SlowClock(seconds)),
         cast(Any, None),
         cast(Any, {"erp": system}),
         "w/1",
         cast(Any, Open()),
-        JumpDetector(0.0),
+        cast(Any, None),
     )
     effect = Effect(
         id="eff_1", run="run_1", path="call0", operation="erp.credit.post", system="erp", repeat="find",
         request=b"{}", created_at=NOW,
     )  # fmt: skip
     send = next_send("eff_1", 1, "w/1", NOW - timedelta(seconds=29.9), 30.0, 60.0)
-    outcome = await actor.call(
+    outcome = await sender.call(
         EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation())), effect, send, cast(Any, None)
     )
     return outcome, system

@@ -12,7 +12,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.flow.runs import effects
+from counterfoil.flow.runs import outcomes
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
@@ -84,11 +84,11 @@ async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
 ) -> None:
     store, pump = company
     store.away = True
-    monkeypatch.setattr(pump, "_every", lambda system, feed: 0.0001)
-    polling = asyncio.create_task(pump._poll_loop("shop", "sales"))
+    monkeypatch.setattr(pump.feeds, "_interval", lambda system, feed: 0.0001)
+    polling = asyncio.create_task(pump.feeds.run("shop", "sales"))
     await reached(lambda: store.refused >= 40 or polling.done())
     assert not polling.done(), polling.exception()
-    assert pump.polls["shop", "sales"].failures == 0
+    assert pump.feeds.states["shop", "sales"].failures == 0
     store.away = False
     await asyncio.sleep(0.01)
     assert not (await store.dump()).cases
@@ -100,7 +100,7 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
     company: tuple[Away, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the turn that rests on it can be committed, nor, for a while, the outcome alone."""
-    monkeypatch.setattr(effects, "TELL_AGAIN", (0.001,) * 5)
+    monkeypatch.setattr(outcomes, "RECORD_RETRY_SECONDS", (0.001,) * 5)
     store, pump = company
     await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
     store.refuse = {Advance: 1, Conclude: 3}

@@ -27,6 +27,8 @@ from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.runs import decisions
 from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.outcomes import OutcomeRecorder
+from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import housekeeping
@@ -42,7 +44,6 @@ from counterfoil.store.port.intake import Admit
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.records import Post, RunStart, Stimulus
 from counterfoil.store.port.turns import Turn
-from counterfoil.store.port.views import CaseTarget
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 LIVE_EFFECTS = IN_FLIGHT | {EffectState.PLANNED}
@@ -199,7 +200,13 @@ class Play:
         self.gate = WideGate("play/1", {})
         self.steady = JumpDetector(0.0, here=lambda: self.now.timestamp())
         self.turner = CheckedTurner(self.store, self.releases, "play")
-        self.actor = EffectSender(self.store, self.releases, self.systems, "play/1", self.gate, self.steady)
+        self.recorder = OutcomeRecorder(self.store, "play/1")
+        self.sender = EffectSender(
+            self.store, self.releases, self.systems, "play/1", self.gate, self.recorder
+        )
+        self.reconciler = OutcomeReconciler(
+            self.store, self.releases, self.systems, self.gate, self.sender, self.recorder, self.steady
+        )
         self.admission = Admitter(self.store, self.releases, self.systems)
         self.sending = True
         """Whether planned calls are made."""
@@ -297,9 +304,8 @@ class Play:
     async def resolve(self, case: Case, choice: Choice, person: str = "boss", settle: bool = True) -> str:
         if person not in self.store.tables.persons:
             await self.person(person)
-        target = CaseTarget(case=case)
         verdict = await decisions.resolve_case(
-            self.store, self.actor, target, case.id, person, choice, "as seen", override=True
+            self.store, self.reconciler, case.id, person, choice, "as seen", override=True
         )
         if settle:
             await self.settle()
@@ -329,13 +335,13 @@ class Play:
             self.turns.append(turn)
         if self.sending:
             for effect in await self.store.effects_planned(100):
-                await self.actor.send_planned(effect)
+                await self.sender.send_planned(effect)
                 did = True
         for effect in await self.store.effects_overdue(self.now, 100):
-            await self.actor.overdue(effect)
+            await self.reconciler.overdue(effect)
             did = True
         for effect in await self.store.effects_to_look_up(self.now, 100):
-            await self.actor.look_up(effect)
+            await self.reconciler.look_up(effect)
             did = True
         await housekeeping.expire_foils(self.store, self.now)
         return did

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from counterfoil.connectors.sdk import Rejected
+from counterfoil.connectors.sdk import Confirmed, Rejected
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
+from counterfoil.flow.runs.outcomes import load_context
 from counterfoil.rules.workflow.retry import next_try
 from tests.unit.rules.company import asked, company, period, usd
 
@@ -262,11 +263,8 @@ async def test_a_refusal_that_proves_wrong_later_goes_on_as_done() -> None:
     await asked(play)
     assert play.case("refused")
     (effect,) = play.effects()
-    from counterfoil.connectors.sdk import Confirmed
-
-    context = await play.actor.context(effect)
-    told, _ = await play.actor.evidence(context, effect, 1, Confirmed({"id": "p1"}), "look-up")
-    await play.actor.tell(told)
+    context = await load_context(play.store, play.releases, effect)
+    await play.recorder.record(context, effect, 1, Confirmed({"id": "p1"}), "look-up")
     await play.settle()
     assert play.run().status is RunStatus.DONE
     assert [c.reason for c in play.cases()] == ["refused", "contradiction"]
@@ -339,7 +337,7 @@ async def test_a_record_that_is_not_there_parks_the_run_and_retry_reads_it() -> 
         "facts: {inv: {head: invoice, of: event.data.invoice_id}}\nsteps: [{check: inv.status == 'open', outcomes: {failed: park}}]"
     )
     await asked(play)
-    assert "no invoice i1 is known" in play.case("invalid").message
+    assert "No invoice i1 is on record" in play.case("invalid").message
     await play.head("invoice", "i1", status="draft", open=usd(1))
     await play.resolve(play.case("invalid"), Choice.RETRY)
     case = play.case("failed")

@@ -1,21 +1,24 @@
-"""desk: what persons decide, made into transitions."""
+"""Decisions of persons on approvals and Cases, as transitions of the store."""
 
 from __future__ import annotations
 
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
-from counterfoil.flow.runs.effects import EffectSender
+from counterfoil.flow.runs.reconciler import OutcomeReconciler
+from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, Resolve
 from counterfoil.store.port.store import (
     Store,
 )
-from counterfoil.store.port.views import CaseTarget, Views
+
+UNSETTLED = (EffectState.UNKNOWN, EffectState.ACCEPTED)
+"""States of an effect in which a person may state its outcome."""
 
 
 async def decide_approval(
     store: Store, approval: str, subject: str, person: str, approve: bool, comment: str
 ) -> str:
-    """A person's vote; the store's verdict."""
+    """Record a person's vote and return the store's verdict."""
     decided = await store.apply(
         Decide(
             approval=approval,
@@ -31,47 +34,42 @@ async def decide_approval(
 
 async def resolve_case(
     store: Store,
-    actor: EffectSender,
-    found: CaseTarget | None,
-    case: str,
+    reconciler: OutcomeReconciler,
+    case_id: str,
     person: str,
     choice: Choice,
     note: str,
     override: bool,
 ) -> str:
-    """A person's decision on a Case; the store's verdict.
-
-    Where the Case is about an effect of unknown outcome, continue says that it was done and retry that it was
-    not: that evidence is recorded with the decision, as the person's.
-    """
-    told = None
-    if found is not None and found.case.effect is not None and choice in (Choice.CONTINUE, Choice.RETRY):
-        effect = await store.effect(found.case.effect)
-        if effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED):
-            told = await actor.word_of(effect, choice is Choice.CONTINUE, person)
+    """Record a person's decision on a Case and return the store's verdict."""
     resolved = await store.apply(
         Resolve(
-            case=case,
+            case=case_id,
             person=person,
             choice=choice,
             note=note,
             at=await store.now(),
             override=override,
-            told=told,
+            told=await _stated_outcome(store, reconciler, case_id, choice, person),
         )
     )
     return resolved.verdict
 
 
-async def open_case(views: Views, case: str) -> CaseTarget | None:
-    """The Case, if it is open; from the lists that pages read."""
-    from counterfoil.store.port.views import ListFilter
+async def _stated_outcome(
+    store: Store, reconciler: OutcomeReconciler, case_id: str, choice: Choice, person: str
+) -> Conclude | None:
+    """Return the outcome that a choice states for the Case's effect, or None.
 
-    cursor: str | None = None
-    while True:
-        rows, cursor = await views.cases(ListFilter(limit=200, state=str(CaseState.OPEN), cursor=cursor))
-        for row in rows:
-            if row.case.id == case:
-                return row
-        if cursor is None:
-            return None
+    If that effect's outcome is unknown, `continue` states that the call was done, and `retry` that it was not. The
+    store records this evidence in the same transaction, under the person's name.
+    """
+    if choice not in (Choice.CONTINUE, Choice.RETRY):
+        return None
+    target = await store.case(case_id)
+    if target is None or target.case.state is not CaseState.OPEN or target.case.effect is None:
+        return None
+    effect = await store.effect(target.case.effect)
+    if effect is None or effect.state not in UNSETTLED:
+        return None
+    return await reconciler.conclude_by_person(effect, choice is Choice.CONTINUE, person)

@@ -17,7 +17,7 @@ from counterfoil.core.effect import Effect, planned_again
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.runs.effects import EffectSender
-from counterfoil.flow.runs.outcomes import EffectContext
+from counterfoil.flow.runs.outcomes import EffectContext, OutcomeRecorder
 from counterfoil.flow.runs.snapshot import (
     RunSnapshot,
     after_intent,
@@ -30,7 +30,7 @@ from counterfoil.store.port.effects import Conclude, Send
 from counterfoil.store.port.store import (
     Store,
 )
-from counterfoil.store.port.turns import Advance, Turn, Turned
+from counterfoil.store.port.turns import Advance, Turn, TurnResult
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
 """Starts a task under a key. False if a task of this worker runs under that key already."""
@@ -60,12 +60,14 @@ class RunExecutor:
         store: Store,
         planner: TurnPlanner,
         sender: EffectSender,
+        recorder: OutcomeRecorder,
         limiter: ConcurrencyLimiter,
         begin: Begin,
     ) -> None:
         self._store = store
         self._planner = planner
         self._sender = sender
+        self._recorder = recorder
         self._limiter = limiter
         self._begin = begin
         self.calling = 0
@@ -86,7 +88,7 @@ class RunExecutor:
             if outcome is not None and (planned.transition.reserve or planned.transition.release):
                 # A turn that touches guards may be refused as a whole; evidence may not be refused with it.
                 self._free(planned, ())
-                await self._sender.tell(outcome)
+                await self._recorder.commit(outcome)
                 snapshot, outcome = await self._reload(snapshot), None
                 continue
             turned = await self._commit(planned, outcome)
@@ -121,7 +123,7 @@ class RunExecutor:
             for slot in slots:
                 self._limiter.leave(slot, None)
             if outcome is not None:
-                await self._sender.tell(outcome)
+                await self._recorder.commit(outcome)
             raise
 
     async def _reload(self, snapshot: RunSnapshot) -> RunSnapshot:
@@ -130,15 +132,15 @@ class RunExecutor:
         return from_rows(rows)
 
     def _slot(self, slots: list[Slot], system: str, operation: str, lane: int, retry: bool) -> Slot | None:
-        if self._sender.gathers(system, operation):
+        if self._sender.is_batched(system, operation):
             return None
         slot = self._limiter.try_enter(system, Lane(lane), retry)
         slots += [] if slot is None else [slot]
         return slot
 
-    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> Turned:
+    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> TurnResult:
         """Commit the turn with the outcome that it rests on; free the slots of calls that did not start."""
-        turned = Turned(verdict="stale")
+        turned = TurnResult(verdict="stale")
         try:
             if outcome is None:
                 turned = await self._store.apply(planned.transition)
@@ -148,15 +150,15 @@ class RunExecutor:
             self._free(planned, turned.started)
         return turned
 
-    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> Turned:
+    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnResult:
         try:
             return (await self._store.apply(Advance(conclude=outcome, turn=planned.transition))).turned
         except TryAgain:
-            await self._sender.tell(outcome)
-            return Turned(verdict="stale")
+            await self._recorder.commit(outcome)
+            return TurnResult(verdict="stale")
         except Exception:
             # Whatever is wrong with the turn: the outcome in the other system must not be lost.
-            await self._sender.tell(outcome)
+            await self._recorder.commit(outcome)
             raise
 
     def _free(self, planned: PlannedTurn, started: tuple[str, ...]) -> None:
@@ -164,7 +166,7 @@ class RunExecutor:
             if effect not in started:
                 self._limiter.leave(slot, None)
 
-    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: Turned) -> list[_Call]:
+    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: TurnResult) -> list[_Call]:
         """Return the calls that the turn started: effects as before the turn, with their intents and slots."""
         effects = {e.id: e for e in (*snapshot.effects, *planned.transition.plan)}
         return [
@@ -173,7 +175,7 @@ class RunExecutor:
             if send.effect in turned.started and (effect := effects[send.effect])
         ]
 
-    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: Turned) -> list[Effect]:
+    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: TurnResult) -> list[Effect]:
         """Return the calls that the turn planned and that have no slot yet."""
         again = [planned_again(e) for e in snapshot.effects if e.id in turn.again]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]
@@ -200,7 +202,7 @@ class RunExecutor:
         return _CallOutcome(call.effect, call.context, call.send, outcome)
 
     async def _evidence(self, sent: _CallOutcome) -> tuple[Conclude, Any]:
-        return await self._sender.evidence(
+        return await self._recorder.conclude(
             sent.context, sent.effect, sent.send.attempt, sent.outcome, "answer"
         )
 
@@ -209,7 +211,7 @@ class RunExecutor:
 
         async def call_and_record(call: _Call) -> None:
             outcome, _ = await self._evidence(await self._call(call))
-            await self._sender.tell(outcome)
+            await self._recorder.commit(outcome)
 
         for call in calls:
             if not self._begin(f"effect:{call.effect.id}", partial(call_and_record, call)):

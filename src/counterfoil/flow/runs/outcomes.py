@@ -1,23 +1,28 @@
-"""evidence: what a call, a look-up or a person brought, made into the transition that records it.
+"""Outcomes of effects: the answer of a call, a look-up or a person, as the transition that records it.
 
-A confirmed result is read by its mapping: canonical result, Links, what differs from what was asked.
+The operation's mapping reads a confirmed result: its canonical form, its Links, and what differs from the request.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from counterfoil.connectors.sdk import Absent, Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.errors import TryAgain
 from counterfoil.core.link import Link
 from counterfoil.flow.context.lookups import Lookups
+from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.batching import LATE
+from counterfoil.flow.runs import scope
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
 from counterfoil.rules.lookup import account_of
@@ -28,40 +33,71 @@ from counterfoil.store.port.store import (
     Store,
 )
 
-FIRST_LOOK = timedelta(seconds=1)
-LOOK_CAP = 300.0
-"""Seconds between two look-ups at most."""
+T = TypeVar("T")
+
+FIRST_LOOK_INTERVAL = timedelta(seconds=1)
+MAX_LOOK_INTERVAL_SECONDS = 300.0
+RECORD_RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0, 6.0, *(10.0,) * 5)
+"""Waits between tries to record an outcome: a minute in all, as the replacement of a primary may take."""
 NOT_SENT = Unknown("not sent in time")
-"""No byte left: the one outcome that tells nothing of its system."""
+"""No byte has left: the only outcome that says nothing about its system."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectContext:
-    """What an effect is to be judged by: its Run's release, workflow and operation."""
+    """The model, workflow and operation that an effect follows."""
 
     model: Model
     definition: Definition
     operation: OperationDefinition
 
 
+async def load_context(store: Store, releases: Releases, effect: Effect) -> EffectContext:
+    """Return the context of an effect whose Run is not loaded yet."""
+    loaded = await store.load(effect.run)
+    assert loaded is not None
+    run = loaded.run
+    model = scope.model_of(run, await releases.model(run.pin))
+    definition = model.workflow(run.workflow)
+    return EffectContext(model, definition, definition.operations[effect.operation])
+
+
 class OutcomeRecorder:
-    """Outcomes as transitions, in the name of one worker."""
+    """Records outcomes in the name of one worker. `evidence` says how an outcome was learnt.
+
+    Every method retries while the store is away: a lost outcome costs a look-up, or the work of a person.
+    """
 
     def __init__(self, store: Store, worker: str) -> None:
         self._store = store
         self._worker = worker
 
+    async def record(
+        self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+    ) -> str:
+        """Record an outcome. Return the verdict of the store."""
+        conclude, _ = await self.conclude(context, effect, attempt, outcome, evidence)
+        return await self.commit(conclude)
+
+    async def commit(self, conclude: Conclude) -> str:
+        """Commit an outcome; a repeat has no effect. Return the verdict of the store."""
+        return (await _retried(lambda: self._store.apply(conclude))).verdict
+
     async def conclude(
         self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> tuple[Conclude, Any]:
-        """The transition that records an outcome, and the value of its result. `evidence` says how it was learnt.
-        Raises TryAgain while the store is away."""
+        """Return the transition that records an outcome, and the value of its result."""
+        return await _retried(lambda: self._conclude(context, effect, attempt, outcome, evidence))
+
+    async def _conclude(
+        self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
+    ) -> tuple[Conclude, Any]:
         now = await self._store.now()
         parts: dict[str, Any] = {}
         result = None
         match outcome:
-            case Confirmed(answered):
-                parts, result = await self._confirmed(context, effect, dict(answered), now)
+            case Confirmed(answer):
+                parts, result = await self._confirmed(context, effect, dict(answer), now)
             case Rejected(error_class, message, code, retry_after):
                 parts = {
                     "state": EffectState.REFUSED,
@@ -70,12 +106,12 @@ class OutcomeRecorder:
                     "retry_after": retry_after,
                 }
             case Accepted(job):
-                parts = {"state": EffectState.ACCEPTED, "error": job, "look_at": now + FIRST_LOOK}
+                parts = {"state": EffectState.ACCEPTED, "error": job, "look_at": now + FIRST_LOOK_INTERVAL}
             case Absent():
                 parts = {"state": EffectState.ABSENT}
             case Unknown(message):
-                # A system that fails each attempt is not asked for ever at the same pace.
-                wait = timedelta(seconds=min(LOOK_CAP, 2.0 ** min(attempt - 1, 12)))
+                # A system that fails every attempt is asked less and less often.
+                wait = timedelta(seconds=min(MAX_LOOK_INTERVAL_SECONDS, 2.0 ** min(attempt - 1, 12)))
                 parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + wait}
                 evidence = "time-out" if outcome is NOT_SENT or outcome is LATE else evidence
         conclude = Conclude(
@@ -91,9 +127,9 @@ class OutcomeRecorder:
     async def _confirmed(
         self, context: EffectContext, effect: Effect, result: dict[str, Any], now: datetime
     ) -> tuple[dict[str, Any], Any]:
-        returned = await self._returned(context.model, effect, result, now)
-        if isinstance(returned, MappingFailed):
-            case = self._case(context, effect, "result_unreadable", returned.message, now)
+        answer = await self._mapped(context.model, effect, result, now)
+        if isinstance(answer, MappingFailed):
+            case = self._case(context, effect, "result_unreadable", answer.message, now)
             return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
         account = account_of(context.model, effect.system)
         links = tuple(
@@ -106,28 +142,28 @@ class OutcomeRecorder:
                 established_by=f"effect:{effect.id}",
                 valid_from=now,
             )
-            for object_, canonical, ext_id in returned.links
+            for object_, canonical, ext_id in answer.links
         )
         cases: tuple[Case, ...] = ()
-        if returned.differs:
-            cases = (self._case(context, effect, "mismatch", "; ".join(returned.differs), now),)
+        if answer.differs:
+            cases = (self._case(context, effect, "mismatch", "; ".join(answer.differs), now),)
         contradiction = self._case(
             context,
             effect,
             "contradiction",
-            "it was done after all, although it had counted as not done",
+            "it was done after all, although it was recorded as not done",
             now,
         )
         parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
-            "result": wire.dumps(returned.result),
+            "result": wire.dumps(answer.result),
             "links": links,
             "cases": cases,
             "contradiction": contradiction,
         }
-        return parts, returned.result
+        return parts, answer.result
 
-    async def _returned(
+    async def _mapped(
         self, model: Model, effect: Effect, result: dict[str, Any], now: datetime
     ) -> MappedAnswer | MappingFailed:
         outbound = model.outbound(effect.operation)
@@ -155,3 +191,12 @@ class OutcomeRecorder:
             path=effect.path,
             effect=effect.id,
         )
+
+
+async def _retried(work: Callable[[], Awaitable[T]]) -> T:
+    for wait in RECORD_RETRY_SECONDS:
+        try:
+            return await work()
+        except TryAgain:
+            await asyncio.sleep(wait)
+    return await work()

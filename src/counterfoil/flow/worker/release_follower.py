@@ -151,7 +151,7 @@ class ReleaseFollower:
                 except Misconfigured as error:
                     log.warning("%s of a former Release cannot be reached: %s", name, error)
                     continue
-                self._pump.know(model, name)
+                self._pump.add_former_system(model, name)
 
     async def close(self) -> None:
         """Close what is still kept of old connectors."""
