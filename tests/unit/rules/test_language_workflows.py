@@ -401,4 +401,4 @@ async def test_an_incident_is_credited_once() -> None:
         incident_on=date(2026, 1, 2),
         requested_by="ann",
     )
-    assert "once already" in play.case("failed").message
+    assert "already done once" in play.case("failed").message

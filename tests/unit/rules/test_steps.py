@@ -131,7 +131,7 @@ async def test_a_wait_until_a_moment_ends_then(until: str, moment: datetime) -> 
 async def test_until_that_is_no_moment_is_a_case() -> None:
     play = company("steps: [{wait: {until: event.data.id}}]")
     await asked(play)
-    assert "not a moment" in play.case("invalid").message
+    assert "not a date or timestamp" in play.case("invalid").message
 
 
 async def test_a_wait_for_foils_ends_when_the_other_system_shows_them() -> None:
@@ -344,7 +344,7 @@ async def test_a_signal_begins_again_as_often_as_it_may_wherever_the_run_stands(
     await play.event("stopped.v1", id="s")
     assert play.state().round == 2
     await play.event("stopped.v1", id="s")
-    assert "too often" in play.case("signal").message
+    assert "as often as allowed" in play.case("signal").message
 
 
 async def test_a_signal_at_the_end_of_a_list_does_not_lose_the_run() -> None:

@@ -1,7 +1,7 @@
-"""Calls: planning an outward call, and what its outcomes lead to.
+"""Calls: planning an outward call, and handling its outcomes.
 
-A call is sent again under the same key only with the same bytes; with a changed request, or once a look-up
-proved that nothing happened, it goes out as the next generation.
+A retry under the same key sends the same bytes. If the request has changed, or a look-up proved that nothing happened,
+the call is sent as the next generation.
 """
 
 from __future__ import annotations
@@ -32,92 +32,94 @@ from counterfoil.rules.workflow.context import DecisionContext, UnusableValue, d
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, StepOutcome, StepResult
 
-_OF_PERIOD = frozenset({"start", "end", "state"})
+_PERIOD_FIELDS = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
 
 
-def call(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    """Plan the call, or go on from its outcome."""
+def call(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    """Plan the call, or continue from its outcome."""
     if st.phase == "unlinked":
-        if st.until is not None and st.until <= d.now:
-            return StepOutcome("not_found", f"no link arrived: {st.topic}")
+        if st.until is not None and st.until <= context.now:
+            return StepOutcome("not_found", f"The Link {st.topic} did not arrive in time")
         return WAITING
     if st.phase == "new":
-        return _plan(d, step, st)
-    return _outcome(d, step, st)
+        return _plan(context, step, st)
+    return _outcome(context, step, st)
 
 
 # ------------------------------------------------------------------ planning
 
 
-def _plan(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    if not d.s.confirmed and not d.rechecked:
-        d.rechecked = True
-        facts.read(d, only_recheck=True)
-    resting = cancel.in_force(d)
-    fallen = steps.fallen_of(d, resting)
-    if fallen is not None:
-        return _stale(d, step, st, *fallen)
-    found = dates(d, step)
-    if isinstance(found, str):
-        return StepOutcome("period_closed", found)
-    value = fill(step.input, d.names(), d.lookup)
-    mark = digest({"input": value, "dates": found})
-    done = _done_before(d, step, mark)
-    if done is not None:
-        st.effect = done.effect
-        return _bind(d, step, st)
-    effect = ids.effect_id(d.run.id, d.effect_path(step), d.item(), st.gen)
-    unrendered = d.live.unrendered.get(effect)
+def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    if not context.state.confirmed and not context.rechecked:
+        context.rechecked = True
+        facts.read(context, only_recheck=True)
+    granted = cancel.in_force(context)
+    invalid = steps.first_invalid(context, granted)
+    if invalid is not None:
+        return _stale(context, step, st, *invalid)
+    call_dates = dates(context, step)
+    if isinstance(call_dates, str):
+        return StepOutcome("period_closed", call_dates)
+    value = fill(step.input, context.names(), context.lookup)
+    input_digest = digest({"input": value, "dates": call_dates})
+    confirmed = _confirmed_before(context, step, input_digest)
+    if confirmed is not None:
+        st.effect = confirmed.effect
+        return _bind(context, step, st)
+    effect = ids.effect_id(context.run.id, context.effect_path(step), context.item(), st.gen)
+    unrendered = context.live.unrendered.get(effect)
     if unrendered is not None and unrendered.unresolved:
-        return _unlinked(d, st, unrendered.object, unrendered.canonical, unrendered.system)
+        return _unlinked(context, st, unrendered.object, unrendered.canonical, unrendered.system)
     if unrendered is not None:
         return StepOutcome("invalid", unrendered.message)
-    st.effect, st.input, st.phase, st.outcome, st.detail = effect, mark, "planned", "", ""
+    st.effect, st.input, st.phase, st.outcome, st.detail = effect, input_digest, "planned", "", ""
     st.until = None
-    d.s.inputs[effect] = value
-    if d.s.items:
-        d.s.scopes[effect] = dict(d.s.items)
-    d.planned.add(effect)
-    d.commands.append(
+    context.state.inputs[effect] = value
+    if context.state.items:
+        context.state.scopes[effect] = dict(context.state.items)
+    context.planned.add(effect)
+    context.commands.append(
         PlanEffect(
             effect=effect,
-            path=d.effect_path(step),
-            item=d.item(),
+            path=context.effect_path(step),
+            item=context.item(),
             gen=st.gen,
             undoes=None,
             operation=step.operation,
             input=value,
-            dates=found,
-            approvals=steps.granted(resting),
+            dates=call_dates,
+            approvals=steps.granted(granted),
         )
     )
-    _foils(d, step, effect, value)
+    _foils(context, step, effect, value)
     return WAITING
 
 
-def dates(d: DecisionContext, step: Call) -> dict[str, date | None] | str:
-    """document, posting, revenue; or the name of the closed period that keeps the posting back."""
-    document = _date(d, step.document)
-    revenue = _date(d, step.revenue)
+def dates(context: DecisionContext, step: Call) -> dict[str, date | None] | str:
+    """Return the document, posting and revenue dates; or a text that names the closed period that blocks the posting."""
+    document = _date(context, step.document)
+    revenue = _date(context, step.revenue)
     if step.posting is None:
         return {"document": document, "posting": document, "revenue": revenue or document}
     rule = step.posting.value if isinstance(step.posting, Literal) else None
     if not isinstance(rule, str):
-        return {"document": document, "posting": _date(d, step.posting), "revenue": revenue or document}
-    policy = d.definition.postings.get(rule)
-    heads = d.lookup("periods", (policy.periods if policy is not None else "period",))
-    periods = [p if "name" in p else {"name": p["id"], **p} for p in heads if p.keys() >= _OF_PERIOD]
-    found = posting_date(policy.rule if policy is not None else rule, document or d.today, d.today, periods)
-    if found.date is None:
-        return f"period {found.closed} is closed"
+        return {"document": document, "posting": _date(context, step.posting), "revenue": revenue or document}
+    policy = context.definition.postings.get(rule)
+    heads = context.lookup("periods", (policy.periods if policy is not None else "period",))
+    periods = [p if "name" in p else {"name": p["id"], **p} for p in heads if p.keys() >= _PERIOD_FIELDS]
+    posting = posting_date(
+        policy.rule if policy is not None else rule, document or context.today, context.today, periods
+    )
+    if posting.date is None:
+        return f"The period {posting.closed} is closed"
     if policy is not None and policy.document == "posting" and document is not None:
-        document = max(document, found.date)
-    return {"document": document, "posting": found.date, "revenue": revenue or document}
+        document = max(document, posting.date)
+    return {"document": document, "posting": posting.date, "revenue": revenue or document}
 
 
-def _date(d: DecisionContext, template: Template | None) -> date | None:
-    value = fill(template, d.names(), d.lookup) if template is not None else None
+def _date(context: DecisionContext, template: Template | None) -> date | None:
+    value = fill(template, context.names(), context.lookup) if template is not None else None
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, str):
@@ -130,28 +132,28 @@ def _date(d: DecisionContext, template: Template | None) -> date | None:
     raise UnusableValue(f"{value!r} is not a date")
 
 
-def _done_before(d: DecisionContext, step: Call, mark: str) -> ConfirmedEffect | None:
-    """The same call of an earlier round, confirmed with the same input: it is that effect."""
+def _confirmed_before(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:
+    """Return the effect of the same call in an earlier round, confirmed with the same input."""
     return next(
         (
             c
-            for c in d.s.confirmed
-            if c.path.split("~")[0] == step.path and c.item == d.item() and c.digest == mark
+            for c in context.state.confirmed
+            if c.path.split("~")[0] == step.path and c.item == context.item() and c.digest == input_digest
         ),
         None,
     )
 
 
-def _foils(d: DecisionContext, step: Call, effect: str, value: Any) -> None:
-    for foil, given in _owed(d, step, value):
-        names = {**d.names(), "input": given}
-        if not truth(foil.when, names, d.lookup):
+def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> None:
+    for foil, foil_input in _foils_of(context, step, value):
+        names = {**context.names(), "input": foil_input}
+        if not truth(foil.when, names, context.lookup):
             continue
-        key = key_of(foil.key, names, d.lookup)
-        legs = {leg: e(names, d.lookup) for leg, e in foil.legs.items()}
+        key = key_of(foil.key, names, context.lookup)
+        legs = {leg: e(names, context.lookup) for leg, e in foil.legs.items()}
         if not all(isinstance(m, Money) for m in legs.values()):
             raise UnusableValue(f"a leg of {foil.name} is not money")
-        d.commands.append(
+        context.commands.append(
             WriteFoil(
                 foil=ids.derive("foil", foil.name, key, effect),
                 rule=foil.name,
@@ -160,7 +162,7 @@ def _foils(d: DecisionContext, step: Call, effect: str, value: Any) -> None:
                 left=foil.left,
                 right=foil.right,
                 legs=legs,
-                due=d.now + timedelta(seconds=foil.due),
+                due=context.now + timedelta(seconds=foil.due),
                 tolerance=foil.tolerance,
                 exact=foil.exact,
                 effect=effect,
@@ -169,185 +171,197 @@ def _foils(d: DecisionContext, step: Call, effect: str, value: Any) -> None:
         )
 
 
-def _owed(d: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
-    """The rules by which a call writes foils, each with the input in the version that it reads: those of another
-    version only where none of the call's own lies between the same two systems."""
-    own = [foil for foil in d.definition.foils if foil.operation == step.operation]
+def _foils_of(context: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
+    """Return the rules by which a call writes foils, each with the input in the version that it reads.
+
+    Rules of another version apply only between systems for which the call has no rule of its own.
+    """
+    own = [foil for foil in context.definition.foils if foil.operation == step.operation]
     yield from ((foil, value) for foil in own)
-    owed = {(foil.object, foil.left, foil.right) for foil in own}
-    for foil in d.definition.foils:
-        path = d.definition.casts.get((step.operation, foil.operation or ""))
-        if path is not None and foil not in own and (foil.object, foil.left, foil.right) not in owed:
+    covered = {(foil.object, foil.left, foil.right) for foil in own}
+    for foil in context.definition.foils:
+        path = context.definition.casts.get((step.operation, foil.operation or ""))
+        if path is not None and foil not in own and (foil.object, foil.left, foil.right) not in covered:
             try:
                 yield foil, cast(path, value)
             except CastFailed as error:
                 raise UnusableValue(str(error)) from error
 
 
-def _unlinked(d: DecisionContext, st: StepState, object_: str, canonical: str, system: str) -> StepResult:
-    """A Link is missing: its sync Run is started, and the call waits for the Link."""
+def _unlinked(
+    context: DecisionContext, st: StepState, object_: str, canonical: str, system: str
+) -> StepResult:
+    """Start the sync Run of a missing Link, and wait for the Link."""
     st.phase, st.topic = "unlinked", link_topic(object_, canonical, system)
-    st.until = st.until or d.now + timedelta(seconds=d.definition.failure.queue.until)
-    d.commands.append(StartSync(object_, canonical))
+    st.until = st.until or context.now + timedelta(seconds=context.definition.failure.queue.until)
+    context.commands.append(StartSync(object_, canonical))
     return WAITING
 
 
-def absorb_link(d: DecisionContext, ref: str) -> str | None:
-    waiting = [st for st in d.s.steps.values() if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")]
+def absorb_link(context: DecisionContext, ref: str) -> str | None:
+    waiting = [
+        st for st in context.state.steps.values() if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")
+    ]
     for st in waiting:
         st.phase = "new"
     return None if waiting else "no call waits for this link"
 
 
-def _stale(d: DecisionContext, step: Call, st: StepState, asked: Approve, asked_st: StepState) -> StepResult:
-    """What was approved is not what would be sent, or not approved any more: the approval falls, and its
-    reaction holds. A person who lets the call be tried again lets it be approved again."""
-    cancel.close_approval(d, asked_st, ApprovalState.STALE)
-    st.back = asked.path.split("/")[0]
-    detail = f"what {asked.path} granted does not hold any more"
-    return StepOutcome("stale", detail, reacting=asked)
+def _stale(
+    context: DecisionContext, step: Call, st: StepState, approval: Approve, approval_st: StepState
+) -> StepResult:
+    """Close an approval that does not cover the call any more, and react as that approval says.
+
+    A person who retries the call has it approved again.
+    """
+    cancel.close_approval(context, approval_st, ApprovalState.STALE)
+    st.back = approval.path.split("/")[0]
+    detail = f"The approval {approval.path} is no longer valid"
+    return StepOutcome("stale", detail, reacting=approval)
 
 
-def _dropped(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    """The intent found an approval that does not hold any more: those that the call rested on fall."""
-    held = d.effects.get(st.effect or "")
-    resting = [(a, s) for a, s in cancel.in_force(d) if held is not None and s.approval in held.approvals]
-    if not resting:
-        return StepOutcome("stale", "an approval does not hold any more")
-    for _, other in resting[1:]:
-        cancel.close_approval(d, other, ApprovalState.STALE)
-    return _stale(d, step, st, *resting[0])
+def _dropped(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    """Close the approvals of a call that was dropped because one of them was not valid when it was to be sent."""
+    effect = context.effects.get(st.effect or "")
+    approvals = [
+        (a, s) for a, s in cancel.in_force(context) if effect is not None and s.approval in effect.approvals
+    ]
+    if not approvals:
+        return StepOutcome("stale", "An approval is no longer valid")
+    for _, other in approvals[1:]:
+        cancel.close_approval(context, other, ApprovalState.STALE)
+    return _stale(context, step, st, *approvals[0])
 
 
 # ------------------------------------------------------------------ outcomes
 
 
-def absorb_outcome(d: DecisionContext, stimulus: Stimulus) -> str | None:
-    """Evidence about an effect; what it means is decided when its step is up."""
+def absorb_outcome(context: DecisionContext, stimulus: Stimulus) -> str | None:
+    """Record an outcome in the step's state. The reaction follows when the step is executed."""
     body = stimulus.body
-    effect, state = str(body["effect"]), str(body["state"])
-    found = d.step_of_effect(effect)
-    held = d.effects.get(effect)
-    if found is None or held is None:
-        return "an effect of no step"
-    key, st = found
+    effect_id, state = str(body["effect"]), str(body["state"])
+    match = context.step_of_effect(effect_id)
+    effect = context.effects.get(effect_id)
+    if match is None or effect is None:
+        return "no step has this effect"
+    key, st = match
     if st.outcome == "confirmed":
-        return "it is confirmed already"
-    if str(held.state) != state or int(body.get("attempt") or held.attempt) < held.attempt:
-        return f"the effect has gone on since: it is {held.state} now"
-    asked_of_person = st.phase == "parked" and st.outcome == "unknown"
+        return "the effect is already confirmed"
+    if str(effect.state) != state or int(body.get("attempt") or effect.attempt) < effect.attempt:
+        return f"the effect has moved on: it is {effect.state} now"
+    person_asked = st.phase == "parked" and st.outcome == "unknown"
     st.outcome = f"refused:{body['class'] or 'refused'}" if state == "refused" else state
     st.detail = str(body.get("error") or "")
-    asked = body.get("retry_after")
-    st.retry_after = int(asked) if asked is not None else None
+    retry_after = body.get("retry_after")
+    st.retry_after = int(retry_after) if retry_after is not None else None
     if state == "confirmed":
-        _remember(d, key, st, held, body.get("result"))
-    if asked_of_person and state in ("refused", "absent"):
-        st.phase = "planned"  # what a person was asked is known now
+        _remember(context, key, st, effect, body.get("result"))
+    if person_asked and state in ("refused", "absent"):
+        st.phase = "planned"  # the outcome answers the open Case
     return None
 
 
-def _remember(d: DecisionContext, key: str, st: StepState, held: Effect, result: Any) -> None:
-    d.s.results[held.id] = result
+def _remember(context: DecisionContext, key: str, st: StepState, effect: Effect, result: Any) -> None:
+    context.state.results[effect.id] = result
     if st.phase in ("backoff", "queued", "parked", "waiting"):
-        st.phase = "planned"  # it happened after all: the step goes on from here
-    if held.repeat == "read" or held.undoes is not None:
+        st.phase = "planned"  # it was done after all: the step continues from here
+    if effect.repeat == "read" or effect.undoes is not None:
         return
-    d.s.confirmed.append(
+    context.state.confirmed.append(
         ConfirmedEffect(
             key=key,
-            path=held.path,
-            item=held.item,
-            effect=held.id,
-            operation=held.operation,
+            path=effect.path,
+            item=effect.item,
+            effect=effect.id,
+            operation=effect.operation,
             input="",
             digest=st.input,
         )
     )
 
 
-def absorb_stale(d: DecisionContext, stimulus: Stimulus) -> str | None:
-    """The intent found that an approval does not hold any more; the effect was dropped."""
-    effect = str(stimulus.body["effect"])
-    found, held = d.step_of_effect(effect), d.effects.get(effect)
-    if found is None or held is None or held.state is not EffectState.DROPPED or found[1].phase == "done":
-        return "an effect of no step that is up"
-    found[1].outcome = "dropped:stale"
+def absorb_stale(context: DecisionContext, stimulus: Stimulus) -> str | None:
+    """Record that an effect was dropped because an approval was no longer valid when it was to be sent."""
+    effect_id = str(stimulus.body["effect"])
+    match, effect = context.step_of_effect(effect_id), context.effects.get(effect_id)
+    if match is None or effect is None or effect.state is not EffectState.DROPPED or match[1].phase == "done":
+        return "no active step has this effect"
+    match[1].outcome = "dropped:stale"
     return None
 
 
-def _outcome(d: DecisionContext, step: Call, st: StepState) -> StepResult:
+def _outcome(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     outcome, _, detail = st.outcome.partition(":")
     match outcome:
         case "confirmed":
-            return _bind(d, step, st)
+            return _bind(context, step, st)
         case "refused":
             return StepOutcome(detail, st.detail)
         case "absent":
-            return _absent(d, step, st)
+            return _absent(context, step, st)
         case "dropped":
-            return _dropped(d, step, st)
+            return _dropped(context, step, st)
         case "accepted" if "accepted" in step.outcomes:
             return StepOutcome("accepted", st.detail)
         case "unknown":
-            return _unknown(d, step, st)
+            return _unknown(context, step, st)
         case _:
             return WAITING
 
 
-def _bind(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    result = d.s.results.get(st.effect or "")
+def _bind(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    result = context.state.results.get(st.effect or "")
     if step.id is not None:
-        d.s.names[step.id] = result
+        context.state.names[step.id] = result
     return DONE
 
 
-def _absent(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    """Nothing happened, proven past the horizon: the next generation, within the retry budget."""
+def _absent(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    """Plan the next generation of a call that a look-up proved absent, within the retry budget."""
     st.tries += 1
-    if st.tries >= d.definition.failure.retry.attempts:
-        return StepOutcome("transient", "it never arrives")
+    if st.tries >= context.definition.failure.retry.attempts:
+        return StepOutcome("transient", "The system never received it")
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
     return MOVED
 
 
-def _unknown(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
-    operation = d.definition.operations[step.operation]
+def _unknown(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    """Wait for look-ups. A person is asked if they find no outcome in time, or if no look-up exists."""
+    operation = context.definition.operations[step.operation]
     if operation.repeat == "blind":
         return StepOutcome("unknown", st.detail)
     if st.until is None:
-        st.until = d.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
+        st.until = context.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
         st.phase = "waiting"
-    if st.until <= d.now:
+    if st.until <= context.now:
         return StepOutcome("unknown", st.detail)
     return WAITING
 
 
-def once_more(d: DecisionContext, step: Call, st: StepState) -> StepResult:
-    """Its time has come: the same bytes again, or, when the request has changed, the next generation."""
-    held = d.effects.get(st.effect or "")
+def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+    """Retry the call: the same bytes again, or the next generation if the request has changed."""
+    effect = context.effects.get(st.effect or "")
     st.until, st.topic = None, ""
-    if held is None or held.state in (EffectState.DROPPED, EffectState.ABSENT):
-        if held is not None:
+    if effect is None or effect.state in (EffectState.DROPPED, EffectState.ABSENT):
+        if effect is not None:
             st.gen += 1
         st.phase, st.effect, st.outcome = "new", None, ""
         return MOVED
-    if held.state is not EffectState.REFUSED:
+    if effect.state is not EffectState.REFUSED:
         st.phase = "planned"
-        return MOVED if held.state is EffectState.CONFIRMED else WAITING
-    if steps.fallen_approval(d) is None:
-        found = dates(d, step)
-        if isinstance(found, str):
-            return StepOutcome("period_closed", found)
-        value = fill(step.input, d.names(), d.lookup)
-        if digest({"input": value, "dates": found}) == st.input:
-            d.commands.append(SendAgain(held.id))
-            d.planned.add(held.id)
+        return MOVED if effect.state is EffectState.CONFIRMED else WAITING
+    if steps.invalid_approval(context) is None:
+        call_dates = dates(context, step)
+        if isinstance(call_dates, str):
+            return StepOutcome("period_closed", call_dates)
+        value = fill(step.input, context.names(), context.lookup)
+        if digest({"input": value, "dates": call_dates}) == st.input:
+            context.commands.append(SendAgain(effect.id))
+            context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return WAITING
-    cancel.drop(d, held.id)
+    cancel.drop(context, effect.id)
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
     return MOVED

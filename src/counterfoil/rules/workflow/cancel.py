@@ -25,57 +25,57 @@ UNKNOWN = "unknown:"
 # ------------------------------------------------------------------ calls
 
 
-def drop(d: DecisionContext, effect: str) -> None:
+def drop(context: DecisionContext, effect: str) -> None:
     """Give up an effect that is planned or refused."""
-    row = d.effects.get(effect)
-    if effect in d.planned and row is None:
-        d.commands = [
-            c for c in d.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
+    row = context.effects.get(effect)
+    if effect in context.planned and row is None:
+        context.commands = [
+            c for c in context.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
         ]
-        d.planned.discard(effect)
+        context.planned.discard(effect)
     elif row is not None and row.state in (EffectState.PLANNED, EffectState.REFUSED):
-        d.commands = [
-            c for c in d.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
+        context.commands = [
+            c for c in context.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
         ]
-        d.planned.discard(effect)
-        d.commands.append(DropEffect(effect))
+        context.planned.discard(effect)
+        context.commands.append(DropEffect(effect))
 
 
-def give_up_call(d: DecisionContext, st: StepState) -> None:
+def give_up_call(context: DecisionContext, st: StepState) -> None:
     """Give up the call of a step, if it has one that may still be sent."""
     if st.effect is not None:
-        drop(d, st.effect)
+        drop(context, st.effect)
 
 
-def abandon(d: DecisionContext) -> None:
+def abandon(context: DecisionContext) -> None:
     """Leave every unfinished step: none of its calls is sent any more. Outcomes of sent calls are waited for."""
-    for key, st in d.s.steps.items():
+    for key, st in context.state.steps.items():
         if st.phase != "done" and key != deadline.PLACE:
-            give_up_call(d, st)
+            give_up_call(context, st)
             st.phase = "done"
             st.until = st.retry_at = st.queue_until = None
             st.topic = ""
-    for effect in d.effects.values():
+    for effect in context.effects.values():
         if effect.state is EffectState.PLANNED:
-            drop(d, effect.id)
-    d.s.items = {}
+            drop(context, effect.id)
+    context.state.items = {}
 
 
-def ask_what_happened(d: DecisionContext) -> None:
+def ask_what_happened(context: DecisionContext) -> None:
     """Open a Case for each call of unknown outcome: at once where no look-up exists, else after `LOOKUP_GRACE`.
 
     Until its outcome is recorded the Run cannot end, go back or undo.
     """
-    for effect in d.effects.values():
+    for effect in context.effects.values():
         if effect.state is not EffectState.UNKNOWN:
             continue
         key = f"{UNKNOWN}{effect.id}"
-        st = d.s.steps.setdefault(key, StepState(entered=d.now, phase="waiting"))
+        st = context.state.steps.setdefault(key, StepState(entered=context.now, phase="waiting"))
         if st.until is None:
-            st.until = d.now if effect.repeat == "blind" else d.now + LOOKUP_GRACE
-        if st.phase == "waiting" and st.until <= d.now:
+            st.until = context.now if effect.repeat == "blind" else context.now + LOOKUP_GRACE
+        if st.phase == "waiting" and st.until <= context.now:
             st.phase = "parked"
-            d.open_case(
+            context.open_case(
                 key,
                 st,
                 "unknown",
@@ -89,32 +89,32 @@ def ask_what_happened(d: DecisionContext) -> None:
 # ------------------------------------------------------------------ approvals
 
 
-def in_force(d: DecisionContext) -> list[tuple[Approve, StepState]]:
+def in_force(context: DecisionContext) -> list[tuple[Approve, StepState]]:
     """Return the granted approvals on the way to the Run's position, each from its latest round."""
     active: dict[int, tuple[Approve, StepState]] = {}
-    for step in approvals_of(d.definition):
-        for depth in range(len(d.s.frames) + 1):
-            keys = (d.key(step, depth, n) for n in range(d.s.round, -1, -1))
-            st = next((d.s.steps[k] for k in keys if k in d.s.steps), None)
+    for step in approvals_of(context.definition):
+        for depth in range(len(context.state.frames) + 1):
+            keys = (context.key(step, depth, n) for n in range(context.state.round, -1, -1))
+            st = next((context.state.steps[k] for k in keys if k in context.state.steps), None)
             if st is not None and st.phase == "done" and st.outcome == "granted":
                 active[id(st)] = (step, st)
     return list(active.values())
 
 
-def close_approval(d: DecisionContext, st: StepState, state: ApprovalState) -> None:
+def close_approval(context: DecisionContext, st: StepState, state: ApprovalState) -> None:
     """Close the approval of a step; a grant is not valid any more."""
-    approval = d.approvals.get(st.approval or "")
-    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
+    approval = context.approvals.get(st.approval or "")
+    closing = {c.approval for c in context.commands if isinstance(c, CloseApproval)}
     if approval is not None and approval.id not in closing and state in APPROVAL_MOVES[approval.state]:
-        d.commands.append(CloseApproval(approval.id, state))
+        context.commands.append(CloseApproval(approval.id, state))
     st.subject = ""
     if st.outcome == "granted":
         st.outcome = str(state)
 
 
-def close_open_approvals(d: DecisionContext) -> None:
+def close_open_approvals(context: DecisionContext) -> None:
     """Void the open approvals of a Run that ends, goes back or undoes."""
-    closing = {c.approval for c in d.commands if isinstance(c, CloseApproval)}
-    for approval in d.live.approvals:
+    closing = {c.approval for c in context.commands if isinstance(c, CloseApproval)}
+    for approval in context.live.approvals:
         if approval.state is ApprovalState.OPEN and approval.id not in closing:
-            d.commands.append(CloseApproval(approval.id, ApprovalState.VOID))
+            context.commands.append(CloseApproval(approval.id, ApprovalState.VOID))

@@ -1,6 +1,6 @@
-"""What `decide` reads besides the Run's own state, and what it answers: commands with derived ids.
+"""Input of `decide` besides the Run's own state, and its result: commands with derived ids.
 
-Commands are complete: whoever carries them out decides nothing.
+Commands are complete: carrying them out involves no further decision.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.rules.workflow.state import RunState
 
-# ------------------------------------------------------------------ what it reads
+# ------------------------------------------------------------------ input
 
 
 class LiveContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What is late-bound and recorded with the turn: rows of the Run and answers to its look-ups."""
+    """Late-bound input, recorded with the turn: rows of the Run and answers to its look-ups."""
 
     effects: tuple[Effect, ...] = ()
     approvals: tuple[Approval, ...] = ()
@@ -35,7 +35,7 @@ class LiveContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unrendered(msgspec.Struct, frozen=True, kw_only=True):
-    """Why no request exists: a Link is missing, or the mapping refused."""
+    """Reason why a planned effect has no request: a Link is missing, or the mapping failed."""
 
     message: str
     object: str = ""
@@ -48,7 +48,7 @@ class Unrendered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a Run is told. `kind` and `body` as in the inbox; a look at the clock is `tick`."""
+    """One item of a Run's inbox. A turn that only checks the time has none."""
 
     kind: str
     ref: str = ""
@@ -57,18 +57,18 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any] = {}
 
 
-# ------------------------------------------------------------------ what it answers
+# ------------------------------------------------------------------ result
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """A look-up whose answer is needed before this turn can be decided: nothing else is decided."""
+    """A look-up that must be answered before this turn can be decided."""
 
     name: str
     args: tuple[Any, ...]
 
 
 class PlanEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """An outward call, planned."""
+    """Plan an outward call."""
 
     effect: str
     path: str
@@ -82,19 +82,19 @@ class PlanEffect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SendAgain(msgspec.Struct, frozen=True):
-    """A refused effect goes out again: same generation, same bytes, same key."""
+    """Send a refused effect again: same generation, same bytes, same key."""
 
     effect: str
 
 
 class DropEffect(msgspec.Struct, frozen=True):
-    """An effect is given up: planned becomes dropped, foils of a refused one are void."""
+    """Give up an effect: a planned one is dropped, and provisional foils become void."""
 
     effect: str
 
 
 class AskApproval(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval is asked for, or granted by the matrix itself."""
+    """Request an approval. An automatic tier of the matrix grants it at once."""
 
     approval: str
     path: str
@@ -115,7 +115,7 @@ class CloseApproval(msgspec.Struct, frozen=True):
 
 
 class WriteFoil(msgspec.Struct, frozen=True, kw_only=True):
-    """A provisional foil, written with the effect that will assert it."""
+    """Write a provisional foil with the effect that will assert it."""
 
     foil: str
     rule: str
@@ -163,12 +163,12 @@ class OpenCase(msgspec.Struct, frozen=True, kw_only=True):
     within: float
     choices: tuple[Choice, ...]
     names: Mapping[str, str] = {}
-    """For the placeholders of the next action."""
+    """Values for the placeholders of the next action."""
     effect: str | None = None
 
 
 class StartSync(msgspec.Struct, frozen=True):
-    """The object's sync workflow is to run for this canonical id."""
+    """Start the sync workflow of an object for this canonical id."""
 
     object: str
     canonical: str
@@ -196,7 +196,7 @@ Command: TypeAlias = (
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer of one turn. With `looks` nothing else counts: answer them and decide again."""
+    """Result of one turn. With `looks` all other fields are empty: answer them and decide again."""
 
     looks: tuple[LookUp, ...] = ()
     status: RunStatus = RunStatus.READY
@@ -206,10 +206,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     consumed: int = 0
     ctx: bytes = b"{}"
     hold: tuple[str, ...] = ()
-    """Serial keys to hold; empty: release them."""
+    """Serial keys to hold. Empty: release them."""
     commands: tuple[Command, ...] = ()
     waits: tuple[WaitForTopic, ...] = ()
     ignored: tuple[str, ...] = ()
     """Stimuli that changed nothing, with the reason."""
     after: RunState | None = None
-    """The state that `ctx` holds, for whoever decides about this Run next without reading it again."""
+    """Decoded `ctx`, for the caller's next decision about this Run."""

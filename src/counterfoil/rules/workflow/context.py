@@ -1,7 +1,6 @@
-"""The working table of one decision: the Run's state being changed, the commands so far, its names.
+"""Working state of one decision: the Run's state while it changes, the commands so far, and the names of formulas.
 
-`decide.py` drives it, `steps.py`, `calls.py`, `reactions.py` and `undo.py` each work on it; none of them
-reads anything that is not here.
+`decide` creates it, the other modules of the interpreter change it. They read nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from counterfoil.rules.workflow.commands import Command, DropEffect, LiveContext
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
-"""What a formula may do instead of giving a value."""
+"""Errors of a formula that has no value."""
 
 
 class DecisionContext:
@@ -31,7 +30,7 @@ class DecisionContext:
     ) -> None:
         self.definition = definition
         self.run = run
-        self.s = state
+        self.state = state
         self.now = now
         self.live = live
         self.effects: dict[str, Effect] = {e.id: e for e in live.effects}
@@ -42,10 +41,10 @@ class DecisionContext:
         self.business = run.state
         self.ignored: list[str] = []
         self.planned: set[str] = set()
-        """Effects that leave planned or refused in this decision: planned now, or sent again."""
+        """Effects that this decision plans or sends again."""
         self.rechecked = False
         self.pause = False
-        """Commit what is decided and go on in the next turn."""
+        """Commit what is decided so far and continue in the next turn."""
         self.blocks = blocks_of(definition)
         self._run_names: dict[str, Any] | None = None
 
@@ -63,10 +62,10 @@ class DecisionContext:
                 "direction": str(self.direction),
                 "started": self.run.created_at,
             }
-        return {**self.s.names, **self.s.items, "run": run}
+        return {**self.state.names, **self.state.items, "run": run}
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
-        """Answers formulas. Raises LookupNeeded for what this turn has not been told."""
+        """Answer a look-up of a formula. Raises LookupNeeded if the answer is not there yet."""
         if name == "head" and len(args) == 1:
             args = (args[0], self._instance(str(args[0])))
         if (name, args) in self.live.answers:
@@ -74,13 +73,13 @@ class DecisionContext:
         raise LookupNeeded(name, args)
 
     def _instance(self, object_: str) -> str:
-        """Which object of a kind a Run speaks of: `<object>_id` in its newest result, or in its event."""
+        """Return the Run's object of a kind: `<object>_id` of its newest result, or of its event."""
         field = f"{object_}_id"
-        for effect in reversed(self.s.confirmed):
-            for values in (self.s.results.get(effect.effect), self.s.inputs.get(effect.effect)):
+        for effect in reversed(self.state.confirmed):
+            for values in (self.state.results.get(effect.effect), self.state.inputs.get(effect.effect)):
                 if isinstance(values, dict) and field in values:
                     return str(values[field])
-        return str(self.s.names.get("event", {}).get("data", {}).get(field, self.run.bkey))
+        return str(self.state.names.get("event", {}).get("data", {}).get(field, self.run.bkey))
 
     def value(self, expression: Any, extra: Mapping[str, Any] | None = None) -> Any:
         names = self.names()
@@ -99,55 +98,54 @@ class DecisionContext:
         return self.blocks[address]
 
     def key(self, step: Step, depth: int | None = None, round_: int | None = None) -> str:
-        """Where the state of this execution of a step is kept: path, item, round. `depth`: seen from within
-        that many frames; `round_`: in a former round."""
+        """Return the state key of a step's execution: path, item and round. `depth`: number of frames to count."""
         item = self.item(depth)
-        round_ = self.s.round if round_ is None else round_
+        round_ = self.state.round if round_ is None else round_
         suffix = f"~{round_}" if round_ else ""
         return f"{step.path}{suffix}" + (f"[{item}]" if item else "")
 
     def effect_path(self, step: Step) -> str:
-        return f"{step.path}~{self.s.round}" if self.s.round else step.path
+        return f"{step.path}~{self.state.round}" if self.state.round else step.path
 
     def item(self, depth: int | None = None) -> str:
-        """Keys of the items that we are inside of, outermost first."""
+        """Return the keys of the current list items, outermost first."""
         keys = []
-        for frame in self.s.frames[:depth]:
+        for frame in self.state.frames[:depth]:
             if frame.tag:
                 keys.append(frame.tag)
             if frame.kind == "item":
-                each = self.s.steps[frame.step]
+                each = self.state.steps[frame.step]
                 if each.item_keys is not None:
                     keys.append(each.item_keys[each.position])
         return "/".join(keys)
 
     def state_of(self, step: Step) -> StepState:
         key = self.key(step)
-        if key not in self.s.steps:
-            self.s.steps[key] = StepState(entered=self.now)
-        return self.s.steps[key]
+        if key not in self.state.steps:
+            self.state.steps[key] = StepState(entered=self.now)
+        return self.state.steps[key]
 
     def push(self, block: str, kind: str, step_key: str, tag: str = "") -> None:
-        self.s.frames.append(BlockFrame(block=block, kind=kind, step=step_key, tag=tag))
+        self.state.frames.append(BlockFrame(block=block, kind=kind, step=step_key, tag=tag))
 
     # ------------------------------------------------------------------ effects
 
     def effect_in_flight(self) -> bool:
-        """Is any call planned, possibly sent, or of unknown outcome?"""
+        """Return True if any call is planned, possibly sent, or of unknown outcome."""
         return bool(self.planned) or any(
             e.state in IN_FLIGHT or (e.state is EffectState.PLANNED and e.id not in self._dropped())
             for e in self.effects.values()
         )
 
     def under_way(self) -> bool:
-        """May any call have been sent whose outcome is not known?"""
+        """Return True if any call may have been sent whose outcome is not known."""
         return any(e.state in IN_FLIGHT for e in self.effects.values())
 
     def _dropped(self) -> set[str]:
         return {c.effect for c in self.commands if isinstance(c, DropEffect)}
 
     def step_of_effect(self, effect: str) -> tuple[str, StepState] | None:
-        return next(((k, s) for k, s in self.s.steps.items() if s.effect == effect), None)
+        return next(((k, s) for k, s in self.state.steps.items() if s.effect == effect), None)
 
     # ------------------------------------------------------------------ cases
 
@@ -200,14 +198,14 @@ def digest(value: Any) -> str:
 
 
 def blocks_of(definition: Definition) -> dict[str, Block]:
-    """Every block of a workflow by its address."""
-    cached = _CACHE.get(definition.digest)
+    """Return every block of a workflow by its address."""
+    cached = _BLOCKS.get(definition.digest)
     if cached is not None:
         return cached
-    found: dict[str, Block] = {}
+    blocks: dict[str, Block] = {}
 
     def walk(address: str, block: Block) -> None:
-        found[address] = block
+        blocks[address] = block
         for step in block.steps:
             match step:
                 case Choose():
@@ -229,24 +227,24 @@ def blocks_of(definition: Definition) -> dict[str, Block]:
         walk(f"signal{n}", signal.do)
     for outcome, reaction in definition.failure.reactions.items():
         _reaction(f"failure/{outcome}", reaction)
-    if len(_CACHE) > 256:
-        _CACHE.clear()
-    _CACHE[definition.digest] = found
-    return found
+    if len(_BLOCKS) > 256:
+        _BLOCKS.clear()
+    _BLOCKS[definition.digest] = blocks
+    return blocks
 
 
-_CACHE: dict[str, dict[str, Block]] = {}
+_BLOCKS: dict[str, dict[str, Block]] = {}
 
 
 def approvals_of(definition: Definition) -> tuple[Approve, ...]:
-    """Every step of a workflow that asks for an approval."""
-    found = _APPROVALS.get(definition.digest)
-    if found is None:
+    """Return every step of a workflow that requests an approval."""
+    approvals = _APPROVALS.get(definition.digest)
+    if approvals is None:
         steps = (step for block in blocks_of(definition).values() for step in block.steps)
         if len(_APPROVALS) > 256:
             _APPROVALS.clear()
-        found = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
-    return found
+        approvals = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
+    return approvals
 
 
 _APPROVALS: dict[str, tuple[Approve, ...]] = {}

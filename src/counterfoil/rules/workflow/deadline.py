@@ -1,6 +1,6 @@
-"""The deadline of a Run: one Case when it is not through in time. The Run goes on meanwhile.
+"""Deadline of a Run: one Case if it does not finish in time. The Run continues meanwhile.
 
-Only time in which we owe an action counts: while the Run stands in a `wait`, for others or for a date, it does not.
+Only time in which we owe an action counts. Time in a `wait`, for other parties or for a date, does not.
 """
 
 from __future__ import annotations
@@ -15,64 +15,70 @@ from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "deadline:"
-"""Where it is kept how much time is left: `waiting` while it counts, `paused` since `entered` while it does not."""
+"""State key of the remaining time: phase `waiting` while time counts, `paused` since `entered` while it does not."""
 
 
-def resume(d: DecisionContext) -> None:
-    """The time that passed since the last turn counts, unless the Run stood in a wait."""
-    st = d.s.steps.get(PLACE)
+def resume(context: DecisionContext) -> None:
+    """Move the deadline by the time that the Run spent in a wait since its last turn."""
+    st = context.state.steps.get(PLACE)
     if st is not None and st.phase == "paused" and st.until is not None and st.entered is not None:
-        st.until += d.now - st.entered
+        st.until += context.now - st.entered
         st.phase = "waiting"
 
 
-def look(d: DecisionContext) -> None:
-    """Begin to count, tell that the time is over, or stop counting, as the Run stands at the end of a turn."""
-    if d.terminal:
+def look(context: DecisionContext) -> None:
+    """Start the deadline, pause it or open its Case, by the Run's position at the end of a turn."""
+    if context.terminal:
         return
-    st = d.s.steps.get(PLACE) or _begin(d)
+    st = context.state.steps.get(PLACE) or _begin(context)
     if st is None or st.phase != "waiting" or st.until is None:
         return
-    if st.until <= d.now:
-        _open(d, st)
-    elif _waits(d):
-        st.phase, st.entered = "paused", d.now
+    if st.until <= context.now:
+        _open(context, st)
+    elif _waits(context):
+        st.phase, st.entered = "paused", context.now
 
 
-def _begin(d: DecisionContext) -> StepState | None:
-    allowed = d.definition.deadline
-    begun = d.s.started or d.s.starts_at is None or d.s.starts_at <= d.now
-    if allowed is None or not begun:
+def _begin(context: DecisionContext) -> StepState | None:
+    allowed = context.definition.deadline
+    is_due = (
+        context.state.started or context.state.starts_at is None or context.state.starts_at <= context.now
+    )
+    if allowed is None or not is_due:
         return None
-    # A Run that was under way before anybody counted has its time before it.
-    since = d.run.created_at if d.run.consumed == 0 and d.s.starts_at is None else d.now
-    st = d.s.steps[PLACE] = StepState(
+    # A Run that was in progress when its workflow got a deadline has the whole time ahead of it.
+    since = (
+        context.run.created_at
+        if context.run.consumed == 0 and context.state.starts_at is None
+        else context.now
+    )
+    st = context.state.steps[PLACE] = StepState(
         phase="waiting", entered=since, until=since + timedelta(seconds=allowed)
     )
     return st
 
 
-def _open(d: DecisionContext, st: StepState) -> None:
+def _open(context: DecisionContext, st: StepState) -> None:
     st.phase = "parked"
     due, st.until = st.until, None
-    choices = tuple(c for c in RUN_CHOICES if not (d.undoing and c is Choice.UNDO))
-    d.open_case(
+    choices = tuple(c for c in RUN_CHOICES if not (context.undoing and c is Choice.UNDO))
+    context.open_case(
         PLACE,
         st,
         "deadline",
-        f"the run was to be through by {wire.time_text(due) if due else 'now'}",
+        f"The Run did not finish by {wire.time_text(due) if due else 'now'}",
         {},
         choices,
     )
 
 
-def _waits(d: DecisionContext) -> bool:
-    if not d.s.frames or d.undoing or d.s.ending or d.s.back:
+def _waits(context: DecisionContext) -> bool:
+    if not context.state.frames or context.undoing or context.state.ending or context.state.back:
         return False
-    frame = d.s.frames[-1]
-    steps = d.block(frame.block).steps
+    frame = context.state.frames[-1]
+    steps = context.block(frame.block).steps
     step = steps[frame.index] if frame.index < len(steps) else None
     if not isinstance(step, Wait):
         return False
-    st = d.s.steps.get(d.key(step))
+    st = context.state.steps.get(context.key(step))
     return st is not None and st.phase == "waiting"

@@ -1,8 +1,8 @@
-"""decide: the whole workflow semantics as one pure, total function.
+"""The interpreter of workflows: `decide` is one pure, total function.
 
-A turn reads what a Run was told since its last one, writes it into the state, and goes on until it must
-wait. Nothing is replayed: the state says where the Run stands. No I/O, no clock, no randomness; what is
-needed from outside is asked for by `looks` and comes back in `live.answers`.
+A turn reads the Run's new stimuli into its state and goes on until the Run must wait. Nothing is replayed: the state
+says where the Run is. No I/O, no clock, no randomness. What is needed from outside is requested by `looks` and comes
+back in `live.answers`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from counterfoil.model.definition import (
     Wait,
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
-from counterfoil.rules.workflow import calls, cancel, deadline, facts, reactions, steps, undo
+from counterfoil.rules.workflow import calls, cancel, case_decisions, deadline, facts, reactions, steps, undo
 from counterfoil.rules.workflow.commands import Decision, LiveContext, LookUp, Stimulus, WaitForTopic
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.rules.workflow.step_result import StepResult
 
 MAX_MOVES = 5_000
-"""Steps that one turn may pass before it commits and goes on in the next: `each` lists can be long."""
-HEARTBEAT = timedelta(hours=6)
-"""No Run whose call is under way sleeps longer without a look at itself."""
-LONG = timedelta(days=30)
-"""Nor does any other: a look is a turn with its leaf, and a million Runs may be parked."""
+"""Steps after which a turn commits and the next one continues: `each` lists can be long."""
+ACTIVE_HEARTBEAT = timedelta(hours=6)
+"""Longest time between two turns of a Run with a call in flight."""
+IDLE_HEARTBEAT = timedelta(days=30)
+"""The same for other Runs. Each turn has its leaf, and a million Runs may be parked."""
 
 
 def decide(
@@ -50,29 +50,29 @@ def decide(
     state: RunState | None = None,
     stored: bool = True,
 ) -> Decision:
-    """What a Run does next.
+    """Return what a Run does next.
 
-    `run` carries the state, `stimuli` are its unconsumed inbox items in order (none: a look at the clock),
-    `now` is aware UTC and never before `run.now`. Total: an expression that fails parks the Run with a Case,
-    a stimulus that means nothing any more is listed in `ignored`. `state` is what `run.ctx` holds, where the
-    caller has it from the last decision; it is used up. Who keeps nothing needs no `stored` form of it: then `ctx`
-    and `waits` are empty, and `after` alone tells where the Run stands.
+    `run` carries the state, `stimuli` are its new inbox items in order; none means that only the time is checked. `now`
+    is aware UTC. A failing formula parks the Run with a Case. A stimulus that changes nothing is listed in `ignored`.
+
+    `state` is the decoded `run.ctx`, if the caller has it; it is changed and must not be used again. With `stored` false
+    the result has no `ctx` and no `waits`; `after` alone holds the new state.
     """
     if run.now is not None and now < run.now:
         now = run.now
     consumed = max([run.consumed, *(s.seq for s in stimuli)])
     if run.status in TERMINAL:
         return _ended(run, consumed, stimuli)
-    d = DecisionContext(definition, run, state if state is not None else load(run.ctx), now, live)
+    context = DecisionContext(definition, run, state if state is not None else load(run.ctx), now, live)
     try:
         for stimulus in stimuli:
-            _absorb(d, stimulus)
-        deadline.resume(d)
-        more = _advance(d)
-        deadline.look(d)
+            _absorb(context, stimulus)
+        deadline.resume(context)
+        more = _advance(context)
+        deadline.look(context)
     except LookupNeeded as need:
         return Decision(looks=(LookUp(need.name, tuple(need.args)),))
-    return _answer(d, consumed, more, stored)
+    return _answer(context, consumed, more, stored)
 
 
 def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
@@ -86,144 +86,148 @@ def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
     )
 
 
-# ------------------------------------------------------------------ what the Run is told
+# ------------------------------------------------------------------ stimuli
 
 
-def _absorb(d: DecisionContext, stimulus: Stimulus) -> None:
-    known: dict[str, Callable[[DecisionContext, Stimulus], str | None]] = {
+def _absorb(context: DecisionContext, stimulus: Stimulus) -> None:
+    handlers: dict[str, Callable[[DecisionContext, Stimulus], str | None]] = {
         "start": _start,
         "event": _event,
         "outcome": calls.absorb_outcome,
         "approval": steps.absorb_approval,
-        "case": reactions.absorb_case,
+        "case": case_decisions.absorb_case,
         "stale": calls.absorb_stale,
         "foil": _foil,
     }
-    handler = known.get(stimulus.kind)
-    reason = f"unknown kind {stimulus.kind}" if handler is None else handler(d, stimulus)
+    handler = handlers.get(stimulus.kind)
+    reason = f"unknown kind {stimulus.kind}" if handler is None else handler(context, stimulus)
     if reason:
-        d.ignored.append(f"{stimulus.kind} {stimulus.ref}: {reason}")
+        context.ignored.append(f"{stimulus.kind} {stimulus.ref}: {reason}")
 
 
-def _start(d: DecisionContext, stimulus: Stimulus) -> str | None:
-    """The first word: the event (or object) that the Run is about. A later one before it began replaces it."""
-    if d.s.started:
+def _start(context: DecisionContext, stimulus: Stimulus) -> str | None:
+    """Bind the event or object that starts the Run. A newer one replaces it until the Run has begun."""
+    if context.state.started:
         return "the run has begun"
-    d.s.names.update(stimulus.body)
-    st = d.s.steps.get(facts.PLACE)
+    context.state.names.update(stimulus.body)
+    st = context.state.steps.get(facts.PLACE)
     if st is not None and st.phase == "parked":
-        st.phase = "new"  # what it could not read may be there now
+        st.phase = "new"  # the missing record may exist now
     return None
 
 
-def _event(d: DecisionContext, stimulus: Stimulus) -> str | None:
-    """Kept until a wait or a signal uses it, or it proves to be nobody's."""
+def _event(context: DecisionContext, stimulus: Stimulus) -> str | None:
+    """Keep an event until a wait or a signal uses it. An event that no step awaits is ignored."""
     body = stimulus.body
     if str(stimulus.ref).startswith("link:"):
-        return calls.absorb_link(d, stimulus.ref)
+        return calls.absorb_link(context, stimulus.ref)
     sent = str(body.get("type"))
-    wanted = {w.event for w in _waits(d)} | {s.event for s in d.definition.signals}
-    queued = [st for st in d.s.steps.values() if st.phase == "queued" and same_fact(st.topic, sent)]
+    awaited = {w.event for w in _waits(context)} | {s.event for s in context.definition.signals}
+    queued = [st for st in context.state.steps.values() if st.phase == "queued" and same_fact(st.topic, sent)]
     for st in queued:
-        st.retry_at = d.now
-    concerned = [event for event in sorted(filter(None, wanted)) if same_fact(event, sent)]
+        st.retry_at = context.now
+    concerned = [event for event in sorted(filter(None, awaited)) if same_fact(event, sent)]
     if not concerned:
-        return None if queued else "nothing here waits for it"
+        return None if queued else "no step waits for this event"
     failed = []
     for event in concerned:
-        form = _form(d, body, sent, event)
+        form = _form(context, body, sent, event)
         if form is None:
             failed.append(event)
             continue
         received = {"id": stimulus.ref, "type": event, "at": stimulus.at, "event": form}
-        d.s.received.append(received if event == sent else {**received, "sent": sent})
-    del d.s.received[:-1000]
+        context.state.received.append(received if event == sent else {**received, "sent": sent})
+    del context.state.received[:-1000]
     return f"{sent} cannot be read as {', '.join(failed)}" if failed else None
 
 
-def _form(d: DecisionContext, body: Mapping[str, Any], sent: str, wanted: str) -> dict[str, Any] | None:
-    """The fact in the version that is waited for: by the casts that the Run is pinned to, else by those of the day
-    on which it was admitted."""
+def _form(
+    context: DecisionContext, body: Mapping[str, Any], sent: str, awaited: str
+) -> dict[str, Any] | None:
+    """Return the event in the awaited version; None if no cast works.
+
+    The casts of the Run's Release come first, then those of the Release under which the event was admitted.
+    """
     form = {name: value for name, value in body.items() if name != "as"}
-    if wanted == sent:
+    if awaited == sent:
         return form
-    path = d.definition.casts.get((sent, wanted))
-    data = body.get("as", {}).get(wanted)
+    path = context.definition.casts.get((sent, awaited))
+    data = body.get("as", {}).get(awaited)
     if path is not None:
-        with suppress(CastFailed):  # the casts of the day may do
+        with suppress(CastFailed):  # the casts at admission may work
             data = cast(path, body["data"])
-    return None if data is None else {**form, "type": wanted, "data": data}
+    return None if data is None else {**form, "type": awaited, "data": data}
 
 
-def _foil(d: DecisionContext, stimulus: Stimulus) -> str | None:
-    """Foil states are read from the rows themselves; the stimulus only woke the Run."""
-    del d, stimulus
+def _foil(context: DecisionContext, stimulus: Stimulus) -> str | None:
+    """Do nothing: foil states are read from the rows, and the stimulus only wakes the Run."""
+    del context, stimulus
     return None
 
 
-def _waits(d: DecisionContext) -> list[Wait]:
-    return [s for block in d.blocks.values() for s in block.steps if isinstance(s, Wait)]
+def _waits(context: DecisionContext) -> list[Wait]:
+    return [s for block in context.blocks.values() for s in block.steps if isinstance(s, Wait)]
 
 
-# ------------------------------------------------------------------ going on
+# ------------------------------------------------------------------ moves
 
 
-def _advance(d: DecisionContext) -> bool:
-    """Go on until the Run waits or ends. True: there is more to do at once, in the next turn."""
+def _advance(context: DecisionContext) -> bool:
+    """Continue until the Run waits or ends. True: the next turn has more to do at once."""
     for _ in range(MAX_MOVES):
-        if d.terminal:
+        if context.terminal:
             return False
-        if d.pause:
+        if context.pause:
             return True
         try:
-            moved = _next(d)
+            moved = _next(context)
         except FAULTS as error:
-            moved = reactions.expression_failed(d, str(error))
+            moved = reactions.expression_failed(context, str(error))
         if not moved:
             return False
-    return not d.terminal
+    return not context.terminal
 
 
-def _next(d: DecisionContext) -> bool:
-    """Whatever is up: the end, the way back, a new round, facts to read, or the next step."""
-    if d.s.ending:
-        return reactions.ending(d)
-    if d.undoing:
-        return undo.advance(d)
-    if d.s.back:
-        return reactions.go_back(d)
-    if not d.s.started or d.s.refresh:
-        return facts.ready(d)
-    return _move(d)
+def _next(context: DecisionContext) -> bool:
+    """Make the next move: end, undo, start a new round, read facts, or execute the next step."""
+    if context.state.ending:
+        return reactions.ending(context)
+    if context.undoing:
+        return undo.advance(context)
+    if context.state.back:
+        return reactions.go_back(context)
+    if not context.state.started or context.state.refresh:
+        return facts.ready(context)
+    return _move(context)
 
 
-def _move(d: DecisionContext) -> bool:
-    """One step forward. False: it must wait."""
-    if _interrupt(d):
+def _move(context: DecisionContext) -> bool:
+    """Execute the active step. False: the Run must wait."""
+    if _interrupt(context):
         return True
-    frame = d.s.frames[-1]
-    block = d.block(frame.block)
+    frame = context.state.frames[-1]
+    block = context.block(frame.block)
     if frame.index >= len(block.steps):
-        return reactions.end_of_block(d, frame, block)
+        return reactions.end_of_block(context, frame, block)
     step = block.steps[frame.index]
-    st = d.state_of(step)
+    st = context.state_of(step)
     if st.phase == "done":
         frame.index += 1
         return True
     if st.phase in ("backoff", "queued", "parked", "reacting"):
-        return reactions.resume(d, step, st)
-    if st.phase == "new" and step.when is not None and not d.holds(step.when):
+        return reactions.resume(context, step, st)
+    if st.phase == "new" and step.when is not None and not context.holds(step.when):
         st.phase = "done"
         return True
     if st.entered is None:
-        st.entered = d.now
-    moved = reactions.handle(d, step, st, _RUN[type(step)](d, step, st))
+        st.entered = context.now
+    moved = reactions.handle(context, step, st, _HANDLERS[type(step)](context, step, st))
     if moved and frame.kind == "item" and isinstance(step, Wait) and st.phase == "done":
-        reactions.leave_if_over(d, frame)
+        reactions.leave_if_over(context, frame)
     return moved
 
 
-_RUN: dict[type, Callable[[DecisionContext, Any, Any], StepResult]] = {
+_HANDLERS: dict[type, Callable[[DecisionContext, Any, Any], StepResult]] = {
     Check: steps.check,
     Call: calls.call,
     Approve: steps.approve,
@@ -234,107 +238,115 @@ _RUN: dict[type, Callable[[DecisionContext, Any, Any], StepResult]] = {
 }
 
 
-def _interrupt(d: DecisionContext) -> bool:
-    """A signal's event that it has not taken yet, in one of its states, with no call in flight. An event that
-    came before its state waits for it."""
-    if not d.definition.signals or not d.s.received or d.effect_in_flight():
+def _interrupt(context: DecisionContext) -> bool:
+    """Enter a signal's block if its event has arrived, its state holds and no call is in flight.
+
+    An event that arrives before the state waits for it.
+    """
+    if not context.definition.signals or not context.state.received or context.effect_in_flight():
         return False
-    exact = {signal.event for signal in d.definition.signals}
-    for n, signal in enumerate(d.definition.signals):
-        for received in d.s.received:
+    exact = {signal.event for signal in context.definition.signals}
+    for n, signal in enumerate(context.definition.signals):
+        for received in context.state.received:
             mark = f"{received['id']}|signal{n}"
-            if received["type"] != signal.event or mark in d.s.used or not _in_state(d, signal):
+            if (
+                received["type"] != signal.event
+                or mark in context.state.used
+                or not _in_state(context, signal)
+            ):
                 continue
             if received.get("sent") in exact:
-                continue  # another signal takes it in the version in which it was sent
-            if steps.fits(d, signal.where, received):
-                d.s.used.append(mark)
-                d.push(f"signal{n}", "signal", "", tag=str(received["id"]))
+                continue  # another signal uses it in its own version
+            if steps.fits(context, signal.where, received):
+                context.state.used.append(mark)
+                context.push(f"signal{n}", "signal", "", tag=str(received["id"]))
                 return True
     return False
 
 
-def _in_state(d: DecisionContext, signal: Signal) -> bool:
-    return not signal.states or d.business in signal.states
+def _in_state(context: DecisionContext, signal: Signal) -> bool:
+    return not signal.states or context.business in signal.states
 
 
-# ------------------------------------------------------------------ the answer
+# ------------------------------------------------------------------ result
 
 
-def _answer(d: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
-    ctx = d.s.dump() if stored else b""
-    if d.terminal:
-        cancel.close_open_approvals(d)
+def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
+    ctx = context.state.dump() if stored else b""
+    if context.terminal:
+        cancel.close_open_approvals(context)
         return Decision(
-            status=d.status,
-            direction=d.direction,
-            state=d.business,
+            status=context.status,
+            direction=context.direction,
+            state=context.business,
             consumed=consumed,
             ctx=ctx,
-            commands=tuple(d.commands),
-            ignored=tuple(d.ignored),
+            commands=tuple(context.commands),
+            ignored=tuple(context.ignored),
         )
-    holding = d.effect_in_flight()
-    due = d.now if more else _due(d)
+    holding = context.effect_in_flight()
+    due = context.now if more else _due(context)
     return Decision(
         status=RunStatus.READY if more or holding else RunStatus.WAITING,
-        direction=d.direction,
-        state=d.business,
+        direction=context.direction,
+        state=context.business,
         due=due,
         consumed=consumed,
         ctx=ctx,
-        hold=tuple(d.s.serials) if holding else (),
-        commands=tuple(d.commands),
-        waits=tuple(_topics(d)) if stored else (),
-        ignored=tuple(d.ignored),
-        after=d.s,
+        hold=tuple(context.state.serials) if holding else (),
+        commands=tuple(context.commands),
+        waits=tuple(_topics(context)) if stored else (),
+        ignored=tuple(context.ignored),
+        after=context.state,
     )
 
 
-def _due(d: DecisionContext) -> datetime:
-    """The earliest moment to come at which time alone changes something; never beyond the heartbeat."""
-    moments = [_heartbeat(d)]
-    for st in d.s.steps.values():
+def _due(context: DecisionContext) -> datetime:
+    """Return the earliest future time at which time alone changes something; at most the heartbeat."""
+    moments = [_heartbeat(context)]
+    for st in context.state.steps.values():
         if st.phase not in ("done", "paused"):
             moments += [m for m in (st.until, st.retry_at, st.queue_until) if m is not None]
-    if not d.s.started and d.s.starts_at is not None:
-        moments = [d.s.starts_at, *moments[1:]] if d.s.starts_at > d.now else moments
-    return min(m for m in moments if m > d.now)
+    if not context.state.started and context.state.starts_at is not None:
+        moments = (
+            [context.state.starts_at, *moments[1:]] if context.state.starts_at > context.now else moments
+        )
+    return min(m for m in moments if m > context.now)
 
 
-def _heartbeat(d: DecisionContext) -> datetime:
-    """Kept while it is near enough: a due time that stays is one index less to write in each turn."""
-    beat = HEARTBEAT if d.effect_in_flight() else LONG
-    due = d.run.due
-    if due is not None and beat / 2 < due - d.now <= beat:
+def _heartbeat(context: DecisionContext) -> datetime:
+    """Return the time of the heartbeat. A due time that is near enough is kept: the index is not written then."""
+    beat = ACTIVE_HEARTBEAT if context.effect_in_flight() else IDLE_HEARTBEAT
+    due = context.run.due
+    if due is not None and beat / 2 < due - context.now <= beat:
         return due
-    return d.now + beat
+    return context.now + beat
 
 
-def _topics(d: DecisionContext) -> list[WaitForTopic]:
-    """What the Run wants to hear of: its waits and signals from its birth on, Links it lacks, wake events."""
-    since = d.run.created_at
+def _topics(context: DecisionContext) -> list[WaitForTopic]:
+    """Return the Run's topics: its waits and signals since its start, missing Links, and wake events."""
+    since = context.run.created_at
     topics: dict[str, datetime | None] = {}
-    for st in d.s.steps.values():
+    for st in context.state.steps.values():
         if st.phase == "unlinked":
             topics[st.topic] = None
         elif st.phase == "queued" and st.topic:
-            topics[f"event:{st.topic}"] = d.now
-    for signal in d.definition.signals:
-        topics[_topic(d, signal.event, signal.keys)] = since
-    for frame in d.s.frames:
-        block = d.block(frame.block)
+            topics[f"event:{st.topic}"] = context.now
+    for signal in context.definition.signals:
+        topics[_topic(context, signal.event, signal.keys)] = since
+    for frame in context.state.frames:
+        block = context.block(frame.block)
         step: Step | None = block.steps[frame.index] if frame.index < len(block.steps) else None
         if isinstance(step, Wait) and step.event is not None:
-            topics[_topic(d, step.event, step.keys)] = since
+            topics[_topic(context, step.event, step.keys)] = since
     return [WaitForTopic(topic, moment) for topic, moment in sorted(topics.items())]
 
 
-def _topic(d: DecisionContext, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
-    """`event:<type>`, narrowed by the first key whose value is known."""
+def _topic(context: DecisionContext, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
+    """Return `event:<type>`, narrowed by the first key that has a value."""
     for field, expression in keys:
         try:
-            narrow = event_topic(event, field, d.value(expression))
+            narrow = event_topic(event, field, context.value(expression))
         except (*FAULTS, LookupNeeded):
             continue
         if narrow is not None:

@@ -1,7 +1,7 @@
-"""What a Run reads before it goes: is it still due, its facts and lets, its serial keys.
+"""Facts, lets and serial keys: values that a Run reads before its first step, and its start date.
 
-Facts are read when the Run begins, again before each effect until the first is confirmed (those with
-`recheck`), and anew when it goes back to its start or a person lets it try again.
+Facts are read when the Run begins, and again when it goes back to its start or a person retries it. Until the first
+call is confirmed, facts with `recheck` are read again before each call.
 """
 
 from __future__ import annotations
@@ -22,156 +22,166 @@ from counterfoil.rules.workflow.context import FAULTS, DecisionContext, Unusable
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "facts"
-"""Where the Case stands when the facts cannot be read."""
+"""State key of the Case about facts that cannot be read."""
 
 
-def ready(d: DecisionContext) -> bool:
-    """Read what is to be read before the next step. False: the Run must wait for it, or has ended."""
-    st = d.s.steps.setdefault(PLACE, StepState(entered=d.now))
+def ready(context: DecisionContext) -> bool:
+    """Read what the next step needs. False: the Run must wait for it, or has ended."""
+    st = context.state.steps.setdefault(PLACE, StepState(entered=context.now))
     if st.phase == "parked":
         return False
     try:
-        if not d.s.started and not _due(d):
+        if not context.state.started and not _due(context):
             return False
-        if not read(d, only_recheck=d.s.refresh == "recheck"):
+        if not read(context, only_recheck=context.state.refresh == "recheck"):
             return False
-        if not d.s.started:
-            d.s.serials = _serials(d)
+        if not context.state.started:
+            context.state.serials = _serials(context)
     except FAULTS as error:
         st.phase = "parked"
-        d.open_case(
+        context.open_case(
             PLACE,
             st,
             "invalid",
-            f"the facts cannot be read: {error}",
+            f"The facts of the Run cannot be read: {error}",
             {},
             FACT_CHOICES,
         )
         return False
-    if not d.s.started:
-        d.s.started = True
-        d.push("", "main", "")
-    d.s.refresh = ""
+    if not context.state.started:
+        context.state.started = True
+        context.push("", "main", "")
+    context.state.refresh = ""
     st.phase = "new"
     return True
 
 
-def anew(d: DecisionContext) -> None:
-    """All facts are read before the next step, those that a system must be asked for included."""
-    d.s.refresh = "all"
-    d.s.reads += 1
+def refresh_all(context: DecisionContext) -> None:
+    """Read all facts again before the next step, including those that come from other systems."""
+    context.state.refresh = "all"
+    context.state.reads += 1
 
 
-def _due(d: DecisionContext) -> bool:
-    """Has the date come that begins the Run? One whose object speaks of another key now is superseded when
-    its own date comes: until then the date may move back."""
-    start = d.definition.start
+def _due(context: DecisionContext) -> bool:
+    """Return True once the start date of the Run has come.
+
+    A Run whose object has another key by then is superseded. Not before: until then the key may change back.
+    """
+    start = context.definition.start
     if start.due_object is None:
         return True
-    head = d.lookup("head", (start.due_object, d.s.names.get("object_key", d.run.bkey)))
+    head = context.lookup("head", (start.due_object, context.state.names.get("object_key", context.run.bkey)))
     if head is not None:
-        d.s.names["object"] = head
-    if head is None or str(d.value(start.key)) != d.run.bkey:
-        if d.s.starts_at is None or d.s.starts_at <= d.now:
-            d.finish(RunStatus.DONE, "superseded")
+        context.state.names["object"] = head
+    if head is None or str(context.value(start.key)) != context.run.bkey:
+        if context.state.starts_at is None or context.state.starts_at <= context.now:
+            context.finish(RunStatus.DONE, "superseded")
         return False
-    d.s.starts_at = moment(d.value(start.due_at))
-    return d.s.starts_at <= d.now
+    context.state.starts_at = moment(context.value(start.due_at))
+    return context.state.starts_at <= context.now
 
 
-def _serials(d: DecisionContext) -> list[str]:
-    """The serial keys; a formula that gives a list gives several."""
-    found: set[str] = set()
-    for expression in d.definition.serial:
-        value = d.value(expression)
-        found |= {str(v) for v in value} if isinstance(value, list) else {d.key_of(expression)}
-    return sorted(found)
+def _serials(context: DecisionContext) -> list[str]:
+    """Return the serial keys. A formula whose value is a list gives several."""
+    keys: set[str] = set()
+    for expression in context.definition.serial:
+        value = context.value(expression)
+        keys |= {str(v) for v in value} if isinstance(value, list) else {context.key_of(expression)}
+    return sorted(keys)
 
 
 def moment(value: Any) -> datetime:
-    """A timestamp as it is; a date as its first instant in UTC. Raises Unusable for anything else."""
+    """Return a timestamp as it is, and a date as its first instant in UTC. Raises UnusableValue for other values."""
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime.combine(value, time(), tzinfo=UTC)
-    raise UnusableValue(f"{value!r} is not a moment")
+    raise UnusableValue(f"{value!r} is not a date or timestamp")
 
 
 # ------------------------------------------------------------------ facts and lets
 
 
-def read(d: DecisionContext, only_recheck: bool) -> bool:
-    """Bind facts, then lets. With `only_recheck`, those that are read again before each effect. False while
-    a fact that only a system can tell is being asked for."""
-    for fact in d.definition.facts:
+def read(context: DecisionContext, only_recheck: bool) -> bool:
+    """Bind facts, then lets; with `only_recheck`, only those with `recheck`. False while another system is being read."""
+    for fact in context.definition.facts:
         if only_recheck and (not fact.recheck or fact.source == "read"):
             continue
         if fact.source == "read":
-            if not _asked(d, fact):
+            if not _read_from_system(context, fact):
                 return False
-            d.s.names[fact.name] = d.s.results.get(d.s.steps[_place(d, fact)].effect or "")
+            context.state.names[fact.name] = context.state.results.get(
+                context.state.steps[_place(context, fact)].effect or ""
+            )
             continue
-        d.s.names[fact.name] = _held(d, fact)
-    for name, expression in d.definition.let:
-        d.s.names[name] = d.value(expression)
+        context.state.names[fact.name] = _read_from_store(context, fact)
+    for name, expression in context.definition.let:
+        context.state.names[name] = context.value(expression)
     return True
 
 
-def _held(d: DecisionContext, fact: Fact) -> Any:
+def _read_from_store(context: DecisionContext, fact: Fact) -> Any:
     if fact.source == "limit":
-        policy = d.definition.limits[fact.target]
-        used = int(d.lookup("guard", (policy.name, matrix.guard_key(policy, d.names(), d.today, d.lookup))))
+        policy = context.definition.limits[fact.target]
+        used = int(
+            context.lookup(
+                "guard",
+                (policy.name, matrix.guard_key(policy, context.names(), context.today, context.lookup)),
+            )
+        )
         try:
             return Money(used, policy.currency)
         except MoneyError as error:
             raise UnusableValue(f"{fact.name}: {error}") from None
-    key = str(d.value(fact.of)) if fact.of is not None else d.run.bkey
-    value = d.lookup("xref" if fact.source == "xref" else "head", (fact.target, key))
+    key = str(context.value(fact.of)) if fact.of is not None else context.run.bkey
+    value = context.lookup("xref" if fact.source == "xref" else "head", (fact.target, key))
     if value is None and fact.source != "period":
-        raise UnusableValue(f"no {fact.target} {key} is known")
+        raise UnusableValue(f"No {fact.target} {key} is on record")
     return value
 
 
-def _place(d: DecisionContext, fact: Fact) -> str:
-    return f"fact:{fact.name}" + (f"~{d.s.reads}" if d.s.reads else "")
+def _place(context: DecisionContext, fact: Fact) -> str:
+    return f"fact:{fact.name}" + (f"~{context.state.reads}" if context.state.reads else "")
 
 
-def _asked(d: DecisionContext, fact: Fact) -> bool:
-    """Ask for a fact that only a system can tell. True once its answer is there."""
-    key = _place(d, fact)
-    st = d.s.steps.setdefault(key, StepState(entered=d.now))
+def _read_from_system(context: DecisionContext, fact: Fact) -> bool:
+    """Read a fact from its system. True once the answer has arrived."""
+    key = _place(context, fact)
+    st = context.state.steps.setdefault(key, StepState(entered=context.now))
     outcome, _, detail = st.outcome.partition(":")
     if outcome == "confirmed":
         st.phase = "done"
         return True
     if st.phase == "planned" and outcome in ("refused", "absent"):
-        _failed(d, fact, key, st, detail or outcome)
-    if st.phase == "new" or (st.phase == "backoff" and st.retry_at is not None and st.retry_at <= d.now):
+        _failed(context, fact, key, st, detail or outcome)
+    if st.phase == "new" or (
+        st.phase == "backoff" and st.retry_at is not None and st.retry_at <= context.now
+    ):
         st.gen += 1 if st.effect is not None else 0
-        _ask(d, fact, key, st)
+        _ask(context, fact, key, st)
     return False
 
 
-def _failed(d: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:
-    """A read may be repeated at will: it is tried again within the budget, then a person is asked."""
+def _failed(context: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:
+    """Retry a failed read within the retry budget; then open a Case."""
     st.tries += 1
-    policy = d.definition.failure.retry
-    st.retry_at = retry.next_try(policy, st.tries, f"{d.run.id}/{key}", d.now, st.retry_after)
+    policy = context.definition.failure.retry
+    st.retry_at = retry.next_try(policy, st.tries, f"{context.run.id}/{key}", context.now, st.retry_after)
     st.phase = "backoff" if st.retry_at is not None else "parked"
     if st.phase == "parked":
         message = f"{fact.target}: {why}" + (f": {st.detail}" if st.detail else "")
-        d.open_case(key, st, why, message, {"operation": fact.target}, FACT_CHOICES)
+        context.open_case(key, st, why, message, {"operation": fact.target}, FACT_CHOICES)
 
 
-def _ask(d: DecisionContext, fact: Fact, key: str, st: StepState) -> None:
-    value = fill(fact.input, d.names(), d.lookup) if fact.input is not None else {}
-    effect = ids.effect_id(d.run.id, key, "", st.gen)
-    unrendered = d.live.unrendered.get(effect)
+def _ask(context: DecisionContext, fact: Fact, key: str, st: StepState) -> None:
+    value = fill(fact.input, context.names(), context.lookup) if fact.input is not None else {}
+    effect = ids.effect_id(context.run.id, key, "", st.gen)
+    unrendered = context.live.unrendered.get(effect)
     if unrendered is not None:
         raise UnusableValue(f"{fact.target}: {unrendered.message}")
     st.effect, st.phase, st.outcome = effect, "planned", ""
-    d.planned.add(effect)
-    d.commands.append(
+    context.planned.add(effect)
+    context.commands.append(
         PlanEffect(
             effect=effect,
             path=key,

@@ -10,51 +10,59 @@ from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import ReservedGuard
 
 
-def mine(d: DecisionContext, scope: str, key: str) -> int:
-    """What this Run has reserved on a guard row already."""
-    return sum(r.amount for r in d.s.reserved.values() if (r.scope, r.key) == (scope, key))
+def mine(context: DecisionContext, scope: str, key: str) -> int:
+    """Return the amount that this Run has already reserved on a guard row."""
+    return sum(r.amount for r in context.state.reserved.values() if (r.scope, r.key) == (scope, key))
 
 
 def reserve(
-    d: DecisionContext, step: Step, scope: str, key: str, amount: int, limit: int | None, others: int
+    context: DecisionContext, step: Step, scope: str, key: str, amount: int, limit: int | None, others: int
 ) -> None:
-    """Hold `amount` of a row for this step, in all: what the step holds already counts, what `others` have
-    was seen. A reservation is topped up, never lowered: what was consumed is given back by undo alone."""
-    item = d.item()
-    held = sum(
+    """Reserve `amount` of a guard row for this step in total; `others` is the usage of other Runs.
+
+    An existing reservation is increased if needed, never lowered: only undo gives back what was consumed.
+    """
+    item = context.item()
+    reserved = sum(
         r.amount
-        for r in d.s.reserved.values()
+        for r in context.state.reserved.values()
         if (r.scope, r.key, r.step, r.item) == (scope, key, step.path, item)
     )
-    more = amount - held
+    more = amount - reserved
     if more <= 0:
         return
-    path = d.key(step) + (f"#{d.s.reservations}" if d.s.reservations else "")
-    d.s.reservations += 1
-    seen = others + mine(d, scope, key)
-    d.commands.append(ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=seen))
-    d.s.reserved[path] = ReservedGuard(
-        scope=scope, key=key, amount=more, step=step.path, item=item, after=len(d.s.confirmed)
+    path = context.key(step) + (f"#{context.state.reservations}" if context.state.reservations else "")
+    context.state.reservations += 1
+    seen = others + mine(context, scope, key)
+    context.commands.append(
+        ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=seen)
+    )
+    context.state.reserved[path] = ReservedGuard(
+        scope=scope, key=key, amount=more, step=step.path, item=item, after=len(context.state.confirmed)
     )
 
 
-def give_back(d: DecisionContext, paths: Sequence[str]) -> None:
-    """Release reservations; what is given back is committed before anything is asked for again."""
+def give_back(context: DecisionContext, paths: Sequence[str]) -> None:
+    """Release reservations. The release is committed before the next step may reserve again."""
     if not paths:
         return
     for path in paths:
-        del d.s.reserved[path]
-    made = {c.path for c in d.commands if isinstance(c, ReserveGuard)}
-    d.commands = [c for c in d.commands if not (isinstance(c, ReserveGuard) and c.path in paths)]
-    committed = tuple(p for p in paths if p not in made)
+        del context.state.reserved[path]
+    new = {c.path for c in context.commands if isinstance(c, ReserveGuard)}
+    context.commands = [c for c in context.commands if not (isinstance(c, ReserveGuard) and c.path in paths)]
+    committed = tuple(p for p in paths if p not in new)
     if committed:
-        d.commands.append(ReleaseGuards(committed))
-    d.pause = True
+        context.commands.append(ReleaseGuards(committed))
+    context.pause = True
 
 
-def give_back_unused(d: DecisionContext, beside: str = "") -> None:
-    """What no effect has consumed: a Run that stops before any was confirmed, other than by the reaction that
-    leads to the stop (`beside`), takes nothing of its limits."""
-    spent = [n for n, c in enumerate(d.s.confirmed) if not (beside and c.path.startswith(f"{beside}/"))]
-    last = spent[-1] if spent else -1
-    give_back(d, [path for path, r in d.s.reserved.items() if r.after > last])
+def give_back_unused(context: DecisionContext, ignored: str = "") -> None:
+    """Release the reservations after the last confirmed call: nothing has consumed them.
+
+    Calls of the reaction at address `ignored`, which leads to the stop, do not count.
+    """
+    confirmed = [
+        n for n, c in enumerate(context.state.confirmed) if not (ignored and c.path.startswith(f"{ignored}/"))
+    ]
+    last = confirmed[-1] if confirmed else -1
+    give_back(context, [path for path, r in context.state.reserved.items() if r.after > last])

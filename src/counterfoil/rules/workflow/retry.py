@@ -1,4 +1,4 @@
-"""When to try again: exponential, capped, jittered without randomness."""
+"""Retry times: exponential backoff, capped, with jitter that involves no randomness."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from counterfoil.model.definition import RetryPolicy
 def next_try(
     policy: RetryPolicy, tries: int, seed: str, now: datetime, asked_ms: int | None = None
 ) -> datetime | None:
-    """The moment of try number `tries + 1`, or None when the budget is spent.
+    """Return the time of try number `tries + 1`, or None if the retry budget is spent.
 
-    Waits lie between half and the whole of first * 2^(tries-1), capped; the place in between comes from a
-    digest of `seed`, so that a crowd spreads and a repeat of the decision gives the same moment. A wait that
-    the other system asked for (`asked_ms`) is never undercut.
+    The wait lies between half and the whole of first * 2^(tries-1), capped. The point in between is a digest of `seed`:
+    many Runs spread, and a repeated decision gives the same time. It is at least `asked_ms`, if the system sent one.
     """
     if tries >= policy.attempts:
         return None

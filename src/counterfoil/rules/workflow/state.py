@@ -1,7 +1,7 @@
-"""What `decide` keeps of a Run between turns: where it stands, what it learnt, what it waits for.
+"""State of a Run between turns: its position, the values it has read, and what it waits for.
 
-The state is data in the internal encoding, small, and complete: with the pinned definition it is all that
-a turn needs besides its new stimuli. Values are those of expressions.
+With the pinned definition it is all that a turn needs besides new stimuli. It is small, and stored in the internal
+encoding. Values are those of expressions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from counterfoil.core import wire
 
 
 class BlockFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A place in one block of steps. `main, branch, outcome, item, signal` say how it was entered."""
+    """A position in one block of steps. `main, branch, outcome, item, signal` say how it was entered."""
 
     block: str
     """Address of the block: "" is the workflow's steps; else `<step path>/<role>`."""
@@ -25,7 +25,7 @@ class BlockFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
     step: str = ""
     """Key of the step that entered it."""
     tag: str = ""
-    """Tells executions of the same block apart: a signal's event, the n-th time of an outcome."""
+    """Distinguishes executions of the same block: a signal's event, the n-th time of an outcome."""
 
 
 class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -41,7 +41,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     gen: int = 0
     effect: str | None = None
     input: str = ""
-    """Digest of the effect's canonical input, or of what the step told."""
+    """Digest of the effect's canonical input, or of the emitted event."""
     outcome: str = ""
     detail: str = ""
     approval: str | None = None
@@ -50,20 +50,20 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     cases: int = 0
     topic: str = ""
     queue_until: datetime | None = None
-    """When queueing for one obstacle ends; kept over the tries in between."""
+    """End of the queue time for one obstacle; it stays over the retries."""
     then: str = ""
     """The verb that follows when queueing ends."""
     reactions: int = 0
-    """Blocks of steps that were run in reaction to its outcomes."""
+    """Number of reaction blocks that were executed."""
     asked: int = 0
-    """Approvals that it asked for."""
+    """Number of approvals that it requested."""
     back: str = ""
-    """Step from which a retry begins, when what was approved does not hold any more."""
+    """Step from which a retry starts, if its approval is no longer valid."""
     items: list[Any] | None = None
     item_keys: list[str] | None = None
     position: int = 0
     retry_after: int | None = None
-    """Milliseconds that the other system asked us to wait."""
+    """Milliseconds to wait, as requested by the other system."""
 
 
 class UndoState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -93,10 +93,10 @@ class ReservedGuard(msgspec.Struct, kw_only=True, omit_defaults=True):
     key: str
     amount: int
     step: str
-    """Path of the step that made it."""
+    """Path of the reserving step."""
     item: str
     after: int
-    """How many effects were confirmed before it."""
+    """Number of effects that were confirmed before it."""
 
 
 class RunState(msgspec.Struct, kw_only=True):
@@ -105,7 +105,7 @@ class RunState(msgspec.Struct, kw_only=True):
     """event, facts, lets, step results by id."""
     steps: dict[str, StepState] = {}
     items: dict[str, Any] = {}
-    """Values of `each` names in force."""
+    """Values of the current `each` names."""
     round: int = 0
     agains: dict[str, int] = {}
     confirmed: list[ConfirmedEffect] = []
@@ -114,40 +114,38 @@ class RunState(msgspec.Struct, kw_only=True):
     results: dict[str, Any] = {}
     """Canonical result by effect id."""
     received: list[dict[str, Any]] = []
-    """Events delivered and not used yet: id, type, data, at."""
+    """Events that no step has used yet: id, type, data, at."""
     used: list[str] = []
-    """`<event id>|<who used it>`."""
+    """`<event id>|<wait or signal that used it>`."""
     undo: UndoState | None = None
     started: bool = False
     starts_at: datetime | None = None
-    """When a Run that a date begins is due, as its object last said."""
+    """Start date of a Run that begins by date, as its object last had it."""
     refresh: str = ""
-    """Facts to read again before the next step: `all`, or `recheck` for those that are read before effects."""
+    """Facts to read again before the next step: `all`, or `recheck` for those with `recheck`."""
     reads: int = 0
-    """How often facts that only a system can tell were asked for anew."""
+    """Number of times that facts were read from other systems again."""
     back: str = ""
-    """Where `again` leads, once nothing is under way."""
+    """Target of `again`, once no call is in flight."""
     ending: str = ""
-    """The status in which the Run ends, once nothing is under way."""
+    """Status in which the Run ends, once no call is in flight."""
     stop_state: str = ""
-    """The business state in which it ends."""
+    """Business state in which it ends."""
     serials: list[str] = []
     reserved: dict[str, ReservedGuard] = {}
-    """Live reservations by their path."""
+    """Active reservations by their path."""
     reservations: int = 0
-    """Reservations ever made: a path is never used twice."""
+    """Number of reservations so far: a path is never used twice."""
     scopes: dict[str, Any] = {}
-    """Values of `each` names by effect, where there are any: its undo reads them."""
+    """Values of `each` names by effect, for its undo."""
     memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
-    """What values look like when stored, from the last time. Not a part of the state: values are never changed
-    in place, so the same object has the same form."""
+    """Cache of stored forms, not part of the state. Values are never changed in place: same object, same form."""
 
     subjects: dict[str, tuple[dict[str, Any], str, str]] = {}
-    """What approvals cover, their matrix and the subject that both give, by step, from the last time. Not a part of the
-    state either."""
+    """Cache of approval subjects by step, not part of the state: covered values, digest of the matrix, subject."""
 
     def dump(self) -> bytes:
-        """The stored form. Equal states that learnt the same in the same order give equal bytes."""
+        """Encode the state. Equal states that were built in the same order give equal bytes."""
         steps, lists = self.steps, {}
         for key, st in self.steps.items():
             if st.items is not None:
@@ -166,10 +164,10 @@ class RunState(msgspec.Struct, kw_only=True):
         memo = self.memo.setdefault(field, {})
         stored = {}
         for key, value in values.items():
-            known = memo.get(key)
-            if known is None or known[0] is not value:
-                known = memo[key] = (value, msgspec.Raw(wire.dumps(value)))
-            stored[key] = known[1]
+            cached = memo.get(key)
+            if cached is None or cached[0] is not value:
+                cached = memo[key] = (value, msgspec.Raw(wire.dumps(value)))
+            stored[key] = cached[1]
         return stored
 
 
@@ -178,7 +176,7 @@ _VALUES = ("names", "items", "inputs", "results", "scopes")
 
 
 class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The layout of `ctx`: a State whose values are in the stored form of core.wire."""
+    """Layout of `ctx`: a RunState whose values are in the stored form of core.wire."""
 
     frames: list[BlockFrame] = []
     steps: dict[str, StepState] = {}
@@ -217,15 +215,15 @@ _DECODER = msgspec.json.Decoder(_Stored)
 
 
 def load(ctx: bytes) -> RunState:
-    """The state that a Run's `ctx` holds; of a new Run, the empty one."""
+    """Decode a Run's `ctx`. That of a new Run gives the empty state."""
     stored = _DECODER.decode(ctx)
     memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
 
     def values(field: str, raws: dict[str, msgspec.Raw]) -> dict[str, Any]:
-        known = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
-        if known:
-            memo[field] = known
-        return {key: value for key, (value, _) in known.items()}
+        decoded = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
+        if decoded:
+            memo[field] = decoded
+        return {key: value for key, (value, _) in decoded.items()}
 
     plain: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
     by_name: dict[str, Any] = {field: values(field, getattr(stored, field)) for field in _VALUES}
@@ -241,10 +239,10 @@ def load(ctx: bytes) -> RunState:
     return state
 
 
-def names_of(ctx: bytes, wanted: Collection[str]) -> dict[str, Any]:
-    """Some of the names that a Run's `ctx` holds, read by themselves; those that are not there are left out."""
+def names_of(ctx: bytes, names: Collection[str]) -> dict[str, Any]:
+    """Decode only some names of a Run's `ctx`. Missing names are left out."""
     stored = _NAMES.decode(ctx).names
-    return {name: wire.loads(bytes(stored[name])) for name in wanted if name in stored}
+    return {name: wire.loads(bytes(stored[name])) for name in names if name in stored}
 
 
 class _Names(msgspec.Struct):

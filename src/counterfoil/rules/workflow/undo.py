@@ -1,7 +1,7 @@
-"""Undo: taking back what was confirmed, last first, under the same rules as everything else.
+"""Undo: takes back confirmed calls, the last one first, under the same rules as every other call.
 
-It starts once nothing is sending or unknown. A refused undo is a Case: a person says whether to try again,
-to accept it as done, or to close the Run as it is.
+It starts once no call is sending or unknown. If an undo is refused, a Case asks a person to retry it, to count it as
+done, or to close the Run as it is.
 """
 
 from __future__ import annotations
@@ -22,57 +22,59 @@ from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAg
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
 
-AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT})
+RETRIED = frozenset({ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT})
 
 
-def begin(d: DecisionContext, cause: str) -> bool:
-    """Turn round: what is planned is dropped, what is under way is waited for."""
-    if d.s.undo is not None:
+def begin(context: DecisionContext, cause: str) -> bool:
+    """Start to undo: planned calls are dropped, calls in flight are waited for."""
+    if context.state.undo is not None:
         return True
-    cancel.abandon(d)
-    cancel.close_open_approvals(d)
-    d.direction = Direction.UNDO
-    d.s.undo = UndoState(queue=[], cause=cause, position=-1)
-    d.s.frames = []
-    d.s.back = d.s.refresh = ""
+    cancel.abandon(context)
+    cancel.close_open_approvals(context)
+    context.direction = Direction.UNDO
+    context.state.undo = UndoState(queue=[], cause=cause, position=-1)
+    context.state.frames = []
+    context.state.back = context.state.refresh = ""
     return True
 
 
-def advance(d: DecisionContext) -> bool:
-    """One move of the way back. False: it must wait."""
-    u = d.s.undo
+def advance(context: DecisionContext) -> bool:
+    """Take one step of the undo. False: the Run must wait."""
+    u = context.state.undo
     assert u is not None
     if u.position < 0 or u.position >= len(u.queue):
-        if d.under_way():
-            cancel.ask_what_happened(d)
+        if context.under_way():
+            cancel.ask_what_happened(context)
             return False
         u.position = max(u.position, 0)
-        left = [c.effect for c in reversed(d.s.confirmed) if c.effect not in u.queue]
+        left = [c.effect for c in reversed(context.state.confirmed) if c.effect not in u.queue]
         u.queue += left
         if not left:
-            guards.give_back(d, list(d.s.reserved))
-            d.finish(RunStatus.UNDONE, "undone")
+            guards.give_back(context, list(context.state.reserved))
+            context.finish(RunStatus.UNDONE, "undone")
         return True
-    confirmed = next(c for c in d.s.confirmed if c.effect == u.queue[u.position])
+    confirmed = next(c for c in context.state.confirmed if c.effect == u.queue[u.position])
     key = f"undo:{confirmed.key}"
-    st = d.s.steps.setdefault(key, StepState(entered=d.now))
+    st = context.state.steps.setdefault(key, StepState(entered=context.now))
     try:
-        return _take_back(d, u, confirmed, key, st)
+        return _take_back(context, u, confirmed, key, st)
     except FAULTS as error:
-        return _case(d, key, st, "invalid", str(error))
+        return _case(context, key, st, "invalid", str(error))
 
 
-def _take_back(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
+def _take_back(
+    context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState
+) -> bool:
     outcome, _, detail = st.outcome.partition(":")
     match st.phase:
         case "new":
-            return _plan(d, u, confirmed, key, st)
+            return _plan(context, u, confirmed, key, st)
         case "backoff":
-            if st.retry_at is not None and st.retry_at > d.now:
+            if st.retry_at is not None and st.retry_at > context.now:
                 return False
-            return _again(d, confirmed, key, st)
+            return _again(context, confirmed, key, st)
         case "planned" if outcome == "confirmed":
-            d.commands.append(ReverseFoils(confirmed.effect))
+            context.commands.append(ReverseFoils(confirmed.effect))
             return _next(u, st)
         case "planned" if outcome == "absent":
             st.gen += 1
@@ -80,23 +82,23 @@ def _take_back(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key
             return True
         case "planned" if outcome == "refused":
             if detail == ErrorClass.ALREADY_DONE:
-                d.commands.append(ReverseFoils(confirmed.effect))
+                context.commands.append(ReverseFoils(confirmed.effect))
                 return _next(u, st)
-            return _refused(d, key, st, detail)
+            return _refused(context, key, st, detail)
         case "planned" if outcome == "unknown":
-            return _unknown(d, key, st)
+            return _unknown(context, key, st)
         case _:
             return False
 
 
-def _unknown(d: DecisionContext, key: str, st: StepState) -> bool:
-    """Look-ups are under way; a person is asked when they cannot tell, or when none exists."""
-    operation = d.definition.operations[d.effects[st.effect or ""].operation]
+def _unknown(context: DecisionContext, key: str, st: StepState) -> bool:
+    """Wait for look-ups. A person is asked if they find no outcome in time, or if no look-up exists."""
+    operation = context.definition.operations[context.effects[st.effect or ""].operation]
     if st.until is None and operation.repeat != "blind":
-        st.until = d.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
-    if st.until is not None and st.until > d.now:
+        st.until = context.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
+    if st.until is not None and st.until > context.now:
         return False
-    return _case(d, key, st, "unknown", st.detail)
+    return _case(context, key, st, "unknown", st.detail)
 
 
 def _next(u: UndoState, st: StepState) -> bool:
@@ -105,48 +107,55 @@ def _next(u: UndoState, st: StepState) -> bool:
     return True
 
 
-def _step(d: DecisionContext, confirmed: ConfirmedEffect) -> Call | None:
+def _step(context: DecisionContext, confirmed: ConfirmedEffect) -> Call | None:
     path = confirmed.path.split("~")[0]
-    for block in d.blocks.values():
+    for block in context.blocks.values():
         for step in block.steps:
             if isinstance(step, Call) and step.path == path:
                 return step
     return None
 
 
-def _way_back(d: DecisionContext, confirmed: ConfirmedEffect) -> tuple[str, Any] | str | None:
-    """The operation that takes an effect back and its input, chosen by what is observed now. None: it is
-    irreversible. A text: why there is none."""
-    step = _step(d, confirmed)
+def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> tuple[str, Any] | str | None:
+    """Return the undo operation of an effect and its input, chosen by present observations.
+
+    None if the effect is irreversible. A text if the workflow has no undo for it: the reason.
+    """
+    step = _step(context, confirmed)
     if step is None:
-        return f"{confirmed.path} is not in the workflow"
-    given, result = d.s.inputs.get(confirmed.effect), d.s.results.get(confirmed.effect)
-    scope = d.s.scopes.get(confirmed.effect, {})
-    names = {**d.names(), **scope, "input": given, "result": result}
-    choice = next((c for c in step.undo if truth(c.when, names, d.lookup)), None)
+        return f"The step {confirmed.path} is not in the workflow"
+    call_input, result = (
+        context.state.inputs.get(confirmed.effect),
+        context.state.results.get(confirmed.effect),
+    )
+    scope = context.state.scopes.get(confirmed.effect, {})
+    names = {**context.names(), **scope, "input": call_input, "result": result}
+    choice = next((c for c in step.undo if truth(c.when, names, context.lookup)), None)
     if choice is not None:
-        return choice.operation, _input(d, choice, names, given, result)
+        return choice.operation, _input(context, choice, names, call_input, result)
     if step.irreversible:
         return None
-    return f"nothing takes back {confirmed.operation} as it stands now"
+    return f"The workflow has no undo for {confirmed.operation} in its present state"
 
 
-def _plan(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
-    way = _way_back(d, confirmed)
+def _plan(
+    context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState
+) -> bool:
+    way = _undo_call(context, confirmed)
     if way is None:
         return _next(u, st)
     if isinstance(way, str):
-        return _case(d, key, st, "no_undo", way)
+        return _case(context, key, st, "no_undo", way)
     operation, value = way
-    effect = ids.effect_id(d.run.id, f"{confirmed.path}/undo", confirmed.item, st.gen)
-    unrendered = d.live.unrendered.get(effect)
+    effect = ids.effect_id(context.run.id, f"{confirmed.path}/undo", confirmed.item, st.gen)
+    unrendered = context.live.unrendered.get(effect)
     if unrendered is not None:
-        return _case(d, key, st, "invalid", unrendered.message)
+        return _case(context, key, st, "invalid", unrendered.message)
     st.effect, st.phase, st.outcome, st.until = effect, "planned", "", None
     st.input = digest([operation, value])
-    d.s.inputs[effect] = value
-    d.planned.add(effect)
-    d.commands.append(
+    context.state.inputs[effect] = value
+    context.planned.add(effect)
+    context.commands.append(
         PlanEffect(
             effect=effect,
             path=f"{confirmed.path}/undo",
@@ -155,83 +164,85 @@ def _plan(d: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str
             undoes=confirmed.effect,
             operation=operation,
             input=value,
-            dates={"document": d.today, "posting": d.today, "revenue": d.today},
+            dates={"document": context.today, "posting": context.today, "revenue": context.today},
             approvals=(),
         )
     )
     return False
 
 
-def _input(d: DecisionContext, choice: UndoChoice, names: dict[str, Any], given: Any, result: Any) -> Any:
-    """The undo's input: as written, or else the fields that its operation takes, from result, then input."""
+def _input(
+    context: DecisionContext, choice: UndoChoice, names: dict[str, Any], call_input: Any, result: Any
+) -> Any:
+    """Return the undo's input: as written, else the fields of its operation, from the call's result, then its input."""
     if not (isinstance(choice.input, Record) and not choice.input.fields):
-        return fill(choice.input, names, d.lookup)
-    known: dict[str, Any] = {}
-    for values in (given, result):
+        return fill(choice.input, names, context.lookup)
+    fields: dict[str, Any] = {}
+    for values in (call_input, result):
         if isinstance(values, dict):
-            known.update(values)
-    wanted = d.definition.operations[choice.operation].input_schema.get("properties", {})
-    assert isinstance(wanted, dict)
-    return {name: known[name] for name in wanted if name in known}
+            fields.update(values)
+    properties = context.definition.operations[choice.operation].input_schema.get("properties", {})
+    assert isinstance(properties, dict)
+    return {name: fields[name] for name in properties if name in fields}
 
 
-def _refused(d: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
-    if error_class in AGAIN:
+def _refused(context: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
+    if error_class in RETRIED:
         st.tries += 1
-        policy = d.definition.failure.retry
-        st.retry_at = retry.next_try(policy, st.tries, f"{d.run.id}/{key}", d.now, st.retry_after)
+        policy = context.definition.failure.retry
+        st.retry_at = retry.next_try(policy, st.tries, f"{context.run.id}/{key}", context.now, st.retry_after)
         if st.retry_at is not None:
             st.phase = "backoff"
             return True
-    return _case(d, key, st, error_class, st.detail)
+    return _case(context, key, st, error_class, st.detail)
 
 
-def _case(d: DecisionContext, key: str, st: StepState, reason: str, message: str) -> bool:
+def _case(context: DecisionContext, key: str, st: StepState, reason: str, message: str) -> bool:
     st.phase = "parked"
-    held = d.effects.get(st.effect or "")
-    d.open_case(
+    effect = context.effects.get(st.effect or "")
+    context.open_case(
         key,
         st,
         f"{UNDO_PREFIX}{reason}",
-        f"taking back {key.removeprefix('undo:')}: {message}",
-        {"system": held.system} if held is not None else {},
+        f"Undo of {key.removeprefix('undo:')}: {message}",
+        {"system": effect.system} if effect is not None else {},
         effect=st.effect,
     )
     return False
 
 
-def _again(d: DecisionContext, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
-    """The same bytes again, or, when what is observed asks for another way back, the next generation."""
-    held = d.effects.get(st.effect or "")
+def _again(context: DecisionContext, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
+    """Retry the undo: the same bytes again, or the next generation if another undo is needed now."""
+    effect = context.effects.get(st.effect or "")
     st.retry_at = st.until = None
-    if held is not None and held.state in IN_FLIGHT:
+    if effect is not None and effect.state in IN_FLIGHT:
         st.phase = "planned"
         return False
-    if held is not None and held.state is EffectState.REFUSED:
-        way = _way_back(d, confirmed)
+    if effect is not None and effect.state is EffectState.REFUSED:
+        way = _undo_call(context, confirmed)
         if way is not None and not isinstance(way, str) and digest(list(way)) == st.input:
-            d.commands.append(SendAgain(held.id))
-            d.planned.add(held.id)
+            context.commands.append(SendAgain(effect.id))
+            context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return False
-        cancel.drop(d, held.id)
-    st.gen += 1 if held is not None else 0
+        cancel.drop(context, effect.id)
+    st.gen += 1 if effect is not None else 0
     st.phase, st.outcome, st.effect = "new", "", None
     return True
 
 
-def absorb_choice(d: DecisionContext, st: StepState, choice: Choice) -> str | None:
-    """A person decided on a way back that is parked."""
-    u = d.s.undo
+def absorb_choice(context: DecisionContext, st: StepState, choice: Choice) -> str | None:
+    """Apply a person's decision on an undo that is parked."""
+    u = context.state.undo
     assert u is not None
     match choice:
         case Choice.RETRY:
-            st.phase, st.retry_at, st.tries = "backoff", d.now, 0
+            st.phase, st.retry_at, st.tries = "backoff", context.now, 0
         case Choice.CONTINUE:
             if st.effect is not None:
-                cancel.drop(d, st.effect)
-            d.commands.append(ReverseFoils(u.queue[u.position]))
+                cancel.drop(context, st.effect)
+            context.commands.append(ReverseFoils(u.queue[u.position]))
             _next(u, st)
         case _:
-            return f"{choice} decides nothing here"
+            return f"{choice} is not possible here"
     return None
