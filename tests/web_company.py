@@ -45,7 +45,7 @@ from counterfoil.store.port.effects import Conclude, Intent, Send
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
-from counterfoil.store.port.records import RunStart, Stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart
 from counterfoil.store.port.releases import PutRelease
 from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -286,7 +286,7 @@ async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tupl
         data={"credit_id": key, "customer_id": "cust_42", "amount": Money(minor, "USD"), "requested_by": "ava"},
         occurred_at=at - timedelta(seconds=2), effective_at=at, received_at=at, receipt=kept.numbers[0],
     )  # fmt: skip
-    stimulus = Stimulus(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
+    stimulus = NewInboxItem(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
     start = RunStart(
         run=run, workflow="support-credit-to-erp", bkey=key, generation=0, pin="d" * 64, state="requested",
         stimulus=stimulus,

@@ -18,7 +18,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.store.port.effects import Conclude, Intent, Send
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.people import Decide, PutPerson, Resolve
-from counterfoil.store.port.records import RunStart, Stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart
 from counterfoil.store.port.store import (
     Store,
 )
@@ -109,7 +109,7 @@ def start(key: str = "inv-1", ref: str = "evt_1", workflow: str = "w1", **more: 
         generation=0,
         pin="release",
         state="started",
-        stimulus=Stimulus(run=run, kind="start", ref=ref, body=wire.dumps({"event": ref})),
+        stimulus=NewInboxItem(run=run, kind="start", ref=ref, body=wire.dumps({"event": ref})),
         **more,
     )
 

@@ -12,7 +12,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.link import LinkStatus
 from counterfoil.core.money import Money
-from counterfoil.store.port.intake import Admitted, Received
+from counterfoil.store.port.intake import AdmitResult, ReceiveResult
 from counterfoil.store.port.turns import WaitOn
 from tests.contract.store import samples as s
 
@@ -20,7 +20,7 @@ from tests.contract.store import samples as s
 async def test_a_receipt_comes_back_as_it_was_sent(store: Any) -> None:
     sent = s.receipt(headers={"x": "ü"}, body=b"\x00\xff raw")
     received = await store.apply(s.receive(sent))
-    assert received == Received(numbers=(1,), verdicts=("new",))
+    assert received == ReceiveResult(numbers=(1,), verdicts=("new",))
     kept = await store.receipt(1)
     assert kept == msgspec.structs.replace(sent, no=1)
     assert [t.receipt for t in await store.todos(10)] == [kept]
@@ -29,14 +29,14 @@ async def test_a_receipt_comes_back_as_it_was_sent(store: Any) -> None:
 async def test_second_delivery_starts_nothing(store: Any) -> None:
     await store.apply(s.receive(s.receipt()))
     again = await store.apply(s.receive(s.receipt(body=b"other envelope")))
-    assert again == Received(numbers=(1,), verdicts=("same",))
+    assert again == ReceiveResult(numbers=(1,), verdicts=("same",))
     assert len(await store.todos(10)) == 1
     assert (await store.receipt(1)).body == b'{"id":1}'
 
 
 async def test_the_same_receipt_twice_in_one_delivery_is_one(store: Any) -> None:
     received = await store.apply(s.receive(s.receipt("a"), s.receipt("b"), s.receipt("a")))
-    assert received == Received(numbers=(1, 2, 1), verdicts=("new", "new", "same"))
+    assert received == ReceiveResult(numbers=(1, 2, 1), verdicts=("new", "new", "same"))
 
 
 async def test_another_identity_under_a_known_id_opens_a_case_and_the_first_stays(store: Any) -> None:
@@ -73,8 +73,8 @@ async def test_admission_happens_once(store: Any) -> None:
     await store.apply(s.receive(s.receipt()))
     e = s.event()
     first = await store.apply(s.admit(1, events=(e,), heads=(s.head(e),)))
-    assert first == Admitted(applied=True, new_events=("evt_1",))
-    assert await store.apply(s.admit(1, events=(e,))) == Admitted(applied=False)
+    assert first == AdmitResult(applied=True, new_events=("evt_1",))
+    assert await store.apply(s.admit(1, events=(e,))) == AdmitResult(applied=False)
     assert await store.event("evt_1") == e
     assert await store.head("invoice", "inv-1") == s.head(e)
     assert await store.heads("invoice") == [s.head(e)]
@@ -87,7 +87,7 @@ async def test_a_fact_known_already_has_no_second_consequence(store: Any) -> Non
     await store.apply(s.admit(1, **parts))
     before = await store.dump()
     again = await store.apply(s.admit(2, **parts, cases=(s.case(),)))
-    assert again == Admitted(applied=True)
+    assert again == AdmitResult(applied=True)
     after = await store.dump()
     assert (after.runs, after.inbox, after.foils, after.history) == (
         before.runs,
@@ -214,7 +214,7 @@ async def test_a_parked_todo_comes_back_when_its_topic_is_posted(store: Any) -> 
     topic = s.link().topics[1]
     await store.apply(s.admit(1, park=True, wake_topic=topic, cases=(s.case(receipt=1),)))
     assert [t.ref for t in await store.todos(10)] == ["2"]
-    assert await store.apply(s.admit(1)) == Admitted(applied=False)
+    assert await store.apply(s.admit(1)) == AdmitResult(applied=False)
     await store.apply(s.admit(2, links=(s.link(),)))
     assert [t.ref for t in await store.todos(10)] == ["1"]
 

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port.maintenance import Seal, Sealed
+from counterfoil.store.port.maintenance import Seal, SealResult
 from counterfoil.store.sql import migrate, postgres
 from counterfoil.store.sql.migrate import SchemaFile
 from counterfoil.store.sql.postgres import PostgresStore
@@ -234,4 +234,4 @@ async def test_the_clock_is_the_database_s(places: Callable[[str], Awaitable[Any
     first, second = await store.now(), await store.now()
     assert first < second
     assert first.tzinfo is not None
-    assert isinstance(await store.apply(Seal(at=first)), Sealed)
+    assert isinstance(await store.apply(Seal(at=first)), SealResult)

@@ -16,7 +16,7 @@ import pytest
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port.intake import Received
+from counterfoil.store.port.intake import ReceiveResult
 from counterfoil.store.port.maintenance import Seal
 from counterfoil.store.port.records import Post
 from counterfoil.store.port.turns import Claim, Reserve, WaitOn
@@ -330,8 +330,8 @@ async def test_a_poisoned_transition_falls_alone(places: Callable[[str], Awaitab
     asked = [store.apply(s.receive(s.receipt(f"r{i}"))) for i in range(20)]
     asked.insert(10, store.apply(s.turn(run, 1, plan=(e,))))
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(x).__name__ for x in answers if not isinstance(x, Received)] == ["ValueError"]
-    assert len([x for x in answers if isinstance(x, Received)]) == 20
+    assert [type(x).__name__ for x in answers if not isinstance(x, ReceiveResult)] == ["ValueError"]
+    assert len([x for x in answers if isinstance(x, ReceiveResult)]) == 20
     assert (await store.counts())["receipt"] == 21
     assert (await s.run_of(store, run)).version == 1
 
@@ -355,6 +355,6 @@ async def test_a_caller_that_gives_up_harms_nobody(
     for task in asked[::3]:
         task.cancel()
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    kept = [x for x in answers if isinstance(x, Received)]
+    kept = [x for x in answers if isinstance(x, ReceiveResult)]
     assert len(kept) == 20
     assert (await store.apply(s.receive(s.receipt("after")))).verdicts == ("new",)

@@ -31,7 +31,7 @@ from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
 from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
 from counterfoil.store.port.intake import Admit, Receive
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, Sealed
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.port.records import Post
 from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan, PutRelease
@@ -483,7 +483,7 @@ async def answer(store: Any, transition: Transition[Any]) -> Any:
         return Refusal(type(error).__name__)
     if isinstance(transition, Claim):
         return tuple(map(blur, given))
-    return (given.count, given.size) if isinstance(given, Sealed) else given
+    return (given.count, given.size) if isinstance(given, SealResult) else given
 
 
 async def reads(store: Any, now: Any) -> list[Any]:

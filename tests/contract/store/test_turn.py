@@ -15,7 +15,7 @@ from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.store.port.effects import Send
 from counterfoil.store.port.records import Post
-from counterfoil.store.port.turns import Claim, Reserve, Turned, WaitOn
+from counterfoil.store.port.turns import Claim, Reserve, TurnAnswer, WaitOn
 from tests.contract.store import samples as s
 
 
@@ -38,7 +38,7 @@ async def test_a_turn_moves_the_run_and_gives_up_the_lease(store: Any) -> None:
     run = await s.born(store)
     await store.apply(claim())
     turned = await store.apply(s.turn(run, due=s.at(50), when=s.at(1)))
-    assert turned == Turned(verdict="done", version=1, inbox_n=1, due=s.at(50))
+    assert turned == TurnAnswer(verdict="done", version=1, inbox_n=1, due=s.at(50))
     held = await s.run_of(store, run)
     assert (held.version, held.consumed, held.due, held.owner, held.lease_until, held.now) == (
         1,
@@ -56,7 +56,7 @@ async def test_a_zombie_turn_writes_nothing(store: Any) -> None:
     await store.apply(s.turn(run))
     before = await store.dump()
     late = s.turn(run, plan=(s.effect(),), cases=(s.case(),), foils=(s.foil(),), hold=("x",))
-    assert await store.apply(late) == Turned(verdict="stale")
+    assert await store.apply(late) == TurnAnswer(verdict="stale")
     assert (await store.apply(s.turn("run_nobody"))).verdict == "stale"
     assert await store.dump() == before
 
@@ -305,7 +305,7 @@ async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
     await store.apply(s.turn(first, reserve=(reserve(70),)))
     before = await store.dump()
     refused = await store.apply(s.turn(second, reserve=(reserve(40),), plan=(s.effect(run=second),)))
-    assert refused == Turned(verdict="limited", used=(("credits", "acme", 70),))
+    assert refused == TurnAnswer(verdict="limited", used=(("credits", "acme", 70),))
     assert await store.dump() == before
     await store.apply(s.turn(first, 1, release=("p",)))
     assert await store.guard_used("credits", "acme") == 0
@@ -317,7 +317,7 @@ async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> Non
     first, second = [await s.born(store, key) for key in ("k1", "k2")]
     await store.apply(s.turn(first, reserve=(reserve(10, seen=0),)))
     refused = await store.apply(s.turn(second, reserve=(reserve(10, seen=0),)))
-    assert refused == Turned(verdict="limited", used=(("credits", "acme", 10),))
+    assert refused == TurnAnswer(verdict="limited", used=(("credits", "acme", 10),))
     assert (await store.apply(s.turn(second, reserve=(reserve(10, seen=10),)))).verdict == "done"
 
 

@@ -11,7 +11,7 @@ import pytest
 from counterfoil.core.case import Case
 from counterfoil.core.usage import RefusedUsage, UsageRow, digest
 from counterfoil.store.check import check
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 from tests.contract.store import samples as s
 
 
@@ -43,7 +43,7 @@ def kept(dump: Any) -> list[str]:
 async def test_a_batch_is_kept_with_one_leaf(store: Any) -> None:
     rows = tuple(row(f"u{n}") for n in range(5))
     answer = await store.apply(keep(*rows))
-    assert answer == UsageStored(accepted=5, repeated=0)
+    assert answer == StoreUsageResult(accepted=5, repeated=0)
     dump = await store.dump()
     assert dump.usage == sorted(rows)
     (leaf,) = [leaf for _, leaf in dump.leaves]
@@ -57,9 +57,9 @@ async def test_a_batch_is_kept_with_one_leaf(store: Any) -> None:
 async def test_a_repeat_adds_nothing_and_needs_no_leaf(store: Any) -> None:
     await store.apply(keep(row("u1"), row("u2")))
     again = await store.apply(keep(row("u1", "b2"), row("u2", "b2"), batch="b2"))
-    assert again == UsageStored(accepted=0, repeated=2)
+    assert again == StoreUsageResult(accepted=0, repeated=2)
     mixed = await store.apply(keep(row("u2", "b3"), row("u3", "b3"), batch="b3"))
-    assert mixed == UsageStored(accepted=1, repeated=1)
+    assert mixed == StoreUsageResult(accepted=1, repeated=1)
     dump = await store.dump()
     assert [(r[1], r[6]) for r in dump.usage] == [("u1", "b1"), ("u2", "b1"), ("u3", "b3")]
     assert [leaf.subject for _, leaf in dump.leaves] == ["b1", "b3"]
@@ -69,7 +69,7 @@ async def test_a_repeat_adds_nothing_and_needs_no_leaf(store: Any) -> None:
 async def test_white_space_and_order_make_no_clash(store: Any) -> None:
     await store.apply(keep(row("u1")))
     spaced = (*row("u1", "b2")[:7], b'{ "data": {"quantity": 1},\n "id": "u1" }')
-    assert await store.apply(keep(spaced, batch="b2")) == UsageStored(accepted=0, repeated=1)
+    assert await store.apply(keep(spaced, batch="b2")) == StoreUsageResult(accepted=0, repeated=1)
 
 
 async def test_the_same_id_of_another_source_is_another_event(store: Any) -> None:
@@ -80,7 +80,7 @@ async def test_the_same_id_of_another_source_is_another_event(store: Any) -> Non
 async def test_another_content_under_a_kept_id_is_set_aside_with_a_case(store: Any) -> None:
     await store.apply(keep(row("u1"), row("u2")))
     answer = await store.apply(keep(row("u0", "b2"), row("u2", "b2", 9), batch="b2"))
-    assert answer == UsageStored(accepted=1, repeated=0, clashes=(1,))
+    assert answer == StoreUsageResult(accepted=1, repeated=0, clashes=(1,))
     dump = await store.dump()
     assert dump.usage[2] == row("u2"), "the first one stands"
     (aside,) = dump.quarantine
@@ -90,7 +90,7 @@ async def test_another_content_under_a_kept_id_is_set_aside_with_a_case(store: A
     assert case.message.startswith("m; 1 in quarantine: /product u2: kept before")
     # Sent again, it is known: no second row, no second Case, no leaf.
     again = await store.apply(keep(row("u2", "b3", 9), batch="b3"))
-    assert again == UsageStored(accepted=0, repeated=0, clashes=(0,))
+    assert again == StoreUsageResult(accepted=0, repeated=0, clashes=(0,))
     dump = await store.dump()
     assert (len(dump.quarantine), len(dump.cases)) == (1, 1)
     assert "b3" not in {leaf.subject for _, leaf in dump.leaves}

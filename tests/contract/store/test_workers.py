@@ -13,7 +13,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.store.check import violations
 from counterfoil.store.port.workers import (
     Heartbeat,
-    HeartbeatAnswer,
+    HeartbeatResult,
     QuotaGrant,
     QuotaRequest,
     ReleaseWorker,
@@ -33,7 +33,7 @@ def beat(
 
 
 async def granted(store: Any, *args: Any, **named: Any) -> QuotaGrant:
-    beaten: HeartbeatAnswer = await store.apply(beat(*args, **named))
+    beaten: HeartbeatResult = await store.apply(beat(*args, **named))
     (grant,) = beaten.grants
     return grant
 

@@ -42,7 +42,7 @@ from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.intake import Admit
 from counterfoil.store.port.people import PutPerson
-from counterfoil.store.port.records import Post, RunStart, Stimulus
+from counterfoil.store.port.records import NewInboxItem, Post, RunStart
 from counterfoil.store.port.turns import Turn
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -271,7 +271,7 @@ class Play:
                 generation=s.generation,
                 pin=self.model.digest,
                 state="started",
-                stimulus=Stimulus(run=s.run, kind="start", ref=event.id, body=wire.dumps(s.names)),
+                stimulus=NewInboxItem(run=s.run, kind="start", ref=event.id, body=wire.dumps(s.names)),
             )
             for s in routing.due_starts(self.model, object_, head_names(head), None)
         ]

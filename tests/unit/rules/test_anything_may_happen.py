@@ -21,7 +21,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 from tests.unit.rules import acme
 from tests.unit.rules import test_language_workflows as language
 from tests.unit.rules.driver import Play
@@ -160,7 +160,7 @@ def inject(play: Play, run: Run, kind: str, rest: list[Any]) -> None:
                 ref = item.ref
         case _:
             return
-    stimulus = Stimulus(run=run.id, kind=kind, ref=ref, body=wire.dumps(body))
+    stimulus = NewInboxItem(run=run.id, kind=kind, ref=ref, body=wire.dumps(body))
     play.store._append(stimulus, play.now)
 
 

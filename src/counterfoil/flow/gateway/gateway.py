@@ -40,7 +40,7 @@ from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.model import Model, kinds
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import ServedVersion
-from counterfoil.store.port.calls import AnswerCall, CallPlaced, PlaceCall, verdict_on_key
+from counterfoil.store.port.calls import AnswerCall, PlaceCall, PlaceCallResult, verdict_on_key
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.store import (
     Store,
@@ -109,7 +109,7 @@ class Gateway:
             place = placement.claim(request, digest, now, placement.max_seconds(model, request))
             stands = verdict_on_key(earlier, place)
             if stands in ("changed", "busy"):
-                raise placement.refusal(CallPlaced(verdict=stands, call=earlier), request, rate, now)
+                raise placement.refusal(PlaceCallResult(verdict=stands, call=earlier), request, rate, now)
         placed = await self._store.apply(place)
         if placed.verdict == "answered":
             assert placed.call is not None

@@ -29,7 +29,7 @@ from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import CastFailed, ServedVersion, operation_version, serve, upcast_input
-from counterfoil.store.port.calls import CallPlaced, PlaceCall
+from counterfoil.store.port.calls import PlaceCall, PlaceCallResult
 from counterfoil.store.port.store import (
     Store,
 )
@@ -186,7 +186,7 @@ def max_seconds(model: Model, request: OperationRequest) -> float:
 
 
 def refusal(
-    placed: CallPlaced, request: OperationRequest, rate: CallRate | None, now: datetime
+    placed: PlaceCallResult, request: OperationRequest, rate: CallRate | None, now: datetime
 ) -> CallRefused:
     """Return the refusal for a verdict of the store."""
     call = placed.call

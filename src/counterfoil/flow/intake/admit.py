@@ -34,7 +34,7 @@ from counterfoil.rules import admission, lookup, routing
 from counterfoil.rules.admission import Consequences, HeldDelivery
 from counterfoil.rules.mapping import Mapped
 from counterfoil.rules.routing import Forms
-from counterfoil.store.port.intake import Admit, Admitted
+from counterfoil.store.port.intake import Admit, AdmitResult
 from counterfoil.store.port.records import Lease, Post, RunStart
 from counterfoil.store.port.store import (
     Store,
@@ -96,7 +96,7 @@ class Admitter:
             if s.run in admitted.born and s.lease is not None
         ]
 
-    async def _apply(self, admit: Admit) -> Admitted:
+    async def _apply(self, admit: Admit) -> AdmitResult:
         """Raise TryAgain while this process does not know the active Release yet."""
         admitted = await self._store.apply(admit)
         if admitted.outdated:

@@ -17,12 +17,12 @@ from typing import NoReturn, overload
 import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
-from counterfoil.store.port.intake import Receive, Received
+from counterfoil.store.port.intake import Receive, ReceiveResult
 from counterfoil.store.port.store import (
     Store,
     Todo,
 )
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 LOOK_EVERY = 1.0
 """Seconds for which what was read of the backlog is good."""
@@ -86,10 +86,10 @@ class Intake:
         return self._store.depth
 
     @overload
-    async def apply(self, transition: Receive, /) -> Received: ...
+    async def apply(self, transition: Receive, /) -> ReceiveResult: ...
     @overload
-    async def apply(self, transition: StoreUsage, /) -> UsageStored: ...
-    async def apply(self, transition: Receive | StoreUsage, /) -> Received | UsageStored:
+    async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
+    async def apply(self, transition: Receive | StoreUsage, /) -> ReceiveResult | StoreUsageResult:
         """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
         over = await self.over()
         if isinstance(transition, StoreUsage):
@@ -100,7 +100,7 @@ class Intake:
             return self._offered(transition, await self._store.apply(transition))
         return await self._kept(transition, over)
 
-    def _offered(self, receive: Receive, received: Received) -> Received:
+    def _offered(self, receive: Receive, received: ReceiveResult) -> ReceiveResult:
         if self._offer is not None:
             for receipt, no, verdict in zip(
                 receive.receipts, received.numbers, received.verdicts, strict=True
@@ -110,7 +110,7 @@ class Intake:
                     self._offer(Todo(kind="receipt", ref=str(no), receipt=kept))
         return received
 
-    async def _kept(self, receive: Receive, over: str) -> Received:
+    async def _kept(self, receive: Receive, over: str) -> ReceiveResult:
         """The answer to a repeat of what is all there; whatever else comes is refused."""
         held = await self._store.kept([(r.system, r.ext_id) for r in receive.receipts])
         numbers = []
@@ -119,7 +119,7 @@ class Intake:
             if identity != receipt.identity:
                 self.refuse(over)
             numbers.append(no)
-        return Received(numbers=tuple(numbers), verdicts=tuple("same" for _ in numbers))
+        return ReceiveResult(numbers=tuple(numbers), verdicts=tuple("same" for _ in numbers))
 
     async def over(self) -> str:
         """What there is too much of: `queue`, `backlog` or `age`; empty when a delivery can be taken."""

@@ -22,7 +22,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
-from counterfoil.store.port.intake import Receive, Received
+from counterfoil.store.port.intake import Receive, ReceiveResult
 from counterfoil.store.port.store import (
     Store,
 )
@@ -34,7 +34,7 @@ KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp",
 class ReceiptStore(Protocol):
     """What keeps deliveries: a store, or the intake before one."""
 
-    async def apply(self, transition: Receive, /) -> Received: ...
+    async def apply(self, transition: Receive, /) -> ReceiveResult: ...
 
 
 class ReceiveAnswer(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ async def receive_page(
     deliveries: Sequence[Delivery],
     cursor: str,
     now: datetime,
-) -> Received:
+) -> ReceiveResult:
     """Keep a page of a polled feed and move the feed's cursor in the same transaction."""
     receipts = [_receipt(system, d, "poll", {}, wire.write_json(d.body), now) for d in deliveries]
     return await _keep(store, model, receipts, now, f"{system}.{feed}", (system, feed, cursor))
@@ -144,7 +144,7 @@ async def _keep(
     now: datetime,
     actor: str,
     cursor: tuple[str, str, str] | None = None,
-) -> Received:
+) -> ReceiveResult:
     clashes = tuple(_clash(model, r, now) for r in receipts)
     return await store.apply(
         Receive(receipts=tuple(receipts), clashes=clashes, cursor=cursor, at=now, actor=f"system:{actor}")

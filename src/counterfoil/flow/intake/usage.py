@@ -18,7 +18,7 @@ from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
 from counterfoil.rules.usage import Meters, judge
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 CLASH = "usage_clash"
 
@@ -45,7 +45,7 @@ class UsageAnswer(msgspec.Struct, frozen=True):
 class UsageStore(Protocol):
     """What keeps usage: a store, or the intake before one."""
 
-    async def apply(self, transition: StoreUsage, /) -> UsageStored: ...
+    async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
 
 
 class UsageIntake:

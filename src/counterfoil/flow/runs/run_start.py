@@ -6,7 +6,7 @@ from counterfoil.core import wire
 from counterfoil.core.run import LANE_NAMES
 from counterfoil.model import Model
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.store.port.records import Lease, RunStart, Stimulus
+from counterfoil.store.port.records import Lease, NewInboxItem, RunStart
 
 
 def run_start(
@@ -23,7 +23,7 @@ def run_start(
         generation=start.generation,
         pin=model.digest,
         state="started",
-        stimulus=Stimulus(run=start.run, kind="start", ref=ref, body=wire.dumps(start.names)),
+        stimulus=NewInboxItem(run=start.run, kind="start", ref=ref, body=wire.dumps(start.names)),
         only_birth=only_birth,
         lane=LANE_NAMES[model.workflow(start.workflow).lane],
         lease=lease,

@@ -25,7 +25,7 @@ from counterfoil.store.port.records import RunStart
 from counterfoil.store.port.store import (
     LoadedRun,
 )
-from counterfoil.store.port.turns import Turn, Turned
+from counterfoil.store.port.turns import Turn, TurnAnswer
 
 LEASE = timedelta(seconds=10)
 """Time that other workers leave a Run to the worker that turns it: one turn, never a call."""
@@ -107,7 +107,7 @@ def with_scope(snapshot: RunSnapshot, release: Model, active: Model) -> RunSnaps
 
 
 def after_turn(
-    before: RunSnapshot, turn: Turn, turned: Turned, state: RunState | None, scope: RunScope | None
+    before: RunSnapshot, turn: Turn, turned: TurnAnswer, state: RunState | None, scope: RunScope | None
 ) -> RunSnapshot | None:
     """Return the snapshot after a committed turn; `state` is the decoded `turn.ctx`.
 

@@ -11,8 +11,8 @@ from counterfoil.store.memory.runs import start_run
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.calls import (
     AnswerCall,
-    CallPlaced,
     PlaceCall,
+    PlaceCallResult,
     answered_leaf,
     placed_leaf,
     take_over,
@@ -21,7 +21,7 @@ from counterfoil.store.port.calls import (
 
 
 @memory(PlaceCall)
-def place_call(db: Tables, t: PlaceCall) -> CallPlaced:
+def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
     name = (t.call.consumer, t.call.operation, t.call.key)
     held = db.calls.get(name)
     if held is not None:
@@ -31,17 +31,17 @@ def place_call(db: Tables, t: PlaceCall) -> CallPlaced:
             db.put(db.calls, name, held)
             body = placed_leaf(held, t.receipt, "taken")
             db.leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
-        return CallPlaced(verdict=verdict, call=held)
+        return PlaceCallResult(verdict=verdict, call=held)
     if t.release and db.present_release.get("present", t.release) != t.release:
-        return CallPlaced(verdict="outdated")
+        return PlaceCallResult(verdict="outdated")
     left = None
     if t.rate is not None:
         spent, left, may = take(t.rate, db.rates.get(name[:2], 0), t.at)
         if not may:
-            return CallPlaced(verdict="limited", left=left)
+            return PlaceCallResult(verdict="limited", left=left)
         db.put(db.rates, name[:2], spent)
     if t.start is not None and not start_run(db, t.start, t.at):
-        return CallPlaced(verdict="exists", left=left)
+        return PlaceCallResult(verdict="exists", left=left)
     no = len(db.receipts) + 1
     db.put(db.receipt_ids, (t.receipt.system, t.receipt.ext_id), no)
     db.put(db.receipts, no, msgspec.structs.replace(t.receipt, no=no))
@@ -51,7 +51,7 @@ def place_call(db: Tables, t: PlaceCall) -> CallPlaced:
         db.put(db.events, t.event.id, msgspec.structs.replace(t.event, receipt=no))
     body = placed_leaf(call, t.receipt, "new")
     db.leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
-    return CallPlaced(verdict="new", call=call, left=left)
+    return PlaceCallResult(verdict="new", call=call, left=left)
 
 
 @memory(AnswerCall)

@@ -20,15 +20,15 @@ from counterfoil.store.memory.runs import append, establish
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.effects import (
     Conclude,
-    Concluded,
+    ConcludeResult,
     ConcludeVerdict,
-    Intended,
     Intent,
+    IntentResult,
     LookedUp,
     Resend,
     Send,
 )
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 
 
 def insert_effect(db: Tables, effect: Effect) -> None:
@@ -74,16 +74,16 @@ def abandon(db: Tables, id_: str, at: datetime) -> None:
 
 
 @memory(Intent)
-def intent(db: Tables, t: Intent) -> Intended:
+def intent(db: Tables, t: Intent) -> IntentResult:
     effect = db.effects.get(t.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != t.send.attempt:
-        return Intended(verdict="lost")
+        return IntentResult(verdict="lost")
     if not approved(db, effect):
         drop_stale(db, effect, t.at)
-        return Intended(verdict="stale")
+        return IntentResult(verdict="stale")
     mark_sending(db, t.send)
     log_sending(db, effect, t.send.attempt, t.at, t.actor)
-    return Intended(verdict="sending")
+    return IntentResult(verdict="sending")
 
 
 def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
@@ -93,7 +93,7 @@ def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
     dropped = msgspec.structs.replace(held, state=EffectState.DROPPED, ended_at=at)
     db.put(db.effects, effect.id, dropped)
     body = wire.dumps({"effect": effect.id, "path": effect.path})
-    append(db, Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+    append(db, NewInboxItem(run=effect.run, kind="stale", ref=effect.id, body=body), at)
     db.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
@@ -116,21 +116,21 @@ def log_sending(db: Tables, effect: Effect, attempt: int, at: datetime, actor: s
 
 
 @memory(Resend)
-def resend(db: Tables, t: Resend) -> Intended:
+def resend(db: Tables, t: Resend) -> IntentResult:
     effect = db.effects.get(t.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != t.send.attempt:
-        return Intended(verdict="lost")
+        return IntentResult(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
     if not approved(db, effect):
-        return Intended(verdict="stale")
+        return IntentResult(verdict="stale")
     mark_sending(db, t.send)
     log_sending(db, effect, t.send.attempt, t.at, t.actor)
-    return Intended(verdict="sending")
+    return IntentResult(verdict="sending")
 
 
 @memory(Conclude)
-def conclude(db: Tables, t: Conclude) -> Concluded:
+def conclude(db: Tables, t: Conclude) -> ConcludeResult:
     concluded, stimulus = record(db, t)
     if stimulus is not None:
         append(db, stimulus, t.at)
@@ -142,21 +142,21 @@ def log_outcome(db: Tables, t: Conclude, run: str) -> None:
     db.leaf(str(t.state), t.effect, t.at, t.actor, wire.dumps(t.kept()), run=run)
 
 
-def record(db: Tables, t: Conclude) -> tuple[Concluded, Stimulus | None]:
+def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None]:
     """An outcome with all that it changes beside the Run itself, and what the Run is to be told of it."""
     effect = db.effects.get(t.effect)
     if effect is None:
-        return Concluded(verdict="late"), None
+        return ConcludeResult(verdict="late"), None
     if effect.state is EffectState.PLANNED and effect.attempt == 0:  # nobody ever sent it
-        return Concluded(verdict="late"), None
+        return ConcludeResult(verdict="late"), None
     contradiction = t.state is EffectState.CONFIRMED and effect.state in SAID_NO
     if effect.attempt != t.attempt or t.state not in EFFECT_MOVES[effect.state]:
         dropped = t.state is EffectState.CONFIRMED and effect.state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return Concluded(verdict="late"), None
+            return ConcludeResult(verdict="late"), None
         if t.contradiction is not None:
             open_case(db, t.contradiction, t.at, t.actor)
-        return Concluded(verdict="contradiction"), None
+        return ConcludeResult(verdict="contradiction"), None
     unsettled = t.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     moved = msgspec.structs.replace(
         effect,
@@ -183,7 +183,7 @@ def record(db: Tables, t: Conclude) -> tuple[Concluded, Stimulus | None]:
     if contradiction and t.contradiction is not None:
         open_case(db, t.contradiction, t.at, t.actor)
     verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
-    return Concluded(verdict=verdict), t.stimulus(effect.run, effect.path, effect.item)
+    return ConcludeResult(verdict=verdict), t.stimulus(effect.run, effect.path, effect.item)
 
 
 def answer_cases(db: Tables, effect: str, at: datetime) -> None:

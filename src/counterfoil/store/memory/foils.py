@@ -19,7 +19,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil
 from counterfoil.store.memory.runs import append
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 
 
 def settle_match(db: Tables, rule: str, key: str, at: datetime) -> None:
@@ -48,7 +48,7 @@ def move_foil(db: Tables, foil: Foil, state: FoilState, reason: str, at: datetim
     if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
         body = wire.dumps({"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect})
         version = len([1 for (r, k, _) in db.inbox_refs if r == foil.run and k == "foil"])
-        append(db, Stimulus(run=foil.run, kind="foil", ref=f"{foil.id}:{state}:{version}", body=body), at)
+        append(db, NewInboxItem(run=foil.run, kind="foil", ref=f"{foil.id}:{state}:{version}", body=body), at)
 
 
 def open_foil(db: Tables, foil: Foil) -> None:

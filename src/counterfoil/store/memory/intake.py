@@ -10,13 +10,13 @@ from counterfoil.store.memory.cases import open_case, resolve_cases_of_todo
 from counterfoil.store.memory.foils import open_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
-from counterfoil.store.memory.tables import ABSENT, Tables
+from counterfoil.store.memory.tables import NO_ROW, Tables
 from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.intake import Admit, Admitted, Receive, Received, ReceiveVerdict
+from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
 
 
 @memory(Receive)
-def receive(db: Tables, t: Receive) -> Received:
+def receive(db: Tables, t: Receive) -> ReceiveResult:
     numbers: list[int] = []
     verdicts: list[ReceiveVerdict] = []
     for receipt, clash in zip(t.receipts, t.clashes, strict=True):
@@ -39,15 +39,15 @@ def receive(db: Tables, t: Receive) -> Received:
     if t.cursor is not None:
         system, feed, value = t.cursor
         db.put(db.cursors, (system, feed), value)
-    return Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+    return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
 
 @memory(Admit)
-def admit(db: Tables, t: Admit) -> Admitted:
+def admit(db: Tables, t: Admit) -> AdmitResult:
     if t.release and db.present_release.get("present", t.release) != t.release:
-        return Admitted(applied=False, outdated=True)
-    if db.todos.get(t.todo, ABSENT) is not None:
-        return Admitted(applied=False)
+        return AdmitResult(applied=False, outdated=True)
+    if db.todos.get(t.todo, NO_ROW) is not None:
+        return AdmitResult(applied=False)
     db.drop(db.todos, t.todo)
     fresh = {e.id for e in t.events if e.id not in db.events}
     if t.todo[0] == "event":
@@ -91,7 +91,7 @@ def admit(db: Tables, t: Admit) -> Admitted:
     if t.release:
         what["release"] = t.release
     db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(what))
-    return Admitted(
+    return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),
         born=tuple(born),

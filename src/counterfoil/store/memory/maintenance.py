@@ -7,7 +7,7 @@ from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, Sealed
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
 
 
 @memory(Expire)
@@ -29,14 +29,14 @@ def open_cases(db: Tables, t: OpenCases) -> int:
 
 
 @memory(Seal)
-def seal(db: Tables, t: Seal) -> Sealed:
+def seal(db: Tables, t: Seal) -> SealResult:
     count = 0
     for id_ in list(db.pending)[: t.limit]:
         index = db.frontier.append(db.leaves[id_].hash)
         db.put(db.tree, index, id_)
         db.drop(db.pending, id_)
         count += 1
-    return Sealed(count=count, size=db.frontier.size, root=db.frontier.root())
+    return SealResult(count=count, size=db.frontier.size, root=db.frontier.root())
 
 
 @memory(PutCheckpoint)

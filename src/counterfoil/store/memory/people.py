@@ -16,35 +16,35 @@ from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.people import (
     VOTE_RESULTS,
     Decide,
-    Decided,
+    DecideResult,
     PutPerson,
     PutToken,
     Resolve,
-    Resolved,
+    ResolveResult,
 )
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 
 
 @memory(Decide)
-def decide(db: Tables, t: Decide) -> Decided:
+def decide(db: Tables, t: Decide) -> DecideResult:
     approval = db.approvals.get(t.approval)
     person = db.persons.get(t.person)
     if approval is None:
-        return Decided(verdict="not_found")
+        return DecideResult(verdict="not_found")
     if approval.state is not ApprovalState.OPEN:
-        return Decided(verdict="closed")
+        return DecideResult(verdict="closed")
     if approval.expires <= t.at:
-        return Decided(verdict="expired")
+        return DecideResult(verdict="expired")
     if approval.subject != t.subject:
-        return Decided(verdict="subject")
+        return DecideResult(verdict="subject")
     if person is None or not person.active:
-        return Decided(verdict="inactive")
+        return DecideResult(verdict="inactive")
     if approval.requester in (person.id, person.email):
-        return Decided(verdict="requester")
+        return DecideResult(verdict="requester")
     if not set(approval.roles) & set(person.roles):
-        return Decided(verdict="role")
+        return DecideResult(verdict="role")
     if (t.approval, t.person) in db.votes:
-        return Decided(verdict="voted")
+        return DecideResult(verdict="voted")
     vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
     db.put(db.votes, (t.approval, t.person), vote)
     votes = [v for v in db.votes.values() if v.approval == t.approval and v.approve]
@@ -64,26 +64,26 @@ def decide(db: Tables, t: Decide) -> Decided:
                 "comment": t.comment,
             }
         )
-        append(db, Stimulus(run=approval.run, kind="approval", ref=approval.id, body=body), t.at)
+        append(db, NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body), t.at)
     kept = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
     db.leaf("decided", approval.id, t.at, f"person:{t.person}", kept, run=approval.run)
-    return Decided(verdict=VOTE_RESULTS[state])
+    return DecideResult(verdict=VOTE_RESULTS[state])
 
 
 @memory(Resolve)
-def resolve(db: Tables, t: Resolve) -> Resolved:
+def resolve(db: Tables, t: Resolve) -> ResolveResult:
     case = db.cases.get(t.case)
     person = db.persons.get(t.person)
     if case is None:
-        return Resolved(verdict="not_found")
+        return ResolveResult(verdict="not_found")
     if case.state is not CaseState.OPEN:
-        return Resolved(verdict="closed")
+        return ResolveResult(verdict="closed")
     if t.choice not in case.choices:
-        return Resolved(verdict="choice")
+        return ResolveResult(verdict="choice")
     if person is None or not person.active:
-        return Resolved(verdict="inactive")
+        return ResolveResult(verdict="inactive")
     if case.owner not in person.roles and not t.override:
-        return Resolved(verdict="role")
+        return ResolveResult(verdict="role")
     resolved = msgspec.structs.replace(
         case,
         state=CaseState.RESOLVED,
@@ -109,12 +109,12 @@ def resolve(db: Tables, t: Resolve) -> Resolved:
         body = wire.dumps(
             {"case": case.id, "path": case.path, "choice": str(t.choice), "by": t.person, "note": t.note}
         )
-        append(db, Stimulus(run=case.run, kind="case", ref=case.id, body=body), t.at)
+        append(db, NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), t.at)
     kept = wire.dumps({"choice": str(t.choice), "note": t.note})
     db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", kept, run=case.run)
     if t.told is not None:
         conclude(db, t.told)
-    return Resolved(verdict="resolved")
+    return ResolveResult(verdict="resolved")
 
 
 @memory(PutPerson)

@@ -14,11 +14,11 @@ from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.releases import (
-    Applied,
     ApplyPlan,
+    ApplyPlanResult,
     ExpirePlans,
-    Moved,
     MoveRun,
+    MoveRunResult,
     PutPlan,
     PutPlanVerdict,
     PutRelease,
@@ -75,21 +75,21 @@ def close_approvals(db: Tables, plan: Plan, state: ApprovalState) -> None:
 
 
 @memory(ApplyPlan)
-def apply_plan(db: Tables, t: ApplyPlan) -> Applied:
+def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
     plan = db.plans.get(t.plan)
     if plan is None:
-        return Applied(verdict="not_found")
+        return ApplyPlanResult(verdict="not_found")
     if plan.state is not PlanState.OPEN:
-        return Applied(verdict="closed")
+        return ApplyPlanResult(verdict="closed")
     if db.present_release.get("present") != plan.base:
-        return Applied(verdict="moved")
+        return ApplyPlanResult(verdict="moved")
     approvers: set[str] = set()
     if t.emergency:
         who = db.persons.get(t.person)
         if who is None or not who.active or not set(who.roles) & set(t.emergency):
-            return Applied(verdict="role")
+            return ApplyPlanResult(verdict="role")
         if all(step.digest != plan.revision for step in db.release_steps.values()):
-            return Applied(verdict="never")
+            return ApplyPlanResult(verdict="never")
     else:
         for id_ in sorted(plan.approvals):
             approval = db.approvals[id_]
@@ -99,7 +99,7 @@ def apply_plan(db: Tables, t: ApplyPlan) -> Applied:
             if refusal is None and short and not approval.automatic:
                 refusal = "inactive"
             if refusal is not None:
-                return Applied(verdict=refusal, approvals=(id_,))
+                return ApplyPlanResult(verdict=refusal, approvals=(id_,))
             approvers |= set() if approval.automatic else live
     check_move(PLAN_MOVES, plan.state, PlanState.APPLIED, plan.digest)
     if plan.revision not in db.releases:
@@ -130,7 +130,7 @@ def apply_plan(db: Tables, t: ApplyPlan) -> Applied:
     for case in t.review:
         open_case(db, case, t.at, f"person:{t.person}")
     db.leaf("released", plan.revision, t.at, f"person:{t.person}", wire.dumps(leaf_of_step(step)))
-    return Applied(verdict="applied", no=step.no)
+    return ApplyPlanResult(verdict="applied", no=step.no)
 
 
 def live_voters(db: Tables, approval: Approval) -> set[str]:
@@ -154,17 +154,17 @@ def expire_plans(db: Tables, t: ExpirePlans) -> int:
 
 
 @memory(MoveRun)
-def move_run(db: Tables, t: MoveRun) -> Moved:
+def move_run(db: Tables, t: MoveRun) -> MoveRunResult:
     run = db.runs.get(t.run)
     if run is None or (run.version, run.pin) != (t.version, t.pin):
-        return Moved(verdict="changed")
+        return MoveRunResult(verdict="changed")
     if run.status in TERMINAL:
-        return Moved(verdict="ended")
+        return MoveRunResult(verdict="ended")
     moving = IN_FLIGHT | {EffectState.PLANNED}
     if any(e.run == run.id and e.state in moving for e in db.effects.values()):
-        return Moved(verdict="busy")
+        return MoveRunResult(verdict="busy")
     if run.version > 0 and run.inbox_n > run.consumed:
-        return Moved(verdict="busy")
+        return MoveRunResult(verdict="busy")
     version = run.version + 1
     moved = msgspec.structs.replace(
         run, pin=t.to, ctx=t.ctx, version=version, due=t.at, owner=None, lease_until=None
@@ -172,4 +172,4 @@ def move_run(db: Tables, t: MoveRun) -> Moved:
     db.put(db.runs, run.id, moved)
     body = wire.dumps(leaf_of_move(t))
     db.leaf("moved", run.id, t.at, t.actor, body, run=run.id, version=version)
-    return Moved(verdict="moved", version=version)
+    return MoveRunResult(verdict="moved", version=version)

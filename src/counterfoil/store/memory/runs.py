@@ -10,10 +10,10 @@ from counterfoil.core import wire
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store.memory.tables import Tables, least
-from counterfoil.store.port.records import Post, RunStart, Stimulus, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, Post, RunStart, event_stimulus
 
 
-def append(db: Tables, s: Stimulus, at: datetime) -> bool:
+def append(db: Tables, s: NewInboxItem, at: datetime) -> bool:
     """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
     run = db.runs.get(s.run)
     if run is None or (s.run, s.kind, s.ref) in db.inbox_refs:

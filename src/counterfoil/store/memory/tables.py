@@ -28,11 +28,11 @@ from counterfoil.store.port.stalled import StalledFinding
 Key = Any
 
 
-class Absent:
+class NoRow:
     """A key that had no row before the transition."""
 
 
-ABSENT = Absent()
+NO_ROW = NoRow()
 
 
 class Tables:
@@ -101,7 +101,7 @@ class Tables:
         self.journal: list[tuple[dict[Any, Any], Any, Any]] = []
 
     def put(self, table: dict[Any, Any], key: Key, value: Any) -> None:
-        self.journal.append((table, key, table.get(key, ABSENT)))
+        self.journal.append((table, key, table.get(key, NO_ROW)))
         table[key] = value
 
     def drop(self, table: dict[Any, Any], key: Key) -> None:
@@ -112,7 +112,7 @@ class Tables:
     def roll_back(self) -> None:
         """Restore every row that was written since the journal was cleared."""
         for table, key, before in reversed(self.journal):
-            if before is ABSENT:
+            if before is NO_ROW:
                 table.pop(key, None)
             else:
                 table[key] = before

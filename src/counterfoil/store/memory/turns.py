@@ -30,7 +30,7 @@ from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, put_todo, start_run
 from counterfoil.store.memory.tables import Tables, least
 from counterfoil.store.port.records import event_stimulus
-from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
+from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
 
 
 @memory(Claim)
@@ -54,15 +54,15 @@ def claim(db: Tables, t: Claim) -> tuple[Run, ...]:
 
 
 @memory(Advance)
-def advance(db: Tables, t: Advance) -> Advanced:
+def advance(db: Tables, t: Advance) -> AdvanceResult:
     c, u = t.conclude, t.turn
     if u.reserve or u.release:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     before = db.runs.get(u.run)
     concluded, stimulus = record(db, c)
-    turned = Turned(verdict="stale")
+    turned = TurnAnswer(verdict="stale")
     if stimulus is None:
-        return Advanced(concluded=concluded, turned=turned)
+        return AdvanceResult(concluded=concluded, turned=turned)
     present = db.runs.get(u.run)
     current = (
         before is not None
@@ -78,21 +78,21 @@ def advance(db: Tables, t: Advance) -> Advanced:
         turned = turn(db, u)
     if turned.verdict != "done":
         log_outcome(db, c, stimulus.run)
-    return Advanced(concluded=concluded, turned=turned)
+    return AdvanceResult(concluded=concluded, turned=turned)
 
 
 @memory(Turn)
-def turn(db: Tables, t: Turn) -> Turned:
+def turn(db: Tables, t: Turn) -> TurnAnswer:
     run = db.runs.get(t.run)
     if run is None or run.version != t.version:
-        return Turned(verdict="stale")
+        return TurnAnswer(verdict="stale")
     blocked = [s for s in t.hold if db.holds.get(s, t.run) != t.run]
     if blocked:
         for serial in blocked:
             db.put(db.hold_waits, (serial, t.run), run.arrival)
         idle = msgspec.structs.replace(run, due=None, owner=None, lease_until=None)
         db.put(db.runs, run.id, idle)
-        return Turned(verdict="held", version=run.version)
+        return TurnAnswer(verdict="held", version=run.version)
     if (limited := reserve(db, t)) is not None:
         return limited
     for serial in t.hold:
@@ -165,7 +165,7 @@ def turn(db: Tables, t: Turn) -> Turned:
     )
     db.put(db.runs, run.id, moved)
     db.leaf("turned", run.id, t.at, t.actor, t.leaf, run=run.id, version=version)
-    return Turned(
+    return TurnAnswer(
         verdict="done",
         version=version,
         inbox_n=run.inbox_n,
@@ -175,7 +175,7 @@ def turn(db: Tables, t: Turn) -> Turned:
     )
 
 
-def reserve(db: Tables, t: Turn) -> Turned | None:
+def reserve(db: Tables, t: Turn) -> TurnAnswer | None:
     """All reservations or none; those that this Run made already count once."""
     used: dict[tuple[str, str], int] = {}
     for r in t.reserve:
@@ -191,7 +191,7 @@ def reserve(db: Tables, t: Turn) -> Turned | None:
         if r.limit is not None and asked[r.scope, r.key] > r.limit:
             refused = True
     if refused:
-        return Turned(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
+        return TurnAnswer(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
     for r in t.reserve:
         if (r.scope, r.key, t.run, r.path) not in db.reservations:
             db.put(db.reservations, (r.scope, r.key, t.run, r.path), (r.amount, True))

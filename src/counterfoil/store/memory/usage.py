@@ -7,11 +7,11 @@ from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port import usage
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 
 @memory(StoreUsage)
-def store_usage(db: Tables, t: StoreUsage) -> UsageStored:
+def store_usage(db: Tables, t: StoreUsage) -> StoreUsageResult:
     accepted, clashes, repeated = [], [], 0
     for place, row in enumerate(t.rows):
         held = db.usage.get(row[:2])
@@ -32,4 +32,4 @@ def store_usage(db: Tables, t: StoreUsage) -> UsageStored:
     if accepted or aside:
         body = usage.leaf_of(accepted, repeated, len(aside))
         db.leaf("usage.kept", t.batch, t.at, t.actor, body)
-    return UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
+    return StoreUsageResult(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))

@@ -10,17 +10,17 @@ from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, grant,
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.workers import (
-    CapSet,
     Heartbeat,
-    HeartbeatAnswer,
+    HeartbeatResult,
     QuotaGrant,
     ReleaseWorker,
     SetCap,
+    SetCapResult,
 )
 
 
 @memory(Heartbeat)
-def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatAnswer:
+def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
     held = db.workers.get(t.worker)
     grants: list[QuotaGrant] = []
     if held is None or held.at <= t.at:
@@ -58,7 +58,7 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatAnswer:
         if worker.until <= t.at - timedelta(days=1):
             db.drop(db.workers, worker.id)
     others = sum(w.until > t.at and w.id != t.worker for w in db.workers.values())
-    return HeartbeatAnswer(grants=tuple(grants), others=others)
+    return HeartbeatResult(grants=tuple(grants), others=others)
 
 
 @memory(ReleaseWorker)
@@ -76,15 +76,15 @@ def release_worker(db: Tables, t: ReleaseWorker) -> bool:
 
 
 @memory(SetCap)
-def change_cap(db: Tables, t: SetCap) -> CapSet:
+def change_cap(db: Tables, t: SetCap) -> SetCapResult:
     account = db.accounts.get(t.account)
     if account is None:
-        return CapSet(applied=False, cap=0)
+        return SetCapResult(applied=False, cap=0)
     other = set_cap(account, t.seen, t.cap, t.quiet, t.at)
     if other is None:
-        return CapSet(applied=False, cap=account.aim)
+        return SetCapResult(applied=False, cap=account.aim)
     db.put(db.accounts, t.account, other)
-    return CapSet(applied=True, cap=other.aim)
+    return SetCapResult(applied=True, cap=other.aim)
 
 
 def end_quotas(db: Tables, which: Callable[[Quota], bool]) -> None:

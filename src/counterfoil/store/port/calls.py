@@ -19,7 +19,7 @@ KeyVerdict: TypeAlias = Literal["changed", "answered", "busy", "taken"]
 CallVerdict: TypeAlias = Literal["new", "limited", "exists", "outdated", KeyVerdict]
 
 
-class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
+class PlaceCallResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: CallVerdict
     call: OperationCall | None = None
     """The call with this key."""
@@ -27,7 +27,7 @@ class CallPlaced(msgspec.Struct, frozen=True, kw_only=True):
     """The rest of the rate limit, where one was given."""
 
 
-class PlaceCall(Transition[CallPlaced], frozen=True, kw_only=True):
+class PlaceCall(Transition[PlaceCallResult], frozen=True, kw_only=True):
     """Claim a consumer's idempotency key, once, with all that follows from the call.
 
     The key exists -> `changed` when its digest is another one, `answered` with the stored answer, `busy` while its
@@ -57,7 +57,7 @@ class PlaceCall(Transition[CallPlaced], frozen=True, kw_only=True):
             ]
         )
 
-    def wakes(self, answer: CallPlaced) -> frozenset[Wake]:
+    def wakes(self, answer: PlaceCallResult) -> frozenset[Wake]:
         return wake_set(turn=self.start is not None and answer.verdict == "new")
 
 

@@ -14,7 +14,7 @@ from counterfoil.core.effect import EFFECT_MOVES, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import Wake
 
@@ -53,12 +53,12 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Intended(msgspec.Struct, frozen=True, kw_only=True):
+class IntentResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: IntentVerdict
     """`lost`: the effect has moved on; `stale`: one of its approvals is no longer valid."""
 
 
-class Intent(Transition[Intended], frozen=True, kw_only=True):
+class Intent(Transition[IntentResult], frozen=True, kw_only=True):
     """planned -> sending for one effect, after checking its approvals again.
 
     Every approval in `effect.approvals` must be granted by voters who are still active. Otherwise the effect is
@@ -77,11 +77,11 @@ class Intent(Transition[Intended], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (self.send.effect,)
 
-    def wakes(self, answer: Intended) -> frozenset[Wake]:
+    def wakes(self, answer: IntentResult) -> frozenset[Wake]:
         return wake_set(turn=answer.verdict == "stale")
 
 
-class Resend(Transition[Intended], frozen=True, kw_only=True):
+class Resend(Transition[IntentResult], frozen=True, kw_only=True):
     """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key.
 
     `stale` when an approval of the effect is no longer valid: nothing changes, and look-ups go on.
@@ -100,11 +100,11 @@ class Resend(Transition[Intended], frozen=True, kw_only=True):
         return (self.send.effect,)
 
 
-class Concluded(msgspec.Struct, frozen=True, kw_only=True):
+class ConcludeResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ConcludeVerdict
 
 
-class Conclude(Transition[Concluded], frozen=True, kw_only=True):
+class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
     """Record an effect's outcome, from any worker, lease or not: decisions are fenced, evidence is not.
 
     Guard: `attempt` is the row's and its state may move to `state`.
@@ -139,7 +139,7 @@ class Conclude(Transition[Concluded], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (self.effect,)
 
-    def wakes(self, answer: Concluded) -> frozenset[Wake]:
+    def wakes(self, answer: ConcludeResult) -> frozenset[Wake]:
         del answer
         return wake_set(turn=True, admit=bool(self.links))
 
@@ -161,10 +161,10 @@ class Conclude(Transition[Concluded], frozen=True, kw_only=True):
     def ref(self) -> str:
         return f"{self.effect}:{self.attempt}:{self.state}"
 
-    def stimulus(self, run: str, path: str, item: str) -> Stimulus:
+    def stimulus(self, run: str, path: str, item: str) -> NewInboxItem:
         """Return the same as an item for the Run's inbox."""
         result = None if self.result is None else msgspec.Raw(self.result)
-        return Stimulus(
+        return NewInboxItem(
             run=run,
             kind="outcome",
             ref=self.ref,

@@ -18,13 +18,13 @@ from counterfoil.store.port.wake import Wake
 ReceiveVerdict: TypeAlias = Literal["new", "same", "clash"]
 
 
-class Received(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiveResult(msgspec.Struct, frozen=True, kw_only=True):
     numbers: tuple[int, ...]
     verdicts: tuple[ReceiveVerdict, ...]
     """One for each receipt."""
 
 
-class Receive(Transition[Received], frozen=True, kw_only=True):
+class Receive(Transition[ReceiveResult], frozen=True, kw_only=True):
     """Store receipts.
 
     Insert a receipt unless (system, ext_id) exists. A new one gets a todo and a leaf; one of door `fetch`, which an
@@ -47,11 +47,11 @@ class Receive(Transition[Received], frozen=True, kw_only=True):
         feed = [] if self.cursor is None else [f"{self.cursor[0]}/{self.cursor[1]}"]
         return frozenset([*feed, *(f"{r.system}/{r.ext_id}" for r in self.receipts)])
 
-    def wakes(self, answer: Received) -> frozenset[Wake]:
+    def wakes(self, answer: ReceiveResult) -> frozenset[Wake]:
         return wake_set(admit="new" in answer.verdicts)
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+class AdmitResult(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     outdated: bool = False
     """Another Release is active: admit the todo by that one."""
@@ -62,7 +62,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """Events that are older than their object's head: recorded, not applied."""
 
 
-class Admit(Transition[Admitted], frozen=True, kw_only=True):
+class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     """Turn one todo into its consequences, all or nothing.
 
     Deletes the todo (kind `receipt` by number or `event` by id); without one -> `applied=False`, nothing else.
@@ -115,7 +115,7 @@ class Admit(Transition[Admitted], frozen=True, kw_only=True):
             ]
         )
 
-    def wakes(self, answer: Admitted) -> frozenset[Wake]:
+    def wakes(self, answer: AdmitResult) -> frozenset[Wake]:
         leased = {start.run for start in self.starts if start.lease is not None}
         unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
         return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))

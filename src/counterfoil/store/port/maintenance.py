@@ -37,13 +37,13 @@ class OpenCases(Transition[int], frozen=True, kw_only=True):
     actor: str
 
 
-class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+class SealResult(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     size: int
     root: bytes
 
 
-class Seal(Transition[Sealed], frozen=True, kw_only=True):
+class Seal(Transition[SealResult], frozen=True, kw_only=True):
     """Give pending leaves their tree indices, in commit order; the caller signs size and root."""
 
     at: datetime

@@ -29,11 +29,11 @@ VOTE_RESULTS: dict[ApprovalState, VoteResult] = {
 """The verdict on a vote, by the state of the approval after it."""
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True):
+class DecideResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: DecideVerdict
 
 
-class Decide(Transition[Decided], frozen=True, kw_only=True):
+class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     """Record a person's vote.
 
     Refused when the approval is not open, is expired or has another subject, and when the person is the requester,
@@ -51,16 +51,16 @@ class Decide(Transition[Decided], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.approval])
 
-    def wakes(self, answer: Decided) -> frozenset[Wake]:
+    def wakes(self, answer: DecideResult) -> frozenset[Wake]:
         del answer
         return wake_set(turn=True)
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+class ResolveResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ResolveVerdict
 
 
-class Resolve(Transition[Resolved], frozen=True, kw_only=True):
+class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     """Record a person's decision on a Case.
 
     Refused when the Case is resolved, the choice is not offered, or the person has no role that owns it. RETRY of a
@@ -83,7 +83,7 @@ class Resolve(Transition[Resolved], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return () if self.told is None else (self.told.effect,)
 
-    def wakes(self, answer: Resolved) -> frozenset[Wake]:
+    def wakes(self, answer: ResolveResult) -> frozenset[Wake]:
         del answer
         return wake_set(turn=True, admit=True)
 

@@ -9,7 +9,7 @@ import msgspec
 from counterfoil.core.run import LIVE, InboxItem
 
 
-class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
+class NewInboxItem(msgspec.Struct, frozen=True, kw_only=True):
     """A new item for a Run's inbox; unique by (run, kind, ref), so a repeat adds nothing."""
 
     run: str
@@ -21,9 +21,9 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
         return InboxItem(run=self.run, seq=seq, kind=self.kind, ref=self.ref, at=at, body=self.body)
 
 
-def event_stimulus(run: str, event: str, body: bytes) -> Stimulus:
+def event_stimulus(run: str, event: str, body: bytes) -> NewInboxItem:
     """Return the inbox item of an event that the Run waits for."""
-    return Stimulus(run=run, kind="event", ref=event, body=body)
+    return NewInboxItem(run=run, kind="event", ref=event, body=body)
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     pin: str
     state: str
-    stimulus: Stimulus
+    stimulus: NewInboxItem
     due: datetime | None = None
     """When it starts; None: at once. With `only_birth`, a later item does not start it earlier."""
     only_birth: bool = False

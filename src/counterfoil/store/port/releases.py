@@ -61,14 +61,14 @@ class PutPlan(Transition[PutPlanVerdict], frozen=True, kw_only=True):
         return _RELEASES
 
 
-class Applied(msgspec.Struct, frozen=True, kw_only=True):
+class ApplyPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ApplyVerdict
     no: int = 0
     approvals: tuple[str, ...] = ()
     """Those that the refusal is about."""
 
 
-class ApplyPlan(Transition[Applied], frozen=True, kw_only=True):
+class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
     """Put a plan's revision in force, all or nothing, and with it: the step of the history, the plan applied, every
     other open plan stale together with its approvals, `review` Cases where `emergency`; leaf.
 
@@ -91,7 +91,7 @@ class ApplyPlan(Transition[Applied], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return _RELEASES
 
-    def wakes(self, answer: Applied) -> frozenset[Wake]:
+    def wakes(self, answer: ApplyPlanResult) -> frozenset[Wake]:
         return wake_set(release=answer.verdict == "applied")
 
 
@@ -104,12 +104,12 @@ class ExpirePlans(Transition[int], frozen=True, kw_only=True):
         return _RELEASES
 
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
+class MoveRunResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: MoveVerdict
     version: int = 0
 
 
-class MoveRun(Transition[Moved], frozen=True, kw_only=True):
+class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
     """Pin a Run to another Release, its state mapped to that one's steps; it is due at once.
 
     Guarded by `version` and `pin` (-> `changed`); `ended` for a terminal Run; `busy` while an effect of it is
@@ -130,7 +130,7 @@ class MoveRun(Transition[Moved], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.run])
 
-    def wakes(self, answer: Moved) -> frozenset[Wake]:
+    def wakes(self, answer: MoveRunResult) -> frozenset[Wake]:
         return wake_set(turn=answer.verdict == "moved")
 
 

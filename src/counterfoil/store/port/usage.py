@@ -17,14 +17,14 @@ from counterfoil.store.port.transition import Transition
 CLASH = "usage_clash"
 
 
-class UsageStored(msgspec.Struct, frozen=True, kw_only=True):
+class StoreUsageResult(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     repeated: int
     clashes: tuple[int, ...] = ()
     """Places among the rows."""
 
 
-class StoreUsage(Transition[UsageStored], frozen=True, kw_only=True):
+class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
     """Store a batch of usage: insert each row unless (source, id) exists; one leaf with count and digest.
 
     A row that exists with the same content is repeated, nothing written. One with another content stays as it is; the

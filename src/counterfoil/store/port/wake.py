@@ -9,10 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from counterfoil.store.port.transition import Transition
+from typing import Any, Protocol
 
 
 class Wake(StrEnum):
@@ -21,6 +18,13 @@ class Wake(StrEnum):
     ADMIT = "admit"
     TURN = "turn"
     RELEASE = "release"
+
+
+class Waking(Protocol):
+    """The part of a transition that wakes; see Transition."""
+
+    def wakes(self, answer: Any, /) -> frozenset[Wake]: ...
+    def halts(self, answer: Any, /) -> str | None: ...
 
 
 class RunWatch:
@@ -57,7 +61,7 @@ class Wakes:
         self._events = {what: asyncio.Event() for what in Wake}
         self._watches: dict[str, set[RunWatch]] = {}
 
-    def committed(self, transition: Transition[Any], answer: Any) -> frozenset[Wake]:
+    def committed(self, transition: Waking, answer: Any) -> frozenset[Wake]:
         """Wake the watches of the Run that a commit halted; return the kinds of work that the commit makes."""
         if self._watches and (run := transition.halts(answer)) is not None:
             for watch in self._watches.get(run, ()):

@@ -34,14 +34,14 @@ class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
-class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class HeartbeatResult(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[QuotaGrant, ...]
     """In the order of the wants; none when the beat came too late."""
     others: int
     """Other workers alive."""
 
 
-class Heartbeat(Transition[HeartbeatAnswer], frozen=True, kw_only=True):
+class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
     """A worker lives until `until`, and asks for quotas. In one transaction, on the locked rows of the accounts:
     quotas of workers that are gone end, and each account wanted is shared anew by `core.quota.granted`. A beat
     older than the worker's last one changes nothing. Workers gone for a day are forgotten."""
@@ -68,13 +68,13 @@ class ReleaseWorker(Transition[bool], frozen=True, kw_only=True):
         return _QUOTAS
 
 
-class CapSet(msgspec.Struct, frozen=True, kw_only=True):
+class SetCapResult(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     cap: int
     """The cap in use now; 0 for an account that nobody uses yet."""
 
 
-class SetCap(Transition[CapSet], frozen=True, kw_only=True):
+class SetCap(Transition[SetCapResult], frozen=True, kw_only=True):
     """The cap in use of an account, found by one worker for all of them. Only from `seen`, so that workers that
     learn the same at once change it once, and not within `quiet` of the last change."""
 

@@ -22,7 +22,7 @@ from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store.port.records import Post, RunStart, Stimulus, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, Post, RunStart, event_stimulus
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import LEGS, SqlTable
 from counterfoil.store.sql.statements import Dialect, Insert, Query, Row
@@ -149,7 +149,7 @@ class Tx:
 
     # ------------------------------------------------------------------ runs
 
-    async def append(self, s: Stimulus, at: datetime) -> bool:
+    async def append(self, s: NewInboxItem, at: datetime) -> bool:
         """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
         row = await self.one(APPEND, s.run, s.kind, s.ref, micros(at))
         if row is None:
@@ -158,7 +158,7 @@ class Tx:
         self.appended[s.run] += 1
         return True
 
-    async def append_all(self, stimuli: Sequence[Stimulus], at: datetime) -> list[str]:
+    async def append_all(self, stimuli: Sequence[NewInboxItem], at: datetime) -> list[str]:
         """Append to many inboxes; the Runs that did not have it. One statement where round trips cost."""
         if self.dialect == "sqlite" or len(stimuli) < 2:
             return [s.run for s in stimuli if await self.append(s, at)]
@@ -309,7 +309,7 @@ class Tx:
                 {"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect}
             )
             ref = f"{foil.id}:{state}:{count[0][0]}"
-            await self.append(Stimulus(run=foil.run, kind="foil", ref=ref, body=body), at)
+            await self.append(NewInboxItem(run=foil.run, kind="foil", ref=ref, body=body), at)
 
     async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
         """A Case about a broken foil is over when the other half arrives after all."""

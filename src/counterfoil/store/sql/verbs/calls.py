@@ -9,8 +9,8 @@ from counterfoil.core.call import OperationCall, RateAllowance, take
 from counterfoil.core.clock import micros
 from counterfoil.store.port.calls import (
     AnswerCall,
-    CallPlaced,
     PlaceCall,
+    PlaceCallResult,
     answered_leaf,
     placed_leaf,
     take_over,
@@ -41,24 +41,24 @@ returning receipt
 
 
 @sql(PlaceCall)
-async def place_call(x: Tx, p: PlaceCall) -> CallPlaced:
+async def place_call(x: Tx, p: PlaceCall) -> PlaceCallResult:
     """The primary key decides who of several under one key is first, here and between processes."""
     name = (p.call.consumer, p.call.operation, p.call.key)
     held = await _held(x, name)
     if held is not None:
         return await _standing(x, p, held)
     if p.release and not await by_present(x, p.release):
-        return CallPlaced(verdict="outdated")
+        return PlaceCallResult(verdict="outdated")
     left = await _take(x, p)
     if left is not None and left.wait:
-        return CallPlaced(verdict="limited", left=left)
+        return PlaceCallResult(verdict="limited", left=left)
     if not await x.insert(t.CALL, [t.CALL.row(p.call)], ignore=True, returning="key"):
         held = await _held(x, name)  # another process was first
         assert held is not None
         return await _standing(x, p, held)
     if p.start is not None and not await x.start(p.start, p.at):
         await x.rows(FORGET, *name)
-        return CallPlaced(verdict="exists", left=left)
+        return PlaceCallResult(verdict="exists", left=left)
     call = msgspec.structs.replace(p.call, receipt=await _receipt(x, p))
     await x.rows(BEGUN, *name, call.receipt, call.run)
     if p.event is not None:
@@ -66,7 +66,7 @@ async def place_call(x: Tx, p: PlaceCall) -> CallPlaced:
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
     body = placed_leaf(call, p.receipt, "new")
     x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
-    return CallPlaced(verdict="new", call=call, left=left)
+    return PlaceCallResult(verdict="new", call=call, left=left)
 
 
 async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
@@ -74,14 +74,14 @@ async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
     return None if row is None else t.CALL.read(row)
 
 
-async def _standing(x: Tx, p: PlaceCall, held: OperationCall) -> CallPlaced:
+async def _standing(x: Tx, p: PlaceCall, held: OperationCall) -> PlaceCallResult:
     verdict = verdict_on_key(held, p)
     if verdict == "taken":
         held = take_over(held, p)
         await x.rows(TAKE_OVER, held.consumer, held.operation, held.key, held.holder, micros(held.until))
         body = placed_leaf(held, p.receipt, "taken")
         x.leaf("operation.called", str(held.receipt), p.at, p.actor, body, run=held.run)
-    return CallPlaced(verdict=verdict, call=held)
+    return PlaceCallResult(verdict=verdict, call=held)
 
 
 async def _take(x: Tx, p: PlaceCall) -> RateAllowance | None:

@@ -16,14 +16,14 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.store.port.effects import (
     Conclude,
-    Concluded,
+    ConcludeResult,
     ConcludeVerdict,
-    Intended,
     Intent,
+    IntentResult,
     LookedUp,
     Resend,
 )
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
@@ -93,18 +93,18 @@ async def abandon(x: Tx, id_: str, at: datetime) -> None:
 
 
 @sql(Intent)
-async def intent(x: Tx, i: Intent) -> Intended:
+async def intent(x: Tx, i: Intent) -> IntentResult:
     """planned -> sending. What it rests on is read again with the effect locked."""
     await _lock(x, i.send.effect)
     effect = await locked(x, i.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
-        return Intended(verdict="lost")
+        return IntentResult(verdict="lost")
     if not await approved(x, effect):
         await fall(x, effect, i.at)
-        return Intended(verdict="stale")
+        return IntentResult(verdict="stale")
     await write_sent(x, i.send.applied(effect))
     _sent_leaf(x, effect, i.send.attempt, i.at, i.actor)
-    return Intended(verdict="sending")
+    return IntentResult(verdict="sending")
 
 
 async def fall(x: Tx, effect: Effect, at: datetime) -> None:
@@ -112,23 +112,23 @@ async def fall(x: Tx, effect: Effect, at: datetime) -> None:
     await abandon(x, effect.id, at)
     await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
     body = wire.dumps({"effect": effect.id, "path": effect.path})
-    await x.append(Stimulus(run=effect.run, kind="stale", ref=effect.id, body=body), at)
+    await x.append(NewInboxItem(run=effect.run, kind="stale", ref=effect.id, body=body), at)
     x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
 @sql(Resend)
-async def resend(x: Tx, r: Resend) -> Intended:
+async def resend(x: Tx, r: Resend) -> IntentResult:
     """unknown -> sending, where the vendor tells a repeat by itself."""
     effect = await locked(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
-        return Intended(verdict="lost")
+        return IntentResult(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
     if not await approved(x, effect):
-        return Intended(verdict="stale")
+        return IntentResult(verdict="stale")
     await write_sent(x, r.send.applied(effect))
     _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
-    return Intended(verdict="sending")
+    return IntentResult(verdict="sending")
 
 
 ANSWER_CASES = """
@@ -141,20 +141,20 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 class EffectUpdate(msgspec.Struct, frozen=True):
     """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
 
-    concluded: Concluded
-    stimulus: Stimulus | None = None
+    concluded: ConcludeResult
+    stimulus: NewInboxItem | None = None
     run: tuple[int, int] = (-1, -1)
     """Version and inbox of its Run, before it is told."""
 
 
 @sql(Conclude)
-async def conclude(x: Tx, c: Conclude) -> Concluded:
+async def conclude(x: Tx, c: Conclude) -> ConcludeResult:
     """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
     return await tell(x, c)
 
 
-async def tell(x: Tx, c: Conclude) -> Concluded:
+async def tell(x: Tx, c: Conclude) -> ConcludeResult:
     """Record an outcome and tell its Run, with everything locked."""
     told = await record(x, c)
     if told.stimulus is not None:
@@ -179,19 +179,19 @@ async def record(x: Tx, c: Conclude) -> EffectUpdate:
     """An outcome with all that it changes beside the Run itself."""
     row = await x.one(HELD, c.effect)
     if row is None:
-        return EffectUpdate(Concluded(verdict="late"))
+        return EffectUpdate(ConcludeResult(verdict="late"))
     run, path, item, held, attempt, result, version, inbox_n, asserts = row
     state = EffectState(held)
     if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
-        return EffectUpdate(Concluded(verdict="late"))
+        return EffectUpdate(ConcludeResult(verdict="late"))
     contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
     if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
         dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return EffectUpdate(Concluded(verdict="late"))
+            return EffectUpdate(ConcludeResult(verdict="late"))
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
-        return EffectUpdate(Concluded(verdict="contradiction"))
+        return EffectUpdate(ConcludeResult(verdict="contradiction"))
     unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
     await x.rows(
         CONCLUDED,
@@ -215,7 +215,7 @@ async def record(x: Tx, c: Conclude) -> EffectUpdate:
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
     verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
-    return EffectUpdate(Concluded(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+    return EffectUpdate(ConcludeResult(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
 
 
 @sql(LookedUp)

@@ -9,7 +9,7 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.clock import micros
 from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.intake import Admit, Admitted, Receive, Received, ReceiveVerdict
+from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.registry import sql
@@ -38,7 +38,7 @@ a primary has recovered after a crash and no replica holds yet."""
 
 
 @sql(Receive)
-async def receive(x: Tx, r: Receive) -> Received:
+async def receive(x: Tx, r: Receive) -> ReceiveResult:
     """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
     rows = [RECEIPT.row(receipt) for receipt in r.receipts]
     inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
@@ -77,7 +77,7 @@ async def receive(x: Tx, r: Receive) -> Received:
             """,
             *r.cursor,
         )
-    return Received(numbers=tuple(numbers), verdicts=tuple(verdicts))
+    return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
 
 async def _held_receipts(
@@ -98,13 +98,13 @@ async def _held_receipts(
 
 
 @sql(Admit)
-async def admit(x: Tx, a: Admit) -> Admitted:
+async def admit(x: Tx, a: Admit) -> AdmitResult:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
     if a.release and not await by_present(x, a.release):
-        return Admitted(applied=False, outdated=True)
+        return AdmitResult(applied=False, outdated=True)
     taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
     if taken is None:
-        return Admitted(applied=False)
+        return AdmitResult(applied=False)
     await _lock(x, a)
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in a.events], ignore=True, returning="id")
     fresh = {row[0] for row in new}
@@ -140,7 +140,7 @@ async def admit(x: Tx, a: Admit) -> Admitted:
     if a.release:
         what["release"] = a.release
     x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(what))
-    return Admitted(
+    return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),
         born=tuple(born),

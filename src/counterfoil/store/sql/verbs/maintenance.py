@@ -6,7 +6,7 @@ import msgspec
 
 from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, Sealed
+from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -48,7 +48,7 @@ async def open_cases(x: Tx, o: OpenCases) -> int:
 
 
 @sql(Seal)
-async def seal(x: Tx, s: Seal) -> Sealed:
+async def seal(x: Tx, s: Seal) -> SealResult:
     """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
     edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
     assert edge is not None
@@ -60,7 +60,7 @@ async def seal(x: Tx, s: Seal) -> Sealed:
         await x.rows("delete from pending where rowid = any($1::bigint[])", [row[0] for row in pending])
         nodes = msgspec.json.encode([node.hex() for node in frontier.nodes]).decode()
         await x.rows("update tree_edge set size = $1, nodes = $2 where one = 1", frontier.size, nodes)
-    return Sealed(count=len(pending), size=frontier.size, root=frontier.root())
+    return SealResult(count=len(pending), size=frontier.size, root=frontier.root())
 
 
 @sql(PutCheckpoint)

@@ -12,13 +12,13 @@ from counterfoil.core.people import Person
 from counterfoil.store.port.people import (
     VOTE_RESULTS,
     Decide,
-    Decided,
+    DecideResult,
     PutPerson,
     PutToken,
     Resolve,
-    Resolved,
+    ResolveResult,
 )
-from counterfoil.store.port.records import Stimulus
+from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -36,31 +36,31 @@ async def person(x: Tx, id_: str) -> Person | None:
 
 
 @sql(Decide)
-async def decide(x: Tx, d: Decide) -> Decided:
+async def decide(x: Tx, d: Decide) -> DecideResult:
     """One vote. The Run is locked before the approval, as turns do."""
     row = await x.one(APPROVAL, d.approval)
     if row is None:
-        return Decided(verdict="not_found")
+        return DecideResult(verdict="not_found")
     await x.rows("select 1 from run where id = $1 for no key update", row[1])
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
     who = await person(x, d.person)
     if approval.state is not ApprovalState.OPEN:
-        return Decided(verdict="closed")
+        return DecideResult(verdict="closed")
     if approval.expires <= d.at:
-        return Decided(verdict="expired")
+        return DecideResult(verdict="expired")
     if approval.subject != d.subject:
-        return Decided(verdict="subject")
+        return DecideResult(verdict="subject")
     if who is None or not who.active:
-        return Decided(verdict="inactive")
+        return DecideResult(verdict="inactive")
     if approval.requester in (who.id, who.email):
-        return Decided(verdict="requester")
+        return DecideResult(verdict="requester")
     if not set(approval.roles) & set(who.roles):
-        return Decided(verdict="role")
+        return DecideResult(verdict="role")
     vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
     if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
-        return Decided(verdict="voted")
+        return DecideResult(verdict="voted")
     votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
     state: ApprovalState = approval.state
     if not d.approve:
@@ -78,19 +78,19 @@ async def decide(x: Tx, d: Decide) -> Decided:
                 "comment": d.comment,
             }
         )
-        s = Stimulus(run=approval.run, kind="approval", ref=approval.id, body=body)
+        s = NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body)
         await x.append(s, d.at)
     kept = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
     x.leaf("decided", approval.id, d.at, f"person:{d.person}", kept, run=approval.run)
-    return Decided(verdict=VOTE_RESULTS[state])
+    return DecideResult(verdict=VOTE_RESULTS[state])
 
 
 @sql(Resolve)
-async def resolve(x: Tx, r: Resolve) -> Resolved:
+async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     """A person ends a Case; what it was about goes on as they chose."""
     row = await x.one(CASE, r.case)
     if row is None:
-        return Resolved(verdict="not_found")
+        return ResolveResult(verdict="not_found")
     case = t.CASE.read(row)
     await _lock(x, r, case)
     row = await x.one(f"{CASE} for update", r.case)
@@ -98,13 +98,13 @@ async def resolve(x: Tx, r: Resolve) -> Resolved:
     case = t.CASE.read(row)
     who = await person(x, r.person)
     if case.state is not CaseState.OPEN:
-        return Resolved(verdict="closed")
+        return ResolveResult(verdict="closed")
     if r.choice not in case.choices:
-        return Resolved(verdict="choice")
+        return ResolveResult(verdict="choice")
     if who is None or not who.active:
-        return Resolved(verdict="inactive")
+        return ResolveResult(verdict="inactive")
     if case.owner not in who.roles and not r.override:
-        return Resolved(verdict="role")
+        return ResolveResult(verdict="role")
     await x.rows(
         """
         update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
@@ -140,12 +140,12 @@ async def resolve(x: Tx, r: Resolve) -> Resolved:
         body = wire.dumps(
             {"case": case.id, "path": case.path, "choice": str(r.choice), "by": r.person, "note": r.note}
         )
-        await x.append(Stimulus(run=case.run, kind="case", ref=case.id, body=body), r.at)
+        await x.append(NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), r.at)
     kept = wire.dumps({"choice": str(r.choice), "note": r.note})
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", kept, run=case.run)
     if r.told is not None:
         await effects.tell(x, r.told)
-    return Resolved(verdict="resolved")
+    return ResolveResult(verdict="resolved")
 
 
 async def _lock(x: Tx, r: Resolve, case: Case) -> None:

@@ -10,11 +10,11 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
 from counterfoil.core.run import TERMINAL, RunStatus
 from counterfoil.store.port.releases import (
-    Applied,
     ApplyPlan,
+    ApplyPlanResult,
     ExpirePlans,
-    Moved,
     MoveRun,
+    MoveRunResult,
     PutPlan,
     PutPlanVerdict,
     PutRelease,
@@ -104,17 +104,17 @@ async def put_plan(x: Tx, p: PutPlan) -> PutPlanVerdict:
 
 
 @sql(ApplyPlan)
-async def apply_plan(x: Tx, a: ApplyPlan) -> Applied:
+async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
     await _alone(x)
     present = await _in_force(x)
     row = await x.one(f"{PLAN} for update", a.plan)
     if row is None:
-        return Applied(verdict="not_found")
+        return ApplyPlanResult(verdict="not_found")
     plan: Plan = t.PLAN.read(row)
     if plan.state is not PlanState.OPEN:
-        return Applied(verdict="closed")
+        return ApplyPlanResult(verdict="closed")
     if present != plan.base:
-        return Applied(verdict="moved")
+        return ApplyPlanResult(verdict="moved")
     approvals: list[Approval] = [
         t.APPROVAL.read(row) for row in await x.rows(APPROVALS, sorted(plan.approvals))
     ]
@@ -157,22 +157,22 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> Applied:
     for case in a.review:
         await x.open_case(case, a.at, f"person:{a.person}")
     x.leaf("released", plan.revision, a.at, f"person:{a.person}", wire.dumps(leaf_of_step(step)))
-    return Applied(verdict="applied", no=step.no)
+    return ApplyPlanResult(verdict="applied", no=step.no)
 
 
 async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
     who = await person(x, a.person)
     if who is None or not who.active or not set(who.roles) & set(a.emergency):
-        raise Rollback(Applied(verdict="role"))
+        raise Rollback(ApplyPlanResult(verdict="role"))
     if await x.one("select 1 from release_step where digest = $1", plan.revision) is None:
-        raise Rollback(Applied(verdict="never"))
+        raise Rollback(ApplyPlanResult(verdict="never"))
 
 
 async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     """Who granted it. Raises Nothing with the refusal where it does not hold now."""
     refusal = refused(approval, a)
     if refusal is not None:
-        raise Rollback(Applied(verdict=refusal, approvals=(approval.id,)))
+        raise Rollback(ApplyPlanResult(verdict=refusal, approvals=(approval.id,)))
     if approval.automatic:
         return set()
     rows = await x.rows(
@@ -184,7 +184,7 @@ async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     )
     live = {str(row[0]) for row in rows}
     if len(live) < approval.quorum or approval.requester in live:
-        raise Rollback(Applied(verdict="inactive", approvals=(approval.id,)))
+        raise Rollback(ApplyPlanResult(verdict="inactive", approvals=(approval.id,)))
     return live
 
 
@@ -214,20 +214,20 @@ async def expire_plans(x: Tx, e: ExpirePlans) -> int:
 
 
 @sql(MoveRun)
-async def move_run(x: Tx, m: MoveRun) -> Moved:
+async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
     row = await x.one(
         "select version, pin, status, inbox_n, consumed from run where id = $1 for update", m.run
     )
     if row is None or (row[0], row[1]) != (m.version, m.pin):
-        return Moved(verdict="changed")
+        return MoveRunResult(verdict="changed")
     if RunStatus(row[2]) in TERMINAL:
-        return Moved(verdict="ended")
+        return MoveRunResult(verdict="ended")
     moving = await x.one(
         f"select 1 from effect where run = $1 and state in {EFFECT_UNFINISHED} limit 1", m.run
     )
     unread = row[0] > 0 and row[3] > row[4]  # one that has not begun reads its start under any Release
     if moving is not None or unread:
-        return Moved(verdict="busy")
+        return MoveRunResult(verdict="busy")
     version = m.version + 1
     await x.rows(
         """
@@ -240,4 +240,4 @@ async def move_run(x: Tx, m: MoveRun) -> Moved:
         micros(m.at),
     )
     x.leaf("moved", m.run, m.at, m.actor, wire.dumps(leaf_of_move(m)), run=m.run, version=version)
-    return Moved(verdict="moved", version=version)
+    return MoveRunResult(verdict="moved", version=version)

@@ -11,7 +11,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import event_stimulus
-from counterfoil.store.port.turns import Advance, Advanced, Claim, Turn, Turned
+from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
@@ -81,13 +81,13 @@ async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
 
 
 @sql(Turn)
-async def turn(x: Tx, u: Turn) -> Turned:
+async def turn(x: Tx, u: Turn) -> TurnAnswer:
     await _lock(x, u)
     return await _commit(x, u)
 
 
 @sql(Advance)
-async def advance(x: Tx, a: Advance) -> Advanced:
+async def advance(x: Tx, a: Advance) -> AdvanceResult:
     """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
     leaf witnesses both."""
     c, u = a.conclude, a.turn
@@ -95,9 +95,9 @@ async def advance(x: Tx, a: Advance) -> Advanced:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     await _lock(x, u, c)
     told = await effects.record(x, c)
-    turned = Turned(verdict="stale")
+    turned = TurnAnswer(verdict="stale")
     if told.stimulus is None:
-        return Advanced(concluded=told.concluded, turned=turned)
+        return AdvanceResult(concluded=told.concluded, turned=turned)
     current = told.run == (u.version, u.consumed - 1) and not x.appended[u.run] and told.stimulus.run == u.run
     if current and not u.hold:
         await x.insert(t.INBOX, [t.INBOX.row(told.stimulus.item(u.consumed, c.at))])
@@ -109,10 +109,10 @@ async def advance(x: Tx, a: Advance) -> Advanced:
             turned = await _commit(x, u)
     if turned.verdict != "done":
         effects.told_leaf(x, c, told.stimulus.run)
-    return Advanced(concluded=told.concluded, turned=turned)
+    return AdvanceResult(concluded=told.concluded, turned=turned)
 
 
-async def _commit(x: Tx, u: Turn, read: int = 0) -> Turned:
+async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
     """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
     only now."""
     terminal = u.status in TERMINAL
@@ -121,9 +121,9 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> Turned:
             "select arrival from run where id = $1 and version = $2 for no key update", u.run, u.version
         )
         if asks is None:
-            return Turned(verdict="stale")
+            return TurnAnswer(verdict="stale")
         if not await hold(x, u, asks[0]):
-            return Turned(verdict="held", version=u.version)
+            return TurnAnswer(verdict="held", version=u.version)
         await reserve(x, u)
     row = await x.one(
         TURN,
@@ -140,7 +140,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> Turned:
         read,
     )
     if row is None:
-        return Turned(verdict="stale")
+        return TurnAnswer(verdict="stale")
     due, inbox_n, waited, queued, held = row
     await _approvals(x, u)
     started = await _plan(x, u)
@@ -174,7 +174,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> Turned:
             await x.rows("update run set due = $2 where id = $1", u.run, due)
     version = u.version + 1
     x.leaf("turned", u.run, u.at, u.actor, u.leaf, run=u.run, version=version)
-    return Turned(
+    return TurnAnswer(
         verdict="done",
         version=version,
         inbox_n=inbox_n,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from counterfoil.core.usage import UsageRow, same_content
 from counterfoil.store.port import usage
-from counterfoil.store.port.usage import StoreUsage, UsageStored
+from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -27,7 +27,7 @@ CHANGES = "select total_changes()"
 
 
 @sql(StoreUsage)
-async def keep_usage(x: Tx, k: StoreUsage) -> UsageStored:
+async def keep_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
     """Insert what is new; the unique index on (source, id) decides, here and between processes."""
     accepted: Sequence[UsageRow] = k.rows
     clashes: list[int] = []
@@ -49,7 +49,7 @@ async def keep_usage(x: Tx, k: StoreUsage) -> UsageStored:
         await x.open_case(case, k.at, k.actor)
     if accepted or aside:
         x.leaf("usage.kept", k.batch, k.at, k.actor, usage.leaf_of(accepted, repeated, len(aside)))
-    return UsageStored(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
+    return StoreUsageResult(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
 
 
 async def _insert(x: Tx, k: StoreUsage) -> int:

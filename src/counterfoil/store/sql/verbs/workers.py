@@ -8,12 +8,12 @@ from datetime import timedelta
 from counterfoil.core.clock import micros
 from counterfoil.core.quota import Quota, SystemAccount, grant, set_cap
 from counterfoil.store.port.workers import (
-    CapSet,
     Heartbeat,
-    HeartbeatAnswer,
+    HeartbeatResult,
     QuotaGrant,
     ReleaseWorker,
     SetCap,
+    SetCapResult,
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
@@ -47,14 +47,14 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 
 
 @sql(Heartbeat)
-async def beat(x: Tx, b: Heartbeat) -> HeartbeatAnswer:
+async def beat(x: Tx, b: Heartbeat) -> HeartbeatResult:
     """The heartbeat, and the quotas that it gives until the next one."""
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
     grants = await _share(x, b) if alive is not None else []
     await x.rows(FORGET, micros(b.at - FORGOTTEN))
     count = await x.one("select count(*) from worker where until > $1 and id <> $2", micros(b.at), b.worker)
     assert count is not None
-    return HeartbeatAnswer(grants=tuple(grants), others=count[0])
+    return HeartbeatResult(grants=tuple(grants), others=count[0])
 
 
 async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
@@ -121,13 +121,13 @@ async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as it
 
 
 @sql(SetCap)
-async def tune(x: Tx, u: SetCap) -> CapSet:
+async def tune(x: Tx, u: SetCap) -> SetCapResult:
     """Another cap in use, unless it is not the one that the worker knew."""
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
-        return CapSet(applied=False, cap=0)
+        return SetCapResult(applied=False, cap=0)
     other = set_cap(account, u.seen, u.cap, u.quiet, u.at)
     if other is None:
-        return CapSet(applied=False, cap=account.aim)
+        return SetCapResult(applied=False, cap=account.aim)
     await x.rows(SHARED, other.account, other.cap, other.aim, micros_or_none(other.tuned_at))
-    return CapSet(applied=True, cap=other.aim)
+    return SetCapResult(applied=True, cap=other.aim)
