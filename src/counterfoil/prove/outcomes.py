@@ -1,4 +1,4 @@
-"""What becomes of calls: answers, refusals, silence, and what look-ups find of the outside's truth."""
+"""The possible outcomes of calls: answers, refusals, missing answers, and the results of look-ups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _E = EffectState
 
 
 class PossibleOutcomes:
-    """Tells of the outcomes of one workflow's calls."""
+    """Yields the outcomes of one workflow's calls."""
 
     def __init__(self, context: ProofContext, timing: Timing) -> None:
         self.context = context
@@ -39,10 +39,10 @@ class PossibleOutcomes:
         operation = self.definition.operations[e.operation]
         what = f"{e.operation}{_money(w, e)}"
         if operation.executor == "external":
-            yield Move("", e.system, f"{what}: another integration takes it", partial(self._accept, w, e))
+            yield Move("", e.system, f"{what}: another integration accepts it", partial(self._accept, w, e))
         else:
             yield Move("", e.system, f"{what}: done", partial(self.confirm, w, e, True))
-            if not operation.writes and self._tells_money(e):
+            if not operation.writes and self._answers_money(e):
                 text = f"{what}: answered with twice the amount"
                 yield Move("", e.system, text, partial(self.confirm, w, e, True, 2))
             for error in self._refusals(e) if faulty else ():
@@ -61,49 +61,53 @@ class PossibleOutcomes:
                     partial(self._unknown, w, e, done=False),
                 )  # fmt: skip
         if faulty and any(a.id in e.approvals and not a.automatic for a in w.approvals):
-            text = f"{what}: not sent, its approval holds no more (who granted it is active no more)"
-            yield Move("stale", "approvals", text, partial(self._fallen, w, e))
+            text = f"{what}: not sent, because its approval is no longer valid (the approver is no longer active)"
+            yield Move("stale", "approvals", text, partial(self._drop_stale, w, e))
 
     def _step_of(self, e: Effect) -> d.Step | None:
         return self.steps.get(e.path.split("~")[0].removesuffix("/undo"))
 
     def _refusals(self, e: Effect) -> tuple[ErrorClass, ...]:
-        """One class for each reaction that there is."""
-        known = self._classes.get(e.path)
-        if known is not None:
-            return known
+        """Return one class of refusal for each different reaction."""
+        cached = self._classes.get(e.path)
+        if cached is not None:
+            return cached
         step = self._step_of(e)
-        found: dict[Any, ErrorClass] = {}
+        by_reaction: dict[Any, ErrorClass] = {}
         if e.undoes is not None or not isinstance(step, d.Call):
-            found = {0: ErrorClass.TRANSIENT, 1: ErrorClass.REFUSED}
+            by_reaction = {0: ErrorClass.TRANSIENT, 1: ErrorClass.REFUSED}
         else:
             for error in (ErrorClass.REFUSED, *REFUSAL_CLASSES):
-                own = step.outcomes.get(error)
-                reaction = own if own is not None else self.definition.failure.reactions[error]
-                found.setdefault(id(reaction) if isinstance(reaction, d.Block) else reaction, error)
-        self._classes[e.path] = tuple(found.values())
+                reaction = self._reaction(step, error)
+                by_reaction.setdefault(id(reaction) if isinstance(reaction, d.Block) else reaction, error)
+        self._classes[e.path] = tuple(by_reaction.values())
         return self._classes[e.path]
 
     def _retried(self, e: Effect, error: ErrorClass) -> bool:
         step = self._step_of(e)
         if e.undoes is not None or not isinstance(step, d.Call):
             return error is ErrorClass.TRANSIENT
-        own = step.outcomes.get(error)
-        reaction = own if own is not None else self.definition.failure.reactions[error]
+        reaction = self._reaction(step, error)
         return isinstance(reaction, d.Verb) and reaction.name == "retry"
 
-    def _tells_money(self, e: Effect) -> bool:
-        """Does a read that the run makes on its way answer with amounts of its own?"""
+    def _reaction(self, step: d.Call, error: ErrorClass) -> d.Reaction:
+        reaction = step.outcomes.get(error)
+        return reaction if reaction is not None else self.definition.failure.reactions[error]
+
+    def _answers_money(self, e: Effect) -> bool:
+        """Return True for a read, after the start, whose answer contains amounts."""
         if e.path.startswith("fact:"):
-            return False  # what facts say belongs to how the Run begins
-        known = self.context.model.operations.get(e.operation)
-        return known is not None and any(is_money(spec) for spec in known.output.values())
+            return False  # facts are part of the start values
+        operation = self.context.model.operations.get(e.operation)
+        return operation is not None and any(is_money(spec) for spec in operation.output.values())
 
     def confirm(self, w: World, e: Effect, now: bool, times: int = 1) -> World:
-        """The outcome is that it was done; `now`: it is done by this very call; `times`: what amounts are of those
-        that are asked for."""
+        """Confirm a call.
+
+        `now`: this call does it (else it was done before). `times`: factor on the amounts of the answer.
+        """
         if now:
-            w = does(w, e)
+            w = mark_done(w, e)
         return self.context.concluded(w, e, _E.CONFIRMED, result=self.result(w, e, times))
 
     def _accept(self, w: World, e: Effect) -> World:
@@ -127,34 +131,36 @@ class PossibleOutcomes:
 
     def _unknown(self, w: World, e: Effect, done: bool) -> World:
         if done:
-            w = does(w, e)
+            w = mark_done(w, e)
         return self.context.concluded(w, e, _E.UNKNOWN, error="no answer")
 
-    def _fallen(self, w: World, e: Effect) -> World:
+    def _drop_stale(self, w: World, e: Effect) -> World:
         rows = drop_stale(w.rows, e.id, w.now)
         w = msgspec.structs.replace(w, effects=rows.effects, foils=rows.foils)
         return self.context.turn(w, ("stale", e.id, {"effect": e.id, "path": e.path}))
 
     def result(self, w: World, e: Effect, times: int) -> Any:
-        """What a system answers: what it was given where the names agree, else plain values."""
+        """Return the answer of a system: the input's values for fields of the same name, else plain values."""
         if e.operation not in self.context.model.operations:
             return {}
-        beginning = self.context.reads.get((w.beginning, e.operation))
-        if beginning is not None:
-            return beginning
+        start_answer = self.context.reads.get((w.beginning, e.operation))
+        if start_answer is not None:
+            return start_answer
         schema = self.context.model.schema_of_operation(e.operation, "output")
-        given = w.state.inputs.get(e.id)
-        given = given if isinstance(given, dict) else {}
-        amount = next((v for v in given.values() if isinstance(v, Money)), None)
+        inputs = w.state.inputs.get(e.id)
+        inputs = inputs if isinstance(inputs, dict) else {}
+        amount = next((v for v in inputs.values() if isinstance(v, Money)), None)
         if amount is None:
-            begun = w.state.names.get("event", {}).get("data", {})
-            amount = next((v for v in begun.values() if isinstance(v, Money)), Money(DEFAULT_MINOR, "USD"))
+            data = w.state.names.get("event", {}).get("data", {})
+            amount = next((v for v in data.values() if isinstance(v, Money)), Money(DEFAULT_MINOR, "USD"))
         result = {}
         for name, of in schema.get("properties", {}).items():
             value = plain_value(of, name, amount.currency, amount.minor * times)
-            if name in given and type(given[name]) is type(value):
-                value = given[name]
-            result[name] = f"{e.operation}/{value}" if isinstance(value, str) and name not in given else value
+            if name in inputs and type(inputs[name]) is type(value):
+                value = inputs[name]
+            result[name] = (
+                f"{e.operation}/{value}" if isinstance(value, str) and name not in inputs else value
+            )
         return result
 
     # ------------------------------------------------------------------ look-ups
@@ -180,18 +186,18 @@ class PossibleOutcomes:
     def _absent(self, w: World, e: Effect) -> World:
         horizon = timedelta(seconds=self.definition.operations[e.operation].horizon)
         w = self.timing.tick(w, max(w.now, e.created_at + horizon))
-        held = next(x for x in w.effects if x.id == e.id)
-        return self.context.concluded(w, held, _E.ABSENT)
+        effect = next(x for x in w.effects if x.id == e.id)
+        return self.context.concluded(w, effect, _E.ABSENT)
 
 
-def does(w: World, e: Effect) -> World:
-    """The outside does it: once only, where the system sees that it has done it already."""
+def mark_done(w: World, e: Effect) -> World:
+    """Record that the other system did the call: only once if it recognises repetitions."""
     before = w.done.get(e.id, 0)
     after = 1 if e.repeat in ("key", "unique", "read") else before + 1
     return msgspec.structs.replace(w, done={**w.done, e.id: after})
 
 
 def _money(w: World, e: Effect) -> str:
-    given = w.state.inputs.get(e.id)
-    amounts = [str(v) for v in given.values() if isinstance(v, Money)] if isinstance(given, dict) else []
+    inputs = w.state.inputs.get(e.id)
+    amounts = [str(v) for v in inputs.values() if isinstance(v, Money)] if isinstance(inputs, dict) else []
     return f" over {', '.join(amounts)}" if amounts else ""

@@ -76,7 +76,7 @@ class Replay:
         trusted = () if every else self.paths.trusted
         self._makers = (EventBuilder(self._sides[OLD], trusted), EventBuilder(self._sides[NEW], trusted))
         self._players = (RunReplayer(self._sides[OLD]), RunReplayer(self._sides[NEW]))
-        self._gathered = DifferenceTotals(old, new)
+        self._totals = DifferenceTotals(old, new)
         self._counted: dict[tuple[str, str], int] = {}
         """What recorded Runs took of limits."""
         self._waiting: dict[str, list[ReplayJob]] = {}
@@ -91,12 +91,12 @@ class Replay:
 
     def take(self, recorded: Recorded) -> None:
         """One delivery with all that was recorded of it."""
-        self._gathered.came(recorded)
+        self._totals.add_delivery(recorded)
         if not self._waiting and self._alike(recorded):
-            self._gathered.alike(len(recorded.runs))
+            self._totals.add_same(len(recorded.runs))
             self._count_limits(recorded)
             return
-        told = DeliveryDifference(self._gathered, recorded)
+        told = DeliveryDifference(self._totals, recorded)
         self._guarded(told, recorded, lambda: self._deliver(recorded, told))
         self._count_limits(recorded)
         told.done()
@@ -114,7 +114,7 @@ class Replay:
         touched = self._touched()
         for event in recorded.events:
             path = self.paths.event(event.type)
-            if not path.same or not path.untouched(touched):
+            if not path.same or not path.is_untouched(touched):
                 return False
         if any(self._later(recorded, run) for run in recorded.runs):
             return False
@@ -141,7 +141,7 @@ class Replay:
                     job.left = 0
                     self._play_later(job)
         self._waiting.clear()
-        return self._gathered.impact(self._sides)
+        return self._totals.impact(self._sides)
 
     def _guarded(self, told: DeliveryDifference, recorded: Recorded, work: Callable[[], None]) -> None:
         """What a delivery that is not comparable would have moved is known to nobody from here on."""
@@ -159,7 +159,7 @@ class Replay:
             pairs: list[Pair] = [(event, event) for event in recorded.events]
             if any(not self.paths.event(e.type).same for e in recorded.events):
                 made = self._taken((MappedDelivery(events=recorded.events),) * 2)
-                told.made(*made)
+                told.add_mapped(*made)
                 pairs = _pairs(made)
             self._settle_all(recorded)
         else:
@@ -168,7 +168,7 @@ class Replay:
             if old.events is not recorded.events:  # what was admitted was taken
                 old = self._taken_by(self._sides[OLD], old)
             made = (old, self._taken_by(self._sides[NEW], new))
-            told.made(*made)
+            told.add_mapped(*made)
             pairs = _pairs(made)
             self._diverge(recorded, made)
         for pair in pairs:
@@ -192,9 +192,9 @@ class Replay:
             return False
         if receipt.door == "events":
             types = {event.type for event in recorded.events}
-            return bool(types) and types.isdisjoint(self.paths.otherwise)
+            return bool(types) and types.isdisjoint(self.paths.differing_events)
         path = self.paths.delivery(receipt.system, receipt.type)
-        return path.same and path.untouched(self._touched())
+        return path.same and path.is_untouched(self._touched())
 
     def _made(self, recorded: Recorded) -> tuple[MappedDelivery, MappedDelivery]:
         old, new = self._makers
@@ -307,7 +307,7 @@ class Replay:
         runs = {run.run.id: run for run in recorded.runs if run.event == of.id}
         later = {id_: self._later(recorded, run) for id_, run in runs.items()} if runs else {}
         alike = not self._every and path.same and pair[OLD] == pair[NEW]
-        if alike and path.untouched(self._touched()) and not any(later.values()):
+        if alike and path.is_untouched(self._touched()) and not any(later.values()):
             told.runs += len(runs)
             return
         told.ran = True
@@ -315,7 +315,7 @@ class Replay:
             self._route(n, recorded, event) if event is not None else Routed() for n, event in enumerate(pair)
         )
         for rule in dict.fromkeys((*routed[OLD].foils, *routed[NEW].foils)):
-            told.foil(routed[OLD].foils.get(rule), routed[NEW].foils.get(rule), of)
+            told.add_foil(routed[OLD].foils.get(rule), routed[NEW].foils.get(rule), of)
         for run in dict.fromkeys((*routed[OLD].starts, *routed[NEW].starts)):
             starts = (routed[OLD].starts.get(run), routed[NEW].starts.get(run))
             job = ReplayJob(
@@ -344,7 +344,7 @@ class Replay:
 
     def _later(self, recorded: Recorded, run: RecordedRun) -> tuple[str, ...]:
         """Events that the Run was told, that the models may make otherwise, and that are not replayed yet."""
-        if not run.inbox or self.paths.otherwise.isdisjoint(self._waited):
+        if not run.inbox or self.paths.differing_events.isdisjoint(self._waited):
             return ()
         found = []
         for item in run.inbox:
@@ -352,7 +352,7 @@ class Replay:
                 continue
             body = wire.loads(item.body)
             comes_later = body["received_at"] > recorded.receipt.received_at
-            if body["type"] in self.paths.otherwise and comes_later:
+            if body["type"] in self.paths.differing_events and comes_later:
                 found.append(item.ref)
         return tuple(dict.fromkeys(found))
 
@@ -375,14 +375,14 @@ class Replay:
                 continue
             answers = RecordedAnswers(self._sides[n], job.recorded, self._counted)
             if n == OLD and job.of is not None and self._by_old(job.of):
-                played[n] = self._kept(start.workflow).played(job.of, start.names, answers)
+                played[n] = self._kept(start.workflow).result(job.of, start.names, answers)
                 if played[n] is not None:
                     continue
             of = job.of if job.of is None or not self._retold else self._told_by(n, job.of)
             played[n] = self._players[n].play(start, event.id, event.received_at, of, answers)
         for side, made in zip(self._sides, played, strict=True):
             _reserve(side, job.of, made)
-        job.told.run(job.run, event, played[OLD], played[NEW])
+        job.told.add_run(job.run, event, played[OLD], played[NEW])
         self._emitted(job, played)
 
     def _told_by(self, n: int, run: RecordedRun) -> RecordedRun:
@@ -417,7 +417,7 @@ class Replay:
         for id_ in dict.fromkeys((*of[OLD], *of[NEW])):
             pair = (of[OLD].get(id_), of[NEW].get(id_))
             if pair[OLD] != pair[NEW]:
-                job.told.emitted(*pair)
+                job.told.add_emitted(*pair)
             self._follow(job.recorded, job.told, pair, job.depth + 1)
 
     def _event(self, n: int, job: ReplayJob, id_: str, type_: str, data: Mapping[str, Any]) -> CanonicalEvent:

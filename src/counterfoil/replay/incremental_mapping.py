@@ -1,9 +1,8 @@
-"""An event made again where two models map its delivery otherwise: what both say alike of it stands in its row.
+"""Evaluates only the fields whose mappings differ; equal fields are copied from the recorded event.
 
-Only for one mapping that makes one event, and differs in fields of its data and its assertion alone. A formula that both
-models write in the same words gives the same value again, as it reads the same bodies, unless it asks something: what is
-asked may have another answer by now. So look-ups are made again, and a mapping that looks up what the event is called by
-is run as a whole.
+Only for a single mapping with a single event, where the models differ in data fields and the assertion. An equal formula
+gives the same value for the same body, unless it makes a look-up, whose answer may have changed. So fields with look-ups
+are evaluated again. A mapping with look-ups in the event's key, version or times is evaluated completely.
 """
 
 from __future__ import annotations
@@ -23,43 +22,52 @@ from counterfoil.rules.templates import truth
 
 
 class IncrementalMapping:
-    """A mapping of the new model, of which some fields need not be worked out again."""
+    """A mapping of the new model with the fields that can be copied from the recorded event."""
 
-    def __init__(self, whole: InboundMapping, alike: frozenset[str]) -> None:
-        self._whole = whole
-        fields = whole.emits[0].data.fields
-        self._alike = alike
+    def __init__(self, mapping: InboundMapping, same_fields: frozenset[str]) -> None:
+        self._mapping = mapping
+        fields = mapping.emits[0].data.fields
+        self._same_fields = same_fields
         self._fields = tuple(fields)
-        self._others = Record({name: part for name, part in fields.items() if name not in alike})
+        self._others = Record({name: part for name, part in fields.items() if name not in same_fields})
 
     @classmethod
     def of(cls, old: Model, new: Model, system: str, type_: str) -> IncrementalMapping | None:
-        """None where nothing is spared."""
+        """Return None if no field can be copied."""
         before, after = old.inbound(system, type_), new.inbound(system, type_)
         if len(before) != 1 or len(after) != 1 or len(after[0].emits) != 1:
             return None
-        whole = after[0]
-        was, is_ = _written(old, before[0].name), _written(new, whole.name)
-        if was is None or is_ is None or was[0] != is_[0] or _identity_asks(whole):
+        mapping = after[0]
+        old_document = _mapping_and_data(old, before[0].name)
+        new_document = _mapping_and_data(new, mapping.name)
+        if old_document is None or new_document is None or _identity_looks_up(mapping):
             return None
-        alike = frozenset(
+        (old_rest, old_data), (new_rest, new_data) = old_document, new_document
+        if old_rest != new_rest:
+            return None
+        same_fields = frozenset(
             name
-            for name, part in whole.emits[0].data.fields.items()
-            if name in was[1] and name in is_[1] and was[1][name] == is_[1][name] and not _asks(part)
+            for name, part in mapping.emits[0].data.fields.items()
+            if name in old_data
+            and name in new_data
+            and old_data[name] == new_data[name]
+            and not _looks_up(part)
         )
-        return cls(whole, alike) if alike else None
+        return cls(mapping, same_fields) if same_fields else None
 
     def apply(
         self, then: CanonicalEvent, body: Any, fetched: Any, received: datetime, answers: Answers
     ) -> Mapped | None:
-        """The event, where the old model made `then` of the same bodies. None where the whole mapping must tell."""
-        found = mappings.fields_of(self._whole, self._others, body, fetched, received, answers)
-        if found is None:
+        """Return the event, given the old model's event `then` for the same bodies. None: evaluate the whole mapping."""
+        evaluated = mappings.fields_of(self._mapping, self._others, body, fetched, received, answers)
+        if evaluated is None:
             return None
-        names, again = found
-        data = {name: then.data.get(name) if name in self._alike else again[name] for name in self._fields}
+        names, values = evaluated
+        data = {
+            name: then.data.get(name) if name in self._same_fields else values[name] for name in self._fields
+        }
         try:
-            if not truth(self._whole.assertion, {**names, "data": data}):
+            if not truth(self._mapping.assertion, {**names, "data": data}):
                 return None
         except (EvaluationError, BudgetExceeded, LookupNeeded):
             return None
@@ -77,8 +85,8 @@ class IncrementalMapping:
         return Mapped((event,))
 
 
-def _identity_asks(mapping: InboundMapping) -> bool:
-    """Whether it looks up anything beside fields of the event's data, or says which Links the event establishes."""
+def _identity_looks_up(mapping: InboundMapping) -> bool:
+    """Return True if the mapping makes look-ups outside the event's data, or establishes Links."""
     (emit,) = mapping.emits
     formulas = [
         emit.when,
@@ -90,11 +98,11 @@ def _identity_asks(mapping: InboundMapping) -> bool:
         emit.legal_entity,
     ]
     formulas += [expression for _, expression in mapping.let]
-    return _asks(emit.type) or bool(emit.links) or any(e is not None and e.lookup_calls for e in formulas)
+    return _looks_up(emit.type) or bool(emit.links) or any(e is not None and e.lookup_calls for e in formulas)
 
 
-def _written(model: Model, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """A mapping as its file has it, without its assertion and its event's data, and that data."""
+def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return a mapping's document without assertion and event data, and the event data."""
     document = model.document("mapping", name)
     emit = document.data.get("emit") if document is not None else None
     if document is None or not isinstance(emit, dict) or not isinstance(emit.get("data"), dict):
@@ -103,17 +111,17 @@ def _written(model: Model, name: str) -> tuple[Mapping[str, Any], Mapping[str, A
     return {**rest, "emit": {k: v for k, v in emit.items() if k != "data"}}, emit["data"]
 
 
-def _asks(template: Template | None) -> bool:
-    """Whether it looks anything up."""
+def _looks_up(template: Template | None) -> bool:
+    """Return True if the template makes a look-up."""
     match template:
         case None | Literal():
             return False
         case Formula(expression):
             return bool(expression.lookup_calls)
         case Record(fields):
-            return any(map(_asks, fields.values()))
+            return any(map(_looks_up, fields.values()))
         case Items(items):
-            return any(map(_asks, items))
+            return any(map(_looks_up, items))
         case Repeated(each, _, data, when):
-            return _asks(each) or _asks(data) or (when is not None and bool(when.lookup_calls))
+            return _looks_up(each) or _looks_up(data) or (when is not None and bool(when.lookup_calls))
     return True

@@ -1,4 +1,4 @@
-"""The replay of recorded traffic for a plan, made beside the work of a running process."""
+"""Replays recorded traffic for a plan, in the background of a running process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from counterfoil.store.port.store import (
     Store,
 )
 
-TOGETHER = 50
-"""Deliveries that are replayed in one go; between two goes others have their turn."""
+BATCH_DELIVERIES = 50
+"""Deliveries replayed in one thread call. Between two calls, other tasks of the process can run."""
 
 
-async def replayed(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
-    """The difference that the new model would have made to the traffic, as JSON values."""
+async def replay_traffic(
+    store: Store, old: Model, new: Model, since: datetime, until: datetime
+) -> dict[str, Any]:
+    """Return the differences between the results of both models for the traffic, as JSON values."""
     replay = Replay(old, new)
     waiting: list[Recorded] = []
 
@@ -30,7 +32,7 @@ async def replayed(store: Store, old: Model, new: Model, since: datetime, until:
 
     async for one in recorded(store, replay.paths, since, until):
         waiting.append(one)
-        if len(waiting) >= TOGETHER:
+        if len(waiting) >= BATCH_DELIVERIES:
             await asyncio.to_thread(take, waiting)
             waiting = []
     await asyncio.to_thread(take, waiting)

@@ -1,4 +1,4 @@
-"""Two values apart: the fields that differ, by path, as plain JSON."""
+"""The differing fields of two values, by path, as plain JSON."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from counterfoil.core.money import Money
 from counterfoil.rules.values import plain
 
 MAX_FIELDS = 20
-"""Fields of one difference that an example shows."""
+"""Fields of one difference that an example lists."""
 _POSITION = re.compile(r"\[\d+\]")
 
 
-def apart(
+def differing_fields(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The leaves that differ on either side, by path such as `data.lines[0].net`; money is a leaf. Values as they
-    are; `shown` makes JSON of them."""
+    """Return the differing leaves of both sides, by path such as `data.lines[0].net`. Money is a leaf. The values are
+    unchanged; `first_fields` converts them to JSON."""
     a: dict[str, Any] = {}
     b: dict[str, Any] = {}
-    _apart("", old or {}, new or {}, a, b)
+    _collect("", old or {}, new or {}, a, b)
     return a, b
 
 
-def _apart(path: str, old: Any, new: Any, a: dict[str, Any], b: dict[str, Any]) -> None:
-    """Only what differs is looked into: most of two large values is alike."""
+def _collect(path: str, old: Any, new: Any, a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Collect differing leaves. Equal parts are skipped early, because most of two large values is equal."""
     if old is new or (type(old) is type(new) and old == new):
         return
     if type(old) is dict and type(new) is dict:
         for key in old if old.keys() == new.keys() else dict.fromkeys((*old, *new)):
             x, y = old.get(key, _ABSENT), new.get(key, _ABSENT)
             if x is not y:
-                _apart(f"{path}.{key}" if path else str(key), x, y, a, b)
+                _collect(f"{path}.{key}" if path else str(key), x, y, a, b)
     elif type(old) is list and type(new) is list:
         for n in range(max(len(old), len(new))):
-            _apart(
+            _collect(
                 f"{path}[{n}]", old[n] if n < len(old) else _ABSENT, new[n] if n < len(new) else _ABSENT, a, b
             )
     else:
@@ -50,14 +50,14 @@ def _apart(path: str, old: Any, new: Any, a: dict[str, Any], b: dict[str, Any]) 
 _ABSENT = object()
 
 
-def shown(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The first of the fields, as JSON."""
+def first_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first fields, as JSON."""
     return {path: msgspec.to_builtins(plain(value)) for path, value in list(fields.items())[:MAX_FIELDS]}
 
 
 @lru_cache(maxsize=4096)
-def general(path: str) -> str:
-    """The path of a field in any element of its lists: `lines[].net`."""
+def without_positions(path: str) -> str:
+    """Return a field's path without list positions: `lines[].net`."""
     return _POSITION.sub("[]", path)
 
 
@@ -75,13 +75,13 @@ def _leaves(path: str, value: Any, into: dict[str, Any]) -> None:
 
 
 def amounts(values: Mapping[str, Any]) -> dict[str, Money]:
-    """The money among the fields of a map."""
+    """Return the fields that are money."""
     return {name: value for name, value in values.items() if isinstance(value, Money)}
 
 
 def accounts(request: Any) -> str:
-    """What stands under `account` anywhere in a request, sorted, joined by a comma."""
-    found: set[str] = set()
+    """Return all values under `account` in a request, sorted and joined by a comma."""
+    names: set[str] = set()
     pending = [request]
     while pending:
         part = pending.pop()
@@ -91,5 +91,5 @@ def accounts(request: Any) -> str:
             pending += [inner for inner in part.values() if type(inner) is dict or type(inner) is list]
             account = part.get("account")
             if isinstance(account, str | int):
-                found.add(str(account))
-    return ", ".join(sorted(found))
+                names.add(str(account))
+    return ", ".join(sorted(names))

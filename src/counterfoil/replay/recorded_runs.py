@@ -1,7 +1,7 @@
-"""A Run that ended under the very model that replays it: what it did stands in its rows, and need not be decided again.
+"""Reads the result of a Run from its rows, instead of deciding it again.
 
-Only where nothing came in between that a replay would take otherwise: no Case, no refusal, no second try, nobody's word
-against it, no event told or emitted, and dates that its event alone gives.
+Only for Runs that ended under the same model as the replay, without anything that a replay treats differently: no Case,
+refusal, retry or rejected approval, no event received or emitted, and only dates that depend on the start event.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ from counterfoil.store.port.recorded import RecordedRun
 
 
 class RecordedRuns:
-    """What Runs of one workflow did, read from their rows."""
+    """Reads replay results of one workflow's Runs from their rows."""
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._calls: dict[str, Call] = {}
-        owed = {foil.operation for foil in definition.foils}
+        with_foil = {foil.operation for foil in definition.foils}
         steps = [step for block in blocks_of(definition).values() for step in block.steps]
         self.readable = not any(isinstance(step, Emit) for step in steps)
-        """Whether rows alone tell what such a Run did."""
+        """True if the rows alone determine the result of such a Run."""
         for step in steps:
             if isinstance(step, Call):
                 self._calls[step.path] = step
-                self.readable &= step.operation not in owed
-                self.readable &= all(_of_event(t) for t in (step.document, step.posting, step.revenue))
+                self.readable &= step.operation not in with_foil
+                self.readable &= all(
+                    _reads_event_only(t) for t in (step.document, step.posting, step.revenue)
+                )
         self.readable &= not definition.casts
 
-    def played(
+    def result(
         self, run: RecordedRun, names: Mapping[str, Any], answers: RecordedAnswers
     ) -> ReplayedRun | None:
-        """None where it must be decided to be known."""
+        """Return the Run's result; None if it must be decided again."""
         r = run.run
         if not self.readable or r.status is not RunStatus.DONE or r.direction is not Direction.FORWARD:
             return None
@@ -69,15 +71,15 @@ class RecordedRuns:
                 )
                 for a in run.approvals
             },
-            reserved={(seen.scope, seen.key): seen.taken for seen in run.guards},
+            reserved={(guard.scope, guard.key): guard.taken for guard in run.guards},
         )
 
     def _planned(
         self, run: RecordedRun, effect: Effect, names: Mapping[str, Any], answers: RecordedAnswers
     ) -> PlannedCall | None:
         step = self._calls.get(effect.path)
-        plain = effect.state is EffectState.CONFIRMED and not effect.gen and effect.undoes is None
-        if step is None or step.operation != effect.operation or not plain or effect.repeat == "read":
+        is_plain = effect.state is EffectState.CONFIRMED and not effect.gen and effect.undoes is None
+        if step is None or step.operation != effect.operation or not is_plain or effect.repeat == "read":
             return None
         answers.now = effect.created_at
         answers.forget("periods")
@@ -94,8 +96,8 @@ class RecordedRuns:
         )
 
 
-def _of_event(template: Template | None) -> bool:
-    """Whether it reads the event that began the Run and nothing else."""
+def _reads_event_only(template: Template | None) -> bool:
+    """Return True if the template reads only the start event."""
     match template:
         case None | Literal():
             return True

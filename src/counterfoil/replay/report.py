@@ -1,7 +1,7 @@
-"""What a replay through two models says: counts, and the differences in groups, with a few examples of each.
+"""The report of a replay through two models: counts, and the differences in groups with examples.
 
-Plain values that `to_dict` makes JSON of. Money is integer minor units; `delta` is always new less old. A group
-counts only what differs: what both models do alike is counted in `Counts.same` and nowhere else.
+`to_dict` converts it to JSON values. Money is in integer minor units; `delta` is always new minus old. A group counts
+only differences. What both models do alike is counted in `ImpactCounts.same` only.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from typing import Any
 
 import msgspec
 
-EXAMPLES = 5
-"""Examples kept of each group: the first ones in the order of the traffic."""
-ROWS = 1_000
-"""Rows of money that are shown; `money_left_off` counts the others, `totals` hold them all."""
+MAX_EXAMPLES = 5
+"""Examples in each group: the first ones in the order of the traffic."""
+MAX_MONEY_ROWS = 1_000
+"""Rows of `money` in a report. `money_left_off` counts the others; `totals` include all of them."""
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class ImpactCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Each receipt is counted once: receipts = same + changed + only_old + only_new + not_comparable."""
 
     receipts: int = 0
-    """Deliveries and declared events that were replayed; what an admission fetched is no delivery."""
+    """Replayed deliveries and declared events. Fetched bodies are not deliveries."""
     events: int = 0
-    """Canonical events that were recorded for them."""
+    """Canonical events recorded for them."""
     runs: int = 0
-    """Runs that they began, under either model."""
+    """Runs that they started, under either model."""
     same: int = 0
-    """Nothing differs: neither an event nor anything that follows from one."""
+    """No difference, neither in events nor in their consequences."""
     changed: int = 0
-    """Both models do something, and not the same."""
+    """Both models create events, with different results."""
     only_old: int = 0
-    """The old model makes events of it, the new one none."""
+    """Only the old model creates events."""
     only_new: int = 0
     not_comparable: int = 0
-    """Something was asked that nobody recorded; `Impact.not_comparable` says what."""
+    """A look-up has no recorded answer; `Impact.not_comparable` gives the reasons."""
     shortcut: int = 0
-    """Of `same`: told by the digests of what it would have run through, without running it."""
+    """The part of `same` that follows from equal document digests, without a replay."""
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference. `old` and `new` hold the fields that differ, by their path; None: there is none at all."""
+    """One difference. `old` and `new`: the differing fields by path. None: does not exist on that side."""
 
     receipt: int
-    """Its number."""
+    """Number of the receipt."""
     delivery: str
-    """Its id in its system."""
+    """The delivery's id in its system."""
     event: str = ""
     run: str = ""
     key: str = ""
@@ -54,37 +54,37 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     new: dict[str, Any] | None = None
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs among things of one kind: events of a type, effects of an operation, foils of a rule."""
+class GroupDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """The differences of one group: events of a type, effects of an operation, or foils of a rule."""
 
     name: str
     changed: int = 0
     only_old: int = 0
     only_new: int = 0
     fields: dict[str, int] = {}
-    """How often each field differs, by its path; list positions are left out: `lines[].net`."""
+    """Number of differences by field path, without list positions: `lines[].net`."""
     examples: tuple[Example, ...] = ()
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """Approvals that are asked for by another tier, or by one model alone."""
+class ApprovalDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Approvals with a different tier, or required by one model only."""
 
     policy: str
     old: str
-    """The tier: `automatic`, or roles and quorum as `controller x1`; "" where nothing is asked."""
+    """The tier: `automatic`, or roles and quorum such as `controller x1`; "" if no approval is required."""
     new: str
     count: int
     examples: tuple[Example, ...] = ()
 
 
-class Posting(msgspec.Struct, frozen=True, kw_only=True):
-    """Money of effects that write to the ERP, where it differs: by period, accounts and leg."""
+class PostingDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Differing money of effects that write to the ERP, by period, accounts and leg."""
 
     operation: str
     period: str
-    """The period of the posting date, by its name; without a known one `YYYY-MM`; "" without a date."""
+    """Name of the posting date's period, or `YYYY-MM` if the period is unknown; "" without a date."""
     accounts: str
-    """What stands under `account` in the request, sorted and joined by a comma."""
+    """Values under `account` in the request, sorted and joined by a comma."""
     leg: str
     """Field of the operation's input."""
     currency: str
@@ -95,9 +95,9 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     new_count: int = 0
 
 
-class Amount(msgspec.Struct, frozen=True, kw_only=True):
-    """Money that differs. `source` is the operation or reconciliation, `leg` its field or leg: sums over one
-    source count nothing twice, sums over several do."""
+class MoneyDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Differing money. `source` is the operation or reconciliation, `leg` its field or leg. Sums over several
+    sources may count the same money twice."""
 
     customer: str = ""
     legal_entity: str
@@ -109,8 +109,8 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
     delta: int = 0
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs that come to stand elsewhere: the business state, with `case:<reason>` where a person is needed."""
+class RunDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs with another end state: the business state, with `case:<reason>` if a person must act."""
 
     workflow: str
     old: str
@@ -119,8 +119,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Example, ...] = ()
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries that are held for a person under one model, by the reason: `contract`, `mapping_failed`, ..."""
+class HeldDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries that one model holds for a person, by reason: `contract`, `mapping_failed`, ..."""
 
     reason: str
     old: int = 0
@@ -129,7 +129,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotComparable(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model asks that nobody recorded. Never guessed: what follows is left out on both sides."""
+    """Look-ups without a recorded answer. The answer is never guessed: both sides leave out what depends on it."""
 
     reason: str
     count: int
@@ -137,43 +137,43 @@ class NotComparable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Impact(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole difference."""
+    """The complete report."""
 
     old: str
     """Digest of the old model."""
     new: str
     since: datetime | None = None
-    """When the first replayed delivery was received."""
+    """Time at which the first replayed delivery was received."""
     until: datetime | None = None
-    counts: Counts = Counts()
-    events: tuple[Difference, ...] = ()
+    counts: ImpactCounts = ImpactCounts()
+    events: tuple[GroupDifference, ...] = ()
     """By type."""
-    effects: tuple[Difference, ...] = ()
-    """By operation; requests count, so a table's row that only the request shows is here."""
-    foils: tuple[Difference, ...] = ()
+    effects: tuple[GroupDifference, ...] = ()
+    """By operation. Requests count too: a changed table row that only affects the request appears here."""
+    foils: tuple[GroupDifference, ...] = ()
     """By reconciliation."""
-    approvals: tuple[Decided, ...] = ()
-    runs: tuple[Ended, ...] = ()
-    held: tuple[Held, ...] = ()
-    postings: tuple[Posting, ...] = ()
-    money: tuple[Amount, ...] = ()
+    approvals: tuple[ApprovalDifference, ...] = ()
+    runs: tuple[RunDifference, ...] = ()
+    held: tuple[HeldDifference, ...] = ()
+    postings: tuple[PostingDifference, ...] = ()
+    money: tuple[MoneyDifference, ...] = ()
     """By customer, the largest differences first."""
     money_left_off: int = 0
-    totals: tuple[Amount, ...] = ()
-    """The same over all customers."""
+    totals: tuple[MoneyDifference, ...] = ()
+    """Sums over all customers."""
     not_comparable: tuple[NotComparable, ...] = ()
     assumed: dict[str, int] = {}
-    """What was taken as given where nothing was recorded, and how often: an outcome, an approval's grant."""
+    """Assumptions where nothing was recorded, with their number: an outcome, an approval's grant."""
 
     @property
     def nothing(self) -> bool:
-        """Nothing differs and everything could be compared."""
+        """True if nothing differs and everything was comparable."""
         c = self.counts
         return c.same == c.receipts
 
 
 def to_dict(impact: Impact) -> dict[str, Any]:
-    """As plain JSON values."""
-    made = msgspec.to_builtins(impact)
-    assert isinstance(made, dict)
-    return made
+    """Return the report as plain JSON values."""
+    values = msgspec.to_builtins(impact)
+    assert isinstance(values, dict)
+    return values

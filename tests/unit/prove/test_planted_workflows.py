@@ -22,7 +22,7 @@ MISTAKES = [
     ("approval-after-posting", "unapproved", "memo", "starts the run"),
     ("rejected-goes-on", "unapproved", "memo", "rejects"),
     ("expired-goes-on", "unapproved", "memo", "no person decides"),
-    ("stale-goes-on", "unapproved", "posted", "holds no more"),
+    ("stale-goes-on", "unapproved", "posted", "no longer valid"),
     ("requester-approves", "approved-by-requester", "approve0", "as its requester"),
     ("amount-of-another", "more-than-approved", "memo", "twice the amount"),
     ("foil-timeout-passed-over", "foil-unmatched", "memo", "not settled"),
@@ -30,10 +30,10 @@ MISTAKES = [
     ("taken-back-by-hand", "half-undone", "memo", "bills.memo.void: done"),
     ("again-with-another-date", "posted-twice", "posted", "no payment.received.v1 has arrived"),
     ("signal-posts-twice", "posted-twice", "signal0/0", "again, as another fact"),
-    ("told-twice", "emitted-twice", "emit0", "holds no more"),
+    ("told-twice", "emitted-twice", "emit0", "no longer valid"),
     ("no-way-back", "no-way-back", "memo", "refused"),
     ("items-left", "half-done", "each1/do/0", "refused"),
-    ("job-never-seen", "stuck", "booked", "another integration takes it"),
+    ("job-never-seen", "stuck", "booked", "another integration accepts it"),
     ("larger-than-open", "credit-within-open", "", "invoice.open is"),
 ]
 """File, invariant that breaks, step that it is about, and what the timeline must tell."""

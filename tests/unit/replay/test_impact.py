@@ -16,7 +16,7 @@ from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder
 from counterfoil.replay.impact import Paths, impact, recorded
 from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
-from counterfoil.replay.report import Amount, Impact, to_dict
+from counterfoil.replay.report import MoneyDifference, Impact, to_dict
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
 from counterfoil.rules.lookup import lookup_in
@@ -58,7 +58,7 @@ def accounts(traffic: Sequence[Recorded]) -> list[Account]:
     return [Account(n, at) for n in range(CUSTOMERS)]
 
 
-def sums(found: Sequence[Amount], source: str, leg: str) -> tuple[int, int, int]:
+def sums(found: Sequence[MoneyDifference], source: str, leg: str) -> tuple[int, int, int]:
     rows = [a for a in found if (a.source, a.leg) == (source, leg)]
     return sum(a.old for a in rows), sum(a.new for a in rows), sum(a.delta for a in rows)
 
