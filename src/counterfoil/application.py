@@ -27,7 +27,7 @@ from counterfoil.flow.runs import decisions
 from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
-from counterfoil.replay.job import replayed
+from counterfoil.replay.job import replay_traffic
 from counterfoil.store.port.store import (
     Store,
 )
@@ -99,7 +99,7 @@ class Application:
 
     async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
         """Return the impact of a change on the recorded traffic, replayed in a thread."""
-        return await replayed(self.store, old, new, since, until)
+        return await replay_traffic(self.store, old, new, since, until)
 
     async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
         """Store a webhook's delivery.
