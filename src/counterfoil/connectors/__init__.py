@@ -1,1 +1,1 @@
-"""Connectors to outside systems: the SDK, the conformance suite, a generic HTTP connector and one folder per vendor."""
+"""Connectors to outside systems: the contract that each fulfils (`sdk`), shared tools, and a folder per vendor."""

@@ -1,7 +1,7 @@
-"""Which hosts and addresses a system's calls may reach.
+"""Check of the hosts and addresses that calls to a system may reach.
 
-A name in a file or in a vendor's answer must not become a way into our own network: the address that is about to
-be connected to is what counts, not the name.
+A name in a file or in a vendor's answer must not open a way into the private network. So the check covers the address of
+the connection, not only the name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from counterfoil.core.errors import Misconfigured
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Where clouds hand out credentials, outside the link-local range.
+# Addresses of cloud metadata services (credentials) outside the link-local range.
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"))
 )
@@ -23,28 +23,34 @@ _METADATA = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """`hosts`: allowed besides the system's own. `private`: hosts that may have private or loopback addresses.
-    `loopback`: any allowed host may be on this machine. Nothing makes link-local or metadata addresses reachable."""
+    """Hosts that a connector may call.
+
+    `hosts`: allowed in addition to the system's own host. `private`: hosts that may have private or loopback addresses.
+    `loopback`: any allowed host may be on this machine. Link-local and metadata addresses are never reachable.
+    """
 
     hosts: frozenset[str] = frozenset()
     private: frozenset[str] = frozenset()
     loopback: bool = False
 
     def check_host(self, host: str, own: str) -> None:
+        """Raise Misconfigured unless `host` is the system's own host or an allowed one."""
         if host != own and host not in self.hosts and host not in self.private:
             raise Misconfigured(f"host {host} is not among the system's allowed hosts")
 
     def check_addresses(self, host: str, addresses: Sequence[str], *, encrypted: bool) -> None:
-        """Raises Misconfigured unless every address may be connected to; one bad one among them is bad enough."""
+        """Raise Misconfigured unless every address may be called."""
         for text in addresses:
             address = _innermost(ipaddress.ip_address(text))
             if not self._permitted(host, address):
                 raise Misconfigured(
-                    f"host {host} has the address {text}, which may not be called: {_kind(address)}; a private "
-                    "address needs the host in private_hosts, one on this machine needs loopback: true"
+                    f"host {host} has the {_kind(address)} address {text}, which must not be called. "
+                    "Add the host to private_hosts for a private address, or set loopback: true for this machine"
                 )
             if not encrypted and not (address.is_loopback or host in self.private):
-                raise Misconfigured(f"host {host} must be called over https: it is neither local nor private")
+                raise Misconfigured(
+                    f"host {host} must be called over https because it is neither local nor private"
+                )
 
     def _permitted(self, host: str, address: _Address) -> bool:
         if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
@@ -58,7 +64,7 @@ class Reach:
 
 
 def _innermost(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one stands for, where gateways would deliver it there."""
+    """Return the IPv4 address that a gateway would call for an IPv6 address, else the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

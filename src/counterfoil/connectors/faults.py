@@ -1,6 +1,6 @@
-"""Bad servers for the conformance suite: a proxy that loses answers, one that never answers, one that babbles.
+"""Bad servers for the conformance suite: one loses answers, one never answers, one answers nonsense.
 
-All listen on 127.0.0.1 on a port of their own choosing and speak just enough HTTP/1.1 to be talked to.
+All listen on a free port of 127.0.0.1 and speak a minimum of HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass
 class RequestLog:
-    """What a bad server was asked: how many requests, and how many of them by a writing method."""
+    """Requests that a bad server received. `writes` counts those with a writing method."""
 
     requests: int = 0
     writes: int = 0
@@ -36,17 +36,19 @@ class RequestLog:
 
 @contextlib.asynccontextmanager
 async def proxy_losing_answer(url: str, lose: int) -> AsyncIterator[tuple[str, RequestLog]]:
-    """A proxy before `url` (plain HTTP) that carries out every request but swallows the answer of the
-    `lose`-th write, counted from 1, and closes the connection instead. Yields (its url, what it saw)."""
+    """Run a proxy in front of `url` (plain HTTP) that loses the answer of the `lose`-th write, counted from 1.
+
+    It forwards every request; for that one it closes the connection instead of answering. Yields (url, request log).
+    """
     target = urlsplit(url)
     host, port = target.hostname or "127.0.0.1", target.port or 80
-    seen = RequestLog()
+    log = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         reader, writer = streams
         head, body = await _read_request(reader)
-        is_write = seen.note(head.split(b" ", 1)[0].decode())
-        losing = is_write and seen.writes == lose
+        is_write = log.note(head.split(b" ", 1)[0].decode())
+        losing = is_write and log.writes == lose
         # The server behind compares Host and Origin with its own address.
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
         head = b"\r\n".join(lines).replace(own, target.netloc.encode()) + b"\r\nConnection: close\r\n\r\n"
@@ -58,51 +60,51 @@ async def proxy_losing_answer(url: str, lose: int) -> AsyncIterator[tuple[str, R
         finally:
             up_writer.close()
         if losing:
-            seen.lost += 1
+            log.lost += 1
             return
         writer.write(answer)
         await writer.drain()
 
     async with _listening(serve) as own:
-        yield urlunsplit(target._replace(netloc=own)), seen
+        yield urlunsplit(target._replace(netloc=own)), log
 
 
 @contextlib.asynccontextmanager
 async def silent_server() -> AsyncIterator[tuple[str, RequestLog]]:
-    """A server that takes requests and says nothing. Yields (its url, what it saw)."""
-    seen = RequestLog()
+    """Run a server that reads requests and never answers. Yields (url, request log)."""
+    log = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         head, _ = await _read_request(streams[0])
-        seen.note(head.split(b" ", 1)[0].decode())
+        log.note(head.split(b" ", 1)[0].decode())
         await asyncio.Event().wait()
 
     async with _listening(serve) as own:
-        yield f"http://{own}", seen
+        yield f"http://{own}", log
 
 
 @contextlib.asynccontextmanager
 async def fixed_answer_server(status: int, body: bytes) -> AsyncIterator[tuple[str, RequestLog]]:
-    """A server that gives one answer to everything. Yields (its url, what it saw)."""
-    seen = RequestLog()
+    """Run a server with one answer to every request. Yields (url, request log)."""
+    log = RequestLog()
 
     async def serve(streams: Streams, own: bytes) -> None:
         head, _ = await _read_request(streams[0])
-        seen.note(head.split(b" ", 1)[0].decode())
+        log.note(head.split(b" ", 1)[0].decode())
         start = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         streams[1].write(start.encode() + b"Connection: close\r\n\r\n" + body)
         await streams[1].drain()
 
     async with _listening(serve) as own:
-        yield f"http://{own}", seen
+        yield f"http://{own}", log
 
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[str]:
-    """The url of a port that is bound, so that nobody else gets it, but that refuses connections."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+    """Yield the url of a port that refuses connections. It stays bound: no other process can take it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +116,7 @@ async def _listening(serve: Callable[[Streams, bytes], Awaitable[None]]) -> Asyn
         try:
             await serve(streams, own.encode())
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the caller went away, or the server behind did: either way the connection closes
+            pass  # the caller or the server behind has closed its connection
         finally:
             streams[1].close()
 

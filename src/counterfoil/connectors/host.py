@@ -1,4 +1,4 @@
-"""Which connectors are installed, and building them: entry points of the group `counterfoil.connectors`."""
+"""Installed connectors and their construction. Connectors are entry points of the group `counterfoil.connectors`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ GROUP = "counterfoil.connectors"
 
 
 def installed() -> dict[str, EntryPoint]:
-    """Every connector on this machine by its name, sorted; nothing of them is imported yet."""
+    """Return the installed connectors by name, sorted, without importing them."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def load(name: str) -> Connect:
-    """The connector's `connect`. Raises Misconfigured when it is not installed or cannot be imported."""
+    """Return the `connect` function of a connector. Raises Misconfigured if it is not installed or cannot be imported."""
     points = installed()
     if name not in points:
         raise Misconfigured(
-            f"no connector named {name!r} is installed; there are: {', '.join(points) or 'none'}"
+            f"no connector named {name!r} is installed; installed connectors: {', '.join(points) or 'none'}"
         )
     try:
         connect = points[name].load()
@@ -34,9 +34,9 @@ def load(name: str) -> Connect:
 
 
 def build(systems: Iterable[tuple[str, SystemConfig]]) -> dict[str, Connector]:
-    """Connectors of (connector name, configuration) pairs, by system name.
+    """Build connectors from (connector name, configuration) pairs. Return them by system name.
 
-    Raises one Misconfigured with a line for everything that is wrong with any system, its name in front.
+    Raises one Misconfigured with a line for each problem of each system.
     """
     built: dict[str, Connector] = {}
     wrong: list[str] = []

@@ -1,7 +1,7 @@
-"""Outbound HTTP for connectors: one client per system, which says what a failure proves.
+"""Outbound HTTP for connectors: one client per system, with errors that state what a failure proves.
 
-Before the first byte of a request leaves, a failure is `NotSent`: nothing happened. From then on it is `NoAnswer`:
-it may have happened. Statuses, redirects included, are answers; what they mean is the connector's business.
+Before the first byte of a request leaves, a failure is `NotSent`: nothing happened. After that it is `NoAnswer`: it may
+have happened. Every status is an answer, redirects included. The connector interprets it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from counterfoil.connectors.sdk import SystemConfig
 from counterfoil.core.errors import Misconfigured, TryAgain, Uncertain
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host and port to addresses. Raises OSError when there are none."""
+"""Resolves host and port to addresses. Raises OSError if there are none."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
-# Framing and routing are this client's own business: a mapping that could set them could split requests.
+# This client sets framing and routing headers itself: a mapping that could set them could split requests.
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te"}
 )
 _SENDING = "send_request_headers.started"
 _CONNECTED = "connection.connect_tcp.complete"
 _ADDRESS_SECONDS = 30.0
-# Shorter than any common server's patience, so that a write rarely meets a connection that is being closed.
+# Shorter than the idle timeout of common servers: a write rarely meets a connection that is being closed.
 _IDLE_SECONDS = 3.0
 
 
@@ -46,12 +46,12 @@ class NotSent(TryAgain):
 
 
 class NoAnswer(Uncertain):
-    """Bytes of the request may have left and no whole answer came back: it may have happened."""
+    """Bytes of the request may have left, and no complete answer came back: it may have happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. Header names are lower case, repeated ones joined with ", "; the body is decompressed."""
+    """Answer. Header names are lower case, repeated headers are joined with ", ", and the body is decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,10 +59,10 @@ class Response:
 
 
 class Http:
-    """Calls to one system, below its base `url` or at other hosts that `reach` names.
+    """Client for one system, below its base `url` or at other hosts in `reach`.
 
-    Time-outs are seconds; `max_response` is bytes after decompression. Nothing is read from the environment, no
-    cookie is kept, no redirect followed, nothing retried. `tls` replaces the default trust, which is never off.
+    Timeouts are in seconds; `max_response` is in bytes after decompression. The client reads no environment variables,
+    stores no cookies, follows no redirects and retries nothing. `tls` replaces the default trust, which is never off.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ class Http:
         self._read_timeout = read_timeout
         self._max_response = max_response
         self._resolve = resolve or _resolve
-        self._known: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
+        self._resolved: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
         self._max_connections = max_connections
         self._tls = tls or httpx2.create_ssl_context(trust_env=False)
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
     @classmethod
     def of(cls, config: SystemConfig, *, headers: Mapping[str, str] | None = None) -> Http:
-        """The client for a configured system. Settings: `allowed_hosts`, `private_hosts`, `loopback`, `ca_file`,
-        `connect_timeout`, `read_timeout`, `max_response`, `max_connections`; each has a default."""
+        """Return the client of a configured system. Settings: `allowed_hosts`, `private_hosts`, `loopback`, `ca_file`,
+        `connect_timeout`, `read_timeout`, `max_response`, `max_connections`. Each has a default."""
         settings = config.settings
         reach = Reach(
             hosts=frozenset(settings.get("allowed_hosts", ())),
@@ -119,10 +119,10 @@ class Http:
         body: bytes | None = None,
         timeout: float = 30.0,
     ) -> Response:
-        """One request and its whole answer within `timeout` seconds, name look-up and connecting included.
+        """Send one request and return its complete answer, all within `timeout` seconds.
 
         `path` is below the base URL, or an absolute URL at an allowed host (a next page). Raises `NotSent`,
-        `NoAnswer`, or `Misconfigured` when the request may not be made at all.
+        `NoAnswer`, or `Misconfigured` if the request is not allowed at all.
         """
         url = self._url(path)
         if params is not None:
@@ -144,8 +144,8 @@ class Http:
             await client.aclose()
 
     def _client(self, host: str) -> httpx2.AsyncClient:
-        # One pool per name: pools go by address, and a connection whose certificate was checked for one name must
-        # not carry another's requests.
+        # One pool per host name. A pool reuses connections by address, and a connection whose certificate was checked
+        # for one name must not carry requests for another.
         if host not in self._clients:
             self._clients[host] = httpx2.AsyncClient(
                 verify=self._tls,
@@ -161,15 +161,15 @@ class Http:
         try:
             url = httpx2.URL(path if absolute else str(self._base).rstrip("/") + path)
         except httpx2.InvalidURL:
-            raise Misconfigured("the path cannot stand in a URL") from None
+            raise Misconfigured("the path is not valid in a URL") from None
         if absolute:
             if url.userinfo or url.scheme != self._base.scheme:
-                raise Misconfigured(f"an absolute URL must be plain {self._base.scheme} without a user")
+                raise Misconfigured(f"an absolute URL must use {self._base.scheme} and have no user")
             self._reach.check_host(_host(url), _host(self._base))
             return url
         if not path.startswith("/") or path.startswith("//") or "\\" in path or "#" in path:
-            raise Misconfigured("a path starts with one slash and has no backslash and no fragment")
-        # A value mapped into the path must not climb out of it.
+            raise Misconfigured("a path must start with one slash and must have no backslash and no fragment")
+        # A value mapped into the path must not leave its folder.
         if {".", ".."} & set(unquote(path.partition("?")[0]).replace("\\", "/").split("/")):
             raise Misconfigured("a path must not contain the segments . or ..")
         return url
@@ -185,26 +185,26 @@ class Http:
                 failure = call.failure(f"cannot connect to {host}: {_reason(error)}")
             except httpx2.TransportError as error:
                 raise call.failure(f"{host}: {_reason(error)}") from None
-        self._known.pop((host, port), None)
+        self._resolved.pop((host, port), None)
         raise failure from None
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         now = asyncio.get_running_loop().time()
-        known = self._known.get((host, port))
-        if known and known[0] > now:
-            return known[1]
+        cached = self._resolved.get((host, port))
+        if cached and cached[0] > now:
+            return cached[1]
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise NotSent(f"no address for {host}: {error}") from None
         if not addresses:
             raise NotSent(f"no address for {host}")
-        self._known[host, port] = (now + _ADDRESS_SECONDS, addresses)
+        self._resolved[host, port] = (now + _ADDRESS_SECONDS, addresses)
         return addresses
 
     async def _send(self, call: _HttpCall, host: str, address: str) -> Response:
-        # The URL carries the address that was checked, so that no second look-up can answer differently; the
-        # name goes where the server and the certificate check need it.
+        # The URL has the checked address: a second name look-up could return another one. The host name goes where the
+        # server and the certificate check need it.
         client = self._client(host)
         request = client.build_request(
             call.method,
@@ -225,7 +225,7 @@ class Http:
         response = await client.send(request, stream=True)
         try:
             if response.status_code < 200:
-                raise call.failure(f"{host} answered {response.status_code}, which ends no request")
+                raise call.failure(f"{host} answered {response.status_code}, which is not a final status")
             body = await self._read(call, response)
         finally:
             await response.aclose()
@@ -239,7 +239,7 @@ class Http:
         limit = self._max_response
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "", "gzip", "x-gzip"):
-            raise call.failure(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+            raise call.failure(f"the answer has the encoding {encoding[:40]!r}, which was not requested")
         parts = _Gunzip(limit) if encoding.endswith("gzip") else _Plain(limit)
         try:
             async for chunk in response.aiter_raw():
@@ -266,25 +266,25 @@ class _HttpCall:
         return self.url.netloc.decode("ascii")
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        # Told by the transport before it writes; a body follows only after the headers.
+        # The transport calls this before it writes. A body follows only after the headers.
         if event.endswith(_SENDING):
             self.sending, self.half_open = True, None
         elif event == _CONNECTED:
             self.half_open = info["return_value"]
 
     async def abandon(self) -> None:
-        """Close a connection whose handshake was cut off: the pool forgets those when it is cancelled."""
+        """Close a connection whose handshake was cancelled: the pool does not close it."""
         if self.half_open is not None:
             await self.half_open.aclose()
 
     def failure(self, message: str) -> NotSent | NoAnswer:
-        """What this failure proves, given how far the request had come."""
+        """Return the error for the progress of the request: `NotSent` before its first byte, else `NoAnswer`."""
         what = f"{self.method} {self.url.path}: {message}"
         return NoAnswer(what) if self.sending else NotSent(what)
 
 
 class _BadBody(Exception):
-    """The answer's body is too large or not what its headers say."""
+    """The body of the answer is too large or does not match its headers."""
 
 
 class _Plain:
@@ -304,7 +304,7 @@ class _Plain:
 
 
 class _Gunzip(_Plain):
-    """Never inflates more than one byte past the limit, whatever the ratio."""
+    """Gzip decoder that never inflates more than one byte past the limit."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -317,7 +317,7 @@ class _Gunzip(_Plain):
             try:
                 inflated = self._member.decompress(chunk, self._limit - self._size + 1)
             except zlib.error:
-                raise _BadBody("the answer is not the gzip it says it is") from None
+                raise _BadBody("the answer is not valid gzip") from None
             super().take(inflated)
             chunk = self._member.unconsumed_tail
             if self._member.eof:
@@ -330,7 +330,7 @@ class _Gunzip(_Plain):
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait by the Retry-After header (RFC 9110): a number or a date; None when there is none to read."""
+    """Return the seconds of the Retry-After header (RFC 9110), a number or a date. None if it is absent or unreadable."""
     value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)
@@ -350,7 +350,7 @@ def _base(url: str) -> httpx2.URL:
         raise Misconfigured("the system's url must start with https:// or http:// and name a host")
     if base.userinfo or base.query or base.fragment:
         raise Misconfigured(
-            "the system's url must have no user, query or fragment; secrets have their own place"
+            "the system's url must have no user, query or fragment. Put secrets into `secrets`"
         )
     return base
 
@@ -375,5 +375,5 @@ def _reason(error: Exception) -> str:
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))

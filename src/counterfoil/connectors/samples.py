@@ -1,6 +1,6 @@
-"""What the conformance suite needs to try a connector, and what it finds.
+"""Input and results of the conformance suite.
 
-A trial runs against a real, disposable system: a test account, a twin, a local installation.
+The suite runs against a real, disposable system: a test account, a twin, a local installation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from counterfoil.connectors.sdk import Connect, Request, SystemConfig
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One thing that was looked at. `where` names an operation or a feed, or is empty."""
+    """Result of one check. `where` names an operation or a feed, or is empty."""
 
     check: str
     where: str
@@ -32,11 +32,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class OperationSample:
-    """How to try one write operation.
+    """Samples for one write operation.
 
-    `valid` makes a request body that the system will accept, a new one at each call; `invalid` one that it
-    will refuse, or None where nothing is ever refused. `same` are the result fields that name the made object.
-    `count` asks the system itself, not through the connector, how many objects a request has made.
+    `valid` returns a new request body that the system accepts. `invalid` returns one that it refuses; None if the
+    operation refuses nothing. `same` are the result fields that identify the created object. `count` returns the number
+    of objects that a request has created; it reads the system directly, without the connector.
     """
 
     valid: Callable[[], Awaitable[bytes]]
@@ -46,17 +46,17 @@ class OperationSample:
 
 
 LoseAnswer = Callable[[str, int], AbstractAsyncContextManager[tuple[str, faults.RequestLog]]]
-"""Given the system's url and n: a url behind which the answer of the n-th write is lost, and what was seen."""
+"""From the system's url and n: yields a url that loses the answer of the n-th write, and the log of its requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the suite needs to try a connector. `connect` and `config` build it anew towards bad servers.
+    """Samples for one connector. With `connect` and `config` the suite builds it again for bad servers.
 
-    `reads` are (operation, arguments) pairs that answer. `delivery` is a good (headers, body, now) for `receive`, with
-    `signed` naming the header that a forger would have to get right; None when the system sends nothing.
-    `touch` changes something that each feed shows. `patience` is how many seconds an accepted job or a feed
-    may take to show; `short` how many are given to a call that nobody will answer.
+    `reads` are (operation, arguments) pairs that the system answers. `delivery` is a valid (headers, body, now) for
+    `receive`, and `signed` is the name of its signature header; None if the system sends no deliveries. `touch` makes a
+    change that each feed shows. `patience` is the time in seconds until an accepted job or a feed shows a change.
+    `short` is the timeout in seconds of a call that gets no answer.
     """
 
     connect: Connect

@@ -1,8 +1,8 @@
-"""What a connector is: the one contract between Counterfoil and an outside system.
+"""The connector contract: the only interface between Counterfoil and an outside system.
 
-A connector speaks one vendor's language: it sends rendered requests, looks up what became of them, reads,
-polls and verifies deliveries. It decides nothing, stores nothing and knows no workflow. All vendor names,
-error texts and quirks end here.
+A connector speaks one vendor's language: it sends rendered requests, looks up their outcomes, reads, polls and
+verifies deliveries. It decides nothing, stores nothing and knows no workflow. All vendor names, error texts and
+quirks end here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Json: TypeAlias = Any
 
 
 class Repeat(StrEnum):
-    """How a system protects a write against being sent twice."""
+    """Protection of a write against being sent twice."""
 
-    KEY = "key"  # dedupes by idempotency key, for `retention`
-    UNIQUE = "unique"  # refuses a second object with our external id
-    FIND = "find"  # only a look-up can tell
-    BLIND = "blind"  # nothing can tell
+    KEY = "key"  # the system deduplicates by idempotency key, for `retention`
+    UNIQUE = "unique"  # the system refuses a second object with our external id
+    FIND = "find"  # only a look-up shows the outcome
+    BLIND = "blind"  # nothing shows the outcome
     READ = "read"  # not a write
 
 
@@ -36,18 +36,18 @@ class OperationSpec:
     name: str
     repeat: Repeat
     horizon: float = 0.0
-    """Latest moment after sending at which the write may still take effect."""
+    """Longest time after sending in which the write may still take effect."""
     retention: float = 0.0
-    """How long the vendor remembers an idempotency key (`Repeat.KEY` only)."""
+    """Time for which the vendor remembers an idempotency key (`Repeat.KEY` only)."""
     timeout: float = 30.0
     doc: str = ""
     bulk: int = 1
-    """The most requests of this operation that one `send_many` takes; more than 1 needs a `BulkConnector`."""
+    """Maximum number of requests in one `send_many`. More than 1 needs a `BulkConnector`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One rendered call: what the intent stores and what recovery sends again, byte for byte.
+    """One rendered call: the intent stores it, and recovery sends the same bytes again.
 
     `body` is canonical JSON of the vendor-shaped input that the mapping produced; `key` is the idempotency
     key and external id, derived from run, step path, item and generation.
@@ -67,10 +67,10 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Proof that it was not done: only answers on the connector's list of proofs may become this.
+    """Proof that it was not done. Only answers on the connector's list of proofs may become this.
 
-    On writes, 5xx, resets, time-outs and unreadable answers are `Unknown`, never this.
-    `retry_after` is seconds, from the vendor.
+    On writes, 5xx, resets, timeouts and unreadable answers are `Unknown`, never this.
+    `retry_after` is in seconds, from the vendor.
     """
 
     error_class: ErrorClass
@@ -81,33 +81,32 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An asynchronous job took it: neither done nor refused; an observation decides."""
+    """An asynchronous job took it: neither done nor refused. An observation decides."""
 
     job: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It may have been done. Only a look-up may tell."""
+    """It may have been done. Only a look-up can show it."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A look-up's answer: the system shows nothing for this request now."""
+    """Result of a look-up: the system shows nothing for this request now."""
 
 
 Outcome: TypeAlias = Confirmed | Rejected | Accepted | Unknown
 Finding: TypeAlias = Confirmed | Absent | Rejected | Unknown
-"""What `find` answers. `Confirmed`: done. `Absent`: nothing there (the caller knows whether the horizon has
-passed). `Rejected` with TRANSIENT: begun but not finished; sending the same bytes again finishes it.
-`Unknown`: the look-up itself failed."""
+"""Result of `find`. `Confirmed`: done. `Absent`: nothing there; the caller knows whether the horizon has passed.
+`Rejected` with TRANSIENT: started but not finished; the same bytes sent again finish it. `Unknown`: the look-up failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a door hands in, identified. `identity` are the bytes whose digest tells a repeat from a clash:
+    """Identified message from a system. `identity` is the bytes whose digest separates a repeat from a clash:
     the source's identity fields only, without volatile envelope parts."""
 
     ext_id: str
@@ -128,7 +127,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class SystemConfig:
-    """What a connector is built from: the governance file of its system with secrets resolved."""
+    """Configuration of a connector: the governance file of its system with secrets resolved."""
 
     name: str
     url: str
@@ -146,29 +145,29 @@ class Connector(Protocol):
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Verify the signature over the raw bytes and identify the delivery.
 
-        Header names are lower case. Raises `signature.SignatureRefused` when the signature is not good and
-        `Refused(INVALID)` when the body cannot be read.
+        Header names are lower case. Raises `signature.SignatureRefused` if the signature is wrong and
+        `Refused(INVALID)` if the body cannot be read.
         """
         ...
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        """Make the call once. Never raises for anything the system or the network did."""
+        """Make the call once. Never raises for an error of the system or the network."""
         ...
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        """Look up what became of a request, by its key; never changes anything."""
+        """Look up the outcome of a request, by its key. Never changes anything."""
         ...
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
-        """A read operation's answer. Raises TryAgain, Refused or Misconfigured."""
+        """Return the answer of a read operation. Raises TryAgain, Refused or Misconfigured."""
         ...
 
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
-        """What changed in a feed since `cursor`; None is the beginning. Raises TryAgain or Misconfigured."""
+        """Return the changes of a feed since `cursor`; None is the beginning. Raises TryAgain or Misconfigured."""
         ...
 
     async def check(self, timeout: float) -> None:
-        """Can the system be reached with these credentials? Raises TryAgain or Misconfigured."""
+        """Check that the system can be reached with these credentials. Raises TryAgain or Misconfigured."""
         ...
 
     async def close(self) -> None: ...
@@ -176,20 +175,22 @@ class Connector(Protocol):
 
 @runtime_checkable
 class BulkConnector(Protocol):
-    """What a connector adds when its system takes several writes in one call. Each stays a request of its own: it
-    has its key, its outcome and its look-up, and may be sent singly next time."""
+    """Addition to a connector whose system takes several writes in one call.
+
+    Each write stays a request of its own, with its key, its outcome and its look-up. It may be sent alone next time.
+    """
 
     async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
-        """Carry out at most `bulk` requests of one operation within one timeout: one outcome each, in order.
+        """Send at most `bulk` requests of one operation within one timeout. Return one outcome each, in order.
 
-        Never raises for anything the system or the network did. The rules of `send` hold for each request alone:
-        `Rejected` only by a proof that this one was not done, `Unknown` for every one that a lost or unreadable
-        answer concerns. A request that the system refuses does not take others down with it.
+        Never raises for an error of the system or the network. The rules of `send` hold for each request: `Rejected`
+        needs a proof that this request was not done; a lost or unreadable answer makes every request in it `Unknown`.
+        A refused request does not make others fail.
         """
         ...
 
 
 class Connect(Protocol):
-    """An entry point of the group `counterfoil.connectors`: builds a connector from its configuration."""
+    """Entry point of the group `counterfoil.connectors`: builds a connector from its configuration."""
 
     def __call__(self, config: SystemConfig) -> Connector: ...

@@ -1,8 +1,8 @@
-"""Who sent this? Webhook signatures over the raw bytes, checked before anything is parsed, and made for our own sends.
+"""Webhook signatures over the raw bytes: verification before any parsing, and signing of our own messages.
 
-A scheme says which headers carry what, which bytes are signed and how old a message may be. Signatures prove the
-sender and, within the tolerance, the moment; that a message comes once is proven elsewhere, by its business key.
-docs/reference/signatures.md has the rules of every scheme and their sources.
+A scheme defines the headers, the signed bytes and the maximum age of a message. A signature proves the sender and, within
+the tolerance, the time. It does not exclude repeats: the business key does. docs/reference/signatures.md has the rules of
+each scheme and their sources.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.wire import Json, WireRefused, read_json
 
 Reason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
 
 class SignatureRefused(Refused):
-    """The message is not proven to come from whom it should. `reason` tells a forgery from a late delivery."""
+    """The message has no valid proof of its sender. `reason` separates a forgery from a late delivery."""
 
     def __init__(self, message: str, reason: Reason) -> None:
         super().__init__(message, ErrorClass.UNAUTHORIZED, f"signature_{reason}")
@@ -51,20 +49,21 @@ class _Message:
         return value
 
     def check_age(self, sent: int, *, future: bool) -> None:
-        """`sent` in microseconds since 1970. `future`: refuse what is ahead of us by more than the tolerance too.
+        """Raise SignatureRefused if the message is too old. `sent` is in microseconds since 1970.
 
-        Called once the signature is known to be right, so that "expired" means a late message, not a forged one.
+        `future`: also refuse a message that is ahead of our clock by more than the tolerance. Called after the signature
+        was found right, so "expired" means a late message, not a forged one.
         """
         if self.tolerance is None:
             return
         age = _microseconds(self.now) - sent
         if age > self.tolerance * 1_000_000:
             raise SignatureRefused(
-                f"signed {age // 1_000_000} s ago; {self.tolerance} s are allowed", "expired"
+                f"signed {age // 1_000_000} s ago; the limit is {self.tolerance} s", "expired"
             )
         if future and -age > self.tolerance * 1_000_000:
             raise SignatureRefused(
-                f"signed {-age // 1_000_000} s ahead of our clock; {self.tolerance} s are allowed", "future"
+                f"signed {-age // 1_000_000} s ahead of our clock; the limit is {self.tolerance} s", "future"
             )
 
 
@@ -83,17 +82,19 @@ def verify(
     now: datetime | int,
     tolerance: int | None = 300,
 ) -> None:
-    """Return if `body` was signed with `secret`, or with one of several during a rotation; raise if not.
+    """Return if `body` was signed with `secret`, or with one of several during a rotation. Raise otherwise.
 
-    `now` is an aware datetime or whole seconds since 1970; `tolerance` is seconds either side, None for no check.
-    Raises `SignatureRefused` for anything the sender did, `Misconfigured` for a scheme or secret that cannot work.
-    The scheme `none` accepts everything and takes no secret: it exists to be written down on purpose.
+    `now` is an aware datetime or whole seconds since 1970. `tolerance` is in seconds, past and future; None means no check.
+    Raises `SignatureRefused` for a fault of the message and `Misconfigured` for a scheme or secret that cannot work.
+    The scheme `none` accepts everything and takes no secret: a file must state it explicitly.
     """
     if tolerance is not None and tolerance < 0:
-        raise Misconfigured(f"a signature tolerance of {tolerance} s accepts nothing")
+        raise Misconfigured(f"a signature tolerance of {tolerance} s refuses every message")
     if _name(scheme) == "none":
         if secret:
-            raise Misconfigured("signature scheme none with a secret: name the scheme that the secret is for")
+            raise Misconfigured(
+                "signature scheme none has a secret. Name the scheme of the secret, or remove the secret"
+            )
         return
     rules = _rules(scheme)
     rules.verify(_keys(rules, scheme, secret), _Message(_lower(headers), body, now, tolerance))
@@ -102,9 +103,9 @@ def verify(
 def sign(
     scheme: str, secret: str | Sequence[str], body: bytes, now: datetime | int, id: str = "msg_1"
 ) -> dict[str, str]:
-    """The headers that make `body` pass `verify`, one signature per secret where the scheme has room for several.
+    """Return headers with which `body` passes `verify`: one signature per secret if the scheme allows several.
 
-    `id` is the message id where the scheme signs one. Raises `Misconfigured` for schemes that sign in the body.
+    `id` is the message id, for schemes that sign one. Raises `Misconfigured` for schemes that sign inside the body.
     """
     if _name(scheme) == "none":
         return {}
@@ -113,22 +114,22 @@ def sign(
 
 
 def _name(scheme: str) -> str:
-    """A scheme's name without the remark that may follow it in brackets."""
+    """Return the name of a scheme without the remark that may follow it in brackets."""
     return scheme.partition(" (")[0].strip()
 
 
 def _rules(scheme: str) -> _Scheme:
     rules = _SCHEMES.get(_name(scheme))
     if rules is None:
-        raise Misconfigured(f"no signature scheme {scheme!r}; there are {', '.join(sorted(SCHEMES))}")
+        raise Misconfigured(f"there is no signature scheme {scheme!r}. Schemes: {', '.join(sorted(SCHEMES))}")
     return rules
 
 
 def _keys(rules: _Scheme, scheme: str, secret: str | Sequence[str]) -> list[bytes]:
     secrets = [secret] if isinstance(secret, str) else list(secret)
-    keys = [rules.key(one) if one.strip() else b"" for one in secrets]
+    keys = [rules.key(text) if text.strip() else b"" for text in secrets]
     if not keys or not all(keys):
-        # An empty key makes signatures that anybody can make.
+        # With an empty key, any sender could make valid signatures.
         raise Misconfigured(f"the secret for signature scheme {_name(scheme)} is empty")
     return keys
 
@@ -138,14 +139,14 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if lower.setdefault(name.lower(), value) != value:
             raise SignatureRefused(
-                f"the header {name.lower()} is there twice with different values", "malformed"
+                f"the header {name.lower()} appears twice with different values", "malformed"
             )
     return lower
 
 
 def _microseconds(now: datetime | int) -> int:
     if isinstance(now, datetime):
-        return (now - _EPOCH) // _MICROSECOND
+        return micros(now)
     return int(now * 1_000_000)
 
 
@@ -170,11 +171,11 @@ def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def _demand(expected: Sequence[str], given: Sequence[str]) -> None:
-    """One of the given signatures, compared as text in constant time, is one of those we would have made."""
-    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
+def _require_match(expected: Sequence[str], received: Sequence[str]) -> None:
+    """Raise SignatureRefused unless one received signature equals an expected one. Compares in constant time."""
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in received]
     if not any(matches):
-        raise SignatureRefused("no signature is right for this body and secret", "mismatch")
+        raise SignatureRefused("no signature matches this body and secret", "mismatch")
 
 
 # Keys
@@ -199,14 +200,14 @@ def _hex_key(secret: str) -> bytes:
         raise Misconfigured("the secret is not hexadecimal") from None
 
 
-# Standard Webhooks, and Svix, which it comes from: "{id}.{timestamp}.{body}", base64, several signatures.
+# Standard Webhooks, and Svix, its origin: "{id}.{timestamp}.{body}", base64, several signatures.
 
 _STANDARD_TIME = re.compile(r"[ \t]*(\d{1,12}(?:\.\d{1,9})?)[ \t]*", re.ASCII)
 
 
 def _standard(prefixes: Sequence[str]) -> _Scheme:
     def check(keys: Sequence[bytes], message: _Message) -> None:
-        # Svix sends its own header names and says that receivers take the standard's as well.
+        # Svix sends its own header names and expects receivers to accept the standard's as well.
         complete = (
             p for p in prefixes if all(message.headers.get(f"{p}-{part}") for part in _STANDARD_PARTS)
         )
@@ -233,7 +234,7 @@ def _standard(prefixes: Sequence[str]) -> _Scheme:
 
 
 def _match_entries(expected: Sequence[str], header: str) -> None:
-    """Entries "version,signature" are read from the left, as the standard's library does; the first right one ends it."""
+    """Return at the first valid entry "version,signature", read from the left as in the standard's library. Raise otherwise."""
     for entry in header.split(" "):
         version, comma, signature = entry.partition(",")
         if not comma or "," in signature:
@@ -246,7 +247,7 @@ def _match_entries(expected: Sequence[str], header: str) -> None:
             base64.b64decode(signature)
         except binascii.Error:
             raise SignatureRefused("a v1 signature is not base64", "malformed") from None
-    raise SignatureRefused("no signature is right for this body and secret", "mismatch")
+    raise SignatureRefused("no signature matches this body and secret", "mismatch")
 
 
 _STANDARD_PARTS = ("id", "timestamp", "signature")
@@ -262,7 +263,7 @@ def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
         raise SignatureRefused("the header stripe-signature is not of the form t=...,v1=...", "malformed")
     sent = _whole_seconds(times[0])
     signed = f"{sent}.".encode() + message.body
-    _demand(
+    _require_match(
         [_mac(key, signed).hex() for key in keys],
         [item[1] for item in items if item[0] == "v1" and len(item) > 1],
     )
@@ -286,7 +287,7 @@ def _verify_slack(keys: Sequence[bytes], message: _Message) -> None:
     signature = message.header("x-slack-signature")
     sent = _whole_seconds(timestamp)
     signed = f"v0:{timestamp}:".encode() + message.body
-    _demand([f"v0={_mac(key, signed).hex()}" for key in keys], [signature])
+    _require_match([f"v0={_mac(key, signed).hex()}" for key in keys], [signature])
     message.check_age(sent * 1_000_000, future=True)
 
 
@@ -298,19 +299,19 @@ def _sign_slack(keys: Sequence[bytes], body: bytes, now: datetime | int, message
     }
 
 
-# GitHub, and many who do as it does: "sha256=" and the body's HMAC in hexadecimal; nothing dates the message.
+# GitHub and its imitators: "sha256=" and the HMAC of the body in hexadecimal, without a time.
 
 
 def _verify_github(keys: Sequence[bytes], message: _Message) -> None:
     signature = message.header("x-hub-signature-256")
-    _demand([f"sha256={_mac(key, message.body).hex()}" for key in keys], [signature])
+    _require_match([f"sha256={_mac(key, message.body).hex()}" for key in keys], [signature])
 
 
 def _sign_github(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
     return {"x-hub-signature-256": f"sha256={_mac(keys[0], body).hex()}"}
 
 
-# Zendesk: base64 over the timestamp's text and the body, with nothing between them.
+# Zendesk: base64 over the text of the timestamp and the body, without a separator.
 
 _ZENDESK = "x-zendesk-webhook-signature"
 
@@ -324,22 +325,22 @@ def _verify_zendesk(keys: Sequence[bytes], message: _Message) -> None:
         raise SignatureRefused("the signature's timestamp is not ISO 8601", "malformed") from None
     if sent.tzinfo is None:
         raise SignatureRefused("the signature's timestamp has no time zone", "malformed")
-    _demand([_base64(_mac(key, timestamp.encode() + message.body)) for key in keys], [signature])
+    _require_match([_base64(_mac(key, timestamp.encode() + message.body)) for key in keys], [signature])
     message.check_age(_microseconds(sent), future=True)
 
 
 def _sign_zendesk(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
-    timestamp = f"{_EPOCH + timedelta(seconds=_seconds(now)):%Y-%m-%dT%H:%M:%SZ}"
+    timestamp = f"{from_micros(_microseconds(now)):%Y-%m-%dT%H:%M:%SZ}"
     return {f"{_ZENDESK}-timestamp": timestamp, _ZENDESK: _base64(_mac(keys[0], timestamp.encode() + body))}
 
 
-# Adyen: inside the body, one signature per item, over eight of its fields and nothing else.
+# Adyen: inside the body, one signature per item, over eight of its fields only.
 
 _ADYEN_FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 
 
 def adyen_signature(secret: str, item: Mapping[str, Json]) -> str:
-    """The `hmacSignature` of one NotificationRequestItem."""
+    """Return the `hmacSignature` of one NotificationRequestItem."""
     return _base64(_mac(_hex_key(secret), _adyen_signed(item)))
 
 
@@ -379,7 +380,7 @@ def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
         if not signature.isascii():
             raise SignatureRefused("an hmacSignature has characters outside ASCII", "malformed")
         signed = _adyen_signed(item)
-        _demand([_base64(_mac(key, signed)) for key in keys], [signature])
+        _require_match([_base64(_mac(key, signed)) for key in keys], [signature])
 
 
 def _sign_adyen(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
@@ -397,4 +398,4 @@ _SCHEMES: dict[str, _Scheme] = {
 }
 
 SCHEMES = frozenset(_SCHEMES) | {"none"}
-"""The names that a system's file may use."""
+"""Scheme names for governance files."""

@@ -24,7 +24,7 @@ def test_a_connector_is_loaded_by_its_name() -> None:
 
 def test_a_connector_that_is_not_installed_names_those_that_are() -> None:
     with pytest.raises(
-        Misconfigured, match=r"no connector named 'htp' is installed; there are: .*http.*roundup"
+        Misconfigured, match=r"no connector named 'htp' is installed; installed connectors: .*http.*roundup"
     ):
         host.load("htp")
 

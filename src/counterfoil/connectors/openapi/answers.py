@@ -46,7 +46,11 @@ def outcome_of(operation: OperationSettings, answer: Response) -> Outcome:
         document = read_json(answer.body) if answer.body else None
     except WireRefused as error:
         return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
-    if answer.status == 202 and operation.job is not None and value_at(document, operation.job) is not MISSING:
+    if (
+        answer.status == 202
+        and operation.job is not None
+        and value_at(document, operation.job) is not MISSING
+    ):
         return Accepted(str(value_at(document, operation.job)))
     if 200 <= answer.status < 300:
         result = result_of(operation.result, document)

@@ -115,7 +115,9 @@ def build_target(described: ApiOperation, values: Mapping[str, Json]) -> tuple[s
                     raise InputRefused(f"{plain!r} cannot stand in an address")
                 path = path.replace("{" + name + "}", quote(plain, safe=""))
             case "query":
-                query += [(name, plain_text(part)) for part in (value if isinstance(value, list) else [value])]
+                query += [
+                    (name, plain_text(part)) for part in (value if isinstance(value, list) else [value])
+                ]
             case "header":
                 headers[name.lower()] = _header_value(plain_text(value))
     return path + ("?" + urlencode(query, quote_via=quote) if query else ""), headers

@@ -82,7 +82,9 @@ def _write(where: str, operation: OperationSettings, described: ApiOperation | N
         yield f"{where}.key_field: {described.id} takes no body"
 
 
-def _find(where: str, find: FindSettings, operation: OperationSettings, document: ApiDocument) -> Iterator[str]:
+def _find(
+    where: str, find: FindSettings, operation: OperationSettings, document: ApiDocument
+) -> Iterator[str]:
     yield from _call(where, find, document)
     described = document.operations.get(find.operation_id)
     if described is None:
@@ -142,7 +144,9 @@ def _item(described: ApiOperation, items: str, document: ApiDocument) -> object:
     return resolved.get("items", resolved)
 
 
-def _call(where: str, call: CallSettings, document: ApiDocument, extra: tuple[str | None, ...] = ()) -> Iterator[str]:
+def _call(
+    where: str, call: CallSettings, document: ApiDocument, extra: tuple[str | None, ...] = ()
+) -> Iterator[str]:
     described = document.operations.get(call.operation_id)
     if described is None:
         yield f"{where}.operationId: the document has no operation {call.operation_id}"

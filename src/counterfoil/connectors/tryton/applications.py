@@ -95,7 +95,9 @@ class Applications:
         ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
         return ours[0] if ours else None
 
-    async def _both(self, application: ApplicationInput, by: Deadline) -> tuple[dict[str, Json], dict[str, Json]]:
+    async def _both(
+        self, application: ApplicationInput, by: Deadline
+    ) -> tuple[dict[str, Json], dict[str, Json]]:
         """The invoice and the credit memo."""
         try:
             return (

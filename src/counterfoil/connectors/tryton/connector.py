@@ -61,8 +61,12 @@ _SPECS = (
         "erp.party.upsert", Repeat.UNIQUE, HORIZON_SECONDS, doc="Create or update a customer, by its code."
     ),
     OperationSpec("erp.invoice.post", Repeat.FIND, HORIZON_SECONDS, doc="Post an invoice, by its reference."),
-    OperationSpec("erp.credit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Post a credit memo, by its reference."),
-    OperationSpec("erp.debit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Undo a credit memo by a debit memo."),
+    OperationSpec(
+        "erp.credit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Post a credit memo, by its reference."
+    ),
+    OperationSpec(
+        "erp.debit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Undo a credit memo by a debit memo."
+    ),
     OperationSpec("erp.credit.apply", Repeat.FIND, HORIZON_SECONDS, doc="Apply a credit memo to an invoice."),
     OperationSpec("erp.invoice.get", Repeat.READ, doc="A document by id or reference."),
     OperationSpec("erp.party.get", Repeat.READ, doc="A party by id or code."),

@@ -78,7 +78,9 @@ class _Cursor(msgspec.Struct, frozen=True):
     seen: dict[str, datetime] = {}
 
 
-async def poll(rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline) -> Page:
+async def poll(
+    rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
+) -> Page:
     """The next at most `limit` changes, oldest first. Raises TryAgain, Refused or Misconfigured."""
     at = _read_cursor(cursor)
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
