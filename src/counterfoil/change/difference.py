@@ -26,7 +26,8 @@ from counterfoil.change.table_diff import InForce, RowChange, in_force, row_chan
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
-from counterfoil.model.field_usage import Contract, User, Uses, fed_by
+from counterfoil.model.document_usage import asserted_fields, usage_of
+from counterfoil.model.field_usage import Contract, FieldUsage, User
 from counterfoil.model.fields import Schema, object_schema
 from counterfoil.model.model import Model
 
@@ -109,12 +110,12 @@ class _ModelComparison:
     # -------------------------------------------------------------- users
 
     @cached_property
-    def uses_before(self) -> Uses:
-        return Uses(self.old)
+    def uses_before(self) -> FieldUsage:
+        return usage_of(self.old)
 
     @cached_property
-    def uses_after(self) -> Uses:
-        return Uses(self.new)
+    def uses_after(self) -> FieldUsage:
+        return usage_of(self.new)
 
     @cached_property
     def money(self) -> frozenset[str]:
@@ -294,7 +295,7 @@ class _ModelComparison:
         users = set()
         for model in (self.old, self.new):
             for event in model.events:
-                fed = fed_by(model, event)
+                fed = asserted_fields(model, event)
                 if fed is None or fed[0] != name or not (field is None or field in fed[1]):
                     continue
                 for mapping in model.producers(event):
@@ -351,7 +352,7 @@ class _ModelComparison:
         """Return the readers of a field, directly or from the head that an event writes. The value is True if the
         reader tests that the field is present."""
         readers = dict(self.uses_before.readers(contract, field))
-        fed = fed_by(self.old, contract[1]) if contract[0] == "event" else None
+        fed = asserted_fields(self.old, contract[1]) if contract[0] == "event" else None
         if fed is not None and field.split(".")[0] in fed[1]:
             for user, tests_presence in self.uses_before.readers(("object", fed[0]), field).items():
                 readers[user] = readers.get(user, True) and tests_presence

@@ -1,7 +1,7 @@
-"""The catalog: what there is, who answers for it, and who produces and consumes what. Pure, over one Model.
+"""Catalog of one Model: documents, their owners, and the flow between producers and consumers.
 
-An entry is a document as people look it up; an edge says what one entry is to another, in one word. Edges follow
-from what documents name, so the catalog knows nothing that is not on file.
+An entry describes a document; an edge is a relation between two entries, in one word. Edges come from the names in
+documents, so the catalog contains nothing that is not in a file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FieldEntry:
     optional: bool = False
     pii: bool = False
     system: str = ""
-    """Its system of record, where it belongs to an object."""
+    """System of record, for a field of an object."""
     owners: tuple[str, ...] = ()
     doc: str = ""
 
@@ -53,21 +53,21 @@ class Entry:
     digest: str
     system: str = ""
     fields: Mapping[str, tuple[FieldEntry, ...]] = field(default_factory=dict)
-    """By what they are of: `fields`, `data`, `input`, `output`."""
+    """Fields by their part of the document: `fields`, `data`, `input`, `output`."""
 
     @property
     def key(self) -> Key:
         return self.kind, self.name
 
-    def says(self) -> str:
-        """Everything that a search looks through."""
+    def search_text(self) -> str:
+        """Return the text that a search matches."""
         owners = [role for roles in self.owners.values() for role in roles]
         paths = [part.path for group in self.fields.values() for part in group]
         return " ".join([self.kind, self.name, self.doc, self.system, *owners, *paths]).casefold()
 
 
 class Catalog:
-    """Entries in the order of kind and name, and the edges between them."""
+    """Entries sorted by kind and name, and the edges between them."""
 
     def __init__(self, model: Model) -> None:
         documents = [
@@ -76,45 +76,45 @@ class Catalog:
         self.entries: dict[Key, Entry] = {
             (d.kind, d.name): _entry(model, d) for d in documents if d is not None
         }
-        found = dict.fromkeys(edge for document in model.documents for edge in _edges(model, document))
-        self.edges = tuple(e for e in found if e.source in self.entries and e.target in self.entries)
+        edges = dict.fromkeys(edge for document in model.documents for edge in _edges(model, document))
+        self.edges = tuple(e for e in edges if e.source in self.entries and e.target in self.entries)
 
     def search(self, text: str = "", kind: str = "") -> list[Entry]:
-        """Entries that hold every word of the text, those that are named so first."""
+        """Return the entries that contain every word of the text; matches in the name first."""
         words = text.casefold().split()
-        found = [
+        matches = [
             entry
             for entry in self.entries.values()
-            if (not kind or entry.kind == kind) and all(word in entry.says() for word in words)
+            if (not kind or entry.kind == kind) and all(word in entry.search_text() for word in words)
         ]
-        return sorted(found, key=lambda e: not all(word in e.name for word in words)) if words else found
+        return sorted(matches, key=lambda e: not all(word in e.name for word in words)) if words else matches
 
     def of(self, key: Key) -> list[Edge]:
-        """What an entry has to do with others, both ways."""
+        """Return the edges from and to an entry."""
         return [edge for edge in self.edges if key in (edge.source, edge.target)]
 
     def flow(self, near: Key | None = None) -> list[Edge]:
-        """Who produces and consumes what; with `near`, the part of it that leads to or from one entry."""
+        """Return the edges between producers and consumers; with `near`, those that lead to or from one entry."""
         moving = [edge for edge in self.edges if edge.word in ("produces", "consumes", "calls")]
         if near is None:
             return moving
-        kept = {*_reach(moving, near, back=True), *_reach(moving, near, back=False)}
-        return [edge for edge in moving if edge in kept]
+        reachable = {*_reach(moving, near, back=True), *_reach(moving, near, back=False)}
+        return [edge for edge in moving if edge in reachable]
 
 
 def _reach(edges: list[Edge], near: Key, back: bool) -> Iterator[Edge]:
-    """Edges on the ways that end at (or begin with) an entry; consuming turns an edge round."""
-    ways: dict[Key, list[tuple[Key, Edge]]] = {}
+    """Yield the edges of paths to an entry, or from it. A `consumes` edge counts in the reverse direction."""
+    neighbours: dict[Key, list[tuple[Key, Edge]]] = {}
     for edge in edges:
         begin, end = (edge.target, edge.source) if edge.word == "consumes" else (edge.source, edge.target)
-        ways.setdefault(end if back else begin, []).append((begin if back else end, edge))
-    seen, due = {near}, [near]
-    while due:
-        for other, edge in ways.get(due.pop(), []):
+        neighbours.setdefault(end if back else begin, []).append((begin if back else end, edge))
+    visited, pending = {near}, [near]
+    while pending:
+        for other, edge in neighbours.get(pending.pop(), []):
             yield edge
-            if other not in seen and other[0] != "system":
-                seen.add(other)
-                due.append(other)
+            if other not in visited and other[0] != "system":
+                visited.add(other)
+                pending.append(other)
 
 
 # ------------------------------------------------------------------ entries
@@ -137,14 +137,14 @@ def _entry(model: Model, document: Document) -> Entry:
 
 
 def _owners(model: Model, value: kinds.Kind) -> dict[str, tuple[str, ...]]:
-    """By part where several roles share it, else under `owner`; inherited from what it serves."""
+    """Return owners by part if several roles share the document, else under `owner`; owners may be inherited."""
     if isinstance(value.owner, dict):
         parts: dict[str, tuple[str, ...]] = {}
         for role, part in value.owner.items():
             parts[part] = (*parts.get(part, ()), role)
         return parts
-    found = model.owners_of(value)
-    return {"owner": tuple(found)} if found else {}
+    roles = model.owners_of(value)
+    return {"owner": tuple(roles)} if roles else {}
 
 
 def _maps(value: kinds.Kind) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -183,13 +183,13 @@ def _fields(
 
 
 def _record_of(model: Model, object_: str, name: str) -> str:
-    known = model.objects.get(object_)
-    held = {own for own, _, _ in each_field(known.fields)} if known else set()
-    return model.system_of_record(object_, name) if name in held else ""
+    subject = model.objects.get(object_)
+    names = {own for own, _, _ in each_field(subject.fields)} if subject else set()
+    return model.system_of_record(object_, name) if name in names else ""
 
 
 def _inside(spec: Any) -> tuple[Mapping[str, Any], str]:
-    """The fields within a field, and whether they are those of a list's items."""
+    """Return the fields within a field, and `[]` if they are fields of list items."""
     if isinstance(spec, list):
         return _inside(spec[0])[0], "[]"
     if not isinstance(spec, kinds.FieldSpec):
@@ -220,7 +220,7 @@ def _edges(model: Model, document: Document) -> Iterator[Edge]:
     for kind, name, path in references(document):
         if kind != "role":
             yield Edge(here, _word(document.kind, kind, path), (kind, name))
-    # A mapping is how a system speaks: what it emits, the system produces; what leads to a system, it takes.
+    # A mapping is the voice of its system: the system produces the events that the mapping emits.
     if isinstance(value, kinds.Mapping) and value.from_:
         yield Edge(("system", value.from_.system), "produces", here)
     elif isinstance(value, kinds.Operation):
@@ -228,10 +228,10 @@ def _edges(model: Model, document: Document) -> Iterator[Edge]:
 
 
 def _word(kind: str, other: str, path: tuple[str | int, ...]) -> Word:
-    """What naming it there means."""
+    """Return the relation that a name at this path means."""
     if other == "event":
-        made = kind == "mapping" or path[-1] == "emit"
-        return "produces" if made else "consumes" if kind in ("workflow", "reconciliation") else "uses"
+        is_produced = kind == "mapping" or path[-1] == "emit"
+        return "produces" if is_produced else "consumes" if kind in ("workflow", "reconciliation") else "uses"
     if other == "operation" and kind == "workflow":
         return "consumes" if path[0] == "start" else "reads" if path[0] == "facts" else "calls"
     if other == "workflow" and kind == "operation":

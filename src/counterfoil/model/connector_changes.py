@@ -1,4 +1,4 @@
-"""Which connectors a change of systems asks to be built anew."""
+"""Connectors that must be built again after a change of systems."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from counterfoil.model import kinds
 
 
 def connected(systems: Mapping[str, kinds.System]) -> set[str]:
-    """Systems that have a connector; `external` ones act by themselves."""
+    """Return the systems that have a connector; those with `external` have none."""
     return {name for name, system in systems.items() if system.connector != "external"}
 
 
 def to_build(old: Mapping[str, kinds.System], new: Mapping[str, kinds.System]) -> tuple[str, ...]:
-    """Systems whose connector is another one, sorted. Feeds and load do not make one."""
-    changed = (name for name in connected(new) if _made_of(new[name]) != _made_of(old.get(name)))
+    """Return the systems whose connector changed, sorted. Feeds and caps are not part of a connector."""
+    changed = (name for name in connected(new) if _identity(new[name]) != _identity(old.get(name)))
     return tuple(sorted(changed))
 
 
-def _made_of(system: kinds.System | None) -> tuple[Any, ...] | None:
+def _identity(system: kinds.System | None) -> tuple[Any, ...] | None:
     if system is None:
         return None
     return system.connector, system.url, system.account, system.settings, system.secrets

@@ -1,7 +1,8 @@
-"""Workflows, mappings and foil rules as compiled, immutable definitions: what the rules read.
+"""Workflows, mappings and foil rules as compiled, immutable definitions, which the rules read.
 
-Built from kinds by `compile_workflow` and its like; holds expressions ready to run and no file positions.
-A definition is data, pinned by the digest of its closure.
+`model/compile` builds them from the kinds. They contain compiled expressions and no positions in files. A Run is
+pinned to the digest of its definition. Steps and some other classes have the name of their source form in
+`model/kinds`: `kinds.Call` is the document's form, `definition.Call` the compiled one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """`each / as / data (/ when)`: one `data` for every element of `each`."""
+    """Compiled `each / as / data (/ when)`: one `data` for each element of `each`."""
 
     each: Template
     name: str
@@ -68,7 +69,7 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`retry, queue, continue, park, undo, stop, again`; the other fields belong to one verb each."""
+    """One of `retry, queue, continue, park, undo, stop, again`; each other field belongs to one verb."""
 
     name: str
     state: str | None = None  # stop
@@ -80,7 +81,7 @@ class Verb:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Steps in order, and the verb that may end them."""
+    """Steps in order, with an optional verb at the end."""
 
     steps: tuple[Step, ...]
     verb: Verb | None = None
@@ -94,8 +95,8 @@ Reaction: TypeAlias = Verb | Block
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBase:
     path: str
-    """Place in the workflow, unique and stable: the ids or positions from the root, joined by `/`.
-    A nested block adds its role: `billed/timeout/0`, `choose1/then0/0`, `each2/do/0`, `signal0/0`."""
+    """Unique, stable place in the workflow: ids or positions from the root, joined by `/`. A nested block adds its role:
+    `billed/timeout/0`, `choose1/then0/0`, `each2/do/0`, `signal0/0`."""
     id: str | None = None
     when: Expression | None = None
     becomes: str | None = None
@@ -137,7 +138,7 @@ class Approve(StepBase):
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """A moment: `after` seconds from when the wait begins, or a formula giving a timestamp or date."""
+    """A moment: `after` seconds from the start of the wait, or a formula for a timestamp or date."""
 
     after: float | None = None
     at: Expression | None = None
@@ -148,8 +149,8 @@ class Wait(StepBase):
     event: str | None = None
     where: Expression | None = None
     keys: tuple[tuple[str, Expression], ...] = ()
-    """Conjuncts `event.data.<field> == <value>` of `where` whose value does not read the event: they narrow
-    the topic on which the Run waits."""
+    """Conjuncts `event.data.<field> == <value>` of `where` whose value does not read the event. They narrow the topic
+    on which the Run waits."""
     foils: tuple[str, ...] | None = None
     """Names of reconciliations; `("all",)` for every foil of the Run."""
     until: Until | None = None
@@ -198,13 +199,13 @@ class Signal:
     where: Expression | None
     keys: tuple[tuple[str, Expression], ...]
     states: frozenset[str]
-    """Business states in which it interrupts; empty: in every one."""
+    """Business states in which it interrupts; empty for all states."""
     do: Block
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """What `prove` holds every state against: `always` true, `never` true, or true `finally`, when the run ends."""
+    """A condition that `prove` checks in every state: true `always`, `never`, or `finally` at the end of the Run."""
 
     name: str
     moment: str
@@ -249,7 +250,7 @@ class ApprovalPolicy:
 class LimitPolicy:
     name: str
     per: tuple[Expression, ...]
-    """Evaluated over the Run's names plus `month` and `quarter` of the start event's time, as texts."""
+    """Read the names of the Run, and `month` and `quarter` of the start event's time as text."""
     currency: str
     at_most: int | None
     """Minor units."""
@@ -293,8 +294,11 @@ class OperationDefinition:
 
 @dataclass(frozen=True, slots=True)
 class FoilDefinition:
-    """A reconciliation compiled. Formulas of an operation's foil read `input`, `result`, `event`, `run`;
-    those of an event's foil and of the observation read `event`."""
+    """A compiled reconciliation.
+
+    Formulas of an operation's foil read `input`, `result`, `event` and `run`. Those of an event's foil and of the
+    observation read `event`.
+    """
 
     name: str
     object: str
@@ -312,18 +316,17 @@ class FoilDefinition:
     observe_legs: Mapping[str, Expression]
     tolerance: int
     exact: bool
-    """Shape 1:1."""
+    """The shape is 1:1."""
     owners: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A workflow with the closure that a Run of it is pinned to."""
+    """A compiled workflow with the documents that its Runs are pinned to."""
 
     name: str
     digest: str
-    """Of the canonical form of the workflow and all that it reaches: policies' structure, operations,
-    mappings, schemas, foil rules."""
+    """Digest of the canonical form of the workflow and its closure."""
     start: Start
     serial: tuple[Expression, ...]
     facts: tuple[Fact, ...]
@@ -337,15 +340,15 @@ class Definition:
     postings: Mapping[str, PostingPolicy]
     operations: Mapping[str, OperationDefinition]
     foils: tuple[FoilDefinition, ...]
-    """The reconciliations that an operation of this workflow writes."""
+    """Reconciliations whose foils an operation of this workflow writes."""
     owners: tuple[str, ...]
     exception_owners: tuple[str, ...]
     lane: str
-    """`close` or `live`: whose calls go first where slots are short."""
+    """`close` or `live`: priority of its calls when slots are scarce."""
     casts: Mapping[tuple[str, str], tuple[CastDefinition, ...]] = field(default_factory=dict)
-    """How other versions of the events that it waits for become the one that it waits for."""
+    """Casts by (version, awaited version), and by (operation, other version of it)."""
     returns: Record = Record({})
-    """Of a workflow that an operation starts: the operation's output, over the names of a Run that ended."""
+    """Output of the operation that starts the workflow; it reads the names of a finished Run."""
     invariants: tuple[Invariant, ...] = ()
 
 
@@ -354,8 +357,11 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class CastDefinition:
-    """One version of an event or operation to another. Formulas read `data` of an event, `input` of an operation,
-    and the lets; those of the answer, which goes back, read `result` and the `input` that was cast."""
+    """A compiled cast from one version of an event or operation to another.
+
+    Formulas read `data` of an event or `input` of an operation, and the lets. Formulas of `result` cast the answer
+    back: they read `result` and the `input` before the cast.
+    """
 
     name: str
     source: str
@@ -366,7 +372,7 @@ class CastDefinition:
     fields: Record
     result: Record | None
     schema: Mapping[str, object]
-    """What the cast gives keeps this contract."""
+    """Contract of the result of the cast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +391,7 @@ class EmitDefinition:
 
 @dataclass(frozen=True, slots=True)
 class InboundMapping:
-    """Source payload to Events. Formulas read `body` (the delivery), `fetched`, `received` and the lets."""
+    """Maps a delivery to events. Formulas read `body` (the delivery), `fetched`, `received` and the lets."""
 
     name: str
     system: str
@@ -399,13 +405,15 @@ class InboundMapping:
     assertion: Expression | None
     owners: tuple[str, ...] = ()
     tells_as: str = ""
-    """The name that ids of its facts bear; its own when empty."""
+    """Mapping name that the ids of its facts contain; its own name if empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundMapping:
-    """Canonical input to the system's own. Formulas read `input`, `dates`, `run`, `key` and the lets;
-    those of `returns` read also `result`."""
+    """Maps the canonical input to the system's input.
+
+    Formulas read `input`, `dates`, `run`, `key` and the lets. Those of `returns` also read `result`.
+    """
 
     name: str
     operation: str

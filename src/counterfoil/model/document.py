@@ -1,4 +1,4 @@
-"""One governance document: its kind's strict value, its plain data, and its place when it came from a file."""
+"""One governance document: its typed value, its plain data, and its place in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Data: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """`data` is the canonical plain form: what was written, with a table's rows in place."""
+    """A governance document. `data` is its canonical plain form, with the rows of a table included."""
 
     value: kinds.Kind
     data: Data
@@ -43,7 +43,7 @@ class Document:
         severity: Severity = "error",
         fix: str = "",
     ) -> Finding:
-        """A finding at a node of this document; without a file, at its kind and name."""
+        """Return a finding at a node of this document; without a file, at its kind and name."""
         if self.source is None:
             return Finding(rule, message, f"{self.kind}/{self.name}", 0, 0, severity, fix)
         return self.source.finding(
@@ -52,21 +52,21 @@ class Document:
 
 
 def build(source: Source) -> tuple[Document | None, list[Finding]]:
-    """A document from its source, or why it is none."""
+    """Build a document from its source; return None with findings if its form is wrong."""
     data = source.data
     if not isinstance(data, dict):
-        return None, [source.finding("not-a-document", "a document is a mapping that begins with `kind:`")]
+        return None, [
+            source.finding("not-a-document", "a document must be a mapping that begins with `kind:`")
+        ]
     kind = data.get("kind")
     if kind is None:
         return None, [
-            source.finding(
-                "unknown-kind", "a document says its `kind:`", fix=f"one of {_listed(kinds.KINDS)}"
-            )
+            source.finding("unknown-kind", "`kind:` is missing", fix=f"one of {_listed(kinds.KINDS)}")
         ]
     if not isinstance(kind, str) or kind not in kinds.KINDS:
         near = get_close_matches(str(kind), kinds.KINDS, 1)
         fix = f"did you mean `{near[0]}`?" if near else f"one of {_listed(kinds.KINDS)}"
-        return None, [source.finding("unknown-kind", f"there is no kind `{kind}`", ("kind",), fix=fix)]
+        return None, [source.finding("unknown-kind", f"unknown kind `{kind}`", ("kind",), fix=fix)]
     try:
         value = kinds.KINDS[kind].model_validate(data, strict=True)
     except ValidationError as error:
@@ -74,11 +74,11 @@ def build(source: Source) -> tuple[Document | None, list[Finding]]:
     return Document(value, data, source), []
 
 
-# ------------------------------------------------------------------ pydantic's errors, in our words
+# ------------------------------------------------------------------ findings from errors of pydantic
 
 _PATTERNS = {
     "[a-z][a-z0-9_]*([.-]": "a name: lower-case words joined by `_`, `-` or `.`",
-    "(ms|s|m|h|d)$": "a length of time such as 500ms, 10s, 5m, 2h or 3d",
+    "(ms|s|m|h|d)$": "a duration such as 500ms, 10s, 5m, 2h or 3d",
     "(env:": "a secret by reference: env:NAME or file:PATH",
     "^https?://": "an http(s) address",
     "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
@@ -98,8 +98,8 @@ _TYPES = {
 
 
 def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
-    """One finding for each node that does not fit its kind, at its line."""
-    wanted: dict[Path, list[str]] = {}
+    """Return one finding for each node that does not fit its kind."""
+    expected: dict[Path, list[str]] = {}
     findings: list[Finding] = []
     for fault in error.errors(include_url=False):
         path = locate(source.data, fault["loc"])
@@ -109,14 +109,14 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
         elif kind == "extra_forbidden":
             findings.append(_unknown(source, path))
         else:
-            wanted.setdefault(path, []).append(_message(kind, fault))
-    for path, messages in wanted.items():
+            expected.setdefault(path, []).append(_message(kind, fault))
+    for path, messages in expected.items():
         value = _at(source.data, path)
-        shown = f", not {_shown(value)}" if not isinstance(value, dict | list) else ""
+        actual = f", not {_display(value)}" if not isinstance(value, dict | list) else ""
         texts = list(dict.fromkeys(messages))
         where = f"`{path[-1]}`: " if path and isinstance(path[-1], str) else ""
         if all(text.startswith("expected ") for text in texts):
-            text = "expected " + " or ".join(text.removeprefix("expected ") for text in texts) + shown
+            text = "expected " + " or ".join(text.removeprefix("expected ") for text in texts) + actual
         else:
             text = "; ".join(texts)
         findings.append(source.finding("wrong-value", where + text, path))
@@ -127,7 +127,7 @@ def _missing(source: Source, path: Path, key: str) -> Finding:
     if path and path[-1] == "failure" and source.data.get("kind") == "policy":
         return source.finding(
             "failure-incomplete",
-            f"the failure policy says nothing for `{key}`",
+            f"the failure policy has no reaction for `{key}`",
             path,
             at_key=True,
             fix=f"add `{key}:` with a reaction: retry, queue, continue, park, undo or a list of steps",
@@ -150,7 +150,7 @@ def _unknown(source: Source, path: Path) -> Finding:
 
 
 def _candidates(siblings: set[str], kind: str) -> set[str]:
-    """Keys that could stand beside these: of the models that know most of them."""
+    """Return keys that may be meant: those of the models that have most of the sibling keys."""
     if "kind" in siblings:
         return _keys(kinds.KINDS[kind]) - siblings if kind in kinds.KINDS else set()
     models = [keys for keys in map(_keys, _models()) if "kind" not in keys]
@@ -177,16 +177,16 @@ def _message(kind: str, fault: Any) -> str:
     if kind == "literal_error":
         return f"expected {context['expected']}"
     if kind == "string_too_short":
-        return "expected text, not nothing"
+        return "expected a text that is not empty"
     message = str(fault["msg"]).removeprefix("Value error, ")
     return re.sub(r"^Input should be ", "expected ", message)
 
 
 def locate(data: Any, loc: tuple[Any, ...]) -> Path:
-    """The path in the data that an error's `loc` means.
+    """Return the path in the data for the `loc` of an error.
 
-    Pydantic mixes the names of union members into it, and a member may be named like a key (`call`), so the
-    reading that follows the most parts wins.
+    Pydantic adds the names of union members to it, and a member may have the name of a key (`call`). So the
+    interpretation with the longest path wins.
     """
 
     def follow(node: Any, at: int) -> Path:
@@ -197,9 +197,9 @@ def locate(data: Any, loc: tuple[Any, ...]) -> Path:
                 isinstance(node, list) and isinstance(part, int) and part < len(node)
             )
             if inside:
-                found: Path = (part, *follow(node[part], position + 1))
-                if len(found) >= len(best):
-                    best = found
+                candidate: Path = (part, *follow(node[part], position + 1))
+                if len(candidate) >= len(best):
+                    best = candidate
         return best
 
     return follow(data, 0)
@@ -211,7 +211,7 @@ def _at(data: Any, path: Path) -> Any:
     return data
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = f"`{value}`" if isinstance(value, str) else str(value)

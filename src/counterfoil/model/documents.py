@@ -18,7 +18,7 @@ from counterfoil.model import kinds
 from counterfoil.model.document import Data, Document, build
 from counterfoil.model.fields import Schema, each_field, object_schema
 from counterfoil.model.source import Source
-from counterfoil.model.tables import Rows
+from counterfoil.model.tables import TableRows
 
 K = TypeVar("K", bound=kinds.Kind)
 
@@ -43,7 +43,7 @@ class Documents:
         return self._by_name.get((kind, name))
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether a document of that name was written, well or badly."""
+        """Return True if a document of that name exists, valid or not."""
         return (kind, name) in self._by_name or (kind, name) in self.broken
 
     def of_kind(self, kind: type[K]) -> dict[str, K]:
@@ -86,14 +86,14 @@ class Documents:
         return self.of_kind(kinds.Role)
 
     @cached_property
-    def tables(self) -> Mapping[str, Rows]:
-        return {name: Rows(table, table.rows or []) for name, table in self.of_kind(kinds.Table).items()}
+    def tables(self) -> Mapping[str, TableRows]:
+        return {name: TableRows(table, table.rows or []) for name, table in self.of_kind(kinds.Table).items()}
 
     # -------------------------------------------------------------- canonical form
 
     @classmethod
     def from_documents(cls, documents: Iterable[Data]) -> Self:
-        """A Model of plain documents, as `plain` gave them. Raises Misconfigured for one that is not of its kind."""
+        """Build a model from the result of `plain`. Raises Misconfigured for a document that does not fit its kind."""
         built = []
         for data in documents:
             document, findings = build(Source(f"{_text(data, 'kind')}/{_text(data, 'name')}", data))
@@ -103,11 +103,11 @@ class Documents:
         return cls(built)
 
     def plain(self) -> list[Data]:
-        """Every document as plain data, sorted by kind and name; tables hold their rows."""
+        """Return every document as plain data, sorted by kind and name; tables include their rows."""
         return [self._by_name[key].data for key in sorted(self._by_name)]
 
     def to_json(self) -> bytes:
-        """The canonical form: sorted documents, sorted keys; comments and places are not part of it."""
+        """Return the canonical form: sorted documents, sorted keys, without comments and places."""
         return wire.dumps(self.plain())
 
     @classmethod
@@ -119,21 +119,21 @@ class Documents:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical form, in hex: the name of a Release."""
+        """SHA-256 of the canonical form in hex. It identifies a Release."""
         return wire.digest(self.to_json())
 
     def digest_of(self, kind: str, name: str) -> str:
-        """SHA-256 of one document's canonical form."""
+        """Return the SHA-256 of one document's canonical form in hex."""
         return wire.digest(self._by_name[kind, name].data)
 
     # -------------------------------------------------------------- schemas, tables, owners
 
     def schema_of_event(self, name: str) -> Schema:
-        """JSON Schema (draft 2020-12) of an event's data."""
+        """Return the JSON Schema (draft 2020-12) of an event's data."""
         return object_schema(self.events[name].data)
 
     def schema_of_object(self, name: str) -> Schema:
-        """JSON Schema of an object's fields."""
+        """Return the JSON Schema of an object's fields."""
         return object_schema(self.objects[name].fields)
 
     def schema_of_operation(self, name: str, side: Literal["input", "output"]) -> Schema:
@@ -141,56 +141,61 @@ class Documents:
         return object_schema(operation.input if side == "input" else operation.output)
 
     def system_of_record(self, name: str, field: str) -> str:
-        """The system that may assert a field of an object."""
-        found = self.objects[name]
-        for own, _, spec in each_field(found.fields):
+        """Return the system that may assert a field of an object."""
+        subject = self.objects[name]
+        for own, _, spec in each_field(subject.fields):
             if own == field and isinstance(spec, kinds.FieldSpec) and spec.system:
                 return spec.system
-        return found.system
+        return subject.system
 
     def asserted_by_call(self, operation: str) -> dict[str, str]:
-        """Fields that an exposed operation's input asserts, with the system of record of each: those that name a
-        system, and those of the object that the input speaks of. All others are wishes and references."""
-        found = self.operations[operation]
-        subject = self.objects.get(found.object or "")
+        """Return the fields that an exposed operation's input asserts, with their systems of record.
+
+        These are fields that name a system, and fields of the operation's object. All others are requests or
+        references.
+        """
+        definition = self.operations[operation]
+        subject = self.objects.get(definition.object or "")
         own = {name for name, _, _ in each_field(subject.fields)} if subject is not None else set()
         asserted = {}
-        for name, _, spec in each_field(found.input):
+        for name, _, spec in each_field(definition.input):
             if isinstance(spec, kinds.FieldSpec) and spec.system:
                 asserted[name] = spec.system
-            elif name in own and found.object is not None:
-                asserted[name] = self.system_of_record(found.object, name)
+            elif name in own and definition.object is not None:
+                asserted[name] = self.system_of_record(definition.object, name)
         return asserted
 
     def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
-        """The value in force on a day, or None. KeyError for a table that is not there."""
+        """Return the value in force on a day, or None. Raises KeyError for an unknown table."""
         return self.tables[name].lookup(keys, on)
 
     def owners_of(self, kind: kinds.Kind, part: str = "exceptions") -> list[str]:
-        """The roles that answer for a part of a document: its own owner, else that of the system or object
-        that it serves. Empty where nobody does."""
+        """Return the roles that own a part of a document: its own owner, else that of its system or object.
+
+        Empty if there is no owner.
+        """
         own = kind.owners(part)
         if own:
             return own
-        behind: list[kinds.Kind | None] = []
+        sources: list[kinds.Kind | None] = []
         if isinstance(kind, kinds.Mapping):
             if kind.from_:
-                behind = [self.systems.get(kind.from_.system)]
+                sources = [self.systems.get(kind.from_.system)]
             elif kind.to and kind.to.operation in self.operations:
-                behind = [self.operations[kind.to.operation]]
+                sources = [self.operations[kind.to.operation]]
             elif kind.cast:
                 cast = kind.cast.from_
-                behind = [self.events.get(cast), self.operations.get(cast)]
+                sources = [self.events.get(cast), self.operations.get(cast)]
         elif isinstance(kind, kinds.Reconciliation):
-            behind = [self.objects.get(kind.object), self.systems.get(kind.left)]
+            sources = [self.objects.get(kind.object), self.systems.get(kind.left)]
         elif isinstance(kind, kinds.Object | kinds.Operation):
-            behind = [self.systems.get(kind.system)]
+            sources = [self.systems.get(kind.system)]
         elif isinstance(kind, kinds.Event) and kind.object:
-            behind = [self.objects.get(kind.object)]
-        for other in behind:
-            found = self.owners_of(other, part) if other is not None else []
-            if found:
-                return found
+            sources = [self.objects.get(kind.object)]
+        for source in sources:
+            inherited = self.owners_of(source, part) if source is not None else []
+            if inherited:
+                return inherited
         return []
 
 

@@ -1,4 +1,4 @@
-"""JSON Schema of the governance files, for editors that complete and check while one writes."""
+"""JSON Schema of governance files, for completion and validation in editors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterfoil.model.kinds import KINDS
 
 
 def json_schema() -> dict[str, Any]:
-    """One schema (draft 2020-12) for every document: which keys it has follows from its `kind`."""
+    """Return one schema (draft 2020-12) for all documents; the keys follow from `kind`."""
     union: Any = reduce(or_, KINDS.values())
     documents: Any = Annotated[union, Field(discriminator="kind")]
     schema = TypeAdapter(documents).json_schema(by_alias=True)
@@ -20,10 +20,10 @@ def json_schema() -> dict[str, Any]:
         own = schema["$defs"][kind.__name__]
         own["required"] = ["kind", *own.get("required", [])]
         own["properties"]["kind"] = {"const": name, "title": "Kind"}
-    # A document that uses a pattern is whole only with it.
-    used = {"required": ["kind", "name", "pattern"], "properties": {"kind": {"enum": list(KINDS)}}}
+    # A document that uses a pattern is complete only after expansion.
+    with_pattern = {"required": ["kind", "name", "pattern"], "properties": {"kind": {"enum": list(KINDS)}}}
     definitions = schema.pop("$defs")
-    _let_patterns_stand_for_steps(definitions)
+    _allow_pattern_steps(definitions)
     definitions["PatternSteps"] = {
         "type": "object",
         "properties": {"pattern": {"type": "string"}, "with": {"type": "object"}},
@@ -34,20 +34,20 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Counterfoil governance document",
         "if": {"required": ["pattern"]},
-        "then": used,
+        "then": with_pattern,
         "else": schema,
         "$defs": definitions,
     }
 
 
-def _let_patterns_stand_for_steps(schema: Any) -> None:
-    """Where a step may stand, so may a pattern that gives some."""
+def _allow_pattern_steps(schema: Any) -> None:
+    """Allow a use of a pattern wherever a step is allowed."""
     if isinstance(schema, dict):
         choices = schema.get("oneOf")
         if isinstance(choices, list) and {"$ref": "#/$defs/Call"} in choices:
             choices.append({"$ref": "#/$defs/PatternSteps"})
         for part in schema.values():
-            _let_patterns_stand_for_steps(part)
+            _allow_pattern_steps(part)
     elif isinstance(schema, list):
         for part in schema:
-            _let_patterns_stand_for_steps(part)
+            _allow_pattern_steps(part)

@@ -1,4 +1,4 @@
-"""Which events a mapping's `type` may name: a literal, or the constants of a formula that chooses."""
+"""Event types that the `type` of a mapping may name: a literal, or the constants of a formula."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 
 
 def emitted_types(value: Any) -> list[str]:
-    """`=i.total < 0 ? 'credit.issued.v1' : 'invoice.finalized.v1'` gives both names."""
+    """Return the event types; `=i.total < 0 ? 'credit.issued.v1' : 'invoice.finalized.v1'` has two."""
     if not isinstance(value, str):
         return []
     if not is_formula(value):

@@ -1,4 +1,4 @@
-"""What a control's evidence query reads: recorded things by the names and types that its formula knows."""
+"""Records that the evidence query of a control reads, with the names and types for its formula."""
 
 from __future__ import annotations
 
@@ -80,23 +80,23 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "received_at": TIMESTAMP,
     },
 }
-_RENAMED = {"key": "bkey"}  # a Run's
+_RENAMED = {"key": "bkey"}  # of a Run
 
 
 def word_of(of: str) -> str:
-    """The name by which a formula reads one of these records."""
+    """Return the name of one such record in a formula."""
     return of.removesuffix("s")
 
 
 def schema_of(of: str) -> dict[str, Schema]:
-    """What a formula over these records may read."""
+    """Return the names and schemas that a formula over these records may read."""
     return {
         word_of(of): {"type": "object", "properties": _FIELDS[word_of(of)], "additionalProperties": False}
     }
 
 
 def names_of(of: str, record: Record, approvers: Sequence[str] = ()) -> Mapping[str, Any]:
-    """One record as a formula reads it; what it does not have is null."""
+    """Return the values of one record for a formula; a missing value is null."""
     values: dict[str, Any] = {}
     for name in _FIELDS[word_of(of)]:
         if name == "approvers":
@@ -108,5 +108,5 @@ def names_of(of: str, record: Record, approvers: Sequence[str] = ()) -> Mapping[
 
 
 def _is_word(value: Any) -> bool:
-    """A state or class: formulas know texts and no enumerations."""
+    """Return True for an enumeration value such as a state: formulas have text only."""
     return isinstance(value, str) and type(value) is not str

@@ -1,4 +1,4 @@
-"""What an expression gives on a sample: for the one who writes it, before it stands in a file."""
+"""Result of an expression on a sample, for an author who tries it before writing it into a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from counterfoil.model.template import text_of
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`value` is None with a message in `problem` when there is none; `reads` are the paths that the expression
-    reads, with what the sample has there; `lookups` are the look-ups that it would ask."""
+    """Result of an expression on a sample.
+
+    `value` is None with a message in `problem` if there is no result. `reads` are the paths that the expression
+    reads, with the sample's values. `lookups` are the look-ups that it would make.
+    """
 
     text: str
     type: str = "dyn"
@@ -30,10 +33,10 @@ class Explanation:
 
 
 def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
-    """Runs an expression on a sample: its root names and their JSON values, numbers read exactly.
+    """Evaluate an expression on a sample of root names and their JSON values; numbers are exact.
 
-    `{"minor": ..., "currency": ...}` in the sample is money. Without a sample only the text is looked at. A
-    look-up has no answer here: the explanation says which one is asked.
+    `{"minor": ..., "currency": ...}` in the sample is money. Without a sample only the text is checked. Look-ups
+    have no answer here: the explanation names the first one that is needed.
     """
     source = text_of(text.strip())
     try:
@@ -42,7 +45,7 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
         findings = tuple(
             Finding("formula", fault.message, "EXPR", fault.line, fault.column) for fault in error.findings
         )
-        return Explanation(source, problem="it does not parse", findings=findings)
+        return Explanation(source, problem="the expression does not parse", findings=findings)
     lookups = tuple(sorted(expression.lookup_calls))
     if sample is None:
         return Explanation(
@@ -54,7 +57,7 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     try:
         value = expression(bindings, _ask)
     except LookupNeeded as needed:
-        problem = f"needs the answer of {needed.name}({', '.join(map(repr, needed.args))})"
+        problem = f"the result needs the look-up {needed.name}({', '.join(map(repr, needed.args))})"
     except EvaluationError as error:
         problem = error.message
     except CounterfoilError as error:
@@ -63,7 +66,7 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
 
 
 def values(value: Any) -> Any:
-    """A JSON value as expressions read it: money in its wire form becomes Money."""
+    """Convert a JSON value to the form that expressions read; the wire form of money becomes Money."""
     if isinstance(value, Mapping):
         if value.keys() == {"minor", "currency"}:
             return Money(value["minor"], value["currency"])

@@ -1,7 +1,7 @@
-"""The field shorthand of objects and contracts, as JSON Schema draft 2020-12.
+"""Short form of fields of objects and contracts, as JSON Schema draft 2020-12.
 
-`x-type` says what JSON has no word for: money, date, timestamp, decimal, duration. Money's wire form is
-`{"minor": 1250, "currency": "USD"}`. Whoever reads a schema without these marks still validates the form.
+`x-type` marks types that JSON does not have: money, date, timestamp, decimal, duration. The wire form of money is
+`{"minor": 1250, "currency": "USD"}`. A reader that ignores these marks still validates the form.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TYPES: dict[str, Schema] = {
 
 
 def object_schema(fields: Mapping[str, Any]) -> Schema:
-    """A field map as a closed object; a field whose name ends in `?` is optional."""
+    """Return the schema of a field map as a closed object; a field whose name ends in `?` is optional."""
     schema: Schema = {
         "type": "object",
         "properties": {name: field_schema(spec) for name, _, spec in each_field(fields)},
@@ -58,13 +58,13 @@ def object_schema(fields: Mapping[str, Any]) -> Schema:
 
 
 def each_field(fields: Mapping[str, Any]) -> Iterator[tuple[str, bool, Any]]:
-    """(name, optional, how it is written) of every field."""
+    """Yield (name, optional, written form) of every field."""
     for name, spec in fields.items():
         yield name.removesuffix("?"), name.endswith("?"), spec
 
 
 def field_schema(spec: Any) -> Schema:
-    """One field, however it is written."""
+    """Return the schema of a field in any written form."""
     if isinstance(spec, str):
         if spec.startswith("["):
             return {"type": "array", "items": field_schema(spec[1:-1])}
@@ -102,7 +102,7 @@ def _full(spec: FieldSpec) -> Schema:
 
 
 def is_identity(spec: Any) -> bool:
-    """Whether a field holds a canonical id, or a list of them."""
+    """Return True for a field that contains a canonical id, or a list of them."""
     if isinstance(spec, list):
         return is_identity(spec[0])
     if isinstance(spec, FieldSpec):
@@ -111,7 +111,7 @@ def is_identity(spec: Any) -> bool:
 
 
 def is_money(spec: Any) -> bool:
-    """Whether a field holds money, at any depth."""
+    """Return True for a field that contains money, at any depth."""
     if isinstance(spec, list):
         return is_money(spec[0])
     if isinstance(spec, FieldSpec):

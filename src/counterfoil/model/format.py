@@ -1,4 +1,4 @@
-"""One layout for governance files: stable indentation, order of keys and comments as they were written."""
+"""The one layout of governance files. Order of keys and comments stay as written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOW_AFTER_START = re.compile(r"^--- (?=[\[{])", re.MULTILINE)
 
 
 class _Words(VersionedResolver):
-    """Numbers, dates and true keep their spelling: here every plain word is only a word."""
+    """Resolver that keeps the spelling of numbers, dates and booleans: every plain word is text."""
 
     @property
     def versioned_resolver(self) -> dict[str, list[object]]:
@@ -26,8 +26,10 @@ class _Words(VersionedResolver):
 
 
 def format_text(text: str) -> str:
-    """The text in the one layout. Text with findings of form is given back as it is, and so is text whose values
-    the new layout would change: formatting never means anything."""
+    """Return the text in the one layout; formatting never changes a value.
+
+    Text with findings about its form is returned unchanged, and so is text whose values the layout would change.
+    """
     sources, findings = parse(text, "")
     if findings:
         return text
@@ -44,6 +46,6 @@ def format_text(text: str) -> str:
         return text
     lines = _FLOW_AFTER_START.sub("---\n", out.getvalue()).split("\n")
     formatted = "\n".join(line.rstrip() for line in lines)
-    again, faults = parse(formatted, "")
-    same = not faults and [source.data for source in again] == [source.data for source in sources]
+    parsed, faults = parse(formatted, "")
+    same = not faults and [source.data for source in parsed] == [source.data for source in sources]
     return formatted if same else text

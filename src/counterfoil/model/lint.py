@@ -11,11 +11,16 @@ from counterfoil.model.source import Source
 
 
 def lint_documents(documents: Iterable[Document | Source]) -> Iterator[Finding]:
-    """Warnings, each at its line: they tell what will hurt later and forbid nothing."""
+    """Yield lint warnings with their places. They predict later problems and forbid nothing."""
     for document in documents:
         form = form_of(document.data)
         if form is not None:
-            for found in lint(document.data, form):
+            for warning in lint(document.data, form):
                 yield document.finding(
-                    found.rule, found.message, found.path, at_key=True, severity="warning", fix=found.fix
+                    warning.rule,
+                    warning.message,
+                    warning.path,
+                    at_key=True,
+                    severity="warning",
+                    fix=warning.fix,
                 )

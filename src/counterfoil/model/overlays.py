@@ -1,4 +1,4 @@
-"""Overlays over a Model: one environment's when the folder is read, a region's and a legal entity's for each run.
+"""Overlays over a model: those of an environment when the folder is read, those of a region or entity for each Run.
 
     kind: overlay
     name: germany
@@ -9,10 +9,10 @@
         name: service-credit
         set: {approval: {matrix: [{up_to: 50, automatic: true}, {roles: [controller]}]}}
 
-`set` is joined to the document key by key; what is no mapping, a list too, stands in place of what was there. More
-specific overlays count after others: environment, then region, then legal entity. What a run follows is decided when
-it is known whose it is, so a region or legal entity may differ in policies of sort approval, limit and posting_date,
-and in tables; everything else is the same for all that share a door.
+`set` is merged into the document key by key; any value other than a mapping, also a list, replaces the old value.
+Overlays apply in this order: environment, region, legal entity. The legal entity is known only when a Run starts. So a
+region or legal entity may differ in tables and in policies of sort approval, limit and posting_date; all other
+documents are the same for all.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Data, Document, build
 from counterfoil.model.documents import Documents
 from counterfoil.model.source import Graft, Path, Source
-from counterfoil.model.weakening import loosened
+from counterfoil.model.weakening import weakenings
 
 D = TypeVar("D", bound=Documents)
 REGION = "region"
-"""The table that says of a legal entity in which region it is."""
+"""Table with the region of each legal entity."""
 BY_RUN = ("approval", "limit", "posting_date")
-"""Sorts of policy that may differ by run."""
+"""Sorts of policy that may differ between Runs."""
 MAX_PLACES = 500
-"""Places that are checked one by one."""
+"""Maximum number of places that are checked one by one."""
 _NEVER = frozenset({"overlay", "pattern", "test"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Where:
-    """A place as far as overlays tell one from another; empty texts are no place in particular."""
+    """A place that overlays distinguish; an empty text stands for any."""
 
     environment: str = ""
     region: str = ""
@@ -59,7 +59,7 @@ class Where:
 
 
 def applicable(overlays: Iterable[Document], where: Where) -> list[Document]:
-    """The overlays that count at a place, in their order."""
+    """Return the overlays that apply at a place, in order."""
     return ordered(document for document in overlays if _applies(_overlay(document).of, where))
 
 
@@ -72,7 +72,7 @@ def _applies(of: kinds.Place, where: Where) -> bool:
 
 
 def ordered(overlays: Iterable[Document]) -> list[Document]:
-    """The less specific before the more specific, else by name."""
+    """Sort overlays: the less specific first, then by name."""
 
     def rank(document: Document) -> tuple[bool, bool, bool, str]:
         of = _overlay(document).of
@@ -87,46 +87,46 @@ def ordered(overlays: Iterable[Document]) -> list[Document]:
 
 
 def region_of(documents: Documents, legal_entity: str, on: date) -> str:
-    """The region of a legal entity on a day; empty where the folder does not say."""
+    """Return the region of a legal entity on a day; empty if it is unknown."""
     if not legal_entity or REGION not in documents.tables:
         return ""
-    found = documents.tables[REGION].lookup([legal_entity], on)
-    return "" if found is None else str(found)
+    region = documents.tables[REGION].lookup([legal_entity], on)
+    return "" if region is None else str(region)
 
 
 def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[Finding]]:
-    """The Model with these overlays over it, in this order, and what is wrong with them."""
-    found = {(document.kind, document.name): document for document in documents.documents}
+    """Return the model with these overlays applied in order, and findings about the result."""
+    result = {(document.kind, document.name): document for document in documents.documents}
     broken = set(documents.broken)
     findings: list[Finding] = []
     for overlay in overlays:
         for position, change in enumerate(_overlay(overlay).changes):
             key = (change.kind, change.name)
             path: Path = ("changes", position)
-            old = found.get(key)
+            old = result.get(key)
             if old is None:
-                continue  # told once, by `faults`
+                continue  # reported once, by `faults`
             new, wrong = _changed(old, overlay, change, path)
             findings += wrong
             if new is None:
-                found.pop(key)
+                result.pop(key)
                 broken.add(key)
                 continue
-            found[key] = new
+            result[key] = new
             if change.loosens is None:
-                findings += _unsaid(old, new, overlay, path)
-    return type(documents)(found.values(), broken), findings
+                findings += _unexplained(old, new, overlay, path)
+    return type(documents)(result.values(), broken), findings
 
 
-def _unsaid(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
-    for at, what in loosened(old.value, new.value):
-        fix = "add `loosens:` with the reason to this change, or ask as much as elsewhere"
-        message = f"the {new.kind} `{new.name}` asks less here: {what}"
+def _unexplained(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
+    for at, what in weakenings(old.value, new.value):
+        fix = "add `loosens:` with the reason to this change, or require as much as elsewhere"
+        message = f"the {new.kind} `{new.name}` is weaker here: {what}"
         yield overlay.finding("overlay-loosens", message, _deepest(overlay, (*path, "set"), at), fix=fix)
 
 
 def _deepest(overlay: Document, path: Path, at: Path) -> Path:
-    """As much of a path in the changed document as the overlay itself sets."""
+    """Return the longest part of a path in the changed document that the overlay itself sets."""
     value: Any = overlay.data
     for part in path:
         value = value[part]
@@ -142,12 +142,12 @@ def _changed(
     old: Document, overlay: Document, change: kinds.OverlayChange, path: Path
 ) -> tuple[Document | None, list[Finding]]:
     source = old.source or Source(f"{old.kind}/{old.name}", old.data)
-    mine = overlay.source or Source(f"{overlay.kind}/{overlay.name}", overlay.data)
+    overlay_source = overlay.source or Source(f"{overlay.kind}/{overlay.name}", overlay.data)
     grafts: dict[Path, Graft] = {(): Graft(source, ())}
-    said = {key: value for key, value in change.set.items() if key not in ("kind", "name")}
-    data = _merged(old.data, said, (), (*path, "set"), mine, grafts)
+    content = {key: value for key, value in change.set.items() if key not in ("kind", "name")}
+    data = _merged(old.data, content, (), (*path, "set"), overlay_source, grafts)
     if old.kind == "table":
-        # Rows in place of rows, wherever they stood; a file is read in when the folder is.
+        # New rows replace old ones, also those of a file; files were read with the folder.
         data.pop("file" if "rows" in change.set else "rows" if "file" in change.set else "", None)
     new, findings = build(Source(source.file, data, grafts=grafts))
     if new is not None and isinstance(new.value, kinds.Table) and "rows" in change.set:
@@ -159,7 +159,7 @@ def _changed(
 def _merged(
     old: Any, new: Data, at: Path, there: Path, overlay: Source, grafts: dict[Path, Graft]
 ) -> dict[str, Any]:
-    """`new` over `old`; what comes from the overlay is told there."""
+    """Merge `new` into `old`; findings about parts of the overlay point at the overlay."""
     merged = dict(old)
     for key, value in new.items():
         place = (*at, key)
@@ -171,11 +171,11 @@ def _merged(
     return merged
 
 
-# ------------------------------------------------------------------ what is wrong with overlays themselves
+# ------------------------------------------------------------------ faults of overlays
 
 
 def faults(documents: Documents, overlays: Sequence[Document]) -> Iterator[Finding]:
-    """What no place has to be looked at for: what overlays name, what they may touch, and where they meet."""
+    """Yield findings that need no place: names in overlays, documents that may not differ, and conflicts."""
     for document in overlays:
         overlay = _overlay(document)
         for position, change in enumerate(overlay.changes):
@@ -191,31 +191,36 @@ def _target(
         near = get_close_matches(change.kind, kinds.KINDS.keys() - _NEVER, 1)
         fix = f"did you mean `{near[0]}`?" if near else ""
         yield document.finding(
-            "overlay-form", f"nothing of kind `{change.kind}` is overlaid", (*path, "kind"), fix=fix
+            "overlay-form",
+            f"an overlay cannot change a document of kind `{change.kind}`",
+            (*path, "kind"),
+            fix=fix,
         )
         return
     if not documents.has(change.kind, change.name):
         names = [other.name for other in documents.documents if other.kind == change.kind]
         near = get_close_matches(change.name, names, 1)
-        fix = f"did you mean `{near[0]}`?" if near else "an overlay changes what there is; it adds nothing"
+        fix = (
+            f"did you mean `{near[0]}`?"
+            if near
+            else "an overlay changes existing documents; it cannot add one"
+        )
         message = f"there is no {change.kind} `{change.name}` to change"
         yield document.finding("overlay-form", message, (*path, "name"), fix=fix)
         return
     for key in ("kind", "name"):
         if key in change.set:
-            message = f"an overlay does not change the {key} of a document"
+            message = f"an overlay cannot change the {key} of a document"
             yield document.finding("overlay-form", message, (*path, "set", key), at_key=True)
     if overlay.of.by_run:
         policy = documents.policies.get(change.name) if change.kind == "policy" else None
         late = policy is not None and any(getattr(policy, sort) is not None for sort in BY_RUN)
         if change.kind != "table" and not late and (change.kind, change.name) not in documents.broken:
-            message = f"a {change.kind} is the same in every region and legal entity"
-            fix = (
-                f"differ in a table, or in a policy of sort {', '.join(BY_RUN)}; or make it an environment's"
-            )
+            message = f"a {change.kind} must be the same in every region and legal entity"
+            fix = f"use a table, a policy of sort {', '.join(BY_RUN)}, or an overlay of an environment"
             yield document.finding("overlay-form", message, (*path, "kind"), fix=fix)
         if (change.kind, change.name) == ("table", REGION):
-            message = "the table that tells regions apart cannot differ between them"
+            message = "the table of regions cannot differ between regions"
             yield document.finding("overlay-form", message, (*path, "name"))
 
 
@@ -226,46 +231,48 @@ def _place(documents: Documents, document: Document, overlay: kinds.Overlay) -> 
         table = documents.tables.get(REGION)
         if table is None or len(table.table.key) != 1:
             if not documents.has("table", REGION) or table is not None:
-                message = f"no table `{REGION}` says which legal entities are in {overlay.of.region}"
+                message = f"there is no table `{REGION}` with the legal entities of {overlay.of.region}"
                 fix = "add a table named region with key [legal_entity] and value region"
                 yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
         elif overlay.of.region not in {str(row[table.table.value]) for row in table.table.rows or []}:
-            message = f"no legal entity is in {overlay.of.region}, says the table `{REGION}`"
+            message = f"the table `{REGION}` has no legal entity in {overlay.of.region}"
             yield document.finding("overlay-form", message, ("of", "region"))
-    if not tells_entity(documents):
-        message = "no fact says which legal entity it belongs to, so this never counts"
-        fix = "give `legal_entity` in the `emit` of a mapping, or as a field of an event, object or operation"
+    if not has_legal_entity(documents):
+        message = "no fact has a legal entity, so this overlay never applies"
+        fix = "set `legal_entity` in the `emit` of a mapping, or add it as a field of an event, object or operation"
         yield document.finding("overlay-form", message, ("of",), at_key=True, fix=fix)
 
 
-def tells_entity(documents: Documents) -> bool:
-    """Whether anything that begins a run says whose it is."""
+def has_legal_entity(documents: Documents) -> bool:
+    """Return True if an event, object or operation that starts a Run has a legal entity."""
     name = "legal_entity"
     if any(emit.legal_entity for mapping in documents.mappings.values() for emit in emits_of(mapping)):
         return True
     maps = [event.data for event in documents.events.values()]
-    maps += [found.fields for found in documents.objects.values()]
+    maps += [definition.fields for definition in documents.objects.values()]
     maps += [operation.input for operation in documents.operations.values()]
-    http = any(event.produced == "http" for event in documents.events.values())  # its envelope may say
+    http = any(
+        event.produced == "http" for event in documents.events.values()
+    )  # its envelope may name the entity
     return http or any(name in fields or f"{name}?" in fields for fields in maps)
 
 
 def _meeting(overlays: Sequence[Document]) -> Iterator[Finding]:
-    """Two overlays that are equally specific and set the same thing: nobody could say which counts."""
-    seen: dict[tuple[Any, ...], list[tuple[Path, Document]]] = {}
+    """Yield findings for two equally specific overlays that set the same value."""
+    paths: dict[tuple[Any, ...], list[tuple[Path, Document]]] = {}
     for document in overlays:
         overlay = _overlay(document)
         for position, change in enumerate(overlay.changes):
             for at in _leaves(change.set, ()):
                 for entity in overlay.of.entities or [""]:
                     key = (overlay.of.environment, overlay.of.region, entity, change.kind, change.name)
-                    others = seen.setdefault(key, [])
-                    met = next((d for path, d in others if path[: len(at)] == at[: len(path)]), None)
-                    if met is not None and met is not document:
-                        message = f"the overlay `{met.name}` sets this for the same place"
+                    others = paths.setdefault(key, [])
+                    conflict = next((d for path, d in others if path[: len(at)] == at[: len(path)]), None)
+                    if conflict is not None and conflict is not document:
+                        message = f"the overlay `{conflict.name}` sets the same value for the same place"
                         path: Path = ("changes", position, "set", *at)
                         yield document.finding(
-                            "overlay-form", message, path, at_key=True, fix="leave one of them"
+                            "overlay-form", message, path, at_key=True, fix="remove one of them"
                         )
                         break
                     others.append((at, document))
@@ -283,18 +290,21 @@ def _leaves(value: Any, at: Path) -> Iterator[Path]:
 
 
 def places(documents: Documents, overlays: Iterable[Document], environment: str | None) -> list[Where]:
-    """Every place that the overlays tell apart: of one environment, or of all with None; the plain one first."""
-    found = [_overlay(document).of for document in overlays]
-    environments = {of.environment or "" for of in found} | {""} if environment is None else {environment}
-    regions = {of.region for of in found if of.region}
+    """Return every place that the overlays distinguish, the general one first.
+
+    With `environment` only places of that environment, with None places of all environments.
+    """
+    applies = [_overlay(document).of for document in overlays]
+    environments = {of.environment or "" for of in applies} | {""} if environment is None else {environment}
+    regions = {of.region for of in applies if of.region}
     pairs = {("", ""), *((region, "") for region in regions)}
-    for entity in {entity for of in found for entity in of.entities}:
+    for entity in {entity for of in applies for entity in of.entities}:
         pairs |= {(region, entity) for region in _regions(documents, entity) & regions or {""}}
     return [Where(name, *pair) for name in sorted(environments) for pair in sorted(pairs)]
 
 
 def _regions(documents: Documents, entity: str) -> set[str]:
-    """The regions in which a legal entity ever is."""
+    """Return all regions of a legal entity, on any day."""
     table = documents.tables.get(REGION)
     if table is None or len(table.table.key) != 1:
         return set()

@@ -1,9 +1,8 @@
-"""A governance folder to a Model, with every finding at once; bad input is never an exception.
+"""Read a governance folder into a Model with all findings. Bad input gives findings, never an exception.
 
-The one module of the model that touches files.
-
-Reads `*.yaml` and `*.yml` in the folder and below, several documents to a file, and the CSV files that tables
-name. Text comes from people and from reviews of strangers' branches: everything is bounded.
+This is the only module of the model that reads files: `*.yaml` and `*.yml` in the folder and below, with several
+documents per file, and the CSV files that tables name. Sizes are bounded, because a branch under review may contain
+any text.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from counterfoil.model.source import MAX_BYTES, Path, Source, parse
 
 Folder: TypeAlias = str | os.PathLike[str]
 Written: TypeAlias = FilePath
+"""Path of a file that was written."""
 
 MAX_FILES = 5_000
 
@@ -37,23 +37,22 @@ _USER_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 
 
 def read(path: Folder, *, checks: bool = True, environment: str | None = None) -> tuple[Model, list[Finding]]:
-    """The Model of a folder and all that is wrong with it, sorted by place.
+    """Read the Model of a folder, with all findings sorted by place.
 
-    `environment` chooses the overlays that are in the Model; without one there are those of every environment to
-    check, and none in the Model. Every region and legal entity is checked. `checks=False` stops after the form of
-    each document. A document with an error of form is not in the Model; the whole-model checks know its name and do
-    not complain that it is missing.
+    `environment` chooses the overlays that are applied to the Model. Without it, the overlays of every environment
+    are checked and none is applied. Every region and legal entity is checked. `checks=False` stops after the form
+    of each document. A document with an error of form is not in the Model; the checks do not report it as missing.
     """
     folder = FilePath(path)
     documents: list[Document] = []
     findings: list[Finding] = []
     broken: set[tuple[str, str]] = set()
     if not folder.is_dir():
-        return Model([]), [Finding("unreadable", "there is no such folder", str(path), 0, 0)]
+        return Model([]), [Finding("unreadable", "the folder does not exist", str(path), 0, 0)]
     sources: list[Source] = []
     for name, text in _files(folder, findings):
-        read_here, faults = parse(text, name)
-        sources.extend(read_here)
+        of_file, faults = parse(text, name)
+        sources.extend(of_file)
         findings.extend(faults)
     findings.extend(expand(sources))
     for source in sources:
@@ -62,70 +61,76 @@ def read(path: Folder, *, checks: bool = True, environment: str | None = None) -
         document, faults = _document(source, folder, findings)
         findings.extend(faults)
         if document is None:
-            broken |= _named(source)
+            broken |= _name_of(source)
         else:
             documents.append(document)
     unique = _unique(documents, findings)
-    return _placed(Model(unique, broken), environment, str(path), findings, checks)
+    return _overlaid(Model(unique, broken), environment, str(path), findings, checks)
 
 
-def _placed(
+def _overlaid(
     written: Model, environment: str | None, folder: str, findings: list[Finding], checks: bool
 ) -> tuple[Model, list[Finding]]:
-    """The Model of an environment, and the findings of all its places."""
-    found = written.overlays
-    named = {d.value.of.environment for d in found if isinstance(d.value, kinds.Overlay)} - {None}
-    if environment and named and environment not in named:
-        message = f"no overlay is of the environment `{environment}`; there are: {', '.join(sorted(map(str, named)))}"
+    """Return the Model of an environment, and the findings of all its places."""
+    all_overlays = written.overlays
+    environments = {d.value.of.environment for d in all_overlays if isinstance(d.value, kinds.Overlay)} - {
+        None
+    }
+    if environment and environments and environment not in environments:
+        listed = ", ".join(sorted(map(str, environments)))
+        message = f"no overlay is for the environment `{environment}`; there are overlays for: {listed}"
         findings.append(Finding("overlay-form", message, folder, 0, 0))
-    whole = [d for d in found if isinstance(d.value, kinds.Overlay) and not d.value.of.by_run]
-    chosen = overlays.applicable(whole, overlays.Where(environment or ""))
+    of_environment = [d for d in all_overlays if isinstance(d.value, kinds.Overlay) and not d.value.of.by_run]
+    chosen = overlays.applicable(of_environment, overlays.Where(environment or ""))
     model, wrong = overlays.apply_overlays(written, chosen)
-    model = Model((d for d in model.documents if _stays(d, environment or "")), model.broken)
+    model = Model((d for d in model.documents if _belongs_to(d, environment or "")), model.broken)
     if not checks:
         return model, sorted({*findings, *wrong})
-    findings.extend(overlays.faults(written, found))
+    findings.extend(overlays.faults(written, all_overlays))
     plain: set[Finding] | None = None
-    told: set[Finding] = set()
-    for where in overlays.places(written, found, environment):
-        there, wrong = overlays.apply_overlays(written, overlays.applicable(found, where))
+    reported: set[Finding] = set()
+    for where in overlays.places(written, all_overlays, environment):
+        model_there, wrong = overlays.apply_overlays(written, overlays.applicable(all_overlays, where))
         findings.extend(wrong)
-        here = set(check(there))
+        of_place = set(check(model_there))
         if plain is None:
-            plain = here
-            findings.extend(here)
-        # What is wrong in one place alone says in which; the same in another place says nothing more.
-        more = here - plain - told
-        told |= more
+            plain = of_place
+            findings.extend(of_place)
+        # A finding of one place names it; the same finding of another place adds nothing.
+        more = of_place - plain - reported
+        reported |= more
         findings.extend(replace(f, message=f"{f.message} (in {where})") for f in more)
     return model, sorted(set(findings))
 
 
-def _stays(document: Document, environment: str) -> bool:
-    """Whether a document is of the Model of an environment: its own overlays are in place already."""
+def _belongs_to(document: Document, environment: str) -> bool:
+    """Return True if a document stays in the Model of an environment, whose own overlays are already applied."""
     if not isinstance(document.value, kinds.Overlay):
         return True
     return document.value.of.by_run and document.value.of.environment in (None, environment)
 
 
 def _document(
-    source: Source, folder: FilePath, before: list[Finding]
+    source: Source, folder: FilePath, earlier: list[Finding]
 ) -> tuple[Document | None, list[Finding]]:
-    """A document with its rows. Where text was refused its kind is looked at still, for every finding at once,
-    but not where a finding already stands: one mistake is told once."""
+    """Build a document with its rows.
+
+    If some text was refused, its kind is still checked, to report all findings at once. Lines that already have a
+    finding are skipped.
+    """
     if source.lost:
         return None, []
     document, findings = build(source)
     if source.broken:
-        told = {(finding.file, finding.line) for finding in before}
-        return None, [finding for finding in findings if (finding.file, finding.line) not in told]
+        lines = {(finding.file, finding.line) for finding in earlier}
+        return None, [finding for finding in findings if (finding.file, finding.line) not in lines]
     if document is not None:
         document = _with_rows(document, folder, findings)
     return document, findings
 
 
 def _files(folder: FilePath, findings: list[Finding]) -> Iterator[tuple[str, str]]:
-    """(name, text) of each file, in the order of names, so that two machines report alike."""
+    """Yield (name, text) of each file, sorted by name, so that every machine reports the same."""
     root = folder.resolve()
     names = []
     for place, below, files in os.walk(folder):
@@ -143,13 +148,13 @@ def _files(folder: FilePath, findings: list[Finding]) -> Iterator[tuple[str, str
 
 
 def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -> str | None:
-    """A file's text, or None with a finding. A link may not lead out of the folder."""
+    """Return the text of a file, or None with a finding. A link must not lead out of the folder."""
     problem = ""
     try:
         if not name.resolve().is_relative_to(root):
-            problem = "leads out of the folder"
+            problem = "the path leads out of the folder"
         elif not name.is_file():
-            problem = "there is no such file"
+            problem = "the file does not exist"
         elif name.stat().st_size > limit:
             findings.append(
                 Finding("too-large", f"more than {limit // 1024} KB in one file", str(name), 1, 1)
@@ -158,14 +163,14 @@ def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -
         else:
             return name.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        problem = "not UTF-8 text"
+        problem = "the file is not UTF-8 text"
     except OSError as error:
-        problem = error.strerror or "cannot be read"
+        problem = error.strerror or "the file cannot be read"
     findings.append(Finding("unreadable", problem, str(name), 1, 1))
     return None
 
 
-def _named(source: Source) -> set[tuple[str, str]]:
+def _name_of(source: Source) -> set[tuple[str, str]]:
     data = source.data
     if isinstance(data, dict) and isinstance(data.get("kind"), str) and isinstance(data.get("name"), str):
         return {(data["kind"], data["name"])}
@@ -173,19 +178,19 @@ def _named(source: Source) -> set[tuple[str, str]]:
 
 
 def _unique(documents: list[Document], findings: list[Finding]) -> list[Document]:
-    """The first document of each kind and name; a second one is a finding."""
-    seen: dict[tuple[str, str], Document] = {}
+    """Return the first document of each kind and name; another one is a finding."""
+    by_name: dict[tuple[str, str], Document] = {}
     for document in documents:
-        first = seen.setdefault((document.kind, document.name), document)
+        first = by_name.setdefault((document.kind, document.name), document)
         if first is not document and first.source is not None:
             file, mark = first.source.place(("name",))
-            message = f"a {document.kind} `{document.name}` is already at {file}:{mark.line}"
+            message = f"the {document.kind} `{document.name}` already exists at {file}:{mark.line}"
             findings.append(document.finding("duplicate-name", message, ("name",), fix="rename one of them"))
-    return list(seen.values())
+    return list(by_name.values())
 
 
 def _secrets(source: Source, findings: list[Finding]) -> None:
-    """Secrets stand in files by reference only: what looks like one in the open is a finding."""
+    """Report values that look like secrets: files contain references to secrets only."""
     data = source.data
     if not isinstance(data, dict):
         return
@@ -215,7 +220,7 @@ def _open_secrets(source: Source, system: dict[str, Any], at: Path, findings: li
                 findings.append(
                     source.finding(
                         "secret-in-file",
-                        f"`{key}` holds a secret in the open",
+                        f"`{key}` contains a secret in plain text",
                         path,
                         fix="write env:NAME or file:PATH under `secrets`, and change the secret",
                     )
@@ -227,14 +232,14 @@ def _open_secrets(source: Source, system: dict[str, Any], at: Path, findings: li
 
 
 def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
-    """A table with the rows of its CSV in place; every other document as it is."""
+    """Return a table with the rows of its CSV; every other document unchanged."""
     table = document.value
     if isinstance(table, kinds.Overlay):
         return _with_overlaid_rows(document, folder, findings)
     if not isinstance(table, kinds.Table):
         return document
     if (table.file is None) == (table.rows is None):
-        findings.append(document.finding("table-row", "a table has either `file` or `rows`", ("name",)))
+        findings.append(document.finding("table-row", "a table needs either `file` or `rows`", ("name",)))
         return None
     if table.file is None:
         rows = table.rows or []
@@ -259,9 +264,9 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
 
 
 def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
-    """An overlay with the rows of the CSV files that it puts in place of a table's."""
+    """Return an overlay with the rows of the CSV files that replace those of tables."""
     changes = document.data["changes"]
-    read_in = []
+    with_rows = []
     before = len(findings)
     for position, change in enumerate(changes):
         file = change["set"].get("file") if change["kind"] == "table" else None
@@ -273,19 +278,19 @@ def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Fin
             findings.extend(bad)
             others = {key: value for key, value in change["set"].items() if key != "file"}
             change = {**change, "set": {**others, "rows": [row for _, row in lines]}}
-        read_in.append(change)
+        with_rows.append(change)
     if len(findings) > before:
         return None
-    data = {**document.data, "changes": read_in}
+    data = {**document.data, "changes": with_rows}
     return replace(document, value=kinds.Overlay.model_validate(data, strict=True), data=data)
 
 
 def write_new(folder: Folder, texts: Mapping[str, str]) -> list[Written]:
-    """Writes files that are not there yet. Raises Misconfigured, before anything is written, where one is."""
+    """Write new files. Raises Misconfigured before the first write if one of them exists."""
     target = FilePath(folder)
-    taken = [name for name in texts if (target / name).exists()]
-    if taken:
-        raise Misconfigured(f"{target / taken[0]} exists already; choose an empty folder")
+    existing = [name for name in texts if (target / name).exists()]
+    if existing:
+        raise Misconfigured(f"{target / existing[0]} exists already; choose an empty folder")
     target.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (target / name).write_text(text, encoding="utf-8")

@@ -8,13 +8,15 @@ from counterfoil.model.read import Folder, Written, write_new
 
 
 def starter() -> dict[str, str]:
-    """File name to text, in the order in which a newcomer reads them."""
+    """Return the starter files by name, in reading order."""
     folder = resources.files("counterfoil.model") / "starter"
     texts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.is_file()}
     return dict(sorted(texts.items()))
 
 
 def init(folder: Folder) -> list[Written]:
-    """Writes the starter into a folder, which is made when it is not there, and says which files. Raises
-    Misconfigured, before anything is written, when one of them exists already."""
+    """Write the starter into a folder and return the files; create the folder if it does not exist.
+
+    Raises Misconfigured before the first write if one of the files exists.
+    """
     return write_new(folder, starter())

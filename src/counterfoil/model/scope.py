@@ -1,15 +1,13 @@
-"""Which names a formula may read at its place, and their types as JSON Schemas."""
+"""Names that a formula may read at its place, with their types as JSON Schemas."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from counterfoil.model import kinds
+from counterfoil.model.documents import Documents
 from counterfoil.model.fields import ANY, DATE, INTEGER, MONEY, STRING, TIMESTAMP, Schema, object_schema
-
-if TYPE_CHECKING:
-    from counterfoil.model.model import Model
 
 Types: TypeAlias = Mapping[str, Schema]
 
@@ -69,7 +67,7 @@ PROVEN: Mapping[str, Schema] = {
         },
     },
 }  # fmt: skip
-"""What a workflow's own invariants read beside the names of its steps."""
+"""Names that the invariants of a workflow read, in addition to the names of its steps."""
 _TEXTS = (
     "id", "source", "type", "subject", "sequence", "legal_entity", "region", "schema_version", "system",
     "correlation_id", "causation_id", "business_txn_id", "idempotency_key", "payload_hash", "key", "version",
@@ -77,32 +75,32 @@ _TEXTS = (
 _TIMES = ("time", "occurred_at", "effective_at", "received_at")
 
 
-def event_type(model: Model, name: str | None) -> Schema:
-    """An event with its envelope; its data is anything when the event is not declared."""
-    known = name is not None and name in model.events
+def event_type(documents: Documents, name: str | None) -> Schema:
+    """Return the type of an event with its envelope; the data of an undeclared event may be anything."""
+    declared = name is not None and name in documents.events
     return {
         "type": "object",
         "properties": {
             **dict.fromkeys(_TEXTS, STRING),
             **dict.fromkeys(_TIMES, TIMESTAMP),
-            "data": model.schema_of_event(name) if known and name is not None else ANY,
+            "data": documents.schema_of_event(name) if declared and name is not None else ANY,
         },
         "additionalProperties": False,
     }
 
 
-def head_type(model: Model, name: str | None) -> Schema:
-    """An object as we hold it: its fields, and what the store knows of every object."""
-    if name is None or name not in model.objects:
+def head_type(documents: Documents, name: str | None) -> Schema:
+    """Return the type of an object's head: its fields, and the columns that the store adds."""
+    if name is None or name not in documents.objects:
         return ANY
-    schema = dict(model.schema_of_object(name))
-    held = {"id": STRING, "version": ANY, "effective_at": TIMESTAMP, "recorded_at": TIMESTAMP}
-    schema["properties"] = held | schema["properties"]
+    schema = dict(documents.schema_of_object(name))
+    columns = {"id": STRING, "version": ANY, "effective_at": TIMESTAMP, "recorded_at": TIMESTAMP}
+    schema["properties"] = columns | schema["properties"]
     return schema
 
 
-def operation_type(model: Model, name: str, side: str) -> Schema:
-    operation = model.operations.get(name)
+def operation_type(documents: Documents, name: str, side: str) -> Schema:
+    operation = documents.operations.get(name)
     if operation is None:
         return ANY
     fields = operation.input if side == "input" else operation.output
@@ -111,27 +109,27 @@ def operation_type(model: Model, name: str, side: str) -> Schema:
     return object_schema(fields)
 
 
-def fact_type(model: Model, fact: kinds.Fact) -> Schema:
+def fact_type(documents: Documents, fact: kinds.Fact) -> Schema:
     if fact.head:
-        return head_type(model, fact.head)
+        return head_type(documents, fact.head)
     if fact.limit:
         return MONEY
     if fact.read:
-        return operation_type(model, fact.read, "output")
+        return operation_type(documents, fact.read, "output")
     if fact.xref:
         return STRING
     return ANY
 
 
-def start_types(model: Model, workflow: kinds.Workflow) -> dict[str, Schema]:
-    """What every formula of a workflow reads: the run and what began it."""
+def start_types(documents: Documents, workflow: kinds.Workflow) -> dict[str, Schema]:
+    """Return the types that every formula of a workflow may read: the Run and its start."""
     start = workflow.start
     types: dict[str, Schema] = {"run": RUN}
     if start.event:
-        types["event"] = event_type(model, start.event)
+        types["event"] = event_type(documents, start.event)
     elif start.due:
-        types["object"] = head_type(model, start.due.object)
+        types["object"] = head_type(documents, start.due.object)
     elif start.operation:
-        types["input"] = operation_type(model, start.operation, "input")
-        types["event"] = event_type(model, None)
+        types["input"] = operation_type(documents, start.operation, "input")
+        types["event"] = event_type(documents, None)
     return types

@@ -1,7 +1,7 @@
-"""YAML text to plain values, with the place of every node; strict, bounded, never raising for bad text.
+"""YAML text to plain values, with the place of every node. Strict and bounded; bad text gives findings, no exception.
 
-Works on parser events, so aliases, anchors and tags are refused before anything could be built from them.
-Numbers become int or Decimal, never float; YAML 1.2 decides what a plain word means.
+It reads parser events, so aliases, anchors and tags are refused before they can expand. Numbers become int or
+Decimal, never float. YAML 1.2 decides the meaning of a plain word.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a node begins; `text` is the column of its text's first character, 0 where the text is folded."""
+    """Start of a node; `text` is the column of the first character of its text, 0 for folded text."""
 
     line: int
     column: int
@@ -58,10 +58,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Graft:
-    """A part of a document that was put into it from elsewhere: what is wrong with it is told at `path` of `source`.
+    """A part of a document that comes from elsewhere. Findings about it point at `path` of `source`.
 
-    `origin` and `origin_path`: the pattern's own text, when the part is a pattern's; then the whole part stands at
-    the one place where the pattern is used.
+    `origin` and `origin_path` name the text of a pattern if the part comes from one. Then every finding points at
+    the use of the pattern.
     """
 
     source: Source
@@ -70,7 +70,7 @@ class Graft:
     origin_path: Path = ()
 
     def place(self, rest: Path) -> tuple[Source, Path, str]:
-        """Where something `rest` below this part is told, and what the message adds."""
+        """Return the place for a finding at `rest` below this part, and a suffix for its message."""
         if self.origin is None:
             return self.source, (*self.path, *rest), ""
         inner = (*self.origin_path, *rest)
@@ -81,32 +81,32 @@ class Graft:
 
 @dataclass(slots=True)
 class Source:
-    """One YAML document: its value and the place of every key and node."""
+    """One YAML document: its value, and the place of every key and node."""
 
     file: str
     data: Any = None
     marks: dict[Path, Mark] = field(default_factory=dict)
     keys: dict[Path, Mark] = field(default_factory=dict)
     broken: bool = False
-    """Something was refused: the value is not what was written."""
+    """Some text was refused, so the value differs from the text."""
     lost: bool = False
-    """There is no document to look at; the value is its kind and name at most."""
+    """The document could not be read; the value has at most its kind and name."""
     grafts: dict[Path, Graft] = field(default_factory=dict)
-    """Parts that stand elsewhere, by their paths; the longest path counts."""
+    """Parts that come from elsewhere, by path; the longest matching path applies."""
 
     def mark(self, path: Path) -> Mark:
-        """The place of a node, or of the nearest node around it."""
+        """Return the place of a node, or of the nearest node around it."""
         return self.place(path)[1]
 
     def place(self, path: Path) -> tuple[str, Mark]:
-        """The file and the place of a node, or of the nearest node around it."""
+        """Return the file and the place of a node, or of the nearest node around it."""
         grafted = self._grafted(path)
         if grafted is not None:
             return grafted[0].place(grafted[1])
         for end in range(len(path), -1, -1):
-            found = self.marks.get(path[:end])
-            if found is not None:
-                return self.file, found
+            mark = self.marks.get(path[:end])
+            if mark is not None:
+                return self.file, mark
         return self.file, Mark(1, 1)
 
     def finding(
@@ -120,7 +120,7 @@ class Source:
         severity: Severity = "error",
         fix: str = "",
     ) -> Finding:
-        """A finding at a node; `at_key` points at its key, `offset` at a character of its text."""
+        """Return a finding at a node; `at_key` points at its key, `offset` at a character of its text."""
         grafted = self._grafted(path)
         if grafted is not None:
             source, there, note = grafted
@@ -149,11 +149,11 @@ class Source:
 
 
 class _Refused(Exception):
-    """The document is given up; its finding is recorded."""
+    """Reading of a document stops; its finding is recorded."""
 
 
 def parse(text: str, file: str) -> tuple[list[Source], list[Finding]]:
-    """Every document of a file and what is wrong with its form. A bad document does not hide the others."""
+    """Return every document of a file and the findings about its form. A bad document does not hide the others."""
     findings: list[Finding] = []
     if len(text) > MAX_BYTES:
         return [], [Finding("too-large", f"more than {MAX_BYTES // 1024} KB in one file", file, 1, 1)]
@@ -164,9 +164,9 @@ def parse(text: str, file: str) -> tuple[list[Source], list[Finding]]:
 
 
 def _documents(text: str) -> Iterator[tuple[str, int]]:
-    """The text of each document with the number of lines before it.
+    """Yield the text of each document with the number of lines before it.
 
-    A `---` or `...` at the beginning of a line ends a document wherever it stands, so a split by text is exact.
+    A `---` or `...` at the beginning of a line always ends a document, so a split by text is exact.
     """
     ends = [match.end() for match in _END.finditer(text)]
     starts = sorted({0, *ends, *(match.start() for match in _START.finditer(text))})
@@ -179,7 +179,10 @@ def _documents(text: str) -> Iterator[tuple[str, int]]:
 
 
 def resolve(text: str) -> Any:
-    """The value of a plain scalar by YAML 1.2's core schema; None for null, ValueError for what no number holds."""
+    """Return the value of a plain scalar by the core schema of YAML 1.2; None for null.
+
+    Raises ValueError for a number that is not finite or too long.
+    """
     if text in _NULLS:
         return None
     if text in _WORDS:
@@ -187,21 +190,21 @@ def resolve(text: str) -> Any:
     if text[0] in "+-.0123456789":
         if _INT.fullmatch(text):
             if len(text) > MAX_DIGITS:
-                raise ValueError("a number this long is not read")
+                raise ValueError(f"a number has at most {MAX_DIGITS} characters")
             return int(text)
         if _OTHER_INT.fullmatch(text):
             return int(text, 0)
         if _DECIMAL.fullmatch(text):
             if len(text) > MAX_DIGITS:
-                raise ValueError("a number this long is not read")
+                raise ValueError(f"a number has at most {MAX_DIGITS} characters")
             return Decimal(text)
         if _NOT_A_NUMBER.fullmatch(text):
-            raise ValueError("infinity and not-a-number are not values")
+            raise ValueError("infinity and not-a-number are not allowed")
     return text
 
 
 def unbalanced(text: str) -> int | None:
-    """Position of the first bracket without partner outside quotes; None when all are balanced."""
+    """Return the position of the first unbalanced bracket outside quotes; None if all are balanced."""
     opened: list[tuple[str, int]] = []
     quote = ""
     skip = False
@@ -223,7 +226,7 @@ def unbalanced(text: str) -> int | None:
 
 
 class _DocumentReader:
-    """Builds one document from parser events."""
+    """Builds documents from parser events."""
 
     def __init__(self, file: str, line: int, findings: list[Finding]) -> None:
         self.source = Source(file)
@@ -232,13 +235,13 @@ class _DocumentReader:
         self.events: Iterator[Any] = iter(())
 
     def run(self, text: str) -> list[Source]:
-        """The documents of a text, mostly one; their faults are in `findings`."""
-        read: list[Source] = []
+        """Return the documents of a text, usually one; faults are added to `findings`."""
+        sources: list[Source] = []
         try:
             self.events = parse_events(text)
             while self._document():
-                read.append(self.source)
-            return read
+                sources.append(self.source)
+            return sources
         except YamlSyntaxError as error:
             mark = Mark(error.line + self.before + 1, error.column + 1)
             self._report("syntax", f"not YAML: {error}", mark)
@@ -246,11 +249,11 @@ class _DocumentReader:
             pass
         kind, name = _KIND.search(text), _NAME.search(text)
         named = {"kind": kind[1], "name": name[1]} if kind and name else None
-        return [*read, Source(self.source.file, named, broken=True, lost=True)]
+        return [*sources, Source(self.source.file, named, broken=True, lost=True)]
 
     def _report(self, rule: str, message: str, mark: Mark, fix: str = "") -> None:
         self.source.broken = True
-        if rule == "syntax":  # what a broken line seemed to hold is not told as well
+        if rule == "syntax":  # other findings about the broken line would mislead
             self.findings[:] = [f for f in self.findings if (f.file, f.line) != (self.source.file, mark.line)]
         self.findings.append(Finding(rule, message, self.source.file, mark.line, mark.column, "error", fix))
 
@@ -259,13 +262,13 @@ class _DocumentReader:
         return Mark(start.line + self.before + 1, start.column + 1)
 
     def _document(self) -> bool:
-        """Reads the next document; False when there is none."""
+        """Read the next document; return False at the end."""
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
                 self.source = Source(self.source.file)
                 if event.version or event.tags:
                     place = Mark(event.end_mark.line + self.before + 1, 1)
-                    self._report("directive", "YAML directives are refused", place, "remove the line")
+                    self._report("directive", "YAML directives are not allowed", place, "remove the line")
                 first = next(self.events)
                 if not _is_nothing(first):
                     self.source.data = self._node(first, (), 0)
@@ -277,17 +280,20 @@ class _DocumentReader:
         if isinstance(event, AliasEvent):
             self._report(
                 "alias",
-                "aliases are refused: a file reads the same wherever one looks",
+                "aliases are not allowed: each value must be readable where it is",
                 mark,
                 "repeat the value, or use kind: pattern",
             )
             return ""
         if event.anchor:
             self._report(
-                "anchor", f"the anchor &{event.anchor} is refused", mark, "remove it, or use kind: pattern"
+                "anchor",
+                f"the anchor &{event.anchor} is not allowed",
+                mark,
+                "remove it, or use kind: pattern",
             )
         if event.tag:
-            self._report("tag", f"the tag {str(event.tag)[:60]} is refused", mark, "remove it")
+            self._report("tag", f"the tag {str(event.tag)[:60]} is not allowed", mark, "remove it")
         if isinstance(event, ScalarEvent):
             return self._scalar(event, path, mark)
         if depth >= MAX_DEPTH:
@@ -314,7 +320,7 @@ class _DocumentReader:
                 break
             mark = self._mark(event)
             if not isinstance(event, ScalarEvent):
-                self._report("key", "a key must be a word", mark)
+                self._report("key", "a key must be a plain word", mark)
                 self._node(event, (*path, "?"), depth + 1)
                 self._node(next(self.events), (*path, "?"), depth + 1)
                 continue
@@ -331,15 +337,20 @@ class _DocumentReader:
     def _key(self, event: Any, mark: Mark) -> str:
         key: str = event.value
         if event.tag or event.anchor:
-            self._report("tag", "tags and anchors are refused", mark, "remove it")
+            self._report("tag", "tags and anchors are not allowed", mark, "remove it")
         if key == "on":
             self._report(
-                "key-on", "no key is named `on`: older YAML reads it as true", mark, "choose another word"
+                "key-on",
+                "a key must not be named `on`: older YAML parsers read it as true",
+                mark,
+                "choose another word",
             )
         elif not event.style and (not key or key in _NULLS or key in _WORDS):
             self._report("key", f"`{key}` cannot be a key", mark, "quote it, or choose another word")
         elif key == "<<":
-            self._report("alias", "merge keys are refused", mark, "write the keys out, or use kind: pattern")
+            self._report(
+                "alias", "merge keys are not allowed", mark, "write the keys out, or use kind: pattern"
+            )
         return key
 
     def _scalar(self, event: Any, path: Path, mark: Mark) -> Any:
@@ -377,7 +388,7 @@ class _DocumentReader:
 
 
 def _is_nothing(event: Any) -> bool:
-    """Whether a document holds nothing at all, as one of comments alone does."""
+    """Return True for an empty document, such as one with comments only."""
     return isinstance(event, ScalarEvent) and not (event.value or event.style or event.tag or event.anchor)
 
 

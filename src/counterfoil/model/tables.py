@@ -1,4 +1,4 @@
-"""Finance-owned tables: rows by key, effective-dated, looked up by day."""
+"""Tables that finance owns: effective-dated rows, looked up by key and day."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from counterfoil.model.kinds import Table
 MAX_CSV_BYTES = 16 * 1024 * 1024
 
 
-class Rows:
-    """A table's rows, ready to look up. Keys compare as text: a CSV knows nothing else."""
+class TableRows:
+    """Rows of a table, indexed by key. Keys compare as text, because a CSV has no other type."""
 
     def __init__(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         self.table = table
-        found: dict[tuple[str, ...], list[tuple[date, Any]]] = {}
+        values: dict[tuple[str, ...], list[tuple[date, Any]]] = {}
         for row in rows:
             key = tuple(str(row[name]) for name in table.key)
-            found.setdefault(key, []).append((valid_from(table, row), row[table.value]))
-        self._by_key = {key: sorted(values, key=lambda v: v[0]) for key, values in found.items()}
+            values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
+        self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
 
     def lookup(self, keys: Sequence[object], on: date) -> Any:
-        """`value` of the row in force on a day: the latest that is valid from that day or before; else None."""
+        """Return the value of the latest row that is valid from that day or before; None if there is none."""
         values = self._by_key.get(tuple(str(key) for key in keys))
         if not values:
             return None
@@ -36,21 +36,23 @@ class Rows:
 
 
 def valid_from(table: Table, row: dict[str, Any]) -> date:
-    """The first day of a row; without one it is in force for ever."""
+    """Return the first day of a row; the earliest possible day if it has none."""
     text = row.get(table.valid_from) if table.valid_from else None
     return date.fromisoformat(text) if text else date.min
 
 
 def columns(table: Table) -> list[str]:
-    """The columns that look-ups read."""
+    """Return the columns that look-ups read."""
     return [*table.key, table.value, *([table.valid_from] if table.valid_from else [])]
 
 
 def read_csv(
-    text: str, file: str, wanted: Sequence[str] = ()
+    text: str, file: str, required: Sequence[str] = ()
 ) -> tuple[list[tuple[int, dict[str, Any]]], list[Finding]]:
-    """(line, row) of a CSV with a header that has the wanted columns; empty cells are left out of a row. What stands
-    in a wanted column has no blank before or after it: nobody sees it, and no look-up would find it."""
+    """Return (line, row) of a CSV whose header has the required columns; a row omits its empty cells.
+
+    A value in a required column has no leading or trailing blank: it is invisible, and no look-up would match.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, dict[str, Any]]] = []
     findings: list[Finding] = []
@@ -61,23 +63,23 @@ def read_csv(
             if header is None:
                 header = [cell.strip() for cell in cells]
                 if len(set(header)) != len(header):
-                    findings.append(Finding("table-row", "the header names a column twice", file, 1, 1))
+                    findings.append(Finding("table-row", "the header has a column twice", file, 1, 1))
                     return [], findings
-                missing = [name for name in wanted if name not in header]
+                missing = [name for name in required if name not in header]
                 if missing:
-                    message = f"no column `{missing[0]}` in the header; there are: {', '.join(header)}"
-                    fix = "separate columns by commas" if ";" in cells[0] or "\t" in cells[0] else ""
+                    message = f"the header has no column `{missing[0]}`; it has: {', '.join(header)}"
+                    fix = "separate the columns with commas" if ";" in cells[0] or "\t" in cells[0] else ""
                     return [], [Finding("table-row", message[:300], file, 1, 1, fix=fix)]
             elif cells and len(cells) != len(header):
-                message = f"{len(cells)} cells under {len(header)} columns"
+                message = f"the row has {len(cells)} cells, the header {len(header)} columns"
                 findings.append(Finding("table-row", message, file, line, 1))
             elif cells:
                 row = {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
                 blank = next(
-                    (name for name in wanted if name in row and row[name] != row[name].strip()), None
+                    (name for name in required if name in row and row[name] != row[name].strip()), None
                 )
                 if blank is not None:
-                    message = f"a blank stands before or after `{row[blank].strip()}`"
+                    message = f"there is a blank before or after `{row[blank].strip()}`"
                     findings.append(Finding("table-row", message, file, line, 1, fix="remove it"))
                 rows.append((line, row))
             line = reader.line_num + 1
@@ -87,17 +89,17 @@ def read_csv(
 
 
 def row_faults(table: Table, rows: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
-    """(position, what is wrong) for rows that cannot be looked up, or that contradict each other."""
+    """Return (position, problem) for rows that no look-up can use, or that contradict each other."""
     faults: list[tuple[int, str]] = []
-    seen: dict[tuple[Any, ...], int] = {}
+    first: dict[tuple[Any, ...], int] = {}
     for position, row in enumerate(rows):
         missing = [name for name in (*table.key, table.value) if name not in row]
         if missing:
-            faults.append((position, f"no `{missing[0]}` in this row"))
+            faults.append((position, f"this row has no `{missing[0]}`"))
             continue
-        odd = next((n for n, v in row.items() if isinstance(v, dict | list)), None)
-        if odd is not None:
-            faults.append((position, f"`{odd}` must be a single value"))
+        nested = next((n for n, v in row.items() if isinstance(v, dict | list)), None)
+        if nested is not None:
+            faults.append((position, f"`{nested}` must be a single value"))
             continue
         try:
             begins = valid_from(table, row)
@@ -105,7 +107,7 @@ def row_faults(table: Table, rows: Sequence[dict[str, Any]]) -> list[tuple[int, 
             faults.append((position, f"`{table.valid_from}` is not a date such as 2026-01-31"))
             continue
         key = (*(str(row[name]) for name in table.key), begins)
-        if key in seen:
-            faults.append((position, f"the same key and first day as row {seen[key] + 1}"))
-        seen.setdefault(key, position)
+        if key in first:
+            faults.append((position, f"this row has the same key and first day as row {first[key] + 1}"))
+        first.setdefault(key, position)
     return faults

@@ -1,4 +1,4 @@
-"""Templates: trees of literals and formulas, as compiled by the definitions and read by the checks."""
+"""Templates: trees of literals and formulas, compiled for definitions and read by checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPEATED = frozenset({"each", "as", "data"})
 
 
 def text_of(formula: str) -> str:
-    """A formula's expression text: a leading `=` means nothing more."""
+    """Return the expression text of a formula, without the leading `=`."""
     return formula.removeprefix("=")
 
 
@@ -28,7 +28,7 @@ def _compiled(text: str) -> Expression:
 
 
 def formula(text: str) -> Expression:
-    """A formula ready to run; equal texts share one."""
+    """Return a compiled formula; equal texts share one."""
     return _compiled(text_of(text))
 
 
@@ -41,12 +41,12 @@ def is_formula(value: object) -> bool:
 
 
 def is_repeated(value: object) -> bool:
-    """A mapping of exactly each/as/data, and `when` if it likes."""
+    """Return True for a mapping of exactly each/as/data, with or without `when`."""
     return isinstance(value, dict) and (value.keys() == _REPEATED or value.keys() == _REPEATED | {"when"})
 
 
 def compile_template(value: Any) -> Template:
-    """A template from its plain form."""
+    """Compile a template from its plain form."""
     if is_formula(value):
         return Formula(formula(value))
     if is_repeated(value):
@@ -68,12 +68,12 @@ def record(fields: Mapping[str, Any]) -> Record:
 
 
 def compile_each(value: Any) -> Template:
-    """What is gone through: text is always a formula, a list is a template."""
+    """Compile the value of `each`: text is always a formula, a list is a template."""
     return Formula(formula(value)) if isinstance(value, str) else compile_template(value)
 
 
 def until(value: Any) -> Until | None:
-    """`+2d` is a time from when the wait begins, every other text a formula; None where there is none."""
+    """Compile the value of `until`: `+2d` counts from the start of the wait, every other text is a formula."""
     if value is None:
         return None
     if isinstance(value, str) and _DURATION.fullmatch(value):
@@ -86,7 +86,7 @@ def is_duration(value: object) -> bool:
 
 
 def formulas(value: Any, path: Path = ()) -> Iterator[tuple[str, Path]]:
-    """Every formula of a template in its plain form, with its place; the variables of `each` are not told."""
+    """Yield every formula of a plain template, with its place."""
     if is_formula(value):
         yield value, path
     elif isinstance(value, dict):

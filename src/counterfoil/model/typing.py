@@ -1,7 +1,6 @@
-"""Types of formulas and templates, held against the schemas of their place.
+"""Types of formulas and templates, checked against the schemas of their place.
 
-Works on expression trees without making them callable: a folder has thousands of formulas, and `check` only asks
-what is wrong with them.
+It works on syntax trees and compiles nothing: a folder has thousands of formulas, and `check` only needs their faults.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ MOMENT = type_of("timestamp", "date")
 
 @lru_cache(maxsize=16_384)
 def tree_of(text: str) -> ExprNode:
-    """The syntax tree of a formula's text. Raises ExpressionError."""
+    """Return the syntax tree of a formula's text. Raises ExpressionError."""
     return parse(text)
 
 
 def paths_of(text: str) -> frozenset[str] | None:
-    """Dotted paths that a formula reads; None when it does not parse."""
+    """Return the dotted paths that a formula reads; None if it does not parse."""
     try:
         _, paths = names_and_paths(tree_of(text_of(text)))
     except ExpressionError:
@@ -53,13 +52,13 @@ def roots(schemas: Mapping[str, Schema]) -> Roots:
 
 @dataclass
 class Typing:
-    """Collects what is wrong with the formulas and templates of one document."""
+    """Collects findings about the formulas and templates of one document."""
 
     document: Document
     findings: list[Finding] = field(default_factory=list)
 
     def formula(self, text: str, path: Path, names: Roots, expect: Type = DYN, what: str = "") -> Type:
-        """The type of a formula over `names`, which must fit `expect`."""
+        """Return the type of a formula over `names`; report a type that does not fit `expect`."""
         source = text_of(text)
         shift = len(text) - len(source)
         try:
@@ -70,7 +69,7 @@ class Typing:
         except ExpressionError as error:
             faults, inferred = error.findings, DYN
         except RecursionError:
-            self.report("formula", "the formula nests too deep", path)
+            self.report("formula", "the formula is nested too deep", path)
             return DYN
         for fault in faults:
             rule = "unknown-name" if fault.rule in ("name", "field") else "formula"
@@ -78,19 +77,19 @@ class Typing:
         if faults:
             return DYN
         if not fits(inferred, expect):
-            self.report("formula", f"{what}a {expect} is needed here, and this is a {inferred}", path, 0)
+            self.report("formula", f"{what}expected a {expect}, and this is a {inferred}", path, 0)
         return inferred
 
     def report(self, rule: str, message: str, path: Path, offset: int | None = None, fix: str = "") -> None:
         self.findings.append(self.document.finding(rule, message, path, offset=offset, fix=fix))
 
     def template(self, value: Any, path: Path, names: Roots, schema: Schema, rule: str) -> None:
-        """A template that must give what `schema` describes; misfits are findings of `rule`."""
+        """Check that a template produces what `schema` describes; report misfits under `rule`."""
         if is_formula(value):
             before = len(self.findings)
-            given = self.formula(value, path, names)
+            actual = self.formula(value, path, names)
             if len(self.findings) == before:
-                self._given(given, from_schema(schema), path, rule)
+                self._check_type(actual, from_schema(schema), path, rule)
         elif is_repeated(value):
             self._repeated(value, path, names, schema, rule)
         elif isinstance(value, dict):
@@ -103,19 +102,19 @@ class Typing:
             self._literal(value, path, schema, rule)
 
     def record(self, fields: Mapping[str, Any], path: Path, names: Roots, schema: Schema, rule: str) -> None:
-        """A `with` or `data`: a template that is always a mapping, even when it reads like `each/as/data`."""
+        """Check a `with` or `data`: a template that is always a mapping, even with the keys each/as/data."""
         self._record(dict(fields), path, names, schema, rule)
 
-    def _given(self, given: Type, wanted: Type, path: Path, rule: str) -> None:
-        if not fits(given, wanted):
+    def _check_type(self, actual: Type, expected: Type, path: Path, rule: str) -> None:
+        if not fits(actual, expected):
             where = f"`{path[-1]}` takes" if path and isinstance(path[-1], str) else "this takes"
-            self.report(rule, f"{where} a {wanted}, and this is a {given}", path, 0)
+            self.report(rule, f"{where} a {expected}, and this is a {actual}", path, 0)
 
     def _is(self, schema: Schema, kind: str, path: Path, rule: str) -> bool:
-        wanted = from_schema(schema)
-        if fits(type_of(kind), wanted):
+        expected = from_schema(schema)
+        if fits(type_of(kind), expected):
             return True
-        self.report(rule, f"`{path[-1] if path else ''}` takes a {wanted}, not a {kind}", path)
+        self.report(rule, f"`{path[-1] if path else ''}` takes a {expected}, not a {kind}", path)
         return False
 
     def _repeated(self, value: dict[str, Any], path: Path, names: Roots, schema: Schema, rule: str) -> None:
@@ -137,17 +136,17 @@ class Typing:
         money = schema.get("x-type") == "money"
         if not money and not self._is(schema, "map", path, rule):
             return
-        known = properties if isinstance(properties, dict) else {}
-        closed = bool(known) or schema.get("additionalProperties") is False
+        declared = properties if isinstance(properties, dict) else {}
+        closed = bool(declared) or schema.get("additionalProperties") is False
         for key, inner in value.items():
-            if closed and key not in known:
-                near = get_close_matches(key, known, 1)
+            if closed and key not in declared:
+                near = get_close_matches(key, declared, 1)
                 fix = f"did you mean `{near[0]}`?" if near else "remove it, or declare it"
                 where = self.document.finding(
                     rule, f"there is no field `{key}`", (*path, key), at_key=True, fix=fix
                 )
                 self.findings.append(where)
-            self.template(inner, (*path, key), names, known.get(key, {}), rule)
+            self.template(inner, (*path, key), names, declared.get(key, {}), rule)
         for key in schema.get("required", ()):
             if key not in value:
                 self.findings.append(
@@ -157,17 +156,17 @@ class Typing:
                 )
 
     def _literal(self, value: Any, path: Path, schema: Schema, rule: str) -> None:
-        wanted = from_schema(schema)
-        kind = _kind(value, wanted)
-        if not fits(kind, wanted):
+        expected = from_schema(schema)
+        kind = _kind(value, expected)
+        if not fits(kind, expected):
             fix = "a formula begins with `=`" if isinstance(value, str) else ""
-            self.report(rule, f"`{path[-1]}` takes a {wanted}, and this is a {kind}", path, None, fix)
-        elif wanted.values is not None and isinstance(value, str) and value not in wanted.values:
-            self.report(rule, f"`{value}` is none of: {', '.join(sorted(wanted.values))}", path)
+            self.report(rule, f"`{path[-1]}` takes a {expected}, and this is a {kind}", path, None, fix)
+        elif expected.values is not None and isinstance(value, str) and value not in expected.values:
+            self.report(rule, f"`{value}` is not one of: {', '.join(sorted(expected.values))}", path)
 
 
-def _kind(value: Any, wanted: Type) -> Type:
-    """The type of a literal; a text counts as the date, time or duration that is wanted when it reads as one."""
+def _kind(value: Any, expected: Type) -> Type:
+    """Return the type of a literal; a text counts as an expected date, time or duration if it parses as one."""
     if isinstance(value, bool):
         return BOOL
     if isinstance(value, int):
@@ -175,7 +174,7 @@ def _kind(value: Any, wanted: Type) -> Type:
     if isinstance(value, Decimal):
         return type_of("decimal")
     text = str(value)
-    for kind in wanted.kinds & {"date", "timestamp", "duration"}:
+    for kind in expected.kinds & {"date", "timestamp", "duration"}:
         if kind == "duration":
             return type_of(kind)
         try:

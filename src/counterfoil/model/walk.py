@@ -1,4 +1,4 @@
-"""The steps of a workflow with their places: the one order and the one naming that compiling and checking share."""
+"""Steps of a workflow with their places, in the order and with the names that compiler and checks share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = (kinds.Check, kinds.Call, kinds.Approve, kinds.Wait, kinds.Choose, kinds
 
 @dataclass(frozen=True, slots=True)
 class BlockPlace:
-    """A list of entries: where it stands in the file, and the beginning of its steps' names."""
+    """A list of entries, its place in the file, and the prefix of its steps' names."""
 
     entries: kinds.Block
     path: Path
@@ -28,7 +28,7 @@ class BlockPlace:
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """One step: its unique name, its place in the file, and the names of the steps it lies within."""
+    """One step: its unique name, its place in the file, and the names of the steps that contain it."""
 
     step: StepKind
     name: str
@@ -41,7 +41,7 @@ def kind_of(step: StepKind) -> str:
 
 
 def step_name(step: StepKind, position: int, prefix: str) -> str:
-    """The id when given; else kind and position at the root, the position alone inside a block."""
+    """Return the id of a step; without id its kind and position, or inside a block its position."""
     own = step.id or (str(position) if prefix else f"{kind_of(step)}{position}")
     return f"{prefix}/{own}" if prefix else own
 
@@ -51,7 +51,7 @@ def is_step(entry: Any) -> bool:
 
 
 def inner_blocks(step: StepKind, name: str, path: Path) -> Iterator[BlockPlace]:
-    """The blocks of a step in the order in which they may run: its own first, reactions after."""
+    """Yield the blocks of a step in the order in which they may run: its own first, then reactions."""
     if isinstance(step, kinds.Choose):
         for position, branch in enumerate(step.choose):
             yield BlockPlace(
@@ -67,14 +67,14 @@ def inner_blocks(step: StepKind, name: str, path: Path) -> Iterator[BlockPlace]:
 
 
 def root_blocks(workflow: kinds.Workflow) -> Iterator[BlockPlace]:
-    """The steps, then what each signal does."""
+    """Yield the block of steps, then the block of each signal."""
     yield BlockPlace(workflow.steps, ("steps",), "", "steps")
     for position, signal in enumerate(workflow.signals):
         yield BlockPlace(signal.do, ("signals", position, "do"), f"signal{position}", "signal")
 
 
 def blocks(workflow: kinds.Workflow) -> Iterator[BlockPlace]:
-    """Every block, outer ones first."""
+    """Yield every block, outer blocks first."""
     pending = list(root_blocks(workflow))
     while pending:
         block = pending.pop(0)
@@ -86,7 +86,7 @@ def blocks(workflow: kinds.Workflow) -> Iterator[BlockPlace]:
 
 
 def steps(workflow: kinds.Workflow) -> Iterator[StepPlace]:
-    """Every step in the order of the file: a step, then what its blocks hold."""
+    """Yield every step in the order of the file: a step, then the steps of its blocks."""
     for block in root_blocks(workflow):
         yield from steps_of(block)
 

@@ -1,7 +1,7 @@
-"""What a changed document asks less of than before: approvals, ownership, and what keeps books right.
+"""Weaker controls in a changed document: approvals, ownership, and rules that keep the books right.
 
-An overlay may do so only with a reason. Told by value, not by text: a matrix whose tiers ask at least what they
-asked is no looser, however it is cut.
+An overlay may weaken a control only with a reason. Values are compared, not text: a matrix with other tiers that
+require at least the same approvals is not weaker.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from counterfoil.model import kinds
 from counterfoil.model.fields import each_field
 from counterfoil.model.source import Path
 
-Looser = tuple[Path, str]
+Weakening = tuple[Path, str]
 
 
-def loosened(old: kinds.Kind, new: kinds.Kind) -> Iterator[Looser]:
-    """(place, what is asked less) for two documents of one kind."""
+def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
+    """Yield (place, description) of each weakening between two documents of one kind."""
     if old.owner != new.owner:
-        yield ("owner",), "its owners are others"
+        yield ("owner",), "it has other owners"
     match old, new:
         case kinds.Policy(approval=kinds.Approval() as before), kinds.Policy(
             approval=kinds.Approval() as after
@@ -31,13 +31,13 @@ def loosened(old: kinds.Kind, new: kinds.Kind) -> Iterator[Looser]:
         case kinds.Workflow(), kinds.Workflow():
             for key in ("steps", "serial", "failure"):
                 if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is another"
+                    yield (key,), f"`{key}` is different"
         case kinds.Object(), kinds.Object():
             yield from _systems(old, new)
         case kinds.Operation(), kinds.Operation():
             for key in ("system", "exposes", "repeat", "horizon", "undo", "irreversible", "executor"):
                 if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is another"
+                    yield (key,), f"`{key}` is different"
         case kinds.Role(), kinds.Role():
             for key in ("may", "calls", "speaks"):
                 more = sorted(set(getattr(new, key)) - set(getattr(old, key)))
@@ -45,21 +45,21 @@ def loosened(old: kinds.Kind, new: kinds.Kind) -> Iterator[Looser]:
                     yield (key,), f"the role may do more: {', '.join(more)}"
         case kinds.Reconciliation(), kinds.Reconciliation():
             if new.tolerance > old.tolerance:
-                yield ("tolerance",), f"it tolerates {new.tolerance} and not {old.tolerance}"
+                yield ("tolerance",), f"its tolerance is {new.tolerance} instead of {old.tolerance}"
             for key in ("foil", "observe", "shape"):
                 if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is another"
+                    yield (key,), f"`{key}` is different"
         case kinds.Control(), kinds.Control():
             if old.model_dump(exclude={"doc", "owner"}) != new.model_dump(exclude={"doc", "owner"}):
-                yield (), "the control is another"
+                yield (), "the control is different"
 
 
-def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Looser]:
+def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Weakening]:
     where: Path = ("approval",)
     if old.currency != new.currency:
-        yield (*where, "currency"), f"its amounts are {new.currency} and not {old.currency}"
+        yield (*where, "currency"), f"its amounts are in {new.currency} instead of {old.currency}"
     if old.requester != new.requester:
-        yield (*where, "requester"), "who counts as the requester is another"
+        yield (*where, "requester"), "it has another requester"
     missing = sorted(set(old.requesters) - set(new.requesters))
     if missing:
         yield (*where, "requesters"), f"{', '.join(missing)} may approve what they request"
@@ -71,7 +71,7 @@ def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Looser]:
 
 
 def _edges(*policies: kinds.Approval) -> list[int | None]:
-    """One amount inside each tier of either matrix: its upper end, and None for above every end."""
+    """Return one amount inside each tier of either matrix: its upper end, and None for above every end."""
     ends = {tier.up_to for policy in policies for tier in policy.matrix if tier.up_to is not None}
     return [*sorted(ends), None]
 
@@ -84,7 +84,7 @@ def _tier(policy: kinds.Approval, amount: int | None) -> kinds.Tier | None:
 
 
 def _trusted(policy: kinds.Approval, amount: int | None) -> set[str]:
-    """Roles that decide over this amount, or over more."""
+    """Return the roles that decide over this amount or a higher one."""
     tiers = (t for t in policy.matrix if t.up_to is None or (amount is not None and amount <= t.up_to))
     return {role for tier in tiers for role in tier.roles}
 
@@ -93,9 +93,9 @@ def _less(old: kinds.Tier | None, new: kinds.Tier | None, trusted: set[str]) -> 
     if old is None or new is None or old.automatic:
         return ""
     if new.automatic:
-        return "is approved without asking anybody"
+        return "is approved automatically"
     if new.quorum < old.quorum:
-        return f"asks {new.quorum} and not {old.quorum}"
+        return f"needs {new.quorum} approvals instead of {old.quorum}"
     more = sorted(set(new.roles) - trusted)
     return f"may be approved by {', '.join(more)}" if more else ""
 
@@ -104,40 +104,42 @@ def _of(amount: int | None) -> str:
     return "the highest tier" if amount is None else f"an amount of {amount}"
 
 
-def _limit(old: kinds.Limit, new: kinds.Limit) -> Iterator[Looser]:
+def _limit(old: kinds.Limit, new: kinds.Limit) -> Iterator[Weakening]:
     where: Path = ("limit",)
     if old.currency != new.currency:
         yield (*where, "currency"), "it counts in another currency"
     if old.per != new.per:
-        yield (*where, "per"), "it counts by something else"
+        yield (*where, "per"), "it counts by other keys"
     if set(new.counts) < set(old.counts):
-        yield (*where, "counts"), "it counts less"
+        yield (*where, "counts"), "it counts fewer states"
     if old.at_most is not None and (new.at_most is None or new.at_most > old.at_most):
-        yield (*where, "at_most"), f"it allows {new.at_most} and not {old.at_most}"
+        yield (*where, "at_most"), f"it allows {new.at_most} instead of {old.at_most}"
 
 
 _FREE = frozenset({"kind", "name", "owner", "doc", "posting_date"})
 _TIMES = frozenset({"retry", "queue", "case_within"})
 
 
-def _other_policy(old: kinds.Policy, new: kinds.Policy) -> Iterator[Looser]:
-    """What becomes of failures, how long records are kept and how much may be called is the same everywhere; only
-    times of retries, and where an entry is posted, are a place's own matter."""
+def _other_policy(old: kinds.Policy, new: kinds.Policy) -> Iterator[Weakening]:
+    """Yield changes of failure, retention and rate policies, which must be the same everywhere.
+
+    Only times of retries and posting dates may differ by place.
+    """
     for sort in kinds.Policy.model_fields.keys() - _FREE:
         before, after = getattr(old, sort), getattr(new, sort)
         if before == after or before is None or after is None:
             continue
         for key in type(before).model_fields:
             if key not in _TIMES and getattr(before, key) != getattr(after, key):
-                yield (sort, key), f"`{key}` is another"
+                yield (sort, key), f"`{key}` is different"
 
 
-def _systems(old: kinds.Object, new: kinds.Object) -> Iterator[Looser]:
+def _systems(old: kinds.Object, new: kinds.Object) -> Iterator[Weakening]:
     if old.system != new.system:
-        yield ("system",), f"its system of record is {new.system} and not {old.system}"
+        yield ("system",), f"its system of record is {new.system} instead of {old.system}"
     before = {name: spec for name, _, spec in each_field(old.fields)}
     for name, optional, spec in each_field(new.fields):
-        was = before.get(name)
-        systems = [s.system if isinstance(s, kinds.FieldSpec) else None for s in (was, spec)]
-        if was is not None and systems[0] != systems[1]:
-            yield ("fields", name + "?" * optional), f"the system of record of `{name}` is another"
+        old_spec = before.get(name)
+        systems = [s.system if isinstance(s, kinds.FieldSpec) else None for s in (old_spec, spec)]
+        if old_spec is not None and systems[0] != systems[1]:
+            yield ("fields", name + "?" * optional), f"`{name}` has another system of record"

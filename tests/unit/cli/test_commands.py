@@ -259,6 +259,6 @@ def test_check_looks_at_every_environment_or_at_one(
     (tmp_path / "first" / "overlay.yaml").write_text(overlay, encoding="utf-8")
     assert run(capsys, monkeypatch, "check", str(tmp_path / "first"))[0] == 1
     code, said, _ = run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "prod")
-    assert (code, "no overlay is of the environment `prod`" in said) == (1, True)
+    assert (code, "no overlay is for the environment `prod`" in said) == (1, True)
     (tmp_path / "first" / "overlay.yaml").write_text(overlay.replace("nobody", "finance"), encoding="utf-8")
     assert run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "production")[0] == 0

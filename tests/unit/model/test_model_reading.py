@@ -235,10 +235,10 @@ def test_a_faulty_row_is_told_with_the_line_of_the_csv(tmp_path: Path, csv: str,
 @pytest.mark.parametrize(
     ("csv", "line", "message"),
     [
-        ("k;v;since\na;1;2026-01-01\n", 1, "no column `k` in the header; there are: k;v;since"),
-        ("k,v\na,1\n", 1, "no column `since` in the header; there are: k, v"),
-        ("k,v,since\na,1,2026-01-01\nb ,2,2026-01-01\n", 3, "a blank stands before or after `b`"),
-        ("k,v,since\na,\u00a01,2026-01-01\n", 2, "a blank stands before or after `1`"),
+        ("k;v;since\na;1;2026-01-01\n", 1, "the header has no column `k`; it has: k;v;since"),
+        ("k,v\na,1\n", 1, "the header has no column `since`; it has: k, v"),
+        ("k,v,since\na,1,2026-01-01\nb ,2,2026-01-01\n", 3, "there is a blank before or after `b`"),
+        ("k,v,since\na,\u00a01,2026-01-01\n", 2, "there is a blank before or after `1`"),
     ],
 )
 def test_a_csv_that_would_be_looked_up_in_vain_is_told(
@@ -257,7 +257,7 @@ def test_a_csv_as_spreadsheets_write_it_is_read(tmp_path: Path) -> None:
     assert model.lookup_table("t", ["a, b"], date(2025, 12, 31)) is None
     (tmp_path / "t.csv").write_bytes("k,v,since\nä,1,2026-01-01\n".encode("latin-1"))
     assert [(f.rule, f.message) for f in findings_of(tmp_path, TABLE)[1]] == [
-        ("unreadable", "not UTF-8 text")
+        ("unreadable", "the file is not UTF-8 text")
     ]
 
 

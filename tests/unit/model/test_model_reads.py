@@ -7,25 +7,26 @@ from pathlib import Path
 import pytest
 
 from counterfoil.model import read
-from counterfoil.model.field_usage import Uses
+from counterfoil.model.document_usage import usage_of
+from counterfoil.model.field_usage import FieldUsage
 from tests.unit.model.company import COMPANY, write
 
 WORKFLOW = ("workflow", "credit")
 
 
 @pytest.fixture(scope="module")
-def uses(tmp_path_factory: pytest.TempPathFactory) -> Uses:
-    return Uses(read(write(tmp_path_factory.mktemp("company"), COMPANY))[0])
+def uses(tmp_path_factory: pytest.TempPathFactory) -> FieldUsage:
+    return usage_of(read(write(tmp_path_factory.mktemp("company"), COMPANY))[0])
 
 
 def of_workflow(folder: Path, old: str, new: str) -> dict[tuple[str, str], set[str]]:
     text = COMPANY.replace(old, new)
     assert text != COMPANY
-    found = Uses(read(write(folder, text), checks=False)[0])
+    found = usage_of(read(write(folder, text), checks=False)[0])
     return {contract: set(users[WORKFLOW]) for contract, users in found.reads.items() if WORKFLOW in users}
 
 
-def test_a_let_that_is_a_path_counts_as_the_field_that_it_names(uses: Uses) -> None:
+def test_a_let_that_is_a_path_counts_as_the_field_that_it_names(uses: FieldUsage) -> None:
     fields = set(uses.reads["event", "credit.requested.v1"][WORKFLOW])
     assert {"amount", "amount.minor", "credit_id", "customer_id", "reason"} == fields
 
@@ -36,15 +37,15 @@ def test_what_the_envelope_says_is_no_field_of_the_contract(tmp_path: Path) -> N
     assert not {"type", "", "data"} & found["event", "credit.requested.v1"]
 
 
-def test_a_wait_or_signal_reads_the_event_that_it_waits_for(uses: Uses) -> None:
+def test_a_wait_or_signal_reads_the_event_that_it_waits_for(uses: FieldUsage) -> None:
     assert set(uses.reads["event", "credit.posted.v1"][WORKFLOW]) == {"credit_id"}
 
 
-def test_a_result_is_read_by_the_id_of_its_step(uses: Uses) -> None:
+def test_a_result_is_read_by_the_id_of_its_step(uses: FieldUsage) -> None:
     assert set(uses.reads["output", "billing.credit.issue"][WORKFLOW]) == {"id", "issued_on"}
 
 
-def test_a_fact_is_read_where_its_fields_are(uses: Uses) -> None:
+def test_a_fact_is_read_where_its_fields_are(uses: FieldUsage) -> None:
     assert set(uses.reads["output", "erp.customer.get"][WORKFLOW]) == {"terms"}
     assert WORKFLOW not in uses.reads.get(("object", "customer"), {})
 
@@ -61,23 +62,23 @@ def test_a_head_called_in_a_formula_is_read_by_field(tmp_path: Path) -> None:
     assert found["object", "credit"] == {"note"}
 
 
-def test_a_policy_reads_what_the_workflow_began_with(uses: Uses) -> None:
+def test_a_policy_reads_what_the_workflow_began_with(uses: FieldUsage) -> None:
     users = uses.reads["event", "credit.requested.v1"]
     assert set(users["policy", "credit-approval"]) == {"requested_by"}
     assert set(users["policy", "credit-limit"]) == {"customer_id"}
 
 
-def test_an_undo_without_input_takes_the_fields_of_the_same_name(uses: Uses) -> None:
+def test_an_undo_without_input_takes_the_fields_of_the_same_name(uses: FieldUsage) -> None:
     assert set(uses.reads["output", "billing.credit.issue"]["operation", "billing.credit.issue"]) == {"id"}
     assert uses.gives["input", "billing.credit.void"]["operation", "billing.credit.issue"] == {"id"}
 
 
-def test_who_fills_a_contract_in_is_known_by_field(uses: Uses) -> None:
+def test_who_fills_a_contract_in_is_known_by_field(uses: FieldUsage) -> None:
     assert uses.gives["input", "erp.credit.post"][WORKFLOW] == {"credit", "amount", "customer"}
     assert uses.gives["event", "credit.issued.v1"]["mapping", "bills-credit"] == {"credit_id", "total"}
 
 
-def test_a_reader_of_a_part_reads_the_whole_and_the_other_way(uses: Uses) -> None:
+def test_a_reader_of_a_part_reads_the_whole_and_the_other_way(uses: FieldUsage) -> None:
     contract = ("event", "credit.requested.v1")
     assert WORKFLOW in uses.readers(contract, "amount")
     assert WORKFLOW in uses.readers(contract, "amount.currency")
@@ -87,5 +88,5 @@ def test_a_reader_of_a_part_reads_the_whole_and_the_other_way(uses: Uses) -> Non
 def test_a_cast_reads_what_it_turns_and_what_it_takes_over_untold(tmp_path: Path) -> None:
     newer = "kind: event\nname: credit.settled.v2\nproduced: workflow\ndata: {credit_id: id, paid_on: date}\n"
     cast = "kind: mapping\nname: settled\ncast: {from: credit.settled.v2, to: credit.settled.v1}\nloses: {paid_on: unknown then}\n"
-    found = Uses(read(write(tmp_path, f"{COMPANY}---\n{newer}---\n{cast}"), checks=False)[0])
+    found = usage_of(read(write(tmp_path, f"{COMPANY}---\n{newer}---\n{cast}"), checks=False)[0])
     assert set(found.reads["event", "credit.settled.v2"]["mapping", "settled"]) == {"credit_id"}

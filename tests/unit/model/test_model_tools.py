@@ -127,7 +127,7 @@ def test_what_has_no_value_says_why() -> None:
 def test_a_look_up_is_named_not_answered() -> None:
     shown = explain("table('gl', event.data.amount.currency)", SAMPLE)
     assert shown.lookups == ("table",)
-    assert shown.problem == "needs the answer of table('gl', 'USD')"
+    assert shown.problem == "the result needs the look-up table('gl', 'USD')"
 
 
 def test_faulty_text_gives_its_findings() -> None:

@@ -159,17 +159,17 @@ def test_a_table_of_a_legal_entity_may_stand_in_a_csv_beside_the_overlay(tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("{kind: polcy, name: credit-limit, set: {limit: {at_most: 1}}}  #!", "nothing of kind"),
+        ("{kind: polcy, name: credit-limit, set: {limit: {at_most: 1}}}  #!", "cannot change a document of kind"),
         ("{kind: policy, name: credit-limt, set: {limit: {at_most: 1}}}  #!", "there is no policy"),
-        ("{kind: workflow, name: credit, set: {deadline: 30d}}  #!", "is the same in every region"),
+        ("{kind: workflow, name: credit, set: {deadline: 30d}}  #!", "must be the same in every region"),
         (
             "{kind: policy, name: careful, set: {failure: {case_within: 1d}}}  #!",
-            "is the same in every region",
+            "must be the same in every region",
         ),
-        ("{kind: policy, name: credit-limit, set: {name: other}}  #!", "does not change the name"),
+        ("{kind: policy, name: credit-limit, set: {name: other}}  #!", "cannot change the name"),
         (
             "{kind: table, name: region, set: {rows: [{legal_entity: de, region: emea}]}}  #!",
-            "cannot differ between them",
+            "cannot differ between regions",
         ),
     ],
 )
@@ -247,7 +247,7 @@ def test_two_overlays_for_one_place_do_not_set_the_same_thing(tmp_path: Path) ->
         overlay("one", "{legal_entity: [de, at]}", LIMIT),
         overlay("two", "{legal_entity: [at, fr]}", LIMIT + "  #!"),
     )
-    assert (rule, "`one` sets this" in message, "#!" in line) == ("overlay-form", True, True)
+    assert (rule, "`one` sets the same value" in message, "#!" in line) == ("overlay-form", True, True)
 
 
 def test_two_overlays_for_one_place_may_set_different_things(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_two_overlays_for_one_place_may_set_different_things(tmp_path: Path) -> 
 
 def test_a_region_that_no_table_knows_is_told(tmp_path: Path) -> None:
     rule, message, _ = only(tmp_path, overlay("apac", "{region: apac}", LIMIT))
-    assert (rule, message) == ("overlay-form", "no legal entity is in apac, says the table `region`")
+    assert (rule, message) == ("overlay-form", "the table `region` has no legal entity in apac")
 
 
 def test_an_overlay_that_can_never_count_is_told(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_an_overlay_that_can_never_count_is_told(tmp_path: Path) -> None:
     )
     _, findings = read(write(tmp_path, text + REGION + overlay("germany", "{legal_entity: de}", LIMIT)))
     assert [f.message for f in findings] == [
-        "no fact says which legal entity it belongs to, so this never counts"
+        "no fact has a legal entity, so this overlay never applies"
     ]
 
 

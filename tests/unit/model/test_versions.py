@@ -169,8 +169,8 @@ def model(tmp_path: Path) -> Model:
          "unknown-reference", "there is no event `invoice.closed.v9`"),
         ("cast: {from: invoice.closed.v2, to: invoice.closed.v3}", "cast: {from: invoice.closed.v2, to: invoice.closed.v2}",
          "cast-form", "is not another version"),
-        ("remark: =data.note", "remark: \"=table('x', data.note)\"", "cast-form", "looks nothing up"),
-        ("use: invoice.closed.v2}", "use: invoice.opened.v1}", "deprecated", "is no other event"),
+        ("remark: =data.note", "remark: \"=table('x', data.note)\"", "cast-form", "must not use the look-up `table`"),
+        ("use: invoice.closed.v2}", "use: invoice.opened.v1}", "deprecated", "is not another event"),
         ("since: 2026-01-01, sunset: 2026-07-01, use: invoice.closed.v2", "since: 2026-07-01, sunset: 2026-07-01",
          "deprecated", "is not after"),
         ("sunset: 2026-07-01, use: invoice.closed.v2", "use: invoice.closed.v2", "deprecated", "no `sunset`"),
@@ -192,7 +192,7 @@ def test_a_consumer_that_an_older_version_cannot_reach_is_found(tmp_path: Path) 
     (tmp_path / "company.yaml").write_text(cut[0] + "---\n" + rest)
     messages = [f"{f.rule}: {f.message}" for f in read(tmp_path)[1]]
     assert messages == [
-        "cast-missing: `invoice.closed.v1` never comes here: no cast leads from it to `invoice.closed.v3`"
+        "cast-missing: `invoice.closed.v1` is never received here: no cast leads from it to `invoice.closed.v3`"
     ]
 
 
@@ -226,7 +226,7 @@ loses: {note: old, lines.hint: old}
     (tmp_path / "company.yaml").write_text(COMPANY + more)
     messages = [f"{f.rule}: {f.message}" for f in read(tmp_path)[1]]
     assert messages == [
-        "cast-ambiguous: `invoice.closed.v1` becomes `invoice.closed.v3` in 2 ways: through invoice.closed.v2 or invoice.closed.v4"
+        "cast-ambiguous: there are 2 shortest paths from `invoice.closed.v1` to `invoice.closed.v3`: through invoice.closed.v2 or invoice.closed.v4"
     ]
 
 
@@ -252,7 +252,7 @@ def test_two_mappings_that_tell_the_same_facts_in_two_versions_are_found(tmp_pat
     (tmp_path / "company.yaml").write_text(COMPANY + MAPPED)
     messages = [f"{f.rule}: {f.message}" for f in read(tmp_path)[1]]
     assert messages == [
-        "continues: `old-bills` emits `invoice.paid.v1`: a fact that both tell would count twice"
+        "continues: `old-bills` emits `invoice.paid.v1`: a fact reported by both would count twice"
     ]
     mended = MAPPED.replace("name: new-bills\n", "name: new-bills\ncontinues: old-bills\n")
     (tmp_path / "company.yaml").write_text(COMPANY + mended)
@@ -291,7 +291,7 @@ cast: {from: invoice.closed.v3, to: invoice.closed.v2}
 """
     (tmp_path / "company.yaml").write_text(COMPANY + second)
     told = [(f.rule, f.severity, f.message) for f in read(tmp_path)[1]]
-    message = "a fact that is sent as `invoice.closed.v{}` begins `{}` and this workflow as well"
+    message = "a fact sent as `invoice.closed.v{}` starts both `{}` and this workflow"
     assert told == [
         ("versions-apart", "warning", message.format(2, "booking-as-before")),
         ("versions-apart", "warning", message.format(3, "booking")),

@@ -1,4 +1,4 @@
-"""Whole-model checks: each a function whose docstring explains its rule, all run together."""
+"""Checks over a whole model; the docstring of each check explains its rule."""
 
 from counterfoil.core.finding import Finding
 from counterfoil.model.checks import (
@@ -17,13 +17,13 @@ from counterfoil.model.checks import (
     versions,
 )
 from counterfoil.model.checks.form import FORM
-from counterfoil.model.checks.registry import RULES, Rule
+from counterfoil.model.checks.registry import RULES, CheckRule
 from counterfoil.model.model import Model
 
 __all__ = [
     "EXPLANATIONS",
     "RULES",
-    "Rule",
+    "CheckRule",
     "approvals",
     "casts",
     "changes",
@@ -41,11 +41,11 @@ __all__ = [
 ]
 
 
-EXPLANATIONS: dict[str, str] = FORM | {name: found.explanation for name, found in RULES.items()}
-"""What each rule demands, by the name that its findings carry."""
+EXPLANATIONS: dict[str, str] = FORM | {name: entry.explanation for name, entry in RULES.items()}
+"""Explanation of each rule by its name in findings."""
 
 
 def check(model: Model) -> list[Finding]:
-    """Everything that is wrong with a Model as a whole, sorted by place."""
-    found = dict.fromkeys(one.check for one in RULES.values())
-    return sorted({finding for one in found for finding in one(model)})
+    """Return the findings about a Model as a whole, sorted by place."""
+    checks = dict.fromkeys(entry.check for entry in RULES.values())
+    return sorted({finding for run in checks for finding in run(model)})

@@ -1,4 +1,4 @@
-"""Approvals: matrices without gap, persons kept apart, and values that stay what was approved."""
+"""Approvals: complete matrices, segregation of duties, and values that stay as approved."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, st
 
 @rule("approval-matrix")
 def approval_matrix(model: Model) -> Iterator[Finding]:
-    """An approval matrix has no gap and no overlap: its tiers rise, only the last is open (no `up_to`), and each is
-    either automatic or names the roles that decide. Its currency is one of ISO 4217."""
+    """An approval matrix has no gap and no overlap: its tiers rise, only the last has no `up_to`, and each is
+    either automatic or names the roles that decide. Its currency is a code of ISO 4217."""
     for document in model.documents:
         if not isinstance(document.value, kinds.Policy):
             continue
@@ -36,7 +36,9 @@ def approval_matrix(model: Model) -> Iterator[Finding]:
             continue
         if approval.currency not in EXPONENTS:
             path: Path = ("approval", "currency")
-            yield document.finding("approval-matrix", f"{approval.currency} is no currency of ISO 4217", path)
+            yield document.finding(
+                "approval-matrix", f"{approval.currency} is not a currency of ISO 4217", path
+            )
         if not approval.matrix:
             yield document.finding("approval-matrix", "the matrix is empty", ("approval", "matrix"))
         yield from _tiers(document, approval.matrix)
@@ -49,23 +51,30 @@ def _tiers(document: Document, matrix: list[kinds.Tier]) -> Iterator[Finding]:
         last = position == len(matrix) - 1
         if tier.up_to is None and not last:
             yield document.finding(
-                "approval-matrix", "this tier takes every amount: the tiers after it overlap", path
+                "approval-matrix", "this tier covers every amount, so the tiers after it overlap", path
             )
         if last and tier.up_to is not None:
             fix = "add a last tier without `up_to`"
-            yield document.finding("approval-matrix", f"nobody decides above {tier.up_to}", path, fix=fix)
+            yield document.finding(
+                "approval-matrix", f"no tier covers amounts above {tier.up_to}", path, fix=fix
+            )
         if tier.up_to is not None:
             if tier.up_to < 0 or (highest is not None and tier.up_to <= highest):
-                message = f"up to {tier.up_to} does not lie above the tier before it"
+                message = f"`up_to` {tier.up_to} is not above the previous tier"
                 yield document.finding(
-                    "approval-matrix", message, (*path, "up_to"), fix="order the tiers, each once"
+                    "approval-matrix", message, (*path, "up_to"), fix="sort the tiers, each amount once"
                 )
             highest = tier.up_to
         if tier.automatic and tier.roles:
-            yield document.finding("approval-matrix", "an automatic tier asks nobody", (*path, "roles"))
+            yield document.finding(
+                "approval-matrix", "an automatic tier must not have roles", (*path, "roles")
+            )
         if not tier.automatic and not tier.roles:
             yield document.finding(
-                "approval-matrix", "nobody decides in this tier", path, fix="add `roles` or `automatic: true`"
+                "approval-matrix",
+                "no role decides in this tier",
+                path,
+                fix="add `roles` or `automatic: true`",
             )
 
 
@@ -80,7 +89,7 @@ def segregation(model: Model) -> Iterator[Finding]:
                     path = ("approval", "matrix", position, "roles", at)
                     yield document.finding(
                         "segregation",
-                        f"`{role}` requests and approves",
+                        f"`{role}` can both request and approve",
                         path,
                         fix="give one of them another role",
                     )
@@ -88,7 +97,7 @@ def segregation(model: Model) -> Iterator[Finding]:
 
 @rule("approval-amount")
 def approval_amount(model: Model) -> Iterator[Finding]:
-    """An approval whose matrix has several tiers, or that reserves, says the `amount` that chooses the tier."""
+    """An approval that has several tiers or reserves a limit needs the `amount` that selects the tier."""
     for document, workflow in workflows(model):
         for place in steps(workflow):
             step = place.step
@@ -97,16 +106,14 @@ def approval_amount(model: Model) -> Iterator[Finding]:
             policy = model.policies.get(step.approve)
             approval = policy.approval if policy else None
             if approval is not None and len(approval.matrix) > 1:
-                message = (
-                    f"the matrix of `{step.approve}` has {len(approval.matrix)} tiers and there is no amount"
-                )
+                message = f"the matrix of `{step.approve}` has {len(approval.matrix)} tiers, so the step needs an amount"
                 yield document.finding(
                     "approval-amount", message, (*place.path, "approve"), fix="add `amount:`"
                 )
             elif step.reserve is not None:
                 yield document.finding(
                     "approval-amount",
-                    "`reserve` without an amount",
+                    "`reserve` needs an amount",
                     (*place.path, "reserve"),
                     fix="add `amount:`",
                 )
@@ -116,15 +123,15 @@ def approval_amount(model: Model) -> Iterator[Finding]:
 
 
 @dataclass
-class _Pinned:
-    """What an approval holds fast at a place of the workflow."""
+class _CoveredValues:
+    """Values that the approvals before a place of the workflow cover."""
 
     texts: set[str] = field(default_factory=set)
     """Covered formulas."""
     paths: set[str] = field(default_factory=set)
-    """Covered paths; what lies below them is covered too."""
+    """Covered paths; all paths below them are covered too."""
     results: set[str] = field(default_factory=set)
-    """Ids of guarded calls: their results follow from what was approved."""
+    """Ids of guarded calls: their results follow from approved values."""
     lets: Mapping[str, str] = field(default_factory=dict)
     rechecked: frozenset[str] = frozenset()
     key: str = ""
@@ -137,18 +144,18 @@ class _Pinned:
             if paths is not None and set(paths) == {source}:
                 self.paths.add(source)
 
-    def holds(self, text: str, money: bool, variables: Mapping[str, str]) -> str | None:
-        """The first path that the approval does not hold fast; None when it holds the whole formula."""
+    def uncovered_path(self, text: str, money: bool, variables: Mapping[str, str]) -> str | None:
+        """Return the first path of a formula that no approval covers; None if the whole formula is covered."""
         source = text_of(text).strip()
         if source in self.texts:
             return None
         for path in sorted(paths_of(source) or ()):
-            loose = self._loose(path, money, variables)
-            if loose is not None:
-                return loose
+            uncovered = self._uncovered(path, money, variables)
+            if uncovered is not None:
+                return uncovered
         return None
 
-    def _loose(self, path: str, money: bool, variables: Mapping[str, str]) -> str | None:
+    def _uncovered(self, path: str, money: bool, variables: Mapping[str, str]) -> str | None:
         parts = path.split(".")
         root = parts[0]
         if any(".".join(parts[:end]) in self.paths for end in range(1, len(parts) + 1)):
@@ -157,9 +164,9 @@ class _Pinned:
             return None
         if root in variables:
             inner = {name: text for name, text in variables.items() if name != root}
-            return path if self.holds(variables[root], money, inner) else None
+            return path if self.uncovered_path(variables[root], money, inner) else None
         if root in self.lets:
-            return path if self.holds(self.lets[root], money, {}) else None
+            return path if self.uncovered_path(self.lets[root], money, {}) else None
         if not money and (root in self.rechecked or path == self.key):
             return None
         return path
@@ -167,28 +174,30 @@ class _Pinned:
 
 @rule("covers-incomplete")
 def covers_incomplete(model: Model) -> Iterator[Finding]:
-    """After an approval, calls take money, party and target only from what it `covers`: fields of type `money` and `id`
-    in a call's input come from covered values, from results of calls that the approval guards, from the run itself, or
-    from constants; ids also from facts with `recheck: each_effect`, since a change makes the call `stale`, and from
-    the key of the run. The approved `amount` is itself covered."""
+    """After an approval, calls take money, party and target only from values in `covers`. Fields of type `money` and `id`
+    in a call's input come from covered values, from results of calls that the approval guards, from the Run itself, or
+    from constants. An id may also come from the key of the Run, or from a fact with `recheck: each_effect`, because a
+    change of it makes the call `stale`. The approved `amount` must be covered too."""
     for document, workflow in workflows(model):
         if any(isinstance(place.step, kinds.Approve) for place in steps(workflow)):
-            walk = _Covers(model, document, workflow)
-            walk.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), {})
+            check = _CoverCheck(model, document, workflow)
+            check.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), {})
             for position, signal in enumerate(workflow.signals):
                 if signal.in_:
-                    walk.block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
-            yield from walk.findings
+                    check.block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
+            yield from check.findings
 
 
-class _Covers:
+class _CoverCheck:
     def __init__(self, model: Model, document: Document, workflow: kinds.Workflow) -> None:
         self.model = model
         self.document = document
         self.guarded = False
         self.findings: list[Finding] = []
         rechecked = frozenset(name for name, fact in workflow.facts.items() if fact.recheck)
-        self.pinned = _Pinned(lets=workflow.let, rechecked=rechecked, key=text_of(workflow.start.key).strip())
+        self.covered = _CoveredValues(
+            lets=workflow.let, rechecked=rechecked, key=text_of(workflow.start.key).strip()
+        )
 
     def block(self, block: BlockPlace, variables: Mapping[str, str]) -> None:
         for position, entry in enumerate(block.entries):
@@ -198,7 +207,7 @@ class _Covers:
     def _step(self, step: StepKind, path: Path, variables: Mapping[str, str]) -> None:
         if isinstance(step, kinds.Approve):
             self.guarded = True
-            self.pinned.cover(step)
+            self.covered.cover(step)
             if step.amount is not None:
                 self._look(step.amount, (*path, "amount"), True, variables, "the approved amount")
         elif isinstance(step, kinds.Call) and self.guarded:
@@ -214,7 +223,7 @@ class _Covers:
         if operation is None:
             return
         if step.id is not None:
-            self.pinned.results.add(step.id)
+            self.covered.results.add(step.id)
         if operation.repeat == "read":
             return
         for name, _, spec in each_field(operation.input):
@@ -238,8 +247,8 @@ class _Covers:
                 self._value(part, (*path, position), money, variables, what)
 
     def _look(self, text: str, path: Path, money: bool, variables: Mapping[str, str], what: str) -> None:
-        loose = self.pinned.holds(text, money, variables)
-        if loose is not None:
-            message = f"{what} is taken from `{loose}`, which no approval before it covers"
-            fix = f"add `{loose}` to `covers`"
+        path_read = self.covered.uncovered_path(text, money, variables)
+        if path_read is not None:
+            message = f"{what} comes from `{path_read}`, which no earlier approval covers"
+            fix = f"add `{path_read}` to `covers`"
             self.findings.append(self.document.finding("covers-incomplete", message, path, fix=fix))

@@ -1,4 +1,4 @@
-"""Casts between versions: what they must give, and what they may not lose in silence."""
+"""Casts between versions: fields that they must produce, and fields that they must not lose silently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Read = tuple[str, ...]
 
 
 def casts(model: Model) -> Iterator[tuple[Document, kinds.Mapping, kinds.Cast]]:
-    """Casts between versions of one thing, both declared."""
+    """Yield the casts between two declared versions of one event or operation."""
     for document in model.documents:
         value = document.value
         if not isinstance(value, kinds.Mapping) or value.cast is None:
@@ -37,31 +37,31 @@ def casts(model: Model) -> Iterator[tuple[Document, kinds.Mapping, kinds.Cast]]:
 
 @rule("cast-form")
 def cast_form(model: Model) -> Iterator[Finding]:
-    """A cast leads from one version of an event or operation to another of the same name, once; both versions of an
-    event speak of the same object. It looks nothing up: what it gives follows from what it is given."""
+    """A cast converts one version of an event or operation to another version of the same name, and there is one cast per
+    pair. Both versions of an event have the same object. A cast makes no look-ups."""
     first: dict[tuple[str, str], str] = {}
     for document in model.documents:
         mapping = document.value
         if not isinstance(mapping, kinds.Mapping) or mapping.cast is None:
             continue
-        one, other = mapping.cast.from_, mapping.cast.to
-        of, to = model.versions.kind_of(one), model.versions.kind_of(other)
+        old, new = mapping.cast.from_, mapping.cast.to
+        of, to = model.versions.kind_of(old), model.versions.kind_of(new)
         if of is None or to is None:
-            continue  # told by unknown-reference
-        if one == other or of != to or versions.family(one) != versions.family(other):
-            message = f"`{other}` is not another version of `{one}`"
+            continue  # reported by unknown-reference
+        if old == new or of != to or versions.family(old) != versions.family(new):
+            message = f"`{new}` is not another version of `{old}`"
             yield document.finding("cast-form", message, ("cast", "to"))
             continue
-        if first.setdefault((one, other), document.name) != document.name:
-            message = f"`{first[one, other]}` already says how `{one}` becomes `{other}`"
+        if first.setdefault((old, new), document.name) != document.name:
+            message = f"`{first[old, new]}` already casts `{old}` to `{new}`"
             yield document.finding("cast-form", message, ("cast",), at_key=True)
-        if of == "event" and model.events[one].object != model.events[other].object:
-            message = f"`{one}` and `{other}` do not speak of the same object"
+        if of == "event" and model.events[old].object != model.events[new].object:
+            message = f"`{old}` and `{new}` belong to different objects"
             yield document.finding("cast-form", message, ("cast",), at_key=True)
         for text, path in _texts(document.data):
-            looked = next((word for word in _LOOKUPS if word in text), None)
-            if looked is not None:
-                message = f"a cast looks nothing up, and this asks `{looked.removesuffix('(')}`"
+            lookup = next((word for word in _LOOKUPS if word in text), None)
+            if lookup is not None:
+                message = f"a cast must not use the look-up `{lookup.removesuffix('(')}`"
                 yield document.finding("cast-form", message, path)
 
 
@@ -76,9 +76,9 @@ def _texts(data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[str, Path
 
 @rule("cast-mismatch")
 def cast_mismatch(model: Model) -> Iterator[Finding]:
-    """A cast gives what the contract of its target demands: every required field is there, none is unknown, and each has
-    the field's type. A field that both versions have alike under one name need not be written. For an operation `with`
-    makes the input of the newer version and `returns.result` the answer of the older one."""
+    """A cast produces what the contract of its target requires: every required field, no unknown field, and each with the
+    field's type. A field with the same name and contract in both versions is copied. For an operation, `with` produces
+    the input of the newer version and `returns.result` the answer of the older one."""
     for document, mapping, _ in casts(model):
         if mapping.ignore is not None:
             continue
@@ -87,10 +87,10 @@ def cast_mismatch(model: Model) -> Iterator[Finding]:
             back = side.root == "result"
             if back and not side.target:
                 continue
-            known = {side.root: object_schema(side.source)}
+            schemas = {side.root: object_schema(side.source)}
             if back:
-                known["input"] = object_schema(cast_sides(model, mapping)[0].source)
-            names = roots(known)
+                schemas["input"] = object_schema(cast_sides(model, mapping)[0].source)
+            names = roots(schemas)
             for name, text in lets_in_order(mapping.let.items()):
                 if not back:
                     names = names | {name: typing.formula(text, ("let", name), names)}
@@ -108,20 +108,20 @@ def cast_mismatch(model: Model) -> Iterator[Finding]:
 
 
 def _required(typing: Typing, side: CastSide, place: Path) -> None:
-    """A field that may be absent does not make one that must be there."""
+    """Report required fields that are copied from an optional field."""
     optional = {name for name, may, _ in each_field(side.source) if may}
     for name, may, _ in each_field(side.target):
-        taken = side.copied_field(side.templates.get(name))
-        if not may and taken in optional:
-            message = f"`{name}` must be there, and `{side.root}.{taken}` may be absent"
-            fix = f"say what stands for it: `=first({side.root}.{taken}, ...)`"
+        copied = side.copied_field(side.templates.get(name))
+        if not may and copied in optional:
+            message = f"`{name}` is required, but `{side.root}.{copied}` may be absent"
+            fix = f"add a default: `=first({side.root}.{copied}, ...)`"
             typing.report("cast-mismatch", message, (*place, name), fix=fix)
 
 
 @rule("cast-loss")
 def cast_loss(model: Model) -> Iterator[Finding]:
-    """A cast loses nothing in silence: every field of the version that it reads from is used by a formula, taken over, or
-    named in `loses` with the reason; of an operation's answer as `result.FIELD`."""
+    """A cast never loses a field silently: every field of its source is used by a formula, copied, or named in `loses` with
+    the reason; a field of an operation's answer as `result.FIELD`."""
     for document, mapping, cast in casts(model):
         if mapping.ignore is not None:
             continue
@@ -140,24 +140,24 @@ def cast_loss(model: Model) -> Iterator[Finding]:
                 if any(".".join(whole[:n]) in mapping.loses for n in range(1, len(whole))):
                     continue
                 of = cast.to if back else cast.from_
-                fix = f"use it in the cast, or say why it may go: `loses: {{{name}: ...}}`"
+                fix = f"use it in the cast, or give the reason: `loses: {{{name}: ...}}`"
                 yield document.finding(
-                    "cast-loss", f"`{name}` of {of} is lost", ("cast",), at_key=True, fix=fix
+                    "cast-loss", f"the cast loses `{name}` of {of}", ("cast",), at_key=True, fix=fix
                 )
         for name in named:
-            message = f"`{name}` is not lost: the cast uses it, or there is no such field"
+            message = f"`{name}` is not lost: the cast uses it, or the field does not exist"
             yield document.finding("cast-loss", message, ("loses", name), at_key=True, fix="remove it")
 
 
 def _used(side: CastSide, let: Mapping[str, str]) -> set[Read]:
-    """Paths below the root that a cast's formulas read; a step into a list is written `[]`."""
-    found: set[Read] = {(name,) for name in side.carried}
+    """Return the paths below the root that a cast reads; `[]` stands for the items of a list."""
+    paths: set[Read] = {(name,) for name in side.carried}
     aliases = {side.root: ()}
     for text in let.values():
-        found |= _paths(text, aliases)
+        paths |= _paths(text, aliases)
     for value in side.templates.values():
-        found |= _template(value, aliases)
-    return found
+        paths |= _template(value, aliases)
+    return paths
 
 
 def _template(value: Any, aliases: Mapping[str, Read]) -> set[Read]:
@@ -165,11 +165,11 @@ def _template(value: Any, aliases: Mapping[str, Read]) -> set[Read]:
         if is_repeated(value):
             over = _paths(value["each"], aliases) if isinstance(value["each"], str) else set()
             inner = {**aliases, str(value["as"]): (*next(iter(over)), "[]")} if len(over) == 1 else aliases
-            found = _template(value["data"], inner)
+            paths = _template(value["data"], inner)
             if isinstance(value.get("when"), str):
-                found |= _paths(value["when"], inner)
-            # What is gone through is read as far as its items are.
-            return found | (over if inner is aliases or not found else set())
+                paths |= _paths(value["when"], inner)
+            # The list counts as read only as far as its items are read.
+            return paths | (over if inner is aliases or not paths else set())
         return {path for inner in value.values() for path in _template(inner, aliases)}
     if isinstance(value, list):
         return {path for inner in value for path in _template(inner, aliases)}
@@ -185,7 +185,10 @@ def _paths(text: str, aliases: Mapping[str, Read]) -> set[Read]:
 
 
 def _unread(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator[Read]:
-    """Fields that nothing reads, as they are named in `loses`. One is read when it, or what holds it, is taken whole."""
+    """Yield the fields that nothing reads, as `loses` names them.
+
+    A field is read if it, or a field that contains it, is read as a whole.
+    """
     for name, _, spec in each_field(fields):
         here = (*above, name)
         plain = tuple(part for part in here if part != "[]")
@@ -202,7 +205,7 @@ def _unread(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator
 
 
 def _inner(spec: Any) -> tuple[Mapping[str, Any], bool]:
-    """The fields inside a field, and whether they are those of a list's items."""
+    """Return the fields inside a field, and True if they are fields of list items."""
     if isinstance(spec, list):
         return (_inner(spec[0])[0], True)
     if not isinstance(spec, kinds.FieldSpec):

@@ -1,4 +1,4 @@
-"""Events and operations between documents: who produces, who implements, who begins."""
+"""Events and operations between documents: producers, mappings and start events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from counterfoil.model.walk import steps
 
 
 def consumed(model: Model) -> Iterator[tuple[str, str, str, Path]]:
-    """(event, kind and name of the document, place) wherever an event is waited for."""
+    """Yield (event, kind and name of the document, place) wherever an event is consumed."""
     for document in model.documents:
         if isinstance(document.value, kinds.Workflow | kinds.Reconciliation | kinds.Policy):
             for kind, name, path in references(document):
@@ -35,8 +35,8 @@ def emitted_by_workflows(model: Model) -> set[str]:
 
 @rule("event-not-produced")
 def event_not_produced(model: Model) -> Iterator[Finding]:
-    """Every event that is consumed is produced: a mapping emits it, a workflow emits it, or its declaration says that
-    it comes over `http` or from `counterfoil` itself."""
+    """Every consumed event is produced: a mapping or a workflow emits it, or its declaration says that it comes over
+    `http` or from `counterfoil` itself."""
     emitted = emitted_by_workflows(model)
     broken = any(kind == "mapping" for kind, _ in model.broken)
     for name, kind, owner, path in consumed(model):
@@ -46,7 +46,7 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
         if not model.producers(name) and name not in emitted:
             document = model.document(kind, owner)
             assert document is not None
-            fix = "write a mapping or a step that emits it, or say `produced: http` in the event"
+            fix = "write a mapping or a step that emits it, or set `produced: http` in the event"
             yield document.finding(
                 "event-not-produced", f"nothing produces the event `{name}`", path, fix=fix
             )
@@ -54,7 +54,7 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
 
 @rule("usage-fields")
 def usage_fields(model: Model) -> Iterator[Finding]:
-    """An event that tells usage names two required text fields of its data, and the meter's field lists the meters."""
+    """A usage event names two required text fields of its data, and the field of the meter lists the meters."""
     for document in model.documents:
         event = document.value
         if not isinstance(event, kinds.Event) or event.usage is None:
@@ -65,20 +65,20 @@ def usage_fields(model: Model) -> Iterator[Finding]:
             if _meters(spec) if part == "meter" else spec in ("string", "id"):
                 continue
             needed = "a text with an `enum` of meters" if part == "meter" else "a required string or id"
-            message = f"`{name}` is to be a data field, {needed}"
+            message = f"`{name}` must be a data field, {needed}"
             fix = f"add `{name}` to the data, or name another field"
             yield document.finding("usage-fields", message, ("usage", part), fix=fix)
 
 
 def _meters(spec: object) -> bool:
-    """Whether a field is a text of which the possible values are listed."""
+    """Return True for a text field with an enumeration of its values."""
     return isinstance(spec, kinds.FieldSpec) and bool(spec.enum) and spec.type in ("object", "string", "id")
 
 
 @rule("event-producer")
 def event_producer(model: Model) -> Iterator[Finding]:
-    """An event is produced as its declaration says: a mapping emits only events `produced: mapping`, a workflow's step
-    only events `produced: workflow`, or ones that may also come over `http`."""
+    """An event is produced as declared: a mapping emits only events with `produced: mapping`, a workflow step only events
+    with `produced: workflow`, and both may emit events with `produced: http`."""
     for document in model.documents:
         value = document.value
         emitted: list[tuple[str, Path]] = []
@@ -95,16 +95,16 @@ def event_producer(model: Model) -> Iterator[Finding]:
         for name, path in emitted:
             event = model.events.get(name)
             if event is not None and event.produced not in (document.kind, "http"):
-                message = f"`{name}` is produced: {event.produced}, not by a {document.kind}"
+                message = f"`{name}` is declared `produced: {event.produced}`, but a {document.kind} emits it"
                 yield document.finding(
-                    "event-producer", message, path, fix=f"say `produced: {document.kind}`"
+                    "event-producer", message, path, fix=f"set `produced: {document.kind}`"
                 )
 
 
 @rule("mapping-emits-nothing")
 def mapping_emits_nothing(model: Model) -> Iterator[Finding]:
-    """What a mapping emits can be told from its text: `type` is an event's name, or a formula that chooses among names
-    in quotes."""
+    """The text of a mapping shows the events that it emits: `type` is the name of an event, or a formula that selects one
+    of several quoted names."""
     for document in model.documents:
         mapping = document.value
         if not isinstance(mapping, kinds.Mapping):
@@ -114,15 +114,13 @@ def mapping_emits_nothing(model: Model) -> Iterator[Finding]:
                 path: Path = (
                     ("emit", position, "type") if isinstance(mapping.emit, list) else ("emit", "type")
                 )
-                yield document.finding(
-                    "mapping-emits-nothing", "no event's name can be read from `type`", path
-                )
+                yield document.finding("mapping-emits-nothing", "`type` names no event", path)
 
 
 @rule("operation-not-mapped")
 def operation_not_mapped(model: Model) -> Iterator[Finding]:
-    """Every operation that a workflow calls has a mapping to its system, unless another integration acts
-    (`executor: external`) or the connector takes the canonical input as it is (`executor: identity`)."""
+    """Every operation that a workflow calls has a mapping to its system, unless another integration
+    executes it (`executor: external`) or the connector takes the canonical input unchanged (`executor: identity`)."""
     if any(kind == "mapping" for kind, _ in model.broken):
         return
     for document in model.documents:
@@ -133,7 +131,7 @@ def operation_not_mapped(model: Model) -> Iterator[Finding]:
             if operation is None or path[0] == "start" or operation.executor != "connector":
                 continue
             if operation.repeat != "read" and model.mapping_to(name) is None:
-                message = f"no mapping leads to `{name}` of {operation.system}"
+                message = f"no mapping for `{name}` of {operation.system}"
                 fix = f"add a mapping `to: {{operation: {name}}}`, or `executor: identity` to the operation"
                 yield document.finding("operation-not-mapped", message, path, fix=fix)
 
@@ -152,7 +150,7 @@ def mapping_conflict(model: Model) -> Iterator[Finding]:
             message = f"`{name}` belongs to {operation.system}, not to {mapping.to.system}"
             yield document.finding("mapping-conflict", message, ("to", "system"))
         elif first.setdefault(name, document.name) != document.name:
-            message = f"`{first[name]}` already leads to `{name}`"
+            message = f"`{first[name]}` already maps `{name}`"
             yield document.finding("mapping-conflict", message, ("to", "operation"))
 
 
@@ -167,10 +165,10 @@ def repeat_protection(model: Model) -> Iterator[Finding]:
         if operation.retention is None:
             fix = "add `retention:`, the time for which the vendor remembers an idempotency key"
             yield document.finding(
-                "repeat-protection", "`repeat: key` without `retention`", ("repeat",), fix=fix
+                "repeat-protection", "`repeat: key` needs `retention`", ("repeat",), fix=fix
             )
         elif kinds.seconds(operation.retention) <= kinds.seconds(operation.horizon):
-            message = "the key is forgotten before the horizon: a repeat could be done twice"
+            message = "the vendor forgets the key before the horizon, so a repeat could be executed twice"
             yield document.finding(
                 "repeat-protection", message, ("retention",), fix="use `repeat: find`, or a shorter horizon"
             )

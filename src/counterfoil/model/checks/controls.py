@@ -1,4 +1,4 @@
-"""Controls: what enforces each of them, and what nobody controls."""
+"""Controls: their enforcement, and documents without a control."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from counterfoil.model.walk import steps
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """One thing that a control names, and why it enforces nothing; empty where it does."""
+    """One entry of `enforced_by`; `fault` says why it enforces nothing, empty if it does."""
 
     kind: str
     name: str
@@ -27,7 +27,7 @@ class Enforcement:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Uncontrolled:
-    """Something that moves money or decides about it, of which no control speaks."""
+    """A document that moves money or decides about it, and that no control names."""
 
     kind: str
     name: str
@@ -35,25 +35,27 @@ class Uncontrolled:
 
 
 def enforcements(model: Model) -> dict[str, list[Enforcement]]:
-    """What enforces each control, in the order of the file."""
+    """Return the enforcement of each control, in the order of the file."""
     used = _used(model)
     return {
         control.name: [
-            _one(model, used, one, ("enforced_by", position))
-            for position, one in enumerate(control.enforced_by)
+            _enforcement(model, used, enforced, ("enforced_by", position))
+            for position, enforced in enumerate(control.enforced_by)
         ]
         for control in model.of_kind(kinds.Control).values()
     }
 
 
-def _one(model: Model, used: set[tuple[str, str]], one: kinds.Enforced, path: Path) -> Enforcement:
+def _enforcement(
+    model: Model, used: set[tuple[str, str]], enforced: kinds.Enforced, path: Path
+) -> Enforcement:
     for kind in ("workflow", "policy", "reconciliation", "operation", "check"):
-        name = getattr(one, kind)
+        name = getattr(enforced, kind)
         if name is not None:
-            fault = _fault(model, used, kind, name, one.step)
-            key = "step" if one.step is not None and model.has("workflow", name) else kind
-            return Enforcement(kind, name, one.step or "", fault, (*path, key))
-    raise AssertionError("the form allows no other")
+            fault = _fault(model, used, kind, name, enforced.step)
+            key = "step" if enforced.step is not None and model.has("workflow", name) else kind
+            return Enforcement(kind, name, enforced.step or "", fault, (*path, key))
+    raise AssertionError("the form allows no other kind")
 
 
 def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step: str | None) -> str:
@@ -71,7 +73,7 @@ def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step:
 
 
 def _used(model: Model) -> set[tuple[str, str]]:
-    """Policies and operations that workflows name, and those that they lead to."""
+    """Return the policies and operations that workflows name, and the operations that undo those."""
     used = {
         (kind, name)
         for document in model.documents
@@ -85,15 +87,15 @@ def _used(model: Model) -> set[tuple[str, str]]:
 
 
 def uncontrolled(model: Model) -> list[Uncontrolled]:
-    """Approvals, limits, reconciliations and workflows that write, of which no control speaks, sorted."""
-    named = {(one.kind, one.name) for found in enforcements(model).values() for one in found}
+    """Return the approvals, limits, reconciliations and writing workflows that no control names, sorted."""
+    named = {(entry.kind, entry.name) for entries in enforcements(model).values() for entry in entries}
     missing = []
     for policy in model.policies.values():
         if (policy.approval or policy.limit) and ("policy", policy.name) not in named:
             missing.append(Uncontrolled("policy", policy.name, "decides about money"))
     for name in model.reconciliations:
         if ("reconciliation", name) not in named:
-            missing.append(Uncontrolled("reconciliation", name, "says what the other system owes"))
+            missing.append(Uncontrolled("reconciliation", name, "defines what another system must show"))
     for workflow in model.workflows.values():
         writes = sorted(_writes(model, workflow))
         reached = {("workflow", workflow.name), *(("operation", name) for name in writes)}
@@ -109,15 +111,15 @@ def _writes(model: Model, workflow: kinds.Workflow) -> set[str]:
 
 @rule("control-enforced")
 def control_enforced(model: Model) -> Iterator[Finding]:
-    """Something enforces every control: a step of a workflow, a policy or an operation that a workflow uses, a
-    reconciliation, or a rule of `check`; and each that it names is there."""
-    for name, found in enforcements(model).items():
+    """Every control is enforced by a step of a workflow, a policy or an operation that a workflow uses, a reconciliation,
+    or a rule of `check`; and everything that it names exists."""
+    for name, entries in enforcements(model).items():
         document = model.document("control", name)
         assert document is not None
-        for one in found:
-            if one.fault:
-                yield document.finding("control-enforced", one.fault, one.path)
-        if not found:
+        for entry in entries:
+            if entry.fault:
+                yield document.finding("control-enforced", entry.fault, entry.path)
+        if not entries:
             fix = "add `enforced_by:` with a workflow, policy, reconciliation, operation or check"
             message = f"nothing enforces the control `{name}`"
             yield document.finding("control-enforced", message, ("name",), fix=fix)
@@ -125,17 +127,17 @@ def control_enforced(model: Model) -> Iterator[Finding]:
 
 @rule("no-control")
 def no_control(model: Model) -> Iterator[Finding]:
-    """A folder that has controls has them for all that moves money: every approval, limit and reconciliation and every
-    workflow that writes is named by one. A warning."""
-    found = enforcements(model).values()
+    """A folder with controls has them for everything that moves money: a control names every approval, limit and
+    reconciliation, and every workflow that writes. A warning."""
+    enforced = enforcements(model).values()
     wrong = any(kind == "control" for kind, _ in model.broken) or any(
-        one.fault for row in found for one in row
+        entry.fault for entries in enforced for entry in entries
     )
-    if not all(found) or not found or wrong:
-        return  # what a faulty control means to name is not known
-    for one in uncontrolled(model):
-        document = model.document(one.kind, one.name)
+    if not all(enforced) or not enforced or wrong:
+        return  # a faulty control may mean to name any document
+    for gap in uncontrolled(model):
+        document = model.document(gap.kind, gap.name)
         if document is not None:
-            message = f"no control speaks of the {one.kind} `{one.name}`, which {one.why}"
-            fix = "name it in `enforced_by` of the control that it enforces, or write one for its risk"
+            message = f"no control names the {gap.kind} `{gap.name}`, which {gap.why}"
+            fix = "name it in `enforced_by` of the control that it enforces, or add a control for its risk"
             yield document.finding("no-control", message, ("name",), severity="warning", fix=fix)

@@ -1,4 +1,4 @@
-"""What the gateway offers: operations that consumers may call, never round a workflow or an approval."""
+"""Operations that the gateway exposes; a consumer can never bypass a workflow or an approval."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from counterfoil.model.typing import paths_of
 from counterfoil.model.walk import steps
 
 CALLER = "event.data.requested_by"
-"""Where a workflow that an operation starts finds who called; no input can set it to another person."""
+"""The caller, in a workflow that an operation starts; no input can set it to another person."""
 MAY_CALL = "operations:own:call"
 
 
 @rule("exposed-operation")
 def exposed_operation(model: Model) -> Iterator[Finding]:
-    """The gateway never goes round an approval: only an operation that reads may say `exposes: read`; one that starts
-    a workflow and the workflow that it starts name each other. What is exposed to read is asked of a connector and has
-    an `output`; a `rate` is a policy of that part; `returns` stands in a workflow that an operation starts."""
+    """The gateway never bypasses an approval: only an operation that reads may have `exposes: read`. An operation that
+    starts a workflow and that workflow name each other. An operation exposed for reading is executed by a connector
+    and has an `output`. `rate` names a policy of sort rate. `returns` is only for a workflow that an operation starts."""
     for document in model.documents:
         value = document.value
         if isinstance(value, kinds.Operation):
@@ -33,7 +33,7 @@ def exposed_operation(model: Model) -> Iterator[Finding]:
             if value.start.operation in model.operations:
                 yield from _starts(document, value, model.operations[value.start.operation or ""])
             if value.returns and value.start.operation is None:
-                message = "no operation starts this workflow, so nobody is given what it returns"
+                message = "no operation starts this workflow, so no caller receives what it returns"
                 yield document.finding("exposed-operation", message, ("returns",))
 
 
@@ -43,10 +43,10 @@ def _operation(model: Model, document: Document, value: kinds.Operation) -> Iter
             fix = "use `exposes: {starts: WORKFLOW}`"
             yield document.finding("exposed-operation", f"`{value.name}` writes", ("exposes",), fix=fix)
         elif value.executor == "external":
-            message = f"another integration acts for `{value.name}`: nobody can be asked"
+            message = f"another integration executes `{value.name}`, so no connector can read it"
             yield document.finding("exposed-operation", message, ("exposes",))
         elif not value.output:
-            message = f"`{value.name}` does not say what it answers"
+            message = f"`{value.name}` has no output"
             yield document.finding("exposed-operation", message, ("exposes",), fix="add `output:`")
     if isinstance(value.exposes, dict):
         workflow = model.workflows.get(value.exposes["starts"])
@@ -55,23 +55,25 @@ def _operation(model: Model, document: Document, value: kinds.Operation) -> Iter
             yield document.finding("exposed-operation", message, ("exposes", "starts"))
     policy = model.policies.get(value.rate or "")
     if policy is not None and policy.rate is None:
-        yield document.finding("exposed-operation", f"`{policy.name}` is no `rate` policy", ("rate",))
+        yield document.finding(
+            "exposed-operation", f"`{policy.name}` is not a policy of sort rate", ("rate",)
+        )
 
 
 def _starts(document: Document, workflow: kinds.Workflow, operation: kinds.Operation) -> Iterator[Finding]:
     if not isinstance(operation.exposes, dict):
-        message = f"`{operation.name}` does not say that it starts this workflow"
+        message = f"`{operation.name}` does not declare that it starts this workflow"
         fix = f"add `exposes: {{starts: {workflow.name}}}` to the operation"
         yield document.finding("exposed-operation", message, ("start", "operation"), fix=fix)
     elif operation.exposes["starts"] != workflow.name:
-        message = f"`{operation.name}` starts `{operation.exposes['starts']}`"
+        message = f"`{operation.name}` starts another workflow, `{operation.exposes['starts']}`"
         yield document.finding("exposed-operation", message, ("start", "operation"))
 
 
 @rule("caller")
 def caller(model: Model) -> Iterator[Finding]:
-    """In a workflow that an operation starts, who asks is who called: the requester of its approvals is
-    `event.data.requested_by`, which no input can set, and no role that calls the operation decides."""
+    """In a workflow that an operation starts, the caller is the requester: approvals use `event.data.requested_by`, which
+    no input can set. A role that calls the operation never decides its approvals."""
     for document, workflow in workflows(model):
         if workflow.start.operation is None:
             continue
@@ -84,28 +86,28 @@ def caller(model: Model) -> Iterator[Finding]:
             approval = policy.approval if policy is not None else None
             requester = step.requester or (approval.requester if approval is not None else CALLER)
             if set(paths_of(text_of(requester)) or ()) != {CALLER}:
-                message = f"the requester is `{text_of(requester)}`, and who called could be another person"
+                message = f"the requester is `{text_of(requester)}`, which may differ from the caller"
                 where = "requester" if step.requester else "approve"
                 fix = f"use `requester: {CALLER}`"
                 yield document.finding("caller", message, (*place.path, where), fix=fix)
             for role in sorted(
                 calling & {r for tier in (approval.matrix if approval else []) for r in tier.roles}
             ):
-                message = f"`{role}` calls {workflow.start.operation} and decides in `{step.approve}`"
+                message = f"`{role}` calls {workflow.start.operation} and also decides in `{step.approve}`"
                 fix = "give one of them another role"
                 yield document.finding("caller", message, (*place.path, "approve"), fix=fix)
 
 
 @rule("role-calls")
 def role_calls(model: Model) -> Iterator[Finding]:
-    """A role `calls` operations that are exposed, may call (`operations:own:call`), and speaks for the systems of record
-    of what their inputs must assert."""
+    """A role `calls` only exposed operations and has the permission `operations:own:call`. It `speaks` for the systems of
+    record of all fields that the inputs must assert."""
     for document in model.documents:
         role = document.value
         if not isinstance(role, kinds.Role):
             continue
         if role.calls and MAY_CALL not in role.may:
-            message = f"`{role.name}` calls operations and may not"
+            message = f"`{role.name}` lists operations in `calls` but has no permission to call"
             yield document.finding("role-calls", message, ("calls",), fix=f"add `{MAY_CALL}` to `may`")
         for position, name in enumerate(role.calls):
             operation = model.operations.get(name)

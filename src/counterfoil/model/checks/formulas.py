@@ -1,4 +1,4 @@
-"""Every formula and template of a Model held against the names and schemas of its place."""
+"""Formulas and templates of a Model, checked against the names and schemas of their place."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _DATE = type_of("date", "timestamp")
 
 @rule(
     "formula",
-    unknown_name="A formula reads only names that stand at its place: the run, what began it, facts, lets and the "
-    "results of steps by id; and only fields that their schemas have.",
-    input_mismatch="`with` of a call, a fact, a fetch or an undo fits the operation's input: every required field is "
-    "there, none is unknown, and each has the field's type.",
-    event_mismatch="What a mapping or a step emits fits the event's schema: every required field is there, none is "
-    "unknown, and each has the field's type.",
+    unknown_name="A formula reads only names of its place: the Run, its start, facts, lets and the results of steps by id; "
+    "and only fields of their schemas.",
+    input_mismatch="`with` of a call, a fact, a fetch or an undo fits the operation's input: every required field, "
+    "no unknown field, and each with the field's type.",
+    event_mismatch="The data that a mapping or a step emits fits the event's schema: every required field, no unknown "
+    "field, and each with the field's type.",
     result_mismatch="`returns.result` of a mapping fits the operation's output, and `compare` names fields that the "
     "output has; `returns` of a workflow fits the output of the operation that starts it.",
 )
 def formula(model: Model) -> Iterator[Finding]:
-    """A formula parses, calls functions that exist, and its types fit each other and its place: a predicate is true or
-    false, an amount is money, an `until` is a moment."""
+    """A formula parses, calls existing functions, and its types fit each other and its place: a predicate is a bool, an amount
+    is money, an `until` is a moment."""
     for document in model.documents:
         typing = Typing(document)
         value = document.value
         match value:
             case kinds.Workflow():
-                _Workflow(model, typing, value).check()
+                _WorkflowFormulas(model, typing, value).check()
             case kinds.Mapping():
                 _mapping(model, typing, value)
             case kinds.Reconciliation():
@@ -57,12 +57,12 @@ def formula(model: Model) -> Iterator[Finding]:
                 names = roots(evidence.schema_of(value.evidence.of))
                 typing.formula(value.evidence.where, ("evidence", "where"), names, BOOL)
             case kinds.Alert():
-                typing.formula(value.when, ("when",), _Open())
+                typing.formula(value.when, ("when",), _AnyNames())
         yield from typing.findings
 
 
-class _Open(dict[str, Any]):
-    """Names of which nothing is known: every one is there and may be anything."""
+class _AnyNames(dict[str, Any]):
+    """Names without known types: every name exists and may have any type."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -74,13 +74,13 @@ class _Open(dict[str, Any]):
         return DYN
 
 
-class _Workflow:
+class _WorkflowFormulas:
     def __init__(self, model: Model, typing: Typing, workflow: kinds.Workflow) -> None:
         self.model = model
         self.t = typing
         self.workflow = workflow
         self.names: Roots = roots(scope.start_types(model, workflow))
-        self.began = self.names.get("event", DYN)
+        self.start_event = self.names.get("event", DYN)
 
     def check(self) -> None:
         w = self.workflow
@@ -97,28 +97,26 @@ class _Workflow:
                 )
                 self.t.formula(text, path, self.names, type_of("string", "int", "list"))
         for block in root_blocks(w):
-            if block.role == "steps":  # what signals do reads the results of every step
+            if block.role == "steps":  # blocks of signals read the results of every step
                 self._block(block, {})
         for position, signal in enumerate(w.signals):
             if signal.where is not None:
-                names = self.names | {"event": self._event(signal.event), "start": self.began}
+                names = self.names | {"event": self._event(signal.event), "start": self.start_event}
                 self.t.formula(signal.where, ("signals", position, "where"), names, BOOL)
             self._block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
         self._returns()
-        known = self.names | roots(scope.PROVEN)
+        names = self.names | roots(scope.PROVEN)
         for position, invariant in enumerate(w.invariants):
-            self.t.formula(invariant.formula, ("invariants", position, invariant.moment), known, BOOL)
+            self.t.formula(invariant.formula, ("invariants", position, invariant.moment), names, BOOL)
 
     def _returns(self) -> None:
-        """What an operation that starts it answers, which may read the results of every step."""
-        given, operation = (
-            self.workflow.returns,
-            self.model.operations.get(self.workflow.start.operation or ""),
-        )
-        if operation is not None and (given or operation.output):
+        """Check the answer of the operation that starts the workflow; it reads the results of every step."""
+        returns = self.workflow.returns
+        operation = self.model.operations.get(self.workflow.start.operation or "")
+        if operation is not None and (returns or operation.output):
             schema = object_schema(operation.output)
-            path: Path = ("returns",) if given else ("start", "operation")
-            self.t.record(given, path, self.names, schema, "result-mismatch")
+            path: Path = ("returns",) if returns else ("start", "operation")
+            self.t.record(returns, path, self.names, schema, "result-mismatch")
 
     def _event(self, name: str | None) -> Any:
         return roots({"event": scope.event_type(self.model, name)})["event"]
@@ -144,10 +142,10 @@ class _Workflow:
             self._input(fact.read, fact.with_, (*path, "with"), self.names)
         self.names[name] = roots({name: scope.fact_type(self.model, fact)})[name]
 
-    def _input(self, operation: str, given: Any, path: Path, names: Roots) -> None:
-        found = self.model.operations.get(operation)
-        schema = object_schema(found.input) if found is not None else {}
-        self.t.record(given, path if given else path[:-1], names, schema, "input-mismatch")
+    def _input(self, name: str, fields: Any, path: Path, names: Roots) -> None:
+        operation = self.model.operations.get(name)
+        schema = object_schema(operation.input) if operation is not None else {}
+        self.t.record(fields, path if fields else path[:-1], names, schema, "input-mismatch")
 
     # -------------------------------------------------------------- steps
 
@@ -194,7 +192,7 @@ class _Workflow:
             self.names[step.id] = self._result(step)
 
     def _result(self, step: StepKind) -> Any:
-        """What formulas after a step read by its id."""
+        """Return the type of a step's result, which later formulas read by its id."""
         if isinstance(step, kinds.Call):
             return roots({"_": scope.operation_type(self.model, step.call, "output")})["_"]
         if isinstance(step, kinds.Wait) and step.wait.event is not None:
@@ -234,7 +232,7 @@ class _Workflow:
 
     def _wait(self, wait: kinds.WaitSpec, path: Path, names: Roots) -> None:
         if wait.where is not None:
-            names_of = names | {"event": self._event(wait.event), "start": self.began}
+            names_of = names | {"event": self._event(wait.event), "start": self.start_event}
             self.t.formula(wait.where, (*path, "where"), names_of, BOOL)
         if wait.until is not None and not is_duration(wait.until):
             self.t.formula(str(wait.until), (*path, "until"), names, MOMENT)
@@ -258,15 +256,15 @@ class _Workflow:
 def _undo(
     model: Model, typing: Typing, choice: kinds.UndoCall, undone: str, path: Path, names: Roots
 ) -> None:
-    """An undo reads also what the undone call was given and gave."""
+    """Check an undo, which also reads the `input` and `result` of the undone call."""
     names = names | roots({side: scope.operation_type(model, undone, kind) for side, kind in _SIDES})
     if choice.when is not None:
         typing.formula(choice.when, (*path, "when"), names, BOOL)
     operation = model.operations.get(choice.call)
     if operation is not None and undone in model.operations:
-        given = undo_input(model, choice, undone)
+        fields = undo_input(model, choice, undone)
         place = (*path, "with") if choice.with_ else (*path, "call")
-        typing.record(given, place, names, object_schema(operation.input), "input-mismatch")
+        typing.record(fields, place, names, object_schema(operation.input), "input-mismatch")
 
 
 _SIDES = (("input", "input"), ("result", "output"))
@@ -278,8 +276,8 @@ def _operation(model: Model, typing: Typing, operation: kinds.Operation) -> None
 
 
 def _policy(typing: Typing, policy: kinds.Policy) -> None:
-    """What a policy asks is typed where a workflow uses it; here its text must parse."""
-    names = _Open()
+    """Check that the formulas of a policy parse; their types are checked where a workflow uses it."""
+    names = _AnyNames()
     if policy.approval is not None:
         typing.formula(policy.approval.requester, ("approval", "requester"), names)
     if policy.limit is not None:
@@ -325,8 +323,8 @@ def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds
         _emit(model, typing, emit, path, names)
     if mapping.assert_ is not None:
         types = emitted_types(emits[0].type) if len(emits) == 1 else []
-        known = len(types) == 1 and types[0] in model.events
-        data = {"data": model.schema_of_event(types[0]) if known else {}}
+        declared = len(types) == 1 and types[0] in model.events
+        data = {"data": model.schema_of_event(types[0]) if declared else {}}
         typing.formula(mapping.assert_, ("assert",), names | roots(data), BOOL)
 
 
@@ -355,8 +353,8 @@ def _emit(model: Model, typing: Typing, emit: kinds.EmitMapping, path: Path, nam
 
 def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -> None:
     operation = model.operations.get(name)
-    given = object_schema(operation.input) if operation is not None else {}
-    names = roots({"input": given, "dates": scope.DATES, "run": scope.RUN, "key": {"type": "string"}})
+    schema = object_schema(operation.input) if operation is not None else {}
+    names = roots({"input": schema, "dates": scope.DATES, "run": scope.RUN, "key": {"type": "string"}})
     for let, text in lets_in_order(mapping.let.items()):
         names = names | {let: typing.formula(text, ("let", let), names)}
     typing.record(mapping.with_ or {}, ("with",), names, {}, "input-mismatch")
@@ -370,7 +368,7 @@ def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -
         typing.record(mapping.returns.result, ("returns", "result"), names, output, "result-mismatch")
     for position, compared in enumerate(mapping.returns.compare):
         if output and compared not in output["properties"]:
-            message = f"the output of {name} has no field `{compared}` to compare"
+            message = f"the output of {name} has no field `{compared}`"
             typing.report("result-mismatch", message, ("returns", "compare", position))
 
 
@@ -379,12 +377,12 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
     # An operation's foil is written with the intent, so it cannot read a result.
     names = roots({"event": scope.event_type(model, foil.event)})
     if foil.operation is not None:
-        given = scope.operation_type(model, foil.operation, "input")
-        names = roots({"event": {}, "run": scope.RUN, "input": given})
+        call_input = scope.operation_type(model, foil.operation, "input")
+        names = roots({"event": {}, "run": scope.RUN, "input": call_input})
     observed = roots({"event": scope.event_type(model, observe.event)})
-    for side, part, known in (("foil", foil, names), ("observe", observe, observed)):
+    for side, part, names_of_side in (("foil", foil, names), ("observe", observe, observed)):
         if part.when is not None:
-            typing.formula(part.when, (side, "when"), known, BOOL)
-        typing.formula(part.key, (side, "key"), known, _KEY)
+            typing.formula(part.when, (side, "when"), names_of_side, BOOL)
+        typing.formula(part.key, (side, "key"), names_of_side, _KEY)
         for leg, text in part.legs.items():
-            typing.formula(text, (side, "legs", leg), known, MONEY)
+            typing.formula(text, (side, "legs", leg), names_of_side, MONEY)

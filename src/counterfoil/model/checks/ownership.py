@@ -1,4 +1,4 @@
-"""Who owns what: systems of record, what a mapping may assert, and who answers for what goes wrong."""
+"""Ownership: systems of record, fields that a mapping may assert, and owners of exceptions."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from counterfoil.model.source import Path
 
 @rule("system-of-record")
 def system_of_record(model: Model) -> Iterator[Finding]:
-    """Every object and field has one system of record. A field inside another cannot name a system of its own:
-    survivorship is by field of the object, and a field is written twice when it stands with and without `?`."""
+    """Every object and field has one system of record. A field inside another field cannot name its own system, because the
+    system of record applies to fields of the object. A field is declared once, either with `?` or without."""
     for document in model.documents:
-        found = document.value
-        if not isinstance(found, kinds.Object):
+        definition = document.value
+        if not isinstance(definition, kinds.Object):
             continue
-        seen: dict[str, str] = {}
-        for written, spec in found.fields.items():
+        names: set[str] = set()
+        for written, spec in definition.fields.items():
             name = written.removesuffix("?")
-            if name in seen:
+            if name in names:
                 message = f"the field `{name}` is declared twice"
                 yield document.finding("system-of-record", message, ("fields", written), at_key=True)
-            seen[name] = written
+            names.add(name)
             if isinstance(spec, kinds.FieldSpec):
                 for path in _inner_systems(spec, ("fields", written)):
                     fix = f"name the system of record at `{name}`"
                     yield document.finding(
-                        "system-of-record", "a part of a field has no system of its own", path, fix=fix
+                        "system-of-record",
+                        "a field inside another field cannot have its own system",
+                        path,
+                        fix=fix,
                     )
 
 
@@ -50,8 +53,8 @@ def _inner_systems(spec: kinds.FieldSpec, path: Path) -> Iterator[Path]:
 
 @rule("not-owner")
 def not_owner(model: Model) -> Iterator[Finding]:
-    """No mapping asserts what its system does not own: every field of the object that an emitted fact sets has the
-    mapping's system as its system of record. Narrow the event's `sets`, or change the field's `system`."""
+    """A mapping asserts only fields that its system owns: every field of the object that an emitted fact sets has the system
+    of the mapping as its system of record. Narrow the event's `sets`, or change the field's `system`."""
     for document in model.documents:
         mapping = document.value
         if not isinstance(mapping, kinds.Mapping) or mapping.from_ is None:
@@ -72,30 +75,30 @@ def not_owner(model: Model) -> Iterator[Finding]:
                             f"`{event.object}.{field}` belongs to {owner}, not to {mapping.from_.system}",
                             (*path, "data", field),
                             at_key=True,
-                            fix=f"leave it out of `sets` of {name}, or change the system of record of the field",
+                            fix=f"remove it from `sets` of {name}, or change the system of record of the field",
                         )
 
 
 def asserted(model: Model, event: kinds.Event) -> list[str]:
-    """Fields of its object that an event asserts."""
+    """Return the fields of its object that an event asserts."""
     if event.sets is not None:
         return event.sets
     target = model.objects.get(event.object or "")
-    held = {name for name, _, _ in each_field(target.fields)} if target else set()
-    return [name for name, _, _ in each_field(event.data) if name in held]
+    of_object = {name for name, _, _ in each_field(target.fields)} if target else set()
+    return [name for name, _, _ in each_field(event.data) if name in of_object]
 
 
 @rule("no-owner")
 def no_owner(model: Model) -> Iterator[Finding]:
-    """Somebody answers for every exception: a workflow, a system, a mapping from outside, a table, a
-    control and a reconciliation have an owner, their own or that of the system or object that they serve."""
+    """Every exception has an owner: a workflow, a system, an inbound mapping, a table, a control and a reconciliation have an
+    owner of their own, or that of their system or object."""
     for document in model.documents:
         value = document.value
         answers = isinstance(
             value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table | kinds.Control
         ) or (isinstance(value, kinds.Mapping) and value.from_ is not None)
-        # What is broken may have an owner all the same.
-        known = not any(kind in ("system", "object") for kind, _ in model.broken)
-        if answers and known and not model.owners_of(value):
-            message = f"nobody owns the exceptions of the {document.kind} `{document.name}`"
+        # A broken system or object may have an owner.
+        complete = not any(kind in ("system", "object") for kind, _ in model.broken)
+        if answers and complete and not model.owners_of(value):
+            message = f"the {document.kind} `{document.name}` has no owner for its exceptions"
             yield document.finding("no-owner", message, ("name",), fix="add `owner:` with a role")

@@ -1,4 +1,4 @@
-"""Names: those that documents refer to, and the form of those that they bear."""
+"""Names: references between documents, and the form of names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reference = tuple[str, str, Path]
 
 @rule("unknown-reference")
 def unknown_reference(model: Model) -> Iterator[Finding]:
-    """A document names another that does not exist: a system, object, event, operation, policy, table, role or
+    """A document names only documents that exist: a system, object, event, operation, policy, table, role or
     reconciliation."""
     for document in model.documents:
         for kind, name, path in references(document):
@@ -46,7 +46,7 @@ def _missing(model: Model, document: Document, kind: str, name: str, path: Path)
 
 
 def references(document: Document) -> Iterator[Reference]:
-    """(kind, name, place) of all that a document names."""
+    """Yield (kind, name, place) of every reference in a document."""
     value = document.value
     yield from _owners(value)
     match value:
@@ -132,8 +132,10 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
 
 
 def _cast_kind(cast: kinds.Cast) -> str:
-    """Both sides of a cast are events or both are operations: only an operation has a name without a version, and
-    only an event one that ends in a verb of the past."""
+    """Return `event` or `operation` for both sides of a cast, by their names.
+
+    Only an operation has a name without a version; only an event has a verb in the past before the version.
+    """
     names = (cast.from_, cast.to)
     facts = all(EVENT_NAME.fullmatch(name) and _PAST.fullmatch(name.rsplit(".", 2)[-2]) for name in names)
     return "event" if facts else "operation"
@@ -214,8 +216,8 @@ def _policy(value: kinds.Policy) -> Iterator[Reference]:
     if value.change:
         for position, name in enumerate(value.change.emergency):
             yield "role", name, ("change", "emergency", position)
-        for position, asked in enumerate(value.change.approve):
-            for at, role in enumerate(asked.roles):
+        for position, change_rule in enumerate(value.change.approve):
+            for at, role in enumerate(change_rule.roles):
                 yield "role", role, ("change", "approve", position, "roles", at)
 
 
@@ -231,7 +233,7 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
 
 
 def _lookups(value: Any, path: Path) -> Iterator[Reference]:
-    """Tables and objects that formulas look up by name."""
+    """Yield the tables and objects that formulas look up by name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key not in ("doc", "rows"):
@@ -246,25 +248,25 @@ def _lookups(value: Any, path: Path) -> Iterator[Reference]:
 
 @rule("wrong-policy")
 def wrong_policy(model: Model) -> Iterator[Finding]:
-    """A workflow names a policy of another sort: `failure` needs a failure policy, `approve` an approval policy,
+    """A workflow names policies of the right sort: `failure` needs a failure policy, `approve` an approval policy,
     `reserve` and a `limit` fact a limit policy, `dates.posting` a posting-date policy."""
     for document in model.documents:
         workflow = document.value
         if not isinstance(workflow, kinds.Workflow):
             continue
-        wanted: list[tuple[str, str, Path]] = [(workflow.failure, "failure", ("failure",))]
+        expected: list[tuple[str, str, Path]] = [(workflow.failure, "failure", ("failure",))]
         for name, fact in workflow.facts.items():
             if fact.limit:
-                wanted.append((fact.limit, "limit", ("facts", name, "limit")))
+                expected.append((fact.limit, "limit", ("facts", name, "limit")))
         for place in steps(workflow):
             step = place.step
             if isinstance(step, kinds.Approve):
-                wanted.append((step.approve, "approval", (*place.path, "approve")))
+                expected.append((step.approve, "approval", (*place.path, "approve")))
                 if step.reserve:
-                    wanted.append((step.reserve, "limit", (*place.path, "reserve")))
+                    expected.append((step.reserve, "limit", (*place.path, "reserve")))
             elif isinstance(step, kinds.Call) and step.dates and isinstance(step.dates.posting, str):
-                wanted.append((step.dates.posting, "posting_date", (*place.path, "dates", "posting")))
-        for name, part, path in wanted:
+                expected.append((step.dates.posting, "posting_date", (*place.path, "dates", "posting")))
+        for name, part, path in expected:
             policy = model.policies.get(name)
             if policy is not None and getattr(policy, part) is None:
                 yield document.finding("wrong-policy", f"`{name}` is not a policy of sort {part}", path)
@@ -280,14 +282,14 @@ def event_name(model: Model) -> Iterator[Finding]:
             if not EVENT_NAME.fullmatch(name) or not _PAST.fullmatch(words[-2]):
                 fix = "name it noun.past_verb.vN, such as invoice.finalized.v1"
                 yield document.finding(
-                    "event-name", f"`{name}` is not named as a fact with a version", ("name",), fix=fix
+                    "event-name", f"`{name}` is not a fact with a version", ("name",), fix=fix
                 )
 
 
 @rule("operation-name")
 def operation_name(model: Model) -> Iterator[Finding]:
     """An operation is named `system.noun.verb`; its first word is its system's name or that system's role. A newer version
-    of its contract is `system.noun.verb.v2`; the first bears no number."""
+    of its contract is `system.noun.verb.v2`; the first has no number."""
     for document in model.documents:
         operation = document.value
         if not isinstance(operation, kinds.Operation):
@@ -307,7 +309,7 @@ def operation_name(model: Model) -> Iterator[Finding]:
 
 @rule("event-fields")
 def event_fields(model: Model) -> Iterator[Finding]:
-    """An event that moves an object has the field that holds the object's id, and `sets` names fields that both have."""
+    """An event of an object has the field with the object's id, and `sets` names fields that both have."""
     for document in model.documents:
         event = document.value
         if not isinstance(event, kinds.Event) or not event.object:
@@ -318,11 +320,14 @@ def event_fields(model: Model) -> Iterator[Finding]:
             path: Path = ("key",) if event.key else ("object",)
             fix = "add it to `data`, or name the field in `key`"
             yield document.finding(
-                "event-fields", f"`data` has no `{key}` to tell which {event.object} moved", path, fix=fix
+                "event-fields",
+                f"`data` has no field `{key}` with the id of the {event.object}",
+                path,
+                fix=fix,
             )
         target = model.objects.get(event.object)
-        held = {name for name, _, _ in each_field(target.fields)} if target else None
+        of_object = {name for name, _, _ in each_field(target.fields)} if target else None
         for position, name in enumerate(event.sets or []):
-            if name not in fields or (held is not None and name not in held):
+            if name not in fields or (of_object is not None and name not in of_object):
                 where = "`data`" if name not in fields else f"the object `{event.object}`"
                 yield document.finding("event-fields", f"{where} has no field `{name}`", ("sets", position))

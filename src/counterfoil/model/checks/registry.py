@@ -1,4 +1,4 @@
-"""The whole-model checks by rule name; a check's docstring is what the reference says of its rule."""
+"""Registry of the checks by rule name; the reference quotes the docstring of each check."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from typing import TypeAlias
 from counterfoil.core.finding import Finding
 from counterfoil.model.model import Model
 
-Check: TypeAlias = Callable[[Model], Iterator[Finding]]
+CheckFunction: TypeAlias = Callable[[Model], Iterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CheckRule:
+    """A rule of `check`: its name in findings, its function and its explanation."""
+
     name: str
-    check: Check
+    check: CheckFunction
     explanation: str
 
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, CheckRule] = {}
 
 
-def rule(name: str, **also: str) -> Callable[[Check], Check]:
-    """Registers a check under the name that its findings carry; `also` explains further rules that it tells,
-    by name with `_` for `-`."""
+def rule(name: str, **also: str) -> Callable[[CheckFunction], CheckFunction]:
+    """Register a check under the rule name of its findings.
 
-    def register(check: Check) -> Check:
-        RULES[name] = Rule(name, check, " ".join((check.__doc__ or "").split()))
+    `also` explains further rules that the check reports, by name with `_` for `-`.
+    """
+
+    def register(check: CheckFunction) -> CheckFunction:
+        RULES[name] = CheckRule(name, check, " ".join((check.__doc__ or "").split()))
         for other, explanation in also.items():
             further = other.replace("_", "-")
-            RULES[further] = Rule(further, check, explanation)
+            RULES[further] = CheckRule(further, check, explanation)
         return check
 
     return register

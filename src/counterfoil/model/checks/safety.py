@@ -1,4 +1,4 @@
-"""What cannot be taken back, and what is done when something fails after it."""
+"""Irreversible steps, and reactions to failures after them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, ki
 
 @rule("no-undo")
 def no_undo(model: Model) -> Iterator[Finding]:
-    """Every call that writes has an `undo`, or says `irreversible:` with a reason, on the step or on its operation; and
-    an operation that only reads has neither."""
+    """Every call that writes has an `undo`, or `irreversible:` with a reason, on the step or on its operation. An operation
+    that only reads has neither."""
     for document, workflow in workflows(model):
         for place in steps(workflow):
             step = place.step
@@ -27,26 +27,28 @@ def no_undo(model: Model) -> Iterator[Finding]:
                 continue
             assert isinstance(step, kinds.Call)
             if not (step.undo or step.irreversible or operation.undo or operation.irreversible):
-                message = f"nothing says how `{operation.name}` is taken back"
+                message = f"`{operation.name}` writes, but it has no `undo`"
                 fix = "add `undo:` with a call, or `irreversible:` with the reason, to the step or the operation"
                 yield document.finding("no-undo", message, (*place.path, "call"), fix=fix)
             if step.irreversible is not None and len(step.irreversible.split()) < 2:
                 yield document.finding(
-                    "no-undo", "`irreversible` gives no reason", (*place.path, "irreversible")
+                    "no-undo", "`irreversible` needs a reason", (*place.path, "irreversible")
                 )
     for document in model.documents:
         operation = document.value if isinstance(document.value, kinds.Operation) else None
         if operation is None:
             continue
         if operation.irreversible is not None and len(operation.irreversible.split()) < 2:
-            yield document.finding("no-undo", "`irreversible` gives no reason", ("irreversible",))
+            yield document.finding("no-undo", "`irreversible` needs a reason", ("irreversible",))
         if operation.repeat == "read" and (operation.undo or operation.irreversible):
             path: Path = ("undo",) if operation.undo else ("irreversible",)
-            yield document.finding("no-undo", "a read has nothing to take back", path, at_key=True)
+            yield document.finding(
+                "no-undo", "an operation that reads has nothing to undo", path, at_key=True
+            )
 
 
 def is_irreversible(model: Model, step: StepKind) -> bool:
-    """Whether a step, once confirmed, stays."""
+    """Return True if a confirmed step cannot be undone."""
     operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
     if operation is None or operation.repeat == "read" or not isinstance(step, kinds.Call):
         return False
@@ -55,18 +57,18 @@ def is_irreversible(model: Model, step: StepKind) -> bool:
 
 @rule("undo-after-irreversible")
 def undo_after_irreversible(model: Model) -> Iterator[Finding]:
-    """Nothing that can be refused follows an irreversible step without a plan: a reaction other than `undo` for every
-    outcome that the step may have, its own or that of the failure policy."""
+    """After an irreversible step, every later step has a reaction other than `undo` for each of its outcomes, its own or that
+    of the failure policy."""
     for document, workflow in workflows(model):
         policy = model.policies.get(workflow.failure)
         if policy is not None and policy.failure is not None:
-            scan = _Scan(model, document, policy.failure)
+            scan = _IrreversibleScan(model, document, policy.failure)
             scan.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), "")
             yield from scan.findings
 
 
-class _Scan:
-    """Goes through the steps in order, with the irreversible call that came before."""
+class _IrreversibleScan:
+    """Scans the steps in order, with the irreversible call before each."""
 
     def __init__(self, model: Model, document: Document, failure: kinds.Failure) -> None:
         self.model = model
@@ -79,15 +81,15 @@ class _Scan:
             path = (*block.path, position)
             if not isinstance(entry, STEPS):
                 if before and self._undoes(entry):
-                    self._report(path, f"`undo` cannot take back `{before}`, which is irreversible")
+                    self._report(path, f"`undo` cannot reverse `{before}`, which is irreversible")
                 continue
             if before:
                 self._step(entry, path, before)
             after = before
             for inner in inner_blocks(entry, "", path):
-                found = self.block(inner, before)
+                irreversible = self.block(inner, before)
                 if not _leaves(inner):
-                    after = after or found
+                    after = after or irreversible
             if isinstance(entry, kinds.Call) and is_irreversible(self.model, entry):
                 after = after or entry.call
             before = after
@@ -101,7 +103,7 @@ class _Scan:
             if self._undoes(ending(reaction)) and not isinstance(reaction, list):
                 undone.append(outcome)
         if undone:
-            message = f"after `{before}`, which is irreversible, {', '.join(undone)} would undo"
+            message = f"`{before}` is irreversible, but {', '.join(undone)} of this later step would undo"
             self._report(path, message)
 
     def _undoes(self, verb: Any) -> bool:
@@ -116,11 +118,13 @@ class _Scan:
         return bool(verb == "undo")
 
     def _report(self, path: Path, message: str) -> None:
-        fix = "give the step `outcomes` that park, queue, continue or stop, or move it before"
+        fix = (
+            "add `outcomes` that park, queue, continue or stop, or move the step before the irreversible one"
+        )
         self.findings.append(self.document.finding("undo-after-irreversible", message, path, fix=fix))
 
 
 def _leaves(block: BlockPlace) -> bool:
-    """Does the block never go on behind itself: it ends in `stop` or `undo`?"""
+    """Return True if a block ends in `stop` or `undo`, so that no step after it runs."""
     last = block.entries[-1] if block.entries else None
     return isinstance(last, kinds.StopVerb) or last == "undo"

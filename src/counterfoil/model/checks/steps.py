@@ -1,4 +1,4 @@
-"""The course of a workflow: outcomes, reactions, ways back, waits, and what can never be reached."""
+"""Control flow of a workflow: outcomes, reactions, loops, waits, and unreachable steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "each": frozenset(),
     "emit": frozenset(),
 }
-"""What may become of a step beside going on, by its kind."""
+"""Outcomes of a step other than success, by its kind."""
 SENT_AGAIN = frozenset({*map(str, REFUSAL_CLASSES), "stale", "unknown"})
 """Outcomes of a call after which the call may be sent again."""
 
@@ -38,7 +38,7 @@ def workflows(model: Model) -> Iterator[tuple[Document, kinds.Workflow]]:
 
 @rule("unknown-outcome")
 def unknown_outcome(model: Model) -> Iterator[Finding]:
-    """The outcomes of a step are a closed set by its kind. check: failed; approve: rejected, expired, stale; wait:
+    """Each kind of step has a closed set of outcomes. check: failed; approve: rejected, expired, stale; wait:
     timeout; call: the error classes, unknown, accepted, stale; choose, each and emit have none."""
     for document, workflow in workflows(model):
         for place in steps(workflow):
@@ -53,9 +53,9 @@ def unknown_outcome(model: Model) -> Iterator[Finding]:
 
 @rule("wrong-reaction")
 def wrong_reaction(model: Model) -> Iterator[Finding]:
-    """A reaction fits the outcome: `retry` and `queue` send again, so they answer only what a call may meet; what was
-    already done or accepted is never sent again; a failed check or a refusal of a person is never retried. An unknown
-    outcome is not passed over by `continue` or `stop`, and never sent again where nothing can tell (`repeat: blind`)."""
+    """A reaction fits its outcome: `retry` and `queue` send again, so they are only for outcomes of a call that may change. A
+    call that was done or accepted is never sent again, and a failed check or a rejection is never retried. `continue` and
+    `stop` do not fit an unknown outcome, and an unknown call with `repeat: blind` is never sent again."""
     for document, workflow in workflows(model):
         policy = model.policies.get(workflow.failure)
         failure = policy.failure if policy else None
@@ -67,7 +67,7 @@ def wrong_reaction(model: Model) -> Iterator[Finding]:
             if operation is not None and operation.repeat == "blind" and failure is not None:
                 reaction = place.step.outcomes.get("unknown", failure.unknown)
                 if verb_name(ending(reaction)) in ("retry", "queue"):
-                    message = f"nothing can tell whether `{operation.name}` happened: an unknown outcome is not sent again"
+                    message = f"`{operation.name}` is `repeat: blind`: a call with unknown outcome must not be sent again"
                     yield document.finding(
                         "wrong-reaction",
                         message,
@@ -87,19 +87,17 @@ def _unfit(document: Document, outcome: str, reaction: Any, path: Path, kind: st
     if isinstance(reaction, list) and verb is not None:
         path = (*path, len(reaction) - 1)
     if name in ("retry", "queue") and (kind != "call" or outcome not in SENT_AGAIN):
-        message = f"`{name}` cannot answer `{outcome}`: nothing is to be sent again"
-        yield document.finding("wrong-reaction", message, path, fix="park, continue, undo, stop or again")
+        message = f"`{name}` does not fit `{outcome}`: the call must not be sent again"
+        yield document.finding("wrong-reaction", message, path, fix="use park, continue, undo, stop or again")
     if outcome == "unknown" and name in ("continue", "stop"):
-        message = f"`{name}` leaves an effect behind of which nobody knows whether it happened"
-        yield document.finding("wrong-reaction", message, path, fix="park it: a person looks and decides")
+        message = f"`{name}` would leave an effect with unknown outcome"
+        yield document.finding("wrong-reaction", message, path, fix="use park: a person checks and decides")
     if name == "retry" and isinstance(reaction, list):
-        yield document.finding(
-            "wrong-reaction", "`retry` stands alone: a list of steps does not come before it", path
-        )
+        yield document.finding("wrong-reaction", "`retry` must stand alone, without steps before it", path)
 
 
 def ending(reaction: Any) -> Any:
-    """The verb of a reaction, or None where a block simply goes on."""
+    """Return the verb of a reaction; None for a block without a verb at its end."""
     if isinstance(reaction, list):
         return reaction[-1] if reaction and not is_step(reaction[-1]) else None
     return reaction
@@ -113,8 +111,8 @@ def verb_name(verb: Any) -> str:
 
 @rule("unreachable")
 def unreachable(model: Model) -> Iterator[Finding]:
-    """No step is unreachable: nothing follows a verb such as `stop`, a branch after one that is always taken, a `when`
-    that is always false, or a choice of which every branch ends."""
+    """No step is unreachable: no step follows a verb such as `stop`, a branch that is always taken, or a choice whose every
+    branch ends, and no `when` is always false."""
     for document, workflow in workflows(model):
         for block in blocks(workflow):
             yield from _after_the_end(document, block)
@@ -136,7 +134,9 @@ def _after_the_end(document: Document, block: BlockPlace) -> Iterator[Finding]:
     for position, entry in enumerate(block.entries[:-1]):
         if ends(entry):
             message = (
-                "nothing after a verb is reached" if not is_step(entry) else "every branch before it ends"
+                "this is never reached: a verb comes before it"
+                if not is_step(entry)
+                else "this is never reached: every branch before it ends"
             )
             yield document.finding(
                 "unreachable",
@@ -156,12 +156,14 @@ def _branches(document: Document, step: kinds.Choose, path: Path) -> Iterator[Fi
             )
         if text == "true" and (position + 1 < len(step.choose) or step.otherwise is not None):
             after: Path = ("choose", position + 1) if position + 1 < len(step.choose) else ("otherwise",)
-            yield document.finding("unreachable", "the branch before it is always taken", (*path, *after))
+            yield document.finding(
+                "unreachable", "this is never reached: the branch before it is always taken", (*path, *after)
+            )
             return
 
 
 def ends(entry: Any) -> bool:
-    """Whether nothing after this entry of a block runs."""
+    """Return True if no later entry of the block runs."""
     if not is_step(entry):
         return True
     if isinstance(entry, kinds.Choose) and entry.when is None and entry.otherwise is not None:
@@ -175,43 +177,41 @@ def _block_ends(block: Any) -> bool:
 
 @rule("step-id")
 def step_id(model: Model) -> Iterator[Finding]:
-    """A step's id is unique in its workflow, and no fact, let or built-in name: formulas read the step's result by it."""
+    """The id of a step is unique in its workflow and differs from facts, lets and built-in names: formulas read the result of
+    the step by it."""
     for document, workflow in workflows(model):
-        taken = {"event", "object", "input", "result", "run", "start", *workflow.facts, *workflow.let}
-        seen: set[str] = set()
+        reserved = {"event", "object", "input", "result", "run", "start", *workflow.facts, *workflow.let}
+        used: set[str] = set()
         for place in steps(workflow):
             name = place.step.id
-            if name is not None and (name in taken or name in seen):
-                what = (
-                    "another step has this id"
-                    if name in seen
-                    else "formulas already read something else by this name"
-                )
+            if name is not None and (name in reserved or name in used):
+                what = "another step has this id" if name in used else "formulas already use this name"
                 yield document.finding("step-id", f"`{name}`: {what}", (*place.path, "id"))
             if name is not None:
-                seen.add(name)
+                used.add(name)
         for name in workflow.let:
             if name in workflow.facts or name in ("event", "object", "input", "result", "run"):
                 yield document.finding(
-                    "step-id", f"`{name}` is already the name of something else", ("let", name), at_key=True
+                    "step-id", f"the name `{name}` is already used", ("let", name), at_key=True
                 )
 
 
 @rule("again-target")
 def again_target(model: Model) -> Iterator[Finding]:
-    """`again` goes back, to `start` or to a step with that id which comes before or holds it: a loop has one entry and
-    a bound."""
+    """`again` goes back to `start`, or to the id of an earlier or enclosing step: a loop has one entry and a bound."""
     for document, workflow in workflows(model):
-        seen: list[str] = []
+        earlier: set[str] = set()
         ids = {place.step.id for place in steps(workflow) if place.step.id}
         for block in (BlockPlace(workflow.steps, ("steps",), "", "steps"),):
             for place in steps_of(block):
                 if place.step.id:
-                    seen.append(place.step.id)
+                    earlier.add(place.step.id)
                 for outcome, reaction in place.step.outcomes.items():
-                    yield from _again(document, reaction, (*place.path, "outcomes", outcome), set(seen), ids)
+                    yield from _again(
+                        document, reaction, (*place.path, "outcomes", outcome), set(earlier), ids
+                    )
                 for inner in _own_blocks(place.step, place.path):
-                    yield from _again(document, inner[0], inner[1], set(seen), ids)
+                    yield from _again(document, inner[0], inner[1], set(earlier), ids)
         yield from _again(document, workflow.steps, ("steps",), ids, ids)
         for position, signal in enumerate(workflow.signals):
             yield from _again(document, signal.do, ("signals", position, "do"), ids, ids)
@@ -241,38 +241,41 @@ def _again(
     target = verb.again.from_
     if target == "start" or target in before:
         return
-    what = "comes later" if target in ids else "is no step of this workflow"
-    yield document.finding("again-target", f"`again` to `{target}`, which {what}", (*path, "again", "from"))
+    what = "comes later" if target in ids else "is not a step of this workflow"
+    yield document.finding(
+        "again-target", f"`again` goes to `{target}`, which {what}", (*path, "again", "from")
+    )
 
 
 @rule("wait-without-until")
 def wait_without_until(model: Model) -> Iterator[Finding]:
-    """Every wait has an end, `until`, so that nothing unfinished is without a future moment; and it waits for at most
-    one thing: an event or foils."""
+    """Every wait has an end, `until`, so that every unfinished Run has a next moment. It waits for an event or for foils, not
+    for both."""
     for document, workflow in workflows(model):
         for place in steps(workflow):
             if isinstance(place.step, kinds.Wait):
                 wait = place.step.wait
                 if wait.until is None:
-                    fix = "add `until: +2d`, or a formula that gives a time"
+                    fix = "add `until: +2d`, or a formula for a time"
                     yield document.finding(
                         "wait-without-until",
-                        "this waits for ever",
+                        "this wait has no end",
                         (*place.path, "wait"),
                         at_key=True,
                         fix=fix,
                     )
                 if wait.event is not None and wait.foils is not None:
-                    message = "a wait is for an event or for foils, not for both"
+                    message = "a step waits for an event or for foils, not for both"
                     yield document.finding("wait-without-until", message, (*place.path, "wait", "foils"))
                 if wait.where is not None and wait.event is None:
-                    message = "`where` without an event"
+                    message = "`where` needs an event"
                     yield document.finding("wait-without-until", message, (*place.path, "wait", "where"))
 
 
 @rule("no-serial")
 def no_serial(model: Model) -> Iterator[Finding]:
-    """A workflow that writes says which runs must not act at once: `serial: {key: ...}`."""
+    """A workflow that writes has a serial key, so that Runs with the same key do not write at the same time:
+    `serial: {key: ...}`."""
     for document, workflow in workflows(model):
         if workflow.serial is None:
             for place in steps(workflow):
@@ -281,19 +284,19 @@ def no_serial(model: Model) -> Iterator[Finding]:
                 )
                 if operation is not None and operation.repeat != "read":
                     fix = "add `serial: {key: ..., hold: effects}`, such as the customer's id"
-                    message = f"the workflow writes (`{operation.name}`) and has no serial key"
+                    message = f"the workflow writes (`{operation.name}`) but has no serial key"
                     yield document.finding("no-serial", message, ("name",), fix=fix)
                     break
 
 
 @rule("signal-state")
 def signal_state(model: Model) -> Iterator[Finding]:
-    """The business states in which a signal interrupts are states that some step `becomes`."""
+    """The business states in which a signal interrupts are states that a step `becomes`."""
     for document, workflow in workflows(model):
         states = {place.step.becomes for place in steps(workflow) if place.step.becomes}
         for position, signal in enumerate(workflow.signals):
             for at, state in enumerate(signal.in_):
                 if state not in states:
                     fix = f"one of {', '.join(sorted(states))}" if states else "add `becomes:` to a step"
-                    message = f"no step becomes `{state}`"
+                    message = f"no step has `becomes: {state}`"
                     yield document.finding("signal-state", message, ("signals", position, "in", at), fix=fix)

@@ -1,4 +1,4 @@
-"""Versions that live at once: whom a cast is missing for, and what is on its way out."""
+"""Versions that are active at the same time: missing casts and deprecation."""
 
 from __future__ import annotations
 
@@ -18,31 +18,35 @@ from counterfoil.model.source import Path
 
 @rule("cast-missing")
 def cast_missing(model: Model) -> Iterator[Finding]:
-    """Whoever takes one version of an event gets the others: casts lead to it from every version that is produced, or
-    one says with `ignore` why that version is not offered. An operation that the gateway does not serve, while it serves
-    another version, has casts that lead there."""
+    """A consumer of one version of an event also receives the others: casts lead to it from every produced version, or a cast
+    with `ignore` gives the reason why not. A deprecated operation that is not exposed, while another version is, has
+    casts that lead there."""
     emitted = emitted_by_workflows(model)
-    taken: dict[tuple[str, str], set[str]] = {}
+    consumed_by: dict[tuple[str, str], set[str]] = {}
     places: list[tuple[str, str, str, Path]] = []
     for name, kind, owner, path in consumed(model):
-        taken.setdefault((kind, owner), set()).add(name)
+        consumed_by.setdefault((kind, owner), set()).add(name)
         places.append((name, kind, owner, path))
-    told: set[tuple[str, str, str]] = set()
+    reported: set[tuple[str, str, str]] = set()
     for name, kind, owner, path in places:
         if name not in model.events:
             continue
         for other in model.versions.of(name, "event"):
-            if other in taken[kind, owner] or not _produced(model, other, emitted):
+            if other in consumed_by[kind, owner] or not _produced(model, other, emitted):
                 continue
-            apart = (other, name) in model.versions.without_cast
-            if apart or model.versions.path(other, name) is not None or (owner, name, other) in told:
+            without_cast = (other, name) in model.versions.without_cast
+            if (
+                without_cast
+                or model.versions.path(other, name) is not None
+                or (owner, name, other) in reported
+            ):
                 continue
-            told.add((owner, name, other))
+            reported.add((owner, name, other))
             document = model.document(kind, owner)
             assert document is not None
             yield document.finding(
                 "cast-missing",
-                f"`{other}` never comes here: no cast leads from it to `{name}`",
+                f"`{other}` is never received here: no cast leads from it to `{name}`",
                 path,
                 fix=f"add a mapping with `cast: {{from: {other}, to: {name}}}`",
             )
@@ -60,72 +64,76 @@ def cast_missing(model: Model) -> Iterator[Finding]:
         if any((operation.name, other) in model.versions.without_cast for other in served):
             continue
         if all(model.versions.path(operation.name, other) is None for other in served):
-            message = f"callers of `{operation.name}` are not served by `{served[-1]}`: no cast leads there"
+            message = f"callers of `{operation.name}` cannot be served by `{served[-1]}`: no cast leads there"
             fix = f"add a mapping with `cast: {{from: {operation.name}, to: {served[-1]}}}`"
             yield document.finding("cast-missing", message, ("deprecated",), at_key=True, fix=fix)
 
 
 def _produced(model: Model, event: str, emitted: set[str]) -> bool:
-    said = model.events[event].produced in ("http", "counterfoil")
-    return said or event in emitted or bool(model.producers(event))
+    declared = model.events[event].produced in ("http", "counterfoil")
+    return declared or event in emitted or bool(model.producers(event))
 
 
 @rule("cast-ambiguous")
 def cast_ambiguous(model: Model) -> Iterator[Finding]:
-    """There is one shortest way of casts from one version to another: with two of them, what a fact becomes would depend
-    on which is gone. Add a cast that leads there at once."""
+    """There is one shortest path of casts from one version to another. With two paths the result would depend on the choice:
+    add a direct cast."""
     for _, _, names in model.versions.families():
         for source in names:
             for target in names:
-                ways = model.versions.shortest_paths(source, target)
-                if len(ways) < 2:
+                paths = model.versions.shortest_paths(source, target)
+                if len(paths) < 2:
                     continue
-                through = " or ".join(sorted({way[0][1] for way in ways}))
-                document = model.document("mapping", model.versions.casts[ways[0][0]].name)
+                through = " or ".join(sorted({path[0][1] for path in paths}))
+                document = model.document("mapping", model.versions.casts[paths[0][0]].name)
                 assert document is not None
-                message = f"`{source}` becomes `{target}` in {len(ways)} ways: through {through}"
+                message = (
+                    f"there are {len(paths)} shortest paths from `{source}` to `{target}`: through {through}"
+                )
                 fix = f"add a mapping with `cast: {{from: {source}, to: {target}}}`"
                 yield document.finding("cast-ambiguous", message, ("cast",), at_key=True, fix=fix)
 
 
 @rule("continues")
 def continues(model: Model) -> Iterator[Finding]:
-    """Two mappings of one system that emit two versions of one event tell the same facts: the one of the newer version
-    says which it `continues`, so that a fact has one id in both. What it continues belongs to the same system."""
+    """Two mappings of one system that emit two versions of one event report the same facts. The mapping of the newer version
+    names the other in `continues`, so that a fact has one id in both. Both belong to the same system."""
     for document in model.documents:
         mapping = document.value
         if not isinstance(mapping, kinds.Mapping) or mapping.from_ is None:
             continue
         if mapping.continues is not None:
-            before = model.mappings.get(mapping.continues)
-            wrong = before is not None and (
-                before.from_ is None or before.from_.system != mapping.from_.system or before is mapping
+            earlier_mapping = model.mappings.get(mapping.continues)
+            wrong = earlier_mapping is not None and (
+                earlier_mapping.from_ is None
+                or earlier_mapping.from_.system != mapping.from_.system
+                or earlier_mapping is mapping
             )
             if wrong:
-                message = f"`{mapping.continues}` tells nothing of {mapping.from_.system}"
+                message = f"`{mapping.continues}` is not another mapping of {mapping.from_.system}"
                 yield document.finding("continues", message, ("continues",))
             continue
-        mine = {name for emit in emits_of(mapping) for name in emitted_types(emit.type)}
-        for name in sorted(mine):
+        emitted = {name for emit in emits_of(mapping) for name in emitted_types(emit.type)}
+        for name in sorted(emitted):
             for other in model.versions.of(name, "event"):
                 earlier = _of_system(model, other, mapping) if _older(model, other, name) else None
                 if earlier is not None:
-                    message = f"`{earlier}` emits `{other}`: a fact that both tell would count twice"
+                    message = f"`{earlier}` emits `{other}`: a fact reported by both would count twice"
                     yield document.finding("continues", message, ("name",), fix=f"add `continues: {earlier}`")
 
 
 def _older(model: Model, other: str, name: str) -> bool:
-    known = model.versions.of(name, "event")
-    return name in known and known.index(other) < known.index(name)
+    versions = model.versions.of(name, "event")
+    return name in versions and versions.index(other) < versions.index(name)
 
 
-def _of_system(model: Model, event: str, beside: kinds.Mapping) -> str | None:
-    assert beside.from_ is not None
+def _of_system(model: Model, event: str, except_for: kinds.Mapping) -> str | None:
+    assert except_for.from_ is not None
     for mapping in model.producers(event):
         if (
-            mapping is not beside
+            mapping is not except_for
             and mapping.from_ is not None
-            and mapping.from_.system == beside.from_.system
+            and mapping.from_.system == except_for.from_.system
         ):
             return mapping.name
     return None
@@ -133,49 +141,53 @@ def _of_system(model: Model, event: str, beside: kinds.Mapping) -> str | None:
 
 @rule("deprecated")
 def deprecated(model: Model) -> Iterator[Finding]:
-    """What is deprecated says since when, until when, and what takes its place: `sunset` comes after `since`, `use` names
-    another event or operation that there is, and somebody owns what still uses it after the sunset."""
+    """A deprecated version has a first day, a sunset and a successor: `sunset` is after `since`, `use` names another existing
+    event or operation, and an owner answers for uses after the sunset."""
     for document in model.documents:
         value = document.value
         if not isinstance(value, kinds.Event | kinds.Operation) or value.deprecated is None:
             continue
-        found = value.deprecated
+        deprecation = value.deprecated
         place: Path = ("deprecated",)
-        if not isinstance(found, kinds.Deprecated):
+        if not isinstance(deprecation, kinds.Deprecated):
             fix = "write `deprecated: {since: DAY, sunset: DAY, use: NAME, why: ...}`"
-            yield document.finding("deprecated", "no day says until when", place, severity="warning", fix=fix)
+            yield document.finding(
+                "deprecated", "the deprecation has no dates", place, severity="warning", fix=fix
+            )
             continue
-        if found.sunset is None:
-            message = "no `sunset` says until when it may be used"
+        if deprecation.sunset is None:
+            message = "the deprecation has no `sunset`"
             yield document.finding("deprecated", message, place, at_key=True, fix="add `sunset: DAY`")
-        elif found.sunset <= found.since:
-            message = f"the sunset {found.sunset} is not after {found.since}"
+        elif deprecation.sunset <= deprecation.since:
+            message = f"the sunset {deprecation.sunset} is not after {deprecation.since}"
             yield document.finding("deprecated", message, (*place, "sunset"))
-        if found.use is not None and (found.use == value.name or not model.has(document.kind, found.use)):
-            message = f"`{found.use}` is no other {document.kind}"
-            known = [name for name in model.versions.of(value.name) if name != value.name]
-            fix = f"name its successor, such as {known[-1]}" if known else "declare it, or leave `use` out"
+        if deprecation.use is not None and (
+            deprecation.use == value.name or not model.has(document.kind, deprecation.use)
+        ):
+            message = f"`{deprecation.use}` is not another {document.kind}"
+            others = [name for name in model.versions.of(value.name) if name != value.name]
+            fix = f"name its successor, such as {others[-1]}" if others else "declare it, or remove `use`"
             yield document.finding("deprecated", message, (*place, "use"), fix=fix)
         if not model.owners_of(value):
-            message = f"nobody owns what still uses `{value.name}` after its sunset"
+            message = f"`{value.name}` has no owner for uses after its sunset"
             yield document.finding("deprecated", message, place, at_key=True, fix="add `owner:` with a role")
 
 
 @rule("deprecated-used")
 def deprecated_used(model: Model) -> Iterator[Finding]:
-    """A workflow, reconciliation or mapping that takes or gives a deprecated version is told so, as a warning, with the day
-    of its sunset."""
+    """A workflow, reconciliation or mapping that uses a deprecated version gets a warning with the day of the sunset."""
     for document in model.documents:
         for kind, name, path in references(document):
             if path[:1] == ("cast",) or not _uses(document):
                 continue
             value = _versioned(model, kind, name)
-            found = value.deprecated if value is not None else None
-            if found is None:
+            deprecation = value.deprecated if value is not None else None
+            if deprecation is None:
                 continue
-            until = f", sunset {found.sunset}" if isinstance(found, kinds.Deprecated) and found.sunset else ""
-            since = f" since {found.since}" if isinstance(found, kinds.Deprecated) else f": {found}"
-            use = found.use if isinstance(found, kinds.Deprecated) else None
+            dated = deprecation if isinstance(deprecation, kinds.Deprecated) else None
+            until = f", sunset {dated.sunset}" if dated and dated.sunset else ""
+            since = f" since {dated.since}" if dated else f": {deprecation}"
+            use = dated.use if dated else None
             yield document.finding(
                 "deprecated-used",
                 f"`{name}` is deprecated{since}{until}",
@@ -200,21 +212,21 @@ def _uses(document: Document) -> bool:
 
 @rule("versions-apart")
 def versions_apart(model: Model) -> Iterator[Finding]:
-    """Two workflows that begin with two versions of one event both begin with each fact, since casts offer it in both. A
-    warning: let one of them begin with it, or say with `ignore` in a cast that one version is not offered as the other."""
-    begun: dict[str, list[tuple[str, str]]] = {}
+    """Two workflows that start with two versions of one event both start with each fact, because casts offer it in both
+    versions. A warning: start only one of them with it, or add a cast with `ignore`."""
+    starts: dict[str, list[tuple[str, str]]] = {}
     for name, workflow in model.workflows.items():
         if workflow.start.event in model.events:
             event = workflow.start.event or ""
             base = model.versions.of(event, "event")[0]
-            begun.setdefault(base, []).append((name, event))
-    for found in begun.values():
-        for name, event in found:
-            for other, of in found:
+            starts.setdefault(base, []).append((name, event))
+    for workflows in starts.values():
+        for name, event in workflows:
+            for other, of in workflows:
                 if of == event or (model.versions.path(of, event) is None):
                     continue
                 document = model.document("workflow", name)
                 assert document is not None
-                message = f"a fact that is sent as `{of}` begins `{other}` and this workflow as well"
+                message = f"a fact sent as `{of}` starts both `{other}` and this workflow"
                 yield document.finding("versions-apart", message, ("start", "event"), severity="warning")
                 break

@@ -1,7 +1,8 @@
-"""The kinds of governance file, as strict types; their JSON Schema is exported for editors.
+"""Kinds of governance document as strict types; their JSON Schema is exported for editors.
 
-A kind says what may be written and nothing about what it means: meaning is checked over the whole Model in
-`checks/` and compiled in `definition.py`. A value that starts with `=` is a formula; a `Formula` field is
+A kind defines the form of a document. `model/checks` checks the meaning over the whole Model, and `model/compile`
+builds the definitions. Some classes have the name of their compiled form in `model/definition`: `kinds.Call` is the
+document's form, `definition.Call` the compiled one. A value that starts with `=` is a formula; a `Formula` field is
 always one.
 """
 

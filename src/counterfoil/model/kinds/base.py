@@ -1,4 +1,4 @@
-"""What every kind of governance file is made of: names, formulas, durations, secrets, and the strict base."""
+"""Building blocks of every kind: names, formulas, durations, secrets, and the strict base class."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]
 
 
 def _formula_text(value: Any) -> Any:
-    """YAML reads `when: false` and `until: 3` as a bool and a number; in a formula they are its text."""
+    """Return the text of a formula that YAML read as a bool or a number, such as `when: false`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | Decimal) else value
 
 
 Formula = Annotated[str, BeforeValidator(_formula_text), StringConstraints(min_length=1, max_length=20_000)]
-"""Expression text; a leading `=` is allowed and means nothing more."""
+"""Expression text; a leading `=` is allowed and has no meaning."""
 Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
-"""A length of time: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
+"""Duration: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
 Secret = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:\S+)$")]
-"""A secret stands in a file only by reference."""
+"""Reference to a secret; a file never contains the secret itself."""
 Template: TypeAlias = Any
-"""A tree of literals and formulas; a mapping of exactly each/as/data (and when) repeats its data."""
+"""Tree of literals and formulas; a mapping of exactly each/as/data (and when) repeats its data."""
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(duration: str) -> float:
-    """A Duration's length in seconds."""
+    """Return the length of a Duration in seconds."""
     match = re.fullmatch(r"\+?(\d+)(ms|s|m|h|d)", duration)
     if match is None:
         raise ValueError(f"not a duration: {duration!r}")
@@ -43,17 +43,17 @@ class Part(BaseModel):
 
 
 class Kind(Part):
-    """What every governance document has."""
+    """Common keys of every governance document."""
 
     kind: str
     name: Name
     owner: Name | dict[Name, str] = ""
-    """A role, or several roles with the part that each owns: `{finance: exceptions}`."""
+    """A role, or several roles with the part that each of them owns: `{finance: exceptions}`."""
     doc: str = ""
 
     def owners(self, part: str) -> list[str]:
-        """The roles that own a part (`definition`, `exceptions`, ...); a single owner owns every part."""
+        """Return the roles that own a part (`definition`, `exceptions`, ...); a single owner owns every part."""
         if isinstance(self.owner, str):
             return [self.owner] if self.owner else []
-        wanted = part.rstrip("s")
-        return [r for r, p in self.owner.items() if p.rstrip("s") == wanted] or list(self.owner)[:1]
+        singular = part.rstrip("s")
+        return [r for r, p in self.owner.items() if p.rstrip("s") == singular] or list(self.owner)[:1]

@@ -14,7 +14,7 @@ from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Se
 
 class Caps(Part):
     concurrency: int = Field(default=4, ge=1, le=1000)
-    """Calls in flight at once on this account, over all workers."""
+    """Maximum concurrent calls on this account, over all workers."""
 
 
 class Feed(Part):
@@ -27,7 +27,7 @@ class System(Kind):
         "product", "billing", "support", "erp", "crm", "identity", "analytics", "legacy", "bank", "tax"
     ]
     connector: Name
-    """An entry point of the group `counterfoil.connectors`; `external` where another integration acts."""
+    """An entry point of the group `counterfoil.connectors`; `external` if another integration executes the calls."""
     account: str = ""
     url: Secret | Annotated[str, StringConstraints(pattern=r"^https?://")] = ""
     settings: dict[str, Any] = {}
@@ -46,12 +46,12 @@ FieldType = Annotated[
 
 
 def _field_form(value: Any) -> str:
-    """Which way a field is written: its type's name, a list around its items, or in full."""
+    """Return the form of a field: its type's name, a list around its items, or in full."""
     return "type" if isinstance(value, str) else "list" if isinstance(value, list) else "spec"
 
 
 _Item: TypeAlias = Annotated[
-    Union[  # noqa: UP007 - a forward reference cannot stand beside `|`
+    Union[  # noqa: UP007 - `|` does not accept a forward reference
         Annotated[FieldType, Tag("type")],
         Annotated["FieldSpec", Tag("spec")],
     ],
@@ -72,7 +72,7 @@ class FieldSpec(Part):
 
     type: FieldType = "object"
     system: Name | None = None
-    """The system of record of this field where it differs from the object's."""
+    """The system of record of this field if it differs from the object's."""
     enum: list[str] | None = None
     fields: dict[str, Fields] | None = None
     items: Fields | None = None
@@ -88,10 +88,10 @@ FieldMap = dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\??$"
 class Object(Kind):
     kind: Literal["object"] = "object"
     system: Name
-    """The system of record of the object: it alone mints canonical ids and asserts what no field says."""
+    """The system of record of the object: it alone creates canonical ids, and asserts every field without a `system`."""
     fields: FieldMap
     sync: Name | None = None
-    """The workflow that carries the object to a system in which a Link to it is missing."""
+    """The workflow that copies the object to a system without a Link to it."""
 
 
 def _real(text: str) -> str:
@@ -100,17 +100,17 @@ def _real(text: str) -> str:
 
 
 Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_real)]
-"""A day of the calendar: `2027-03-31`. It begins at midnight UTC."""
+"""A calendar day: `2027-03-31`. It begins at midnight UTC."""
 
 
 class Deprecated(Part):
-    """A version that is on its way out. Nothing is refused after the sunset: whoever still uses it is named in a Case."""
+    """Deprecation of a version. Nothing is refused after the sunset: a Case names every consumer that still uses it."""
 
     since: Day
     sunset: Day | None = None
-    """The first day on which nobody should use it any more."""
+    """The first day on which no consumer should use it."""
     use: Name | None = None
-    """What takes its place."""
+    """The successor."""
     why: str = ""
 
     @property
@@ -133,31 +133,31 @@ def _deprecation_form(value: Any) -> str:
 Deprecation: TypeAlias = Annotated[
     Annotated[str, Tag("text")] | Annotated[Deprecated, Tag("dated")], Discriminator(_deprecation_form)
 ]
-"""In full, or the reason alone: then no date is known and nothing follows from it but a warning."""
+"""In full, or the reason only: without dates it causes only a warning."""
 
 
 class Metered(Part):
-    """What makes an event usage: it is counted by the batch, and no Run sees it."""
+    """Marks an event as usage: usage is counted in batches and starts no Run."""
 
     subscription: str
     meter: str
-    """Data fields: whose usage it is and of what; the meter's field lists the meters in its `enum`."""
+    """Data fields of the subscription and of the meter; the field of the meter lists the meters in its `enum`."""
     past: Duration = "35d"
-    """How long ago it may have happened."""
+    """Maximum age of a usage event."""
 
 
 class Event(Kind):
     kind: Literal["event"] = "event"
     object: Name | None = None
-    """The object whose head this fact moves."""
+    """The object whose head this fact updates."""
     key: str | None = None
-    """The data field that holds the object's canonical id; default `<object>_id`."""
+    """The data field with the object's canonical id; default `<object>_id`."""
     sets: list[str] | None = None
     """The object's fields that the fact asserts; default: every data field that the object has."""
     data: FieldMap
     produced: Literal["mapping", "workflow", "counterfoil", "http"] = "mapping"
     usage: Metered | None = None
-    """Taken at POST /v1/usage alone."""
+    """Accepted only at POST /v1/usage."""
     deprecated: Deprecation | None = None
 
 
@@ -178,13 +178,13 @@ class Operation(Kind):
     timeout: Duration = "30s"
     undo: list[UndoCall] | None = None
     irreversible: str | None = None
-    """Why nothing takes it back."""
+    """The reason why no undo exists."""
     exposes: Literal["none", "read"] | dict[Literal["starts"], Name] = "none"
     object: Name | None = None
-    """The object that an exposed input speaks of: a field that the object has asserts that field of it."""
+    """The object of an exposed input: an input field that the object also has asserts that field."""
     rate: Name | None = None
-    """The policy that says how many calls a consumer may make."""
+    """The policy that limits the calls of a consumer."""
     executor: Literal["connector", "identity", "external"] = "connector"
-    """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input as
-    it is. `external`: another integration acts."""
+    """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input
+    unchanged. `external`: another integration executes the operation."""
     deprecated: Deprecation | None = None

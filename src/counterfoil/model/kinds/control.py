@@ -1,4 +1,4 @@
-"""Counterfoils, people, controls, and the cases that a folder tests itself with."""
+"""Reconciliations, roles, alerts, controls, patterns, and test cases of a folder."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
@@ -12,8 +12,8 @@ from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
 
 
 class FoilRule(Part):
-    """What one side asserts. `event`: opens with the fact. `operation`: provisional with the intent, open
-    once the effect is confirmed; `input`, `result` and `event` (the Run's) may be read."""
+    """The asserting side. With `event` a foil opens with the fact. With `operation` it is provisional with the intent and
+    opens when the effect is confirmed; formulas may read `input`, `result` and the Run's `event`."""
 
     event: Name | None = None
     operation: Name | None = None
@@ -32,7 +32,7 @@ class ObserveRule(Part):
 
 
 class Reconciliation(Kind):
-    """A counterfoil: what one system asserts and what observation of the other matches it."""
+    """A counterfoil rule: the assertion of one system, and the observation in the other that matches it."""
 
     kind: Literal["reconciliation"] = "reconciliation"
     object: Name
@@ -43,7 +43,7 @@ class Reconciliation(Kind):
     tolerance: int = Field(default=0, ge=0)
     """Minor units by which a leg may differ."""
     shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
-    """One to one: an observation that does not agree breaks the foil at once. Else it fills it partly."""
+    """With 1:1 an observation that differs breaks the foil at once; with other shapes it fills the foil partly."""
 
 
 class Role(Kind):
@@ -51,9 +51,9 @@ class Role(Kind):
     may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z]+:[a-z]+$")]] = []
     """Permissions, `area:thing:action`."""
     calls: list[Name] = []
-    """Exposed operations that its people, programs among them, may call."""
+    """Exposed operations that its persons and programs may call."""
     speaks: list[Name] = []
-    """Systems in whose name they may assert what an operation's input asserts."""
+    """Systems for which they may assert the input of an operation."""
 
 
 class Alert(Kind):
@@ -63,57 +63,57 @@ class Alert(Kind):
 
 
 class Evidence(Part):
-    """Which records show that a control has been at work."""
+    """Query for the records that show a control at work."""
 
     of: Literal["runs", "effects", "approvals", "foils", "cases", "events"]
     where: Formula
-    """True for such a record, which is read by its word in the singular: `approval.policy == 'credit'`."""
+    """True for such a record; the formula reads it by its singular name: `approval.policy == 'credit'`."""
 
 
 class Enforced(Part):
-    """One thing that makes a control hold."""
+    """One document, step or rule that enforces a control."""
 
     workflow: Name | None = None
     step: str | None = None
-    """Of the workflow: the id of a step, or its place such as `check0` or `memo/refused/0`."""
+    """Id of a step of the workflow, or its place such as `check0` or `memo/refused/0`."""
     policy: Name | None = None
     reconciliation: Name | None = None
     operation: Name | None = None
     check: str | None = None
-    """A rule that `check` holds the folder to."""
+    """A rule of `check`."""
 
     @model_validator(mode="after")
     def _one_thing(self) -> Enforced:
         named = (self.workflow, self.policy, self.reconciliation, self.operation, self.check)
-        if sum(one is not None for one in named) != 1:
+        if sum(name is not None for name in named) != 1:
             raise ValueError(
-                "one of workflow, policy, reconciliation, operation and check enforces a control"
+                "an entry of `enforced_by` needs exactly one of workflow, policy, reconciliation, operation and check"
             )
         if self.step is not None and self.workflow is None:
-            raise ValueError("a step is named together with its workflow")
+            raise ValueError("`step` needs `workflow`")
         return self
 
 
-Said = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Control(Kind):
     kind: Literal["control"] = "control"
-    risk: Said
-    """What may go wrong."""
-    assertion: Said
-    """What holds, so that it does not."""
+    risk: Sentence
+    """The risk that the control covers."""
+    assertion: Sentence
+    """The statement that must be true to avoid the risk."""
     enforced_by: list[Enforced] = []
     evidence: Evidence
     frequency: Literal["continuous", "daily", "weekly", "monthly", "each_close", "quarterly", "yearly"]
-    """How often its owner looks at the evidence."""
+    """Interval at which the owner reviews the evidence."""
 
 
 ParameterType = Literal["any", "text", "int", "decimal", "bool", "list", "map", "duration", "formula"]
 
 
 class Parameter(Part):
-    """What a pattern is told. The short form is what it is for, alone."""
+    """A parameter of a pattern. The short form is its description only."""
 
     doc: str = ""
     type: ParameterType = "any"
@@ -122,7 +122,7 @@ class Parameter(Part):
 
 
 class Pattern(Kind):
-    """A document (`body`) or some steps of a workflow (`steps`), with `${parameter}` where a parameter goes."""
+    """A document (`body`) or steps of a workflow (`steps`), with `${parameter}` for the value of a parameter."""
 
     kind: Literal["pattern"] = "pattern"
     parameters: dict[
@@ -134,7 +134,7 @@ class Pattern(Kind):
     @model_validator(mode="after")
     def _one_form(self) -> Pattern:
         if (self.body is None) == (self.steps is None):
-            raise ValueError("a pattern is either a document (`body`) or some steps (`steps`)")
+            raise ValueError("a pattern needs either a document (`body`) or steps (`steps`)")
         return self
 
 
@@ -145,7 +145,7 @@ class Test(Kind):
 
     @field_validator("given")
     @classmethod
-    def _something(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _not_empty(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not value:
-            raise ValueError("a test gives at least one receipt")
+            raise ValueError("a test needs at least one receipt in `given`")
         return value

@@ -1,4 +1,4 @@
-"""Mappings between a system and the canonical form, and the tables that they look up."""
+"""Mappings between a system and the canonical form, tables for their look-ups, and calendars."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
@@ -19,7 +19,7 @@ Lost = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-
 class MappingFrom(Part):
     system: Name
     type: str | list[str]
-    """Delivery types of the system; `invoice.*` takes every type with that beginning."""
+    """Delivery types of the system; `invoice.*` accepts every type with this prefix."""
     when: Formula | None = None
     api_version: str | None = None
 
@@ -48,18 +48,18 @@ class EmitMapping(Part):
     key: Formula
     version: Formula | None = None
     identity: Formula | None = None
-    """What makes the fact the same one through every door, where the version alone does not."""
+    """Identity of the fact in every channel, if the version alone does not identify it."""
     occurred: Formula | None = None
     effective: Formula | None = None
     legal_entity: Formula | None = None
     data: dict[str, Template]
     links: dict[Name, Formula] = {}
-    """Object to external id: this fact establishes that external id for the canonical `<object>_id`."""
+    """Object to external id: this fact links the external id to the canonical `<object>_id`."""
 
 
 class Returns(Part):
     result: dict[str, Template] = {}
-    """The canonical output from the vendor's `result`; empty: the result as it is."""
+    """The canonical output from the vendor's `result`; empty: the unchanged result."""
     links: dict[Name, Formula] = {}
     compare: list[str] = []
     """Fields whose value in the result must equal the input's of the same name."""
@@ -71,9 +71,9 @@ class Mapping(Kind):
     to: MappingTo | None = None
     cast: Cast | None = None
     ignore: str | None = None
-    """Why deliveries of these types mean nothing to us; of a cast: why one version is not offered as the other."""
+    """The reason to ignore deliveries of these types; of a cast: the reason not to offer one version as the other."""
     continues: Name | None = None
-    """The mapping whose facts this one tells in a newer version: they keep the ids that it gave them."""
+    """The mapping whose facts this one reports in a newer version; the facts keep their ids."""
     fetch: Fetch | None = None
     let: dict[Name, Formula] = {}
     emit: EmitMapping | list[EmitMapping] | None = None
@@ -86,20 +86,20 @@ class Mapping(Kind):
     @model_validator(mode="after")
     def _one_way(self) -> Mapping:
         if sum(way is not None for way in (self.from_, self.to, self.cast)) != 1:
-            raise ValueError("a mapping has exactly one of `from`, `to` and `cast`")
+            raise ValueError("a mapping needs exactly one of `from`, `to` and `cast`")
         if self.cast is not None:
             return self._cast()
         if self.loses:
-            raise ValueError("`loses` belongs to a mapping with `cast`")
+            raise ValueError("`loses` is only for a mapping with `cast`")
         if self.from_ and (self.emit is None) == (self.ignore is None):
-            raise ValueError("a mapping with `from` has either `emit` or `ignore`")
+            raise ValueError("a mapping with `from` needs either `emit` or `ignore`")
         if self.to and self.with_ is None:
-            raise ValueError("a mapping with `to` has `with`")
+            raise ValueError("a mapping with `to` needs `with`")
         return self
 
     def _cast(self) -> Mapping:
-        """A cast is pure: what it gives follows from what it is given."""
-        strange = [
+        """Refuse everything in a cast except formulas over its source."""
+        not_allowed = [
             self.fetch,
             self.emit,
             self.assert_,
@@ -107,15 +107,15 @@ class Mapping(Kind):
             *self.returns.links,
             *self.returns.compare,
         ]
-        if any(part is not None for part in strange):
-            raise ValueError("a cast has `let`, `with`, `loses` and `returns.result`, or `ignore` alone")
+        if any(part is not None for part in not_allowed):
+            raise ValueError("a cast may have `let`, `with`, `loses` and `returns.result`, or only `ignore`")
         if self.ignore is not None and (self.let or self.with_ or self.loses or self.returns.result):
-            raise ValueError("a cast has `let`, `with`, `loses` and `returns.result`, or `ignore` alone")
+            raise ValueError("a cast may have `let`, `with`, `loses` and `returns.result`, or only `ignore`")
         return self
 
 
 class Table(Kind):
-    """Finance-owned rows, effective-dated. `table(name, key...)` gives `value` of the row in force."""
+    """Effective-dated rows that finance owns. `table(name, key...)` returns the value of the row in force."""
 
     kind: Literal["table"] = "table"
     key: list[Name]
@@ -136,21 +136,21 @@ Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
 class OutsideChange(Part):
-    """Something that others change, or a time in which nothing is changed: an ERP's release, the end of a version of
-    a vendor's API, the days around a close."""
+    """A change by others, or a freeze: the release of an ERP, the end of a version of a vendor's API, the days around a
+    close."""
 
     what: str
     from_: Day = Field(alias="from")
     to: Day | None = None
-    """The last day; absent: from then on."""
+    """The last day; absent: no end."""
     notice: Duration = "0d"
-    """So long before the first day it is told of."""
+    """Time before the first day from which it is announced."""
     systems: list[Name] = []
-    """Concerns changes that touch one of these; empty: whatever system."""
+    """Applies to changes of these systems; empty: of every system."""
     areas: list[ChangeClass] = []
-    """Concerns changes of one of these classes; empty: of every class."""
+    """Applies to changes of these classes; empty: of every class."""
     legal_entity: str | None = None
-    """Whose zone the days are of, where it is known; else the calendar's."""
+    """The days are in the zone of this legal entity if it is known; else in that of the calendar."""
     effect: Literal["refuse", "warn"] = "warn"
 
     @model_validator(mode="after")
@@ -166,13 +166,13 @@ class Calendar(Kind):
     zone: str = "UTC"
     dates: dict[str, str] = {}
     changes: list[OutsideChange] = []
-    """What plans of changes are held against."""
+    """Outside changes that are checked for every plan."""
 
     @field_validator("zone")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _zone_exists(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (ValueError, ZoneInfoNotFoundError):
-            raise ValueError(f"there is no time zone {value}") from None
+            raise ValueError(f"unknown time zone {value}") from None
         return value

@@ -1,4 +1,4 @@
-"""Overlays: what is different in one environment, region or legal entity."""
+"""Overlays: differences of one environment, region or legal entity."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Entity = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 
 
 class Place(Part):
-    """Where an overlay counts: everything that is named must be so."""
+    """Scope of an overlay: all named parts must match."""
 
     environment: Name | None = None
     """Chosen when the folder is read."""
     region: Entity | None = None
-    """As the table `region` says of a run's legal entity."""
+    """Region of the Run's legal entity, from the table `region`."""
     legal_entity: Entity | Annotated[list[Entity], Field(min_length=1)] | None = None
-    """As the fact says that began a run."""
+    """Legal entity of the fact that started the Run."""
 
     @model_validator(mode="after")
-    def _somewhere(self) -> Place:
+    def _not_empty(self) -> Place:
         if self.environment is None and self.region is None and self.legal_entity is None:
-            raise ValueError("an overlay is `of` an environment, a region or a legal entity")
+            raise ValueError("`of` needs an environment, a region or a legal entity")
         return self
 
     @property
@@ -35,18 +35,18 @@ class Place(Part):
 
     @property
     def by_run(self) -> bool:
-        """Whether each run decides if it counts."""
+        """True if the overlay applies to some Runs only, by their legal entity."""
         return self.region is not None or self.legal_entity is not None
 
 
 class OverlayChange(Part):
-    """One document, and what is set in it: mappings are joined key by key, everything else is put in its place."""
+    """Changes of one document: mappings are merged key by key, every other value is replaced."""
 
     kind: str
     name: Name
     set: dict[str, Any] = Field(min_length=1)
     loosens: str | None = None
-    """Why less is asked here than elsewhere, where that is so."""
+    """The reason, if the control is weaker here than elsewhere."""
 
 
 class Overlay(Kind):

@@ -14,7 +14,7 @@ from counterfoil.model.kinds.workflow import Queue, Reaction, Retry
 
 
 class Failure(Part):
-    """A reaction to every class and time-out: whether work queues, partly completes or is undone."""
+    """A reaction to every error class and timeout: work queues, partly completes or is undone."""
 
     transient: Reaction
     throttled: Reaction
@@ -41,7 +41,7 @@ class Failure(Part):
 
 class Tier(Part):
     up_to: int | None = None
-    """Highest amount, in major units of the policy's currency, inclusive; absent: above every other."""
+    """Highest amount, in major units of the policy's currency, inclusive; absent: no upper end."""
     automatic: bool = False
     roles: list[Name] = []
     quorum: int = Field(default=1, ge=1, le=10)
@@ -50,11 +50,11 @@ class Tier(Part):
 class Approval(Part):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     rates: Name | None = None
-    """The table that converts other currencies; without it another currency is refused."""
+    """The table with rates for other currencies; without it another currency is refused."""
     matrix: list[Tier]
     requester: Formula = "event.data.requested_by"
     requesters: list[Name] = []
-    """Roles that ask; no role can both request and approve."""
+    """Roles that request; no role can both request and approve."""
     expires: Duration = "3d"
 
 
@@ -69,15 +69,15 @@ class Limit(Part):
     counts: list[Literal["reserved", "consumed"]] = ["reserved", "consumed"]
     currency: LimitCurrency | Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     at_most: int | None = None
-    """Highest total in major units; absent: the total only moves the approval tier."""
+    """Highest total in major units; absent: the total only selects the approval tier."""
 
 
 class PostingDate(Part):
     rule: Literal["reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"]
     periods: Name = "period"
-    """The object that holds the periods' states."""
+    """The object with the states of the periods."""
     document: Literal["keep", "posting"] = "keep"
-    """What the document date becomes when posting moves: kept, or the posting date."""
+    """The document date when the posting date moves: unchanged, or the posting date."""
 
 
 class Retention(Part):
@@ -90,47 +90,47 @@ class Degradation(Part):
 
 
 class Rate(Part):
-    """How many calls of an operation one consumer may make."""
+    """Maximum calls of an operation by one consumer."""
 
     per: Literal["consumer"] = "consumer"
     at_most: int = Field(default=60, ge=1, le=1_000_000)
     every: Duration = "1m"
     burst: int | None = Field(default=None, ge=1, le=1_000_000)
-    """At once; absent: `at_most`."""
+    """Maximum calls at once; absent: `at_most`."""
 
 
 ChangeClass = Literal[
     "contract", "money", "approval", "security", "ownership", "table", "failure", "workflow", "mapping",
     "reconciliation", "control", "system", "text", "breaking", "other",
 ]  # fmt: skip
-"""What is at stake in a change. `breaking`: somebody who uses a contract is broken. `other`: every class that no rule
-of the policy names."""
+"""Area of a change. `breaking`: the change breaks a consumer of a contract. `other`: every class that no rule of the
+policy names."""
 
 
 class ChangeRule(Part):
     of: list[ChangeClass] = Field(min_length=1)
     roles: list[Name] = []
-    """Of whom one approves, or as many as `quorum`."""
+    """Roles of which one person approves, or as many as `quorum`."""
     owners: bool = False
-    """Each role approves that owns something which the change touches."""
+    """Every role approves that owns a changed document."""
     quorum: int = Field(default=1, ge=1, le=10)
     automatic: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> ChangeRule:
         if sum((bool(self.roles), self.owners, self.automatic)) != 1:
-            raise ValueError("a rule has exactly one of `roles`, `owners: true`, `automatic: true`")
+            raise ValueError("a rule needs exactly one of `roles`, `owners: true`, `automatic: true`")
         return self
 
 
 class Change(Part):
-    """Who must approve which kind of change of the governance itself."""
+    """Required approvals for changes of the governance itself."""
 
     approve: list[ChangeRule] = Field(min_length=1)
     expires: Duration = "7d"
-    """How long approvals may be given, and how long the plan may be applied."""
+    """Time to approve a plan and to apply it."""
     emergency: list[Name] = []
-    """Roles of whom one may put back a former Release at once; a Case asks for the review."""
+    """Roles that may restore a former Release at once; a Case requests the review."""
 
 
 class Policy(Kind):
@@ -158,11 +158,11 @@ class Policy(Kind):
         )
         if sum(x is not None for x in parts) != 1:
             raise ValueError(
-                "a policy is exactly one of failure, approval, limit, degradation, posting_date, retention, rate, change"
+                "a policy needs exactly one of failure, approval, limit, degradation, posting_date, retention, rate, change"
             )
         return self
 
 
-# Reactions hold steps, whose names stand in the module of workflows.
+# Reactions contain steps, whose classes are in the module of workflows.
 for _model in (Failure, Policy):
     _model.model_rebuild(_types_namespace={**vars(workflow), **globals()})

@@ -1,4 +1,4 @@
-"""Workflows: what starts them, their steps, and the reactions to what may become of a step."""
+"""Workflows: their start, their steps, and the reactions to outcomes of steps."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
@@ -26,9 +26,9 @@ class Retry(Part):
 
 class Queue(Part):
     every: Duration = "1h"
-    """How often to try again without being woken."""
+    """Interval between attempts without a wake-up event."""
     wake: Name | None = None
-    """An event that says the obstacle may be gone."""
+    """An event after which an attempt may succeed."""
     until: Duration = "10d"
     then: Literal["park", "undo"] = "park"
 
@@ -55,7 +55,7 @@ _STEPS = ("check", "call", "approve", "wait", "choose", "each", "emit")
 
 
 def _which(value: Any) -> str:
-    """Which member of a block an entry is: by the key that it has, so that a finding speaks of that one."""
+    """Return the member of a block that an entry is meant to be, by its key, for precise findings."""
     if isinstance(value, str):
         return "word"
     if isinstance(value, list):
@@ -79,7 +79,7 @@ Verb: TypeAlias = Annotated[
     ),
 ]
 Entry: TypeAlias = Annotated[
-    Union[  # noqa: UP007 - forward references cannot stand beside `|`
+    Union[  # noqa: UP007 - `|` does not accept forward references
         Annotated["Check", Tag("check")],
         Annotated["Call", Tag("call")],
         Annotated["Approve", Tag("approve")],
@@ -209,7 +209,7 @@ class Start(Part):
     @model_validator(mode="after")
     def _one_start(self) -> Start:
         if sum(x is not None for x in (self.event, self.due, self.operation)) != 1:
-            raise ValueError("start has exactly one of `event`, `due`, `operation`")
+            raise ValueError("start needs exactly one of `event`, `due`, `operation`")
         return self
 
 
@@ -231,7 +231,7 @@ class Fact(Part):
     @model_validator(mode="after")
     def _one_source(self) -> Fact:
         if sum(x is not None for x in (self.head, self.xref, self.limit, self.period, self.read)) != 1:
-            raise ValueError("a fact has exactly one of `head`, `xref`, `limit`, `period`, `read`")
+            raise ValueError("a fact needs exactly one of `head`, `xref`, `limit`, `period`, `read`")
         return self
 
 
@@ -243,7 +243,7 @@ class Signal(Part):
 
 
 class Invariant(Part):
-    """What `prove` holds every state of the workflow against."""
+    """A condition that `prove` checks in every state of the workflow."""
 
     name: Name
     always: Formula | None = None
@@ -253,7 +253,7 @@ class Invariant(Part):
     @model_validator(mode="after")
     def _one_moment(self) -> Invariant:
         if sum(x is not None for x in (self.always, self.never, self.finally_)) != 1:
-            raise ValueError("an invariant has exactly one of `always`, `never`, `finally`")
+            raise ValueError("an invariant needs exactly one of `always`, `never`, `finally`")
         return self
 
     @property
@@ -268,7 +268,7 @@ class Invariant(Part):
 class Workflow(Kind):
     kind: Literal["workflow"] = "workflow"
     lane: Literal["close", "live"] = "live"
-    """Calls of `close` workflows, which a period's close waits for, go before all others."""
+    """Calls of `close` workflows have priority, because the close of a period waits for them."""
     failure: Name
     start: Start
     serial: Serial | None = None
@@ -278,11 +278,11 @@ class Workflow(Kind):
     deadline: Duration | None = None
     invariants: list[Invariant] = []
     moved: dict[str, str] = {}
-    """Steps that had another name in a former Release, by that name: `{memo: credit-memo}`. Runs that are moved to this
-    one find their place by it."""
+    """Former name to present name of renamed steps: `{memo: credit-memo}`. A Run that is moved to this Release finds its
+    place by it."""
     steps: Block
     returns: dict[str, Template] = {}
-    """The output of the operation that starts it, once it has come to its end."""
+    """The output of the operation that starts the workflow, at the end of the Run."""
 
 
 for _model in (StepBase, Check, Call, Approve, Wait, Branch, Choose, Each, Emit, Signal):
