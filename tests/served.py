@@ -1,4 +1,4 @@
-"""Counterfoil running inside a test: the application with its worker, and its doors on the company's port."""
+"""Counterfoil inside a test: the application with its worker, and its HTTP server on the company's port."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ SECONDS = 60.0
 
 
 async def until(what: str, look: Callable[[], Awaitable[T | None]], seconds: float = SECONDS) -> T:
-    """What `look` finds, asked until it finds something. Raises AssertionError after `seconds`."""
+    """Call `look` until it returns something, and return that. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = await look()
-        if found:
-            return found
+        result = await look()
+        if result:
+            return result
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds:.0f} s")
         await asyncio.sleep(0.1)
 
 
 class Served:
-    """A running application, and what tests ask of it."""
+    """A running application with the queries of the tests."""
 
     def __init__(self, company: Company, app: Application, folder: Path) -> None:
         self.company = company
@@ -57,60 +57,61 @@ class Served:
         return [run for run in (await self.dump()).runs if run.workflow == workflow]
 
     async def run_at(self, workflow: str, state: str, count: int = 1, seconds: float = SECONDS) -> list[Run]:
-        """The Runs of a workflow, once `count` of them are in a business state or terminal status."""
+        """Wait for `count` Runs of a workflow in a business state or terminal status, and return them."""
 
         async def look() -> list[Run] | None:
             runs = await self.runs(workflow)
-            there = [run for run in runs if state in (run.state, str(run.status))]
-            return there if len(there) >= count else None
+            matches = [run for run in runs if state in (run.state, str(run.status))]
+            return matches if len(matches) >= count else None
 
         try:
             return await until(f"{count} {workflow} at {state}", look, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.told()}") from error
+            raise AssertionError(f"{error}\n{await self.report()}") from error
 
     async def case(self, reason: str, state: CaseState = CaseState.OPEN, seconds: float = SECONDS) -> Case:
-        """The one Case with this reason in this state, once there is one."""
+        """Wait for the only Case with this reason in this state, and return it."""
 
         async def look() -> list[Case] | None:
-            cases = (await self.dump()).cases
-            return [case for case in cases if case.reason == reason and case.state is state]
+            return [
+                case for case in (await self.dump()).cases if case.reason == reason and case.state is state
+            ]
 
         try:
-            found = await until(f"a {state} Case {reason}", look, seconds)
+            cases = await until(f"a {state} Case {reason}", look, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.told()}") from error
-        assert len(found) == 1, found
-        return found[0]
+            raise AssertionError(f"{error}\n{await self.report()}") from error
+        assert len(cases) == 1, cases
+        return cases[0]
 
     async def open_approval(self, seconds: float = SECONDS) -> Approval:
-        """The one open approval, once there is one."""
+        """Wait for the only open approval, and return it."""
 
         async def look() -> list[Approval] | None:
             return [a for a in (await self.dump()).approvals if a.state == "open"]
 
         try:
-            found = await until("an open approval", look, seconds)
+            approvals = await until("an open approval", look, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.told()}") from error
-        assert len(found) == 1, found
-        return found[0]
+            raise AssertionError(f"{error}\n{await self.report()}") from error
+        assert len(approvals) == 1, approvals
+        return approvals[0]
 
     async def vote(self, approval: Approval, person: str, approve: bool = True) -> str:
         return await self.app.decide_approval(approval.id, approval.subject, person, approve, "as discussed")
 
-    async def change(self, asked_by: str = "admin") -> None:
-        """Bring the folder into force: planned by one person, approved by others who may, applied."""
+    async def change(self, requester: str = "admin") -> None:
+        """Put the folder in force: plan it as the requester, approve it as other persons, and apply it."""
         changes = self.app.changes
-        report = await changes.planner.plan(read_model(self.folder), asked_by, days=0)
-        asked = {a.path: a for a in (await self.dump()).approvals if a.run == report.digest}
-        for one in report.approvals:
-            for person in one.could[: one.quorum]:
-                assert await self.vote(asked[one.name], person) in ("counted", "granted")
-        await changes.applier.apply(report.digest, asked_by, "as discussed")
+        report = await changes.planner.plan(read_model(self.folder), requester, days=0)
+        approvals = {a.path: a for a in (await self.dump()).approvals if a.run == report.digest}
+        for required in report.approvals:
+            for person in required.could[: required.quorum]:
+                assert await self.vote(approvals[required.name], person) in ("counted", "granted")
+        await changes.applier.apply(report.digest, requester, "as discussed")
 
     async def quiet(self, seconds: float = SECONDS) -> None:
-        """Return when nothing is left to be admitted, turned or sent now."""
+        """Wait until nothing is left to admit, turn or send now."""
 
         async def look() -> bool:
             dump = await self.dump()
@@ -126,12 +127,12 @@ class Served:
     async def sound(self) -> None:
         """Fail unless store and outside systems agree and every invariant holds."""
         await self.quiet()
-        found = await check.check(self.app.store, await self.app.now(), irreversible(self.app))  # type: ignore[arg-type]
-        found += await outside_truth(self.company, await self.dump())
-        assert not found, "\n".join([*found, await self.told()])
+        problems = await check.check(self.app.store, await self.app.now(), irreversible(self.app))  # type: ignore[arg-type]
+        problems += await outside_truth(self.company, await self.dump())
+        assert not problems, "\n".join([*problems, await self.report()])
 
-    async def told(self) -> str:
-        """What the store holds, for a failing test."""
+    async def report(self) -> str:
+        """Return the rows of the store as text, for a failing test."""
         dump = await self.dump()
         lines = [
             f"run {r.workflow} {r.bkey} {r.status} {r.state} {r.direction} due {r.due}" for r in dump.runs
@@ -150,7 +151,7 @@ def irreversible(app: Application) -> set[str]:
 
 @contextlib.contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """The process's environment with these, as long as the context lasts."""
+    """Set environment variables for the length of the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -167,7 +168,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 async def served(
     company: Company, folder: Path, store: str | None = None, doors: bool = True
 ) -> AsyncIterator[Served]:
-    """The application over a governance folder; without `doors` nobody hears its company's webhooks."""
+    """Run the application over a governance folder; without `doors` it has no HTTP server for webhooks."""
     with environment(company.environment()):
         async with (
             application(folder, store or f"sqlite:{folder.parent / 'store.sqlite'}", company.home) as app,
@@ -184,7 +185,7 @@ async def _doors(app: Any, port: int) -> AsyncIterator[None]:
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         while not server.started:
-            assert not serving.done(), "the doors did not open"
+            assert not serving.done(), "the server did not start"
             await asyncio.sleep(0.01)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What the company offers and tells, described from the Release in force: documents that hold true of the answers."""
+"""OpenAPI and AsyncAPI documents of the Release in force: they are well formed and true of the responses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def at(document: Any, reference: str) -> Any:
-    """What a reference within a document leads to. Raises KeyError where it leads nowhere."""
+    """Return the target of a reference within a document. Raises KeyError if there is none."""
     value = document
     for part in reference.removeprefix("#/").split("/"):
         value = value[part.replace("~1", "/").replace("~0", "~")]
@@ -46,7 +46,7 @@ def at(document: Any, reference: str) -> Any:
 
 
 def validator(document: Any, schema: Any) -> Any:
-    """A schema of the document, with the references that lead into it."""
+    """Return a validator of one schema of the document, with its references."""
     return jsonschema_rs.validator_for({**schema, "components": document["components"]})
 
 
@@ -55,7 +55,7 @@ def models() -> list[Any]:
     return [model(), acme]
 
 
-async def test_openapi_describes_what_is_offered_and_nothing_else(company: Offering) -> None:
+async def test_openapi_describes_exactly_the_exposed_operations(company: Offering) -> None:
     answer = await company.http.get("/v1/operations/openapi.json")
     document = answer.json()
     assert set(document["paths"]) == {
@@ -67,7 +67,7 @@ async def test_openapi_describes_what_is_offered_and_nothing_else(company: Offer
         "/v1/operations/erp.payment.post",
         "/v1/operations/erp.payment.post/runs/{run_id}",
     }
-    assert "erp.note.add" not in answer.text, "what is exposed to nobody is described nowhere"
+    assert "erp.note.add" not in answer.text, "an operation that is not exposed is not described"
     assert document["paths"]["/v1/operations/erp.invoice.get"]["post"]["deprecated"] is True
     whole = (await company.http.get("/openapi.json")).json()
     assert set(document["paths"]) < set(whole["paths"])
@@ -93,16 +93,16 @@ def test_openapi_is_well_formed(which: int) -> None:
             assert wanted == {p["name"] for p in operation["parameters"] if p.get("in") == "path"}
             assert {"200", "401", "404"} <= set(operation["responses"])
             for status, answer in operation["responses"].items():
-                found = at(document, answer["$ref"]) if "$ref" in answer else answer
+                response = at(document, answer["$ref"]) if "$ref" in answer else answer
                 assert re.fullmatch(r"[1-5]\d\d", status)
-                assert found["description"]
+                assert response["description"]
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["trial", "acme"])
 def test_examples_keep_their_contracts(which: int) -> None:
-    found = models()[which]
-    document = operations_openapi.document(found)
+    model_ = models()[which]
+    document = operations_openapi.document(model_)
     for methods in document["paths"].values():
         for operation in methods.values():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -110,13 +110,13 @@ def test_examples_keep_their_contracts(which: int) -> None:
             answer = operation["responses"]["200"]["content"]["application/json"]
             for body in (*bodies, *([answer] if "example" in answer else [])):
                 validator(document, body["schema"]).validate(body["example"])
-    told = asyncapi.document(found)
-    for message in told["components"]["messages"].values():
-        payload = at(told, message["payload"]["$ref"])
+    events = asyncapi.document(model_)
+    for message in events["components"]["messages"].values():
+        payload = at(events, message["payload"]["$ref"])
         jsonschema_rs.validator_for(payload).validate(message["examples"][0]["payload"])
 
 
-async def test_answers_keep_the_description(company: Offering) -> None:
+async def test_responses_match_the_description(company: Offering) -> None:
     company.ledger.invoices.append({"id": "inv7", "number": "n", "customer": "c"})
     document = (await company.http.get("/openapi.json")).json()
     calls = [
@@ -128,11 +128,11 @@ async def test_answers_keep_the_description(company: Offering) -> None:
         ("erp.invoice.get.v2", {"invoice": "inv404"}),
         ("erp.note.ask", {"note_id": "n"}),
     ]
-    seen = set()
-    for name, given in calls:
+    statuses = set()
+    for name, body in calls:
         operation = document["paths"][f"/v1/operations/{name}"]["post"]
-        answer = await company.call(name, given)
-        seen.add(answer.status_code)
+        answer = await company.call(name, body)
+        statuses.add(answer.status_code)
         described = operation["responses"][str(answer.status_code)]
         described = at(document, described["$ref"]) if "$ref" in described else described
         media = answer.headers["content-type"]
@@ -140,10 +140,10 @@ async def test_answers_keep_the_description(company: Offering) -> None:
         for head in described["headers"]:
             if head not in ("Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy"):
                 assert head.lower() in answer.headers, (name, answer.status_code, head)
-    assert seen == {200, 202, 404, 422, 502}
+    assert statuses == {200, 202, 404, 422, 502}
 
 
-async def test_asyncapi_describes_every_event_and_who_tells_it(company: Offering) -> None:
+async def test_asyncapi_describes_every_event_with_its_producers(company: Offering) -> None:
     document = (await company.http.get("/asyncapi.json")).json()
     assert document["asyncapi"] == "3.0.0"
     assert set(document["channels"]) == {"ping.sent.v1"}
@@ -153,7 +153,7 @@ async def test_asyncapi_describes_every_event_and_who_tells_it(company: Offering
     jsonschema_rs.meta.validate({**heads, "$schema": "https://json-schema.org/draft/2020-12/schema"})
 
 
-async def test_an_event_that_is_sent_as_described_is_kept(company: Offering) -> None:
+async def test_an_event_sent_as_described_is_stored(company: Offering) -> None:
     message = (await company.http.get("/asyncapi.json")).json()["components"]["messages"]["ping.sent.v1"]
     heads = dict.fromkeys(message["headers"]["required"], "desk")
     heads |= {n: p["const"] for n, p in message["headers"]["properties"].items() if "const" in p}
@@ -195,6 +195,6 @@ def test_asyncapi_of_the_example_is_well_formed() -> None:
 async def test_descriptions_follow_the_release_in_force(company: Offering, tmp_path: Path) -> None:
     acme, _ = read(ROOT / "examples" / "acme")
     company.app.releases.present = acme
-    answered = (await company.http.get("/asyncapi.json")).json()
-    assert answered["x-release"] == acme.digest
-    assert "invoice.finalized.v1" in answered["channels"]
+    document = (await company.http.get("/asyncapi.json")).json()
+    assert document["x-release"] == acme.digest
+    assert "invoice.finalized.v1" in document["channels"]

@@ -1,4 +1,4 @@
-"""The pages in a real browser: signing in, seeing both halves, deciding, and what a person may not do."""
+"""The pages in a real browser: sign-in, both halves of a counterfoil, decisions, and missing permissions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.xdist_group("web"),
     pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed on this machine"),
 ]
-PLACES = [
+PATHS = [
     "/",
     "/runs",
     f"/runs/{run_of('CR-1001')}",
@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Visitor:
-    """A person at a browser of their own; what the console complains of is collected."""
+    """A person with a browser; collects the errors of its console."""
 
     def __init__(self, browser: Browser, company: Process, width: int = 1280, scheme: str = "light") -> None:
         self.context = browser.new_context(
@@ -59,9 +59,9 @@ class Visitor:
             base_url=company.url,
         )
         self.page: Page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.console_errors: list[str] = []
+        self.page.on("console", lambda m: self.console_errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.console_errors.append(str(e)))
         self.page.on("dialog", lambda dialog: dialog.accept())
 
     def sign_in(self, person: str) -> Page:
@@ -81,20 +81,20 @@ def visitor(browser: Browser, company: Process) -> Iterator[Visitor]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
-def test_every_page_fits_and_is_sound(
+def test_every_page_fits_and_is_accessible(
     browser: Browser, company: Process, width: int, scheme: str, tmp_path: Path
 ) -> None:
     visitor = Visitor(browser, company, width, scheme)
     page = visitor.sign_in("fay")
-    for place in PLACES:
-        answer = page.goto(place)
-        assert answer is not None
-        assert answer.status == 200
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
-        assert page.locator("h1").count() == 1, place
-        assert page.evaluate(UNNAMED) == [], place
-        assert page.evaluate(FAINT) == [], place
-    assert visitor.complaints == []
+    for path in PATHS:
+        response = page.goto(path)
+        assert response is not None
+        assert response.status == 200
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.locator("h1").count() == 1, path
+        assert page.evaluate(UNNAMED) == [], path
+        assert page.evaluate(FAINT) == [], path
+    assert visitor.console_errors == []
     visitor.context.close()
 
 
@@ -102,7 +102,7 @@ UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]), sele
   .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.hasAttribute('alt')
     && !e.hasAttribute('aria-label'))
   .map(e => e.outerHTML)"""
-"""Controls that no screen reader could name."""
+"""Returns the controls that a screen reader cannot name."""
 FAINT = """() => {
   const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -119,7 +119,7 @@ FAINT = """() => {
   }
   return faint;
 }"""
-"""Text of less contrast than WCAG 2.2 AA asks for (1.4.3: 4.5 to 1)."""
+"""Returns text with less contrast than WCAG 2.2 AA requires (1.4.3: 4.5 to 1)."""
 
 
 def test_a_run_shows_both_halves_and_every_system(visitor: Visitor) -> None:
@@ -137,7 +137,7 @@ def test_a_run_shows_both_halves_and_every_system(visitor: Visitor) -> None:
     expect(page.get_by_role("columnheader", name="Tree index")).to_be_visible()
 
 
-def test_an_approver_approves_and_is_told(visitor: Visitor) -> None:
+def test_an_approver_approves_and_sees_the_result(visitor: Visitor) -> None:
     page = visitor.sign_in("fay")
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1007')}")
@@ -150,7 +150,7 @@ def test_an_approver_approves_and_is_told(visitor: Visitor) -> None:
     expect(page.locator(f"#{approval_of('CR-1007')}")).to_contain_text("seen the incident")
 
 
-def test_a_rejection_needs_a_reason(visitor: Visitor) -> None:
+def test_a_rejection_needs_a_comment(visitor: Visitor) -> None:
     page = visitor.sign_in("fay")
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1003')}")
@@ -158,7 +158,7 @@ def test_a_rejection_needs_a_reason(visitor: Visitor) -> None:
     expect(page.get_by_role("alert")).to_contain_text("Enter a comment")
 
 
-def test_who_asked_sees_why_they_cannot_approve(visitor: Visitor) -> None:
+def test_a_requester_sees_why_they_cannot_approve(visitor: Visitor) -> None:
     page = visitor.sign_in("fay")
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1006')}")
@@ -196,21 +196,21 @@ def test_pages_work_with_the_keyboard_alone(visitor: Visitor) -> None:
     assert page.url.endswith("#main")
 
 
-def test_what_may_not_be_seen_is_not_offered(visitor: Visitor) -> None:
+def test_a_page_without_permission_has_no_link(visitor: Visitor) -> None:
     page = visitor.sign_in("leo")
     expect(page.get_by_role("link", name="Counterfoils")).to_have_count(0)
     page.goto("/foils")
     expect(page.get_by_role("alert")).to_contain_text("foils:any:read")
 
 
-def test_lists_renew_themselves(visitor: Visitor) -> None:
+def test_lists_refresh_themselves(visitor: Visitor) -> None:
     page = visitor.sign_in("fay")
     page.goto("/runs")
     page.evaluate("document.querySelector('h1').textContent = 'stale'")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=15_000)
 
 
-def test_signing_out_comes_back_to_the_door(visitor: Visitor) -> None:
+def test_signing_out_returns_to_the_sign_in_page(visitor: Visitor) -> None:
     page = visitor.sign_in("fay")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("status")).to_contain_text("signed out")

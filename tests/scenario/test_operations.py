@@ -58,7 +58,7 @@ async def test_a_credit_is_charged_back_by_its_workflow_alone_and_a_document_is_
         async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=60) as http:
             where = {"authorization": f"Bearer {token_of('fiona')}", "prefer": "wait=30"}
             done = await http.get(asked.headers["location"], headers=where)
-        assert done.status_code == 200, (done.text, await s.told())
+        assert done.status_code == 200, (done.text, await s.report())
         assert done.json()["state"] == "posted"
         assert done.json()["output"]["debit"]
         repeated = await ask(systems, "fiona", BACK, back, "k-1", "wait=0")

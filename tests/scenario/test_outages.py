@@ -118,7 +118,7 @@ async def test_what_the_erp_owes_past_its_time_is_a_break_and_is_matched_when_it
         try:
             await until("the match", matched)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{await s.told()}") from error
+            raise AssertionError(f"{error}\n{await s.report()}") from error
         await s.run_at(INVOICE, "done")
         await s.sound()
 

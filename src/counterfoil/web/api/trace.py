@@ -17,6 +17,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
+from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, newest_versions
 from counterfoil.core.link import Link
@@ -350,13 +351,13 @@ def _of_cases(targets: Iterable[CaseTarget], names: dict[str, str]) -> Iterator[
             yield Moment(
                 at=case.resolved_at, system=PEOPLE_LANE if case.choice else OWN_LANE, kind="case", ref=case.id,
                 state="resolved", detail=case.note,
-                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved {case.reason}" + (f": {case.choice}" if case.choice else ""),
+                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved the case {case.reason.replace('_', ' ')}" + (f": {case.choice}" if case.choice else ""),
             )  # fmt: skip
 
 
 def _case_opened(case: Case) -> Moment:
     return Moment(
-        at=case.created_at, system=OWN_LANE, kind="case", title=f"Case {case.reason} for {case.owner}",
+        at=case.created_at, system=OWN_LANE, kind="case", title=f"Case for {case.owner}: {reason_row(case.reason).title}",
         detail=case.message, state="open", ref=case.id,
     )  # fmt: skip
 

@@ -1,1 +1,1 @@
-"""What every route stands on: server, limits, identity, permissions, problems and static files."""
+"""The HTTP foundation of all routes: server, limits, identity, permissions, problems and static files."""
