@@ -21,7 +21,7 @@ from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
-from counterfoil.flow.intake.receive import ReceiveAnswer, receive_events, receive_webhook
+from counterfoil.flow.intake.receive import ReceiptAnswer, receive_events, receive_webhook
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import decisions
 from counterfoil.flow.worker.release_follower import ReleaseFollower
@@ -101,7 +101,7 @@ class Application:
         """Return the impact of a change on the recorded traffic, replayed in a thread."""
         return await replay_traffic(self.store, old, new, since, until)
 
-    async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiveAnswer:
+    async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> ReceiptAnswer:
         """Store a webhook's delivery.
 
         Raises SignatureRefused, Refused, TryAgain (also under load shedding) and Misconfigured.
@@ -115,7 +115,7 @@ class Application:
         now = await self.store.now()
         return await receive_webhook(self.intake, self.model, connector, system, headers, body, now)
 
-    async def receive_events(self, events: Sequence[Event]) -> list[ReceiveAnswer]:
+    async def receive_events(self, events: Sequence[Event]) -> list[ReceiptAnswer]:
         """Store CloudEvents of declared systems, all or none. Raises Refused and TryAgain."""
         return await receive_events(self.intake, self.model, events, await self.store.now())
 

@@ -92,7 +92,7 @@ async def test_a_long_queue_refuses_and_what_queued_before_is_kept(tmp_path: Pat
             asked.append(asyncio.create_task(intake.apply(s.receive(s.receipt(f"r{n}")))))
             while store.depth < n:
                 await asyncio.sleep(0.001)
-        with pytest.raises(TryAgain, match="Nothing was kept"):
+        with pytest.raises(TryAgain, match="Nothing was stored"):
             await intake.apply(s.receive(s.receipt("late")))
         assert intake.refused == {"queue": 1}
         store.held.set()

@@ -20,7 +20,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass
-from counterfoil.flow.dispatch.batching import LATE, LimiterSlotRequest, RequestBatcher, SlotRequest, telling
+from counterfoil.flow.dispatch.batching import LATE, LimiterSlotRequest, RequestBatcher, SlotRequest, most_significant
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter as WorkersGate
 from counterfoil.flow.dispatch.limiter import Lane, LimiterClosed
 from counterfoil.store.memory import MemoryStore
@@ -405,8 +405,8 @@ def test_a_batch_tells_the_gate_what_its_call_tells() -> None:
     throttled = Rejected(ErrorClass.THROTTLED, "slower", retry_after=3)
     refused, away = Rejected(ErrorClass.INVALID, "no"), Rejected(ErrorClass.TRANSIENT, "away")
     (done,) = made("a")
-    assert telling([]) is None
-    assert telling([away, Unknown("?")]) in (away, Unknown("?"))
-    assert telling([Unknown("?"), refused, away]) is refused
-    assert telling([done, away]) is done
-    assert telling([done, throttled, away]) is throttled
+    assert most_significant([]) is None
+    assert most_significant([away, Unknown("?")]) in (away, Unknown("?"))
+    assert most_significant([Unknown("?"), refused, away]) is refused
+    assert most_significant([done, away]) is done
+    assert most_significant([done, throttled, away]) is throttled

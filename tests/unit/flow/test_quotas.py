@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from counterfoil.connectors.sdk import Confirmed, Rejected
 from counterfoil.core.errors import ErrorClass, TryAgain
-from counterfoil.flow.dispatch.limiter import LIFE, ConcurrencyLimiter, Lane, Slot, caps_of
+from counterfoil.flow.dispatch.limiter import HEARTBEAT_LIFETIME, ConcurrencyLimiter, Lane, Slot, caps_of
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
 from counterfoil.store.port.workers import Heartbeat, SetCap
@@ -44,9 +44,9 @@ def test_nobody_enters_before_the_first_heartbeat() -> None:
     clock = Clock()
     of = ConcurrencyLimiter("w/1", {"erp": ("erp", 4)}, clock)
     assert of.try_enter("erp", Lane.CLOSE) is None
-    assert of.hungry.is_set()
+    assert of.heartbeat_due.is_set()
     clock.beat(of)
-    assert not of.hungry.is_set()
+    assert not of.heartbeat_due.is_set()
     assert len(all_of(of)) == 4
 
 
@@ -56,7 +56,7 @@ def test_a_quota_that_was_not_renewed_lets_nobody_in() -> None:
     ticket = of.try_enter("erp", Lane.LIVE)
     assert ticket is not None
     assert of.holds(ticket)
-    clock.now += LIFE.total_seconds() - 1
+    clock.now += HEARTBEAT_LIFETIME.total_seconds() - 1
     assert of.try_enter("erp", Lane.CLOSE) is None
     assert of.state("erp").slots == 0
     assert not of.holds(ticket), "the store is about to give it to others"
@@ -106,7 +106,7 @@ def test_a_heartbeat_that_fails_leaves_quotas_until_their_end() -> None:
     with pytest.raises(TryAgain):
         at_once(of.beat(Down(), clock.database))
     assert of.try_enter("erp", Lane.LIVE) is not None
-    clock.now += LIFE.total_seconds()
+    clock.now += HEARTBEAT_LIFETIME.total_seconds()
     assert of.try_enter("erp", Lane.LIVE) is None
 
 
@@ -118,10 +118,10 @@ def test_a_second_worker_gets_its_part_from_one_that_has_no_use_for_it() -> None
     first = gate(clock)
     second = gate(clock, worker="w/2")
     assert second.try_enter("erp", Lane.LIVE) is None
-    assert not second.hungry.is_set(), "it has just asked"
+    assert not second.heartbeat_due.is_set(), "it has just asked"
     clock.now += 1
     assert second.try_enter("erp", Lane.LIVE) is None
-    assert second.hungry.is_set()
+    assert second.heartbeat_due.is_set()
     clock.beat(first)
     clock.beat(second)
     assert second.try_enter("erp", Lane.LIVE) is not None
@@ -153,9 +153,9 @@ def test_freed_slots_are_handed_over_at_once() -> None:
     gate(clock, worker="w/2")
     clock.beat(first)
     clock.now += 1
-    assert not first.hungry.is_set()
+    assert not first.heartbeat_due.is_set()
     first.leave(inside[0], DONE)
-    assert first.hungry.is_set()
+    assert first.heartbeat_due.is_set()
 
 
 async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
@@ -168,14 +168,14 @@ async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
     async with asyncio.timeout(5):
         for _ in range(3):
             clock.now += 0.3
-            await waits.hungry.wait()
+            await waits.heartbeat_due.wait()
             clock.beat(waits)
             asked += 1
         busy.leave(inside[0], DONE)
         busy.close()
         assert at_once(busy.give_back(clock.store, clock.database))
         clock.now += 0.3
-        await waits.hungry.wait()
+        await waits.heartbeat_due.wait()
         clock.beat(waits)
         await entering
     assert asked == 3
@@ -256,7 +256,7 @@ def test_what_one_worker_is_told_holds_for_all() -> None:
     first, second = gate(clock, 8), gate(clock, 8, "w/2")
     clock.go(6)
     first.leave(all_of(first)[0], BUSY)
-    assert first.hungry.is_set()
+    assert first.heartbeat_due.is_set()
     clock.go(6)
     assert first.state("erp").present_cap == second.state("erp").present_cap == 4
 
@@ -400,5 +400,5 @@ def test_the_database_is_told_the_time_it_told() -> None:
     of = gate(clock)
     (quota,) = at_once(clock.store.dump()).quotas
     assert isinstance(quota.until, datetime)
-    assert quota.until == clock.database + LIFE
+    assert quota.until == clock.database + HEARTBEAT_LIFETIME
     assert of.state("erp").slots == quota.n == 4

@@ -1,21 +1,20 @@
-"""Gathers requests of one operation that are ready at the same time into one call, and never holds one back for it.
+"""Batching: requests of one operation that are ready at the same time go out in one call; none waits for others.
 
-It works as a group commit does. At most one call per system and operation is under way in a worker; the first request
-goes at once, alone if it is alone; those that become ready meanwhile wait for the end of that call and then go together,
-as many as the operation takes (`OperationSpec.bulk`). So a batch is as large as the system is slow, and nobody waits for
-company. Operations and connectors without bulk go one by one, as many at once as there are slots.
+It works like a group commit. A worker has at most one call per system and operation in flight. The first request goes at
+once, alone if it is the only one. Requests that become ready meanwhile wait for the end of that call and then go
+together, up to `OperationSpec.bulk`. A batch grows with the latency of the system. Operations and connectors without
+bulk go one by one, as many at once as there are slots.
 
-**Slots.** A slot of the gate belongs to a call, not to a request. Between calls every waiting request asks for a slot in
-its own lane; the first one that gets one makes the call and takes the others along in order of arrival, whatever their
-lanes: a ride takes no slot from anybody. Those that ride stop asking. So a request in a good lane never waits behind one
-in a bad lane that is still asking.
+**Slots.** A slot belongs to a call, not to a request. Every waiting request asks for a slot in its own lane. The first
+one that gets a slot makes the call and takes others along in order of arrival, whatever their lanes. Those stop asking
+for a slot. So a request in a high lane never waits behind one in a low lane.
 
-**What the caller owes.** The intent of every request is committed before it comes here, and `send_by` says until when
-its bytes may leave: that is looked at just before the call, for each rider; who is late is left behind and told
-`Unknown("not sent in time")`. To keep intents from growing old in the queue, write no more of them than `room` tells.
+**Duties of the caller.** The intent of every request is committed before `send`. Its bytes may leave until `send_by`,
+which is checked just before the call; a late request is left out with `Unknown("not sent in time")`. To keep intents
+from expiring in the queue, commit no more of them than `room` returns.
 
-A caller that is cancelled before the call leaves takes its request with it. Afterwards the call goes on for the others,
-and what it brought for the request that nobody waits for is found by a look-up, like after a crash.
+A caller that is cancelled before the call leaves withdraws its request. After that the call goes on for the others, and
+a look-up finds the outcome of the withdrawn request, as after a crash.
 """
 
 from __future__ import annotations
@@ -34,36 +33,36 @@ LATE = Unknown("not sent in time")
 
 
 class SlotRequest(Protocol):
-    """One request's claim to a slot of its system's gate."""
+    """One request's wait for a slot of its system."""
 
     async def take(self) -> None:
-        """Wait for a slot. When this is cancelled, or raises, no slot is held."""
+        """Wait for a slot. After a cancellation or an error no slot is held."""
         ...
 
     def give_back(self, outcomes: Sequence[Outcome]) -> None:
-        """Free the slot; `outcomes` of the call that was made with it, none when none was made."""
+        """Free the slot. `outcomes` are those of its call; empty if no call was made."""
         ...
 
 
 class LimiterSlotRequest:
-    """A claim at the gate of this worker. A retry that rides costs no token of the retry budget: it adds no call."""
+    """A slot request to this worker's limiter. A retry in another request's call costs no retry token."""
 
-    def __init__(self, gate: ConcurrencyLimiter, system: str, lane: Lane, retry: bool = False) -> None:
-        self._gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter, system: str, lane: Lane, retry: bool = False) -> None:
+        self._limiter = limiter
         self._place = (system, lane, retry)
-        self._ticket: Slot | None = None
+        self._slot: Slot | None = None
 
     async def take(self) -> None:
-        self._ticket = await self._gate.enter(*self._place)
+        self._slot = await self._limiter.enter(*self._place)
 
     def give_back(self, outcomes: Sequence[Outcome]) -> None:
-        assert self._ticket is not None
-        self._gate.leave(self._ticket, telling(outcomes))
-        self._ticket = None
+        assert self._slot is not None
+        self._limiter.leave(self._slot, most_significant(outcomes))
+        self._slot = None
 
 
-def telling(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The outcome of a call that tells most about its system: throttled, else that it answered, else that it failed."""
+def most_significant(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Return the outcome that says most about the system: throttled, else answered, else failed."""
     by_kind = {classify(outcome): outcome for outcome in outcomes}
     return (
         by_kind.get(CallHealth.THROTTLED)
@@ -80,12 +79,12 @@ class _Waiter:
     send_by: datetime
     slot: SlotRequest
     outcome: asyncio.Future[Outcome]
-    asking: asyncio.Task[None] | None = None
+    slot_task: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _OperationQueue:
-    """The requests of one operation of one system."""
+    """The waiting requests of one operation of one system."""
 
     waiting: list[_Waiter] = field(default_factory=list)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,16 +94,16 @@ class _OperationQueue:
 
 
 class RequestBatcher:
-    """Sends requests, together where that is possible. `now` is the store's clock."""
+    """Sends requests, in batches where possible. `now` is the store's clock."""
 
     def __init__(self, now: Callable[[], Awaitable[datetime]]) -> None:
         self._now = now
-        self._lines: dict[tuple[str, str], _OperationQueue] = {}
+        self._queues: dict[tuple[str, str], _OperationQueue] = {}
 
     def room(self, system: str, spec: OperationSpec) -> int:
-        """How many more requests the next call can take."""
-        line = self._lines.get((system, spec.name))
-        return max(0, spec.bulk - (len(line.waiting) if line is not None else 0))
+        """Return how many more requests the next call can take."""
+        queue = self._queues.get((system, spec.name))
+        return max(0, spec.bulk - (len(queue.waiting) if queue is not None else 0))
 
     async def send(
         self,
@@ -116,97 +115,97 @@ class RequestBatcher:
         send_by: datetime,
         slot: SlotRequest,
     ) -> Outcome:
-        """The outcome of a request whose intent is committed. Raises only what `slot.take` or the clock raises."""
+        """Send a request whose intent is committed. Raises only what `slot.take` or the clock raises."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        rider = _Waiter(connector, request, timeout, send_by, slot, outcome)
+        waiter = _Waiter(connector, request, timeout, send_by, slot, outcome)
         if spec.bulk < 2 or not isinstance(connector, BulkConnector):
             await slot.take()
-            await self._call(_OperationQueue(), rider, 1)
+            await self._call(_OperationQueue(), waiter, 1)
             return await outcome
-        line = self._lines.setdefault((system, spec.name), _OperationQueue())
-        line.waiting.append(rider)
-        rider.asking = asyncio.create_task(self._ask(line, rider, spec.bulk))
+        queue = self._queues.setdefault((system, spec.name), _OperationQueue())
+        queue.waiting.append(waiter)
+        waiter.slot_task = asyncio.create_task(self._take_slot(queue, waiter, spec.bulk))
         try:
             return await outcome
         finally:
-            if rider in line.waiting:
-                line.waiting.remove(rider)
-                rider.asking.cancel()
+            if waiter in queue.waiting:
+                queue.waiting.remove(waiter)
+                waiter.slot_task.cancel()
 
-    async def _ask(self, line: _OperationQueue, rider: _Waiter, most: int) -> None:
-        """Get a slot and make a call with it, unless another call takes the rider along first."""
+    async def _take_slot(self, queue: _OperationQueue, waiter: _Waiter, limit: int) -> None:
+        """Get a slot and make a call with it, unless another call takes the request along first."""
         while True:
-            await line.idle.wait()
+            await queue.idle.wait()
             try:
-                await rider.slot.take()
+                await waiter.slot.take()
             except Exception as error:
-                line.waiting.remove(rider)
-                _fail(rider, error)
+                queue.waiting.remove(waiter)
+                _fail(waiter, error)
                 return
-            if line.idle.is_set():
+            if queue.idle.is_set():
                 break
-            # Another one was quicker and its call had no place for this one: wait with the rest.
-            rider.slot.give_back(())
-        line.idle.clear()
-        line.waiting.remove(rider)
+            # Another request got its slot first and its call had no room for this one: keep waiting.
+            waiter.slot.give_back(())
+        queue.idle.clear()
+        queue.waiting.remove(waiter)
         try:
-            await self._call(line, rider, most)
+            await self._call(queue, waiter, limit)
         finally:
-            line.idle.set()
+            queue.idle.set()
 
-    async def _call(self, line: _OperationQueue, first: _Waiter, most: int) -> None:
-        """Make one call with the slot of `first`, give the slot back and tell everybody what came of it."""
+    async def _call(self, queue: _OperationQueue, first: _Waiter, limit: int) -> None:
+        """Make one call with the slot of `first`, give the slot back and set the outcome of every request."""
         outcomes: Sequence[Outcome] = ()
-        going: list[_Waiter] = []
+        batch: list[_Waiter] = []
         try:
             loop = asyncio.get_running_loop()
-            asked = loop.time()
+            before = loop.time()
             now = await self._now()
-            now += timedelta(seconds=loop.time() - asked)  # the reading is as old as that, when it is used
-            for rider in (first, *line.waiting):
-                if now >= rider.send_by:
-                    _tell(rider, LATE)
-                elif len(going) < most and rider.connector is first.connector:
-                    going.append(rider)
-            for rider in tuple(line.waiting):
-                if rider in going or rider.outcome.done():
-                    line.waiting.remove(rider)
-                    if rider.asking is not None:
-                        rider.asking.cancel()
-            if going:
-                outcomes = await _made(going)
-            for rider, outcome in zip(going, outcomes, strict=True):
-                _tell(rider, outcome)
+            now += timedelta(seconds=loop.time() - before)  # the reading is this old when it is used
+            for waiter in (first, *queue.waiting):
+                if now >= waiter.send_by:
+                    _resolve(waiter, LATE)
+                elif len(batch) < limit and waiter.connector is first.connector:
+                    batch.append(waiter)
+            for waiter in tuple(queue.waiting):
+                if waiter in batch or waiter.outcome.done():
+                    queue.waiting.remove(waiter)
+                    if waiter.slot_task is not None:
+                        waiter.slot_task.cancel()
+            if batch:
+                outcomes = await _call_connector(batch)
+            for waiter, outcome in zip(batch, outcomes, strict=True):
+                _resolve(waiter, outcome)
         except Exception as error:
-            _fail(first, error)  # the clock's; the others ask on
+            _fail(first, error)  # an error of the clock; the other requests keep waiting
         finally:
             first.slot.give_back(outcomes)
-            for rider in going:
-                rider.outcome.cancel()  # nothing where it has been told; else the worker is being stopped
+            for waiter in batch:
+                waiter.outcome.cancel()  # no effect where the outcome is set; otherwise the worker is stopping
 
 
-async def _made(riders: Sequence[_Waiter]) -> Sequence[Outcome]:
-    """One outcome each, in order, whatever the connector does."""
-    connector, timeout = riders[0].connector, min(rider.timeout for rider in riders)
+async def _call_connector(waiters: Sequence[_Waiter]) -> Sequence[Outcome]:
+    """Return one outcome per request, in order, whatever the connector does."""
+    connector, timeout = waiters[0].connector, min(waiter.timeout for waiter in waiters)
     try:
-        if len(riders) == 1:
-            return [await connector.send(riders[0].request, timeout)]
+        if len(waiters) == 1:
+            return [await connector.send(waiters[0].request, timeout)]
         assert isinstance(connector, BulkConnector)
-        outcomes = await connector.send_many([rider.request for rider in riders], timeout)
+        outcomes = await connector.send_many([waiter.request for waiter in waiters], timeout)
     except Exception as error:
         # A defect of the connector: bytes may have left for each of them.
-        return [Unknown(f"the connector failed: {error!r}")] * len(riders)
-    if len(outcomes) != len(riders):
-        said = f"the connector answered {len(outcomes)} outcomes for {len(riders)} requests"
-        return [Unknown(said)] * len(riders)
+        return [Unknown(f"the connector failed: {error!r}")] * len(waiters)
+    if len(outcomes) != len(waiters):
+        message = f"the connector returned {len(outcomes)} outcomes for {len(waiters)} requests"
+        return [Unknown(message)] * len(waiters)
     return outcomes
 
 
-def _tell(rider: _Waiter, outcome: Outcome) -> None:
-    if not rider.outcome.done():  # else nobody waits for it any more
-        rider.outcome.set_result(outcome)
+def _resolve(waiter: _Waiter, outcome: Outcome) -> None:
+    if not waiter.outcome.done():  # otherwise its caller was cancelled
+        waiter.outcome.set_result(outcome)
 
 
-def _fail(rider: _Waiter, error: Exception) -> None:
-    if not rider.outcome.done():
-        rider.outcome.set_exception(error)
+def _fail(waiter: _Waiter, error: Exception) -> None:
+    if not waiter.outcome.done():
+        waiter.outcome.set_exception(error)

@@ -1,7 +1,6 @@
-"""What keeps a system that fails from being called over and over: the breaker, and the budget of retries.
+"""Protection of a failing system against repeated calls: the circuit breaker and the retry budget.
 
-Both are of one worker and one system, know only what they are told, and read no clock: `now` is passed in, in
-seconds of any clock that does not go back.
+Both belong to one worker and one system. They read no clock: callers pass `now`, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ from random import Random
 from counterfoil.connectors.sdk import Absent, Outcome, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass
 
-CONSECUTIVE = 5
+FAILURES_TO_OPEN = 5
 """Failures in a row that open the breaker."""
-WINDOW = 20
+WINDOW_OUTCOMES = 20
 WINDOW_SECONDS = 60.0
-SHARE = 0.5
-"""Of the last WINDOW outcomes within WINDOW_SECONDS: more failures than this open it too."""
-SHORTEST, LONGEST = 1.0, 60.0
-"""Seconds that it stays open, doubling from one failed probe to the next."""
+MAX_FAILED_SHARE = 0.5
+"""A larger share of failures among the last outcomes in the window opens the breaker too."""
+MIN_OPEN_SECONDS, MAX_OPEN_SECONDS = 1.0, 60.0
+"""Time that the breaker stays open; it doubles with each failed probe."""
 
-EARNED = 0.2
-"""What a first attempt adds to the retry budget: one retry for five of them."""
-SAVED = 50.0
-START = 10.0
-FLOOR = 1.0
-"""Seconds after which one retry may go whatever the budget."""
+EARNED_TOKENS = 0.2
+"""Tokens that a first attempt adds to the retry budget: one retry per five attempts."""
+MAX_TOKENS = 50.0
+START_TOKENS = 10.0
+FREE_RETRY_SECONDS = 1.0
+"""Interval at which one retry is allowed without a token."""
 
 
 class CallHealth(StrEnum):
-    """What an outcome tells about its system, as apart from the business that was asked."""
+    """Health of a system as one outcome shows it, whatever the business answer was."""
 
     ANSWERED = "answered"
     THROTTLED = "throttled"
@@ -39,7 +38,10 @@ class CallHealth(StrEnum):
 
 
 def classify(outcome: Outcome | Absent) -> CallHealth:
-    """A refusal on business grounds is an answer like any other. Without an answer, or shut out: failed."""
+    """Return the health that an outcome shows.
+
+    A business refusal counts as an answer. No answer, or no access, counts as a failure.
+    """
     match outcome:
         case Unknown():
             return CallHealth.FAILED
@@ -58,58 +60,58 @@ class BreakerState(StrEnum):
 
 
 class CircuitBreaker:
-    """closed -> open after failures; half-open after a while, for one probe; closed again when that is answered."""
+    """Circuit breaker: opens after failures, half-opens later for one probe, closes when the probe is answered."""
 
     def __init__(self, random: Random) -> None:
         self.state = BreakerState.CLOSED
         self.open_since: float | None = None
-        """When it opened first; failed probes do not move it."""
+        """Time of the first opening; failed probes do not change it."""
         self.reopens = 0.0
-        """When the next probe may go."""
+        """Time at which the next probe is allowed."""
         self.epoch = 0
-        """Outcomes of calls begun in an earlier one tell nothing new."""
+        """Outcomes of calls from an earlier epoch are ignored."""
         self._random = random
-        self._row = 0
-        self._seen: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
+        self._failures_in_row = 0
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=WINDOW_OUTCOMES)
         self._openings = 0
 
     def admits(self, now: float) -> bool:
-        """Half-open admits nobody: its one probe is under way."""
+        """Return True if a call may start. Half-open admits none: its one probe is in flight."""
         return self.state is BreakerState.CLOSED or (self.state is BreakerState.OPEN and now >= self.reopens)
 
     def enter(self, now: float) -> int:
-        """A call begins, which `admits` allowed; the epoch that its outcome belongs to."""
+        """Start a call that `admits` allowed. Return the epoch that its outcome belongs to."""
         if self.state is BreakerState.OPEN:
             self.state = BreakerState.HALF_OPEN
             self.epoch += 1
         return self.epoch
 
-    def nothing(self, epoch: int, now: float) -> None:
-        """A call that was let in was not made: was it the probe, the next one is."""
+    def cancel(self, epoch: int, now: float) -> None:
+        """Cancel a call that was admitted and not made. If it was the probe, the next call is."""
         if epoch == self.epoch and self.state is BreakerState.HALF_OPEN:
             self.state, self.reopens = BreakerState.OPEN, now
 
-    def learn(self, epoch: int, failed: bool, now: float) -> None:
-        """What became of a call."""
+    def record(self, epoch: int, failed: bool, now: float) -> None:
+        """Record the outcome of a call."""
         if epoch != self.epoch or self.state is BreakerState.OPEN:
             return
         if self.state is BreakerState.HALF_OPEN:
             self._open(now) if failed else self._close()
             return
-        self._row = self._row + 1 if failed else 0
-        self._seen.append((now, failed))
-        if self._row >= CONSECUTIVE or self._mostly_failed(now):
+        self._failures_in_row = self._failures_in_row + 1 if failed else 0
+        self._recent.append((now, failed))
+        if self._failures_in_row >= FAILURES_TO_OPEN or self._mostly_failed(now):
             self._open(now)
 
     def _mostly_failed(self, now: float) -> bool:
-        lately = [failed for at, failed in self._seen if at > now - WINDOW_SECONDS]
-        return len(lately) >= WINDOW and sum(lately) > SHARE * len(lately)
+        recent = [failed for at, failed in self._recent if at > now - WINDOW_SECONDS]
+        return len(recent) >= WINDOW_OUTCOMES and sum(recent) > MAX_FAILED_SHARE * len(recent)
 
     def _open(self, now: float) -> None:
-        wait = SHORTEST * 2.0 ** min(self._openings, 10) * self._random.uniform(0.75, 1.25)
+        wait = MIN_OPEN_SECONDS * 2.0 ** min(self._openings, 10) * self._random.uniform(0.75, 1.25)
         self._openings += 1
         self.state = BreakerState.OPEN
-        self.reopens = now + min(LONGEST, max(SHORTEST, wait))
+        self.reopens = now + min(MAX_OPEN_SECONDS, max(MIN_OPEN_SECONDS, wait))
         self.epoch += 1
         if self.open_since is None:
             self.open_since = now
@@ -118,28 +120,30 @@ class CircuitBreaker:
         self.state = BreakerState.CLOSED
         self.open_since = None
         self.epoch += 1
-        self._row = self._openings = 0
-        self._seen.clear()
+        self._failures_in_row = self._openings = 0
+        self._recent.clear()
 
 
 class RetryBudget:
-    """Tokens for retries: first attempts earn them, so that retries stay a share of the traffic. One retry a
-    second may go without, or a system that had failed for all would never be tried again."""
+    """Tokens for retries. First attempts earn them, so retries stay a bounded share of the traffic.
+
+    One retry per second needs no token; otherwise a system that failed for all calls would never be tried again.
+    """
 
     def __init__(self) -> None:
-        self.tokens = START
+        self.tokens = START_TOKENS
         self._last = float("-inf")
-        """When a retry went without a token."""
+        """Time of the last retry without a token."""
 
     def admits(self, now: float) -> bool:
-        return self.tokens >= 1.0 or now >= self._last + FLOOR
+        return self.tokens >= 1.0 or now >= self._last + FREE_RETRY_SECONDS
 
     def next(self) -> float:
-        """When a retry may go without a token."""
-        return self._last + FLOOR
+        """Return the time at which the next retry needs no token."""
+        return self._last + FREE_RETRY_SECONDS
 
     def take(self, now: float) -> bool:
-        """A retry begins, which `admits` allowed; whether it cost a token."""
+        """Start a retry that `admits` allowed. Return True if it cost a token."""
         if self.tokens >= 1.0:
             self.tokens -= 1.0
             return True
@@ -147,9 +151,9 @@ class RetryBudget:
         return False
 
     def give_back(self) -> None:
-        """A retry that cost a token was not made."""
-        self.tokens = min(SAVED, self.tokens + 1.0)
+        """Return the token of a retry that was not made."""
+        self.tokens = min(MAX_TOKENS, self.tokens + 1.0)
 
     def earn(self) -> None:
-        """A first attempt was made."""
-        self.tokens = min(SAVED, self.tokens + EARNED)
+        """Add the tokens of a first attempt."""
+        self.tokens = min(MAX_TOKENS, self.tokens + EARNED_TOKENS)

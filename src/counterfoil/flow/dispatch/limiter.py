@@ -1,8 +1,8 @@
-"""The gate of one worker: every outward call takes a slot of its system here, in its lane, and gives it back.
+"""Concurrency limits of one worker: every outward call takes a slot of its system, in its lane, and gives it back.
 
-In memory, without I/O but for `beat`, which tells the store that this worker lives and asks for its quotas of
-accounts. Who may enter is decided by the system's slots, its breaker, its retry budget and the lanes. Nothing is
-lost at a closed gate: what may not be sent yet stays planned in the store.
+In memory, except for `beat`: it reports to the store that this worker lives and requests its quotas of accounts.
+Slots, circuit breaker, retry budget and lanes decide on admission. A call that may not be sent yet stays planned in
+the store.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import msgspec
 from counterfoil.connectors.sdk import Absent, Outcome
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.circuit_breaker import BreakerState
-from counterfoil.flow.dispatch.queue import RAISE_AFTER, Lane, Slot, SystemQueue
+from counterfoil.flow.dispatch.queue import RAISE_AFTER_SECONDS, Lane, Slot, SystemQueue
 from counterfoil.model.kinds import System
 from counterfoil.store.port.workers import Heartbeat, QuotaGrant, QuotaRequest, ReleaseWorker, SetCap
 
 __all__ = ["ConcurrencyLimiter", "Lane", "LimiterClosed", "QueueState", "Slot", "caps_of"]
 
-LIFE = timedelta(seconds=15)
-"""How long a worker counts as alive after a heartbeat."""
-MARGIN = 4.0
-"""Seconds by which a worker ends its quotas before the store does: what may pass between the reading of the
-database's time and the beat, and between the last check of a ticket and the first byte."""
-ASK_AGAIN = 0.25
-"""Seconds between two beats that somebody's want of a slot asks for."""
+HEARTBEAT_LIFETIME = timedelta(seconds=15)
+"""Time for which a worker counts as alive after a heartbeat."""
+QUOTA_MARGIN_SECONDS = 4.0
+"""A worker's quotas end this much earlier than in the store. It covers the time from reading the database clock to
+the heartbeat, and from the last check of a slot to the first byte."""
+MIN_HEARTBEAT_SECONDS = 0.25
+"""Minimum interval between heartbeats that a lack of slots triggers."""
 
 
 def caps_of(systems: Mapping[str, System]) -> dict[str, tuple[str, int]]:
-    """What a Gate is to know of a release's systems: the account of each, and its cap over all workers."""
+    """Return the account of each system, and its cap over all workers."""
     return {
         name: (f"{name}/{system.account}" if system.account else name, system.caps.concurrency)
         for name, system in systems.items()
@@ -43,17 +43,17 @@ def caps_of(systems: Mapping[str, System]) -> dict[str, tuple[str, int]]:
 
 
 class AppliesTransitions(Protocol):
-    """A store, as far as a gate needs it."""
+    """The part of a store that the limiter needs."""
 
     async def apply(self, transition: Any) -> Any: ...
 
 
 class LimiterClosed(TryAgain):
-    """This worker is being stopped: nothing was sent, another worker or the next start will."""
+    """This worker is stopping: nothing was sent, and another worker sends it."""
 
 
 class QueueState(msgspec.Struct, frozen=True, kw_only=True):
-    """How one system stands at this gate, for health and metrics. Times are of the gate's clock."""
+    """State of one system in this worker, for health and metrics. Times are of the limiter's clock."""
 
     account: str
     slots: int
@@ -63,19 +63,19 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerState
     open_since: float | None
     open_for: float
-    """Seconds since the breaker opened first; 0 while it is closed."""
+    """Seconds since the breaker first opened; 0 while it is closed."""
     cap: int
     """As configured."""
     present_cap: int
-    """What throttling left of it, over all workers."""
+    """Cap after throttling, over all workers."""
     retry_tokens: float
 
 
 class ConcurrencyLimiter:
     """The slots of all systems for one worker.
 
-    `caps` gives for each system its account (`system` or `system/account`) and how many calls may be in flight
-    there over all workers. `clock` counts seconds and never goes back; `seed` is for the jitter of breakers.
+    `caps` gives for each system its account (`system` or `system/account`) and the calls that may be in flight there
+    over all workers. `clock` is monotonic, in seconds; `seed` is for the jitter of breakers.
     """
 
     def __init__(
@@ -86,206 +86,218 @@ class ConcurrencyLimiter:
         seed: int | None = None,
     ) -> None:
         self.worker = worker
-        self.hungry = asyncio.Event()
-        """Somebody waits for a slot that other workers have: beat now."""
+        self.heartbeat_due = asyncio.Event()
+        """Set when a call waits for a slot that other workers hold: send a heartbeat now."""
         self._clock = clock
-        self._random = Random(seed)  # noqa: S311 - it spreads probes in time, nothing is kept secret by it
-        self._lines: dict[str, SystemQueue] = {}
+        self._random = Random(seed)  # noqa: S311 - it spreads probes in time and guards no secret
+        self._queues: dict[str, SystemQueue] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
-        self._gone = False
+        self._retired = False
         self._others = 0
-        """Workers alive beside this one, as of the last beat."""
+        """Other live workers, as of the last heartbeat."""
         self._beating = asyncio.Lock()
         self.configure(caps)
 
     def configure(self, caps: Mapping[str, tuple[str, int]]) -> None:
-        """Systems and caps of a new release; what is in flight stays."""
+        """Set systems and caps of a Release. Calls in flight are not affected."""
         for system, (account, cap) in caps.items():
-            line = self._lines.get(system)
-            if line is None:
-                line = self._lines[system] = SystemQueue(system, account, cap, self._random)
-            line.account, line.cap = account, cap
+            queue = self._queues.get(system)
+            if queue is None:
+                queue = self._queues[system] = SystemQueue(system, account, cap, self._random)
+            queue.account, queue.cap = account, cap
 
     # ------------------------------------------------------------------ in and out
 
     def try_enter(self, system: str, lane: Lane, retry: bool = False) -> Slot | None:
-        """A slot in hand now, or None. Never waits and never overtakes who waits in this lane or a better one.
-        Raises KeyError for a system that has no cap."""
-        line, now = self._lines[system], self._clock()
+        """Return a slot if one is free now, else None. Never overtakes a waiter in this lane or a higher one.
+
+        Raises KeyError for a system without a cap.
+        """
+        queue, now = self._queues[system], self._clock()
         if self._closed:
             return None
-        line.serve(now)
-        if line.admits(lane, retry, now):
-            return line.enter(lane, retry, now)
-        line.miss(now)
-        self._ask(line, now)
+        queue.serve(now)
+        if queue.admits(lane, retry, now):
+            return queue.enter(lane, retry, now)
+        queue.miss(now)
+        self._request_heartbeat(queue, now)
         return None
 
     async def enter(self, system: str, lane: Lane, retry: bool = False) -> Slot:
-        """A slot, when it is this caller's turn. Raises Closed, KeyError for a system that has no cap."""
+        """Wait for a slot. Raises LimiterClosed, and KeyError for a system without a cap."""
         if self._closed:
             raise LimiterClosed("this worker is stopping")
-        line, now = self._lines[system], self._clock()
-        line.serve(now)
-        if line.admits(lane, retry, now):
-            return line.enter(lane, retry, now)
+        queue, now = self._queues[system], self._clock()
+        queue.serve(now)
+        if queue.admits(lane, retry, now):
+            return queue.enter(lane, retry, now)
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        number = line.wait(lane, retry, future, now)
-        self._look_again(line, now)
+        number = queue.wait(lane, retry, future, now)
+        self._reschedule(queue, now)
         try:
             return await future
         except asyncio.CancelledError:
-            line.go_away(lane, retry, number)
+            queue.cancel_wait(lane, retry, number)
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.leave(future.result(), None)  # the slot came just as its caller gave up
+                self.leave(future.result(), None)  # granted just as the caller was cancelled
             raise
 
-    def leave(self, ticket: Slot, outcome: Outcome | Absent | None) -> None:
-        """Free the slot. `outcome` is what the call, or the look-up, brought; None: nothing was sent.
-        Raises ValueError for a ticket given back before."""
-        line, now = self._lines[ticket.system], self._clock()
-        line.leave(ticket, outcome, now)
-        line.serve(now)
-        self._look_again(line, now)
+    def leave(self, slot: Slot, outcome: Outcome | Absent | None) -> None:
+        """Free the slot. `outcome` is that of the call or look-up; None: nothing was sent.
 
-    def holds(self, ticket: Slot) -> bool:
-        """Whether the slot is still this worker's: to be asked once more just before the first byte leaves. It is
-        not when heartbeats stopped meanwhile, as in a process that slept: others may have been given the slot."""
-        line = self._lines[ticket.system]
-        return ticket.lease == line.lease and self._clock() < line.good_until
+        Raises ValueError for a slot given back before.
+        """
+        queue, now = self._queues[slot.system], self._clock()
+        queue.leave(slot, outcome, now)
+        queue.serve(now)
+        self._reschedule(queue, now)
 
-    def _look_again(self, line: SystemQueue, now: float) -> None:
-        """Ask for slots where others have them; come back when time alone may let in who waits."""
-        self._ask(line, now)
-        timer = self._timers.pop(line.system, None)
+    def holds(self, slot: Slot) -> bool:
+        """Return True if the slot still belongs to this worker. Check it just before the first byte leaves.
+
+        After a gap in the heartbeats, as in a suspended process, other workers may have the slot.
+        """
+        queue = self._queues[slot.system]
+        return slot.lease == queue.lease and self._clock() < queue.good_until
+
+    def _reschedule(self, queue: SystemQueue, now: float) -> None:
+        """Request slots that other workers hold, and set a timer for the next time a waiter may be admitted."""
+        self._request_heartbeat(queue, now)
+        timer = self._timers.pop(queue.system, None)
         if timer is not None:
             timer.cancel()
-        times = [line.changes_at(now)]
-        if line.waiting and line.short(now):
-            times.append(max(now, line.asked_at + ASK_AGAIN))
+        times = [queue.changes_at(now)]
+        if queue.waiting and queue.short(now):
+            times.append(max(now, queue.asked_at + MIN_HEARTBEAT_SECONDS))
         at = min((at for at in times if at is not None), default=None)
         if at is not None and not self._closed:
             loop = asyncio.get_running_loop()
-            self._timers[line.system] = loop.call_later(max(0.001, at - now), self._on_time, line)
+            self._timers[queue.system] = loop.call_later(max(0.001, at - now), self._on_time, queue)
 
-    def _ask(self, line: SystemQueue, now: float) -> None:
-        """Have the next beat come at once: for slots that are wanted, for slots that others may have, for a cap
-        that was found wrong."""
-        idle = self._others >= line.cap and line.slots > 0 and not line.demand
-        frees = idle or line.kept > max(line.slots, line.in_flight)
-        lowers = line.new_cap is not None and line.new_cap.lowers
-        if lowers or ((frees or line.short(now)) and now >= line.asked_at + ASK_AGAIN):
-            self.hungry.set()
+    def _request_heartbeat(self, queue: SystemQueue, now: float) -> None:
+        """Request a heartbeat at once: to get slots, to release unused ones, or to lower a cap."""
+        idle = self._others >= queue.cap and queue.slots > 0 and not queue.demand
+        frees = idle or queue.counted > max(queue.slots, queue.in_flight)
+        lowers = queue.new_cap is not None and queue.new_cap.lowers
+        if lowers or ((frees or queue.short(now)) and now >= queue.asked_at + MIN_HEARTBEAT_SECONDS):
+            self.heartbeat_due.set()
 
-    def _on_time(self, line: SystemQueue) -> None:
+    def _on_time(self, queue: SystemQueue) -> None:
         now = self._clock()
-        line.serve(now)
-        self._look_again(line, now)
+        queue.serve(now)
+        self._reschedule(queue, now)
 
     # ------------------------------------------------------------------ heartbeats
 
     async def beat(self, store: AppliesTransitions, now: datetime) -> None:
-        """Say that this worker lives, and ask for its quotas; `now` is the database's time, just read. To be called
-        every few seconds, and at once when `hungry` is set. Raises TryAgain: then quotas run on to their end."""
-        began = self._clock()
+        """Send a heartbeat and request quotas. `now` is the database's time, just read.
+
+        Call it every few seconds, and at once when `heartbeat_due` is set. After TryAgain, quotas run on to their end.
+        """
+        started_at = self._clock()
         async with self._beating:
-            self.hungry.clear()
-            if self._gone:
+            self.heartbeat_due.clear()
+            if self._retired:
                 return
             await self._tune(store, now)
-            if await self._beat(store, now, began):
-                await self._beat(store, now, began)
+            if await self._beat(store, now, started_at):
+                await self._beat(store, now, started_at)
 
     async def _tune(self, store: AppliesTransitions, now: datetime) -> None:
-        for line in self._lines.values():
-            new = line.new_cap
+        for queue in self._queues.values():
+            new = queue.new_cap
             if new is not None:
-                quiet = timedelta(seconds=0.0 if new.lowers else RAISE_AFTER)
+                quiet = timedelta(seconds=0.0 if new.lowers else RAISE_AFTER_SECONDS)
                 await store.apply(
-                    SetCap(account=line.account, seen=new.seen, cap=new.cap, quiet=quiet, at=now)
+                    SetCap(account=queue.account, seen=new.seen, cap=new.cap, quiet=quiet, at=now)
                 )
-                if line.new_cap is new:
-                    line.new_cap = None
+                if queue.new_cap is new:
+                    queue.new_cap = None
 
-    async def _beat(self, store: AppliesTransitions, now: datetime, began: float) -> bool:
-        """One heartbeat; whether another one follows at once: to give slots back, or to ask for all as the only one."""
-        lines = list(self._lines.values())
-        wants = tuple(self._want(line, self._clock()) for line in lines)
-        beaten = await store.apply(Heartbeat(worker=self.worker, until=now + LIFE, wants=wants, at=now))
-        widowed = self._others > 0 and beaten.others == 0
-        self._others = beaten.others
-        for line, grant in zip(lines, beaten.grants, strict=False):
-            self._granted(line, grant, began)
+    async def _beat(self, store: AppliesTransitions, now: datetime, started_at: float) -> bool:
+        """Send one heartbeat. Return True if another must follow: to give slots back, or to request all as the only worker."""
+        queues = list(self._queues.values())
+        wants = tuple(self._want(queue, self._clock()) for queue in queues)
+        answer = await store.apply(
+            Heartbeat(worker=self.worker, until=now + HEARTBEAT_LIFETIME, wants=wants, at=now)
+        )
+        now_alone = self._others > 0 and answer.others == 0
+        self._others = answer.others
+        for queue, grant in zip(queues, answer.grants, strict=False):
+            self._take_grant(queue, grant, started_at)
         after = self._clock()
-        for line in lines:
-            line.serve(after)
-            self._look_again(line, after)
-        return widowed or any(line.kept > max(line.slots, line.in_flight) for line in lines)
+        for queue in queues:
+            queue.serve(after)
+            self._reschedule(queue, after)
+        return now_alone or any(queue.counted > max(queue.slots, queue.in_flight) for queue in queues)
 
-    def _want(self, line: SystemQueue, now: float) -> QuotaRequest:
-        line.asked_at = now
-        wanted = 0 if self._closed else line.wanted(now, self._others == 0, self._others >= line.cap)
-        line.missed = 0
-        return QuotaRequest(account=line.account, cap=line.cap, wanted=wanted, held=line.held(now))
+    def _want(self, queue: SystemQueue, now: float) -> QuotaRequest:
+        queue.asked_at = now
+        requested = (
+            0 if self._closed else queue.slots_to_request(now, self._others == 0, self._others >= queue.cap)
+        )
+        queue.missed = 0
+        return QuotaRequest(account=queue.account, cap=queue.cap, wanted=requested, held=queue.in_use(now))
 
-    def _granted(self, line: SystemQueue, grant: QuotaGrant, began: float) -> None:
-        if began >= line.good_until:
-            line.lease += 1  # for a while nobody vouched for the slots in hand
-        line.kept = grant.kept
-        if line.new_cap is not None and line.new_cap.lowers:
-            line.slots = min(line.slots, grant.n)  # it throttled while the answer was on its way
+    def _take_grant(self, queue: SystemQueue, grant: QuotaGrant, started_at: float) -> None:
+        if started_at >= queue.good_until:
+            queue.lease += 1  # there was a gap: the slots in use were not guaranteed
+        queue.counted = grant.kept
+        if queue.new_cap is not None and queue.new_cap.lowers:
+            queue.slots = min(queue.slots, grant.n)  # it was throttled while the answer was on its way
         else:
-            line.slots, line.aim = grant.n, grant.cap
-        line.good_until = began + LIFE.total_seconds() - MARGIN
+            queue.slots, queue.aim = grant.n, grant.cap
+        queue.good_until = started_at + HEARTBEAT_LIFETIME.total_seconds() - QUOTA_MARGIN_SECONDS
 
     async def give_back(self, store: AppliesTransitions, now: datetime) -> bool:
-        """Let nobody in any more and return what is not in use; whether that was all. When calls are still under
-        way they go on counting: call again once they have ended."""
+        """Close, and give unused slots back. Return True if that was all.
+
+        Calls in flight keep their slots: call again once they have ended.
+        """
         self.close()
         if self.in_flight:
             await self.beat(store, now)
             return False
         async with self._beating:
             await store.apply(ReleaseWorker(worker=self.worker, at=now))
-            self._gone = True
+            self._retired = True
             return True
 
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Let nobody in any more; who waits hears of it. Tickets given out stay good, and heartbeats go on until
-        they are back."""
+        """Admit no more calls and fail the waiters. Slots in use stay valid, and heartbeats go on until they are back."""
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for line in self._lines.values():
-            line.send_away(LimiterClosed("this worker is stopping"))
+        for queue in self._queues.values():
+            queue.fail_all(LimiterClosed("this worker is stopping"))
 
-    # ------------------------------------------------------------------ what is to be seen
+    # ------------------------------------------------------------------ state
 
     @property
     def systems(self) -> tuple[str, ...]:
-        return tuple(self._lines)
+        return tuple(self._queues)
 
     @property
     def in_flight(self) -> int:
-        return sum(line.in_flight for line in self._lines.values())
+        return sum(queue.in_flight for queue in self._queues.values())
 
     def state(self, system: str) -> QueueState:
-        """How a system stands. Raises KeyError for one that has no cap."""
-        line, now = self._lines[system], self._clock()
-        since = line.breaker.open_since
+        """Return the state of a system. Raises KeyError for one without a cap."""
+        queue, now = self._queues[system], self._clock()
+        since = queue.breaker.open_since
         return QueueState(
-            account=line.account,
-            slots=line.slots if now < line.good_until else 0,
-            in_flight=line.in_flight,
-            waiting={lane.name.lower(): line.waiting_in(lane) for lane in Lane},
-            breaker=line.breaker.state,
+            account=queue.account,
+            slots=queue.slots if now < queue.good_until else 0,
+            in_flight=queue.in_flight,
+            waiting={lane.name.lower(): queue.waiting_in(lane) for lane in Lane},
+            breaker=queue.breaker.state,
             open_since=since,
             open_for=0.0 if since is None else now - since,
-            cap=line.cap,
-            present_cap=line.aim,
-            retry_tokens=line.budget.tokens,
+            cap=queue.cap,
+            present_cap=queue.aim,
+            retry_tokens=queue.budget.tokens,
         )

@@ -1,7 +1,7 @@
-"""One system at the gate of one worker: its slots, who is inside, and who waits in which lane.
+"""Queue of one system in one worker: its slots, the calls in flight, and the waiters by lane.
 
-Knows nothing of stores, tasks or other workers: how many slots there are and until when is told by the gate.
-Times are seconds of the gate's clock.
+The limiter sets the number of slots and their expiry; the queue knows no store, task or other worker. Times are
+seconds of the limiter's clock.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from random import Random
 from counterfoil.connectors.sdk import Absent, Outcome, Rejected
 from counterfoil.flow.dispatch.circuit_breaker import CallHealth, CircuitBreaker, RetryBudget, classify
 
-LOWER_TURN = 8
-"""Every so manieth slot that lower lanes see given away is theirs."""
-LONGEST_PAUSE = 60.0
-"""What a system may ask for by Retry-After, in seconds, at most."""
-RAISE_AFTER = 5.0
-"""Seconds without a change before the cap in use may rise by one."""
-REMEMBERED = 10.0
-"""Seconds for which the most that was wanted at once is still asked for."""
+LOWER_LANE_EVERY = 8
+"""After this many slots granted to higher lanes, the next one goes to the longest-waiting lower lane."""
+MAX_PAUSE_SECONDS = 60.0
+"""Longest pause that a system may request by Retry-After."""
+RAISE_AFTER_SECONDS = 5.0
+"""Time without a change after which the cap in use may rise by one."""
+PEAK_SECONDS = 10.0
+"""Time for which the peak demand still counts."""
 
 
 class Lane(IntEnum):
-    """Which calls go first. Smaller is better."""
+    """Priority of a call. Smaller goes first."""
 
     CLOSE = 0
-    """A period's close waits for it."""
+    """For the close of a period."""
     LIVE = 1
     RETRY = 2
     REPLAY = 3
 
 
 LOW = frozenset({Lane.RETRY, Lane.REPLAY})
-"""Lanes that never hold the last of several slots."""
+"""Lanes that never take the last of several slots."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """One slot in hand. To be given back by `leave`, once."""
+    """One slot taken. Give it back by `leave`, once."""
 
     system: str
     lane: Lane
     retry: bool
     lease: int
-    """The unbroken time of quotas in which it was given."""
+    """The uninterrupted quota lease under which it was granted."""
     window: int
-    """Calls begun before the cap was lowered do not lower it again."""
+    """Calls that started before the cap was lowered do not lower it again."""
     epoch: int
-    """The breaker's."""
+    """Epoch of the circuit breaker."""
     paid: bool
     """It cost a retry token."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedCap:
-    """The cap that this worker found to be right, for all workers."""
+    """A cap that this worker measured, for all workers."""
 
     seen: int
     cap: int
@@ -77,18 +77,18 @@ class SystemQueue:
         self.cap = cap
         """As configured, over all workers."""
         self.aim = cap
-        """What all workers together let have at present."""
+        """Cap in use at present, over all workers."""
         self.slots = 0
         self.good_until = float("-inf")
         self.lease = 0
-        self.kept = 0
-        """Slots that the store still counts as ours."""
+        self.counted = 0
+        """Slots that the store counts for this worker."""
         self.asked_at = float("-inf")
         self.breaker = CircuitBreaker(random)
         self.budget = RetryBudget()
         self.new_cap: LearnedCap | None = None
         self.missed = 0
-        """Who was turned away for want of a slot since the last beat."""
+        """Calls turned away for lack of a slot since the last heartbeat."""
         self._inside: dict[Slot, None] = {}
         self._lanes: Counter[Lane] = Counter()
         self._waiting: dict[tuple[Lane, bool], OrderedDict[int, asyncio.Future[Slot]]] = {
@@ -96,7 +96,7 @@ class SystemQueue:
         }
         self._arrivals = 0
         self._passed = 0
-        """Slots given away while a lower lane waited."""
+        """Slots granted to higher lanes while a lower lane waited."""
         self._paused_until = float("-inf")
         self._window = 0
         self._answered = 0
@@ -104,7 +104,7 @@ class SystemQueue:
         self._peak = 0
         self._peak_at = float("-inf")
 
-    # ------------------------------------------------------------------ what there is
+    # ------------------------------------------------------------------ demand
 
     @property
     def in_flight(self) -> int:
@@ -120,24 +120,27 @@ class SystemQueue:
     def inside(self, lane: Lane) -> int:
         return self._lanes[lane]
 
-    def held(self, now: float) -> int:
-        """What this worker may have in flight before it is told anything else."""
+    def in_use(self, now: float) -> int:
+        """Return the most calls that this worker may have in flight until the next grant."""
         return max(self.in_flight, self.slots if now < self.good_until else 0)
 
     def short(self, now: float) -> bool:
-        """Somebody wants a slot that other workers have, or that nobody granted yet."""
+        """Return True if a call needs a slot that other workers hold, or that is not granted yet."""
         if not (self.waiting or self.missed):
             return False
         return now >= self.good_until or (self.in_flight >= self.slots < min(self.cap, self.aim))
 
     @property
     def demand(self) -> int:
-        """How many calls there would be if there were slots."""
+        """Calls that would be in flight with unlimited slots."""
         return self.in_flight + self.waiting + self.missed
 
-    def wanted(self, now: float, alone: bool, crowded: bool) -> int:
-        """How many slots to ask for: all when alone, else what was wanted at once lately and one in hand; where
-        there is not one for each worker, what is wanted now, so that no slot lies idle here."""
+    def slots_to_request(self, now: float, alone: bool, crowded: bool) -> int:
+        """Return how many slots to request.
+
+        All if this is the only worker, else the recent peak plus one spare. If there are fewer slots than workers:
+        the present demand, so that no slot is idle here.
+        """
         self._notice(now)
         if alone:
             return self.cap
@@ -145,7 +148,7 @@ class SystemQueue:
 
     def _notice(self, now: float) -> None:
         demand = self.demand
-        if demand >= self._peak or now > self._peak_at + REMEMBERED:
+        if demand >= self._peak or now > self._peak_at + PEAK_SECONDS:
             self._peak, self._peak_at = demand, now
 
     # ------------------------------------------------------------------ in and out
@@ -159,62 +162,66 @@ class SystemQueue:
         return self.breaker.admits(now) and (not retry or self.budget.admits(now))
 
     def enter(self, lane: Lane, retry: bool, now: float) -> Slot:
-        """Take a slot, which `admits` allowed."""
+        """Take a slot that `admits` allowed."""
         paid = self.budget.take(now) if retry else False
         epoch = self.breaker.enter(now)
-        ticket = Slot(self.system, lane, retry, self.lease, self._window, epoch, paid)
-        self._inside[ticket] = None
+        slot = Slot(self.system, lane, retry, self.lease, self._window, epoch, paid)
+        self._inside[slot] = None
         self._lanes[lane] += 1
         self._notice(now)
-        return ticket
+        return slot
 
     def miss(self, now: float) -> None:
-        """Somebody was turned away."""
+        """Count a call that was turned away."""
         if now >= self.good_until or self.in_flight >= self.slots:
             self.missed = min(self.missed + 1, self.cap)
             self._notice(now)
 
-    def leave(self, ticket: Slot, outcome: Outcome | Absent | None, now: float) -> None:
-        """Free the slot and learn from the outcome. Raises ValueError for a ticket that is not inside."""
-        if ticket not in self._inside:
-            raise ValueError(f"a ticket to {self.system} was given back twice")
-        del self._inside[ticket]
-        self._lanes[ticket.lane] -= 1
+    def leave(self, slot: Slot, outcome: Outcome | Absent | None, now: float) -> None:
+        """Free the slot and record the outcome. Raises ValueError for a slot that was given back before."""
+        if slot not in self._inside:
+            raise ValueError(f"a slot of {self.system} was given back twice")
+        del self._inside[slot]
+        self._lanes[slot.lane] -= 1
         if outcome is None:
-            self.breaker.nothing(ticket.epoch, now)
-            if ticket.paid:
+            self.breaker.cancel(slot.epoch, now)
+            if slot.paid:
                 self.budget.give_back()
             return
-        if not ticket.retry and ticket.lane is not Lane.RETRY:
+        if not slot.retry and slot.lane is not Lane.RETRY:
             self.budget.earn()
         verdict = classify(outcome)
-        self.breaker.learn(ticket.epoch, verdict is CallHealth.FAILED, now)
+        self.breaker.record(slot.epoch, verdict is CallHealth.FAILED, now)
         if verdict is CallHealth.THROTTLED:
             after = outcome.retry_after if isinstance(outcome, Rejected) else None
-            self._throttled(ticket, after, now)
+            self._throttled(slot, after, now)
         elif verdict is CallHealth.ANSWERED:
             self._answer(now)
 
-    def _throttled(self, ticket: Slot, after: float | None, now: float) -> None:
+    def _throttled(self, slot: Slot, after: float | None, now: float) -> None:
         if after is not None:
-            self._paused_until = max(self._paused_until, now + min(after, LONGEST_PAUSE))
+            self._paused_until = max(self._paused_until, now + min(after, MAX_PAUSE_SECONDS))
         self._answered = 0
-        if ticket.window != self._window:
+        if slot.window != self._window:
             return
         self._window += 1
         self._changed_at = now
-        lower = max(1, self.aim // 2)
-        if lower < self.aim:
-            self.new_cap = LearnedCap(self.aim, lower)
-            self.aim = lower
+        lower_cap = max(1, self.aim // 2)
+        if lower_cap < self.aim:
+            self.new_cap = LearnedCap(self.aim, lower_cap)
+            self.aim = lower_cap
             self.slots = min(self.slots, max(1, self.slots // 2))
 
     def _answer(self, now: float) -> None:
-        """One more, once as many calls as may be in flight were answered and all slots were in use."""
+        """Raise the cap by one after a full round of answers with all slots in use."""
         if self.aim >= self.cap or self.in_flight + 1 < self.slots:
             return
         self._answered += 1
-        if self._answered >= self.aim and now >= self._changed_at + RAISE_AFTER and self.new_cap is None:
+        if (
+            self._answered >= self.aim
+            and now >= self._changed_at + RAISE_AFTER_SECONDS
+            and self.new_cap is None
+        ):
             self._answered = 0
             self._changed_at = now
             self.new_cap = LearnedCap(self.aim, self.aim + 1)
@@ -222,17 +229,17 @@ class SystemQueue:
     # ------------------------------------------------------------------ waiting
 
     def wait(self, lane: Lane, retry: bool, future: asyncio.Future[Slot], now: float) -> int:
-        """Queue up; the number to go away with."""
+        """Enqueue a waiter. Return its ticket number for `cancel_wait`."""
         self._arrivals += 1
         self._waiting[lane, retry][self._arrivals] = future
         self._notice(now)
         return self._arrivals
 
-    def go_away(self, lane: Lane, retry: bool, number: int) -> None:
+    def cancel_wait(self, lane: Lane, retry: bool, number: int) -> None:
         self._waiting[lane, retry].pop(number, None)
 
-    def send_away(self, error: Exception) -> None:
-        """Nobody waits any more."""
+    def fail_all(self, error: Exception) -> None:
+        """Fail every waiter with the error."""
         for queue in self._waiting.values():
             while queue:
                 _, future = queue.popitem(last=False)
@@ -240,7 +247,7 @@ class SystemQueue:
                     future.set_exception(error)
 
     def serve(self, now: float) -> None:
-        """Give the slots that are free to those whose turn it is."""
+        """Grant free slots to the waiters whose turn it is."""
         while (place := self._next(now)) is not None:
             _, future = self._waiting[place].popitem(last=False)
             if not future.done():
@@ -250,7 +257,7 @@ class SystemQueue:
         if not self.waiting:
             self._passed = 0
             return None
-        # Whether one may go depends on lane and retry alone, so the first of each queue speaks for it.
+        # Admission depends on lane and retry alone, so the first waiter of each queue stands for all of it.
         heads = sorted(
             (place[0], next(iter(queue)), place)
             for place, queue in self._waiting.items()
@@ -263,13 +270,13 @@ class SystemQueue:
         if not lower:
             return best[2]
         self._passed += 1
-        if self._passed < LOWER_TURN:
+        if self._passed < LOWER_LANE_EVERY:
             return best[2]
         self._passed = 0
         return min(lower, key=lambda head: head[1])[2]
 
     def changes_at(self, now: float) -> float | None:
-        """When time alone may let in somebody who waits."""
+        """Return the next time at which a waiter may be admitted without any other change."""
         if not self.waiting:
             return None
         times = [self._paused_until, self.breaker.reopens]

@@ -1,4 +1,4 @@
-"""reading: one read of an outside system as an outcome. Reads change nothing, so whatever failed was not done."""
+"""One read of an outside system as an outcome. A read changes nothing, so a failure is never of unknown outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 
 
 async def read(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
-    """Ask; `request` holds the rendered arguments. A list is given under `items`."""
+    """Read. `request` holds the rendered arguments. A list is returned under `items`."""
     try:
         result = await connector.read(
             known_as(operation, connector.operations), wire.read_json(request), timeout

@@ -7,7 +7,7 @@ fails a check opens a Case and is held; nothing is dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from counterfoil.core.link import Link
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.receive import keep_fetched
+from counterfoil.flow.intake.receive import store_fetched
 from counterfoil.flow.runs import snapshot
 from counterfoil.flow.runs.run_start import run_start
 from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot
@@ -41,7 +41,6 @@ from counterfoil.store.port.store import (
     Todo,
 )
 
-CASE_WITHIN = timedelta(days=1)
 FETCH_TIMEOUT_SECONDS = 15.0
 
 
@@ -173,7 +172,7 @@ class Admitter:
             fetched = await connector.read(name, arguments, FETCH_TIMEOUT_SECONDS)
         except Refused as error:
             raise HeldDelivery("fetch_refused", f"{m.fetch_operation}: {error}", owner) from error
-        await keep_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
+        await store_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
         return fetched
 
     # ------------------------------------------------------------------ consequences

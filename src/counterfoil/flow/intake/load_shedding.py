@@ -1,7 +1,7 @@
-"""shed: a delivery that cannot be taken care of in time is refused before anything of it is kept.
+"""Load shedding: a delivery that cannot be handled in time is rejected before anything of it is stored.
 
-Whoever was told 202 keeps that word; whoever is told 503 still has the delivery and sends it again. Persons'
-decisions never pass here, and a repeat of what is kept is answered as it was the first time.
+A sender that got 202 may forget the delivery; one that gets 503 sends it again. Decisions of persons never pass here.
+A repeat of a stored delivery is answered as the first time.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from counterfoil.store.port.store import (
 )
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
-LOOK_EVERY = 1.0
-"""Seconds for which what was read of the backlog is good."""
-PLACE = 1000
-"""Age is that of the todo with so many before it: a few that wait for a system that is down refuse nobody."""
+BACKLOG_CACHE_SECONDS = 1.0
+AGE_RANK = 1000
+"""The age of the backlog is that of the todo at this rank: a few todos that wait for a system that is down do not
+cause rejections."""
 VARIABLES = {
     "queue": "COUNTERFOIL_SHED_QUEUE",
     "backlog": "COUNTERFOIL_SHED_BACKLOG",
     "age": "COUNTERFOIL_SHED_AGE",
 }
-RETRY_AFTER = {"queue": 1.0, "backlog": 10.0, "age": 10.0}
+RETRY_AFTER_SECONDS = {"queue": 1.0, "backlog": 10.0, "age": 10.0}
 
 
 class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much may wait before deliveries are refused."""
+    """Limits on waiting work, beyond which deliveries are rejected."""
 
     queue: int = 500
     """Transitions of this process that wait for a transaction."""
     backlog: int = 100_000
-    """Deliveries kept and not admitted yet, of all processes."""
+    """Deliveries stored and not admitted yet, of all processes."""
     age: float = 900.0
-    """Seconds that the backlog may be old."""
+    """Seconds of age that the backlog may have."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> BacklogLimits:
-        """Those that the environment sets. Raises Misconfigured for what is no positive number."""
-        found: dict[str, float] = {}
+        """Read the limits that the environment sets. Raises Misconfigured for a value that is not a positive number."""
+        limits: dict[str, float] = {}
         for name, variable in VARIABLES.items():
             text = environment.get(variable, "")
             if not text:
                 continue
             if not text.isascii() or not text.isdigit() or int(text) < 1:
-                raise Misconfigured(f"{variable} is {text!r}: give a whole number from 1 on")
-            found[name] = int(text)
-        return msgspec.convert(found, cls)
+                raise Misconfigured(f"{variable} is {text!r}: use a whole number of at least 1")
+            limits[name] = int(text)
+        return msgspec.convert(limits, cls)
 
 
 class Intake:
-    """The way of deliveries into a store. One for each process."""
+    """Entry of deliveries into a store. One per process."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
         offer: Callable[[Todo], None] | None = None,
     ) -> None:
-        """`offer` is told what was kept, once it is durable: a worker in this process need not look for it."""
+        """`offer` gets each new todo once it is durable, so that a worker of this process admits it at once."""
         self.bounds = bounds or BacklogLimits()
         self.refused: Counter[str] = Counter()
-        """Deliveries refused since the start, by what there was too much of: `queue`, `backlog`, `age`."""
+        """Deliveries rejected since the start, by limit exceeded: `queue`, `backlog`, `age`."""
         self._store = store
         self._clock = clock
-        self._looked = float("-inf")
+        self._read_at = float("-inf")
         self._over = ""
-        self._looking = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._offer = offer
 
     @property
@@ -90,50 +90,50 @@ class Intake:
     @overload
     async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
     async def apply(self, transition: Receive | StoreUsage, /) -> ReceiveResult | StoreUsageResult:
-        """Keep deliveries or usage, unless too much waits. Raises TryAgain, and then nothing is kept."""
+        """Store deliveries or usage. Raises TryAgain if a limit is exceeded; nothing is stored then."""
         over = await self.over()
         if isinstance(transition, StoreUsage):
             if over:
                 self.refuse(over)
             return await self._store.apply(transition)
         if not over:
-            return self._offered(transition, await self._store.apply(transition))
-        return await self._kept(transition, over)
+            return self._offer_new(transition, await self._store.apply(transition))
+        return await self._repeat(transition, over)
 
-    def _offered(self, receive: Receive, received: ReceiveResult) -> ReceiveResult:
+    def _offer_new(self, receive: Receive, received: ReceiveResult) -> ReceiveResult:
         if self._offer is not None:
             for receipt, no, verdict in zip(
                 receive.receipts, received.numbers, received.verdicts, strict=True
             ):
                 if verdict == "new" and receipt.door != "fetch":
-                    kept = msgspec.structs.replace(receipt, no=no)
-                    self._offer(Todo(kind="receipt", ref=str(no), receipt=kept))
+                    stored = msgspec.structs.replace(receipt, no=no)
+                    self._offer(Todo(kind="receipt", ref=str(no), receipt=stored))
         return received
 
-    async def _kept(self, receive: Receive, over: str) -> ReceiveResult:
-        """The answer to a repeat of what is all there; whatever else comes is refused."""
-        held = await self._store.kept([(r.system, r.ext_id) for r in receive.receipts])
+    async def _repeat(self, receive: Receive, over: str) -> ReceiveResult:
+        """Answer a repeat of deliveries that are all stored. Raises TryAgain for any other."""
+        stored = await self._store.kept([(r.system, r.ext_id) for r in receive.receipts])
         numbers = []
         for receipt in receive.receipts:
-            no, identity = held.get((receipt.system, receipt.ext_id), (0, ""))
+            no, identity = stored.get((receipt.system, receipt.ext_id), (0, ""))
             if identity != receipt.identity:
                 self.refuse(over)
             numbers.append(no)
         return ReceiveResult(numbers=tuple(numbers), verdicts=tuple("same" for _ in numbers))
 
     async def over(self) -> str:
-        """What there is too much of: `queue`, `backlog` or `age`; empty when a delivery can be taken."""
+        """Return the limit exceeded: `queue`, `backlog` or `age`; empty if a delivery can be stored."""
         if self._store.depth > self.bounds.queue:
             return "queue"
-        if self._clock() - self._looked >= LOOK_EVERY:
-            async with self._looking:
-                if self._clock() - self._looked >= LOOK_EVERY:
-                    self._over = await self._look()
-                    self._looked = self._clock()
+        if self._clock() - self._read_at >= BACKLOG_CACHE_SECONDS:
+            async with self._reading:
+                if self._clock() - self._read_at >= BACKLOG_CACHE_SECONDS:
+                    self._over = await self._read_backlog()
+                    self._read_at = self._clock()
         return self._over
 
-    async def _look(self) -> str:
-        backlog = await self._store.backlog(self.bounds.backlog + 1, PLACE)
+    async def _read_backlog(self) -> str:
+        backlog = await self._store.backlog(self.bounds.backlog + 1, AGE_RANK)
         if backlog.waiting > self.bounds.backlog:
             return "backlog"
         if backlog.since is None:
@@ -141,11 +141,13 @@ class Intake:
         return "age" if await self._store.now() - backlog.since > timedelta(seconds=self.bounds.age) else ""
 
     def refuse(self, over: str) -> NoReturn:
-        """Raises TryAgain: nothing was kept, and when to send it again."""
+        """Raise TryAgain with the time after which to send the delivery again."""
         self.refused[over] += 1
-        said = {
-            "queue": "more waits to be written here than can be in good time",
-            "backlog": f"more than {self.bounds.backlog} deliveries wait to be admitted",
-            "age": f"deliveries have waited for longer than {self.bounds.age:g} s to be admitted",
+        reasons = {
+            "queue": "too many transitions wait for the store",
+            "backlog": f"more than {self.bounds.backlog} deliveries wait for admission",
+            "age": f"deliveries have waited longer than {self.bounds.age:g} s for admission",
         }
-        raise TryAgain(f"Nothing was kept: {said[over]}. Send it again later.", after=RETRY_AFTER[over])
+        raise TryAgain(
+            f"Nothing was stored: {reasons[over]}. Send it again later.", after=RETRY_AFTER_SECONDS[over]
+        )

@@ -1,7 +1,7 @@
-"""receive: raw bytes become a Receipt before anybody is told that they arrived.
+"""Receipts: raw bytes are stored before their arrival is acknowledged.
 
-Doors are webhooks, polled feeds and the CloudEvents endpoint. Nothing is interpreted here beyond what the
-connector needs to verify a signature and to tell a repeat from a clash.
+They come from webhooks, polled feeds and the CloudEvents endpoint. Nothing is interpreted beyond what the connector
+needs to verify a signature and to distinguish a repeat from a clash.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from counterfoil.store.port.store import (
     Store,
 )
 
-KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
-"""Headers kept with a receipt; signatures and credentials are not."""
+STORED_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
+"""Headers stored with a receipt. Signatures and credentials are not stored."""
 
 
 class ReceiptStore(Protocol):
-    """What keeps deliveries: a store, or the intake before one."""
+    """A store, or the intake in front of one."""
 
     async def apply(self, transition: Receive, /) -> ReceiveResult: ...
 
 
-class ReceiveAnswer(msgspec.Struct, frozen=True):
-    """`new`, `same` or `clash`, and the number of the receipt that stands."""
+class ReceiptAnswer(msgspec.Struct, frozen=True):
+    """`new`, `same` or `clash`, and the number of the valid receipt."""
 
     verdict: str
     receipt: int
@@ -54,38 +54,38 @@ async def receive_webhook(
     headers: Mapping[str, str],
     body: bytes,
     now: datetime,
-) -> ReceiveAnswer:
-    """Verify, identify, keep. Raises what the connector raises for a delivery that it refuses."""
+) -> ReceiptAnswer:
+    """Verify, identify and store a delivery. Raises what the connector raises for one that it refuses."""
     lower = {name.lower(): value for name, value in headers.items()}
     delivery = connector.receive(lower, body, now)
-    kept = {name: lower[name] for name in KEPT_HEADERS if name in lower}
-    receipt = _receipt(system, delivery, "webhook", kept, body, now)
-    received = await _keep(store, model, [receipt], now, system)
-    return ReceiveAnswer(received.verdicts[0], received.numbers[0], delivery.type)
+    stored = {name: lower[name] for name in STORED_HEADERS if name in lower}
+    receipt = _receipt(system, delivery, "webhook", stored, body, now)
+    received = await _store(store, model, [receipt], now, system)
+    return ReceiptAnswer(received.verdicts[0], received.numbers[0], delivery.type)
 
 
 async def receive_events(
     store: ReceiptStore, model: Model, events: Sequence[Event], now: datetime
-) -> list[ReceiveAnswer]:
-    """Keep CloudEvents of declared systems, by source. All or none of a batch."""
+) -> list[ReceiptAnswer]:
+    """Store CloudEvents of declared systems: all or none of a batch. Raises Refused for an unknown source."""
     receipts = []
     for event in events:
         system = event.source.removeprefix("/").split("/")[0]
         if system not in model.systems:
-            known = ", ".join(sorted(model.systems))
+            systems = ", ".join(sorted(model.systems))
             raise Refused(
-                f"event {event.id}: no system {event.source!r}; a source begins with one of {known}",
+                f"event {event.id}: unknown system {event.source!r}; a source begins with one of {systems}",
                 ErrorClass.NOT_FOUND,
             )
         body = render(event)
         identity = wire.digest(
             {"id": event.id, "source": event.source, "type": event.type, "body": body.decode()}
         )
-        # One fact told in two versions is kept as it came, twice; its id makes one event of it.
+        # A fact that is sent in two versions is stored twice, as it came; its id makes one event of it.
         version = number(event.type)
-        told = f":v{version}" if version > 1 else ""
+        suffix = f":v{version}" if version > 1 else ""
         delivery = Delivery(
-            ext_id=f"ce:{event.source}:{event.id}{told}",
+            ext_id=f"ce:{event.source}:{event.id}{suffix}",
             type=event.type,
             identity=identity.encode(),
             body=None,
@@ -93,8 +93,8 @@ async def receive_events(
         receipts.append(_receipt(system, delivery, "events", {}, body, now))
     if not receipts:
         return []
-    received = await _keep(store, model, receipts, now, "events")
-    return [ReceiveAnswer(v, n) for v, n in zip(received.verdicts, received.numbers, strict=True)]
+    received = await _store(store, model, receipts, now, "events")
+    return [ReceiptAnswer(v, n) for v, n in zip(received.verdicts, received.numbers, strict=True)]
 
 
 async def receive_page(
@@ -106,18 +106,18 @@ async def receive_page(
     cursor: str,
     now: datetime,
 ) -> ReceiveResult:
-    """Keep a page of a polled feed and move the feed's cursor in the same transaction."""
+    """Store a page of a polled feed and move the feed's cursor in the same transaction."""
     receipts = [_receipt(system, d, "poll", {}, wire.write_json(d.body), now) for d in deliveries]
-    return await _keep(store, model, receipts, now, f"{system}.{feed}", (system, feed, cursor))
+    return await _store(store, model, receipts, now, f"{system}.{feed}", (system, feed, cursor))
 
 
-async def keep_fetched(
+async def store_fetched(
     store: Store, model: Model, system: str, name: str, body: wire.Json, now: datetime
 ) -> int:
-    """Keep what an admission fetched: a receipt that asks for nothing."""
+    """Store the result of an admission's fetch as a receipt that is not admitted. Return its number."""
     raw = wire.write_json(body)
     delivery = Delivery(ext_id=f"fetch:{name}:{wire.digest(raw)}", type=name, identity=raw, body=body)
-    received = await _keep(store, model, [_receipt(system, delivery, "fetch", {}, raw, now)], now, system)
+    received = await _store(store, model, [_receipt(system, delivery, "fetch", {}, raw, now)], now, system)
     return received.numbers[0]
 
 
@@ -137,7 +137,7 @@ def _receipt(
     )
 
 
-async def _keep(
+async def _store(
     store: ReceiptStore,
     model: Model,
     receipts: Sequence[Receipt],
@@ -157,7 +157,7 @@ def _clash(model: Model, receipt: Receipt, now: datetime) -> Case:
         "clash",
         id=ids.derive("case", "clash", receipt.system, receipt.ext_id, receipt.identity),
         message=(
-            f"{receipt.system} sent {receipt.ext_id} again with another content; the first one stands, "
+            f"{receipt.system} sent {receipt.ext_id} again with different content. The first delivery stays valid; "
             f"the second has SHA-256 {receipt.sha256}"
         ),
         owners=owners,

@@ -1,4 +1,4 @@
-"""usage: a batch of usage events is judged as a whole, kept in one transition, and answered when it is durable."""
+"""Usage: a batch of usage events is checked as a whole, stored in one transition, and answered when it is durable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASH = "usage_clash"
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
-    """One event that was not accepted: its place in the batch, and why."""
+    """One event that was not accepted: its place in the batch, and the reason."""
 
     index: int
     reason: str
@@ -32,27 +32,27 @@ class RefusedEvent(msgspec.Struct, frozen=True):
 
 
 class UsageAnswer(msgspec.Struct, frozen=True):
-    """What became of a batch, once that is durable. Refused events are in quarantine, with a Case for their owner."""
+    """Result of a durable batch. Rejected events are in quarantine, with a Case for their owner."""
 
     batch: str
     accepted: int
     repeated: int
     refused: list[RefusedEvent]
     deprecated: list[str] = []
-    """Event types of the batch that are on their way out."""
+    """Deprecated event types of the batch."""
 
 
 class UsageStore(Protocol):
-    """What keeps usage: a store, or the intake before one."""
+    """A store, or the intake in front of one."""
 
     async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
 
 
 class UsageIntake:
-    """Batches of usage on their way into a store."""
+    """Checks batches of usage and stores them."""
 
-    def __init__(self, keeper: UsageStore, uses: DeprecationUsage | None = None) -> None:
-        self._keeper = keeper
+    def __init__(self, store: UsageStore, uses: DeprecationUsage | None = None) -> None:
+        self._store = store
         self._uses = uses
         self._model: Model | None = None
         self._meters: Meters | None = None
@@ -60,38 +60,40 @@ class UsageIntake:
     async def receive(
         self, model: Model, body: bytes, content_type: str, sender: str, now: datetime
     ) -> UsageAnswer:
-        """Keep a batch. Raises WireRefused for what is no batch, TryAgain when nothing was kept."""
+        """Store a batch. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
         events, bodies = read_batch(body, content_type)
         batch = f"usage_{micros(now):x}{secrets.token_hex(4)}"
-        judged = judge(events, bodies, self._compiled(model), batch, now)
-        refused = [each for _, each in judged.refused]
-        kept = await self._keeper.apply(
+        checked = judge(events, bodies, self._compiled(model), batch, now)
+        refused = [refusal for _, refusal in checked.refused]
+        result = await self._store.apply(
             StoreUsage(
                 batch=batch,
-                rows=tuple(judged.rows),
+                rows=tuple(checked.rows),
                 refused=tuple(refused),
                 cases=tuple(_cases(model, refused, batch, now)),
                 at=now,
                 actor=f"person:{sender}",
             )
         )
-        told = [RefusedEvent(place, each.reason, each.message) for place, each in judged.refused]
-        told += [
+        answers = [RefusedEvent(place, refusal.reason, refusal.message) for place, refusal in checked.refused]
+        answers += [
             RefusedEvent(
-                judged.places[place], CLASH, "kept before with another content; the first one stands"
+                checked.places[place],
+                CLASH,
+                "stored before with different content; the first event stays valid",
             )
-            for place in kept.clashes
+            for place in result.clashes
         ]
         return UsageAnswer(
             batch,
-            kept.accepted,
-            kept.repeated + judged.repeated,
-            sorted(told, key=lambda each: each.index),
-            self._deprecated(judged.rows, sender, now),
+            result.accepted,
+            result.repeated + checked.repeated,
+            sorted(answers, key=lambda answer: answer.index),
+            self._deprecated(checked.rows, sender, now),
         )
 
     def _deprecated(self, rows: Sequence[UsageRow], sender: str, now: datetime) -> list[str]:
-        """The deprecated types of a batch, counted; rows are looked at only where such a type is metered."""
+        """Count the deprecated types of a batch and return them. Rows are read only if such a type is metered."""
         if self._uses is None or self._meters is None:
             return []
         if not self._uses.deprecated(now).keys() & self._meters.types.keys():
@@ -109,7 +111,7 @@ class UsageIntake:
 
 
 def _cases(model: Model, refused: Sequence[RefusedUsage], batch: str, now: datetime) -> list[Case]:
-    """One for each reason, and one for clashes that only the store can see."""
+    """Return a Case for each reason, and one for clashes, which only the store detects."""
     owners = [
         role for event in model.events.values() if event.usage is not None for role in model.owners_of(event)
     ] + [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
@@ -121,5 +123,5 @@ def _cases(model: Model, refused: Sequence[RefusedUsage], batch: str, now: datet
             owners=owners,
             at=now,
         )
-        for reason in sorted({CLASH, *(each.reason for each in refused)})
+        for reason in sorted({CLASH, *(refusal.reason for refusal in refused)})
     ]

@@ -206,7 +206,7 @@ class Worker:
                 log.warning("heartbeat: %s; the next one tries again", error)
                 await asyncio.sleep(IDLE_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.limiter.hungry.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self.limiter.heartbeat_due.wait(), HEARTBEAT_SECONDS)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not past `stop`."""
@@ -372,7 +372,7 @@ class Worker:
         for effect in effects:
             await self.reconciler.overdue(effect)
         if await self.store.apply(ReleaseWorker(worker=self.worker, at=await self.store.now(), lives=True)):
-            self.limiter.hungry.set()
+            self.limiter.heartbeat_due.set()
         if effects:
             log.info("%d calls of a former process are looked up", len(effects))
 
