@@ -1,4 +1,4 @@
-"""From a recorded delivery to its events under one model: as admission does it, on what was recorded."""
+"""Builds the events of a recorded delivery under one model, with the rules of admission and recorded look-ups."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from counterfoil.store.port.recorded import Recorded
 
 
 class MappedDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model makes of a delivery: events, or the reason for which it is held; neither: it means nothing."""
+    """The events of a delivery under one model, or the reason for holding it. Neither: the delivery is ignored."""
 
     events: tuple[CanonicalEvent, ...] = ()
     links: tuple[Link, ...] = ()
@@ -37,49 +37,52 @@ class DeliveryBodies:
         self._recorded = recorded
         self.body = wire.read_trusted(recorded.receipt.body)
         self._fetched: dict[str, Any] = {}
-        self._asked: dict[str, Any] = {}
+        self._arguments: dict[str, Any] = {}
 
     def fetched(self, operation: str, arguments: Any) -> Any:
-        """What was fetched then. Raises NotRecorded where it was not, or where the sides ask for different things."""
-        if self._asked.setdefault(operation, arguments) != arguments:
-            raise NotRecorded(f"what {operation} answers to other arguments")
+        """Return the recorded body. Raises NotRecorded if there is none, or if the sides fetch with different arguments."""
+        if self._arguments.setdefault(operation, arguments) != arguments:
+            raise NotRecorded(f"the answer of {operation} to other arguments")
         if operation not in self._fetched:
             if operation not in self._recorded.fetched:
-                raise NotRecorded(f"what {operation} answered")
+                raise NotRecorded(f"the answer of {operation}")
             self._fetched[operation] = wire.read_trusted(self._recorded.fetched[operation])
         return self._fetched[operation]
 
 
 class EventBuilder:
-    """Makes events of deliveries under one model."""
+    """Builds the events of deliveries under one model."""
 
     def __init__(self, side: ReplaySide, trusted: Collection[str] = ()) -> None:
-        """`trusted`: types whose contract both models hold alike. What was let through then is let through again."""
+        """`trusted`: types with the same contract in both models. Their recorded events are not validated again."""
         self._model = side.model
         self._trusted = trusted
         self._inbound: dict[tuple[str, str], list[InboundMapping]] = {}
 
-    def make(
+    def build(
         self,
         recorded: Recorded,
         bodies: DeliveryBodies,
         answers: RecordedAnswers,
-        then: MappedDelivery | None = None,
-        remaking: IncrementalMapping | None = None,
+        by_old: MappedDelivery | None = None,
+        incremental: IncrementalMapping | None = None,
     ) -> MappedDelivery:
-        """Raises NotRecorded. `then`: what the other model made of the same bodies, and how it is made again."""
+        """Return the events. Raises NotRecorded.
+
+        `by_old`: the recorded events of the old model for the same bodies. `incremental`: the mapping that reuses them.
+        """
         try:
-            return self._made(recorded, bodies, answers, then, remaking)
+            return self._build(recorded, bodies, answers, by_old, incremental)
         except HeldDelivery as held:
             return MappedDelivery(held=held.reason, message=held.message)
 
-    def _made(
+    def _build(
         self,
         recorded: Recorded,
         bodies: DeliveryBodies,
         answers: RecordedAnswers,
-        then: MappedDelivery | None,
-        remaking: IncrementalMapping | None,
+        by_old: MappedDelivery | None,
+        incremental: IncrementalMapping | None,
     ) -> MappedDelivery:
         model, receipt = self._model, recorded.receipt
         candidates = self._mappings(receipt.system, receipt.type)
@@ -88,10 +91,10 @@ class EventBuilder:
         for m in admission.accepting(model, receipt, bodies.body, candidates):
             if m.ignore is not None:
                 continue
-            of = then.events[0] if then is not None and len(then.events) == 1 else None
-            if of is not None and of.receipt != receipt.no:
-                of = None  # another delivery told it first
-            mapped = self._map(m, recorded, bodies, answers, of, remaking)
+            old_event = by_old.events[0] if by_old is not None and len(by_old.events) == 1 else None
+            if old_event is not None and old_event.receipt != receipt.no:
+                old_event = None  # an earlier delivery brought the event
+            mapped = self._map(m, recorded, bodies, answers, old_event, incremental)
             for e in mapped.events:
                 events.append(admission.accepted(model, m, receipt, e, self._is_trusted(recorded, e)))
                 links += admission.links_of(model, m.system, e, receipt.received_at)
@@ -100,7 +103,7 @@ class EventBuilder:
     def _is_trusted(self, recorded: Recorded, event: MappedEvent) -> bool:
         """Return True if admission accepted the same event under the same contract."""
         return event.type in self._trusted and any(
-            then.id == event.id and then.data == event.data for then in recorded.events
+            known.id == event.id and known.data == event.data for known in recorded.events
         )
 
     def declared(self, recorded: Recorded) -> MappedDelivery:
@@ -122,16 +125,16 @@ class EventBuilder:
         recorded: Recorded,
         bodies: DeliveryBodies,
         answers: Answers,
-        then: CanonicalEvent | None,
-        remaking: IncrementalMapping | None,
+        old_event: CanonicalEvent | None,
+        incremental: IncrementalMapping | None,
     ) -> Mapped:
         receipt = recorded.receipt
         fetched = None
         if m.fetch_operation is not None:
             arguments = admission.fetch_arguments(m, receipt, bodies.body)
             fetched = bodies.fetched(m.fetch_operation, arguments)
-        if then is not None and remaking is not None:
-            again = remaking.apply(then, bodies.body, fetched, receipt.received_at, answers)
-            if again is not None:
-                return again
+        if old_event is not None and incremental is not None:
+            mapped = incremental.apply(old_event, bodies.body, fetched, receipt.received_at, answers)
+            if mapped is not None:
+                return mapped
         return admission.mapped(m, receipt, bodies.body, fetched, answers)

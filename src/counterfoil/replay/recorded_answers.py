@@ -1,7 +1,7 @@
-"""Answers to the look-ups of a replay: what was recorded, changed by what the replayed side made otherwise before.
+"""Answers to the look-ups of a replay: the recorded answers, changed by the earlier differences of the replayed side.
 
-A side is one of the two models with what it has made of the traffic so far. Nothing is asked of anybody: a question
-that nobody recorded an answer to raises NotRecorded.
+A side is one of the two models with its differences so far. No system or store is asked. A question without a recorded
+answer raises NotRecorded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from counterfoil.rules.routing import waited_fields
 from counterfoil.rules.values import head_names
 from counterfoil.store.port.recorded import Recorded, RecordedRun, spoken
 
-GONE = object()
-"""A field that a side does not assert although it was asserted."""
-FIRST_SIGHT = "ids minted as at first sight"
-FROM_NOTHING = "limits counted from what the replayed Runs took"
+UNSET = object()
+"""Marks a recorded field that a side does not assert."""
+MINTED_IDS = "new ids for objects without a recorded Link"
+COUNTED_LIMITS = "limits counted from the replayed Runs only"
 
 
 class NotRecorded(Exception):
-    """Something was asked that nobody recorded."""
+    """A look-up has no recorded answer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -46,59 +46,58 @@ class NotRecorded(Exception):
 
 
 class ReplaySide:
-    """One model, and how far its world has gone apart from the recorded one."""
+    """One model, with its differences from the recording so far."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.waited = waited_fields(model)
         self.accounts = {name: system.account for name, system in model.systems.items()}
         self.heads: dict[str, dict[str, dict[str, Any]]] = {}
-        """Fields of heads that differ from what was recorded, by object and key."""
+        """Fields of heads that differ from the recording, by object and key."""
         self.links: dict[tuple[str, str, str], str | None] = {}
-        """(object, system, external id) -> canonical id, where it differs; None: not linked."""
+        """(object, system, external id) -> canonical id, if it differs. None: not linked."""
         self.linked: dict[tuple[str, str, str], str] = {}
-        """(object, system, canonical id) -> external id, of those."""
+        """(object, system, canonical id) -> external id, of the differing Links."""
         self.unknown: set[tuple[str, str]] = set()
-        """(object, key) of heads that nobody can tell: what would have moved them was not comparable."""
-        self.taken: dict[tuple[str, str], int] = {}
-        """(scope, key) -> how much more than recorded its Runs hold of a limit."""
+        """(object, key) of unknown heads: a delivery that changes them was not comparable."""
+        self.reserved: dict[tuple[str, str], int] = {}
+        """(scope, key) -> reserved amount beyond the recorded one."""
         self.assumed: Counter[str] = Counter()
         self.moves = 0
-        """Counts what may have changed `touched`."""
+        """Number of changes that may affect `diverged`."""
         self._linked_objects: set[str] = set()
         self._periods: tuple[tuple[Head, ...], list[dict[str, Any]]] | None = None
 
-    def touched(self) -> tuple[set[str], set[str], set[str]]:
-        """Objects by their heads and by their Links, and limits, of which something differs."""
+    def diverged(self) -> tuple[set[str], set[str], set[str]]:
+        """Return the objects with differing heads, the objects with differing Links, and the differing limits."""
         heads = {*self.heads, *(object_ for object_, _ in self.unknown)}
-        return heads, self._linked_objects, {scope for scope, _ in self.taken}
+        return heads, self._linked_objects, {scope for scope, _ in self.reserved}
 
-    def moved(
+    def record_fact(
         self,
         object_: str,
         key: str,
-        made: Mapping[str, Any],
-        was: Mapping[str, Any],
+        fact: Mapping[str, Any],
+        recorded: Mapping[str, Any],
         before: Mapping[str, Any],
     ) -> None:
-        """What a fact asserts of an object on this side, where it was recorded otherwise; `before` is what the
-        object was then before it."""
+        """Record a fact that differs on this side. `before`: the object's recorded state before the fact."""
         delta = self.heads.get(object_, {}).get(key, {})
-        delta.update(made)
-        for field in was:
-            if field not in made and field not in delta:
-                delta[field] = before.get(field, GONE)
+        delta.update(fact)
+        for field in recorded:
+            if field not in fact and field not in delta:
+                delta[field] = before.get(field, UNSET)
         if delta:
             self.heads.setdefault(object_, {})[key] = delta
             self.moves += 1
 
-    def settled(self, object_: str, key: str, made: Iterable[str]) -> None:
-        """A fact that is as it was recorded: what it asserts differs no more."""
+    def settle_fact(self, object_: str, key: str, fields: Iterable[str]) -> None:
+        """Apply a fact as recorded: the fields that it asserts no longer differ."""
         of_object = self.heads.get(object_)
         delta = of_object.get(key) if of_object is not None else None
         if of_object is None or delta is None:
             return
-        for field in made:
+        for field in fields:
             delta.pop(field, None)
         if not delta:
             del of_object[key]
@@ -106,24 +105,24 @@ class ReplaySide:
             del self.heads[object_]
             self.moves += 1
 
-    def took(self, key: tuple[str, str], more: int) -> None:
-        """Its Runs hold so much more than recorded of a limit."""
-        self.taken[key] = self.taken.get(key, 0) + more
+    def record_reserved(self, key: tuple[str, str], more: int) -> None:
+        """Record how much more than recorded a Run reserves of a limit."""
+        self.reserved[key] = self.reserved.get(key, 0) + more
         self.moves += 1
 
-    def forgets(self, heads: Iterable[tuple[str, str]]) -> None:
-        """Nobody can tell what these are from here on."""
+    def mark_unknown(self, heads: Iterable[tuple[str, str]]) -> None:
+        """Mark heads, by object and key, as unknown from now on."""
         self.unknown |= set(heads)
         self.moves += 1
 
     def periods(self, heads: tuple[Head, ...]) -> list[dict[str, Any]]:
-        """The same periods as formulas read them, made once for as long as they stay the same."""
+        """Return the periods as formulas read them. Cached while the heads stay the same."""
         if self._periods is None or self._periods[0] is not heads:
             self._periods = (heads, [head_names(head) for head in heads])
         return self._periods[1]
 
-    def link(self, object_: str, system: str, ext_id: str, canonical: str | None) -> None:
-        """A Link as this side establishes it, where it was recorded otherwise; None: it establishes none."""
+    def record_link(self, object_: str, system: str, ext_id: str, canonical: str | None) -> None:
+        """Record a Link that differs on this side. None: this side does not establish it."""
         self.links[object_, system, ext_id] = canonical
         self._linked_objects.add(object_)
         self.moves += 1
@@ -132,47 +131,51 @@ class ReplaySide:
 
 
 class RecordedAnswers(Mapping[Question, Any]):
-    """What one side's formulas are answered while one delivery is replayed. Every question is in it; an answer may
-    be None as the engine's own look-ups may, and NotRecorded is raised where nobody knows."""
+    """Look-up answers of one side while a delivery is replayed.
 
-    def __init__(self, side: ReplaySide, recorded: Recorded, counted: Mapping[tuple[str, str], int]) -> None:
+    Contains every question. An answer may be None, as in the engine. Raises NotRecorded if no answer is recorded.
+    """
+
+    def __init__(
+        self, side: ReplaySide, recorded: Recorded, recorded_limits: Mapping[tuple[str, str], int]
+    ) -> None:
         self._side = side
         self._recorded = recorded
-        self._counted = counted
-        self._known: dict[Question, Any] = {}
+        self._recorded_limits = recorded_limits
+        self._answers: dict[Question, Any] = {}
         self.run: RecordedRun | None = None
         self.facts: dict[tuple[str, str], Any] = {}
-        """Heads as the Run found them, by object and key."""
+        """Heads as the Run read them, by object and key."""
         self.now = recorded.receipt.received_at
-        self.speaks = recorded.receipt.system
+        self.system = recorded.receipt.system
         self.granted: dict[tuple[str, str, str], str] = {}
         """Links that the replayed calls establish: (object, canonical, system) -> external id."""
 
     def of_run(self, run: RecordedRun | None, facts: dict[tuple[str, str], Any], now: datetime) -> None:
-        """From here on a Run asks."""
-        self._known.clear()
-        self.run, self.facts, self.now, self.speaks = run, facts, now, ""
+        """Answer the look-ups of a Run from now on."""
+        self._answers.clear()
+        self.run, self.facts, self.now, self.system = run, facts, now, ""
         self.granted = {}
 
     def __contains__(self, question: object) -> bool:
         return True
 
     def __getitem__(self, question: Question) -> Any:
-        if question not in self._known:
-            work = lookup.resolve(self._side.model, self.speaks, *question)
-            self._known[question] = lookup.run_sync(work, self._read)
-        return self._known[question]
+        if question not in self._answers:
+            work = lookup.resolve(self._side.model, self.system, *question)
+            self._answers[question] = lookup.run_sync(work, self._read)
+        return self._answers[question]
 
     def __iter__(self) -> Iterator[Question]:
-        return iter(self._known)
+        return iter(self._answers)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._answers)
 
     def forget(self, *names: str) -> None:
-        """Time has passed: answers of these kinds may be others now."""
-        for question in [q for q in self._known if q[0] in names]:
-            del self._known[question]
+        """Forget answers that may change with time, by kind of look-up."""
+        for question in [q for q in self._answers if q[0] in names]:
+            del self._answers[question]
 
     # ------------------------------------------------------------------ reads
 
@@ -188,7 +191,7 @@ class RecordedAnswers(Mapping[Question, Any]):
             case CanonicalIdRead():
                 return self._canon(read)
             case MintedId():
-                self._side.assumed[FIRST_SIGHT] += 1
+                self._side.assumed[MINTED_IDS] += 1
                 return None
             case TableRead(table, keys):
                 return lookup.table_value(self._side.model, table, keys, self.now.date())
@@ -199,37 +202,37 @@ class RecordedAnswers(Mapping[Question, Any]):
         raise AssertionError(f"no answer to {read!r}")
 
     def _head(self, object_: str, key: str) -> Any:
-        found = self.facts.get((object_, key))
-        if found is None:
+        state = self.facts.get((object_, key))
+        if state is None:
             heads = self.run.heads if self.run is not None else self._recorded.heads
             head = next((h for h in heads if (h.object, h.key) == (object_, key)), None)
             if head is None and object_ in self._recorded.calendars.objects:
                 head = next((h for h in self._periods(object_) if h.key == key), None)
-            found = None if head is None else head_names(head)
+            state = None if head is None else head_names(head)
         delta = self._side.heads.get(object_, {}).get(key)
         if (object_, key) in self._side.unknown:
-            raise NotRecorded(f"the {object_} that an incomparable delivery left")
-        if found is None and delta is None and (object_, key) not in spoken(self._recorded.events):
-            raise NotRecorded(f"the {object_} of then")
+            raise NotRecorded(f"the {object_} after a delivery that is not comparable")
+        if state is None and delta is None and (object_, key) not in spoken(self._recorded.events):
+            raise NotRecorded(f"the {object_} at that time")
         if delta is None:
-            return found
-        merged = {"id": key, **(found or {}), **delta}
-        return {field: value for field, value in merged.items() if value is not GONE}
+            return state
+        merged = {"id": key, **(state or {}), **delta}
+        return {field: value for field, value in merged.items() if value is not UNSET}
 
     def _xref(self, object_: str, canonical: str, system: str) -> str | None:
         granted = self.granted.get((object_, canonical, system))
         if granted is not None:
             return granted
-        made = self._side.linked.get((object_, system, canonical))
-        if made is not None:
-            return made
+        linked = self._side.linked.get((object_, system, canonical))
+        if linked is not None:
+            return linked
         for link in self._recorded.links:
             if (link.object, link.canonical, link.system) == (object_, canonical, system) and (
                 self._side.links.get((object_, system, link.ext_id), canonical) == canonical
             ):
                 return link.ext_id
         if (object_, canonical) not in spoken(self._recorded.events):
-            raise NotRecorded(f"the link of a {object_} to {system}")
+            raise NotRecorded(f"the Link of a {object_} to {system}")
         return None
 
     def _canon(self, read: CanonicalIdRead) -> LinkedId | None:
@@ -239,17 +242,17 @@ class RecordedAnswers(Mapping[Question, Any]):
         for recorded in self._recorded.links:
             if (recorded.account, recorded.object, recorded.system, recorded.ext_id) == (read.account, *link):
                 return LinkedId(recorded.canonical)
-        if not lookup.mints(self._side.model, read.object, read.system, self.speaks):
-            raise NotRecorded(f"the {read.object} of an id of {read.system}")
+        if not lookup.mints(self._side.model, read.object, read.system, self.system):
+            raise NotRecorded(f"the {read.object} with an id of {read.system}")
         return None
 
     def _guard(self, scope: str, key: str) -> int:
-        more = self._side.taken.get((scope, key), 0)
-        for seen in self.run.guards if self.run is not None else ():
-            if (seen.scope, seen.key) == (scope, key):
-                return seen.before + more
-        self._side.assumed[FROM_NOTHING] += 1
-        return self._counted.get((scope, key), 0) + more
+        more = self._side.reserved.get((scope, key), 0)
+        for guard in self.run.guards if self.run is not None else ():
+            if (guard.scope, guard.key) == (scope, key):
+                return guard.before + more
+        self._side.assumed[COUNTED_LIMITS] += 1
+        return self._recorded_limits.get((scope, key), 0) + more
 
     def _periods(self, object_: str) -> tuple[Head, ...]:
         return self._recorded.calendars.at(object_, self.now)

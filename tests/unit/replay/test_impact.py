@@ -87,7 +87,7 @@ def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded
     side = ReplaySide(acme())
     maker = EventBuilder(side)
     for one in traffic:
-        made = maker.make(one, DeliveryBodies(one), RecordedAnswers(side, one, {}))
+        made = maker.build(one, DeliveryBodies(one), RecordedAnswers(side, one, {}))
         assert (made.held, made.events) == ("", one.events)
 
 
@@ -99,7 +99,11 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
         answers = RecordedAnswers(side, one, {})
         for run in one.runs:
             event = next(e for e in one.events if e.id == run.event)
-            (start,) = [s for s in routing.starts(acme(), event, lookup_in(answers, one.receipt.system)) if s.run == run.run.id]
+            (start,) = [
+                s
+                for s in routing.starts(acme(), event, lookup_in(answers, one.receipt.system))
+                if s.run == run.run.id
+            ]
             played = player.play(start, event.id, event.received_at, run, answers)
             then = {e.id: (e.operation, e.input, e.request) for e in run.effects}
             now = {
@@ -306,7 +310,7 @@ def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[Rec
 def test_what_nobody_recorded_is_not_comparable_and_never_guessed(traffic: list[Recorded]) -> None:
     unfetched = [msgspec.structs.replace(r, fetched={}) for r in traffic]
     found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), unfetched)
-    (missing,) = [m for m in found.not_comparable if m.reason == "what billing.invoice.get answered"]
+    (missing,) = [m for m in found.not_comparable if m.reason == "the answer of billing.invoice.get"]
     assert missing.count == CUSTOMERS
     assert found.counts.not_comparable == CUSTOMERS + len(CREDITS)  # whose invoices nobody can tell
     assert (found.events, found.money, found.effects) == ((), (), ())
