@@ -404,7 +404,7 @@ class InboundMapping:
     emits: tuple[EmitDefinition, ...]
     assertion: Expression | None
     owners: tuple[str, ...] = ()
-    tells_as: str = ""
+    source_name: str = ""
     """Mapping name that the ids of its facts contain; its own name if empty."""
 
 

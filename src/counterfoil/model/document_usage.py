@@ -202,8 +202,8 @@ def _mapping(reader: UsageReader, mapping: kinds.Mapping) -> None:
     emitted: ContractPath | None = None
     for emit in emits_of(mapping):
         formulas = (emit.when, emit.key, emit.version, emit.identity, emit.occurred, emit.effective)
-        for text in (*formulas, emit.legal_entity, *emit.links.values()):
-            reader.formula(text, names)
+        for source in (*formulas, emit.legal_entity, *emit.links.values()):
+            reader.formula(source, names)
         reader.template(emit.data, names)
         for event in emitted_types(emit.type):
             reader.usage.give(("event", event), reader.user, emit.data)

@@ -161,12 +161,12 @@ class Model(Documents):
     @cached_property
     def _inbound(self) -> list[InboundMapping]:
         return [
-            compile_inbound(m, tuple(self.owners_of(m)), "legal_entity" in self.objects, self.tells_as(m))
+            compile_inbound(m, tuple(self.owners_of(m)), "legal_entity" in self.objects, self.source_name(m))
             for m in self.mappings.values()
             if m.from_ is not None
         ]
 
-    def tells_as(self, mapping: kinds.Mapping) -> str:
+    def source_name(self, mapping: kinds.Mapping) -> str:
         """Return the mapping name that fact ids contain: its own, or that of the mapping which it continues."""
         visited = {mapping.name}
         while mapping.continues is not None and mapping.continues not in visited:

@@ -233,7 +233,7 @@ def _emit(
     occurred = _moment(emit.occurred, names, recorder) or (received if version is None else None)
     when = occurred or received
     return MappedEvent(
-        id=ids.event_id(mapping.system, first(type_), key, identity, mapping.tells_as or mapping.name),
+        id=ids.event_id(mapping.system, first(type_), key, identity, mapping.source_name or mapping.name),
         type=type_,
         key=key,
         version=version if version is not None else micros(received),

@@ -25,8 +25,8 @@ def test_every_document_is_an_entry_and_every_edge_joins_two(catalog: Catalog) -
 
 
 def test_an_event_knows_who_produces_and_who_consumes_it(catalog: Catalog) -> None:
-    found = {edge for edge in catalog.of(FINALIZED) if edge.word in ("produces", "consumes")}
-    assert found == {
+    edges = {edge for edge in catalog.of(FINALIZED) if edge.word in ("produces", "consumes")}
+    assert edges == {
         Edge(("mapping", "billing-invoice-finalized"), "produces", FINALIZED),
         Edge(("workflow", "invoice-to-erp"), "consumes", FINALIZED),
         Edge(("reconciliation", "invoice-in-erp"), "consumes", FINALIZED),
@@ -46,8 +46,8 @@ def test_fields_have_their_system_of_record_and_its_owner(catalog: Catalog) -> N
 
 
 def test_a_search_wants_every_word_and_puts_names_first(catalog: Catalog) -> None:
-    found = [entry.name for entry in catalog.search("posted invoice")]
-    assert found[0] == "erp.invoice_posted.v1"
+    names = [entry.name for entry in catalog.search("posted invoice")]
+    assert names[0] == "erp.invoice_posted.v1"
     assert [e.name for e in catalog.search("accounting_date")] == []
     assert [e.name for e in catalog.search("incident_id", "event")] == ["support.credit_requested.v1"]
     assert [e.kind for e in catalog.search(kind="system")] == ["system"] * 3

@@ -1,4 +1,4 @@
-"""Controls: what enforces them is there and in use, what they leave out is told, and evidence is typed."""
+"""Controls: their enforcement exists and is used, gaps are reported, and evidence queries are typed."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ def with_control(folder: Path, enforced: str) -> Model:
         ("{check: segregations}", "`check` has no rule `segregations`"),
     ],
 )
-def test_what_a_control_names_is_there_and_in_use(tmp_path: Path, enforced: str, fault: str) -> None:
-    (found,) = enforcements(with_control(tmp_path, enforced))["books"]
-    assert found.fault == fault
+def test_every_document_that_a_control_names_exists_and_is_used(
+    tmp_path: Path, enforced: str, fault: str
+) -> None:
+    (enforcement,) = enforcements(with_control(tmp_path, enforced))["books"]
+    assert enforcement.fault == fault
 
 
-def test_what_decides_about_money_and_has_no_control_is_told(tmp_path: Path) -> None:
+def test_a_policy_about_money_without_a_control_is_reported(tmp_path: Path) -> None:
     model = with_control(tmp_path, "{policy: credit-approval}, {operation: erp.credit.post}")
     assert [(one.kind, one.name) for one in uncontrolled(model)] == [
         ("policy", "credit-limit"),

@@ -15,9 +15,9 @@ LANGUAGE = Path(__file__).parent / "language"
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    found, findings = read(LANGUAGE)
+    language, findings = read(LANGUAGE)
     assert [str(finding) for finding in findings] == []
-    return found
+    return language
 
 
 def test_every_workflow_compiles_under_a_digest_of_its_own(model: Model) -> None:
@@ -33,15 +33,15 @@ def test_a_workflow_says_which_lane_its_calls_are_in(model: Model) -> None:
 
 def test_step_paths_are_ids_or_positions_from_the_root(model: Model) -> None:
     def paths(block: Block) -> list[str]:
-        found = []
+        names = []
         for step in block.steps:
-            found.append(step.path)
+            names.append(step.path)
             if isinstance(step, Each):
-                found += paths(step.do)
+                names += paths(step.do)
             for reaction in step.outcomes.values():
                 if isinstance(reaction, Block):
-                    found += paths(reaction)
-        return found
+                    names += paths(reaction)
+        return names
 
     assert paths(model.workflow("usage-window-close").steps) == [
         "check0",
@@ -94,7 +94,7 @@ def test_signal_of_the_renewal_goes_back_to_the_quote(model: Model) -> None:
     assert signal.do.verb == Verb("again", target="quote", at_most=5)
 
 
-def test_starts_are_found_by_what_begins_them(model: Model) -> None:
+def test_starts_are_indexed_by_event_object_and_operation(model: Model) -> None:
     assert [d.name for d in model.starts_by_event("support.credit_requested.v1")] == ["support-credit-to-erp"]
     assert [d.name for d in model.starts_by_object("usage_window")] == ["usage-window-close"]
     assert [d.name for d in model.generations_by_event("usage.late.v1")] == ["usage-window-close"]
@@ -111,7 +111,7 @@ def test_the_entity_of_a_mapping_is_looked_up_only_where_it_is_read(model: Model
     assert posted.let == ()
 
 
-def test_foils_are_found_by_what_writes_and_what_matches_them(model: Model) -> None:
+def test_foils_are_indexed_by_writer_and_observation(model: Model) -> None:
     assert [f.name for f in model.foils_by_operation("erp.credit_memo.post")] == ["credit-memo"]
     assert [f.name for f in model.foils_by_observation("credit_memo.posted.v1")] == ["credit-memo"]
     assert model.foils_by_event("invoice.finalized.v1") == []

@@ -23,7 +23,7 @@ ASKS = (
     "---\nkind: operation\nname: erp.x.ask\nsystem: ledger\nrepeat: read\ninput: {k: id, a: money}\noutput: {n: int}\n"
     "exposes: {starts: x}\n"
 )
-ASKED = (
+STARTED_BY_OPERATION = (
     "---\nkind: workflow\nname: x\nowner: finance\nfailure: careful\n"
     "start: {operation: erp.x.ask, key: input.k}\nsteps: [{stop: done}]\n"
 )
@@ -138,7 +138,7 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "pattern",
         AGENT,
-        AGENT + PATTERN.replace("parameters: {", "parameters:\n  {what: read by nobody,  #!\n   "),
+        AGENT + PATTERN.replace("parameters: {", "parameters:\n  {what: not used,  #!\n   "),
     ),
     (
         "pattern",
@@ -320,20 +320,20 @@ PLANTED: list[tuple[str, ...]] = [
         AGENT,
         AGENT
         + ASKS
-        + ASKED
+        + STARTED_BY_OPERATION
         + "returns: {n: 1}\n"
-        + ASKED.replace("name: x", "name: y").replace("input.k}", "input.k}  #!")
+        + STARTED_BY_OPERATION.replace("name: x", "name: y").replace("input.k}", "input.k}  #!")
         + "returns: {n: 1}\n",
     ),
-    ("result-mismatch", AGENT, AGENT + ASKS + ASKED + "returns: {n: =input.k}  #!\n"),
-    ("result-mismatch", AGENT, AGENT + ASKS + ASKED + "returns: {m: 1, n: 1}  #!\n"),
-    ("result-mismatch", AGENT, AGENT + ASKS + ASKED.replace("input.k}", "input.k}  #!")),
+    ("result-mismatch", AGENT, AGENT + ASKS + STARTED_BY_OPERATION + "returns: {n: =input.k}  #!\n"),
+    ("result-mismatch", AGENT, AGENT + ASKS + STARTED_BY_OPERATION + "returns: {m: 1, n: 1}  #!\n"),
+    ("result-mismatch", AGENT, AGENT + ASKS + STARTED_BY_OPERATION.replace("input.k}", "input.k}  #!")),
     (
         "caller",
         AGENT,
         AGENT
         + ASKS
-        + ASKED.replace(
+        + STARTED_BY_OPERATION.replace(
             "[{stop: done}]",
             "[{approve: credit-approval, amount: input.a, covers: [input.a], requester: input.k}]  #!",
         )
@@ -344,7 +344,7 @@ PLANTED: list[tuple[str, ...]] = [
         AGENT,
         "{kind: role, name: agent, may: ['operations:own:call'], calls: [erp.x.ask]}\n"
         + ASKS
-        + ASKED.replace("[{stop: done}]", "[{approve: by-agent, covers: [input.a]}]  #!")
+        + STARTED_BY_OPERATION.replace("[{stop: done}]", "[{approve: by-agent, covers: [input.a]}]  #!")
         + "returns: {n: 1}\n"
         + "---\nkind: policy\nname: by-agent\nowner: finance\napproval: {currency: USD, matrix: [{roles: [agent]}]}\n",
     ),
@@ -473,7 +473,7 @@ PLANTED: list[tuple[str, ...]] = [
     ("change-policy", AGENT, AGENT + CHANGES.format("  #!")),
     ("change-policy", AGENT, AGENT.replace("agent}", "agent, may: ['approvals:own:decide']}") + TWO_POLICIES),
     ("wrong-value", AGENT, AGENT + CHANGES.format("\n      automatic: true"), "of: [money]"),
-    ("unknown-reference", AGENT, AGENT + CHANGES.replace("agent", "nobody").format("  #!")),
+    ("unknown-reference", AGENT, AGENT + CHANGES.replace("agent", "unknown").format("  #!")),
     ("wrong-value", AGENT, AGENT + "---\nkind: calendar\nname: c\nzone: Mars/Base  #!\n"),
     ("unknown-reference", AGENT, AGENT + CALENDAR.format("2026-12-01", "erp")),
     ("wrong-value", AGENT, AGENT + CALENDAR.format("2026-11-29", "ledger")),

@@ -1,4 +1,4 @@
-"""What the Model answers: schemas of fields, systems of record, owners, and what an approval holds fast."""
+"""Look-ups of the Model: schemas of fields, systems of record, owners, and values covered by an approval."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def schema() -> dict[str, object]:
     return object_schema(fields)
 
 
-def test_fields_are_a_closed_schema_with_marks_for_what_json_has_no_word_for() -> None:
-    found = schema()
-    properties = found["properties"]
+def test_fields_are_a_closed_schema_with_marks_for_types_that_json_lacks() -> None:
+    fields_schema = schema()
+    properties = fields_schema["properties"]
     assert isinstance(properties, dict)
     assert {n: p["x-type"] for n, p in properties.items() if "x-type" in p} == {
         "rate": "decimal",
@@ -60,8 +60,8 @@ def test_fields_are_a_closed_schema_with_marks_for_what_json_has_no_word_for() -
         "seen": "timestamp",
     }
     assert properties["email"]["x-pii"] is True
-    assert found["required"] == ["id", "count", "rate", "paid", "amount", "tags", "state", "lines"]
-    jsonschema_rs.Draft202012Validator(found, validate_formats=True).validate(GOOD)
+    assert fields_schema["required"] == ["id", "count", "rate", "paid", "amount", "tags", "state", "lines"]
+    jsonschema_rs.Draft202012Validator(fields_schema, validate_formats=True).validate(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_fields_are_a_closed_schema_with_marks_for_what_json_has_no_word_for() -
         ("unknown", 1),
     ],
 )
-def test_what_does_not_fit_a_field_is_refused(field: str, value: object) -> None:
+def test_a_value_that_does_not_fit_its_field_is_refused(field: str, value: object) -> None:
     validator = jsonschema_rs.Draft202012Validator(schema(), validate_formats=True)
     assert not validator.is_valid({**GOOD, field: value})
 
@@ -96,13 +96,13 @@ def test_a_field_belongs_to_its_own_system_else_to_the_objects(company: Model) -
     assert company.system_of_record("credit", "total") == "bills"
 
 
-def test_owners_come_from_what_a_document_serves(company: Model) -> None:
+def test_owners_are_inherited_from_the_system_or_object(company: Model) -> None:
     assert company.owners_of(company.mappings["bills-credit"]) == ["finance"]
     assert company.owners_of(company.reconciliations["credit"]) == ["finance"]
     assert company.workflow("credit").exception_owners == ("finance",)
 
 
-def test_what_waits_for_a_document_that_is_not_there_is_a_key_error(company: Model) -> None:
+def test_an_unknown_name_is_a_key_error(company: Model) -> None:
     with pytest.raises(KeyError):
         company.workflow("nothing")
     assert company.outbound("nothing") is None
@@ -155,7 +155,7 @@ WITH = "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer
 
 
 @pytest.mark.parametrize(
-    ("covers", "given", "told"),
+    ("covers", "arguments", "reported"),
     [
         # the amount is a let: covering what it is computed from covers it
         ("covers: [event.data.amount, event.data.customer_id]", WITH, False),
@@ -165,7 +165,7 @@ WITH = "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer
         # a formula over covered values, and the covered formula itself
         (COVERS, WITH.replace("=amount", "=amount + amount"), False),
         ("covers: [amount, event.data.customer_id, who.terms]", WITH, False),
-        # money never comes from a fact that nobody approved, ids only from one that is read again
+        # money never comes from a fact without approval; ids may come from one with recheck
         (COVERS, WITH.replace("=event.data.customer_id", "=who.id"), True),
         # results of guarded calls follow from what was approved, those before the approval do not
         (COVERS, WITH.replace("=event.data.customer_id", "=memo.id"), False),
@@ -175,12 +175,12 @@ WITH = "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer
         (COVERS, WITH.replace("=event.data.customer_id", "house-account"), False),
     ],
 )
-def test_a_guarded_call_takes_only_what_the_approval_holds(
-    tmp_path: Path, covers: str, given: str, told: bool
+def test_a_guarded_call_takes_only_covered_values(
+    tmp_path: Path, covers: str, arguments: str, reported: bool
 ) -> None:
-    text = COMPANY.replace(COVERS, covers).replace(WITH, given)
+    text = COMPANY.replace(COVERS, covers).replace(WITH, arguments)
     _, findings = findings_of(tmp_path, text)
-    assert {finding.rule for finding in findings} == ({"covers-incomplete"} if told else set())
+    assert {finding.rule for finding in findings} == ({"covers-incomplete"} if reported else set())
 
 
 def test_an_id_may_come_from_a_fact_that_is_read_again_before_each_effect(tmp_path: Path) -> None:

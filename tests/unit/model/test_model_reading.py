@@ -132,7 +132,7 @@ def test_brackets_are_counted_outside_quotes() -> None:
 # ------------------------------------------------------------------ places
 
 
-def test_two_faulty_documents_of_one_file_are_both_told(tmp_path: Path) -> None:
+def test_two_faulty_documents_of_one_file_are_both_reported(tmp_path: Path) -> None:
     _, findings = findings_of(
         tmp_path, "kind: role\nname: [a\n---\nkind: role\nname: b\n---\nkind: role\nname: {c\n"
     )
@@ -160,13 +160,13 @@ def test_a_finding_in_a_folded_formula_points_at_its_line(tmp_path: Path) -> Non
     assert text.splitlines()[finding.line - 1] == "assert: >-"
 
 
-def test_an_unknown_key_is_told_with_the_nearest_that_exists(tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_with_the_nearest_that_exists(tmp_path: Path) -> None:
     text, _ = plant("    reserve: credit-limit", "    reserves: credit-limit", "reserves")
     _, (finding,) = findings_of(tmp_path, text)
     assert finding.fix == "did you mean `reserve`?"
 
 
-def test_a_wrong_name_is_told_with_the_nearest_that_exists(tmp_path: Path) -> None:
+def test_a_wrong_name_is_reported_with_the_nearest_that_exists(tmp_path: Path) -> None:
     text, _ = plant("call: erp.credit.post", "call: erp.credit.pots", "pots")
     _, (finding,) = findings_of(tmp_path, text)
     assert finding.fix == "did you mean `erp.credit.post`?"
@@ -184,7 +184,7 @@ def test_a_finding_reads_as_file_line_rule_message() -> None:
     assert errors([finding, Finding("x", "", "a", 1, 1, "warning")]) == [finding]
 
 
-def test_every_mistake_of_a_folder_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_of_a_folder_is_reported_at_once(tmp_path: Path) -> None:
     text = COMPANY.replace("deadline: 20d", "deadline: soon").replace("role: erp", "role: ledger")
     text = text.replace("legal_name: string", "legal_name: text").replace("quarter]", "quarter, ]]")
     _, findings = findings_of(tmp_path, text)
@@ -226,7 +226,7 @@ TABLE = "kind: table\nname: t\nowner: finance\nkey: [k]\nvalue: v\nvalid_from: s
         ('k,v,since\n"a\nb",1,2026-01-01\nc,1,x\n', 4),
     ],
 )
-def test_a_faulty_row_is_told_with_the_line_of_the_csv(tmp_path: Path, csv: str, line: int) -> None:
+def test_a_faulty_row_is_reported_with_the_line_of_the_csv(tmp_path: Path, csv: str, line: int) -> None:
     (tmp_path / "t.csv").write_text(csv)
     _, findings = findings_of(tmp_path, TABLE)
     assert [(f.rule, Path(f.file).name, f.line) for f in findings] == [("table-row", "t.csv", line)]
@@ -241,7 +241,7 @@ def test_a_faulty_row_is_told_with_the_line_of_the_csv(tmp_path: Path, csv: str,
         ("k,v,since\na,\u00a01,2026-01-01\n", 2, "there is a blank before or after `1`"),
     ],
 )
-def test_a_csv_that_would_be_looked_up_in_vain_is_told(
+def test_a_csv_that_would_be_looked_up_in_vain_is_reported(
     tmp_path: Path, csv: str, line: int, message: str
 ) -> None:
     (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
@@ -294,7 +294,7 @@ def test_digest_does_not_depend_on_comments_order_or_files(tmp_path: Path) -> No
     assert one.workflow("credit").digest == two.workflow("credit").digest
 
 
-def test_digest_of_a_closure_moves_with_what_the_workflow_reaches_only(tmp_path: Path) -> None:
+def test_digest_of_a_closure_changes_only_with_documents_that_the_workflow_uses(tmp_path: Path) -> None:
     def digest(old: str, new: str) -> str:
         assert old in COMPANY
         return findings_of(tmp_path, COMPANY.replace(old, new))[0].workflow("credit").digest
@@ -310,14 +310,14 @@ def test_digest_of_a_closure_moves_with_what_the_workflow_reaches_only(tmp_path:
     assert digest("rate: 0.2", "rate: 0.3") == base
 
 
-def test_digest_of_an_approval_policy_moves_with_its_matrix(tmp_path: Path) -> None:
+def test_digest_of_an_approval_policy_changes_with_its_matrix(tmp_path: Path) -> None:
     def digest(text: str) -> str:
         return findings_of(tmp_path, text)[0].workflow("credit").approvals["credit-approval"].digest
 
     assert digest(COMPANY) != digest(COMPANY.replace("up_to: 1000", "up_to: 2000"))
 
 
-def test_what_is_not_a_stored_model_is_refused() -> None:
+def test_bytes_that_are_not_a_stored_model_are_refused() -> None:
     with pytest.raises(Misconfigured):
         Model.from_json(b'[{"kind": "role"}]')
     with pytest.raises(Misconfigured):
@@ -331,13 +331,13 @@ def test_a_workflow_that_check_refuses_does_not_compile(tmp_path: Path) -> None:
         model.workflow("credit")
 
 
-def test_event_names_with_wildcards_take_what_begins_so(tmp_path: Path) -> None:
+def test_delivery_types_with_wildcards_accept_the_prefix(tmp_path: Path) -> None:
     text, _ = plant("type: credit.issued}", "type: [credit.*, memo]}", "[credit.*")
     model, _ = findings_of(tmp_path, text)
-    taken = {
+    accepted = {
         t: bool(model.inbound("bills", t)) for t in ("credit.issued", "credit", "credits.issued", "memo", "x")
     }
-    assert taken == {
+    assert accepted == {
         "credit.issued": True,
         "credit": False,
         "credits.issued": False,
@@ -394,7 +394,7 @@ def test_a_pattern_gives_its_body_and_the_user_keeps_its_own_keys(tmp_path: Path
 STEPS = """\
 ---
 kind: pattern
-name: told
+name: pay
 parameters:
   amount: {type: formula, doc: what is paid}
   why: {type: text, enum: [small, large], default: small}
@@ -415,7 +415,7 @@ def with_steps(use: str, steps: str = STEPS) -> str:
 
 def test_steps_of_a_pattern_stand_in_its_place_and_a_formula_stays_one_operand(tmp_path: Path) -> None:
     model, findings = findings_of(
-        tmp_path, with_steps("{pattern: told, with: {amount: amount + amount, why: large}}")
+        tmp_path, with_steps("{pattern: pay, with: {amount: amount + amount, why: large}}")
     )
     assert [str(f) for f in findings] == []
     (choose,) = (step for step in model.workflows["credit"].steps if isinstance(step, Choose))
@@ -427,23 +427,23 @@ def test_steps_of_a_pattern_stand_in_its_place_and_a_formula_stays_one_operand(t
     assert stop == StopVerb(stop="large")
 
 
-def test_what_is_wrong_with_a_patterns_step_is_told_at_its_use_and_names_the_line(tmp_path: Path) -> None:
+def test_a_fault_in_a_patterns_step_is_reported_at_its_use_and_names_the_line(tmp_path: Path) -> None:
     text = with_steps(
-        "{pattern: told, with: {amount: amount}}  #!", STEPS.replace("customer: =event", "buyer: =event")
+        "{pattern: pay, with: {amount: amount}}  #!", STEPS.replace("customer: =event", "buyer: =event")
     )
     _, findings = findings_of(tmp_path, text)
     lines = text.splitlines()
     use = next(n for n, line in enumerate(lines, 1) if "#!" in line)
     wrong = next(n for n, line in enumerate(lines, 1) if "buyer" in line)
     assert {f.line for f in findings} == {use}
-    assert f"there is no field `buyer` (pattern `told`, {tmp_path / 'company.yaml'}:{wrong})" in {
+    assert f"there is no field `buyer` (pattern `pay`, {tmp_path / 'company.yaml'}:{wrong})" in {
         f.message for f in findings
     }
 
 
-def test_what_is_wrong_with_a_parameters_value_is_told_at_the_value(tmp_path: Path) -> None:
+def test_a_fault_in_a_parameters_value_is_reported_at_the_value(tmp_path: Path) -> None:
     pattern = STEPS.replace("=${amount} * 2", "${amount}").replace("type: formula, ", "")
-    text = with_steps("pattern: told\n        with:\n          amount: =event.data.reason  #!", pattern)
+    text = with_steps("pattern: pay\n        with:\n          amount: =event.data.reason  #!", pattern)
     _, findings = findings_of(tmp_path, text)
     use = next(n for n, line in enumerate(text.splitlines(), 1) if "#!" in line)
     assert {(f.rule, f.line) for f in findings} == {("input-mismatch", use), ("covers-incomplete", use)}
@@ -471,7 +471,7 @@ def test_places_after_a_pattern_are_those_of_the_file(tmp_path: Path) -> None:
         "kind: workflow\nname: w\nsteps: [{choose: [3], outcomes: [1], do: {a: 1}}, {pattern: p}]\n",
     ],
 )
-def test_what_is_no_pattern_is_a_finding_and_never_an_exception(tmp_path: Path, text: str) -> None:
+def test_a_malformed_pattern_is_a_finding_and_never_an_exception(tmp_path: Path, text: str) -> None:
     _, findings = findings_of(tmp_path, text)
     assert findings
 

@@ -1,4 +1,4 @@
-"""Who reads and gives which field: through lets, variables, macros, heads and policies, and nothing more."""
+"""Fields that documents read and fill: through lets, variables, macros, heads and policies, and nothing more."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def uses(tmp_path_factory: pytest.TempPathFactory) -> FieldUsage:
 def of_workflow(folder: Path, old: str, new: str) -> dict[tuple[str, str], set[str]]:
     text = COMPANY.replace(old, new)
     assert text != COMPANY
-    found = usage_of(read(write(folder, text), checks=False)[0])
-    return {contract: set(users[WORKFLOW]) for contract, users in found.reads.items() if WORKFLOW in users}
+    usage = usage_of(read(write(folder, text), checks=False)[0])
+    return {contract: set(users[WORKFLOW]) for contract, users in usage.reads.items() if WORKFLOW in users}
 
 
 def test_a_let_that_is_a_path_counts_as_the_field_that_it_names(uses: FieldUsage) -> None:
@@ -31,10 +31,10 @@ def test_a_let_that_is_a_path_counts_as_the_field_that_it_names(uses: FieldUsage
     assert {"amount", "amount.minor", "credit_id", "customer_id", "reason"} == fields
 
 
-def test_what_the_envelope_says_is_no_field_of_the_contract(tmp_path: Path) -> None:
-    found = of_workflow(tmp_path, "amount.minor > 100000", "event.type == 'x' && event.data.asked_on == null")
-    assert "asked_on" in found["event", "credit.requested.v1"]
-    assert not {"type", "", "data"} & found["event", "credit.requested.v1"]
+def test_an_envelope_field_is_not_a_field_of_the_contract(tmp_path: Path) -> None:
+    reads = of_workflow(tmp_path, "amount.minor > 100000", "event.type == 'x' && event.data.asked_on == null")
+    assert "asked_on" in reads["event", "credit.requested.v1"]
+    assert not {"type", "", "data"} & reads["event", "credit.requested.v1"]
 
 
 def test_a_wait_or_signal_reads_the_event_that_it_waits_for(uses: FieldUsage) -> None:
@@ -52,17 +52,17 @@ def test_a_fact_is_read_where_its_fields_are(uses: FieldUsage) -> None:
 
 def test_a_macro_reads_the_fields_of_its_elements(tmp_path: Path) -> None:
     lines = "terms.lines.filter(l, l.open).map(l, l.net).size() > 0 && terms.other.exists(o, o == 1)"
-    found = of_workflow(tmp_path, "amount.minor > 100000", lines)
-    assert {"lines.open", "lines.net", "other"} <= found["output", "erp.customer.get"]
-    assert "lines" not in found["output", "erp.customer.get"]
+    reads = of_workflow(tmp_path, "amount.minor > 100000", lines)
+    assert {"lines.open", "lines.net", "other"} <= reads["output", "erp.customer.get"]
+    assert "lines" not in reads["output", "erp.customer.get"]
 
 
 def test_a_head_called_in_a_formula_is_read_by_field(tmp_path: Path) -> None:
-    found = of_workflow(tmp_path, "amount.minor > 100000", "head('credit', event.data.credit_id).note == ''")
-    assert found["object", "credit"] == {"note"}
+    reads = of_workflow(tmp_path, "amount.minor > 100000", "head('credit', event.data.credit_id).note == ''")
+    assert reads["object", "credit"] == {"note"}
 
 
-def test_a_policy_reads_what_the_workflow_began_with(uses: FieldUsage) -> None:
+def test_a_policy_reads_the_start_of_the_workflow(uses: FieldUsage) -> None:
     users = uses.reads["event", "credit.requested.v1"]
     assert set(users["policy", "credit-approval"]) == {"requested_by"}
     assert set(users["policy", "credit-limit"]) == {"customer_id"}
@@ -85,8 +85,8 @@ def test_a_reader_of_a_part_reads_the_whole_and_the_other_way(uses: FieldUsage) 
     assert WORKFLOW not in uses.readers(contract, "asked_on")
 
 
-def test_a_cast_reads_what_it_turns_and_what_it_takes_over_untold(tmp_path: Path) -> None:
+def test_a_cast_reads_the_fields_of_its_formulas_and_the_copied_fields(tmp_path: Path) -> None:
     newer = "kind: event\nname: credit.settled.v2\nproduced: workflow\ndata: {credit_id: id, paid_on: date}\n"
     cast = "kind: mapping\nname: settled\ncast: {from: credit.settled.v2, to: credit.settled.v1}\nloses: {paid_on: unknown then}\n"
-    found = usage_of(read(write(tmp_path, f"{COMPANY}---\n{newer}---\n{cast}"), checks=False)[0])
-    assert set(found.reads["event", "credit.settled.v2"]["mapping", "settled"]) == {"credit_id"}
+    usage = usage_of(read(write(tmp_path, f"{COMPANY}---\n{newer}---\n{cast}"), checks=False)[0])
+    assert set(usage.reads["event", "credit.settled.v2"]["mapping", "settled"]) == {"credit_id"}

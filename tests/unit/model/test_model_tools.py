@@ -1,4 +1,4 @@
-"""What serves the person who writes governance: editor schema, layout, starter folder, trying an expression."""
+"""Tools for authors of governance: editor schema, layout, starter folder, trying an expression."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_the_editor_schema_takes_every_good_document(text: str) -> None:
         },
     ],
 )
-def test_the_editor_schema_refuses_what_reading_refuses(document: dict[str, object]) -> None:
+def test_the_editor_schema_refuses_the_same_documents_as_reading(document: dict[str, object]) -> None:
     assert not jsonschema_rs.Draft202012Validator(json_schema()).is_valid(document)
 
 
 def test_the_editor_schema_lets_a_pattern_stand_for_steps() -> None:
     steps = {"kind": "workflow", "name": "x", "failure": "y", "start": {"event": "z", "key": "k"}}
     validator = jsonschema_rs.Draft202012Validator(json_schema())
-    assert validator.is_valid({**steps, "steps": [{"pattern": "told", "with": {"amount": 1}}]})
-    assert not validator.is_valid({**steps, "steps": [{"pattern": "told", "when": "x"}]})
+    assert validator.is_valid({**steps, "steps": [{"pattern": "pay", "with": {"amount": 1}}]})
+    assert not validator.is_valid({**steps, "steps": [{"pattern": "pay", "when": "x"}]})
 
 
 def test_the_editor_schema_knows_every_kind() -> None:
@@ -112,30 +112,30 @@ SAMPLE = {"event": {"data": {"amount": {"minor": 1250, "currency": "USD"}, "rate
 
 
 def test_an_expression_is_run_on_a_sample() -> None:
-    shown = explain("=event.data.amount + event.data.amount", SAMPLE)
-    assert shown.value == Money(2500, "USD")
-    assert shown.reads == {"event.data.amount": Money(1250, "USD")}
-    assert shown.problem == ""
+    explanation = explain("=event.data.amount + event.data.amount", SAMPLE)
+    assert explanation.value == Money(2500, "USD")
+    assert explanation.reads == {"event.data.amount": Money(1250, "USD")}
+    assert explanation.problem == ""
     assert explain("event.data.amount.minor * 2", SAMPLE).reads == {"event.data.amount.minor": 1250}
 
 
-def test_what_has_no_value_says_why() -> None:
+def test_an_explanation_without_value_has_a_reason() -> None:
     assert explain("event.data.missing + 1", SAMPLE).problem != ""
     assert explain("event.data.missing + 1", SAMPLE).reads == {"event.data.missing": None}
 
 
 def test_a_look_up_is_named_not_answered() -> None:
-    shown = explain("table('gl', event.data.amount.currency)", SAMPLE)
-    assert shown.lookups == ("table",)
-    assert shown.problem == "the result needs the look-up table('gl', 'USD')"
+    explanation = explain("table('gl', event.data.amount.currency)", SAMPLE)
+    assert explanation.lookups == ("table",)
+    assert explanation.problem == "the result needs the look-up table('gl', 'USD')"
 
 
 def test_faulty_text_gives_its_findings() -> None:
-    shown = explain("a +")
-    assert shown.findings
-    assert shown.value is None
+    explanation = explain("a +")
+    assert explanation.findings
+    assert explanation.value is None
 
 
 def test_without_a_sample_the_text_alone_is_explained() -> None:
-    shown = explain("size(a.b) > 1")
-    assert (shown.type, dict(shown.reads)) == ("bool", {"a.b": None})
+    explanation = explain("size(a.b) > 1")
+    assert (explanation.type, dict(explanation.reads)) == ("bool", {"a.b": None})

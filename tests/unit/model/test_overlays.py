@@ -49,11 +49,11 @@ def clean(folder: Path, *overlays: str, environment: str | None = None) -> Model
 def only(folder: Path, *overlays: str, environment: str | None = None) -> tuple[str, str, str]:
     """Rule, message and the text of the line of the one finding."""
     _, findings = company(folder, *overlays, environment=environment)
-    (found,) = findings
+    (finding,) = findings
     return (
-        found.rule,
-        found.message,
-        Path(found.file).read_text(encoding="utf-8").splitlines()[found.line - 1],
+        finding.rule,
+        finding.message,
+        Path(finding.file).read_text(encoding="utf-8").splitlines()[finding.line - 1],
     )
 
 
@@ -85,12 +85,12 @@ def test_mappings_are_joined_and_lists_replaced(tmp_path: Path) -> None:
     there = overlay(
         "prod", "{environment: p}", "{kind: policy, name: credit-approval, set: {approval: {expires: 5d}}}"
     )
-    found = clean(tmp_path, there, environment="p").policies["credit-approval"].approval
-    assert found is not None
-    assert (found.expires, len(found.matrix)) == ("5d", 3)
+    approval = clean(tmp_path, there, environment="p").policies["credit-approval"].approval
+    assert approval is not None
+    assert (approval.expires, len(approval.matrix)) == ("5d", 3)
 
 
-def test_an_environment_that_no_overlay_is_of_is_told(tmp_path: Path) -> None:
+def test_an_environment_that_no_overlay_is_of_is_reported(tmp_path: Path) -> None:
     there = overlay("prod", "{environment: production}", LIMIT)
     _, findings = company(tmp_path, there, environment="prodution")
     assert [f.rule for f in findings] == ["overlay-form"]
@@ -117,7 +117,7 @@ def test_a_legal_entity_has_its_own_policies_and_tables(tmp_path: Path) -> None:
     assert model.at("us", DAY) is model
 
 
-def test_a_region_is_told_by_the_table_on_the_day(tmp_path: Path) -> None:
+def test_a_region_is_reported_by_the_table_on_the_day(tmp_path: Path) -> None:
     model = clean(tmp_path, overlay("emea", "{region: emea}", STRICT))
     assert [first_tier(model.at("us", day)) for day in (DAY, date(2027, 6, 1))] == [100, 50]
     assert first_tier(model.at("de", DAY)) == 50
@@ -159,7 +159,10 @@ def test_a_table_of_a_legal_entity_may_stand_in_a_csv_beside_the_overlay(tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("{kind: polcy, name: credit-limit, set: {limit: {at_most: 1}}}  #!", "cannot change a document of kind"),
+        (
+            "{kind: polcy, name: credit-limit, set: {limit: {at_most: 1}}}  #!",
+            "cannot change a document of kind",
+        ),
         ("{kind: policy, name: credit-limt, set: {limit: {at_most: 1}}}  #!", "there is no policy"),
         ("{kind: workflow, name: credit, set: {deadline: 30d}}  #!", "must be the same in every region"),
         (
@@ -173,25 +176,29 @@ def test_a_table_of_a_legal_entity_may_stand_in_a_csv_beside_the_overlay(tmp_pat
         ),
     ],
 )
-def test_what_an_overlay_may_not_touch_is_told_at_its_line(tmp_path: Path, change: str, message: str) -> None:
-    rule, said, line = only(tmp_path, overlay("germany", "{legal_entity: de}", change))
-    assert (rule, message in said, "#!" in line) == ("overlay-form", True, True), said
+def test_a_change_that_an_overlay_may_not_make_is_reported_at_its_line(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    rule, text, line = only(tmp_path, overlay("germany", "{legal_entity: de}", change))
+    assert (rule, message in text, "#!" in line) == ("overlay-form", True, True), text
 
 
-def test_a_value_that_does_not_fit_the_kind_is_told_in_the_overlay(tmp_path: Path) -> None:
+def test_a_value_that_does_not_fit_the_kind_is_reported_in_the_overlay(tmp_path: Path) -> None:
     change = "{kind: policy, name: credit-limit, set: {limit: {at_most: many}}}  #!"
     rule, _, line = only(tmp_path, overlay("germany", "{legal_entity: de}", change))
     assert (rule, "#!" in line) == ("wrong-value", True)
 
 
-def test_a_rule_of_the_whole_model_that_breaks_in_one_place_is_told_in_the_overlay(tmp_path: Path) -> None:
+def test_a_rule_of_the_whole_model_that_breaks_in_one_place_is_reported_in_the_overlay(
+    tmp_path: Path,
+) -> None:
     change = "{kind: policy, name: credit-approval, set: {approval: {matrix: [{up_to: 50, roles: [controler]}]}}, loosens: x}  #!"
     _, findings = company(tmp_path, overlay("germany", "{legal_entity: de}", change))
     assert sorted(f.rule for f in findings) == ["approval-matrix", "unknown-reference"]
     assert all("(in legal entity de)" in f.message for f in findings)
 
 
-def test_what_breaks_elsewhere_because_of_an_overlay_says_in_which_place(tmp_path: Path) -> None:
+def test_a_finding_caused_by_an_overlay_names_the_place(tmp_path: Path) -> None:
     change = "{kind: policy, name: credit-limit, set: {limit: {per: [no.such]}}, loosens: by contract}"
     rule, message, line = only(tmp_path, overlay("germany", "{legal_entity: de}", change))
     assert (rule, "reserve: credit-limit" in line) == ("unknown-name", True)
@@ -201,7 +208,7 @@ def test_what_breaks_elsewhere_because_of_an_overlay_says_in_which_place(tmp_pat
 def test_every_environment_and_entity_is_checked_at_once(tmp_path: Path) -> None:
     wrong = "{kind: policy, name: credit-limit, set: {limit: {currency: %s}}, loosens: x}"
     two = [
-        overlay("prod", "{environment: p}", "{kind: system, name: bills, set: {owner: nobody}, loosens: x}"),
+        overlay("prod", "{environment: p}", "{kind: system, name: bills, set: {owner: unknown}, loosens: x}"),
         overlay("germany", "{legal_entity: de}", wrong % "xx"),
     ]
     assert {f.rule for f in company(tmp_path, *two)[1]} == {"unknown-reference", "wrong-value"}
@@ -230,8 +237,8 @@ def test_asking_less_needs_a_reason(tmp_path: Path, of: str, change: str) -> Non
     _, findings = company(tmp_path, overlay("there", of, change + "  #!"))
     loosens = [f for f in findings if f.rule == "overlay-loosens"]
     assert len(loosens) == 1, [str(f) for f in findings]
-    said = company(tmp_path, overlay("there", of, change.removesuffix("}") + ", loosens: a contract}"))[1]
-    assert not [f for f in said if f.rule == "overlay-loosens"]
+    findings = company(tmp_path, overlay("there", of, change.removesuffix("}") + ", loosens: a contract}"))[1]
+    assert not [f for f in findings if f.rule == "overlay-loosens"]
 
 
 @pytest.mark.parametrize(
@@ -254,19 +261,17 @@ def test_two_overlays_for_one_place_may_set_different_things(tmp_path: Path) -> 
     clean(tmp_path, overlay("one", "{legal_entity: de}", LIMIT), overlay("two", "{legal_entity: de}", STRICT))
 
 
-def test_a_region_that_no_table_knows_is_told(tmp_path: Path) -> None:
+def test_a_region_that_no_table_knows_is_reported(tmp_path: Path) -> None:
     rule, message, _ = only(tmp_path, overlay("apac", "{region: apac}", LIMIT))
     assert (rule, message) == ("overlay-form", "the table `region` has no legal entity in apac")
 
 
-def test_an_overlay_that_can_never_count_is_told(tmp_path: Path) -> None:
+def test_an_overlay_that_can_never_count_is_reported(tmp_path: Path) -> None:
     text = COMPANY.replace(
         "name: credit.requested.v1\nproduced: http", "name: credit.requested.v1\nproduced: counterfoil"
     )
     _, findings = read(write(tmp_path, text + REGION + overlay("germany", "{legal_entity: de}", LIMIT)))
-    assert [f.message for f in findings] == [
-        "no fact has a legal entity, so this overlay never applies"
-    ]
+    assert [f.message for f in findings] == ["no fact has a legal entity, so this overlay never applies"]
 
 
 def test_a_secret_in_an_overlay_is_found(tmp_path: Path) -> None:

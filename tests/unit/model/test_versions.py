@@ -55,7 +55,7 @@ with:
   gross: =data.total
   remark: =data.note
   lines: {each: =data.lines, as: l, data: {amount: =l.net}}
-loses: {code: nobody reads it, lines.hint: nobody reads it}
+loses: {code: unused, lines.hint: unused}
 ---
 kind: mapping
 name: invoice-closed-2-3
@@ -87,7 +87,7 @@ output: {id: id, journal: string}
 kind: mapping
 name: credit-post-1-2
 cast: {from: erp.credit.post, to: erp.credit.post.v2}
-with: {value: =input.amount, why: not said}
+with: {value: =input.amount, why: none}
 returns: {result: {number: =result.id}}
 loses: {result.journal: callers of the first version never saw it}
 ---
@@ -140,7 +140,7 @@ def checked(tmp_path: Path, old: str = "", new: str = "") -> tuple[Model, list[F
     return read(tmp_path)
 
 
-def found(tmp_path: Path, old: str, new: str) -> list[str]:
+def messages_of(tmp_path: Path, old: str, new: str) -> list[str]:
     return [f"{f.rule}: {f.message}" for f in checked(tmp_path, old, new)[1]]
 
 
@@ -154,9 +154,9 @@ def model(tmp_path: Path) -> Model:
 @pytest.mark.parametrize(
     ("old", "new", "rule", "says"),
     [
-        ("loses: {code: nobody reads it, lines.hint", "loses: {lines.hint", "cast-loss", "`code` of invoice.closed.v1"),
-        (", lines.hint: nobody reads it}", "}", "cast-loss", "`lines.hint` of"),
-        ("loses: {code: n", "loses: {total: no, code: n", "cast-loss", "`total` is not lost"),
+        ("loses: {code: unused, lines.hint", "loses: {lines.hint", "cast-loss", "`code` of invoice.closed.v1"),
+        (", lines.hint: unused}", "}", "cast-loss", "`lines.hint` of"),
+        ("loses: {code: u", "loses: {total: no, code: u", "cast-loss", "`total` is not lost"),
         ("  gross: =data.total\n", "  gross: =data.code\n", "cast-mismatch", "`gross` takes"),
         ("  gross: =data.total\n", "", "cast-mismatch", "the field `gross` is missing"),
         ('"=first(data.remark, \'\')"', "=data.remark", "cast-mismatch", "may be absent"),
@@ -164,7 +164,7 @@ def model(tmp_path: Path) -> Model:
         ("returns: {result: {number: =result.id}}\nloses: {result.journal: callers of the first version never saw it}\n",
          "", "cast-mismatch", "the field `number` is missing"),
         ("loses: {result.journal: callers of the first version never saw it}\n", "", "cast-loss", "`result.journal` of"),
-        ("code: nobody", "code: nobody", "", ""),
+        ("code: unused", "code: unused", "", ""),
         ("cast: {from: invoice.closed.v2, to: invoice.closed.v3}", "cast: {from: invoice.closed.v2, to: invoice.closed.v9}",
          "unknown-reference", "there is no event `invoice.closed.v9`"),
         ("cast: {from: invoice.closed.v2, to: invoice.closed.v3}", "cast: {from: invoice.closed.v2, to: invoice.closed.v2}",
@@ -179,7 +179,7 @@ def model(tmp_path: Path) -> Model:
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_version_is_found(tmp_path: Path, old: str, new: str, rule: str, says: str) -> None:
-    messages = found(tmp_path, old, new)
+    messages = messages_of(tmp_path, old, new)
     if not rule:
         assert messages == []
         return
@@ -196,7 +196,7 @@ def test_a_consumer_that_an_older_version_cannot_reach_is_found(tmp_path: Path) 
     ]
 
 
-def test_a_version_may_be_kept_apart_with_a_reason(tmp_path: Path) -> None:
+def test_a_version_may_be_left_without_cast_with_a_reason(tmp_path: Path) -> None:
     cut = COMPANY.split("---\nkind: mapping\nname: invoice-closed-1-2")
     rest = cut[1].split("---\n", 1)[1]
     apart = "kind: mapping\nname: apart\ncast: {from: invoice.closed.v1, to: invoice.closed.v3}\nignore: old books\n"
@@ -264,17 +264,17 @@ def test_a_mapping_that_continues_another_gives_its_facts_the_same_ids(tmp_path:
     (tmp_path / "company.yaml").write_text(COMPANY + mended)
     model, _ = read(tmp_path)
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    told = [
+    deliveries = [
         apply_inbound(mapping, {"id": "i1"}, None, at, {})
         for kind in ("closed", "closed_now")
         for mapping in model.inbound("bills", kind)
     ]
-    (old,), (new,) = (mapped.events for mapped in told if isinstance(mapped, Mapped))
+    (old,), (new,) = (mapped.events for mapped in deliveries if isinstance(mapped, Mapped))
     assert (old.type, new.type) == ("invoice.paid.v1", "invoice.paid.v2")
     assert old.id == new.id
 
 
-def test_two_workflows_that_one_fact_begins_in_two_versions_are_told(tmp_path: Path) -> None:
+def test_two_workflows_that_one_fact_begins_in_two_versions_are_reported(tmp_path: Path) -> None:
     second = """
 ---
 kind: workflow
@@ -290,9 +290,9 @@ name: not-back
 cast: {from: invoice.closed.v3, to: invoice.closed.v2}
 """
     (tmp_path / "company.yaml").write_text(COMPANY + second)
-    told = [(f.rule, f.severity, f.message) for f in read(tmp_path)[1]]
+    findings = [(f.rule, f.severity, f.message) for f in read(tmp_path)[1]]
     message = "a fact sent as `invoice.closed.v{}` starts both `{}` and this workflow"
-    assert told == [
+    assert findings == [
         ("versions-apart", "warning", message.format(2, "booking-as-before")),
         ("versions-apart", "warning", message.format(3, "booking")),
     ]
@@ -304,7 +304,7 @@ def money(minor: int) -> Any:
     return Money(minor, "EUR")
 
 
-def test_casts_are_composed_and_take_over_what_both_have(model: Model) -> None:
+def test_casts_are_composed_and_copy_shared_fields(model: Model) -> None:
     path = model.versions.path("invoice.closed.v1", "invoice.closed.v3")
     assert path is not None
     data = {"invoice_id": "i1", "total": money(5), "code": "x", "lines": [{"net": money(5), "hint": "h"}]}
@@ -316,7 +316,7 @@ def test_casts_are_composed_and_take_over_what_both_have(model: Model) -> None:
     }
 
 
-def test_what_a_cast_makes_keeps_the_contract_or_fails(model: Model) -> None:
+def test_the_result_of_a_cast_keeps_the_contract_or_fails(model: Model) -> None:
     path = model.versions.path("invoice.closed.v1", "invoice.closed.v2")
     assert path is not None
     with pytest.raises(versions.CastFailed, match=r"invoice-closed-1-2 gives no invoice\.closed\.v2"):
@@ -327,9 +327,9 @@ def test_an_old_call_of_an_operation_is_served_by_the_new_one(model: Model) -> N
     served = versions.serve(model, "erp.credit.post")
     assert served is not None
     assert served.by == "erp.credit.post.v2"
-    given = {"credit_id": "c1", "amount": money(7)}
-    assert versions.upcast_input(served, given) == {"credit_id": "c1", "value": money(7), "why": "not said"}
-    assert versions.downcast_output(served, given, {"id": "n9", "journal": "j"}) == {"number": "n9"}
+    canonical = {"credit_id": "c1", "amount": money(7)}
+    assert versions.upcast_input(served, canonical) == {"credit_id": "c1", "value": money(7), "why": "none"}
+    assert versions.downcast_output(served, canonical, {"id": "n9", "journal": "j"}) == {"number": "n9"}
 
 
 def test_an_operation_is_meant_by_its_name_and_a_version(model: Model) -> None:

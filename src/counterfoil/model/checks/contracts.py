@@ -156,8 +156,8 @@ def mapping_conflict(model: Model) -> Iterator[Finding]:
 
 @rule("repeat-protection")
 def repeat_protection(model: Model) -> Iterator[Finding]:
-    """An operation whose repeats the vendor recognises by key says for how long (`retention`), and the key is
-    remembered longer than a sent request may still take effect (`horizon`)."""
+    """An operation with `repeat: key` declares how long the vendor remembers the key (`retention`). That is longer than a
+    sent request may still take effect (`horizon`)."""
     for document in model.documents:
         operation = document.value
         if not isinstance(operation, kinds.Operation) or operation.repeat != "key":

@@ -33,7 +33,9 @@ class CastSide:
         for name, optional, spec in each_field(self.target):
             if name in self.templates:
                 templates[name] = self._tolerant(self.templates[name], source)
-            elif name in source and alike(source[name][1], spec) and (optional or not source[name][0]):
+            elif (
+                name in source and same_contract(source[name][1], spec) and (optional or not source[name][0])
+            ):
                 templates[name] = self._tolerant(f"={self.root}.{name}", source)
         return templates | {name: value for name, value in self.templates.items() if name not in templates}
 
@@ -58,7 +60,7 @@ class CastSide:
         return f"=has({self.root}.{name}) ? {self.root}.{name} : null"
 
 
-def alike(left: Any, right: Any) -> bool:
+def same_contract(left: Any, right: Any) -> bool:
     """Compare the contracts of two fields; descriptions do not count."""
     return bool(_bare(field_schema(left)) == _bare(field_schema(right)))
 

@@ -15,7 +15,7 @@ _ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
 
 
 def compile_inbound(
-    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, tells_as: str
+    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, source_name: str
 ) -> d.InboundMapping:
     assert mapping.from_ is not None
     source = mapping.from_
@@ -33,7 +33,7 @@ def compile_inbound(
         emits=tuple(_emit(emit) for emit in emits),
         assertion=optional(mapping.assert_),
         owners=owners,
-        tells_as=tells_as,
+        source_name=source_name,
     )
 
 
