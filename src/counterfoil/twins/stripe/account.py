@@ -1,7 +1,7 @@
-"""One account: its objects, clock, ids and events.
+"""One Stripe account: its objects, clock, ids and events.
 
-Each request is one transaction, so what was answered survives a restart. Keys of a body that begin with `_` are
-the twin's own notes and never leave it.
+Each request is one transaction, so what was answered survives a restart. Keys of a body that begin with `_` are internal
+notes of the twin and are never sent.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from counterfoil.twins.stripe.refusal import Obj, missing
-from counterfoil.twins.stripe.store import Store
+from counterfoil.twins.stripe.errors import Obj, missing
+from counterfoil.twins.stripe.store import TwinStore
 
 API_VERSION = "2023-08-16"
-DAY = 86_400
+DAY_SECONDS = 86_400
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-PREFIX = {
+ID_PREFIXES = {
     "customer": "cus", "product": "prod", "price": "price", "plan": "plan", "tax_rate": "txr", "subscription": "sub",
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
@@ -31,31 +31,31 @@ _WITHOUT = {
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
     "line_item": ("created",), "credit_note_line_item": ("created",),
 }  # fmt: skip
-"""What most objects have and these have not."""
-NOUN = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
+"""Common fields that these objects do not have."""
+NOUNS = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
 
 
-def shown(value: Any) -> Any:
-    """A copy without the twin's own notes."""
+def without_notes(value: Any) -> Any:
+    """Return a copy without the internal notes of the twin."""
     if isinstance(value, dict):
-        return {key: shown(item) for key, item in value.items() if not key.startswith("_")}
+        return {key: without_notes(item) for key, item in value.items() if not key.startswith("_")}
     if isinstance(value, list):
-        return [shown(item) for item in value]
+        return [without_notes(item) for item in value]
     return value
 
 
-class Account:
-    """The twin's whole state. A `seed` makes the ids and shuffles of a new file reproducible."""
+class StripeAccount:
+    """Complete state of the twin. A `seed` makes the ids and the shuffling of a new file reproducible."""
 
     def __init__(self, path: str, seed: int | None = None) -> None:
-        self.store = Store(path)
+        self.store = TwinStore(path)
         if self.setting("salt") is None:
             self.set("salt", str(seed) if seed is not None else secrets.token_hex(8))
             self.set("account", "acct_" + self._letters("account", 16))
             self.set("prefix", self._letters("prefix", 8).upper())
         self.random = random.Random(f"{self.setting('salt')}:{self.setting('ids')}")  # noqa: S311
         self.request: Obj = {"id": None, "idempotency_key": None}
-        self.views: dict[str, Callable[[Account, Obj], Obj]] = {}
+        self.views: dict[str, Callable[[StripeAccount, Obj], Obj]] = {}
         self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
 
@@ -66,12 +66,12 @@ class Account:
         self.store.set(key, value)
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing; nests."""
+        """Open a transaction; it may be nested."""
         return self.store.transaction()
 
     @property
     def exact_now(self) -> float:
-        """The twin's clock in seconds: the machine's clock moved by an offset, or standing still."""
+        """The clock of the twin in seconds: the machine's clock plus an offset, or a stopped clock."""
         stopped = self.setting("stopped_at")
         return float(stopped) if stopped is not None else time.time() + int(self.setting("offset") or 0)
 
@@ -80,7 +80,7 @@ class Account:
         return int(self.exact_now)
 
     def count(self, name: str) -> int:
-        """The next number of a gapless counter; taken back with its transaction."""
+        """Return the next number of a gapless counter; rolled back with its transaction."""
         number = int(self.setting(name) or 0) + 1
         self.set(name, number)
         return number
@@ -89,13 +89,13 @@ class Account:
         number = int.from_bytes(hashlib.sha256(f"{self.setting('salt')}:{name}".encode()).digest(), "big")
         letters = []
         for _ in range(length):
-            number, place = divmod(number, len(_ALPHABET))
-            letters.append(_ALPHABET[place])
+            number, index = divmod(number, len(_ALPHABET))
+            letters.append(_ALPHABET[index])
         return "".join(letters)
 
     def new_id(self, type: str) -> str:
         letters = self._letters(f"id:{self.count('ids')}", 14 if type in ("customer", "product") else 24)
-        return f"{PREFIX[type]}_{letters}"
+        return f"{ID_PREFIXES[type]}_{letters}"
 
     # -- objects
 
@@ -124,11 +124,11 @@ class Account:
         return self.store.object(id)
 
     def get(self, type: str, id: str, param: str = "id") -> Obj:
-        """The object, or the vendor's refusal. A deleted customer is gone for all but retrieval."""
-        found = self.find(type, id)
-        if found is None or found.get("_deleted"):
-            raise missing(NOUN.get(type, type), id, param)
-        return found
+        """Return the object, or raise the vendor's error. A deleted customer is only visible to retrieval."""
+        body = self.find(type, id)
+        if body is None or body.get("_deleted"):
+            raise missing(NOUNS.get(type, type), id, param)
+        return body
 
     def where(
         self, type: str, condition: str = "1", arguments: Sequence[Any] = (), order: str = "seq", limit: int = -1,
@@ -137,22 +137,22 @@ class Account:
         return self.store.where(type, condition, arguments, order, limit, offset)
 
     def of(self, type: str, parent: str) -> list[Obj]:
-        """The children of an object, oldest first."""
+        """Return the children of an object, oldest first."""
         return self.where(type, "parent = ?", (parent,))
 
     def view(self, body: Obj) -> Obj:
-        """The object as it is shown: with its inline lists, without notes."""
+        """Return the object as the API sends it: with its inline lists, without notes."""
         make = self.views.get(body["object"])
-        result: Obj = shown(make(self, body) if make else body)
+        result: Obj = without_notes(make(self, body) if make else body)
         return result
 
     # -- events
 
     def emit(self, type: str, body: Obj, before: Obj | None = None) -> None:
-        """Record that something happened. `before` is the object as it was, for `previous_attributes`."""
+        """Create an event. `before`: the earlier state of the object, for `previous_attributes`."""
         data: Obj = {"object": self.view(body)}
         if before is not None:
-            old = shown(before)
+            old = without_notes(before)
             data["previous_attributes"] = {
                 key: value for key, value in old.items() if data["object"].get(key) != value
             }

@@ -1,14 +1,14 @@
-"""Products, prices and tax rates: what invoices are made of."""
+"""Products, prices and tax rates: the parts of invoices."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request, missing
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter, missing
 
 PRODUCT: Shape = {
     "id": "str", "name!": "str", "active": "bool", "description": "str", "metadata": "meta", "images": ["str"],
@@ -58,99 +58,101 @@ def currency(code: str | None, param: str = "currency") -> str:
     """A lower-case currency code; only its form is checked."""
     code = (code or "").lower()
     if len(code) != _CURRENCY_LENGTH or not code.isascii() or not code.isalpha():
-        raise bad_parameter(f"Invalid currency: {code}.", "parameter_invalid", param)
+        raise invalid_parameter(f"Invalid currency: {code}.", "parameter_invalid", param)
     return code
 
 
-def create_product(account: Account, given: Obj) -> Obj:
-    if given.get("id") and account.any(given["id"]):
-        raise bad("Product already exists.", code="resource_already_exists", param="id")
+def create_product(account: StripeAccount, params: Obj) -> Obj:
+    if params.get("id") and account.any(params["id"]):
+        raise invalid_request("Product already exists.", code="resource_already_exists", param="id")
     product = account.create("product", {
-        "active": given.get("active", True), "default_price": None, "description": given.get("description"),
-        "images": given.get("images") or [], "metadata": merged({}, given.get("metadata") or {}),
-        "name": given["name"], "package_dimensions": None, "shippable": given.get("shippable"),
-        "statement_descriptor": given.get("statement_descriptor"), "tax_code": given.get("tax_code"),
-        "unit_label": given.get("unit_label"), "updated": account.now, "url": given.get("url"),
-        "type": given.get("type") or "service",
-    }, id=given.get("id"))  # fmt: skip
+        "active": params.get("active", True), "default_price": None, "description": params.get("description"),
+        "images": params.get("images") or [], "metadata": merged({}, params.get("metadata") or {}),
+        "name": params["name"], "package_dimensions": None, "shippable": params.get("shippable"),
+        "statement_descriptor": params.get("statement_descriptor"), "tax_code": params.get("tax_code"),
+        "unit_label": params.get("unit_label"), "updated": account.now, "url": params.get("url"),
+        "type": params.get("type") or "service",
+    }, id=params.get("id"))  # fmt: skip
     account.emit("product.created", product)
-    if wanted := given.get("default_price_data"):
-        price = create_price(account, {**wanted, "product": product["id"]})
+    if price_params := params.get("default_price_data"):
+        price = create_price(account, {**price_params, "product": product["id"]})
         product["default_price"] = price["id"]
         account.save(product)
     return product
 
 
-def update_product(account: Account, given: Obj, id: str) -> Obj:
+def update_product(account: StripeAccount, params: Obj, id: str) -> Obj:
     product = account.get("product", id)
     before = dict(product)
-    _change(product, given)
+    _change(product, params)
     product["updated"] = account.now
     account.save(product)
     account.emit("product.updated", product, before)
     return product
 
 
-def delete_product(account: Account, given: Obj, id: str) -> Obj:
+def delete_product(account: StripeAccount, params: Obj, id: str) -> Obj:
     product = account.get("product", id)
     if account.of("price", id):
-        raise bad("This product cannot be deleted because it has one or more user-created prices.")
+        raise invalid_request(
+            "This product cannot be deleted because it has one or more user-created prices."
+        )
     account.remove(id)
     account.emit("product.deleted", product)
     return {"id": id, "object": "product", "deleted": True}
 
 
-def _change(body: Obj, given: Obj) -> None:
-    for name, value in given.items():
+def _change(body: Obj, params: Obj) -> None:
+    for name, value in params.items():
         body[name] = merged(body["metadata"], value) if name == "metadata" else value
 
 
-def create_price(account: Account, given: Obj, id: str | None = None) -> Obj:
-    if wanted := given.get("product_data"):
-        given = {**given, "product": create_product(account, wanted)["id"]}
-    if not given.get("product"):
-        raise bad_parameter("Missing required param: product.", "parameter_missing", "product")
-    account.get("product", given["product"], "product")
-    unit, exact = given.get("unit_amount"), given.get("unit_amount_decimal")
+def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> Obj:
+    if product_params := params.get("product_data"):
+        params = {**params, "product": create_product(account, product_params)["id"]}
+    if not params.get("product"):
+        raise invalid_parameter("Missing required param: product.", "parameter_missing", "product")
+    account.get("product", params["product"], "product")
+    unit, exact = params.get("unit_amount"), params.get("unit_amount_decimal")
     if (unit is None) == (exact is None):
-        raise bad_parameter(
+        raise invalid_parameter(
             "You must specify one of `unit_amount` or `unit_amount_decimal`.",
             "parameter_missing",
             "unit_amount",
         )
     exact = exact if exact is not None else Decimal(unit or 0)
-    recurring = given.get("recurring")
+    recurring = params.get("recurring")
     price = account.create("price", {
-        "active": given.get("active", True), "billing_scheme": "per_unit", "currency": currency(given["currency"]),
-        "custom_unit_amount": None, "lookup_key": given.get("lookup_key"),
-        "metadata": merged({}, given.get("metadata") or {}), "nickname": given.get("nickname"),
-        "product": given["product"],
+        "active": params.get("active", True), "billing_scheme": "per_unit", "currency": currency(params["currency"]),
+        "custom_unit_amount": None, "lookup_key": params.get("lookup_key"),
+        "metadata": merged({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
+        "product": params["product"],
         "recurring": recurring and {
             "aggregate_usage": None, "interval": recurring["interval"],
             "interval_count": recurring.get("interval_count") or 1, "usage_type": "licensed",
         },
-        "tax_behavior": given.get("tax_behavior") or "unspecified", "tiers_mode": None,
+        "tax_behavior": params.get("tax_behavior") or "unspecified", "tiers_mode": None,
         "transform_quantity": None, "type": "recurring" if recurring else "one_time",
         "unit_amount": int(exact) if exact == int(exact) else None, "unit_amount_decimal": decimal_text(exact),
-    }, parent=given["product"], id=id)  # fmt: skip
+    }, parent=params["product"], id=id)  # fmt: skip
     account.emit("price.created", price)
     return price
 
 
-def create_plan(account: Account, given: Obj) -> Obj:
-    """A recurring price by its older name; the two are one object under two forms."""
-    wanted = {
-        "currency": given["currency"], "product": given["product"], "unit_amount": given.get("amount"),
-        "unit_amount_decimal": given.get("amount_decimal"), "nickname": given.get("nickname"),
-        "metadata": given.get("metadata"), "active": given.get("active", True),
-        "recurring": {"interval": given["interval"], "interval_count": given.get("interval_count")},
+def create_plan(account: StripeAccount, params: Obj) -> Obj:
+    """Create a recurring price by its older name; both are one object in two forms."""
+    price_params = {
+        "currency": params["currency"], "product": params["product"], "unit_amount": params.get("amount"),
+        "unit_amount_decimal": params.get("amount_decimal"), "nickname": params.get("nickname"),
+        "metadata": params.get("metadata"), "active": params.get("active", True),
+        "recurring": {"interval": params["interval"], "interval_count": params.get("interval_count")},
     }  # fmt: skip
-    if given.get("id") and account.any(given["id"]):
-        raise bad("Plan already exists.", code="resource_already_exists", param="id")
-    return plan(create_price(account, wanted, given.get("id") or account.new_id("plan")))
+    if params.get("id") and account.any(params["id"]):
+        raise invalid_request("Plan already exists.", code="resource_already_exists", param="id")
+    return plan(create_price(account, price_params, params.get("id") or account.new_id("plan")))
 
 
-def get_plan(account: Account, given: Obj, id: str) -> Obj:
+def get_plan(account: StripeAccount, params: Obj, id: str) -> Obj:
     price = account.get("price", id)
     if price["recurring"] is None:
         raise missing("plan", id)
@@ -169,63 +171,63 @@ def plan(price: Obj) -> Obj:
     }  # fmt: skip
 
 
-def update_price(account: Account, given: Obj, id: str) -> Obj:
+def update_price(account: StripeAccount, params: Obj, id: str) -> Obj:
     price = account.get("price", id)
     before = dict(price)
-    _change(price, given)
+    _change(price, params)
     account.save(price)
     account.emit("price.updated", price, before)
     return price
 
 
-def create_tax_rate(account: Account, given: Obj) -> Obj:
-    percentage = given["percentage"]
+def create_tax_rate(account: StripeAccount, params: Obj) -> Obj:
+    percentage = params["percentage"]
     if not 0 <= percentage <= 100:
-        raise Refusal(400, "Percentage must be between 0 and 100.", param="percentage", kept=False)
+        raise StripeError(400, "Percentage must be between 0 and 100.", param="percentage", replayable=False)
     rate = account.create("tax_rate", {
-        "active": given.get("active", True), "country": given.get("country"),
-        "description": given.get("description"), "display_name": given["display_name"],
-        "effective_percentage": None, "inclusive": given["inclusive"], "jurisdiction": given.get("jurisdiction"),
-        "metadata": merged({}, given.get("metadata") or {}), "percentage": percentage,
-        "state": given.get("state"), "tax_type": given.get("tax_type"),
+        "active": params.get("active", True), "country": params.get("country"),
+        "description": params.get("description"), "display_name": params["display_name"],
+        "effective_percentage": None, "inclusive": params["inclusive"], "jurisdiction": params.get("jurisdiction"),
+        "metadata": merged({}, params.get("metadata") or {}), "percentage": percentage,
+        "state": params.get("state"), "tax_type": params.get("tax_type"),
     })  # fmt: skip
     account.emit("tax_rate.created", rate)
     return rate
 
 
-def update_tax_rate(account: Account, given: Obj, id: str) -> Obj:
+def update_tax_rate(account: StripeAccount, params: Obj, id: str) -> Obj:
     rate = account.get("tax_rate", id)
     before = dict(rate)
-    _change(rate, given)
+    _change(rate, params)
     account.save(rate)
     account.emit("tax_rate.updated", rate, before)
     return rate
 
 
-def list_products(account: Account, given: Obj) -> Obj:
-    return page(account, "product", given, "/v1/products", *filters(given, "active"))
+def list_products(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "product", params, "/v1/products", *filters(params, "active"))
 
 
-def list_prices(account: Account, given: Obj) -> Obj:
-    conditions, values = filters(given, "active", "currency", "type")
-    if given.get("product"):
-        conditions, values = [*conditions, "parent = ?"], [*values, given["product"]]
-    if keys := given.get("lookup_keys"):
+def list_prices(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = filters(params, "active", "currency", "type")
+    if params.get("product"):
+        conditions, values = [*conditions, "parent = ?"], [*values, params["product"]]
+    if keys := params.get("lookup_keys"):
         conditions.append(f"json_extract(body, '$.lookup_key') in ({','.join('?' * len(keys))})")
         values += keys
-    return page(account, "price", given, "/v1/prices", conditions, values)
+    return page(account, "price", params, "/v1/prices", conditions, values)
 
 
-def list_tax_rates(account: Account, given: Obj) -> Obj:
-    return page(account, "tax_rate", given, "/v1/tax_rates", *filters(given, "active"))
+def list_tax_rates(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "tax_rate", params, "/v1/tax_rates", *filters(params, "active"))
 
 
-def filters(given: Obj, *names: str) -> tuple[list[str], list[object]]:
-    """Conditions for the plain fields that the caller named."""
-    wanted = [name for name in names if given.get(name) is not None]
-    return [f"json_extract(body, '$.{name}') = ?" for name in wanted], [given[name] for name in wanted]
+def filters(params: Obj, *names: str) -> tuple[list[str], list[object]]:
+    """Return conditions for the plain fields in the parameters."""
+    fields = [name for name in names if params.get(name) is not None]
+    return [f"json_extract(body, '$.{name}') = ?" for name in fields], [params[name] for name in fields]
 
 
-def tax_rates(account: Account, ids: list[str] | None, param: str) -> list[Obj]:
-    """The rates that a line or a document names, as they stand now."""
-    return [account.get("tax_rate", id, f"{param}[{place}]") for place, id in enumerate(ids or [])]
+def tax_rates(account: StripeAccount, ids: list[str] | None, param: str) -> list[Obj]:
+    """Return the current rates that a line or a document refers to."""
+    return [account.get("tax_rate", id, f"{param}[{position}]") for position, id in enumerate(ids or [])]

@@ -1,15 +1,15 @@
-"""The movable clock, and the work that falls due on the way: periods, finalizations, collections."""
+"""Movable clock, and the work that becomes due on the way: periods, finalizations, collections."""
 
 from __future__ import annotations
 
 import time
 
 from counterfoil.twins.stripe import invoices, subscriptions
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.account import StripeAccount
 
 
-def tick(account: Account) -> bool:
-    """Do what is due now. Whether there was anything."""
+def tick(account: StripeAccount) -> bool:
+    """Do all work that is due now; return true if there was any."""
     worked = False
     with account.transaction():
         account.request = {"id": None, "idempotency_key": None}
@@ -18,9 +18,11 @@ def tick(account: Account) -> bool:
     return worked
 
 
-def move(account: Account, target: int) -> None:
-    """Go to a later moment, stopping at everything that falls due before it, so that dates come out as if
-    time had passed. Raises ValueError for an earlier moment."""
+def move(account: StripeAccount, target: int) -> None:
+    """Move the clock forward, and stop at everything that becomes due on the way.
+
+    Dates come out as if time had passed. Raises ValueError for an earlier time.
+    """
     if target < account.now:
         raise ValueError(f"the clock stands at {account.now} and only moves forward")
     stopped = account.setting("stopped_at") is not None
@@ -37,8 +39,8 @@ def move(account: Account, target: int) -> None:
             account.set("offset", target - int(time.time()))
 
 
-def stop(account: Account, still: bool) -> None:
-    """Let the clock stand still, or run on from where it stands."""
+def stop(account: StripeAccount, still: bool) -> None:
+    """Stop the clock, or let it run on from its current time."""
     now = account.now
     account.set("stopped_at", now if still else None)
     account.set("offset", now - int(time.time()))

@@ -1,23 +1,23 @@
 """Credit notes: corrections of finalized invoices.
 
-On an open invoice a note lowers what remains due (`pre_payment`); on a paid one it is given back as refund,
-as customer balance or outside, and the three must add up to its total (`post_payment`).
-A note by `amount` alone carries no tax: it is one free line. A note by lines carries each line's share of tax.
+On an open invoice a note lowers the remaining amount (`pre_payment`). On a paid one it is returned as refund, as customer
+balance or outside Stripe, and the three must add up to its total (`post_payment`). A note by `amount` alone has no tax: it
+is one custom line. A note by lines has the share of tax of each line.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from counterfoil.twins.stripe.account import Account
-from counterfoil.twins.stripe.amounts import decimal_text, priced, share, taxes
+from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share, taxes
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance
+from counterfoil.twins.stripe.errors import Obj, invalid_parameter, invalid_request
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.invoices import settle
 from counterfoil.twins.stripe.listing import PAGING, inline, page
 from counterfoil.twins.stripe.payments import lower_intent, refund
-from counterfoil.twins.stripe.refusal import Obj, bad, bad_parameter
 
 CREATE: Shape = {
     "invoice!": "str", "amount": "amount", "credit_amount": "uint", "refund_amount": "uint", "refund": "str",
@@ -33,63 +33,63 @@ UPDATE: Shape = {"memo": "str", "metadata": "meta"}
 LIST: Shape = {**PAGING, "customer": "str", "invoice": "str"}
 
 
-def view(account: Account, note: Obj) -> Obj:
+def view(account: StripeAccount, note: Obj) -> Obj:
     if "lines" in note:
         return note
     url = f"/v1/credit_notes/{note['id']}/lines"
     return {**note, "lines": inline(account, "credit_note_line_item", note["id"], url)}
 
 
-def create(account: Account, given: Obj) -> Obj:
-    invoice = account.get("invoice", given["invoice"], "invoice")
+def create(account: StripeAccount, params: Obj) -> Obj:
+    invoice = account.get("invoice", params["invoice"], "invoice")
     if invoice["status"] not in ("open", "paid", "uncollectible"):
-        raise bad(
+        raise invalid_request(
             f"The invoice {invoice['id']} is {invoice['status']}. You can only create credit notes on "
             "finalized invoices that are not void.",
             param="invoice",
         )
-    lines = _lines(account, invoice, given)
+    lines = _lines(account, invoice, params)
     amount = sum(line["amount"] + _outside(line) for line in lines)
-    if given.get("amount") is not None and given["amount"] != amount:
-        raise bad(
-            f"The credit note amount ({given['amount']}) must equal the total of its lines ({amount}).",
+    if params.get("amount") is not None and params["amount"] != amount:
+        raise invalid_request(
+            f"The credit note amount ({params['amount']}) must equal the total of its lines ({amount}).",
             param="amount",
         )
     if amount < 1:
-        raise bad("The credit note total must be greater than zero.", param="amount")
-    was = account.view(invoice)
-    note = _write(account, invoice, given, lines, amount)
+        raise invalid_request("The credit note total must be greater than zero.", param="amount")
+    before_invoice = account.view(invoice)
+    note = _write(account, invoice, params, lines, amount)
     if invoice["status"] == "paid":
-        _give_back(account, invoice, note, given)
+        _return_amount(account, invoice, note, params)
     else:
-        _lower(account, invoice, note, given)
+        _lower_remaining(account, invoice, note, params)
     account.save(note)
     account.emit("credit_note.created", note)
     account.save(invoice)
-    account.emit("invoice.updated", invoice, was)
+    account.emit("invoice.updated", invoice, before_invoice)
     if invoice["status"] == "open" and invoice["amount_remaining"] == 0:
         settle(account, invoice)
     return note
 
 
-def _write(account: Account, invoice: Obj, given: Obj, lines: list[Obj], amount: int) -> Obj:
+def _write(account: StripeAccount, invoice: Obj, params: Obj, lines: list[Obj], amount: int) -> Obj:
     invoice["_notes"] = invoice.get("_notes", 0) + 1
-    summed: dict[str, Obj] = {}
+    tax_totals: dict[str, Obj] = {}
     for line in lines:
         for tax in line["tax_amounts"]:
-            into = summed.setdefault(tax["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
-            into["amount"] += tax["amount"]
-            into["taxable_amount"] += tax["taxable_amount"]
+            rate_total = tax_totals.setdefault(tax["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
+            rate_total["amount"] += tax["amount"]
+            rate_total["taxable_amount"] += tax["taxable_amount"]
     subtotal, net = sum(line["amount"] for line in lines), sum(line["amount_excluding_tax"] for line in lines)
     number = f"{invoice['number']}-CN-{invoice['_notes']:02d}"
     note = account.create("credit_note", {
         "amount": amount, "amount_shipping": 0, "currency": invoice["currency"], "customer": invoice["customer"],
         "customer_balance_transaction": None, "discount_amount": 0, "discount_amounts": [],
-        "effective_at": given.get("effective_at") or account.now, "invoice": invoice["id"],
-        "memo": given.get("memo"), "metadata": merged({}, given.get("metadata") or {}), "number": number,
+        "effective_at": params.get("effective_at") or account.now, "invoice": invoice["id"],
+        "memo": params.get("memo"), "metadata": merged({}, params.get("metadata") or {}), "number": number,
         "out_of_band_amount": None, "pdf": f"https://invoice.twin.invalid/{number}/pdf",
-        "reason": given.get("reason"), "refund": None, "shipping_cost": None, "status": "issued",
-        "subtotal": subtotal, "subtotal_excluding_tax": net, "tax_amounts": list(summed.values()), "total": amount,
+        "reason": params.get("reason"), "refund": None, "shipping_cost": None, "status": "issued",
+        "subtotal": subtotal, "subtotal_excluding_tax": net, "tax_amounts": list(tax_totals.values()), "total": amount,
         "total_excluding_tax": net, "type": "post_payment" if invoice["status"] == "paid" else "pre_payment",
         "voided_at": None,
     }, parent=invoice["id"])  # fmt: skip
@@ -98,17 +98,17 @@ def _write(account: Account, invoice: Obj, given: Obj, lines: list[Obj], amount:
     return note
 
 
-def _lower(account: Account, invoice: Obj, note: Obj, given: Obj) -> None:
-    """On an unpaid invoice the note takes from what remains; nothing is given back."""
-    if given.get("credit_amount") or given.get("refund_amount") or given.get("refund") or given.get(
+def _lower_remaining(account: StripeAccount, invoice: Obj, note: Obj, params: Obj) -> None:
+    """Lower the remaining amount of an unpaid invoice; no money is returned."""
+    if params.get("credit_amount") or params.get("refund_amount") or params.get("refund") or params.get(
             "out_of_band_amount"):  # fmt: skip
-        raise bad(
+        raise invalid_request(
             "You can only specify `credit_amount`, `refund_amount`, `refund` or `out_of_band_amount` when the "
             "invoice is paid.",
             param="invoice",
         )
     if note["amount"] > invoice["amount_remaining"]:
-        raise bad(
+        raise invalid_request(
             f"The credit note total ({note['amount']}) is greater than the amount remaining on the invoice "
             f"({invoice['amount_remaining']}).",
             param="amount",
@@ -120,130 +120,134 @@ def _lower(account: Account, invoice: Obj, note: Obj, given: Obj) -> None:
         lower_intent(account, invoice["payment_intent"], invoice["amount_remaining"])
 
 
-def _give_back(account: Account, invoice: Obj, note: Obj, given: Obj) -> None:
+def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj) -> None:
     amount = note["amount"]
-    left = (
+    creditable = (
         invoice["total"]
         - invoice["pre_payment_credit_notes_amount"]
         - invoice["post_payment_credit_notes_amount"]
     )
-    if amount > left:
-        raise bad(
-            f"The credit note total ({amount}) is greater than the creditable amount of the invoice ({left}).",
+    if amount > creditable:
+        raise invalid_request(
+            f"The credit note total ({amount}) is greater than the creditable amount of the invoice ({creditable}).",
             param="amount",
         )
-    back = None
-    if given.get("refund"):
-        back = account.get("refund", given["refund"], "refund")
-        if back["charge"] != invoice["charge"] or back.get("_note"):
-            raise bad(
+    refund_object = None
+    if params.get("refund"):
+        refund_object = account.get("refund", params["refund"], "refund")
+        if refund_object["charge"] != invoice["charge"] or refund_object.get("_note"):
+            raise invalid_request(
                 "The refund does not belong to this invoice, or another credit note has it.", param="refund"
             )
-        if given.get("refund_amount"):
-            raise bad("You may only specify one of `refund` or `refund_amount`.", param="refund")
-    credit, outside = given.get("credit_amount") or 0, given.get("out_of_band_amount") or 0
-    returned = back["amount"] if back else given.get("refund_amount") or 0
+        if params.get("refund_amount"):
+            raise invalid_request("You may only specify one of `refund` or `refund_amount`.", param="refund")
+    credit, outside = params.get("credit_amount") or 0, params.get("out_of_band_amount") or 0
+    returned = refund_object["amount"] if refund_object else params.get("refund_amount") or 0
     if credit + outside + returned != amount:
-        raise bad(
+        raise invalid_request(
             f"The sum of credit amount, refund amount and out of band amount ({credit + outside + returned}) "
             f"must equal the credit note amount ({amount}).",
             param="amount",
         )
-    if returned and back is None:
+    if returned and refund_object is None:
         if invoice["charge"] is None:
-            raise bad("You cannot refund an invoice that has no charge.", param="refund_amount")
-        back = refund(account, account.get("charge", invoice["charge"]), returned, "requested_by_customer")
-    if back:
-        note["refund"] = back["id"]
-        account.save({**back, "_note": note["id"]})
+            raise invalid_request("You cannot refund an invoice that has no charge.", param="refund_amount")
+        refund_object = refund(
+            account, account.get("charge", invoice["charge"]), returned, "requested_by_customer"
+        )
+    if refund_object:
+        note["refund"] = refund_object["id"]
+        account.save({**refund_object, "_note": note["id"]})
     if credit:
         customer = account.get("customer", invoice["customer"])
-        was = account.view(customer)
-        moved = move_balance(account, customer, -credit, "credit_note", None, invoice["id"], note["id"])
-        note["customer_balance_transaction"] = moved["id"]
-        account.emit("customer.updated", customer, was)
+        before_customer = account.view(customer)
+        entry = move_balance(account, customer, -credit, "credit_note", None, invoice["id"], note["id"])
+        note["customer_balance_transaction"] = entry["id"]
+        account.emit("customer.updated", customer, before_customer)
     note["out_of_band_amount"] = outside or None
     invoice["post_payment_credit_notes_amount"] += amount
 
 
-def _lines(account: Account, invoice: Obj, given: Obj) -> list[Obj]:
-    wanted = given.get("lines")
-    if not wanted:
-        if given.get("amount") is None:
-            raise bad_parameter(
+def _lines(account: StripeAccount, invoice: Obj, params: Obj) -> list[Obj]:
+    line_params = params.get("lines")
+    if not line_params:
+        if params.get("amount") is None:
+            raise invalid_parameter(
                 "You must specify one of `amount`, `lines`, or `shipping_cost`.",
                 "parameter_missing",
                 "amount",
             )
-        return [_line(given["amount"], 1, Decimal(given["amount"]), None, [], [])]
-    made: list[Obj] = []
-    for place, line in enumerate(wanted):
-        name = f"lines[{place}]"
+        return [_line(params["amount"], 1, Decimal(params["amount"]), None, [], [])]
+    note_lines: list[Obj] = []
+    for position, line in enumerate(line_params):
+        name = f"lines[{position}]"
         if line["type"] == "invoice_line_item":
-            made.append(_of_invoice(account, invoice, line, name, made))
+            note_lines.append(_of_invoice(account, invoice, line, name, note_lines))
         else:
-            made.append(_free(account, line, name))
-    return made
+            note_lines.append(_free(account, line, name))
+    return note_lines
 
 
 def _line(
     amount: int, quantity: int | None, unit: Decimal | None, description: str | None, rates: list[Obj],
-    figures: list[int],
+    tax_figures: list[int],
 ) -> Obj:  # fmt: skip
-    inside = sum(figure for figure, rate in zip(figures, rates, strict=True) if rate["inclusive"])
+    inclusive = sum(
+        tax_amount for tax_amount, rate in zip(tax_figures, rates, strict=True) if rate["inclusive"]
+    )
     return {
-        "amount": amount, "amount_excluding_tax": amount - inside, "description": description,
+        "amount": amount, "amount_excluding_tax": amount - inclusive, "description": description,
         "discount_amount": 0, "discount_amounts": [], "quantity": quantity,
         "tax_amounts": [
-            {"amount": figure, "inclusive": rate["inclusive"], "tax_rate": rate["id"], "taxability_reason": None,
-             "taxable_amount": amount - inside}
-            for figure, rate in zip(figures, rates, strict=True)],
+            {"amount": tax_amount, "inclusive": rate["inclusive"], "tax_rate": rate["id"], "taxability_reason": None,
+             "taxable_amount": amount - inclusive}
+            for tax_amount, rate in zip(tax_figures, rates, strict=True)],
         "tax_rates": rates, "type": "custom_line_item",
         "unit_amount": int(unit) if unit is not None and unit == int(unit) else None,
         "unit_amount_decimal": None if unit is None else decimal_text(unit), "unit_amount_excluding_tax": None,
     }  # fmt: skip
 
 
-def _free(account: Account, given: Obj, name: str) -> Obj:
-    unit = given.get("unit_amount_decimal")
-    unit = given.get("unit_amount") if unit is None else unit
-    if unit is None or not given.get("description"):
-        raise bad_parameter(
+def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
+    unit = params.get("unit_amount_decimal")
+    unit = params.get("unit_amount") if unit is None else unit
+    if unit is None or not params.get("description"):
+        raise invalid_parameter(
             "A custom line item needs `description` and `unit_amount` or `unit_amount_decimal`.",
             "parameter_missing",
             f"{name}[unit_amount]",
         )
-    quantity = 1 if given.get("quantity") is None else given["quantity"]
-    amount = priced(str(unit), quantity)
-    rates = tax_rates(account, given.get("tax_rates"), f"{name}[tax_rates]")
-    figures = taxes(amount, [(Decimal(str(rate["percentage"])), rate["inclusive"]) for rate in rates])
-    return _line(amount, quantity, Decimal(unit), given["description"], rates, figures)
+    quantity = 1 if params.get("quantity") is None else params["quantity"]
+    amount = line_amount(str(unit), quantity)
+    rates = tax_rates(account, params.get("tax_rates"), f"{name}[tax_rates]")
+    tax_figures = taxes(amount, [(Decimal(str(rate["percentage"])), rate["inclusive"]) for rate in rates])
+    return _line(amount, quantity, Decimal(unit), params["description"], rates, tax_figures)
 
 
-def _of_invoice(account: Account, invoice: Obj, given: Obj, name: str, made: list[Obj]) -> Obj:
-    """A part of an invoice's line. The last part takes what rounding left, so parts add up to the line."""
-    if not given.get("invoice_line_item"):
-        raise bad_parameter(
+def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, note_lines: list[Obj]) -> Obj:
+    """Return a part of an invoice line. The last part takes the rounding difference, so parts add up to the line."""
+    if not params.get("invoice_line_item"):
+        raise invalid_parameter(
             f"Missing required param: {name}[invoice_line_item].",
             "parameter_missing",
             f"{name}[invoice_line_item]",
         )
-    line = account.get("line_item", given["invoice_line_item"], f"{name}[invoice_line_item]")
-    place = account.store.place(line["id"])
-    if place is None or place[1] != invoice["id"]:
-        raise bad(
+    line = account.get("line_item", params["invoice_line_item"], f"{name}[invoice_line_item]")
+    position = account.store.place(line["id"])
+    if position is None or position[1] != invoice["id"]:
+        raise invalid_request(
             f"The line item {line['id']} is not on invoice {invoice['id']}.",
             param=f"{name}[invoice_line_item]",
         )
-    quantity: int | None = given.get("quantity")
-    amount: int | None = given.get("amount")
+    quantity: int | None = params.get("quantity")
+    amount: int | None = params.get("amount")
     if (quantity is None) == (amount is None):
-        raise bad_parameter(
+        raise invalid_parameter(
             "You must specify one of `quantity` or `amount`.", "parameter_missing", f"{name}[quantity]"
         )
     if quantity is not None:
         if quantity > (line["quantity"] or 1):
-            raise bad(
+            raise invalid_request(
                 "The quantity is greater than the quantity of the invoice line item.",
                 param=f"{name}[quantity]",
             )
@@ -251,30 +255,32 @@ def _of_invoice(account: Account, invoice: Obj, given: Obj, name: str, made: lis
     assert amount is not None
     credited = [
         *(part for part in _credited(account, invoice) if part.get("invoice_line_item") == line["id"]),
-        *(part for part in made if part.get("invoice_line_item") == line["id"]),
+        *(part for part in note_lines if part.get("invoice_line_item") == line["id"]),
     ]
     before = sum(part["amount"] for part in credited)
     if amount > line["amount"] - before:
-        raise bad(
+        raise invalid_request(
             f"The amount ({amount}) is greater than what is left to credit on the line item "
             f"({line['amount'] - before}).",
             param=f"{name}[amount]",
         )
-    figures = []
+    tax_figures = []
     for number, tax in enumerate(line["tax_amounts"]):
         if before + amount == line["amount"]:
-            figures.append(tax["amount"] - sum(part["tax_amounts"][number]["amount"] for part in credited))
+            tax_figures.append(
+                tax["amount"] - sum(part["tax_amounts"][number]["amount"] for part in credited)
+            )
         else:
-            figures.append(share(tax["amount"], amount, line["amount"]))
+            tax_figures.append(share(tax["amount"], amount, line["amount"]))
     rates = [account.get("tax_rate", tax["tax_rate"]) for tax in line["tax_amounts"]]
     unit = (
         None if quantity is None or line["price"] is None else Decimal(line["price"]["unit_amount_decimal"])
     )
-    part = _line(amount, quantity, unit, line["description"], rates, figures)
+    part = _line(amount, quantity, unit, line["description"], rates, tax_figures)
     return {**part, "type": "invoice_line_item", "invoice_line_item": line["id"]}
 
 
-def _credited(account: Account, invoice: Obj) -> list[Obj]:
+def _credited(account: StripeAccount, invoice: Obj) -> list[Obj]:
     return [
         line
         for note in account.of("credit_note", invoice["id"]) if note["status"] == "issued"
@@ -286,68 +292,68 @@ def _outside(line: Obj) -> int:
     return sum(int(tax["amount"]) for tax in line["tax_amounts"] if not tax["inclusive"])
 
 
-def preview(account: Account, given: Obj) -> Obj:
-    """The note that `create` would make, without making it."""
+def preview(account: StripeAccount, params: Obj) -> Obj:
+    """Return the note that `create` would create, without creating it."""
 
-    class Enough(Exception):
+    class DiscardPreview(Exception):
         pass
 
-    shown: Obj = {}
+    result: Obj = {}
     try:
         with account.transaction():
-            shown = account.view(create(account, given))
-            raise Enough
-    except Enough:
-        return shown
+            result = account.view(create(account, params))
+            raise DiscardPreview
+    except DiscardPreview:
+        return result
 
 
-def get(account: Account, given: Obj, id: str) -> Obj:
+def get(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("credit_note", id)
 
 
-def list_all(account: Account, given: Obj) -> Obj:
-    conditions, values = filters(given, "customer")
-    if given.get("invoice"):
+def list_all(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = filters(params, "customer")
+    if params.get("invoice"):
         conditions.append("parent = ?")
-        values.append(given["invoice"])
-    return page(account, "credit_note", given, "/v1/credit_notes", conditions, values)
+        values.append(params["invoice"])
+    return page(account, "credit_note", params, "/v1/credit_notes", conditions, values)
 
 
-def list_lines(account: Account, given: Obj, id: str) -> Obj:
+def list_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("credit_note", id)
     url = f"/v1/credit_notes/{id}/lines"
-    return page(account, "credit_note_line_item", given, url, ["parent = ?"], [id], oldest_first=True)
+    return page(account, "credit_note_line_item", params, url, ["parent = ?"], [id], oldest_first=True)
 
 
-def update(account: Account, given: Obj, id: str) -> Obj:
+def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     note = account.get("credit_note", id)
     before = dict(note)
-    if "memo" in given:
-        note["memo"] = given["memo"]
-    if "metadata" in given:
-        note["metadata"] = merged(note["metadata"], given["metadata"])
+    if "memo" in params:
+        note["memo"] = params["memo"]
+    if "metadata" in params:
+        note["metadata"] = merged(note["metadata"], params["metadata"])
     account.save(note)
     account.emit("credit_note.updated", note, before)
     return note
 
 
-def void(account: Account, given: Obj, id: str) -> Obj:
-    """Take a note back. Only while its invoice is still open: afterwards money has moved."""
+def void(account: StripeAccount, params: Obj, id: str) -> Obj:
+    """Void a note, only while its invoice is open: later, money has moved."""
     note = account.get("credit_note", id)
     if note["status"] == "void":
-        raise bad("This credit note has already been voided.", code="credit_note_already_voided")
+        raise invalid_request("This credit note has already been voided.", code="credit_note_already_voided")
     invoice = account.get("invoice", note["invoice"])
     if note["type"] != "pre_payment" or invoice["status"] != "open":
-        raise bad("You can only void a credit note whose invoice is open.", param="id")
-    was, before = account.view(invoice), dict(note)
+        raise invalid_request("You can only void a credit note whose invoice is open.", param="id")
+    before_invoice, before_note = account.view(invoice), dict(note)
     note.update(status="void", voided_at=account.now)
     account.save(note)
-    account.emit("credit_note.voided", note, before)
+    account.emit("credit_note.voided", note, before_note)
     invoice["amount_due"] += note["amount"]
     invoice["amount_remaining"] += note["amount"]
     invoice["pre_payment_credit_notes_amount"] -= note["amount"]
     account.save(invoice)
     if invoice["payment_intent"]:
         lower_intent(account, invoice["payment_intent"], invoice["amount_remaining"])
-    account.emit("invoice.updated", invoice, was)
+    account.emit("invoice.updated", invoice, before_invoice)
     return note

@@ -5,12 +5,12 @@ A negative balance is credit that the next finalized invoice uses; a positive on
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import standing
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe import subscription_status
+from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request, missing
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page, search
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter, missing
 
 ADDRESS: Shape = {
     "city": "str", "country": "str", "line1": "str", "line2": "str", "postal_code": "str", "state": "str",
@@ -38,11 +38,11 @@ DECLINES = {
     "pm_card_chargeCustomerFail": "generic_decline", "tok_chargeCustomerFail": "generic_decline",
 }  # fmt: skip
 _CHARGE_FAILS = ("4000000000000341", "pm_card_chargeCustomerFail", "tok_chargeCustomerFail")
-"""Cards that decline when charged and not already when attached."""
+"""Cards that decline a charge but not the attachment."""
 _FIELDS = ("description", "email", "name", "phone", "tax_exempt", "preferred_locales", "invoice_prefix")
 
 
-def create(account: Account, given: Obj) -> Obj:
+def create(account: StripeAccount, params: Obj) -> Obj:
     customer = account.create("customer", {
         "address": None, "balance": 0, "currency": None, "default_source": None, "delinquent": False,
         "description": None, "discount": None, "email": None, "invoice_prefix": None,
@@ -52,38 +52,38 @@ def create(account: Account, given: Obj) -> Obj:
         "shipping": None, "tax_exempt": "none", "test_clock": None,
     })  # fmt: skip
     customer["invoice_prefix"] = customer["id"][4:12].upper()
-    if given.get("payment_method"):
-        attach(account, {"customer": customer["id"]}, given["payment_method"])
-    _apply(account, customer, given)
+    if params.get("payment_method"):
+        attach(account, {"customer": customer["id"]}, params["payment_method"])
+    _apply(account, customer, params)
     account.save(customer)
-    if amount := given.get("balance"):
+    if amount := params.get("balance"):
         move_balance(account, customer, amount, "initial", None)
     account.emit("customer.created", customer)
     return customer
 
 
-def _apply(account: Account, customer: Obj, given: Obj) -> None:
+def _apply(account: StripeAccount, customer: Obj, params: Obj) -> None:
     for name in _FIELDS:
-        if name in given:
-            customer[name] = given[name]
+        if name in params:
+            customer[name] = params[name]
     for name in ("address", "shipping"):
-        if name in given:
-            customer[name] = _address(given[name]) if name == "address" else given[name] and {
-                "name": given[name].get("name"), "phone": given[name].get("phone"),
-                "address": _address(given[name].get("address")),
+        if name in params:
+            customer[name] = _address(params[name]) if name == "address" else params[name] and {
+                "name": params[name].get("name"), "phone": params[name].get("phone"),
+                "address": _address(params[name].get("address")),
             }  # fmt: skip
-    if "metadata" in given:
-        customer["metadata"] = merged(customer["metadata"], given["metadata"])
-    if given.get("source"):
-        method = attach(account, {"customer": customer["id"]}, "pm_" + given["source"])
+    if "metadata" in params:
+        customer["metadata"] = merged(customer["metadata"], params["metadata"])
+    if params.get("source"):
+        method = attach(account, {"customer": customer["id"]}, "pm_" + params["source"])
         customer["invoice_settings"]["default_payment_method"] = method["id"]
-    for name, value in (given.get("invoice_settings") or {}).items():
+    for name, value in (params.get("invoice_settings") or {}).items():
         if name == "default_payment_method" and value is not None:
             method = _method(account, value, "invoice_settings[default_payment_method]")
             if method["customer"] is None:
                 method = attach(account, {"customer": customer["id"]}, method["id"])
             if method["customer"] != customer["id"]:
-                raise bad(
+                raise invalid_request(
                     "The customer does not have a payment method with the ID "
                     f"{value}. The payment method must be attached to the customer.",
                     param="payment_method",
@@ -92,11 +92,11 @@ def _apply(account: Account, customer: Obj, given: Obj) -> None:
         customer["invoice_settings"][name] = value
 
 
-def _address(given: Obj | None) -> Obj | None:
-    return None if given is None else {name: given.get(name) for name in ADDRESS}
+def _address(params: Obj | None) -> Obj | None:
+    return None if params is None else {name: params.get(name) for name in ADDRESS}
 
 
-def retrieve(account: Account, given: Obj, id: str) -> Obj:
+def retrieve(account: StripeAccount, params: Obj, id: str) -> Obj:
     customer = account.find("customer", id)
     if customer is None:
         raise missing("customer", id)
@@ -105,45 +105,45 @@ def retrieve(account: Account, given: Obj, id: str) -> Obj:
     return customer
 
 
-def update(account: Account, given: Obj, id: str) -> Obj:
+def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     customer = account.get("customer", id)
     before = account.view(customer)
-    _apply(account, customer, given)
+    _apply(account, customer, params)
     account.save(customer)
-    if given.get("balance") is not None and given["balance"] != customer["balance"]:
-        move_balance(account, customer, given["balance"] - customer["balance"], "adjustment", None)
+    if params.get("balance") is not None and params["balance"] != customer["balance"]:
+        move_balance(account, customer, params["balance"] - customer["balance"], "adjustment", None)
     account.emit("customer.updated", customer, before)
     return customer
 
 
-def delete(account: Account, given: Obj, id: str) -> Obj:
+def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
     customer = account.get("customer", id)
     for subscription in account.where("subscription", "customer = ?", (id,)):
         if subscription["status"] not in ("canceled", "incomplete_expired"):
-            standing.end(account, subscription)
+            subscription_status.cancel_now(account, subscription)
     account.emit("customer.deleted", customer)
     customer["_deleted"] = True
     account.save(customer)
     return {"id": id, "object": "customer", "deleted": True}
 
 
-def list_all(account: Account, given: Obj) -> Obj:
-    conditions, values = filters(given, "email")
+def list_all(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = filters(params, "email")
     conditions.append("json_extract(body, '$._deleted') is null")
-    return page(account, "customer", given, "/v1/customers", conditions, values)
+    return page(account, "customer", params, "/v1/customers", conditions, values)
 
 
-def find(account: Account, given: Obj) -> Obj:
-    return search(account, "customer", given, "/v1/customers/search")
+def find(account: StripeAccount, params: Obj) -> Obj:
+    return search(account, "customer", params, "/v1/customers/search")
 
 
-def same_currency(account: Account, customer: Obj, code: str) -> None:
-    """A customer has one currency, fixed by its first document."""
+def same_currency(account: StripeAccount, customer: Obj, code: str) -> None:
+    """Set the currency of the customer with its first document; reject any other afterwards."""
     if customer["currency"] is None:
         customer["currency"] = code
         account.save(customer)
     elif customer["currency"] != code:
-        raise bad(
+        raise invalid_request(
             "You cannot combine currencies on a single customer. This customer has had documents in "
             f"{customer['currency']}.",
             param="currency",
@@ -151,10 +151,10 @@ def same_currency(account: Account, customer: Obj, code: str) -> None:
 
 
 def move_balance(
-    account: Account, customer: Obj, amount: int, type: str, description: str | None,
+    account: StripeAccount, customer: Obj, amount: int, type: str, description: str | None,
     invoice: str | None = None, credit_note: str | None = None, metadata: dict[str, str] | None = None,
 ) -> Obj:  # fmt: skip
-    """Change the balance and say why."""
+    """Change the balance and create its transaction."""
     customer["balance"] += amount
     account.save(customer)
     return account.create("customer_balance_transaction", {
@@ -164,59 +164,59 @@ def move_balance(
     }, parent=customer["id"])  # fmt: skip
 
 
-def create_transaction(account: Account, given: Obj, id: str) -> Obj:
+def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
     customer = account.get("customer", id)
     before = account.view(customer)
-    if given["amount"] == 0:
-        raise bad_parameter("Amount must be non-zero.", "parameter_invalid_integer", "amount")
-    same_currency(account, customer, currency(given["currency"]))
-    made = move_balance(
+    if params["amount"] == 0:
+        raise invalid_parameter("Amount must be non-zero.", "parameter_invalid_integer", "amount")
+    same_currency(account, customer, currency(params["currency"]))
+    entry = move_balance(
         account,
         customer,
-        given["amount"],
+        params["amount"],
         "adjustment",
-        given.get("description"),
-        metadata=merged({}, given.get("metadata") or {}),
+        params.get("description"),
+        metadata=merged({}, params.get("metadata") or {}),
     )
     account.emit("customer.updated", customer, before)
-    return made
+    return entry
 
 
-def update_transaction(account: Account, given: Obj, id: str, transaction: str) -> Obj:
-    made = get_transaction(account, {}, id, transaction)
-    if "metadata" in given:
-        made["metadata"] = merged(made["metadata"], given["metadata"])
-    if "description" in given:
-        made["description"] = given["description"]
-    return account.save(made)
+def update_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
+    entry = get_transaction(account, {}, id, transaction)
+    if "metadata" in params:
+        entry["metadata"] = merged(entry["metadata"], params["metadata"])
+    if "description" in params:
+        entry["description"] = params["description"]
+    return account.save(entry)
 
 
-def get_transaction(account: Account, given: Obj, id: str, transaction: str) -> Obj:
-    made = account.get("customer_balance_transaction", transaction)
-    if made["customer"] != id:
+def get_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
+    entry = account.get("customer_balance_transaction", transaction)
+    if entry["customer"] != id:
         raise missing("customer_balance_transaction", transaction)
-    return made
+    return entry
 
 
-def list_transactions(account: Account, given: Obj, id: str) -> Obj:
+def list_transactions(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", id)
     url = f"/v1/customers/{id}/balance_transactions"
-    return page(account, "customer_balance_transaction", given, url, ["parent = ?"], [id])
+    return page(account, "customer_balance_transaction", params, url, ["parent = ?"], [id])
 
 
-# -- payment methods: cards by the vendor's test numbers, tokens and ready-made ids
+# -- payment methods: cards by the vendor's test numbers, tokens and test ids
 
 
-def create_method(account: Account, given: Obj) -> Obj:
-    card = given.get("card") or {}
+def create_method(account: StripeAccount, params: Obj) -> Obj:
+    card = params.get("card") or {}
     number = card.get("number") or card.get("token")
     if not number:
-        raise bad_parameter("Missing required param: card.", "parameter_missing", "card")
-    return _new_method(account, number, card, given)
+        raise invalid_parameter("Missing required param: card.", "parameter_missing", "card")
+    return _new_method(account, number, card, params)
 
 
-def _new_method(account: Account, number: str, card: Obj, given: Obj) -> Obj:
-    details = given.get("billing_details") or {}
+def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> Obj:
+    details = params.get("billing_details") or {}
     return account.create("payment_method", {
         "billing_details": {
             "address": _address(details.get("address") or {}), "email": details.get("email"),
@@ -226,42 +226,42 @@ def _new_method(account: Account, number: str, card: Obj, given: Obj) -> Obj:
             "exp_year": card.get("exp_year") or 2040, "fingerprint": None, "funding": "credit",
             "last4": number[-4:] if number.isdigit() else "4242", "networks": None,
             "three_d_secure_usage": None, "wallet": None},
-        "customer": None, "metadata": merged({}, given.get("metadata") or {}), "type": "card",
+        "customer": None, "metadata": merged({}, params.get("metadata") or {}), "type": "card",
         "_declines": DECLINES.get(number), "_attaches": number in _CHARGE_FAILS or number not in DECLINES,
     })  # fmt: skip
 
 
-def _method(account: Account, id: str, param: str) -> Obj:
-    """A stored method, or a fresh card where the id is one of the vendor's ready-made test ids."""
+def _method(account: StripeAccount, id: str, param: str) -> Obj:
+    """Return a stored payment method, or a new card for one of the vendor's test ids."""
     if id.startswith(("pm_card_", "pm_tok_")):
         return _new_method(account, id.removeprefix("pm_") if id.startswith("pm_tok_") else id, {}, {})
     return account.get("payment_method", id, param)
 
 
-def get_method(account: Account, given: Obj, id: str) -> Obj:
+def get_method(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("payment_method", id)
 
 
-def attach(account: Account, given: Obj, id: str) -> Obj:
+def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
     method = _method(account, id, "id")
-    account.get("customer", given["customer"], "customer")
-    if method["customer"] not in (None, given["customer"]):
-        raise bad("The payment method you provided has already been attached to a customer.")
+    account.get("customer", params["customer"], "customer")
+    if method["customer"] not in (None, params["customer"]):
+        raise invalid_request("The payment method you provided has already been attached to a customer.")
     if not method["_attaches"]:
-        raise Refusal(
+        raise StripeError(
             402, "Your card was declined.", type="card_error", code="card_declined",
             more={"decline_code": method["_declines"]},
         )  # fmt: skip
-    method["customer"] = given["customer"]
+    method["customer"] = params["customer"]
     account.save(method)
     account.emit("payment_method.attached", method)
     return method
 
 
-def detach(account: Account, given: Obj, id: str) -> Obj:
+def detach(account: StripeAccount, params: Obj, id: str) -> Obj:
     method = account.get("payment_method", id)
     if method["customer"] is None:
-        raise bad(
+        raise invalid_request(
             "The payment method you provided is not attached to a customer so detachment is impossible."
         )
     before = dict(method)
@@ -271,16 +271,16 @@ def detach(account: Account, given: Obj, id: str) -> Obj:
     return method
 
 
-def list_methods(account: Account, given: Obj) -> Obj:
-    conditions, values = filters(given, "customer")
-    return page(account, "payment_method", given, "/v1/payment_methods", conditions, values)
+def list_methods(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = filters(params, "customer")
+    return page(account, "payment_method", params, "/v1/payment_methods", conditions, values)
 
 
-def payable_with(account: Account, customer: Obj, wanted: str | None) -> Obj:
-    """The method an invoice is charged to, or the vendor's refusal when there is none."""
-    id = wanted or customer["invoice_settings"]["default_payment_method"]
+def payable_with(account: StripeAccount, customer: Obj, method_id: str | None) -> Obj:
+    """Return the payment method for an invoice, or raise the vendor's error if there is none."""
+    id = method_id or customer["invoice_settings"]["default_payment_method"]
     if id is None:
-        raise Refusal(
+        raise StripeError(
             400,
             "There is no `default_payment_method` set on this Customer or Invoice. Please set a "
             "`default_payment_method`, or pass one of the customer's payment methods to pay with.",
@@ -288,7 +288,7 @@ def payable_with(account: Account, customer: Obj, wanted: str | None) -> Obj:
         )  # fmt: skip
     method = _method(account, id, "payment_method")
     if method["customer"] not in (None, customer["id"]):
-        raise bad(
+        raise invalid_request(
             "The payment method does not belong to the customer of this invoice.", param="payment_method"
         )
     return method

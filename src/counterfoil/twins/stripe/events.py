@@ -1,4 +1,4 @@
-"""Events and webhook endpoints, and the plan of who is told what."""
+"""Events and webhook endpoints, and the plan of deliveries of each event."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
-from counterfoil.twins.stripe.account import DAY, Account
+from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
+from counterfoil.twins.stripe.errors import Obj, invalid_parameter
 from counterfoil.twins.stripe.faults import Faults
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.refusal import Obj, bad_parameter
 
 ENDPOINT: Shape = {
     "url!": "str", "enabled_events!": ["str"], "description": "str", "metadata": "meta", "api_version": "str",
@@ -21,110 +21,110 @@ ENDPOINT_UPDATE: Shape = {
     "url": "str", "enabled_events": ["str"], "description": "str", "metadata": "meta", "disabled": "bool",
 }  # fmt: skip
 LIST: Shape = {**PAGING, "type": "str", "types": ["str"], "delivery_success": "bool"}
-KEPT = 30 * DAY
-"""How long the vendor lists events."""
+LISTED_SECONDS = 30 * DAY_SECONDS
+"""Period for which the vendor lists events."""
 
 
-def view(account: Account, event: Obj) -> Obj:
+def view(account: StripeAccount, event: Obj) -> Obj:
     return {**event, "pending_webhooks": account.store.waiting_for(event["id"])}
 
 
-def get(account: Account, given: Obj, id: str) -> Obj:
+def get(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("event", id)
 
 
-def list_all(account: Account, given: Obj) -> Obj:
-    conditions, values = ["created >= ?"], [account.now - KEPT]
-    if given.get("type") and given.get("types"):
-        raise bad_parameter("You may not specify both type and types.", "parameter_invalid", "types")
-    if given.get("type"):
+def list_all(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = ["created >= ?"], [account.now - LISTED_SECONDS]
+    if params.get("type") and params.get("types"):
+        raise invalid_parameter("You may not specify both type and types.", "parameter_invalid", "types")
+    if params.get("type"):
         conditions.append("json_extract(body, '$.type') glob ?")
-        values.append(given["type"])
-    if types := given.get("types"):
+        values.append(params["type"])
+    if types := params.get("types"):
         conditions.append(f"json_extract(body, '$.type') in ({','.join('?' * len(types))})")
         values += types
-    if given.get("delivery_success") is not None:
+    if params.get("delivery_success") is not None:
         late = "exists (select 1 from delivery d where d.event = object.id and d.state <> 'delivered')"
-        conditions.append(f"not {late}" if given["delivery_success"] else late)
-    return page(account, "event", given, "/v1/events", conditions, values)
+        conditions.append(f"not {late}" if params["delivery_success"] else late)
+    return page(account, "event", params, "/v1/events", conditions, values)
 
 
-def endpoint_view(account: Account, endpoint: Obj) -> Obj:
-    """The secret is shown once, by the answer that creates it."""
+def endpoint_view(account: StripeAccount, endpoint: Obj) -> Obj:
+    """Return the endpoint; its secret is only in the response that creates it."""
     if endpoint.get("_shown"):
         return endpoint
     return {name: value for name, value in endpoint.items() if name != "secret"}
 
 
-def create_endpoint(account: Account, given: Obj) -> Obj:
-    made = account.create("webhook_endpoint", {
-        "api_version": given.get("api_version"), "application": None, "description": given.get("description"),
-        "enabled_events": given["enabled_events"], "metadata": merged({}, given.get("metadata") or {}),
-        "secret": "whsec_" + secrets.token_urlsafe(24), "status": "enabled", "url": _loopback(given["url"]),
+def create_endpoint(account: StripeAccount, params: Obj) -> Obj:
+    new_endpoint = account.create("webhook_endpoint", {
+        "api_version": params.get("api_version"), "application": None, "description": params.get("description"),
+        "enabled_events": params["enabled_events"], "metadata": merged({}, params.get("metadata") or {}),
+        "secret": "whsec_" + secrets.token_urlsafe(24), "status": "enabled", "url": _require_loopback(params["url"]),
     })  # fmt: skip
-    return {**made, "_shown": True}
+    return {**new_endpoint, "_shown": True}
 
 
-def keep_endpoint(account: Account, url: str, secret: str) -> None:
-    """Have one endpoint of this url, with this secret and every event, whether or not it was there before."""
+def ensure_endpoint(account: StripeAccount, url: str, secret: str) -> None:
+    """Create or update the endpoint of this URL with this secret and all events."""
     for endpoint in account.where("webhook_endpoint", "json_extract(body, '$.url') = ?", (url,)):
         account.save({**endpoint, "secret": secret, "status": "enabled", "enabled_events": ["*"]})
         return
     with account.transaction():
-        made = create_endpoint(account, {"url": url, "enabled_events": ["*"]})
-        account.save({**made, "secret": secret, "_shown": False})
+        new_endpoint = create_endpoint(account, {"url": url, "enabled_events": ["*"]})
+        account.save({**new_endpoint, "secret": secret, "_shown": False})
 
 
-def _loopback(url: str) -> str:
-    """The twin never talks to anything but this machine."""
+def _require_loopback(url: str) -> str:
+    """Return the URL, or reject it: the twin only connects to this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
-        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        near = False
-    if parts.scheme != "http" or not near:
-        raise bad_parameter(
+        local = False
+    if parts.scheme != "http" or not local:
+        raise invalid_parameter(
             f"Invalid URL: {url}. The twin delivers to http on loopback only.", "url_invalid", "url"
         )
     return url
 
 
-def get_endpoint(account: Account, given: Obj, id: str) -> Obj:
+def get_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("webhook_endpoint", id)
 
 
-def list_endpoints(account: Account, given: Obj) -> Obj:
-    return page(account, "webhook_endpoint", given, "/v1/webhook_endpoints")
+def list_endpoints(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "webhook_endpoint", params, "/v1/webhook_endpoints")
 
 
-def update_endpoint(account: Account, given: Obj, id: str) -> Obj:
+def update_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     endpoint = account.get("webhook_endpoint", id)
-    for name, value in given.items():
+    for name, value in params.items():
         if name == "metadata":
             endpoint["metadata"] = merged(endpoint["metadata"], value)
         elif name == "disabled":
             endpoint["status"] = "disabled" if value else "enabled"
         else:
-            endpoint[name] = _loopback(value) if name == "url" else value
+            endpoint[name] = _require_loopback(value) if name == "url" else value
     return account.save(endpoint)
 
 
-def delete_endpoint(account: Account, given: Obj, id: str) -> Obj:
+def delete_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("webhook_endpoint", id)
     account.remove(id)
     account.store.drop_endpoint(id)
     return {"id": id, "object": "webhook_endpoint", "deleted": True}
 
 
-def plan(account: Account, faults: Faults, event: Obj) -> None:
-    """Plan an event's deliveries: shuffled by a seeded delay, sometimes twice, and as faults say."""
+def plan(account: StripeAccount, faults: Faults, event: Obj) -> None:
+    """Plan the deliveries of an event: shuffled by a seeded delay, sometimes twice, and as faults demand."""
     fault = faults.for_event(event["type"])
     if fault and fault["kind"] == "lose_webhook":
         return
     spread, repeated = float(account.setting("spread")), float(account.setting("repeated"))
     for endpoint in account.where("webhook_endpoint", "json_extract(body, '$.status') = 'enabled'"):
-        if not any(fnmatch.fnmatchcase(event["type"], wanted) for wanted in endpoint["enabled_events"]):
+        if not any(fnmatch.fnmatchcase(event["type"], pattern) for pattern in endpoint["enabled_events"]):
             continue
         copies = 1 + (account.random.random() < repeated)
         wait = 0.0

@@ -1,8 +1,8 @@
 """Form-encoded requests: nested keys to values, and values to types by a shape.
 
-A shape maps a parameter to a kind: `int`, `uint`, `amount`, `str`, `bool`, `dec`, `time`, `meta`, `any`,
-`range`, a tuple of allowed words, a nested shape, or a list of one kind. A name ending in `!` is required.
-The empty string unsets; it is read as None.
+A shape maps a parameter to a kind: `int`, `uint`, `amount`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a tuple of
+allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a value; it
+is read as None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad_parameter
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter
 
 Kind: TypeAlias = Any
 Shape: TypeAlias = Mapping[str, Kind]
@@ -21,53 +21,53 @@ Shape: TypeAlias = Mapping[str, Kind]
 _PARTS = re.compile(r"\[([^\[\]]*)\]")
 _INT = re.compile(r"[+-]?\d{1,15}\Z")
 _DEC = re.compile(r"[+-]?\d{1,15}(\.\d{1,12})?\Z")
-METADATA_KEYS, METADATA_KEY, METADATA_VALUE = 50, 40, 500
+MAX_METADATA_KEYS, MAX_METADATA_KEY_CHARACTERS, MAX_METADATA_VALUE_CHARACTERS = 50, 40, 500
 
 
 def decode(text: str) -> Obj:
-    """`a[b][0][c]=1&a[d][]=2` to nested dicts and lists."""
+    """Decode `a[b][0][c]=1&a[d][]=2` to nested dicts and lists."""
     root: Obj = {}
     for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=5000):
         head, _, rest = name.partition("[")
         parts = [head, *_PARTS.findall("[" + rest)] if rest else [head]
         node = root
-        for place, part in enumerate(parts):
+        for position, part in enumerate(parts):
             key = part or str(len(node))
-            if place == len(parts) - 1:
+            if position == len(parts) - 1:
                 node[key] = value
                 break
-            below = node.setdefault(key, {})
-            if not isinstance(below, dict):
-                raise bad_parameter(f"Invalid object: {name}", "parameter_invalid", name)
-            node = below
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                raise invalid_parameter(f"Invalid object: {name}", "parameter_invalid", name)
+            node = child
     return {key: _listed(value) for key, value in root.items()}
 
 
 def _listed(value: Any) -> Any:
-    """Dicts whose keys are all numbers become lists, in the numbers' order."""
+    """Convert dicts with only numeric keys to lists, in the order of the numbers."""
     if not isinstance(value, dict):
         return value
-    below = {key: _listed(item) for key, item in value.items()}
-    if below and all(key.isdigit() for key in below):
-        return [below[key] for key in sorted(below, key=int)]
-    return below
+    child = {key: _listed(item) for key, item in value.items()}
+    if child and all(key.isdigit() for key in child):
+        return [child[key] for key in sorted(child, key=int)]
+    return child
 
 
 def read(form: Mapping[str, Any], shape: Shape, path: str = "") -> Obj:
-    """The typed parameters that were given. Refuses unknown, missing and ill-typed ones as the vendor does."""
-    known = {name.rstrip("!"): kind for name, kind in shape.items()}
-    found: Obj = {}
+    """Return the typed parameters. Rejects unknown, missing and malformed ones as the vendor does."""
+    kinds = {name.rstrip("!"): kind for name, kind in shape.items()}
+    values: Obj = {}
     for name, value in form.items():
-        if name not in known:
-            raise bad_parameter(
+        if name not in kinds:
+            raise invalid_parameter(
                 f"Received unknown parameter: {_join(path, name)}", "parameter_unknown", _join(path, name)
             )
-        found[name] = _typed(value, known[name], _join(path, name))
+        values[name] = _typed(value, kinds[name], _join(path, name))
     for name in shape:
-        if name.endswith("!") and found.get(name[:-1]) is None:
+        if name.endswith("!") and values.get(name[:-1]) is None:
             full = _join(path, name[:-1])
-            raise bad_parameter(f"Missing required param: {full}.", "parameter_missing", full)
-    return found
+            raise invalid_parameter(f"Missing required param: {full}.", "parameter_missing", full)
+    return values
 
 
 def _join(path: str, name: str) -> str:
@@ -87,18 +87,18 @@ def _typed(value: Any, kind: Kind, name: str) -> Any:
         return None
     if isinstance(kind, list):
         if not isinstance(value, list):
-            raise bad_parameter(f"Invalid array: {name}", "parameter_invalid", name)
-        return [_typed(item, kind[0], f"{name}[{place}]") for place, item in enumerate(value)]
+            raise invalid_parameter(f"Invalid array: {name}", "parameter_invalid", name)
+        return [_typed(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
     if isinstance(kind, Mapping):
         if not isinstance(value, dict):
-            raise bad_parameter(f"Invalid object: {name}", "parameter_invalid", name)
+            raise invalid_parameter(f"Invalid object: {name}", "parameter_invalid", name)
         return read(value, kind, name)
     if not isinstance(value, str):
-        raise bad_parameter(f"Invalid string: {name}", "parameter_invalid", name)
+        raise invalid_parameter(f"Invalid string: {name}", "parameter_invalid", name)
     if isinstance(kind, tuple):
         if value not in kind:
             words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
-            raise Refusal(400, f"Invalid {name}: must be one of {words}", param=name, kept=False)
+            raise StripeError(400, f"Invalid {name}: must be one of {words}", param=name, replayable=False)
         return value
     return _scalar(value, kind, name)
 
@@ -106,16 +106,16 @@ def _typed(value: Any, kind: Kind, name: str) -> Any:
 def _scalar(value: str, kind: str, name: str) -> Any:
     if kind in ("int", "uint", "amount", "time"):
         if not _INT.match(value):
-            raise bad_parameter(f"Invalid integer: {value}", "parameter_invalid_integer", name)
+            raise invalid_parameter(f"Invalid integer: {value}", "parameter_invalid_integer", name)
         number = int(value)
-        least = {"uint": 0, "time": 0, "amount": 1}.get(kind)
-        if least is not None and number < least:
-            message = f"This value must be greater than or equal to {least}."
-            raise bad_parameter(message, "parameter_invalid_integer", name)
+        minimum = {"uint": 0, "time": 0, "amount": 1}.get(kind)
+        if minimum is not None and number < minimum:
+            message = f"This value must be greater than or equal to {minimum}."
+            raise invalid_parameter(message, "parameter_invalid_integer", name)
         return number
     if kind == "bool":
         if value not in ("true", "false"):
-            raise bad_parameter(f"Invalid boolean: {value}", "parameter_invalid", name)
+            raise invalid_parameter(f"Invalid boolean: {value}", "parameter_invalid", name)
         return value == "true"
     if kind == "dec":
         try:
@@ -123,36 +123,38 @@ def _scalar(value: str, kind: str, name: str) -> Any:
                 raise InvalidOperation
             return Decimal(value)
         except InvalidOperation:
-            raise bad_parameter(f"Invalid decimal: {value}", "parameter_invalid", name) from None
+            raise invalid_parameter(f"Invalid decimal: {value}", "parameter_invalid", name) from None
     if len(value) > 5000:
-        raise bad_parameter(
+        raise invalid_parameter(
             f"Invalid string: {value[:20]}...; must be at most 5000 characters", "parameter_invalid", name
         )
     return value
 
 
 def _metadata(value: Any, name: str) -> dict[str, str] | None:
-    """None unsets all; an empty value unsets its key."""
+    """Return metadata; None unsets all, an empty value unsets its key."""
     if value == "":
         return None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise bad_parameter("Metadata must be a hash of strings.", "parameter_invalid", name)
+        raise invalid_parameter("Metadata must be a hash of strings.", "parameter_invalid", name)
     for key, item in value.items():
-        if len(key) > METADATA_KEY or len(item) > METADATA_VALUE:
-            raise bad_parameter(
-                f"Metadata keys may have {METADATA_KEY} characters and values {METADATA_VALUE}: {key[:60]}",
+        if len(key) > MAX_METADATA_KEY_CHARACTERS or len(item) > MAX_METADATA_VALUE_CHARACTERS:
+            raise invalid_parameter(
+                f"Metadata keys may have {MAX_METADATA_KEY_CHARACTERS} characters and values {MAX_METADATA_VALUE_CHARACTERS}: {key[:60]}",
                 "parameter_invalid",
                 f"{name}[{key[:60]}]",
             )
     return value
 
 
-def merged(old: Mapping[str, str], given: Mapping[str, str] | None) -> dict[str, str]:
-    """Metadata after an update."""
-    if given is None:
+def merged(old: Mapping[str, str], changes: Mapping[str, str] | None) -> dict[str, str]:
+    """Return metadata after an update."""
+    if changes is None:
         return {}
-    result = {**old, **given}
+    result = {**old, **changes}
     result = {key: item for key, item in result.items() if item != ""}
-    if len(result) > METADATA_KEYS:
-        raise bad_parameter(f"Metadata may have {METADATA_KEYS} keys.", "parameter_invalid", "metadata")
+    if len(result) > MAX_METADATA_KEYS:
+        raise invalid_parameter(
+            f"Metadata may have {MAX_METADATA_KEYS} keys.", "parameter_invalid", "metadata"
+        )
     return result

@@ -1,19 +1,19 @@
-"""Invoices: draft, open, paid, void, uncollectible, and the moves between them.
+"""Invoices: draft, open, paid, void, uncollectible, and the transitions between them.
 
-A credit note or the customer's balance lowers what remains due; an invoice with nothing due is paid.
+A credit note or the balance of the customer lowers the amount due; an invoice with nothing due is paid.
 """
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import standing
-from counterfoil.twins.stripe.account import DAY, Account
+from counterfoil.twins.stripe import subscription_status
+from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance, payable_with, same_currency
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.lines import draft_only, pending, place_item, tax_line, total
 from counterfoil.twins.stripe.listing import PAGING, inline, page, search
 from counterfoil.twins.stripe.payments import cancel_intent, charge, declined, open_intent
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
 
 COLLECTION = ("charge_automatically", "send_invoice")
 UPDATE: Shape = {
@@ -31,30 +31,30 @@ LIST: Shape = {
     **PAGING, "customer": "str", "subscription": "str", "collection_method": COLLECTION, "due_date": "range",
     "status": ("draft", "open", "paid", "uncollectible", "void"),
 }  # fmt: skip
-LATER = {"metadata", "description", "default_payment_method", "auto_advance"}
-"""What may still change after finalization."""
-HOUR = 3600
-RETRIES = (3, 5, 7)
-"""Days between attempts to collect an open invoice by charge."""
+EDITABLE_AFTER_FINALIZATION = {"metadata", "description", "default_payment_method", "auto_advance"}
+"""Fields that may still change after finalization."""
+HOUR_SECONDS = 3600
+RETRY_DELAYS_DAYS = (3, 5, 7)
+"""Days between attempts to charge an open invoice."""
 
 
-def view(account: Account, invoice: Obj) -> Obj:
+def view(account: StripeAccount, invoice: Obj) -> Obj:
     url = f"/v1/invoices/{invoice['id']}/lines"
     return {**invoice, "lines": inline(account, "line_item", invoice["id"], url)}
 
 
-def create(account: Account, given: Obj) -> Obj:
-    customer = account.get("customer", given["customer"], "customer")
-    subscription = given.get("subscription")
+def create(account: StripeAccount, params: Obj) -> Obj:
+    customer = account.get("customer", params["customer"], "customer")
+    subscription = params.get("subscription")
     code = customer["currency"]
     if subscription:
         code = account.get("subscription", subscription, "subscription")["currency"]
-    code = currency(given.get("currency") or code or "usd")
+    code = currency(params.get("currency") or code or "usd")
     items = []
-    if given.get("pending_invoice_items_behavior") == "include":
+    if params.get("pending_invoice_items_behavior") == "include":
         items = pending(account, customer["id"], code, subscription)
     invoice = begin(
-        account, customer, code, "manual", {**given, "auto_advance": given.get("auto_advance", False)}
+        account, customer, code, "manual", {**params, "auto_advance": params.get("auto_advance", False)}
     )
     for item in items:
         place_item(account, invoice, item)
@@ -63,86 +63,86 @@ def create(account: Account, given: Obj) -> Obj:
     return invoice
 
 
-def begin(account: Account, customer: Obj, code: str, reason: str, given: Obj) -> Obj:
-    """An empty draft. The caller places lines, totals and tells."""
+def begin(account: StripeAccount, customer: Obj, code: str, reason: str, params: Obj) -> Obj:
+    """Create an empty draft. The caller adds lines and totals and emits the event."""
     same_currency(account, customer, code)
-    method = given.get("collection_method") or "charge_automatically"
+    method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice":
-        if given.get("days_until_due") is None and given.get("due_date") is None:
-            raise bad_parameter(
+        if params.get("days_until_due") is None and params.get("due_date") is None:
+            raise invalid_parameter(
                 "If invoice collection method is `send_invoice`, you must specify `due_date` or "
                 "`days_until_due`.",
                 "parameter_missing",
                 "days_until_due",
             )
-    elif given.get("days_until_due") is not None or given.get("due_date") is not None:
-        raise bad(
+    elif params.get("days_until_due") is not None or params.get("due_date") is not None:
+        raise invalid_request(
             "You can only specify `days_until_due` or `due_date` if the invoice's collection_method is "
             "`send_invoice`.",
             param="days_until_due",
         )
     now = account.now
-    due = given.get("due_date")
+    due = params.get("due_date")
     if due is None and method == "send_invoice":
-        due = now + given["days_until_due"] * DAY
+        due = now + params["days_until_due"] * DAY_SECONDS
     return account.create("invoice", {
         "account_country": "US", "account_name": "Twin", "account_tax_ids": None, "amount_due": 0, "amount_paid": 0,
         "amount_remaining": 0, "amount_shipping": 0, "application": None, "application_fee_amount": None,
-        "attempt_count": 0, "attempted": False, "auto_advance": given.get("auto_advance", True),
+        "attempt_count": 0, "attempted": False, "auto_advance": params.get("auto_advance", True),
         "automatic_tax": {"enabled": False, "status": None}, "billing_reason": reason, "charge": None,
         "collection_method": method, "currency": code, "custom_fields": None, "customer": customer["id"],
         "customer_address": customer["address"], "customer_email": customer["email"],
         "customer_name": customer["name"], "customer_phone": customer["phone"],
         "customer_shipping": customer["shipping"], "customer_tax_exempt": customer["tax_exempt"],
-        "customer_tax_ids": [], "default_payment_method": given.get("default_payment_method"),
-        "default_source": None, "default_tax_rates": given.get("_rates") or tax_rates(
-            account, given.get("default_tax_rates"), "default_tax_rates"),
-        "description": given.get("description"), "discount": None, "discounts": [], "due_date": due,
-        "effective_at": given.get("effective_at"), "ending_balance": None, "footer": given.get("footer"),
+        "customer_tax_ids": [], "default_payment_method": params.get("default_payment_method"),
+        "default_source": None, "default_tax_rates": params.get("_rates") or tax_rates(
+            account, params.get("default_tax_rates"), "default_tax_rates"),
+        "description": params.get("description"), "discount": None, "discounts": [], "due_date": due,
+        "effective_at": params.get("effective_at"), "ending_balance": None, "footer": params.get("footer"),
         "from_invoice": None, "hosted_invoice_url": None, "invoice_pdf": None, "last_finalization_error": None,
-        "latest_revision": None, "metadata": merged({}, given.get("metadata") or {}),
-        "next_payment_attempt": now + HOUR if method == "charge_automatically" and given.get("auto_advance", True)
+        "latest_revision": None, "metadata": merged({}, params.get("metadata") or {}),
+        "next_payment_attempt": now + HOUR_SECONDS if method == "charge_automatically" and params.get("auto_advance", True)
         else None,
         "number": None, "on_behalf_of": None, "paid": False, "paid_out_of_band": False, "payment_intent": None,
         "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
         "period_end": now, "period_start": now, "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0, "quote": None, "receipt_number": None, "rendering_options": None,
         "shipping_cost": None, "shipping_details": None, "starting_balance": 0,
-        "statement_descriptor": given.get("statement_descriptor"), "status": "draft",
+        "statement_descriptor": params.get("statement_descriptor"), "status": "draft",
         "status_transitions": dict.fromkeys(("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")),
-        "subscription": given.get("subscription"), "subscription_details": {"metadata": None}, "subtotal": 0,
+        "subscription": params.get("subscription"), "subscription_details": {"metadata": None}, "subtotal": 0,
         "subtotal_excluding_tax": 0, "tax": None, "test_clock": None, "total": 0, "total_discount_amounts": [],
         "total_excluding_tax": 0, "total_tax_amounts": [], "transfer_data": None, "webhooks_delivered_at": None,
-    }, parent=given.get("subscription"))  # fmt: skip
+    }, parent=params.get("subscription"))  # fmt: skip
 
 
-def get(account: Account, given: Obj, id: str) -> Obj:
+def get(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("invoice", id)
 
 
-def list_all(account: Account, given: Obj) -> Obj:
-    conditions, values = filters(given, "collection_method", "status")
+def list_all(account: StripeAccount, params: Obj) -> Obj:
+    conditions, values = filters(params, "collection_method", "status")
     for name, column in (("customer", "customer"), ("subscription", "parent")):
-        if given.get(name):
+        if params.get(name):
             conditions.append(f"{column} = ?")
-            values.append(given[name])
-    for word, at in (given.get("due_date") or {}).items():
+            values.append(params[name])
+    for word, at in (params.get("due_date") or {}).items():
         sign = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}[word]
         conditions.append(f"json_extract(body, '$.due_date') {sign} ?")
         values.append(at)
-    return page(account, "invoice", given, "/v1/invoices", conditions, values)
+    return page(account, "invoice", params, "/v1/invoices", conditions, values)
 
 
-def find(account: Account, given: Obj) -> Obj:
-    return search(account, "invoice", given, "/v1/invoices/search")
+def find(account: StripeAccount, params: Obj) -> Obj:
+    return search(account, "invoice", params, "/v1/invoices/search")
 
 
-def update(account: Account, given: Obj, id: str) -> Obj:
+def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     before = dict(invoice)
-    if set(given) - LATER:
+    if set(params) - EDITABLE_AFTER_FINALIZATION:
         draft_only(invoice)
-    for name, value in given.items():
+    for name, value in params.items():
         if name == "metadata":
             invoice["metadata"] = merged(invoice["metadata"], value)
         elif name == "default_tax_rates":
@@ -150,7 +150,7 @@ def update(account: Account, given: Obj, id: str) -> Obj:
             for line in account.of("line_item", id):
                 account.save(tax_line(invoice, line))
         elif name == "days_until_due":
-            invoice["due_date"] = None if value is None else account.now + value * DAY
+            invoice["due_date"] = None if value is None else account.now + value * DAY_SECONDS
         else:
             invoice[name] = value
     total(account, invoice) if invoice["status"] == "draft" else account.save(invoice)
@@ -158,10 +158,10 @@ def update(account: Account, given: Obj, id: str) -> Obj:
     return invoice
 
 
-def delete(account: Account, given: Obj, id: str) -> Obj:
+def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft" or invoice["subscription"]:
-        raise bad(
+        raise invalid_request(
             "You can only delete one-off invoices in the draft state; void or credit this one instead.",
             code="invoice_not_editable",
         )
@@ -175,34 +175,34 @@ def delete(account: Account, given: Obj, id: str) -> Obj:
     return {"id": id, "object": "invoice", "deleted": True}
 
 
-def finalize(account: Account, given: Obj, id: str) -> Obj:
+def finalize(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft":
-        raise bad(
+        raise invalid_request(
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
             code="invoice_not_editable",
         )
-    if given.get("auto_advance") is not None:
-        invoice["auto_advance"] = given["auto_advance"]
+    if params.get("auto_advance") is not None:
+        invoice["auto_advance"] = params["auto_advance"]
     return close_draft(account, invoice)
 
 
-def close_draft(account: Account, invoice: Obj) -> Obj:
-    """Number a draft, use the customer's balance, open it, and pay it when nothing is due."""
+def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
+    """Number a draft, apply the balance of the customer, open it, and pay it if nothing is due."""
     before = dict(invoice)
     total(account, invoice)
     customer = account.get("customer", invoice["customer"])
     now = account.now
-    wanted = invoice["total"] + customer["balance"]
+    balance_due = invoice["total"] + customer["balance"]
     invoice["starting_balance"] = customer["balance"]
-    invoice["ending_balance"] = min(0, wanted)
+    invoice["ending_balance"] = min(0, balance_due)
     if change := invoice["ending_balance"] - customer["balance"]:
-        was = account.view(customer)
+        before_customer = account.view(customer)
         move_balance(account, customer, change, "applied_to_invoice", None, invoice["id"])
-        account.emit("customer.updated", customer, was)
+        account.emit("customer.updated", customer, before_customer)
     url = f"https://invoice.twin.invalid/{account.setting('account')}/{invoice['id']}"
     invoice.update(
-        amount_due=max(0, wanted), amount_remaining=max(0, wanted), status="open", attempted=False,
+        amount_due=max(0, balance_due), amount_remaining=max(0, balance_due), status="open", attempted=False,
         number=f"{account.setting('prefix')}-{account.count('invoice_number'):04d}", hosted_invoice_url=url,
         invoice_pdf=url + "/pdf", effective_at=invoice["effective_at"] or now,
         status_transitions={**invoice["status_transitions"], "finalized_at": now},
@@ -210,7 +210,7 @@ def close_draft(account: Account, invoice: Obj) -> Obj:
     if invoice["amount_due"]:
         invoice["payment_intent"] = open_intent(account, invoice)["id"]
         if invoice["collection_method"] == "charge_automatically" and invoice["auto_advance"]:
-            invoice["next_payment_attempt"] = now + HOUR
+            invoice["next_payment_attempt"] = now + HOUR_SECONDS
     account.save(invoice)
     account.emit("invoice.finalized", invoice, before)
     if invoice["amount_due"] == 0:
@@ -218,8 +218,8 @@ def close_draft(account: Account, invoice: Obj) -> Obj:
     return invoice
 
 
-def settle(account: Account, invoice: Obj) -> Obj:
-    """The invoice owes nothing any more."""
+def settle(account: StripeAccount, invoice: Obj) -> Obj:
+    """Mark the invoice paid."""
     before = dict(invoice)
     invoice.update(
         status="paid", paid=True, next_payment_attempt=None, auto_advance=False,
@@ -230,75 +230,75 @@ def settle(account: Account, invoice: Obj) -> Obj:
     account.emit("invoice.paid", invoice)
     account.emit("invoice.payment_succeeded", invoice)
     if invoice["subscription"]:
-        standing.paid(account, invoice)
+        subscription_status.invoice_paid(account, invoice)
     return invoice
 
 
-def pay(account: Account, given: Obj, id: str) -> Obj:
+def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] == "paid":
-        raise bad("Invoice is already paid")
+        raise invalid_request("Invoice is already paid")
     if invoice["status"] == "void":
-        raise bad("You cannot pay an invoice that has been voided.")
+        raise invalid_request("You cannot pay an invoice that has been voided.")
     if invoice["status"] == "draft":
         close_draft(account, invoice)
         if invoice["status"] == "paid":
             return invoice
-    if given.get("paid_out_of_band"):
+    if params.get("paid_out_of_band"):
         invoice.update(
             paid_out_of_band=True, amount_paid=invoice["amount_paid"] + invoice["amount_remaining"],
             amount_remaining=0,
         )  # fmt: skip
         cancel_intent(account, invoice["payment_intent"], "abandoned")
         return settle(account, invoice)
-    failure = attempt(account, invoice, given.get("payment_method"))
+    failure = attempt(account, invoice, params.get("payment_method"))
     if failure is not None:
         raise failure
     return invoice
 
 
-def attempt(account: Account, invoice: Obj, method: str | None) -> Refusal | None:
-    """Charge an open invoice now. None when it is paid, else the refusal a caller would get."""
+def attempt(account: StripeAccount, invoice: Obj, method: str | None) -> StripeError | None:
+    """Charge an open invoice now. Returns None if it is paid, else the error for the caller."""
     customer = account.get("customer", invoice["customer"])
-    chosen = payable_with(account, customer, method or invoice["default_payment_method"])
-    made = charge(account, invoice, chosen)
+    card = payable_with(account, customer, method or invoice["default_payment_method"])
+    charge_object = charge(account, invoice, card)
     invoice.update(
         attempted=True,
         attempt_count=invoice["attempt_count"] + 1,
-        charge=made["id"],
+        charge=charge_object["id"],
         next_payment_attempt=None,
     )
-    if made["status"] == "succeeded":
-        invoice.update(amount_paid=invoice["amount_paid"] + made["amount"], amount_remaining=0)
+    if charge_object["status"] == "succeeded":
+        invoice.update(amount_paid=invoice["amount_paid"] + charge_object["amount"], amount_remaining=0)
         settle(account, invoice)
         return None
     plan_retry(account, invoice)
     account.save(invoice)
     account.emit("invoice.payment_failed", invoice)
     if invoice["subscription"]:
-        standing.unpaid(account, invoice)
-    return declined(made, chosen["_declines"])
+        subscription_status.payment_failed(account, invoice)
+    return declined(charge_object, card["_declines"])
 
 
-def plan_retry(account: Account, invoice: Obj) -> None:
-    """The next automatic attempt, while there is one."""
+def plan_retry(account: StripeAccount, invoice: Obj) -> None:
+    """Plan the next automatic attempt, if any is left."""
     tries = invoice["attempt_count"]
-    if invoice["auto_advance"] and 0 < tries <= len(RETRIES):
-        invoice["next_payment_attempt"] = account.now + RETRIES[tries - 1] * DAY
+    if invoice["auto_advance"] and 0 < tries <= len(RETRY_DELAYS_DAYS):
+        invoice["next_payment_attempt"] = account.now + RETRY_DELAYS_DAYS[tries - 1] * DAY_SECONDS
 
 
-def void(account: Account, given: Obj, id: str) -> Obj:
+def void(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] not in ("open", "uncollectible"):
-        raise bad(
+        raise invalid_request(
             "You can only pass in open or uncollectible invoices. This invoice isn't open.", param="invoice"
         )
     before = dict(invoice)
     if used := invoice["ending_balance"] - invoice["starting_balance"]:
         customer = account.get("customer", invoice["customer"])
-        was = account.view(customer)
+        before_customer = account.view(customer)
         move_balance(account, customer, -used, "unapplied_from_invoice", None, id)
-        account.emit("customer.updated", customer, was)
+        account.emit("customer.updated", customer, before_customer)
     invoice.update(
         status="void", next_payment_attempt=None, auto_advance=False,
         status_transitions={**invoice["status_transitions"], "voided_at": account.now},
@@ -310,10 +310,10 @@ def void(account: Account, given: Obj, id: str) -> Obj:
     return invoice
 
 
-def mark_uncollectible(account: Account, given: Obj, id: str) -> Obj:
+def mark_uncollectible(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "open":
-        raise bad(
+        raise invalid_request(
             "You can only mark open invoices as uncollectible. This invoice isn't open.", param="invoice"
         )
     before = dict(invoice)
@@ -326,10 +326,10 @@ def mark_uncollectible(account: Account, given: Obj, id: str) -> Obj:
     return invoice
 
 
-def send(account: Account, given: Obj, id: str) -> Obj:
+def send(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["collection_method"] != "send_invoice":
-        raise bad("You can only send invoices whose collection_method is `send_invoice`.")
+        raise invalid_request("You can only send invoices whose collection_method is `send_invoice`.")
     if invoice["status"] == "draft":
         close_draft(account, invoice)
     account.emit("invoice.sent", invoice)
@@ -337,33 +337,33 @@ def send(account: Account, given: Obj, id: str) -> Obj:
 
 
 def due(invoice: Obj) -> int | None:
-    """When an invoice moves by itself: a draft is finalized after an hour, an open one is collected."""
+    """Return the time of the next automatic work: a draft is finalized after an hour, an open invoice is collected."""
     if invoice["status"] == "draft":
-        return int(invoice["created"]) + HOUR if invoice["auto_advance"] else None
+        return int(invoice["created"]) + HOUR_SECONDS if invoice["auto_advance"] else None
     return invoice["next_payment_attempt"] if invoice["status"] == "open" else None
 
 
-def advance(account: Account) -> bool:
-    """Do the invoices' automatic work that is due at the clock. Whether there was any."""
-    waiting = account.where("invoice", "due <= ?", (account.now,), order="due, seq")
-    for invoice in waiting:
+def advance(account: StripeAccount) -> bool:
+    """Do the automatic work of invoices that is due; return true if there was any."""
+    due_invoices = account.where("invoice", "due <= ?", (account.now,), order="due, seq")
+    for invoice in due_invoices:
         if invoice["status"] == "open":
             collect(account, invoice)
             continue
         close_draft(account, invoice)
         if invoice["status"] == "open" and invoice["collection_method"] == "send_invoice":
             account.emit("invoice.sent", invoice)
-    return bool(waiting)
+    return bool(due_invoices)
 
 
-def collect(account: Account, invoice: Obj) -> None:
-    """An automatic attempt: a customer without a payment method counts as a failed one."""
+def collect(account: StripeAccount, invoice: Obj) -> None:
+    """Attempt an automatic payment; a customer without a payment method counts as a failed attempt."""
     try:
         attempt(account, invoice, None)
-    except Refusal:
+    except StripeError:
         invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
         plan_retry(account, invoice)
         account.save(invoice)
         account.emit("invoice.payment_failed", invoice)
         if invoice["subscription"]:
-            standing.unpaid(account, invoice)
+            subscription_status.payment_failed(account, invoice)

@@ -1,4 +1,4 @@
-"""Lists, search and expansion: what the vendor does alike for every object."""
+"""Lists, search and expansion: behaviour that is the same for every object."""
 
 from __future__ import annotations
 
@@ -6,60 +6,62 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
 from counterfoil.twins.stripe.forms import Shape
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
 
 PAGING: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str", "created": "range"}
 SEARCHING: Shape = {"query!": "str", "limit": "int", "page": "str"}
-INLINE = 10
+DEFAULT_LIMIT = 10
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
-def created_in(given: Obj) -> tuple[list[str], list[Any]]:
-    """The condition of a `created` range."""
-    span = given.get("created") or {}
+def created_conditions(params: Obj) -> tuple[list[str], list[Any]]:
+    """Return the conditions of a `created` range."""
+    span = params.get("created") or {}
     return [f"created {_COMPARE[word]} ?" for word in span], list(span.values())
 
 
 def page(
-    account: Account, type: str, given: Obj, url: str, conditions: Sequence[str] = (), arguments: Sequence[Any] = (),
+    account: StripeAccount, type: str, params: Obj, url: str, conditions: Sequence[str] = (), arguments: Sequence[Any] = (),
     oldest_first: bool = False,
 ) -> Obj:  # fmt: skip
-    """One page, newest first unless lines are listed, after or before the object that a cursor names."""
-    limit = given.get("limit") or INLINE
+    """Return one page, newest first unless lines are listed, after or before the object of a cursor."""
+    limit = params.get("limit") or DEFAULT_LIMIT
     if not 1 <= limit <= 100:
         word, edge = ("greater", 1) if limit < 1 else ("less", 100)
-        raise bad_parameter(
+        raise invalid_parameter(
             f"This value must be {word} than or equal to {edge}.", "parameter_invalid_integer", "limit"
         )
-    spans, values = created_in(given)
+    spans, values = created_conditions(params)
     where, bound = [*conditions, *spans], [*arguments, *values]
-    after, before = given.get("starting_after"), given.get("ending_before")
+    after, before = params.get("starting_after"), params.get("ending_before")
     if after and before:
-        raise bad("You may not specify both starting_after and ending_before.", param="starting_after")
+        raise invalid_request(
+            "You may not specify both starting_after and ending_before.", param="starting_after"
+        )
     forward = oldest_first
     if cursor := after or before:
-        place = account.store.place(cursor) if account.find(type, cursor) else None
-        if place is None:
+        position = account.store.place(cursor) if account.find(type, cursor) else None
+        if position is None:
             name = "starting_after" if after else "ending_before"
-            raise Refusal(400, f"No such {type}: '{cursor}'", code="resource_missing", param=name)
+            raise StripeError(400, f"No such {type}: '{cursor}'", code="resource_missing", param=name)
         forward = oldest_first if after else not oldest_first
         where.append("seq > ?" if forward else "seq < ?")
-        bound.append(place[0])
-    found = account.where(
+        bound.append(position[0])
+    matches = account.where(
         type, " and ".join(where) or "1", bound, "seq" if forward else "seq desc", limit + 1
     )
-    rows = found[:limit]
+    rows = matches[:limit]
     if before:
         rows.reverse()
     return {
-        "object": "list", "data": [account.view(row) for row in rows], "has_more": len(found) > limit, "url": url,
+        "object": "list", "data": [account.view(row) for row in rows], "has_more": len(matches) > limit, "url": url,
     }  # fmt: skip
 
 
-def inline(account: Account, type: str, parent: str, url: str) -> Obj:
-    """The first lines of a document, as they stand inside it."""
+def inline(account: StripeAccount, type: str, parent: str, url: str) -> Obj:
+    """Return the first lines of a document, as embedded in it."""
     return page(account, type, {}, url, ["parent = ?"], [parent], oldest_first=True)
 
 
@@ -69,14 +71,16 @@ _CLAUSE = re.compile(
 _JOIN = re.compile(r"(and|or)\b", re.I)
 
 
-def search(account: Account, type: str, given: Obj, url: str) -> Obj:
-    """The vendor's search language: clauses joined by AND or by OR, never both."""
-    text: str = given["query"]
-    conditions, arguments, joins, place = [], [], set(), 0
+def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
+    """Run a query in the vendor's search language: clauses joined by AND or by OR, never both."""
+    text: str = params["query"]
+    conditions, arguments, joins, position = [], [], set(), 0
     while True:
-        clause = _CLAUSE.match(text, place)
+        clause = _CLAUSE.match(text, position)
         if clause is None:
-            raise bad(f"We were unable to parse your search query at character {place}.", param="query")
+            raise invalid_request(
+                f"We were unable to parse your search query at character {position}.", param="query"
+            )
         negated, name, _, key, operator, _, quoted, bare = clause.groups()
         value: Any = quoted if quoted is not None else bare
         path = "$.metadata." + _quoted(key) if key else "$." + name
@@ -91,17 +95,17 @@ def search(account: Account, type: str, given: Obj, url: str) -> Obj:
             sql, values = f"{column} {'=' if operator == ':' else operator} ?", [path, value]
         conditions.append(f"not coalesce({sql}, 0)" if negated else sql)
         arguments += values
-        place = clause.end()
-        join = _JOIN.match(text, place)
+        position = clause.end()
+        join = _JOIN.match(text, position)
         if join is None:
             break
         joins.add(join.group(1).lower())
-        place = join.end()
-    if place != len(text) or len(joins) > 1:
-        raise bad("We were unable to parse your search query.", param="query")
-    limit, offset = given.get("limit") or INLINE, int(given.get("page") or 0)
+        position = join.end()
+    if position != len(text) or len(joins) > 1:
+        raise invalid_request("We were unable to parse your search query.", param="query")
+    limit, offset = params.get("limit") or DEFAULT_LIMIT, int(params.get("page") or 0)
     if not 1 <= limit <= 100:
-        raise bad_parameter(
+        raise invalid_parameter(
             "This value must be less than or equal to 100.", "parameter_invalid_integer", "limit"
         )
     rows = account.where(
@@ -125,12 +129,12 @@ def _like(text: str) -> str:
     return re.sub(r"([!%_])", r"!\1", text.lower())
 
 
-def expand(account: Account, body: Obj, paths: Sequence[str]) -> Obj:
-    """Ids replaced by the objects they name, along `a.b.c` paths of at most four steps."""
+def expand(account: StripeAccount, body: Obj, paths: Sequence[str]) -> Obj:
+    """Replace ids by their objects, along `a.b.c` paths of at most four steps."""
     for path in paths:
         steps = path.split(".")
         if len(steps) > 4:
-            raise bad_parameter(
+            raise invalid_parameter(
                 f"You cannot expand more than 4 levels of a property. Property: {path}",
                 "property_expansion_max_depth",
                 "expand",
@@ -139,7 +143,7 @@ def expand(account: Account, body: Obj, paths: Sequence[str]) -> Obj:
     return body
 
 
-def _expand(account: Account, node: Any, steps: Sequence[str], path: str) -> None:
+def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) -> None:
     if isinstance(node, list):
         for item in node:
             _expand(account, item, steps, path)
@@ -153,15 +157,17 @@ def _expand(account: Account, node: Any, steps: Sequence[str], path: str) -> Non
             account, lazy[0], {}, lazy[1].format(id=node["id"]), ["customer = ?", lazy[2]], [node["id"]]
         )
     if name not in node:
-        raise bad_parameter(f"This property cannot be expanded ({path}).", "parameter_invalid", "expand")
+        raise invalid_parameter(f"This property cannot be expanded ({path}).", "parameter_invalid", "expand")
     value = node[name]
     if isinstance(value, str):
-        found = account.any(value)
-        if found is None:
-            raise bad_parameter(f"This property cannot be expanded ({path}).", "parameter_invalid", "expand")
-        node[name] = account.view(found)
+        target = account.any(value)
+        if target is None:
+            raise invalid_parameter(
+                f"This property cannot be expanded ({path}).", "parameter_invalid", "expand"
+            )
+        node[name] = account.view(target)
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-        node[name] = [account.view(found) for item in value if (found := account.any(item)) is not None]
+        node[name] = [account.view(target) for item in value if (target := account.any(item)) is not None]
     _expand(account, node[name], rest, path)
 
 

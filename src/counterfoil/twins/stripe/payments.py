@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customers import ADDRESS
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
 
 REFUND: Shape = {
     "charge": "str", "payment_intent": "str", "amount": "amount", "metadata": "meta",
@@ -18,8 +18,8 @@ LIST_CHARGES: Shape = {**PAGING, "customer": "str", "payment_intent": "str"}
 LIST_INTENTS: Shape = {**PAGING, "customer": "str"}
 
 
-def open_intent(account: Account, invoice: Obj) -> Obj:
-    """The intent by which a finalized invoice waits for its money."""
+def open_intent(account: StripeAccount, invoice: Obj) -> Obj:
+    """Create the payment intent of a finalized invoice."""
     intent = account.create("payment_intent", {
         "amount": invoice["amount_remaining"], "amount_capturable": 0, "amount_details": {"tip": {}},
         "amount_received": 0, "application": None, "application_fee_amount": None,
@@ -37,8 +37,8 @@ def open_intent(account: Account, invoice: Obj) -> Obj:
     return intent
 
 
-def lower_intent(account: Account, id: str, amount: int) -> None:
-    """What is still to be collected changed; nothing left cancels the intent."""
+def lower_intent(account: StripeAccount, id: str, amount: int) -> None:
+    """Change the amount to collect; zero cancels the intent."""
     intent = account.get("payment_intent", id)
     if amount == 0:
         cancel_intent(account, id, "void_invoice")
@@ -47,7 +47,7 @@ def lower_intent(account: Account, id: str, amount: int) -> None:
     account.save(intent)
 
 
-def cancel_intent(account: Account, id: str, reason: str) -> None:
+def cancel_intent(account: StripeAccount, id: str, reason: str) -> None:
     intent = account.get("payment_intent", id)
     if intent["status"] == "succeeded":
         return
@@ -56,11 +56,11 @@ def cancel_intent(account: Account, id: str, reason: str) -> None:
     account.emit("payment_intent.canceled", intent)
 
 
-def charge(account: Account, invoice: Obj, method: Obj) -> Obj:
-    """Charge what remains of an invoice. The charge's `status` tells whether it went through."""
+def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
+    """Charge the remaining amount of an invoice. The `status` of the charge is the result."""
     intent = account.get("payment_intent", invoice["payment_intent"])
     decline = method.get("_declines")
-    made = account.create("charge", {
+    charge_object = account.create("charge", {
         "amount": invoice["amount_remaining"], "amount_captured": 0 if decline else invoice["amount_remaining"],
         "amount_refunded": 0, "application": None, "application_fee": None, "application_fee_amount": None,
         "balance_transaction": None,
@@ -76,110 +76,119 @@ def charge(account: Account, invoice: Obj, method: Obj) -> Obj:
         "statement_descriptor": None, "statement_descriptor_suffix": None,
         "status": "failed" if decline else "succeeded", "transfer_data": None, "transfer_group": None,
     }, parent=intent["id"])  # fmt: skip
-    intent["latest_charge"] = made["id"]
+    intent["latest_charge"] = charge_object["id"]
     if decline:
-        intent["last_payment_error"] = declined(made, decline).error
+        intent["last_payment_error"] = declined(charge_object, decline).error
     else:
         intent.update(
             status="succeeded",
-            amount_received=made["amount"],
+            amount_received=charge_object["amount"],
             payment_method=method["id"],
             last_payment_error=None,
         )
     account.save(intent)
     outcome = "failed" if decline else "succeeded"
-    account.emit(f"charge.{outcome}", made)
+    account.emit(f"charge.{outcome}", charge_object)
     account.emit("payment_intent.payment_failed" if decline else "payment_intent.succeeded", intent)
-    return made
+    return charge_object
 
 
-def declined(made: Obj, code: str) -> Refusal:
-    """402 as the vendor words it."""
-    return Refusal(
+def declined(charge_object: Obj, code: str) -> StripeError:
+    """Return the vendor's 402 error."""
+    return StripeError(
         402,
         "Your card was declined.",
         type="card_error",
         code="card_declined",
         commit=True,
-        more={"charge": made["id"], "decline_code": code},
+        more={"charge": charge_object["id"], "decline_code": code},
     )
 
 
 def refund(
-    account: Account, made: Obj, amount: int, reason: str | None, metadata: dict[str, str] | None = None
+    account: StripeAccount,
+    charge_object: Obj,
+    amount: int,
+    reason: str | None,
+    metadata: dict[str, str] | None = None,
 ) -> Obj:
-    """Give back part of a charge; more than is left is refused."""
-    left = made["amount_captured"] - made["amount_refunded"]
-    if left == 0:
-        raise bad(f"Charge {made['id']} has already been refunded.", code="charge_already_refunded")
-    if amount > left:
-        raise bad(
-            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount"
+    """Refund part of a charge; rejects more than the refundable amount."""
+    refundable = charge_object["amount_captured"] - charge_object["amount_refunded"]
+    if refundable == 0:
+        raise invalid_request(
+            f"Charge {charge_object['id']} has already been refunded.", code="charge_already_refunded"
         )
-    before = account.view(made)
-    made["amount_refunded"] += amount
-    made["refunded"] = made["amount_refunded"] == made["amount"]
-    account.save(made)
-    back = account.create("refund", {
-        "amount": amount, "balance_transaction": None, "charge": made["id"], "currency": made["currency"],
-        "metadata": metadata or {}, "payment_intent": made["payment_intent"], "reason": reason,
+    if amount > refundable:
+        raise invalid_request(
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({refundable})",
+            param="amount",
+        )
+    before = account.view(charge_object)
+    charge_object["amount_refunded"] += amount
+    charge_object["refunded"] = charge_object["amount_refunded"] == charge_object["amount"]
+    account.save(charge_object)
+    refund_object = account.create("refund", {
+        "amount": amount, "balance_transaction": None, "charge": charge_object["id"], "currency": charge_object["currency"],
+        "metadata": metadata or {}, "payment_intent": charge_object["payment_intent"], "reason": reason,
         "receipt_number": None, "source_transfer_reversal": None, "status": "succeeded",
         "transfer_reversal": None,
-    }, parent=made["id"])  # fmt: skip
-    account.emit("charge.refunded", made, before)
-    return back
+    }, parent=charge_object["id"])  # fmt: skip
+    account.emit("charge.refunded", charge_object, before)
+    return refund_object
 
 
-def create_refund(account: Account, given: Obj) -> Obj:
-    id = given.get("charge")
+def create_refund(account: StripeAccount, params: Obj) -> Obj:
+    id = params.get("charge")
     if id is None:
-        if not given.get("payment_intent"):
-            raise bad_parameter(
+        if not params.get("payment_intent"):
+            raise invalid_parameter(
                 "One of the following params should be provided for this request: payment_intent or charge.",
                 "parameter_missing",
                 "charge",
             )
-        intent = account.get("payment_intent", given["payment_intent"], "payment_intent")
+        intent = account.get("payment_intent", params["payment_intent"], "payment_intent")
         id = intent["latest_charge"]
         if id is None or intent["status"] != "succeeded":
-            raise bad(
+            raise invalid_request(
                 "This PaymentIntent does not have a successful charge to refund.", param="payment_intent"
             )
-    made = account.get("charge", id, "charge")
-    if made["status"] != "succeeded":
-        raise bad(f"Charge {id} is not in a state that can be refunded.", param="charge")
-    amount = given.get("amount") or made["amount_captured"] - made["amount_refunded"]
-    return refund(account, made, amount, given.get("reason"), merged({}, given.get("metadata") or {}))
+    charge_object = account.get("charge", id, "charge")
+    if charge_object["status"] != "succeeded":
+        raise invalid_request(f"Charge {id} is not in a state that can be refunded.", param="charge")
+    amount = params.get("amount") or charge_object["amount_captured"] - charge_object["amount_refunded"]
+    return refund(
+        account, charge_object, amount, params.get("reason"), merged({}, params.get("metadata") or {})
+    )
 
 
-def update_refund(account: Account, given: Obj, id: str) -> Obj:
-    back = account.get("refund", id)
-    if "metadata" in given:
-        back["metadata"] = merged(back["metadata"], given["metadata"])
-    account.save(back)
-    account.emit("charge.refund.updated", back)
-    return back
+def update_refund(account: StripeAccount, params: Obj, id: str) -> Obj:
+    refund_object = account.get("refund", id)
+    if "metadata" in params:
+        refund_object["metadata"] = merged(refund_object["metadata"], params["metadata"])
+    account.save(refund_object)
+    account.emit("charge.refund.updated", refund_object)
+    return refund_object
 
 
-def get_refund(account: Account, given: Obj, id: str) -> Obj:
+def get_refund(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("refund", id)
 
 
-def list_refunds(account: Account, given: Obj) -> Obj:
-    return page(account, "refund", given, "/v1/refunds", *filters(given, "charge", "payment_intent"))
+def list_refunds(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "refund", params, "/v1/refunds", *filters(params, "charge", "payment_intent"))
 
 
-def get_charge(account: Account, given: Obj, id: str) -> Obj:
+def get_charge(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("charge", id)
 
 
-def list_charges(account: Account, given: Obj) -> Obj:
-    return page(account, "charge", given, "/v1/charges", *filters(given, "customer", "payment_intent"))
+def list_charges(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "charge", params, "/v1/charges", *filters(params, "customer", "payment_intent"))
 
 
-def get_intent(account: Account, given: Obj, id: str) -> Obj:
+def get_intent(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("payment_intent", id)
 
 
-def list_intents(account: Account, given: Obj) -> Obj:
-    return page(account, "payment_intent", given, "/v1/payment_intents", *filters(given, "customer"))
+def list_intents(account: StripeAccount, params: Obj) -> Obj:
+    return page(account, "payment_intent", params, "/v1/payment_intents", *filters(params, "customer"))

@@ -1,4 +1,4 @@
-"""Which function answers which call, and the parameters it takes."""
+"""Table of routes: the function of each request and the parameters that it accepts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from counterfoil.twins.stripe import (
     payments,
     subscriptions,
 )
-from counterfoil.twins.stripe.account import Account
+from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape
 from counterfoil.twins.stripe.listing import PAGING, SEARCHING
-from counterfoil.twins.stripe.refusal import Obj, Refusal
 
 Answer = Callable[..., Obj]
 
@@ -34,20 +34,20 @@ class Route:
 
 
 def _get(kind: str) -> Answer:
-    def answer(account: Account, given: Obj, id: str) -> Obj:
+    def answer(account: StripeAccount, params: Obj, id: str) -> Obj:
         return account.get(kind, id)
 
     return answer
 
 
-def _customer_subscriptions(account: Account, given: Obj, id: str) -> Obj:
+def _customer_subscriptions(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", id)
-    return subscriptions.list_all(account, given, id)
+    return subscriptions.list_all(account, params, id)
 
 
-def _customer_methods(account: Account, given: Obj, id: str) -> Obj:
+def _customer_methods(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", id)
-    return customers.list_methods(account, {**given, "customer": id})
+    return customers.list_methods(account, {**params, "customer": id})
 
 
 _ITEMS: Shape = {**{name: kind for name, kind in PAGING.items() if name != "created"}, "subscription!": "str"}
@@ -142,20 +142,20 @@ ROUTES = [
 
 
 def find(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-    """The route of a call with the ids in its path. A fixed word in a path stands before an id."""
+    """Return the route of a request and the ids in its path. Literal path segments come before ids."""
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
             return route, match.groups()
-    raise Refusal(
+    raise StripeError(
         404,
         f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can "
         "help at https://support.stripe.com/.",
-        kept=False,
+        replayable=False,
     )
 
 
 def views() -> dict[str, Any]:
-    """How each kind of object is shown."""
+    """Return the view function of each kind of object."""
     return {
         "invoice": invoices.view, "credit_note": credit_notes.view, "subscription": subscriptions.view,
         "event": events.view, "webhook_endpoint": events.endpoint_view,
@@ -163,5 +163,5 @@ def views() -> dict[str, Any]:
 
 
 def dues() -> dict[str, Callable[[Obj], int | None]]:
-    """When each kind of object moves by itself."""
+    """Return the function that gives the next automatic work of each kind of object."""
     return {"invoice": invoices.due, "subscription": subscriptions.due}

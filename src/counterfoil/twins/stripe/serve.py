@@ -1,4 +1,4 @@
-"""The process: one loopback socket, one event loop, one SQLite file."""
+"""Process of the twin: one loopback socket, one event loop, one SQLite file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil.twins.stripe import events
-from counterfoil.twins.stripe.account import Account
-from counterfoil.twins.stripe.gate import CONFIG, Gate, Scope
-from counterfoil.twins.stripe.refusal import Refusal
+from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.app import CONFIG, Scope, StripeApp
+from counterfoil.twins.stripe.errors import StripeError
 
-PORT = 12111
+DEFAULT_PORT = 12111
 SECRET = "sk_test_twin"  # noqa: S105
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="twin stripe", description="A behavioural double of Stripe billing."
     )
-    parser.add_argument("--port", type=int, default=PORT, help="loopback port; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="loopback port; 0 takes a free one")
     parser.add_argument("--state", required=True, help="SQLite file that keeps everything")
     parser.add_argument(
         "--secret", default=SECRET, help="the API key that is accepted (default: %(default)s)"
@@ -39,26 +39,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if (options.hook is None) != (options.hook_secret is None):
         parser.error("--hook and --hook-secret go together")
-    account = Account(options.state, options.seed)
+    account = StripeAccount(options.state, options.seed)
     for name, value in CONFIG.items():
         if not account.store.has_setting(name):
             account.set(name, value)
     for name in ("spread", "repeated"):
         if getattr(options, name) is not None:
             account.set(name, getattr(options, name))
-    # Named as TCP, because asyncio turns Nagle's delay off for no other socket.
+    # The protocol is explicit because asyncio disables Nagle's algorithm only for TCP sockets.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(("127.0.0.1", options.port))
     except OSError as error:
-        sys.stderr.write(f"port {options.port} on 127.0.0.1 cannot be had: {error.strerror}\n")
+        sys.stderr.write(f"port {options.port} on 127.0.0.1 is not available: {error.strerror}\n")
         return 2
     if options.hook:
         try:
-            events.keep_endpoint(account, options.hook, options.hook_secret)
-        except Refusal as refusal:
-            sys.stderr.write(f"{refusal}\n")
+            events.ensure_endpoint(account, options.hook, options.hook_secret)
+        except StripeError as error:
+            sys.stderr.write(f"{error}\n")
             return 2
     sock.listen(128)
     sys.stdout.write(f"stripe twin on http://127.0.0.1:{sock.getsockname()[1]}\n")
@@ -67,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(account: Account, secret: str, sock: socket.socket) -> None:
+async def _serve(account: StripeAccount, secret: str, sock: socket.socket) -> None:
     connections: dict[Any, asyncio.Transport] = {}
 
     class Droppable(H11Protocol):
-        """Connections that the application can close in the middle of a call: ASGI has no word for it."""
+        """Protocol whose connections the application can close during a request: ASGI has no message for it."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             self.peer = transport.get_extra_info("peername")
@@ -87,7 +87,7 @@ async def _serve(account: Account, secret: str, sock: socket.socket) -> None:
             transport.abort()
 
     server = uvicorn.Server(uvicorn.Config(
-        Gate(account, secret, drop), http=Droppable, ws="none", lifespan="on", log_level="warning",
+        StripeApp(account, secret, drop), http=Droppable, ws="none", lifespan="on", log_level="warning",
         access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
     ))  # fmt: skip
     signal.signal(signal.SIGINT, lambda *_: setattr(server, "should_exit", True))

@@ -1,6 +1,6 @@
-"""The twin's SQLite file and all SQL on it: settings, objects, remembered answers, faults, deliveries.
+"""SQLite file of the twin and all SQL on it: settings, objects, saved responses, faults, deliveries.
 
-Conditions that callers pass to `where` are fragments over an object's JSON body, never values.
+Conditions that callers pass to `where` are fragments over the JSON body of an object, never values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from counterfoil.twins.stripe.refusal import Obj
+from counterfoil.twins.stripe.errors import Obj
 
 _SCHEMA = """
 create table if not exists object (
@@ -52,8 +52,8 @@ def _text(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
-class Store:
-    """Not for several threads. Survives the end of its process at any moment."""
+class TwinStore:
+    """Store for one thread. Survives the end of its process at any time."""
 
     def __init__(self, path: str) -> None:
         self.db = apsw.Connection(path)
@@ -62,7 +62,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; nests."""
+        """Open a transaction; it may be nested."""
         with self.db:
             yield
 
@@ -70,7 +70,7 @@ class Store:
         self.db.close()
 
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
-        """The first row or None."""
+        """Return the first row or None."""
         return self.db.execute(sql, arguments).fetchone()
 
     # -- settings
@@ -107,7 +107,7 @@ class Store:
         return None if row is None else decode(row[0])
 
     def place(self, id: str) -> tuple[int, str | None] | None:
-        """Where an object stands: its number in order of creation, and its parent's id."""
+        """Return the number of an object in order of creation, and the id of its parent."""
         row = self._one("select seq, parent from object where id = ?", (id,))
         return None if row is None else (row[0], row[1])
 
@@ -124,27 +124,27 @@ class Store:
         return dict(self.db.execute("select type, count(*) from object group by type order by type"))
 
     def next_due(self) -> int | None:
-        """The earliest moment at which something happens by itself."""
+        """Return the earliest time at which automatic work is due."""
         row = self._one("select min(due) from object where due is not null")
         return None if row[0] is None else int(row[0])
 
-    def forget(self, keep_endpoints: bool) -> None:
-        """Remove all objects (but webhook endpoints on request), answers, faults and deliveries."""
+    def clear(self, keep_endpoints: bool) -> None:
+        """Delete all objects (except webhook endpoints on request), saved responses, faults and deliveries."""
         self.db.execute(
             "delete from object where not (:keep and type = 'webhook_endpoint')", {"keep": keep_endpoints}
         )
         self.db.execute("delete from answer; delete from delivery; delete from try; delete from fault")
 
-    # -- remembered answers
+    # -- saved responses
 
     def answer(self, key: str, since: int) -> tuple[str, int, dict[str, str], bytes] | None:
-        """The digest of the parameters, and the status, headers and body that they were answered with."""
+        """Return the digest of the parameters, and the status, headers and body of their response."""
         row = self._one(
             "select digest, status, headers, body from answer where key = ? and created > ?", (key, since)
         )
         return None if row is None else (row[0], row[1], decode(row[2]), bytes(row[3]))
 
-    def keep_answer(
+    def save_answer(
         self, key: str, digest: str, status: int, headers: dict[str, str], body: bytes, at: int
     ) -> None:
         self.db.execute(
@@ -163,7 +163,7 @@ class Store:
         return self.db.last_insert_rowid()
 
     def save_fault(self, no: int, body: Obj, left: int) -> None:
-        """Nothing left removes it."""
+        """Update a fault; one without uses left is deleted."""
         self.db.execute("update fault set body = ?, left = ? where no = ?", (_text(body), left, no))
         self.db.execute("delete from fault where left < 1")
 
@@ -179,25 +179,27 @@ class Store:
         )
 
     def waiting(self, limit: int) -> list[tuple[int, float]]:
-        """(number, due) of deliveries to make, earliest first."""
+        """Return (number, due) of the next deliveries, earliest first."""
         rows: list[Any] = self.db.execute(
             "select no, due from delivery where state = 'waiting' order by due limit ?", (limit,)
         ).fetchall()
         return rows
 
     def waiting_for(self, event: str) -> int:
-        """How many endpoints have yet to take an event."""
+        """Return the number of endpoints that have not yet accepted an event."""
         row = self._one(
             "select count(distinct endpoint) from delivery where event = ? and state = 'waiting'", (event,)
         )
         return int(row[0])
 
     def delivery(self, no: int) -> tuple[str, str, float, int] | None:
-        """Event, endpoint, when it was first due, and the attempts made."""
+        """Return event, endpoint, first due time, and the number of attempts."""
         row = self._one("select event, endpoint, first, tries from delivery where no = ?", (no,))
         return None if row is None else (row[0], row[1], row[2], row[3])
 
-    def tried(self, no: int, at: int, status: int | None, message: str, state: str, due: float) -> None:
+    def record_attempt(
+        self, no: int, at: int, status: int | None, message: str, state: str, due: float
+    ) -> None:
         with self.db:
             self.db.execute(
                 "insert into try(delivery, at, status, message) values (?, ?, ?, ?)",
@@ -219,17 +221,17 @@ class Store:
         return dict(self.db.execute("select state, count(*) from delivery group by state order by state"))
 
     def delivery_log(self) -> list[Obj]:
-        """Every planned delivery with its attempts, oldest first."""
-        tried: dict[int, list[Obj]] = {}
+        """Return every planned delivery with its attempts, oldest first."""
+        attempts_of: dict[int, list[Obj]] = {}
         attempts: Any = self.db.execute("select delivery, at, status, message from try order by no")
         for delivery, at, status, message in attempts:
-            tried.setdefault(delivery, []).append({"at": at, "status": status, "message": message})
+            attempts_of.setdefault(delivery, []).append({"at": at, "status": status, "message": message})
         rows = self.db.execute(
             "select d.no, d.event, json_extract(o.body, '$.type'), d.endpoint, d.due, d.state "
             "from delivery d join object o on o.id = d.event order by d.no"
         )
         names = ("no", "event", "type", "endpoint", "due", "state")
         return [
-            {**dict(zip(names, row, strict=True)), "attempts": tried.get(int(str(row[0])), [])}
+            {**dict(zip(names, row, strict=True)), "attempts": attempts_of.get(int(str(row[0])), [])}
             for row in rows
         ]

@@ -1,23 +1,23 @@
-"""Subscriptions: periods that the clock turns into invoices, quantity changes with proration, and ends."""
+"""Subscriptions: periods that the clock turns into invoices, quantity changes with proration, and cancellation."""
 
 from __future__ import annotations
 
 import calendar
 from datetime import UTC, datetime, timedelta
 
-from counterfoil.twins.stripe.account import DAY, Account
-from counterfoil.twins.stripe.amounts import priced, share
+from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
+from counterfoil.twins.stripe.amounts import line_amount, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import payable_with
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft, void
 from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
 from counterfoil.twins.stripe.listing import PAGING, page, search
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad, bad_parameter
-from counterfoil.twins.stripe.standing import end
+from counterfoil.twins.stripe.subscription_status import cancel_now
 
-PATIENCE = 23 * 3600
-"""Seconds in which the first invoice must be paid."""
+FIRST_PAYMENT_SECONDS = 23 * 3600
+"""Time limit for the payment of the first invoice."""
 PRORATION = ("always_invoice", "create_prorations", "none")
 _ITEM: Shape = {
     "id": "str", "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
@@ -50,14 +50,14 @@ UPDATE_ITEM: Shape = {
 _SCALARS = ("cancel_at", "collection_method", "days_until_due", "default_payment_method", "description")
 
 
-def view(account: Account, subscription: Obj) -> Obj:
+def view(account: StripeAccount, subscription: Obj) -> Obj:
     url = f"/v1/subscription_items?subscription={subscription['id']}"
     items = [account.view(item) for item in account.of("subscription_item", subscription["id"])]
     return {**subscription, "items": {"object": "list", "data": items, "has_more": False, "url": url}}
 
 
 def step(anchor: int, price: Obj, periods: int) -> int:
-    """The edge of a period: the anchor's day, or the month's last where it has no such day. UTC seconds."""
+    """Return the end of a period: the day of the anchor, or the last day of the month if there is none. UTC seconds."""
     recurring = price["recurring"]
     count = recurring["interval_count"] * periods
     start = datetime.fromtimestamp(anchor, UTC)
@@ -70,39 +70,41 @@ def step(anchor: int, price: Obj, periods: int) -> int:
     return int(start.replace(year=year, month=month, day=day).timestamp())
 
 
-def create(account: Account, given: Obj) -> Obj:
-    customer = account.get("customer", given["customer"], "customer")
-    if not given["items"]:
-        raise bad_parameter("Missing required param: items.", "parameter_missing", "items")
-    prices = [_price(account, item, place) for place, item in enumerate(given["items"])]
+def create(account: StripeAccount, params: Obj) -> Obj:
+    customer = account.get("customer", params["customer"], "customer")
+    if not params["items"]:
+        raise invalid_parameter("Missing required param: items.", "parameter_missing", "items")
+    prices = [_price(account, item, position) for position, item in enumerate(params["items"])]
     if len({(price["currency"], str(price["recurring"])) for price in prices}) > 1:
-        raise bad("All prices on a subscription must have the same currency and interval.", param="items")
-    method = given.get("collection_method") or "charge_automatically"
-    if method == "send_invoice" and given.get("days_until_due") is None:
-        raise bad_parameter(
+        raise invalid_request(
+            "All prices on a subscription must have the same currency and interval.", param="items"
+        )
+    method = params.get("collection_method") or "charge_automatically"
+    if method == "send_invoice" and params.get("days_until_due") is None:
+        raise invalid_parameter(
             "You must pass `days_until_due` when `collection_method` is `send_invoice`.",
             "parameter_missing",
             "days_until_due",
         )
-    behavior = given.get("payment_behavior") or "allow_incomplete"
-    trial = _trial(account, given)
+    behavior = params.get("payment_behavior") or "allow_incomplete"
+    trial = _trial(account, params)
     if method == "charge_automatically" and trial is None and behavior != "default_incomplete" and any(
             price["unit_amount_decimal"] != "0" for price in prices):  # fmt: skip
-        payable_with(account, customer, given.get("default_payment_method"))
+        payable_with(account, customer, params.get("default_payment_method"))
     now = account.now
     anchor = trial or now
     until = trial or step(anchor, prices[0], 1)
     subscription = account.create("subscription", {
         "application": None, "application_fee_percent": None, "automatic_tax": {"enabled": False},
-        "billing_cycle_anchor": anchor, "billing_thresholds": None, "cancel_at": given.get("cancel_at"),
-        "cancel_at_period_end": given.get("cancel_at_period_end", False), "canceled_at": None,
+        "billing_cycle_anchor": anchor, "billing_thresholds": None, "cancel_at": params.get("cancel_at"),
+        "cancel_at_period_end": params.get("cancel_at_period_end", False), "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None}, "collection_method": method,
         "currency": prices[0]["currency"], "current_period_end": until, "current_period_start": now,
-        "customer": customer["id"], "days_until_due": given.get("days_until_due"),
-        "default_payment_method": given.get("default_payment_method"), "default_source": None,
-        "default_tax_rates": tax_rates(account, given.get("default_tax_rates"), "default_tax_rates"),
-        "description": given.get("description"), "discount": None, "ended_at": None, "latest_invoice": None,
-        "metadata": merged({}, given.get("metadata") or {}), "next_pending_invoice_item_invoice": None,
+        "customer": customer["id"], "days_until_due": params.get("days_until_due"),
+        "default_payment_method": params.get("default_payment_method"), "default_source": None,
+        "default_tax_rates": tax_rates(account, params.get("default_tax_rates"), "default_tax_rates"),
+        "description": params.get("description"), "discount": None, "ended_at": None, "latest_invoice": None,
+        "metadata": merged({}, params.get("metadata") or {}), "next_pending_invoice_item_invoice": None,
         "on_behalf_of": None, "pause_collection": None, "payment_settings": {
             "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
         "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None,
@@ -110,7 +112,7 @@ def create(account: Account, given: Obj) -> Obj:
         "transfer_data": None, "trial_end": trial, "trial_settings": None, "trial_start": now if trial else None,
         "_periods": 0 if trial else 1,
     })  # fmt: skip
-    for item, price in zip(given["items"], prices, strict=True):
+    for item, price in zip(params["items"], prices, strict=True):
         _add(account, subscription, item, price)
     if trial is None:
         invoice = bill(account, subscription, "subscription_create")
@@ -120,14 +122,14 @@ def create(account: Account, given: Obj) -> Obj:
     return subscription
 
 
-def _trial(account: Account, given: Obj) -> int | None:
-    if given.get("trial_period_days"):
-        return account.now + int(given["trial_period_days"]) * DAY
-    until = given.get("trial_end")
+def _trial(account: StripeAccount, params: Obj) -> int | None:
+    if params.get("trial_period_days"):
+        return account.now + int(params["trial_period_days"]) * DAY_SECONDS
+    until = params.get("trial_end")
     return int(until) if isinstance(until, str) and until.isdigit() and int(until) > account.now else None
 
 
-def _first_payment(account: Account, subscription: Obj, invoice: Obj, behavior: str) -> None:
+def _first_payment(account: StripeAccount, subscription: Obj, invoice: Obj, behavior: str) -> None:
     close_draft(account, invoice)
     if invoice["status"] == "open":
         subscription["status"] = "incomplete"
@@ -140,28 +142,30 @@ def _first_payment(account: Account, subscription: Obj, invoice: Obj, behavior: 
     subscription["status"] = account.get("subscription", subscription["id"])["status"]
 
 
-def _price(account: Account, item: Obj, place: int) -> Obj:
+def _price(account: StripeAccount, item: Obj, position: int) -> Obj:
     id = item.get("price") or item.get("plan")
     if not id:
-        raise bad_parameter(
-            f"Missing required param: items[{place}][price].", "parameter_missing", f"items[{place}][price]"
+        raise invalid_parameter(
+            f"Missing required param: items[{position}][price].",
+            "parameter_missing",
+            f"items[{position}][price]",
         )
-    price = account.get("price", id, f"items[{place}][price]")
+    price = account.get("price", id, f"items[{position}][price]")
     if price["type"] != "recurring":
-        raise bad(
+        raise invalid_request(
             "The price specified is set to `type=one_time` but this field only accepts prices with "
             "`type=recurring`.",
-            param=f"items[{place}][price]",
+            param=f"items[{position}][price]",
         )
     if not price["active"]:
-        raise bad(
+        raise invalid_request(
             "The price specified is inactive. This field only accepts active prices.",
-            param=f"items[{place}][price]",
+            param=f"items[{position}][price]",
         )
     return price
 
 
-def _add(account: Account, subscription: Obj, item: Obj, price: Obj) -> Obj:
+def _add(account: StripeAccount, subscription: Obj, item: Obj, price: Obj) -> Obj:
     return account.create("subscription_item", {
         "billing_thresholds": None, "metadata": merged({}, item.get("metadata") or {}), "price": price,
         "quantity": 1 if item.get("quantity") is None else item["quantity"], "subscription": subscription["id"],
@@ -169,8 +173,8 @@ def _add(account: Account, subscription: Obj, item: Obj, price: Obj) -> Obj:
     }, parent=subscription["id"])  # fmt: skip
 
 
-def bill(account: Account, subscription: Obj, reason: str, cycle: bool = True) -> Obj:
-    """A draft with the current period's lines (unless only pending items are billed) and pending items."""
+def bill(account: StripeAccount, subscription: Obj, reason: str, cycle: bool = True) -> Obj:
+    """Create a draft with the lines of the current period (unless `cycle` is false) and the pending items."""
     customer = account.get("customer", subscription["customer"])
     send = subscription["collection_method"] == "send_invoice"
     invoice = begin(account, customer, subscription["currency"], reason, {
@@ -180,8 +184,8 @@ def bill(account: Account, subscription: Obj, reason: str, cycle: bool = True) -
         "description": subscription["description"],
     })  # fmt: skip
     invoice["subscription_details"] = {"metadata": subscription["metadata"]}
-    for waiting in pending(account, customer["id"], subscription["currency"], subscription["id"]):
-        place_item(account, invoice, waiting)
+    for due_subscriptions in pending(account, customer["id"], subscription["currency"], subscription["id"]):
+        place_item(account, invoice, due_subscriptions)
     period = {"start": subscription["current_period_start"], "end": subscription["current_period_end"]}
     for item in account.of("subscription_item", subscription["id"]) if cycle else []:
         place_line(account, invoice, {
@@ -198,21 +202,21 @@ def bill(account: Account, subscription: Obj, reason: str, cycle: bool = True) -
     return invoice
 
 
-def _name(account: Account, price: Obj) -> str:
+def _name(account: StripeAccount, price: Obj) -> str:
     product = account.find("product", price["product"])
     return str(product["name"]) if product else str(price["product"])
 
 
-def get(account: Account, given: Obj, id: str) -> Obj:
+def get(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("subscription", id)
 
 
-def list_all(account: Account, given: Obj, customer: str | None = None) -> Obj:
-    conditions, values = filters(given, "collection_method", "customer")
+def list_all(account: StripeAccount, params: Obj, customer: str | None = None) -> Obj:
+    conditions, values = filters(params, "collection_method", "customer")
     if customer:
         conditions.append("customer = ?")
         values.append(customer)
-    status = given.get("status")
+    status = params.get("status")
     if status == "ended":
         conditions.append("json_extract(body, '$.status') in ('canceled', 'incomplete_expired')")
     elif status is None:
@@ -220,37 +224,37 @@ def list_all(account: Account, given: Obj, customer: str | None = None) -> Obj:
     elif status != "all":
         conditions.append("json_extract(body, '$.status') = ?")
         values.append(status)
-    if given.get("price"):
+    if params.get("price"):
         conditions.append(
             "exists (select 1 from object i where i.parent = object.id and i.type = "
             "'subscription_item' and json_extract(i.body, '$.price.id') = ?)"
         )
-        values.append(given["price"])
-    return page(account, "subscription", given, "/v1/subscriptions", conditions, values)
+        values.append(params["price"])
+    return page(account, "subscription", params, "/v1/subscriptions", conditions, values)
 
 
-def find(account: Account, given: Obj) -> Obj:
-    return search(account, "subscription", given, "/v1/subscriptions/search")
+def find(account: StripeAccount, params: Obj) -> Obj:
+    return search(account, "subscription", params, "/v1/subscriptions/search")
 
 
-def update(account: Account, given: Obj, id: str) -> Obj:
+def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     subscription = account.get("subscription", id)
     if subscription["status"] in ("canceled", "incomplete_expired"):
-        raise bad(
+        raise invalid_request(
             "A canceled subscription can only update its cancellation_details and metadata.", param="id"
         )
     before = account.view(subscription)
     for name in _SCALARS:
-        if name in given:
-            subscription[name] = given[name]
-    if "metadata" in given:
-        subscription["metadata"] = merged(subscription["metadata"], given["metadata"])
-    if "default_tax_rates" in given:
+        if name in params:
+            subscription[name] = params[name]
+    if "metadata" in params:
+        subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
+    if "default_tax_rates" in params:
         subscription["default_tax_rates"] = tax_rates(
-            account, given["default_tax_rates"], "default_tax_rates"
+            account, params["default_tax_rates"], "default_tax_rates"
         )
-    if given.get("cancel_at_period_end") is not None:
-        ending = given["cancel_at_period_end"]
+    if params.get("cancel_at_period_end") is not None:
+        ending = params["cancel_at_period_end"]
         subscription.update(
             cancel_at_period_end=ending, canceled_at=account.now if ending else None,
             cancel_at=subscription["current_period_end"] if ending else None,
@@ -258,15 +262,15 @@ def update(account: Account, given: Obj, id: str) -> Obj:
                                   "reason": "cancellation_requested" if ending else None},
         )  # fmt: skip
     account.save(subscription)
-    for place, wanted in enumerate(given.get("items") or []):
-        _change_item(account, subscription, wanted, given, place)
+    for position, changes in enumerate(params.get("items") or []):
+        _change_item(account, subscription, changes, params, position)
     account.emit("customer.subscription.updated", subscription, before)
-    if given.get("proration_behavior") == "always_invoice":
+    if params.get("proration_behavior") == "always_invoice":
         _bill_now(account, subscription)
     return subscription
 
 
-def _bill_now(account: Account, subscription: Obj) -> None:
+def _bill_now(account: StripeAccount, subscription: Obj) -> None:
     """Bill pending prorations at once. A declined card leaves the invoice open."""
     if not pending(account, subscription["customer"], subscription["currency"], subscription["id"]):
         return
@@ -275,47 +279,55 @@ def _bill_now(account: Account, subscription: Obj) -> None:
         attempt(account, invoice, None)
 
 
-def _change_item(account: Account, subscription: Obj, wanted: Obj, given: Obj, place: int = 0) -> None:
-    if not wanted.get("id"):
-        price = _price(account, wanted, place)
-        _prorate(account, subscription, given, None, _add(account, subscription, wanted, price))
+def _change_item(
+    account: StripeAccount, subscription: Obj, changes: Obj, params: Obj, position: int = 0
+) -> None:
+    if not changes.get("id"):
+        price = _price(account, changes, position)
+        _prorate(account, subscription, params, None, _add(account, subscription, changes, price))
         return
-    item = account.get("subscription_item", wanted["id"], f"items[{place}][id]")
+    item = account.get("subscription_item", changes["id"], f"items[{position}][id]")
     if item["subscription"] != subscription["id"]:
-        raise bad("The subscription item is of another subscription.", param=f"items[{place}][id]")
+        raise invalid_request(
+            "The subscription item is of another subscription.", param=f"items[{position}][id]"
+        )
     old = dict(item)
-    if wanted.get("deleted"):
+    if changes.get("deleted"):
         if len(account.of("subscription_item", subscription["id"])) == 1:
-            raise bad("A subscription must have at least one active plan.", param=f"items[{place}][deleted]")
+            raise invalid_request(
+                "A subscription must have at least one active plan.", param=f"items[{position}][deleted]"
+            )
         account.remove(item["id"])
-        _prorate(account, subscription, given, old, None)
+        _prorate(account, subscription, params, old, None)
         return
-    if wanted.get("price"):
-        item["price"] = _price(account, wanted, place)
-    if wanted.get("quantity") is not None:
-        item["quantity"] = wanted["quantity"]
-    if "metadata" in wanted:
-        item["metadata"] = merged(item["metadata"], wanted["metadata"])
-    if "tax_rates" in wanted:
-        item["tax_rates"] = tax_rates(account, wanted["tax_rates"], "tax_rates")
+    if changes.get("price"):
+        item["price"] = _price(account, changes, position)
+    if changes.get("quantity") is not None:
+        item["quantity"] = changes["quantity"]
+    if "metadata" in changes:
+        item["metadata"] = merged(item["metadata"], changes["metadata"])
+    if "tax_rates" in changes:
+        item["tax_rates"] = tax_rates(account, changes["tax_rates"], "tax_rates")
     account.save(item)
-    _prorate(account, subscription, given, old, item)
+    _prorate(account, subscription, params, old, item)
 
 
-def _prorate(account: Account, subscription: Obj, given: Obj, old: Obj | None, new: Obj | None) -> None:
-    """By the second: credit the old item's unused time and charge the new one's, each rounded once."""
-    if given.get("proration_behavior") == "none" or subscription["status"] == "trialing":
+def _prorate(
+    account: StripeAccount, subscription: Obj, params: Obj, old: Obj | None, new: Obj | None
+) -> None:
+    """Credit the unused time of the old item and charge that of the new one, by the second, each rounded once."""
+    if params.get("proration_behavior") == "none" or subscription["status"] == "trialing":
         return
     if old and new and (old["price"]["id"], old["quantity"]) == (new["price"]["id"], new["quantity"]):
         return
     start, finish = subscription["current_period_start"], subscription["current_period_end"]
-    at = min(max(given.get("proration_date") or account.now, start), finish)
+    at = min(max(params.get("proration_date") or account.now, start), finish)
     for item, sign, word in ((old, -1, "Unused time on"), (new, 1, "Remaining time on")):
         if item is None:
             continue
-        whole = priced(item["price"]["unit_amount_decimal"], item["quantity"])
-        amount = sign * share(whole, finish - at, finish - start)
-        made = account.create("invoiceitem", {
+        full_amount = line_amount(item["price"]["unit_amount_decimal"], item["quantity"])
+        amount = sign * share(full_amount, finish - at, finish - start)
+        proration = account.create("invoiceitem", {
             "amount": amount, "currency": subscription["currency"], "customer": subscription["customer"],
             "date": account.now, "description": f"{word} {item['quantity']} × {_name(account, item['price'])}",
             "discountable": False, "discounts": [], "invoice": None, "metadata": {},
@@ -324,50 +336,50 @@ def _prorate(account: Account, subscription: Obj, given: Obj, old: Obj | None, n
             "tax_rates": item["tax_rates"], "test_clock": None, "unit_amount": item["price"]["unit_amount"],
             "unit_amount_decimal": item["price"]["unit_amount_decimal"],
         })  # fmt: skip
-        account.emit("invoiceitem.created", made)
+        account.emit("invoiceitem.created", proration)
 
 
-def cancel(account: Account, given: Obj, id: str) -> Obj:
+def cancel(account: StripeAccount, params: Obj, id: str) -> Obj:
     subscription = account.get("subscription", id)
     if subscription["status"] in ("canceled", "incomplete_expired"):
-        raise Refusal(404, f"No such subscription: '{id}'", code="resource_missing", param="id")
-    details = given.get("cancellation_details") or {}
+        raise StripeError(404, f"No such subscription: '{id}'", code="resource_missing", param="id")
+    details = params.get("cancellation_details") or {}
     subscription["cancellation_details"] = {
         "comment": details.get("comment"), "feedback": details.get("feedback"), "reason": "cancellation_requested",
     }  # fmt: skip
-    if given.get("prorate"):
+    if params.get("prorate"):
         for item in account.of("subscription_item", id):
             _prorate(account, subscription, {}, item, None)
-    if given.get("invoice_now"):
+    if params.get("invoice_now"):
         _bill_now(account, subscription)
-    return end(account, subscription)
+    return cancel_now(account, subscription)
 
 
-def list_items(account: Account, given: Obj) -> Obj:
-    account.get("subscription", given["subscription"], "subscription")
+def list_items(account: StripeAccount, params: Obj) -> Obj:
+    account.get("subscription", params["subscription"], "subscription")
     url = "/v1/subscription_items"
     return page(
-        account, "subscription_item", given, url, ["parent = ?"], [given["subscription"]], oldest_first=True
+        account, "subscription_item", params, url, ["parent = ?"], [params["subscription"]], oldest_first=True
     )
 
 
-def get_item(account: Account, given: Obj, id: str) -> Obj:
+def get_item(account: StripeAccount, params: Obj, id: str) -> Obj:
     return account.get("subscription_item", id)
 
 
-def update_item(account: Account, given: Obj, id: str) -> Obj:
+def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
     item = account.get("subscription_item", id)
     subscription = account.get("subscription", item["subscription"])
     before = account.view(subscription)
-    wanted = {name: value for name, value in given.items() if not name.startswith("proration")}
-    _change_item(account, subscription, {**wanted, "id": id}, given)
+    changes = {name: value for name, value in params.items() if not name.startswith("proration")}
+    _change_item(account, subscription, {**changes, "id": id}, params)
     account.emit("customer.subscription.updated", subscription, before)
-    if given.get("proration_behavior") == "always_invoice":
+    if params.get("proration_behavior") == "always_invoice":
         _bill_now(account, subscription)
     return account.get("subscription_item", id)
 
 
-def _expire(account: Account, subscription: Obj) -> None:
+def _expire(account: StripeAccount, subscription: Obj) -> None:
     before = account.view(subscription)
     subscription.update(status="incomplete_expired", ended_at=account.now)
     account.save(subscription)
@@ -376,24 +388,24 @@ def _expire(account: Account, subscription: Obj) -> None:
 
 
 def due(subscription: Obj) -> int | None:
-    """When a subscription moves by itself: at the end of its period, when it is to end, when it never began."""
+    """Return the time of the next automatic work: end of the period, cancellation, or expiry of an incomplete start."""
     if subscription["status"] == "incomplete":
-        return int(subscription["created"]) + PATIENCE
+        return int(subscription["created"]) + FIRST_PAYMENT_SECONDS
     if subscription["status"] not in ("active", "past_due", "trialing"):
         return None
     edges = (subscription["current_period_end"], subscription["cancel_at"])
     return min(int(edge) for edge in edges if edge is not None)
 
 
-def advance(account: Account) -> bool:
-    """Begin the next period of every subscription whose period is over at the clock: one period each."""
-    waiting = account.where("subscription", "due <= ?", (account.now,), order="due, seq")
-    for subscription in waiting:
+def advance(account: StripeAccount) -> bool:
+    """Start the next period of every subscription whose period is over: one period each. Return true if any."""
+    due_subscriptions = account.where("subscription", "due <= ?", (account.now,), order="due, seq")
+    for subscription in due_subscriptions:
         if subscription["status"] == "incomplete":
             _expire(account, subscription)
             continue
         if subscription["cancel_at"] is not None and subscription["cancel_at"] <= account.now:
-            end(account, subscription)
+            cancel_now(account, subscription)
             continue
         before = account.view(subscription)
         item = next(iter(account.of("subscription_item", subscription["id"])))
@@ -408,4 +420,4 @@ def advance(account: Account) -> bool:
         account.save(subscription)
         bill(account, subscription, "subscription_cycle")
         account.emit("customer.subscription.updated", subscription, before)
-    return bool(waiting)
+    return bool(due_subscriptions)

@@ -1,7 +1,6 @@
 """Delivery of webhooks: signed, unordered, sometimes repeated, retried for three days of twin time.
 
-The signature's time is the machine's own, as a receiver checks it against its own clock even while the twin's
-clock is moved.
+The time in the signature is the machine's: a receiver checks it against its own clock even if the twin's clock is moved.
 """
 
 from __future__ import annotations
@@ -13,33 +12,33 @@ import time
 
 import httpx2
 
-from counterfoil.twins.stripe.account import API_VERSION, DAY, Account
-from counterfoil.twins.stripe.refusal import Obj
+from counterfoil.twins.stripe.account import API_VERSION, DAY_SECONDS, StripeAccount
+from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.store import encode
 
-GIVE_UP = 3 * DAY
-AT_ONCE = 8
-_WAITS = (60, 300, 1800, 7200, 18_000, 36_000, 43_200)
-"""Seconds of twin time between attempts; the last one repeats."""
+RETRY_LIMIT_SECONDS = 3 * DAY_SECONDS
+MAX_CONCURRENT_DELIVERIES = 8
+_RETRY_DELAYS_SECONDS = (60, 300, 1800, 7200, 18_000, 36_000, 43_200)
+"""Twin time between attempts; the last delay repeats."""
 
 
 def signature(secret: str, body: bytes, at: int) -> str:
-    """`t=,v1=`: HMAC-SHA256 over `t.body`, keyed with the endpoint's whole secret."""
+    """Return `t=,v1=`: HMAC-SHA256 over `t.body`, keyed with the whole secret of the endpoint."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
 
 
-class Deliveries:
-    """The background half of the twin."""
+class WebhookSender:
+    """Background task that delivers events to endpoints."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: StripeAccount) -> None:
         self.account = account
         self.wake = asyncio.Event()
-        self._going: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
         self._http = httpx2.AsyncClient(timeout=10, trust_env=False, follow_redirects=False)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Deliver until cancelled."""
         try:
             while True:
                 self.wake.clear()
@@ -50,39 +49,39 @@ class Deliveries:
                 except TimeoutError:
                     continue
         finally:
-            for task in self._going.values():
+            for task in self._running.values():
                 task.cancel()
-            await asyncio.gather(*self._going.values(), return_exceptions=True)
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
             await self._http.aclose()
 
     def _start_due(self) -> float:
-        """Start what is due; how long to sleep for the next, at most a second."""
+        """Start the deliveries that are due; return the seconds until the next, at most one."""
         now = self.account.exact_now
         if self.account.setting("stopped_at") is not None:
-            # A standing clock must not hold back what is only shuffled.
+            # A stopped clock must not delay deliveries that are only shuffled.
             now += float(self.account.setting("spread"))
         wait = 1.0
-        for no, due in self.account.store.waiting(4 * AT_ONCE):
-            if no in self._going:
+        for no, due in self.account.store.waiting(4 * MAX_CONCURRENT_DELIVERIES):
+            if no in self._running:
                 continue
             if due > now:
                 wait = min(wait, due - now)
                 break
-            if len(self._going) < AT_ONCE:
+            if len(self._running) < MAX_CONCURRENT_DELIVERIES:
                 task = asyncio.create_task(self._deliver(no))
-                self._going[no] = task
+                self._running[no] = task
                 task.add_done_callback(lambda _, no=no: self._done(no))  # type: ignore[misc]
         return max(wait, 0.005)
 
     def _done(self, no: int) -> None:
-        self._going.pop(no, None)
+        self._running.pop(no, None)
         self.wake.set()
 
     async def _deliver(self, no: int) -> None:
-        found = self.account.store.delivery(no)
-        if found is None:
+        delivery = self.account.store.delivery(no)
+        if delivery is None:
             return
-        id, endpoint_id, first, tries = found
+        id, endpoint_id, first, tries = delivery
         event, endpoint = self.account.find("event", id), self.account.find("webhook_endpoint", endpoint_id)
         if event is None or endpoint is None or endpoint["status"] != "enabled":
             self.account.store.drop_delivery(no)
@@ -91,9 +90,11 @@ class Deliveries:
         now = self.account.exact_now
         state, due = "delivered", now
         if status is None or not 200 <= status < 300:
-            wait = _WAITS[min(tries, len(_WAITS) - 1)]
-            state, due = ("waiting", now + wait) if now + wait <= first + GIVE_UP else ("failed", now)
-        self.account.store.tried(no, int(now), status, message, state, due)
+            wait = _RETRY_DELAYS_SECONDS[min(tries, len(_RETRY_DELAYS_SECONDS) - 1)]
+            state, due = (
+                ("waiting", now + wait) if now + wait <= first + RETRY_LIMIT_SECONDS else ("failed", now)
+            )
+        self.account.store.record_attempt(no, int(now), status, message, state, due)
 
     async def _post(self, endpoint: Obj, event: Obj) -> tuple[int | None, str]:
         body = encode({**self.account.view(event), "api_version": endpoint["api_version"] or API_VERSION})
@@ -102,7 +103,7 @@ class Deliveries:
             "stripe-signature": signature(endpoint["secret"], body, int(time.time())),
         }  # fmt: skip
         try:
-            answer = await self._http.post(endpoint["url"], content=body, headers=headers)
+            response = await self._http.post(endpoint["url"], content=body, headers=headers)
         except (httpx2.HTTPError, OSError) as error:
             return None, type(error).__name__
-        return answer.status_code, ""
+        return response.status_code, ""

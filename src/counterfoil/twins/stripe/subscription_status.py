@@ -1,15 +1,15 @@
-"""What a subscription's invoices do to its status."""
+"""Effects of invoices on the status of their subscription."""
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe.account import Account
-from counterfoil.twins.stripe.refusal import Obj
+from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.errors import Obj
 
-LAST_ATTEMPT = 4
+MAX_ATTEMPTS = 4
 
 
-def paid(account: Account, invoice: Obj) -> None:
-    """An invoice was paid: a subscription that waited for it, or was behind, is active."""
+def invoice_paid(account: StripeAccount, invoice: Obj) -> None:
+    """Set a subscription active that was incomplete or behind with payment."""
     subscription = account.find("subscription", invoice["subscription"])
     if subscription and subscription["status"] in ("incomplete", "past_due", "unpaid"):
         before = account.view(subscription)
@@ -18,14 +18,14 @@ def paid(account: Account, invoice: Obj) -> None:
         account.emit("customer.subscription.updated", subscription, before)
 
 
-def unpaid(account: Account, invoice: Obj) -> None:
-    """An attempt failed: active becomes past due, and the last failed attempt ends the subscription."""
+def payment_failed(account: StripeAccount, invoice: Obj) -> None:
+    """Set an active subscription past due; cancel it after the last failed attempt."""
     subscription = account.find("subscription", invoice["subscription"])
     if subscription is None:
         return
-    if invoice["attempt_count"] >= LAST_ATTEMPT and subscription["status"] == "past_due":
+    if invoice["attempt_count"] >= MAX_ATTEMPTS and subscription["status"] == "past_due":
         subscription["cancellation_details"] = {"comment": None, "feedback": None, "reason": "payment_failed"}
-        end(account, subscription)
+        cancel_now(account, subscription)
     elif subscription["status"] == "active":
         before = account.view(subscription)
         subscription["status"] = "past_due"
@@ -33,7 +33,7 @@ def unpaid(account: Account, invoice: Obj) -> None:
         account.emit("customer.subscription.updated", subscription, before)
 
 
-def end(account: Account, subscription: Obj) -> Obj:
+def cancel_now(account: StripeAccount, subscription: Obj) -> Obj:
     now = account.now
     subscription.update(status="canceled", canceled_at=subscription["canceled_at"] or now, ended_at=now)
     account.save(subscription)

@@ -1,4 +1,4 @@
-"""The HTTP face: keys, versions, idempotency, faults and errors around the routes, and the twin's own controls."""
+"""ASGI application: keys, versions, idempotency, faults and errors around the routes, and the twin's own controls."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from counterfoil.twins.stripe import clock, events, routes
-from counterfoil.twins.stripe.account import API_VERSION, DAY, Account
+from counterfoil.twins.stripe.account import API_VERSION, DAY_SECONDS, StripeAccount
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter
 from counterfoil.twins.stripe.faults import Faults
 from counterfoil.twins.stripe.forms import decode as decode_form
 from counterfoil.twins.stripe.forms import read
 from counterfoil.twins.stripe.listing import expand
-from counterfoil.twins.stripe.refusal import Obj, Refusal, bad_parameter
 from counterfoil.twins.stripe.store import decode, encode
-from counterfoil.twins.stripe.webhooks import Deliveries
+from counterfoil.twins.stripe.webhooks import WebhookSender
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?\Z")
-_LARGEST = 2_000_000
-_NEVER_KEPT = (409, 429, 503)
+_MAX_BODY_BYTES = 2_000_000
+_NEVER_REPLAYED = (409, 429, 503)
 
 
-class Dropped(Exception):
-    """Close the connection without an answer."""
+class ConnectionDropped(Exception):
+    """Close the connection without a response."""
 
 
-class Gate:
-    """The ASGI application. `drop` closes the connection of a scope at once."""
+class StripeApp:
+    """ASGI application of the twin. `drop` closes the connection of a scope at once."""
 
-    def __init__(self, account: Account, secret: str, drop: Callable[[Scope], None]) -> None:
+    def __init__(self, account: StripeAccount, secret: str, drop: Callable[[Scope], None]) -> None:
         self.account, self.secret, self.drop = account, secret, drop
         self.faults = Faults(account.store)
-        self.deliveries = Deliveries(account)
+        self.deliveries = WebhookSender(account)
         account.views, account.dues = routes.views(), routes.dues()
         account.on_event = lambda event: events.plan(account, self.faults, event)
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
-        self._released = asyncio.Event()
+        self._release = asyncio.Event()
         self._second, self._calls = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,14 +60,18 @@ class Gate:
         while True:
             message = await receive()
             body += message.get("body", b"")
-            if message["type"] == "http.disconnect" or not message.get("more_body") or len(body) > _LARGEST:
+            if (
+                message["type"] == "http.disconnect"
+                or not message.get("more_body")
+                or len(body) > _MAX_BODY_BYTES
+            ):
                 break
         try:
             if scope["path"].startswith("/_twin/"):
                 status, headers, answer = self._control(scope["method"], scope["path"], body)
             else:
                 status, headers, answer = await self._call(scope, body)
-        except Dropped:
+        except ConnectionDropped:
             self.drop(scope)
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -100,18 +104,18 @@ class Gate:
     # -- one API call
 
     async def _call(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        given = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        params = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
         method, path = scope["method"], unquote(scope["path"])
         id = "req_" + secrets.token_hex(7)
-        headers = {"request-id": id, "stripe-version": given.get("stripe-version", API_VERSION)}
+        headers = {"request-id": id, "stripe-version": params.get("stripe-version", API_VERSION)}
         try:
             fault = self.faults.for_request(method, path) or {}
-            self._refused_by(fault)
-            self._authorized(given)
-            self._own_account(given)
-            self._limited()
+            self._raise_fault(fault)
+            self._check_key(params)
+            self._check_account(params)
+            self._check_rate()
             if not _VERSION.match(headers["stripe-version"]):
-                raise bad_parameter(
+                raise invalid_parameter(
                     f"Invalid Stripe API version: {headers['stripe-version']}",
                     "invalid_api_version",
                     "Stripe-Version",
@@ -119,10 +123,10 @@ class Gate:
             if fault.get("kind") == "slow":
                 await asyncio.sleep(float(fault.get("seconds", 1)))
             raw = (body if method == "POST" else scope["query_string"] or body).decode("utf-8", "replace")
-            return await self._idempotent(method, path, raw, given.get("idempotency-key"), headers, fault)
-        except Refusal as refusal:
-            return refusal.status, {**headers, **refusal.headers}, self._error(refusal, id)
-        except Dropped:
+            return await self._idempotent(method, path, raw, params.get("idempotency-key"), headers, fault)
+        except StripeError as error:
+            return error.status, {**headers, **error.headers}, self._error(error, id)
+        except ConnectionDropped:
             raise
         except Exception:
             sys.stderr.write(traceback.format_exc())
@@ -134,27 +138,27 @@ class Gate:
         if method != "POST" or not key:
             return await self._perform(method, path, raw, None, "", headers, fault)
         if len(key) > 255:
-            raise bad_parameter(
+            raise invalid_parameter(
                 "Idempotency keys may have at most 255 characters.", "parameter_invalid", "Idempotency-Key"
             )
         headers["idempotency-key"] = key
         digest = hashlib.sha256(
             f"{path}?{sorted(parse_qsl(raw, keep_blank_values=True))}".encode()
         ).hexdigest()
-        kept = self.account.store.answer(key, self.account.now - DAY)
-        if kept is not None:
-            if kept[0] != digest:
-                raise Refusal(
+        saved = self.account.store.answer(key, self.account.now - DAY_SECONDS)
+        if saved is not None:
+            if saved[0] != digest:
+                raise StripeError(
                     400, "Keys for idempotent requests can only be used with the same parameters they were first "
                     f"used with. Try using a key other than '{key}' if you meant to execute a different request.",
-                    type="idempotency_error", kept=False,
+                    type="idempotency_error", replayable=False,
                 )  # fmt: skip
-            return kept[1], {**headers, **kept[2], "idempotent-replayed": "true"}, kept[3]
+            return saved[1], {**headers, **saved[2], "idempotent-replayed": "true"}, saved[3]
         if key in self._in_flight:
-            raise Refusal(
+            raise StripeError(
                 409, f"There is currently another in-progress request using this Idempotency Key: {key}. This "
                 "error is likely due to a duplicate request. Please retry after some time.",
-                type="idempotency_error", code="idempotency_key_in_use", kept=False,
+                type="idempotency_error", code="idempotency_key_in_use", replayable=False,
             )  # fmt: skip
         self._in_flight.add(key)
         try:
@@ -174,7 +178,7 @@ class Gate:
     ) -> tuple[int, dict[str, str], bytes]:
         kind = fault.get("kind")
         if kind == "drop_before_commit":
-            raise Dropped
+            raise ConnectionDropped
         if kind == "late_commit":
             late = asyncio.create_task(
                 self._later(float(fault.get("seconds", 1)), method, path, raw, key, digest, headers)
@@ -182,7 +186,7 @@ class Gate:
             self._late.add(late)
             late.add_done_callback(self._late.discard)
             await asyncio.shield(late)
-            raise Dropped
+            raise ConnectionDropped
         if kind == "error_body_200":
             return 200, headers, encode({"error": fault.get("error") or _API_ERROR})
         if kind == "status":
@@ -190,7 +194,7 @@ class Gate:
         status, body = self._execute(method, path, raw, key, digest, headers)
         if kind == "drop_after_commit":
             self.deliveries.wake.set()
-            raise Dropped
+            raise ConnectionDropped
         if kind == "unreadable_200":
             body = body[: len(body) // 2]
         return status, headers, body
@@ -206,11 +210,11 @@ class Gate:
         headers: dict[str, str],
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._released.wait(), seconds)
+            await asyncio.wait_for(self._release.wait(), seconds)
         try:
             self._execute(method, path, raw, key, digest, headers)
-        except Refusal:
-            return  # nobody waits for the answer
+        except StripeError:
+            return  # no client waits for the response
         self.deliveries.wake.set()
 
     def _status(
@@ -223,72 +227,74 @@ class Gate:
         digest: str,
         headers: dict[str, str],
     ) -> tuple[int, dict[str, str], bytes]:
-        """An answer of the fault's status, after doing the work when it says `commit`. The key keeps it."""
+        """Return the status of the fault, after executing the request if it has `commit`. The key replays it."""
         status, body = int(fault.get("status", 500)), encode({"error": fault.get("error") or _API_ERROR})
         if fault.get("commit"):
             self._execute(method, path, raw, None, "", headers)
-        if key and status not in _NEVER_KEPT:
-            self._keep(key, digest, status, headers, body)
+        if key and status not in _NEVER_REPLAYED:
+            self._save_response(key, digest, status, headers, body)
         return status, headers, body
 
     def _execute(
         self, method: str, path: str, raw: str, key: str | None, digest: str, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        """Do the call and remember its answer in one transaction."""
+        """Execute the request and save its response in one transaction."""
         account, id = self.account, headers["request-id"]
         form = decode_form(raw)
         paths = form.pop("expand", [])
         route, ids = routes.find(method, path)
-        given = read(form, route.shape)
+        params = read(form, route.shape)
         account.request = {"id": id, "idempotency_key": key}
-        kept: Refusal | None = None
+        committed: StripeError | None = None
         try:
             with account.transaction():
                 try:
-                    result = account.view(route.answer(account, given, *ids))
+                    result = account.view(route.answer(account, params, *ids))
                     body, status = encode(expand(account, result, _expansions(paths))), 200
-                except Refusal as refusal:
-                    if not refusal.commit:
+                except StripeError as error:
+                    if not error.commit:
                         raise
-                    kept = refusal
-                    body, status = self._error(refusal, id), refusal.status
+                    committed = error
+                    body, status = self._error(error, id), error.status
                 if key:
-                    self._keep(key, digest, status, headers, body)
-        except Refusal as refusal:
-            if key and refusal.kept:
-                self._keep(key, digest, refusal.status, headers, self._error(refusal, id))
+                    self._save_response(key, digest, status, headers, body)
+        except StripeError as error:
+            if key and error.replayable:
+                self._save_response(key, digest, error.status, headers, self._error(error, id))
             raise
-        if kept is not None:
-            raise kept
+        if committed is not None:
+            raise committed
         return status, body
 
-    def _keep(self, key: str, digest: str, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _save_response(
+        self, key: str, digest: str, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
         original = {"original-request": headers["request-id"]}
-        self.account.store.keep_answer(key, digest, status, original, body, self.account.now)
+        self.account.store.save_answer(key, digest, status, original, body, self.account.now)
 
-    def _error(self, refusal: Refusal, id: str) -> bytes:
+    def _error(self, error: StripeError, id: str) -> bytes:
         log = f"https://dashboard.stripe.com/test/logs/{id}"
-        return encode({"error": {**refusal.error, "request_log_url": log}})
+        return encode({"error": {**error.error, "request_log_url": log}})
 
-    # -- refusals before the call is looked at
+    # -- errors before the request is read
 
-    def _refused_by(self, fault: Obj) -> None:
+    def _raise_fault(self, fault: Obj) -> None:
         if fault.get("kind") == "maintenance":
-            raise Refusal(503, "Stripe is down for maintenance.", type="api_error", kept=False)
+            raise StripeError(503, "Stripe is down for maintenance.", type="api_error", replayable=False)
         if fault.get("kind") == "rate_limit":
             raise _too_many(str(fault.get("reason", "global-rate")), fault.get("retry_after"))
 
-    def _own_account(self, headers: dict[str, str]) -> None:
+    def _check_account(self, headers: dict[str, str]) -> None:
         account = headers.get("stripe-account")
         if account and account != self.account.setting("account"):
-            raise Refusal(
+            raise StripeError(
                 403,
                 f"The provided key does not have access to account '{account}' (or that account does not exist).",
                 code="account_invalid",
-                kept=False,
+                replayable=False,
             )
 
-    def _limited(self) -> None:
+    def _check_rate(self) -> None:
         rate = self.account.setting("rate")
         if not rate:
             return
@@ -297,7 +303,7 @@ class Gate:
         if self._calls > rate:
             raise _too_many("global-rate", self.account.setting("retry_after"))
 
-    def _authorized(self, headers: dict[str, str]) -> None:
+    def _check_key(self, headers: dict[str, str]) -> None:
         word, _, value = headers.get("authorization", "").partition(" ")
         if word.lower() == "basic":
             try:
@@ -305,19 +311,19 @@ class Gate:
             except (binascii.Error, UnicodeDecodeError):
                 value = ""
         if not value:
-            raise Refusal(
+            raise StripeError(
                 401,
                 "You did not provide an API key. You need to provide your API key in the Authorization "
                 "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
-                kept=False,
+                replayable=False,
                 headers={"www-authenticate": 'Basic realm="Stripe"'},
             )
         if not secrets.compare_digest(value.encode(), self.secret.encode()):
             masked = value[:8] + "*" * max(0, len(value) - 12) + value[-4:]
-            raise Refusal(
+            raise StripeError(
                 401,
                 f"Invalid API Key provided: {masked}",
-                kept=False,
+                replayable=False,
                 headers={"www-authenticate": 'Basic realm="Stripe"'},
             )
 
@@ -325,14 +331,14 @@ class Gate:
 
     def _control(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         try:
-            given = decode(body) if body else {}
-            return 200, {}, encode(self._controlled(method, path.removeprefix("/_twin/"), given))
+            params = decode(body) if body else {}
+            return 200, {}, encode(self._run_control(method, path.removeprefix("/_twin/"), params))
         except LookupError:
             return 404, {}, encode({"error": f"no control {method} {path}"})
         except (ValueError, TypeError, AttributeError) as error:
             return 400, {}, encode({"error": str(error)})
 
-    def _controlled(self, method: str, name: str, given: Any) -> Any:
+    def _run_control(self, method: str, name: str, params: Any) -> Any:
         account = self.account
         match method, name:
             case "GET", "state":
@@ -340,26 +346,26 @@ class Gate:
             case "GET", "deliveries":
                 return account.store.delivery_log()
             case "POST", "faults":
-                return self.faults.add(given)
+                return self.faults.add(params)
             case "DELETE", "faults":
                 self.faults.clear()
             case "POST", "release":
-                self._released.set()
-                self._released = asyncio.Event()
+                self._release.set()
+                self._release = asyncio.Event()
             case "POST", "clock":
-                if "stop" in given:
-                    clock.stop(account, bool(given["stop"]))
-                if "set" in given or "advance" in given:
+                if "stop" in params:
+                    clock.stop(account, bool(params["stop"]))
+                if "set" in params or "advance" in params:
                     clock.move(
-                        account, int(given["set"] if "set" in given else account.now + given["advance"])
+                        account, int(params["set"] if "set" in params else account.now + params["advance"])
                     )
             case "POST", "config":
-                if unknown := set(given) - CONFIG.keys():
+                if unknown := set(params) - CONFIG.keys():
                     raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
-                for key, value in given.items():
+                for key, value in params.items():
                     account.set(key, value)
             case "POST", "reset":
-                self._reset(bool(given.get("keep_endpoints")))
+                self._reset(bool(params.get("keep_endpoints")))
             case _:
                 raise LookupError(name)
         return self._state()
@@ -375,10 +381,10 @@ class Gate:
         }  # fmt: skip
 
     def _reset(self, keep_endpoints: bool) -> None:
-        """Forget everything but who the account is. Ids are never used again."""
+        """Delete everything except the identity of the account. Ids are never reused."""
         account = self.account
         with account.transaction():
-            account.store.forget(keep_endpoints)
+            account.store.clear(keep_endpoints)
             account.set("invoice_number", 0)
             account.set("stopped_at", None)
             account.set("offset", 0)
@@ -388,27 +394,27 @@ class Gate:
 
 
 CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry_after": None}
-"""`spread`: seconds over which webhooks are shuffled; `repeated`: the share sent twice; `rate`: calls a second,
-None for no limit; `retry_after`: seconds told with a 429, None for no header."""
+"""`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
+no limit; `retry_after`: seconds in the header of a 429, None for no header."""
 _API_ERROR: Obj = {
     "type": "api_error", "message": "Sorry! There was an error while talking to one of our backends.",
 }  # fmt: skip
 
 
-def _too_many(reason: str, retry_after: Any) -> Refusal:
+def _too_many(reason: str, retry_after: Any) -> StripeError:
     headers = {"stripe-rate-limited-reason": reason}
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
-    return Refusal(
+    return StripeError(
         429,
         "Too many requests hit the API too quickly. We recommend an exponential backoff of your requests.",
         code="rate_limit",
-        kept=False,
+        replayable=False,
         headers=headers,
     )
 
 
 def _expansions(paths: Any) -> list[str]:
     if not isinstance(paths, list):
-        raise bad_parameter("Invalid array: expand", "parameter_invalid", "expand")
+        raise invalid_parameter("Invalid array: expand", "parameter_invalid", "expand")
     return [str(path) for path in paths]
