@@ -187,11 +187,11 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
 
 
 async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
-    """Return the Release in force, and a notice about the folder for the operator.
+    """Return the active Release, and a notice about the folder for the operator.
 
     The folder is published into a store without a Release. Later it is only a proposal: `counterfoil plan` compares it
-    and `counterfoil apply` puts it in force. At start it is applied only if no person has the permission to apply. A
-    Release whose connectors cannot be built is never put in force. Raises Misconfigured.
+    and `counterfoil apply` activates it. At start it is applied only if no person has the permission to apply. A
+    Release whose connectors cannot be built is never activated. Raises Misconfigured.
     """
     current = await store.release()
     if current is None:
@@ -206,18 +206,18 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     try:
         proposed = read_model(folder)
     except Misconfigured:
-        return releases, f"Release {current[0][:12]} is in force. {folder} does not pass check. {hint}"
+        return releases, f"Release {current[0][:12]} is active. {folder} does not pass check. {hint}"
     if proposed.digest == current[0]:
         return releases, ""
     if not await any_person_may_apply(store, releases.present):
         await _try_connectors(proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)
-            return releases, f"{folder} is in force now: no person has the permission to apply changes."
+            return releases, f"{folder} is active now: no person has the permission to apply changes."
         return await _releases(store, folder)
     return (
         releases,
-        f"Release {current[0][:12]} is in force. {folder} differs from it and is not applied. {hint}",
+        f"Release {current[0][:12]} is active. {folder} differs from it and is not applied. {hint}",
     )
 
 

@@ -333,7 +333,7 @@ async def test_where_nobody_may_apply_a_start_does(tmp_path: Path) -> None:
     added = model_of(tmp_path / "gov", COMPANY)
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == added.digest
-        assert "is in force now" in company.app.notice
+        assert "is active now" in company.app.notice
         history = (await company.ask("GET", "/v1/releases")).json()["items"]
         assert [(r["number"], r["applied_by"]) for r in history] == [(2, "up"), (1, "up")]
         assert await check.check(company.app.store, await company.app.now()) == []  # type: ignore[arg-type]

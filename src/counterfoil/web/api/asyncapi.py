@@ -21,7 +21,7 @@ def document(model: Model) -> Json:
         "info": {
             "title": "Events",
             "version": model.digest[:12],
-            "description": "Events that the Release in force declares. Send a CloudEvent to POST /v1/events, usage to "
+            "description": "Events that the active Release declares. Send a CloudEvent to POST /v1/events, usage to "
             "POST /v1/usage. Read stored events at GET /v1/events.",
         },
         "defaultContentType": "application/json",

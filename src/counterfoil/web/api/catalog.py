@@ -1,4 +1,4 @@
-"""The catalog of the Release in force: its documents, their owners, and who produces and consumes what."""
+"""The catalog of the active Release: its documents, their owners, and who produces and consumes what."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CatalogEntry(CatalogRow, frozen=True, kw_only=True):
     history: list[CatalogChange]
     """Newest first."""
     source: dict[str, Any]
-    """The document as it is in force."""
+    """The document in the active Release."""
 
 
 class CatalogList(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ async def load_entry(app: Application, kind: str, name: str) -> EntryInCatalog:
     document = model.document(kind, name)
     if entry is None or document is None:
         raise Problem(
-            404, f"The Release in force has no {kind[:40]} {name[:100]}. /v1/catalog lists its entries."
+            404, f"The active Release has no {kind[:40]} {name[:100]}. /v1/catalog lists its entries."
         )
     newest = next((step.no for step in await app.store.release_steps(1)), 0)
     shape = CatalogEntry(
@@ -149,7 +149,7 @@ async def load_entry(app: Application, kind: str, name: str) -> EntryInCatalog:
     "/v1/catalog",
     opt=requires(Permission.RELEASES_ANY_READ),
     tags=["catalog"],
-    summary="Search the documents of the Release in force",
+    summary="Search the documents of the active Release",
 )
 async def list_catalog(request: WebRequest, q: Text = None, kind: Text = None) -> CatalogList:
     rows = await search_catalog(application(request), q or "", kind or "")
@@ -157,7 +157,7 @@ async def list_catalog(request: WebRequest, q: Text = None, kind: Text = None) -
 
 
 async def search_catalog(app: Application, text: str, kind: str) -> list[CatalogRow]:
-    """Return the documents of the Release in force that fit, then the Releases."""
+    """Return the documents of the active Release that fit, then the Releases."""
     rows = [CatalogRow(**_row(entry)) for entry in catalog_of(app.model).search(text, kind)]
     if kind in ("", RELEASE):
         words = text.casefold().split()

@@ -142,7 +142,7 @@ async def contract_of(app: Application, kind: str, name: str) -> ContractShape |
 
 
 async def _uses(app: Application) -> dict[str, DeprecatedInUse]:
-    return {use.lifecycle.name: use for use in await in_use(app.store, app.model, await app.now())}
+    return {use.notice.name: use for use in await in_use(app.store, app.model, await app.now())}
 
 
 def _families_after(model: Model, cursor: str | None) -> Iterator[tuple[str, str, list[str]]]:
@@ -186,7 +186,7 @@ def _version(model: Model, of: str, name: str, use: DeprecatedInUse | None) -> V
     kind = model.events[name] if of == "event" else model.operations[name]
     others = [other for other in model.versions.of(name, of) if other != name]
     versions = model.versions
-    past = use is not None and use.lifecycle.past_sunset
+    past = use is not None and use.notice.past_sunset
     event = isinstance(kind, kinds.Event)
     return VersionShape(
         name=name,
@@ -198,7 +198,7 @@ def _version(model: Model, of: str, name: str, use: DeprecatedInUse | None) -> V
         producers=producers_consumers.producers(model, name)
         if event
         else producers_consumers.implementers(model, name),
-        consumers=producers_consumers.takers(model, name)
+        consumers=producers_consumers.consumers(model, name)
         if event
         else producers_consumers.callers(model, name),
         casts_from=[other for other in others if versions.path(other, name) is not None],

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
-from counterfoil.flow.context.deprecations import RECENT, DeprecatedInUse, in_use
+from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedInUse, in_use
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.store.port.stalled import KINDS, StalledFinding
 from counterfoil.web.http.access import application, requires
@@ -87,7 +87,7 @@ async def exposition(app: Application) -> bytes:
                 _lag(due, now),
                 _gauge("counterfoil_ready", "1 if the server is ready, else 0.", 1 if ready else 0),
                 *_intake(app.intake),
-                _stalled(await app.store.stuckness()),
+                _stalled(await app.store.stall_findings()),
                 *_deprecated(await in_use(app.store, app.model, now), now),
                 _calls(app.gateway.counts),
             ]
@@ -172,8 +172,8 @@ def _deprecated(findings: Sequence[DeprecatedInUse], now: datetime) -> Iterable[
         labels=["name"],
     )
     for finding in findings:
-        name, sunset = finding.lifecycle.name, finding.lifecycle.sunset
-        users.add_metric([name], len(finding.users(now - RECENT)))
+        name, sunset = finding.notice.name, finding.notice.sunset
+        users.add_metric([name], len(finding.users(now - RECENT_USE)))
         uses.add_metric([name], sum(use.count for use in finding.used))
         if sunset is not None:
             seconds.add_metric([name], round((sunset - now).total_seconds()))

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 document of the company's exposed operations, derived from the Release in force."""
+"""OpenAPI 3.1 document of the company's exposed operations, derived from the active Release."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def document(model: Model) -> Json:
         "info": {
             "title": "Operations",
             "version": model.digest[:12],
-            "description": "Operations that the Release in force exposes to consumers.",
+            "description": "Operations that the active Release exposes to consumers.",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths(model),

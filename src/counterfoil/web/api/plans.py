@@ -91,7 +91,7 @@ def _posted_model(body: bytes) -> Model:
 async def _former_model(app: Application, digest: str) -> Model:
     if await app.store.release_step(digest) is None:
         raise Problem(
-            404, f"Release {digest[:64]} was never in force. `counterfoil releases` lists the Releases."
+            404, f"Release {digest[:64]} was never active. `counterfoil releases` lists the Releases."
         )
     return await app.changes.model(digest)
 

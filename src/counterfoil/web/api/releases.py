@@ -68,7 +68,7 @@ class ApplyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class MigrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: str | None = None
-    """A Release; by default the one in force."""
+    """A Release; by default the active one."""
     workflow: str | None = None
     run: str | None = None
     apply: bool = False
@@ -143,11 +143,11 @@ async def get_release(request: WebRequest, digest: FromPath[str]) -> ReleaseDeta
     step = await app.store.release_step(digest) if DIGEST.fullmatch(digest) else None
     if step is None:
         raise Problem(
-            404, f"Release {digest[:64]} was never in force. `counterfoil releases` lists the Releases."
+            404, f"Release {digest[:64]} was never active. `counterfoil releases` lists the Releases."
         )
     model = await app.changes.model(digest)
     return ReleaseDetail(
-        release=release_shape(step, await app.store.in_force() == digest),
+        release=release_shape(step, await app.store.active_release() == digest),
         documents=len(model.documents),
         differences=await app.changes.planner.differences(step),
         approvals=await approvals_of_step(app, step),
@@ -155,7 +155,7 @@ async def get_release(request: WebRequest, digest: FromPath[str]) -> ReleaseDeta
 
 
 async def approvals_of_step(app: Application, step: ReleaseStep) -> list[shapes.ApprovalShape]:
-    """Return the approvals of the plan that put a Release in force, with their votes."""
+    """Return the approvals of the plan that activated a Release, with their votes."""
     stored = await app.store.plan(step.plan) if step.plan else None
     return [] if stored is None else await plan_approvals(app, stored)
 

@@ -35,11 +35,11 @@ async def release_page(request: WebRequest, digest: FromPath[str]) -> Response[A
     app = application(request)
     step = await app.store.release_step(digest)
     if step is None:
-        raise Problem(404, f"Release {digest[:64]} was never in force.")
+        raise Problem(404, f"Release {digest[:64]} was never active.")
     return await render_page(
         request,
         "release.html",
-        release=release_shape(step, present=await app.store.in_force() == digest),
+        release=release_shape(step, present=await app.store.active_release() == digest),
         differences=await app.changes.planner.differences(step),
         approvals=await approvals_of_step(app, step),
         names=await person_names(app),
