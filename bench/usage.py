@@ -29,7 +29,7 @@ import asyncpg
 from bench.startup import COMMAND, free_port
 from counterfoil.core.usage import UsageRow, read_batch
 from counterfoil.model import Model, read
-from counterfoil.rules.usage import Meters, judge
+from counterfoil.rules.usage import Meters, check_batch
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -130,7 +130,7 @@ class Usage:
             folder = Path(name)
             meters, now, rows = Meters(governance(folder)), datetime.now(UTC), []
             for n, body in enumerate(self.bodies):
-                rows.append(judge(*read_batch(body, MEDIA), meters, f"usage_{n:020}", now).rows)
+                rows.append(check_batch(*read_batch(body, MEDIA), meters, f"usage_{n:020}", now).rows)
             with self.place(folder) as url:
                 seconds = self.insert(url, rows)
                 if self.kept(url) != self.count * EVENTS:

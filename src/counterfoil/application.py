@@ -176,12 +176,12 @@ class Application:
                     "subjects": list(finding.stuck.subjects),
                     "case": finding.case,
                 }
-                for finding in await self.store.stuckness()
+                for finding in await self.store.stall_findings()
             ],
         }
 
     async def _deprecated(self, now: datetime) -> list[dict[str, Any]]:
         """Return the use of deprecated versions, cached: probes are frequent, and the count reads all waiting Runs."""
         if self._deprecations is None or now - self._deprecations[0] > DEPRECATIONS_CACHE:
-            self._deprecations = (now, [held.told(now) for held in await in_use(self.store, self.model, now)])
+            self._deprecations = (now, [version.health(now) for version in await in_use(self.store, self.model, now)])
         return self._deprecations[1]

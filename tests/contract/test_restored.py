@@ -54,7 +54,7 @@ async def test_a_restored_store_is_refused_until_a_new_log_begins(tmp_path: Path
     for beside in tmp_path.glob("store.db*"):
         beside.unlink()
     shutil.copy(tmp_path / "backup.db", tmp_path / "store.db")
-    with pytest.raises(Misconfigured, match="begin a new log"):
+    with pytest.raises(Misconfigured, match="start a new log"):
         await lived(tmp_path, "dan")
     for name in ("audit.key", "checkpoint"):
         (tmp_path / name).rename(tmp_path / f"{name}.old")

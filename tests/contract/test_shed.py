@@ -27,7 +27,7 @@ pytestmark = pytest.mark.xdist_group("web")
 async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
     async with serving(tmp_path, BacklogLimits(backlog=3)) as (app, http):
         for n in range(4):
             assert (await send(http, f"e{n}")).status_code == 202
@@ -45,8 +45,8 @@ async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is
 
 
 async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(load_shedding, "PLACE", 1)
+    monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(load_shedding, "AGE_RANK", 1)
     async with serving(tmp_path, BacklogLimits(age=0.2)) as (_, http):
         assert (await send(http, "e0")).status_code == 202
         await asyncio.sleep(0.3)
@@ -59,7 +59,7 @@ async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: p
 async def test_a_backlog_that_was_worked_off_takes_deliveries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_shedding, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
     async with serving(tmp_path, BacklogLimits(backlog=1), workers=1) as (_, http):
         answers = await asyncio.gather(*(send(http, f"e{n}") for n in range(40)))
         assert {answer.status_code for answer in answers} <= {202, 503}

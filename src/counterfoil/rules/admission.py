@@ -214,7 +214,7 @@ def consequences(
         foils = [
             foil
             for rule, form in matching.writers(model, forms.values())
-            if (foil := matching.opened(rule, form, carrier, lookup))
+            if (foil := matching.foil_of(rule, form, carrier, lookup))
         ]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
@@ -230,7 +230,7 @@ def observations(
             observation
             for form in forms.values()
             for rule in model.foils_by_observation(form.type)
-            if (observation := matching.observed(rule, form, lookup))
+            if (observation := matching.observation_of(rule, form, lookup))
         )
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error

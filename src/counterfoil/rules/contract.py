@@ -17,9 +17,9 @@ from counterfoil.core.money import Money
 from counterfoil.rules.values import plain
 
 MAX_ERRORS = 20
-MOST_FAULTS = 1000
+MAX_FAULTS = 1000
 """Of one input; beyond, whoever sent it has other work to do first."""
-MESSAGE = 300
+MAX_MESSAGE_CHARS = 300
 
 
 class Contract:
@@ -66,8 +66,8 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[SchemaViolation]:
         if not hasattr(error.kind, "unexpected"):
             lacks = getattr(error.kind, "property", None)
             place = [*path, str(lacks)] if lacks is not None else path
-            found.append(SchemaViolation(_pointer(place), error.message[:MESSAGE]))
-        if len(found) >= MOST_FAULTS:
+            found.append(SchemaViolation(_pointer(place), error.message[:MAX_MESSAGE_CHARS]))
+        if len(found) >= MAX_FAULTS:
             return found
     return found or list(_untyped(value, schema, []))
 

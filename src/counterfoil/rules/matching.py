@@ -20,18 +20,18 @@ from counterfoil.rules.values import event_names
 def writers(model: Model, forms: Iterable[CanonicalEvent]) -> Iterator[tuple[FoilDefinition, CanonicalEvent]]:
     """The rules by which a fact writes foils, each with the fact in the version that it reads. Where there is a rule
     for more than one version between the same two systems, the one nearest to what was sent writes: one fact owes once."""
-    owed: set[tuple[str, str, str]] = set()
+    foil_legs: set[tuple[str, str, str]] = set()
     for form in forms:
         found = model.foils_by_event(form.type)
-        yield from ((rule, form) for rule in found if _between(rule) not in owed)
-        owed |= {_between(rule) for rule in found}
+        yield from ((rule, form) for rule in found if _between(rule) not in foil_legs)
+        foil_legs |= {_between(rule) for rule in found}
 
 
 def _between(rule: FoilDefinition) -> tuple[str, str, str]:
     return rule.object, rule.left, rule.right
 
 
-def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> tuple[str, Legs] | None:
+def foil_legs(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> tuple[str, Legs] | None:
     """Key and legs of what an event says is owed by a rule; None when its `when` says no."""
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
@@ -40,11 +40,11 @@ def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> 
     return key, _legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()})
 
 
-def opened(
+def foil_of(
     rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
 ) -> Foil | None:
     """The foil that an event opens by a rule, for the Run that carries it; None when its `when` says no."""
-    found = owed(rule, event, lookup)
+    found = foil_legs(rule, event, lookup)
     if found is None:
         return None
     key, legs = found
@@ -67,7 +67,7 @@ def opened(
     )
 
 
-def observed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> Observation | None:
+def observation_of(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> Observation | None:
     """What an event shows of a foil's other half; None when it speaks of something else."""
     names = {"event": event_names(event)}
     if not truth(rule.observe_when, names, lookup):

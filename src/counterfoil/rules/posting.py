@@ -14,14 +14,14 @@ import msgspec
 POSTABLE = frozenset({"open", "reopened"})
 
 
-class PostingDate(msgspec.Struct, frozen=True, kw_only=True):
+class PostingDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A posting date, or the closed period for which it must wait."""
 
     date: date | None
     closed: str = ""
 
 
-def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> PostingDate:
+def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> PostingDecision:
     """The posting date under a rule.
 
     `periods` are heads with `name, start, end, state`; a date that no period covers is left to the ERP to
@@ -33,27 +33,27 @@ def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[
         return _on(today, periods)
     here = _period(document, periods)
     if here is None or here["state"] in POSTABLE:
-        return PostingDate(date=document)
+        return PostingDecision(date=document)
     if rule in ("first_open", "accrue_and_true_up"):
         later = sorted(
             (p for p in periods if p["start"] > document and p["state"] in POSTABLE), key=lambda p: p["start"]
         )
         if later:
-            return PostingDate(date=later[0]["start"])
+            return PostingDecision(date=later[0]["start"])
         last = max((p["end"] for p in periods), default=document)
         return (
-            PostingDate(date=last + timedelta(days=1))
+            PostingDecision(date=last + timedelta(days=1))
             if last < today
-            else PostingDate(date=None, closed=here["name"])
+            else PostingDecision(date=None, closed=here["name"])
         )
-    return PostingDate(date=None, closed=here["name"])
+    return PostingDecision(date=None, closed=here["name"])
 
 
-def _on(day: date, periods: Sequence[dict[str, Any]]) -> PostingDate:
+def _on(day: date, periods: Sequence[dict[str, Any]]) -> PostingDecision:
     here = _period(day, periods)
     if here is None or here["state"] in POSTABLE:
-        return PostingDate(date=day)
-    return PostingDate(date=None, closed=here["name"])
+        return PostingDecision(date=day)
+    return PostingDecision(date=None, closed=here["name"])
 
 
 def _period(day: date, periods: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

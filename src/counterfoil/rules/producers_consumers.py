@@ -19,7 +19,7 @@ def producers(model: Model, event: str) -> list[str]:
     return sorted(found) + ([said] if said in ("http", "counterfoil") else [])
 
 
-def takers(model: Model, event: str) -> list[str]:
+def consumers(model: Model, event: str) -> list[str]:
     """`workflow:NAME` and `reconciliation:NAME` that name it: to begin, to wait, to be woken, to write or match foils."""
     found = set()
     for name, workflow in model.workflows.items():

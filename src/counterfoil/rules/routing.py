@@ -82,7 +82,7 @@ def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[
     return found + [s for s in successors if s is not None]
 
 
-def called(
+def start_of_call(
     definition: Definition, value: dict[str, Any], event: CanonicalEvent, lookup: Lookup | None
 ) -> RoutedStart | None:
     """The Run that a consumer's call begins, by its workflow's `start`; None when `when` does not take it. `event` tells
@@ -168,12 +168,12 @@ def _start(definition: Definition, key: str, generation: int, names: dict[str, A
     )
 
 
-Waited = Mapping[str, Collection[str]]
+WaitedFields = Mapping[str, Collection[str]]
 """Event types that Runs wait for, with the fields that narrow their topics."""
 
 
 def topics(
-    model: Model, event: CanonicalEvent, known: Forms | None = None, waited: Waited | None = None
+    model: Model, event: CanonicalEvent, known: Forms | None = None, waited: WaitedFields | None = None
 ) -> tuple[str, ...]:
     """Where the event is made known, in each version for which something waits; none where nothing does."""
     waited = waited_fields(model) if waited is None else waited
@@ -187,7 +187,7 @@ def topics(
     return tuple(found)
 
 
-def told(event: CanonicalEvent, known: Forms, waited: Waited) -> dict[str, Any]:
+def event_body(event: CanonicalEvent, known: Forms, waited: WaitedFields) -> dict[str, Any]:
     """What Runs that wait for the event are told: as it was sent, and `as` what else somebody waits for. A Run
     casts by what it is pinned to, where that has casts; `as` is for one that has none."""
     other = {t: f.data for t, f in known.items() if t != event.type and t in waited}

@@ -13,7 +13,7 @@ from counterfoil.core.usage import RefusedUsage, UsageEvent, UsageRow, same_cont
 from counterfoil.model import Model
 from counterfoil.model.kinds import FieldSpec, seconds
 
-AHEAD = timedelta(minutes=5)
+MAX_CLOCK_AHEAD = timedelta(minutes=5)
 """By how much a clock elsewhere may be ahead of ours."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -62,7 +62,7 @@ class Meters:
 
 
 @dataclass(slots=True)
-class JudgedBatch:
+class CheckedBatch:
     """What becomes of a batch. Places are those of its events."""
 
     rows: list[UsageRow] = field(default_factory=list)
@@ -78,15 +78,15 @@ class JudgedBatch:
         self.refused.append((place, refused))
 
 
-def judge(
+def check_batch(
     events: Sequence[UsageEvent | str], bodies: Sequence[bytes], meters: Meters, batch: str, now: datetime
-) -> JudgedBatch:
+) -> CheckedBatch:
     """The rows to keep, and the refusals with their reasons: no event at all, source, type, meter, time, data.
 
     Ids that the batch has twice are kept once.
     """
-    judged = JudgedBatch()
-    at, latest = now - EPOCH, now + AHEAD
+    judged = CheckedBatch()
+    at, latest = now - EPOCH, now + MAX_CLOCK_AHEAD
     sources: dict[str, bool] = {}
     groups: dict[str, list[tuple[int, UsageEvent]]] = {}
     for place, event in enumerate(events):
@@ -152,15 +152,15 @@ def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) 
     name = event.data.get(meter.meter)
     if type(name) is str and name not in meter.listed:
         return "usage_unknown_meter", f"{event.type} has no meter {name[:100]}"
-    if event.time > now + AHEAD:
-        return "usage_future", f"it happened more than {AHEAD.total_seconds():g} s from now"
+    if event.time > now + MAX_CLOCK_AHEAD:
+        return "usage_future", f"it happened more than {MAX_CLOCK_AHEAD.total_seconds():g} s from now"
     if now - event.time > meter.past:
         return "usage_past", f"it happened more than {meter.past / timedelta(days=1):g} days ago"
     return "usage_invalid", "; ".join(_wrong(meter, event)) or f"{meter.meter} is no meter"
 
 
 def _valid(
-    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, judged: JudgedBatch
+    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, judged: CheckedBatch
 ) -> list[tuple[int, UsageEvent]]:
     """Those whose data keeps the contract. One call where all do, one for each where one does not."""
     if meter.many.is_valid([event.data for _, event in group]):
@@ -187,7 +187,7 @@ def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
     return wrong
 
 
-def _again(judged: JudgedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
+def _again(judged: CheckedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
     if same_content(first[7], row[7]):
         judged.repeated += 1
         return

@@ -99,11 +99,11 @@ async def test_a_changed_system_is_connected_anew_and_the_old_is_closed_later(
     new = model_of(ROLE + ONE.replace("one.example", "other.example"))
     await applied(process.store, process.releases.present, new)
     await process.follower.look()
-    await process.follower._settle()
+    await process.follower._clean_up()
     assert process.connectors["one"] is not old
     assert not old.closed
     await asyncio.sleep(0.06)
-    await process.follower._settle()
+    await process.follower._clean_up()
     assert old.closed
     assert not process.connectors["one"].closed
 

@@ -382,7 +382,7 @@ async def test_a_workflow_that_calls_a_deprecated_operation_is_counted() -> None
     (run,) = store.tables.runs
     await TurnPlanner(store, releases, "w", uses).turn(run, MONDAY)
     await uses.flush()
-    used = [(u.name, u.side, u.who, u.count) for u in await store.used(MONDAY)]
+    used = [(u.name, u.side, u.who, u.count) for u in await store.version_usage(MONDAY)]
     assert used == [("erp.invoice.post", "calls", "workflow:posting", 1)]
 
 
@@ -411,7 +411,7 @@ async def test_who_takes_a_deprecated_version_is_counted_with_who_sends_it() -> 
     await told(play, "invoice.closed.v1", "e2", invoice_id="i2", total=five())
     await told(play, "invoice.closed.v1", "e2", invoice_id="i2", total=five())
     await play.admission._uses.flush()
-    used = [(u.name, u.side, u.who, u.count) for u in await play.store.used(play.now)]
+    used = [(u.name, u.side, u.who, u.count) for u in await play.store.version_usage(play.now)]
     assert used == [
         ("invoice.closed.v1", "takes", "reconciliation:shown", 2),
         ("invoice.closed.v1", "takes", "workflow:booking", 2),

@@ -1,1 +1,1 @@
-"""What the engine reads while it works: look-ups, the active and pinned Releases, counted use of deprecated versions."""
+"""Context of the engine: look-ups, active and pinned Releases, use of deprecated versions."""

@@ -1,7 +1,7 @@
-"""Versions on their way out: who still uses them is counted, shown before the sunset, and a Case after it.
+"""Use of deprecated versions: counted by user, shown before the sunset, and a Case after it.
 
-Counts are gathered in memory and told to the store every few seconds: a delivery is not slower for being counted, and
-a process that dies takes a few seconds of a figure with it. Nothing that is not deprecated is counted at all.
+Counts are collected in memory and flushed to the store every few seconds, so counting does not slow a delivery. A process
+that dies loses a few seconds of counts. Only deprecated versions are counted.
 """
 
 from __future__ import annotations
@@ -27,45 +27,46 @@ from counterfoil.store.port.store import (
 )
 from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
 
-EVERY = timedelta(seconds=5)
-"""Between two tellings."""
-WITHIN = timedelta(days=5)
-RECENT = timedelta(days=30)
+FLUSH_INTERVAL = timedelta(seconds=5)
+"""Minimum interval between flushes to the store."""
+RECENT_USE = timedelta(days=30)
 VERBS = {"sends": "sends", "takes": "takes", "calls": "calls", "waits": "waits for"}
 
 
 class DeprecationUsage:
-    """What this process has seen of deprecated versions and not told yet. `present` is the model in force."""
+    """Counts of deprecated versions that are not flushed yet. `present` returns the active model."""
 
     def __init__(self, store: Store, present: Callable[[], Model]) -> None:
         self._store = store
         self._present = present
-        self._known: tuple[Model, object, Mapping[str, DeprecationNotice]] | None = None
+        self._notices: tuple[Model, object, Mapping[str, DeprecationNotice]] | None = None
         self._counts: dict[tuple[str, str, str, object], VersionUse] = {}
-        self._told: datetime | None = None
+        self._flushed_at: datetime | None = None
 
     def deprecated(self, now: datetime) -> Mapping[str, DeprecationNotice]:
-        """What is deprecated by now, by name."""
+        """Return the versions deprecated by now, by name."""
         model, day = self._present(), now.date()
-        if self._known is None or self._known[0] is not model or self._known[1] != day:
-            self._known = (model, day, dated(model, now))
-        return self._known[2]
+        if self._notices is None or self._notices[0] is not model or self._notices[1] != day:
+            self._notices = (model, day, dated(model, now))
+        return self._notices[2]
 
     def note(self, name: str, side: str, who: str, now: datetime, count: int = 1) -> DeprecationNotice | None:
-        """Count a use, where the version is deprecated."""
-        found = self.deprecated(now).get(name)
-        if found is not None:
+        """Count a use if the version is deprecated. Return its notice then, else None."""
+        notice = self.deprecated(now).get(name)
+        if notice is not None:
             key = (name, side, who, now.date())
-            held = self._counts.get(key)
+            earlier = self._counts.get(key)
             use = VersionUse(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
-            if held is not None:
-                use = msgspec.structs.replace(use, count=held.count + count, first_at=held.first_at)
+            if earlier is not None:
+                use = msgspec.structs.replace(use, count=earlier.count + count, first_at=earlier.first_at)
             self._counts[key] = use
-        return found
+        return notice
 
     def admitted(self, model: Model, admit: Admit, new: Sequence[str], door: str, now: datetime) -> None:
-        """Count what an admission has shown: who sent a deprecated version, and who took one. Over the door for
-        CloudEvents the person who sends is counted there."""
+        """Count the senders and consumers of deprecated versions in an admission.
+
+        The endpoint for CloudEvents counts its own senders, by person.
+        """
         deprecated = self.deprecated(now)
         if not deprecated:
             return
@@ -79,135 +80,138 @@ class DeprecationUsage:
                     self.note(name, "takes", who, now)
 
     async def settle(self, now: datetime) -> None:
-        """Tell the store, unless it was told a moment ago."""
-        if self._counts and (self._told is None or now - self._told >= EVERY):
-            self._told = now
+        """Flush the counts, unless they were flushed a moment ago."""
+        if self._counts and (self._flushed_at is None or now - self._flushed_at >= FLUSH_INTERVAL):
+            self._flushed_at = now
             await self.flush()
 
     async def flush(self) -> None:
-        """Tell the store. What it does not take is told the next time."""
+        """Flush the counts to the store. They stay for the next time if the store is away."""
         if not self._counts:
             return
-        telling, self._counts = self._counts, {}
+        counts, self._counts = self._counts, {}
         try:
-            await self._store.apply(CountUse(uses=tuple(telling.values())))
+            await self._store.apply(CountUse(uses=tuple(counts.values())))
         except TryAgain:
-            for use in telling.values():
-                self._keep(use)
+            for use in counts.values():
+                self._restore(use)
 
-    def _keep(self, use: VersionUse) -> None:
+    def _restore(self, use: VersionUse) -> None:
         key = (use.name, use.side, use.who, use.last_at.date())
-        held = self._counts.get(key)
-        if held is not None:
-            use = msgspec.structs.replace(held, count=held.count + use.count, first_at=use.first_at)
+        later = self._counts.get(key)
+        if later is not None:
+            use = msgspec.structs.replace(later, count=later.count + use.count, first_at=use.first_at)
         self._counts[key] = use
 
 
 def _takers(model: Model, admit: Admit, event: CanonicalEvent) -> list[tuple[str, str]]:
-    """The versions in which an event was taken, and by whom."""
-    found = []
+    """Return the versions in which an event was consumed, with the consumers."""
+    users = []
     for start in admit.starts:
         if start.stimulus.ref == event.id:
             begins = model.workflows[start.workflow].start
             later = begins.generation if isinstance(begins.generation, kinds.GenerationEvent) else None
             names = [begins.event, later.event if later is not None else None]
-            found += [(name, f"workflow:{start.workflow}") for name in names if name is not None]
+            users += [(name, f"workflow:{start.workflow}") for name in names if name is not None]
     for foil in admit.foils:
         if foil.cause == event.id:
             name = model.reconciliations[foil.rule].foil.event
-            found += [(name, f"reconciliation:{foil.rule}")] if name is not None else []
-    for seen in admit.observations:
-        if seen.event == event.id:
-            found.append((model.reconciliations[seen.rule].observe.event, f"reconciliation:{seen.rule}"))
-    return found
+            users += [(name, f"reconciliation:{foil.rule}")] if name is not None else []
+    for observation in admit.observations:
+        if observation.event == event.id:
+            rule = observation.rule
+            users.append((model.reconciliations[rule].observe.event, f"reconciliation:{rule}"))
+    return users
 
 
-# ------------------------------------------------------------------ who uses what
+# ------------------------------------------------------------------ users of deprecated versions
 
 
 class DeprecatedInUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A deprecated version and who uses it."""
+    """A deprecated version and its users."""
 
-    lifecycle: DeprecationNotice
+    notice: DeprecationNotice
     used: tuple[VersionUsage, ...]
     waiting: tuple[WaitingRuns, ...]
 
     def users(self, since: datetime) -> list[str]:
-        """Who has used it since then, and whose Runs wait for it now."""
-        found = {each.who for each in self.used if each.last_at >= since}
-        return sorted(found | {f"workflow:{each.workflow}" for each in self.waiting})
+        """Return its users since then, and the workflows whose Runs wait for it now."""
+        users = {use.who for use in self.used if use.last_at >= since}
+        return sorted(users | {f"workflow:{runs.workflow}" for runs in self.waiting})
 
-    def told(self, now: datetime) -> dict[str, Any]:
-        """For health: before the sunset who has used it lately, after it who has since."""
-        found = self.lifecycle
-        since = found.sunset if found.past_sunset and found.sunset is not None else now - RECENT
+    def health(self, now: datetime) -> dict[str, Any]:
+        """Return the entry for health: recent users before the sunset, users since the sunset after it."""
+        notice = self.notice
+        since = notice.sunset if notice.past_sunset and notice.sunset is not None else now - RECENT_USE
         return {
-            "name": found.name,
-            "since": found.since.date().isoformat(),
-            "sunset": None if found.sunset is None else found.sunset.date().isoformat(),
-            "use": found.use,
-            "past_sunset": found.past_sunset,
+            "name": notice.name,
+            "since": notice.since.date().isoformat(),
+            "sunset": None if notice.sunset is None else notice.sunset.date().isoformat(),
+            "use": notice.use,
+            "past_sunset": notice.past_sunset,
             "users": self.users(since),
         }
 
 
 async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedInUse]:
-    """Every deprecated version with its users, by name. Reads nothing where nothing is deprecated."""
-    lifecycles = dated(model, now)
-    if not lifecycles:
+    """Return every deprecated version with its users, by name. Reads nothing if no version is deprecated."""
+    notices = dated(model, now)
+    if not notices:
         return []
-    used = await store.used(now)
-    waiting = await store.waiting([name for name in lifecycles if name in model.events])
+    used = await store.version_usage(now)
+    waiting = await store.waiting_runs([name for name in notices if name in model.events])
     return [
         DeprecatedInUse(
-            lifecycle=found,
-            used=tuple(each for each in used if each.name == name),
-            waiting=tuple(each for each in waiting if each.name == name),
+            notice=notice,
+            used=tuple(use for use in used if use.name == name),
+            waiting=tuple(runs for runs in waiting if runs.name == name),
         )
-        for name, found in sorted(lifecycles.items())
+        for name, notice in sorted(notices.items())
     ]
 
 
-async def overdue(store: Store, model: Model, now: datetime, told: set[str]) -> int:
-    """A version in use after its sunset is a Case for its owner, once for each user; how many were opened. `told`
-    are those that this process has opened: the store would refuse them as well."""
-    if not any(found.past_sunset for found in dated(model, now).values()):
+async def overdue(store: Store, model: Model, now: datetime, opened: set[str]) -> int:
+    """Open a Case for each user of a version that is past its sunset. Return their number.
+
+    `opened` holds the Cases that this process has opened; the store would ignore a repeat as well.
+    """
+    if not any(notice.past_sunset for notice in dated(model, now).values()):
         return 0
     cases = [
         case
-        for held in await in_use(store, model, now)
-        if held.lifecycle.past_sunset
-        for case in _cases(model, held, now)
-        if case.id not in told
+        for version in await in_use(store, model, now)
+        if version.notice.past_sunset
+        for case in _cases(model, version, now)
+        if case.id not in opened
     ]
     if cases:
         await store.apply(OpenCases(cases=tuple(cases), at=now, actor="watch"))
-        told.update(case.id for case in cases)
+        opened.update(case.id for case in cases)
     return len(cases)
 
 
-def _cases(model: Model, held: DeprecatedInUse, now: datetime) -> list[Case]:
-    found, sunset = held.lifecycle, held.lifecycle.sunset
+def _cases(model: Model, version: DeprecatedInUse, now: datetime) -> list[Case]:
+    notice, sunset = version.notice, version.notice.sunset
     assert sunset is not None
-    said: dict[str, list[str]] = {}
-    for each in held.used:
-        if each.last_at >= sunset:
-            last = each.last_at.isoformat(timespec="seconds")
-            said.setdefault(each.who, []).append(
-                f"{VERBS[each.side]} it, last {last}, {each.count} times in all"
+    uses: dict[str, list[str]] = {}
+    for use in version.used:
+        if use.last_at >= sunset:
+            last = use.last_at.isoformat(timespec="seconds")
+            uses.setdefault(use.who, []).append(
+                f"{VERBS[use.side]} it, last {last}, {use.count} times in all"
             )
-    for wait in held.waiting:
-        said.setdefault(f"workflow:{wait.workflow}", []).append(f"has {wait.count} runs that wait for it")
-    kind = model.events.get(found.name) or model.operations[found.name]
-    to = f"to {found.use}" if found.use else "off it"
+    for runs in version.waiting:
+        uses.setdefault(f"workflow:{runs.workflow}", []).append(f"has {runs.count} runs that wait for it")
+    kind = model.events.get(notice.name) or model.operations[notice.name]
+    successor = f"to {notice.use}" if notice.use else "off it"
     return [
         open_case(
             "sunset_in_use",
-            id=ids.derive("case", "sunset", found.name, sunset.date().isoformat(), who),
-            message=f"{found.name} had its sunset on {sunset.date()}; {who} {', and '.join(how)}",
+            id=ids.derive("case", "sunset", notice.name, sunset.date().isoformat(), user),
+            message=f"{notice.name} had its sunset on {sunset.date()}; {user} {', and '.join(texts)}",
             owners=model.owners_of(kind),
             at=now,
-            names={"user": who, "successor": to},
+            names={"user": user, "successor": successor},
         )
-        for who, how in sorted(said.items())
+        for user, texts in sorted(uses.items())
     ]

@@ -1,4 +1,4 @@
-"""Releases: the present model, and the former ones that Runs are pinned to."""
+"""The active Release, and former Releases that Runs are pinned to, as compiled models."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ log = logging.getLogger("counterfoil.releases")
 
 
 class Releases:
-    """Compiled models by digest. The present one is what new Runs are pinned to and what doors admit by."""
+    """Compiled models by digest. New Runs are pinned to `present`, and deliveries are admitted by it."""
 
     def __init__(self, store: Store, present: Model) -> None:
         self._store = store
         self.present = present
-        self._known: dict[str, Model] = {present.digest: present}
+        self._models: dict[str, Model] = {present.digest: present}
         self._unreadable: set[str] = set()
         self._waited: dict[str, dict[str, set[str]]] = {}
-        """What Runs of former Releases may wait for, by Release, the oldest first."""
+        """Event types and fields that Runs of former Releases may wait for, by Release, the oldest first."""
         self._all: tuple[str, Mapping[str, Collection[str]]] | None = None
         self._bridges: dict[str, dict[str, CastPath]] = {}
         self._onward: dict[str, CastPath] = {}
 
     async def publish(self, at: datetime, actor: str) -> bool:
-        """Make the present model the first Release of a store, so that its Runs can be carried to their end by any
-        process. False where one is in force already: that one is the present one from then on."""
+        """Store the present model as the first Release, so that any process can finish its Runs.
+
+        False if the store has an active Release already; that one becomes `present`.
+        """
         present = self.present
         first = await self._store.apply(
             PutRelease(
@@ -46,58 +48,60 @@ class Releases:
                 actor=actor,
             )
         )
-        digest = None if first else await self._store.in_force()
+        digest = None if first else await self._store.active_release()
         await self.take_up(present if digest is None else await self.model(digest))
         return first
 
     async def model(self, digest: str) -> Model:
-        """The model of a Release. Raises Misconfigured for one that this store does not hold."""
-        found = self._known.get(digest)
-        if found is None:
-            kept = await self._store.release(digest)
-            if kept is None:
+        """Return the model of a Release. Raises Misconfigured for one that is not in this store."""
+        model = self._models.get(digest)
+        if model is None:
+            release = await self._store.release(digest)
+            if release is None:
                 raise Misconfigured(f"release {digest} is not in this store")
-            found = self._known[digest] = Model.from_json(kept[1])
-        return found
+            model = self._models[digest] = Model.from_json(release[1])
+        return model
 
     async def _former(self, digest: str) -> Model | None:
-        """The same where it can be read. One that cannot turns none of its Runs, and must not stop the others'."""
+        """Return the model, or None if it is unreadable: its Runs stand still, and Runs of other Releases must not."""
         if digest in self._unreadable:
             return None
         try:
             return await self.model(digest)
         except Misconfigured as error:
             log.error(
-                "release %s cannot be read, and nothing is known of what its runs wait for: %s", digest, error
+                "release %s cannot be read, so events for its waiting runs are not delivered: %s",
+                digest,
+                error,
             )
             self._unreadable.add(digest)
             return None
 
-    # ------------------------------------------------------------------ what Runs of any Release wait for
+    # ------------------------------------------------------------------ events that Runs of any Release wait for
 
     async def refresh(self) -> None:
-        """Learn what the Runs of every Release may wait for, those that other processes have published as well."""
+        """Read again what Runs of every Release may wait for, including Releases that other processes have published."""
         await self.take_up(self.present)
 
     async def take_up(self, model: Model) -> None:
-        """Go by this model from now on; what Runs of the others wait for is known before anything is admitted by it."""
-        found: dict[str, dict[str, set[str]]] = {}
-        for release, type_, field in await self._store.waited():
-            waits = found.setdefault(release, {})
+        """Make this model `present`, after reading what Runs of the other Releases wait for."""
+        waited: dict[str, dict[str, set[str]]] = {}
+        for release, type_, field in await self._store.awaited_events():
+            waits = waited.setdefault(release, {})
             if type_ is None or field is None:
                 waits.update(await self._read(release))
             elif type_:
                 waits.setdefault(type_, set()).update([field] if field else [])
-        found.pop(model.digest, None)
+        waited.pop(model.digest, None)
         self.present = model
-        self._known[model.digest] = model
-        if found != self._waited:
-            self._waited, self._all = found, None
+        self._models[model.digest] = model
+        if waited != self._waited:
+            self._waited, self._all = waited, None
             self._bridges.clear()
             self._onward.clear()
 
     async def _read(self, release: str) -> dict[str, set[str]]:
-        """What a Release waits for that was kept without saying so."""
+        """Return what Runs of a Release may wait for, where the store has no rows of it."""
         former = await self._former(release)
         if former is None:
             return {}
@@ -122,13 +126,15 @@ class Releases:
         return self._all[1]
 
     async def bridges(self, event: str) -> Mapping[str, CastPath]:
-        """Casts to versions that only Runs of former Releases wait for and to which the present one has no way: by
-        the newest Release that waits for such a version and has one, else by the newest that has one."""
+        """Return casts to versions that only Runs of former Releases wait for and that `present` cannot cast to.
+
+        Each is taken from the newest Release that waits for the version and has a cast, else the newest that has one.
+        """
         waited, base = self.waited, family(event)
-        found = self._bridges.get(event)
-        if found is not None:
-            return found
-        found = {}
+        bridges = self._bridges.get(event)
+        if bridges is not None:
+            return bridges
+        bridges = {}
         for other in (type_ for type_ in waited if type_ != event and family(type_) == base):
             if self.present.versions.path(event, other) is not None:
                 continue
@@ -137,14 +143,17 @@ class Releases:
                 former = await self._former(release)
                 path = former.versions.path(event, other) if former is not None else None
                 if path:
-                    found[other] = path
+                    bridges[other] = path
                     break
-        self._bridges[event] = found
-        return found
+        self._bridges[event] = bridges
+        return bridges
 
     async def onward(self, event: str) -> CastPath:
-        """From a version that only former Releases declare, which one of their Runs may still emit, to one that the
-        present one declares: by the newest Release that has such casts. Empty where none are needed, or there are."""
+        """Return casts from a version that only former Releases declare to one that `present` declares.
+
+        A Run of such a Release may still emit it. Taken from the newest Release that has the casts; empty if none are
+        needed, or there are none.
+        """
         if event in self.present.events:
             return ()
         if event not in self._onward:

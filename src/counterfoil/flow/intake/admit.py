@@ -237,7 +237,7 @@ class Admitter:
         topics = routing.topics(model, event, forms, waited)
         if not topics:
             return []
-        return [Post(event=event.id, topics=topics, body=wire.dumps(routing.told(event, forms, waited)))]
+        return [Post(event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited)))]
 
 
 def _case(todo: Todo, held: HeldDelivery, now: datetime) -> Case:

@@ -112,7 +112,7 @@ class Intake:
 
     async def _repeat(self, receive: Receive, over: str) -> ReceiveResult:
         """Answer a repeat of deliveries that are all stored. Raises TryAgain for any other."""
-        stored = await self._store.kept([(r.system, r.ext_id) for r in receive.receipts])
+        stored = await self._store.existing_receipts([(r.system, r.ext_id) for r in receive.receipts])
         numbers = []
         for receipt in receive.receipts:
             no, identity = stored.get((receipt.system, receipt.ext_id), (0, ""))

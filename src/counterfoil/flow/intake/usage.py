@@ -17,7 +17,7 @@ from counterfoil.core.clock import micros
 from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
-from counterfoil.rules.usage import Meters, judge
+from counterfoil.rules.usage import Meters, check_batch
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 CLASH = "usage_clash"
@@ -63,7 +63,7 @@ class UsageIntake:
         """Store a batch. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
         events, bodies = read_batch(body, content_type)
         batch = f"usage_{micros(now):x}{secrets.token_hex(4)}"
-        checked = judge(events, bodies, self._compiled(model), batch, now)
+        checked = check_batch(events, bodies, self._compiled(model), batch, now)
         refused = [refusal for _, refusal in checked.refused]
         result = await self._store.apply(
             StoreUsage(

@@ -14,7 +14,7 @@ def run_start(
 ) -> RunStart:
     """Return the row of a Run that starts under this model. `ref` names what starts it.
 
-    `only_birth`: a Run that exists already is not told of it.
+    `only_birth`: a Run that exists already gets no stimulus.
     """
     return RunStart(
         run=start.run,

@@ -1,5 +1,6 @@
-"""Signed checkpoints of the audit tree: a C2SP signed note in tlog-checkpoint form, Ed25519. The newest is kept beside
-the key, where a restored store cannot forget it.
+"""Signed checkpoints of the audit tree: C2SP signed notes in tlog-checkpoint form, Ed25519.
+
+The newest one is stored next to the key, outside of the store, so that a restored store cannot lose it.
 
 Form: https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note.
 """
@@ -26,7 +27,7 @@ _ALGORITHM = b"\x01"  # Ed25519 in the signed-note registry
 
 
 class CheckpointSigner:
-    """Signs tree heads under a name; `verifier` is the line that auditors keep."""
+    """Signs tree heads under a name. `verifier` is the line that auditors need to check them."""
 
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         self.name = name
@@ -37,59 +38,61 @@ class CheckpointSigner:
 
     @classmethod
     def load_or_create(cls, path: Path, name: str) -> CheckpointSigner:
-        """The key in this file, made (readable by its owner only) when it is not there."""
+        """Load the key from this file. Create it, readable by its owner only, if it does not exist."""
         if not path.exists():
             raw = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            made = path.with_name(f"{path.name}.{os.getpid()}")
-            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(raw)
-            # Whole or not at all, and one of several processes that begin at once is the one that makes it.
+            # Atomic: of several processes that start at once, one creates the key.
             with contextlib.suppress(FileExistsError):
-                os.link(made, path)
-            made.unlink()
+                os.link(temporary, path)
+            temporary.unlink()
         key = serialization.load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"{path} does not hold an Ed25519 key")
         return cls(name, key)
 
     def sign(self, size: int, root: bytes) -> str:
-        """The checkpoint of a tree of `size` leaves."""
+        """Return the checkpoint of a tree of `size` leaves."""
         body = f"{self.name}\n{size}\n{base64.b64encode(root).decode()}\n"
         signature = self._id + self._key.sign(body.encode())
         return f"{body}\n\u2014 {self.name} {base64.b64encode(signature).decode()}\n"
 
 
 class PublishedCheckpoint:
-    """The newest checkpoint that this process's home knows to have been published, in a file outside of the store."""
+    """The newest checkpoint that was published, in a file outside of the store."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Remember it. The file is always a whole one; after a crash it may be the one before."""
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        beside.write_text(checkpoint.text, encoding="utf-8")
-        beside.replace(self.path)
+        """Write the checkpoint atomically. After a crash the file may hold the previous one."""
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        temporary.write_text(checkpoint.text, encoding="utf-8")
+        temporary.replace(self.path)
 
     async def check(self, store: Store) -> None:
-        """Raises Misconfigured when the store does not hold the history that was signed: it was restored, or a replica
-        was promoted that had not everything. What was decided since is not known to it; outside it has happened."""
+        """Raise Misconfigured if the store lacks the history that was signed.
+
+        It was restored, or a replica without the last commits was promoted: calls of that time have happened outside.
+        """
         if not self.path.exists():
             return
         size, root = self._read()
-        held = await store.checkpoint(size)
-        if held is not None and held.root == root:
+        stored = await store.checkpoint(size)
+        if stored is not None and stored.root == root:
             return
         newest = await store.checkpoint()
         raise Misconfigured(
             f"the store is not the one whose log was signed up to {size} leaves, as {self.path} says: its newest "
             f"checkpoint is over {0 if newest is None else newest.size}. It was restored, or a replica without the last "
-            "commits was promoted. Do not go on from here: compare with the systems what happened since, then begin a new "
-            "log (docs/how-to/postgresql-in-production.md)"
+            "commits was promoted. Do not continue: compare the systems with the store first, then start a new log "
+            "(docs/how-to/postgresql-in-production.md)"
         )
 
     def _read(self) -> tuple[int, bytes]:

@@ -1,10 +1,11 @@
-"""follow: a running process takes up what is in force, without a restart.
+"""Hot reload of the active Release, without a restart.
 
-Connectors of new and changed systems are built before the Release counts here. An old connector is closed once no call
-of it can be under way; that of a system which is gone, once no Run is pinned to a Release that has it. For up to a
-second a process may know the Release before alone. It admits nothing by it: the store refuses, because Runs that began
-under the new one may wait for what only that one posts. It may decide by its matrices, and an approval asked so falls
-before what rests on it is sent.
+Connectors of new and changed systems are built before the process switches. An old connector is closed once none of its
+calls can be in flight; the connector of a removed system, once no Run is pinned to a Release that has it.
+
+For up to a second a process may work by the former Release. The store rejects its admissions, because Runs of the new
+Release may wait for events that only the new one posts. It may still decide by the former approval matrices; such an
+approval is revoked before a call that needs it is sent.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from counterfoil.store.port.store import (
 from counterfoil.store.port.wake import Wake
 
 log = logging.getLogger("counterfoil.follow")
-POLL = 1.0
-"""Seconds between looks at what is in force, when nothing wakes us."""
-LEAST = 40.0
-"""Seconds for which an old connector is kept at least: a feed may be read for as long."""
-SETTLE = timedelta(seconds=60)
-"""How often plans past their time are looked for, and connectors of systems that are gone."""
+POLL_SECONDS = 1.0
+"""Interval between reads of the active Release without a wake-up."""
+MIN_CLOSE_SECONDS = 40.0
+"""Minimum time before an old connector is closed: one read of a feed may take as long."""
+CLEANUP_INTERVAL = timedelta(seconds=60)
+"""Interval between clean-ups of expired plans and of connectors of removed systems."""
 Build = Callable[[Model, Iterable[str]], dict[str, Connector]]
-"""Connectors of these systems of a model. Raises Misconfigured."""
+"""Builds the connectors of the named systems of a model. Raises Misconfigured."""
 
 
 @dataclass(slots=True)
@@ -46,39 +47,41 @@ class _FormerRelease:
 
 
 class ReleaseFollower:
-    """Keeps one process at the Release in force. `connectors` is changed in place: everybody here shares it."""
+    """Keeps one process at the active Release. `connectors` is shared in the process and changed in place."""
 
     def __init__(
-        self, store: Store, releases: Releases, connectors: dict[str, Connector], pump: Worker, build: Build
+        self, store: Store, releases: Releases, connectors: dict[str, Connector], worker: Worker, build: Build
     ) -> None:
         self._store = store
         self._releases = releases
         self._connectors = connectors
-        self._pump = pump
+        self._worker = worker
         self._build = build
         self._lock = asyncio.Lock()
         self._old: list[_FormerRelease] = []
-        self._settled_at: float | None = None
+        self._cleaned_at: float | None = None
         self.failed = ""
-        """Why this process cannot take up what is in force."""
+        """Reason why this process cannot switch to the active Release."""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Follow the active Release until cancelled."""
         while True:
             try:
                 await self.look()
-                await self._settle()
+                await self._clean_up()
             except CounterfoilError as error:
                 log.warning("release: %s", error)
             except Exception:
-                log.exception("release: the next look tries again")
-            await self._store.wait_for_wake(Wake.RELEASE, POLL)
+                log.exception("release: the next round tries again")
+            await self._store.wait_for_wake(Wake.RELEASE, POLL_SECONDS)
 
     async def look(self) -> bool:
-        """Take up what is in force, if that is another Release. A process that cannot stops its work: it may not go
-        on by what is not in force any more."""
+        """Switch to the active Release if it is another one. Return True if it was.
+
+        If the switch fails, the worker stops: it may not continue by a Release that is no longer active.
+        """
         async with self._lock:
-            digest = await self._store.in_force()
+            digest = await self._store.active_release()
             if digest is None or digest == self._releases.present.digest:
                 return False
             model = await self._releases.model(digest)
@@ -87,74 +90,74 @@ class ReleaseFollower:
             except Misconfigured as error:
                 if not self.failed:
                     log.critical("release %s: this worker stops: %s", digest[:12], error)
-                self.failed = f"release {digest[:12]} cannot be taken up: {error}"
-                self._pump.stop()
+                self.failed = f"release {digest[:12]} cannot be loaded: {error}"
+                self._worker.stop()
                 return False
             self.failed = ""
             await self._releases.take_up(model)
-            self._pump.take_up(model)
-            log.info("release %s is in force", digest[:12])
+            self._worker.take_up(model)
+            log.info("release %s is active", digest[:12])
             return True
 
     def _connect(self, model: Model) -> None:
-        """Build what is new before anything old is let go of."""
+        """Build new connectors, and mark the replaced ones for closing."""
         names = to_build(self._releases.present.systems, model.systems)
         fresh = self._build(model, [*names, *(connected(model.systems) - set(self._connectors) - set(names))])
         loop = asyncio.get_running_loop()
         timeouts = [seconds(op.timeout) for op in self._releases.present.operations.values()]
-        closes_at = loop.time() + max([LEAST, *(each + 10 for each in timeouts)])
+        closes_at = loop.time() + max([MIN_CLOSE_SECONDS, *(timeout + 10 for timeout in timeouts)])
         self._old += [_FormerRelease(self._connectors[n], closes_at) for n in fresh if n in self._connectors]
         self._connectors.update(fresh)
 
-    # ------------------------------------------------------------------ what is over
+    # ------------------------------------------------------------------ clean-up
 
-    async def _settle(self) -> None:
+    async def _clean_up(self) -> None:
         now = asyncio.get_running_loop().time()
-        over = [old for old in self._old if old.closes_at <= now]
+        expired = [old for old in self._old if old.closes_at <= now]
         self._old = [old for old in self._old if old.closes_at > now]
-        for old in over:
+        for old in expired:
             await old.connector.close()
-        if self._settled_at is not None and now < self._settled_at + SETTLE.total_seconds():
+        if self._cleaned_at is not None and now < self._cleaned_at + CLEANUP_INTERVAL.total_seconds():
             return
-        self._settled_at = now
+        self._cleaned_at = now
         await self._store.apply(ExpirePlans(at=await self._store.now()))
-        await self._let_go()
+        await self._close_removed()
 
-    async def _let_go(self) -> None:
-        """Connectors of systems that are gone, once no Run can call them."""
-        gone = set(self._connectors) - connected(self._releases.present.systems)
-        if not gone:
+    async def _close_removed(self) -> None:
+        """Close connectors of removed systems that no Run can call."""
+        removed = set(self._connectors) - connected(self._releases.present.systems)
+        if not removed:
             return
         for model in await self.pinned_to():
-            gone -= set(model.systems)
-        for name in gone:
+            removed -= set(model.systems)
+        for name in removed:
             await self._connectors.pop(name).close()
 
     async def pinned_to(self) -> list[Model]:
-        """The Releases, other than the one in force, that Runs on their way are pinned to."""
-        pins = dict.fromkeys(each.pin for each in await self._store.pinned())
-        found = []
+        """Return the models of former Releases that unfinished Runs are pinned to."""
+        pins = dict.fromkeys(runs.pin for runs in await self._store.pinned_runs())
+        models = []
         for pin in pins:
             if pin != self._releases.present.digest:
                 try:
-                    found.append(await self._releases.model(pin))
+                    models.append(await self._releases.model(pin))
                 except Misconfigured as error:
                     log.warning("%s", error)
-        return found
+        return models
 
     async def connect_pinned(self) -> None:
-        """At the start: connectors of systems that only Releases have to which Runs are still pinned."""
+        """Build, at the start, connectors of systems that only Releases of unfinished Runs have."""
         for model in await self.pinned_to():
             for name in sorted(connected(model.systems) - set(self._connectors)):
                 try:
                     self._connectors.update(self._build(model, [name]))
                 except Misconfigured as error:
-                    log.warning("%s of a former Release cannot be reached: %s", name, error)
+                    log.warning("%s of a former release has no connector: %s", name, error)
                     continue
-                self._pump.add_former_system(model, name)
+                self._worker.add_former_system(model, name)
 
     async def close(self) -> None:
-        """Close what is still kept of old connectors."""
+        """Close all replaced connectors."""
         for old in self._old:
             await old.connector.close()
         self._old = []

@@ -1,8 +1,8 @@
-"""progress: whatever is overdue, stuck or unowned is found and said, by nobody who does the work.
+"""Scan for stalled work: overdue, stuck or without an owner (PROTOCOL invariant 11).
 
-It reads rows by index and nothing of what workers hold in memory, so a worker that has gone mad is found as well as
-one that has gone. Each kind and class of subject has one Case, opened once and resolved by itself when a later scan
-finds it gone; `/metrics` and `counterfoil doctor` show what the latest scan found. PROTOCOL invariant 11.
+The scan reads rows by index and nothing from the memory of workers, so it finds the work of a defective worker as well as
+that of a dead one. Each kind and class has one Case, which a later scan resolves when the stall is gone. `/metrics` and
+`counterfoil doctor` show the latest scan.
 """
 
 from __future__ import annotations
@@ -21,39 +21,38 @@ from counterfoil.store.port.store import (
     Store,
 )
 
-EVERY = 15.0
-"""Seconds between scans."""
-
 
 async def scan(
-    store: Store, releases: Releases, now: datetime, patience: StallLimits | None = None
+    store: Store, releases: Releases, now: datetime, limits: StallLimits | None = None
 ) -> list[Stalled]:
-    """Look once; what was found. Where nothing is stuck and nothing was, nothing is written."""
-    found = await store.stuck(now, patience or StallLimits())
-    if found or await store.stuckness():
-        cases = tuple(_case(releases.present, each, now) for each in found)
-        await store.apply(RecordStalled(found=tuple(found), cases=cases, at=now, actor="progress"))
-    return found
+    """Scan once and return the stalls. Writes nothing if there are none and the last scan found none."""
+    stalls = await store.stalled_work(now, limits or StallLimits())
+    if stalls or await store.stall_findings():
+        cases = tuple(_case(releases.present, stalled, now) for stalled in stalls)
+        await store.apply(RecordStalled(found=tuple(stalls), cases=cases, at=now, actor="progress"))
+    return stalls
 
 
-def _case(model: Model, stuck: Stalled, now: datetime) -> Case:
-    named = ", ".join(stuck.subjects)
-    more = f" and {stuck.count - len(stuck.subjects)} more" if stuck.count > len(stuck.subjects) else ""
+def _case(model: Model, stalled: Stalled, now: datetime) -> Case:
+    subjects = ", ".join(stalled.subjects)
+    more = (
+        f" and {stalled.count - len(stalled.subjects)} more" if stalled.count > len(stalled.subjects) else ""
+    )
     return open_case(
-        f"{STALL_PREFIX}{stuck.kind}",
-        id=ids.derive("case", "stuck", stuck.kind, stuck.about, micros(now)),
+        f"{STALL_PREFIX}{stalled.kind}",
+        id=ids.derive("case", "stuck", stalled.kind, stalled.about, micros(now)),
         message=(
-            f"{stuck.kind} in {stuck.about or 'no class'} since {stuck.since.isoformat(timespec='seconds')}: "
-            f"{named}{more}"
+            f"{stalled.kind} in {stalled.about or 'no class'} since {stalled.since.isoformat(timespec='seconds')}: "
+            f"{subjects}{more}"
         ),
-        owners=(stuck.owner,) if stuck.owner else _owners(model, stuck.about),
+        owners=(stalled.owner,) if stalled.owner else _owners(model, stalled.about),
         at=now,
     )
 
 
 def _owners(model: Model, about: str) -> list[str]:
-    """The role that owns a workflow or system, else one that owns any system: nothing stuck is without an owner."""
-    known = [kind for kind in (model.workflows.get(about), model.systems.get(about)) if kind is not None]
-    roles = [role for kind in known for role in model.owners_of(kind)]
+    """Return the owners of a workflow or system, then those of any system: every stall has an owner."""
+    kinds = [kind for kind in (model.workflows.get(about), model.systems.get(about)) if kind is not None]
+    roles = [role for kind in kinds for role in model.owners_of(kind)]
     roles += [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
     return roles
