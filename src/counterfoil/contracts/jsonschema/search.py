@@ -316,7 +316,7 @@ class Search:
         return self._tags[key]
 
     def _tag_decides(self, part: Formula, tags: dict[str, frozenset[str]]) -> bool | None:
-        """Whether a statement about a present, tagged property holds; None when the tag does not tell."""
+        """Return whether a statement about a present tag property holds; None if the tag does not decide it."""
         values = tags.get(part[1])
         if values is None:
             return None

@@ -55,7 +55,7 @@ _CURRENCY_LENGTH = 3
 
 
 def currency(code: str | None, param: str = "currency") -> str:
-    """A lower-case currency code; only its form is checked."""
+    """Return a currency code in lower case; only its form is checked."""
     code = (code or "").lower()
     if len(code) != _CURRENCY_LENGTH or not code.isascii() or not code.isalpha():
         raise invalid_parameter(f"Invalid currency: {code}.", "parameter_invalid", param)
