@@ -71,37 +71,37 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     ((*INVOICE, "operationId"), "listInvoices", "listInvoices is a GET, which changes nothing"),
     ((*INVOICE, "repeat"), "often", "repeat: Input should be"),
     ((*INVOICE, "key_header"), None, "createInvoice requires Idempotency-Key"),
-    ((*INVOICE, "retention"), 30, "repeat key needs one, longer than the horizon"),
+    ((*INVOICE, "retention"), 30, "repeat key needs a retention longer than the horizon"),
     ((*INVOICE, "body", "colour"), "red", "createInvoice has no property colour"),
     ((*INVOICE, "body", "amount"), None, "createInvoice requires amount"),
     ((*INVOICE, "body", "amount"), "$inputs.total", r"\$inputs.total is neither"),
     ((*INVOICE, "result", "number"), "/numbre", "there is no 'numbre'"),
-    ((*INVOICE, "result"), None, "where its answer names what it made"),
+    ((*INVOICE, "result"), None, "a write needs pointers to the ids"),
     ((*INVOICE, "find"), None, "repeat key needs a look-up"),
     ((*INVOICE, "find", "operationId"), "findInvoices", "no operation findInvoices"),
     ((*INVOICE, "find", "parameters"), {"ref": "$key"}, "listInvoices has no parameter ref"),
-    ((*INVOICE, "find", "items"), "/rows", "/rows leads nowhere"),
+    ((*INVOICE, "find", "items"), "/rows", "/rows does not exist"),
     ((*INVOICE, "find", "match"), {"/customer": "cus_1"}, None),
     ((*INVOICE, "find", "match"), {"/ref": "$key"}, "there is no 'ref'"),
-    ((*INVOICE, "find", "match"), {}, "something in an item must be compared"),
-    ((*INVOICE, "find", "next"), None, "cursor turns pages together with one of next"),
-    ((*INVOICE, "find", "one"), True, "listInvoices answers a list at '/data'"),
-    ((*PAYMENT, "find", "one"), False, "getPayment answers one object"),
+    ((*INVOICE, "find", "match"), {}, "the look-up compares nothing"),
+    ((*INVOICE, "find", "next"), None, "cursor needs exactly one of next"),
+    ((*INVOICE, "find", "one"), True, "listInvoices returns a list at '/data'"),
+    ((*PAYMENT, "find", "one"), False, "getPayment returns one object"),
     ((*PAYMENT, "find", "parameters"), {}, "getPayment requires reference"),
-    ((*PAYMENT, "key_field"), None, "needs the key somewhere"),
+    ((*PAYMENT, "key_field"), None, "needs the key in key_header"),
     ((*PAYMENT, "errors"), [{"status": 409, "class": "odd"}], "class: Input should be"),
     ((*PAYMENT, "proofs"), [99], "greater than or equal to 100"),
     (
         ("operations", "erp.note.add", "find"),
         SETTINGS["operations"]["erp.payment.post"]["find"],
-        "nothing can tell",
+        "repeat blind has no look-up",
     ),
-    (("operations", "erp.invoice.get", "horizon"), 5, "horizon: a read has none"),
+    (("operations", "erp.invoice.get", "horizon"), 5, "horizon: a read must not have it"),
     (("operations", "erp.invoice.get", "parameters"), {}, "getInvoice requires id"),
     (("feeds", "changes", "cursor"), "since", "listChanges has no parameter since"),
     (("feeds", "changes", "id"), "/invoice/key", "there is no 'key'"),
     (("feeds", "changes", "next_item"), None, "exactly one of next and next_item"),
-    (("webhook", "scheme"), "rot13", "'rot13' is none of"),
+    (("webhook", "scheme"), "rot13", "'rot13' is not one of"),
     (("webhook", "id"), "webhook-id", "neither a pointer nor header:NAME"),
     (("check",), {"operationId": "getInvoice"}, "check.parameters: getInvoice requires id"),
     (("openapi",), "nowhere.yaml", "nowhere.yaml cannot be read"),
@@ -309,7 +309,7 @@ async def test_a_feed_whose_cursor_cannot_move_says_so_instead_of_losing_changes
         for number in range(5):
             await connector.send(invoice(f"cf{number}"), 5)
         page = await connector.poll("changes", None, 2, 5)
-        with pytest.raises(Misconfigured, match="shares the cursor '1'"):
+        with pytest.raises(Misconfigured, match="have the cursor '1'"):
             await connector.poll("changes", page.cursor, 2, 5)
 
 

@@ -176,7 +176,7 @@ async def test_wrong_passwords_are_unauthorized_and_then_throttled(desk: Desk) -
     config = config_of(desk)
     secrets = {"username": "lead", "password": "not the password"}
     connector = roundup.connect(replace(config, secrets=secrets))
-    with pytest.raises(Misconfigured, match="turns the account lead away"):
+    with pytest.raises(Misconfigured, match="refuses the account lead"):
         await connector.check(10)
     outcomes = [await connector.send(create(f"cf-i{n}", title="x"), 10) for n in range(6)]
     await connector.close()

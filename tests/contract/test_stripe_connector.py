@@ -209,7 +209,10 @@ async def test_a_remembered_refusal_says_that_it_is_remembered(twin: Twin, conne
     first = rejected(await connector.send(issue(draft), SECONDS), ErrorClass.REFUSED)
     post(twin, f"/v1/invoices/{draft}/finalize")
     again = rejected(await connector.send(issue(draft), SECONDS), ErrorClass.REFUSED)
-    assert ("repeated" in first.message, "repeated" in again.message) == (False, True)
+    assert ("repeats its first answer" in first.message, "repeats its first answer" in again.message) == (
+        False,
+        True,
+    )
     confirmed(await connector.send(issue(draft, key="cf2"), SECONDS))
 
 
@@ -416,7 +419,9 @@ async def test_the_feed_shows_the_types_that_were_asked_for(twin: Twin) -> None:
 def test_the_place_keeps_what_may_still_be_joined_by_a_late_event() -> None:
     events = [{"id": f"evt_{at}", "created": at} for at in (0, 10, OVERLAP_SECONDS + 5, OVERLAP_SECONDS + 9)]
     place = EventCursor().past(events, [event["id"] for event in events])
-    assert place == EventCursor("evt_0", [f"evt_{at}" for at in (10, OVERLAP_SECONDS + 5, OVERLAP_SECONDS + 9)])
+    assert place == EventCursor(
+        "evt_0", [f"evt_{at}" for at in (10, OVERLAP_SECONDS + 5, OVERLAP_SECONDS + 9)]
+    )
     assert EventCursor.read(place.write()) == EventCursor(place.anchor, tuple(place.seen))
 
 

@@ -175,7 +175,7 @@ def test_a_schema_that_refers_to_itself_ends(name: str) -> None:
 
 
 def test_what_keeps_a_document_from_being_read_is_told() -> None:
-    assert load(5)[1] == ["openapi: a path or a document is needed, not int"]
+    assert load(5)[1] == ["openapi: expected a path or a document, not int"]
     assert load({"openapi": "3.0.0"})[1] == ["openapi: the document has no paths"]
     twice = {"get": {"operationId": "a"}, "put": {"operationId": "a"}}
-    assert load({"openapi": "3.0.0", "paths": {"/": twice}})[1] == ["openapi: operationId a is there twice"]
+    assert load({"openapi": "3.0.0", "paths": {"/": twice}})[1] == ["openapi: operationId a appears twice"]

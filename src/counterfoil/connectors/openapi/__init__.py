@@ -1,6 +1,6 @@
-"""Any HTTP system that an OpenAPI document describes, by configuration alone.
+"""Connector for any HTTP system with an OpenAPI document, by configuration alone.
 
-docs/how-to/write-a-connector.md says when this is enough and when a connector of its own is better.
+docs/how-to/write-a-connector.md says when this is enough, and when to write a connector.
 """
 
 from counterfoil.connectors.openapi.connector import connect

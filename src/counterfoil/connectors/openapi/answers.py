@@ -1,4 +1,4 @@
-"""What an API's answers mean, by its settings: outcomes, refusals, pages and deliveries."""
+"""Interpretation of an API's answers by its settings: outcomes, refusals, pages and deliveries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from counterfoil.connectors.sdk import (
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import WireRefused, read_json
 
-# A read may take any refusal for what it says, but for those that ask to come again.
+# On a read every 4xx is a refusal, except those that ask for a later retry.
 _READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))
 
 _CLASSES = {
@@ -38,10 +38,10 @@ _CLASSES = {
 
 
 def outcome_of(operation: OperationSettings, answer: Response) -> Outcome:
-    """What a write came to: only a listed refusal is one, and only a readable result is a success."""
-    refused = _refusal(answer, operation.errors, operation.proofs)
-    if refused is not None:
-        return refused
+    """Return the outcome of a write. Only a listed refusal is `Rejected`, only a readable result is `Confirmed`."""
+    rejected = _refusal(answer, operation.errors, operation.proofs)
+    if rejected is not None:
+        return rejected
     try:
         document = read_json(answer.body) if answer.body else None
     except WireRefused as error:
@@ -63,7 +63,7 @@ def _refusal(answer: Response, rules: Sequence[ErrorRule], proofs: Sequence[int]
     message = answer.body[:300].decode("utf-8", "replace")
     wait = retry_after(answer.headers, datetime.now(UTC))
     for rule in rules:
-        if rule.status == answer.status and _says(answer, rule):
+        if rule.status == answer.status and _matches(answer, rule):
             return Rejected(rule.error_class, message, str(answer.status), wait)
     if answer.status not in proofs:
         return None
@@ -71,9 +71,9 @@ def _refusal(answer: Response, rules: Sequence[ErrorRule], proofs: Sequence[int]
     return Rejected(_CLASSES.get(answer.status, usual), message, str(answer.status), wait)
 
 
-def _says(answer: Response, rule: ErrorRule) -> bool:
+def _matches(answer: Response, rule: ErrorRule) -> bool:
     if rule.pointer is None:
-        said = answer.body.decode("utf-8", "replace")
+        text = answer.body.decode("utf-8", "replace")
     else:
         try:
             value = value_at(read_json(answer.body), rule.pointer)
@@ -81,52 +81,56 @@ def _says(answer: Response, rule: ErrorRule) -> bool:
             return False
         if value is MISSING or value is None:
             return False
-        said = str(value)
-    return rule.contains is None or rule.contains.lower() in said.lower()
+        text = str(value)
+    return rule.contains is None or rule.contains.lower() in text.lower()
 
 
 def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
-    """The body of a read that went well. Raises TryAgain or Refused."""
-    refused = _refusal(answer, rules, _READ_PROOFS)
-    if refused is not None and refused.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
-        raise Refused(f"answered {answer.status}: {refused.message}", refused.error_class, refused.code)
-    if refused is not None or not 200 <= answer.status < 300:
+    """Return the body of a successful read. Raises TryAgain or Refused."""
+    rejected = _refusal(answer, rules, _READ_PROOFS)
+    if rejected is not None and rejected.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
+        raise Refused(f"answered {answer.status}: {rejected.message}", rejected.error_class, rejected.code)
+    if rejected is not None or not 200 <= answer.status < 300:
         raise TryAgain(
             f"answered {answer.status}: {answer.body[:200]!r}", retry_after(answer.headers, datetime.now(UTC))
         )
     try:
         return read_json(answer.body)
     except WireRefused as error:
-        raise TryAgain(f"answered what cannot be read: {error}") from error
+        raise TryAgain(f"the answer cannot be read: {error}") from error
 
 
 def find_result(pointers: Mapping[str, str], item: Json) -> Finding:
-    """What a look-up says of the item that it found."""
+    """Return the finding for an item that a look-up found."""
     result = result_of(pointers, item)
-    return Unknown(f"what was found lacks one of {pointers}") if result is None else Confirmed(result)
+    return (
+        Unknown(f"the item found by the look-up lacks one of {pointers}")
+        if result is None
+        else Confirmed(result)
+    )
 
 
 def result_of(pointers: Mapping[str, str], document: Json) -> dict[str, Json] | None:
-    """The values at all pointers, or None when one has nothing."""
+    """Return the values at all pointers, or None if one has no value."""
     result = {name: value_at(document, pointer) for name, pointer in pointers.items()}
     return None if any(value is MISSING or value is None for value in result.values()) else result
 
 
 def build_page(feed: str, call: FeedSettings, document: Json, cursor: str | None, limit: int) -> Page:
-    """A polled page. Raises Refused when it is not what the settings say, Misconfigured when it cannot move on."""
+    """Return a polled page. Raises Refused if it does not match the settings, Misconfigured if its cursor cannot move."""
     items = value_at(document, call.items)
     if not isinstance(items, list):
         raise Refused(f"there is no list at {call.items!r}")
     deliveries = []
     for item in items:
-        identify, version = required_text(item, call.id), required_text(item, call.version)
+        id_, version = required_text(item, call.id), required_text(item, call.version)
         kind = required_text(item, call.type) if call.type.startswith("/") else call.type
-        ext_id = f"{feed}/{identify}/{version}"
+        ext_id = f"{feed}/{id_}/{version}"
         deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, parse_moment(item, call.occurred_at)))
     if call.next is not None:
         following = value_at(document, call.next)
         more = following is not MISSING and following not in (None, "", False)
-        # Without a next page the cursor stays: what is added later appears behind it.
+        # Without a next page the cursor stays: later items appear behind it.
         return Page(deliveries, str(following) if more else cursor or "", more)
     if not items:
         return Page((), cursor or "")
@@ -134,13 +138,13 @@ def build_page(feed: str, call: FeedSettings, document: Json, cursor: str | None
     more = call.limit is not None and len(items) >= limit
     if more and following == cursor:
         raise Misconfigured(
-            f"feed {feed}: a whole page of {limit} shares the cursor {cursor!r}; poll larger pages or a finer cursor"
+            f"feed {feed}: all {limit} items of a page have the cursor {cursor!r}; use larger pages or a finer cursor"
         )
     return Page(deliveries, following, more)
 
 
 def identify(where: str, headers: Mapping[str, str], event: Json) -> str:
-    """What a webhook's `id` or `type` names: a header's value or a place in the body. Raises Refused."""
+    """Return the text that a webhook's `id` or `type` points to: a header or a place in the body. Raises Refused."""
     if where.startswith("header:"):
         value = headers.get(where.removeprefix("header:").lower(), "")
         if not value:
@@ -150,7 +154,7 @@ def identify(where: str, headers: Mapping[str, str], event: Json) -> str:
 
 
 def required_text(document: Json, pointer: str) -> str:
-    """The plain value at a pointer as text. Raises Refused(INVALID)."""
+    """Return the plain value at a pointer as text. Raises Refused(INVALID)."""
     value = value_at(document, pointer)
     if value is MISSING or value is None or isinstance(value, dict | list):
         raise Refused(f"there is no plain value at {pointer!r}", ErrorClass.INVALID)
@@ -158,12 +162,12 @@ def required_text(document: Json, pointer: str) -> str:
 
 
 def parse_moment(document: Json, pointer: str | None) -> datetime | None:
-    """The UTC moment at a pointer: RFC 3339 text with a zone, or whole seconds since 1970; None for anything else."""
+    """Return the UTC time at a pointer: RFC 3339 text with a zone, or whole seconds since 1970. None for other values."""
     value = None if pointer is None else value_at(document, pointer)
     try:
         if isinstance(value, int) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
-        told = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return time.astimezone(UTC) if time is not None and time.tzinfo is not None else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -50,26 +50,26 @@ _FIND_PAGES = 50
 
 
 def connect(config: SystemConfig) -> HttpSystem:
-    """A connector described by `config.settings`; see `Settings`. Raises one Misconfigured with all findings."""
-    settings, wrong = read(config.settings)
-    described: document.ApiDocument | None = None
+    """Build the connector that `config.settings` describe; see `HttpSettings`. Raises one Misconfigured with all problems."""
+    settings, problems = read(config.settings)
+    api: document.ApiDocument | None = None
     if "openapi" in config.settings:
-        described, problems = document.load(config.settings["openapi"])
-        wrong += problems
-    place = urlsplit(config.url)
-    if place.scheme not in ("http", "https") or not place.hostname:
-        wrong.append(f"url: {config.url!r} is not an http or https address")
-    if settings is not None and described is not None:
-        wrong += validate.find_problems(settings, described, config.secrets)
-    if wrong or settings is None or described is None:
-        raise Misconfigured("\n".join(wrong))
-    return HttpSystem(config, settings, described)
+        api, unreadable = document.load(config.settings["openapi"])
+        problems += unreadable
+    url = urlsplit(config.url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        problems.append(f"url: {config.url!r} is not an http or https address")
+    if settings is not None and api is not None:
+        problems += validate.find_problems(settings, api, config.secrets)
+    if problems or settings is None or api is None:
+        raise Misconfigured("\n".join(problems))
+    return HttpSystem(config, settings, api)
 
 
 class HttpSystem:
-    """One API as one account; see `Connector` for what each method promises."""
+    """Connector of one account of an API."""
 
-    def __init__(self, config: SystemConfig, settings: HttpSettings, described: document.ApiDocument) -> None:
+    def __init__(self, config: SystemConfig, settings: HttpSettings, api: document.ApiDocument) -> None:
         self.operations: Mapping[str, OperationSpec] = {
             name: OperationSpec(
                 name, op.repeat, op.horizon, op.retention, op.timeout, f"{op.operation_id} of the API"
@@ -79,7 +79,7 @@ class HttpSystem:
         self.feeds: Sequence[str] = tuple(settings.feeds)
         self._name = config.name
         self._settings = settings
-        self._described = described.operations
+        self._described = api.operations
         self._hook_secret = config.secrets.get("hook_secret", "")
         headers = {"accept": "application/json", **_credentials(settings.auth, config.secrets)}
         self._http = Http.of(config, headers=headers)
@@ -119,15 +119,15 @@ class HttpSystem:
     async def find(self, request: Request, timeout: float) -> Finding:
         operation = self._settings.operations.get(request.operation)
         if operation is None or operation.find is None:
-            return Unknown(f"nothing can tell what became of {request.operation}")
-        find, ends = operation.find, time.monotonic() + timeout
+            return Unknown(f"{request.operation} has no look-up")
+        find, deadline = operation.find, time.monotonic() + timeout
         result = operation.result if find.result is None else find.result
         try:
-            given = _input(request.body)
+            value = _input(request.body)
             if find.one:
-                return await self._find_one(find, result, given, request.key, ends)
-            async for item in self._items(find, given, request.key, ends):
-                if _matches(find, item, given, request.key):
+                return await self._find_one(find, result, value, request.key, deadline)
+            async for item in self._items(find, value, request.key, deadline):
+                if _matches(find, item, value, request.key):
                     return answers.find_result(result, item)
         except InputRefused as error:
             return Unknown(f"the look-up cannot be made: {error}")
@@ -136,23 +136,28 @@ class HttpSystem:
         return Absent()
 
     async def _find_one(
-        self, find: FindSettings, result: Mapping[str, str], given: Mapping[str, Json], key: str, ends: float
+        self,
+        find: FindSettings,
+        result: Mapping[str, str],
+        value: Mapping[str, Json],
+        key: str,
+        deadline: float,
     ) -> Finding:
-        answer = await self._call(find, given, key, ends)
+        answer = await self._call(find, value, key, deadline)
         if answer.status == 404:
             return Absent()
         item = value_at(answers.document_of(answer), find.items)
-        if not _matches(find, item, given, key):
-            # Asked for one object by its key, only a 404 says that there is none.
-            return Unknown(f"{find.operation_id} answered something else than was asked for")
+        if not _matches(find, item, value, key):
+            # A look-up of one object by its key is empty only with a 404.
+            return Unknown(f"{find.operation_id} returned another object than requested")
         return answers.find_result(result, item)
 
     async def _items(
-        self, find: FindSettings, given: Mapping[str, Json], key: str, ends: float
+        self, find: FindSettings, value: Mapping[str, Json], key: str, deadline: float
     ) -> AsyncIterator[Json]:
         more: dict[str, Json] = {}
         for _ in range(_FIND_PAGES):
-            page = answers.document_of(await self._call(find, given, key, ends, more))
+            page = answers.document_of(await self._call(find, value, key, deadline, more))
             items = value_at(page, find.items)
             if not isinstance(items, list):
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
@@ -180,10 +185,10 @@ class HttpSystem:
             raise Refused(str(error), ErrorClass.INVALID) from error
         except Uncertain as error:
             raise TryAgain(str(error)) from error
-        found = answers.document_of(answer, call.errors)
+        value = answers.document_of(answer, call.errors)
         if not call.result:
-            return found
-        result = answers.result_of(call.result, found)
+            return value
+        result = answers.result_of(call.result, value)
         if result is None:
             raise Refused(f"{call.operation_id} answered without all of {', '.join(call.result.values())}")
         return result
@@ -212,12 +217,12 @@ class HttpSystem:
             elif feeds:
                 await self.poll(feeds[0], None, 1, timeout)
             else:
-                # Nothing harmless is described, so only that somebody answers.
+                # The settings describe no harmless call: check only that the system answers.
                 await self._http.request("GET", "/", timeout=timeout)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
         except (Refused, InputRefused) as error:
-            raise Misconfigured(f"system {self._name} turns us away: {error}") from error
+            raise Misconfigured(f"system {self._name} refuses access: {error}") from error
 
     async def close(self) -> None:
         await self._http.close()
@@ -225,26 +230,26 @@ class HttpSystem:
     async def _call(
         self,
         call: CallSettings,
-        given: Mapping[str, Json],
+        value: Mapping[str, Json],
         key: str,
-        ends: float,
+        deadline: float,
         more: Mapping[str, Json] | None = None,
     ) -> Response:
-        """Make one call. Raises InputRefused before it, TryAgain when no byte left, Uncertain without an answer."""
+        """Make one call. Raises InputRefused before the call, TryAgain if no byte left, Uncertain without an answer."""
         described = self._described[call.operation_id]
-        values: Mapping[str, Any] = render.fill(call.parameters, given, key)
-        target, headers = render.build_target(described, {**values, **(more or {})})
+        parameters: Mapping[str, Any] = render.fill(call.parameters, value, key)
+        target, headers = render.build_target(described, {**parameters, **(more or {})})
         body = None
         if described.takes_body and not isinstance(call, FeedSettings):
-            filled: Any = given if call.body is None else render.fill(call.body, given, key)
+            filled: Any = value if call.body is None else render.fill(call.body, value, key)
             if isinstance(call, OperationSettings) and call.key_field:
                 filled = render.set_at(filled, call.key_field, key)
             body, headers["content-type"] = render.encode(described, filled)
         if isinstance(call, OperationSettings) and call.key_header:
             headers[call.key_header.lower()] = key
-        left = ends - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise TryAgain(f"no time was left for {described.id}")
+            raise TryAgain(f"the timeout ended before the call {described.id}")
         return await self._http.request(described.method, target, headers=headers, body=body, timeout=left)
 
 
@@ -262,14 +267,14 @@ def _credentials(auth: AuthSettings, secrets: Mapping[str, str]) -> dict[str, st
 
 
 def _input(body: bytes) -> Mapping[str, Json]:
-    given = read_json(body)
-    if not isinstance(given, dict):
-        raise InputRefused("the request's body is not an object")
-    return given
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise InputRefused("the body of the request is not an object")
+    return value
 
 
-def _matches(find: FindSettings, item: Json, given: Mapping[str, Json], key: str) -> bool:
+def _matches(find: FindSettings, item: Json, input_: Mapping[str, Json], key: str) -> bool:
     return all(
-        render.is_equal(value_at(item, pointer), render.fill(value, given, key))
+        render.is_equal(value_at(item, pointer), render.fill(value, input_, key))
         for pointer, value in find.match.items()
     )

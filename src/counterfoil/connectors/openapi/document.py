@@ -1,4 +1,4 @@
-"""Reading an OpenAPI document (3.0 and 3.1): its operations, their parameters, and what their schemas hold."""
+"""Reader of OpenAPI documents (3.0 and 3.1): operations, their parameters and their schemas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Place = Literal["path", "query", "header", "cookie"]
 
 _METHODS = ("get", "put", "post", "delete", "patch")
 _FORM = "application/x-www-form-urlencoded"
-_DEEP = 32
+_MAX_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ApiParameter:
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """One operation of a document. `body` is None where it takes none; schemas are None where they are not told."""
+    """One operation of a document. `body` is None if it takes no body; a schema is None if the document has none."""
 
     id: str
     method: str
@@ -43,7 +43,7 @@ class ApiOperation:
 
 
 class ApiDocument:
-    """An OpenAPI document; `operations` by operationId, `problems` what kept it from being read whole."""
+    """OpenAPI document: `operations` by operationId, and `problems` that prevent reading all of it."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
@@ -65,14 +65,14 @@ class ApiDocument:
         if not isinstance(name, str):
             return
         if name in self.operations:
-            self.problems.append(f"operationId {name} is there twice")
+            self.problems.append(f"operationId {name} appears twice")
             return
         parameters: dict[str, ApiParameter] = {}
         for raw in [*entry.get("parameters", ()), *operation.get("parameters", ())]:
-            found = self.resolve(raw)
-            if found.get("name") and found.get("in") in ("path", "query", "header", "cookie"):
-                required = bool(found.get("required")) or found["in"] == "path"
-                parameters[found["name"]] = ApiParameter(found["name"], found["in"], required)
+            part = self.resolve(raw)
+            if part.get("name") and part.get("in") in ("path", "query", "header", "cookie"):
+                required = bool(part.get("required")) or part["in"] == "path"
+                parameters[part["name"]] = ApiParameter(part["name"], part["in"], required)
         body = self.resolve(operation.get("requestBody"))
         kinds = body.get("content", {})
         json_kind = next((kind for kind in kinds if "json" in kind), None)
@@ -100,8 +100,8 @@ class ApiDocument:
         return None
 
     def resolve(self, part: Any) -> Mapping[str, Any]:
-        """What a part says after following local `$ref`s; an empty mapping where there is nothing to follow."""
-        for _ in range(_DEEP):
+        """Return a part after following its local `$ref`s. An empty mapping if a reference leads nowhere."""
+        for _ in range(_MAX_DEPTH):
             if not isinstance(part, Mapping):
                 return {}
             reference = part.get("$ref")
@@ -119,32 +119,34 @@ class ApiDocument:
         return part
 
     def members(self, schema: Any, depth: int = 0) -> tuple[dict[str, Any], set[str], bool]:
-        """(properties, required names, closed): closed when no other property may be expected. `oneOf` and
-        `anyOf` open a schema: which of them applies is not known here."""
-        found = self.resolve(schema)
-        properties = dict(found.get("properties", {}))
-        required = set(found.get("required", ()))
-        closed = bool(properties) and found.get("additionalProperties") in (None, False)
-        if depth < _DEEP:
-            for part in found.get("allOf", ()):
+        """Return (properties, required names, closed). Closed: the schema allows no other property.
+
+        `oneOf` and `anyOf` open a schema: the branch that applies is not known here.
+        """
+        resolved = self.resolve(schema)
+        properties = dict(resolved.get("properties", {}))
+        required = set(resolved.get("required", ()))
+        closed = bool(properties) and resolved.get("additionalProperties") in (None, False)
+        if depth < _MAX_DEPTH:
+            for part in resolved.get("allOf", ()):
                 more, needed, _ = self.members(part, depth + 1)
                 properties |= more
                 required |= needed
-                closed = bool(properties) and found.get("additionalProperties") in (None, False)
-        if "oneOf" in found or "anyOf" in found or "patternProperties" in found:
+                closed = bool(properties) and resolved.get("additionalProperties") in (None, False)
+        if "oneOf" in resolved or "anyOf" in resolved or "patternProperties" in resolved:
             return properties, required, False
         return properties, required, closed
 
     def inside(self, schema: Any, pointer: str) -> tuple[Any, str | None]:
-        """(schema at `pointer` or None where it is not told, the first step that cannot be there or None)."""
+        """Return (schema at `pointer`, or None if the document has none; the first step that cannot exist, or None)."""
         for step in steps(pointer):
-            found = self.resolve(schema)
-            if not found:
+            resolved = self.resolve(schema)
+            if not resolved:
                 return None, None
-            if step.isdecimal() and "items" in found:
-                schema = found["items"]
+            if step.isdecimal() and "items" in resolved:
+                schema = resolved["items"]
                 continue
-            properties, _, closed = self.members(found)
+            properties, _, closed = self.members(resolved)
             if step in properties:
                 schema = properties[step]
             elif closed:
@@ -155,16 +157,16 @@ class ApiDocument:
 
 
 def steps(pointer: str) -> list[str]:
-    """The steps of an RFC 6901 pointer."""
+    """Return the steps of an RFC 6901 pointer."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
-    """A document from a path (JSON or YAML) or as it stands, or why it cannot be had."""
+    """Return the document of a path (JSON or YAML) or of a mapping, and the problems. None if it is unreadable."""
     if isinstance(source, Mapping):
         return _checked(source)
     if not isinstance(source, str | Path):
-        return None, [f"openapi: a path or a document is needed, not {type(source).__name__}"]
+        return None, [f"openapi: expected a path or a document, not {type(source).__name__}"]
     path = Path(source)
     try:
         text = path.read_bytes()
@@ -173,7 +175,7 @@ def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
     try:
         root = read_json(text) if path.suffix == ".json" else YAML(typ="safe", pure=True).load(text)
     except (WireRefused, YAMLError, ValueError) as error:
-        return None, [f"openapi: {path} is not what its name says: {error}"]
+        return None, [f"openapi: {path} is not valid JSON or YAML: {error}"]
     return _checked(root)
 
 

@@ -1,4 +1,4 @@
-"""From configuration and input to a request, and from an answer to a result: templates and pointers."""
+"""Templates and pointers: from configuration and input to a request, and from an answer to a result."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MISSING = object()
 
 
 class InputRefused(ValueError):
-    """The input lacks what a template takes from it, or has a value where none fits."""
+    """The input lacks a value that a template needs, or has one that does not fit."""
 
 
-def fill(template: Any, given: Mapping[str, Json], key: str) -> Any:
-    """A template with its places filled from the input and the key; `MISSING` where an optional one has nothing."""
+def fill(template: Any, value: Mapping[str, Json], key: str) -> Any:
+    """Return a template filled from the input and the key. `MISSING` if an optional placeholder has no value."""
     if isinstance(template, str) and template.startswith("$"):
-        return _place(template, given, key)
+        return _value(template, value, key)
     if isinstance(template, Mapping):
-        filled = {name: fill(part, given, key) for name, part in template.items()}
+        filled = {name: fill(part, value, key) for name, part in template.items()}
         return {name: part for name, part in filled.items() if part is not MISSING}
     if isinstance(template, list | tuple):
-        return [part for part in (fill(part, given, key) for part in template) if part is not MISSING]
+        return [part for part in (fill(part, value, key) for part in template) if part is not MISSING]
     return template
 
 
 def placeholders(template: Any) -> Iterator[str]:
-    """Every "$..." in a template."""
+    """Yield every "$..." in a template."""
     if isinstance(template, str) and template.startswith("$"):
         yield template
     elif isinstance(template, Mapping):
@@ -44,43 +44,43 @@ def placeholders(template: Any) -> Iterator[str]:
             yield from placeholders(part)
 
 
-def is_unknown_placeholder(place: str) -> bool:
-    """Whether a "$..." is none of those that `fill` knows."""
-    return not (place in ("$key", "$input") or place.startswith(("$$", "$input.")))
+def is_unknown_placeholder(placeholder: str) -> bool:
+    """Return whether `fill` does not know a "$..."."""
+    return not (placeholder in ("$key", "$input") or placeholder.startswith(("$$", "$input.")))
 
 
-def _place(place: str, given: Mapping[str, Json], key: str) -> Any:
-    if place.startswith("$$"):
-        return place[1:]
-    if place == "$key":
+def _value(placeholder: str, value: Mapping[str, Json], key: str) -> Any:
+    if placeholder.startswith("$$"):
+        return placeholder[1:]
+    if placeholder == "$key":
         return key
-    if place == "$input":
-        return given
-    optional = place.endswith("?")
-    found: Any = given
-    for step in place.removeprefix("$input.").removesuffix("?").split("."):
-        if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            found = found[int(step)]
+    if placeholder == "$input":
+        return value
+    optional = placeholder.endswith("?")
+    part: Any = value
+    for step in placeholder.removeprefix("$input.").removesuffix("?").split("."):
+        if isinstance(part, list) and step.isdecimal() and int(step) < len(part):
+            part = part[int(step)]
         else:
-            found = found.get(step, MISSING) if isinstance(found, Mapping) else MISSING
-        if found is MISSING:
+            part = part.get(step, MISSING) if isinstance(part, Mapping) else MISSING
+        if part is MISSING:
             if optional:
                 return MISSING
-            raise InputRefused(f"the input has no {place.removeprefix('$input.')}")
-    return found
+            raise InputRefused(f"the input has no {placeholder.removeprefix('$input.')}")
+    return part
 
 
 def set_at(body: Any, dotted: str, value: str) -> dict[str, Json]:
-    """The body with `value` at a dotted path, made where it is not there."""
+    """Return the body with `value` at a dotted path, which is created if needed."""
     if not isinstance(body, Mapping):
-        raise InputRefused(f"the body is no object that could hold {dotted}")
+        raise InputRefused(f"the body is not an object, so it cannot hold {dotted}")
     first, _, rest = dotted.partition(".")
     inner = set_at(body.get(first, {}), rest, value) if rest else value
     return {**body, first: inner}
 
 
 def value_at(document: Json, pointer: str) -> Any:
-    """What stands at an RFC 6901 pointer, or `MISSING`."""
+    """Return the value at an RFC 6901 pointer, or `MISSING`."""
     for step in steps(pointer):
         if isinstance(document, Mapping):
             document = document.get(step, MISSING)
@@ -94,7 +94,7 @@ def value_at(document: Json, pointer: str) -> Any:
 
 
 def plain_text(value: Json) -> str:
-    """A plain value as it stands in an address or a form. Raises InputRefused for anything else."""
+    """Return a plain value as text for an address or a form. Raises InputRefused for other values."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int):
@@ -105,14 +105,14 @@ def plain_text(value: Json) -> str:
 
 
 def build_target(described: ApiOperation, values: Mapping[str, Json]) -> tuple[str, dict[str, str]]:
-    """(path with query, headers) for an operation's parameters."""
+    """Return (path with query, headers) for the parameters of an operation."""
     path, query, headers = described.path, list[tuple[str, str]](), dict[str, str]()
     for name, value in values.items():
         match described.parameters[name].place:
             case "path":
                 plain = plain_text(value)
                 if {"", ".", ".."} & set(plain.replace("\\", "/").split("/")):
-                    raise InputRefused(f"{plain!r} cannot stand in an address")
+                    raise InputRefused(f"{plain!r} is not valid in an address")
                 path = path.replace("{" + name + "}", quote(plain, safe=""))
             case "query":
                 query += [
@@ -125,12 +125,12 @@ def build_target(described: ApiOperation, values: Mapping[str, Json]) -> tuple[s
 
 def _header_value(plain: str) -> str:
     if not (plain.isascii() and plain.isprintable()):
-        raise InputRefused(f"{plain!r} cannot stand in a header")
+        raise InputRefused(f"{plain!r} is not valid in a header")
     return plain
 
 
 def encode(described: ApiOperation, body: Json) -> tuple[bytes, str]:
-    """(bytes, content type) of a body in the form that the document asks for."""
+    """Return (bytes, content type) of a body in the format that the document requires."""
     if described.form:
         return urlencode(list(_flat("", body)), quote_via=quote).encode(), "application/x-www-form-urlencoded"
     return _plain_json(body), "application/json"
@@ -162,8 +162,8 @@ def _flat(name: str, value: Json) -> Iterator[tuple[str, str]]:
         yield name, plain_text(value)
 
 
-def is_equal(found: Any, wanted: Any) -> bool:
-    """Whether an answer's value is the wanted one; numbers and their texts are the same to an API."""
-    if found is MISSING or isinstance(found, Mapping | list) or isinstance(wanted, Mapping | list):
-        return found is not MISSING and type(found) is type(wanted) and dumps(found) == dumps(wanted)
-    return found == wanted or (found is not None and wanted is not None and str(found) == str(wanted))
+def is_equal(value: Any, expected: Any) -> bool:
+    """Return whether a value of an answer is the expected one. A number equals its text: APIs mix them."""
+    if value is MISSING or isinstance(value, Mapping | list) or isinstance(expected, Mapping | list):
+        return value is not MISSING and type(value) is type(expected) and dumps(value) == dumps(expected)
+    return value == expected or (value is not None and expected is not None and str(value) == str(expected))

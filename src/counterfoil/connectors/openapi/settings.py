@@ -1,4 +1,4 @@
-"""The settings of an `http` system, as a governance file writes them."""
+"""Settings of an `http` system, as in a governance file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Status = Annotated[int, Field(ge=100, le=599)]
 
-# What an API refuses before it does anything. 409 is missing on purpose: where keys are remembered it may mean
-# that the first request with the key is still running.
+# Statuses of refusals before any change. 409 is absent on purpose: with idempotency keys it may mean that the first
+# request with the key is still running.
 PROOFS = (400, 401, 403, 404, 405, 406, 410, 412, 413, 415, 422, 429)
 
-# What `Http.of` reads beside these.
+# Settings of `Http.of`.
 NETWORK = frozenset(
     (
         "allowed_hosts",
@@ -40,8 +40,10 @@ class _Part(BaseModel):
 
 
 class ErrorRule(_Part):
-    """An answer that proves that nothing was done, and why: its status and, where given, the text at `pointer`
-    (of the whole body without one) containing `contains`, in any case."""
+    """Answer that proves that nothing was done, with its error class.
+
+    It has the `status` and, if set, `contains` in the text at `pointer` (without a pointer: in the body), in any case.
+    """
 
     status: Status
     pointer: Pointer | None = None
@@ -50,8 +52,11 @@ class ErrorRule(_Part):
 
 
 class CallSettings(_Part):
-    """One operation of the document. In `parameters` and `body`, "$key" is the request's key, "$input.a.b" a place
-    in its input, "$input.a.b?" the same but left out when it is not there; "$$" begins a plain "$"."""
+    """Call of one operation of the document.
+
+    In `parameters` and `body`, "$key" is the key of the request and "$input.a.b" a place in its input. "$input.a.b?" is
+    left out if the input lacks it. "$$" starts a plain "$".
+    """
 
     operation_id: str = Field(alias="operationId")
     parameters: Mapping[str, Any] = {}
@@ -59,10 +64,12 @@ class CallSettings(_Part):
 
 
 class FindSettings(CallSettings):
-    """The look-up of a write. `items` points to a list in the answer; an item counts when every `match` pointer in
-    it has the rendered value, and when none does there is none. The parameter `cursor` turns pages: with what
-    `next` points to in the answer, until that is empty, or with what `next_item` points to in the last item, until
-    there are no items. With `one` there is one object at `items`, and a 404 says that there is none."""
+    """Look-up of a write. `items` points to a list in the answer.
+
+    An item matches if every `match` pointer in it has the rendered value; without a match the write is absent. The
+    parameter `cursor` selects the next page: by `next` in the answer until that is empty, or by `next_item` in the last
+    item until a page is empty. With `one` there is a single object at `items`, and a 404 means that it is absent.
+    """
 
     items: Pointer = ""
     one: bool = False
@@ -74,7 +81,7 @@ class FindSettings(CallSettings):
 
 
 class OperationSettings(CallSettings):
-    """A canonical operation. Without `body` the input itself is sent where the document wants a body."""
+    """Canonical operation. Without `body` the input itself is sent, if the document requires a body."""
 
     repeat: Repeat
     horizon: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -90,8 +97,10 @@ class OperationSettings(CallSettings):
 
 
 class FeedSettings(CallSettings):
-    """A list to poll, oldest first. The cursor is what `next` points to in the answer, or what `next_item` points
-    to in the last item, and goes into the parameter `cursor`. `type` is a pointer or a plain name."""
+    """List to poll, oldest first. `type` is a pointer or a plain name.
+
+    The cursor is at `next` in the answer, or at `next_item` in the last item. It is sent in the parameter `cursor`.
+    """
 
     cursor: str
     next: Pointer | None = None
@@ -105,22 +114,24 @@ class FeedSettings(CallSettings):
 
 
 class AuthSettings(_Part):
-    """How calls prove who they are: `bearer` takes the secret `token`, `basic` `username` and `password`, `header`
-    puts the secret `api_key`, after `prefix`, into `header`."""
+    """Authentication of calls: `bearer` sends the secret `token`, `basic` sends `username` and `password`, `header` sends
+    the secret `api_key` after `prefix` in `header`."""
 
     scheme: Literal["bearer", "basic", "header", "none"]
     header: str = "Authorization"
     prefix: str = ""
 
     def needs(self) -> tuple[str, ...]:
-        """Names of the secrets."""
+        """Return the names of the required secrets."""
         needed = {"bearer": ("token",), "basic": ("username", "password"), "header": ("api_key",), "none": ()}
         return needed[self.scheme]
 
 
 class WebhookSettings(_Part):
-    """How deliveries are verified (with the secret `hook_secret`) and identified, by pointers into the body;
-    `id` and `type` may be "header:name" instead where the signature covers it."""
+    """Verification of deliveries (with the secret `hook_secret`) and their identity, by pointers into the body.
+
+    `id` and `type` may also be "header:name", if the signature covers that header.
+    """
 
     scheme: str
     id: str
@@ -131,7 +142,7 @@ class WebhookSettings(_Part):
 
 
 class HttpSettings(_Part):
-    """Everything. `openapi` is a path to a JSON or YAML file, or the document itself."""
+    """All settings. `openapi` is a path to a JSON or YAML file, or the document itself."""
 
     openapi: Any
     auth: AuthSettings
@@ -142,10 +153,10 @@ class HttpSettings(_Part):
 
 
 def read(settings: Mapping[str, Any]) -> tuple[HttpSettings | None, list[str]]:
-    """The settings, or everything that is wrong with their form."""
+    """Return the settings, or None and the problems of their form."""
     own = {name: value for name, value in settings.items() if name not in NETWORK}
     try:
         return HttpSettings.model_validate(own), []
     except ValidationError as error:
-        wrong = [(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
-        return None, [f"{where or 'settings'}: {message}" for where, message in wrong]
+        problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        return None, [f"{where or 'settings'}: {message}" for where, message in problems]

@@ -1,4 +1,4 @@
-"""Holds the settings of an `http` system against its OpenAPI document and finds everything that cannot work."""
+"""Check of the settings of an `http` system against its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from counterfoil.connectors.sdk import Repeat
 
 
 def find_problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> list[str]:
-    """All that is wrong, each with its place in the settings; empty when the connector can work."""
+    """Return all problems, each with its place in the settings. Empty if the connector can work."""
     return list(_all(settings, document, secrets))
 
 
@@ -35,8 +35,8 @@ def _all(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, st
         yield from _reads("check", settings.check, document)
     if settings.webhook is not None:
         if settings.webhook.scheme not in signature.SCHEMES:
-            known = ", ".join(sorted(signature.SCHEMES))
-            yield f"webhook.scheme: {settings.webhook.scheme!r} is none of {known}"
+            schemes = ", ".join(sorted(signature.SCHEMES))
+            yield f"webhook.scheme: {settings.webhook.scheme!r} is not one of {schemes}"
         elif settings.webhook.scheme != "none" and not secrets.get("hook_secret"):
             yield f"webhook: {settings.webhook.scheme} needs the secret hook_secret"
         for name in ("id", "type"):
@@ -51,7 +51,7 @@ def _operation(where: str, operation: OperationSettings, document: ApiDocument) 
     if operation.repeat is Repeat.READ:
         for name in ("horizon", "retention", "key_header", "key_field", "find", "job"):
             if getattr(operation, name):
-                yield f"{where}.{name}: a read has none"
+                yield f"{where}.{name}: a read must not have it"
         yield from _reads(where, operation, document)
     else:
         yield from _write(where, operation, described)
@@ -64,18 +64,18 @@ def _operation(where: str, operation: OperationSettings, document: ApiDocument) 
 
 def _write(where: str, operation: OperationSettings, described: ApiOperation | None) -> Iterator[str]:
     if described is not None and described.method == "GET":
-        yield f"{where}.operationId: {described.id} is a GET, which changes nothing; repeat is {operation.repeat}"
+        yield f"{where}.operationId: {described.id} is a GET, which changes nothing, but repeat is {operation.repeat}"
     if not operation.result:
-        yield f"{where}.result: a write says where its answer names what it made"
+        yield f"{where}.result: a write needs pointers to the ids of the created object"
     keyed = operation.key_header or operation.key_field or _uses_key(operation)
     if operation.repeat in (Repeat.KEY, Repeat.UNIQUE, Repeat.FIND) and not keyed:
-        yield f"{where}: repeat {operation.repeat} needs the key somewhere: key_header, key_field or $key"
+        yield f"{where}: repeat {operation.repeat} needs the key in key_header, key_field or $key"
     if operation.repeat is Repeat.KEY and operation.retention <= operation.horizon:
-        yield f"{where}.retention: repeat key needs one, longer than the horizon"
+        yield f"{where}.retention: repeat key needs a retention longer than the horizon"
     if operation.repeat is Repeat.FIND and operation.horizon <= 0:
-        yield f"{where}.horizon: repeat find needs one"
+        yield f"{where}.horizon: repeat find needs a horizon"
     if operation.repeat is Repeat.BLIND and operation.find is not None:
-        yield f"{where}.find: repeat blind says that nothing can tell; with a look-up it is find"
+        yield f"{where}.find: repeat blind has no look-up; with one, use repeat find"
     if operation.repeat is not Repeat.BLIND and operation.find is None:
         yield f"{where}.find: repeat {operation.repeat} needs a look-up"
     if operation.key_field and described is not None and not described.takes_body:
@@ -90,26 +90,26 @@ def _find(
     if described is None:
         return
     if not _uses_key(find) and not any("$key" in placeholders(value) for value in find.match.values()):
-        yield f"{where}: nothing in it depends on $key, so it would find anything"
+        yield f"{where}: the look-up does not use $key, so it would find any item"
     if not find.match:
-        yield f"{where}.match: something in an item must be compared, or any item would do"
+        yield f"{where}.match: the look-up compares nothing, so it would accept any item"
     if find.one and find.cursor:
         yield f"{where}: one object has no pages"
     if sum(pointer is not None for pointer in (find.next, find.next_item)) != (find.cursor is not None):
-        yield f"{where}: cursor turns pages together with one of next and next_item"
+        yield f"{where}: cursor needs exactly one of next and next_item"
     if find.cursor and find.cursor not in described.parameters:
         yield f"{where}.cursor: {described.id} has no parameter {find.cursor}"
     for value in find.match.values():
-        yield from _places(f"{where}.match", value)
+        yield from _placeholders(f"{where}.match", value)
     result = operation.result if find.result is None else find.result
     if set(result) != set(operation.result):
         yield f"{where}.result: must have the same names as the operation's result"
     if described.answer is None:
         return
     yield from _pointer(f"{where}.items", described.answer, find.items, document)
-    told = document.resolve(document.inside(described.answer, find.items)[0])
-    if told and find.one == ("items" in told):
-        yield f"{where}.one: {described.id} answers {'a list' if find.one else 'one object'} at {find.items!r}"
+    items = document.resolve(document.inside(described.answer, find.items)[0])
+    if items and find.one == ("items" in items):
+        yield f"{where}.one: {described.id} returns {'a list' if find.one else 'one object'} at {find.items!r}"
     item = _item(described, find.items, document)
     for pointer in (*find.match, *result.values(), *filter(None, [find.next_item])):
         yield from _pointer(f"{where}: item", item, pointer, document)
@@ -119,7 +119,7 @@ def _feed(where: str, feed: FeedSettings, document: ApiDocument) -> Iterator[str
     yield from _call(where, feed, document, extra=(feed.cursor, feed.limit))
     yield from _reads(where, feed, document)
     if (feed.next is None) == (feed.next_item is None):
-        yield f"{where}: exactly one of next and next_item says where the cursor is"
+        yield f"{where}: the cursor needs exactly one of next and next_item"
     described = document.operations.get(feed.operation_id)
     if described is None or described.answer is None:
         return
@@ -139,8 +139,8 @@ def _feed(where: str, feed: FeedSettings, document: ApiDocument) -> Iterator[str
 
 
 def _item(described: ApiOperation, items: str, document: ApiDocument) -> object:
-    found, _ = document.inside(described.answer, items)
-    resolved = document.resolve(found)
+    schema, _ = document.inside(described.answer, items)
+    resolved = document.resolve(schema)
     return resolved.get("items", resolved)
 
 
@@ -155,14 +155,14 @@ def _call(
         if name not in described.parameters:
             yield f"{where}.parameters: {described.id} has no parameter {name}"
         elif described.parameters[name].place == "cookie":
-            yield f"{where}.parameters: {name} is a cookie, and none are sent"
+            yield f"{where}.parameters: {name} is a cookie, and this connector sends no cookies"
     key_header = getattr(call, "key_header", None) or ""
     for name, parameter in described.parameters.items():
-        given = name in call.parameters or name in extra or name.lower() == key_header.lower()
-        if parameter.required and not given:
+        is_set = name in call.parameters or name in extra or name.lower() == key_header.lower()
+        if parameter.required and not is_set:
             yield f"{where}.parameters: {described.id} requires {name}"
     for template in (call.parameters, call.body):
-        yield from _places(where, template)
+        yield from _placeholders(where, template)
     yield from _body(where, call, described, document)
 
 
@@ -186,13 +186,13 @@ def _body(where: str, call: CallSettings, described: ApiOperation, document: Api
 def _reads(where: str, call: CallSettings, document: ApiDocument) -> Iterator[str]:
     described = document.operations.get(call.operation_id)
     if described is not None and described.method not in ("GET", "POST"):
-        yield f"{where}.operationId: {described.id} is a {described.method}, which does more than read"
+        yield f"{where}.operationId: {described.id} is a {described.method}, which is not a read"
 
 
-def _places(where: str, template: object) -> Iterator[str]:
-    for place in placeholders(template):
-        if is_unknown_placeholder(place):
-            yield f"{where}: {place} is neither $key nor $input.something; write $$ for a plain $"
+def _placeholders(where: str, template: object) -> Iterator[str]:
+    for placeholder in placeholders(template):
+        if is_unknown_placeholder(placeholder):
+            yield f"{where}: {placeholder} is neither $key nor $input.something; write $$ for a plain $"
 
 
 def _uses_key(call: CallSettings) -> bool:
@@ -202,4 +202,4 @@ def _uses_key(call: CallSettings) -> bool:
 def _pointer(where: str, schema: object, pointer: str, document: ApiDocument) -> Iterator[str]:
     _, missing = document.inside(schema, pointer)
     if missing is not None:
-        yield f"{where}: {pointer} leads nowhere: there is no {missing!r}"
+        yield f"{where}: {pointer} does not exist: there is no {missing!r}"

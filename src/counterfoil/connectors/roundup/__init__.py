@@ -1,6 +1,6 @@
 """Roundup (https://www.roundup-tracker.org), version 2.4 and later, over its REST interface.
 
-The tracker gives: an account with REST access that may view and edit issues and messages, a string field
+The tracker needs: an account with REST access that may view and edit issues and messages, a string field
 `external_ref` on issues that an auditor keeps unique, and, for callbacks, a detector that signs its POSTs.
 """
 

@@ -1,5 +1,8 @@
-"""What Roundup's answers mean. Its REST layer answers 400 to any exception that it did not expect, also to one
-out of the middle of a commit: that one text is no proof of anything."""
+"""Interpretation of Roundup's answers.
+
+Its REST layer answers 400 to every unexpected exception, also to one in the middle of a commit. The text of that answer
+proves nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _CLASSES = {
 
 
 def data_of(body: bytes) -> dict[str, Json] | None:
-    """The `data` object of a good answer, or None when it cannot be read as one."""
+    """Return the `data` object of a good answer, or None if there is none."""
     try:
         document = read_json(body)
     except WireRefused:
@@ -43,20 +46,20 @@ def data_of(body: bytes) -> dict[str, Json] | None:
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Rejected | None:
-    """The refusal that an answer proves, or None when it proves none. Header names are lower case."""
+    """Return the refusal that an answer proves, or None. Header names are lower case."""
     message = _message(body)
     error_class = _CLASSES.get(status)
     if error_class is None or _UNEXPECTED in message:
         return None
     wait = retry_after(headers, datetime.now(UTC))
-    if wait is None and (said := _WAIT.search(message)):
-        # A lock-out after wrong passwords says so in words alone.
-        wait = float(said[1])
+    if wait is None and (match := _WAIT.search(message)):
+        # A lock-out after wrong passwords has its time only in the text.
+        wait = float(match[1])
     return Rejected(error_class, message, str(status), wait)
 
 
 def error_of(rejected: Rejected) -> CounterfoilError:
-    """The exception by which a read says the same."""
+    """Return the exception for the same refusal of a read."""
     if rejected.error_class in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
         return TryAgain(rejected.message, rejected.retry_after)
     return Refused(rejected.message, rejected.error_class, rejected.code)

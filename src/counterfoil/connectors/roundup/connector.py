@@ -1,7 +1,7 @@
-"""The Roundup connector: replies to tickets, opens them, reads and polls them, and verifies callbacks.
+"""The Roundup connector: replies to tickets, opens, reads and polls them, and verifies callbacks.
 
-A reply is two calls, because Roundup has none that does both: the message is stored under our key as its
-message id, then one conditional change of the issue links it and sets the fields. Only that second call shows.
+A reply takes two calls, because Roundup has no call for both. The first stores the message with our key as its message
+id. The second, a conditional change of the issue, links the message and sets the fields. Only the second is visible.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from counterfoil.connectors import signature
+from counterfoil.connectors.early_outcome import EarlyOutcome
 from counterfoil.connectors.http import Http, Response
 from counterfoil.connectors.roundup import answers, tickets
 from counterfoil.connectors.sdk import (
@@ -40,7 +41,7 @@ REPLY = "support.ticket.reply"
 CREATE = "support.ticket.create"
 GET = "support.ticket.get"
 
-# A request that Roundup has read is carried out or dropped within its SQLite lock timeout of 30 s.
+# Roundup executes or drops a request within its SQLite lock timeout of 30 s.
 _HORIZON = 60.0
 _OVERLAP = timedelta(seconds=5)
 
@@ -65,7 +66,7 @@ _OPERATIONS = (
     ),
 )
 
-# What `Http.of` reads; nothing else about a tracker can be set.
+# Settings of `Http.of`. A tracker has no others.
 _SETTINGS = frozenset(
     (
         "allowed_hosts",
@@ -95,45 +96,40 @@ class _Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, str | None] = {}
 
 
-class _Ended(Exception):
-    """An operation came to its outcome early."""
-
-    def __init__(self, outcome: Rejected | Unknown) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
 def connect(config: SystemConfig) -> Roundup:
-    """A connector of one tracker. `config.url` is the tracker's own address, such as https://desk.example.com/acme;
-    secrets are `username`, `password` and, where callbacks come in, `hook_secret`. Raises Misconfigured."""
+    """Build the connector of one tracker. Raises Misconfigured.
+
+    `config.url` is the address of the tracker, such as https://desk.example.com/acme. Secrets: `username`, `password` and,
+    for callbacks, `hook_secret`.
+    """
     missing = [name for name in ("username", "password") if not config.secrets.get(name)]
-    place = urlsplit(config.url)
-    wrong = [f"secret {name} is missing" for name in missing]
-    if place.scheme not in ("http", "https") or not place.hostname:
-        wrong.append(f"url {config.url!r} is not an http or https address")
+    url = urlsplit(config.url)
+    problems = [f"secret {name} is missing" for name in missing]
+    if url.scheme not in ("http", "https") or not url.hostname:
+        problems.append(f"url {config.url!r} is not an http or https address")
     if unknown := sorted(set(config.settings) - _SETTINGS):
-        wrong.append(f"unknown settings: {', '.join(unknown)}")
-    if wrong:
-        raise Misconfigured("\n".join(wrong))
+        problems.append(f"unknown settings: {', '.join(unknown)}")
+    if problems:
+        raise Misconfigured("\n".join(problems))
     return Roundup(config)
 
 
 class Roundup:
-    """One tracker as one account; see `Connector` for what each method promises."""
+    """Connector of one account of a tracker."""
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("tickets",)
 
     def __init__(self, config: SystemConfig) -> None:
-        place = urlsplit(config.url)
+        url = urlsplit(config.url)
         credentials = f"{config.secrets['username']}:{config.secrets['password']}"
         self._name = config.name
         self._user = config.secrets["username"]
         self._hook_secret = config.secrets.get("hook_secret", "")
         headers = {
             "authorization": "Basic " + base64.b64encode(credentials.encode()).decode(),
-            # Roundup takes calls of programs only with both of these.
-            "origin": f"{place.scheme}://{place.netloc}",
+            # Roundup accepts calls from programs only with both of these headers.
+            "origin": f"{url.scheme}://{url.netloc}",
             "x-requested-with": "rest",
             "accept": "application/json",
         }
@@ -143,7 +139,7 @@ class Roundup:
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         if not self._hook_secret:
             raise signature.SignatureRefused(
-                f"system {self._name} has no hook_secret to verify with", "missing"
+                f"system {self._name} has no secret hook_secret, so it cannot verify deliveries", "missing"
             )
         signature.verify("github-sha256", self._hook_secret, headers, body, now)
         ticket = read_json(body)
@@ -151,44 +147,44 @@ class Roundup:
             event, activity = ticket["event"], tickets.moment(ticket["activity"])
             if event not in ("issue.created", "issue.updated") or not isinstance(ticket["id"], str):
                 raise ValueError(f"event {event!r} of issue {ticket['id']!r}")
-            # The id inside the signed body counts; a header could be changed by whoever repeats the delivery.
+            # Use the id in the signed body: a repeated delivery could have a changed header.
             ext_id = ticket.get("delivery") or f"issue/{tickets.state_id(ticket)}"
             return Delivery(str(ext_id), event, tickets.identity(ticket, event), ticket, activity)
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"not a callback of an issue: {error!r}", ErrorClass.INVALID) from error
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         try:
             if request.operation == REPLY:
-                return await self._reply(request.key, _input(request.body, _Reply), ends)
+                return await self._reply(request.key, _input(request.body, _Reply), deadline)
             if request.operation == CREATE:
-                return await self._create(request.key, _input(request.body, _Create), ends)
+                return await self._create(request.key, _input(request.body, _Create), deadline)
             return Rejected(ErrorClass.INVALID, f"Roundup has no write operation {request.operation}")
-        except _Ended as ended:
-            return ended.outcome
+        except EarlyOutcome as early:
+            return early.outcome
         except Misconfigured as error:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         try:
             if request.operation == CREATE:
-                issues = await self._ids("issue", {"external_ref:": request.key}, ends)
+                issues = await self._ids("issue", {"external_ref:": request.key}, deadline)
                 if issues:
                     return Confirmed({"ticket": issues[0]})
-            message = await self._message_id(request.key, ends)
+            message = await self._message_id(request.key, deadline)
             if message is None:
                 return Absent()
             if request.operation == REPLY:
-                issues = await self._ids("issue", {"messages": message}, ends)
+                issues = await self._ids("issue", {"messages": message}, deadline)
                 if issues:
                     return Confirmed({"ticket": issues[0], "message_id": message})
             return Rejected(ErrorClass.TRANSIENT, f"message {message} is stored, but no ticket shows it")
-        except _Ended as ended:
-            return Unknown(f"the look-up failed: {ended.outcome.message}")
+        except EarlyOutcome as early:
+            return Unknown(f"the look-up failed: {early.outcome.message}")
         except Misconfigured as error:
-            return Unknown(f"the look-up may not be made: {error}")
+            return Unknown(f"the look-up is not allowed: {error}")
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
         if operation != GET:
@@ -201,141 +197,143 @@ class Roundup:
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed != "tickets":
             raise Misconfigured(f"Roundup has no feed {feed}")
-        ends = time.monotonic() + timeout
-        place = tickets.TicketCursor.read(cursor)
-        query = {"@sort": "activity,id", "@verbose": "2", "@page_size": str(limit + len(place.seen) + 1)}
-        if place.since:
-            query["activity"] = f"from {place.since}"
+        deadline = time.monotonic() + timeout
+        start = tickets.TicketCursor.read(cursor)
+        query = {"@sort": "activity,id", "@verbose": "2", "@page_size": str(limit + len(start.seen) + 1)}
+        if start.since:
+            query["activity"] = f"from {start.since}"
         try:
-            names = await self._field_names(ends)
+            names = await self._field_names(deadline)
             if not names:
-                return Page((), place.write())
-            found = await self._asking("issue", {**query, "@fields": ",".join(names)}, ends)
+                return Page((), start.write())
+            issues = await self._read_data("issue", {**query, "@fields": ",".join(names)}, deadline)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the feed tickets cannot be read: {error}") from error
-        rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in found["collection"]]
+        rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in issues["collection"]]
         if not all(isinstance(row.get("activity"), str) for row in rows):
-            raise Misconfigured(f"system {self._name}: the account may not see the activity of every issue")
-        fresh = [row for row in rows if tickets.state_id(row) not in place.seen]
+            raise Misconfigured(
+                f"system {self._name}: the account must be allowed to see the activity of every issue"
+            )
+        fresh = [row for row in rows if tickets.state_id(row) not in start.seen]
         page = fresh[:limit]
-        after = place.past(page, _OVERLAP)
+        after = start.past(page, _OVERLAP)
         return Page([tickets.delivery_of(row) for row in page], after.write(), more=len(fresh) > limit)
 
     async def check(self, timeout: float) -> None:
         try:
-            await self._asking("issue", {"@page_size": "1"}, time.monotonic() + timeout)
+            await self._read_data("issue", {"@page_size": "1"}, time.monotonic() + timeout)
         except Refused as error:
-            raise Misconfigured(
-                f"system {self._name} turns the account {self._user} away: {error}"
-            ) from error
+            raise Misconfigured(f"system {self._name} refuses the account {self._user}: {error}") from error
 
     async def close(self) -> None:
         await self._http.close()
 
-    # Writing. Until `_write` is called nothing has been written, so a failure before it is proof.
+    # Writing. Before `_write` nothing is written, so a failure before it is a proof.
 
-    async def _reply(self, key: str, reply: _Reply, ends: float) -> Outcome:
+    async def _reply(self, key: str, reply: _Reply, deadline: float) -> Outcome:
         issue = await self._get(
-            f"/rest/data/issue/{reply.ticket}", {"@fields": "messages", "@verbose": "0"}, ends
+            f"/rest/data/issue/{reply.ticket}", {"@fields": "messages", "@verbose": "0"}, deadline
         )
         linked = [str(message) for message in issue["attributes"].get("messages", [])]
-        message = await self._message_id(key, ends)
+        message = await self._message_id(key, deadline)
         if message in linked:
             return Confirmed({"ticket": reply.ticket, "message_id": message})
         if message is None:
-            message = await self._store_message(key, reply.message, ends)
+            message = await self._store_message(key, reply.message, deadline)
         change = {**_cleared(reply.fields), "messages": [*linked, message]}
         condition = {"if-match": reply.etag or issue["@etag"]}
-        await self._write("PATCH", f"/rest/data/issue/{reply.ticket}", change, ends, condition)
+        await self._write("PATCH", f"/rest/data/issue/{reply.ticket}", change, deadline, condition)
         return Confirmed({"ticket": reply.ticket, "message_id": message})
 
-    async def _create(self, key: str, create: _Create, ends: float) -> Outcome:
+    async def _create(self, key: str, create: _Create, deadline: float) -> Outcome:
         body: dict[str, Json] = {**_cleared(create.fields), "title": create.title, "external_ref": key}
         if create.message is not None:
-            message = await self._message_id(key, ends)
-            body["messages"] = [message or await self._store_message(key, create.message, ends)]
+            message = await self._message_id(key, deadline)
+            body["messages"] = [message or await self._store_message(key, create.message, deadline)]
         try:
-            made = await self._write("POST", "/rest/data/issue", body, ends)
-        except _Ended as ended:
-            if isinstance(ended.outcome, Rejected) and ended.outcome.error_class is ErrorClass.REFUSED:
-                return await self._refused_or_there(key, ended.outcome, ends)
+            issue = await self._write("POST", "/rest/data/issue", body, deadline)
+        except EarlyOutcome as early:
+            if isinstance(early.outcome, Rejected) and early.outcome.error_class is ErrorClass.REFUSED:
+                return await self._refused_or_exists(key, early.outcome, deadline)
             raise
-        return Confirmed({"ticket": str(made["id"])})
+        return Confirmed({"ticket": str(issue["id"])})
 
-    async def _refused_or_there(self, key: str, refused: Rejected, ends: float) -> Outcome:
-        # A detector's words for "taken" are the tracker's own, so look instead of reading them.
+    async def _refused_or_exists(self, key: str, rejected: Rejected, deadline: float) -> Outcome:
+        # Each tracker has its own text for a duplicate: look it up instead of reading the text.
         try:
-            issues = await self._ids("issue", {"external_ref:": key}, ends)
-        except _Ended as ended:
-            return Unknown(f"{refused.message}, and the look-up failed: {ended.outcome.message}")
+            issues = await self._ids("issue", {"external_ref:": key}, deadline)
+        except EarlyOutcome as early:
+            return Unknown(f"{rejected.message}, and the look-up failed: {early.outcome.message}")
         if issues:
             return Rejected(
-                ErrorClass.ALREADY_DONE, f"issue {issues[0]} has external_ref {key}", refused.code
+                ErrorClass.ALREADY_DONE, f"issue {issues[0]} has external_ref {key}", rejected.code
             )
-        return refused
+        return rejected
 
-    async def _store_message(self, key: str, content: str, ends: float) -> str:
+    async def _store_message(self, key: str, content: str, deadline: float) -> str:
         body = {"content": content, "messageid": _message_key(key), "author": self._user, "date": "."}
-        return str((await self._write("POST", "/rest/data/msg", body, ends))["id"])
+        return str((await self._write("POST", "/rest/data/msg", body, deadline))["id"])
 
     async def _write(
         self,
         method: str,
         path: str,
         body: Mapping[str, Json],
-        ends: float,
+        deadline: float,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Json]:
         sent = msgspec.json.encode(body)
         try:
-            answer = await self._call(method, path, {}, ends, sent, headers or {})
+            answer = await self._call(method, path, {}, deadline, sent, headers or {})
         except TryAgain as error:
-            raise _Ended(Rejected(ErrorClass.TRANSIENT, str(error))) from error
+            raise EarlyOutcome(Rejected(ErrorClass.TRANSIENT, str(error))) from error
         except Uncertain as error:
-            raise _Ended(Unknown(str(error))) from error
+            raise EarlyOutcome(Unknown(str(error))) from error
         data = answers.data_of(answer.body) if answer.status in (200, 201) else None
         if data is not None and "id" in data:
             return data
         rejected = answers.refusal_of(answer.status, answer.headers, answer.body)
-        raise _Ended(rejected or Unknown(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}"))
+        raise EarlyOutcome(
+            rejected or Unknown(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}")
+        )
 
     # Reading.
 
-    async def _ticket(self, issue: str, ends: float) -> dict[str, Json]:
-        data = await self._asking(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, ends)
+    async def _ticket(self, issue: str, deadline: float) -> dict[str, Json]:
+        data = await self._read_data(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, deadline)
         return {**tickets.flatten(issue, data["attributes"]), "etag": data["@etag"]}
 
-    async def _field_names(self, ends: float) -> list[str]:
-        # A list shows only fields that it is asked for by name; any one issue tells all names.
+    async def _field_names(self, deadline: float) -> list[str]:
+        # A list shows only the requested fields. Any issue has the names of all fields.
         if not self._fields:
-            some = (await self._asking("issue", {"@page_size": "1"}, ends))["collection"]
-            if some:
-                one = await self._asking(f"issue/{some[0]['id']}", {"@protected": "true"}, ends)
-                self._fields = sorted(name for name in one["attributes"] if name != "id")
+            rows = (await self._read_data("issue", {"@page_size": "1"}, deadline))["collection"]
+            if rows:
+                issue = await self._read_data(f"issue/{rows[0]['id']}", {"@protected": "true"}, deadline)
+                self._fields = sorted(name for name in issue["attributes"] if name != "id")
         return self._fields
 
-    async def _message_id(self, key: str, ends: float) -> str | None:
-        found = await self._ids("msg", {"messageid:": _message_key(key)}, ends)
-        return found[0] if found else None
+    async def _message_id(self, key: str, deadline: float) -> str | None:
+        messages = await self._ids("msg", {"messageid:": _message_key(key)}, deadline)
+        return messages[0] if messages else None
 
-    async def _ids(self, kind: str, query: Mapping[str, str], ends: float) -> list[str]:
-        data = await self._get(f"/rest/data/{kind}", query, ends)
+    async def _ids(self, kind: str, query: Mapping[str, str], deadline: float) -> list[str]:
+        data = await self._get(f"/rest/data/{kind}", query, deadline)
         return [str(row["id"]) for row in data["collection"]]
 
-    async def _get(self, path: str, query: Mapping[str, str], ends: float) -> dict[str, Json]:
-        """A read inside a write or a look-up: what goes wrong ends it, as a refusal or as transient."""
+    async def _get(self, path: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
+        """Return the data of a read inside a write or look-up. A failure ends the operation: as refused or as transient."""
         try:
-            return await self._asking(path.removeprefix("/rest/data/"), query, ends)
+            return await self._read_data(path.removeprefix("/rest/data/"), query, deadline)
         except TryAgain as error:
             kind = ErrorClass.TRANSIENT if error.after is None else ErrorClass.THROTTLED
-            raise _Ended(Rejected(kind, str(error), retry_after=error.after)) from error
+            raise EarlyOutcome(Rejected(kind, str(error), retry_after=error.after)) from error
         except Refused as error:
-            raise _Ended(Rejected(error.error_class, str(error), error.code)) from error
+            raise EarlyOutcome(Rejected(error.error_class, str(error), error.code)) from error
 
-    async def _asking(self, path: str, query: Mapping[str, str], ends: float) -> dict[str, Json]:
-        """The data of a GET. Raises TryAgain or Refused."""
+    async def _read_data(self, path: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
+        """Return the data of a GET. Raises TryAgain or Refused."""
         try:
-            answer = await self._call("GET", f"/rest/data/{path}", query, ends)
+            answer = await self._call("GET", f"/rest/data/{path}", query, deadline)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
         data = answers.data_of(answer.body) if answer.status == 200 else None
@@ -351,13 +349,13 @@ class Roundup:
         method: str,
         path: str,
         query: Mapping[str, str],
-        ends: float,
+        deadline: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        left = ends - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise TryAgain(f"no time was left for {method} {path}")
+            raise TryAgain(f"the timeout ended before the call {method} {path}")
         sent = dict(headers or {})
         if body is not None:
             sent["content-type"] = "application/json"
@@ -370,13 +368,15 @@ def _input(body: bytes, kind: type[_Input]) -> _Input:
     try:
         value = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _Ended(Rejected(ErrorClass.INVALID, f"the request's body cannot be read: {error}")) from error
+        raise EarlyOutcome(
+            Rejected(ErrorClass.INVALID, f"the body of the request cannot be read: {error}")
+        ) from error
     fields: Mapping[str, Any] = getattr(value, "fields", {})
-    odd = [name for name in fields if name.startswith("@") or name in ("messages", "title")]
-    if odd:
-        raise _Ended(Rejected(ErrorClass.INVALID, f"these are not fields to set: {', '.join(odd)}"))
+    reserved = [name for name in fields if name.startswith("@") or name in ("messages", "title")]
+    if reserved:
+        raise EarlyOutcome(Rejected(ErrorClass.INVALID, f"these fields cannot be set: {', '.join(reserved)}"))
     if isinstance(value, _Reply) and not value.ticket.isdecimal():
-        raise _Ended(Rejected(ErrorClass.INVALID, f"{value.ticket!r} is not the id of an issue"))
+        raise EarlyOutcome(Rejected(ErrorClass.INVALID, f"{value.ticket!r} is not the id of an issue"))
     return value
 
 

@@ -1,8 +1,8 @@
-"""Roundup's issues as flat tickets, and the place of a poll in its list of issues.
+"""Roundup's issues as flat tickets, and the cursor of a poll over them.
 
-Roundup orders issues by the moment of their last activity, kept in milliseconds but shown in whole seconds, and
-a change shows up when it commits, not at that moment. So a cursor holds a second a little before the last one
-seen, and what was already delivered since.
+Roundup orders issues by the time of their last activity, stored in milliseconds but shown in whole seconds. A change
+becomes visible when it commits, which may be later. So a cursor holds a second a little before the latest one, and the
+states delivered since then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIMES = ("activity", "creation")
 
 
 class TicketCursor(msgspec.Struct, frozen=True):
-    """`since` is a second in Roundup's own form; `seen` maps delivered (issue, version) to that second."""
+    """Cursor of the feed. `since` is a second in Roundup's format; `seen` maps delivered states to their second."""
 
     since: str = ""
     seen: dict[str, str] = {}
@@ -39,7 +39,7 @@ class TicketCursor(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self, order="sorted").decode()
 
     def past(self, tickets: Sequence[Mapping[str, Json]], overlap: timedelta) -> TicketCursor:
-        """The place after delivering `tickets`, oldest first; never earlier than this one."""
+        """Return the cursor after the delivery of `tickets`, oldest first. It never goes back."""
         if not tickets:
             return self
         seen = {**self.seen, **{state_id(ticket): _native(ticket["activity"]) for ticket in tickets}}
@@ -49,7 +49,7 @@ class TicketCursor(msgspec.Struct, frozen=True):
 
 
 def flatten(issue: str, attributes: Mapping[str, Json]) -> dict[str, Json]:
-    """An issue's attributes with names in place of links, lists of links as ids, and times in RFC 3339."""
+    """Return the attributes of an issue: names instead of links, lists of links as ids, times in RFC 3339."""
     ticket: dict[str, Json] = {"id": issue}
     for name, value in attributes.items():
         if isinstance(value, list):
@@ -65,27 +65,26 @@ def flatten(issue: str, attributes: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def moment(activity: str) -> datetime:
-    """The UTC moment of an `activity` as `flat` and the callbacks write it. Raises ValueError."""
-    found = datetime.fromisoformat(activity)
-    if found.tzinfo is None:
+    """Return the UTC time of an `activity`, as in `flatten` and in callbacks. Raises ValueError."""
+    time = datetime.fromisoformat(activity)
+    if time.tzinfo is None:
         raise ValueError(f"{activity!r} has no time zone")
-    return found.astimezone(UTC)
+    return time.astimezone(UTC)
 
 
 def version(ticket: Mapping[str, Json]) -> str:
-    """What tells two states of a ticket within one second apart: its revision where the tracker counts them,
-    else a digest of its fields."""
+    """Return the mark that separates two states of a ticket within one second: its revision, else a digest of its fields."""
     revision = ticket.get("revision")
     return str(revision) if revision is not None else hashlib.sha256(dumps(dict(ticket))).hexdigest()[:16]
 
 
 def state_id(ticket: Mapping[str, Json]) -> str:
-    """Names one state of one ticket."""
+    """Return the id of one state of one ticket."""
     return f"{ticket['id']}/{ticket['activity']}/{version(ticket)}"
 
 
 def delivery_of(ticket: Mapping[str, Json]) -> Delivery:
-    """A polled state of a ticket as a delivery, shaped like the callback of the same change."""
+    """Return a polled state of a ticket as a delivery, in the form of the callback for the same change."""
     new = ticket["revision"] == 1 if "revision" in ticket else ticket["activity"] == ticket.get("creation")
     event = "issue.created" if new else "issue.updated"
     return Delivery(
@@ -98,7 +97,7 @@ def delivery_of(ticket: Mapping[str, Json]) -> Delivery:
 
 
 def identity(ticket: Mapping[str, Json], event: str) -> bytes:
-    """The fields that make one change of one ticket the same, through whichever door it came."""
+    """Return the bytes that identify one change of one ticket: the same for a callback and a poll."""
     return "\n".join((str(ticket["id"]), ticket["activity"], str(ticket.get("revision")), event)).encode()
 
 

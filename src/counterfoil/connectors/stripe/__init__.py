@@ -1,6 +1,6 @@
 """The Stripe connector: credit memos, balance debits, reads of billing objects, events by webhook and by poll.
 
-`connector.connect` is what the entry point names. Which answers prove what stands in `answers`.
+The entry point names `connector.connect`. `answers` lists which answers prove what.
 """
 
 from counterfoil.connectors.stripe.connector import Stripe, connect

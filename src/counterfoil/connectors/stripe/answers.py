@@ -1,20 +1,19 @@
-"""What Stripe's answers mean, and which of them prove that a write did not happen.
+"""Interpretation of Stripe's answers, and the list of those that prove that a write did not happen.
 
-Proofs of non-execution, each only with the vendor's own error body, because Stripe refuses before it writes or
-rolls back:
+Proofs that nothing happened, each only with the vendor's own error body: Stripe refuses before it writes, or rolls back.
 
 - nothing was sent (`NotSent`): transient;
-- 400, 402, 404, 405: refused for good; 401, 403: the key may not;
-- 409 (except a key in use) and 429 `lock_timeout`: another call had the object; 429: too many calls.
+- 400, 402, 404, 405: refused for good; 401, 403: the key lacks the permission;
+- 409 (except a key in use) and 429 `lock_timeout`: another call holds the object; 429: too many calls.
 
-Stripe remembers a refusal of the endpoint itself for a day as well, so the same bytes and key get it again even
-after its cause is gone; refused parameters, keys and rates it does not remember.
+Stripe stores a refusal by the endpoint for a day. The same bytes and key then get it again, even after its cause is
+gone. It does not store refused parameters, keys and rates.
 
-`idempotency_error` says that this key was used with other parameters: something may be there, so it is
-`already_done`, which makes the caller look and compare.
+`idempotency_error` means that this key was used with other parameters. An object may exist, so the class is
+`already_done`: the caller then looks and compares.
 
 No proofs: 409 `idempotency_key_in_use` (our own earlier call is still running), 424, every 5xx (a stored 500 is
-answered again for a day, whatever happened), redirects, a 200 that cannot be read or holds an error, any answer
+repeated for a day, whatever happened), redirects, a 200 that cannot be read or holds an error, any answer
 without the vendor's error body (a proxy's), a lost answer.
 """
 
@@ -48,7 +47,7 @@ _BAD_INPUT = ("parameter_", "url_", "amount_", "invalid_", "email_", "property_"
 
 
 def read_object(answer: Response, kind: str) -> dict[str, Json] | None:
-    """The object of a 200, when it is one of the kind asked for and no error."""
+    """Return the object of a 200 if it has the requested kind and is no error, else None."""
     if answer.status != 200:
         return None
     try:
@@ -63,7 +62,7 @@ def read_object(answer: Response, kind: str) -> dict[str, Json] | None:
 
 
 def refusal_of(answer: Response) -> Rejected | None:
-    """The refusal that an answer proves, or None when it proves none."""
+    """Return the refusal that an answer proves, or None."""
     error_class = _CLASSES.get(answer.status)
     error = _error(answer.body)
     if error_class is None or error is None:
@@ -81,13 +80,13 @@ def refusal_of(answer: Response) -> Rejected | None:
     if param := error.get("param"):
         message = f"{message} ({param})"
     if answer.headers.get("idempotent-replayed") == "true":
-        message += " (Stripe's first answer to this key, repeated: only another key is looked at anew)"
+        message += " (Stripe repeats its first answer to this key; only another key is evaluated again)"
     wait = retry_after(answer.headers, datetime.now(UTC))
     return Rejected(error_class, message, code or str(error.get("decline_code") or kind), wait)
 
 
 def error_of(rejected: Rejected) -> CounterfoilError:
-    """The exception by which a read says the same."""
+    """Return the exception for the same refusal of a read."""
     if rejected.error_class in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT, ErrorClass.CONFLICT):
         return TryAgain(rejected.message, rejected.retry_after)
     if rejected.error_class is ErrorClass.UNAUTHORIZED:
@@ -96,7 +95,7 @@ def error_of(rejected: Rejected) -> CounterfoilError:
 
 
 def describe(method: str, path: str, answer: Response) -> str:
-    """An answer that proves nothing, for a person; the request id is what the vendor's support asks for."""
+    """Return the text of an answer that proves nothing. The vendor's support asks for the request id in it."""
     request = answer.headers.get("request-id", "without a request id")
     return f"{method} {path} answered {answer.status} ({request}): {answer.body[:200].decode('utf-8', 'replace')}"
 

@@ -1,7 +1,7 @@
-"""One Stripe account: issues and voids credit notes, debits balances, reads, polls events, verifies webhooks.
+"""Connector of one Stripe account: issues and voids credit notes, debits balances, reads, polls, verifies webhooks.
 
-Every write carries the request's key twice: as idempotency key, which Stripe remembers for a day, and in the
-object's metadata, by which `find` knows the object for ever.
+Every write has the key of the request twice: as idempotency key, which Stripe remembers for a day, and in the metadata of
+the object, by which `find` finds it at any later time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.connectors import signature
+from counterfoil.connectors.early_outcome import EarlyOutcome
 from counterfoil.connectors.http import Http, Response
 from counterfoil.connectors.sdk import (
     Absent,
@@ -47,7 +48,7 @@ VOID = "billing.credit_memo.void"
 DEBIT = "billing.debit_memo.issue"
 
 _DAY = 86_400.0
-# Stripe ends its own calls well within this; a connection that it has read from may still be carried out.
+# Stripe ends its own calls well within this time. It may still execute a request that it has read.
 _HORIZON = 120.0
 _PAGE = 100
 
@@ -75,7 +76,7 @@ _OPERATIONS = (
     _write(
         DEBIT,
         "{customer, amount, currency, description?, metadata?} -> {id, customer, amount, currency, ending_balance, "
-        "issued_on, created, metadata}. Adds to what the customer owes; the next invoice collects it.",
+        "issued_on, created, metadata}. Adds to the balance that the customer owes; the next invoice collects it.",
     ),
     _read("billing.invoice.get", "{id} -> the vendor's invoice, `lines` as a plain list of all lines."),
     _read("billing.credit_memo.get", f"{{id}} -> {_MEMO}, and `lines` as a plain list of all lines."),
@@ -97,36 +98,30 @@ _LISTING = {
 }  # fmt: skip
 
 
-class _Ended(Exception):
-    """An operation came to its outcome early."""
-
-    def __init__(self, outcome: Rejected | Unknown) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
 def connect(config: SystemConfig) -> Stripe:
-    """A connector of one account. Secrets: `api_key`; `webhook_secret` and, while it is being changed,
-    `webhook_secret_old`. `config.account` names a connected account. Settings: `api_version`, `zone` (of
-    `issued_on`, an IANA name, UTC by default), `events` (types that the feed shows, all by default), and those of
-    `Http.of`. Raises Misconfigured."""
-    wrong = [] if config.secrets.get("api_key") else ["secret api_key is missing"]
+    """Build the connector of one account. Raises Misconfigured.
+
+    Secrets: `api_key`, `webhook_secret` and, during a rotation, `webhook_secret_old`. `config.account` names a connected
+    account. Settings: `api_version`, `zone` (of `issued_on`, an IANA name, UTC by default), `events` (types in the feed,
+    all by default), and those of `Http.of`.
+    """
+    problems = [] if config.secrets.get("api_key") else ["secret api_key is missing"]
     if unknown := sorted(set(config.settings) - _SETTINGS):
-        wrong.append(f"unknown settings: {', '.join(unknown)}")
+        problems.append(f"unknown settings: {', '.join(unknown)}")
     events = config.settings.get("events", ())
-    if isinstance(events, str) or not all(isinstance(one, str) for one in events) or len(events) > 20:
-        wrong.append("setting events must be a list of at most 20 event types")
+    if isinstance(events, str) or not all(isinstance(name, str) for name in events) or len(events) > 20:
+        problems.append("setting events must be a list of at most 20 event types")
     try:
         ZoneInfo(str(config.settings.get("zone", "UTC")))
     except (ZoneInfoNotFoundError, ValueError):
-        wrong.append(f"setting zone {config.settings['zone']!r} is not a time zone")
-    if wrong:
-        raise Misconfigured(f"system {config.name}: {'; '.join(wrong)}")
+        problems.append(f"setting zone {config.settings['zone']!r} is not a time zone")
+    if problems:
+        raise Misconfigured(f"system {config.name}: {'; '.join(problems)}")
     return Stripe(config)
 
 
 class Stripe:
-    """One account; see `Connector` for what each method promises."""
+    """Connector of one account."""
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("events",)
@@ -149,7 +144,7 @@ class Stripe:
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         if not self._hook_secrets:
             raise signature.SignatureRefused(
-                f"system {self._name} has no webhook_secret to verify with", "missing"
+                f"system {self._name} has no secret webhook_secret, so it cannot verify deliveries", "missing"
             )
         signature.verify("stripe-v1", self._hook_secrets, headers, body, now)
         event = read_json(body)
@@ -158,97 +153,97 @@ class Stripe:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(f"not an event: {error!r}", ErrorClass.INVALID, "event") from error
         if self._account and event.get("account", self._account) != self._account:
-            message = f"event {delivery.ext_id} is of account {event['account']}, not {self._account}"
+            message = f"event {delivery.ext_id} belongs to account {event['account']}, not to {self._account}"
             raise Refused(message, ErrorClass.INVALID, "account")
         return delivery
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         try:
             match request.operation:
                 case "billing.credit_memo.issue":
-                    return await self._issue(request, ends)
+                    return await self._issue(request, deadline)
                 case "billing.credit_memo.void":
-                    return await self._void(request, ends)
+                    return await self._void(request, deadline)
                 case "billing.debit_memo.issue":
-                    return await self._debit(request, ends)
+                    return await self._debit(request, deadline)
             return Rejected(
                 ErrorClass.INVALID, f"Stripe has no write operation {request.operation}", "operation"
             )
-        except _Ended as ended:
-            return ended.outcome
+        except EarlyOutcome as early:
+            return early.outcome
         except Misconfigured as error:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         try:
             match request.operation:
                 case "billing.credit_memo.issue":
                     memo = _input(request, CreditMemo)
-                    rows = self._rows("/v1/credit_notes", {"invoice": memo.invoice}, ends)
-                    return await self._found(rows, request.key, documents.credit_memo)
+                    rows = self._rows("/v1/credit_notes", {"invoice": memo.invoice}, deadline)
+                    return await self._find_by_key(rows, request.key, documents.credit_memo)
                 case "billing.debit_memo.issue":
                     debit = _input(request, DebitMemo)
-                    rows = self._rows(f"/v1/customers/{debit.customer}/balance_transactions", {}, ends)
-                    return await self._found(rows, request.key, documents.balance_debit)
+                    rows = self._rows(f"/v1/customers/{debit.customer}/balance_transactions", {}, deadline)
+                    return await self._find_by_key(rows, request.key, documents.balance_debit)
                 case "billing.credit_memo.void":
                     id = _input(request, VoidCreditMemo).credit_memo
-                    note = await self._get(f"/v1/credit_notes/{id}", "credit_note", {}, ends)
+                    note = await self._get(f"/v1/credit_notes/{id}", "credit_note", {}, deadline)
                     voided = note.get("status") == "void"
                     return Confirmed({"id": id, "status": "void"}) if voided else Absent()
             return Unknown(f"Stripe has no write operation {request.operation}")
         except Refused as error:
-            # The invoice, customer or note itself is not there, so nothing was made for it.
+            # The invoice, customer or note does not exist, so nothing was created for it.
             if error.error_class is ErrorClass.NOT_FOUND:
                 return Absent()
             return Unknown(f"the look-up failed: {error}")
-        except _Ended as ended:
-            invalid = isinstance(ended.outcome, Rejected) and ended.outcome.error_class is ErrorClass.INVALID
-            return Absent() if invalid else Unknown(f"the look-up failed: {ended.outcome.message}")
+        except EarlyOutcome as early:
+            invalid = isinstance(early.outcome, Rejected) and early.outcome.error_class is ErrorClass.INVALID
+            return Absent() if invalid else Unknown(f"the look-up failed: {early.outcome.message}")
         except CounterfoilError as error:
             return Unknown(f"the look-up failed: {error}")
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         match operation:
             case "billing.invoice.get":
-                invoice = await self._get_by_id("invoices", "invoice", arguments, ends)
-                return {**invoice, "lines": await self._all_lines(invoice, ends)}
+                invoice = await self._get_by_id("invoices", "invoice", arguments, deadline)
+                return {**invoice, "lines": await self._all_lines(invoice, deadline)}
             case "billing.credit_memo.get":
-                note = await self._get_by_id("credit_notes", "credit_note", arguments, ends)
+                note = await self._get_by_id("credit_notes", "credit_note", arguments, deadline)
                 memo = _confirmed(note, documents.credit_memo, self._zone)
                 if isinstance(memo, Unknown):
                     raise Refused(memo.message, ErrorClass.INVALID, "shape")
-                return {**memo.result, "lines": await self._all_lines(note, ends)}
+                return {**memo.result, "lines": await self._all_lines(note, deadline)}
             case "billing.customer.get":
-                customer = await self._get_by_id("customers", "customer", arguments, ends)
+                customer = await self._get_by_id("customers", "customer", arguments, deadline)
                 if customer.get("deleted"):
                     raise Refused(f"customer {customer['id']} is deleted", ErrorClass.NOT_FOUND, "deleted")
                 return customer
             case "billing.subscription.get":
-                subscription = await self._get_by_id("subscriptions", "subscription", arguments, ends)
-                return {**subscription, "items": await self._all_lines(subscription, ends, "items")}
+                subscription = await self._get_by_id("subscriptions", "subscription", arguments, deadline)
+                return {**subscription, "items": await self._all_lines(subscription, deadline, "items")}
             case "billing.invoice.list":
                 if unknown := sorted(set(arguments) - _LISTING.keys()):
                     raise Refused(f"unknown arguments: {', '.join(unknown)}", ErrorClass.INVALID, "arguments")
                 query = {_LISTING[name]: str(value) for name, value in arguments.items() if value is not None}
-                page = await self._get("/v1/invoices", "list", query, ends)
+                page = await self._get("/v1/invoices", "list", query, deadline)
                 return {"invoices": page["data"], "more": bool(page.get("has_more"))}
         raise Misconfigured(f"Stripe has no read operation {operation}")
 
     async def poll(self, feed_name: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed_name not in self.feeds:
             raise Misconfigured(f"Stripe has no feed {feed_name}")
-        ends = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         try:
-            place = feed.EventCursor.read(cursor)
+            start = feed.EventCursor.read(cursor)
         except ValueError as error:
             raise Misconfigured(
                 f"system {self._name}: the cursor of {feed_name} cannot be read: {error}"
             ) from error
         try:
-            return await feed.read_page(self._get, self._events, place, limit, ends)
+            return await feed.read_page(self._get, self._events, start, limit, deadline)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the events cannot be read: {error}") from error
 
@@ -263,89 +258,91 @@ class Stripe:
 
     # Writing.
 
-    async def _issue(self, request: Request, ends: float) -> Outcome:
+    async def _issue(self, request: Request, deadline: float) -> Outcome:
         memo = _input(request, CreditMemo)
-        # Stripe takes the currency from the invoice: the amount would silently mean another currency's.
-        invoice = await self._before(f"/v1/invoices/{memo.invoice}", "invoice", ends)
+        # Stripe takes the currency from the invoice: with another one the amount would silently be wrong.
+        invoice = await self._before(f"/v1/invoices/{memo.invoice}", "invoice", deadline)
         if invoice.get("currency") != memo.currency.lower():
-            message = f"invoice {memo.invoice} is in {invoice.get('currency')}, the memo in {memo.currency}"
+            message = (
+                f"invoice {memo.invoice} is in {invoice.get('currency')}, but the memo is in {memo.currency}"
+            )
             return Rejected(ErrorClass.INVALID, message, "currency_mismatch")
         form = {
             "invoice": memo.invoice, "amount": memo.amount, "credit_amount": memo.credit_amount,
             "refund_amount": memo.refund_amount, "out_of_band_amount": memo.out_of_band_amount,
             "reason": memo.reason, "memo": memo.memo, "metadata": {**memo.metadata, documents.KEY: request.key},
         }  # fmt: skip
-        note = await self._post("/v1/credit_notes", "credit_note", form, request.key, ends)
+        note = await self._post("/v1/credit_notes", "credit_note", form, request.key, deadline)
         return _confirmed(note, documents.credit_memo, self._zone)
 
-    async def _void(self, request: Request, ends: float) -> Outcome:
+    async def _void(self, request: Request, deadline: float) -> Outcome:
         path = f"/v1/credit_notes/{_input(request, VoidCreditMemo).credit_memo}"
         try:
-            note = await self._post(f"{path}/void", "credit_note", {}, request.key, ends)
-        except _Ended as ended:
-            return await self._refused_or_void(path, ended.outcome, ends)
+            note = await self._post(f"{path}/void", "credit_note", {}, request.key, deadline)
+        except EarlyOutcome as early:
+            return await self._refused_or_void(path, early.outcome, deadline)
         if note.get("status") != "void":
             return Unknown(f"{path}/void answered with the status {note.get('status')!r}")
         return Confirmed({"id": note["id"], "status": "void"})
 
-    async def _refused_or_void(self, path: str, outcome: Rejected | Unknown, ends: float) -> Outcome:
-        # The refusal's words are not a contract, so the note itself is asked whether it is void already.
+    async def _refused_or_void(self, path: str, outcome: Rejected | Unknown, deadline: float) -> Outcome:
+        # The text of a refusal is not a contract: read from the note whether it is void already.
         if isinstance(outcome, Unknown) or outcome.error_class is not ErrorClass.REFUSED:
             return outcome
         try:
-            note = await self._get(path, "credit_note", {}, ends)
+            note = await self._get(path, "credit_note", {}, deadline)
         except CounterfoilError:
             return outcome
         if note.get("status") != "void":
             return outcome
         return Rejected(ErrorClass.ALREADY_DONE, outcome.message, "already_void")
 
-    async def _debit(self, request: Request, ends: float) -> Outcome:
+    async def _debit(self, request: Request, deadline: float) -> Outcome:
         debit = _input(request, DebitMemo)
         form = {
             "amount": debit.amount, "currency": debit.currency.lower(), "description": debit.description,
             "metadata": {**debit.metadata, documents.KEY: request.key},
         }  # fmt: skip
         path = f"/v1/customers/{debit.customer}/balance_transactions"
-        moved = await self._post(path, "customer_balance_transaction", form, request.key, ends)
-        return _confirmed(moved, documents.balance_debit, self._zone)
+        transaction = await self._post(path, "customer_balance_transaction", form, request.key, deadline)
+        return _confirmed(transaction, documents.balance_debit, self._zone)
 
-    async def _before(self, path: str, kind: str, ends: float) -> Mapping[str, Json]:
-        """A read before anything was written: whatever goes wrong with it is proof."""
+    async def _before(self, path: str, kind: str, deadline: float) -> Mapping[str, Json]:
+        """Return an object before the first write. Every failure here proves that nothing was written."""
         try:
-            return await self._get(path, kind, {}, ends)
+            return await self._get(path, kind, {}, deadline)
         except TryAgain as error:
             failed = ErrorClass.TRANSIENT if error.after is None else ErrorClass.THROTTLED
-            raise _Ended(Rejected(failed, str(error), retry_after=error.after)) from error
+            raise EarlyOutcome(Rejected(failed, str(error), retry_after=error.after)) from error
         except Refused as error:
-            raise _Ended(Rejected(error.error_class, str(error), error.code)) from error
+            raise EarlyOutcome(Rejected(error.error_class, str(error), error.code)) from error
 
     async def _post(
-        self, path: str, kind: str, form: Mapping[str, Any], key: str, ends: float
+        self, path: str, kind: str, form: Mapping[str, Any], key: str, deadline: float
     ) -> dict[str, Json]:
         headers = {"idempotency-key": key, "content-type": "application/x-www-form-urlencoded"}
         try:
-            answer = await self._call("POST", path, ends, headers=headers, body=forms.encode(form))
+            answer = await self._call("POST", path, deadline, headers=headers, body=forms.encode(form))
         except TryAgain as error:
-            raise _Ended(Rejected(ErrorClass.TRANSIENT, str(error), "not_sent")) from error
+            raise EarlyOutcome(Rejected(ErrorClass.TRANSIENT, str(error), "not_sent")) from error
         except Uncertain as error:
-            raise _Ended(Unknown(str(error))) from error
-        made = answers.read_object(answer, kind)
-        if made is not None:
-            return made
-        raise _Ended(answers.refusal_of(answer) or Unknown(answers.describe("POST", path, answer)))
+            raise EarlyOutcome(Unknown(str(error))) from error
+        created = answers.read_object(answer, kind)
+        if created is not None:
+            return created
+        raise EarlyOutcome(answers.refusal_of(answer) or Unknown(answers.describe("POST", path, answer)))
 
     # Reading.
 
-    async def _get(self, path: str, kind: str, query: Mapping[str, str], ends: float) -> dict[str, Json]:
-        """One object or list. Raises TryAgain, Refused or Misconfigured."""
+    async def _get(self, path: str, kind: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
+        """Return one object or list. Raises TryAgain, Refused or Misconfigured."""
         try:
-            answer = await self._call("GET", path, ends, query=query)
+            answer = await self._call("GET", path, deadline, query=query)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
-        found = answers.read_object(answer, kind)
-        if found is not None:
-            return found
+        value = answers.read_object(answer, kind)
+        if value is not None:
+            return value
         rejected = answers.refusal_of(answer)
         raise (
             TryAgain(answers.describe("GET", path, answer))
@@ -354,42 +351,44 @@ class Stripe:
         )
 
     async def _get_by_id(
-        self, folder: str, kind: str, arguments: Mapping[str, Json], ends: float
+        self, folder: str, kind: str, arguments: Mapping[str, Json], deadline: float
     ) -> dict[str, Json]:
         id = arguments.get("id")
         if not is_id(id) or set(arguments) != {"id"}:
             raise Refused(f"{dict(arguments)!r} is not the id of one {kind}", ErrorClass.INVALID, "id")
-        return await self._get(f"/v1/{folder}/{id}", kind, {}, ends)
+        return await self._get(f"/v1/{folder}/{id}", kind, {}, deadline)
 
     async def _call(
         self,
         method: str,
         path: str,
-        ends: float,
+        deadline: float,
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Response:
-        left = ends - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise TryAgain(f"no time was left for {method} {path}")
+            raise TryAgain(f"the timeout ended before the call {method} {path}")
         return await self._http.request(
             method, path, headers=headers, params=query or None, body=body, timeout=left
         )
 
-    async def _rows(self, path: str, query: Mapping[str, str], ends: float) -> AsyncIterator[dict[str, Json]]:
-        """Every row of a list, in the vendor's order, page after page."""
+    async def _rows(
+        self, path: str, query: Mapping[str, str], deadline: float
+    ) -> AsyncIterator[dict[str, Json]]:
+        """Yield every row of a list, in the vendor's order, page after page."""
         after: dict[str, str] = {}
         while True:
-            page = await self._get(path, "list", {**query, "limit": str(_PAGE), **after}, ends)
+            page = await self._get(path, "list", {**query, "limit": str(_PAGE), **after}, deadline)
             for row in page["data"]:
                 yield row
             if not page.get("has_more") or not page["data"]:
                 return
             after = {"starting_after": str(page["data"][-1]["id"])}
 
-    async def _found(
+    async def _find_by_key(
         self, rows: AsyncIterator[dict[str, Json]], key: str, result: documents.Result
     ) -> Finding:
         async for row in rows:
@@ -397,29 +396,33 @@ class Stripe:
                 return _confirmed(row, result, self._zone)
         return Absent()
 
-    async def _all_lines(self, document: Mapping[str, Json], ends: float, name: str = "lines") -> list[Json]:
-        """The rows of an inline list, which shows the first ones alone."""
-        shown = document[name]
-        rows = list(shown["data"])
-        if not shown.get("has_more"):
+    async def _all_lines(
+        self, document: Mapping[str, Json], deadline: float, name: str = "lines"
+    ) -> list[Json]:
+        """Return all rows of an inline list, of which the object shows only the first ones."""
+        inline = document[name]
+        rows = list(inline["data"])
+        if not inline.get("has_more"):
             return rows
         if name == "items":
             return [row async for row in self._rows(
-                "/v1/subscription_items", {"subscription": str(document["id"])}, ends)]  # fmt: skip
+                "/v1/subscription_items", {"subscription": str(document["id"])}, deadline)]  # fmt: skip
         path = f"/v1/{document['object']}s/{document['id']}/lines"
-        return [row async for row in self._rows(path, {}, ends)]
+        return [row async for row in self._rows(path, {}, deadline)]
 
 
 def _input(request: Request, kind: type[documents.AnyInput]) -> documents.AnyInput:
     value = documents.read_input(request.body, kind)
     if isinstance(value, Rejected):
-        raise _Ended(value)
+        raise EarlyOutcome(value)
     return value
 
 
-def _confirmed(made: Mapping[str, Json], result: documents.Result, zone: ZoneInfo) -> Confirmed | Unknown:
-    """Done, unless the object that shows it cannot be read as described."""
+def _confirmed(created: Mapping[str, Json], result: documents.Result, zone: ZoneInfo) -> Confirmed | Unknown:
+    """Return `Confirmed` with the result, or `Unknown` if the object cannot be read as documented."""
     try:
-        return Confirmed(result(made, zone))
+        return Confirmed(result(created, zone))
     except (KeyError, TypeError, ValueError) as error:
-        return Unknown(f"{made.get('object')} {made.get('id')} is not as described: {error!r}")
+        return Unknown(
+            f"{created.get('object')} {created.get('id')} does not have the documented form: {error!r}"
+        )

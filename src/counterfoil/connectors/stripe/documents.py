@@ -1,4 +1,4 @@
-"""What operations take and give: strict inputs, and results read from the vendor's objects.
+"""Inputs and results of operations: strict inputs, and results read from the vendor's objects.
 
 Amounts are integer minor units of `currency`; `created` is RFC 3339 UTC, `issued_on` a date in the system's zone.
 """
@@ -16,7 +16,7 @@ from counterfoil.connectors.sdk import Json, Rejected
 from counterfoil.core.errors import ErrorClass
 
 KEY = "counterfoil_key"
-"""The metadata field that carries the request's key, by which a look-up finds what was made."""
+"""Metadata field for the key of the request. A look-up finds the created object by it."""
 
 _ID = re.compile(r"[A-Za-z0-9_]{1,255}\Z")
 AnyInput = TypeVar("AnyInput", bound="Input")
@@ -24,7 +24,7 @@ Result: TypeAlias = Callable[[Mapping[str, Json], tzinfo], dict[str, Json]]
 
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An operation's input. Names that end in an id are checked before they stand in a path."""
+    """Input of an operation. Ids in it are checked before they become part of a path."""
 
 
 class CreditMemo(Input, frozen=True, forbid_unknown_fields=True):
@@ -56,18 +56,18 @@ def is_id(value: object) -> bool:
 
 
 def read_input(body: bytes, kind: type[AnyInput]) -> AnyInput | Rejected:
-    """The input, or why nothing may be sent for it."""
+    """Return the input, or the refusal if nothing may be sent for it."""
     try:
         value = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Rejected(ErrorClass.INVALID, f"the request's body cannot be read: {error}", "body")
+        return Rejected(ErrorClass.INVALID, f"the body of the request cannot be read: {error}", "body")
     for name in ("invoice", "credit_memo", "customer"):
         if not is_id(getattr(value, name, "x")):
             return Rejected(ErrorClass.INVALID, f"{getattr(value, name)!r} is not an id", name)
     if getattr(value, "amount", 1) < 1:
         return Rejected(ErrorClass.INVALID, "the amount must be positive", "amount")
     if KEY in getattr(value, "metadata", {}):
-        return Rejected(ErrorClass.INVALID, f"metadata {KEY} belongs to the connector", "metadata")
+        return Rejected(ErrorClass.INVALID, f"metadata {KEY} is reserved for the connector", "metadata")
     return value
 
 
@@ -80,11 +80,11 @@ def time_text(seconds: int) -> str:
 
 
 def credit_memo(note: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
-    """A credit note as the operations give it. `tax` is the part of `total` that is tax, contained or added.
+    """Return a credit note as the result of operations. `tax` is the tax in `total`, included or added.
 
-    Raises KeyError, TypeError or ValueError when the object is not a credit note as described.
+    Raises KeyError, TypeError or ValueError if the object is not a credit note as documented.
     """
-    # Newer versions of the API list `total_taxes` where older ones have `tax_amounts`.
+    # Newer versions of the API have `total_taxes` instead of `tax_amounts`.
     taxes = note.get("tax_amounts") if note.get("tax_amounts") is not None else note.get("total_taxes")
     created = _whole(note["created"])
     return {
@@ -108,18 +108,18 @@ def credit_memo(note: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
     }
 
 
-def balance_debit(moved: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
-    """A customer balance transaction as `billing.debit_memo.issue` gives it. Raises as `credit_memo` does."""
-    created = _whole(moved["created"])
+def balance_debit(transaction: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
+    """Return a customer balance transaction as the result of `billing.debit_memo.issue`. Raises as `credit_memo` does."""
+    created = _whole(transaction["created"])
     return {
-        "id": _text(moved["id"]),
-        "customer": _reference(moved["customer"]),
-        "amount": _whole(moved["amount"]),
-        "currency": _text(moved["currency"]),
-        "ending_balance": _whole(moved["ending_balance"]),
+        "id": _text(transaction["id"]),
+        "customer": _reference(transaction["customer"]),
+        "amount": _whole(transaction["amount"]),
+        "currency": _text(transaction["currency"]),
+        "ending_balance": _whole(transaction["ending_balance"]),
         "issued_on": _date(created, zone),
         "created": time_text(created),
-        "metadata": dict(moved.get("metadata") or {}),
+        "metadata": dict(transaction.get("metadata") or {}),
     }
 
 
@@ -140,5 +140,5 @@ def _text(value: Json) -> str:
 
 
 def _reference(value: Json) -> str:
-    """An id, also where the object itself stands in its place."""
+    """Return an id: the value itself, or the id of the expanded object."""
     return _text(value["id"] if isinstance(value, dict) else value)

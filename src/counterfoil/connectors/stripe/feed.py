@@ -1,6 +1,6 @@
-"""Stripe's events as deliveries, and the place up to which they have been read.
+"""Stripe's events as deliveries, and the cursor of a poll over them.
 
-A webhook and the same event of a poll give the same identity, so the second one is a repeat.
+A webhook and the same event in a poll have the same identity, so the second is a repeat.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from counterfoil.connectors.stripe.documents import moment
 from counterfoil.core.errors import ErrorClass, Refused
 
 Get: TypeAlias = Callable[[str, str, Mapping[str, str], float], Awaitable[dict[str, Json]]]
-"""Path, kind of object, query, and the monotonic time by which it must end."""
+"""Reads an object: path, kind of object, query, and the monotonic time of its deadline."""
 
 OVERLAP_SECONDS = 60
-"""Seconds of events that are read again behind the newest one: the list may show an event late."""
+"""Time before the newest event that each poll reads again: the list may show an event late."""
 MAX_SEEN = 1000
 RETAINED_SECONDS = 31 * 86_400
-"""Seconds for which Stripe lists events, and a day."""
+"""Time for which Stripe lists events, plus a day."""
 _PAGE = "100"
 
 
 def delivery_of(event: Json) -> Delivery:
-    """An event identified. Raises KeyError, TypeError or ValueError when it is none."""
+    """Return an event as a delivery. Raises KeyError, TypeError or ValueError if it is no event."""
     id, type, created = event["id"], event["type"], event["created"]
     if (
         event["object"] != "event"
@@ -39,7 +39,7 @@ def delivery_of(event: Json) -> Delivery:
     ):
         raise ValueError("not an event")
     if not isinstance(created, int) or isinstance(created, bool):
-        raise TypeError("an event's time is whole seconds")
+        raise TypeError("the time of an event must be whole seconds")
     # `pending_webhooks` and `api_version` differ between two deliveries of one event. Some objects have no id.
     about = event["data"]["object"].get("id") or ""
     return Delivery(id, type, f"{id}\n{type}\n{about}".encode(), event, moment(created))
@@ -47,14 +47,14 @@ def delivery_of(event: Json) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class EventCursor:
-    """The event after which to read on, none for the beginning, and what behind it was already handed over."""
+    """The event after which to read, empty for the beginning, and the later events that were already delivered."""
 
     anchor: str = ""
     seen: Sequence[str] = ()
 
     @classmethod
     def read(cls, text: str | None) -> EventCursor:
-        """Raises ValueError for a text that `write` did not make."""
+        """Return the cursor of a text from `write`. Raises ValueError for another text."""
         if text is None:
             return cls()
         parts = msgspec.json.decode(text, type=list[str])
@@ -66,72 +66,76 @@ class EventCursor:
         return msgspec.json.encode([self.anchor, *self.seen]).decode()
 
     def past(self, passed: Sequence[Json], fresh: Sequence[str]) -> EventCursor:
-        """After going past `passed` (all that lies behind the anchor, oldest first), of which `fresh` was new.
+        """Return the cursor after `passed` (the events behind the anchor, oldest first), of which `fresh` were new.
 
         The anchor moves to the newest event that is older than the overlap, or that keeps `seen` small.
         """
-        known = [*self.seen, *fresh]
-        place = -1
+        delivered = [*self.seen, *fresh]
+        anchor_at = -1
         for number, event in enumerate(passed):
             if event["created"] < passed[-1]["created"] - OVERLAP_SECONDS or number < len(passed) - MAX_SEEN:
-                place = number
-        if place < 0:
-            return EventCursor(self.anchor, known)
-        behind = {event["id"] for event in passed[place + 1 :]}
-        return EventCursor(passed[place]["id"], [id for id in known if id in behind])
+                anchor_at = number
+        if anchor_at < 0:
+            return EventCursor(self.anchor, delivered)
+        behind = {event["id"] for event in passed[anchor_at + 1 :]}
+        return EventCursor(passed[anchor_at]["id"], [id for id in delivered if id in behind])
 
 
-async def read_page(get: Get, types: Sequence[str], place: EventCursor, limit: int, ends: float) -> Page:
-    """At most `limit` events that were not handed over yet, oldest first. Raises what `get` raises."""
+async def read_page(get: Get, types: Sequence[str], cursor: EventCursor, limit: int, deadline: float) -> Page:
+    """Return at most `limit` events that were not delivered yet, oldest first. Raises the errors of `get`."""
     kinds = dict(forms.pairs({"types": types}))
     passed: list[Json] = []
     fresh: list[Json] = []
-    seen, last, more = set(place.seen), place.anchor, True
+    delivered, last, more = set(cursor.seen), cursor.anchor, True
     while more and len(fresh) < limit:
-        rows, more = await _behind(get, kinds, last, ends)
+        rows, more = await _behind(get, kinds, last, deadline)
         for event in rows:
             if len(fresh) == limit:
                 more = True
                 break
             passed.append(event)
             last = event["id"]
-            if last not in seen:
+            if last not in delivered:
                 fresh.append(event)
-    after = place.past(passed, [event["id"] for event in fresh])
+    after = cursor.past(passed, [event["id"] for event in fresh])
     return Page([delivery_of(event) for event in fresh], after.write(), more)
 
 
-async def _behind(get: Get, kinds: Mapping[str, str], anchor: str, ends: float) -> tuple[list[Json], bool]:
-    """The events next after one, oldest first, and whether there are more. Stripe lists the newest first."""
+async def _behind(
+    get: Get, kinds: Mapping[str, str], anchor: str, deadline: float
+) -> tuple[list[Json], bool]:
+    """Return the events after `anchor`, oldest first, and whether there are more. Stripe lists the newest first."""
     if anchor:
         try:
-            found = await get("/v1/events", "list", {**kinds, "ending_before": anchor, "limit": _PAGE}, ends)
-            return found["data"][::-1], bool(found.get("has_more"))
+            rows = await get(
+                "/v1/events", "list", {**kinds, "ending_before": anchor, "limit": _PAGE}, deadline
+            )
+            return rows["data"][::-1], bool(rows.get("has_more"))
         except Refused as error:
-            # An event that is no longer kept: read on from the oldest one that is.
+            # Stripe no longer has the anchor: read from the oldest event that it has.
             if error.error_class is not ErrorClass.NOT_FOUND:
                 raise
-    found = await get("/v1/events", "list", {**kinds, "limit": _PAGE}, ends)
-    if not found.get("has_more"):
-        return found["data"][::-1], False
-    return await _oldest(get, kinds, found["data"], ends), True
+    newest = await get("/v1/events", "list", {**kinds, "limit": _PAGE}, deadline)
+    if not newest.get("has_more"):
+        return newest["data"][::-1], False
+    return await _oldest(get, kinds, newest["data"], deadline), True
 
 
-async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], ends: float) -> list[Json]:
-    """All events of the oldest second that has any, found by halving: a list cannot be read from its end."""
-    empty, some = newest[0]["created"] - RETAINED_SECONDS, newest[-1]["created"]
-    while some - empty > 1:
-        middle = (empty + some) // 2
-        found = await get("/v1/events", "list", {**kinds, "created[lte]": str(middle), "limit": "1"}, ends)
-        if found["data"]:
-            some = found["data"][0]["created"]
+async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], deadline: float) -> list[Json]:
+    """Return all events of the oldest second with events, by binary search: a list cannot be read from its end."""
+    empty, filled = newest[0]["created"] - RETAINED_SECONDS, newest[-1]["created"]
+    while filled - empty > 1:
+        middle = (empty + filled) // 2
+        page = await get("/v1/events", "list", {**kinds, "created[lte]": str(middle), "limit": "1"}, deadline)
+        if page["data"]:
+            filled = page["data"][0]["created"]
         else:
             empty = middle
     rows: list[Json] = []
-    query = {**kinds, "created[lte]": str(some), "limit": _PAGE}
+    query = {**kinds, "created[lte]": str(filled), "limit": _PAGE}
     while True:
-        found = await get("/v1/events", "list", query, ends)
-        rows += found["data"]
-        if not found.get("has_more"):
+        page = await get("/v1/events", "list", query, deadline)
+        rows += page["data"]
+        if not page.get("has_more"):
             return rows[::-1]
         query["starting_after"] = rows[-1]["id"]

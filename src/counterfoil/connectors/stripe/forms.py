@@ -1,5 +1,7 @@
-"""Stripe's request form: nested values as `a[b][0][c]=1`, in a fixed order, so that the same value gives the
-same bytes: the idempotency key is checked against them."""
+"""Stripe's request format: nested values as `a[b][0][c]=1`, in a fixed order.
+
+The same value gives the same bytes, which Stripe compares for a repeated idempotency key.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from urllib.parse import quote_plus
 
 
 def pairs(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The names and texts of a nested value. None is left out; booleans are `true` and `false`."""
+    """Return the names and texts of a nested value, without None. Booleans are `true` and `false`."""
     return [pair for name, item in value.items() for pair in _pairs(name, item)]
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """The body of a POST."""
+    """Return the body of a POST."""
     return "&".join(f"{quote_plus(name)}={quote_plus(text)}" for name, text in pairs(value)).encode()
 
 

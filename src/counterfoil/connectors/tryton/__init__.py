@@ -1,4 +1,4 @@
-"""Tryton, an ERP: customers, invoices, credit memos and their application, periods and balances."""
+"""Connector of the ERP Tryton: customers, invoices, credit memos and their application, periods and balances."""
 
 from counterfoil.connectors.sdk import Connector, SystemConfig
 

@@ -1,11 +1,11 @@
-"""Applies a posted credit memo to a posted invoice, wholly or in part, as an accountant does: by a clearing entry.
+"""Application of a posted credit memo to a posted invoice, in full or in part, by a clearing entry.
 
-The entry credits the receivable account for the invoice and debits it for the credit memo, by the same amount and
-for the same party, so the books stay as they are while both open amounts come nearer to zero. Tryton creates the
-entry and both links in one transaction. A document that comes to zero is reconciled, which makes it `paid`.
+The entry credits the receivable account for the invoice and debits it for the credit memo, with the same amount and
+party. The balances stay the same, and both open amounts shrink. Tryton creates the entry and both links in one
+transaction. A document with no open amount is reconciled, which makes it `paid`.
 
-Linking the credit memo's own line to the invoice would do for whole memos only, and would leave the memo shown as
-open. The entry is found again by its origin (the invoice) and by our key at the end of its description.
+A link of the credit memo's own line to the invoice would work for full memos only, and would leave the memo open. A
+look-up finds the entry by its origin (the invoice) and by our key at the end of its description.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ENTRY = ("number", "state", "date", "description")
 
 
 class Applications:
-    """Applies credits and finds applications in one company's books."""
+    """Applications of credit memos in the books of one company."""
 
     def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
@@ -49,7 +49,10 @@ class Applications:
         self._settings = settings
 
     async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json]:
-        """Enter, post and reconcile; what an earlier sending has begun is finished. Raises Refused, TryAgain, Uncertain."""
+        """Enter, post and reconcile an application, or finish that of an earlier attempt.
+
+        Raises Refused, TryAgain or Uncertain.
+        """
         entry = await self._entry(application, key, by)
         if entry is None:
             if application.amount <= 0:
@@ -60,9 +63,13 @@ class Applications:
         else:
             number = int(entry["id"])
             if await self._finished(entry, application, by):
-                raise Refused(f"{entry['number']} has applied it", ErrorClass.ALREADY_DONE, "applied")
-        # From here on the application stands in the books: what fails is for a look-up to tell, except a refused
-        # posting, which takes the entry away again.
+                raise Refused(
+                    f"the credit memo is applied already, by move {entry['number']}",
+                    ErrorClass.ALREADY_DONE,
+                    "applied",
+                )
+        # From here on the application is in the books: after a failure only a look-up shows its state. A refused
+        # posting is the exception: it deletes the entry.
         if entry is None or entry["state"] == "draft":
             try:
                 await self._post(number, by)
@@ -74,16 +81,16 @@ class Applications:
             done = await self._rest.get("account.move", number, _ENTRY, by)
             return await self._result(application, done, by)
         except (TryAgain, Refused) as error:
-            raise Uncertain(f"the application is posted but not seen to its end: {error}") from error
+            raise Uncertain(f"the application is posted, but its reconciliation failed: {error}") from error
 
     async def find(self, application: ApplicationInput, key: str, by: Deadline) -> Finding:
-        """What became of an application. Raises TryAgain or Refused when it could not ask."""
+        """Return the outcome of an application. Raises TryAgain or Refused if the look-up fails."""
         entry = await self._entry(application, key, by)
         if entry is None:
             return Absent()
         if not await self._finished(entry, application, by):
-            said = f"the application is entered as move {entry['id']} but not finished"
-            return Rejected(ErrorClass.TRANSIENT, said, "unfinished")
+            message = f"the application is entered as move {entry['id']} but not finished"
+            return Rejected(ErrorClass.TRANSIENT, message, "unfinished")
         return Confirmed(await self._result(application, entry, by))
 
     async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json] | None:
@@ -98,7 +105,7 @@ class Applications:
     async def _both(
         self, application: ApplicationInput, by: Deadline
     ) -> tuple[dict[str, Json], dict[str, Json]]:
-        """The invoice and the credit memo."""
+        """Return the invoice and the credit memo."""
         try:
             return (
                 await self._rest.get(MODEL, application.invoice, _DOCUMENT, by),
@@ -106,8 +113,8 @@ class Applications:
             )
         except Refused as error:
             if error.error_class is ErrorClass.NOT_FOUND:
-                said = f"invoice {application.invoice} or credit memo {application.credit} is not there"
-                raise Refused(said, ErrorClass.NOT_FOUND, "unknown_document") from error
+                message = f"invoice {application.invoice} or credit memo {application.credit} does not exist"
+                raise Refused(message, ErrorClass.NOT_FOUND, "unknown_document") from error
             raise
 
     async def _values(
@@ -158,10 +165,10 @@ class Applications:
         }
 
     async def _company_amount(self, amount: Decimal, invoice: dict[str, Json], by: Deadline) -> Decimal:
-        """The amount in company currency at the invoice's own rate, so that applying it makes no gain or loss.
+        """Return the amount in company currency at the invoice's own rate, so that the application has no gain or loss.
 
-        A credit memo booked at another rate keeps a difference in company currency, which only the month-end
-        revaluation may book: such a memo comes to zero in its currency but is not reconciled here.
+        A credit memo with another rate keeps a difference in company currency, which only the month-end revaluation
+        may book. Such a memo has nothing open in its currency, but this connector does not reconcile it.
         """
         lines = await self._lines(invoice["lines_to_pay"], by)
         company = sum((line["debit"] - line["credit"] for line in lines), Decimal(0))
@@ -175,13 +182,14 @@ class Applications:
             ["end_date", ">=", application.date],
             ["type", "=", "standard"],
         ]
-        found = await self._rest.search("account.period", domain, ["name", "state"], by, limit=2)
-        if not found:
+        periods = await self._rest.search("account.period", domain, ["name", "state"], by, limit=2)
+        if not periods:
             raise Refused(f"there is no period for {application.date}", ErrorClass.INVALID, "no_period")
-        if found[0]["state"] != "open":
-            said = f"period {found[0]['name']} is {found[0]['state']}"
-            raise Refused(said, ErrorClass.PERIOD_CLOSED, found[0]["name"])
-        return int(found[0]["id"])
+        period = periods[0]
+        if period["state"] != "open":
+            message = f"period {period['name']} is {period['state']}"
+            raise Refused(message, ErrorClass.PERIOD_CLOSED, period["name"])
+        return int(period["id"])
 
     async def _post(self, number: int, by: Deadline) -> None:
         try:
@@ -189,11 +197,13 @@ class Applications:
         except Refused as error:
             if error.error_class is ErrorClass.ALREADY_DONE:
                 return
-            # An entry that may not be posted must not go on lowering the open amounts.
+            # An entry that cannot be posted must not reduce the open amounts.
             try:
                 await self._rest.delete("account.move", number, by)
-            except (Refused, TryAgain) as left:
-                raise Uncertain(f"{error}; its draft entry {number} could not be deleted: {left}") from error
+            except (Refused, TryAgain) as failure:
+                raise Uncertain(
+                    f"{error}; its draft entry {number} could not be deleted: {failure}"
+                ) from error
             raise
 
     async def _reconcile(self, document: dict[str, Json], by: Deadline) -> None:
@@ -218,7 +228,7 @@ class Applications:
         return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
 
     async def _finished(self, entry: dict[str, Json], application: ApplicationInput, by: Deadline) -> bool:
-        """Posted, and no document of the two stands at zero without being reconciled."""
+        """Return whether the entry is posted and each document without an open amount is reconciled."""
         if entry["state"] != "posted":
             return False
         for document in await self._both(application, by):
@@ -230,7 +240,7 @@ class Applications:
     async def _result(
         self, application: ApplicationInput, entry: dict[str, Json], by: Deadline
     ) -> dict[str, Json]:
-        """`amount_to_pay_before` is what the invoice's open amount would be without this application."""
+        """Return the result. `amount_to_pay_before` is the open amount of the invoice without this application."""
         invoice, credit = await self._both(application, by)
         return {
             "invoice": application.invoice,
@@ -252,23 +262,25 @@ def _mark(key: str) -> str:
 
 
 def _check(application: ApplicationInput, invoice: dict[str, Json], credit: dict[str, Json]) -> None:
-    """The ERP would link any two lines of one account; what may be applied to what is checked here."""
+    """Raise Refused unless the credit memo may be applied to the invoice. The ERP would link any two lines of an account."""
     for document, sign, kind in ((invoice, 1, "invoice"), (credit, -1, "credit memo")):
         if document["type"] != "out" or document["total_amount"] * sign <= 0:
             raise Refused(
-                f"document {document['id']} is no {kind}", ErrorClass.INVALID, f"no_{kind.replace(' ', '_')}"
+                f"document {document['id']} is not of type {kind}",
+                ErrorClass.INVALID,
+                f"no_{kind.replace(' ', '_')}",
             )
         if document["state"] in ("draft", "validated", "cancelled"):
             raise Refused(f"{kind} {document['id']} is {document['state']}", ErrorClass.INVALID, "not_posted")
         if document["amount_to_pay"] * sign < application.amount:
-            said = (
+            message = (
                 f"{kind} {document['number']} has {document['amount_to_pay']} open, not {application.amount}"
             )
-            raise Refused(said, ErrorClass.CONFLICT, "amount_exceeds_open")
+            raise Refused(message, ErrorClass.CONFLICT, "amount_exceeds_open")
     for field in ("party", "account"):
         if invoice[field] != credit[field]:
-            said = f"{invoice['number']} and {credit['number']} differ in {field}"
-            raise Refused(said, ErrorClass.INVALID, f"other_{field}")
+            message = f"{invoice['number']} and {credit['number']} differ in {field}"
+            raise Refused(message, ErrorClass.INVALID, f"other_{field}")
     if invoice["currency"]["id"] != credit["currency"]["id"]:
-        said = f"{invoice['number']} and {credit['number']} differ in currency"
-        raise Refused(said, ErrorClass.INVALID, "other_currency")
+        message = f"{invoice['number']} and {credit['number']} differ in currency"
+        raise Refused(message, ErrorClass.INVALID, "other_currency")

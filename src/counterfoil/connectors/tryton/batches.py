@@ -1,7 +1,7 @@
-"""Posts several documents in one call: the ERP takes a fraction of the time that it takes for each alone.
+"""Posting of several documents in one call, which takes the ERP much less time than one call for each.
 
-The ERP posts a batch in one transaction, so one document that it refuses takes the others down with it. Then nothing
-was posted, and the halves are tried, down to the document alone, which gets the answer of a single posting.
+The ERP posts a batch in one transaction: one refused document makes all fail. Then nothing is posted, and the halves are
+tried, down to single documents, which get the answer of a single posting.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .rpc import Rpc
 log = logging.getLogger(__name__)
 
 MAX_BATCH_DOCUMENTS = 10
-"""Documents of one call. More save hardly more: on Tryton 8.0 with SQLite a document costs the ERP some 540 ms of
-computing alone, 205 ms among ten and 185 ms among twenty-five, and the ERP serves nobody else meanwhile."""
+"""Maximum number of documents in one call. A larger batch saves little: on Tryton 8.0 with SQLite a document takes 540 ms
+alone, 205 ms in a batch of ten and 185 ms in a batch of twenty-five, and the ERP serves no other caller meanwhile."""
 
 Failure: TypeAlias = Refused | TryAgain | Uncertain | Misconfigured
-Posted: TypeAlias = dict[str, Json] | Failure
-"""What became of one document; errors as `Documents.post` raises them."""
+PostResult: TypeAlias = dict[str, Json] | Failure
+"""Result for one document; errors as `ErpDocuments.post` raises them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,58 +36,56 @@ class _Item:
     negative: bool
     values: dict[str, Any] = field(default_factory=dict)
     number: int = 0
-    posted: Posted | None = None
+    result: PostResult | None = None
 
 
 class Batches:
-    """Posts batches of one company's documents."""
+    """Posting of batches in the books of one company."""
 
     def __init__(self, rest: Rest, rpc: Rpc, documents: ErpDocuments) -> None:
         self._rest = rest
         self._rpc = rpc
         self._documents = documents
 
-    async def post(self, wanted: Sequence[tuple[DocumentInput, bool]], by: Deadline) -> list[Posted]:
-        """Post documents, each given with whether its amounts are negative; one answer each, in order."""
-        items = [_Item(document, negative) for document, negative in wanted]
+    async def post(self, documents: Sequence[tuple[DocumentInput, bool]], by: Deadline) -> list[PostResult]:
+        """Post documents, each with a flag for negative amounts. Return one result each, in order."""
+        items = [_Item(document, negative) for document, negative in documents]
         first = {item.document.reference: item for item in reversed(items)}
         firsts = list(first.values())
         try:
-            there = await self._documents.by_references(list(first), by)
+            existing = await self._documents.by_references(list(first), by)
         except (Refused, TryAgain, Misconfigured) as error:
             _all(firsts, error)
         else:
-            if there is not None:
-                await self._create(await self._missing(firsts, there, by), by)
+            if existing is not None:
+                await self._create(await self._missing(firsts, existing, by), by)
         for item in items:
             leader = first[item.document.reference]
-            if leader is not item and isinstance(leader.posted, TryAgain | Uncertain):
-                said = (
-                    f"another request for {item.document.reference} went before, and its answer is not known"
-                )
-                item.posted = TryAgain(said)
-            elif item.posted is None:
-                item.posted = await self._alone(item, by)
-        return [item.posted for item in items if item.posted is not None]
+            if leader is not item and isinstance(leader.result, TryAgain | Uncertain):
+                message = f"the outcome of an earlier request for {item.document.reference} is unknown"
+                item.result = TryAgain(message)
+            elif item.result is None:
+                item.result = await self._alone(item, by)
+        return [item.result for item in items if item.result is not None]
 
     async def _missing(
-        self, items: Sequence[_Item], there: Mapping[str, Sequence[dict[str, Json]]], by: Deadline
+        self, items: Sequence[_Item], existing: Mapping[str, Sequence[dict[str, Json]]], by: Deadline
     ) -> list[_Item]:
-        """Those to be created. A draft of an earlier send is left to be brought up to date alone."""
+        """Return the items to create. A draft of an earlier attempt is updated alone, later."""
         missing = []
         for item in items:
             try:
                 check(item.document, item.negative)
-                if draft_of(item.document, there[item.document.reference]) is None:
+                if draft_of(item.document, existing[item.document.reference]) is None:
                     item.values = await self._documents.values(item.document, by)
                     missing.append(item)
             except (Refused, TryAgain, Misconfigured) as error:
-                item.posted = error
+                item.result = error
         return missing
 
     async def _create(self, items: list[_Item], by: Deadline) -> None:
         if len(items) < 2 or not self._rpc.usable:
-            return  # left to be posted alone
+            return  # `post` then posts them alone
         try:
             numbers = await self._rest.create_many(MODEL, [item.values for item in items], by)
         except Refused:
@@ -102,12 +100,12 @@ class Batches:
 
     async def _post(self, items: list[_Item], by: Deadline) -> None:
         if len(items) == 1:
-            items[0].posted = await self._alone(items[0], by)
+            items[0].result = await self._alone(items[0], by)
             return
         try:
             await self._rpc.press(MODEL, "post", [item.number for item in items], by)
         except Refused as error:
-            # Where the user may not post, no half will do better.
+            # Without the right to post, a half would fail as well.
             unauthorized = error.error_class is ErrorClass.UNAUTHORIZED
             if unauthorized:
                 log.warning("documents are posted one at a time: %s", error)
@@ -121,19 +119,19 @@ class Batches:
     async def _read_back(self, items: list[_Item], by: Deadline) -> None:
         domain = [["id", "in", [item.number for item in items]]]
         try:
-            found = await self._rest.search(MODEL, domain, FIELDS, by, limit=len(items) + 1)
+            rows = await self._rest.search(MODEL, domain, FIELDS, by, limit=len(items) + 1)
         except (TryAgain, Refused, Misconfigured) as error:
             _all(items, Uncertain(f"{len(items)} documents are posted but could not be read back: {error}"))
             return
-        records = {record["id"]: record for record in found}
+        records = {record["id"]: record for record in rows}
         for item in items:
             record = records.get(item.number)
             if record is None or record["reference"] != item.document.reference:
-                item.posted = Uncertain(f"{item.document.reference} is posted but could not be read back")
+                item.result = Uncertain(f"{item.document.reference} is posted but could not be read back")
             else:
-                item.posted = document_of(record)
+                item.result = document_of(record)
 
-    async def _alone(self, item: _Item, by: Deadline) -> Posted:
+    async def _alone(self, item: _Item, by: Deadline) -> PostResult:
         try:
             if item.number:
                 return await self._documents.finish(item.number, item.document, item.values, by)
@@ -149,4 +147,4 @@ def _halves(items: list[_Item]) -> tuple[list[_Item], list[_Item]]:
 
 def _all(items: Sequence[_Item], error: Failure) -> None:
     for item in items:
-        item.posted = error
+        item.result = error

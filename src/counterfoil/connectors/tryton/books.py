@@ -13,7 +13,7 @@ PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "
 
 
 def period_of(record: dict[str, Json]) -> dict[str, Json]:
-    """A period as this connector tells it; `state` is open, closed or locked, both dates are inclusive."""
+    """Return a period as the result of operations. `state` is open, closed or locked; both dates are inclusive."""
     return {
         "id": record["id"],
         "name": record["name"],
@@ -26,28 +26,28 @@ def period_of(record: dict[str, Json]) -> dict[str, Json]:
 
 
 class Books:
-    """Reads one company's books."""
+    """Reads of the books of one company."""
 
     def __init__(self, rest: Rest, company: int) -> None:
         self._rest = rest
         self._company = company
 
     async def periods(self, start: date | None, end: date | None, by: Deadline) -> list[dict[str, Json]]:
-        """Periods that touch the days from `start` to `end`, oldest first. Raises TryAgain or Refused."""
+        """Return the periods that overlap the days from `start` to `end`, oldest first. Raises TryAgain or Refused."""
         domain: list[Any] = [["company", "=", self._company], ["type", "=", "standard"]]
         if start is not None:
             domain.append(["end_date", ">=", start])
         if end is not None:
             domain.append(["start_date", "<=", end])
         order = [["start_date", "ASC"], ["id", "ASC"]]
-        found = await self._rest.search("account.period", domain, PERIOD_FIELDS, by, order)
-        return [period_of(record) for record in found]
+        periods = await self._rest.search("account.period", domain, PERIOD_FIELDS, by, order)
+        return [period_of(record) for record in periods]
 
     async def trial_balance(self, as_of: date | None, by: Deadline) -> dict[str, Json]:
-        """Every account's balance of posted entries to `as_of` inclusive (None: all), in company currency.
+        """Return the balance of each account from entries posted up to `as_of` inclusive (None: all), in company currency.
 
-        The ERP's own sums: balance-sheet accounts over all time, income accounts over the fiscal years that are
-        not closed. `balance` is debit less credit; all balances together are zero. Raises TryAgain or Refused.
+        The ERP computes the sums: balance-sheet accounts over all time, income accounts over the open fiscal years.
+        `balance` is debit minus credit; the sum of all balances is zero. Raises TryAgain or Refused.
         """
         context: dict[str, Any] = {"company": self._company, "posted": True}
         if as_of is not None:
@@ -55,12 +55,12 @@ class Books:
         domain = [["company", "=", self._company], ["type", "!=", None]]
         fields = ["code", "name", "debit", "credit", "balance", "currency.code"]
         order = [["code", "ASC"], ["id", "ASC"]]
-        found = await self._rest.search(
+        accounts = await self._rest.search(
             "account.account", domain, fields, by, order, limit=10_000, context=context
         )
         return {
             "as_of": as_of.isoformat() if as_of is not None else None,
-            "currency": found[0]["currency"]["code"] if found else None,
+            "currency": accounts[0]["currency"]["code"] if accounts else None,
             "accounts": [
                 {
                     "account": record["code"],
@@ -69,6 +69,6 @@ class Books:
                     "credit": record["credit"],
                     "balance": record["balance"],
                 }
-                for record in found
+                for record in accounts
             ],
         }

@@ -1,6 +1,6 @@
-"""Tryton's JSON: Decimal, date and datetime travel as tagged maps; domains and contexts as base64 of such JSON.
+"""Tryton's JSON: Decimal, date and datetime as tagged maps; domains and contexts as base64 of such JSON.
 
-Nothing passes through a float: a quantity, which Tryton keeps as a number, is written digit by digit.
+No value becomes a float: a quantity, which Tryton stores as a number, is written digit by digit.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
 
 class Number(msgspec.Struct, frozen=True):
-    """A Decimal for a field that Tryton keeps as a plain number (quantities alone)."""
+    """Decimal for a field that Tryton stores as a plain number (quantities only)."""
 
     value: Decimal
 
 
 def encode(value: object) -> bytes:
-    """The request body of `value`: Decimal and date tagged, `Number` as a JSON number."""
+    """Return the request body of `value`: Decimal and date tagged, `Number` as a JSON number."""
     return _ENCODER.encode(_tag(value))
 
 
 def base64_of(value: object) -> str:
-    """What goes into the query (domains, orders) and into the context header."""
+    """Return base64 of a value, for the query (domains, orders) and the context header."""
     return base64.urlsafe_b64encode(encode(value)).decode()
 
 
 def decode(data: bytes) -> Json:
-    """A body with its tagged values as Decimal, date and aware UTC datetime. Raises `WireRefused`."""
+    """Return a body with its tagged values as Decimal, date and aware UTC datetime. Raises `WireRefused`."""
     return _untag(read_json(data))
 
 

@@ -1,6 +1,7 @@
 """The connector of Tryton 8.0 with the module `account_invoice`, over its REST interface.
 
-Operations (inputs in `inputs`, results in each part's `shown`; amounts are Decimals, dates ISO text):
+Operations (inputs in `inputs`, results in `document_of`, `party_of` and `period_of`; amounts are Decimals, dates ISO
+text):
 
 - `erp.party.upsert` -> id, code, name and the address;
 - `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
@@ -10,8 +11,8 @@ Operations (inputs in `inputs`, results in each part's `shown`; amounts are Deci
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}` and
   `erp.trial_balance {as_of?}` are reads.
 
-A posted customer document is never cancelled here: Tryton refuses it, and so would an auditor. A credit memo
-undoes an invoice, a debit memo a credit memo. Tryton sends nothing, so there are feeds and no deliveries.
+This connector never cancels a posted customer document: Tryton refuses it, and an auditor would too. A credit memo
+undoes an invoice, a debit memo undoes a credit memo. Tryton sends no webhooks, so there are feeds and no deliveries.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ from .rest import Deadline, Rest
 from .rpc import Rpc
 
 HORIZON_SECONDS = 60.0
-"""Seconds after which a sent request has either been carried out or never will be. A server with one thread queues
-requests and works them off even when the caller has gone; what we can have in its queue takes well under a minute."""
+"""Time after which a sent request either was executed or never will be. A server with one thread queues requests and
+executes them even without a caller; our requests in its queue take well under a minute."""
 
 _SPECS = (
     OperationSpec(
@@ -74,7 +75,7 @@ _SPECS = (
     OperationSpec("erp.trial_balance", Repeat.READ, doc="Balances of all accounts."),
 )
 _DOCUMENTS = {"erp.invoice.post": False, "erp.credit_memo.post": True, "erp.debit_memo.post": False}
-"""Whether the document's amounts are negative."""
+"""Write operations for documents, with a flag for negative amounts."""
 
 _T = TypeVar("_T")
 
@@ -162,7 +163,7 @@ class Tryton:
                     self._names.forget()
                 return Rejected(error.error_class, str(error), error.code)
             case Misconfigured():
-                # No byte left: the configured address may not be called.
+                # No byte left: calls to the configured address are not allowed.
                 return Rejected(ErrorClass.INVALID, str(error), "misconfigured")
             case Uncertain():
                 return Unknown(str(error))
@@ -236,7 +237,7 @@ class Tryton:
         )
 
     async def _configured(self, call: Awaitable[_T]) -> _T:
-        """Where nothing is asked for that a user could get wrong, a refusal is a matter of configuration."""
+        """Raise Misconfigured for a refusal: the call has no user input, so its cause is the configuration."""
         try:
             return await call
         except Refused as error:

@@ -1,7 +1,7 @@
-"""Invoices, credit memos and debit memos: all are customer (`out`) invoices of Tryton, told apart by their sign.
+"""Invoices, credit memos and debit memos: all are customer (`out`) invoices of Tryton, separated by their sign.
 
-A document is found by its reference, which is our canonical id; Tryton does not keep references unique, so one
-orchestrator per company posts, and a reference that several documents carry is a matter for a person.
+A look-up finds a document by its reference, which is our canonical id. Tryton does not keep references unique. So only one
+Counterfoil per company may post, and a person must resolve a reference that several documents have.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FIELDS = (
 
 
 def document_of(record: dict[str, Json]) -> dict[str, Json]:
-    """A document as this connector tells it; amounts carry the document's sign, a credit memo's are negative."""
+    """Return a document as the result of operations. Amounts have the sign of the document: negative for a credit memo."""
     move = record["move"] or {}
     total = record["total_amount"]
     open_amount = record["amount_to_pay"] if record["state"] == "posted" else Decimal(0)
@@ -82,7 +82,7 @@ def document_of(record: dict[str, Json]) -> dict[str, Json]:
 
 
 def _allocation(line: dict[str, Json]) -> dict[str, Json]:
-    """A payment or an applied credit: `amount` reduces an invoice when positive, a credit memo when negative."""
+    """Return a payment or an applied credit. A positive `amount` reduces an invoice, a negative one a credit memo."""
     if line["second_currency"]:
         amount = -line["amount_second_currency"]
     else:
@@ -91,7 +91,7 @@ def _allocation(line: dict[str, Json]) -> dict[str, Json]:
 
 
 class ErpDocuments:
-    """Posts and finds the documents of one company."""
+    """Documents in the books of one company."""
 
     def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
@@ -99,9 +99,9 @@ class ErpDocuments:
         self._settings = settings
 
     async def post(self, document: DocumentInput, negative: bool, by: Deadline) -> dict[str, Json]:
-        """Create the draft, or bring ours up to date, then post it. Raises Refused, TryAgain or Uncertain.
+        """Create the draft, or update our draft, then post it. Raises Refused, TryAgain or Uncertain.
 
-        A refused posting takes its draft away again, so that nothing half-done stays in the books' way.
+        If the ERP refuses the posting, the draft is deleted, so that no unfinished document stays in the books.
         """
         check(document, negative)
         draft = draft_of(document, await self._by_reference(document.reference, by))
@@ -110,18 +110,18 @@ class ErpDocuments:
             number = await self._rest.create(MODEL, values, by)
         else:
             number = int(draft["id"])
-            await self._bring_up_to_date(draft, values, by)
+            await self._update(draft, values, by)
         return await self.finish(number, document, values, by)
 
     async def finish(
         self, number: int, document: DocumentInput, values: dict[str, Any], by: Deadline
     ) -> dict[str, Json]:
-        """Post a draft that `values` describe, or take it away when that is refused. Raises as `post` does."""
+        """Post a draft with these `values`, or delete it if the ERP refuses. Raises as `post` does."""
         try:
             await self._press_post(number, document.accept_warnings, by)
         except Refused as error:
             if error.error_class is not ErrorClass.ALREADY_DONE:
-                await self._take_away(number, by)
+                await self._delete(number, by)
             if error.error_class is ErrorClass.UNAUTHORIZED:
                 await self._check_journal(values, by)
             raise
@@ -131,30 +131,32 @@ class ErpDocuments:
             raise Uncertain(f"{document.reference} is posted but could not be read back: {error}") from error
 
     async def find(self, document: DocumentInput, by: Deadline) -> Finding:
-        """What became of a document, by its reference. Raises TryAgain or Refused when it could not ask."""
-        there = await self._by_reference(document.reference, by)
-        if not there:
+        """Return the outcome of a document, by its reference. Raises TryAgain or Refused if the look-up fails."""
+        records = await self._by_reference(document.reference, by)
+        if not records:
             return Absent()
-        if len(there) > 1:
-            return Unknown(_several(document, there))
-        if there[0]["state"] in UNPOSTED:
+        if len(records) > 1:
+            return Unknown(_several(document, records))
+        if records[0]["state"] in UNPOSTED:
             return Rejected(
-                ErrorClass.TRANSIENT, f"{document.reference} is a draft: begun and not posted", "draft"
+                ErrorClass.TRANSIENT, f"{document.reference} is a draft: created but not posted", "draft"
             )
-        return Confirmed(document_of(there[0]))
+        return Confirmed(document_of(records[0]))
 
     async def get(self, number: int | None, reference: str | None, by: Deadline) -> dict[str, Json]:
-        """A document by its ERP id or its reference. Raises Refused(NOT_FOUND, CONFLICT) or TryAgain."""
+        """Return a document by its ERP id or its reference. Raises Refused(NOT_FOUND, CONFLICT) or TryAgain."""
         if number is not None:
             return document_of(await self._rest.get(MODEL, number, FIELDS, by))
-        there = await self._by_reference(reference or "", by)
-        if len(there) > 1:
+        records = await self._by_reference(reference or "", by)
+        if len(records) > 1:
             raise Refused(
-                f"{len(there)} documents carry {reference!r}", ErrorClass.CONFLICT, "duplicate_reference"
+                f"{len(records)} documents have the reference {reference!r}",
+                ErrorClass.CONFLICT,
+                "duplicate_reference",
             )
-        if not there:
-            raise Refused(f"no document carries {reference!r}", ErrorClass.NOT_FOUND)
-        return document_of(there[0])
+        if not records:
+            raise Refused(f"no document has the reference {reference!r}", ErrorClass.NOT_FOUND)
+        return document_of(records[0])
 
     async def _by_reference(self, reference: str, by: Deadline) -> list[dict[str, Json]]:
         return await self._search(["reference", "=", reference], by, limit=10)
@@ -162,37 +164,37 @@ class ErpDocuments:
     async def by_references(
         self, references: Sequence[str], by: Deadline
     ) -> dict[str, list[dict[str, Json]]] | None:
-        """All documents of each reference; None when they are too many for one look. Raises TryAgain or Refused."""
-        found: dict[str, list[dict[str, Json]]] = {reference: [] for reference in references}
-        limit = 10 * len(found)
-        there = await self._search(["reference", "in", list(found)], by, limit)
-        if len(there) >= limit:
+        """Return all documents by reference; None if there are too many for one search. Raises TryAgain or Refused."""
+        documents: dict[str, list[dict[str, Json]]] = {reference: [] for reference in references}
+        limit = 10 * len(documents)
+        records = await self._search(["reference", "in", list(documents)], by, limit)
+        if len(records) >= limit:
             return None
-        for each in there:
-            # Compared as the ERP compares, it may show more than was asked for.
-            if each["reference"] in found:
-                found[each["reference"]].append(each)
-        return found
+        for record in records:
+            # The ERP compares texts in its own way and may return other references as well.
+            if record["reference"] in documents:
+                documents[record["reference"]].append(record)
+        return documents
 
     async def _search(self, references: list[Any], by: Deadline, limit: int) -> list[dict[str, Json]]:
         domain = [
             references,
             ["type", "=", "out"],
             ["company", "=", self._settings.company],
-            # A draft that somebody threw away was never a document.
+            # A draft that a person cancelled was never a document.
             ["OR", ["state", "!=", "cancelled"], ["move", "!=", None]],
         ]
         return await self._rest.search(MODEL, domain, FIELDS, by, limit=limit)
 
     async def values(self, document: DocumentInput, by: Deadline) -> dict[str, Any]:
-        """What the ERP is to keep of a document. Raises Refused or TryAgain."""
+        """Return the values of a document for the ERP. Raises Refused or TryAgain."""
         currency = await self._names.id_of("currency", document.currency, by)
         address = await self._rest.search(
             "party.address", [["party", "=", document.party]], ["sequence"], by, limit=1
         )
         if not address:
-            said = f"the ERP has no party {document.party} with an address"
-            raise Refused(said, ErrorClass.INVALID, "unknown_party")
+            message = f"the ERP has no party {document.party} with an address"
+            raise Refused(message, ErrorClass.INVALID, "unknown_party")
         settings = self._settings
         values: dict[str, Any] = {
             "type": "out",
@@ -238,14 +240,14 @@ class ErpDocuments:
         taxes = []
         for tax in line.taxes:
             if (tax.id is None) == (tax.code is None):
-                raise Refused("a tax needs a code or an id, one of them", ErrorClass.INVALID, "input")
+                raise Refused("a tax needs either a code or an id", ErrorClass.INVALID, "input")
             taxes.append(tax.id if tax.code is None else await self._names.id_of("tax", tax.code, by))
         if taxes:
             values["taxes"] = [["add", taxes]]
         return values
 
-    async def _bring_up_to_date(self, draft: dict[str, Json], values: dict[str, Any], by: Deadline) -> None:
-        """Our draft may be of an earlier request with other dates or amounts: replace all of it at once."""
+    async def _update(self, draft: dict[str, Json], values: dict[str, Any], by: Deadline) -> None:
+        """Replace all values of our draft at once: an earlier request may have had other dates or amounts."""
         number = int(draft["id"])
         if draft["state"] == "validated":
             await self._rest.act(MODEL, number, "draft", by)
@@ -261,14 +263,14 @@ class ErpDocuments:
             by,
         )
 
-    async def _press_post(self, number: int, accepted: tuple[str, ...], by: Deadline) -> None:
-        """Post; a warning that the request accepts is answered for this document alone, as a person would."""
+    async def _press_post(self, number: int, accept_warnings: tuple[str, ...], by: Deadline) -> None:
+        """Post. Confirm the warnings that the request accepts, for this document only, as a person would."""
         answered: set[str] = set()
         while True:
             try:
                 return await self._rest.act(MODEL, number, "post", by)
             except Refused as error:
-                if error.error_class is not ErrorClass.WARNING or error.code not in accepted:
+                if error.error_class is not ErrorClass.WARNING or error.code not in accept_warnings:
                     raise
                 if error.code in answered:
                     raise Refused(f"the ERP warns again: {error}", ErrorClass.WARNING, error.code) from error
@@ -277,10 +279,10 @@ class ErpDocuments:
             await self._rest.call("res.user.warning", "skip", {"name": key}, by)
 
     async def _check_journal(self, values: dict[str, Any], by: Deadline) -> None:
-        """Raise Refused(PERIOD_CLOSED) when the journal is closed in the period of the posting.
+        """Raise Refused(PERIOD_CLOSED) if the journal is closed in the period of the posting.
 
-        Posting into it is answered 403 like a missing right. Closing a period closes its journals, and reopening
-        the period leaves them closed, until each is reopened.
+        The ERP answers such a posting with 403, as for a missing right. Closing a period closes its journals. After
+        the period is reopened, each journal must be reopened as well.
         """
         on = values["accounting_date"] or values["invoice_date"]
         domain = [
@@ -293,48 +295,48 @@ class ErpDocuments:
         try:
             closed = await self._rest.search("account.journal.period", domain, ["period.name"], by, limit=1)
         except (Refused, TryAgain):
-            return  # what the posting was answered stays the best that is known
+            return  # the answer to the posting stays the best information
         if closed:
             name = closed[0]["period"]["name"]
-            said = f"journal {self._settings.journal} is closed in period {name}"
-            raise Refused(said, ErrorClass.PERIOD_CLOSED, name)
+            message = f"journal {self._settings.journal} is closed in period {name}"
+            raise Refused(message, ErrorClass.PERIOD_CLOSED, name)
 
-    async def _take_away(self, number: int, by: Deadline) -> None:
+    async def _delete(self, number: int, by: Deadline) -> None:
         try:
             await self._rest.delete(MODEL, number, by)
         except (Refused, TryAgain, Uncertain):
-            # It stays a draft under our reference: the next send brings it up to date and posts it.
+            # The draft stays under our reference: the next attempt updates and posts it.
             return
 
 
 def warning_key(code: str, number: int) -> str:
-    """The name under which Tryton keeps a person's answer to a warning about one invoice."""
+    """Return the name under which Tryton stores a person's answer to a warning about one invoice."""
     return f"{hashlib.md5(f'{MODEL},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
 
 
-def draft_of(document: DocumentInput, there: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
-    """Ours that was begun, or None, of those that carry the reference. Raises Refused where there is nothing to do."""
-    if len(there) > 1:
-        raise Refused(_several(document, there), ErrorClass.CONFLICT, "duplicate_reference")
-    if there and there[0]["state"] not in UNPOSTED:
-        said = f"{document.reference} is {there[0]['number']} and {there[0]['state']}"
-        raise Refused(said, ErrorClass.ALREADY_DONE, "posted")
-    return there[0] if there else None
+def draft_of(document: DocumentInput, records: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
+    """Return our draft among the documents with the reference, or None. Raises Refused if there is nothing to post."""
+    if len(records) > 1:
+        raise Refused(_several(document, records), ErrorClass.CONFLICT, "duplicate_reference")
+    if records and records[0]["state"] not in UNPOSTED:
+        message = f"{document.reference} is {records[0]['number']}, in state {records[0]['state']}"
+        raise Refused(message, ErrorClass.ALREADY_DONE, "posted")
+    return records[0] if records else None
 
 
 def check(document: DocumentInput, negative: bool) -> None:
-    """Raises Refused(INVALID) for what no ERP needs to be asked about."""
+    """Raise Refused(INVALID) for a document that no ERP could accept."""
     if not document.lines:
-        raise Refused("a document needs a line", ErrorClass.INVALID, "input")
+        raise Refused("a document needs at least one line", ErrorClass.INVALID, "input")
     if unknown := set(document.accept_warnings) - set(WARNINGS):
-        said = f"there is no warning {', '.join(sorted(unknown))}; known are {', '.join(WARNINGS)}"
-        raise Refused(said, ErrorClass.INVALID, "input")
+        message = f"unknown warnings: {', '.join(sorted(unknown))}. Known warnings: {', '.join(WARNINGS)}"
+        raise Refused(message, ErrorClass.INVALID, "input")
     net = sum((line.quantity * line.unit_price for line in document.lines), Decimal(0))
     if (net < 0) != negative:
-        wanted = "below zero" if negative else "zero or more"
-        raise Refused(f"the lines come to {net}; they must come to {wanted}", ErrorClass.INVALID, "sign")
+        allowed = "below zero" if negative else "zero or more"
+        raise Refused(f"the sum of the lines is {net}; it must be {allowed}", ErrorClass.INVALID, "sign")
 
 
-def _several(document: DocumentInput, there: Sequence[dict[str, Json]]) -> str:
-    named = ", ".join(str(found["number"] or f"draft {found['id']}") for found in there)
-    return f"several documents carry {document.reference!r}: {named}"
+def _several(document: DocumentInput, records: Sequence[dict[str, Json]]) -> str:
+    numbers = ", ".join(str(record["number"] or f"draft {record['id']}") for record in records)
+    return f"several documents have the reference {document.reference!r}: {numbers}"

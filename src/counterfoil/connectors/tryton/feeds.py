@@ -1,20 +1,21 @@
-"""What changed in the ERP, by polling: Tryton tells nobody.
+"""Feeds of the ERP, by polling: Tryton sends no webhooks.
 
-A record's version is the moment of its last change, to the microsecond. That is the moment at which the changing
-transaction *began*, so a change may become visible after later ones: each poll therefore reads the last minute
-anew, and the cursor remembers which versions of that minute have been delivered, so that none comes twice.
+The version of a record is the time of its last change, to the microsecond: the *start* of the changing transaction. So a
+change may become visible after later ones. Each poll therefore reads the last minute again, and the cursor holds the
+versions of that minute that were delivered, so that none is delivered twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from counterfoil.connectors.sdk import Delivery, Page
+from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.wire import Json, dumps
 
@@ -22,15 +23,14 @@ from . import books, documents, parties
 from .rest import Deadline, Rest
 
 OVERLAP = timedelta(seconds=60)
-"""The longest transaction whose late commit a poll still sees; as long as the operations' horizon."""
+"""Longest transaction whose late commit a poll still finds: the horizon of the operations."""
 _BATCH = 100
-"""Records read at once at least: most of those read anew are known and fill no page."""
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Minimum number of records per read: most records of the last minute were delivered and do not fill a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledModel:
-    """One polled model: its records in `domain`, as `shown` tells them; `kind` is the deliveries' type."""
+    """Polled model of Tryton: records in `domain`, in the form of `shown`. `kind` is the type of their deliveries."""
 
     model: str
     fields: tuple[str, ...]
@@ -70,10 +70,10 @@ FEEDS = {
 
 
 class _Cursor(msgspec.Struct, frozen=True):
-    """`latest` is the newest version seen; `after` is the last record of the page before, within a sweep; `seen`
-    are the versions delivered within the overlap."""
+    """Cursor of a feed. `latest` is the newest version; `after` is the last record of the previous page in a sweep; `seen`
+    holds the versions delivered within the overlap."""
 
-    latest: datetime = _BEGINNING
+    latest: datetime = EPOCH
     after: tuple[datetime, int] | None = None
     seen: dict[str, datetime] = {}
 
@@ -81,7 +81,7 @@ class _Cursor(msgspec.Struct, frozen=True):
 async def poll(
     rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
 ) -> Page:
-    """The next at most `limit` changes, oldest first. Raises TryAgain, Refused or Misconfigured."""
+    """Return the next changes, at most `limit`, oldest first. Raises TryAgain, Refused or Misconfigured."""
     at = _read_cursor(cursor)
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
     domain = [*feed.domain(company), _from(at)]
@@ -99,17 +99,19 @@ async def poll(
     latest = max([at.latest, *versions.values()])
     more = passed < len(records) or len(records) >= batch
     last = records[passed - 1] if more else None
-    moved = _Cursor(
+    next_cursor = _Cursor(
         latest,
         (last["last_modified_at"], last["id"]) if last else None,
         {number: version for number, version in versions.items() if version >= latest - OVERLAP},
     )
-    return Page([_delivery(feed, record) for record in fresh], msgspec.json.encode(moved).decode(), more)
+    return Page(
+        [_delivery(feed, record) for record in fresh], msgspec.json.encode(next_cursor).decode(), more
+    )
 
 
 def _from(at: _Cursor) -> list[Any]:
     if at.after is None:
-        return ["last_modified_at", ">=", max(at.latest - OVERLAP, _BEGINNING)]
+        return ["last_modified_at", ">=", max(at.latest - OVERLAP, EPOCH)]
     version, number = at.after
     return [
         "OR",
@@ -124,7 +126,7 @@ def _read_cursor(cursor: str | None) -> _Cursor:
     try:
         return msgspec.json.decode(cursor, type=_Cursor)
     except msgspec.MsgspecError as error:
-        raise Misconfigured(f"the stored cursor is not one of this feed: {error}") from error
+        raise Misconfigured(f"the stored cursor of this feed cannot be read: {error}") from error
 
 
 def _delivery(feed: PolledModel, record: dict[str, Json]) -> Delivery:

@@ -1,4 +1,4 @@
-"""What the operations take. Money and quantities are Decimals, written in JSON as numbers or as strings."""
+"""Inputs of the operations. Money and quantities are Decimals, in JSON numbers or strings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class PartyInput(_Input, frozen=True):
-    """A customer; `code` is our canonical id and unique in the ERP. Countries by their ISO 3166 alpha-2 code."""
+    """Customer. `code` is our canonical id and unique in the ERP; `country` is an ISO 3166 alpha-2 code."""
 
     code: str
     name: str
@@ -31,14 +31,15 @@ class PartyInput(_Input, frozen=True):
 
 
 class TaxInput(_Input, frozen=True):
-    """A tax of the ERP by its name (`code`) or its id."""
+    """Tax of the ERP, by its name (`code`) or its id."""
 
     code: str | None = None
     id: int | None = None
 
 
 class LineInput(_Input, frozen=True):
-    """`unit_price` takes four decimals at most (the ERP's limit): send quantity 1 and the net for finer prices."""
+    """Line of a document. `unit_price` has at most four decimals (limit of the ERP): for finer prices send quantity 1 and
+    the net amount."""
 
     description: str
     quantity: Decimal
@@ -49,7 +50,7 @@ class LineInput(_Input, frozen=True):
 
 
 class ManualTaxInput(_Input, frozen=True):
-    """A tax row with an amount of billing's own, so that its cents are kept. Signed as the document."""
+    """Tax row with the exact amount of the billing system, in the sign of the document."""
 
     account: str
     base: Decimal
@@ -58,10 +59,10 @@ class ManualTaxInput(_Input, frozen=True):
 
 
 class DocumentInput(_Input, frozen=True):
-    """An invoice, credit memo or debit memo. A credit memo's quantities, bases and amounts are negative.
+    """Invoice, credit memo or debit memo. A credit memo has negative quantities, bases and amounts.
 
-    `reference` is the canonical id. `total` is what the document must come to, tax included: otherwise the ERP
-    refuses to post it. `accept_warnings` names the warnings that posting may pass over.
+    `reference` is the canonical id. `total` is the expected total, tax included: if it differs, the ERP refuses the
+    posting. `accept_warnings` names the warnings that the posting may ignore.
     """
 
     reference: str
@@ -77,7 +78,7 @@ class DocumentInput(_Input, frozen=True):
 
 
 class ApplicationInput(_Input, frozen=True):
-    """Use `amount` (positive, document currency) of a posted credit memo for a posted invoice, both by ERP id."""
+    """Application of `amount` (positive, document currency) of a posted credit memo to a posted invoice, both by ERP id."""
 
     credit: int
     invoice: int
@@ -86,7 +87,7 @@ class ApplicationInput(_Input, frozen=True):
 
 
 def read(kind: type[_T], body: bytes) -> _T:
-    """The input in a request's body. Raises Refused(INVALID) that names the field."""
+    """Return the input in the body of a request. Raises Refused(INVALID) with the name of the field."""
     try:
         return msgspec.convert(loads(body), kind)
     except (msgspec.ValidationError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""Turns the names that people write (codes of accounts, journals, currencies, ...) into the ERP's ids.
+"""Translation of names in files (codes of accounts, journals, currencies, ...) into the ids of the ERP.
 
-Ids never change, names hardly: found ids are remembered until a refusal casts doubt on them.
+Ids never change and names rarely do: ids are cached until a refusal makes them doubtful.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ _KINDS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
 
 
 class Names:
-    """The ids of named records of one company."""
+    """Ids of the named records of one company."""
 
     def __init__(self, rest: Rest, company: int) -> None:
         self._rest = rest
         self._company = company
-        self._known: dict[tuple[str, str], dict[str, Json]] = {}
+        self._cache: dict[tuple[str, str], dict[str, Json]] = {}
 
     async def id_of(self, kind: str, name: str, by: Deadline) -> int:
-        """The id of the one `kind` of that name. Raises Refused(INVALID) for none or several, and TryAgain."""
+        """Return the id of the only `kind` with that name. Raises Refused(INVALID) for none or several, and TryAgain."""
         return int((await self.record(kind, name, by))["id"])
 
     async def record(self, kind: str, name: str, by: Deadline) -> dict[str, Json]:
-        """As `id_of`, with the further fields of the kind."""
-        if known := self._known.get((kind, name)):
-            return known
+        """Return the record: its id and the further fields of its kind. Raises as `id_of` does."""
+        if cached := self._cache.get((kind, name)):
+            return cached
         model, field, owned, further = _KINDS[kind]
         domain: list[Any] = [[field, "=", name]]
         if owned:
             domain.append(["company", "=", self._company])
-        found = await self._rest.search(model, domain, [field, *further], by, limit=2)
-        if len(found) != 1:
-            count = "no" if not found else "more than one"
+        records = await self._rest.search(model, domain, [field, *further], by, limit=2)
+        if len(records) != 1:
+            count = "no" if not records else "more than one"
             raise Refused(f"the ERP has {count} {kind} {name!r}", ErrorClass.INVALID, f"unknown_{kind}")
-        self._known[kind, name] = found[0]
-        return found[0]
+        self._cache[kind, name] = records[0]
+        return records[0]
 
     def forget(self) -> None:
-        """Look every name up anew."""
-        self._known.clear()
+        """Clear the cache."""
+        self._cache.clear()

@@ -1,4 +1,4 @@
-"""Customers: found by their code, which is our canonical id and which the ERP keeps unique."""
+"""Customers, by their code: our canonical id, which the ERP keeps unique."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ADDRESS = ("street", "city", "postal_code")
 
 
 def party_of(record: dict[str, Json]) -> dict[str, Json]:
-    """A party as this connector tells it, with its first address and its tax id."""
+    """Return a party as the result of operations, with its first address and its tax id."""
     address = _address(record) or {}
     identifier = _tax_identifier(record) or {}
     return {
@@ -45,24 +45,24 @@ def party_of(record: dict[str, Json]) -> dict[str, Json]:
 
 
 class Parties:
-    """Creates, updates and finds parties."""
+    """Parties of one database."""
 
     def __init__(self, rest: Rest, names: Names) -> None:
         self._rest = rest
         self._names = names
 
     async def upsert(self, party: PartyInput, by: Deadline) -> dict[str, Json]:
-        """Make the party as given; fields that are not given keep what they have. Raises Refused, TryAgain, Uncertain."""
+        """Create or update the party. Absent fields keep their values. Raises Refused, TryAgain or Uncertain."""
         if not party.code or not party.name:
             raise Refused("a party needs a code and a name", ErrorClass.INVALID, "input")
         country = await self._names.id_of("country", party.country, by) if party.country else None
-        there = await self._by_code(party.code, by)
-        if there is None:
+        record = await self._by_code(party.code, by)
+        if record is None:
             await self._rest.create("party.party", _new(party, country), by)
-        elif _differs(there, party):
-            await self._rest.write("party.party", int(there["id"]), _changes(there, party, country), by)
+        elif _differs(record, party):
+            await self._rest.write("party.party", int(record["id"]), _changes(record, party, country), by)
         else:
-            return party_of(there)
+            return party_of(record)
         try:
             written = await self._by_code(party.code, by)
         except (TryAgain, Refused) as error:
@@ -72,29 +72,29 @@ class Parties:
         return party_of(written)
 
     async def find(self, party: PartyInput, by: Deadline) -> Finding:
-        """What became of a party. Raises TryAgain or Refused when it could not ask."""
-        there = await self._by_code(party.code, by)
-        if there is None:
+        """Return the outcome of an upsert. Raises TryAgain or Refused if the look-up fails."""
+        record = await self._by_code(party.code, by)
+        if record is None:
             return Absent()
-        if _differs(there, party):
-            said = f"party {party.code} is there, but not yet as asked for"
-            return Rejected(ErrorClass.TRANSIENT, said, "differs")
-        return Confirmed(party_of(there))
+        if _differs(record, party):
+            message = f"party {party.code} exists, but with other values than requested"
+            return Rejected(ErrorClass.TRANSIENT, message, "differs")
+        return Confirmed(party_of(record))
 
     async def get(self, number: int | None, code: str | None, by: Deadline) -> dict[str, Json]:
-        """A party by its ERP id or its code. Raises Refused(NOT_FOUND) or TryAgain."""
+        """Return a party by its ERP id or its code. Raises Refused(NOT_FOUND) or TryAgain."""
         if number is not None:
             return party_of(await self._rest.get("party.party", number, FIELDS, by))
-        there = await self._by_code(code or "", by)
-        if there is None:
+        record = await self._by_code(code or "", by)
+        if record is None:
             raise Refused(f"the ERP has no party {code!r}", ErrorClass.NOT_FOUND)
-        return party_of(there)
+        return party_of(record)
 
     async def _by_code(self, code: str, by: Deadline) -> dict[str, Json] | None:
-        # Unique among inactive parties too, so they are looked at as well.
+        # The code is unique among inactive parties too, so search them as well.
         domain = [["code", "=", code], ["active", "in", [True, False]]]
-        found = await self._rest.search("party.party", domain, FIELDS, by, limit=2)
-        return found[0] if found else None
+        records = await self._rest.search("party.party", domain, FIELDS, by, limit=2)
+        return records[0] if records else None
 
 
 def _new(party: PartyInput, country: int | None) -> dict[str, Any]:
@@ -107,26 +107,26 @@ def _new(party: PartyInput, country: int | None) -> dict[str, Any]:
     return values
 
 
-def _changes(there: dict[str, Json], party: PartyInput, country: int | None) -> dict[str, Any]:
+def _changes(record: dict[str, Json], party: PartyInput, country: int | None) -> dict[str, Any]:
     values: dict[str, Any] = {"name": party.name, "active": True}
     address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
     if country is not None:
         address["country"] = country
     if address:
-        first = _address(there)
+        first = _address(record)
         values["addresses"] = [["write", [first["id"]], address] if first else ["create", [address]]]
     if party.tax_id is not None:
-        identifier = _tax_identifier(there)
+        identifier = _tax_identifier(record)
         row = {"type": None, "code": party.tax_id}
         values["identifiers"] = [["write", [identifier["id"]], row] if identifier else ["create", [row]]]
     return values
 
 
-def _differs(there: dict[str, Json], party: PartyInput) -> bool:
-    has = party_of(there)
-    wanted = {name: getattr(party, name) for name in ("name", *_ADDRESS, "country", "tax_id")}
-    return not has["active"] or any(
-        value is not None and (has[name] or "") != value for name, value in wanted.items()
+def _differs(record: dict[str, Json], party: PartyInput) -> bool:
+    current = party_of(record)
+    requested = {name: getattr(party, name) for name in ("name", *_ADDRESS, "country", "tax_id")}
+    return not current["active"] or any(
+        value is not None and (current[name] or "") != value for name, value in requested.items()
     )
 
 
@@ -138,6 +138,6 @@ def _address(record: dict[str, Json]) -> dict[str, Json] | None:
 
 
 def _tax_identifier(record: dict[str, Json]) -> dict[str, Json] | None:
-    """The first identifier: the one that this connector writes, without a type that would be checked abroad."""
+    """Return the identifier that this connector writes: the first one without a type, which the ERP does not check."""
     rows = sorted(record["identifiers"], key=lambda row: row["id"])
     return next((row for row in rows if row["type"] is None), None)

@@ -1,19 +1,19 @@
-"""What Tryton's refusals mean, and which answers prove that a write did not happen.
+"""Interpretation of Tryton's refusals, and the list of answers that prove that a write did not happen.
 
-Proofs of non-execution, each because the transaction had not begun or is rolled back:
+Proofs that nothing happened: in each case the transaction had not started, or is rolled back.
 
 - nothing was sent (`NotSent`);
 - 401: the key is checked before a model is touched;
 - 403: no right to the model, button or action;
 - 404: no such database or record;
-- 413: the body is larger than the server takes;
+- 413: the body is larger than the server accepts;
 - 400 with a JSON body of `status` and `message`: a user error or a warning raised inside the transaction.
 
 No proofs: every other 400 (an HTML page saying "Unable to get RPC method" is what trytond answers to *any*
 unexpected exception of a REST call, also to one of a task that runs after the commit), every 5xx (a 503 may
 come from such a task as well), a lost or unreadable answer.
 
-Messages are matched in English: the connector asks for that language with every call.
+Messages are matched in English: the connector requests that language with every call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WARNINGS = {
     "invoice_payment_term": re.compile(r"generates a payment date .* in the past"),
     "invoice_similar": re.compile(r'^The invoice ".*" is similar to invoice'),
 }
-"""Warnings of posting by the name under which Tryton keeps their answers."""
+"""Warnings of postings, by the name under which Tryton stores their answers."""
 
 _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r'you must reopen the (?:period|fiscal year) "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
@@ -55,33 +55,37 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
 
 
 def refusal_of(status: int, body: bytes) -> Refused | None:
-    """The refusal that an answer proves, or None when it proves nothing."""
+    """Return the refusal that an answer proves, or None."""
     if status == 401:
         return Refused("the ERP does not accept the application key", ErrorClass.UNAUTHORIZED, "key")
     if status == 403:
-        return Refused("the ERP gives the key's user no right to do this", ErrorClass.UNAUTHORIZED, "right")
+        return Refused(
+            "the user of the application key has no right to do this in the ERP",
+            ErrorClass.UNAUTHORIZED,
+            "right",
+        )
     if status == 404:
         return Refused("the ERP has no such database or record", ErrorClass.NOT_FOUND)
     if status == 413:
-        return Refused("the request is larger than the ERP takes", ErrorClass.INVALID, "too_large")
+        return Refused("the request is larger than the ERP accepts", ErrorClass.INVALID, "too_large")
     if status != 400:
         return None
     try:
-        said = decode(body)
+        error = decode(body)
     except WireRefused:
         return None
-    if not isinstance(said, dict) or said.get("status") != 400 or not isinstance(said.get("message"), str):
+    if not isinstance(error, dict) or error.get("status") != 400 or not isinstance(error.get("message"), str):
         return None
-    return refusal_of_message(said["message"], said.get("description") or "")
+    return refusal_of_message(error["message"], error.get("description") or "")
 
 
 def refusal_of_message(message: str, description: str = "") -> Refused:
-    """What a user error or warning of Tryton means. A closed period's name is the code."""
+    """Return the refusal for a user error or warning of Tryton. For a closed period the code is its name."""
     text = f"{message} {description}".strip()
     for name, pattern in WARNINGS.items():
         if pattern.search(message):
             return Refused(text, ErrorClass.WARNING, name)
     for pattern, error_class, code in _MESSAGES:
-        if found := pattern.search(message):
-            return Refused(text, error_class, code or (found[1] if found.groups() else ""))
+        if match := pattern.search(message):
+            return Refused(text, error_class, code or (match[1] if match.groups() else ""))
     return Refused(text, ErrorClass.INVALID)

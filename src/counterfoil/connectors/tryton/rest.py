@@ -1,7 +1,7 @@
-"""Tryton's REST interface: records in and out, and every failure as one of the errors that say what to do next.
+"""Client of Tryton's REST interface: reads and writes records, and maps every failure to an error of `core.errors`.
 
-A failed read changed nothing: TryAgain. A failed write is Refused where `refusals` has a proof, TryAgain when no
-byte left, and Uncertain otherwise. Nothing is tried twice.
+A failed read changed nothing: TryAgain. A failed write is Refused if `refusals` has a proof, TryAgain if no byte left,
+and Uncertain otherwise. It retries nothing.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .refusals import refusal_of
 
 
 class Deadline:
-    """The one time limit of an operation made of several calls."""
+    """Time limit of an operation that makes several calls."""
 
     def __init__(self, seconds: float) -> None:
         self._end = asyncio.get_running_loop().time() + seconds
 
     def left(self) -> float:
-        """Seconds left. Raises TryAgain when there are none: the next call has not been made."""
+        """Return the seconds left. Raises TryAgain if there are none: the next call is not made."""
         left = self._end - asyncio.get_running_loop().time()
         if left <= 0:
-            raise TryAgain("no time was left to call the ERP")
+            raise TryAgain("the timeout ended before the call to the ERP")
         return left
 
 
 class Rest:
-    """The records of one company in one database, for one application key."""
+    """Records of one company in one database, for one application key."""
 
     def __init__(self, http: Http, database: str, key: str) -> None:
         self._http = http
@@ -57,35 +57,35 @@ class Rest:
         limit: int = 1000,
         context: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Json]]:
-        """The first `limit` records in a domain, with their id. Raises TryAgain or Refused."""
+        """Return the first `limit` records in a domain, with their ids. Raises TryAgain or Refused."""
         params = [("d", base64_of(domain)), ("o", base64_of(order)), *(("f", field) for field in fields)]
-        # A range is asked for because the ERP then says which one it answers: an empty list alone could come
-        # from anything between, and "there is nothing" must be the ERP's own word.
+        # With a range in the request, the ERP states the range of its answer. An empty list without it could come from
+        # a proxy, and only the ERP itself may say that there are no records.
         answer, headers = await self._read(f"/{model}", params, by, context, {"range": f"records=0-{limit}"})
         if not isinstance(answer, list) or not headers.get("content-range", "").startswith("records 0-"):
-            raise TryAgain("this is not the ERP's answer to a search")
+            raise TryAgain("the answer to a search does not come from the ERP")
         return answer
 
     async def get(self, model: str, number: int, fields: Sequence[str], by: Deadline) -> dict[str, Json]:
-        """One record by its id. Raises TryAgain or Refused."""
+        """Return one record by its id. Raises TryAgain or Refused."""
         params = [("f", field) for field in fields]
         answer, _ = await self._read(f"/{model}/{number}", params, by, None, {})
         if not isinstance(answer, dict) or answer.get("id") != number:
-            raise TryAgain("this is not the ERP's answer to a read")
+            raise TryAgain("the answer to a read does not come from the ERP")
         return answer
 
     async def create(self, model: str, values: Mapping[str, Any], by: Deadline) -> int:
-        """Create a record; answers its id. Raises TryAgain, Refused or Uncertain."""
+        """Create a record and return its id. Raises TryAgain, Refused or Uncertain."""
         answer = await self._write("POST", f"/{model}", values, by)
         if not isinstance(answer, dict) or not isinstance(answer.get("id"), int):
-            raise Uncertain(f"the ERP created a record of {model} without telling its id")
+            raise Uncertain(f"the ERP created a record of {model} but returned no id")
         return int(answer["id"])
 
     async def create_many(self, model: str, values: Sequence[Mapping[str, Any]], by: Deadline) -> list[int]:
-        """Create records in one transaction; answers their ids in order. Raises TryAgain, Refused or Uncertain."""
+        """Create records in one transaction and return their ids in order. Raises TryAgain, Refused or Uncertain."""
         answer = await self._write("POST", f"/{model}/create", {"vlist": list(values)}, by)
         if not isinstance(answer, list) or len(answer) != len(values) or not all(map(_is_id, answer)):
-            raise Uncertain(f"the ERP created {len(values)} records of {model} without telling their ids")
+            raise Uncertain(f"the ERP created {len(values)} records of {model} but did not return their ids")
         return answer
 
     async def write(self, model: str, number: int, values: Mapping[str, Any], by: Deadline) -> None:
@@ -112,8 +112,8 @@ class Rest:
         context: Mapping[str, Any] | None,
         extra: Mapping[str, str],
     ) -> tuple[Json, Mapping[str, str]]:
-        told = base64_of(self.context | dict(context or {}))
-        headers = self._headers | dict(extra) | {"x-tryton-context": told}
+        encoded = base64_of(self.context | dict(context or {}))
+        headers = self._headers | dict(extra) | {"x-tryton-context": encoded}
         try:
             answer = await self._http.request(
                 "GET", self._models + path, headers=headers, params=params, timeout=by.left()
@@ -125,7 +125,7 @@ class Rest:
         try:
             return decode(answer.body), answer.headers
         except WireRefused as error:
-            raise TryAgain(f"the ERP's answer cannot be read: {error}") from error
+            raise TryAgain(f"the answer of the ERP cannot be read: {error}") from error
 
     async def _write(self, method: str, path: str, values: Mapping[str, Any] | None, by: Deadline) -> Json:
         answer = await self._http.request(
@@ -142,17 +142,17 @@ class Rest:
         try:
             return decode(answer.body)
         except WireRefused as error:
-            raise Uncertain(f"the ERP's answer cannot be read: {error}") from error
+            raise Uncertain(f"the answer of the ERP cannot be read: {error}") from error
 
 
 def version(record: Mapping[str, Json]) -> str:
-    """A record's version: the moment of its last change, as text that sorts as time does."""
+    """Return the version of a record: the time of its last change, as text that sorts by time."""
     changed: datetime = record["last_modified_at"]
     return changed.isoformat(timespec="microseconds")
 
 
 def day(value: Json) -> str | None:
-    """An accounting date as ISO text."""
+    """Return an accounting date as ISO text."""
     return value.isoformat() if isinstance(value, date) else None
 
 

@@ -1,7 +1,7 @@
-"""Tryton's JSON-RPC, for what REST cannot do: press a button of several records in one transaction.
+"""Client of Tryton's JSON-RPC, for one call that REST lacks: press a button of several records in one transaction.
 
-It takes no application key, so a user's login and password go with each call. A failed call is Refused where the
-answer proves that nothing was done, TryAgain when no byte left, and Uncertain otherwise.
+It accepts no application key, so each call has the login and password of a user. A failed call is Refused if the answer
+proves that nothing was done, TryAgain if no byte left, and Uncertain otherwise.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .codec import decode, encode
 from .refusals import refusal_of, refusal_of_message
 from .rest import Deadline, unexpected
 
-_SHUT_SECONDS = 900.0
-"""How long a refused password is not tried again: the ERP answers everybody later for each wrong one."""
+_LOCKOUT_SECONDS = 900.0
+"""Time without a further login after a refused password: the ERP slows down all logins after each wrong one."""
 
 
 class Rpc:
-    """One user at one database."""
+    """Calls of one user to one database."""
 
     def __init__(
         self, http: Http, database: str, login: str, password: str, context: Mapping[str, Json]
@@ -36,23 +36,23 @@ class Rpc:
         self._headers = {"authorization": f"Basic {pair}", "content-type": "application/json"}
         self._context = context
         self._login = login
-        self._shut_until = 0.0
+        self._locked_until = 0.0
 
     @property
     def usable(self) -> bool:
-        """False for a while after the password was refused."""
-        return asyncio.get_running_loop().time() >= self._shut_until
+        """False for some time after the password was refused."""
+        return asyncio.get_running_loop().time() >= self._locked_until
 
     async def press(self, model: str, button: str, numbers: Sequence[int], by: Deadline) -> None:
         """Press a button of records in one transaction. Raises TryAgain, Refused or Uncertain."""
         await self._call(f"model.{model}.{button}", [list(numbers)], by)
 
     async def check(self, by: Deadline) -> None:
-        """Does the ERP take login and password? Raises TryAgain or Misconfigured."""
+        """Check that the ERP accepts login and password. Raises TryAgain or Misconfigured."""
         try:
             await self._call("model.res.user.get_preferences", [True], by)
         except Refused as error:
-            raise Misconfigured(f"the login {self._login} for posting in bulk: {error}") from error
+            raise Misconfigured(f"login {self._login} for posting in bulk: {error}") from error
         except Uncertain as error:
             raise TryAgain(str(error)) from error
 
@@ -63,30 +63,35 @@ class Rpc:
         )
         if answer.status in (401, 429):
             # Login and password are checked before a model is touched.
-            self._shut_until = asyncio.get_running_loop().time() + _SHUT_SECONDS
-            shut_out = f"the ERP does not let the login {self._login} in"
-            raise Refused(shut_out, ErrorClass.UNAUTHORIZED, "login")
+            self._locked_until = asyncio.get_running_loop().time() + _LOCKOUT_SECONDS
+            message = f"the ERP refuses the login {self._login}"
+            raise Refused(message, ErrorClass.UNAUTHORIZED, "login")
         if answer.status != 200:
             raise refusal_of(answer.status, answer.body) or Uncertain(unexpected(answer))
         try:
-            said = decode(answer.body)
+            reply = decode(answer.body)
         except WireRefused as error:
-            raise Uncertain(f"the ERP's answer cannot be read: {error}") from error
-        if not isinstance(said, dict) or said.get("id") != 1 or ("result" in said) == ("error" in said):
+            raise Uncertain(f"the answer of the ERP cannot be read: {error}") from error
+        if not isinstance(reply, dict) or reply.get("id") != 1 or ("result" in reply) == ("error" in reply):
             raise Uncertain(unexpected(answer))
-        if "error" in said:
-            raise _error(said["error"]) or Uncertain(unexpected(answer))
-        return said["result"]
+        if "error" in reply:
+            raise _error(reply["error"]) or Uncertain(unexpected(answer))
+        return reply["result"]
 
 
 def _error(error: Json) -> Refused | None:
-    """User errors and warnings come out of the transaction, which is rolled back; what a task after the commit runs
-    into is kept by the ERP and told to nobody. Any other error proves nothing."""
+    """Return the refusal for an error, or None if the error proves nothing.
+
+    User errors and warnings come from inside the transaction, which is rolled back. The ERP does not report errors of
+    tasks after the commit.
+    """
     match error:
         case ["UserError", [str(message), description, *_]]:
             return refusal_of_message(message, description or "")
         case ["UserWarning", [str(), str(message), description, *_]]:
             return refusal_of_message(message, description or "")
         case ["LoginException", *_]:
-            return Refused("the ERP asks for more than a password", ErrorClass.UNAUTHORIZED, "login")
+            return Refused(
+                "the ERP requires more than a password for this login", ErrorClass.UNAUTHORIZED, "login"
+            )
     return None

@@ -1,4 +1,4 @@
-"""The settings of a Tryton system in the governance files, checked when the connector is built."""
+"""Settings of a Tryton system in the governance files. They are checked when the connector is built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from counterfoil.core.errors import Misconfigured
 
 
 class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Names as they stand in the ERP: account and journal codes, the payment term's name, the company's id."""
+    """Settings with the names of the ERP: account and journal codes, name of the payment term, id of the company."""
 
     database: str
     company: int
@@ -21,7 +21,7 @@ class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     login: str | None = None
     """Login of the user who posts documents in bulk (usually the key's), with the secret `password`."""
     applications_journal: str = "APP"
-    """Code of the journal in which a credit's application is entered."""
+    """Code of the journal for applications of credit memos."""
 
 
 _CALLING = frozenset(
@@ -36,13 +36,13 @@ _CALLING = frozenset(
         "max_connections",
     }
 )
-"""The settings that `http.Http.of` reads."""
+"""Settings of `http.Http.of`."""
 
 
 def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
-    """The settings, the application key and the password, "" when nothing is posted in bulk.
+    """Return the settings, the application key, and the password ("" without posting in bulk).
 
-    Raises Misconfigured that names what is missing or unknown.
+    Raises Misconfigured with the name of a missing or unknown setting.
     """
     key = config.secrets.get("key", "")
     if not key:
@@ -57,6 +57,6 @@ def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
     password = config.secrets.get("password", "")
     if bool(settings.login) != bool(password):
         raise Misconfigured(
-            f"system {config.name}: posting in bulk needs the setting `login` and the secret `password`, both"
+            f"system {config.name}: posting in bulk needs both the setting `login` and the secret `password`"
         )
     return settings, key, password
