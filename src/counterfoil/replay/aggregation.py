@@ -15,7 +15,7 @@ from counterfoil.replay import report as d
 from counterfoil.replay.event_builder import MappedDelivery
 from counterfoil.replay.json_diff import accounts, amounts, differing_fields, first_fields, without_positions
 from counterfoil.replay.recorded_answers import ReplaySide
-from counterfoil.replay.run_replayer import AskedApproval, OwedFoil, PlannedCall, ReplayedRun
+from counterfoil.replay.replayed_run import ReplayedApproval, ReplayedCall, ReplayedFoil, ReplayedRun
 from counterfoil.store.port.recorded import Recorded
 
 ERP = "erp"
@@ -241,8 +241,8 @@ class DeliveryDifference:
     def _effect(
         self,
         effect: str,
-        old: PlannedCall | None,
-        new: PlannedCall | None,
+        old: ReplayedCall | None,
+        new: ReplayedCall | None,
         event: CanonicalEvent,
         about: d.Example,
     ) -> None:
@@ -267,8 +267,8 @@ class DeliveryDifference:
 
     def add_foil(
         self,
-        old: OwedFoil | None,
-        new: OwedFoil | None,
+        old: ReplayedFoil | None,
+        new: ReplayedFoil | None,
         event: CanonicalEvent,
         about: d.Example | None = None,
     ) -> None:
@@ -284,7 +284,7 @@ class DeliveryDifference:
             lambda: self._money(of.rule, event, old.legs if old else None, new.legs if new else None)
         )
 
-    def _approval(self, old: AskedApproval | None, new: AskedApproval | None, about: d.Example) -> None:
+    def _approval(self, old: ReplayedApproval | None, new: ReplayedApproval | None, about: d.Example) -> None:
         tiers = (old.tier if old else "", new.tier if new else "")
         of = new or old
         if of is None or (tiers[0] == tiers[1] and old and new and old.policy == new.policy):
@@ -321,7 +321,7 @@ class DeliveryDifference:
         system = model.systems.get(kind.system) if kind is not None else None
         return system is not None and system.role == ERP
 
-    def _posting(self, n: int, planned: PlannedCall, request: Any) -> None:
+    def _posting(self, n: int, planned: ReplayedCall, request: Any) -> None:
         account_names = accounts(request)
         period = self._period(planned.dates.get("posting"))
         for leg, amount in amounts(planned.input).items():

@@ -19,7 +19,8 @@ from counterfoil.replay.divergence import NEW, OLD, Divergence, EventPair
 from counterfoil.replay.paths import Paths
 from counterfoil.replay.recorded_answers import ReplaySide
 from counterfoil.replay.recorded_runs import RecordedRuns
-from counterfoil.replay.run_replayer import OwedFoil, ReplayedRun, RunReplayer
+from counterfoil.replay.replayed_run import ReplayedFoil, ReplayedRun
+from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import admission, routing
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.rules.lookup import lookup_in
@@ -36,7 +37,7 @@ class EventConsequences(msgspec.Struct, frozen=True, kw_only=True):
     """Runs and foils that follow directly from an event, on one side."""
 
     starts: Mapping[str, RoutedStart] = {}
-    foils: Mapping[str, OwedFoil] = {}
+    foils: Mapping[str, ReplayedFoil] = {}
 
 
 class ReplayJob(msgspec.Struct, kw_only=True):
@@ -114,7 +115,7 @@ class ConsequenceReplayer:
             follows = admission.consequences(side.model, event, forms, event.received_at, lookup)
         except HeldDelivery:
             return EventConsequences()
-        foils = {f.rule: OwedFoil(rule=f.rule, key=f.key, legs=f.legs) for f in follows.foils}
+        foils = {f.rule: ReplayedFoil(rule=f.rule, key=f.key, legs=f.legs) for f in follows.foils}
         return EventConsequences(starts={s.run: s for s in follows.starts}, foils=foils)
 
     # ------------------------------------------------------------------ waiting for later events
@@ -185,7 +186,7 @@ class ConsequenceReplayer:
                 return result
         if run is not None and divergence.changed_events:
             run = self._with_changed_events(n, run)
-        return self._replayers[n].play(start, event.id, event.received_at, run, answers)
+        return self._replayers[n].replay(start, event.id, event.received_at, run, answers)
 
     def _with_changed_events(self, n: int, run: RecordedRun) -> RecordedRun:
         """Return the Run with its inbox as this side's model would have written it."""

@@ -16,7 +16,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.expr import Expression
 from counterfoil.model.definition import Call, Definition, Emit, Formula, Literal, Template
 from counterfoil.replay.recorded_answers import RecordedAnswers
-from counterfoil.replay.run_replayer import AskedApproval, PlannedCall, ReplayedRun, tier_of
+from counterfoil.replay.replayed_run import ReplayedApproval, ReplayedCall, ReplayedRun, tier_text
 from counterfoil.rules.workflow import calls
 from counterfoil.rules.workflow.commands import LiveContext
 from counterfoil.rules.workflow.context import DecisionContext, blocks_of
@@ -66,8 +66,8 @@ class RecordedRuns:
             state=r.state,
             effects=effects,
             approvals={
-                a.path: AskedApproval(
-                    policy=a.policy, tier=tier_of(a.automatic, a.roles, a.quorum), amount=a.amount
+                a.path: ReplayedApproval(
+                    policy=a.policy, tier=tier_text(a.automatic, a.roles, a.quorum), amount=a.amount
                 )
                 for a in run.approvals
             },
@@ -76,7 +76,7 @@ class RecordedRuns:
 
     def _planned(
         self, run: RecordedRun, effect: Effect, names: Mapping[str, Any], answers: RecordedAnswers
-    ) -> PlannedCall | None:
+    ) -> ReplayedCall | None:
         step = self._calls.get(effect.path)
         is_plain = effect.state is EffectState.CONFIRMED and not effect.gen and effect.undoes is None
         if step is None or step.operation != effect.operation or not is_plain or effect.repeat == "read":
@@ -88,7 +88,7 @@ class RecordedRuns:
         dates = calls.dates(d, step)
         if isinstance(dates, str):
             return None
-        return PlannedCall(
+        return ReplayedCall(
             operation=effect.operation,
             input=wire.loads(effect.input),
             dates=dates,

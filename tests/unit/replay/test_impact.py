@@ -104,7 +104,7 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
                 for s in routing.starts(acme(), event, lookup_in(answers, one.receipt.system))
                 if s.run == run.run.id
             ]
-            played = player.play(start, event.id, event.received_at, run, answers)
+            played = player.replay(start, event.id, event.received_at, run, answers)
             then = {e.id: (e.operation, e.input, e.request) for e in run.effects}
             now = {
                 id_: (p.operation, wire.dumps(dict(p.input)), p.request) for id_, p in played.effects.items()
