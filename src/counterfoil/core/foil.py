@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -99,9 +100,14 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     allocations: tuple[Allocation, ...]
 
 
+class FoilMove(NamedTuple):
+    state: FoilState
+    reason: str
+
+
 _AFTER_EFFECT = {
-    EffectState.CONFIRMED: (_F.OPEN, ""),
-    EffectState.ABSENT: (_F.VOID, "its effect did not happen"),
+    EffectState.CONFIRMED: FoilMove(_F.OPEN, ""),
+    EffectState.ABSENT: FoilMove(_F.VOID, "its effect did not happen"),
 }
 GIVEN_UP = "its effect was given up"
 """Reason of a void foil whose effect will not be sent."""
@@ -109,8 +115,8 @@ TAKEN_BACK = "its cause was taken back"
 """Reason of a reversed foil."""
 
 
-def after_effect(state: EffectState) -> tuple[FoilState, str] | None:
-    """Return the state and reason that an effect's outcome gives its provisional foils. None: they stay provisional."""
+def after_effect(state: EffectState) -> FoilMove | None:
+    """Return the move of an effect's provisional foils after its outcome. None: they stay provisional."""
     return _AFTER_EFFECT.get(state)
 
 

@@ -21,6 +21,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import TERMINAL, Run
+from counterfoil.store.memory.runs import append
 from counterfoil.store.port.records import NewInboxItem
 from tests.unit.rules import acme
 from tests.unit.rules import test_language_workflows as language
@@ -161,7 +162,7 @@ def inject(play: Play, run: Run, kind: str, rest: list[Any]) -> None:
         case _:
             return
     stimulus = NewInboxItem(run=run.id, kind=kind, ref=ref, body=wire.dumps(body))
-    play.store._append(stimulus, play.now)
+    append(play.store.tables, stimulus, play.now)
 
 
 async def story(scenario: Scenario, objects: tuple[str, ...], actions: list[tuple[Any, ...]]) -> None:

@@ -60,7 +60,7 @@ class DecidedChanges(msgspec.Struct, frozen=True, kw_only=True):
     close_approvals: tuple[tuple[str, ApprovalState], ...] = ()
 
 
-class TurnResult(Protocol):
+class RunUpdate(Protocol):
     """Columns of the Run row that a turn writes: of a `Decision` or of a `Turn` transition."""
 
     @property
@@ -147,7 +147,7 @@ def drop_stale(rows: RunRows, effect: str, at: datetime) -> RunRows:
     )
 
 
-def run_after(run: Run, turn: TurnResult, now: datetime, due: datetime | None) -> Run:
+def run_after(run: Run, turn: RunUpdate, now: datetime, due: datetime | None) -> Run:
     """Return the Run row after a turn that consumed its whole inbox."""
     return msgspec.structs.replace(
         run,
