@@ -1,4 +1,4 @@
-"""What a change of an AsyncAPI description breaks, and for whom."""
+"""Changes of AsyncAPI descriptions, and the clients that they break."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def third(action: str, payload: Any, **message: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def breaking(report: Report) -> list[tuple[str, str]]:
-    return [(change.rule, change.where) for change in report.changes if change.breaking]
+def breaking(changes: Report) -> list[tuple[str, str]]:
+    return [(change.rule, change.where) for change in changes.changes if change.breaking]
 
 
 ONE: dict[str, Any] = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
@@ -64,12 +64,12 @@ MORE: dict[str, Any] = {"type": "object", "properties": {"a": {"enum": ["x", "y"
 def test_payloads_are_compared_by_the_way_they_travel(
     describe: Any, sends: str, gets: str, place: str
 ) -> None:
-    report = compare_asyncapi(describe(gets, ONE), describe(gets, MORE))
-    assert breaking(report) == [("response-enum-value-added", place.replace("%s", gets))]
+    changes = compare_asyncapi(describe(gets, ONE), describe(gets, MORE))
+    assert breaking(changes) == [("response-enum-value-added", place.replace("%s", gets))]
     assert not compare_asyncapi(describe(gets, MORE), describe(gets, ONE)).breaking
     assert not compare_asyncapi(describe(sends, ONE), describe(sends, MORE)).breaking
-    report = compare_asyncapi(describe(sends, MORE), describe(sends, ONE))
-    assert breaking(report) == [("request-enum-value-removed", place.replace("%s", sends))]
+    changes = compare_asyncapi(describe(sends, MORE), describe(sends, ONE))
+    assert breaking(changes) == [("request-enum-value-removed", place.replace("%s", sends))]
 
 
 def test_headers_and_content_types_count() -> None:
@@ -88,15 +88,17 @@ def test_traits_say_what_a_message_leaves_out() -> None:
     assert not compare_asyncapi(old, new).changes
 
 
-def test_a_schema_of_many_messages_is_told_once_at_its_place() -> None:
+def test_a_schema_of_many_messages_is_reported_once_at_its_place() -> None:
     def described(schema: Any) -> dict[str, Any]:
-        made = third("send", {"$ref": "#/components/schemas/Shared"})
-        made["components"]["schemas"] = {"Shared": schema}
+        description = third("send", {"$ref": "#/components/schemas/Shared"})
+        description["components"]["schemas"] = {"Shared": schema}
         for at in range(20):
-            made["components"]["messages"][f"M{at}"] = {"payload": {"$ref": "#/components/schemas/Shared"}}
-            made["channels"]["things"]["messages"][f"M{at}"] = {"$ref": f"#/components/messages/M{at}"}
-        del made["operations"]["thing"]["messages"]
-        return made
+            description["components"]["messages"][f"M{at}"] = {
+                "payload": {"$ref": "#/components/schemas/Shared"}
+            }
+            description["channels"]["things"]["messages"][f"M{at}"] = {"$ref": f"#/components/messages/M{at}"}
+        del description["operations"]["thing"]["messages"]
+        return description
 
     assert breaking(compare_asyncapi(described(ONE), described(MORE))) == [
         ("response-enum-value-added", "/components/schemas/Shared/properties/a")
@@ -118,14 +120,14 @@ def test_what_is_gone_breaks() -> None:
 
 def test_a_message_less_breaks_and_a_message_more_does_not() -> None:
     def kinds(action: str, *names: str) -> dict[str, Any]:
-        made = second(action, ONE)
-        made["channels"]["things/{id}"][action]["message"] = {
+        schema = second(action, ONE)
+        schema["channels"]["things/{id}"][action]["message"] = {
             "oneOf": [{"name": name, "payload": ONE} for name in names]
         }
-        return made
+        return schema
 
-    report = compare_asyncapi(kinds("publish", "A", "B"), kinds("publish", "A"))
-    assert [rule for rule, _ in breaking(report)] == ["request-message-removed"]
+    changes = compare_asyncapi(kinds("publish", "A", "B"), kinds("publish", "A"))
+    assert [rule for rule, _ in breaking(changes)] == ["request-message-removed"]
     assert not compare_asyncapi(kinds("subscribe", "A"), kinds("subscribe", "A", "B")).breaking
     assert compare_asyncapi(kinds("subscribe", "A"), kinds("subscribe", "A", "B"), "strict").breaking
 
@@ -138,8 +140,8 @@ def test_a_renamed_parameter_of_an_address_is_the_same_address() -> None:
 
 
 def test_who_sends_and_who_receives_may_not_change() -> None:
-    report = compare_asyncapi(third("send", ONE), third("receive", ONE))
-    assert [rule for rule, _ in breaking(report)] == ["operation-action-changed"]
+    changes = compare_asyncapi(third("send", ONE), third("receive", ONE))
+    assert [rule for rule, _ in breaking(changes)] == ["operation-action-changed"]
 
 
 def test_version_2_and_version_3_mean_the_same() -> None:
@@ -176,8 +178,8 @@ def test_a_consumer_is_broken_by_the_messages_and_fields_that_it_declares_alone(
     ]
     for other in ({"messages": {"Thing": {"reads": ["b"]}}}, {"messages": {"Other": None}}):
         assert not compare_asyncapi(old, new, "consumer", reads=other).breaking
-    gone = {**new, "channels": {}, "operations": {}}
-    assert [rule for rule, _ in breaking(compare_asyncapi(old, gone, "consumer", reads=declared))] == [
+    removed = {**new, "channels": {}, "operations": {}}
+    assert [rule for rule, _ in breaking(compare_asyncapi(old, removed, "consumer", reads=declared))] == [
         "channel-removed"
     ]
 
@@ -197,7 +199,9 @@ def test_the_source_finds_the_same_changes(case: Any) -> None:
         for change in case["expected"]["changes"]
         if change["type"] != "unclassified"
     }
-    found = {(change.where, change.breaking) for change in compare_asyncapi(old, new, VERSION_ALONE).changes}
-    assert found == expected
+    changes = {
+        (change.where, change.breaking) for change in compare_asyncapi(old, new, VERSION_ALONE).changes
+    }
+    assert changes == expected
     default = {(change.where, change.breaking) for change in compare_asyncapi(old, new).changes}
     assert default ^ expected <= {("/info/version", True), ("/info/version", False)}

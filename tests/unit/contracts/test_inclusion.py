@@ -1,4 +1,4 @@
-"""Whether one schema is part of another, and an instance where it is not."""
+"""Inclusion of one schema in another, with a counterexample if there is one."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def test_a_schema_is_found_to_be_part_of_another(narrow: Any, wide: Any) -> None
 
 @pytest.mark.parametrize(("narrow", "wide"), [case[1:] for case in APART], ids=[case[0] for case in APART])
 def test_an_instance_shows_that_a_schema_is_not_part_of_another(narrow: Any, wide: Any) -> None:
-    found = included(narrow, wide)
-    assert found.verdict == "no"
-    assert found.example is not msgspec.UNSET
-    assert jsonschema_rs.validator_for(narrow, validate_formats=True).is_valid(found.example)
-    assert not jsonschema_rs.validator_for(wide, validate_formats=True).is_valid(found.example)
+    result = included(narrow, wide)
+    assert result.verdict == "no"
+    assert result.example is not msgspec.UNSET
+    assert jsonschema_rs.validator_for(narrow, validate_formats=True).is_valid(result.example)
+    assert not jsonschema_rs.validator_for(wide, validate_formats=True).is_valid(result.example)
 
 
 def test_formats_can_be_read_as_mere_descriptions() -> None:
@@ -118,9 +118,9 @@ def test_references_are_looked_up_in_the_root_of_each_side() -> None:
         }
     }
     b = {"$ref": "#/components/schemas/B"}
-    found = included(b, b, narrow_root=old, wide_root=new, dialect="openapi-3.0")
-    assert found.verdict == "no"
-    assert len(found.example) > 5
+    result = included(b, b, narrow_root=old, wide_root=new, dialect="openapi-3.0")
+    assert result.verdict == "no"
+    assert len(result.example) > 5
     assert included(b, b, narrow_root=new, wide_root=old, dialect="openapi-3.0").verdict == "yes"
 
 

@@ -1,4 +1,4 @@
-"""Two JSON Schemas compared by meaning: which changes break, for whom, and the instance that shows it."""
+"""Comparison of two JSON Schemas by meaning: the changes that break, and their examples."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_large_schemas_compare_in_well_under_a_second() -> None:
     assert time.process_time() - start < 1.5
 
 
-ODD: list[Any] = [
+UNUSUAL_VALUES: list[Any] = [
     None,
     5,
     "x",
@@ -319,12 +319,12 @@ KEYWORDS = ["type", "enum", "required", "properties", "patternProperties", "addi
 
 @pytest.mark.parametrize("keyword", KEYWORDS)
 def test_schemas_that_are_not_of_their_form_are_compared_without_failing(keyword: str) -> None:
-    for odd in ODD:
+    for value in UNUSUAL_VALUES:
         for schema in (
-            {keyword: odd},
-            {"properties": {"a": {keyword: odd, "contains": {}, "unevaluatedProperties": False}}},
+            {keyword: value},
+            {"properties": {"a": {keyword: value, "contains": {}, "unevaluatedProperties": False}}},
         ):
-            if odd == odd:
+            if value == value:
                 assert compare_json_schema(schema, schema, "full", "strict").changes == []
             for other in (True, {"properties": {"a": {"type": "object", "required": ["b"]}}}):
                 for pair in ((schema, other), (other, schema)):

@@ -1,4 +1,4 @@
-"""Verdicts that others gave on pairs of JSON Schemas."""
+"""Verdicts of other tools on pairs of JSON Schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of lint finds its planted fault at its place, and contracts without a fault are silent."""
+"""Every lint rule finds its planted fault at its place, and contracts without a fault have no findings."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ CLEAN = {"schema": SCHEMA, "openapi": OPENAPI, "asyncapi": ASYNCAPI, "event": EV
 _POST = ("paths", "/v1/invoices", "post")
 _GET = ("paths", "/v1/invoices", "get")
 _BODY = ("components", "schemas", "Invoice", "properties")
-GONE = object()
+REMOVED = object()
 
 PLANTED: list[tuple[str, str, tuple[Any, ...], Any, tuple[Any, ...]]] = [
     ("name-convention", "schema", ("properties", "taxRate"), {"type": "integer"}, ("properties", "taxRate")),
     ("name-component", "openapi", ("components", "schemas", "tax_rate"), {}, ("components", "schemas", "tax_rate")),
-    ("name-operation", "openapi", (*_POST, "operationId"), GONE, _POST),
+    ("name-operation", "openapi", (*_POST, "operationId"), REMOVED, _POST),
     ("name-operation", "openapi", (*_GET, "operationId"), "createInvoice", (*_GET, "operationId")),
     ("name-operation", "openapi", (*_GET, "operationId"), "List_invoices", None),
     ("name-path", "openapi", ("paths", "/v1/invoices/"), {}, ("paths", "/v1/invoices/")),
@@ -117,37 +117,37 @@ PLANTED: list[tuple[str, str, tuple[Any, ...], Any, tuple[Any, ...]]] = [
     ("name-event", "event", ("name",), "finalized.v1", ("name",)),
     ("name-state", "workflow", ("steps", 0, "becomes"), "Posted", ("steps", 0, "becomes")),
     ("version-described", "openapi", ("info", "version"), "latest", ("info", "version")),
-    ("version-described", "asyncapi", ("info", "version"), GONE, ("info",)),
-    ("version-schema", "schema", ("$schema",), GONE, ()),
+    ("version-described", "asyncapi", ("info", "version"), REMOVED, ("info",)),
+    ("version-schema", "schema", ("$schema",), REMOVED, ()),
     ("version-schema", "schema", ("$id",), "https://acme.example/invoice", ("$id",)),
-    ("version-lifecycle", "openapi", (*_GET, "x-sunset"), GONE, (*_GET, "deprecated")),
+    ("version-lifecycle", "openapi", (*_GET, "x-sunset"), REMOVED, (*_GET, "deprecated")),
     ("version-lifecycle", "openapi", (*_GET, "x-sunset"), "soon", (*_GET, "x-sunset")),
-    ("version-lifecycle", "openapi", (*_GET, "deprecated"), GONE, (*_GET, "x-sunset")),
-    ("metadata-described", "openapi", ("info", "contact"), GONE, ("info",)),
+    ("version-lifecycle", "openapi", (*_GET, "deprecated"), REMOVED, (*_GET, "x-sunset")),
+    ("metadata-described", "openapi", ("info", "contact"), REMOVED, ("info",)),
     ("metadata-described", "asyncapi", ("info", "description"), "", ("info",)),
-    ("metadata-operation", "openapi", (*_POST, "summary"), GONE, _POST),
-    ("metadata-errors", "openapi", (*_POST, "responses", "default"), GONE, (*_POST, "responses")),
-    ("metadata-security", "openapi", ("security",), GONE, None),
-    ("metadata-schema", "schema", ("title",), GONE, ()),
-    ("metadata-workflow", "workflow", ("owner",), GONE, ("name",)),
-    ("metadata-workflow", "workflow", ("doc",), GONE, ("name",)),
+    ("metadata-operation", "openapi", (*_POST, "summary"), REMOVED, _POST),
+    ("metadata-errors", "openapi", (*_POST, "responses", "default"), REMOVED, (*_POST, "responses")),
+    ("metadata-security", "openapi", ("security",), REMOVED, None),
+    ("metadata-schema", "schema", ("title",), REMOVED, ()),
+    ("metadata-workflow", "workflow", ("owner",), REMOVED, ("name",)),
+    ("metadata-workflow", "workflow", ("doc",), REMOVED, ("name",)),
     ("envelope-repeated", "event", ("data", "occurred_at?"), "timestamp", ("data", "occurred_at?")),
     ("envelope-whole", "schema", ("properties", "envelope", "required"), ["id"], ("properties", "envelope")),
-    ("envelope-whole", "schema", ("properties", "envelope", "properties", "time"), GONE, ("properties", "envelope")),
+    ("envelope-whole", "schema", ("properties", "envelope", "properties", "time"), REMOVED, ("properties", "envelope")),
     ("envelope-message", "asyncapi", ("defaultContentType",), "application/json",
      ("components", "messages", "Finalized")),
-    ("envelope-retry", "openapi", (*_POST, "parameters"), GONE, _POST),
+    ("envelope-retry", "openapi", (*_POST, "parameters"), REMOVED, _POST),
     ("money-exact", "schema", ("properties", "total", "type"), "number", ("properties", "total")),
     ("money-exact", "schema", ("properties", "total", "type"), "string", ("properties", "total")),
     ("money-exact", "event", ("data", "total"), "decimal", ("data", "total")),
     ("money-exact", "event", ("data", "lines", "items", "fields", "net"), {"type": "int"},
      ("data", "lines", "items", "fields", "net")),
     ("money-currency", "openapi", (*_BODY, "amount"), {"type": "integer"}, (*_BODY, "amount")),
-    ("date-form", "schema", ("properties", "issued_on", "format"), GONE, ("properties", "issued_on")),
+    ("date-form", "schema", ("properties", "issued_on", "format"), REMOVED, ("properties", "issued_on")),
     ("date-form", "schema", ("properties", "issued_on", "type"), "integer", ("properties", "issued_on")),
     ("date-form", "event", ("data", "finalized_at"), "date", ("data", "finalized_at")),
     ("date-form", "event", ("data", "document_date"), "string", ("data", "document_date")),
-    ("pii-mark", "schema", ("properties", "contact", "properties", "email", "x-pii"), GONE,
+    ("pii-mark", "schema", ("properties", "contact", "properties", "email", "x-pii"), REMOVED,
      ("properties", "contact", "properties", "email")),
     ("pii-mark", "event", ("data", "phone?"), "string", ("data", "phone?")),
     ("pii-mark", "openapi", (*_BODY, "firstName"), {"type": "string"}, (*_BODY, "firstName")),
@@ -159,7 +159,7 @@ def changed(name: str, path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     node: Any = data
     for part in path[:-1]:
         node = node[part]
-    if value is GONE:
+    if value is REMOVED:
         del node[path[-1]]
     else:
         node[path[-1]] = value
@@ -174,11 +174,11 @@ def test_a_good_contract_is_silent(name: str) -> None:
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda p: f"{p[0]}: {'/'.join(map(str, p[2]))}")
 def test_a_planted_fault_is_found_at_its_place_and_nothing_else(planted: Any) -> None:
     rule, name, path, value, where = planted
-    found = lint(changed(name, path, value))
-    assert {each.rule for each in found} == {rule}
+    findings = lint(changed(name, path, value))
+    assert {each.rule for each in findings} == {rule}
     if where is not None:
-        assert [each.path for each in found] == [where]
-    assert all(each.message and each.fix for each in found)
+        assert [each.path for each in findings] == [where]
+    assert all(each.message and each.fix for each in findings)
 
 
 def test_every_rule_has_been_seen_to_find_something() -> None:
@@ -218,9 +218,9 @@ def test_the_form_is_told_by_the_marks() -> None:
 
 def test_places_are_those_of_the_text() -> None:
     text = '{\n  "paths": {\n    "/a": {"get": {}}\n  },\n  "tags": [1,\n   {"x": 2}]\n}'
-    wanted = [("paths", "/a", "get"), ("tags", 1, "x"), ("tags", 1, "gone"), ()]
-    assert places(text, wanted) == {wanted[0]: (3, 12), wanted[1]: (6, 5), wanted[2]: (6, 4), (): (1, 1)}
-    assert places("{", wanted) == {}
+    paths = [("paths", "/a", "get"), ("tags", 1, "x"), ("tags", 1, "gone"), ()]
+    assert places(text, paths) == {paths[0]: (3, 12), paths[1]: (6, 5), paths[2]: (6, 4), (): (1, 1)}
+    assert places("{", paths) == {}
 
 
 def test_the_reference_tells_each_rule_in_its_own_words() -> None:

@@ -1,4 +1,4 @@
-"""Descriptions are read exactly, bounded, and with the files beside them."""
+"""Descriptions are read exactly, within limits, and with the files that they refer to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random pairs of schemas, random instances: no verdict is ever contradicted, no example ever wrong."""
+"""Random pairs of schemas and random instances: no verdict is contradicted, and no example is wrong."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ SETTINGS = settings(
 @given(pairs(), st.lists(VALUES, min_size=5, max_size=12))
 def test_included_is_never_contradicted_by_an_instance(pair: tuple[Any, Any], instances: list[Any]) -> None:
     narrow, wide = pair
-    found = included(narrow, wide, dialect="2020-12")
+    inclusion = included(narrow, wide, dialect="2020-12")
     one, other = judge(narrow), judge(wide)
-    if found.verdict == "yes":
+    if inclusion.verdict == "yes":
         assert [value for value in instances if one.is_valid(value) and not other.is_valid(value)] == []
-    elif found.verdict == "no":
-        assert found.example is not msgspec.UNSET
-        assert one.is_valid(found.example)
-        assert not other.is_valid(found.example)
+    elif inclusion.verdict == "no":
+        assert inclusion.example is not msgspec.UNSET
+        assert one.is_valid(inclusion.example)
+        assert not other.is_valid(inclusion.example)
 
 
 @SETTINGS

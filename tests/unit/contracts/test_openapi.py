@@ -1,4 +1,4 @@
-"""What a change of an OpenAPI description breaks, and for whom."""
+"""Changes of OpenAPI descriptions, and the clients that they break."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def as_schema(schema: Any) -> Any:
     """OpenAPI 3.0's words in those of JSON Schema, as far as the cases use them."""
     if not isinstance(schema, dict):
         return schema
-    made = {
+    document = {
         key: as_schema(value) for key, value in schema.items() if key not in ("nullable", "exclusiveMinimum")
     }
-    if "x-extensible-enum" in made:
-        made["enum"] = made.pop("x-extensible-enum")
+    if "x-extensible-enum" in document:
+        document["enum"] = document.pop("x-extensible-enum")
     if isinstance(schema.get("exclusiveMinimum"), bool):
-        made["exclusiveMinimum"] = made.pop("minimum")
-    return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") else made
+        document["exclusiveMinimum"] = document.pop("minimum")
+    return {"anyOf": [document, {"type": "null"}]} if schema.get("nullable") else document
 
 
 @pytest.mark.parametrize(
@@ -129,14 +129,14 @@ def test_an_example_is_valid_on_the_side_that_loses_it_alone(old: Any, new: Any,
 
 
 def test_most_examples_are_found() -> None:
-    found = [
+    has_example = [
         change.example is not msgspec.UNSET
         for _, old, new, *_ in SCHEMAS
         for describe in (sends, gets)
         for change in compare(describe(old), describe(new)).changes
         if change.breaking
     ]
-    assert sum(found) >= 0.6 * len(found)
+    assert sum(has_example) >= 0.6 * len(has_example)
 
 
 def test_what_is_hard_is_proved_where_it_can_be() -> None:
@@ -265,13 +265,13 @@ def test_what_cannot_be_decided_says_so_and_breaks_under_strict_alone() -> None:
 def component(schema: Any, places: int = 3) -> dict[str, Any]:
     """A description whose `Thing` is got at many places and sent at none."""
     ref = {"$ref": "#/components/schemas/Thing"}
-    made = api()
-    made["paths"] = {
+    document = api()
+    document["paths"] = {
         f"/things{at}": {"get": {"responses": {"200": {"description": "fine", **json_body(ref)}}}}
         for at in range(places)
     }
-    made["components"] = {"schemas": {"Thing": schema}}
-    return made
+    document["components"] = {"schemas": {"Thing": schema}}
+    return document
 
 
 def test_a_component_is_told_once_with_the_number_of_its_places() -> None:
@@ -287,9 +287,11 @@ def test_a_component_that_nobody_uses_breaks_nobody() -> None:
 
 def test_a_component_that_is_both_sent_and_got_is_told_from_the_side_where_it_breaks() -> None:
     def both(schema: Any) -> dict[str, Any]:
-        made = component(schema)
-        made["paths"]["/more"] = {"post": {"requestBody": json_body({"$ref": "#/components/schemas/Thing"})}}
-        return made
+        document = component(schema)
+        document["paths"]["/more"] = {
+            "post": {"requestBody": json_body({"$ref": "#/components/schemas/Thing"})}
+        }
+        return document
 
     change = only(compare(both(thing(a={"enum": ["x"]})), both(thing(a={"enum": ["x", "y"]}))))
     assert (change.rule, change.breaking) == ("response-enum-value-added", True)
@@ -335,28 +337,28 @@ def test_recursive_schemas_end() -> None:
 def test_kinds_that_name_their_parent_end() -> None:
     def pets(*names: str) -> dict[str, Any]:
         refs = [{"$ref": f"#/components/schemas/{name}"} for name in names]
-        made = component({**thing(kind=TEXT), "oneOf": refs})
+        document = component({**thing(kind=TEXT), "oneOf": refs})
         for name in names:
-            made["components"]["schemas"][name] = {
+            document["components"]["schemas"][name] = {
                 "allOf": [{"$ref": "#/components/schemas/Thing"}, thing(n=TEXT)]
             }
-        return made
+        return document
 
     assert breaking(compare(pets("Cat", "Dog"), pets("Cat", "Dog", "Emu"))) == ["response-variant-added"]
 
 
 def test_a_removed_schema_is_only_a_name_unless_it_is_a_tagged_kind_of_thing() -> None:
     def refers(target: str) -> dict[str, Any]:
-        made = component(CAT)
-        made["components"]["schemas"]["Other"] = thing(a=TEXT)
-        made["paths"]["/things0"]["get"]["responses"]["200"] = {
+        document = component(CAT)
+        document["components"]["schemas"]["Other"] = thing(a=TEXT)
+        document["paths"]["/things0"]["get"]["responses"]["200"] = {
             "description": "",
             **json_body({"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in target.split()]}),
         }
         for name in {"Thing", "Other"} - set(target.split()):
-            del made["components"]["schemas"][name]
-        made["paths"] = {"/things0": made["paths"]["/things0"]}
-        return made
+            del document["components"]["schemas"][name]
+        document["paths"] = {"/things0": document["paths"]["/things0"]}
+        return document
 
     assert breaking(compare(refers("Thing Other"), refers("Other"))) == ["resource-removed"]
     assert not breaking(compare(refers("Thing Other"), refers("Thing")))
@@ -478,9 +480,9 @@ def test_a_promised_date_may_not_move_earlier() -> None:
 
 def test_calls_that_the_service_makes_turn_the_direction_round() -> None:
     def webhook(schema: Any) -> dict[str, Any]:
-        made = api()
-        made["webhooks"] = {"done": {"post": {"requestBody": json_body(schema)}}}
-        return made
+        document = api()
+        document["webhooks"] = {"done": {"post": {"requestBody": json_body(schema)}}}
+        return document
 
     assert breaking(compare(webhook({"enum": ["a"]}), webhook({"enum": ["a", "b"]}))) == [
         "response-enum-value-added"
@@ -509,9 +511,9 @@ READS = {"operations": {"POST /things/{id}": {"reads": ["id", "lines.price"], "s
 def test_a_consumer_is_broken_by_what_it_declares_alone() -> None:
     def described(**more: Any) -> dict[str, Any]:
         lines = {"type": "array", "items": {"$ref": "#/components/schemas/Line"}}
-        made = gets(thing(**{"id": TEXT, "note": TEXT, "lines": lines, **more}))
-        made["components"] = {"schemas": {"Line": thing(price={"type": "integer"}, unit=TEXT)}}
-        return made
+        document = gets(thing(**{"id": TEXT, "note": TEXT, "lines": lines, **more}))
+        document["components"] = {"schemas": {"Line": thing(price={"type": "integer"}, unit=TEXT)}}
+        return document
 
     old = described()
     for harmless in (described(note={"type": "integer"}), described(extra=TEXT)):

@@ -1,6 +1,6 @@
-"""Random pairs of schemas: what is proved to refuse an instance is told as breaking, or as not decided.
+"""Random pairs of schemas: a change that provably rejects an instance is reported as breaking or as undecided.
 
-Objects are closed and choices are `anyOf`, for open objects and overlapping `oneOf` are matters of policy.
+Objects are closed and choices are `anyOf`: open objects and overlapping `oneOf` are matters of policy.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SIMPLE: list[dict[str, Any]] = [
 def schema(drawn: random.Random, depth: int = 0) -> dict[str, Any]:
     shape = drawn.random()
     if depth < 3 and shape < 0.3:
-        made: dict[str, Any] = {
+        result: dict[str, Any] = {
             "type": "object",
             "properties": {
                 name: schema(drawn, depth + 1) for name in drawn.sample("abc", drawn.randint(1, 3))
             },
             "additionalProperties": False,
         }
-        made["required"] = sorted(drawn.sample(sorted(made["properties"]), drawn.randint(0, 1)))
-        return made
+        result["required"] = sorted(drawn.sample(sorted(result["properties"]), drawn.randint(0, 1)))
+        return result
     if depth < 3 and shape < 0.4:
         return {"type": "array", "items": schema(drawn, depth + 1), "maxItems": drawn.randint(1, 3)}
     if depth < 2 and shape < 0.55:
@@ -45,13 +45,13 @@ def schema(drawn: random.Random, depth: int = 0) -> dict[str, Any]:
 
 def parts(node: Any) -> list[dict[str, Any]]:
     """Every schema of a schema, itself first."""
-    found = [node]
+    generated = [node]
     for key, value in node.items():
         inner = value.values() if key == "properties" else value if key == "anyOf" else ()
         inner = [value] if key in ("items", "not") else inner
         for each in inner:
-            found += parts(each)
-    return found
+            generated += parts(each)
+    return generated
 
 
 def changed(drawn: random.Random, old: dict[str, Any]) -> dict[str, Any]:
@@ -68,9 +68,9 @@ def described(node: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_refuses_an_instance_is_told(seed: int) -> None:
+def test_a_change_that_rejects_an_instance_is_reported(seed: int) -> None:
     drawn = random.Random(seed)
-    refused = told = 0
+    refused = breaking_count = 0
     for _ in range(PAIRS // 4):
         old = schema(drawn)
         new = changed(drawn, old)
@@ -79,5 +79,5 @@ def test_what_refuses_an_instance_is_told(seed: int) -> None:
         refused += 1
         changes = compare_openapi(described(old), described(new)).changes
         assert any(change.breaking or not change.decided for change in changes), (old, new)
-        told += any(change.breaking for change in changes)
-    assert told >= 0.9 * refused > 0
+        breaking_count += any(change.breaking for change in changes)
+    assert breaking_count >= 0.9 * refused > 0

@@ -1,4 +1,4 @@
-"""Verdicts that others gave on pairs of OpenAPI descriptions."""
+"""Verdicts of other tools on pairs of OpenAPI descriptions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_other_agreed_verdicts_are_those_of_another_profile(case: Any) -> No
 def test_most_verdicts_of_one_source_alone_are_given_by_some_profile() -> None:
     alone = [case for case in CASES if not case["core"]]
     profiles: tuple[Profile, ...] = ("standard", "strict", "consumer")
-    given = sum(
+    matching = sum(
         any(breaks(case, profile) == case["expected_breaking"] for profile in profiles) for case in alone
     )
-    assert given >= 0.85 * len(alone)
+    assert matching >= 0.85 * len(alone)

@@ -1,4 +1,4 @@
-"""What a vendor announced as breaking is found in its descriptions, and each changed component is told once."""
+"""Announced breaking changes of vendors are found, and each changed component is reported once."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def description(pair: Path, name: str) -> Any:
 
 
 def finds(change: Change, locator: Any) -> bool:
-    """Whether a change is at a locator: a component, its property, a path, or a field and value at a path."""
+    """Return true if a change is at a locator: a component, its property, a path, or a field and value at a path."""
     place, *rest = locator["where"]
     if place.startswith("/") or " /" in place:
         return place in change.where and all(part in f"{change.where} {change.message}" for part in rest)
     if locator["kind"] == "schema removed":
         return change.where == f"/components/schemas/{place}"
     schema, _, name = place.rpartition(".")
-    there = change.where.startswith(f"/components/schemas/{schema}/") and change.where.endswith(f"/{name}")
-    return there and all(part in change.message for part in rest)
+    is_there = change.where.startswith(f"/components/schemas/{schema}/") and change.where.endswith(f"/{name}")
+    return is_there and all(part in change.message for part in rest)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
@@ -49,6 +49,6 @@ def test_announced_changes_are_found_where_they_show_and_nothing_floods(pair: Pa
 
     places = Counter((change.where, change.rule, change.message) for change in changes)
     assert max(places.values()) == 1
-    told = Counter(change.where for change in changes)
+    count_by_place = Counter(change.where for change in changes)
     listed = sum(len(entries) for entries in json.loads((pair / "component_diff.json").read_text()).values())
-    assert len(told) <= 2.5 * listed
+    assert len(count_by_place) <= 2.5 * listed

@@ -1,4 +1,4 @@
-"""The reference names every rule that the comparison can tell."""
+"""The reference page names every rule of the comparison."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SCHEMAS = PAGE[PAGE.index("## JSON Schema") :]
 
 
 def test_every_rule_is_documented() -> None:
-    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", SCHEMAS))
+    documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", SCHEMAS))
     assert {subject for subject, _, _ in GROUPS} <= SUBJECTS
     missing = {
         subject
         for subject in SUBJECTS | {"instance-refused", "undecided"}
-        if subject not in told and f"{subject}-changed" not in told
+        if subject not in documented and f"{subject}-changed" not in documented
     }
     assert missing == set()
 

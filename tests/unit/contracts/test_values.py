@@ -1,4 +1,4 @@
-"""What is claimed about formats holds for the validator: their samples, their shapes, which lie within which."""
+"""Claims about formats hold for the validator: their samples, their patterns, and their subsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example of the reference page holds, and the page names every function."""
+"""Every example of the reference page is true, and the page names every function."""
 
 import re
 from datetime import UTC, datetime

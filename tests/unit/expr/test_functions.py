@@ -1,4 +1,4 @@
-"""Functions at their edges: what they refuse, and the laws that their results keep."""
+"""Edge cases of functions: rejected arguments, and the laws of their results."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -154,8 +154,8 @@ def test_coterm_of_mixed_currencies_is_refused():
 
 def test_coterm_keeps_a_line_as_it_is_but_for_its_end():
     line = {"sku": "a", "amount": Money(100, "USD"), "start": date(2026, 1, 1), "end": date(2027, 1, 1)}
-    (made,) = run("coterm([l], l.end, 'daily')", l=line)
-    assert made == line | {"days": 365, "term_days": 365}
+    (result,) = run("coterm([l], l.end, 'daily')", l=line)
+    assert result == line | {"days": 365, "term_days": 365}
     (longer,) = run("coterm([l], date('2028-01-01'), 'daily')", l=line)
     assert (longer["amount"], longer["days"]) == (Money(200, "USD"), 730)
 
@@ -169,7 +169,7 @@ def test_coterm_keeps_a_line_as_it_is_but_for_its_end():
 )
 def test_cotermed_lines_sum_to_the_rounded_total(lines):
     end = date(2026, 7, 1)
-    made = run(
+    result = run(
         "coterm(l, e, 'daily')",
         e=end,
         l=[
@@ -182,8 +182,8 @@ def test_cotermed_lines_sum_to_the_rounded_total(lines):
         ],
     )
     exact = [Fraction(amount * charged, whole) for amount, whole, charged in lines]
-    assert sum(line["amount"].minor for line in made) == round(sum(exact))
-    assert all(abs(line["amount"].minor - share) < 1 for line, share in zip(made, exact, strict=True))
+    assert sum(line["amount"].minor for line in result) == round(sum(exact))
+    assert all(abs(line["amount"].minor - share) < 1 for line, share in zip(result, exact, strict=True))
 
 
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))

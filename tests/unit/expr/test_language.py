@@ -1,4 +1,4 @@
-"""Every expression of the governance language's three hardest workflows and two mappings, with life-like bindings."""
+"""Expressions of the three hardest workflows and two mappings, with realistic bindings."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -194,16 +194,16 @@ def test_every_lookup_of_a_mapping_is_known_before_it_is_answered():
         "table('gl', input.legal_entity, l.product_id) + string(xref('customer', input.customer_id))"
     )
     assert expression.lookup_calls == {"table", "xref"}
-    asked = []
+    lookups = []
 
     def ask(name, args):
-        asked.append((name, args))
+        lookups.append((name, args))
         raise LookupNeeded(name, args)
 
     with pytest.raises(LookupNeeded) as needed:
         expression(TRYTON, ask)
     assert (needed.value.name, needed.value.args) == ("table", ("gl", "acme-us", "prod_1"))
-    assert asked == [("table", ("gl", "acme-us", "prod_1"))]
+    assert lookups == [("table", ("gl", "acme-us", "prod_1"))]
 
 
 def test_routing_finds_what_an_event_must_equal():

@@ -1,4 +1,4 @@
-"""Syntax, positions of what is wrong, and text that means harm."""
+"""Syntax, positions of errors, and malicious text."""
 
 import contextlib
 import time
@@ -211,8 +211,8 @@ def test_any_text_parses_or_is_refused_with_a_place(text):
     try:
         parse(text)
     except ExpressionError as error:
-        (found,) = error.findings
-        assert 0 <= found.offset <= len(text)
+        (finding,) = error.findings
+        assert 0 <= finding.offset <= len(text)
 
 
 @given(

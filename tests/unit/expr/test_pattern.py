@@ -1,4 +1,4 @@
-"""Patterns: the answers of Python's own engine where both speak the same syntax, in linear time."""
+"""Patterns: the results of Python's engine for the common syntax, in linear time."""
 
 import re
 import time
@@ -53,7 +53,7 @@ def test_answers_agree_with_the_standard_engine(pattern, text):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "text", "found"),
+    ("pattern", "text", "expected"),
     [
         ("^INV-[0-9]{4,}$", "INV-12345", True),
         ("^INV-[0-9]{4,}$", "INV-123", False),
@@ -78,8 +78,8 @@ def test_answers_agree_with_the_standard_engine(pattern, text):
         (r"[^\D]", "5", True),
     ],
 )
-def test_syntax_of_re2(pattern, text, found):
-    assert CompiledPattern(pattern).search(text) is found
+def test_syntax_of_re2(pattern, text, expected):
+    assert CompiledPattern(pattern).search(text) is expected
 
 
 @pytest.mark.parametrize(

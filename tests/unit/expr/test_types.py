@@ -1,4 +1,4 @@
-"""Type checks against JSON Schemas: what is certainly wrong is found, what is open goes everywhere."""
+"""Type checks against JSON Schemas: certain errors are found, open parts fit everywhere."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What expressions mean: exact numbers, strict types, CEL's absorption of errors, bounded work."""
+"""Meaning of expressions: exact numbers, strict types, CEL's absorption of errors, bounded work."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -285,7 +285,7 @@ def test_work_is_bounded():
     with pytest.raises(BudgetExceeded):
         run(f"{shared} == {shared}")
     with pytest.raises(BudgetExceeded):
-        run(shared)  # small in memory, a billion elements to whoever writes it out
+        run(shared)  # small in memory, but a billion elements when expanded
     assert run("l.map(x, x.n).filter(n, n > 10).size()", l=[{"n": i} for i in range(20_000)]) == 19_989
 
 
@@ -336,18 +336,18 @@ def test_the_cause_of_what_a_lookup_raises_is_kept():
 
 
 def test_a_lookup_is_asked_only_when_its_answer_matters():
-    asked = []
+    lookups = []
     expression = compile("a == 1 || table('t', a, 'k') == 'v'")
-    assert expression({"a": 1}, lambda *call: asked.append(call)) is True
-    assert asked == []
-    assert expression({"a": 2}, lambda *call: asked.append(call) or "v") is True
-    assert asked == [("table", ("t", 2, "k"))]
-    assert compile("first(a, table('t', a))")({"a": 0}, lambda *call: asked.append(call)) == 0
+    assert expression({"a": 1}, lambda *call: lookups.append(call)) is True
+    assert lookups == []
+    assert expression({"a": 2}, lambda *call: lookups.append(call) or "v") is True
+    assert lookups == [("table", ("t", 2, "k"))]
+    assert compile("first(a, table('t', a))")({"a": 0}, lambda *call: lookups.append(call)) == 0
     assert (
-        compile(f"first({'null, ' * 10} a, table('t', a))")({"a": 0}, lambda *call: asked.append(call)) == 0
+        compile(f"first({'null, ' * 10} a, table('t', a))")({"a": 0}, lambda *call: lookups.append(call)) == 0
     )
-    assert compile("a > 1 ? head('x') : a")({"a": 1}, lambda *call: asked.append(call)) == 1
-    assert len(asked) == 1
+    assert compile("a > 1 ? head('x') : a")({"a": 1}, lambda *call: lookups.append(call)) == 1
+    assert len(lookups) == 1
 
 
 int64s = st.integers(INT64_MIN, INT64_MAX)
