@@ -11,7 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ruamel.yaml import YAML
 
-from counterfoil.bootstrap import Account
+from counterfoil.bootstrap import PeopleFileEntry
 from counterfoil.model import Model, checks
 from counterfoil.model.kinds import KINDS
 from tests.source import ROOT
@@ -24,7 +24,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_the_people_file_on_the_page_is_one() -> None:
     (text,) = blocks("reference/configuration.md", "json")
-    (account,) = msgspec.json.decode(text.encode(), type=list[Account])
+    (account,) = msgspec.json.decode(text.encode(), type=list[PeopleFileEntry])
     page = (ROOT / "docs/reference/configuration.md").read_text("utf-8")
     rows = {
         name for names in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.M) for name in names.split(", ")
