@@ -119,7 +119,7 @@ class PossibleEvents:
         if where is None:
             return dict(data)
         names = self._names(w)
-        lookups = self.context.outside(w)
+        lookups = self.context.lookups(w)
         for field, expression in keys:
             try:
                 data = put(data, tuple(field.split(".")), expression(names, lookups.ask))

@@ -40,30 +40,7 @@ def form(w: World, whole: bool) -> Any:
     ended = w.over and not whole
     ranks = _time_ranks(w)
     now = f"~{s.round}" if s.round else ""
-    latest: dict[str, tuple[bool, Any]] = {}
-    for key, st in s.steps.items():
-        base, bracket, item = key.partition("[")
-        path, mark, number = base.partition("~")
-        latest[path + bracket + item] = (mark + number == now, (key, st))
-    steps: list[Any] = []
-    live: set[str] = set()
-    for place, (current, (key, st)) in latest.items():
-        if st.effect is not None:
-            live.add(st.effect)
-        if st.phase == "done":
-            if st.approval is not None and not undoing:
-                steps.append((place, current, st.outcome))
-            elif (st.outcome.partition(":")[2] or st.outcome) in BAD and key not in w.accepted:
-                steps.append((place, current, "bad"))
-            continue
-        steps.append(
-            (
-                place, current, st.phase, st.outcome, st.topic, st.then, st.reactions, st.back, st.position,
-                st.effect is not None, st.case is not None, st.item_keys,
-                ranks.get(st.until), ranks.get(st.retry_at), ranks.get(st.queue_until),
-            )
-        )  # fmt: skip
-    steps.sort()
+    steps, live = _steps(w, now, ranks, undoing)
     names = {} if ended else s.memo.get("names", {})
     return (
         w.beginning,
@@ -113,6 +90,37 @@ def form(w: World, whole: bool) -> Any:
         sorted(Counter(w.emitted).items()) if w.emitted else (),
         [] if undoing or ended else sorted(w.came),
     )
+
+
+def _steps(
+    w: World, now: str, ranks: dict[datetime | None, int], undoing: bool
+) -> tuple[list[Any], set[str]]:
+    """Return the last state of each step and item, and the ids of the effects that they refer to."""
+    latest: dict[str, tuple[bool, Any]] = {}
+    for key, st in w.state.steps.items():
+        base, bracket, item = key.partition("[")
+        path, mark, number = base.partition("~")
+        latest[path + bracket + item] = (mark + number == now, (key, st))
+    steps: list[Any] = []
+    live: set[str] = set()
+    for place, (current, (key, st)) in latest.items():
+        if st.effect is not None:
+            live.add(st.effect)
+        if st.phase == "done":
+            if st.approval is not None and not undoing:
+                steps.append((place, current, st.outcome))
+            elif (st.outcome.partition(":")[2] or st.outcome) in BAD and key not in w.accepted:
+                steps.append((place, current, "bad"))
+            continue
+        steps.append(
+            (
+                place, current, st.phase, st.outcome, st.topic, st.then, st.reactions, st.back, st.position,
+                st.effect is not None, st.case is not None, st.item_keys,
+                ranks.get(st.until), ranks.get(st.retry_at), ranks.get(st.queue_until),
+            )
+        )  # fmt: skip
+    steps.sort()
+    return steps, live
 
 
 def _place(key: str, now: str) -> str:

@@ -205,7 +205,7 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
     for start in starts:
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
         text = f"{what} starts the run" + (f"; {start.text}" if start.text else "")
-        worlds.append((context.born(start), TimelineEntry(timedelta(0), "counterfoil", text)))
+        worlds.append((context.start(start), TimelineEntry(timedelta(0), "counterfoil", text)))
     collects = gc.isenabled()
     gc.disable()  # many objects and almost no reference cycles: collecting costs time and frees nothing
     try:

@@ -44,14 +44,14 @@ class LeafResolver:
         self.lets = lets
         self.read = LeafUses()
 
-    def look(self, node: ExprNode, seen: frozenset[str] = frozenset()) -> None:
+    def look(self, node: ExprNode, visited: frozenset[str] = frozenset()) -> None:
         """Record everything that a formula compares, including its lets."""
         for inner in _walk(node):
             leaf = self.leaf(inner)
             if leaf is not None:
                 self.read.leaves.setdefault(leaf)
-            if isinstance(inner, t.NameNode) and inner.name in self.lets and inner.name not in seen:
-                self.look(self.lets[inner.name], seen | {inner.name})
+            if isinstance(inner, t.NameNode) and inner.name in self.lets and inner.name not in visited:
+                self.look(self.lets[inner.name], visited | {inner.name})
             if isinstance(inner, t.HasNode):
                 path = self.leaf(t.SelectNode(inner.start, inner.end, inner.operand, inner.field))
                 if path is not None:

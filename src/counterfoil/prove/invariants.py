@@ -204,7 +204,7 @@ class InvariantChecker:
         if step.amount is None:
             return False
         try:
-            amount = step.amount({**w.state.names, **w.state.items}, self.context.outside(w).ask)
+            amount = step.amount({**w.state.names, **w.state.items}, self.context.lookups(w).ask)
         except FORMULA_ERRORS:
             return False
         return amount in _moneys(w.state.inputs.get(e.id))
@@ -364,7 +364,7 @@ class InvariantChecker:
         if not self.own:
             return
         names = names_of(self.context, w)
-        ask = self.context.outside(w).ask
+        ask = self.context.lookups(w).ask
         for invariant in self.own:
             if invariant.moment == "finally" and not w.over:
                 continue

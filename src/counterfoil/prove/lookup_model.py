@@ -1,6 +1,6 @@
-"""What a Run under proof reads of the outside: heads, Links, tables, guards, periods, each answered at once.
+"""Answers to the look-ups of a proof: heads, Links, tables, guards and periods.
 
-Answers are computed when they are asked for, so that a decision never has to be made again for a look-up.
+Every answer is computed at once, so a decision is never repeated because of a look-up.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from counterfoil.rules.lookup import (
 )
 
 BEGIN = datetime(2026, 1, 15, 9, tzinfo=UTC)
-"""When every proof begins. The proof is about the order of moments, not about their dates."""
+"""Start time of every proof. Only the order of times matters, not the dates."""
 MONTHS = range(11)
-"""Periods that are known, from the one in which the proof begins."""
+"""Months with a period, counted from the month in which the proof starts."""
 Heads = Mapping[str, Mapping[str, Any]]
-"""State by object: every key of an object shows the same state, under its own id."""
+"""State by object. Every key of an object has the same state, with its own id."""
 
 
 class LookupModel(Mapping[Question, Any]):
-    """Answers to look-ups. `used` are what guards hold, by scope and key; `closed`: the present period is locked."""
+    """Answers to look-ups. `used`: reserved amounts by scope and key. `closed`: the current period is locked."""
 
     def __init__(
         self,
@@ -90,21 +90,21 @@ class LookupModel(Mapping[Question, Any]):
         raise AssertionError(f"no answer to {read!r}")
 
     def _period(self, n: int) -> dict[str, Any]:
-        """The n-th month from the one in which the proof begins; the present one is locked when `closed`."""
+        """Return the period of the n-th month from the start of the proof. If `closed`, the current one is locked."""
         month = BEGIN.month + n
         start, end = date(BEGIN.year, month, 1), date(BEGIN.year, month + 1, 1) - timedelta(days=1)
-        here = start <= self._now.date() <= end
-        state = "closed" if (here and self._closed) or end < self._now.date() else "open"
+        is_current = start <= self._now.date() <= end
+        state = "closed" if (is_current and self._closed) or end < self._now.date() else "open"
         name = f"{start:%Y-%m}"
         return {"id": name, "name": name, "start": start, "end": end, "state": state}
 
     def _table(self, name: str, keys: list[Any]) -> Any:
         if name not in self._model.tables:
             return None
-        found = self._model.lookup_table(name, keys, self._now.date())
+        value = self._model.lookup_table(name, keys, self._now.date())
         table = self._model.tables[name].table
         rows = table.rows or []
-        return rows[0].get(table.value) if found is None and rows else found
+        return rows[0].get(table.value) if value is None and rows else value
 
 
 def head_of(heads: Heads, object_: str, key: str) -> dict[str, Any] | None:

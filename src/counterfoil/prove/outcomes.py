@@ -108,13 +108,13 @@ class PossibleOutcomes:
         """
         if now:
             w = mark_done(w, e)
-        return self.context.concluded(w, e, _E.CONFIRMED, result=self.result(w, e, times))
+        return self.context.conclude(w, e, _E.CONFIRMED, result=self.result(w, e, times))
 
     def _accept(self, w: World, e: Effect) -> World:
-        return self.context.concluded(w, e, _E.ACCEPTED, error="job")
+        return self.context.conclude(w, e, _E.ACCEPTED, error="job")
 
     def _refuse(self, w: World, e: Effect, error: ErrorClass) -> World:
-        return self.context.concluded(w, e, _E.REFUSED, error_class=error, error="as planned by the proof")
+        return self.context.conclude(w, e, _E.REFUSED, error_class=error, error="as planned by the proof")
 
     def _refuse_for_good(self, w: World, e: Effect, error: ErrorClass) -> World:
         for _ in range(MAX_TICKS):
@@ -132,7 +132,7 @@ class PossibleOutcomes:
     def _unknown(self, w: World, e: Effect, done: bool) -> World:
         if done:
             w = mark_done(w, e)
-        return self.context.concluded(w, e, _E.UNKNOWN, error="no answer")
+        return self.context.conclude(w, e, _E.UNKNOWN, error="no answer")
 
     def _drop_stale(self, w: World, e: Effect) -> World:
         rows = drop_stale(w.rows, e.id, w.now)
@@ -187,7 +187,7 @@ class PossibleOutcomes:
         horizon = timedelta(seconds=self.definition.operations[e.operation].horizon)
         w = self.timing.tick(w, max(w.now, e.created_at + horizon))
         effect = next(x for x in w.effects if x.id == e.id)
-        return self.context.concluded(w, effect, _E.ABSENT)
+        return self.context.conclude(w, effect, _E.ABSENT)
 
 
 def mark_done(w: World, e: Effect) -> World:

@@ -101,4 +101,4 @@ class PossibleDecisions:
             return w
         if choice is Choice.CONTINUE:
             return self.outcomes.confirm(w, e, False)
-        return self.context.concluded(w, e, _E.ABSENT)
+        return self.context.conclude(w, e, _E.ABSENT)

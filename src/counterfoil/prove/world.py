@@ -1,7 +1,7 @@
-"""A Run under proof with all that stands around it: rows, what the outside has really done, what may still come.
+"""The state of a proof: a Run with its rows, and what the other systems have really done.
 
-A World is a value. `Company.turn` lets the real `decide` turn the Run and carries its commands out as the store would;
-which moves there are is told elsewhere.
+A World is an immutable value. `ProofContext.turn` calls the real `decide` and applies its commands as the store would.
+`prove.moves` lists the possible next moves.
 """
 
 from __future__ import annotations
@@ -44,38 +44,41 @@ from counterfoil.rules.workflow.records import case_of
 from counterfoil.rules.workflow.state import RunState, load
 
 _LIVE = IN_FLIGHT | {EffectState.PLANNED, EffectState.CONFIRMED}
-TURNS = 60
-"""Turns that follow one another at once before the Run counts as one that never rests."""
+MAX_TURNS = 60
+"""Consecutive turns after which the Run counts as one that never waits."""
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
+    """Immutable snapshot of a Run under proof and its surroundings."""
+
     run: Run
     state: RunState
-    """What `run.ctx` holds. Read, never changed."""
+    """The decoded `run.ctx`. Never changed in place."""
     now: datetime = BEGIN
     beginning: int = 0
+    """Number of the start values."""
     effects: tuple[Effect, ...] = ()
     done: Mapping[str, int] = {}
-    """How often the outside has really done an effect."""
+    """How often the other system has really done an effect, by effect id."""
     approvals: tuple[Approval, ...] = ()
     foils: tuple[Foil, ...] = ()
     cases: tuple[Case, ...] = ()
-    """Open ones."""
+    """Open Cases."""
     reserved: Mapping[str, tuple[str, str, int]] = {}
     """Scope, key and amount by path."""
     emitted: tuple[tuple[str, str], ...] = ()
-    """Type and digest of the data of each event that the Run emitted."""
+    """Type and data digest of each emitted event."""
     heads: Mapping[str, Mapping[str, Any]] = {}
     changed: int = 0
-    """How often a fact has changed."""
+    """Number of changes of facts."""
     closed: bool = False
-    """The present period is locked."""
+    """True if the current period is locked."""
     came: tuple[str, ...] = ()
-    """Types of the events that have come, one for each time."""
+    """Types of the events that have arrived, in order."""
     accepted: frozenset[str] = frozenset()
-    """Keys of steps that a person counted as done."""
+    """Keys of steps that a person declared as done."""
     blame: str = ""
-    """What went wrong on the way that no state shows, as `<invariant>:<step>:<words>`."""
+    """A broken invariant that the state does not show, as `<invariant>:<step>:<description>`."""
 
     @property
     def rows(self) -> RunRows:
@@ -91,7 +94,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProofContext:
-    """What does not change while a workflow is proven."""
+    """The constant part of a proof: model, definition and answers of reads."""
 
     def __init__(self, model: Model, definition: d.Definition) -> None:
         self.model = model
@@ -101,19 +104,19 @@ class ProofContext:
             for name in definition.operations
             if model.operations[name].repeat != "read"
         }
-        """Operations that write, and whether they move money."""
+        """Writing operations. True if the operation moves money."""
         self.reads: dict[tuple[int, str], Any] = {}
-        """Answers of reads, by beginning and operation."""
+        """Answers of reads, by number of the start values and operation."""
         self.decisions = 0
 
-    # ------------------------------------------------------------------ beginning
+    # ------------------------------------------------------------------ start
 
-    def born(self, beginning: StartValues) -> World:
-        """The Run as it is born, before its first turn."""
-        for root, value in beginning.values.items():
+    def start(self, values: StartValues) -> World:
+        """Start a Run and execute its first turn."""
+        for root, value in values.values.items():
             if root.startswith("read:"):
-                self.reads[beginning.number, root[5:]] = value
-        names = start_names(self.definition, beginning.values)
+                self.reads[values.number, root[5:]] = value
+        names = start_names(self.definition, values.values)
         generation = int(names.pop("run")["generation"])
         key = _key(self.definition, names)
         run = Run(
@@ -128,59 +131,60 @@ class ProofContext:
         )
         foils = []
         if self.definition.start.event is not None:
-            event = build_event(self.definition.start.event, beginning.values["event"], 0)
+            event = build_event(self.definition.start.event, values.values["event"], 0)
             for rule in self.model.foils_by_event(event.type):
-                foil = self._opened(rule, event, run.id, beginning)
+                foil = self._start_foil(rule, event, run.id, values)
                 if foil is not None:
                     foils.append(foil)
         world = World(
             run=run,
             state=load(run.ctx),
-            beginning=beginning.number,
-            heads=beginning.heads,
+            beginning=values.number,
+            heads=values.heads,
             foils=tuple(foils),
         )
-        return self.turn(world, ("start", f"start#{beginning.number}", names))
+        return self.turn(world, ("start", f"start#{values.number}", names))
 
-    def _opened(self, rule: d.FoilDefinition, event: Any, run: str, beginning: StartValues) -> Foil | None:
+    def _start_foil(self, rule: d.FoilDefinition, event: Any, run: str, values: StartValues) -> Foil | None:
         try:
-            return matching.opened(rule, event, run, LookupModel(self.model, beginning.heads, BEGIN).ask)
+            return matching.foil_of(rule, event, run, LookupModel(self.model, values.heads, BEGIN).ask)
         except FORMULA_ERRORS:
             return None
 
     # ------------------------------------------------------------------ turns
 
-    def outside(self, w: World) -> LookupModel:
+    def lookups(self, w: World) -> LookupModel:
+        """Return the answers to look-ups in a World."""
         used: dict[tuple[str, str], int] = {}
         for scope, key, amount in w.reserved.values():
             used[scope, key] = used.get((scope, key), 0) + amount
         return LookupModel(self.model, w.heads, w.now, used, w.closed)
 
-    def turn(self, w: World, *told: tuple[str, str, Mapping[str, Any]]) -> World:
-        """The Run is told something, or looks at the clock, and is turned until it rests."""
+    def turn(self, w: World, *inbox: tuple[str, str, Mapping[str, Any]]) -> World:
+        """Deliver stimuli, as (kind, ref, body), and execute turns until the Run waits or ends."""
         seq = w.run.inbox_n
         stimuli: Sequence[c.Stimulus] = [
             c.Stimulus(kind=kind, ref=ref, seq=seq + n, at=w.now, body=body)
-            for n, (kind, ref, body) in enumerate(told, start=1)
+            for n, (kind, ref, body) in enumerate(inbox, start=1)
         ]
-        run = msgspec.structs.replace(w.run, inbox_n=seq + len(told))
+        run = msgspec.structs.replace(w.run, inbox_n=seq + len(inbox))
         w = msgspec.structs.replace(w, run=run)
-        for _ in range(TURNS):
+        for _ in range(MAX_TURNS):
             live = c.LiveContext(
                 effects=w.effects,
                 approvals=w.approvals,
                 foils=w.foils,
-                answers=self.outside(w),
+                answers=self.lookups(w),
                 unrendered={},
             )
             self.decisions += 1
-            state = fork(w.state)  # used up by the decision: it is the state after it
+            state = fork(w.state)  # `decide` changes it in place to the next state
             decision = decide(self.definition, w.run, stimuli, w.now, live, state)
             w = self._commit(w, decision, state)
             stimuli = ()
             if w.over or decision.due is None or decision.due > w.now:
                 return w
-        return msgspec.structs.replace(w, blame="restless::the run is turned without end and never rests")
+        return msgspec.structs.replace(w, blame="restless::the run repeats turns without end")
 
     def _commit(self, w: World, decision: c.Decision, state: RunState) -> World:
         """Carry out a decision's commands."""
@@ -212,7 +216,7 @@ class ProofContext:
 
     # ------------------------------------------------------------------ outcomes
 
-    def concluded(
+    def conclude(
         self,
         w: World,
         effect: Effect,
@@ -246,16 +250,16 @@ class ProofContext:
 
 
 def _second_call(before: Sequence[Effect], planned: Sequence[Effect], after: Sequence[Effect]) -> str:
-    """Return the blame for a call that is planned although another one of its step may be done; else empty."""
+    """Return the blame if a call is planned although another call of its step may be done; else an empty text."""
     for new in planned:
         rivals = [e for e in after if (e.path, e.item) == (new.path, new.item) and e.id != new.id]
         if any(e.state in _LIVE for e in rivals) or any(e.id == new.id for e in before):
-            return f"second-call:{new.path.partition('~')[0]}:{new.operation} is planned anew"
+            return f"second-call:{new.path.partition('~')[0]}:{new.operation} is planned again"
     return ""
 
 
 def fork(s: RunState) -> RunState:
-    """The same state for a decision to use up. Values are never changed in place, so they are shared."""
+    """Copy a state for a decision that changes it. Values never change in place, so the copies share them."""
     copy = msgspec.structs.replace
     return copy(
         s,
@@ -273,7 +277,7 @@ def fork(s: RunState) -> RunState:
         serials=list(s.serials),
         reserved=dict(s.reserved),
         scopes=dict(s.scopes),
-        memo={field: dict(known) for field, known in s.memo.items()},
+        memo={field: dict(values) for field, values in s.memo.items()},
     )
 
 

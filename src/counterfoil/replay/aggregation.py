@@ -192,7 +192,7 @@ class DeliveryDifference:
         """Compare the events of both sides, or the reasons for holding the delivery."""
         self._events = [bool(old.events), bool(new.events)]
         if (old.held, new.held) != ("", "") and old.held != new.held:
-            self._additions.append(lambda: self._held(old, new))
+            self._additions.append(lambda: self._add_held(old, new))
         before, after = ({e.id: e for e in mapped.events} for mapped in (old, new))
         for id_ in dict.fromkeys((*before, *after)):
             a, b = before.get(id_), after.get(id_)
@@ -209,7 +209,7 @@ class DeliveryDifference:
         about = self._example(event=event.id, key=event.key)
         self._differs(self._totals.events, event.type, _event_fields(old), _event_fields(new), about)
 
-    def _held(self, old: MappedDelivery, new: MappedDelivery) -> None:
+    def _add_held(self, old: MappedDelivery, new: MappedDelivery) -> None:
         for n, mapped in enumerate((old, new)):
             if mapped.held:
                 about = {("old", "new")[n]: {"held": mapped.held, "message": mapped.message[:500]}}

@@ -103,7 +103,7 @@ class EventBuilder:
     def _is_trusted(self, recorded: Recorded, event: MappedEvent) -> bool:
         """Return True if admission accepted the same event under the same contract."""
         return event.type in self._trusted and any(
-            known.id == event.id and known.data == event.data for known in recorded.events
+            other.id == event.id and other.data == event.data for other in recorded.events
         )
 
     def declared(self, recorded: Recorded) -> MappedDelivery:

@@ -84,7 +84,7 @@ def test_the_credit_of_the_language_has_its_mistakes() -> None:
 
 @pytest.mark.parametrize("name", ["sound", "again-with-another-date", "signal-posts-twice"])
 def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed, concluded, moves = ProofContext._commit, ProofContext.concluded, 0
+    commit_rows, conclude, moves = ProofContext._commit, ProofContext.conclude, 0
 
     def check(before: World, after: World) -> World:
         nonlocal moves
@@ -105,13 +105,13 @@ def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch:
         return after
 
     def commit(self: ProofContext, w: World, decision: Decision, state: RunState) -> World:
-        return check(w, committed(self, w, decision, state))
+        return check(w, commit_rows(self, w, decision, state))
 
     monkeypatch.setattr(ProofContext, "_commit", commit)
     monkeypatch.setattr(
         ProofContext,
-        "concluded",
-        lambda self, w, effect, state, **about: check(w, concluded(self, w, effect, state, **about)),
+        "conclude",
+        lambda self, w, effect, state, **about: check(w, conclude(self, w, effect, state, **about)),
     )
     prove(planted(name, tmp_path), "credit", 1)
     assert moves > 100
