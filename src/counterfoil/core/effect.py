@@ -1,4 +1,4 @@
-"""An Effect: one outward call of a Run, from intent to outcome."""
+"""Effects: outward calls of a Run, from intent to outcome."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from counterfoil.core.run import LIVE
 
 
 class EffectState(StrEnum):
-    PLANNED = "planned"  # never sent; or refused, and to be sent again
+    PLANNED = "planned"  # never sent; or refused, and waiting for a retry
     SENDING = "sending"  # may have been sent
-    UNKNOWN = "unknown"  # was sent, outcome not known
+    UNKNOWN = "unknown"  # sent, without a known outcome
     ACCEPTED = "accepted"  # an asynchronous job took it; an observation decides
     CONFIRMED = "confirmed"
     REFUSED = "refused"
@@ -25,13 +25,13 @@ class EffectState(StrEnum):
 
 _E = EffectState
 EFFECT_MOVES: dict[EffectState, frozenset[EffectState]] = {
-    # Confirmed from planned: late word of an attempt that had counted as refused.
+    # Confirmed from planned: late confirmation of an attempt that had counted as refused.
     _E.PLANNED: frozenset({_E.SENDING, _E.DROPPED, _E.CONFIRMED}),
     _E.SENDING: frozenset({_E.CONFIRMED, _E.REFUSED, _E.UNKNOWN, _E.ACCEPTED}),
-    # Sent again from unknown: the same bytes under the same key where the vendor dedupes (`key`, `unique`).
+    # Sent again from unknown: same bytes and key, if the vendor deduplicates (`key`, `unique`).
     _E.UNKNOWN: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT, _E.ACCEPTED, _E.SENDING}),
     _E.ACCEPTED: frozenset({_E.CONFIRMED, _E.REFUSED, _E.ABSENT}),
-    # Refused is proof that nothing happened: it may go out again, at once or when there is a slot for it.
+    # A refusal proves that nothing happened: the call may be sent again, at once or with the next free slot.
     _E.REFUSED: frozenset({_E.SENDING, _E.PLANNED, _E.CONFIRMED, _E.DROPPED}),
     _E.CONFIRMED: frozenset(),
     _E.ABSENT: frozenset({_E.CONFIRMED}),
@@ -41,13 +41,15 @@ SAID_NO = frozenset({_E.REFUSED, _E.ABSENT, _E.PLANNED})
 """States that a late confirmation of an earlier attempt contradicts."""
 IN_FLIGHT = frozenset({_E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
 UNSETTLED = frozenset({_E.UNKNOWN, _E.ACCEPTED})
-"""Outcomes after which look-ups go on until a final one is known."""
+"""Outcomes after which look-ups continue until there is a final one."""
 UNFINISHED = frozenset({_E.PLANNED, _E.SENDING, _E.UNKNOWN, _E.ACCEPTED})
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """Row of one outward call. Retries of the same bytes are attempts of one effect."""
+
     id: str
-    """H(run, path, item, generation): also the key that the outside system sees."""
+    """Digest of run, path, item and generation: also the key in the outside system."""
     run: str
     path: str
     item: str = ""
@@ -60,16 +62,16 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     worker: str | None = None
     send_by: datetime | None = None
-    """No first byte leaves after this."""
+    """Deadline for the first byte of the call."""
     call_until: datetime | None = None
-    """A `sending` row past this is `unknown`."""
+    """End of the call's timeout: a `sending` row past it is `unknown`."""
     conclude_at: datetime | None = None
-    """send_by + horizon: before this a look-up may prove done, never absent."""
+    """`send_by` plus horizon: an earlier look-up may prove that it was done, never that it is absent."""
     look_at: datetime | None = None
-    """When the next look-up is due, while unknown or accepted."""
+    """Due time of the next look-up, while unknown or accepted."""
     looks: int = 0
     request: bytes = b""
-    """The rendered request: what was sent and what any recovery sends again."""
+    """The rendered request, as sent and as any recovery sends it again."""
     input: bytes = b"{}"
     """The canonical input, in the internal encoding."""
     approvals: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None = None
     lane: int = LIVE
-    """Its Run's (core.run): in whose favour it waits for a slot."""
+    """Lane of its Run (core.run): its priority for a slot."""
 
 
 def concluded(

@@ -1,7 +1,7 @@
-"""A Foil: the counterfoil that another system owes, and the matching of foils with observations.
+"""Foils: counterfoils that another system owes, and their matching with observations.
 
-`settle` is pure and runs inside the store's transaction, on one locked match row, from both sides; so
-neither side can miss the other. Amounts are minor units of one currency per leg.
+`settle` is pure. It runs inside the store's transaction, on one locked match row, for foils and for observations: so
+neither can miss the other. Amounts are minor units of one currency per leg.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from counterfoil.core.money import Money
 
 
 class FoilState(StrEnum):
-    PROVISIONAL = "provisional"  # written with the intent
+    PROVISIONAL = "provisional"  # written with the intent of its call
     OPEN = "open"
     PARTLY = "partly"
     MATCHED = "matched"
     OVER = "over"  # more was observed than asserted
-    BROKEN = "broken"  # past due, or it does not agree
+    BROKEN = "broken"  # past due, or with another amount
     WAIVED = "waived"  # approved by a person
     REVERSED = "reversed"  # its cause was taken back
     VOID = "void"  # its cause never happened
@@ -47,6 +47,8 @@ Legs = dict[str, Money]
 
 
 class Foil(msgspec.Struct, frozen=True, kw_only=True):
+    """Assertion that `right` will show what `left` shows, with amounts by leg and a due time."""
+
     id: str
     rule: str
     """The reconciliation that wrote it."""
@@ -60,7 +62,7 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     state: FoilState
     tolerance: int = 0
     exact: bool = True
-    """One to one: an observation that does not agree breaks it at once instead of filling it partly."""
+    """One to one: an observation with another amount breaks it at once instead of filling it in part."""
     run: str | None = None
     effect: str | None = None
     cause: str = ""
@@ -72,7 +74,7 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the other system shows of one object at one version; a newer version replaces an older one."""
+    """Amounts of one object in the other system at one version. A newer version replaces an older one."""
 
     id: str
     rule: str
@@ -86,6 +88,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allocation(msgspec.Struct, frozen=True, kw_only=True):
+    """Amount of an observation that covers a leg of a foil."""
+
     foil: str
     observation: str
     leg: str
@@ -93,7 +97,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a match row looks like after matching: states by foil id, and who covers whom."""
+    """Match row after matching: states and reasons by foil id, and the allocations."""
 
     states: dict[str, FoilState]
     reasons: dict[str, str]
@@ -127,7 +131,7 @@ def move(foil: Foil, state: FoilState, reason: str, at: datetime) -> Foil:
 
 
 def newest_versions(observations: Sequence[Observation]) -> list[Observation]:
-    """The newest version of each observed subject, oldest subject first."""
+    """Return the newest version of each observed subject, oldest subject first."""
     newest: dict[str, Observation] = {}
     for o in sorted(observations, key=lambda o: (o.version, o.id)):
         newest[o.subject] = o
@@ -137,20 +141,19 @@ def newest_versions(observations: Sequence[Observation]) -> list[Observation]:
 def settle(foils: Sequence[Foil], observations: Sequence[Observation], now: datetime) -> Settlement:
     """Match the foils of one match row with its observations.
 
-    Observed amounts are given to foils in order of due time, leg by leg, never more than the foil asserts.
-    A foil whose legs are all covered (within its tolerance) is matched; what is left over once every foil is
-    covered makes the last matched foil `over`; a leg in another currency breaks it. Foils that are void,
-    reversed or waived take nothing.
+    Observed amounts cover foils in order of due time, leg by leg, and never more than the foil asserts. A foil whose legs
+    are all covered (within its tolerance) is matched. A rest after all foils are covered makes the last matched foil
+    `over`. A leg in another currency breaks its foil. Void, reversed and waived foils take nothing.
     """
-    seen = newest_versions(observations)
-    rest: dict[str, Legs] = {o.id: dict(o.legs) for o in seen}
+    newest = newest_versions(observations)
+    rest: dict[str, Legs] = {o.id: dict(o.legs) for o in newest}
     states: dict[str, FoilState] = {}
     reasons: dict[str, str] = {}
     allocations: list[Allocation] = []
     takers = sorted((f for f in foils if f.state in LIVE - {_F.WAIVED}), key=lambda f: (f.due, f.id))
     for foil in takers:
-        covered = _cover(foil, seen, rest, allocations)
-        states[foil.id], reasons[foil.id] = _verdict(foil, covered, seen, now)
+        covered = _cover(foil, newest, rest, allocations)
+        states[foil.id], reasons[foil.id] = _verdict(foil, covered, newest, now)
     surplus = any(m.minor != 0 for legs in rest.values() for m in legs.values())
     matched = [f for f in takers if states[f.id] is _F.MATCHED]
     if surplus and matched and len(matched) == len(takers):
@@ -166,20 +169,20 @@ def _surplus_beyond(rest: Mapping[str, Legs], tolerance: int) -> bool:
 
 
 def _cover(
-    foil: Foil, seen: Sequence[Observation], rest: dict[str, Legs], allocations: list[Allocation]
+    foil: Foil, newest: Sequence[Observation], rest: dict[str, Legs], allocations: list[Allocation]
 ) -> dict[str, int]:
-    """Minor units that observations give to each leg of the foil; a leg that none shows is absent."""
+    """Return the minor units that observations cover of each leg. A leg that no observation has is absent."""
     covered: dict[str, int] = {}
     for leg, want in foil.legs.items():
-        for o in seen:
+        for o in newest:
             have = rest[o.id].get(leg)
             if have is None or have.currency != want.currency:
                 continue
-            got = covered.setdefault(leg, 0)
-            need = want.minor - got
+            covered_units = covered.setdefault(leg, 0)
+            need = want.minor - covered_units
             take = _toward(need, have.minor)
             if take:
-                covered[leg] = got + take
+                covered[leg] = covered_units + take
                 rest[o.id][leg] = Money(have.minor - take, have.currency)
                 allocations.append(
                     Allocation(foil=foil.id, observation=o.id, leg=leg, amount=Money(take, want.currency))
@@ -188,7 +191,7 @@ def _cover(
 
 
 def _toward(need: int, have: int) -> int:
-    """As much of `have` as serves `need`, of the same sign."""
+    """Return the part of `have` that fills `need`, if both have the same sign."""
     if need > 0 and have > 0:
         return min(need, have)
     if need < 0 and have < 0:
@@ -197,13 +200,13 @@ def _toward(need: int, have: int) -> int:
 
 
 def _verdict(
-    foil: Foil, covered: Mapping[str, int], seen: Sequence[Observation], now: datetime
+    foil: Foil, covered: Mapping[str, int], newest: Sequence[Observation], now: datetime
 ) -> tuple[FoilState, str]:
     wrong = sorted(
         {
             f"{leg}: expected {want.currency}, observed {o.legs[leg].currency}"
             for leg, want in foil.legs.items()
-            for o in seen
+            for o in newest
             if leg in o.legs and o.legs[leg].currency != want.currency
         }
     )
@@ -214,7 +217,7 @@ def _verdict(
         for leg, want in foil.legs.items()
         if abs(want.minor - covered.get(leg, 0)) > foil.tolerance or (want.minor and leg not in covered)
     }
-    if not short and seen:
+    if not short and newest:
         return _F.MATCHED, ""
     if any(covered.values()):
         reason = ", ".join(f"{leg} short by {by} minor units" for leg, by in sorted(short.items()))
@@ -224,7 +227,7 @@ def _verdict(
     if foil.state is _F.PROVISIONAL:
         return _F.PROVISIONAL, ""
     if foil.state in (_F.MATCHED, _F.OVER, _F.PARTLY):
-        return _F.BROKEN, "the other system showed it and shows it no more"
+        return _F.BROKEN, "the other system showed it before and no longer shows it"
     if foil.due <= now or foil.state is _F.BROKEN:
-        return _F.BROKEN, "past due: the other system has not shown it"
+        return _F.BROKEN, "past due: the other system does not show it"
     return _F.OPEN, ""

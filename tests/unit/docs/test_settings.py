@@ -63,9 +63,9 @@ def settings() -> dict[str, set[str]]:
     return {
         "stripe": set(stripe.connector._SETTINGS),
         "roundup": set(roundup.connector._SETTINGS),
-        "tryton": {field.name for field in msgspec.structs.fields(tryton.settings.Settings)}
+        "tryton": {field.name for field in msgspec.structs.fields(tryton.settings.TrytonSettings)}
         | set(tryton.settings._CALLING),
-        "http": set(openapi.settings.Settings.model_fields) | set(openapi.settings.NETWORK),
+        "http": set(openapi.settings.HttpSettings.model_fields) | set(openapi.settings.NETWORK),
     }
 
 
