@@ -1,6 +1,6 @@
-"""Events judged: is it declared, does its data keep its contract, may its system assert it; then it is canonical.
+"""Acceptance: an event becomes canonical if it is declared, keeps its contract, and its system owns what it asserts.
 
-Asks nobody. Whoever admits holds what is refused; whoever replays counts it.
+Pure. `admission` decides what happens to a rejected event.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from counterfoil.rules.values import typed
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """Why a delivery is held. `reason` as its Case says it."""
+    """Reason why an event is rejected; `reason` is that of its Case."""
 
     reason: str
     message: str
 
 
 class EventAcceptance:
-    """What a model says of events of one type, worked out once."""
+    """Contract and ownership of one event type, compiled once per model."""
 
     def __init__(self, model: Model, event: str) -> None:
         self.kind = model.events[event]
@@ -40,35 +40,34 @@ class EventAcceptance:
 
     @classmethod
     def of(cls, model: Model, event: str) -> EventAcceptance | None:
-        """None for a type that no file declares."""
-        known = _JUDGES.setdefault(model, {})
-        if event not in known:
+        """Return the compiled acceptance; None for a type that no file declares."""
+        compiled = _COMPILED.setdefault(model, {})
+        if event not in compiled:
             if event not in model.events:
                 return None
-            known[event] = cls(model, event)
-        return known[event]
+            compiled[event] = cls(model, event)
+        return compiled[event]
 
 
-_JUDGES: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()
+_COMPILED: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()
 
 
 def canonical(
-    model: Model, mapping: InboundMapping, receipt: Receipt, mapped: MappedEvent, judged: bool = False
+    model: Model, mapping: InboundMapping, receipt: Receipt, mapped: MappedEvent, trusted: bool = False
 ) -> CanonicalEvent | Rejection:
-    """A mapped event as it is kept, once its contract and the ownership of what it asserts are kept. `judged`: that
-    they are is known already."""
-    judge = EventAcceptance.of(model, mapped.type)
-    if judge is None:
+    """Return a mapped event in canonical form, or why it is rejected. `trusted` skips contract and ownership checks."""
+    rules = EventAcceptance.of(model, mapped.type)
+    if rules is None:
         return Rejection("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
-    wrong = [] if judged else judge.contract.violations(mapped.data)
+    wrong = [] if trusted else rules.contract.violations(mapped.data)
     if wrong:
         return Rejection("contract", f"{mapped.type} by {mapping.name}: {'; '.join(wrong)}")
-    foreign = [] if judged else judge.ownership.trespasses(mapping.system, mapped.data)
+    foreign = [] if trusted else rules.ownership.trespasses(mapping.system, mapped.data)
     if foreign:
         return Rejection(
             "ownership", f"{mapping.system} may not assert by {mapped.type}: {'; '.join(foreign)}"
         )
-    kind = judge.kind
+    kind = rules.kind
     return CanonicalEvent(
         id=mapped.id,
         type=mapped.type,
@@ -87,21 +86,21 @@ def canonical(
 
 
 def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
-    """A CloudEvent that is canonical already: its type is declared and its data keeps the contract."""
+    """Return the event of a CloudEvent that is canonical already, or why it is rejected."""
     (event,) = parse(receipt.body, "application/cloudevents+json")
-    judge = EventAcceptance.of(model, event.type)
-    if judge is None:
+    rules = EventAcceptance.of(model, event.type)
+    if rules is None:
         return Rejection("unrouted", f"no file declares the event {event.type}")
-    data = typed(event.data, judge.schema)
-    wrong = judge.contract.violations(data)
+    data = typed(event.data, rules.schema)
+    wrong = rules.contract.violations(data)
     if wrong:
         return Rejection("contract", f"{event.type} {event.id}: {'; '.join(wrong)}")
-    foreign = judge.ownership.trespasses(receipt.system, data)
+    foreign = rules.ownership.trespasses(receipt.system, data)
     if foreign:
         return Rejection(
             "ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}"
         )
-    kind = judge.kind
+    kind = rules.kind
     when = event.time or receipt.received_at
     sequence = event.extensions.get("sequence")
     version = int(str(sequence)) if str(sequence or "").isdigit() else micros(when)

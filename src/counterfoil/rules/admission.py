@@ -192,7 +192,7 @@ def owners(model: Model, event: str) -> list[str]:
 
 
 class Consequences(msgspec.Struct, frozen=True, kw_only=True):
-    """What one event leads to at once."""
+    """Head, Runs and foils of one event."""
 
     head: Head | None
     starts: tuple[RoutedStart, ...]

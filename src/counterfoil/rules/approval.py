@@ -1,4 +1,4 @@
-"""Approval matrices: who must agree to an amount, and what exactly they agree to."""
+"""Approval matrices: the roles that must approve an amount, and the subject that they approve."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from counterfoil.rules.templates import Lookup, UnusableValue, key
 
 
 def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup) -> int | None:
-    """Minor units of `currency` that an amount is worth, rounded up: a threshold is never slipped
-    under by rounding. None when no rate is known.
+    """Return the amount in minor units of `currency`, rounded up, so that rounding never passes below a threshold.
 
-    Rates come from the table `rates`, keyed by currency pair `EUR/USD`, as units of the second per first;
-    a table's file gives them as text.
+    None if there is no rate. Rates come from the table `rates`, by currency pair `EUR/USD`, as text: units of the
+    second currency per unit of the first.
     """
     if amount.currency == currency:
         return amount.minor
@@ -31,27 +30,27 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
         factor = Decimal(rate)
     except (ArithmeticError, TypeError, ValueError):
         raise UnusableValue(
-            f"the rate {amount.currency}/{currency} in {rates} is no number but {rate!r}"
+            f"the rate {amount.currency}/{currency} in {rates} is not a number: {rate!r}"
         ) from None
     if not factor.is_finite() or factor <= 0:
-        raise UnusableValue(f"the rate {amount.currency}/{currency} in {rates} is {rate!r}")
+        raise UnusableValue(f"the rate {amount.currency}/{currency} in {rates} is not positive: {rate!r}")
     major = amount.major() * factor
     places = exponent(currency)
     return int(major.scaleb(places).to_integral_value(ROUND_CEILING))
 
 
 def tier_for(policy: ApprovalPolicy, minor: int) -> ApprovalTier | None:
-    """The tier for an amount in the policy's currency; None above an ended matrix."""
+    """Return the tier for an amount in the policy's currency; None above the last tier."""
     return next((t for t in policy.tiers if t.up_to is None or minor <= t.up_to), None)
 
 
 def subject_of(policy: ApprovalPolicy, covers: Mapping[str, Any], target: str) -> str:
-    """What an approval is bound to: the covered values, the matrix's content, and what it is for."""
+    """Return the digest that an approval is bound to: covered values, content of the matrix, and target."""
     return wire.digest({"covers": dict(covers), "matrix": policy.digest, "target": target})
 
 
 def guard_key(policy: LimitPolicy, names: Mapping[str, Any], on: date, lookup: Lookup | None) -> str:
-    """The guard row on which a limit counts: its `per` values joined."""
+    """Return the key of the guard row of a limit: its `per` values joined."""
     moments = {
         "month": f"{on:%Y-%m}",
         "quarter": f"{on.year}-Q{(on.month - 1) // 3 + 1}",

@@ -1,4 +1,4 @@
-"""Contracts: does an event's data keep the JSON Schema that its kind declares?"""
+"""Contracts: the check of data against the JSON Schema that its kind declares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from counterfoil.rules.values import plain
 
 MAX_ERRORS = 20
 MAX_FAULTS = 1000
-"""Of one input; beyond, whoever sent it has other work to do first."""
+"""Limit of faults that one answer lists."""
 MAX_MESSAGE_CHARS = 300
 
 
@@ -29,7 +29,7 @@ class Contract:
         self._validator = _validator(wire.write_json(dict(schema)))
 
     def violations(self, value: Any) -> list[str]:
-        """What does not keep the contract, as `place: message`; empty when all does."""
+        """Return the violations as `place: message`; empty if there are none."""
         value = plain(value)
         if self._validator.is_valid(value):
             return []
@@ -43,46 +43,48 @@ class Contract:
 
 
 def violations(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """The same for a schema that is judged by now and then."""
+    """Return the violations of a schema that is seldom used."""
     return Contract(schema).violations(value)
 
 
 class SchemaViolation(msgspec.Struct, frozen=True):
-    """One thing that does not keep a contract, at a JSON Pointer (RFC 6901) in its URI form."""
+    """One violation of a contract, at a JSON Pointer (RFC 6901) in its URI form."""
 
     pointer: str
     detail: str
 
 
 def faults(value: Any, schema: Mapping[str, Any]) -> list[SchemaViolation]:
-    """Everything that does not keep the contract, to be told to whoever sent it. Their values are not repeated.
-    `value` is typed by the schema already; what could not be is a fault as well."""
-    found: list[SchemaViolation] = []
+    """Return all violations for the sender, without repeating values.
+
+    `value` is typed by the schema already; a value that could not be typed is a violation too.
+    """
+    violations: list[SchemaViolation] = []
     for error in _masking(wire.write_json(dict(schema))).iter_errors(plain(value)):
         path = [str(part) for part in error.instance_path]
-        # What is missing and what is too much is told at its own place.
+        # Missing and unexpected fields are reported at their own place.
         for name in getattr(error.kind, "unexpected", ()):
-            found.append(SchemaViolation(_pointer([*path, str(name)]), "is not a part of the contract"))
+            violations.append(SchemaViolation(_pointer([*path, str(name)]), "is not part of the contract"))
         if not hasattr(error.kind, "unexpected"):
             lacks = getattr(error.kind, "property", None)
             place = [*path, str(lacks)] if lacks is not None else path
-            found.append(SchemaViolation(_pointer(place), error.message[:MAX_MESSAGE_CHARS]))
-        if len(found) >= MAX_FAULTS:
-            return found
-    return found or list(_untyped(value, schema, []))
+            violations.append(SchemaViolation(_pointer(place), error.message[:MAX_MESSAGE_CHARS]))
+        if len(violations) >= MAX_FAULTS:
+            return violations
+    return violations or list(_untyped(value, schema, []))
 
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "money": (Money, "is no amount that can be counted, in a currency of ISO 4217"),
-    "date": (date, "is no day"),
-    "timestamp": (datetime, "is no moment with its offset"),
-    "decimal": ((Decimal, int), "is no number"),
+    "money": (Money, "is not a valid amount in an ISO 4217 currency"),
+    "date": (date, "is not a date"),
+    "timestamp": (datetime, "is not a timestamp with an offset"),
+    "decimal": ((Decimal, int), "is not a number"),
 }
-"""By mark: what a value of it is once it is typed, and what is said of one that is not."""
+"""By mark: the Python type of a typed value, and the message for another one."""
 
 
 def _untyped(value: Any, schema: Mapping[str, Any], path: list[str]) -> Iterator[SchemaViolation]:
-    """What has the form of its mark and is none of it: 9999999999999999999.99 in ZZZ."""
+    """Return values that have the form of their mark and are not valid, such as 9999999999999999999.99 in ZZZ."""
     mark = _TYPES.get(str(schema.get("x-type")))
     if mark is not None:
         if not isinstance(value, mark[0]):

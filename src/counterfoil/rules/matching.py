@@ -1,4 +1,4 @@
-"""Foil rules: which counterfoils an event opens, and what it shows of those that others owe."""
+"""Foil rules: the counterfoils that an event opens, and its observations for others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from counterfoil.rules.values import event_names
 
 
 def writers(model: Model, forms: Iterable[CanonicalEvent]) -> Iterator[tuple[FoilDefinition, CanonicalEvent]]:
-    """The rules by which a fact writes foils, each with the fact in the version that it reads. Where there is a rule
-    for more than one version between the same two systems, the one nearest to what was sent writes: one fact owes once."""
-    foil_legs: set[tuple[str, str, str]] = set()
+    """Return the rules by which an event writes foils, each with the version that it reads.
+
+    If there are rules for several versions between the same two systems, the one nearest to the sent version writes:
+    one event writes one foil.
+    """
+    written: set[tuple[str, str, str]] = set()
     for form in forms:
-        found = model.foils_by_event(form.type)
-        yield from ((rule, form) for rule in found if _between(rule) not in foil_legs)
-        foil_legs |= {_between(rule) for rule in found}
+        rules = model.foils_by_event(form.type)
+        yield from ((rule, form) for rule in rules if _between(rule) not in written)
+        written |= {_between(rule) for rule in rules}
 
 
 def _between(rule: FoilDefinition) -> tuple[str, str, str]:
@@ -32,7 +35,7 @@ def _between(rule: FoilDefinition) -> tuple[str, str, str]:
 
 
 def foil_legs(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> tuple[str, Legs] | None:
-    """Key and legs of what an event says is owed by a rule; None when its `when` says no."""
+    """Return the key and legs of the foil that an event writes by a rule; None if its `when` is false."""
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
         return None
@@ -43,11 +46,11 @@ def foil_legs(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None
 def foil_of(
     rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
 ) -> Foil | None:
-    """The foil that an event opens by a rule, for the Run that carries it; None when its `when` says no."""
-    found = foil_legs(rule, event, lookup)
-    if found is None:
+    """Return the foil that an event opens by a rule, for the Run that belongs to it; None if its `when` is false."""
+    key_and_legs = foil_legs(rule, event, lookup)
+    if key_and_legs is None:
         return None
-    key, legs = found
+    key, legs = key_and_legs
     return Foil(
         id=ids.derive("foil", rule.name, key),
         rule=rule.name,
@@ -68,7 +71,7 @@ def foil_of(
 
 
 def observation_of(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> Observation | None:
-    """What an event shows of a foil's other half; None when it speaks of something else."""
+    """Return what an event shows of a foil's other half; None if it is about something else."""
     names = {"event": event_names(event)}
     if not truth(rule.observe_when, names, lookup):
         return None

@@ -1,4 +1,4 @@
-"""Ownership: may this system assert this? Field by field."""
+"""Ownership: the fields that a system may assert."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from counterfoil.model import Model
 
 REQUESTED_BY = "requested_by"
-"""The field of a call's event that says who called; no input can set it to anybody else."""
+"""The field of a call's event that names the caller. The input cannot set it to another person."""
 
 
 class Ownership:
@@ -27,19 +27,19 @@ class Ownership:
 
     @classmethod
     def of(cls, model: Model, event: str) -> Ownership:
-        """Worked out once for a model. Raises KeyError for an event that is not declared."""
-        known = _KNOWN.setdefault(model, {})
-        if event not in known:
-            known[event] = cls(model, event)
-        return known[event]
+        """Return the ownership of an event, compiled once per model. Raises KeyError for an undeclared event."""
+        compiled = _COMPILED.setdefault(model, {})
+        if event not in compiled:
+            compiled[event] = cls(model, event)
+        return compiled[event]
 
     @property
     def fields(self) -> Collection[str]:
-        """The object's fields whose head a fact of this type moves."""
+        """Fields of the object's head that an event of this type sets."""
         return self._owners.keys()
 
     def trespasses(self, system: str, present: Collection[str]) -> list[str]:
-        """Fields that the event asserts although another system is their record; `present` are the data's."""
+        """Return the fields that the event asserts and another system owns. `present` are the fields of its data."""
         return [
             f"{self.object}.{field} belongs to {owner}"
             for field, owner in self._owners.items()
@@ -47,18 +47,18 @@ class Ownership:
         ]
 
 
-_KNOWN: WeakKeyDictionary[Model, dict[str, Ownership]] = WeakKeyDictionary()
+_COMPILED: WeakKeyDictionary[Model, dict[str, Ownership]] = WeakKeyDictionary()
 
 
 def asserted_fields(model: Model, event: str) -> Collection[str]:
-    """The object's fields whose head a fact of this type moves."""
+    """Return the fields of the object's head that an event of this type sets."""
     return Ownership.of(model, event).fields
 
 
 def trespasses_of_call(
     model: Model, operation: str, speaks: Collection[str], present: Collection[str]
 ) -> list[str]:
-    """Fields that a call's input asserts although the caller speaks for no system that is their record."""
+    """Return the fields that a call's input asserts without the right to speak for the system that owns them."""
     return [
         f"{field} belongs to {system}"
         for field, system in model.asserted_by_call(operation).items()
@@ -67,5 +67,5 @@ def trespasses_of_call(
 
 
 def trespasses(model: Model, event: str, system: str, present: Collection[str]) -> list[str]:
-    """Fields that the event asserts although another system is their record; `present` are the data's."""
+    """Return the fields that the event asserts and another system owns. `present` are the fields of its data."""
     return Ownership.of(model, event).trespasses(system, present)

@@ -1,4 +1,4 @@
-"""Posting dates: which accounting date a document takes when periods close.
+"""Posting dates: the accounting date of a document when periods close.
 
 Document date, posting date and revenue-effective date are three different fields; only the second moves.
 """
@@ -21,13 +21,14 @@ class PostingDecision(msgspec.Struct, frozen=True, kw_only=True):
     closed: str = ""
 
 
-def posting_date(rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]) -> PostingDecision:
-    """The posting date under a rule.
+def posting_date(
+    rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]
+) -> PostingDecision:
+    """Return the posting date under a rule.
 
-    `periods` are heads with `name, start, end, state`; a date that no period covers is left to the ERP to
-    judge. `reject` and `hold_for_reopen` post on the document date or not at all; `first_open` takes the
-    first postable day at or after it; `current` takes today; `accrue_and_true_up` posts like `first_open`
-    (its accrual stands in the workflow).
+    `periods` are heads with `name, start, end, state`; the ERP decides on a date that no period covers. `reject` and
+    `hold_for_reopen` post on the document date or not at all. `first_open` takes the first postable day at or after
+    it, `current` takes today, and `accrue_and_true_up` posts like `first_open` (its accrual is part of the workflow).
     """
     if rule == "current":
         return _on(today, periods)

@@ -1,4 +1,4 @@
-"""Who produces and who takes an event or operation, as the files say."""
+"""Producers and consumers of an event or operation, as the governance files declare them."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from counterfoil.model.walk import steps
 
 
 def producers(model: Model, event: str) -> list[str]:
-    """`mapping:NAME` and `workflow:NAME` that emit it; `http` or `counterfoil` where its declaration says so."""
-    found = {f"mapping:{mapping.name}" for mapping in model.producers(event)}
+    """Return `mapping:NAME` and `workflow:NAME` that emit the event, and `http` or `counterfoil` if so declared."""
+    names = {f"mapping:{mapping.name}" for mapping in model.producers(event)}
     for name, workflow in model.workflows.items():
         if any(isinstance(place.step, kinds.Emit) and place.step.emit == event for place in steps(workflow)):
-            found.add(f"workflow:{name}")
-    said = model.events[event].produced
-    return sorted(found) + ([said] if said in ("http", "counterfoil") else [])
+            names.add(f"workflow:{name}")
+    declared = model.events[event].produced
+    return sorted(names) + ([declared] if declared in ("http", "counterfoil") else [])
 
 
 def consumers(model: Model, event: str) -> list[str]:
-    """`workflow:NAME` and `reconciliation:NAME` that name it: to begin, to wait, to be woken, to write or match foils."""
-    found = set()
+    """Return `workflow:NAME` and `reconciliation:NAME` that name the event: to start, wait, wake, or write and match foils."""
+    names = set()
     for name, workflow in model.workflows.items():
-        begins = workflow.start
-        later = begins.generation.event if isinstance(begins.generation, kinds.GenerationEvent) else None
-        if event in (begins.event, later) or event in awaited_events(model, workflow):
-            found.add(f"workflow:{name}")
+        start = workflow.start
+        later = start.generation.event if isinstance(start.generation, kinds.GenerationEvent) else None
+        if event in (start.event, later) or event in awaited_events(model, workflow):
+            names.add(f"workflow:{name}")
     for name, rule in model.reconciliations.items():
         if event in (rule.foil.event, rule.observe.event):
-            found.add(f"reconciliation:{name}")
-    return sorted(found)
+            names.add(f"reconciliation:{name}")
+    return sorted(names)
 
 
 def implementers(model: Model, operation: str) -> list[str]:
-    """The mapping to its system, the workflow that a call of it starts, and the system itself."""
-    found = {f"mapping:{m.name}" for m in model.mappings.values() if m.to and m.to.operation == operation}
+    """Return the mapping to its system, the workflow that a call of it starts, and the system itself."""
+    names = {f"mapping:{m.name}" for m in model.mappings.values() if m.to and m.to.operation == operation}
     kind = model.operations[operation]
     if isinstance(kind.exposes, dict):
-        found.add(f"workflow:{kind.exposes['starts']}")
-    return [*sorted(found), f"system:{kind.system}"]
+        names.add(f"workflow:{kind.exposes['starts']}")
+    return [*sorted(names), f"system:{kind.system}"]
 
 
 def callers(model: Model, operation: str) -> list[str]:
-    """`workflow:NAME` that call, read or undo by it, `mapping:NAME` that fetch by it, `reconciliation:NAME` of its foils."""
-    found = {
+    """Return the users of an operation: workflows (call, read, undo), mappings (fetch) and reconciliations (foils)."""
+    names = {
         f"workflow:{name}"
         for name, workflow in model.workflows.items()
         if operation in _calls(model, workflow)
     }
     for name, mapping in model.mappings.items():
         if mapping.fetch is not None and mapping.fetch.call == operation:
-            found.add(f"mapping:{name}")
+            names.add(f"mapping:{name}")
     for name, rule in model.reconciliations.items():
         if rule.foil.operation == operation:
-            found.add(f"reconciliation:{name}")
-    return sorted(found)
+            names.add(f"reconciliation:{name}")
+    return sorted(names)
 
 
 def _calls(model: Model, workflow: kinds.Workflow) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Templates to values: literals stay, formulas are run, `each` repeats."""
+"""Values of templates: literals stay, formulas are evaluated, `each` repeats."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from counterfoil.model.definition import Formula, Items, Literal, Record, Repeat
 
 
 class UnusableValue(CounterfoilError):
-    """A value that a formula gave and that nobody can use where it stands."""
+    """A formula gave a value that cannot be used in its place."""
 
 
 Lookup = Callable[[str, tuple[Any, ...]], Any]
 
 
 def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:
-    """The template's value over these names. Raises what its formulas raise."""
-    if type(template) is Formula:  # most of them are, and asking for one class is cheaper than matching
+    """Return the template's value over these names. Raises what its formulas raise."""
+    if type(template) is Formula:  # the usual case, and a type check is cheaper than matching
         return template.expression(names, lookup)
     match template:
         case Literal(value):
@@ -42,12 +42,12 @@ def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = N
 
 
 def truth(expression: Expression | None, names: Mapping[str, Any], lookup: Lookup | None = None) -> bool:
-    """A predicate's value; an absent one holds. Anything but true is false."""
+    """Return a predicate's value; an absent one is true. Any value but true is false."""
     return expression is None or expression(names, lookup) is True
 
 
 def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None = None) -> str:
-    """A formula's value as the text of a key. Null would be everybody's key: Unusable, like lists and maps."""
+    """Return a formula's value as the text of a key. Raises UnusableValue for null, lists and maps."""
     value = expression(names, lookup)
     if value is None or value == "" or isinstance(value, list | dict):
         raise UnusableValue(f"{expression.text} gives {value!r}, which is no key")

@@ -1,4 +1,4 @@
-"""Usage: which events of a batch are kept, and why the others are not. Compiled once for each Model."""
+"""Usage: the events of a batch that are stored, and the reasons why others are rejected. Compiled once per Model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from counterfoil.model import Model
 from counterfoil.model.kinds import FieldSpec, seconds
 
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
-"""By how much a clock elsewhere may be ahead of ours."""
+"""Tolerance for a sender's clock that is ahead."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MAX_ERRORS = 5
@@ -22,13 +22,13 @@ MAX_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One event type that tells usage."""
+    """One event type that reports usage."""
 
     subscription: str
     meter: str
     """Fields of the data."""
     listed: frozenset[str]
-    """The meters there are."""
+    """Declared meters."""
     past: timedelta
     one: Any
     """Validator of the data of one event."""
@@ -37,7 +37,7 @@ class Meter:
 
 
 class Meters:
-    """The usage that a Model takes: by event type, of declared systems."""
+    """Usage that a Model accepts: by event type, from declared systems."""
 
     def __init__(self, model: Model) -> None:
         self._systems = frozenset(model.systems)
@@ -57,20 +57,20 @@ class Meters:
             )
 
     def knows(self, source: str) -> bool:
-        """Whether a source begins with a declared system."""
+        """Return True if a source begins with a declared system."""
         return source.removeprefix("/").partition("/")[0] in self._systems
 
 
 @dataclass(slots=True)
 class CheckedBatch:
-    """What becomes of a batch. Places are those of its events."""
+    """Result of the check of a batch. Places are positions of its events."""
 
     rows: list[UsageRow] = field(default_factory=list)
     """In order of source and id."""
     places: list[int] = field(default_factory=list)
     """Of the rows."""
     repeated: int = 0
-    """Events that the batch has twice."""
+    """Events that the batch repeats."""
     refused: list[tuple[int, RefusedUsage]] = field(default_factory=list)
 
     def refuse(self, place: int, reason: str, message: str, source: str, id_: str, body: bytes) -> None:
@@ -81,27 +81,27 @@ class CheckedBatch:
 def check_batch(
     events: Sequence[UsageEvent | str], bodies: Sequence[bytes], meters: Meters, batch: str, now: datetime
 ) -> CheckedBatch:
-    """The rows to keep, and the refusals with their reasons: no event at all, source, type, meter, time, data.
+    """Return the rows to store, and the rejected events with reasons: form, source, type, meter, time or data.
 
-    Ids that the batch has twice are kept once.
+    An event that the batch repeats is stored once.
     """
-    judged = CheckedBatch()
+    checked = CheckedBatch()
     at, latest = now - EPOCH, now + MAX_CLOCK_AHEAD
     sources: dict[str, bool] = {}
     groups: dict[str, list[tuple[int, UsageEvent]]] = {}
     for place, event in enumerate(events):
         if type(event) is str:
-            judged.refuse(place, "usage_unreadable", event, "", "", bodies[place])
+            checked.refuse(place, "usage_unreadable", event, "", "", bodies[place])
             continue
         assert type(event) is UsageEvent
         meter = meters.types.get(event.type)
         time, data = event.time, event.data
-        known = sources.get(event.source)
-        if known is None:
-            known = sources[event.source] = meters.knows(event.source)
+        is_declared = sources.get(event.source)
+        if is_declared is None:
+            is_declared = sources[event.source] = meters.knows(event.source)
         if (
             meter is None
-            or not known
+            or not is_declared
             or data is None
             or type(name := data.get(meter.meter)) is not str
             or name not in meter.listed
@@ -109,46 +109,46 @@ def check_batch(
             or at - (time - EPOCH) > meter.past
         ):
             reason, message = _why(event, meter, meters, now)
-            judged.refuse(place, reason, message, event.source, event.id, bodies[place])
+            checked.refuse(place, reason, message, event.source, event.id, bodies[place])
             continue
         group = groups.get(event.type)
         if group is None:
             groups[event.type] = [(place, event)]
         else:
             group.append((place, event))
-    kept: dict[tuple[str, str], tuple[int, UsageRow]] = {}
+    rows: dict[tuple[str, str], tuple[int, UsageRow]] = {}
     for type_, group in groups.items():
         meter = meters.types[type_]
-        for place, event in _valid(group, bodies, meter, judged):
-            told: Any = event.data
+        for place, event in _valid(group, bodies, meter, checked):
+            data: Any = event.data
             row = (
                 event.source,
                 event.id,
                 type_,
-                told[meter.subscription],
-                told[meter.meter],
+                data[meter.subscription],
+                data[meter.meter],
                 (event.time - EPOCH) // MICROSECOND,
                 batch,
                 bodies[place],
             )
-            first = kept.setdefault(row[:2], (place, row))
+            first = rows.setdefault(row[:2], (place, row))
             if first[0] != place:
-                _again(judged, first[1], place, row)
-    ordered = [kept[key] for key in sorted(kept)]
-    judged.rows = [row for _, row in ordered]
-    judged.places = [place for place, _ in ordered]
-    judged.refused.sort(key=lambda each: each[0])
-    return judged
+                _again(checked, first[1], place, row)
+    ordered = [rows[key] for key in sorted(rows)]
+    checked.rows = [row for _, row in ordered]
+    checked.places = [place for place, _ in ordered]
+    checked.refused.sort(key=lambda refusal: refusal[0])
+    return checked
 
 
 def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) -> tuple[str, str]:
-    """The first reason to refuse an event that has one."""
+    """Return the first reason to reject an event."""
     if not meters.knows(event.source):
         return "usage_unknown_source", f"no system is declared for the source {event.source[:100]}"
     if meter is None:
-        return "usage_unknown_type", f"no event {event.type[:100]} is declared to tell usage"
+        return "usage_unknown_type", f"no event {event.type[:100]} is declared as usage"
     if event.data is None:
-        return "usage_invalid", "usage has data, a JSON object"
+        return "usage_invalid", "the data of usage is a JSON object"
     name = event.data.get(meter.meter)
     if type(name) is str and name not in meter.listed:
         return "usage_unknown_meter", f"{event.type} has no meter {name[:100]}"
@@ -156,13 +156,13 @@ def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) 
         return "usage_future", f"it happened more than {MAX_CLOCK_AHEAD.total_seconds():g} s from now"
     if now - event.time > meter.past:
         return "usage_past", f"it happened more than {meter.past / timedelta(days=1):g} days ago"
-    return "usage_invalid", "; ".join(_wrong(meter, event)) or f"{meter.meter} is no meter"
+    return "usage_invalid", "; ".join(_wrong(meter, event)) or f"{meter.meter} is not a meter"
 
 
 def _valid(
-    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, judged: CheckedBatch
+    group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, checked: CheckedBatch
 ) -> list[tuple[int, UsageEvent]]:
-    """Those whose data keeps the contract. One call where all do, one for each where one does not."""
+    """Return the events whose data keeps the contract: one call if all do, else one call for each."""
     if meter.many.is_valid([event.data for _, event in group]):
         return group
     valid = []
@@ -170,14 +170,14 @@ def _valid(
         wrong = _wrong(meter, event)
         if wrong:
             message = "; ".join(wrong)[:1000]
-            judged.refuse(place, "usage_invalid", message, event.source, event.id, bodies[place])
+            checked.refuse(place, "usage_invalid", message, event.source, event.id, bodies[place])
         else:
             valid.append((place, event))
     return valid
 
 
 def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
-    """What does not keep the contract, as `place: message`."""
+    """Return the violations of the contract, as `place: message`."""
     wrong = []
     for error in meter.one.iter_errors(event.data):
         where = "/".join(str(part) for part in error.instance_path) or "data"
@@ -187,9 +187,9 @@ def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
     return wrong
 
 
-def _again(judged: CheckedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
+def _again(checked: CheckedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
     if same_content(first[7], row[7]):
-        judged.repeated += 1
+        checked.repeated += 1
         return
-    message = "the batch has it twice, with another content; the first one stands"
-    judged.refuse(place, "usage_clash", message, row[0], row[1], row[7])
+    message = "the batch repeats it with different content; the first event stays valid"
+    checked.refuse(place, "usage_clash", message, row[0], row[1], row[7])

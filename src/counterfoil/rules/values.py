@@ -1,4 +1,4 @@
-"""Values of expressions and plain JSON, led by a JSON Schema: typed on the way in, plain on the way out."""
+"""Conversion between plain JSON and values of expressions, by a JSON Schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN = frozenset({str, int, bool, Decimal})
 
 
 def plain(value: Any) -> Any:
-    """JSON for the outside: Money as {minor, currency}, dates and times as ISO 8601 text."""
+    """Return the value as plain JSON: Money as {minor, currency}, dates and times as ISO 8601 text."""
     if value is None or type(value) in _PLAIN:  # most are
         return value
     if isinstance(value, dict):
@@ -34,8 +34,7 @@ def plain(value: Any) -> Any:
 
 
 def typed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A JSON value as expressions see it. What does not fit its mark stays as it is, for the contract check
-    to name."""
+    """Return a JSON value as expressions read it. A value that does not fit its mark stays, for the contract check."""
     match schema.get("x-type"):
         case "money":
             return _money(value)
@@ -76,7 +75,7 @@ def _time(text: str) -> Any:
 
 
 def event_names(event: CanonicalEvent) -> dict[str, Any]:
-    """What formulas read under `event`."""
+    """Return the names that formulas read under `event`."""
     return {
         "id": event.id,
         "type": event.type,
@@ -97,7 +96,7 @@ def event_names(event: CanonicalEvent) -> dict[str, Any]:
 
 
 def head_names(head: Head) -> dict[str, Any]:
-    """What formulas read of an object's head."""
+    """Return the names that formulas read of an object's head."""
     return {
         "id": head.key,
         "version": head.version,

@@ -1,6 +1,6 @@
-"""Versions in use: one fact in another version, an operation's input and answer in another, and what is on its way out.
+"""Versions in use: casts of events, of an operation's input and answer, and deprecation notices.
 
-Pure. What is kept is what was sent; a cast happens where something is used.
+Pure. The stored version is the one that was sent; a cast happens at use.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CastPath = Sequence[CastDefinition]
 
 
 class CastFailed(CounterfoilError):
-    """A cast that does not give what it promises, for this value. A person reads why."""
+    """A cast fails for this value; the message is for a person."""
 
 
 class DeprecationNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """A version on its way out, as its callers are told."""
+    """Notice of a deprecated version, for its callers."""
 
     name: str
     since: datetime
@@ -48,31 +48,31 @@ class DeprecationNotice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lifecycle(kind: kinds.Event | kinds.Operation, now: datetime) -> DeprecationNotice | None:
-    """Where an event or operation is deprecated by now; None where it is not, or no date says since when."""
-    found = kind.deprecated
-    if not isinstance(found, kinds.Deprecated) or found.since_at > now:
+    """Return the notice of an event or operation; None if it is not deprecated by now, or has no date."""
+    deprecated = kind.deprecated
+    if not isinstance(deprecated, kinds.Deprecated) or deprecated.since_at > now:
         return None
-    sunset = found.sunset_at
+    sunset = deprecated.sunset_at
     return DeprecationNotice(
         name=kind.name,
-        since=found.since_at,
+        since=deprecated.since_at,
         sunset=sunset,
-        use=found.use,
+        use=deprecated.use,
         past_sunset=sunset is not None and sunset <= now,
     )
 
 
 def dated(model: Model, now: datetime) -> dict[str, DeprecationNotice]:
-    """Everything that is deprecated by now, by name."""
+    """Return the notices of everything deprecated by now, by name."""
     every: list[kinds.Event | kinds.Operation] = [*model.events.values(), *model.operations.values()]
-    return {kind.name: found for kind in every if (found := lifecycle(kind, now)) is not None}
+    return {kind.name: notice for kind in every if (notice := lifecycle(kind, now)) is not None}
 
 
 # ------------------------------------------------------------------ events
 
 
 def cast(path: CastPath, value: Mapping[str, Any]) -> dict[str, Any]:
-    """An event's data, or an operation's input, in another version. Raises CastFailed."""
+    """Convert an event's data, or an operation's input, to another version. Raises CastFailed."""
     for step in path:
         value = _apply(step, step.fields, {step.root: value}, step.target)
         wrong = violations(value, step.schema)
@@ -82,23 +82,23 @@ def cast(path: CastPath, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _apply(step: CastDefinition, template: Record, names: Mapping[str, Any], what: str) -> dict[str, Any]:
-    known = dict(names)
+    scope = dict(names)
     try:
         for name, expression in step.let:
-            known[name] = expression(known, None)
-        filled = fill(template, known, None)
+            scope[name] = expression(scope, None)
+        filled = fill(template, scope, None)
     except _FAULTS as error:
         raise CastFailed(f"{step.name} gives no {what}: {error}") from error
     return {name: part for name, part in filled.items() if part is not None}
 
 
-def same_fact(one: str | None, other: str) -> bool:
-    """Whether two types are versions of one event."""
-    return one == other or (one is not None and versions.family(one) == versions.family(other))
+def same_fact(type_: str | None, other: str) -> bool:
+    """Return True if two types are versions of one event."""
+    return type_ == other or (type_ is not None and versions.family(type_) == versions.family(other))
 
 
 def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
-    """The same fact in another version: its id, key, order and times stay. Raises CastFailed."""
+    """Return the event in another version: its id, key, order and times stay. Raises CastFailed."""
     if not path:
         return event
     return msgspec.structs.replace(event, type=path[-1].target, data=cast(path, event.data))
@@ -108,7 +108,7 @@ def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
 
 
 class ServedVersion(msgspec.Struct, frozen=True):
-    """How a call of an operation in one version is answered by another."""
+    """The operation that serves a call, and the casts to it from the version that was called."""
 
     asked: str
     by: str
@@ -116,21 +116,21 @@ class ServedVersion(msgspec.Struct, frozen=True):
 
 
 def operation_version(model: Model, name: str, version: int | None) -> str | None:
-    """The declared operation that a caller means by a name and perhaps a version; None where there is none.
+    """Return the declared operation for a name and an optional version; None if there is none.
 
-    A name without a version, and no version beside it, is version 1, or the oldest that is still declared.
+    Without any version it is version 1, or the oldest that is still declared.
     """
     if version is not None:
-        wanted = versions.operation(name, version)
-        return wanted if wanted in model.operations else None
+        operation = versions.operation(name, version)
+        return operation if operation in model.operations else None
     if name in model.operations:
         return name
-    known = model.versions.of(name, "operation")
-    return known[0] if known and versions.split(name) == (name, 1) else None
+    declared = model.versions.of(name, "operation")
+    return declared[0] if declared and versions.split(name) == (name, 1) else None
 
 
 def serve(model: Model, asked: str) -> ServedVersion | None:
-    """Which exposed operation answers a call of `asked`: itself, else the newest version to which casts lead."""
+    """Return the exposed operation that serves a call of `asked`: itself, else the newest version that it casts to."""
     if asked not in model.operations:
         return None
     if model.operations[asked].exposes != "none":
@@ -142,17 +142,17 @@ def serve(model: Model, asked: str) -> ServedVersion | None:
     return None
 
 
-def upcast_input(served: ServedVersion, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the operation that answers is given for what the caller gave. Raises CastFailed."""
-    return cast(served.path, given)
+def upcast_input(served: ServedVersion, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the caller's input in the version of the serving operation. Raises CastFailed."""
+    return cast(served.path, value)
 
 
-def downcast_output(served: ServedVersion, given: Mapping[str, Any], result: Any) -> Any:
-    """The answer in the version that the caller asked for. Raises CastFailed."""
-    inputs = [given]
+def downcast_output(served: ServedVersion, value: Mapping[str, Any], result: Any) -> Any:
+    """Return the answer in the version that the caller requested. Raises CastFailed."""
+    inputs = [value]
     for step in served.path[:-1]:
         inputs.append(cast((step,), inputs[-1]))
-    for step, known in zip(reversed(served.path), reversed(inputs), strict=True):
+    for step, step_input in zip(reversed(served.path), reversed(inputs), strict=True):
         if step.result is not None:
-            result = _apply(step, step.result, {"input": known, "result": result}, step.source)
+            result = _apply(step, step.result, {"input": step_input, "result": result}, step.source)
     return result

@@ -94,7 +94,7 @@ async def test_a_new_system_is_connected_and_gets_its_slots(process: Process) ->
 async def test_a_changed_system_is_connected_anew_and_the_old_is_closed_later(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release_follower, "LEAST", 0.05)
+    monkeypatch.setattr(release_follower, "MIN_CLOSE_SECONDS", 0.05)
     old = process.connectors["one"]
     new = model_of(ROLE + ONE.replace("one.example", "other.example"))
     await applied(process.store, process.releases.present, new)
@@ -125,7 +125,7 @@ async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(proce
     one = process.connectors["one"]
     await applied(process.store, first, model_of(ROLE + TWO))
     await process.follower.look()
-    await process.follower._let_go()
+    await process.follower._close_removed()
     assert process.connectors["one"] is one
     again = Process(process.store, process.releases.present)
     await again.follower.connect_pinned()
@@ -135,7 +135,7 @@ async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(proce
     await process.store.apply(
         s.turn(run, version=ended.version, status=s.RunStatus.DONE, consumed=ended.inbox_n)
     )
-    await process.follower._let_go()
+    await process.follower._close_removed()
     assert (set(process.connectors), one.closed) == ({"two"}, True)
 
 

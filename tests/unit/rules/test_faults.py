@@ -14,11 +14,11 @@ def test_every_fault_has_its_pointer() -> None:
     assert [(f.pointer, f.detail) for f in sorted(faults(given, SCHEMA), key=lambda f: f.pointer)] == [
         ("#/amount/currency", 'the value does not match "^[A-Z]{3}$"'),
         ("#/amount/minor", 'the value is not of type "integer"'),
-        ("#/amount/rate", "is not a part of the contract"),
+        ("#/amount/rate", "is not part of the contract"),
         ("#/a~1b~0c", 'the value is not of type "integer"'),
         ("#/reason", '"reason" is a required property'),
-        ("#/who", "is not a part of the contract"),
-        ("#/why", "is not a part of the contract"),
+        ("#/who", "is not part of the contract"),
+        ("#/why", "is not part of the contract"),
     ]
 
 
