@@ -179,12 +179,12 @@ def faults(documents: Documents, overlays: Sequence[Document]) -> Iterator[Findi
     for document in overlays:
         overlay = _overlay(document)
         for position, change in enumerate(overlay.changes):
-            yield from _target(documents, document, overlay, change, ("changes", position))
-        yield from _place(documents, document, overlay)
-    yield from _meeting(overlays)
+            yield from _target_faults(documents, document, overlay, change, ("changes", position))
+        yield from _place_faults(documents, document, overlay)
+    yield from _conflicts(overlays)
 
 
-def _target(
+def _target_faults(
     documents: Documents, document: Document, overlay: kinds.Overlay, change: kinds.OverlayChange, path: Path
 ) -> Iterator[Finding]:
     if change.kind not in kinds.KINDS or change.kind in _NEVER:
@@ -224,7 +224,7 @@ def _target(
             yield document.finding("overlay-form", message, (*path, "name"))
 
 
-def _place(documents: Documents, document: Document, overlay: kinds.Overlay) -> Iterator[Finding]:
+def _place_faults(documents: Documents, document: Document, overlay: kinds.Overlay) -> Iterator[Finding]:
     if not overlay.of.by_run:
         return
     if overlay.of.region is not None:
@@ -251,13 +251,12 @@ def has_legal_entity(documents: Documents) -> bool:
     maps = [event.data for event in documents.events.values()]
     maps += [definition.fields for definition in documents.objects.values()]
     maps += [operation.input for operation in documents.operations.values()]
-    http = any(
-        event.produced == "http" for event in documents.events.values()
-    )  # its envelope may name the entity
+    # The envelope of an event over HTTP may name the legal entity.
+    http = any(event.produced == "http" for event in documents.events.values())
     return http or any(name in fields or f"{name}?" in fields for fields in maps)
 
 
-def _meeting(overlays: Sequence[Document]) -> Iterator[Finding]:
+def _conflicts(overlays: Sequence[Document]) -> Iterator[Finding]:
     """Yield findings for two equally specific overlays that set the same value."""
     paths: dict[tuple[Any, ...], list[tuple[Path, Document]]] = {}
     for document in overlays:
