@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
@@ -55,6 +56,12 @@ async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Ch
     detail = (await company.ask("GET", f"/v1/releases/{plan['revision']}")).json()
     assert detail["differences"][0]["name"] == "spending"
     assert detail["approvals"][0]["votes"][0]["person"] == "cora"
+    page = await company.ask("GET", f"/releases/{plan['revision']}")
+    assert page.status_code == 200
+    assert 'href="/catalog/policy/spending"' in page.text
+    assert escape(detail["differences"][0]["details"][0]["message"]) in page.text
+    for path in ("/releases", "/catalog/policy/spending", "/catalog"):
+        assert (await company.ask("GET", path)).status_code == 200
     kept = (await company.ask("GET", f"/v1/plans/{plan['digest']}")).json()
     assert kept["state"] == "applied"
 
@@ -206,7 +213,7 @@ async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing
     assert [(r["verdict"], r["count"]) for r in planned["plan"]["runs"]] == [("pinned", 1)]
     moved = (await company.ask("POST", "/v1/migrations", json={"apply": True, "run": run})).json()["items"]
     assert [m["verdict"] for m in moved] == ["pinned"]
-    assert "never did" in moved[0]["why"]
+    assert "would skip" in moved[0]["why"]
 
 
 async def test_an_approval_that_was_asked_under_the_former_matrix_is_asked_anew(company: Changing) -> None:
@@ -409,7 +416,7 @@ async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> Non
     first = json.loads((await run(company, "releases", "--format", "json"))[1])[-1]["digest"]
     code, out, _ = await run(company, "migrate")
     assert code == 0
-    assert "which is not there any more" in out
+    assert "which no longer exists" in out
     code, out, _ = await run(company, "releases", "rollback", first[:10], "--format", "json")
     assert code == 1
     assert json.loads(out)["plan"]["revision"] == first

@@ -108,7 +108,7 @@ def test_a_renamed_step_is_found_by_what_moved_says() -> None:
     assert state.steps["replied"].phase == "waiting"
     assert "answered" not in state.steps
     assert stays(changed(("id: answered", "id: replied")), waiting()) == (
-        "it stands at `answered`, which is not there any more"
+        "it is at `answered`, which no longer exists"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_check_or_approval_is_never_passed_by() -> None:
             "  - check: event.data.amount.minor < 99\n    outcomes: {failed: park}\n  - id: answered\n",
         )
     )
-    assert "which it never did" in stays(new, waiting())
+    assert "it would skip" in stays(new, waiting())
 
 
 def test_an_approval_by_another_policy_was_not_given() -> None:
@@ -128,7 +128,7 @@ def test_an_approval_by_another_policy_was_not_given() -> None:
         ("approve: spending", "approve: strict"),
         ("kind: policy\nname: changes\n", more + "kind: policy\nname: changes\n"),
     )
-    assert "asks by strict instead of spending" in stays(new, waiting())
+    assert "asks for approval by strict instead of spending" in stays(new, waiting())
 
 
 def test_a_check_that_asks_something_else_was_not_passed() -> None:
@@ -147,7 +147,7 @@ def test_a_step_that_it_has_passed_and_that_comes_later_now_keeps_it() -> None:
     begin, end = OLD.index("  - id: agreed\n"), OLD.index("  - choose:\n")
     agreed = OLD[begin:end]
     text = OLD.replace(agreed, "").rstrip("\n") + "\n" + agreed
-    assert "has passed `agreed`, which comes later now" in stays(model_of(text), waiting())
+    assert "has passed `agreed`, which now comes later" in stays(model_of(text), waiting())
 
 
 def test_a_step_that_waits_for_something_else_keeps_it_unless_it_has_not_begun() -> None:
@@ -160,7 +160,7 @@ def test_a_step_that_waits_for_something_else_keeps_it_unless_it_has_not_begun()
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"direction": Direction.UNDO}, "takes back"),
+        ({"direction": Direction.UNDO}, "being undone"),
         ({"back": "start"}, "new round"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_run_on_its_way_back_stays(more: dict[str, Any], why: str) -> None:
 
 def test_a_run_whose_call_is_under_way_stays() -> None:
     steps = {**load(waiting().ctx).steps, "answered": StepState(phase="planned", effect="eff_1")}
-    assert "under way" in stays(changed(("until: +30d", "until: +60d")), run(3, steps))
+    assert "in flight" in stays(changed(("until: +30d", "until: +60d")), run(3, steps))
 
 
 def test_a_call_that_nothing_would_take_back_keeps_it() -> None:
@@ -178,7 +178,7 @@ def test_a_call_that_nothing_would_take_back_keeps_it() -> None:
         key="memo", path="memo", item="", effect="eff_1", operation="x.y.z", input="", digest="d"
     )
     why = stays(changed(("until: +30d", "until: +60d")), waiting(confirmed=[done]))
-    assert "nothing would take it back" in why
+    assert "it could not be undone" in why
 
 
 def test_a_run_that_has_not_begun_goes_along() -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from counterfoil.core.case import CaseState, Choice
-from counterfoil.core.effect import EffectState
+from counterfoil.core.effect import UNSETTLED
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, Resolve
 from counterfoil.store.port.store import (
     Store,
 )
-
-UNSETTLED = (EffectState.UNKNOWN, EffectState.ACCEPTED)
-"""States of an effect in which a person may state its outcome."""
 
 
 async def decide_approval(
@@ -50,7 +47,7 @@ async def resolve_case(
             note=note,
             at=await store.now(),
             override=override,
-            told=await _stated_outcome(store, reconciler, case_id, choice, person),
+            evidence=await _stated_outcome(store, reconciler, case_id, choice, person),
         )
     )
     return resolved.verdict

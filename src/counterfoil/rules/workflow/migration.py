@@ -1,8 +1,8 @@
-"""moving: where a Run of one Release stands in the workflow of another, or why it stays where it is.
+"""Migration of a Run to another Release: its position in that Release's workflow, or the reason why it stays.
 
-Steps are the same by their id, by the name that `moved` says they had, or, without an id, by what they do and their
-order. A Run is moved only where nothing that it did is lost and nothing that the other workflow asks is passed by: it
-stands at the same step, all before it was done, and every call that it made can still be taken back.
+Steps are the same by their id, by the former name in `moved`, or, without an id, by what they do and their order. A Run
+moves only if nothing that it did is lost and no step of the other workflow is skipped: it is at the same step, all
+steps before it are done, and every confirmed call can still be undone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import (
     Approve,
     Block,
@@ -28,13 +29,12 @@ from counterfoil.model.definition import (
     Step,
     Wait,
 )
-from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState, load
 
 
 @dataclass(frozen=True, slots=True)
 class Movable:
-    """`ctx` is the Run's state in the other workflow; `paths` are the steps that have another path there."""
+    """`ctx` is the Run's state in the other workflow; `paths` are the steps whose path differs there."""
 
     ctx: bytes
     paths: tuple[tuple[str, str], ...] = ()
@@ -44,7 +44,7 @@ class Movable:
 class NotMovable:
     why: str
     person: bool = False
-    """It waits for a person already, at a step that the other workflow does not have so."""
+    """The Run waits for a person at a step that the other workflow does not have in this form."""
 
 
 class _NotAligned(Exception):
@@ -53,7 +53,7 @@ class _NotAligned(Exception):
         self.stays = NotMovable(why, person)
 
 
-# ------------------------------------------------------------------ which step is which
+# ------------------------------------------------------------------ alignment
 
 
 @dataclass(slots=True)
@@ -63,25 +63,25 @@ class Alignment:
     paths: dict[str, str] = field(default_factory=dict)
     blocks: dict[str, str] = field(default_factory=dict)
     differs: dict[str, str] = field(default_factory=dict)
-    """Steps that are there and do something else: what."""
+    """Steps that do something else in the other workflow, with the difference."""
 
 
 def align(old: Definition, new: Definition, moved: Mapping[str, str]) -> Alignment:
-    """`moved`: former path (or id, at the root) to the present one."""
-    found = Alignment()
+    """Align two workflows. `moved` maps a former path (or id, at the root) to the present one."""
+    alignment = Alignment()
     before, after = blocks_of(old), blocks_of(new)
     waiting = [("", ""), *_signals(old, new)]
     waiting += [(a, a) for a in before if a.startswith("failure/") and a.count("/") == 1 and a in after]
     while waiting:
         address, other = waiting.pop()
-        found.blocks[address] = other
+        alignment.blocks[address] = other
         for one, another in _pairs(before[address].steps, after[other].steps, moved):
-            found.paths[one.path] = another.path
+            alignment.paths[one.path] = another.path
             what = _difference(one, another)
             if what:
-                found.differs[one.path] = what
+                alignment.differs[one.path] = what
             waiting += _inner(one, another)
-    return found
+    return alignment
 
 
 def _signals(old: Definition, new: Definition) -> Iterator[tuple[str, str]]:
@@ -96,13 +96,13 @@ def _signals(old: Definition, new: Definition) -> Iterator[tuple[str, str]]:
 def _pairs(old: Sequence[Step], new: Sequence[Step], moved: Mapping[str, str]) -> list[tuple[Step, Step]]:
     by_path = {step.path: step for step in new}
     by_id = {step.id: step for step in new if step.id is not None}
-    found: list[tuple[Step, Step]] = []
+    pairs: list[tuple[Step, Step]] = []
     for step in old:
         named = by_path.get(moved[step.path]) if step.path in moved else by_id.get(step.id or "")
         if named is not None and (step.path in moved or step.id is not None):
-            found.append((step, named))
-    old_left = [step for step in old if step.path not in {one.path for one, _ in found}]
-    new_left = [step for step in new if step.path not in {another.path for _, another in found}]
+            pairs.append((step, named))
+    old_left = [step for step in old if step.path not in {one.path for one, _ in pairs}]
+    new_left = [step for step in new if step.path not in {another.path for _, another in pairs}]
     matcher = SequenceMatcher(
         None, [_mark(s) for s in old_left], [_mark(s) for s in new_left], autojunk=False
     )
@@ -110,12 +110,12 @@ def _pairs(old: Sequence[Step], new: Sequence[Step], moved: Mapping[str, str]) -
         for n in range(block.size):
             one, another = old_left[block.a + n], new_left[block.b + n]
             if one.id is None or another.id is None:
-                found.append((one, another))
-    return found
+                pairs.append((one, another))
+    return pairs
 
 
 def _mark(step: Step) -> tuple[object, ...]:
-    """What a step does, as far as that makes it the same step."""
+    """Return what identifies a step without an id."""
     match step:
         case Call():
             return "call", step.operation
@@ -134,14 +134,14 @@ def _mark(step: Step) -> tuple[object, ...]:
 
 
 def _difference(one: Step, another: Step) -> str:
-    """What another step does instead; empty when it does the same."""
+    """Return what another step does differently; empty if nothing."""
     if type(one) is not type(another):
         return f"is a {type(another).__name__.lower()} now"
     match one, another:
         case Call(), Call() if one.operation != another.operation:
             return f"calls {another.operation} instead of {one.operation}"
         case Approve(), Approve() if one.policy != another.policy:
-            return f"asks by {another.policy} instead of {one.policy}"
+            return f"asks for approval by {another.policy} instead of {one.policy}"
         case Check(), Check() if _mark(one) != _mark(another):
             return "checks something else"
         case Wait(), Wait() if _mark(one) != _mark(another):
@@ -154,7 +154,7 @@ def _difference(one: Step, another: Step) -> str:
 
 
 def _inner(one: Step, another: Step) -> Iterator[tuple[str, str]]:
-    """Addresses of the blocks inside of two steps that are the same."""
+    """Yield the addresses of the blocks inside of two matching steps."""
     if isinstance(one, Choose) and isinstance(another, Choose):
         places = {when.text: n for n, (when, _) in reversed(list(enumerate(another.branches)))}
         for n, (when, _) in enumerate(one.branches):
@@ -173,12 +173,12 @@ def _inner(one: Step, another: Step) -> Iterator[tuple[str, str]]:
 
 
 def move(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = None) -> Movable | NotMovable:
-    """A Run pinned to `old` as one of `new`. Without `effects` what is under way is told from its state alone.
+    """Move a Run from the Release `old` to `new`. Without `effects`, calls in flight are judged by its state alone.
 
-    Raises Misconfigured where a model has findings that forbid running it.
+    Raises Misconfigured if a model has findings that forbid running it.
     """
     if run.workflow not in new.workflows:
-        return NotMovable(f"there is no workflow {run.workflow} any more")
+        return NotMovable(f"the workflow {run.workflow} no longer exists")
     try:
         return _Move(old, new, run, effects).result()
     except _NotAligned as no:
@@ -196,7 +196,7 @@ class _Move:
         self.before, self.after = blocks_of(self.old), blocks_of(self.new)
 
     def result(self) -> Movable:
-        self._check_nothing_under_way()
+        self._check_nothing_in_flight()
         if self.state.started:
             self._check_course()
             frames = [self._frame(frame, at) for at, frame in enumerate(self.state.frames)]
@@ -206,14 +206,14 @@ class _Move:
         renamed = sorted((a, b) for a, b in self.aligned.paths.items() if a != b)
         return Movable(self.state.dump(), tuple(renamed))
 
-    # -------------------------------------------------------------- what forbids it
+    # -------------------------------------------------------------- checks
 
-    def _check_nothing_under_way(self) -> None:
+    def _check_nothing_in_flight(self) -> None:
         s = self.state
         if self.run.direction is Direction.UNDO or s.undo is not None:
-            raise _NotAligned("it takes back what it did")
+            raise _NotAligned("it is being undone")
         if s.ending or s.back:
-            raise _NotAligned("it is about to end or to begin a new round")
+            raise _NotAligned("it is about to end or to start a new round")
         if self.effects is None:
             moving = any(
                 st.effect and (st.phase in ("planned", "waiting") or st.outcome == "unknown")
@@ -222,23 +222,23 @@ class _Move:
         else:
             moving = any(e.state in IN_FLIGHT or e.state is EffectState.PLANNED for e in self.effects)
         if moving:
-            raise _NotAligned("a call of it is under way")
+            raise _NotAligned("one of its calls is in flight")
 
     def _check_course(self) -> None:
         old, new = self.kinds
         if (old.serial and old.serial.key) != (new.serial and new.serial.key):
-            raise _NotAligned("other Runs wait for it by another serial key")
+            raise _NotAligned("its serial key differs in the new Release")
         if (old.facts, old.let) != (new.facts, new.let):
             if self.state.confirmed:
-                raise _NotAligned("it has acted on its facts, and the workflow reads others now")
+                raise _NotAligned("it has acted on facts that the workflow now reads differently")
             self.state.refresh = "all"
             self.state.reads += 1
 
     def _frame(self, frame: BlockFrame, at: int) -> BlockFrame:
-        """The same place in the other workflow."""
+        """Return the same position in the other workflow."""
         address = self.aligned.blocks.get(frame.block)
         if address is None:
-            raise _NotAligned(f"it stands inside `{frame.block}`, which is not there any more")
+            raise _NotAligned(f"it is inside `{frame.block}`, which no longer exists")
         steps, others = self.before[frame.block].steps, self.after[address].steps
         places = {step.path: n for n, step in enumerate(others)}
         passed = steps[: frame.index]
@@ -261,29 +261,29 @@ class _Move:
         parked = any(st.phase in ("parked", "reacting") for st in states)
         path = self.aligned.paths.get(step.path)
         if path is None or path not in places:
-            raise _NotAligned(f"it stands at `{step.path}`, which is not there any more", parked)
+            raise _NotAligned(f"it is at `{step.path}`, which no longer exists", parked)
         differs = self.aligned.differs.get(step.path)
-        if differs and (not innermost or any(_begun(st) for st in states)):
-            raise _NotAligned(f"it stands at `{step.path}`, which {differs}", parked)
+        if differs and (not innermost or any(_has_started(st) for st in states)):
+            raise _NotAligned(f"it is at `{step.path}`, which {differs}", parked)
         return places[path]
 
     def _check_passed(
         self, passed: Sequence[Step], others: Sequence[Step], index: int, places: Mapping[str, int]
     ) -> None:
-        """All that stands before its place was done, and nothing that was done stands behind it."""
+        """Check that all steps before the position are done, and none after it."""
         done = {self.aligned.paths[step.path]: step for step in passed if self._there(step)}
         for step in others[:index]:
             if step.path not in done:
-                raise _NotAligned(f"it would pass by `{step.path}`, which it never did")
+                raise _NotAligned(f"it would skip `{step.path}`")
         for path, step in done.items():
             if places.get(path, index) >= index:
-                raise _NotAligned(f"it has passed `{step.path}`, which comes later now")
+                raise _NotAligned(f"it has passed `{step.path}`, which now comes later")
             if step.path in self.aligned.differs:
                 raise _NotAligned(f"it has passed `{step.path}`, which {self.aligned.differs[step.path]}")
             self._check_inside(step, path)
 
     def _check_inside(self, step: Step, path: str) -> None:
-        """Nothing was added inside of a choice or list that it has passed."""
+        """Check that nothing was added inside of a choice or list that the Run has passed."""
         if not isinstance(step, Choose | Each):
             return
         images = set(self.aligned.paths.values())
@@ -294,35 +294,33 @@ class _Move:
                     raise _NotAligned(f"it has passed `{step.path}`, in which `{inner.path}` is new")
 
     def _check_done(self) -> None:
-        """What it did can be taken back by the other workflow, and no step there would be taken for done."""
+        """Check that the other workflow can undo the Run's calls, and that none of its steps would count as done."""
         there = {step.path for block in self.after.values() for step in block.steps}
         for confirmed in self.state.confirmed:
             path = _base(confirmed.path)
             if path not in self.aligned.paths:
-                raise _NotAligned(
-                    f"it has done `{path}`, which is not there any more: nothing would take it back"
-                )
+                raise _NotAligned(f"it has done `{path}`, which no longer exists: it could not be undone")
             if path in self.aligned.differs:
                 raise _NotAligned(f"it has done `{path}`, which {self.aligned.differs[path]}")
         used = {_base(key) for key, st in self.state.steps.items() if st.effect is not None or st.gen}
         used |= {_base(effect.path) for effect in self.effects or () if effect.undoes is None}
         for path in used:
             if self.aligned.paths.get(path) != path and path in there:
-                raise _NotAligned(f"it has called as `{path}`, which is another step now")
+                raise _NotAligned(f"it has made a call as `{path}`, which is another step now")
 
     def _check_names(self) -> None:
-        """Names of steps inside of the names of items stay what they are."""
+        """Check that no state key names a renamed step in its brackets: those are not rewritten."""
         renamed = {a for a, b in self.aligned.paths.items() if a != b}
         for key in self.state.steps:
             inside = key.partition("[")[2]
             for path in renamed:
                 if path in inside:
-                    raise _NotAligned(f"it stands in a reaction to `{path}`, which has another name now")
+                    raise _NotAligned(f"it is in a reaction to `{path}`, which has another name now")
 
-    # -------------------------------------------------------------- the state as it is there
+    # -------------------------------------------------------------- the state in the other workflow
 
     def _key(self, key: str) -> str:
-        """The key of a step's state: its path, then round and item as they are."""
+        """Return a state key in the other workflow: the new path, with its round and item."""
         base = _base(key)
         return self._path(base) + key[len(base) :]
 
@@ -351,7 +349,7 @@ class _Move:
         return f"{moved}>{self._path(target)}"
 
     def _bind_names(self) -> None:
-        """Results of steps whose id is another there, or that have one only there."""
+        """Bind the results of steps whose id differs in the other workflow, or exists only there."""
         others = {step.path: step for block in self.after.values() for step in block.steps}
         results: dict[str, object] = {}
         for block in self.before.values():
@@ -367,10 +365,10 @@ class _Move:
         self.state.names.update(results)
 
 
-def _begun(st: StepState) -> bool:
+def _has_started(st: StepState) -> bool:
     return st.phase != "new" or st.gen > 0 or st.effect is not None
 
 
 def _base(key: str) -> str:
-    """The path of a step in the key of its state, or in the path of its effect."""
+    """Return the path of a step from a state key or an effect path."""
     return key.partition("[")[0].partition("~")[0]
