@@ -53,3 +53,11 @@ def link_topic(object_: str, canonical: str, system: str) -> str:
 
 def ext_topic(object_: str, system: str, ext_id: str) -> str:
     return f"ext:{object_}:{system}:{ext_id}"
+
+
+def event_topic(event: str, field: str, value: object) -> str | None:
+    """Return the topic of events of a type with one value of a field, or None if the value is not a text.
+
+    Posts and waits must agree on it. Equal numbers may be written in several ways, so only texts narrow a topic.
+    """
+    return f"event:{event}:{field}={value}" if isinstance(value, str) and value else None

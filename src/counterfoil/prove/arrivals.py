@@ -11,13 +11,13 @@ import msgspec
 from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours, plain_value, put
 from counterfoil.prove.move import Move
 from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.values import event_names
-from counterfoil.rules.workflow.context import blocks_of
 
 
 class PossibleEvents:

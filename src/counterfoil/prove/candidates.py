@@ -12,6 +12,7 @@ from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import Model
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.fields import object_schema
 from counterfoil.prove.input_values import (
     ABSENT,
@@ -24,7 +25,6 @@ from counterfoil.prove.input_values import (
     unique,
 )
 from counterfoil.prove.start_names import start_roots
-from counterfoil.rules.workflow.context import blocks_of
 
 DEFAULT_MINOR = 10_000
 """Minor units of an amount without any known limit."""

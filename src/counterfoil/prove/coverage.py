@@ -9,8 +9,8 @@ from typing import Any
 
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.world import World
-from counterfoil.rules.workflow.context import blocks_of
 
 _PROOFS = count()
 """Makes each proof's definition digest unique: blocks are cached by digest, and each proof watches its own."""

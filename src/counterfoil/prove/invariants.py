@@ -16,9 +16,9 @@ from counterfoil.core.errors import REFUSAL_CLASSES
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import StepState
 from counterfoil.rules.workflow.steps import SETTLED_FOILS
 

@@ -17,6 +17,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.arrivals import PossibleEvents
 from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations
@@ -24,7 +25,6 @@ from counterfoil.prove.outcomes import PossibleOutcomes
 from counterfoil.prove.persons import PossibleDecisions
 from counterfoil.prove.timing import Timing
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.workflow.context import blocks_of
 
 
 class Moves:

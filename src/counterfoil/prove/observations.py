@@ -14,9 +14,9 @@ from counterfoil.core.cases import case_of_break
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.move import Move
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.workflow.context import blocks_of
 
 _E = EffectState
 

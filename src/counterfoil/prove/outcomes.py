@@ -13,6 +13,7 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import REFUSAL_CLASSES, ErrorClass
 from counterfoil.core.money import Money
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.fields import is_money
 from counterfoil.prove.candidates import DEFAULT_MINOR
 from counterfoil.prove.input_values import plain_value
@@ -20,7 +21,6 @@ from counterfoil.prove.move import Move
 from counterfoil.prove.timing import MAX_TICKS, Timing
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.apply import drop_stale
-from counterfoil.rules.workflow.context import blocks_of
 
 _E = EffectState
 

@@ -13,11 +13,11 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.arrivals import PossibleEvents
 from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations, moved
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import StepState
 
 MAX_TICKS = 40

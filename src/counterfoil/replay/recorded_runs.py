@@ -14,12 +14,13 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.expr import Expression
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Call, Definition, Emit, Formula, Literal, Template
 from counterfoil.replay.recorded_answers import RecordedAnswers
 from counterfoil.replay.replayed_run import ReplayedApproval, ReplayedCall, ReplayedRun, tier_text
 from counterfoil.rules.workflow import calls
 from counterfoil.rules.workflow.commands import LiveContext
-from counterfoil.rules.workflow.context import DecisionContext, blocks_of
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.recorded import RecordedRun
 

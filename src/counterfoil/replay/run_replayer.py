@@ -17,6 +17,7 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.effect import Effect, EffectState, concluded, outcome_body, outcome_ref
 from counterfoil.core.run import TERMINAL, Run
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Definition, OutboundMapping, Wait
 from counterfoil.replay.assumed_results import assumed_result
 from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
@@ -33,7 +34,6 @@ from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.values import plain
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.apply import DecidedChanges, RunRows, apply, changes_of, conclude, run_after
-from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.decide import decide
 from counterfoil.rules.workflow.state import RunState, names_of
 from counterfoil.store.port.recorded import RecordedRun

@@ -12,14 +12,14 @@ import msgspec
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import micros
+from counterfoil.core.link import event_topic
 from counterfoil.model import Model
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastPath, view
-from counterfoil.rules.workflow.context import blocks_of
-from counterfoil.rules.workflow.decide import event_topic
 
 NO_CASTS: Mapping[str, CastPath] = MappingProxyType({})
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.foil import FOIL_MOVES, Foil, FoilState, Observation, settle
+from counterfoil.core.link import event_topic
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
@@ -33,7 +34,6 @@ from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting import posting_date
 from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import plain, typed
-from counterfoil.rules.workflow.decide import event_topic
 from tests.unit.rules.company import BASE
 from tests.unit.rules.driver import MONDAY, model_of
 
@@ -201,13 +201,13 @@ def event(type_: str, **data: Any) -> CanonicalEvent:
 
 def test_an_event_shows_the_other_half_of_a_foil() -> None:
     rule = model().foils["posting"]
-    seen = matching.observed(rule, event("posted.v1", id="a1", amount=Money(5, "USD")), None)
+    seen = matching.observation_of(rule, event("posted.v1", id="a1", amount=Money(5, "USD")), None)
     assert seen is not None
     assert (seen.key, seen.legs, seen.subject) == ("a1", {"gross": Money(5, "USD")}, "bills::1")
     with pytest.raises(UnusableValue, match="no key"):
-        matching.observed(rule, event("posted.v1", id=None, amount=Money(5, "USD")), None)
+        matching.observation_of(rule, event("posted.v1", id=None, amount=Money(5, "USD")), None)
     with pytest.raises(UnusableValue, match="not money"):
-        matching.observed(rule, event("posted.v1", id="a1", amount=5), None)
+        matching.observation_of(rule, event("posted.v1", id="a1", amount=5), None)
 
 
 def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
@@ -215,7 +215,7 @@ def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
 
     rule = acme().foils["invoice-in-erp"]
     amounts = {name: Money(n, "USD") for n, name in enumerate(("net", "tax", "total"))}
-    foil = matching.opened(rule, event("invoice.finalized.v1", invoice_id="i1", **amounts), "run_1", None)
+    foil = matching.foil_of(rule, event("invoice.finalized.v1", invoice_id="i1", **amounts), "run_1", None)
     assert foil is not None
     assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "gross"})
     assert foil.due == MONDAY + timedelta(days=2, microseconds=1)

@@ -17,11 +17,11 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.calls import CallContext, Outcome, Pending, RunEnded
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Reaction, Verb
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.versions import CastFailed
-from counterfoil.rules.workflow.context import blocks_of
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.port.store import (
     LoadedRun,

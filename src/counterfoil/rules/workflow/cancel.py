@@ -10,10 +10,11 @@ from datetime import timedelta
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.case_reasons import UNKNOWN_CHOICES
 from counterfoil.core.effect import EffectState
+from counterfoil.model.blocks import approvals_of
 from counterfoil.model.definition import Approve
 from counterfoil.rules.workflow import deadline
 from counterfoil.rules.workflow.commands import CloseApproval, DropEffect, PlanEffect, SendAgain, WriteFoil
-from counterfoil.rules.workflow.context import DecisionContext, approvals_of
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
 
 LOOKUP_GRACE = timedelta(minutes=15)

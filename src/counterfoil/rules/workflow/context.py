@@ -15,7 +15,8 @@ from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
-from counterfoil.model.definition import Approve, Block, Choose, Definition, Each, Reaction, Step
+from counterfoil.model.blocks import blocks_of
+from counterfoil.model.definition import Block, Definition, Step
 from counterfoil.rules.templates import UnusableValue, key
 from counterfoil.rules.workflow.commands import Command, DropEffect, LiveContext, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
@@ -197,56 +198,4 @@ def digest(value: Any) -> str:
     return wire.digest(value)
 
 
-def blocks_of(definition: Definition) -> dict[str, Block]:
-    """Return every block of a workflow by its address."""
-    cached = _BLOCKS.get(definition.digest)
-    if cached is not None:
-        return cached
-    blocks: dict[str, Block] = {}
-
-    def walk(address: str, block: Block) -> None:
-        blocks[address] = block
-        for step in block.steps:
-            match step:
-                case Choose():
-                    for n, (_, branch) in enumerate(step.branches):
-                        walk(f"{step.path}/then{n}", branch)
-                    if step.otherwise is not None:
-                        walk(f"{step.path}/otherwise", step.otherwise)
-                case Each():
-                    walk(f"{step.path}/do", step.do)
-            for outcome, reaction in step.outcomes.items():
-                _reaction(f"{step.path}/{outcome}", reaction)
-
-    def _reaction(address: str, reaction: Reaction) -> None:
-        if isinstance(reaction, Block):
-            walk(address, reaction)
-
-    walk("", definition.steps)
-    for n, signal in enumerate(definition.signals):
-        walk(f"signal{n}", signal.do)
-    for outcome, reaction in definition.failure.reactions.items():
-        _reaction(f"failure/{outcome}", reaction)
-    if len(_BLOCKS) > 256:
-        _BLOCKS.clear()
-    _BLOCKS[definition.digest] = blocks
-    return blocks
-
-
-_BLOCKS: dict[str, dict[str, Block]] = {}
-
-
-def approvals_of(definition: Definition) -> tuple[Approve, ...]:
-    """Return every step of a workflow that requests an approval."""
-    approvals = _APPROVALS.get(definition.digest)
-    if approvals is None:
-        steps = (step for block in blocks_of(definition).values() for step in block.steps)
-        if len(_APPROVALS) > 256:
-            _APPROVALS.clear()
-        approvals = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
-    return approvals
-
-
-_APPROVALS: dict[str, tuple[Approve, ...]] = {}
-
-__all__ = ["FAULTS", "DecisionContext", "UnusableValue", "approvals_of", "blocks_of", "digest"]
+__all__ = ["FAULTS", "DecisionContext", "UnusableValue", "digest"]

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from counterfoil.core.link import event_topic
 from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
 from counterfoil.expr import LookupNeeded
 from counterfoil.model.definition import (
@@ -354,10 +355,4 @@ def _topic(context: DecisionContext, event: str, keys: tuple[tuple[str, Any], ..
     return f"event:{event}"
 
 
-def event_topic(event: str, field: str, value: Any) -> str | None:
-    """The topic of events of a type with one field's value: what posts and waits must agree on. Only texts
-    narrow: equal numbers may be written in more than one way."""
-    return f"event:{event}:{field}={value}" if isinstance(value, str) and value else None
-
-
-__all__ = ["Decision", "Direction", "LiveContext", "LookUp", "Stimulus", "decide", "event_topic"]
+__all__ = ["Decision", "Direction", "LiveContext", "LookUp", "Stimulus", "decide"]
