@@ -96,7 +96,7 @@ class TrialApp:
         return Model.from_json(held[1])
 
     async def _take_up(self) -> None:
-        digest = await self.store.in_force()
+        digest = await self.store.active_release()
         assert digest is not None
         self.model = await self._release(digest)
 

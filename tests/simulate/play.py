@@ -31,7 +31,7 @@ from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.port.people import PutPerson, Resolve
-from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnResult
+from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
 from counterfoil.store.port.wake import Wake
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
@@ -538,7 +538,7 @@ def _short(answer: Any) -> str:
         return str(answer)[:120]
     if isinstance(answer, AdvanceResult):
         return f"{answer.concluded.verdict}, {_short(answer.turned)}"
-    if isinstance(answer, TurnResult) and answer.started:
+    if isinstance(answer, TurnAnswer) and answer.started:
         return f"{answer.verdict}, started {[e[-6:] for e in answer.started]}"
     verdict = getattr(answer, "verdict", None)
     return str(verdict) if verdict is not None else str(answer)[:120]

@@ -185,7 +185,7 @@ VIOLATIONS = [
     ),
     ("update approval set state = 'open' where id in (select approval from vote where approve)", "9:"),
     ("update release_step set base = 'x' where no = 2", "9: step 2"),
-    ("delete from todo where kind = 'receipt' and not parked", "came to nothing"),
+    ("delete from todo where kind = 'receipt' and not parked", "led to nothing"),
     ("delete from usage_event where id = 'u-1'", "4: usage"),
     (
         "delete from inbox where seq = 1 and run = (select run from effect where state = 'unknown' limit 1)",

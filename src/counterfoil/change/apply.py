@@ -135,7 +135,7 @@ class _PlanApplication:
                 return f"{len(rows)}{'+' if more else ''} open Cases now: `counterfoil cases`"
 
     async def _check_base(self, stage: stages.CheckBase) -> str:
-        if await self.of._store.in_force() != stage.base:
+        if await self.of._store.active_release() != stage.base:
             raise Refused(REFUSALS["moved"], ErrorClass.CONFLICT)
         return "the base is still in force"
 

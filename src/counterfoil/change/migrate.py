@@ -90,10 +90,10 @@ class RunMigrator:
         return {"verdict": moved.verdict, "why": why.get(moved.verdict, "")}
 
     async def _target(self, to: str | None) -> tuple[str, Model]:
-        digest = to or await self._store.in_force()
+        digest = to or await self._store.active_release()
         if digest is None or await self._store.release_step(digest) is None:
             raise Refused(
-                f"Release {digest or '(none)'} was never in force. Runs can only be moved to a Release that was applied.",
+                f"Release {digest or '(none)'} was never active. Runs can only be moved to a Release that was applied.",
                 ErrorClass.NOT_FOUND,
             )
         return digest, await self._models(digest)
@@ -115,14 +115,14 @@ class RunMigrator:
             if loaded.run.pin != to:
                 yield loaded
             return
-        names = dict.fromkeys(p.workflow for p in await self._store.pinned() if p.pin != to)
+        names = dict.fromkeys(p.workflow for p in await self._store.pinned_runs() if p.pin != to)
         remaining = MAX_RUNS
         for name in names:
             if workflow is not None and name != workflow:
                 continue
             after = ""
             while remaining > 0:
-                rows = await self._store.unfinished(name, after, PAGE_ROWS)
+                rows = await self._store.active_runs(name, after, PAGE_ROWS)
                 for row in rows:
                     loaded = await self._store.load(row.id) if row.pin != to and remaining > 0 else None
                     if loaded is not None:

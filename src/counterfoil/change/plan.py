@@ -61,7 +61,7 @@ class Planner:
         """Plan to make a model active. Raises Refused if the model does not pass check, or if another Release
         becomes active meanwhile."""
         await asyncio.to_thread(_check, new)
-        base = await self._store.in_force()
+        base = await self._store.active_release()
         if base is None:
             raise Refused(
                 "No Release is in force yet: `counterfoil up` publishes the first folder.",

@@ -73,7 +73,7 @@ async def affected_runs(store: Store, models: Models, new: Model) -> list[Affect
     """Return the verdicts on all unfinished Runs, in groups. Beyond MAX_EXAMINED_RUNS of a workflow, Runs are only
     counted."""
     groups: list[AffectedRuns] = []
-    names = dict.fromkeys(pinned.workflow for pinned in await store.pinned())
+    names = dict.fromkeys(pinned.workflow for pinned in await store.pinned_runs())
     for workflow in names:
         groups += await _of_workflow(store, models, new, workflow)
     return groups
@@ -84,7 +84,7 @@ async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) 
     unreadable: dict[str, str] = {}
     examined, after = 0, ""
     while examined < MAX_EXAMINED_RUNS:
-        runs = await store.unfinished(workflow, after, PAGE_ROWS)
+        runs = await store.active_runs(workflow, after, PAGE_ROWS)
         for run in runs:
             if run.pin not in unreadable:
                 try:
@@ -112,7 +112,7 @@ async def _of_workflow(store: Store, models: Models, new: Model, workflow: str) 
         for (pin, word, why), ids in sorted(groups.items())
     ]
     if examined >= MAX_EXAMINED_RUNS:
-        total = sum(p.count for p in await store.pinned() if p.workflow == workflow)
+        total = sum(p.count for p in await store.pinned_runs() if p.workflow == workflow)
         if total > examined:
             why = f"not examined one by one: more than {MAX_EXAMINED_RUNS}"
             affected.append(

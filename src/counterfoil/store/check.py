@@ -1,7 +1,7 @@
-"""The invariants of the core protocol, checked from outside the engine over everything that a store holds.
+"""Invariants of the core protocol, checked from outside of the engine over every row of a store.
 
-Nothing here is used by the engine. A violation is a sentence that begins with the invariant's number; what only
-the outside systems can tell (1 and 3) is not judged here.
+The engine does not use this module. A violation is a sentence that begins with the invariant's number. Invariants that
+only outside systems can confirm (1 and 3) are not checked here.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FALLEN = (ApprovalState.STALE, ApprovalState.VOID)
 
 
 class Checkable(Protocol):
-    """A store, as far as checking it needs."""
+    """The part of a store that a check reads."""
 
     async def dump(self) -> Dump: ...
     async def checkpoint(self, size: int | None = None) -> Checkpoint | None: ...
 
 
 async def check(store: Checkable, at: datetime, irreversible: Collection[str] = ()) -> list[str]:
-    """Violations in a store at a time, in order of invariant; none is the good answer.
+    """Return the violations in a store at a time, in order of invariant.
 
     `irreversible` names operations that need no undo. Runs in memory of the size of the store.
     """
@@ -46,8 +46,8 @@ async def check(store: Checkable, at: datetime, irreversible: Collection[str] = 
 
 
 def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> list[str]:
-    """Violations in one dump."""
-    found: list[str] = []
+    """Return the violations in one dump."""
+    result: list[str] = []
     for parts in (
         _generations(dump),
         _receipts(dump),
@@ -64,8 +64,8 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
         _leaves(dump),
         _releases(dump),
     ):
-        found += parts
-    return found
+        result += parts
+    return result
 
 
 def _generations(dump: Dump) -> Iterator[str]:
@@ -83,19 +83,19 @@ def _generations(dump: Dump) -> Iterator[str]:
 
 
 def _receipts(dump: Dump) -> Iterator[str]:
-    """4. Each acknowledged receipt ends in events, an ignore, or a Case; until then it is a todo."""
+    """4. Each acknowledged receipt leads to events, an ignore, or a Case; until then it is a todo."""
     todo = {ref for kind, ref, _ in dump.todos if kind == "receipt"}
     owned = {str(case.receipt) for case in dump.cases}
     ended = set()
     for _, leaf in dump.leaves:
         if leaf.kind == "admitted" and leaf.subject.startswith("receipt:"):
-            what = msgspec.json.decode(leaf.body)
-            if what["events"] or what["ignored"]:
+            body = msgspec.json.decode(leaf.body)
+            if body["events"] or body["ignored"]:
                 ended.add(leaf.subject.removeprefix("receipt:"))
     for receipt in dump.receipts:
         no = str(receipt.no)
         if receipt.door not in ("fetch", CALLED) and no not in todo and no not in owned and no not in ended:
-            yield f"4: receipt {no} of {receipt.system} {receipt.ext_id} came to nothing"
+            yield f"4: receipt {no} of {receipt.system} {receipt.ext_id} led to nothing"
 
 
 def _calls(dump: Dump) -> Iterator[str]:
@@ -116,16 +116,16 @@ def _calls(dump: Dump) -> Iterator[str]:
 
 
 def _usage(dump: Dump) -> Iterator[str]:
-    """4. What was accepted of a batch of usage is there, as its leaf says."""
+    """4. The accepted rows of a usage batch exist, as its leaf says."""
     batches: dict[str, list[UsageRow]] = defaultdict(list)
     for row in dump.usage:
         batches[row[6]].append(row)
     for _, leaf in dump.leaves:
         if leaf.kind != "usage.kept":
             continue
-        said, rows = msgspec.json.decode(leaf.body), batches.pop(leaf.subject, [])
-        if (said["accepted"], said["digest"]) != (len(rows), digest(rows)):
-            yield f"4: usage {leaf.subject} is {len(rows)} events, not the {said['accepted']} of its leaf"
+        body, rows = msgspec.json.decode(leaf.body), batches.pop(leaf.subject, [])
+        if (body["accepted"], body["digest"]) != (len(rows), digest(rows)):
+            yield f"4: usage {leaf.subject} is {len(rows)} events, not the {body['accepted']} of its leaf"
     for batch in batches:
         yield f"4: usage {batch} has no leaf"
 
@@ -169,29 +169,29 @@ def _amounts(dump: Dump) -> Iterator[str]:
     """7. Asserted - observed = what is outstanding - unmatched items: true of every sum when no observation
     gives more than it shows, no foil takes more than it asserts, and the matched are covered."""
     for match in dump.matches:
-        seen = {o.id: o for o in newest_versions(match.observations)}
+        observed = {o.id: o for o in newest_versions(match.observations)}
         foils = {f.id: f for f in match.foils}
-        given: Counter[tuple[str, str]] = Counter()
-        taken: Counter[tuple[str, str]] = Counter()
+        allocated: Counter[tuple[str, str]] = Counter()
+        covered: Counter[tuple[str, str]] = Counter()
         for a in match.allocations:
-            foil, o = foils.get(a.foil), seen.get(a.observation)
+            foil, o = foils.get(a.foil), observed.get(a.observation)
             if foil is None or o is None or foil.state not in LIVE - {FoilState.WAIVED}:
                 yield f"7: {a.observation} covers {a.foil}, one of which does not count"
                 continue
             if foil.legs[a.leg].currency != a.amount.currency or o.legs[a.leg].currency != a.amount.currency:
                 yield f"7: {a.observation} covers {a.foil} in another currency"
-            given[o.id, a.leg] += a.amount.minor
-            taken[foil.id, a.leg] += a.amount.minor
-        for (id_, leg), minor in given.items():
-            if not _within(minor, seen[id_].legs[leg].minor):
-                yield f"7: {id_} shows {seen[id_].legs[leg]} as {leg} and gives {minor} minor units"
+            allocated[o.id, a.leg] += a.amount.minor
+            covered[foil.id, a.leg] += a.amount.minor
+        for (id_, leg), minor in allocated.items():
+            if not _within(minor, observed[id_].legs[leg].minor):
+                yield f"7: {id_} shows {observed[id_].legs[leg]} as {leg} and gives {minor} minor units"
         for foil in match.foils:
-            yield from _covered(foil, taken)
+            yield from _covered(foil, covered)
 
 
-def _covered(foil: Foil, taken: Counter[tuple[str, str]]) -> Iterator[str]:
+def _covered(foil: Foil, covered: Counter[tuple[str, str]]) -> Iterator[str]:
     for leg, want in foil.legs.items():
-        got = taken[foil.id, leg]
+        got = covered[foil.id, leg]
         if not _within(got, want.minor):
             yield f"7: {foil.id} asserts {want} as {leg} and took {got} minor units"
         if foil.state in (FoilState.MATCHED, FoilState.OVER) and abs(want.minor - got) > foil.tolerance:
@@ -228,13 +228,13 @@ def _guards(dump: Dump) -> Iterator[str]:
 
 def _quotas(dump: Dump, at: datetime) -> Iterator[str]:
     """8. The quotas of live workers add up to no more than their account's cap."""
-    given: Counter[str] = Counter()
+    granted: Counter[str] = Counter()
     for quota in dump.quotas:
         if quota.n < 0:
             yield f"8: {quota.worker} has {quota.n} slots of {quota.account}"
-        given[quota.account] += quota.n if quota.until > at else 0
+        granted[quota.account] += quota.n if quota.until > at else 0
     caps = {account.account: account for account in dump.accounts}
-    for name, n in given.items():
+    for name, n in granted.items():
         if name not in caps:
             yield f"8: quotas of {name}, which is no account"
         elif n > caps[name].cap:
@@ -276,7 +276,7 @@ def _ends(dump: Dump, irreversible: Collection[str]) -> Iterator[str]:
     status = {run.id: run.status for run in dump.runs}
     undone = {e.undoes for e in dump.effects if e.state is EffectState.CONFIRMED}
     owned = {case.effect for case in dump.cases}
-    # Whoever decided about a way back that failed decided about what stays.
+    # A decision about a failed undo is also a decision about the effect that stays.
     owned |= {effect.undoes for effect in dump.effects if effect.id in owned}
     for effect in dump.effects:
         ended = status.get(effect.run)
@@ -307,10 +307,10 @@ def _unfinished(dump: Dump) -> Iterator[str]:
             continue
         yield f"11: {run.id} is {run.status} and nothing will ever wake it"
     for effect in dump.effects:
-        asked = effect.look_at if effect.state is not EffectState.SENDING else effect.call_until
+        next_check = effect.look_at if effect.state is not EffectState.SENDING else effect.call_until
         looked_for = effect.id in effects_owned or effect.run in runs_owned
-        if effect.state in IN_FLIGHT and asked is None and not looked_for:
-            yield f"11: {effect.id} is {effect.state} and nobody will look for it"
+        if effect.state in IN_FLIGHT and next_check is None and not looked_for:
+            yield f"11: {effect.id} is {effect.state} and no look-up is planned for it"
     yield from _held_back(dump, {case.foil for case in dump.cases})
     about = {("receipt", str(case.receipt)) for case in open_cases} | {
         ("event", case.event) for case in open_cases
@@ -325,8 +325,8 @@ def _held_back(dump: Dump, owned: set[str | None]) -> Iterator[str]:
     runs: dict[str | None, Run] = {run.id: run for run in dump.runs}
     for foil in dump.foils:
         run = runs.get(foil.run)
-        told = run is not None and run.status not in TERMINAL
-        if foil.state in (FoilState.BROKEN, FoilState.OVER) and foil.id not in owned and not told:
+        unread = run is not None and run.status not in TERMINAL
+        if foil.state in (FoilState.BROKEN, FoilState.OVER) and foil.id not in owned and not unread:
             yield f"11: {foil.id} is {foil.state} and no Case owns it"
 
 
@@ -354,8 +354,8 @@ def _leaves(dump: Dump) -> Iterator[str]:
 
 
 def _releases(dump: Dump) -> Iterator[str]:
-    """9. What is in force is the last step of a history without gaps, each from the one before; what was applied
-    under approvals has an approver who did not ask for it."""
+    """9. The active Release is the last step of a history without gaps; a step applied under approvals has an approver
+    other than its requester."""
     before: str | None = None
     for number, step in enumerate(dump.releases, start=1):
         if step.no != number or step.base != before:
@@ -364,11 +364,11 @@ def _releases(dump: Dump) -> Iterator[str]:
             yield f"9: release {step.digest} was approved by its requester {step.requester}"
         before = step.digest
     if dump.present != before:
-        yield f"9: release {dump.present} is in force and the history ends with {before}"
+        yield f"9: release {dump.present} is active and the history ends with {before}"
 
 
 def _checkpoint(dump: Dump, checkpoint: Checkpoint | None) -> Iterator[str]:
-    """12. What was signed is what is there."""
+    """12. The signed root is the root of the stored leaves."""
     if checkpoint is None:
         return
     sealed = sorted(((index, leaf) for index, leaf in dump.leaves if index is not None), key=lambda x: x[0])

@@ -1,4 +1,4 @@
-"""Everything a store holds, as records: for the invariant checker, for tests that compare stores, for export."""
+"""All rows of a store as records: for the invariant checker, for tests that compare stores, and for export."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows, each table in one order whatever the store."""
+    """All rows; each table has the same order in every store."""
 
     receipts: list[Receipt]
     todos: list[tuple[str, str, str | None]]
-    """kind, ref, and the topic that wakes it while parked ("" for none); None: to be done."""
+    """kind, ref, and the topic that wakes it while parked ("" for none); None: due."""
     events: list[CanonicalEvent]
     heads: list[Head]
     history: list[Head]
@@ -82,7 +82,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     plans: list[Plan] = []
     releases: list[ReleaseStep] = []
     present: str | None = None
-    """The Release in force."""
+    """The active Release."""
     quarantine: list[tuple[Any, ...]] = []
     """id, batch, at, reason, message, source, event, body."""
     calls: list[OperationCall] = []
@@ -124,12 +124,12 @@ def dump_memory(db: Tables) -> Dump:
                 rule=rule,
                 key=key,
                 foils=tuple(sorted(foils, key=lambda f: f.id)),
-                observations=tuple(sorted(seen, key=lambda o: o.id)),
+                observations=tuple(sorted(observations, key=lambda o: o.id)),
                 allocations=tuple(
                     sorted(db.allocations.get((rule, key), ()), key=lambda a: (a.foil, a.observation, a.leg))
                 ),
             )
-            for (rule, key), (foils, seen) in sorted(sides.items())
+            for (rule, key), (foils, observations) in sorted(sides.items())
         ],
         guards=sorted(
             GuardRow(scope=s, key=k, used=used, limit=limit) for (s, k), (used, limit) in db.guards.items()

@@ -28,9 +28,9 @@ SOON = 1.5
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SILENCE", SOON)
-    monkeypatch.setattr(sessions, "CONNECT", SOON)
-    monkeypatch.setattr(implementation, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(sessions, "TRANSACTION_SECONDS", SOON)
+    monkeypatch.setattr(sessions, "CONNECT_SECONDS", SOON)
+    monkeypatch.setattr(implementation, "LISTENER_CHECK_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def through(dsn: str, network: Network, port: int) -> str:
 
 
 def test_silence_is_bounded_by_ten_seconds() -> None:
-    assert sessions.SILENCE + sessions.CONNECT <= 15
-    assert implementation.HEARTBEAT < sessions.SILENCE
+    assert sessions.TRANSACTION_SECONDS + sessions.CONNECT_SECONDS <= 15
+    assert implementation.LISTENER_CHECK_SECONDS < sessions.TRANSACTION_SECONDS
 
 
 @pytest.mark.usefixtures("impatient")

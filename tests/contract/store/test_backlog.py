@@ -27,8 +27,8 @@ async def test_what_is_set_aside_or_was_fetched_does_not_wait(store: Any) -> Non
 async def test_receipts_are_found_by_name(store: Any) -> None:
     received = await store.apply(s.receive(s.receipt("r1", "i1"), s.receipt("r2", "i2", system="erp")))
     names = [("billing", "r1"), ("erp", "r2"), ("erp", "r1"), ("billing", "r9")]
-    assert await store.kept(names) == {
+    assert await store.existing_receipts(names) == {
         ("billing", "r1"): (received.numbers[0], "i1"),
         ("erp", "r2"): (received.numbers[1], "i2"),
     }
-    assert await store.kept([]) == {}
+    assert await store.existing_receipts([]) == {}

@@ -50,7 +50,7 @@ async def lived(store: Any) -> None:
     await store.apply(s.turn(waiting, due=s.at(900), plan=(undo,), send=(s.send(undo),)))
     await store.apply(s.receive(s.receipt("odd")))
     await store.apply(s.admit(4, park=True, cases=(s.case(receipt=4),)))
-    wants = (QuotaRequest(account="erp", cap=4, wanted=3, held=0),)
+    wants = (QuotaRequest(account="erp", cap=4, slots_wanted=3, in_use=0),)
     await store.apply(Heartbeat(worker="a", until=s.at(900), wants=wants, at=s.T0))
     sealed = await store.apply(Seal(at=s.T0, limit=8))
     mark = Checkpoint(size=sealed.size, root=sealed.root, at=s.T0, text="signed")

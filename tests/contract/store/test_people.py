@@ -154,7 +154,7 @@ async def test_what_a_person_says_of_an_effect_is_recorded_with_the_decision_or_
     before = len((await store.load(run)).inbox)
     await opened(store, run=run, path="post", effect=e.id, reason="unknown")
     told = s.conclude(e, EffectState.ABSENT)
-    assert (await store.apply(s.resolve(who=who, told=told))).verdict == verdict
+    assert (await store.apply(s.resolve(who=who, evidence=told))).verdict == verdict
     said = [(i.kind, i.ref) for i in (await store.load(run)).inbox[before:]]
     (case,) = (await store.dump()).cases
     if verdict == "resolved":

@@ -21,7 +21,7 @@ from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.maintenance import OpenCases, Seal
-from counterfoil.store.port.stalled import KINDS, MOST, RecordStalled, StallLimits
+from counterfoil.store.port.stalled import KINDS, MAX_SUBJECTS, RecordStalled, StallLimits
 from counterfoil.store.port.turns import Claim
 from counterfoil.store.sql import progress_scan
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -175,8 +175,8 @@ async def test_each_kind_is_found_once_its_time_is_over_and_not_before(store: An
     subject, after = await PLANTED[kind](store)
     moment = timedelta(microseconds=1)
     if after:
-        assert kind not in {found.kind for found in await store.stuck(s.T0 + after, P)}
-    found = await store.stuck(s.T0 + after + moment, P)
+        assert kind not in {found.kind for found in await store.stalled_work(s.T0 + after, P)}
+    found = await store.stalled_work(s.T0 + after + moment, P)
     (one,) = [each for each in found if each.kind == kind]
     assert [each.kind for each in found] == [kind]
     assert one.about
@@ -192,7 +192,7 @@ async def test_what_a_case_owns_is_not_lost(store: Any) -> None:
     case = s.case("case_e", run=s.RUN, effect=s.effect().id)
     await store.apply(OpenCases(cases=(case,), at=s.T0, actor="x"))
     await sealed(store)
-    assert await store.stuck(s.T0 + timedelta(hours=2), P) == []
+    assert await store.stalled_work(s.T0 + timedelta(hours=2), P) == []
     for id_ in ("case_e", "case_r"):
         await store.apply(s.put_person(s.person()))
         await store.apply(s.resolve(id_, choice=Choice.DISMISS))
@@ -207,30 +207,30 @@ async def test_what_waits_in_time_is_not_stuck(store: Any) -> None:
     second = await s.born(store, "inv-2")
     assert (await store.apply(s.turn(second, hold=("c",)))).verdict == "held"
     await store.apply(s.receive(s.receipt("r9")))
-    numbers = await store.kept([("billing", "r9")])
+    numbers = await store.existing_receipts([("billing", "r9")])
     await store.apply(s.admit(numbers["billing", "r9"][0], park=True, wake_topic="link:x"))
     await sealed(store)
-    assert await store.stuck(s.at(30), P) == []
+    assert await store.stalled_work(s.at(30), P) == []
     await store.apply(s.conclude(s.effect()))
     await store.apply(s.turn(version=1, consumed=2, unhold=("c",), due=later))
     await sealed(store)
-    assert await store.stuck(s.at(30), P) == []
+    assert await store.stalled_work(s.at(30), P) == []
 
 
 async def test_ended_runs_are_not_looked_at(store: Any) -> None:
     await quiet(store)
     await store.apply(s.turn(status=RunStatus.DONE, state="done"))
     await sealed(store)
-    assert await store.stuck(s.T0 + timedelta(days=30), P) == []
+    assert await store.stalled_work(s.T0 + timedelta(days=30), P) == []
 
 
 async def test_many_of_one_kind_are_one_finding(store: Any) -> None:
     for n in range(5):
         await s.born(store, f"inv-{n}")
     await sealed(store)
-    (found,) = await store.stuck(s.T0 + HOUR, P)
+    (found,) = await store.stalled_work(s.T0 + HOUR, P)
     assert (found.kind, found.about, found.count, len(found.subjects)) == ("run_not_turned", "w1", 5, 3)
-    assert MOST > 5
+    assert MAX_SUBJECTS > 5
 
 
 # ------------------------------------------------------------------ what becomes of it
@@ -253,7 +253,7 @@ async def test_a_case_opens_once_and_is_resolved_when_it_moves_again(store: Any)
     t = s.T0 + HOUR
     assert await scan(store, t) == ["run_not_turned"]
     assert await cases(store) == []  # one look may have caught it on its way
-    assert [h.stuck.count for h in await store.stuckness()] == [1]
+    assert [h.stuck.count for h in await store.stall_findings()] == [1]
     for seconds in (15, 30, 45):
         await scan(store, t + timedelta(seconds=seconds))
         assert await cases(store) == [("stuck_run_not_turned", "open")]
@@ -261,12 +261,12 @@ async def test_a_case_opens_once_and_is_resolved_when_it_moves_again(store: Any)
     assert s.RUN in case.message
     assert case.next_action
     assert case.deadline > t
-    assert (await store.stuckness())[0].case == case.id
+    assert (await store.stall_findings())[0].case == case.id
     await store.apply(s.turn(when=t, due=t + s.DAY))
     await sealed(store)
     assert await scan(store, t + MINUTE) == []
     assert await cases(store) == [("stuck_run_not_turned", "resolved")]
-    assert await store.stuckness() == []
+    assert await store.stall_findings() == []
 
 
 async def test_what_gets_stuck_again_has_a_case_of_its_own(store: Any) -> None:
@@ -310,12 +310,12 @@ async def test_an_overdue_case_about_stuckness_opens_no_further_one(store: Any) 
 
 async def test_a_late_scan_says_nothing_against_a_newer_one(store: Any) -> None:
     await due(store)
-    found = tuple(await store.stuck(s.T0 + HOUR, P))
-    tell = RecordStalled(found=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
+    found = tuple(await store.stalled_work(s.T0 + HOUR, P))
+    tell = RecordStalled(findings=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
     assert await store.apply(tell)
-    old = RecordStalled(found=(), cases=(), at=s.T0, actor="progress")
+    old = RecordStalled(findings=(), cases=(), at=s.T0, actor="progress")
     assert not await store.apply(old)
-    assert len(await store.stuckness()) == 1
+    assert len(await store.stall_findings()) == 1
 
 
 async def test_two_workers_scan_and_one_case_opens(two: tuple[Any, Any]) -> None:

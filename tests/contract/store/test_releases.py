@@ -80,10 +80,10 @@ async def state_of(store: Any, approval: str) -> ApprovalState:
 
 async def test_a_folder_is_published_only_where_nothing_is_in_force(store: Any) -> None:
     assert await store.release() is None
-    assert await store.in_force() is None
+    assert await store.active_release() is None
     assert [await store.apply(first(d)) for d in (FIRST, "other", FIRST)] == [True, False, False]
     assert await store.release() == (FIRST, b"first")
-    assert await store.in_force() == FIRST
+    assert await store.active_release() == FIRST
     assert await store.release("other") is None
     assert [(step.no, step.digest, step.base) for step in await store.release_steps(9)] == [(1, FIRST, None)]
     await sound(store)
@@ -96,7 +96,7 @@ async def test_an_approved_plan_puts_its_revision_in_force(store: Any) -> None:
     await company(store)
     assert await store.apply(plan()) == "new"
     assert (await store.apply(apply())).verdict == "missing"
-    assert await store.in_force() == FIRST
+    assert await store.active_release() == FIRST
     assert (await store.apply(vote())).verdict == "granted"
     applied = await store.apply(apply())
     assert (applied.verdict, applied.no) == ("applied", 2)
@@ -151,7 +151,7 @@ async def test_who_has_left_approves_nothing(store: Any) -> None:
     await store.apply(vote())
     await store.apply(s.put_person(s.person("ann", active=False)))
     assert (await store.apply(apply())).verdict == "inactive"
-    assert await store.in_force() == FIRST
+    assert await store.active_release() == FIRST
 
 
 async def test_a_plan_that_is_not_there_is_not_applied(store: Any) -> None:
@@ -238,7 +238,7 @@ async def test_in_an_emergency_who_may_puts_a_former_release_back_and_a_case_ask
     asked = {"emergency": ("on-call",), "review": (review,)}
     assert (await store.apply(apply("plan_back", "sam", **asked))).verdict == "role"
     assert (await store.apply(apply("plan_back", "eve", **asked))).verdict == "applied"
-    assert await store.in_force() == FIRST
+    assert await store.active_release() == FIRST
     step = await store.release_step(FIRST)
     assert (step.emergency, step.applied_by, step.approvers) == (True, "eve", ())
     assert [case.id for case in (await store.dump()).cases] == ["case_review"]
@@ -250,7 +250,7 @@ async def test_an_emergency_brings_in_nothing_new(store: Any) -> None:
     await company(store)
     await store.apply(plan())
     assert (await store.apply(apply(who="eve", emergency=("on-call",)))).verdict == "never"
-    assert await store.in_force() == FIRST
+    assert await store.active_release() == FIRST
 
 
 async def test_nothing_is_admitted_by_a_release_that_is_not_in_force(store: Any) -> None:
@@ -333,9 +333,9 @@ async def test_runs_that_are_not_at_their_end_are_counted_by_what_they_are_pinne
     await store.apply(s.turn(runs[0], due=s.T0 + s.DAY))
     await store.apply(move(runs[0]))
     other = await s.born(store, "k4", workflow="w2")
-    assert [(p.workflow, p.pin, p.count) for p in await store.pinned()] == [
+    assert [(p.workflow, p.pin, p.count) for p in await store.pinned_runs()] == [
         ("w1", "release", 1), ("w1", "second", 1), ("w2", "release", 1),
     ]  # fmt: skip
-    assert [run.id for run in await store.unfinished("w1", "", 9)] == runs
-    assert [run.id for run in await store.unfinished("w1", runs[0], 9)] == runs[1:]
-    assert [run.id for run in await store.unfinished("w2", "", 1)] == [other]
+    assert [run.id for run in await store.active_runs("w1", "", 9)] == runs
+    assert [run.id for run in await store.active_runs("w1", runs[0], 9)] == runs[1:]
+    assert [run.id for run in await store.active_runs("w2", "", 1)] == [other]

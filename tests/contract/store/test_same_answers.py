@@ -302,8 +302,8 @@ class Story:
             QuotaRequest(
                 account=account,
                 cap=self.pick.choice((4, 4, 6)),
-                wanted=self.pick.randint(0, 9),
-                held=self.pick.randint(0, 4),
+                slots_wanted=self.pick.randint(0, 9),
+                in_use=self.pick.randint(0, 4),
             )
             for account in self.some(("erp", "erp/x", "crm"), 3)
         )
@@ -416,7 +416,7 @@ class Story:
             for about in subjects
         ]
         cases = [s.case(f"stall_{about}_{self.clock}", reason="stuck_run_lost") for about in subjects]
-        return RecordStalled(found=tuple(findings), cases=tuple(cases), at=self.now, actor="progress")
+        return RecordStalled(findings=tuple(findings), cases=tuple(cases), at=self.now, actor="progress")
 
     @plays(CountUse)
     def count_use(self, dump: Dump) -> Transition[Any]:
@@ -506,10 +506,10 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.release_steps(9),
         await store.release_step("r1"),
         await store.plan("plan_r1_r2"),
-        await store.pinned(),
-        [blur(run) for run in await store.unfinished("w1", "", 9)],
+        await store.pinned_runs(),
+        [blur(run) for run in await store.active_runs("w1", "", 9)],
     ]
-    found += [await store.stuckness(), await store.used(now), await store.checkpoint()]
+    found += [await store.stall_findings(), await store.version_usage(now), await store.checkpoint()]
     found += [await store.token(digest, now) for digest in ("t1", "t2")]
     loaded = [await store.load(run) for run in RUNS]
     return found + [x and msgspec.structs.replace(x, run=blur(x.run)) for x in loaded]

@@ -10,7 +10,7 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.effect import EffectState
-from counterfoil.store.port.recorded import GuardSeen, Recorded, TimeRange
+from counterfoil.store.port.recorded import GuardUse, Recorded, TimeRange
 from counterfoil.store.port.records import Post
 from counterfoil.store.port.turns import Reserve, WaitOn
 from tests.contract.store import samples as s
@@ -156,9 +156,9 @@ async def test_a_limit_is_what_runs_before_still_hold_of_it(store: Any) -> None:
             await store.apply(s.turn(run, version=1, release=("ask",)))
     seen = [r.runs[0].guards for r in await everything(store)]
     assert seen == [
-        (GuardSeen(scope="cap", key="q1", before=0, taken=10),),
+        (GuardUse(scope="cap", key="q1", before=0, taken=10),),
         (),
-        (GuardSeen(scope="cap", key="q1", before=10, taken=30),),
+        (GuardUse(scope="cap", key="q1", before=10, taken=30),),
     ]
 
 

@@ -41,7 +41,7 @@ async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
     assert (await store.apply(apply(waits=(("", ""),)))).verdict == "applied"
     await store.apply(plan("plan_2", base="r2", revision="r3", approvals=()))
     assert (await store.apply(apply("plan_2"))).verdict == "applied"
-    assert sorted(await store.waited(), key=str) == [
+    assert sorted(await store.awaited_events(), key=str) == [
         ("r1", "paid.v1", ""),
         ("r1", "paid.v1", "invoice_id"),
         ("r1", "sent.v1", ""),
@@ -55,7 +55,7 @@ async def test_uses_are_counted_by_user_and_day(store: Any) -> None:
         CountUse(uses=(use("system:bills", 0, 2), use("system:bills", 5, 3), use("person:ann")))
     )
     await store.apply(CountUse(uses=(use("system:bills", 60 * 24, 1), use("system:bills", 1, 1))))
-    bills, *others = sorted(await store.used(s.T0 + timedelta(days=1)), key=lambda u: u.who)[::-1]
+    bills, *others = sorted(await store.version_usage(s.T0 + timedelta(days=1)), key=lambda u: u.who)[::-1]
     assert bills == VersionUsage(
         name="paid.v1",
         side="sends",
@@ -66,7 +66,7 @@ async def test_uses_are_counted_by_user_and_day(store: Any) -> None:
         days={s.T0.date().isoformat(): 6, (s.T0 + timedelta(days=1)).date().isoformat(): 1},
     )
     assert [(u.who, u.count) for u in others] == [("person:ann", 1)]
-    (late, *_) = [u for u in await store.used(s.T0 + timedelta(days=90)) if u.who == "system:bills"]
+    (late, *_) = [u for u in await store.version_usage(s.T0 + timedelta(days=90)) if u.who == "system:bills"]
     assert (late.count, late.days) == (7, {})
 
 
@@ -78,7 +78,7 @@ async def test_uses_told_at_once_by_many_are_all_counted(store: Any) -> None:
             for n in range(12)
         )
     )
-    assert [(u.who, u.count) for u in await store.used(s.T0)] == [("a", 12), ("b", 12), ("c", 12)]
+    assert [(u.who, u.count) for u in await store.version_usage(s.T0)] == [("a", 12), ("b", 12), ("c", 12)]
 
 
 async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> None:
@@ -95,7 +95,7 @@ async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> No
         await store.apply(s.admit(no, events=(event,), starts=(begun,)))
         listens = tuple(WaitOn(topic=topic) for topic in topics)
         await store.apply(s.turn(begun.run, waits=listens))
-    assert await store.waiting(["paid.v1", "paid.v2", "sent.v1"]) == [
+    assert await store.waiting_runs(["paid.v1", "paid.v2", "sent.v1"]) == [
         WaitingRuns(name="paid.v1", workflow="w1", count=2),
         WaitingRuns(name="paid.v1", workflow="w2", count=1),
         WaitingRuns(name="paid.v2", workflow="w2", count=1),

@@ -25,9 +25,9 @@ TTL = timedelta(seconds=15)
 
 
 def beat(
-    worker: str, wanted: int = 9, held: int = 0, second: float = 0, cap: int = 4, **more: Any
+    worker: str, slots_wanted: int = 9, in_use: int = 0, second: float = 0, cap: int = 4, **more: Any
 ) -> Heartbeat:
-    fields: dict[str, Any] = {"account": "erp", "cap": cap, "wanted": wanted, "held": held}
+    fields: dict[str, Any] = {"account": "erp", "cap": cap, "slots_wanted": slots_wanted, "in_use": in_use}
     want = QuotaRequest(**{**fields, **more})
     return Heartbeat(worker=worker, until=s.at(second) + TTL, wants=(want,), at=s.at(second))
 
@@ -44,8 +44,8 @@ async def rounds(
     """Workers that beat in turn and hold what they were given; what they have after all rounds."""
     has = dict.fromkeys(wants, 0) if has is None else has
     for number in range(times):
-        for worker, wanted in wants.items():
-            grant = await granted(store, worker, wanted, has[worker], second + number, cap)
+        for worker, slots_wanted in wants.items():
+            grant = await granted(store, worker, slots_wanted, has[worker], second + number, cap)
             has[worker] = grant.n
         assert violations(await store.dump(), s.at(second + number)) == []
     return has
@@ -63,17 +63,19 @@ async def sending(store: Any, worker: str, number: int = 0, when: Any = s.T0) ->
 
 
 async def test_a_worker_alone_has_what_it_wants_up_to_the_cap(store: Any) -> None:
-    assert await granted(store, "a", 9) == QuotaGrant(account="erp", n=4, kept=4, cap=4, until=s.at(0) + TTL)
-    assert (await granted(store, "a", 2, held=2)).n == 2
+    assert await granted(store, "a", 9) == QuotaGrant(
+        account="erp", n=4, counted=4, cap=4, until=s.at(0) + TTL
+    )
+    assert (await granted(store, "a", 2, in_use=2)).n == 2
 
 
 async def test_who_comes_second_gets_its_part_once_the_first_has_let_go(store: Any) -> None:
     assert (await granted(store, "a")).n == 4
     assert (await granted(store, "b")).n == 0
-    told = await granted(store, "a", held=4)
-    assert (told.n, told.kept) == (2, 4), "it counts in full until its holder says less"
+    told = await granted(store, "a", in_use=4)
+    assert (told.n, told.counted) == (2, 4), "it counts in full until its holder says less"
     assert (await granted(store, "b")).n == 0
-    assert (await granted(store, "a", held=2)).kept == 2
+    assert (await granted(store, "a", in_use=2)).counted == 2
     assert (await granted(store, "b")).n == 2
 
 
@@ -84,7 +86,8 @@ async def test_who_wants_little_leaves_the_rest_to_others(store: Any) -> None:
 
 async def test_accounts_are_shared_each_by_itself(store: Any) -> None:
     wants = tuple(
-        QuotaRequest(account=name, cap=cap, wanted=9, held=0) for name, cap in (("erp/x", 2), ("erp/y", 3))
+        QuotaRequest(account=name, cap=cap, slots_wanted=9, in_use=0)
+        for name, cap in (("erp/x", 2), ("erp/y", 3))
     )
     beaten = await store.apply(Heartbeat(worker="a", until=s.at(15), wants=wants, at=s.T0))
     assert [(grant.account, grant.n) for grant in beaten.grants] == [("erp/x", 2), ("erp/y", 3)]
@@ -124,9 +127,9 @@ async def test_what_a_gone_worker_may_have_in_flight_still_counts(store: Any) ->
     await sending(store, "a", 1, s.at(10))
     assert (await granted(store, "b", second=15)).n == 2
     await store.apply(s.conclude(e, when=s.at(16)))
-    assert (await granted(store, "b", held=2, second=17)).n == 3
+    assert (await granted(store, "b", in_use=2, second=17)).n == 3
     past_call_until = 41
-    assert (await granted(store, "b", held=3, second=past_call_until)).n == 4
+    assert (await granted(store, "b", in_use=3, second=past_call_until)).n == 4
 
 
 async def test_what_gone_workers_left_room_for_is_shared_fairly(store: Any) -> None:
@@ -135,8 +138,8 @@ async def test_what_gone_workers_left_room_for_is_shared_fairly(store: Any) -> N
     await sending(store, "a", 1, s.at(10))
     assert (await granted(store, "b", second=15)).n == 2
     assert (await granted(store, "c", second=16)).n == 0
-    assert (await granted(store, "b", held=2, second=17)).n == 1
-    await granted(store, "b", held=1, second=18)
+    assert (await granted(store, "b", in_use=2, second=17)).n == 1
+    await granted(store, "b", in_use=1, second=18)
     assert (await granted(store, "c", second=19)).n == 1
 
 
@@ -149,9 +152,9 @@ async def test_calls_in_flight_of_other_systems_do_not_count(store: Any) -> None
 
 async def test_a_worker_that_wakes_late_gets_no_more_than_is_left(store: Any) -> None:
     await store.apply(beat("a"))
-    assert (await granted(store, "b", wanted=3, second=20)).n == 3
-    late = await granted(store, "a", held=4, second=21)
-    assert (late.n, late.kept) == (1, 1)
+    assert (await granted(store, "b", slots_wanted=3, second=20)).n == 3
+    late = await granted(store, "a", in_use=4, second=21)
+    assert (late.n, late.counted) == (1, 1)
 
 
 async def test_a_late_worker_whose_calls_were_counted_keeps_them(store: Any) -> None:
@@ -159,9 +162,9 @@ async def test_a_late_worker_whose_calls_were_counted_keeps_them(store: Any) -> 
     for number in range(3):
         await sending(store, "a", number, s.at(10))
     assert (await granted(store, "b", second=16)).n == 1
-    late = await granted(store, "a", held=3, second=17)
-    assert (late.n, late.kept) == (2, 3)
-    assert (await granted(store, "b", held=1, second=18)).n == 1
+    late = await granted(store, "a", in_use=3, second=17)
+    assert (late.n, late.counted) == (2, 3)
+    assert (await granted(store, "b", in_use=1, second=18)).n == 1
 
 
 async def test_a_beat_older_than_the_last_one_changes_nothing(store: Any) -> None:
@@ -224,15 +227,15 @@ async def test_a_lowered_cap_comes_into_force_as_slots_come_back(store: Any) -> 
 
 
 async def test_while_two_releases_run_the_lower_cap_holds(store: Any) -> None:
-    await store.apply(beat("old", wanted=1, cap=8))
+    await store.apply(beat("old", slots_wanted=1, cap=8))
     assert (await granted(store, "new", cap=4)).n == 3
-    assert (await granted(store, "old", wanted=9, held=1, cap=8)).n == 1
+    assert (await granted(store, "old", slots_wanted=9, in_use=1, cap=8)).n == 1
 
 
 async def test_a_throttled_account_has_less_for_all(store: Any) -> None:
     await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
     assert (await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(5)))).applied
-    told = await granted(store, "a", held=4, second=6, cap=8)
+    told = await granted(store, "a", in_use=4, second=6, cap=8)
     assert (told.n, told.cap) == (2, 4)
     assert await rounds(store, {"a": 9, "b": 9}, 3, second=7, cap=8) == {"a": 2, "b": 2}
 
@@ -250,7 +253,7 @@ async def test_a_cap_is_not_raised_twice_within_its_quiet_time(store: Any) -> No
     rise = {"account": "erp", "quiet": timedelta(seconds=5)}
     assert not (await store.apply(SetCap(seen=4, cap=5, at=s.at(5.9), **rise))).applied
     assert (await store.apply(SetCap(seen=4, cap=5, at=s.at(6), **rise))).cap == 5
-    assert (await granted(store, "a", held=4, second=7, cap=8)).cap == 5
+    assert (await granted(store, "a", in_use=4, second=7, cap=8)).cap == 5
 
 
 async def test_a_cap_in_use_stays_between_one_and_the_configured_one(store: Any) -> None:
@@ -300,11 +303,11 @@ async def test_first_beats_on_a_new_account_at_once_share_it(two: Any) -> None:
         name = f"erp/{number}"
         beats = [beat(f"w{n}", account=name) for n in range(6)]
         beaten = await asyncio.gather(*(two[n % 2].apply(b) for n, b in enumerate(beats)))
-        assert sum(b.grants[0].kept for b in beaten) == 4
+        assert sum(b.grants[0].counted for b in beaten) == 4
 
 
 async def test_workers_that_leave_and_come_at_once_never_wait_for_each_other_for_ever(two: Any) -> None:
-    wants = tuple(QuotaRequest(account=f"erp/{n}", cap=2, wanted=2, held=0) for n in range(5))
+    wants = tuple(QuotaRequest(account=f"erp/{n}", cap=2, slots_wanted=2, in_use=0) for n in range(5))
     for number in range(20):
         work = []
         for n in range(4):

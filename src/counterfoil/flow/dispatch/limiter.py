@@ -238,12 +238,14 @@ class ConcurrencyLimiter:
             0 if self._closed else queue.slots_to_request(now, self._others == 0, self._others >= queue.cap)
         )
         queue.missed = 0
-        return QuotaRequest(account=queue.account, cap=queue.cap, wanted=requested, held=queue.in_use(now))
+        return QuotaRequest(
+            account=queue.account, cap=queue.cap, slots_wanted=requested, in_use=queue.in_use(now)
+        )
 
     def _take_grant(self, queue: SystemQueue, grant: QuotaGrant, started_at: float) -> None:
         if started_at >= queue.good_until:
             queue.lease += 1  # there was a gap: the slots in use were not guaranteed
-        queue.counted = grant.kept
+        queue.counted = grant.counted
         if queue.new_cap is not None and queue.new_cap.lowers:
             queue.slots = min(queue.slots, grant.n)  # it was throttled while the answer was on its way
         else:

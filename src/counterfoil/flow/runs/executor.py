@@ -30,7 +30,7 @@ from counterfoil.store.port.effects import Conclude, Send
 from counterfoil.store.port.store import (
     Store,
 )
-from counterfoil.store.port.turns import Advance, Turn, TurnResult
+from counterfoil.store.port.turns import Advance, Turn, TurnAnswer
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
 """Starts a task under a key. False if a task of this worker runs under that key already."""
@@ -138,9 +138,9 @@ class RunExecutor:
         slots += [] if slot is None else [slot]
         return slot
 
-    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> TurnResult:
+    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> TurnAnswer:
         """Commit the turn with the outcome that it rests on; free the slots of calls that did not start."""
-        turned = TurnResult(verdict="stale")
+        turned = TurnAnswer(verdict="stale")
         try:
             if outcome is None:
                 turned = await self._store.apply(planned.transition)
@@ -150,12 +150,12 @@ class RunExecutor:
             self._free(planned, turned.started)
         return turned
 
-    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnResult:
+    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnAnswer:
         try:
             return (await self._store.apply(Advance(conclude=outcome, turn=planned.transition))).turned
         except TryAgain:
             await self._recorder.commit(outcome)
-            return TurnResult(verdict="stale")
+            return TurnAnswer(verdict="stale")
         except Exception:
             # Whatever is wrong with the turn: the outcome in the other system must not be lost.
             await self._recorder.commit(outcome)
@@ -166,7 +166,7 @@ class RunExecutor:
             if effect not in started:
                 self._limiter.leave(slot, None)
 
-    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: TurnResult) -> list[_Call]:
+    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: TurnAnswer) -> list[_Call]:
         """Return the calls that the turn started: effects as before the turn, with their intents and slots."""
         effects = {e.id: e for e in (*snapshot.effects, *planned.transition.plan)}
         return [
@@ -175,7 +175,7 @@ class RunExecutor:
             if send.effect in turned.started and (effect := effects[send.effect])
         ]
 
-    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: TurnResult) -> list[Effect]:
+    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: TurnAnswer) -> list[Effect]:
         """Return the calls that the turn planned and that have no slot yet."""
         again = [planned_again(e) for e in snapshot.effects if e.id in turn.again]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]

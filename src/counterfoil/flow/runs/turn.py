@@ -208,7 +208,7 @@ class TurnPlanner:
         if slots:
             leaf["sending"] = list(slots)
         if outcome is not None:
-            leaf["outcome"] = outcome.kept()
+            leaf["outcome"] = outcome.leaf_body()
         transition = Turn(
             run=run.id,
             version=run.version,

@@ -29,7 +29,7 @@ async def scan(
     stalls = await store.stalled_work(now, limits or StallLimits())
     if stalls or await store.stall_findings():
         cases = tuple(_case(releases.present, stalled, now) for stalled in stalls)
-        await store.apply(RecordStalled(found=tuple(stalls), cases=cases, at=now, actor="progress"))
+        await store.apply(RecordStalled(findings=tuple(stalls), cases=cases, at=now, actor="progress"))
     return stalls
 
 

@@ -23,15 +23,15 @@ from counterfoil.store.port.calls import (
 @memory(PlaceCall)
 def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
     name = (t.call.consumer, t.call.operation, t.call.key)
-    held = db.calls.get(name)
-    if held is not None:
-        verdict = verdict_on_key(held, t)
+    call = db.calls.get(name)
+    if call is not None:
+        verdict = verdict_on_key(call, t)
         if verdict == "taken":
-            held = take_over(held, t)
-            db.put(db.calls, name, held)
-            body = placed_leaf(held, t.receipt, "taken")
-            db.leaf("operation.called", str(held.receipt), t.at, t.actor, body, run=held.run)
-        return PlaceCallResult(verdict=verdict, call=held)
+            call = take_over(call, t)
+            db.put(db.calls, name, call)
+            body = placed_leaf(call, t.receipt, "taken")
+            db.leaf("operation.called", str(call.receipt), t.at, t.actor, body, run=call.run)
+        return PlaceCallResult(verdict=verdict, call=call)
     if t.release and db.present_release.get("present", t.release) != t.release:
         return PlaceCallResult(verdict="outdated")
     left = None
@@ -57,18 +57,18 @@ def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
 @memory(AnswerCall)
 def answer_call(db: Tables, t: AnswerCall) -> bool:
     name = (t.consumer, t.operation, t.key)
-    held = db.calls.get(name)
-    if held is None or held.holder != t.holder or held.status is not None:
+    call = db.calls.get(name)
+    if call is None or call.holder != t.holder or call.status is not None:
         return False
     if t.status is None:
-        after = msgspec.structs.replace(held, until=t.at)
+        after = msgspec.structs.replace(call, until=t.at)
     else:
         after = msgspec.structs.replace(
-            held, status=t.status, headers=t.headers, body=t.body, answered_at=t.at
+            call, status=t.status, headers=t.headers, body=t.body, answered_at=t.at
         )
     db.put(db.calls, name, after)
     for case in t.cases:
-        open_case(db, msgspec.structs.replace(case, receipt=held.receipt), t.at, t.actor)
+        open_case(db, msgspec.structs.replace(case, receipt=call.receipt), t.at, t.actor)
     kind = "operation.freed" if t.status is None else "operation.answered"
-    db.leaf(kind, str(held.receipt), t.at, t.actor, answered_leaf(t, held.receipt))
+    db.leaf(kind, str(call.receipt), t.at, t.actor, answered_leaf(t, call.receipt))
     return True

@@ -12,7 +12,7 @@ from counterfoil.store.memory.tables import Tables
 
 
 def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
-    """Opens it; a Case with this id that was resolved meanwhile stays resolved."""
+    """Open a Case; one with this id that was resolved stays resolved."""
     if case.id in db.cases:
         return False
     db.put(db.cases, case.id, case)
@@ -22,7 +22,7 @@ def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
 
 
 def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
-    """A Case about a broken foil is over when the other half arrives after all."""
+    """Resolve Cases about a broken foil whose other half has arrived."""
     for case in list(db.cases.values()):
         if case.foil == foil and case.state is CaseState.OPEN:
             done = msgspec.structs.replace(
@@ -36,7 +36,7 @@ def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
 
 
 def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> None:
-    """A Case about a delivery that was held is over once the delivery is admitted after all."""
+    """Resolve Cases about a delivery that is admitted now."""
     for case in list(db.cases.values()):
         about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
         if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":

@@ -10,8 +10,18 @@ from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
-from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.effect import (
+    EFFECT_MOVES,
+    IN_FLIGHT,
+    SAID_NO,
+    UNSETTLED,
+    Effect,
+    EffectState,
+    concluded,
+    given_up,
+    planned_again,
+)
+from counterfoil.core.foil import GIVEN_UP, FoilState, after_effect
 from counterfoil.core.moves import check_move
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import foils_of_effect, move_foil, settle_match
@@ -53,24 +63,22 @@ def mark_sending(db: Tables, s: Send) -> Effect:
 
 
 def plan_again(db: Tables, id_: str) -> None:
-    """refused -> planned: proof that nothing happened lets it go out again."""
-    held = db.effects[id_]
-    check_move(EFFECT_MOVES, held.state, EffectState.PLANNED, id_)
-    again = msgspec.structs.replace(held, state=EffectState.PLANNED, ended_at=None)
-    db.put(db.effects, id_, again)
+    """refused -> planned: proof that nothing happened allows another call."""
+    effect = db.effects[id_]
+    check_move(EFFECT_MOVES, effect.state, EffectState.PLANNED, id_)
+    db.put(db.effects, id_, planned_again(effect))
 
 
 def abandon(db: Tables, id_: str, at: datetime) -> None:
     """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
     effect = db.effects[id_]
     if effect.state is EffectState.PLANNED:
-        dropped = msgspec.structs.replace(effect, state=EffectState.DROPPED, ended_at=at)
-        db.put(db.effects, id_, dropped)
+        db.put(db.effects, id_, given_up(effect, at))
     elif effect.state in IN_FLIGHT:
-        return  # it went out meanwhile: its outcome decides about its foils
+        return  # it was sent meanwhile: its outcome decides about its foils
     for foil in foils_of_effect(db, id_):
         if foil.state is FoilState.PROVISIONAL:
-            move_foil(db, foil, FoilState.VOID, "its effect was given up", at)
+            move_foil(db, foil, FoilState.VOID, GIVEN_UP, at)
 
 
 @memory(Intent)
@@ -87,10 +95,9 @@ def intent(db: Tables, t: Intent) -> IntentResult:
 
 
 def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
-    """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
+    """Drop an effect, planned or refused, whose approvals are no longer valid, and tell its Run."""
     abandon(db, effect.id, at)
-    held = db.effects[effect.id]
-    dropped = msgspec.structs.replace(held, state=EffectState.DROPPED, ended_at=at)
+    dropped = msgspec.structs.replace(db.effects[effect.id], state=EffectState.DROPPED, ended_at=at)
     db.put(db.effects, effect.id, dropped)
     body = wire.dumps({"effect": effect.id, "path": effect.path})
     append(db, NewInboxItem(run=effect.run, kind="stale", ref=effect.id, body=body), at)
@@ -98,13 +105,13 @@ def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
 
 
 def approved(db: Tables, effect: Effect) -> bool:
-    """Every approval it rests on is granted, and who granted it is still active and never the requester."""
+    """Report whether every approval of the effect is granted by active voters other than the requester."""
     for id_ in effect.approvals:
         approval = db.approvals.get(id_)
         if approval is None or approval.state is not ApprovalState.GRANTED:
             return False
         voters = [v.person for v in db.votes.values() if v.approval == id_ and v.approve]
-        live = [p for p in voters if (held := db.persons.get(p)) is not None and held.active]
+        live = [p for p in voters if (person := db.persons.get(p)) is not None and person.active]
         if not approval.automatic and (len(live) < approval.quorum or approval.requester in live):
             return False
     return True
@@ -139,15 +146,15 @@ def conclude(db: Tables, t: Conclude) -> ConcludeResult:
 
 
 def log_outcome(db: Tables, t: Conclude, run: str) -> None:
-    db.leaf(str(t.state), t.effect, t.at, t.actor, wire.dumps(t.kept()), run=run)
+    db.leaf(str(t.state), t.effect, t.at, t.actor, wire.dumps(t.leaf_body()), run=run)
 
 
 def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None]:
-    """An outcome with all that it changes beside the Run itself, and what the Run is to be told of it."""
+    """Record an outcome with all its consequences outside of the Run; return the item for the Run's inbox."""
     effect = db.effects.get(t.effect)
     if effect is None:
         return ConcludeResult(verdict="late"), None
-    if effect.state is EffectState.PLANNED and effect.attempt == 0:  # nobody ever sent it
+    if effect.state is EffectState.PLANNED and effect.attempt == 0:  # never sent
         return ConcludeResult(verdict="late"), None
     contradiction = t.state is EffectState.CONFIRMED and effect.state in SAID_NO
     if effect.attempt != t.attempt or t.state not in EFFECT_MOVES[effect.state]:
@@ -157,24 +164,26 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
         if t.contradiction is not None:
             open_case(db, t.contradiction, t.at, t.actor)
         return ConcludeResult(verdict="contradiction"), None
-    unsettled = t.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-    moved = msgspec.structs.replace(
+    moved = concluded(
         effect,
-        state=t.state,
-        result=t.result if t.result is not None else effect.result,
+        t.state,
+        t.at,
+        result=t.result,
         error_class=t.error_class,
         error=t.error,
-        look_at=t.look_at if unsettled else None,
-        ended_at=None if unsettled else t.at,
+        look_at=t.look_at,
     )
     db.put(db.effects, effect.id, moved)
+    after = after_effect(t.state)
     for foil in foils_of_effect(db, effect.id):
-        if foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED:
-            db.put(db.foils, foil.id, msgspec.structs.replace(foil, state=FoilState.OPEN))
+        if after is None or foil.state is not FoilState.PROVISIONAL:
+            continue
+        if after.state is FoilState.OPEN:
+            db.put(db.foils, foil.id, msgspec.structs.replace(foil, state=after.state))
             settle_match(db, foil.rule, foil.key, t.at)
-        elif foil.state is FoilState.PROVISIONAL and t.state is EffectState.ABSENT:
-            move_foil(db, foil, FoilState.VOID, "its effect did not happen", t.at)
-    if not unsettled:
+        else:
+            move_foil(db, foil, after.state, after.reason, t.at)
+    if t.state not in UNSETTLED:
         answer_cases(db, effect.id, t.at)
     for link in t.links:
         establish(db, link, t.at)
@@ -187,18 +196,18 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
 
 
 def answer_cases(db: Tables, effect: str, at: datetime) -> None:
-    """A Case that asks what became of an effect is over once evidence says so."""
+    """Resolve the Cases that ask for the outcome of an effect."""
     for case in list(db.cases.values()):
         asks = case.effect == effect and case.reason in ANSWERED_BY_EVIDENCE
         if asks and case.state is CaseState.OPEN:
-            known = msgspec.structs.replace(
+            resolved = msgspec.structs.replace(
                 case,
                 state=CaseState.RESOLVED,
                 resolved_at=at,
                 resolved_by="evidence",
                 note="the outcome is known",
             )
-            db.put(db.cases, case.id, known)
+            db.put(db.cases, case.id, resolved)
 
 
 @memory(LookedUp)

@@ -23,10 +23,10 @@ from counterfoil.store.port.records import NewInboxItem
 
 
 def settle_match(db: Tables, rule: str, key: str, at: datetime) -> None:
-    """Matching on one match row; foils that move append `foil` to their Run."""
+    """Match one row; foils that move append `foil` to their Run."""
     foils = [f for f in db.foils.values() if (f.rule, f.key) == (rule, key)]
-    seen = [o for o in db.observations.values() if (o.rule, o.key) == (rule, key)]
-    settlement = settle(foils, seen, at)
+    observations = [o for o in db.observations.values() if (o.rule, o.key) == (rule, key)]
+    settlement = settle(foils, observations, at)
     db.put(db.allocations, (rule, key), settlement.allocations)
     for foil in foils:
         state = settlement.states.get(foil.id, foil.state)
@@ -52,11 +52,11 @@ def move_foil(db: Tables, foil: Foil, state: FoilState, reason: str, at: datetim
 
 
 def open_foil(db: Tables, foil: Foil) -> None:
-    held = db.foils.get(foil.id)
-    if held is None:
+    row = db.foils.get(foil.id)
+    if row is None:
         db.put(db.foils, foil.id, foil)
-    elif held.state is FoilState.PROVISIONAL and foil.state is FoilState.OPEN:
-        db.put(db.foils, foil.id, msgspec.structs.replace(held, state=FoilState.OPEN, legs=foil.legs))
+    elif row.state is FoilState.PROVISIONAL and foil.state is FoilState.OPEN:
+        db.put(db.foils, foil.id, msgspec.structs.replace(row, state=FoilState.OPEN, legs=foil.legs))
 
 
 def foils_of_effect(db: Tables, effect: str) -> list[Foil]:

@@ -65,8 +65,8 @@ def decide(db: Tables, t: Decide) -> DecideResult:
             }
         )
         append(db, NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body), t.at)
-    kept = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
-    db.leaf("decided", approval.id, t.at, f"person:{t.person}", kept, run=approval.run)
+    body = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
+    db.leaf("decided", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
 
 
@@ -96,7 +96,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     if case.foil is not None and t.choice is Choice.WAIVE:
         foil = db.foils[case.foil]
         move_foil(db, foil, FoilState.WAIVED, t.note, t.at)
-        settle_match(db, foil.rule, foil.key, t.at)  # what was waived takes nothing any more
+        settle_match(db, foil.rule, foil.key, t.at)  # a waived foil takes no observation
     if t.choice is Choice.RETRY and case.receipt is not None:
         put_todo(db, "receipt", str(case.receipt))
     elif t.choice is Choice.RETRY and case.event is not None:
@@ -110,10 +110,10 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
             {"case": case.id, "path": case.path, "choice": str(t.choice), "by": t.person, "note": t.note}
         )
         append(db, NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), t.at)
-    kept = wire.dumps({"choice": str(t.choice), "note": t.note})
-    db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", kept, run=case.run)
-    if t.told is not None:
-        conclude(db, t.told)
+    body = wire.dumps({"choice": str(t.choice), "note": t.note})
+    db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", body, run=case.run)
+    if t.evidence is not None:
+        conclude(db, t.evidence)
     return ResolveResult(verdict="resolved")
 
 
@@ -128,8 +128,8 @@ def put_person(db: Tables, t: PutPerson) -> bool:
 
 @memory(PutToken)
 def put_token(db: Tables, t: PutToken) -> bool:
-    for digest, held in list(db.tokens.items()):
-        if t.alone and (held.person, held.kind) == (t.token.person, t.token.kind):
+    for digest, token in list(db.tokens.items()):
+        if t.alone and (token.person, token.kind) == (t.token.person, t.token.kind):
             db.drop(db.tokens, digest)
     db.put(db.tokens, t.token.digest, t.token)
     return True

@@ -11,24 +11,24 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.stalled import (
-    MOST,
+    MAX_SUBJECTS,
     Stalled,
     StalledFinding,
     StalledSubject,
     StallLimits,
-    together,
+    group_subjects,
 )
 
 
-def stuck(db: Tables, at: datetime, limits: StallLimits) -> list[Stalled]:
-    """Everything that has waited for too long, by kind and class."""
-    seen = [*_of_runs(db, at, limits), *_of_effects(db, at, limits), *_of_todos(db, at, limits)]
-    seen += [*_of_serials(db, at), *_of_the_rest(db, at, limits)]
-    seen.sort(key=lambda each: (each.since, each.subject))
+def stalled_work(db: Tables, at: datetime, limits: StallLimits) -> list[Stalled]:
+    """Return everything that has waited for too long, by kind and class."""
+    subjects = [*_of_runs(db, at, limits), *_of_effects(db, at, limits), *_of_todos(db, at, limits)]
+    subjects += [*_of_serials(db, at), *_of_the_rest(db, at, limits)]
+    subjects.sort(key=lambda row: (row.since, row.subject))
     kinds: dict[str, list[StalledSubject]] = {}
-    for each in seen:
-        kinds.setdefault(each.kind, []).append(each)
-    return together(each for members in kinds.values() for each in members[:MOST])
+    for subject in subjects:
+        kinds.setdefault(subject.kind, []).append(subject)
+    return group_subjects(row for members in kinds.values() for row in members[:MAX_SUBJECTS])
 
 
 def _of_runs(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSubject]:
@@ -38,8 +38,8 @@ def _of_runs(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSubjec
     for run in db.runs.values():
         if run.due is not None:
             late = run.due < at - min(p.due, p.lease)
-            gone = run.lease_until is not None and run.lease_until < at - p.lease
-            if late and run.owner is not None and gone:
+            lapsed = run.lease_until is not None and run.lease_until < at - p.lease
+            if late and run.owner is not None and lapsed:
                 yield StalledSubject(kind="lease_expired", about=run.workflow, subject=run.id, since=run.due)
             elif run.due < at - p.due:
                 yield StalledSubject(kind="run_not_turned", about=run.workflow, subject=run.id, since=run.due)
@@ -67,11 +67,11 @@ def _of_todos(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSubje
     owned = {("receipt", str(c.receipt)) for c in open_cases} | {("event", str(c.event)) for c in open_cases}
     for (kind, ref), topic in db.todos.items():
         about = db.receipts[int(ref)] if kind == "receipt" else db.events[ref]
-        found = "todo_waiting" if topic is None else "todo_parked"
+        stall = "todo_waiting" if topic is None else "todo_parked"
         late = about.received_at < at - p.todo if topic is None else topic == "" and (kind, ref) not in owned
         if late:
             yield StalledSubject(
-                kind=found, about=about.system, subject=f"{kind} {ref}", since=about.received_at
+                kind=stall, about=about.system, subject=f"{kind} {ref}", since=about.received_at
             )
 
 
@@ -110,5 +110,5 @@ def _of_the_rest(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSu
             yield StalledSubject(kind="leaf_pending", about="audit", subject=id_, since=leaf.at)
 
 
-def stuckness(db: Tables) -> list[StalledFinding]:
+def stall_findings(db: Tables) -> list[StalledFinding]:
     return [db.stalled[key] for key in sorted(db.stalled)]

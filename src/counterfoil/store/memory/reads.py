@@ -26,12 +26,12 @@ from counterfoil.store.port.views import CaseTarget
 
 
 def load(db: Tables, run: str) -> port.LoadedRun | None:
-    held = db.runs.get(run)
-    if held is None:
+    row = db.runs.get(run)
+    if row is None:
         return None
-    inbox = [db.inbox[run, seq] for seq in range(held.consumed + 1, held.inbox_n + 1)]
+    inbox = [db.inbox[run, seq] for seq in range(row.consumed + 1, row.inbox_n + 1)]
     return port.LoadedRun(
-        run=held,
+        run=row,
         inbox=tuple(inbox),
         effects=tuple(e for e in db.effects.values() if e.run == run),
         approvals=tuple(a for a in db.approvals.values() if a.run == run),
@@ -41,7 +41,7 @@ def load(db: Tables, run: str) -> port.LoadedRun | None:
 
 
 def todos(db: Tables, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
-    found = [t for t, topic in db.todos.items() if topic is None and t not in skip][:limit]
+    rows = [t for t, topic in db.todos.items() if topic is None and t not in skip][:limit]
     return [
         port.Todo(
             kind=kind,
@@ -49,7 +49,7 @@ def todos(db: Tables, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[
             receipt=db.receipts.get(int(ref)) if kind == "receipt" else None,
             event=db.events.get(ref) if kind == "event" else None,
         )
-        for kind, ref in found
+        for kind, ref in rows
     ]
 
 
@@ -61,7 +61,7 @@ def backlog(db: Tables, most: int, place: int) -> port.Backlog:
     return port.Backlog(waiting=min(most, len(waiting)), since=since)
 
 
-def kept(db: Tables, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+def existing_receipts(db: Tables, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
     numbers = {name: db.receipt_ids[name] for name in names if name in db.receipt_ids}
     return {name: (no, db.receipts[no].identity) for name, no in numbers.items()}
 
@@ -81,8 +81,8 @@ def next_due(db: Tables) -> datetime | None:
 def head(db: Tables, object_: str, key: str, at: datetime | None = None) -> Head | None:
     if at is None:
         return db.heads.get((object_, key))
-    known = [h for h in db.head_history.get((object_, key), ()) if h.effective_at <= at]
-    return max(reversed(known), key=lambda h: (h.effective_at, h.version), default=None)
+    candidates = [h for h in db.head_history.get((object_, key), ()) if h.effective_at <= at]
+    return max(reversed(candidates), key=lambda h: (h.effective_at, h.version), default=None)
 
 
 def heads(db: Tables, object_: str, limit: int = 1000) -> list[Head]:
@@ -95,13 +95,13 @@ def link_by_ext(db: Tables, object_: str, system: str, ext_id: str, account: str
 
 
 def link_by_canonical(db: Tables, object_: str, canonical: str, system: str) -> Link | None:
-    found = [
+    rows = [
         link
         for link in db.links.values()
         if (link.object, link.canonical, link.system) == (object_, canonical, system)
         and link.status is LinkStatus.CONFIRMED
     ]
-    return min(found, key=lambda link: (link.valid_from, link.ext_id), default=None)
+    return min(rows, key=lambda link: (link.valid_from, link.ext_id), default=None)
 
 
 def guard_used(db: Tables, scope: str, key: str) -> int:
@@ -148,10 +148,10 @@ def call_of_run(db: Tables, run: str) -> OperationCall | None:
 
 
 def release(db: Tables, digest: str | None = None) -> tuple[str, bytes] | None:
-    wanted = digest if digest is not None else db.present_release.get("present")
-    if wanted is None or wanted not in db.releases:
+    chosen = digest if digest is not None else db.present_release.get("present")
+    if chosen is None or chosen not in db.releases:
         return None
-    return wanted, db.releases[wanted]
+    return chosen, db.releases[chosen]
 
 
 def effect(db: Tables, id_: str) -> Effect | None:
@@ -159,42 +159,42 @@ def effect(db: Tables, id_: str) -> Effect | None:
 
 
 def effects_planned(db: Tables, limit: int) -> list[Effect]:
-    found = [e for e in db.effects.values() if e.state is EffectState.PLANNED]
-    return sorted(found, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
+    rows = [e for e in db.effects.values() if e.state is EffectState.PLANNED]
+    return sorted(rows, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
 
 
 def effects_overdue(db: Tables, at: datetime, limit: int) -> list[Effect]:
-    found = [
+    rows = [
         e
         for e in db.effects.values()
         if e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at
     ]
-    return sorted(found, key=lambda e: (e.call_until, e.id))[:limit]
+    return sorted(rows, key=lambda e: (e.call_until, e.id))[:limit]
 
 
 def effects_sending(db: Tables, worker_prefix: str, limit: int) -> list[Effect]:
-    found = [
+    rows = [
         e
         for e in db.effects.values()
         if e.state is EffectState.SENDING and (e.worker or "").startswith(worker_prefix)
     ]
-    return sorted(found, key=lambda e: e.id)[:limit]
+    return sorted(rows, key=lambda e: e.id)[:limit]
 
 
 def effects_to_look_up(db: Tables, at: datetime, limit: int) -> list[Effect]:
-    found = [
+    rows = [
         e
         for e in db.effects.values()
         if e.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
         and e.look_at is not None
         and e.look_at <= at
     ]
-    return sorted(found, key=lambda e: (e.look_at, e.id))[:limit]
+    return sorted(rows, key=lambda e: (e.look_at, e.id))[:limit]
 
 
 def foils_past_due(db: Tables, at: datetime, limit: int) -> list[Foil]:
-    found = [f for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at]
-    return sorted(found, key=lambda f: (f.due, f.id))[:limit]
+    rows = [f for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at]
+    return sorted(rows, key=lambda f: (f.due, f.id))[:limit]
 
 
 def person(db: Tables, id_: str) -> Person | None:
@@ -221,7 +221,7 @@ def checkpoint(db: Tables, size: int | None = None) -> Checkpoint | None:
     return db.checkpoints.get(max(db.checkpoints, default=0) if size is None else size)
 
 
-def in_force(db: Tables) -> str | None:
+def active_release(db: Tables) -> str | None:
     return db.present_release.get("present")
 
 
@@ -234,16 +234,16 @@ def plan_model(db: Tables, digest: str) -> bytes | None:
 
 
 def release_step(db: Tables, digest: str) -> ReleaseStep | None:
-    found = [step for step in db.release_steps.values() if step.digest == digest]
-    return max(found, key=lambda step: step.no, default=None)
+    rows = [step for step in db.release_steps.values() if step.digest == digest]
+    return max(rows, key=lambda step: step.no, default=None)
 
 
 def release_steps(db: Tables, limit: int, before: int | None = None) -> list[ReleaseStep]:
-    found = [s for s in db.release_steps.values() if before is None or s.no < before]
-    return sorted(found, key=lambda step: -step.no)[:limit]
+    rows = [s for s in db.release_steps.values() if before is None or s.no < before]
+    return sorted(rows, key=lambda step: -step.no)[:limit]
 
 
-def pinned(db: Tables) -> list[Pinned]:
+def pinned_runs(db: Tables) -> list[Pinned]:
     counts: dict[tuple[str, str], int] = {}
     for run in db.runs.values():
         if run.status not in TERMINAL:
@@ -251,24 +251,24 @@ def pinned(db: Tables) -> list[Pinned]:
     return [Pinned(workflow=w, pin=p, count=n) for (w, p), n in sorted(counts.items())]
 
 
-def unfinished(db: Tables, workflow: str, after: str, limit: int) -> list[Run]:
-    found = [
+def active_runs(db: Tables, workflow: str, after: str, limit: int) -> list[Run]:
+    rows = [
         run
         for run in db.runs.values()
         if run.workflow == workflow and run.id > after and run.status not in TERMINAL
     ]
-    return sorted(found, key=lambda run: run.id)[:limit]
+    return sorted(rows, key=lambda run: run.id)[:limit]
 
 
-def waited(db: Tables) -> list[tuple[str, str | None, str | None]]:
-    found: list[tuple[str, str | None, str | None]] = []
+def awaited_events(db: Tables) -> list[tuple[str, str | None, str | None]]:
+    rows: list[tuple[str, str | None, str | None]] = []
     for digest in db.releases:
-        known = sorted(pair for release, *pair in db.awaited if release == digest)
-        found += [(digest, type_, field) for type_, field in known] or [(digest, None, None)]
-    return found
+        pairs = sorted(pair for release, *pair in db.awaited if release == digest)
+        rows += [(digest, type_, field) for type_, field in pairs] or [(digest, None, None)]
+    return rows
 
 
-def used(db: Tables, at: datetime) -> list[VersionUsage]:
+def version_usage(db: Tables, at: datetime) -> list[VersionUsage]:
     by_user: dict[tuple[str, str, str], list[tuple[int, int, datetime, datetime]]] = {}
     for (name, side, who, day), row in db.version_uses.items():
         by_user.setdefault((name, side, who), []).append((day, *row))
@@ -286,17 +286,17 @@ def used(db: Tables, at: datetime) -> list[VersionUsage]:
     ]
 
 
-def waiting(db: Tables, names: Sequence[str]) -> list[WaitingRuns]:
-    found = []
+def waiting_runs(db: Tables, names: Sequence[str]) -> list[WaitingRuns]:
+    rows = []
     for name in sorted(set(names)):
         topic = f"event:{name}"
         runs = {run for at, run in db.waits if at == topic or at.startswith(f"{topic}:")}
         workflows = sorted(db.runs[run].workflow for run in runs)
-        found += [
+        rows += [
             WaitingRuns(name=name, workflow=workflow, count=workflows.count(workflow))
             for workflow in sorted(set(workflows))
         ]
-    return found
+    return rows
 
 
 def effects_of_gone_workers(db: Tables, at: datetime, limit: int) -> list[Effect]:

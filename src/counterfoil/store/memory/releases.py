@@ -48,15 +48,15 @@ def put_release(db: Tables, t: PutRelease) -> bool:
 def put_plan(db: Tables, t: PutPlan) -> PutPlanVerdict:
     if db.present_release.get("present") != t.plan.base:
         return "moved"
-    held = db.plans.get(t.plan.digest)
-    if held is not None:
-        if held.state is PlanState.OPEN and held.round == t.plan.round:
-            db.put(db.plans, held.digest, msgspec.structs.replace(held, body=t.plan.body))
+    plan = db.plans.get(t.plan.digest)
+    if plan is not None:
+        if plan.state is PlanState.OPEN and plan.round == t.plan.round:
+            db.put(db.plans, plan.digest, msgspec.structs.replace(plan, body=t.plan.body))
             return "same"
-        if held.round + 1 != t.plan.round:
+        if plan.round + 1 != t.plan.round:
             return "stale"
-        check_move(PLAN_MOVES, held.state, PlanState.OPEN, held.digest)
-        close_approvals(db, held, ApprovalState.STALE)
+        check_move(PLAN_MOVES, plan.state, PlanState.OPEN, plan.digest)
+        close_approvals(db, plan, ApprovalState.STALE)
     elif t.plan.round != 1:
         return "stale"
     db.put(db.plans, t.plan.digest, t.plan)
@@ -135,7 +135,7 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
 
 def live_voters(db: Tables, approval: Approval) -> set[str]:
     voters = [v.person for v in db.votes.values() if v.approval == approval.id and v.approve]
-    return {p for p in voters if (held := db.persons.get(p)) is not None and held.active}
+    return {p for p in voters if (person := db.persons.get(p)) is not None and person.active}
 
 
 @memory(ExpirePlans)

@@ -14,7 +14,7 @@ from counterfoil.store.port.records import NewInboxItem, Post, RunStart, event_s
 
 
 def append(db: Tables, s: NewInboxItem, at: datetime) -> bool:
-    """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
+    """Append one item (PROTOCOL append): a new one gets the next seq, and the Run is due no later than now."""
     run = db.runs.get(s.run)
     if run is None or (s.run, s.kind, s.ref) in db.inbox_refs:
         return False
@@ -71,13 +71,13 @@ def deliver(db: Tables, post: Post, at: datetime) -> list[str]:
 
 
 def establish(db: Tables, link: Link, at: datetime) -> list[str]:
-    """One active canonical id per external id: the same again is nothing, another one supersedes."""
+    """Keep one active canonical id per external id: the same one changes nothing, another one supersedes it."""
     key = (link.object, link.system, link.account, link.ext_id)
-    held = db.links.get(key)
-    if held is not None and held.canonical == link.canonical and held.status is link.status:
+    former = db.links.get(key)
+    if former is not None and former.canonical == link.canonical and former.status is link.status:
         return []
-    if held is not None:
-        old = msgspec.structs.replace(held, status=LinkStatus.SUPERSEDED, valid_to=at)
+    if former is not None:
+        old = msgspec.structs.replace(former, status=LinkStatus.SUPERSEDED, valid_to=at)
         db.put(db.old_links, len(db.old_links), old)
     db.put(db.links, key, link)
     if link.status is not LinkStatus.CONFIRMED:

@@ -12,28 +12,28 @@ from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.stalled import (
     RecordStalled,
     StalledFinding,
-    opens,
+    needs_case,
 )
 
 
 @memory(RecordStalled)
 def record_stalled(db: Tables, t: RecordStalled) -> bool:
-    if any(held.seen_at > t.at for held in db.stalled.values()):
+    if any(row.seen_at > t.at for row in db.stalled.values()):
         return False
-    gone = dict(db.stalled)
-    for found, case in zip(t.found, t.cases, strict=True):
-        key = (found.kind, found.about)
-        before = gone.pop(key, None)
+    former = dict(db.stalled)
+    for finding, case in zip(t.findings, t.cases, strict=True):
+        key = (finding.kind, finding.about)
+        before = former.pop(key, None)
         first_at = t.at if before is None else before.first_at
-        named = None if before is None else before.case
-        if opens(db.cases.get(named) if named else None, first_at, t):
+        case_id = None if before is None else before.case
+        if needs_case(db.cases.get(case_id) if case_id else None, first_at, t):
             open_case(db, case, t.at, t.actor)
-            named = case.id
-        row = StalledFinding(stuck=found, first_at=first_at, seen_at=t.at, case=named)
+            case_id = case.id
+        row = StalledFinding(stuck=finding, first_at=first_at, seen_at=t.at, case=case_id)
         db.put(db.stalled, key, row)
-    for key, held in sorted(gone.items()):
+    for key, row in sorted(former.items()):
         db.drop(db.stalled, key)
-        stuck_case = db.cases.get(held.case) if held.case else None
+        stuck_case = db.cases.get(row.case) if row.case else None
         if stuck_case is not None and stuck_case.state is CaseState.OPEN:
             note = "it moves again"
             done = msgspec.structs.replace(

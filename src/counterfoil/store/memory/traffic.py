@@ -6,12 +6,11 @@ from collections import Counter
 
 from counterfoil.core.link import LinkStatus
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, TimeRange, assemble, spoken
-from counterfoil.store.port.recorded import RecordedRows as Page
+from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, RecordedRows, TimeRange, assemble, spoken
 
 
 def traffic(db: Tables, of: TimeRange) -> tuple[list[Recorded], int | None]:
-    """A page, and the number behind which the next one begins; None: that was the last."""
+    """Return a page, and the number after which the next one begins; None: it was the last."""
     receipts = [
         r
         for no, r in sorted(db.receipts.items())
@@ -38,7 +37,7 @@ def traffic(db: Tables, of: TimeRange) -> tuple[list[Recorded], int | None]:
         for head in heads
         if (object_, key) in about or object_ in of.calendars
     ]
-    page = Page(
+    page = RecordedRows(
         receipts=receipts,
         fetched=[r for r in db.receipts.values() if r.door == "fetch" and r.type in names],
         events=events,

@@ -10,6 +10,7 @@ import msgspec
 from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.foil import (
     FOIL_MOVES,
+    TAKEN_BACK,
     FoilState,
 )
 from counterfoil.core.moves import check_move
@@ -98,38 +99,9 @@ def turn(db: Tables, t: Turn) -> TurnAnswer:
     for serial in t.hold:
         db.put(db.holds, serial, t.run)
         db.drop(db.hold_waits, (serial, t.run))
-    for approval in t.approvals:
-        if approval.id not in db.approvals:
-            db.put(db.approvals, approval.id, approval)
-    for id_, state in t.close_approvals:
-        held = db.approvals[id_]
-        check_move(APPROVAL_MOVES, held.state, state, id_)
-        db.put(db.approvals, id_, msgspec.structs.replace(held, state=state))
-    for effect in t.plan:
-        insert_effect(db, effect)
-    started, new = [], {effect.id for effect in t.plan}
-    for send in t.send:
-        held_effect = db.effects[send.effect]
-        if approved(db, held_effect):
-            mark_sending(db, send)
-            started.append(send.effect)
-        elif send.effect not in new:
-            drop_stale(db, held_effect, t.at)
-    for id_ in t.again:
-        plan_again(db, id_)
-    for id_ in t.drop:
-        abandon(db, id_, t.at)
-    touched = set()
-    for foil in t.foils:
-        open_foil(db, foil)
-        touched.add((foil.rule, foil.key))
-    for id_ in t.reverse:
-        for foil in foils_of_effect(db, id_):
-            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
-                move_foil(db, foil, FoilState.REVERSED, "its cause was taken back", t.at)
-                touched.add((foil.rule, foil.key))
-    for rule, key in sorted(touched):
-        settle_match(db, rule, key, t.at)
+    change_approvals(db, t)
+    started = change_effects(db, t)
+    change_foils(db, t)
     for case in t.cases:
         open_case(db, case, t.at, t.actor)
     for event in t.events:
@@ -141,66 +113,114 @@ def turn(db: Tables, t: Turn) -> TurnAnswer:
     terminal = t.status in TERMINAL
     give_back(db, t.run, t.release)
     woken = unhold(db, t.run, t.unhold, t.at)
-    if terminal and (kept := sorted(s for s, holder in db.holds.items() if holder == t.run)):
-        raise ValueError(f"{t.run} would end and hold {', '.join(kept)}")
+    if terminal and (serials := sorted(s for s, holder in db.holds.items() if holder == t.run)):
+        raise ValueError(f"{t.run} would end and hold {', '.join(serials)}")
     woken += leave_queues(db, t.run, t.at)
     replace_waits(db, t, terminal)
-    version = t.version + 1
-    run = db.runs[t.run]  # the parts above may have appended to it
+    run = write_run(db, t, terminal)
+    return TurnAnswer(
+        verdict="done",
+        version=run.version,
+        inbox_n=run.inbox_n,
+        due=run.due,
+        started=tuple(started),
+        woken=tuple(woken),
+    )
+
+
+def change_approvals(db: Tables, t: Turn) -> None:
+    for approval in t.approvals:
+        if approval.id not in db.approvals:
+            db.put(db.approvals, approval.id, approval)
+    for id_, state in t.close_approvals:
+        approval = db.approvals[id_]
+        check_move(APPROVAL_MOVES, approval.state, state, id_)
+        db.put(db.approvals, id_, msgspec.structs.replace(approval, state=state))
+
+
+def change_effects(db: Tables, t: Turn) -> list[str]:
+    """Plan, send and drop effects; return those that are sending now."""
+    for effect in t.plan:
+        insert_effect(db, effect)
+    started, new = [], {effect.id for effect in t.plan}
+    for send in t.send:
+        effect = db.effects[send.effect]
+        if approved(db, effect):
+            mark_sending(db, send)
+            started.append(send.effect)
+        elif send.effect not in new:
+            drop_stale(db, effect, t.at)
+    for id_ in t.again:
+        plan_again(db, id_)
+    for id_ in t.drop:
+        abandon(db, id_, t.at)
+    return started
+
+
+def change_foils(db: Tables, t: Turn) -> None:
+    """Open and reverse foils, then settle their match rows."""
+    touched = set()
+    for foil in t.foils:
+        open_foil(db, foil)
+        touched.add((foil.rule, foil.key))
+    for id_ in t.reverse:
+        for foil in foils_of_effect(db, id_):
+            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
+                move_foil(db, foil, FoilState.REVERSED, TAKEN_BACK, t.at)
+                touched.add((foil.rule, foil.key))
+    for rule, key in sorted(touched):
+        settle_match(db, rule, key, t.at)
+
+
+def write_run(db: Tables, t: Turn, terminal: bool) -> Run:
+    """Write the Run's row and its leaf, after the parts that may have appended to its inbox."""
+    run = db.runs[t.run]
     due = t.at if run.inbox_n > t.consumed else t.due
-    if terminal:
-        due = None
-    moved = msgspec.structs.replace(
+    version = t.version + 1
+    run = msgspec.structs.replace(
         run,
         status=t.status,
         direction=t.direction,
         state=t.state,
         version=version,
         consumed=t.consumed,
-        due=due,
+        due=None if terminal else due,
         owner=None,
         lease_until=None,
         now=t.at if run.now is None else max(run.now, t.at),
         ctx=t.ctx,
     )
-    db.put(db.runs, run.id, moved)
+    db.put(db.runs, run.id, run)
     db.leaf("turned", run.id, t.at, t.actor, t.leaf, run=run.id, version=version)
-    return TurnAnswer(
-        verdict="done",
-        version=version,
-        inbox_n=run.inbox_n,
-        due=due,
-        started=tuple(started),
-        woken=tuple(woken),
-    )
+    return run
 
 
 def reserve(db: Tables, t: Turn) -> TurnAnswer | None:
-    """All reservations or none; those that this Run made already count once."""
+    """Take all reservations or none; those that this Run has already count once."""
     used: dict[tuple[str, str], int] = {}
     for r in t.reserve:
         used.setdefault((r.scope, r.key), db.guards.get((r.scope, r.key), (0, None))[0])
-    asked = dict(used)
+    planned_use = dict(used)
     refused = False
     for r in t.reserve:
         if (r.scope, r.key, t.run, r.path) in db.reservations:
             continue
         if r.seen is not None and used[r.scope, r.key] != r.seen:
             refused = True
-        asked[r.scope, r.key] += r.amount
-        if r.limit is not None and asked[r.scope, r.key] > r.limit:
+        planned_use[r.scope, r.key] += r.amount
+        if r.limit is not None and planned_use[r.scope, r.key] > r.limit:
             refused = True
     if refused:
         return TurnAnswer(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
     for r in t.reserve:
         if (r.scope, r.key, t.run, r.path) not in db.reservations:
             db.put(db.reservations, (r.scope, r.key, t.run, r.path), (r.amount, True))
-            db.put(db.guards, (r.scope, r.key), (asked[r.scope, r.key], r.limit))
+            db.put(db.guards, (r.scope, r.key), (planned_use[r.scope, r.key], r.limit))
     return None
 
 
 def give_back(db: Tables, run: str, paths: Sequence[str]) -> None:
-    """Give back reservations of these paths. What a Run that ends did not give back was consumed."""
+    """Give back reservations of these paths. What an ended Run did not give back was consumed."""
     for key, (amount, live) in list(db.reservations.items()):
         scope, guard, owner, path = key
         if owner == run and path in paths and live:
@@ -219,7 +239,7 @@ def unhold(db: Tables, run: str, serials: Sequence[str], at: datetime) -> list[s
 
 
 def leave_queues(db: Tables, run: str, at: datetime) -> list[str]:
-    """A Run that was woken for a serial and went on without it must not stand before the others."""
+    """Take the Run out of the queues of serials that it went on without, and wake the next Runs."""
     woken = []
     for serial in sorted(s for s, waiting in db.hold_waits if waiting == run):
         db.drop(db.hold_waits, (serial, run))
@@ -231,8 +251,8 @@ def leave_queues(db: Tables, run: str, at: datetime) -> list[str]:
 def wake_next(db: Tables, serial: str, at: datetime) -> list[str]:
     waiting = sorted((arrival, r) for (s, r), arrival in db.hold_waits.items() if s == serial)
     for _, run in waiting[:1]:
-        held = db.runs[run]
-        db.put(db.runs, run, msgspec.structs.replace(held, due=least(held.due, at)))
+        row = db.runs[run]
+        db.put(db.runs, run, msgspec.structs.replace(row, due=least(row.due, at)))
     return [run for _, run in waiting[:1]]
 
 

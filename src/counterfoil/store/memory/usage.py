@@ -14,11 +14,11 @@ from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 def store_usage(db: Tables, t: StoreUsage) -> StoreUsageResult:
     accepted, clashes, repeated = [], [], 0
     for place, row in enumerate(t.rows):
-        held = db.usage.get(row[:2])
-        if held is None:
+        former = db.usage.get(row[:2])
+        if former is None:
             db.put(db.usage, row[:2], row)
             accepted.append(row)
-        elif same_content(held[7], row[7]):
+        elif same_content(former[7], row[7]):
             repeated += 1
         else:
             clashes.append(place)

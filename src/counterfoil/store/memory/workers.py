@@ -21,38 +21,38 @@ from counterfoil.store.port.workers import (
 
 @memory(Heartbeat)
 def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
-    held = db.workers.get(t.worker)
+    former = db.workers.get(t.worker)
     grants: list[QuotaGrant] = []
-    if held is None or held.at <= t.at:
+    if former is None or former.at <= t.at:
         db.put(db.workers, t.worker, WorkerHeartbeat(id=t.worker, until=t.until, at=t.at))
-        gone = [e for e in left_in_flight(db, t.at) if e.call_until is not None and e.call_until > t.at]
+        vanished = [e for e in left_in_flight(db, t.at) if e.call_until is not None and e.call_until > t.at]
         for want in t.wants:
             end_quotas(db, lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
             before = db.quotas.get((want.account, t.worker))
             account = db.accounts.get(want.account) or SystemAccount(
                 account=want.account, cap=want.cap, aim=want.cap
             )
-            asked = Quota(
+            request = Quota(
                 account=want.account,
                 worker=t.worker,
                 n=0,
-                wanted=want.wanted,
+                wanted=want.slots_wanted,
                 cap=want.cap,
                 until=t.until,
             )
             present, quota, may = grant(
                 account,
-                asked,
+                request,
                 0 if before is None else before.n,
-                want.held,
+                want.in_use,
                 [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker],
-                sum(e.system == account.system for e in gone),
+                sum(e.system == account.system for e in vanished),
                 t.at,
             )
             db.put(db.accounts, want.account, present)
             db.put(db.quotas, (want.account, t.worker), quota)
             grants.append(
-                QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=t.until)
+                QuotaGrant(account=want.account, n=may, counted=quota.n, cap=present.aim, until=t.until)
             )
     for worker in list(db.workers.values()):
         if worker.until <= t.at - timedelta(days=1):
@@ -94,6 +94,6 @@ def end_quotas(db: Tables, which: Callable[[Quota], bool]) -> None:
 
 
 def left_in_flight(db: Tables, at: datetime) -> list[Effect]:
-    """Sending, and no live worker says that it does it."""
+    """Return effects that are sending without a live worker."""
     alive = {worker.id for worker in db.workers.values() if worker.until > at}
     return [e for e in db.effects.values() if e.state is EffectState.SENDING and e.worker not in alive]

@@ -10,7 +10,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case
-from counterfoil.core.effect import EFFECT_MOVES, Effect, EffectState
+from counterfoil.core.effect import EFFECT_MOVES, Effect, EffectState, outcome_body, outcome_ref
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
@@ -145,21 +145,21 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
 
     def words(self, path: str, item: str, result: Any) -> dict[str, Any]:
         """Return the outcome as the Run's turn reads it; `result` in whichever form the caller has it."""
-        return {
-            "effect": self.effect,
-            "path": path,
-            "item": item,
-            "state": str(self.state),
-            "attempt": self.attempt,
-            "class": None if self.error_class is None else str(self.error_class),
-            "error": self.error,
-            "retry_after": None if self.retry_after is None else round(self.retry_after * 1000),
-            "result": result,
-        }
+        return outcome_body(
+            self.effect,
+            path,
+            item,
+            self.state,
+            self.attempt,
+            result=result,
+            error_class=self.error_class,
+            error=self.error,
+            retry_after=self.retry_after,
+        )
 
     @property
     def ref(self) -> str:
-        return f"{self.effect}:{self.attempt}:{self.state}"
+        return outcome_ref(self.effect, self.attempt, self.state)
 
     def stimulus(self, run: str, path: str, item: str) -> NewInboxItem:
         """Return the same as an item for the Run's inbox."""
@@ -171,7 +171,7 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
             body=wire.dumps(self.words(path, item, result)),
         )
 
-    def kept(self) -> dict[str, Any]:
+    def leaf_body(self) -> dict[str, Any]:
         """Return the body of its audit leaf."""
         result = None if self.result is None else hashlib.sha256(self.result).hexdigest()
         return {"effect": self.effect, "state": str(self.state), "evidence": self.evidence, "result": result}

@@ -1,4 +1,4 @@
-"""Money at stake in a Run: what its unfinished foils and open Cases still stand for."""
+"""Money at stake in a Run: the amounts of its unfinished foils and open Cases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from counterfoil.core.money import Money
 
 
 def exposure(foils: Iterable[Foil], cases: Iterable[Case]) -> tuple[Money, ...]:
-    """The larger of both sums, per currency, in order of currency.
+    """Return the larger of both sums, per currency, in order of currency.
 
-    A foil stands for its largest leg: legs say the same money under several names. A Case about a foil names
+    A foil counts as its largest leg: its legs name the same money several times. A Case about a foil names
     that foil's money again, so the sums are compared and never added.
     """
     owed: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What a fact makes of an object's head: each field holds the newest value that its system asserted of it."""
+"""Merge of a fact into an object's head: each field holds the newest value that its system asserted."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ import msgspec
 from counterfoil.core.canonical import Head
 
 
-def merged(held: Head | None, fact: Head) -> tuple[Head | None, bool]:
-    """The head after a fact, None where it stays as it is; and whether the fact moved it, being no older than what is
-    held of the same system. An older one fills in what no newer one spoke of."""
+def merged(head: Head | None, fact: Head) -> tuple[Head | None, bool]:
+    """Return the head after a fact (None: unchanged), and whether the fact moved it.
+
+    A fact moves the head unless the head has a newer version of the same system. An older fact fills in the fields of
+    which no newer one spoke.
+    """
     system, version = fact.system, fact.version
-    if held is None:
+    if head is None:
         return msgspec.structs.replace(fact, versions={system: version}), True
-    newest = held.versions.get(system)
+    newest = head.versions.get(system)
     if newest is None or newest <= version:
-        behind = {} if newest is None else _behind(held, fact, newest)
+        behind = {} if newest is None else _behind(head, fact, newest)
         spoken = {_of(system, field) for field in fact.state}
-        versions = {key: n for key, n in held.versions.items() if key not in spoken}
-        state = {**held.state, **fact.state}
+        versions = {key: n for key, n in head.versions.items() if key not in spoken}
+        state = {**head.state, **fact.state}
         return msgspec.structs.replace(
             fact, state=state, versions={**behind, **versions, system: version}
         ), True
     filled = {
         field: value
         for field, value in fact.state.items()
-        if field not in held.state or held.versions.get(_of(system, field), newest) <= version
+        if field not in head.state or head.versions.get(_of(system, field), newest) <= version
     }
     if not filled:
         return None, False
-    versions = {**held.versions, **{_of(system, field): version for field in filled}}
-    state = {**held.state, **filled}
-    return msgspec.structs.replace(held, state=state, versions=versions, recorded_at=fact.recorded_at), False
+    versions = {**head.versions, **{_of(system, field): version for field in filled}}
+    state = {**head.state, **filled}
+    return msgspec.structs.replace(head, state=state, versions=versions, recorded_at=fact.recorded_at), False
 
 
-def _behind(held: Head, fact: Head, newest: int) -> dict[str, int]:
-    """The version up to now of each field that a newer fact of its system says nothing of."""
+def _behind(head: Head, fact: Head, newest: int) -> dict[str, int]:
+    """Return the version of each field that the newer fact of its system does not name."""
     if newest == fact.version:
         return {}
-    return {_of(fact.system, field): newest for field in held.state if field not in fact.state}
+    return {_of(fact.system, field): newest for field in head.state if field not in fact.state}
 
 
 def _of(system: str, field: str) -> str:

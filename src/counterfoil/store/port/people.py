@@ -74,14 +74,14 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     at: datetime
     override: bool = False
     """The person may resolve any Case (an administrator)."""
-    told: Conclude | None = None
+    evidence: Conclude | None = None
     """The person's word on the outcome of the Case's effect: evidence, recorded after the decision itself."""
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.case, *(self.told.keys() if self.told is not None else ())])
+        return frozenset([self.case, *(self.evidence.keys() if self.evidence is not None else ())])
 
     def effects_named(self) -> tuple[str, ...]:
-        return () if self.told is None else (self.told.effect,)
+        return () if self.evidence is None else (self.evidence.effect,)
 
     def wakes(self, answer: ResolveResult) -> frozenset[Wake]:
         del answer

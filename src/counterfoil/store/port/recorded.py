@@ -1,6 +1,6 @@
-"""What was recorded of one delivery and of all that it led to: what a replay reads instead of the world.
+"""Recorded traffic: one delivery with everything it led to, which a replay reads instead of outside systems.
 
-Self-contained: the answers that formulas were given stand beside the rows, as of the time when they were asked.
+Self-contained: the look-up results that formulas used come with the rows, as of the time of the look-up.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.link import Link
 from counterfoil.core.run import InboxItem, Run
 
-PAGE = 500
+PAGE_DELIVERIES = 500
 """Deliveries that are read at a time."""
 
 
-class GuardSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit as a Run met it: what Runs that arrived before it still hold, and what it took itself."""
+class GuardUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Use of a limit by a Run: amounts still reserved by earlier Runs, and by the Run itself."""
 
     scope: str
     key: str
@@ -33,20 +33,20 @@ class GuardSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run that a delivery's events began. `run.ctx` holds the facts that it used."""
+    """A Run that a delivery's events started. `run.ctx` holds the facts that it used."""
 
     run: Run
     event: str
-    """Id of the event that began it."""
+    """Id of the event that started it."""
     inbox: tuple[InboxItem, ...] = ()
-    """Events that it was told besides, in order."""
+    """Further events of its inbox, in order."""
     effects: tuple[Effect, ...] = ()
     approvals: tuple[Approval, ...] = ()
-    guards: tuple[GuardSeen, ...] = ()
+    guards: tuple[GuardUse, ...] = ()
     cases: int = 0
-    """Cases that it ever had."""
+    """Number of Cases that it ever had."""
     heads: tuple[Head, ...] = ()
-    """Objects that the delivery's events speak of, as they were when the Run began."""
+    """Objects that the delivery's events name, as they were when the Run started."""
 
 
 class Calendars:
@@ -63,7 +63,7 @@ class Calendars:
         return self._history.keys()
 
     def at(self, object_: str, moment: datetime | None = None) -> tuple[Head, ...]:
-        """The periods of a calendar by their keys; equal times may give the same tuple. None: the latest."""
+        """Return the periods of a calendar in order of key; None: the latest. Equal times may share a tuple."""
         history = self._history.get(object_, [])
         n = len(history) if moment is None else bisect_right(history, moment, key=lambda h: h.recorded_at)
         if (object_, n) not in self._states:
@@ -77,23 +77,25 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     receipt: Receipt
     fetched: dict[str, bytes] = {}
-    """What its admission fetched, by operation."""
+    """Bodies that its admission fetched, by operation."""
     events: tuple[CanonicalEvent, ...] = ()
     runs: tuple[RecordedRun, ...] = ()
     links: tuple[Link, ...] = ()
-    """Confirmed Links of the ids that its events speak of, as they are known in the end."""
+    """Confirmed Links of the ids that its events name, in their latest state."""
     heads: tuple[Head, ...] = ()
-    """Objects that its events speak of, as they were before they were admitted."""
+    """Objects that its events name, as they were before the admission."""
     calendars: Calendars = Calendars()
 
 
 NO_DELIVERY = ("fetch", DOOR)
-"""Doors of receipts that no admission took in."""
+"""Doors of receipts that are not admitted."""
 
 
 class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries to read: those received from `since` on and before `until`, behind receipt `after`. A consumer's
-    request is none: no mapping makes anything of it."""
+    """Selection of deliveries: received from `since` on and before `until`, after receipt `after`.
+
+    Consumers' requests are left out: no mapping reads them.
+    """
 
     since: datetime
     until: datetime
@@ -102,47 +104,47 @@ class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
     calendars: tuple[str, ...] = ()
     """Objects that hold accounting periods."""
     after: int | None = None
-    limit: int = PAGE
+    limit: int = PAGE_DELIVERIES
 
 
 class RecordedRows(msgspec.Struct, kw_only=True):
-    """The rows of one page, as a store gives them."""
+    """Rows of one page, as a store returns them."""
 
     receipts: Sequence[Receipt] = ()
     fetched: Sequence[Receipt] = ()
     events: Sequence[CanonicalEvent] = ()
     births: Mapping[str, str] = {}
-    """Run -> event that began it."""
+    """Run -> event that started it."""
     runs: Sequence[Run] = ()
     inbox: Sequence[InboxItem] = ()
     effects: Sequence[Effect] = ()
     approvals: Sequence[Approval] = ()
     reserved: Sequence[tuple[str, str, str, int, int]] = ()
-    """scope, key, Run, its arrival, amount: what is still held of the limits that the page's Runs hold on."""
+    """scope, key, Run, its arrival, amount: live reservations on the limits that the page's Runs use."""
     cases: Mapping[str, int] = {}
-    """How many Cases a Run ever had."""
+    """Number of Cases per Run."""
     links: Sequence[Link] = ()
     history: Sequence[Head] = ()
-    """Of heads that the events speak of, in the order of recording."""
+    """Of the heads that the events name, in order of recording."""
     calendars: Sequence[Head] = ()
 
 
 def spoken(events: Iterable[CanonicalEvent]) -> set[tuple[str, str]]:
-    """(object, id) of everything that events speak of: their own object, each `<object>_id`, the legal entity."""
-    found = set()
+    """Return (object, id) of everything that events name: their object, each `<object>_id`, the legal entity."""
+    names = set()
     for event in events:
         if event.object:
-            found.add((event.object, event.key))
+            names.add((event.object, event.key))
         if event.legal_entity:
-            found.add(("legal_entity", event.legal_entity))
+            names.add(("legal_entity", event.legal_entity))
         for field, value in event.data.items():
             if field.endswith("_id") and isinstance(value, str):
-                found.add((field.removesuffix("_id"), value))
-    return found
+                names.add((field.removesuffix("_id"), value))
+    return names
 
 
 def assemble(rows: RecordedRows) -> list[Recorded]:
-    """One value for each delivery of a page."""
+    """Return one value for each delivery of a page."""
     events: dict[int, list[CanonicalEvent]] = defaultdict(list)
     for event in rows.events:
         if event.receipt is not None:
@@ -158,7 +160,7 @@ def assemble(rows: RecordedRows) -> list[Recorded]:
         links[link.object, link.canonical].append(link)
     history: dict[tuple[str, str], list[Head]] = defaultdict(list)
     for head in rows.history:
-        if head.versions:  # one that came late moved nothing
+        if head.versions:  # a late one moved nothing
             history[head.object, head.key].append(head)
     runs = _runs(rows)
     calendars = Calendars(h for h in rows.calendars if h.versions)
@@ -200,14 +202,14 @@ def _before(
     own: set[str],
     received: datetime,
 ) -> tuple[Head, ...]:
-    """Heads as the admission found them: before its own events, else what was known when it was received."""
-    found: list[Head] = []
+    """Return heads as the admission read them: before its own events, else as of the receipt."""
+    heads: list[Head] = []
     for name in names:
         rows = history.get(name, ())
         at = next((n for n, head in enumerate(rows) if head.event in own), None)
-        known = rows[:at] if at is not None else [h for h in rows if h.recorded_at <= received]
-        found += known[-1:]
-    return tuple(found)
+        earlier = rows[:at] if at is not None else [h for h in rows if h.recorded_at <= received]
+        heads += earlier[-1:]
+    return tuple(heads)
 
 
 def _when(
@@ -219,7 +221,7 @@ def _when(
 
 
 def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
-    """Runs by the event that began them."""
+    """Return Runs by the event that started them."""
     inbox: dict[str, list[InboxItem]] = defaultdict(list)
     effects: dict[str, list[Effect]] = defaultdict(list)
     approvals: dict[str, list[Approval]] = defaultdict(list)
@@ -234,10 +236,10 @@ def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
     for scope, key, run, arrival, amount in rows.reserved:
         limits[scope, key].append((run, arrival, amount))
         mine[run].add((scope, key))
-    found: dict[str, list[RecordedRun]] = defaultdict(list)
+    by_event: dict[str, list[RecordedRun]] = defaultdict(list)
     for r in sorted(rows.runs, key=lambda r: r.arrival):
         guards = tuple(
-            GuardSeen(
+            GuardUse(
                 scope=name[0],
                 key=name[1],
                 before=sum(amount for _, arrival, amount in limits[name] if arrival < r.arrival),
@@ -246,7 +248,7 @@ def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
             for name in sorted(mine[r.id])
         )
         event = rows.births[r.id]
-        found[event].append(
+        by_event[event].append(
             RecordedRun(
                 run=r,
                 event=event,
@@ -257,4 +259,4 @@ def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
                 cases=rows.cases.get(r.id, 0),
             )
         )
-    return found
+    return by_event

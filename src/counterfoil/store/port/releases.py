@@ -43,11 +43,11 @@ class PutRelease(Transition[bool], frozen=True, kw_only=True):
 
 
 class PutPlan(Transition[PutPlanVerdict], frozen=True, kw_only=True):
-    """Keep a plan with the approvals that it waits for. Guarded: `plan.base` is in force, else `moved`.
+    """Store a plan with the approvals that it waits for. Guarded: `plan.base` is active, else `moved`.
 
-    A plan of that digest that is open in the same round -> `same`: its body alone is renewed. One of the round
-    before -> `new`: it is opened anew, its former approvals that are open or granted become stale. Any other round
-    -> `stale`, nothing written. Leaf, unless `same`.
+    An open plan of that digest in the same round -> `same`: only its body is replaced. One of the round before ->
+    `new`: it is opened again, and its former approvals that are open or granted become stale. Any other round ->
+    `stale`, nothing written. Leaf, unless `same`.
     """
 
     plan: Plan
@@ -65,18 +65,20 @@ class ApplyPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ApplyVerdict
     no: int = 0
     approvals: tuple[str, ...] = ()
-    """Those that the refusal is about."""
+    """The approvals that caused the refusal."""
 
 
 class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
-    """Put a plan's revision in force, all or nothing, and with it: the step of the history, the plan applied, every
-    other open plan stale together with its approvals, `review` Cases where `emergency`; leaf.
+    """Activate a plan's revision, all or nothing.
 
-    Refused: `not_found`; `closed` (the plan is not open); `moved` (its base is not in force any more); `rejected`;
-    `missing` (an approval is not granted); `expired`; `inactive` (who approved is not active any more).
+    With it: the step of the history, the plan applied, every other open plan stale together with its approvals,
+    `review` Cases where `emergency`; leaf.
 
-    `emergency`: roles of whom one may put back a Release that was in force before, without waiting for approvals.
-    Refused: `role`, `never` (it was never in force). Empty: no emergency is claimed.
+    Refused: `not_found`; `closed` (the plan is not open); `moved` (its base is no longer active); `rejected`;
+    `missing` (an approval is not granted); `expired`; `inactive` (an approver is no longer active).
+
+    `emergency`: roles that may restore a former Release without approvals. Refused: `role`, `never` (it was never
+    active). Empty: no emergency is claimed.
     """
 
     plan: str
@@ -110,11 +112,11 @@ class MoveRunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
-    """Pin a Run to another Release, its state mapped to that one's steps; it is due at once.
+    """Pin a Run to another Release, with its state mapped to that one's steps; it is due at once.
 
-    Guarded by `version` and `pin` (-> `changed`); `ended` for a terminal Run; `busy` while an effect of it is
-    planned, sending, accepted or unknown, or its inbox is not read, save by one that has not begun. Its version
-    rises; leaf.
+    Guarded by `version` and `pin` (-> `changed`); `ended` for a terminal Run. `busy` while an effect of it is planned,
+    sending, accepted or unknown, or its inbox has unread items; a Run before its first turn may have its start item
+    unread. Its version rises; leaf.
     """
 
     run: str
@@ -135,7 +137,7 @@ class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
 
 
 class Pinned(msgspec.Struct, frozen=True, kw_only=True):
-    """How many Runs of a workflow, not at their end, are pinned to a Release."""
+    """Number of Runs of a workflow that have not ended and are pinned to a Release."""
 
     workflow: str
     pin: str
@@ -167,7 +169,7 @@ def leaf_of_move(m: MoveRun) -> dict[str, object]:
 
 
 def refused(approval: Approval, a: ApplyPlan) -> ApprovalRefusal | None:
-    """Return why an approval does not carry the change, apart from its voters; None when it does."""
+    """Return why an approval is not valid for the change, apart from its voters; None when it is."""
     if approval.state is ApprovalState.REJECTED:
         return "rejected"
     if approval.expires <= a.at or approval.state is ApprovalState.EXPIRED:

@@ -1,4 +1,4 @@
-"""What makes no progress, as the port tells it: by kind and by class of subject, with one Case for each."""
+"""Work without progress, by kind and by class of subject, with one Case for each."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ KINDS = (
     "serial_stranded",
     "leaf_pending",
 )
-"""Every kind of stuckness that is looked for."""
-MOST = 500
-"""Subjects of one kind that are counted."""
-WINDOW = 20_000
-"""Rows of one kind that are looked at, the oldest first, where an index alone cannot tell the stuck."""
-EXAMPLES = 3
-ASK_AGAIN = timedelta(days=1)
-"""A Case that was resolved while its cause stayed is opened anew after so long."""
+"""Every kind of stall that the progress scan looks for."""
+MAX_SUBJECTS = 500
+"""Subjects counted per kind."""
+MAX_ROWS_SCANNED = 20_000
+"""Rows read per kind, oldest first, where an index alone cannot select the stalled ones."""
+MAX_EXAMPLES = 3
+REOPEN_AFTER = timedelta(days=1)
+"""Time after which a Case that was resolved while its cause stayed opens again."""
 
 
 class StallLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long each may last before it is called stuck."""
+    """Maximum duration of each kind of wait."""
 
     due: timedelta = timedelta(minutes=2)
-    """A Run that is due and not turned, or that nothing will wake."""
+    """A Run that is due without a turn, or that nothing will wake."""
     lease: timedelta = timedelta(minutes=1)
-    """A lease past its end on a Run that is due: a turn took far too long, or its worker has gone."""
+    """An expired lease on a Run that is due: a turn takes far too long, or its worker is gone."""
     planned: timedelta = timedelta(minutes=10)
     sending: timedelta = timedelta(minutes=1)
     """Past `call_until`."""
@@ -57,18 +57,18 @@ class Stalled(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     about: str
-    """Their class: a workflow, a system, a rule, a role, or what else they have in common."""
+    """Their class, such as a workflow, system, rule or role."""
     count: int
     since: datetime
     """Of the oldest."""
     subjects: tuple[str, ...]
-    """The oldest few."""
+    """Ids of the oldest ones."""
     owner: str = ""
-    """The role that the oldest names itself; empty: whoever owns the class."""
+    """The role named by the oldest one; empty: the owner of the class."""
 
 
 class StalledFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """What the latest scan found, as it is kept."""
+    """A finding of the latest scan, as stored."""
 
     stuck: Stalled
     first_at: datetime
@@ -83,16 +83,16 @@ class RecordStalled(Transition[bool], frozen=True, kw_only=True):
     again after a day. A finding that is gone loses its row, and its Case is resolved by `progress`.
     """
 
-    found: tuple[Stalled, ...]
+    findings: tuple[Stalled, ...]
     cases: tuple[Case, ...]
-    """One for each found, opened where it has none."""
+    """One for each finding, opened where it has none."""
     settle: timedelta = timedelta(seconds=10)
     at: datetime
     actor: str
 
 
 class StalledSubject(msgspec.Struct, frozen=True, kw_only=True):
-    """One subject, before they are put together."""
+    """One subject, before grouping."""
 
     kind: str
     about: str
@@ -101,29 +101,29 @@ class StalledSubject(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
-def together(seen: Iterable[StalledSubject]) -> list[Stalled]:
-    """Subjects by kind and class, in order of both."""
+def group_subjects(subjects: Iterable[StalledSubject]) -> list[Stalled]:
+    """Group subjects by kind and class, in order of both."""
     groups: dict[tuple[str, str], list[StalledSubject]] = {}
-    for each in seen:
-        groups.setdefault((each.kind, each.about), []).append(each)
-    found = []
+    for subject in subjects:
+        groups.setdefault((subject.kind, subject.about), []).append(subject)
+    stalls = []
     for (kind, about), members in sorted(groups.items()):
-        members.sort(key=lambda each: (each.since, each.subject))
-        found.append(
+        members.sort(key=lambda member: (member.since, member.subject))
+        stalls.append(
             Stalled(
                 kind=kind,
                 about=about,
                 count=len(members),
                 since=members[0].since,
-                subjects=tuple(each.subject for each in members[:EXAMPLES]),
+                subjects=tuple(member.subject for member in members[:MAX_EXAMPLES]),
                 owner=members[0].owner,
             )
         )
-    return found
+    return stalls
 
 
-def opens(case: Case | None, first_at: datetime, tell: RecordStalled) -> bool:
-    """Whether what was found again needs a Case now. `case` is the one that it had."""
+def needs_case(case: Case | None, first_at: datetime, scan: RecordStalled) -> bool:
+    """Report whether a finding needs a Case now. `case` is the one that it has."""
     if case is None:
-        return tell.at - first_at >= tell.settle
-    return case.resolved_at is not None and tell.at - case.resolved_at >= ASK_AGAIN
+        return scan.at - first_at >= scan.settle
+    return case.resolved_at is not None and scan.at - case.resolved_at >= REOPEN_AFTER

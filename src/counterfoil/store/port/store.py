@@ -1,4 +1,4 @@
-"""The port: a store takes transitions (`transitions.py`) and answers the reads that decisions rest on."""
+"""The port of a store: it applies transitions and answers the reads that decisions rest on."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ A = TypeVar("A")
 
 
 class LoadedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run with all that a turn needs of it."""
+    """A Run with everything that a turn reads of it."""
 
     run: Run
     inbox: tuple[InboxItem, ...]
-    """Not consumed yet, in order."""
+    """Items that no turn has consumed, in order."""
     effects: tuple[Effect, ...]
     approvals: tuple[Approval, ...]
     foils: tuple[Foil, ...]
@@ -51,20 +51,20 @@ class Todo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """What was acknowledged and is not admitted yet."""
+    """Work that was acknowledged and is not admitted yet."""
 
     waiting: int
-    """Todos not set aside, counted up to what was asked."""
+    """Todos that are not set aside, counted up to a maximum."""
     since: datetime | None = None
-    """When the one at the place asked for was received; None: there are not that many."""
+    """When the todo at the given place was received; None: there are fewer."""
 
 
 class Store(Protocol):
-    """A store; open until `close`. Every method may be called concurrently within one event loop."""
+    """A store, open until `close`. Methods may be called concurrently within one event loop."""
 
     @property
     def depth(self) -> int:
-        """Transitions of this process that wait for a transaction."""
+        """Number of transitions of this process that wait for a transaction."""
         ...
 
     async def apply(self, transition: Transition[A]) -> A:
@@ -72,35 +72,37 @@ class Store(Protocol):
         ...
 
     async def now(self) -> datetime:
-        """The database's time."""
+        """Return the database's time."""
         ...
 
     async def wait_for_wake(self, what: Wake, timeout: float) -> None:
-        """Return when there may be something to do, or `timeout` seconds have passed."""
+        """Return when there may be such work, or after `timeout` seconds."""
         ...
 
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
         """Watch one Run for as long as the context lasts; see RunWatch. Enter it before reading the Run."""
         ...
 
-    # what turns and admission read
+    # reads of turns and admission
 
     async def load(self, run: str) -> LoadedRun | None: ...
     async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]: ...
     async def backlog(self, most: int, place: int) -> Backlog:
-        """How many todos wait, counted to `most`, and since when the one does that has `place` before it."""
+        """Return the number of todos, counted up to `most`, and the age of the one with `place` before it."""
         ...
 
-    async def kept(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
-        """Number and identity of the receipts that are there, by system and external id."""
+    async def existing_receipts(
+        self, names: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[int, str]]:
+        """Return number and identity of existing receipts, by system and external id."""
         ...
 
     async def next_due(self) -> datetime | None:
-        """The earliest time at which any Run, look-up or todo wants attention."""
+        """Return the earliest time at which a Run, look-up or foil is due."""
         ...
 
     async def head(self, object_: str, key: str, at: datetime | None = None) -> Head | None:
-        """The head, or the state that was effective at `at`."""
+        """Return the head, or the state that was effective at `at`."""
         ...
 
     async def heads(self, object_: str, limit: int = 1000) -> list[Head]: ...
@@ -110,7 +112,7 @@ class Store(Protocol):
     async def event(self, id_: str) -> CanonicalEvent | None: ...
     async def approval(self, id_: str) -> Approval | None: ...
     async def votes(self, approvals: Sequence[str]) -> dict[str, list[Vote]]:
-        """Votes by approval, oldest first; each id given has an entry, empty where there are none."""
+        """Return the votes by approval, oldest first; each id has an entry, possibly empty."""
         ...
 
     async def case(self, id_: str) -> CaseTarget | None: ...
@@ -119,83 +121,87 @@ class Store(Protocol):
     async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None: ...
     async def call_of_run(self, run: str) -> OperationCall | None: ...
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:
-        """A Release's digest and body; None: the present one."""
+        """Return a Release's digest and body; None: the active one."""
         ...
 
-    async def waited(self) -> list[tuple[str, str | None, str | None]]:
-        """Release, event type and narrowing field of all that any Release's Runs may wait for, oldest Release
-        first; None and None for one that was kept without."""
+    async def awaited_events(self) -> list[tuple[str, str | None, str | None]]:
+        """Return release, event type and narrowing field of all events that Runs may wait for, oldest Release first.
+
+        Type and field are None for a Release that was stored without them.
+        """
         ...
 
-    # versions on their way out
+    # deprecated versions
 
-    async def used(self, at: datetime) -> list[VersionUsage]:
-        """Who uses which deprecated version, with the days of the last month before `at`."""
+    async def version_usage(self, at: datetime) -> list[VersionUsage]:
+        """Return the users of each deprecated version, with the days of the month before `at`."""
         ...
 
-    async def waiting(self, names: Sequence[str]) -> list[WaitingRuns]:
-        """How many Runs of which workflow wait for these events."""
+    async def waiting_runs(self, names: Sequence[str]) -> list[WaitingRuns]:
+        """Return how many Runs of each workflow wait for these events."""
         ...
 
-    async def in_force(self) -> str | None:
-        """The digest of the Release in force."""
+    async def active_release(self) -> str | None:
+        """Return the digest of the active Release."""
         ...
 
-    # what the path of a change reads
+    # reads of changes
 
     async def plan(self, digest: str) -> Plan | None: ...
     async def plan_model(self, digest: str) -> bytes | None:
-        """The model that a plan would put in force."""
+        """Return the model that a plan would activate."""
         ...
 
     async def release_step(self, digest: str) -> ReleaseStep | None:
-        """How a Release came into force, the last time that it did."""
+        """Return the latest step by which a Release became active."""
         ...
 
     async def release_steps(self, limit: int, before: int | None = None) -> list[ReleaseStep]:
-        """The history, newest first; `before`: of older steps than this number."""
+        """Return the history, newest first; `before`: only steps with a lower number."""
         ...
 
-    async def pinned(self) -> list[Pinned]:
-        """Runs not at their end, counted by workflow and pin, in that order."""
+    async def pinned_runs(self) -> list[Pinned]:
+        """Count Runs that have not ended, by workflow and pin, in that order."""
         ...
 
-    async def unfinished(self, workflow: str, after: str, limit: int) -> list[Run]:
-        """Runs of a workflow that are not at their end, in order of id, of ids greater than `after`."""
+    async def active_runs(self, workflow: str, after: str, limit: int) -> list[Run]:
+        """Return Runs of a workflow that have not ended and have an id above `after`, in order of id."""
         ...
 
-    # what act and watch read
+    # reads of calls and housekeeping
 
     async def effect(self, id_: str) -> Effect | None: ...
     async def effects_planned(self, limit: int) -> list[Effect]: ...
     async def effects_overdue(self, at: datetime, limit: int) -> list[Effect]:
-        """Sending past call_until."""
+        """Return effects that are sending past `call_until`."""
         ...
 
     async def effects_sending(self, worker_prefix: str, limit: int) -> list[Effect]:
-        """Sending, by workers whose id begins so: what a restarted process left behind."""
+        """Return effects that are sending by workers with this id prefix: left by a process before its restart."""
         ...
 
     async def effects_of_gone_workers(self, at: datetime, limit: int) -> list[Effect]:
-        """Sending, by workers whose heartbeat has ended."""
+        """Return effects that are sending by workers whose heartbeat has ended."""
         ...
 
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
 
-    async def stuck(self, at: datetime, limits: StallLimits) -> list[Stalled]:
-        """What has waited for too long, by kind and class: the progress scan."""
+    async def stalled_work(self, at: datetime, limits: StallLimits) -> list[Stalled]:
+        """Return what has waited for too long, by kind and class: the progress scan."""
         ...
 
-    async def stuckness(self) -> list[StalledFinding]:
-        """What the latest scan found."""
+    async def stall_findings(self) -> list[StalledFinding]:
+        """Return the findings of the latest scan."""
         ...
 
-    # what a replay of recorded traffic reads
+    # reads of replay
 
     async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
-        """A page of deliveries in the order of their receipts, with all that was recorded of them, and the number
-        behind which the next page begins; None: that was the last."""
+        """Return a page of deliveries in order of their receipts, with everything recorded of them.
+
+        The second value is the number after which the next page begins; None: it was the last page.
+        """
         ...
 
     # people and audit
@@ -204,11 +210,11 @@ class Store(Protocol):
     async def persons(self) -> list[Person]: ...
     async def token(self, digest: str, at: datetime) -> Person | None: ...
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
-        """Sealed leaves by tree index."""
+        """Return sealed leaves by tree index."""
         ...
 
     async def checkpoint(self, size: int | None = None) -> Checkpoint | None:
-        """The one over so many leaves; without a size, the largest."""
+        """Return the checkpoint over `size` leaves; without a size, the largest."""
         ...
 
     async def close(self) -> None: ...

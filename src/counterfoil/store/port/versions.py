@@ -1,4 +1,4 @@
-"""Versions in the port: what Releases wait for, and who still uses a version that is on its way out."""
+"""Version usage: counted uses of deprecated versions, and the Runs that wait for an event."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from counterfoil.core.clock import EPOCH
 from counterfoil.store.port.transition import Transition
 
-SHOWN = timedelta(days=30)
-"""For how long back uses are told by day."""
+DAYS_SHOWN = timedelta(days=30)
+"""Period for which uses are shown by day."""
 
 
 class VersionUse(msgspec.Struct, frozen=True, kw_only=True):
-    """So many uses of one version by one user, between two moments of one day (UTC)."""
+    """Counted uses of one version by one user, between two moments of one day (UTC)."""
 
     name: str
     """The event or operation, with its version."""
@@ -33,7 +33,7 @@ class VersionUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountUse(Transition[bool], frozen=True, kw_only=True):
-    """Add to what is counted. A figure for people: it has no leaf, and one told twice is counted twice."""
+    """Add to the counts. A figure for people: it has no leaf, and a repeat is counted twice."""
 
     uses: tuple[VersionUse, ...]
 
@@ -48,7 +48,7 @@ class VersionUsage(msgspec.Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
     days: dict[str, int] = {}
-    """Of the last thirty days, by date, those on which there were any."""
+    """Counts of the last thirty days, by date; days without any are left out."""
 
 
 class WaitingRuns(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +60,8 @@ class WaitingRuns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def days_of(counts: Sequence[tuple[int, int]], at: datetime) -> dict[str, int]:
-    """Day numbers and counts as dates, without those too long ago."""
-    oldest = (at - SHOWN - EPOCH).days
+    """Return counts by date, without days outside of the period."""
+    oldest = (at - DAYS_SHOWN - EPOCH).days
     return {day_text(day): count for day, count in sorted(counts) if day > oldest}
 
 

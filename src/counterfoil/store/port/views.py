@@ -1,4 +1,4 @@
-"""What pages and reports read: lists with filters and cursors, never used to decide."""
+"""Lists for pages and reports, with filters and cursors; never used to decide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from counterfoil.core.run import InboxItem, Run
 
 
 class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters of a list: equal to what is given, newest first, after a cursor."""
+    """Filters of a list; rows equal every value that is set, newest first, after a cursor."""
 
     limit: int = 50
     cursor: str | None = None
@@ -31,7 +31,7 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters of the list of events: equal to what is given, newest first, after a cursor."""
+    """Filters of the list of events; rows equal every value that is set, newest first, after a cursor."""
 
     limit: int = 50
     cursor: str | None = None
@@ -41,11 +41,11 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Run as lists show it."""
+    """A Run, as lists show it."""
 
     run: Run
     exposure: tuple[Money, ...]
-    """Of its unfinished foils and open Cases, the larger per currency."""
+    """The larger sum of its unfinished foils and of its open Cases, per currency."""
     cases: int
     foils: tuple[tuple[FoilState, int], ...]
 
@@ -69,7 +69,7 @@ class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Views(Protocol):
-    """Read-only lists for pages and reports; never used to decide. Each list comes with the next cursor."""
+    """Read-only lists; each comes with the next cursor."""
 
     async def runs(self, page: ListFilter) -> tuple[list[RunRow], str | None]: ...
     async def effects(self, page: ListFilter) -> tuple[list[Effect], str | None]: ...
@@ -79,12 +79,12 @@ class Views(Protocol):
     async def events(self, page: EventFilter) -> tuple[list[CanonicalEvent], str | None]: ...
     async def inbox(self, run: str) -> list[InboxItem]: ...
     async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
-        """A Run's leaves in time order, with the tree index of those sealed."""
+        """Return a Run's leaves in time order, with the tree index of the sealed ones."""
         ...
 
     async def links_of(self, object_: str, canonical: str) -> list[Link]: ...
     async def match(self, rule: str, key: str) -> MatchRow | None: ...
     async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
     async def counts(self) -> dict[str, int]:
-        """Rows by table and state, for the front page, metrics and the invariant checker."""
+        """Count rows by table and state, for the front page, metrics and the invariant checker."""
         ...

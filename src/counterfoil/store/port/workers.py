@@ -1,4 +1,4 @@
-"""The part of the port that workers keep for themselves: heartbeats, quotas of shared accounts, caps in use.
+"""Workers: heartbeats, quotas of shared accounts, and the caps in use.
 
 These transitions change when something happens, never what: they carry no leaf.
 """
@@ -13,22 +13,22 @@ from counterfoil.store.port.transition import ALONE, Transition
 
 
 class QuotaRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of one account."""
+    """A worker's request to one account."""
 
     account: str
     cap: int
-    """As its release configures it, over all workers."""
-    wanted: int
-    held: int
-    """What it may have in flight before it reads the answer: calls under way, or slots in hand if more."""
+    """Configured by the worker's Release, over all workers."""
+    slots_wanted: int
+    in_use: int
+    """Slots in use before the answer arrives: calls in flight, or granted slots if more."""
 
 
 class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     n: int
-    """What the worker may have in flight from now on; what is above it ends and is not begun again."""
-    kept: int
-    """What the account still counts as this worker's: more than `n` until it says that it holds less."""
+    """Calls that the worker may have in flight from now on; calls above it end and are not replaced."""
+    counted: int
+    """Slots that the account still counts for this worker: more than `n` until it reports fewer."""
     cap: int
     """The cap in use, over all workers."""
     until: datetime
@@ -36,15 +36,18 @@ class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 class HeartbeatResult(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[QuotaGrant, ...]
-    """In the order of the wants; none when the beat came too late."""
+    """In order of `wants`; empty when the heartbeat came too late."""
     others: int
     """Other workers alive."""
 
 
 class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
-    """A worker lives until `until`, and asks for quotas. In one transaction, on the locked rows of the accounts:
-    quotas of workers that are gone end, and each account wanted is shared anew by `core.quota.granted`. A beat
-    older than the worker's last one changes nothing. Workers gone for a day are forgotten."""
+    """Keep a worker alive until `until`, and request quotas.
+
+    In one transaction, on the locked rows of the accounts: quotas of dead workers end, and `core.quota.grant` shares
+    each requested account again. A heartbeat older than the worker's last one changes nothing. Workers that have been
+    dead for a day are deleted.
+    """
 
     worker: str
     until: datetime
@@ -56,13 +59,15 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
 
 
 class ReleaseWorker(Transition[bool], frozen=True, kw_only=True):
-    """A worker stops with nothing under way: its quotas are free at once."""
+    """End a worker that has nothing in flight: its quotas are free at once."""
 
     worker: str
     at: datetime
     lives: bool = False
-    """Of the other lives of this worker, too: of those whose id is the same up to its last `/`. They have ended,
-    because a name is one process's. Of itself nothing is taken."""
+    """End the former processes of this worker instead: other ids that are equal up to the last `/`.
+
+    A name belongs to one process, so they have ended.
+    """
 
     def keys(self) -> frozenset[str]:
         return _QUOTAS
@@ -71,12 +76,15 @@ class ReleaseWorker(Transition[bool], frozen=True, kw_only=True):
 class SetCapResult(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     cap: int
-    """The cap in use now; 0 for an account that nobody uses yet."""
+    """The cap in use now; 0 for an account without users."""
 
 
 class SetCap(Transition[SetCapResult], frozen=True, kw_only=True):
-    """The cap in use of an account, found by one worker for all of them. Only from `seen`, so that workers that
-    learn the same at once change it once, and not within `quiet` of the last change."""
+    """Set the cap in use of an account, for all workers.
+
+    It changes only from `seen`, so that workers that learn the same at once change it once, and not within `quiet` of
+    the last change.
+    """
 
     account: str
     seen: int

@@ -1,4 +1,4 @@
-"""The database's time, known without asking each time: what it said lately, and how long ago that was here."""
+"""The database's clock, cached: its last reading plus the time elapsed on this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 
 from counterfoil.core.clock import steady_seconds
 
-ASK_AGAIN = 1.0
-"""Seconds for which a reading is used. Two good clocks part by microseconds in that time."""
+MAX_AGE_SECONDS = 1.0
+"""Maximum age of a reading. Two good clocks drift apart by microseconds in that time."""
 
 
 class CachedClock:
-    """Microseconds since 1970 UTC by another machine's clock. A reading is taken in the middle of its round trip, so
-    it is wrong by half of that at most."""
+    """Microseconds since 1970 UTC by another machine's clock.
+
+    A reading counts as taken in the middle of its round trip, so it is wrong by half of that at most.
+    """
 
     def __init__(self, ask: Callable[[], Awaitable[int]], here: Callable[[], float] = steady_seconds) -> None:
         self._ask = ask
@@ -23,15 +25,15 @@ class CachedClock:
         self._asking = asyncio.Lock()
 
     async def micros(self) -> int:
-        """Raises what asking raises, once a second at most."""
-        if self._here() - self._asked > ASK_AGAIN:
+        """Return the time. Raises what the request to the database raises, at most once a second."""
+        if self._here() - self._asked > MAX_AGE_SECONDS:
             async with self._asking:
-                if self._here() - self._asked > ASK_AGAIN:
+                if self._here() - self._asked > MAX_AGE_SECONDS:
                     await self._read()
         return round(self._offset + self._here() * 1e6)
 
     def forget(self) -> None:
-        """The other machine may be another one now."""
+        """Drop the reading: the database may run on another machine now."""
         self._asked = float("-inf")
 
     async def _read(self) -> None:

@@ -26,7 +26,7 @@ def _same(value: Any) -> Any:
 
 
 class ColumnType:
-    """How one kind of value is kept: the type of its column, the way in and the way out."""
+    """Mapping of one kind of value: the type of its column, and its conversions."""
 
     __slots__ = ("load", "save", "type")
 
@@ -79,7 +79,7 @@ KEYS = {
 
 
 class SqlTable(Generic[R]):
-    """One table. `columns` maps a column to its kind; a column named otherwise than its field is in `fields`."""
+    """One table. `columns` maps a column to its type; `fields` has the columns whose field has another name."""
 
     def __init__(
         self, name: str, record: Callable[..., R], columns: dict[str, ColumnType], **fields: str
@@ -105,11 +105,11 @@ class SqlTable(Generic[R]):
         return tuple(values)
 
     def read(self, row: Sequence[Any], **more: Any) -> R:
-        """The record of a row that has this table's columns first."""
+        """Return the record of a row that has this table's columns first."""
         for (field, load), value in zip(self._load, row, strict=False):
             more[field] = value if load is _same or value is None else load(value)
         return self.record(**more)
 
     def of(self, alias: str) -> str:
-        """The columns, said of an alias."""
+        """Return the columns, qualified by an alias."""
         return ", ".join(f"{alias}.{column}" for column in self.columns)

@@ -1,7 +1,7 @@
-"""Continuous group commit: whoever asks puts a transition in the queue; a committer takes what is there.
+"""Continuous group commit: callers queue transitions, and committers take whatever is queued.
 
-Nothing waits for a batch to fill, and no answer is given before the transaction that it came from is durable.
-How a batch becomes a transaction is the store's matter. Reads share a snapshot in the same way.
+Nothing waits for a batch to fill, and no caller gets its answer before its transaction is durable. The store decides
+how a batch becomes a transaction. Reads share a snapshot in the same way.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from counterfoil.store.port.transition import ALONE, NO_KEYS
 
 Work = TypeVar("Work")
 
-_SCANNED = 1024
-"""How many that cannot go now a committer passes over before it takes what it has found."""
+_MAX_SKIPPED = 1024
+"""Entries that a committer may skip, because they cannot run now, before it takes its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one transition: its answer, or the exception that it alone raised."""
+    """Result of one transition in a batch: its answer, or its own exception."""
 
     answer: Any = None
     error: BaseException | None = None
 
 
 def no_keys(work: object) -> frozenset[str]:
-    """For stores where whatever is asked goes one after another."""
+    """Return no keys: for stores that run one work item after another."""
     del work
     return NO_KEYS
 
@@ -45,8 +45,8 @@ class _Pending(Generic[Work]):
 class GroupCommit(Generic[Work]):
     """A queue of transitions (or reads) and the committers that empty it.
 
-    `keys` names what one touches: two that share a key are never under way at once, in one
-    transaction or in two, and keep their order.
+    `keys` names what a work item touches. Two items that share a key never run at the same time, in one transaction or
+    in two, and keep their order.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class GroupCommit(Generic[Work]):
         commit: Callable[[Sequence[Work]], Awaitable[Sequence[BatchResult]]],
         keys: Callable[[Work], frozenset[str]] = no_keys,
         committers: int = 1,
-        most: int = 256,
+        max_batch: int = 256,
     ) -> None:
         self._commit = commit
         self._keys = keys
-        self._most = most
+        self._max_batch = max_batch
         self._queue: deque[_Pending[Work]] = deque()
         self._busy: set[str] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -67,27 +67,29 @@ class GroupCommit(Generic[Work]):
 
     @property
     def depth(self) -> int:
-        """How many wait for a transaction; those in one are not counted."""
+        """Number of items that wait for a transaction; running ones are not counted."""
         return len(self._queue)
 
     async def submit(self, work: Work) -> Any:
-        """The answer, once durable. A caller that is cancelled meanwhile learns nothing of it; the
-        transition may still happen, as with any lost answer."""
+        """Return the answer, once durable.
+
+        A caller that is cancelled gets no answer; its transition may still happen, as with any lost answer.
+        """
         if self._closing:
             raise TryAgain("the store is closing")
-        asked = _Pending(work, self._keys(work), asyncio.get_running_loop().create_future())
-        self._queue.append(asked)
-        self._call_one()
-        return await asked.answer
+        item = _Pending(work, self._keys(work), asyncio.get_running_loop().create_future())
+        self._queue.append(item)
+        self._wake_committer()
+        return await item.answer
 
     async def close(self) -> None:
-        """Answer everything asked so far, then stop."""
+        """Answer everything in the queue, then stop."""
         self._closing = True
         while self._idle:
-            self._call_one()
+            self._wake_committer()
         await asyncio.gather(*self._tasks)
 
-    def _call_one(self) -> None:
+    def _wake_committer(self) -> None:
         while self._idle:
             waiting = self._idle.popleft()
             if not waiting.done():
@@ -100,36 +102,36 @@ class GroupCommit(Generic[Work]):
             if not batch:
                 if self._closing and not self._queue:
                     while self._idle:
-                        self._call_one()
+                        self._wake_committer()
                     return
                 waiting = asyncio.get_running_loop().create_future()
                 self._idle.append(waiting)
                 await waiting
                 continue
             if self._queue:
-                self._call_one()
+                self._wake_committer()
             try:
                 await self._serve(batch)
             finally:
-                for asked in batch:
-                    self._busy -= asked.keys
+                for item in batch:
+                    self._busy -= item.keys
 
     def _take(self) -> list[_Pending[Work]]:
-        """The oldest of the queue that touch nothing under way or asked for earlier."""
+        """Take the oldest items that share no key with running or skipped ones."""
         batch: list[_Pending[Work]] = []
         passed: deque[_Pending[Work]] = deque()
         blocked: set[str] = set()
-        while self._queue and len(batch) < self._most and len(passed) < _SCANNED:
-            asked = self._queue.popleft()
-            if asked.answer.cancelled():
+        while self._queue and len(batch) < self._max_batch and len(passed) < _MAX_SKIPPED:
+            item = self._queue.popleft()
+            if item.answer.cancelled():
                 continue
-            alone = ALONE in asked.keys
-            touched = asked.keys - {ALONE} if alone else asked.keys
+            alone = ALONE in item.keys
+            touched = item.keys - {ALONE} if alone else item.keys
             if (alone and batch) or touched & self._busy or touched & blocked:
                 blocked |= touched
-                passed.append(asked)
+                passed.append(item)
                 continue
-            batch.append(asked)
+            batch.append(item)
             self._busy |= touched
             if alone:
                 break
@@ -138,21 +140,21 @@ class GroupCommit(Generic[Work]):
 
     async def _serve(self, batch: list[_Pending[Work]]) -> None:
         try:
-            outcomes = await self._commit([asked.work for asked in batch])
+            outcomes = await self._commit([item.work for item in batch])
         except BaseException as error:
-            for asked in batch:
-                if not asked.answer.done():
-                    _fail(asked.answer, error)
+            for item in batch:
+                if not item.answer.done():
+                    _fail(item.answer, error)
             if not isinstance(error, Exception):
                 raise
             return
-        for asked, outcome in zip(batch, outcomes, strict=True):
-            if asked.answer.done():
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if item.answer.done():
                 continue
             if outcome.error is not None:
-                _fail(asked.answer, outcome.error)
+                _fail(item.answer, outcome.error)
             else:
-                asked.answer.set_result(outcome.answer)
+                item.answer.set_result(outcome.answer)
 
 
 def _fail(answer: asyncio.Future[Any], error: BaseException) -> None:

@@ -1,6 +1,6 @@
 """Numbered schema files applied in order, once each, and remembered with their digests.
 
-A file that was applied may never change: a new number carries what is to differ.
+An applied file may never change: a change needs a new number.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class SchemaFile:
 
 def migrations(dialect: Dialect) -> list[SchemaFile]:
     """`0001_name.sql` for both, `0002_name.sqlite.sql` for one."""
-    found = []
+    files = []
     for file in resources.files("counterfoil.store").joinpath("schema").iterdir():
         number, dash, rest = file.name.partition("_")
         parts = rest.split(".")
         if dash and parts[-1] == "sql" and (len(parts) == 2 or parts[1] == dialect):
-            found.append(SchemaFile(int(number), file.name, file.read_text()))
-    return sorted(found, key=lambda migration: migration.number)
+            files.append(SchemaFile(int(number), file.name, file.read_text()))
+    return sorted(files, key=lambda migration: migration.number)
 
 
 async def migrate(all_: list[SchemaFile], at: int) -> None:
@@ -54,19 +54,19 @@ async def migrate(all_: list[SchemaFile], at: int) -> None:
     """
     rows = await Query("select number, name, digest from migration order by number", ())
     applied = {number: (name, digest) for number, name, digest in rows}
-    known = {migration.number for migration in all_}
+    numbers = {migration.number for migration in all_}
     for number, (name, _) in applied.items():
-        if number not in known:
+        if number not in numbers:
             raise Misconfigured(
                 f"The database has migration {name}, which this version does not know: use a newer version."
             )
     for migration in all_:
-        held = applied.get(migration.number)
-        if held is not None:
-            if held[1] != migration.digest:
+        former = applied.get(migration.number)
+        if former is not None:
+            if former[1] != migration.digest:
                 raise Misconfigured(
-                    f"Migration {migration.name} was applied in another form than the one installed: "
-                    "put the file back as it was and add a new number for the change."
+                    f"Migration {migration.name} was applied with another content than the installed file: "
+                    "restore the file and add a new number for the change."
                 )
             continue
         for statement in migration.statements:

@@ -1,7 +1,7 @@
 """The store for more than one process or machine: PostgreSQL through asyncpg, sessions at READ COMMITTED.
 
-Every invariant lives on one locked row or unique index, so nothing rests on a stricter isolation. A batch of
-transitions is one transaction without savepoints: when one fails, all are done again singly and it falls alone.
+Every invariant is guarded by one locked row or unique index, so no stricter isolation is needed. A batch of
+transitions is one transaction without savepoints. When one fails, all run again one by one, and it fails alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from counterfoil.store.sql import verbs as verbs
 from counterfoil.store.sql.cached_clock import CachedClock
 from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
 from counterfoil.store.sql.registry import perform
-from counterfoil.store.sql.sessions import Connection, Sessions, patience
+from counterfoil.store.sql.sessions import Connection, Sessions, time_limit
 from counterfoil.store.sql.set_based import OWNED, Ask, Types, together, waves
 from counterfoil.store.sql.statements import Query, Request, Rollback, Row, Work, array_insert
 from counterfoil.store.sql.store import SqlStore
@@ -36,7 +36,7 @@ COMMITTERS = 3
 READERS = 4
 CHANNEL = "counterfoil_wake"
 ATTEMPTS = 5
-"""How often a transition that lost to another session's locks is done again before the caller hears of it."""
+"""Attempts at a transition that loses to another session's locks, before its caller gets TryAgain."""
 MIGRATION_LOCK = 0x636F756E746572
 _SETTINGS = {
     "application_name": "counterfoil",
@@ -60,7 +60,7 @@ _CONTENDED = (
     asyncpg.QueryCanceledError,
     asyncpg.UniqueViolationError,
 )
-"""Another session was there first: the transition sees what that session wrote when it is done again."""
+"""Another session was first: a new attempt sees what that session wrote."""
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -72,14 +72,14 @@ _LOST = (
     asyncpg.PostgresSystemError,
     OSError,
 )
-"""The database is away, or cannot work: no memory, no room on its disk, written to no more."""
-HEARTBEAT = 3.0
-REPORT = 60.0
-"""Seconds that a report or an export may take; what work waits for has `sessions.SILENCE`."""
+"""The database is unreachable or cannot work: out of memory or disk, or read-only."""
+LISTENER_CHECK_SECONDS = 3.0
+REPORT_SECONDS = 60.0
+"""Timeout of a report or an export; everything else has `sessions.TRANSACTION_SECONDS`."""
 
 
 class PostgresStore(SqlStore):
-    """A Store in a PostgreSQL database that any number of processes may share. `open` it; `close` it."""
+    """A Store in a PostgreSQL database that any number of processes may share; between `open` and `close`."""
 
     def __init__(self, pool: asyncpg.Pool[Any], dsn: str, sessions: Sessions) -> None:
         self._pool = pool
@@ -98,7 +98,7 @@ class PostgresStore(SqlStore):
 
     @classmethod
     async def open(cls, dsn: str) -> Self:
-        """The store in this database, its schema brought up to date under a lock.
+        """Return the store in this database, with its schema migrated under a lock.
 
         Raises Misconfigured when the database cannot be reached or was written by a newer version.
         """
@@ -109,7 +109,7 @@ class PostgresStore(SqlStore):
             min_size=0,
             max_size=COMMITTERS + READERS + 1,
             server_settings=_SETTINGS,
-            reset=_as_it_is,
+            reset=_no_reset,
         )
         try:
             async with pool.acquire() as connection, connection.transaction():
@@ -126,7 +126,7 @@ class PostgresStore(SqlStore):
         return cls(pool, dsn, sessions)
 
     async def close(self) -> None:
-        """Answer what was asked, then let go of the connections."""
+        """Answer everything in the queues, then close the connections."""
         await self._commits.close()
         await self._reads.close()
         self._closing.set()
@@ -153,20 +153,20 @@ class PostgresStore(SqlStore):
         return outcomes
 
     async def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
-        """All in one transaction; None when one of them cannot be, and nothing was written."""
+        """Apply all in one transaction; None when one of them fails, and nothing was written."""
         if len(batch) == 1:
             return None
         try:
             async with self._transaction() as connection:
                 return await self._waves(batch, connection)
         except ValueError:
-            return None  # a value that cannot be sent; no matter of the connection, whatever its class
+            return None  # a value that cannot be sent; the connection is fine
         except _LOST as error:
-            # The commit may have happened; done again singly, winners would be told that they lost.
+            # The commit may have happened; applied again, transitions that won would read that they lost.
             lost = await self._lost(error)
             return [BatchResult(error=lost) for _ in batch]
         except Exception:
-            # Whoever it was fails again, and alone, when done singly; the others must not suffer for it.
+            # The failing transition fails again, alone, when all run one by one; the others succeed.
             return None
 
     async def _waves(self, batch: Sequence[Transition[Any]], connection: Connection) -> list[BatchResult]:
@@ -219,46 +219,48 @@ class PostgresStore(SqlStore):
     async def _transaction(self) -> AsyncIterator[Connection]:
         """One transaction on a session of the pool.
 
-        A connection lost before the commit has written nothing. One lost during the commit leaves that open:
-        the caller gets TryAgain all the same, because each transition's own guard (a version, an attempt, a
-        todo, a unique id) makes asking again harmless and tells what became of the first time.
+        A connection lost before the commit has written nothing. Lost during the commit, the result is open: the caller
+        gets TryAgain, because each transition's own guard (a version, an attempt, a todo, a unique id) makes a repeat
+        harmless and shows the result of the first attempt.
         """
-        async with self._pool.acquire() as connection, patience(connection), connection.transaction():
+        async with self._pool.acquire() as connection, time_limit(connection), connection.transaction():
             yield connection
 
     async def _lost(self, error: BaseException) -> TryAgain:
-        """What callers hear. The other sessions may be as dead without knowing it yet: each is made anew."""
+        """Return the error for callers. Other sessions may be dead too, so all are replaced."""
         self._clock.forget()
         await self._pool.expire_connections()
         return TryAgain(
-            f"PostgreSQL is away: {error}. It may be asked again: what happened happens once.", after=1.0
+            f"PostgreSQL is not available: {error}. Repeat the request: it has no second effect.", after=1.0
         )
 
     # ------------------------------------------------------------------ waking
 
     async def _notify(self) -> None:
-        """Tell other processes, after the commits and at most twenty times a second: NOTIFY inside of
-        transactions takes a lock that all committers share."""
+        """Notify other processes, after the commits and at most twenty times a second.
+
+        NOTIFY inside of transactions takes a lock that all committers share.
+        """
         while not self._closing.is_set():
             await self._notify_due.wait()
             self._notify_due.clear()
             what, self._to_notify = ",".join(sorted(self._to_notify)), set()
             with suppress(asyncpg.PostgresError, *_LOST):
-                async with self._pool.acquire() as connection, patience(connection):
+                async with self._pool.acquire() as connection, time_limit(connection):
                     await connection.execute("select pg_notify($1, $2)", CHANNEL, what)
             await asyncio.sleep(0.05)
 
     async def _listen(self) -> None:
-        """Hear other processes; a lost connection is made again. Whoever waits polls regardless."""
+        """Receive notifications of other processes; a lost connection is replaced. Waiters poll as well."""
         while not self._closing.is_set():
             with suppress(asyncpg.PostgresError, *_LOST):
                 connection = await self._sessions.connect(server_settings=_SETTINGS)
                 try:
-                    async with patience(connection):
+                    async with time_limit(connection):
                         await connection.add_listener(CHANNEL, self._heard)
-                    while not await self._closes_within(HEARTBEAT):
-                        # Nothing is heard of a dead connection that only listens, unless it is asked.
-                        async with patience(connection):
+                    while not await self._closes_within(LISTENER_CHECK_SECONDS):
+                        # A connection that only listens does not notice its end without a query.
+                        async with time_limit(connection):
                             await connection.execute("select 1")
                 finally:
                     connection.terminate()
@@ -279,16 +281,16 @@ class PostgresStore(SqlStore):
 
     async def _ask_time(self) -> int:
         try:
-            async with self._pool.acquire() as connection, patience(connection):
+            async with self._pool.acquire() as connection, time_limit(connection):
                 return int(await connection.fetchval(NOW))
         except _LOST as error:
             raise await self._lost(error) from error
 
     async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
-        """Short reads that were asked at about the same time, on one snapshot and in one set of round trips."""
+        """Run short reads of about the same time on one snapshot and in one set of round trips."""
         async with (
             self._pool.acquire() as connection,
-            patience(connection),
+            time_limit(connection),
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             return await together([read() for read in reads], *self._over(connection))
@@ -304,7 +306,7 @@ class PostgresStore(SqlStore):
         try:
             async with (
                 self._pool.acquire() as connection,
-                patience(connection, REPORT),
+                time_limit(connection, REPORT_SECONDS),
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 return await _drive(work, connection)
@@ -344,14 +346,16 @@ async def _answer(request: Request, connection: Connection) -> list[Row]:
     return rows
 
 
-async def _as_it_is(connection: Connection) -> None:
-    """No session changes its settings, so none needs a round trip to be reset when it is given back."""
+async def _no_reset(connection: Connection) -> None:
+    """Reset nothing: no session changes its settings, so none needs a round trip when it is returned."""
 
 
 def _is_defect(error: BaseException) -> bool:
-    """A unique index that refuses again and again is not contention: the transition itself breaks it."""
+    """Report whether the error is a defect: a unique index that always refuses is not contention."""
     return isinstance(error, asyncpg.UniqueViolationError)
 
 
 def _contended(error: BaseException) -> TryAgain:
-    return TryAgain(f"PostgreSQL could not do it for others' locks, nothing happened: {error}", after=0.5)
+    return TryAgain(
+        f"PostgreSQL refused because of other sessions' locks, nothing happened: {error}", after=0.5
+    )

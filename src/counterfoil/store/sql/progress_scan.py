@@ -1,6 +1,6 @@
-"""The progress scan's reads in SQL, once for both stores: whatever has waited for too long, found by index.
+"""The progress scan's reads in SQL, once for both stores: rows that have waited for too long, selected by index.
 
-Partial indexes hold the unfinished alone, and what is not past its time is never visited: a million parked Runs cost
+Partial indexes contain only unfinished rows, and rows within their time are never read: a million parked Runs cost
 nothing here.
 """
 # ruff: noqa: S608 - only constants are put into statements
@@ -13,13 +13,13 @@ from datetime import datetime
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.run import LANES
 from counterfoil.store.port.stalled import (
-    MOST,
-    WINDOW,
+    MAX_ROWS_SCANNED,
+    MAX_SUBJECTS,
     Stalled,
     StalledFinding,
     StalledSubject,
     StallLimits,
-    together,
+    group_subjects,
 )
 from counterfoil.store.sql.columns import TEXTS
 from counterfoil.store.sql.statements import Query, Row
@@ -88,7 +88,7 @@ FOILS = f"""
 select rule, id, due, owner from foil
 where state in {FOIL_WAITING} and due < $1 order by due, id limit $2
 """
-HELD = f"""
+HELD_BY_ENDED = f"""
 select h.serial, coalesce(r.now, $1) from hold h left join run r on r.id = h.run
 where r.id is null or r.status in {RUN_ENDED} order by h.serial limit $2
 """
@@ -108,75 +108,83 @@ RECEIPTS = "select no, system, received_at from receipt where no = any($1::bigin
 EVENTS = "select id, system, received_at from event where id = any($1::text[])"
 
 
-async def stuck(at: datetime, limits: StallLimits) -> list[Stalled]:
-    """Everything that has waited for too long, by kind and class."""
+async def stalled_work(at: datetime, limits: StallLimits) -> list[Stalled]:
+    """Return everything that has waited for too long, by kind and class."""
     now = micros(at)
-    seen: list[StalledSubject] = []
+    subjects: list[StalledSubject] = []
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
-        due = await Query(DUE, (micros(at - min(limits.due, limits.lease)), MOST, lane))
-        seen += _due(due, micros(at - limits.due), micros(at - limits.lease))
-        seen += _seen("effect_planned", await Query(PLANNED, (micros(at - limits.planned), MOST, lane)))
-    seen += _seen("run_lost", await Query(LOST, (micros(at - limits.due), MOST, WINDOW)))
-    seen += _seen("effect_sending", await Query(SENDING, (micros(at - limits.sending), MOST)))
-    seen += _seen("effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MOST, WINDOW)))
-    seen += [each for each in await _todos("todo_waiting", WAITING, MOST) if each.since < at - limits.todo]
-    seen += await _todos("todo_parked", PARKED, MOST, WINDOW)
-    for owner, id_, since in await Query(OVERDUE, (now, MOST)):
-        seen.append(_one("case_overdue", owner, id_, since, owner))
-    for rule, id_, since, owner in await Query(FOILS, (micros(at - limits.foil), MOST)):
-        seen.append(_one("foil_past_due", rule, id_, since, owner))
-    for serial, since in await Query(HELD, (now, MOST)):
-        seen.append(_one("serial_held", "serials", serial, since))
-    for serial, since in await Query(STRANDED, (now, MOST, WINDOW)):
-        seen.append(_one("serial_stranded", "serials", serial, since))
-    for id_, since in await Query(PENDING, (MOST,)):
+        due = await Query(DUE, (micros(at - min(limits.due, limits.lease)), MAX_SUBJECTS, lane))
+        subjects += _due(due, micros(at - limits.due), micros(at - limits.lease))
+        subjects += _subjects(
+            "effect_planned", await Query(PLANNED, (micros(at - limits.planned), MAX_SUBJECTS, lane))
+        )
+    subjects += _subjects(
+        "run_lost", await Query(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_ROWS_SCANNED))
+    )
+    subjects += _subjects("effect_sending", await Query(SENDING, (micros(at - limits.sending), MAX_SUBJECTS)))
+    subjects += _subjects(
+        "effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_ROWS_SCANNED))
+    )
+    subjects += [
+        each for each in await _todos("todo_waiting", WAITING, MAX_SUBJECTS) if each.since < at - limits.todo
+    ]
+    subjects += await _todos("todo_parked", PARKED, MAX_SUBJECTS, MAX_ROWS_SCANNED)
+    for owner, id_, since in await Query(OVERDUE, (now, MAX_SUBJECTS)):
+        subjects.append(_subject("case_overdue", owner, id_, since, owner))
+    for rule, id_, since, owner in await Query(FOILS, (micros(at - limits.foil), MAX_SUBJECTS)):
+        subjects.append(_subject("foil_past_due", rule, id_, since, owner))
+    for serial, since in await Query(HELD_BY_ENDED, (now, MAX_SUBJECTS)):
+        subjects.append(_subject("serial_held", "serials", serial, since))
+    for serial, since in await Query(STRANDED, (now, MAX_SUBJECTS, MAX_ROWS_SCANNED)):
+        subjects.append(_subject("serial_stranded", "serials", serial, since))
+    for id_, since in await Query(PENDING, (MAX_SUBJECTS,)):
         if since < micros(at - limits.leaf):
-            seen.append(_one("leaf_pending", "audit", id_, since))
-    return together(seen)
+            subjects.append(_subject("leaf_pending", "audit", id_, since))
+    return group_subjects(subjects)
 
 
 def _due(rows: list[Row], due_before: int, lease_before: int) -> Iterator[StalledSubject]:
-    """A Run whose lease ended long ago is one that a worker took and never gave back."""
+    """Yield due Runs; one with a long-expired lease was taken by a worker and never given back."""
     for workflow, id_, due, owner, lease_until in rows:
         if owner is not None and lease_until is not None and lease_until < lease_before:
-            yield _one("lease_expired", workflow, id_, due)
+            yield _subject("lease_expired", workflow, id_, due)
         elif due < due_before:
-            yield _one("run_not_turned", workflow, id_, due)
+            yield _subject("run_not_turned", workflow, id_, due)
 
 
-def _seen(kind: str, rows: list[Row]) -> list[StalledSubject]:
-    return [_one(kind, about, subject, since) for about, subject, since in rows]
+def _subjects(kind: str, rows: list[Row]) -> list[StalledSubject]:
+    return [_subject(kind, about, subject, since) for about, subject, since in rows]
 
 
-def _one(kind: str, about: str, subject: str, since: int, owner: str = "") -> StalledSubject:
+def _subject(kind: str, about: str, subject: str, since: int, owner: str = "") -> StalledSubject:
     return StalledSubject(kind=kind, about=about, subject=subject, since=from_micros(since), owner=owner)
 
 
 async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
-    """Todos with the system and the time of what they are about."""
+    """Return todos with the system and the time of their receipt or event."""
     rows = await Query(sql, limits)
     numbers = [int(ref) for what, ref in rows if what == "receipt"]
     names = [ref for what, ref in rows if what == "event"]
-    found: dict[tuple[str, str], tuple[str, int]] = {}
+    about_refs: dict[tuple[str, str], tuple[str, int]] = {}
     for no, system, received in await Query(RECEIPTS, (numbers,)) if numbers else ():
-        found["receipt", str(no)] = (system, received)
+        about_refs["receipt", str(no)] = (system, received)
     for id_, system, received in await Query(EVENTS, (names,)) if names else ():
-        found["event", id_] = (system, received)
-    seen = []
+        about_refs["event", id_] = (system, received)
+    subjects = []
     for what, ref in rows:
-        system, received = found.get((what, ref), ("", 0))
-        seen.append(_one(kind, system, f"{what} {ref}", received))
-    return seen
+        system, received = about_refs.get((what, ref), ("", 0))
+        subjects.append(_subject(kind, system, f"{what} {ref}", received))
+    return subjects
 
 
-async def stuckness() -> list[StalledFinding]:
-    """What the latest scan found."""
-    return [held_row(row) for row in await Query(PRESENT, ())]
+async def stall_findings() -> list[StalledFinding]:
+    """Return the findings of the latest scan."""
+    return [finding_row(row) for row in await Query(PRESENT, ())]
 
 
-def held_row(row: Row) -> StalledFinding:
+def finding_row(row: Row) -> StalledFinding:
     kind, about, count, since, subjects, owner, first_at, seen_at, case = row
-    found = Stalled(
+    finding = Stalled(
         kind=kind,
         about=about,
         count=count,
@@ -185,5 +193,5 @@ def held_row(row: Row) -> StalledFinding:
         owner=owner,
     )
     return StalledFinding(
-        stuck=found, first_at=from_micros(first_at), seen_at=from_micros(seen_at), case=case
+        stuck=finding, first_at=from_micros(first_at), seen_at=from_micros(seen_at), case=case
     )

@@ -69,15 +69,15 @@ def _receipt(row: Row) -> Receipt:
 
 
 async def load(run: str) -> port.LoadedRun | None:
-    """A Run with all that a turn needs of it."""
-    held = await _record(t.RUN, f"select {t.RUN.names} from run where id = $1", run)
-    if held is None:
+    """Return a Run with everything that a turn reads of it."""
+    row = await _record(t.RUN, f"select {t.RUN.names} from run where id = $1", run)
+    if row is None:
         return None
     inbox = await _records(
         t.INBOX,
         f"select {t.INBOX.names} from inbox where run = $1 and seq > $2 order by seq",
         run,
-        held.consumed,
+        row.consumed,
     )
     effects = await _records(t.EFFECT, f"{_EFFECT} run = $1 order by rowid", run)
     approvals = await _records(
@@ -86,7 +86,7 @@ async def load(run: str) -> port.LoadedRun | None:
     foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
     holds = await Query("select serial from hold where run = $1 order by serial", (run,))
     return port.LoadedRun(
-        run=held,
+        run=row,
         inbox=tuple(inbox),
         effects=tuple(effects),
         approvals=tuple(approvals),
@@ -96,16 +96,16 @@ async def load(run: str) -> port.LoadedRun | None:
 
 
 async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
-    """What is to be admitted, oldest first, with the receipt or event that it is about."""
+    """Return todos, oldest first, with their receipt or event."""
     rows = await Query(
         "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
     )
     skipped = set(skip)
-    found = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
-    numbers = [int(ref) for kind, ref in found if kind == "receipt"]
-    ids = [ref for kind, ref in found if kind == "event"]
-    kept = await Query(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
-    receipts = {str(r.no): r for r in map(_receipt, kept)}
+    chosen = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
+    numbers = [int(ref) for kind, ref in chosen if kind == "receipt"]
+    ids = [ref for kind, ref in chosen if kind == "event"]
+    receipt_rows = await Query(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
+    receipts = {str(r.no): r for r in map(_receipt, receipt_rows)}
     sql = f"select {t.EVENT.names} from event where id = any($1::text[])"
     events = {e.id: e for e in await _records(t.EVENT, sql, ids)} if ids else {}
     return [
@@ -115,35 +115,35 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.T
             receipt=receipts.get(ref) if kind == "receipt" else None,
             event=events.get(ref) if kind == "event" else None,
         )
-        for kind, ref in found
+        for kind, ref in chosen
     ]
 
 
 async def backlog(most: int, place: int) -> port.Backlog:
-    """Both are found in the index of what is to be done, never past `most` entries of it."""
+    """Count the backlog by its index, never past `most` entries."""
     counted = await Query(
         "select count(*) from (select 1 from todo where parked = false limit $1) as waiting", (most,)
     )
-    found = await Query(
+    chosen = await Query(
         "select kind, ref from todo where parked = false order by rowid limit 1 offset $1", (place,)
     )
     since = None
-    for kind, ref in found:
+    for kind, ref in chosen:
         sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED
         row = await _one(sql, int(ref) if kind == "receipt" else ref)
         since = None if row is None else from_micros(row[0])
     return port.Backlog(waiting=counted[0][0], since=since)
 
 
-async def kept(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
-    """Receipts that are there, by system and external id."""
-    held = {}
+async def existing_receipts(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return existing receipts, by system and external id."""
+    receipts = {}
     for system in sorted({system for system, _ in names}):
-        wanted = sorted({ext_id for s, ext_id in names if s == system})
+        ext_ids = sorted({ext_id for s, ext_id in names if s == system})
         sql = "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])"
-        for ext_id, no, identity in await Query(sql, (system, wanted)):
-            held[system, ext_id] = (no, identity)
-    return held
+        for ext_id, no, identity in await Query(sql, (system, ext_ids)):
+            receipts[system, ext_id] = (no, identity)
+    return receipts
 
 
 async def next_due() -> datetime | None:
@@ -152,7 +152,7 @@ async def next_due() -> datetime | None:
 
 
 async def head(object_: str, key: str, at: datetime | None = None) -> Head | None:
-    """What the object is now, or what it was at a time by what we know now."""
+    """Return the present head, or the head effective at a time by present knowledge."""
     if at is None:
         return await _record(
             t.HEAD, f"select {t.HEAD.names} from head where object = $1 and key = $2", object_, key
@@ -242,7 +242,7 @@ async def release(digest: str | None = None) -> tuple[str, bytes] | None:
     return None if row is None else (row[0], row[1])
 
 
-async def in_force() -> str | None:
+async def active_release() -> str | None:
     row = await _one("select digest from present_release where one = 1")
     return None if row is None else str(row[0])
 
@@ -266,7 +266,7 @@ async def release_steps(limit: int, before: int | None = None) -> list[ReleaseSt
     return await _records(t.RELEASE_STEP, sql, 2**62 if before is None else before, limit)
 
 
-async def pinned() -> list[Pinned]:
+async def pinned_runs() -> list[Pinned]:
     rows = await Query(
         f"""
         select workflow, pin, count(*) from run where status in {RUN_ACTIVE}
@@ -277,7 +277,7 @@ async def pinned() -> list[Pinned]:
     return [Pinned(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
 
 
-async def unfinished(workflow: str, after: str, limit: int) -> list[Run]:
+async def active_runs(workflow: str, after: str, limit: int) -> list[Run]:
     sql = f"""
     select {t.RUN.names} from run
     where workflow = $1 and id > $2 and status in {RUN_ACTIVE} order by id limit $3
@@ -301,7 +301,7 @@ async def effects_overdue(at: datetime, limit: int) -> list[Effect]:
 
 
 async def effects_sending(worker_prefix: str, limit: int) -> list[Effect]:
-    """`substr`, not `like`: a worker's id may hold an underscore."""
+    """Return effects by worker prefix; `substr`, not `like`: a worker's id may contain an underscore."""
     sql = f"{_EFFECT} state = 'sending' and substr(worker, 1, length($1)) = $1 order by id limit $2"
     return await _records(t.EFFECT, sql, worker_prefix, limit)
 
@@ -335,7 +335,7 @@ async def persons() -> list[Person]:
 
 
 async def token(digest: str, at: datetime) -> Person | None:
-    """Whose token this is; None when unknown, expired or of somebody inactive."""
+    """Return the token's person; None when it is unknown or expired, or the person is inactive."""
     sql = f"""
     select {t.PERSON.of("p")} from token join person p on p.id = token.person
     where token.digest = $1 and token.expires > $2 and p.active
@@ -362,7 +362,7 @@ async def checkpoint(size: int | None = None) -> Checkpoint | None:
 
 
 async def dump() -> Dump:
-    """Every row as a record."""
+    """Return every row as a record."""
 
     async def records(table: SqlTable[Any], order: str) -> list[Any]:
         rows = await Query(f"select {table.names} from {table.name} order by {order}", ())
@@ -413,5 +413,5 @@ async def dump() -> Dump:
         calls=await records(t.CALL, "consumer, operation, key"),
         plans=await records(t.PLAN, "digest"),
         releases=await records(t.RELEASE_STEP, "no"),
-        present=await in_force(),
+        present=await active_release(),
     )

@@ -1,7 +1,7 @@
-"""Sessions of a PostgreSQL that may fall silent, or move to another host.
+"""Sessions of a PostgreSQL that may stop answering or move to another host.
 
-An address may name several hosts (`postgresql://a:5432,b:5432/db`). The one is taken that can be written to and whose
-timeline is the newest: a former primary that comes back is behind the one promoted in its place.
+An address may name several hosts (`postgresql://a:5432,b:5432/db`). The host that accepts writes and has the newest
+timeline is used: a former primary that returns is behind the host promoted in its place.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from asyncpg.connect_utils import SessionAttribute
 
 from counterfoil.core.errors import Misconfigured
 
-CONNECT = 5.0
-"""Seconds in which a host must have given a session. One that says nothing must not keep us from asking the others."""
-SILENCE = 10.0
-"""Seconds after which a transaction that is not done is given up, whatever the network thinks of its connection."""
+CONNECT_SECONDS = 5.0
+"""Timeout for a session with one host. A silent host must not keep the process from trying the others."""
+TRANSACTION_SECONDS = 10.0
+"""Timeout of a transaction, whatever the state of its connection."""
 _TIMELINE = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint"
 Connection = Any  # asyncpg's pool hands out proxies that its stubs type apart from connections
 
 
 @asynccontextmanager
-async def patience(connection: Connection, seconds: float | None = None) -> AsyncIterator[None]:
-    """End the session when the body takes longer than `seconds`, or SILENCE.
+async def time_limit(connection: Connection, seconds: float | None = None) -> AsyncIterator[None]:
+    """Close the session when the body takes longer than `seconds`, by default TRANSACTION_SECONDS.
 
-    The session is cut, not asked to cancel: a COMMIT that waits for a replica and is cancelled has happened on the
-    primary alone, and others would see it.
+    The session is cut instead of cancelled: a COMMIT that is cancelled while it waits for a replica has happened on
+    the primary alone, and others would see it.
     """
     timer = asyncio.get_running_loop().call_later(
-        SILENCE if seconds is None else seconds, connection.terminate
+        TRANSACTION_SECONDS if seconds is None else seconds, connection.terminate
     )
     try:
         yield
@@ -42,7 +42,7 @@ async def patience(connection: Connection, seconds: float | None = None) -> Asyn
 
 
 def hosts(dsn: str) -> list[str]:
-    """The address once for each of the hosts that it names."""
+    """Return the address once for each host that it names."""
     scheme, _, rest = dsn.partition("://")
     ends = [at for at in (rest.find("/"), rest.find("?")) if at >= 0]
     authority, more = (rest[: min(ends)], rest[min(ends) :]) if ends else (rest, "")
@@ -59,30 +59,30 @@ class _Attempt:
 
 
 class Sessions:
-    """Gives sessions on the primary, wherever it is; remembers where it was and how far its history goes."""
+    """Opens sessions on the primary, wherever it runs; remembers its host and the timeline of its history."""
 
     def __init__(self, dsn: str) -> None:
         self._hosts = hosts(dsn)
         self._timeline = -1
         self.published = 0
-        """The size of the largest checkpoint that this process has put into the database."""
+        """Size of the largest checkpoint that this process has stored."""
 
     async def connect(self, *_: object, **settings: Any) -> asyncpg.Connection[Any]:
-        """A session on the host that takes writes.
+        """Return a session on the host that accepts writes.
 
-        Raises ConnectionError with each host's words when none does, and Misconfigured when one was promoted that does
-        not hold what this process has published.
+        Raises ConnectionError with the error of each host when none does. Raises Misconfigured when the promoted host
+        lacks a checkpoint that this process has published.
         """
-        known = self._hosts[:1] if self._timeline >= 0 and len(self._hosts) > 1 else []
+        last_host = self._hosts[:1] if self._timeline >= 0 and len(self._hosts) > 1 else []
         whys: list[str] = []
-        for asked in (known, self._hosts):
-            tried = await asyncio.gather(*(_try(dsn, settings) for dsn in asked))
-            best = max((t for t in tried if t.connection), key=lambda t: t.timeline, default=None)
-            for other in tried:
+        for dsns in (last_host, self._hosts):
+            attempts = await asyncio.gather(*(_try(dsn, settings) for dsn in dsns))
+            best = max((t for t in attempts if t.connection), key=lambda t: t.timeline, default=None)
+            for other in attempts:
                 if other.connection is not None and other is not best:
                     other.connection.terminate()
             if best is None or best.connection is None:
-                whys = [each.why for each in tried]
+                whys = [attempt.why for attempt in attempts]
             elif best.timeline < self._timeline:
                 best.connection.terminate()
                 whys = [f"it is behind the primary that was written to before: timeline {best.timeline}"]
@@ -95,11 +95,11 @@ class Sessions:
         raise ConnectionError("; ".join(whys))
 
     async def _check_moved(self, connection: asyncpg.Connection[Any]) -> None:
-        """Nothing may be decided on a history that has lost what was published."""
+        """Raise Misconfigured when the new primary lacks a published checkpoint: its history is not usable."""
         if not self.published:
             return
         try:
-            async with patience(connection):
+            async with time_limit(connection):
                 newest = await connection.fetchval("select coalesce(max(size), 0) from checkpoint")
         except BaseException:
             connection.terminate()
@@ -115,7 +115,7 @@ class Sessions:
 async def _try(dsn: str, settings: dict[str, Any]) -> _Attempt:
     connection = None
     try:
-        async with asyncio.timeout(CONNECT):
+        async with asyncio.timeout(CONNECT_SECONDS):
             connection = await asyncpg.connect(
                 dsn, target_session_attrs=SessionAttribute.read_write, **settings
             )
@@ -123,11 +123,11 @@ async def _try(dsn: str, settings: dict[str, Any]) -> _Attempt:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is not None:
             connection.terminate()
-        return _Attempt(dsn, why=str(error) or f"no answer within {CONNECT:g} s")
+        return _Attempt(dsn, why=str(error) or f"no answer within {CONNECT_SECONDS:g} s")
 
 
 async def _timeline(connection: asyncpg.Connection[Any]) -> int:
-    """How often a server was promoted in this database's history; 0 where the server does not tell."""
+    """Return the number of promotions in this database's history; 0 where the server does not report it."""
     try:
         return int(await connection.fetchval(_TIMELINE))
     except asyncpg.PostgresError:

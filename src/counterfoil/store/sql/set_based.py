@@ -1,9 +1,8 @@
-"""Many transitions in one PostgreSQL transaction, step by step together: equal statements become one.
+"""Many transitions in one PostgreSQL transaction, run in lockstep: equal statements become one.
 
-The coroutines of a wave are advanced until each asks for something; what they ask in the same words is asked
-once, over arrays, and each gets its own rows. So a batch costs about as many round trips as one transition.
-Transitions of one wave touch nothing in common that they say, see `waves`; what remains are appends to
-inboxes, each of which is one statement whatever the order.
+The coroutines of a wave advance until each yields a request. Equal statements are sent once, over arrays, and each
+coroutine gets its own rows, so a batch costs about as many round trips as one transition. Transitions of one wave
+share no key, see `waves`. What remains are appends to inboxes, each one statement, correct in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from counterfoil.store.sql.transaction import APPEND, APPEND_MANY, LOCK_RUNS, LO
 
 Ask = Callable[[Request], Awaitable[list[Row]]]
 Types = Callable[[str], Awaitable[tuple[str, ...]]]
-"""The types of a statement's parameters, as the database understands it."""
+"""Returns the types of a statement's parameters, as the database understands them."""
 
 OWNED = """
 select effect.id, effect.run, foil.rule, foil.key
@@ -40,8 +39,10 @@ _SHAPES = (
 
 @cache
 def over_arrays(sql: str, types: tuple[str, ...]) -> str | None:
-    """The statement for many sets of parameters at once, each row led by the number of its set; None when it
-    cannot be said so: parameters that are lists or limits, statements of another shape."""
+    """Return the statement for many sets of parameters, each row led by the number of its set.
+
+    None for statements that cannot be rewritten: parameters that are lists or limits, or another shape.
+    """
     if not types or any(kind.endswith("[]") for kind in types) or "limit $" in sql:
         return None
     names = ", ".join(f"p{i}" for i in range(1, len(types) + 1))
@@ -62,9 +63,11 @@ def over_arrays(sql: str, types: tuple[str, ...]) -> str | None:
 def waves(
     batch: Sequence[Transition[Any]], owned: dict[str, set[str]]
 ) -> list[list[tuple[int, Transition[Any]]]]:
-    """The batch in waves, in order: two transitions that touch the same thing are in two of them. `owned` gives
-    the Run and the match rows of each effect named."""
-    found: list[list[tuple[int, Transition[Any]]]] = []
+    """Split a batch into waves, in order, so that two transitions of one wave share no key.
+
+    `owned` has the Run and the match rows of each effect that a transition names.
+    """
+    result: list[list[tuple[int, Transition[Any]]]] = []
     last: dict[str, int] = {}
     floor = 0
     for number, transition in enumerate(batch):
@@ -73,17 +76,17 @@ def waves(
             touched |= {effect} | owned.get(effect, set())
         wave = max([floor, *(last[key] + 1 for key in touched if key in last)])
         if not transition.together:
-            wave = len(found)
+            wave = len(result)
             floor = wave + 1
-        while len(found) <= wave:
-            found.append([])
-        found[wave].append((number, transition))
+        while len(result) <= wave:
+            result.append([])
+        result[wave].append((number, transition))
         last.update(dict.fromkeys(touched, wave))
-    return found
+    return result
 
 
 async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[BatchResult]:
-    """Drive all coroutines to their ends; what became of each. An error of the database ends all of them."""
+    """Run all coroutines to their ends and return their results. A database error ends all of them."""
     outcomes = [BatchResult()] * len(works)
     waiting: dict[int, Request] = {}
 
@@ -103,9 +106,9 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[B
             groups: dict[object, list[int]] = {}
             for number, request in waiting.items():
                 groups.setdefault(_words(request), []).append(number)
-            asked, waiting = waiting, {}
+            requests, waiting = waiting, {}
             for members in groups.values():
-                answered = await _answer([asked[number] for number in members], ask, types)
+                answered = await _answer([requests[number] for number in members], ask, types)
                 for number, rows in zip(members, answered, strict=True):
                     advance(number, rows)
     finally:
@@ -121,7 +124,7 @@ def _words(request: Request) -> object:
 
 
 async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[Row]]:
-    """The rows of each of these requests, which differ in their parameters alone."""
+    """Return the rows of each request; the requests differ only in their parameters."""
     if len(requests) == 1:
         return [await ask(requests[0])]
     inserts = [request for request in requests if isinstance(request, Insert)]
@@ -133,7 +136,7 @@ async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[
         await ask(Query(sql, (sorted({name for query in queries for name in query.args[0]}),)))
         return [[] for _ in queries]
     merged = APPEND_MANY if sql == APPEND else over_arrays(sql, await types(sql))
-    # A row can be changed once by one statement: those that ask for the same stay apart.
+    # One statement can change a row only once, so requests for the same row stay apart.
     if merged is None or not _distinct(sql, queries):
         return [await ask(query) for query in queries]
     columns = tuple(list(column) for column in zip(*(query.args for query in queries), strict=True))
@@ -152,13 +155,13 @@ def _distinct(sql: str, queries: list[Query]) -> bool:
 
 @cache
 def _named(sql: str) -> tuple[int, ...]:
-    """The places of the parameters by which a statement names its rows."""
+    """Return the positions of the parameters by which a statement names its rows."""
     condition = sql.partition("where")[2]
     return tuple(sorted({int(number) - 1 for number in re.findall(r"= \$(\d+)", condition)}))
 
 
 async def _insert(inserts: list[Insert], ask: Ask) -> list[list[Row]]:
-    """All rows in one statement; each asker gets back those of its own that went in, the first of equals."""
+    """Insert all rows in one statement; each request gets its own inserted rows, the first of equal ones."""
     first = inserts[0]
     key = first.table.key
     rows = [row for insert in inserts for row in insert.rows]
@@ -168,11 +171,11 @@ async def _insert(inserts: list[Insert], ask: Ask) -> list[list[Row]]:
     width = len(first.returning.split(", "))
     names = list(first.table.columns)
     places = [names.index(column) for column in key]
-    went_in: dict[tuple[Any, ...], Row] = {}
+    inserted: dict[tuple[Any, ...], Row] = {}
     for row in await ask(Insert(first.table, rows, first.ignore, f"{first.returning}, {', '.join(key)}")):
-        went_in[tuple(row)[width:]] = tuple(row)[:width]
+        inserted[tuple(row)[width:]] = tuple(row)[:width]
     answers = []
     for insert in inserts:
-        own = [went_in.pop(tuple(row[place] for place in places), None) for row in insert.rows]
+        own = [inserted.pop(tuple(row[place] for place in places), None) for row in insert.rows]
         answers.append([row for row in own if row is not None])
     return answers

@@ -1,7 +1,7 @@
-"""The embedded store: one SQLite file, one process, one writer thread, readers beside it.
+"""The embedded store: one SQLite file, one process, one writer thread and several readers.
 
-A transition is acknowledged once its transaction is in the write-ahead log and synced. The file belongs to one
-server process at a time; a lock file says which.
+A transition is acknowledged once its transaction is in the write-ahead log and synced. The file belongs to one server
+process at a time, named by a lock file.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ OLDEST = (3, 51, 3)
 """Earlier versions can lose a commit when the write-ahead log is reset (sqlite.org/wal.html)."""
 READERS = 2
 DISK = (apsw.BusyError, apsw.FullError, apsw.IOError)
-"""What is wrong with the file and with no transition."""
+"""Errors of the file, not of a transition."""
 
 
 class SqliteStore(SqlStore):
-    """A Store in one file. `open` it; `close` it."""
+    """A Store in one file; between `open` and `close`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,10 +65,10 @@ class SqliteStore(SqlStore):
 
     @classmethod
     async def open(cls, path: str | Path) -> Self:
-        """The store in this file, made when it is not there.
+        """Return the store in this file, which is created where there is none.
 
         Raises Misconfigured when another process has it open, naming that process, when the file was written
-        by a newer version, or when the SQLite library is too old to be trusted.
+        by a newer version, or when the SQLite library is too old.
         """
         version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
         if version < OLDEST:
@@ -79,22 +79,22 @@ class SqliteStore(SqlStore):
         try:
             await asyncio.get_running_loop().run_in_executor(store._writer, store._migrate)
         except BaseException:
-            store._let_go()
+            store._release_file()
             raise
-        # One writer does transitions one after another, so none needs to be kept apart from another.
+        # One writer applies transitions one after another, so no keys are needed.
         store._commits = GroupCommit(store._commit)
         store._reads = GroupCommit(store._read_many, committers=READERS)
         return store
 
     async def close(self) -> None:
-        """Answer what was asked, then let go of the file. A second call does nothing."""
+        """Answer everything in the queues, then close the file. A second call does nothing."""
         await self._commits.close()
         await self._reads.close()
         if not self._closed:
             self._closed = True
-            self._let_go()
+            self._release_file()
 
-    def _let_go(self) -> None:
+    def _release_file(self) -> None:
         for pool in (self._readers, self._writer):
             pool.shutdown(wait=True)
         for connection in self._connections:
@@ -108,8 +108,8 @@ class SqliteStore(SqlStore):
         self._connections.append(connection)
         self._local.connection = connection
         connection.set_busy_timeout(5000)
-        # Without it SQLite compiles a statement anew whenever a value bound to it could change its plan, which
-        # costs more than running it.
+        # Without it SQLite compiles a statement again whenever a bound value could change its plan, which costs more
+        # than running it.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         for setting in (
             "journal_mode = wal",
@@ -153,8 +153,7 @@ class SqliteStore(SqlStore):
         return outcomes
 
     def _write(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
-        """One transaction. When a transition fails in it, all are done again, each with a savepoint of its own, so
-        that a poisoned one falls alone."""
+        """Write one transaction. When a transition fails, all run again with savepoints, so that it fails alone."""
         connection: apsw.Connection = self._local.connection
         try:
             connection.execute("begin immediate")
@@ -173,7 +172,7 @@ class SqliteStore(SqlStore):
         return outcomes
 
     def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
-        """All of them, their audit entries written at once; None when one of them cannot be."""
+        """Apply all, with their audit leaves in one insert; None when one of them fails."""
         outcomes, leaves = [], []
         try:
             for transition in batch:
@@ -211,7 +210,7 @@ class SqliteStore(SqlStore):
     # ------------------------------------------------------------------ reading
 
     async def now(self) -> datetime:
-        """The process's clock: one process owns the file."""
+        """Return the time of this process, which owns the file."""
         return utc_now()
 
     async def _read(self, work: Work[T]) -> T:
@@ -221,7 +220,7 @@ class SqliteStore(SqlStore):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshots, reads)
 
     def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
-        """Short reads that were asked at about the same time, on one snapshot."""
+        """Run short reads of about the same time on one snapshot."""
         connection: apsw.Connection = self._local.connection
         outcomes = []
         connection.execute("begin")
@@ -245,37 +244,37 @@ class SqliteStore(SqlStore):
 
 
 def _lock_file(path: Path) -> int:
-    """Hold `path.lock` for this process. Raises Misconfigured naming the process that has it."""
+    """Lock `path.lock` for this process. Raises Misconfigured, naming the process that has it."""
     lock = path.with_name(path.name + ".lock")
     try:
-        held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be opened: {error.strerror}: {lock}") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        pid = os.read(held, 32).decode().strip() or "unknown"
-        os.close(held)
+        pid = os.read(descriptor, 32).decode().strip() or "unknown"
+        os.close(descriptor)
         raise Misconfigured(
             f"{path} is open in process {pid}: one process owns a SQLite store. Talk to that server, stop it "
             "first, or use PostgreSQL for several processes."
         ) from None
-    os.ftruncate(held, 0)
-    os.write(held, f"{os.getpid()}\n".encode())
-    return held
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
 
 
 def owner(path: Path) -> str | None:
-    """The process that has this file open, as it names itself; None when nobody has."""
+    """Return the id of the process that has this file open; None when there is none."""
     try:
-        held = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return os.read(held, 32).decode().strip() or "unknown"
+        return os.read(descriptor, 32).decode().strip() or "unknown"
     else:
         return None
     finally:
-        os.close(held)
+        os.close(descriptor)

@@ -1,8 +1,8 @@
-"""What a transition asks of a database, apart from who answers: statements as values, yielded by coroutines.
+"""Statements as values, yielded by coroutines and answered by a database.
 
-Verbs are written once, as coroutines that await these requests and nothing else. SQLite's writer thread answers
-them as they come; PostgreSQL's committer answers them over the network. Statements use `$1..$n`, `= any($n::t[])`
-for lists and `for update`; `lite` says the same to SQLite, where one writer makes row locks needless.
+Verbs are written once, as coroutines that await these requests and nothing else. SQLite's writer thread answers them
+at once; PostgreSQL's committer answers them over the network. Statements use `$1..$n`, `= any($n::t[])` for lists and
+`for update`. `to_sqlite` translates them for SQLite, where one writer makes row locks needless.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Query:
-    """One statement; its answer is the rows it gives."""
+    """One statement, answered by its rows."""
 
     __slots__ = ("args", "sql")
 
@@ -35,8 +35,10 @@ class Query:
 
 
 class Insert:
-    """Rows for one table, in the order of its columns. `ignore`: those whose key exists are left out.
-    `returning`: columns of the rows that went in."""
+    """Rows for one table, in the order of its columns.
+
+    `ignore` leaves out rows whose key exists. `returning` names columns of the inserted rows.
+    """
 
     __slots__ = ("ignore", "returning", "rows", "table")
 
@@ -55,7 +57,7 @@ Work: TypeAlias = Coroutine[Request, list[Row], T]
 
 
 class Rollback(Exception):
-    """The transition's answer is `answer` and what it has written so far is to be taken back."""
+    """Raised to answer `answer` and undo everything that the transition has written."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class Rollback(Exception):
 
 
 def run_sync(work: Coroutine[Any, Any, T], answer: Callable[[Request], list[Row]]) -> T:
-    """Run a coroutine to its end, answering its requests at once; an error of the database is raised inside it."""
+    """Run a coroutine to its end, answering its requests at once; database errors are raised inside it."""
     try:
         request = work.send(None)
         while True:
@@ -91,14 +93,14 @@ _LITE = (
 
 @cache
 def to_sqlite(sql: str) -> str:
-    """The statement as SQLite takes it."""
+    """Return the statement in SQLite's dialect."""
     for pattern, replacement in _LITE:
         sql = pattern.sub(replacement, sql)
     return sql
 
 
 def lite_args(args: Sequence[Any]) -> tuple[Any, ...]:
-    """Arguments as SQLite takes them: a list is JSON text."""
+    """Return arguments for SQLite: a list becomes JSON text."""
     return tuple(msgspec.json.encode(arg).decode() if type(arg) is list else arg for arg in args)
 
 
@@ -110,7 +112,7 @@ def lite_insert(table: SqlTable[Any], ignore: bool, returning: str) -> str:
 
 @cache
 def array_insert(table: SqlTable[Any], ignore: bool, returning: str) -> str:
-    """Insert for PostgreSQL: one array for each column, any number of rows."""
+    """Return an insert for PostgreSQL: one array per column, any number of rows."""
     arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(table.types, 1))
     return (
         f"insert into {table.name} ({table.names}) select * from unnest({arrays})"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Recorded traffic in SQL, once for both stores: a page of deliveries with all that they led to, set by set."""
+"""Recorded traffic in SQL, once for both stores: a page of deliveries with everything they led to, set by set."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ where o.live and (o.scope, o.key) in (
 
 
 async def traffic(of: TimeRange) -> tuple[list[Recorded], int | None]:
-    """A page, and the number behind which the next one begins; None: that was the last."""
+    """Return a page, and the number after which the next one begins; None: it was the last."""
     after = of.after
     if after is None:
         rows = await Query("select min(no) from receipt where received_at >= $1", (micros(of.since),))
@@ -46,63 +46,63 @@ async def traffic(of: TimeRange) -> tuple[list[Recorded], int | None]:
     receipts = [_receipt(row) for row in page]
     if not receipts:
         return [], None
-    found = RecordedRows(receipts=receipts)
+    rows_of_page = RecordedRows(receipts=receipts)
     names = [f"{operation}:{r.no}" for operation in of.fetches for r in receipts]
     if names:
         sql = f"{_RECEIPT} where r.door = 'fetch' and r.type = any($1::text[])"
-        found.fetched = [_receipt(row) for row in await Query(sql, (names,))]
+        rows_of_page.fetched = [_receipt(row) for row in await Query(sql, (names,))]
     times = [micros(r.received_at) for r in receipts]
-    found.events = await _all(t.EVENT, _EVENTS, min(times), max(times), [r.no for r in receipts])
-    if found.events:
-        await _runs(found)
-        await _around(found)
+    rows_of_page.events = await _all(t.EVENT, _EVENTS, min(times), max(times), [r.no for r in receipts])
+    if rows_of_page.events:
+        await _runs(rows_of_page)
+        await _around(rows_of_page)
     for object_ in of.calendars:
         sql = f"select {t.HEAD_HISTORY.names} from head_history where object = $1 order by rowid"
-        found.calendars = [*found.calendars, *await _all(t.HEAD_HISTORY, sql, object_)]
-    return assemble(found), receipts[-1].no if len(receipts) == of.limit else None
+        rows_of_page.calendars = [*rows_of_page.calendars, *await _all(t.HEAD_HISTORY, sql, object_)]
+    return assemble(rows_of_page), receipts[-1].no if len(receipts) == of.limit else None
 
 
-async def _runs(found: RecordedRows) -> None:
-    """The Runs that the page's events began, with their rows."""
+async def _runs(rows_of_page: RecordedRows) -> None:
+    """Read the Runs that the page's events started, with their rows."""
     sql = "select run, ref from inbox where kind = 'start' and seq = 1 and ref = any($1::text[])"
-    births = await Query(sql, ([event.id for event in found.events],))
-    found.births = {row[0]: row[1] for row in births}
-    ids = list(found.births)
+    births = await Query(sql, ([event.id for event in rows_of_page.events],))
+    rows_of_page.births = {row[0]: row[1] for row in births}
+    ids = list(rows_of_page.births)
     if not ids:
         return
-    found.runs = await _all(t.RUN, f"select {t.RUN.names} from run where id = any($1::text[])", ids)
-    found.inbox = await _all(
+    rows_of_page.runs = await _all(t.RUN, f"select {t.RUN.names} from run where id = any($1::text[])", ids)
+    rows_of_page.inbox = await _all(
         t.INBOX,
         f"select {t.INBOX.names} from inbox where run = any($1::text[]) and kind = 'event' order by run, seq",
         ids,
     )
-    found.effects = await _all(
+    rows_of_page.effects = await _all(
         t.EFFECT, f"select {t.EFFECT.names} from effect where run = any($1::text[]) order by rowid", ids
     )
-    found.approvals = await _all(
+    rows_of_page.approvals = await _all(
         t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = any($1::text[]) order by rowid", ids
     )
     cases = await Query("select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,))
-    found.cases = {row[0]: int(row[1]) for row in cases}
-    found.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
+    rows_of_page.cases = {row[0]: int(row[1]) for row in cases}
+    rows_of_page.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
 
 
-async def _around(found: RecordedRows) -> None:
-    """Links and heads of what the page's events speak of."""
+async def _around(rows_of_page: RecordedRows) -> None:
+    """Read Links and heads of the objects that the page's events name."""
     named: dict[str, list[str]] = defaultdict(list)
-    for object_, key in sorted(spoken(found.events)):
+    for object_, key in sorted(spoken(rows_of_page.events)):
         named[object_].append(key)
     for object_, keys in named.items():
         links = f"""
         select {t.LINK.names} from link
         where object = $1 and canonical = any($2::text[]) and status = 'confirmed' order by valid_from, ext_id
         """
-        found.links = [*found.links, *await _all(t.LINK, links, object_, keys)]
+        rows_of_page.links = [*rows_of_page.links, *await _all(t.LINK, links, object_, keys)]
         heads = f"""
         select {t.HEAD_HISTORY.names} from head_history
         where object = $1 and key = any($2::text[]) order by rowid
         """
-        found.history = [*found.history, *await _all(t.HEAD_HISTORY, heads, object_, keys)]
+        rows_of_page.history = [*rows_of_page.history, *await _all(t.HEAD_HISTORY, heads, object_, keys)]
 
 
 async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:

@@ -1,6 +1,7 @@
-"""One transition at work: its requests, its locks in the order of the protocol, its leaves, and the parts shared.
+"""One transition's work in a transaction: requests, locks in the order of the protocol, leaves, and shared parts.
 
-Locks are taken topics, match rows, holds, runs, effects, guards, each sorted; on SQLite the one writer holds all.
+Locks are taken in the order topics, match rows, holds, runs, effects, guards, each sorted. SQLite has one writer and
+needs none.
 """
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
@@ -63,18 +64,18 @@ LOCK_TOPICS = "select pg_advisory_xact_lock(hashtextextended(topic, 0)) from unn
 LOCK_RUNS = "select 1 from run where id = any($1::text[]) order by id for no key update"
 RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is not null"
 
-_RANDOM = random.Random(os.urandom(16))  # noqa: S311 - it keeps names of leaves apart, nothing is kept secret by it
+_RANDOM = random.Random(os.urandom(16))  # noqa: S311 - unique names of leaves, no secret
 
 
 class Tx:
-    """What one transition sees of the database."""
+    """The database, as one transition uses it."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.appended: Counter[str] = Counter()
-        """By how much the inboxes of Runs grew in this transition."""
+        """Number of items that this transition appended, by Run."""
         self.leaves: list[Leaf] = []
-        """Audit entries of this transition, written at its end."""
+        """Audit leaves of this transition, written at its end."""
 
     # ------------------------------------------------------------------ requests
 
@@ -93,7 +94,7 @@ class Tx:
     # ------------------------------------------------------------------ locks
 
     async def lock_topics(self, topics: Iterable[str]) -> None:
-        """Nobody else posts to, or begins to wait on, any of these before this transaction ends."""
+        """Lock topics: until this transaction ends, no other posts to them or begins to wait on them."""
         names = sorted(set(topics))
         if names and self.dialect == "postgres":
             await self.rows(LOCK_TOPICS, names)
@@ -113,8 +114,11 @@ class Tx:
         topics: Iterable[str] = (),
         matches: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Lock every Run that this transition may append to: these, those that wait on the topics, and those of
-        the match rows' foils. One Run alone is locked by its own update."""
+        """Lock every Run that this transition may append to.
+
+        These are the Runs given, those that wait on the topics, and those of the match rows' foils. A single Run is
+        locked by its own update.
+        """
         if self.dialect == "sqlite":
             return
         ids = set(runs)
@@ -140,8 +144,7 @@ class Tx:
         run: str | None = None,
         version: int | None = None,
     ) -> None:
-        """One audit entry. Ids begin with the time, so that they stay
-        together in their index."""
+        """Add one audit leaf. Ids begin with the time, so that they stay together in their index."""
         id_ = f"leaf_{micros(at):014x}{_RANDOM.getrandbits(56):014x}"
         self.leaves.append(
             Leaf(id=id_, kind=kind, subject=subject, run=run, version=version, actor=actor, at=at, body=body)
@@ -150,7 +153,7 @@ class Tx:
     # ------------------------------------------------------------------ runs
 
     async def append(self, s: NewInboxItem, at: datetime) -> bool:
-        """PROTOCOL append: new -> next seq of the inbox, and due no later than now."""
+        """Append one item (PROTOCOL append): a new one gets the next seq, and the Run is due no later than now."""
         row = await self.one(APPEND, s.run, s.kind, s.ref, micros(at))
         if row is None:
             return False
@@ -159,12 +162,12 @@ class Tx:
         return True
 
     async def append_all(self, stimuli: Sequence[NewInboxItem], at: datetime) -> list[str]:
-        """Append to many inboxes; the Runs that did not have it. One statement where round trips cost."""
+        """Append to many inboxes and return the Runs that had no such item. One statement where round trips cost."""
         if self.dialect == "sqlite" or len(stimuli) < 2:
             return [s.run for s in stimuli if await self.append(s, at)]
         due = micros(at)
-        asked = [(s.run, s.kind, s.ref, due) for s in stimuli]
-        columns = [list(column) for column in zip(*asked, strict=True)]
+        rows = [(s.run, s.kind, s.ref, due) for s in stimuli]
+        columns = [list(column) for column in zip(*rows, strict=True)]
         new = sorted(tuple(row) for row in await self.rows(APPEND_MANY, *columns))
         items = []
         for number, seq in new:
@@ -175,7 +178,7 @@ class Tx:
         return runs
 
     async def start(self, start: RunStart, at: datetime) -> bool:
-        """A Run is born with its first stimulus in its inbox; one that exists gets the stimulus appended."""
+        """Insert a Run with its first item in its inbox; an existing Run gets the item appended."""
         run = Run(
             id=start.run,
             workflow=start.workflow,
@@ -202,15 +205,15 @@ class Tx:
         return bool(born)
 
     async def post(self, post: Post, at: datetime) -> list[str]:
-        """Make an event known under its topics, to the Runs and the parked todos that wait there."""
+        """Post an event under its topics, to the Runs and the parked todos that wait there."""
         woken = []
         for topic in post.topics:
             row = (topic, post.event, micros(at), post.body)
             if not await self.insert(t.POST, [row], ignore=True, returning="topic"):
                 continue
             waiting = await self.rows("select run from wait where topic = $1 order by run", topic)
-            told = [event_stimulus(row[0], post.event, post.body) for row in waiting]
-            woken += await self.append_all(told, at)
+            items = [event_stimulus(row[0], post.event, post.body) for row in waiting]
+            woken += await self.append_all(items, at)
             await self.rows(
                 "update todo set parked = false, wake_topic = '' where wake_topic = $1 and wake_topic <> ''",
                 topic,
@@ -218,8 +221,8 @@ class Tx:
         return woken
 
     async def link(self, link: Link, at: datetime) -> list[str]:
-        """One active canonical id per external id: the same again is nothing, another one supersedes."""
-        held = await self.one(
+        """Keep one active canonical id per external id: the same one changes nothing, another one supersedes it."""
+        former = await self.one(
             """
             select canonical, status from link
             where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
@@ -230,8 +233,8 @@ class Tx:
             link.account,
             link.ext_id,
         )
-        if held is not None:
-            if held[0] == link.canonical and held[1] == link.status:
+        if former is not None:
+            if former[0] == link.canonical and former[1] == link.status:
                 return []
             await self.rows(
                 """
@@ -250,7 +253,7 @@ class Tx:
     # ------------------------------------------------------------------ cases and foils
 
     async def open_case(self, case: Case, at: datetime, actor: str) -> bool:
-        """Open it; a Case with this id that was resolved meanwhile stays resolved."""
+        """Open a Case; one with this id that was resolved stays resolved."""
         if not await self.insert(t.CASE, [t.CASE.row(case)], ignore=True, returning="id"):
             return False
         body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
@@ -258,7 +261,7 @@ class Tx:
         return True
 
     async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
-        """Write foils; one that is provisional opens. Returns the match rows touched, to be settled."""
+        """Write foils; a provisional one opens. Return the match rows touched; the caller settles them."""
         rows = [t.FOIL.row(foil) for foil in foils]
         new = [r[0] for r in await self.insert(t.FOIL, rows, ignore=True, returning="id")]
         for foil in foils:
@@ -273,12 +276,12 @@ class Tx:
         return {(foil.rule, foil.key) for foil in foils}
 
     async def settle(self, matches: Iterable[tuple[str, str]], at: datetime) -> None:
-        """Matching on locked match rows; foils that move append `foil` to their Run."""
+        """Match locked match rows; foils that move append `foil` to their Run."""
         for rule, key in sorted(matches):
             foils = [t.FOIL.read(row) for row in await self.rows(FOILS_OF_MATCH, rule, key)]
-            seen = [t.OBSERVATION.read(row) for row in await self.rows(SEEN_OF_MATCH, rule, key)]
-            settlement = settle(foils, seen, at)
-            if seen:
+            observations = [t.OBSERVATION.read(row) for row in await self.rows(SEEN_OF_MATCH, rule, key)]
+            settlement = settle(foils, observations, at)
+            if observations:
                 await self.rows("delete from allocation where rule = $1 and key = $2", rule, key)
                 await self.insert(
                     t.ALLOCATION, [_allocation_row(rule, key, a) for a in settlement.allocations]
@@ -312,7 +315,7 @@ class Tx:
             await self.append(NewInboxItem(run=foil.run, kind="foil", ref=ref, body=body), at)
 
     async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
-        """A Case about a broken foil is over when the other half arrives after all."""
+        """Resolve Cases about a broken foil whose other half has arrived."""
         await self.rows(
             """
             update case_ set
@@ -326,14 +329,14 @@ class Tx:
 
 
 async def write_leaves(leaves: Sequence[Leaf]) -> None:
-    """The audit entries of one transition, or of several in one transaction."""
+    """Write the audit leaves of one transition, or of several in one transaction."""
     if leaves:
         await Insert(t.LEAF, [t.LEAF.row(leaf) for leaf in leaves], False, "")
         await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
 
 
 def link_post(link: Link) -> Post:
-    """What a confirmed Link makes known to those that waited for it."""
+    """Return the post of a confirmed Link, for Runs and todos that wait for it."""
     body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
     return Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
 

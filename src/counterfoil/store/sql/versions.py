@@ -11,8 +11,8 @@ from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
 from counterfoil.store.sql.statements import Query
 
 
-async def waited() -> list[tuple[str, str | None, str | None]]:
-    """Release, event type and narrowing field; None and None for a Release that was kept before this was."""
+async def awaited_events() -> list[tuple[str, str | None, str | None]]:
+    """Return release, event type and narrowing field; both None for a Release that was stored without them."""
     rows = await Query(
         """
         select r.digest, w.type, w.field from release r left join waited w on w.release = r.digest
@@ -23,7 +23,7 @@ async def waited() -> list[tuple[str, str | None, str | None]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def used(at: datetime) -> list[VersionUsage]:
+async def version_usage(at: datetime) -> list[VersionUsage]:
     rows = await Query("select name, side, who, day, count, first_at, last_at from version_use", ())
     by_user: dict[tuple[str, str, str], list[tuple[int, int, int, int]]] = {}
     for name, side, who, *rest in rows:
@@ -42,8 +42,8 @@ async def used(at: datetime) -> list[VersionUsage]:
     ]
 
 
-async def waiting(names: Sequence[str]) -> list[WaitingRuns]:
-    found = []
+async def waiting_runs(names: Sequence[str]) -> list[WaitingRuns]:
+    rows_by_name = []
     for name in sorted(set(names)):
         topic = f"event:{name}"
         rows = await Query(
@@ -54,5 +54,5 @@ async def waiting(names: Sequence[str]) -> list[WaitingRuns]:
             """,
             (topic, f"{topic}:"),
         )
-        found += [WaitingRuns(name=name, workflow=workflow, count=count) for workflow, count in rows]
-    return found
+        rows_by_name += [WaitingRuns(name=name, workflow=workflow, count=count) for workflow, count in rows]
+    return rows_by_name

@@ -71,11 +71,11 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     cases: dict[str | None, list[Any]] = {}
     for case in await _all(t.CASE, sql, ids):
         cases.setdefault(case.run, []).append(case)
-    shown = []
+    rows_with_totals = []
     for run in runs:
         own, open_ = foils.get(run.id, []), cases.get(run.id, [])
         states = Counter(foil.state for foil in own)
-        shown.append(
+        rows_with_totals.append(
             views.RunRow(
                 run=run,
                 exposure=exposure(own, open_),
@@ -83,7 +83,7 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
             )
         )
-    return shown, cursor
+    return rows_with_totals, cursor
 
 
 async def effects(page: views.ListFilter) -> tuple[list[Effect], str | None]:
@@ -128,7 +128,7 @@ async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
 
 
 def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:
-    """Where the last page ended: time and id. Raises ValueError for what is no cursor."""
+    """Return time and id of the last row of the former page. Raises ValueError for an invalid cursor."""
     if page.cursor is None:
         return None
     at, _, id_ = page.cursor.partition(".")
@@ -141,7 +141,7 @@ async def _page(
     filters: Mapping[str, str],
     time: str = "created_at",
 ) -> tuple[list[Row], str | None]:
-    """Rows newest first, one more than shown telling whether there is a next page."""
+    """Return rows, newest first. One more row than the limit is read, to know whether a next page exists."""
     clauses, args = [], list[Any]()
     for name, clause in filters.items():
         value = getattr(page, name)
@@ -176,7 +176,7 @@ async def _list(
 
 
 async def targets(cases: Sequence[Case]) -> list[views.CaseTarget]:
-    """The Cases with the workflow and business key of their Runs, read once for all."""
+    """Return Cases with the workflow and business key of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
     about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
@@ -199,7 +199,7 @@ async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
 
 
 async def matches(limit: int = 10_000) -> list[views.MatchRow]:
-    """Both sides of the first `limit` match rows, in order of rule and key."""
+    """Return both sides of the first `limit` match rows, in order of rule and key."""
     return await _match_rows(_MATCHED, (limit,))
 
 
@@ -227,7 +227,7 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
 
 
 async def counts() -> dict[str, int]:
-    """`run.waiting`, `foil.broken`, ... and the sizes of the tables that have no states."""
+    """Return `run.waiting`, `foil.broken`, ... and the sizes of the tables without states."""
     numbers: dict[str, int] = {}
     for table, column in _COUNTS:
         for state, count in await Query(f"select {column}, count(*) from {table} group by {column}", ()):

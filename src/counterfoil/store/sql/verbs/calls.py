@@ -1,4 +1,4 @@
-"""A consumer's call: its key claimed once with all that follows, and its answer kept."""
+"""A consumer's call: its key claimed once with all that follows, and its answer stored."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.releases import by_present
 
-HELD = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3 for update"
+EXISTING = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3 for update"
 TAKE_OVER = "update call set holder = $4, until = $5 where consumer = $1 and operation = $2 and key = $3"
-BEGUN = "update call set receipt = $4, run = $5 where consumer = $1 and operation = $2 and key = $3"
+STARTED = "update call set receipt = $4, run = $5 where consumer = $1 and operation = $2 and key = $3"
 FORGET = "delete from call where consumer = $1 and operation = $2 and key = $3"
 SPENT = "select spent from rate where consumer = $1 and operation = $2 for update"
 SPEND = "update rate set spent = $3 where consumer = $1 and operation = $2"
@@ -42,25 +42,25 @@ returning receipt
 
 @sql(PlaceCall)
 async def place_call(x: Tx, p: PlaceCall) -> PlaceCallResult:
-    """The primary key decides who of several under one key is first, here and between processes."""
+    """Claim the key; the primary key decides which of several callers is first, also between processes."""
     name = (p.call.consumer, p.call.operation, p.call.key)
-    held = await _held(x, name)
-    if held is not None:
-        return await _standing(x, p, held)
+    call = await _existing(x, name)
+    if call is not None:
+        return await _existing_key(x, p, call)
     if p.release and not await by_present(x, p.release):
         return PlaceCallResult(verdict="outdated")
     left = await _take(x, p)
     if left is not None and left.wait:
         return PlaceCallResult(verdict="limited", left=left)
     if not await x.insert(t.CALL, [t.CALL.row(p.call)], ignore=True, returning="key"):
-        held = await _held(x, name)  # another process was first
-        assert held is not None
-        return await _standing(x, p, held)
+        call = await _existing(x, name)  # another process was first
+        assert call is not None
+        return await _existing_key(x, p, call)
     if p.start is not None and not await x.start(p.start, p.at):
         await x.rows(FORGET, *name)
         return PlaceCallResult(verdict="exists", left=left)
     call = msgspec.structs.replace(p.call, receipt=await _receipt(x, p))
-    await x.rows(BEGUN, *name, call.receipt, call.run)
+    await x.rows(STARTED, *name, call.receipt, call.run)
     if p.event is not None:
         event = msgspec.structs.replace(p.event, receipt=call.receipt)
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
@@ -69,23 +69,23 @@ async def place_call(x: Tx, p: PlaceCall) -> PlaceCallResult:
     return PlaceCallResult(verdict="new", call=call, left=left)
 
 
-async def _held(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
-    row = await x.one(HELD, *name)
+async def _existing(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
+    row = await x.one(EXISTING, *name)
     return None if row is None else t.CALL.read(row)
 
 
-async def _standing(x: Tx, p: PlaceCall, held: OperationCall) -> PlaceCallResult:
-    verdict = verdict_on_key(held, p)
+async def _existing_key(x: Tx, p: PlaceCall, call: OperationCall) -> PlaceCallResult:
+    verdict = verdict_on_key(call, p)
     if verdict == "taken":
-        held = take_over(held, p)
-        await x.rows(TAKE_OVER, held.consumer, held.operation, held.key, held.holder, micros(held.until))
-        body = placed_leaf(held, p.receipt, "taken")
-        x.leaf("operation.called", str(held.receipt), p.at, p.actor, body, run=held.run)
-    return PlaceCallResult(verdict=verdict, call=held)
+        call = take_over(call, p)
+        await x.rows(TAKE_OVER, call.consumer, call.operation, call.key, call.holder, micros(call.until))
+        body = placed_leaf(call, p.receipt, "taken")
+        x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
+    return PlaceCallResult(verdict=verdict, call=call)
 
 
 async def _take(x: Tx, p: PlaceCall) -> RateAllowance | None:
-    """One call of the rate. Its row is locked first of all, so that two calls of one consumer follow each other."""
+    """Take one call from the rate. Its row is locked first, so that calls of one consumer follow each other."""
     if p.rate is None:
         return None
     about = (p.call.consumer, p.call.operation)
@@ -107,7 +107,7 @@ async def _receipt(x: Tx, p: PlaceCall) -> int:
 
 @sql(AnswerCall)
 async def answer_call(x: Tx, a: AnswerCall) -> bool:
-    """Keep the answer; whoever took the call over meanwhile is the one to answer."""
+    """Store the answer. A caller whose call was taken over writes nothing."""
     name = (a.consumer, a.operation, a.key, a.holder)
     if a.status is None:
         row = await x.one(FREE, *name, micros(a.at))

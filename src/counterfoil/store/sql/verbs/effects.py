@@ -1,4 +1,4 @@
-"""Effects: the intent before bytes leave, and the outcome whoever learnt it."""
+"""Effects: the intent before bytes leave, and the outcome from any worker."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
 from counterfoil.core.clock import micros
-from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, Effect, EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, UNSETTLED, Effect, EffectState
+from counterfoil.core.foil import GIVEN_UP, FoilState, after_effect
 from counterfoil.core.moves import check_move
 from counterfoil.store.port.effects import (
     Conclude,
@@ -69,11 +69,11 @@ async def write_sent(x: Tx, e: Effect) -> None:
 
 
 async def plan_again(x: Tx, id_: str) -> None:
-    """refused -> planned: proof that nothing happened lets it go out again."""
-    held = await locked(x, id_)
-    if held is None:
+    """refused -> planned: proof that nothing happened allows another call."""
+    effect = await locked(x, id_)
+    if effect is None:
         raise KeyError(id_)
-    check_move(EFFECT_MOVES, held.state, EffectState.PLANNED, id_)
+    check_move(EFFECT_MOVES, effect.state, EffectState.PLANNED, id_)
     await x.rows("update effect set state = 'planned', ended_at = null where id = $1", id_)
 
 
@@ -85,30 +85,30 @@ async def abandon(x: Tx, id_: str, at: datetime) -> None:
     if effect.state is EffectState.PLANNED:
         await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", id_, micros(at))
     elif effect.state in IN_FLIGHT:
-        return  # it went out meanwhile: its outcome decides about its foils
+        return  # it was sent meanwhile: its outcome decides about its foils
     for row in await x.rows(FOILS_OF_EFFECT, id_):
         foil = t.FOIL.read(row)
         if foil.state is FoilState.PROVISIONAL:
-            await x.move_foil(foil, FoilState.VOID, "its effect was given up", at)
+            await x.move_foil(foil, FoilState.VOID, GIVEN_UP, at)
 
 
 @sql(Intent)
 async def intent(x: Tx, i: Intent) -> IntentResult:
-    """planned -> sending. What it rests on is read again with the effect locked."""
+    """planned -> sending. Its approvals are read again with the effect locked."""
     await _lock(x, i.send.effect)
     effect = await locked(x, i.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
         return IntentResult(verdict="lost")
     if not await approved(x, effect):
-        await fall(x, effect, i.at)
+        await drop_stale(x, effect, i.at)
         return IntentResult(verdict="stale")
     await write_sent(x, i.send.applied(effect))
     _sent_leaf(x, effect, i.send.attempt, i.at, i.actor)
     return IntentResult(verdict="sending")
 
 
-async def fall(x: Tx, effect: Effect, at: datetime) -> None:
-    """An effect, planned or refused, whose approvals do not hold any more is given up, and its Run told."""
+async def drop_stale(x: Tx, effect: Effect, at: datetime) -> None:
+    """Drop an effect, planned or refused, whose approvals are no longer valid, and tell its Run."""
     await abandon(x, effect.id, at)
     await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
     body = wire.dumps({"effect": effect.id, "path": effect.path})
@@ -118,7 +118,7 @@ async def fall(x: Tx, effect: Effect, at: datetime) -> None:
 
 @sql(Resend)
 async def resend(x: Tx, r: Resend) -> IntentResult:
-    """unknown -> sending, where the vendor tells a repeat by itself."""
+    """unknown -> sending, where the vendor recognises a repeat."""
     effect = await locked(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
         return IntentResult(verdict="lost")
@@ -139,36 +139,36 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 
 
 class EffectUpdate(msgspec.Struct, frozen=True):
-    """What became of an outcome, and what its Run is to be told of it; None when it changed nothing."""
+    """Result of recording an outcome, and the item for its Run's inbox; None when nothing changed."""
 
     concluded: ConcludeResult
     stimulus: NewInboxItem | None = None
     run: tuple[int, int] = (-1, -1)
-    """Version and inbox of its Run, before it is told."""
+    """Version and inbox size of its Run, before the item is appended."""
 
 
 @sql(Conclude)
 async def conclude(x: Tx, c: Conclude) -> ConcludeResult:
-    """Evidence is never fenced by a lease: the attempt and the table of moves are its only guard."""
+    """Record evidence, which no lease fences: the attempt and the table of moves are its only guard."""
     await _lock(x, c.effect, link_topics(c.links))
-    return await tell(x, c)
+    return await record_and_append(x, c)
 
 
-async def tell(x: Tx, c: Conclude) -> ConcludeResult:
-    """Record an outcome and tell its Run, with everything locked."""
-    told = await record(x, c)
-    if told.stimulus is not None:
-        await x.append(told.stimulus, c.at)
-        told_leaf(x, c, told.stimulus.run)
-    return told.concluded
+async def record_and_append(x: Tx, c: Conclude) -> ConcludeResult:
+    """Record an outcome and append it to its Run, with everything locked."""
+    update = await record(x, c)
+    if update.stimulus is not None:
+        await x.append(update.stimulus, c.at)
+        log_outcome(x, c, update.stimulus.run)
+    return update.concluded
 
 
-def told_leaf(x: Tx, c: Conclude, run: str) -> None:
-    x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.kept()), run=run)
+def log_outcome(x: Tx, c: Conclude, run: str) -> None:
+    x.leaf(str(c.state), c.effect, c.at, c.actor, wire.dumps(c.leaf_body()), run=run)
 
 
-# With the Run that it belongs to as it is before the outcome is told, and whether foils hang on it.
-HELD = """
+# With its Run as it is before the outcome is appended, and whether it has foils.
+WITH_RUN = """
 select e.run, e.path, e.item, e.state, e.attempt, e.result, r.version, r.inbox_n,
   exists (select 1 from foil where foil.effect = e.id)
 from effect e join run r on r.id = e.run where e.id = $1 for update of e
@@ -176,13 +176,13 @@ from effect e join run r on r.id = e.run where e.id = $1 for update of e
 
 
 async def record(x: Tx, c: Conclude) -> EffectUpdate:
-    """An outcome with all that it changes beside the Run itself."""
-    row = await x.one(HELD, c.effect)
+    """Record an outcome with all its consequences outside of the Run."""
+    row = await x.one(WITH_RUN, c.effect)
     if row is None:
         return EffectUpdate(ConcludeResult(verdict="late"))
-    run, path, item, held, attempt, result, version, inbox_n, asserts = row
-    state = EffectState(held)
-    if state is EffectState.PLANNED and attempt == 0:  # nobody ever sent it
+    run, path, item, state_name, attempt, result, version, inbox_n, asserts = row
+    state = EffectState(state_name)
+    if state is EffectState.PLANNED and attempt == 0:  # never sent
         return EffectUpdate(ConcludeResult(verdict="late"))
     contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
     if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
@@ -192,7 +192,7 @@ async def record(x: Tx, c: Conclude) -> EffectUpdate:
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
         return EffectUpdate(ConcludeResult(verdict="contradiction"))
-    unsettled = c.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+    unsettled = c.state in UNSETTLED
     await x.rows(
         CONCLUDED,
         c.effect,
@@ -233,7 +233,7 @@ async def looked_up(x: Tx, l: LookedUp) -> bool:  # noqa: E741 - as short as its
 
 
 async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
-    """Topics, the match rows of the effect's foils, then every Run that may hear of it."""
+    """Lock topics, the match rows of the effect's foils, then every Run that may get an item."""
     if x.dialect == "sqlite":
         return
     await x.lock_topics(topics or ())
@@ -251,22 +251,23 @@ async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
 
 
 async def _foils(x: Tx, c: Conclude) -> None:
-    """A confirmation opens what was provisional and meets what was seen already; absence voids it."""
-    if c.state not in (EffectState.CONFIRMED, EffectState.ABSENT):
+    """Open or void the provisional foils of a confirmed or absent effect, and settle the opened ones."""
+    after = after_effect(c.state)
+    if after is None:
         return
     for row in await x.rows(FOILS_OF_EFFECT, c.effect):
         foil = t.FOIL.read(row)
         if foil.state is not FoilState.PROVISIONAL:
             continue
-        if c.state is EffectState.CONFIRMED:
+        if after.state is FoilState.OPEN:
             await x.rows("update foil set state = 'open' where id = $1 and state = 'provisional'", foil.id)
             await x.settle([(foil.rule, foil.key)], c.at)
         else:
-            await x.move_foil(foil, FoilState.VOID, "its effect did not happen", c.at)
+            await x.move_foil(foil, after.state, after.reason, c.at)
 
 
 async def approved(x: Tx, effect: Effect) -> bool:
-    """Every approval it rests on is granted, and who granted it is still active and never the requester."""
+    """Report whether every approval of the effect is granted by active voters other than the requester."""
     for id_ in effect.approvals:
         row = await x.one(f"select {t.APPROVAL.names} from approval where id = $1 for share", id_)
         if row is None:

@@ -1,4 +1,4 @@
-"""Guard rows: cumulative limits that many Runs share, reserved in the turn and given back by undo."""
+"""Guard rows: cumulative limits shared by many Runs, reserved in a turn and given back by undo."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Guard = tuple[str, str]
 
 
 async def reserve(x: Tx, u: Turn) -> None:
-    """All reservations or none; one that this Run made already counts once. Raises Nothing with `limited`."""
+    """Take all reservations or none; those that this Run has already count once. Raises Rollback with `limited`."""
     if not (u.reserve or u.release):
         return
     used = await _lock(x, u)
-    made = {
+    existing = {
         (scope, key, path)
         for scope, key, path in await x.rows(
             "select scope, key, path from reservation where run = $1 and path = any($2::text[])",
@@ -23,15 +23,15 @@ async def reserve(x: Tx, u: Turn) -> None:
             sorted({r.path for r in u.reserve}),
         )
     }
-    asked, refused = dict(used), False
+    planned_use, refused = dict(used), False
     new: dict[tuple[str, str, str], Reserve] = {}
     for r in u.reserve:
         guard = (r.scope, r.key)
-        if (r.scope, r.key, r.path) in made:
+        if (r.scope, r.key, r.path) in existing:
             continue
         refused |= r.seen is not None and used[guard] != r.seen
-        asked[guard] += r.amount
-        refused |= r.limit is not None and asked[guard] > r.limit
+        planned_use[guard] += r.amount
+        refused |= r.limit is not None and planned_use[guard] > r.limit
         new.setdefault((r.scope, r.key, r.path), r)
     if refused:
         names = sorted({(r.scope, r.key) for r in u.reserve})
@@ -43,13 +43,13 @@ async def reserve(x: Tx, u: Turn) -> None:
             "update guard set used = $3, most = $4 where scope = $1 and key = $2",
             r.scope,
             r.key,
-            asked[r.scope, r.key],
+            planned_use[r.scope, r.key],
             r.limit,
         )
 
 
 async def _lock(x: Tx, u: Turn) -> dict[Guard, int]:
-    """Every guard row that this turn takes from or gives back to, in order, with its present use."""
+    """Lock every guard row of this turn, in order, and return its present use."""
     await x.insert(t.GUARD, sorted({(r.scope, r.key, 0, None) for r in u.reserve}), ignore=True)
     guards: set[Guard] = {(r.scope, r.key) for r in u.reserve}
     if u.release:
@@ -68,7 +68,7 @@ async def _lock(x: Tx, u: Turn) -> dict[Guard, int]:
 
 
 async def release(x: Tx, u: Turn) -> None:
-    """Give back what these paths reserved. A terminal Run's other reservations stay: they were consumed."""
+    """Give back the reservations of these paths. A terminal Run's other reservations stay: they were consumed."""
     if not u.release:
         return
     back = await x.rows(

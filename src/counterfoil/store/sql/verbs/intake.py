@@ -1,4 +1,4 @@
-"""What comes in: receipts kept, and todos turned into their consequences."""
+"""Intake: receipts stored, and todos turned into their consequences."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
 
-HELD_HEAD = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
-# Taken by whoever deletes it; with whether a Case was open about it.
+HEAD_ROW = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
+# The deleting transaction has the todo; the result says whether a Case is open about it.
 TAKE = """
 delete from todo where kind = $1 and ref = $2 and not parked
 returning exists (select 1 from case_ where case_.event = ref and case_.state = 'open')
@@ -33,24 +33,24 @@ where object = $1 and key = $2
 """
 
 ATTEST = "select pg_logical_emit_message(true, 'counterfoil', '')"
-"""Something to commit: only who writes waits for the replica. Without it "kept before" would be told of a receipt that
-a primary has recovered after a crash and no replica holds yet."""
+"""A write, so that the commit waits for the replica. Without it a repeat would be acknowledged although the primary has
+recovered the receipt from a crash and no replica has it yet."""
 
 
 @sql(Receive)
 async def receive(x: Tx, r: Receive) -> ReceiveResult:
-    """Insert unless known; the unique index on (system, ext_id) decides, here and between processes."""
+    """Insert new receipts; the unique index on (system, ext_id) decides, also between processes."""
     rows = [RECEIPT.row(receipt) for receipt in r.receipts]
     inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
     new = {(system, ext_id): no for system, ext_id, no in inserted}
-    held = await _held_receipts(x, r, set(new))
+    existing = await _existing_receipts(x, r, set(new))
     numbers, bodies, todos = [], [], []
     verdicts: list[ReceiveVerdict] = []
     for receipt, clash in zip(r.receipts, r.clashes, strict=True):
         name = (receipt.system, receipt.ext_id)
         no = new.pop(name, None)
         if no is not None:
-            held[name] = (no, receipt.identity)
+            existing[name] = (no, receipt.identity)
             bodies.append((no, HEADERS.save(receipt.headers), receipt.body))
             if receipt.door != "fetch":
                 todos.append(("receipt", str(no), False, ""))
@@ -58,7 +58,7 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
             x.leaf("received", str(no), r.at, r.actor, body)
             verdicts.append("new")
         else:
-            no, identity = held[name]
+            no, identity = existing[name]
             if identity == receipt.identity:
                 verdicts.append("same")
             else:
@@ -80,21 +80,21 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
     return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
 
-async def _held_receipts(
+async def _existing_receipts(
     x: Tx, r: Receive, new: set[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, str]]:
-    """Number and identity of those that were there before, by system and external id."""
-    held = {}
+    """Return number and identity of existing receipts, by system and external id."""
+    receipts = {}
     names = {(receipt.system, receipt.ext_id) for receipt in r.receipts} - new
     for system in sorted({system for system, _ in names}):
-        wanted = sorted(ext_id for s, ext_id in names if s == system)
+        ext_ids = sorted(ext_id for s, ext_id in names if s == system)
         for ext_id, no, identity in await x.rows(
             "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])",
             system,
-            wanted,
+            ext_ids,
         ):
-            held[system, ext_id] = (no, identity)
-    return held
+            receipts[system, ext_id] = (no, identity)
+    return receipts
 
 
 @sql(Admit)
@@ -102,8 +102,8 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
     if a.release and not await by_present(x, a.release):
         return AdmitResult(applied=False, outdated=True)
-    taken = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
-    if taken is None:
+    todo = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
+    if todo is None:
         return AdmitResult(applied=False)
     await _lock(x, a)
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in a.events], ignore=True, returning="id")
@@ -119,13 +119,13 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
             woken += await x.post(post, a.at)
     born = [s.run for s in a.starts if s.stimulus.ref in fresh and await x.start(s, a.at)]
     touched = await x.open_foils([f for f in a.foils if f.cause in fresh])
-    seen = [o for o in a.observations if o.event in fresh]
-    shown = await x.insert(
-        t.OBSERVATION, [t.OBSERVATION.row(o) for o in seen], ignore=True, returning="rule, key"
+    observations = [o for o in a.observations if o.event in fresh]
+    new_rows = await x.insert(
+        t.OBSERVATION, [t.OBSERVATION.row(o) for o in observations], ignore=True, returning="rule, key"
     )
-    touched |= {(rule, key) for rule, key in shown}
+    touched |= {(rule, key) for rule, key in new_rows}
     await x.settle(touched, a.at)
-    if taken[0] and not a.park and not a.cases:
+    if todo[0] and not a.park and not a.cases:
         await _resolve_cases(x, a)
     for case in a.cases:
         await x.open_case(case, a.at, a.actor)
@@ -158,18 +158,17 @@ async def _lock(x: Tx, a: Admit) -> None:
 
 
 async def _advance(x: Tx, fact: Head) -> bool:
-    """Move the object's head unless it is newer already; then what nothing newer spoke of is filled in. The history
-    keeps the fact and what became of the head."""
-    held = await x.one(HELD_HEAD, fact.object, fact.key)
-    if held is None:
+    """Merge a fact into its object's head; report whether the head moved. The history gets the fact and the new head."""
+    existing = await x.one(HEAD_ROW, fact.object, fact.key)
+    if existing is None:
         first, _ = merged(None, fact)
         assert first is not None
         if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
             await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
             return True
-        held = await x.one(HELD_HEAD, fact.object, fact.key)  # another process was first
-    assert held is not None
-    head, moves = merged(t.HEAD.read(held), fact)
+        existing = await x.one(HEAD_ROW, fact.object, fact.key)  # another process was first
+    assert existing is not None
+    head, moves = merged(t.HEAD.read(existing), fact)
     rows = [] if moves else [t.HEAD.row(fact)]
     if head is not None:
         row = t.HEAD.row(head)
@@ -180,7 +179,7 @@ async def _advance(x: Tx, fact: Head) -> bool:
 
 
 async def _resolve_cases(x: Tx, a: Admit) -> None:
-    """A Case about a delivery that was held is over once the delivery is admitted after all."""
+    """Resolve Cases about a delivery that is admitted now."""
     kind, ref = a.todo
     about = "receipt = $1" if kind == "receipt" else "receipt is null and event = $1"
     await x.rows(
@@ -195,7 +194,7 @@ async def _resolve_cases(x: Tx, a: Admit) -> None:
 
 
 async def _park(x: Tx, a: Admit) -> None:
-    """Keep the todo aside; when what it waits for was posted meanwhile, it is to be done again at once."""
+    """Set the todo aside; when its topic was posted meanwhile, it is due again at once."""
     topic = a.wake_topic or ""
     posted = topic and await x.one("select 1 from post where topic = $1 limit 1", topic)
     await x.insert(t.TODO, [(*a.todo, False, "") if posted else (*a.todo, True, topic)])

@@ -1,4 +1,4 @@
-"""What time, the sealer and the operator do: expiries, the tree of leaves, releases."""
+"""Maintenance: expiries, Cases outside of Runs, the tree of leaves and its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NODES = msgspec.json.Decoder(list[str])
 
 @sql(Expire)
 async def expire(x: Tx, e: Expire) -> int:
-    """Foils past due settle to broken, unless the other half came after all."""
+    """Settle foils past due to broken, unless the other half has arrived."""
     await _lock(x, e)
     moved = 0
     for id_ in e.foils:
@@ -49,7 +49,7 @@ async def open_cases(x: Tx, o: OpenCases) -> int:
 
 @sql(Seal)
 async def seal(x: Tx, s: Seal) -> SealResult:
-    """Pending leaves get their place in the tree. The edge's row is the lock that keeps the log one."""
+    """Give pending leaves their tree index. The row of the tree's edge is the lock of the log."""
     edge = await x.one("select size, nodes from tree_edge where one = 1 for update")
     assert edge is not None
     frontier = Frontier(edge[0], [bytes.fromhex(node) for node in _NODES.decode(edge[1])])

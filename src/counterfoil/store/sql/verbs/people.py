@@ -1,4 +1,4 @@
-"""What persons decide, and who they are."""
+"""People: votes, decisions on Cases, persons and tokens."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FOIL = f"select {t.FOIL.names} from foil where id = $1"
 
 
 async def person(x: Tx, id_: str) -> Person | None:
-    """Locked against being changed while their word is taken."""
+    """Return a person, locked against changes while their decision is recorded."""
     row = await x.one(f"select {t.PERSON.names} from person where id = $1 for share", id_)
     return None if row is None else t.PERSON.read(row)
 
 
 @sql(Decide)
 async def decide(x: Tx, d: Decide) -> DecideResult:
-    """One vote. The Run is locked before the approval, as turns do."""
+    """Record one vote. The Run is locked before the approval, as turns do."""
     row = await x.one(APPROVAL, d.approval)
     if row is None:
         return DecideResult(verdict="not_found")
@@ -80,14 +80,14 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
         )
         s = NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body)
         await x.append(s, d.at)
-    kept = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
-    x.leaf("decided", approval.id, d.at, f"person:{d.person}", kept, run=approval.run)
+    body = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
+    x.leaf("decided", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
 
 
 @sql(Resolve)
 async def resolve(x: Tx, r: Resolve) -> ResolveResult:
-    """A person ends a Case; what it was about goes on as they chose."""
+    """Resolve a Case; its subject continues as the person chose."""
     row = await x.one(CASE, r.case)
     if row is None:
         return ResolveResult(verdict="not_found")
@@ -122,7 +122,7 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
             raise KeyError(case.foil)
         waived = t.FOIL.read(foil)
         await x.move_foil(waived, FoilState.WAIVED, r.note, r.at)
-        await x.settle([(waived.rule, waived.key)], r.at)  # what was waived takes nothing any more
+        await x.settle([(waived.rule, waived.key)], r.at)  # a waived foil takes no observation
     about = [("receipt", None if case.receipt is None else str(case.receipt)), ("event", case.event)]
     todos = [(kind, ref) for kind, ref in about if ref is not None]
     if r.choice is Choice.RETRY and todos:
@@ -141,22 +141,22 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
             {"case": case.id, "path": case.path, "choice": str(r.choice), "by": r.person, "note": r.note}
         )
         await x.append(NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), r.at)
-    kept = wire.dumps({"choice": str(r.choice), "note": r.note})
-    x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", kept, run=case.run)
-    if r.told is not None:
-        await effects.tell(x, r.told)
+    body = wire.dumps({"choice": str(r.choice), "note": r.note})
+    x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", body, run=case.run)
+    if r.evidence is not None:
+        await effects.record_and_append(x, r.evidence)
     return ResolveResult(verdict="resolved")
 
 
 async def _lock(x: Tx, r: Resolve, case: Case) -> None:
-    """Match rows of the foil that is waived and of the effect that is spoken of, then the Runs that hear of it."""
+    """Lock the match rows of the waived foil and of the effect, then the Runs that get an item."""
     if x.dialect == "sqlite":
         return
     foils = []
     if case.foil is not None and r.choice is Choice.WAIVE:
         foils += await x.rows("select rule, key from foil where id = $1", case.foil)
-    if r.told is not None:
-        foils += await x.rows("select rule, key from foil where effect = $1", r.told.effect)
+    if r.evidence is not None:
+        foils += await x.rows("select rule, key from foil where effect = $1", r.evidence.effect)
     matches = [(rule, key) for rule, key in foils]
     await x.lock_matches(matches)
     await x.lock_runs([] if case.run is None else [case.run], (), matches)

@@ -1,4 +1,4 @@
-"""Plans, what becomes of them, and Runs that are moved to another Release."""
+"""Plans, Releases, and Runs that are moved to another Release."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ CLOSE_APPROVALS = f"""
 update approval set state = $2 where id = any($1::text[]) and state in {APPROVAL_VALID}
 """
 RELEASE_LOCK = 0x52454C454153
-"""Held by admissions together, and alone by whoever changes what is in force."""
+"""Shared by admissions; exclusive for a transition that changes the active Release."""
 
 
 @sql(PutRelease)
 async def put_release(x: Tx, p: PutRelease) -> bool:
-    """The first Release of a store. The row that says what is in force is the lock."""
+    """Store the first Release. The row of the active Release is the lock."""
     row = (p.digest, p.body, micros(p.at))
     first = await x.rows(
         "insert into present_release (one, digest) values (1, $1) on conflict (one) do nothing returning one",
         p.digest,
     )
     if not first:
-        if await _in_force(x) == p.digest:
+        if await _active_release(x) == p.digest:
             await x.insert(t.WAITED, [(p.digest, *pair) for pair in p.waits], ignore=True)
         return False
     await x.insert(t.RELEASE, [row], ignore=True)
@@ -60,8 +60,10 @@ async def put_release(x: Tx, p: PutRelease) -> bool:
 
 
 async def by_present(x: Tx, release: str) -> bool:
-    """Whether a Release is in force, until this transaction ends. Where none is, every one will do. Admissions hold
-    this lock together; a row's lock would have each of them write the row."""
+    """Report whether a Release is active, until this transaction ends; without an active one, any will do.
+
+    Admissions share this lock; a row lock would have each of them write the row.
+    """
     if x.dialect == "postgres":
         await x.rows("select pg_advisory_xact_lock_shared($1::bigint)", RELEASE_LOCK)
     row = await x.one("select digest from present_release where one = $1::bigint", 1)
@@ -69,32 +71,32 @@ async def by_present(x: Tx, release: str) -> bool:
 
 
 async def _alone(x: Tx) -> None:
-    """No admission is under way, and none begins before this transaction ends."""
+    """Wait until no admission runs; none begins before this transaction ends."""
     if x.dialect == "postgres":
         await x.rows("select pg_advisory_xact_lock($1::bigint)", RELEASE_LOCK)
 
 
-async def _in_force(x: Tx) -> str | None:
-    """The Release in force, locked: whoever changes it waits for us."""
+async def _active_release(x: Tx) -> str | None:
+    """Return the active Release, locked: other transitions that change it wait."""
     row = await x.one("select digest from present_release where one = 1 for update")
     return None if row is None else str(row[0])
 
 
 @sql(PutPlan)
 async def put_plan(x: Tx, p: PutPlan) -> PutPlanVerdict:
-    if await _in_force(x) != p.plan.base:
+    if await _active_release(x) != p.plan.base:
         return "moved"
     row = await x.one(f"{PLAN} for update", p.plan.digest)
     if row is not None:
-        held: Plan = t.PLAN.read(row)
-        if held.state is PlanState.OPEN and held.round == p.plan.round:
-            await x.rows("update plan set body = $2 where digest = $1", held.digest, p.plan.body)
+        plan: Plan = t.PLAN.read(row)
+        if plan.state is PlanState.OPEN and plan.round == p.plan.round:
+            await x.rows("update plan set body = $2 where digest = $1", plan.digest, p.plan.body)
             return "same"
-        if held.round + 1 != p.plan.round:
+        if plan.round + 1 != p.plan.round:
             return "stale"
-        check_move(PLAN_MOVES, held.state, PlanState.OPEN, held.digest)
-        await x.rows(CLOSE_APPROVALS, list(held.approvals), str(ApprovalState.STALE))
-        await x.rows("delete from plan where digest = $1", held.digest)
+        check_move(PLAN_MOVES, plan.state, PlanState.OPEN, plan.digest)
+        await x.rows(CLOSE_APPROVALS, list(plan.approvals), str(ApprovalState.STALE))
+        await x.rows("delete from plan where digest = $1", plan.digest)
     elif p.plan.round != 1:
         return "stale"
     await x.insert(t.PLAN_WITH_MODEL, [(*t.PLAN.row(p.plan), p.model)])
@@ -106,7 +108,7 @@ async def put_plan(x: Tx, p: PutPlan) -> PutPlanVerdict:
 @sql(ApplyPlan)
 async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
     await _alone(x)
-    present = await _in_force(x)
+    present = await _active_release(x)
     row = await x.one(f"{PLAN} for update", a.plan)
     if row is None:
         return ApplyPlanResult(verdict="not_found")
@@ -169,7 +171,7 @@ async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
 
 
 async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
-    """Who granted it. Raises Nothing with the refusal where it does not hold now."""
+    """Return the voters of a valid approval. Raises Rollback with the refusal otherwise."""
     refusal = refused(approval, a)
     if refusal is not None:
         raise Rollback(ApplyPlanResult(verdict=refusal, approvals=(approval.id,)))
@@ -189,7 +191,7 @@ async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
 
 
 async def _outdate(x: Tx, applied: Plan) -> None:
-    """Every other open plan started from what is not in force any more."""
+    """Make every other open plan stale: its base is no longer active."""
     sql = f"select {t.PLAN.names} from plan where state = 'open' order by digest for update"
     others: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql)]
     for other in others:
@@ -225,7 +227,7 @@ async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
     moving = await x.one(
         f"select 1 from effect where run = $1 and state in {EFFECT_UNFINISHED} limit 1", m.run
     )
-    unread = row[0] > 0 and row[3] > row[4]  # one that has not begun reads its start under any Release
+    unread = row[0] > 0 and row[3] > row[4]  # a Run before its first turn reads its start under any Release
     if moving is not None or unread:
         return MoveRunResult(verdict="busy")
     version = m.version + 1

@@ -13,12 +13,12 @@ WAKE = "update run set due = case when due <= $2 then due else $2 end where id =
 
 
 async def hold(x: Tx, u: Turn, arrival: int) -> bool:
-    """Take every serial asked for; or none, and queue for those that others hold.
+    """Take every serial requested; or none, and queue for those that other Runs hold.
 
-    A holder's row is locked while we queue behind it, so its release either comes after our place in the
-    queue or has left the serial free. A serial taken between our look and our insert is looked at again.
+    A holder's row is locked while this Run queues behind it, so its release comes after the new place in the queue or
+    has left the serial free. A serial taken between the read and the insert is read again.
     """
-    missing, taken = set(u.hold), list[str]()
+    missing, acquired = set(u.hold), list[str]()
     while missing:
         rows = await x.rows(
             "select serial, run from hold where serial = any($1::text[]) order by serial for update",
@@ -27,13 +27,13 @@ async def hold(x: Tx, u: Turn, arrival: int) -> bool:
         missing -= {serial for serial, run in rows if run == u.run}
         blocked = sorted(serial for serial, run in rows if run != u.run)
         if blocked:
-            await x.rows("delete from hold where serial = any($1::text[])", taken)
+            await x.rows("delete from hold where serial = any($1::text[])", acquired)
             await x.insert(t.SERIAL_WAIT, [(serial, u.run, arrival) for serial in blocked], ignore=True)
             await x.rows(IDLE, u.run)
             return False
         rows = [(serial, u.run) for serial in sorted(missing)]
         got = [r[0] for r in await x.insert(t.HOLD, rows, ignore=True, returning="serial")]
-        taken += got
+        acquired += got
         missing -= set(got)
     await x.rows("delete from serial_wait where run = $1 and serial = any($2::text[])", u.run, sorted(u.hold))
     return True
@@ -47,21 +47,21 @@ async def unhold(x: Tx, u: Turn) -> list[str]:
     return await _wake_next(x, sorted(r[0] for r in freed), u)
 
 
-async def refuse_kept(x: Tx, u: Turn) -> None:
-    """Raises ValueError when a Run would end with a serial in its hand: nobody could have it any more."""
+async def refuse_held(x: Tx, u: Turn) -> None:
+    """Raise ValueError when a Run would end while it holds a serial: no other Run could get it."""
     rows = await x.rows("select serial from hold where run = $1 order by serial", u.run)
     if rows:
         raise ValueError(f"{u.run} would end and hold {', '.join(row[0] for row in rows)}")
 
 
 async def leave_queues(x: Tx, u: Turn) -> list[str]:
-    """A Run that was woken for a serial and went on without it must not stand before the others."""
+    """Take the Run out of the queues of serials that it went on without, and wake the next Runs."""
     left = await x.rows("delete from serial_wait where run = $1 returning serial", u.run)
     serials = sorted(r[0] for r in left)
     if not serials:
         return []
-    held = await x.rows("select serial from hold where serial = any($1::text[]) for update", serials)
-    return await _wake_next(x, sorted(set(serials) - {r[0] for r in held}), u)
+    holds = await x.rows("select serial from hold where serial = any($1::text[]) for update", serials)
+    return await _wake_next(x, sorted(set(serials) - {r[0] for r in holds}), u)
 
 
 async def _wake_next(x: Tx, serials: list[str], u: Turn) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the progress scan found: kept as rows, each with its Case, until a scan finds it gone."""
+"""Findings of the progress scan: rows, each with its Case, until a scan no longer reports them."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from datetime import datetime
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.clock import micros
-from counterfoil.store.port.stalled import RecordStalled, opens
+from counterfoil.store.port.stalled import RecordStalled, needs_case
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import TEXTS
-from counterfoil.store.sql.progress_scan import PRESENT, held_row
+from counterfoil.store.sql.progress_scan import PRESENT, finding_row
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
@@ -20,41 +20,41 @@ CASE = f"select {t.CASE.names} from case_ where id = $1"
 
 
 @sql(RecordStalled)
-async def tell(x: Tx, s: RecordStalled) -> bool:
-    """Replace what was found before. One teller at a time, the latest scan's word counts."""
+async def record_stalled(x: Tx, s: RecordStalled) -> bool:
+    """Replace the former findings. One scan at a time; the latest one counts."""
     await x.lock_topics([LOCK])
-    held = {(h.stuck.kind, h.stuck.about): h for h in map(held_row, await x.rows(PRESENT))}
-    if any(h.seen_at > s.at for h in held.values()):
+    former = {(h.stuck.kind, h.stuck.about): h for h in map(finding_row, await x.rows(PRESENT))}
+    if any(h.seen_at > s.at for h in former.values()):
         return False
-    for found, case in zip(s.found, s.cases, strict=True):
-        before = held.pop((found.kind, found.about), None)
+    for finding, case in zip(s.findings, s.cases, strict=True):
+        before = former.pop((finding.kind, finding.about), None)
         first_at = s.at if before is None else before.first_at
-        named = await _case(x, s, first_at, None if before is None else before.case, case)
+        case_id = await _case(x, s, first_at, None if before is None else before.case, case)
         if before is not None:
-            await x.rows("delete from stuck where kind = $1 and about = $2", found.kind, found.about)
+            await x.rows("delete from stuck where kind = $1 and about = $2", finding.kind, finding.about)
         row = (
-            found.kind,
-            found.about,
-            found.count,
-            micros(found.since),
-            TEXTS.save(found.subjects),
-            found.owner,
+            finding.kind,
+            finding.about,
+            finding.count,
+            micros(finding.since),
+            TEXTS.save(finding.subjects),
+            finding.owner,
             micros(first_at),
             micros(s.at),
-            named,
+            case_id,
         )
         await x.insert(t.STUCK, [row])
-    for gone in held.values():
-        await x.rows("delete from stuck where kind = $1 and about = $2", gone.stuck.kind, gone.stuck.about)
-        if gone.case is not None:
-            await _resolve(x, s, gone.case)
+    for row in former.values():
+        await x.rows("delete from stuck where kind = $1 and about = $2", row.stuck.kind, row.stuck.about)
+        if row.case is not None:
+            await _resolve(x, s, row.case)
     return True
 
 
 async def _case(x: Tx, s: RecordStalled, first_at: datetime, id_: str | None, case: Case) -> str | None:
-    """The id of the Case that it has from now on; `id_` is the one that it had."""
+    """Return the id of the finding's Case from now on; `id_` is its former Case."""
     row = None if id_ is None else await x.one(CASE, id_)
-    if not opens(None if row is None else t.CASE.read(row), first_at, s):
+    if not needs_case(None if row is None else t.CASE.read(row), first_at, s):
         return id_
     await x.open_case(case, s.at, s.actor)
     return case.id

@@ -1,4 +1,4 @@
-"""Claiming Runs, and committing what one turn decided."""
+"""Claims of Runs, and commits of turns."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.foil import FOIL_MOVES, FoilState
+from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port.effects import Conclude
@@ -19,7 +19,7 @@ from counterfoil.store.sql.states import EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
-from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_kept, unhold
+from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_held, unhold
 
 CLAIM = f"""
 update run set owner = $1, lease_until = $2
@@ -41,8 +41,8 @@ where arrival in (
 )
 returning {t.RUN.names}
 """
-# The guard of every turn: nothing is written for a version that is not the present one. $11 is what this
-# transaction has put into the inbox itself, as read.
+# The guard of every turn: nothing is written for another version than the present one. $11 is the number of items
+# that this transaction has put into the inbox itself and that count as read.
 TURN = """
 update run set
   version = version + 1, status = $3, direction = $4, state = $5, consumed = $6, ctx = $7,
@@ -65,8 +65,7 @@ where run = $1 and path = $2 and state in {EFFECT_MAY_EXIST}
 
 @sql(Claim)
 async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
-    """Lease due Runs, lane by lane, oldest due first. A Run that another transaction has locked is left for the
-    next time."""
+    """Lease due Runs, lane by lane, oldest due first. A Run locked by another transaction is skipped."""
     until, at = micros(c.lease_until), micros(c.at)
     if x.dialect == "postgres":
         rows = await x.rows(CLAIM, c.worker, until, at, c.limit, list(c.lanes))
@@ -88,33 +87,39 @@ async def turn(x: Tx, u: Turn) -> TurnAnswer:
 
 @sql(Advance)
 async def advance(x: Tx, a: Advance) -> AdvanceResult:
-    """An outcome, and the turn that rests on it: one update of the Run tells it and consumes it, and the turn's
-    leaf witnesses both."""
+    """Commit an outcome and the turn decided on it: one update of the Run appends and consumes the item.
+
+    The turn's leaf witnesses both.
+    """
     c, u = a.conclude, a.turn
     if u.reserve or u.release:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     await _lock(x, u, c)
-    told = await effects.record(x, c)
+    update = await effects.record(x, c)
     turned = TurnAnswer(verdict="stale")
-    if told.stimulus is None:
-        return AdvanceResult(concluded=told.concluded, turned=turned)
-    current = told.run == (u.version, u.consumed - 1) and not x.appended[u.run] and told.stimulus.run == u.run
+    if update.stimulus is None:
+        return AdvanceResult(concluded=update.concluded, turned=turned)
+    current = (
+        update.run == (u.version, u.consumed - 1) and not x.appended[u.run] and update.stimulus.run == u.run
+    )
     if current and not u.hold:
-        await x.insert(t.INBOX, [t.INBOX.row(told.stimulus.item(u.consumed, c.at))])
+        await x.insert(t.INBOX, [t.INBOX.row(update.stimulus.item(u.consumed, c.at))])
         turned = await _commit(x, u, read=1)
     else:
-        await x.append(told.stimulus, c.at)
+        await x.append(update.stimulus, c.at)
         if current:
             del x.appended[u.run]
             turned = await _commit(x, u)
     if turned.verdict != "done":
-        effects.told_leaf(x, c, told.stimulus.run)
-    return AdvanceResult(concluded=told.concluded, turned=turned)
+        effects.log_outcome(x, c, update.stimulus.run)
+    return AdvanceResult(concluded=update.concluded, turned=turned)
 
 
 async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
-    """Everything of a turn, its locks held. `read`: what this transaction has put into the inbox and counts
-    only now."""
+    """Commit a turn with its locks held.
+
+    `read`: number of items that this transaction has put into the inbox and counts only now.
+    """
     terminal = u.status in TERMINAL
     if u.hold or u.reserve or u.release:
         asks = await x.one(
@@ -141,7 +146,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
     )
     if row is None:
         return TurnAnswer(verdict="stale")
-    due, inbox_n, waited, queued, held = row
+    due, inbox_n, has_waits, queued, has_holds = row
     await _approvals(x, u)
     started = await _plan(x, u)
     for id_ in u.again:
@@ -153,19 +158,16 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
     await x.settle(touched, u.at)
     for case in u.cases:
         await x.open_case(case, u.at, u.actor)
-    new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
-    emitted = {r[0] for r in new}
-    todos = [("event", e.id, False, "") for e in u.events if e.id in emitted]
-    await x.insert(t.TODO, todos, ignore=True)
+    await _emit(x, u)
     for start in u.starts:
         await x.start(start, u.at)
     await release(x, u)
     woken = await unhold(x, u) if u.unhold else []
-    if terminal and held:
-        await refuse_kept(x, u)
+    if terminal and has_holds:
+        await refuse_held(x, u)
     if queued:
         woken += await leave_queues(x, u)
-    await _wait(x, u, waited=bool(waited), terminal=terminal)
+    await _wait(x, u, had_waits=bool(has_waits), terminal=terminal)
     more = x.appended[u.run]
     if more:
         inbox_n += more
@@ -184,8 +186,16 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
     )
 
 
+async def _emit(x: Tx, u: Turn) -> None:
+    """Insert events, with a todo for each new one."""
+    new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
+    ids = {row[0] for row in new}
+    todos = [("event", e.id, False, "") for e in u.events if e.id in ids]
+    await x.insert(t.TODO, todos, ignore=True)
+
+
 async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
-    """Topics, match rows, holds and Runs, in this order; the rest of the turn finds them locked."""
+    """Lock topics, match rows, holds and Runs, in this order."""
     if x.dialect == "sqlite":
         return
     linked = link_topics(c.links) if c is not None else []
@@ -193,8 +203,8 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
     matches = {(foil.rule, foil.key) for foil in u.foils}
     touched = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
     if touched:
-        found = await x.rows("select rule, key from foil where effect = any($1::text[])", touched)
-        matches |= {(rule, key) for rule, key in found}
+        rows = await x.rows("select rule, key from foil where effect = any($1::text[])", touched)
+        matches |= {(rule, key) for rule, key in rows}
     await x.lock_matches(matches)
     next_runs: set[str] = set()
     if u.hold or u.unhold:
@@ -217,8 +227,10 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
 
 
 async def _plan(x: Tx, u: Turn) -> tuple[str, ...]:
-    """Effects enter as planned, or as sending when a slot was in hand; those refused before may go out again.
-    Nothing goes out whose approvals do not hold any more. Which ones go out now."""
+    """Insert effects as planned, or as sending where the worker has a slot; send refused ones again.
+
+    An effect without valid approvals is not sent. Return the effects that are sending now.
+    """
     sends = {send.effect: send for send in u.send}
     planned, started = [], set[str]()
     for effect in u.plan:
@@ -234,42 +246,42 @@ async def _plan(x: Tx, u: Turn) -> tuple[str, ...]:
         if len(new) < len(planned):
             raise ValueError(f"{sorted({e.id for e in planned} - {r[0] for r in new})} exist already")
     for send in sends.values():
-        held = await effects.locked(x, send.effect)
-        if held is None:
+        row = await effects.locked(x, send.effect)
+        if row is None:
             raise KeyError(send.effect)
-        out = send.applied(held)
-        if await effects.approved(x, held):
-            await effects.write_sent(x, out)
-            started.add(held.id)
+        sending = send.applied(row)
+        if await effects.approved(x, row):
+            await effects.write_sent(x, sending)
+            started.add(row.id)
         else:
-            await effects.fall(x, held, u.at)
+            await effects.drop_stale(x, row, u.at)
     return tuple(send.effect for send in u.send if send.effect in started)
 
 
 async def _refuse_second_generation(x: Tx, u: Turn, planned: list[Effect]) -> None:
-    """One generation of a step at a time, among those of before and those of this turn."""
+    """Raise ValueError for a second live generation of a step, among existing effects and those of this turn."""
     live = []
     for path in sorted({effect.path for effect in planned}):
         live += await x.rows(LIVE_OF_PATH, u.run, path)
-    taken = {(path, item) for path, item in live}
+    steps = {(path, item) for path, item in live}
     starting: set[tuple[str, str]] = set()
     for effect in planned:
         step = (effect.path, effect.item)
         starts = effect.state is EffectState.SENDING
-        if step in taken or (starts and step in starting):
+        if step in steps or (starts and step in starting):
             raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
         if starts:
             starting.add(step)
 
 
 async def _reverse(x: Tx, u: Turn) -> set[tuple[str, str]]:
-    """Foils whose cause was taken back are reversed; what covered them becomes free for others."""
+    """Reverse the foils of undone effects; their observations become free for other foils."""
     touched = set()
     for effect in u.reverse:
         for row in await x.rows(FOILS_OF_EFFECT, effect):
             foil = t.FOIL.read(row)
             if FoilState.REVERSED in FOIL_MOVES[foil.state]:
-                await x.move_foil(foil, FoilState.REVERSED, "its cause was taken back", u.at)
+                await x.move_foil(foil, FoilState.REVERSED, TAKEN_BACK, u.at)
                 touched.add((foil.rule, foil.key))
     return touched
 
@@ -277,17 +289,19 @@ async def _reverse(x: Tx, u: Turn) -> set[tuple[str, str]]:
 async def _approvals(x: Tx, u: Turn) -> None:
     await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in u.approvals], ignore=True)
     for id_, state in u.close_approvals:
-        held = await x.one("select state from approval where id = $1 for update", id_)
-        if held is None:
+        row = await x.one("select state from approval where id = $1 for update", id_)
+        if row is None:
             raise KeyError(id_)
-        check_move(APPROVAL_MOVES, ApprovalState(held[0]), state, id_)
+        check_move(APPROVAL_MOVES, ApprovalState(row[0]), state, id_)
         await x.rows("update approval set state = $2 where id = $1", id_, str(state))
 
 
-async def _wait(x: Tx, u: Turn, *, waited: bool, terminal: bool) -> None:
-    """Replace the Run's waits. Topic locks make this and `post` take turns, so what is posted is either found
-    here or finds the wait there."""
-    if waited:
+async def _wait(x: Tx, u: Turn, *, had_waits: bool, terminal: bool) -> None:
+    """Replace the Run's waits.
+
+    Topic locks serialise this and `post`: an event is either read here, or its post reads the new wait.
+    """
+    if had_waits:
         await x.rows("delete from wait where run = $1", u.run)
     if terminal or not u.waits:
         return

@@ -1,4 +1,4 @@
-"""Usage, set-wise: a batch is inserted by one statement, and only what did not go in is looked at."""
+"""Usage, set-wise: one statement inserts a batch, and only rows that were not inserted are read."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(t.USAGE.types, 1))
-# The rows that went in are counted where they are: sending their keys back would cost as much as they did.
+# Inserted rows are counted in the database: returning their keys would cost as much as sending them.
 INSERT = f"""
 with fresh as (
   insert into usage_event ({t.USAGE.names}) select * from unnest({_ARRAYS})
   on conflict do nothing returning 1
 ) select count(*) from fresh
 """
-HELD = """
+EXISTING = """
 select source, id, body from usage_event where source = $1 and id = any($2::text[]) and batch <> $3
 """
 CHANGES = "select total_changes()"
 
 
 @sql(StoreUsage)
-async def keep_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
-    """Insert what is new; the unique index on (source, id) decides, here and between processes."""
+async def store_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
+    """Insert new rows; the unique index on (source, id) decides, also between processes."""
     accepted: Sequence[UsageRow] = k.rows
     clashes: list[int] = []
     repeated = 0
     if await _insert(x, k) < len(k.rows):
-        held = await _held(x, k)
-        accepted = [row for row in k.rows if row[:2] not in held]
+        existing = await _existing(x, k)
+        accepted = [row for row in k.rows if row[:2] not in existing]
         for place, row in enumerate(k.rows):
-            if row[:2] in held:
-                if same_content(held[row[:2]], row[7]):
+            if row[:2] in existing:
+                if same_content(existing[row[:2]], row[7]):
                     repeated += 1
                 else:
                     clashes.append(place)
     refused = {r.key: r for r in (*k.refused, *(usage.clash(k.rows[place]) for place in clashes))}
-    rows = [usage.quarantine_row(k, each) for each in refused.values()]
+    rows = [usage.quarantine_row(k, row) for row in refused.values()]
     new = {row[0] for row in await x.insert(t.QUARANTINE, rows, ignore=True, returning="id")}
-    aside = [each for key, each in refused.items() if key in new]
+    aside = [row for key, row in refused.items() if key in new]
     for case in usage.cases_of(k, aside):
         await x.open_case(case, k.at, k.actor)
     if accepted or aside:
@@ -53,7 +53,7 @@ async def keep_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
 
 
 async def _insert(x: Tx, k: StoreUsage) -> int:
-    """How many of the rows went in."""
+    """Insert the rows; return how many were new."""
     if not k.rows:
         return 0
     if x.dialect == "postgres":
@@ -64,11 +64,11 @@ async def _insert(x: Tx, k: StoreUsage) -> int:
     return int((await x.rows(CHANGES))[0][0] - before)
 
 
-async def _held(x: Tx, k: StoreUsage) -> dict[tuple[str, str], bytes]:
-    """The bytes of those that were there before, by source and id."""
-    held: dict[tuple[str, str], bytes] = {}
+async def _existing(x: Tx, k: StoreUsage) -> dict[tuple[str, str], bytes]:
+    """Return the bodies of existing rows, by source and id."""
+    bodies: dict[tuple[str, str], bytes] = {}
     for source in sorted({row[0] for row in k.rows}):
-        wanted = [row[1] for row in k.rows if row[0] == source]
-        for name, id_, body in await x.rows(HELD, source, wanted, k.batch):
-            held[name, id_] = bytes(body)
-    return held
+        ids = [row[1] for row in k.rows if row[0] == source]
+        for name, id_, body in await x.rows(EXISTING, source, ids, k.batch):
+            bodies[name, id_] = bytes(body)
+    return bodies

@@ -17,8 +17,8 @@ on conflict (name, side, who, day) do update set
 
 
 @sql(CountUse)
-async def tell_use(x: Tx, t: CountUse) -> bool:
-    """In one order everywhere, so that two processes that tell of the same do not wait for each other in a ring."""
+async def count_use(x: Tx, t: CountUse) -> bool:
+    """Add uses in one fixed order, so that two processes do not deadlock."""
     for use in sorted(t.uses, key=lambda u: (u.name, u.side, u.who, u.day)):
         times = (micros(use.first_at), micros(use.last_at))
         await x.rows(ADD, use.name, use.side, use.who, use.day, use.count, *times)

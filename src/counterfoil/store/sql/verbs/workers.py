@@ -1,4 +1,4 @@
-"""Heartbeats and quotas: the accounts' rows are locked in order, and each is shared anew by one pure function."""
+"""Heartbeats and quotas: the accounts' rows are locked in order, and one pure function shares each."""
 # ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 
-FORGOTTEN = timedelta(days=1)
-"""After which a worker that is gone leaves no row."""
+DELETED_AFTER = timedelta(days=1)
+"""Time after which a dead worker's row is deleted."""
 ALIVE = """
 insert into worker (id, until, at) values ($1, $2, $3)
 on conflict (id) do update set until = excluded.until, at = excluded.at where worker.at <= excluded.at
@@ -31,8 +31,8 @@ ACCOUNTS = (
     f"select {t.ACCOUNT.names} from account where account = any($1::text[]) order by account for update"
 )
 QUOTAS = f"select {t.QUOTA.names} from quota where account = any($1::text[])"
-# Calls that may still be in flight although nobody vouches for them any more.
-GONE = """
+# Calls of dead workers that may still be in flight.
+ORPHANED = """
 select effect.system, count(*) from effect
 where effect.state = 'sending' and effect.call_until > $2 and effect.system = any($1::text[])
   and not exists (select 1 from worker where worker.id = effect.worker and worker.until > $2)
@@ -40,7 +40,7 @@ group by effect.system
 """
 ENDED = "delete from quota where account = any($1::text[]) and (worker = $2 or until <= $3)"
 SHARED = "update account set cap = $2, aim = $3, tuned_at = $4 where account = $1"
-# Others may be forgetting the same ones.
+# Other processes may delete the same rows.
 FORGET = """
 delete from worker where id in (select id from worker where until <= $1 for update skip locked)
 """
@@ -48,31 +48,31 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 
 @sql(Heartbeat)
 async def beat(x: Tx, b: Heartbeat) -> HeartbeatResult:
-    """The heartbeat, and the quotas that it gives until the next one."""
+    """Record the heartbeat, and grant quotas until the next one."""
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
     grants = await _share(x, b) if alive is not None else []
-    await x.rows(FORGET, micros(b.at - FORGOTTEN))
+    await x.rows(FORGET, micros(b.at - DELETED_AFTER))
     count = await x.one("select count(*) from worker where until > $1 and id <> $2", micros(b.at), b.worker)
     assert count is not None
     return HeartbeatResult(grants=tuple(grants), others=count[0])
 
 
 async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
-    wanted = sorted({want.account for want in b.wants})
-    if not wanted:
+    names = sorted({want.account for want in b.wants})
+    if not names:
         return []
-    accounts: dict[str, SystemAccount] = await _locked(x, wanted)
-    new = [name for name in wanted if name not in accounts]
+    accounts: dict[str, SystemAccount] = await _locked(x, names)
+    new = [name for name in names if name not in accounts]
     if new:
         fresh = {
             want.account: SystemAccount(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants
         }
         await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
-        accounts = await _locked(x, wanted)
-    quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, wanted)]
+        accounts = await _locked(x, names)
+    quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, names)]
     systems = sorted({account.system for account in accounts.values()})
-    gone: dict[str, int] = dict(await x.rows(GONE, systems, micros(b.at)))  # type: ignore[arg-type]
-    await x.rows(ENDED, wanted, b.worker, micros(b.at))
+    orphaned: dict[str, int] = dict(await x.rows(ORPHANED, systems, micros(b.at)))  # type: ignore[arg-type]
+    await x.rows(ENDED, names, b.worker, micros(b.at))
     grants, own = [], []
     for want in b.wants:
         account = accounts[want.account]
@@ -81,18 +81,25 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
         present, quota, may = grant(
             account,
             Quota(
-                account=want.account, worker=b.worker, n=0, wanted=want.wanted, cap=want.cap, until=b.until
+                account=want.account,
+                worker=b.worker,
+                n=0,
+                wanted=want.slots_wanted,
+                cap=want.cap,
+                until=b.until,
             ),
             0 if before is None else before.n,
-            want.held,
+            want.in_use,
             list(live.values()),
-            gone.get(account.system, 0),
+            orphaned.get(account.system, 0),
             b.at,
         )
         if present != account:
             await x.rows(SHARED, present.account, present.cap, present.aim, micros_or_none(present.tuned_at))
         own.append(t.QUOTA.row(quota))
-        grants.append(QuotaGrant(account=want.account, n=may, kept=quota.n, cap=present.aim, until=b.until))
+        grants.append(
+            QuotaGrant(account=want.account, n=may, counted=quota.n, cap=present.aim, until=b.until)
+        )
     await x.insert(t.QUOTA, own)
     return grants
 
@@ -104,7 +111,7 @@ async def _locked(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
 
 @sql(ReleaseWorker)
 async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as its neighbours
-    """Give everything back. The accounts are locked first, as by everybody who touches quotas."""
+    """Give all quotas back. The accounts are locked first, as in every transition on quotas."""
     ids = [l.worker]
     if l.lives:
         name = l.worker.rsplit("/", 1)[0] + "/"
@@ -122,7 +129,7 @@ async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as it
 
 @sql(SetCap)
 async def tune(x: Tx, u: SetCap) -> SetCapResult:
-    """Another cap in use, unless it is not the one that the worker knew."""
+    """Change the cap in use, unless it differs from the one that the worker read."""
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
         return SetCapResult(applied=False, cap=0)
