@@ -12,9 +12,7 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.controls import Enforcement, enforcements
 from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ListFilter, Views
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission

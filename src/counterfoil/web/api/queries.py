@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import ListFilter, RunRow
 from counterfoil.web.api import shapes
 
