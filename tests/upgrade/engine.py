@@ -17,6 +17,7 @@ PATHS = {
     "Absent": ("counterfoil.connectors.sdk:Absent",),
     "Accepted": ("counterfoil.connectors.sdk:Accepted",),
     "Application": ("counterfoil.application:Application", "counterfoil.app:Application"),
+    "Choice": ("counterfoil.core.case:Choice",),
     "Confirmed": ("counterfoil.connectors.sdk:Confirmed",),
     "Delivery": ("counterfoil.connectors.sdk:Delivery",),
     "ErrorClass": ("counterfoil.core.errors:ErrorClass",),

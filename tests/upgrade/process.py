@@ -136,7 +136,7 @@ class Process:
         runs = {run.id for run in dump.runs if run.bkey == name}
         cases = [case for case in dump.cases if case.state == "open"]
         (case,) = [c for c in cases if (c.run in runs if runs else name in c.message)]
-        return str(await self.app.resolve_case(case.id, person, choice, "checked"))
+        return str(await self.app.resolve_case(case.id, person, engine.Choice(choice), "checked"))
 
     # ------------------------------------------------------------------ consumer
 
