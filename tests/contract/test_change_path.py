@@ -257,7 +257,7 @@ async def test_nothing_but_what_was_in_force_is_put_back(company: Changing) -> N
     assert (await company.ask("POST", "/v1/plans", params={"to": "0" * 64})).status_code == 404
     planned = await company.plan(STRICTER, "eve")
     refused = await company.apply(planned["plan"]["digest"], "eve", emergency=True)
-    assert (refused.status_code, "never in force" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "never active" in refused.json()["detail"]) == (409, True)
 
 
 # ------------------------------------------------------------------ calendars

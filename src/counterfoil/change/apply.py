@@ -22,21 +22,19 @@ from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.store.port.releases import ApplyPlan
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import ListFilter, Views
 
 REFUSALS = {
     "not_found": "There is no such plan. Run `counterfoil plan` again.",
-    "closed": "The plan was applied already, has expired, or another Release came into force. Plan again.",
-    "moved": "Another Release came into force since the plan was made. Plan again.",
+    "closed": "The plan was applied already, has expired, or another Release became active. Plan again.",
+    "moved": "Another Release became active since the plan was made. Plan again.",
     "rejected": "The plan was rejected. Change it, or plan it again to ask for approval again.",
     "expired": "An approval of the plan has expired. Plan again to ask for approval again.",
     "missing": "An approval of the plan is missing.",
     "inactive": "A person who approved the plan is no longer active. Plan again to ask for approval again.",
     "role": "Only the roles that the policy names under `emergency` may put a Release back without approvals.",
-    "never": "In an emergency only a former Release may be put back. This one was never in force.",
+    "never": "In an emergency only a former Release may be put back. This one was never active.",
 }
 """Text of each refusal of the store, by verdict."""
 
@@ -75,7 +73,7 @@ class Applier:
         report = read_report(plan)
         roles = report.emergency if emergency else ()
         if emergency and not roles:
-            raise Refused("No policy in force names roles under `emergency`.", ErrorClass.CONFLICT)
+            raise Refused("The active Release has no policy that names roles under `emergency`.", ErrorClass.CONFLICT)
         application = _PlanApplication(self, plan, report, Model.from_json(body), person, reason, roles)
         results: list[StageResult] = []
         for stage in report.stages:
@@ -137,7 +135,7 @@ class _PlanApplication:
     async def _check_base(self, stage: stages.CheckBase) -> str:
         if await self.of._store.active_release() != stage.base:
             raise Refused(REFUSALS["moved"], ErrorClass.CONFLICT)
-        return "the base is still in force"
+        return "the base is still active"
 
     async def _check_calendar(self) -> str:
         now = await self.of._store.now()
@@ -186,7 +184,7 @@ class _PlanApplication:
             about = f" ({', '.join(applied.approvals)})" if applied.approvals else ""
             raise Refused(REFUSALS[applied.verdict] + about, ErrorClass.CONFLICT)
         self.no = applied.no
-        return f"release {self.plan.revision[:12]} is in force, number {applied.no}"
+        return f"release {self.plan.revision[:12]} is active, number {applied.no}"
 
     def _reviews(self, now: datetime) -> tuple[Case, ...]:
         """Return a Case for each approval that was skipped, or one Case if the plan needs no approval."""

@@ -14,9 +14,7 @@ from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.store.port.releases import ApplyPlan, PutPlan
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 APPLY = "releases:any:apply"
 ACTOR = "up"

@@ -8,9 +8,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.release import ReleaseStep
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 Digests: TypeAlias = dict[tuple[str, str], str]
 """Digest by kind and name of a document."""

@@ -11,10 +11,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.store.port.releases import MoveRun
-from counterfoil.store.port.store import (
-    LoadedRun,
-    Store,
-)
+from counterfoil.store.port.store import LoadedRun, Store
 
 MAX_RUNS = 1_000
 """Runs that one call reports or moves."""

@@ -30,9 +30,7 @@ from counterfoil.model.checks import check
 from counterfoil.model.connector_changes import to_build
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.releases import PutPlan
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import ListFilter, Views
 
 REPLAY_DAYS = 30
@@ -64,7 +62,7 @@ class Planner:
         base = await self._store.active_release()
         if base is None:
             raise Refused(
-                "No Release is in force yet: `counterfoil up` publishes the first folder.",
+                "No Release is active yet: `counterfoil up` publishes the first folder.",
                 ErrorClass.CONFLICT,
             )
         old, now = await self._ports.model(base), await self._store.now()
@@ -166,7 +164,7 @@ class Planner:
             verdict = await self._store.apply(put)
             if verdict == "moved":
                 raise Refused(
-                    "Another Release came into force meanwhile. Run `counterfoil plan` again.",
+                    "Another Release became active meanwhile. Run `counterfoil plan` again.",
                     ErrorClass.CONFLICT,
                 )
             if verdict != "stale":

@@ -7,9 +7,7 @@ from counterfoil.change.history import History
 from counterfoil.change.migrate import RunMigrator
 from counterfoil.change.plan import Planner
 from counterfoil.change.ports import ChangePorts
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
 

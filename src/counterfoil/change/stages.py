@@ -92,7 +92,7 @@ def explain(stage: Stage) -> str:
     """Return a sentence that describes a stage to a person."""
     match stage:
         case CheckBase(base=base):
-            return f"Check that {base[:12]} is still in force."
+            return f"Check that {base[:12]} is still active."
         case CheckCalendar():
             return "Check that no calendar forbids such a change on that day."
         case RequireApprovals(approvals=approvals):
@@ -100,7 +100,7 @@ def explain(stage: Stage) -> str:
         case TryConnectors(systems=systems):
             return f"Test that the connectors of {', '.join(systems)} can be built."
         case MakeRelease(revision=revision):
-            return f"Put {revision[:12]} in force and record it in the history, in one transaction."
+            return f"Make {revision[:12]} active and record it in the history, in one transaction."
         case TakeUp():
             return "Load the Release in the running processes. New and changed connectors are built; old ones close when idle."
         case MoveRuns(workflows=workflows):

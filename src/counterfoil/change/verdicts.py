@@ -17,9 +17,7 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import Run
 from counterfoil.model import Model
 from counterfoil.rules.workflow.migration import Movable, move
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 Word: TypeAlias = Literal["unaffected", "pinned", "migratable", "needs a person"]
 Models: TypeAlias = Callable[[str], Awaitable[Model]]

@@ -20,10 +20,10 @@ def show(
 ) -> None:
     """Print a plan. `approvals`: as the server answers them. `places`: `file:line` of documents by kind and name."""
     if report is None:
-        say("Nothing changes: this is what is in force.")
+        say("Nothing changes: this is the active Release.")
         return
     say(f"plan {report.digest[:12]}: release {report.base[:12]} -> {report.revision[:12]}"
-        + (" (was in force before)" if report.rollback else ""))  # fmt: skip
+        + (" (was active before)" if report.rollback else ""))  # fmt: skip
     say("")
     show_differences(report.differences, places)
     _runs(report.runs)

@@ -153,6 +153,6 @@ def test_a_change_of_calendars_alone_is_never_refused() -> None:
 
 
 def test_a_stage_is_explained_by_what_it_holds() -> None:
-    assert explain(CheckBase(base="a" * 64)) == "Check that aaaaaaaaaaaa is still in force."
+    assert explain(CheckBase(base="a" * 64)) == "Check that aaaaaaaaaaaa is still active."
     assert explain(RequireApprovals(approvals=("one",))) == "Wait for 1 approval."
     assert "bbbbbbbbbbbb" in explain(MakeRelease(revision="b" * 64))
