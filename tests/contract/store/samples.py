@@ -19,9 +19,7 @@ from counterfoil.store.port.effects import Conclude, Intent, Send
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.people import Decide, PutPerson, Resolve
 from counterfoil.store.port.records import NewInboxItem, RunStart
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.turns import Turn
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -8,13 +8,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.cases import case_of_break
-from counterfoil.core.foil import (
-    FOIL_MOVES,
-    UNFINISHED_FOILS,
-    Foil,
-    FoilState,
-    settle,
-)
+from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Foil, FoilState, settle
 from counterfoil.core.moves import check_move
 from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil
 from counterfoil.store.memory.runs import append

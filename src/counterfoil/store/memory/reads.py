@@ -18,9 +18,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.memory.workers import left_in_flight
 from counterfoil.store.port import store as port
-from counterfoil.store.port.releases import (
-    Pinned,
-)
+from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
 from counterfoil.store.port.views import CaseTarget
 

@@ -9,11 +9,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.stalled import (
-    RecordStalled,
-    StalledFinding,
-    needs_case,
-)
+from counterfoil.store.port.stalled import RecordStalled, StalledFinding, needs_case
 
 
 @memory(RecordStalled)

@@ -12,9 +12,7 @@ from counterfoil.store.dump import Dump, dump_memory
 from counterfoil.store.memory import progress_scan, reads, traffic
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.wake import RunWatch, Wake, Wakes
 

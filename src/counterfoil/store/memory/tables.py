@@ -12,11 +12,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import (
-    Allocation,
-    Foil,
-    Observation,
-)
+from counterfoil.core.foil import Allocation, Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat

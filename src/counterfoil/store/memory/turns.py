@@ -8,11 +8,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core.approval import APPROVAL_MOVES
-from counterfoil.core.foil import (
-    FOIL_MOVES,
-    TAKEN_BACK,
-    FoilState,
-)
+from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.cases import open_case

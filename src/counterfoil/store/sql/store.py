@@ -9,9 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, Wake, Wakes
