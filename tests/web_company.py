@@ -19,7 +19,7 @@ import msgspec
 import uvicorn
 
 from counterfoil.change.ports import ChangePorts
-from counterfoil.change.service import ChangePath
+from counterfoil.change.service import ChangeService
 from counterfoil.connectors import signature
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
@@ -45,7 +45,7 @@ from counterfoil.store.port.effects import Conclude, Intent, Send
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
-from counterfoil.store.port.records import NewInboxItem, RunStart
+from counterfoil.store.port.records import RunStart, NewInboxItem
 from counterfoil.store.port.releases import PutRelease
 from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -86,7 +86,7 @@ class TrialApp:
         self._usage = UsageIntake(self.intake, self.uses)
         self.ready = True
         self.failing: Exception | None = None
-        self.changes = ChangePath(
+        self.changes = ChangeService(
             store, store, ChangePorts(self._release, _no_traffic, _no_connectors, self._take_up)
         )
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from counterfoil.change.ports import ChangePorts
-from counterfoil.change.service import ChangePath
+from counterfoil.change.service import ChangeService
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass, Refused
@@ -28,9 +28,7 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.job import replay_traffic
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
 READY_LAG_SECONDS = 300.0
@@ -83,7 +81,7 @@ class Application:
             try_connectors=self._try_connectors,
             take_up=self.follower.look,
         )
-        self.changes = ChangePath(store, views, ports)
+        self.changes = ChangeService(store, views, ports)
 
     @property
     def model(self) -> Model:
@@ -149,7 +147,7 @@ class Application:
         feeds = {
             f"{system}.{feed}": {
                 "last": None if state.last is None else state.last.isoformat(),
-                "kept": state.kept,
+                "kept": state.deliveries,
                 "failures": state.failures,
                 "error": state.error,
             }

@@ -11,7 +11,7 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
 
-class ChangePath:
+class ChangeService:
     """The parts of the change service that the API, the pages and the command line call."""
 
     def __init__(self, store: Store, views: Views, ports: ChangePorts) -> None:
