@@ -6,7 +6,9 @@ from datetime import date
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.run import RunStatus
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
+from counterfoil.rules.workflow.state import load
 from tests.unit.rules.company import BASE, asked, company, period, usd
 from tests.unit.rules.driver import Play, model_of
 
@@ -113,6 +115,39 @@ async def test_a_run_keeps_its_place_from_turn_to_turn() -> None:
     assert await play.vote(play.approval(), "lee") != "granted"
     assert await play.vote(play.approval(), "fay") == "granted"
     assert play.run().state == "approved"
+
+
+MEASURED = """
+steps:
+  - {id: sent, call: ledger.measure, with: {id: =event.data.id}}
+  - {wait: {event: opened.v1, where: event.data.id == start.data.id, until: +2d}}
+"""
+MEASURE = """\
+kind: operation
+name: ledger.measure
+system: ledger
+input: {id: id}
+output: {account: int}
+repeat: find
+horizon: 60s
+irreversible: kept
+---
+kind: mapping
+name: ledger-measure
+to: {operation: ledger.measure}
+with: {name: =input.id}
+returns: {result: {account: "=table('accounts', 'sale')"}}
+"""
+
+
+async def test_the_result_of_a_first_call_is_read_by_the_tables_of_the_place() -> None:
+    play = company(MEASURED, ACCOUNTS, GERMANY, MEASURE)
+    worker = Worker(play.store, play.releases, play.systems, "w/1")
+    await play.event("asked.v1", id="a1", legal_entity="de", settle=False)
+    await worker.beat_once()
+    await worker.admit_once()
+    await worker.wait_for_work()
+    assert [load(run.ctx).names["sent"] for run in play.runs()] == [{"account": 8400}]
 
 
 def test_a_place_is_expanded_once() -> None:
