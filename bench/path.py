@@ -38,9 +38,7 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.turns import Advance, Turn
 from counterfoil.store.sql.group_commit import BatchResult as Committed

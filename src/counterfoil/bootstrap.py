@@ -28,9 +28,7 @@ from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
 from counterfoil.model.kinds import System
 from counterfoil.store.port.people import PutPerson, PutToken
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore

@@ -19,9 +19,7 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.maintenance import PutCheckpoint
-from counterfoil.store.port.store import (
-    Todo,
-)
+from counterfoil.store.port.store import Todo
 from tests.contract.store import samples as s
 
 COMPANY = """

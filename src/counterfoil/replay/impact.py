@@ -32,9 +32,7 @@ from counterfoil.replay.report import Impact
 from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.store.port.recorded import Recorded, TimeRange
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 class Replay:

@@ -11,9 +11,7 @@ from counterfoil.model import Model
 from counterfoil.replay.impact import Replay, recorded
 from counterfoil.replay.report import to_dict
 from counterfoil.store.port.recorded import Recorded
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 BATCH_DELIVERIES = 50
 """Deliveries replayed in one thread call. Between two calls, other tasks of the process can run."""

@@ -22,9 +22,7 @@ from counterfoil.model import Model, kinds
 from counterfoil.rules.versions import DeprecationNotice, dated
 from counterfoil.store.port.intake import Admit
 from counterfoil.store.port.maintenance import OpenCases
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
 
 FLUSH_INTERVAL = timedelta(seconds=5)

@@ -26,9 +26,7 @@ from counterfoil.rules.lookup import (
     TableRead,
 )
 from counterfoil.rules.values import head_names
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 T = TypeVar("T")
 

@@ -12,9 +12,7 @@ from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.rules.versions import CastPath
 from counterfoil.store.port.releases import PutRelease
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 log = logging.getLogger("counterfoil.releases")
 

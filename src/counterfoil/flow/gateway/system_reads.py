@@ -25,9 +25,7 @@ from counterfoil.rules import mapping
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
 from counterfoil.rules.values import plain
 from counterfoil.rules.versions import CastFailed, upcast_input
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 CONNECTOR_GRACE_SECONDS = 1.0
 """Time that a connector has to notice its own time-out."""

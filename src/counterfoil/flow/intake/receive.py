@@ -23,9 +23,7 @@ from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
 from counterfoil.store.port.intake import Receive, ReceiveResult
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 STORED_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
 """Headers stored with a receipt. Signatures and credentials are not stored."""

@@ -7,9 +7,7 @@ from counterfoil.core.effect import UNSETTLED
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, Resolve
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 async def decide_approval(

@@ -21,9 +21,7 @@ from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext, OutcomeRecor
 from counterfoil.flow.runs.turn_rows import next_send
 from counterfoil.model.definition import OperationDefinition
 from counterfoil.store.port.effects import Intent, Resend, Send
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 class EffectSender:

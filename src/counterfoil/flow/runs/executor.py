@@ -27,9 +27,7 @@ from counterfoil.flow.runs.snapshot import (
 )
 from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
 from counterfoil.store.port.effects import Conclude, Send
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.turns import Advance, Turn, TurnAnswer
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]

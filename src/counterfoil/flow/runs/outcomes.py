@@ -29,9 +29,7 @@ from counterfoil.rules.lookup import account_of
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, take_result
 from counterfoil.rules.values import typed
 from counterfoil.store.port.effects import Conclude
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 T = TypeVar("T")
 

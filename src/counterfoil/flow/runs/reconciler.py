@@ -18,9 +18,7 @@ from counterfoil.flow.runs.turn_rows import MAX_SEND_DELAY_SECONDS
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
 from counterfoil.store.port.effects import Conclude, LookedUp
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 class OutcomeReconciler:

@@ -22,9 +22,7 @@ from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.port.effects import Conclude, Send
 from counterfoil.store.port.records import RunStart
-from counterfoil.store.port.store import (
-    LoadedRun,
-)
+from counterfoil.store.port.store import LoadedRun
 from counterfoil.store.port.turns import Turn, TurnAnswer
 
 LEASE = timedelta(seconds=10)

@@ -36,9 +36,7 @@ from counterfoil.rules.workflow.decide import Decision, LiveContext, decide
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.turns import Turn, WaitOn
 
 MAX_ROUNDS = 200

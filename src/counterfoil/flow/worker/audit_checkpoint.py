@@ -19,9 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 _ALGORITHM = b"\x01"  # Ed25519 in the signed-note registry
 

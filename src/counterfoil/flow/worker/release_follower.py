@@ -24,9 +24,7 @@ from counterfoil.model import Model
 from counterfoil.model.connector_changes import connected, to_build
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.releases import ExpirePlans
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.wake import Wake
 
 log = logging.getLogger("counterfoil.follow")

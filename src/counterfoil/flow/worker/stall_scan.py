@@ -17,9 +17,7 @@ from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
 from counterfoil.store.port.stalled import RecordStalled, Stalled, StallLimits
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 async def scan(

@@ -11,9 +11,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
 from counterfoil.store.port.maintenance import OpenCases
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 
 async def unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
