@@ -79,26 +79,26 @@ class TakesUnreachableForUnknown(Wrapped):
 
 class TakesFailedLookUpForAbsence(Wrapped):
     async def find(self, request: Request, timeout: float) -> Finding:
-        found = await self.inner.find(request, timeout)
-        return Absent() if isinstance(found, Unknown) else found
+        finding = await self.inner.find(request, timeout)
+        return Absent() if isinstance(finding, Unknown) else finding
 
 
 class FindsNothing(Wrapped):
     async def find(self, request: Request, timeout: float) -> Finding:
-        found = await self.inner.find(request, timeout)
-        return Absent() if isinstance(found, Confirmed) else found
+        finding = await self.inner.find(request, timeout)
+        return Absent() if isinstance(finding, Confirmed) else finding
 
 
 class FindsAnything(Wrapped):
     async def find(self, request: Request, timeout: float) -> Finding:
-        found = await self.inner.find(request, timeout)
-        return Confirmed({"payment": "pay1"}) if isinstance(found, Absent) else found
+        finding = await self.inner.find(request, timeout)
+        return Confirmed({"payment": "pay1"}) if isinstance(finding, Absent) else finding
 
 
 class FindsAnother(Wrapped):
     async def find(self, request: Request, timeout: float) -> Finding:
-        found = await self.inner.find(request, timeout)
-        return Confirmed({"payment": "pay0"}) if isinstance(found, Confirmed) else found
+        finding = await self.inner.find(request, timeout)
+        return Confirmed({"payment": "pay0"}) if isinstance(finding, Confirmed) else finding
 
 
 class Raises(Wrapped):
@@ -375,10 +375,10 @@ async def spoiled(
 @pytest.mark.parametrize("kind", SPOILED)
 async def test_a_spoiled_connector_fails_its_check(kind: type[Wrapped], tmp_path: Path) -> None:
     async with spoiled(kind, tmp_path) as (connector, samples):
-        found = failures(await conform(connector, samples))
+        finding = failures(await conform(connector, samples))
         await connector.close()
-    missed = {check for check in SPOILED[kind] if not any(check in line for line in found)}
-    assert not missed, found
+    missed = {check for check in SPOILED[kind] if not any(check in line for line in finding)}
+    assert not missed, finding
 
 
 @pytest.mark.parametrize("kind", [Wrapped, InBulk])
@@ -386,9 +386,9 @@ async def test_an_unspoiled_wrapper_lacks_the_left_out_samples_alone(
     kind: type[Wrapped], tmp_path: Path
 ) -> None:
     async with spoiled(kind, tmp_path) as (connector, samples):
-        found = failures(await conform(connector, samples))
+        finding = failures(await conform(connector, samples))
         await connector.close()
-    assert found == [
+    assert finding == [
         "FAIL specification is complete [erp.invoice.post]: has no sample",
         "FAIL specification is complete [erp.note.add]: has no sample",
     ]

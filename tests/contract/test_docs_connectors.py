@@ -47,8 +47,8 @@ def test_the_call_of_the_suite_on_the_page_names_what_is_there() -> None:
 
 
 def test_the_listed_proofs_and_kinds_of_repeat_are_those_of_the_code() -> None:
-    told = re.search(r"by default ([\d,\sand]+)\(`proofs`\)", PAGE)
-    assert told is not None
-    assert tuple(map(int, re.findall(r"\d+", told[1]))) == PROOFS
+    documented = re.search(r"by default ([\d,\sand]+)\(`proofs`\)", PAGE)
+    assert documented is not None
+    assert tuple(map(int, re.findall(r"\d+", documented[1]))) == PROOFS
     rows = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     assert set(Repeat) - {Repeat.READ} <= rows

@@ -313,7 +313,7 @@ async def test_a_feed_whose_cursor_cannot_move_says_so_instead_of_losing_changes
             await connector.poll("changes", page.cursor, 2, 5)
 
 
-async def test_a_feed_of_other_shape_than_told_is_a_matter_for_a_person(ledger: Ledger) -> None:
+async def test_a_feed_of_an_unexpected_shape_is_misconfigured(ledger: Ledger) -> None:
     ledger.mood += [(200, {}, b'{"rows": []}'), (200, {}, b'[{"sequence": 1}]'), (403, {}, b"")]
     async with connected(ledger) as connector:
         for _ in range(3):
@@ -321,7 +321,7 @@ async def test_a_feed_of_other_shape_than_told_is_a_matter_for_a_person(ledger: 
                 await connector.poll("changes", None, 2, 5)
 
 
-async def test_a_wrong_token_is_told_by_check_and_send(ledger: Ledger) -> None:
+async def test_a_wrong_token_is_reported_by_check_and_send(ledger: Ledger) -> None:
     config = config_of(ledger)
     secrets = {"token": "stale", "hook_secret": HOOK_SECRET}
     connector = openapi.connect(SystemConfig("ledger", config.url, settings=config.settings, secrets=secrets))

@@ -71,10 +71,10 @@ async def test_a_reply_shows_its_message_and_sets_its_fields_in_one_change(
     }
     outcome = await connector.send(reply(ticket, "cf-a1", "Posted as CN-7.", fields=fields), 10)
     assert isinstance(outcome, Confirmed)
-    shown = await people.get(ticket)
-    assert shown["messages"] == ["Posted as CN-7."]
-    assert {name: shown[name] for name in fields} == fields
-    assert shown["revision"] == 2
+    visible = await people.get(ticket)
+    assert visible["messages"] == ["Posted as CN-7."]
+    assert {name: visible[name] for name in fields} == fields
+    assert visible["revision"] == 2
 
 
 async def test_a_null_clears_a_field(connector: Roundup, people: DeskClient) -> None:
@@ -164,12 +164,12 @@ async def test_a_ticket_that_breaks_a_rule_is_refused_and_absent(connector: Roun
 
 async def test_an_error_out_of_the_middle_of_a_commit_proves_nothing(desk: Desk) -> None:
     body = b'{"error": {"status": 400, "msg": "Mon: An error occurred. Please check the server log for more information."}}'
-    async with faults.fixed_answer_server(400, body) as (url, seen):
+    async with faults.fixed_answer_server(400, body) as (url, delivered):
         connector = roundup.connect(replace(config_of(desk), url=f"{url}/desk"))
         outcome = await connector.send(create("cf-h1", title="Odd"), 5)
         await connector.close()
     assert isinstance(outcome, Unknown)
-    assert seen.writes == 1
+    assert delivered.writes == 1
 
 
 async def test_wrong_passwords_are_unauthorized_and_then_throttled(desk: Desk) -> None:
@@ -216,7 +216,7 @@ async def sweep(connector: Roundup, cursor: str | None = None, limit: int = 3) -
             return found
 
 
-async def test_every_state_within_one_second_is_told_while_pages_are_turned(
+async def test_every_state_within_one_second_is_delivered_across_pages(
     connector: Roundup, people: DeskClient
 ) -> None:
     tickets = [await new_credit(people) for _ in range(7)]
@@ -225,17 +225,17 @@ async def test_every_state_within_one_second_is_told_while_pages_are_turned(
     for number in range(3):
         for ticket in tickets[:3]:
             await people.update(ticket, "agent2", title=f"Title {number}")
-        seen: dict[str, str] = {}
+        delivered: dict[str, str] = {}
         while True:
             page = await connector.poll("tickets", cursor, 2, 10)
-            seen |= {d.body["id"]: d.body["title"] for d in page.deliveries}
+            delivered |= {d.body["id"]: d.body["title"] for d in page.deliveries}
             cursor = page.cursor
             if not page.more:
                 break
-        assert {ticket: seen.get(ticket) for ticket in tickets[:3]} == dict.fromkeys(
+        assert {ticket: delivered.get(ticket) for ticket in tickets[:3]} == dict.fromkeys(
             tickets[:3], f"Title {number}"
         )
-        assert set(seen) == set(tickets[:3])
+        assert set(delivered) == set(tickets[:3])
 
 
 async def test_a_cursor_that_is_none_is_a_matter_for_a_person(connector: Roundup) -> None:
@@ -282,7 +282,7 @@ WRONG: list[tuple[Mapping[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "findings"), WRONG)
-def test_a_wrong_configuration_is_told_whole(change: Mapping[str, Any], findings: list[str]) -> None:
+def test_all_problems_of_a_configuration_are_reported(change: Mapping[str, Any], findings: list[str]) -> None:
     config = SystemConfig("desk", "https://desk.example.com/desk", secrets={"username": "u", "password": "p"})
     with pytest.raises(Misconfigured) as raised:
         roundup.connect(replace(config, **change))

@@ -47,9 +47,9 @@ def twin(process: Twin) -> Twin:
 
 @pytest.fixture
 async def connector(twin: Twin) -> AsyncIterator[Stripe]:
-    made = connect(config_of(twin))
-    yield made
-    await made.close()
+    created = connect(config_of(twin))
+    yield created
+    await created.close()
 
 
 def issue(invoice: str, amount: int = 300, key: str = "cf1", **more: Any) -> Request:
@@ -69,8 +69,8 @@ def rejected(outcome: Outcome | Finding, error_class: ErrorClass, code: str = ""
 
 
 def notes(twin: Twin, invoice: str) -> list[Any]:
-    found: list[Any] = twin.json("GET", f"/v1/credit_notes?invoice={invoice}")["data"]
-    return found
+    finding: list[Any] = twin.json("GET", f"/v1/credit_notes?invoice={invoice}")["data"]
+    return finding
 
 
 # -- credit memos
@@ -116,8 +116,8 @@ async def test_a_lost_answer_is_unknown_and_then_found(twin: Twin, connector: St
     invoice = open_invoice(twin, customer(twin))
     twin.fault("drop_after_commit", match={"method": "POST"})
     assert isinstance(await connector.send(issue(invoice), SECONDS), Unknown)
-    found = confirmed(await connector.find(issue(invoice), SECONDS))
-    assert confirmed(await connector.send(issue(invoice), SECONDS)) == found
+    finding = confirmed(await connector.find(issue(invoice), SECONDS))
+    assert confirmed(await connector.send(issue(invoice), SECONDS)) == finding
     assert len(notes(twin, invoice)) == 1
 
 
@@ -139,9 +139,9 @@ async def test_a_late_commit_is_absent_then_in_use_then_found(twin: Twin, connec
     assert isinstance(await connector.send(issue(invoice), SECONDS), Unknown)
     twin.control("POST", "release")
     async with asyncio.timeout(5):
-        while isinstance(found := await connector.find(issue(invoice), SECONDS), Absent):
+        while isinstance(finding := await connector.find(issue(invoice), SECONDS), Absent):
             await asyncio.sleep(0.05)
-    assert confirmed(found)["total"] == 300
+    assert confirmed(finding)["total"] == 300
     assert len(notes(twin, invoice)) == 1
 
 
@@ -155,8 +155,8 @@ async def test_what_proves_nothing_is_unknown(twin: Twin, connector: Stripe, fau
     twin.fault(**fault, match={"method": "POST"})
     assert isinstance(await connector.send(issue(invoice), SECONDS), Unknown)
     there = len(notes(twin, invoice))
-    found = await connector.find(issue(invoice), SECONDS)
-    assert isinstance(found, Confirmed if there else Absent)
+    finding = await connector.find(issue(invoice), SECONDS)
+    assert isinstance(finding, Confirmed if there else Absent)
 
 
 async def test_a_stored_500_stays_unknown_until_a_new_key_is_used(twin: Twin, connector: Stripe) -> None:
@@ -292,10 +292,10 @@ async def test_a_debit_adds_to_what_the_customer_owes(twin: Twin, connector: Str
                                         metadata={"case": "7"}))  # fmt: skip
     twin.fault("drop_after_commit", match={"method": "POST", "path": "*/balance_transactions"})
     assert isinstance(await connector.send(request, SECONDS), Unknown)
-    found = confirmed(await connector.find(request, SECONDS))
-    assert (found["amount"], found["currency"], found["ending_balance"]) == (250, "eur", 250)
-    assert found["metadata"] == {"case": "7", "counterfoil_key": "d1"}
-    assert confirmed(await connector.send(request, SECONDS)) == found
+    finding = confirmed(await connector.find(request, SECONDS))
+    assert (finding["amount"], finding["currency"], finding["ending_balance"]) == (250, "eur", 250)
+    assert finding["metadata"] == {"case": "7", "counterfoil_key": "d1"}
+    assert confirmed(await connector.send(request, SECONDS)) == finding
 
 
 # -- reads
@@ -327,8 +327,8 @@ async def test_lists_subscriptions_and_absent_objects_are_read(twin: Twin, conne
     price = post(twin, "/v1/prices", product=product, currency="eur", unit_amount=500,
                  **{"recurring[interval]": "month"})["id"]  # fmt: skip
     form = {"customer": who, "items[0][price]": price, "items[0][quantity]": 4}
-    made = post(twin, "/v1/subscriptions", **form)["id"]
-    read = await connector.read("billing.subscription.get", {"id": made}, SECONDS)
+    created = post(twin, "/v1/subscriptions", **form)["id"]
+    read = await connector.read("billing.subscription.get", {"id": created}, SECONDS)
     assert [(item["quantity"], item["price"]["unit_amount"]) for item in read["items"]] == [(4, 500)]
     for operation in ("billing.invoice.get", "billing.customer.get", "billing.credit_memo.get"):
         with pytest.raises(Refused) as caught:
@@ -388,7 +388,7 @@ async def test_the_feed_shows_every_event_once_oldest_first(twin: Twin, connecto
     assert len(fresh) == 1
 
 
-async def test_the_feed_goes_on_when_its_place_is_no_longer_kept(twin: Twin, connector: Stripe) -> None:
+async def test_the_feed_continues_when_its_anchor_has_expired(twin: Twin, connector: Stripe) -> None:
     twin.control("POST", "clock", {"stop": True})
     post(twin, "/v1/products", name="old")
     first, _ = await swept(connector, None)
@@ -461,8 +461,8 @@ async def test_what_is_signed_but_no_event_of_ours_is_refused(twin: Twin) -> Non
             with pytest.raises(Refused):
                 connector.receive(signature.sign("stripe-v1", HOOK_SECRET, raw, now), raw, now)
         raw = json.dumps({**event, "account": "acct_1"}).encode()
-        taken = connector.receive(signature.sign("stripe-v1", HOOK_SECRET, raw, now), raw, now)
-        assert taken.identity == b"evt_1\ninvoice.paid\nin_1"
+        accepted = connector.receive(signature.sign("stripe-v1", HOOK_SECRET, raw, now), raw, now)
+        assert accepted.identity == b"evt_1\ninvoice.paid\nin_1"
         with pytest.raises(signature.SignatureRefused):
             connector.receive(signature.sign("stripe-v1", "whsec_other", raw, now), raw, now)
     finally:

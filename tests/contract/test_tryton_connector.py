@@ -115,13 +115,13 @@ def application(credit: dict[str, Any], to: dict[str, Any], amount: str, on: dat
 
 async def changes(connector: Connector, feed: str, cursor: str | None) -> tuple[list[Delivery], str]:
     """Everything in a feed from `cursor` to its end, two at a time."""
-    found: list[Delivery] = []
+    deliveries: list[Delivery] = []
     while True:
         page = await connector.poll(feed, cursor, 2, TIMEOUT)
-        found += page.deliveries
+        deliveries += page.deliveries
         cursor = page.cursor
         if not page.more:
-            return found, cursor
+            return deliveries, cursor
 
 
 async def test_reads_and_feeds_conform(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
@@ -171,7 +171,7 @@ async def conforms(
 ) -> None:
     """The suite of all connectors, for one operation: each takes its time on a real ERP."""
 
-    def made(body: Callable[[], Any]) -> Callable[[], Awaitable[bytes]]:
+    def sampler(body: Callable[[], Any]) -> Callable[[], Awaitable[bytes]]:
         async def written() -> bytes:
             return write_json(body())
 
@@ -183,7 +183,7 @@ async def conforms(
     good, bad = samples
     connector.operations = {operation: connector.operations[operation]}
     connector.feeds = ()
-    sample = OperationSample(made(good), made(bad), same, count)
+    sample = OperationSample(sampler(good), sampler(bad), same, count)
     assert failures(await conform(connector, Samples(connect, config, {operation: sample}))) == []
 
 
@@ -292,15 +292,15 @@ async def test_lost_answer_is_unknown_and_the_look_up_tells(
         proxy.lose_next_answer(lost)
         assert isinstance(await through.send(asked, TIMEOUT), Unknown)
         await proxy.until_lost(1)
-        found = await through.find(asked, TIMEOUT)
+        finding = await through.find(asked, TIMEOUT)
         await through.close()
     if left == "draft":
-        assert isinstance(found, Rejected)
-        assert found.error_class is ErrorClass.TRANSIENT
+        assert isinstance(finding, Rejected)
+        assert finding.error_class is ErrorClass.TRANSIENT
         await done(connector, asked)
-        found = await connector.find(asked, TIMEOUT)
-    assert isinstance(found, Confirmed)
-    assert found.result["state"] == "posted"
+        finding = await connector.find(asked, TIMEOUT)
+    assert isinstance(finding, Confirmed)
+    assert finding.result["state"] == "posted"
     assert await all_made(accountant, asked) == 1
 
 
@@ -352,15 +352,15 @@ async def test_batch_finds_what_is_there_and_one_reference_is_one_document(
     erp: Erp, connector: Connector, accountant: ErpClient
 ) -> None:
     party = await customer(connector)
-    posted, begun, new, other = (document(party, "10.00", erp.today) for _ in range(4))
+    posted, draft_only, new, other = (document(party, "10.00", erp.today) for _ in range(4))
     await done(connector, request("erp.invoice.post", **posted))
     async with Proxy(erp.port) as proxy:
         through = connect(erp.config(proxy.url))
         proxy.lose_next_answer(b"POST /erp/rest/model/account.invoice HTTP")
-        await through.send(request("erp.invoice.post", **begun), TIMEOUT)
+        await through.send(request("erp.invoice.post", **draft_only), TIMEOUT)
         await through.close()
     in_bulk = connect(erp.config(bulk=True))
-    asked = [request("erp.invoice.post", **body) for body in (posted, begun, new, other, new)]
+    asked = [request("erp.invoice.post", **body) for body in (posted, draft_only, new, other, new)]
     outcomes = await many(in_bulk, *asked)
     assert [type(outcome) for outcome in outcomes] == [Rejected, *[Confirmed] * 3, Rejected]
     for outcome in (outcomes[0], outcomes[-1]):
@@ -555,17 +555,17 @@ def test_missing_and_unknown_settings_are_named(erp: Erp) -> None:
 async def test_party_is_updated_in_place(erp: Erp, connector: Connector, accountant: ErpClient) -> None:
     code = fresh("cus")
     first = request("erp.party.upsert", code=code, name="Hooli", city="Palo Alto", tax_id="1")
-    made = await done(connector, first)
+    created = await done(connector, first)
     changed = request(
         "erp.party.upsert", code=code, name="Hooli Inc.", street="2 Loop", country="US", tax_id="2"
     )
-    found = await connector.find(changed, TIMEOUT)
-    assert isinstance(found, Rejected)
-    assert found.error_class is ErrorClass.TRANSIENT
+    finding = await connector.find(changed, TIMEOUT)
+    assert isinstance(finding, Rejected)
+    assert finding.error_class is ErrorClass.TRANSIENT
     after = await done(connector, changed)
     new = {"name": "Hooli Inc.", "street": "2 Loop", "country": "US", "tax_id": "2"}
-    assert after == made | new | {"version": after["version"]}
-    assert after["version"] > made["version"]
+    assert after == created | new | {"version": after["version"]}
+    assert after["version"] > created["version"]
     assert await connector.read("erp.party.get", {"code": code}, TIMEOUT) == after
     assert len(await accountant.parties(code)) == 1
 
@@ -603,8 +603,8 @@ async def test_books_agree_after_invoice_credit_and_application(
         "4800": Decimal("50.00"),
     }
     year_end = date(erp.today.year, 12, 31)
-    shown = await connector.read("erp.trial_balance", {"as_of": year_end.isoformat()}, TIMEOUT)
-    balances = {row["account"]: row["balance"] for row in shown["accounts"] if row["balance"]}
+    balance = await connector.read("erp.trial_balance", {"as_of": year_end.isoformat()}, TIMEOUT)
+    balances = {row["account"]: row["balance"] for row in balance["accounts"] if row["balance"]}
     assert sum(balances.values()) == 0
     assert balances == await accountant.trial_balance(year_end)
 
@@ -682,10 +682,10 @@ async def test_interrupted_application_is_finished_by_the_same_request(
         proxy.lose_next_answer(lost)
         assert isinstance(await through.send(asked, TIMEOUT), Unknown)
         assert proxy.counts.lost == 1
-        found = await through.find(asked, TIMEOUT)
+        finding = await through.find(asked, TIMEOUT)
         await through.close()
-    assert isinstance(found, Rejected)
-    assert found.error_class is ErrorClass.TRANSIENT
+    assert isinstance(finding, Rejected)
+    assert finding.error_class is ErrorClass.TRANSIENT
     finished = await done(connector, asked)
     assert (finished["invoice_state"], finished["credit_state"]) == ("paid", "paid")
     assert await all_made(accountant, asked) == 1
@@ -708,8 +708,8 @@ async def test_feed_shows_every_version_once(erp: Erp, connector: Connector) -> 
     party = await customer(connector)
     bill = await invoice(connector, party, "80.00", erp.today)
     memo = await invoice(connector, party, "-30.00", erp.today)
-    seen, cursor = await changes(connector, "invoices", cursor)
-    assert {(each.type, each.body["id"]) for each in seen} == {
+    delivered, cursor = await changes(connector, "invoices", cursor)
+    assert {(each.type, each.body["id"]) for each in delivered} == {
         ("invoice", bill["id"]),
         ("credit_memo", memo["id"]),
     }
@@ -718,7 +718,7 @@ async def test_feed_shows_every_version_once(erp: Erp, connector: Connector) -> 
     latest = {each.body["id"]: each.body for each in later}
     assert (latest[bill["id"]]["amount_to_pay"], latest[bill["id"]]["applied"]) == (50, 30)
     assert (latest[memo["id"]]["amount_to_pay"], latest[memo["id"]]["state"]) == (0, "paid")
-    everything = [*seen, *later]
+    everything = [*delivered, *later]
     assert len({each.ext_id for each in everything}) == len(everything)
     assert len({each.identity for each in everything}) == len(everything)
     assert await changes(connector, "invoices", cursor) == ([], cursor)
@@ -746,10 +746,10 @@ async def test_feed_of_periods_shows_closing_and_reopening(
     name = f"{erp.today.year - 1}-04"
     for turn, state in ((accountant.close_period, "closed"), (accountant.reopen_period, "open")):
         await turn(name)
-        seen, cursor = await changes(connector, "periods", cursor)
-        assert [(each.body["name"], each.body["state"]) for each in seen] == [(name, state)]
-        assert isinstance(seen[0].occurred_at, datetime)
-        assert abs(datetime.now(UTC) - seen[0].occurred_at) < timedelta(minutes=1)
+        delivered, cursor = await changes(connector, "periods", cursor)
+        assert [(each.body["name"], each.body["state"]) for each in delivered] == [(name, state)]
+        assert isinstance(delivered[0].occurred_at, datetime)
+        assert abs(datetime.now(UTC) - delivered[0].occurred_at) < timedelta(minutes=1)
 
 
 async def test_look_up_does_not_take_an_empty_answer_of_something_else_for_absent(
@@ -781,7 +781,7 @@ async def test_page_for_any_unexpected_error_proves_nothing(erp: Erp) -> None:
     await http.close()
 
 
-async def test_nobody_there_is_try_again(erp: Erp) -> None:
+async def test_an_unreachable_erp_is_try_again(erp: Erp) -> None:
     async with Proxy(erp.port) as proxy:
         url = proxy.url
     lost = connect(erp.config(url))
@@ -795,6 +795,6 @@ async def test_nobody_there_is_try_again(erp: Erp) -> None:
 
 
 def test_deliveries_are_refused_with_the_reason(erp: Erp) -> None:
-    with pytest.raises(Refused, match="polled") as caught:
+    with pytest.raises(Refused, match="Poll its feeds") as caught:
         connect(erp.config()).receive({}, b"{}", datetime.now(UTC))
     assert caught.value.error_class is ErrorClass.INVALID

@@ -1,4 +1,4 @@
-"""How the conformance suite tries the http connector: on a small ledger that an OpenAPI document describes."""
+"""Samples of the conformance suite for the http connector: on a small ledger that an OpenAPI document describes."""
 
 from __future__ import annotations
 

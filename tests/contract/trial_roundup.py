@@ -1,4 +1,4 @@
-"""How the conformance suite tries the Roundup connector: on the demonstration's help desk."""
+"""Samples of the conformance suite for the Roundup connector: on the demonstration's help desk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DeskTrial:
         return json.dumps(ticket).encode()
 
     async def wrong_reply(self) -> bytes:
-        return json.dumps({"ticket": "999999", "message": "Nobody reads this."}).encode()
+        return json.dumps({"ticket": "999999", "message": "This ticket does not exist."}).encode()
 
     async def new_ticket(self) -> bytes:
         fields = {"priority": "bug", "account_ref": "cus_1"}

@@ -1,4 +1,4 @@
-"""How the conformance suite tries the Stripe connector: on the twin, in a process of its own."""
+"""Samples of the conformance suite for the Stripe connector: on the twin, in a process of its own."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hash(self) -> bytes:
-        """RFC 6962 section 2.1: SHA-256 of 0x00 and the data."""
+        """SHA-256 of 0x00 and the data (RFC 6962 section 2.1)."""
         return hashlib.sha256(b"\x00" + self.data).digest()
 
 

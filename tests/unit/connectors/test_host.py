@@ -46,7 +46,7 @@ def test_a_broken_entry_point_says_what_is_wrong(
         host.load("broken")
 
 
-def test_connectors_are_built_by_system_and_every_wrong_one_is_told() -> None:
+def test_connectors_are_built_by_system_and_every_problem_is_reported() -> None:
     good = SystemConfig("desk", "https://desk.example.com/x", secrets={"username": "u", "password": "p"})
     assert list(host.build([("roundup", good)])) == ["desk"]
     bad = SystemConfig("desk2", "https://desk.example.com/x")

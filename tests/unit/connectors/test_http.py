@@ -154,7 +154,7 @@ async def test_error_status_and_redirect_are_answers() -> None:
     assert elsewhere.connections == 0
 
 
-async def test_no_cookie_is_kept() -> None:
+async def test_no_cookie_is_stored() -> None:
     async with serving(ok(b"", b"set-cookie: session=1; path=/")) as server, calling(server.url) as http:
         await http.request("GET", "/")
         await http.request("GET", "/")
@@ -376,7 +376,7 @@ async def test_public_name_with_a_private_address_gets_no_connection() -> None:
     assert f"host: api.example.com:{server.port}".encode() in server.requests[0].lower()
 
 
-async def test_next_address_is_tried_when_nobody_listens_at_the_first() -> None:
+async def test_next_address_is_tried_when_the_first_refuses() -> None:
     async def two(host: str, port: int) -> Sequence[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
@@ -388,10 +388,10 @@ async def test_next_address_is_tried_when_nobody_listens_at_the_first() -> None:
 
 
 async def test_addresses_are_looked_up_once_for_a_while_and_again_after_a_failure() -> None:
-    asked: list[str] = []
+    resolved: list[str] = []
 
     async def count(host: str, port: int) -> Sequence[str]:
-        asked.append(host)
+        resolved.append(host)
         return ["127.0.0.1"]
 
     async with serving(ok()) as server:
@@ -399,14 +399,14 @@ async def test_addresses_are_looked_up_once_for_a_while_and_again_after_a_failur
         async with calling(f"http://api.example.com:{port}", resolve=count) as http:
             await http.request("GET", "/")
             await http.request("GET", "/")
-            assert len(asked) == 1
+            assert len(resolved) == 1
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         async with calling(f"http://api.example.com:{free.getsockname()[1]}", resolve=count) as http:
             for _ in range(2):
                 with pytest.raises(NotSent):
                     await http.request("GET", "/")
-    assert len(asked) == 3
+    assert len(resolved) == 3
 
 
 async def test_absolute_url_is_followed_only_to_an_allowed_host() -> None:
@@ -513,7 +513,7 @@ def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
         alternative: x509.GeneralName = x509.IPAddress(ip_address(name))
     except ValueError:
         alternative = x509.DNSName(name)
-    made = (
+    client = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -526,7 +526,7 @@ def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
         .sign(key, hashes.SHA256())
     )
     cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    cert_file.write_bytes(client.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -553,7 +553,7 @@ async def test_certificate_is_checked_against_the_name_and_not_the_address(tmp_p
     assert len(server.requests) == 1
 
 
-async def test_certificate_that_nobody_vouches_for_is_not_sent_to(tmp_path: Path) -> None:
+async def test_untrusted_certificate_gets_no_request(tmp_path: Path) -> None:
     server_tls, cert_file = certificate(tmp_path, "127.0.0.1")
     async with serving(ok(), server_tls) as server:
         url = f"https://127.0.0.1:{server.port}"

@@ -20,7 +20,7 @@ from counterfoil.connectors.openapi.render import (
 )
 from counterfoil.connectors.sdk import Json
 
-GIVEN = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none": None}
+INPUT = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none": None}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ GIVEN = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none
         ("plain", "plain"),
         (5, 5),
         ("$key", "cf1"),
-        ("$input", GIVEN),
+        ("$input", INPUT),
         ("$input.customer.id", "cus_1"),
         ("$input.lines.0.net", Decimal("1.10")),
         ("$input.none", None),
@@ -38,7 +38,7 @@ GIVEN = {"customer": {"id": "cus_1"}, "lines": [{"net": Decimal("1.10")}], "none
     ],
 )
 def test_a_template_is_filled_from_input_and_key(template: Any, expected: Any) -> None:
-    assert fill(template, GIVEN, "cf1") == expected
+    assert fill(template, INPUT, "cf1") == expected
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_template_is_filled_from_input_and_key(template: Any, expected: Any) -
 )
 def test_a_place_that_is_not_in_the_input_is_the_inputs_fault(place: str) -> None:
     with pytest.raises(InputRefused, match="the input has no"):
-        fill({"a": place}, GIVEN, "cf1")
+        fill({"a": place}, INPUT, "cf1")
 
 
 def test_a_key_is_put_at_its_place_and_leaves_the_rest() -> None:
@@ -72,7 +72,7 @@ def test_pointers_follow_rfc_6901(pointer: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "same"),
+    ("value", "wanted", "same"),
     [
         ("1", 1, True),
         (1, "1", True),
@@ -87,8 +87,8 @@ def test_pointers_follow_rfc_6901(pointer: str, expected: Any) -> None:
         ({}, {"a": 1}, False),
     ],
 )
-def test_a_value_matches_as_an_api_means_it(found: Json, wanted: Json, same: bool) -> None:
-    assert is_equal(found, wanted) is same
+def test_a_value_matches_as_an_api_means_it(value: Json, wanted: Json, same: bool) -> None:
+    assert is_equal(value, wanted) is same
 
 
 OPERATIONS: dict[str, Any] = {
@@ -141,7 +141,7 @@ def test_parameters_go_where_the_document_says_and_stay_there() -> None:
     path, headers = build_target(described, values)
     assert path == "/things/a%2Fb%20%3F%23c?tag=x%26y&tag=2&tag=true"
     assert headers == {"x-trace": "t"}
-    for odd in (
+    for invalid in (
         {"id": ""},
         {"id": ".."},
         {"id": "a/../b"},
@@ -150,7 +150,7 @@ def test_parameters_go_where_the_document_says_and_stay_there() -> None:
         {"id": "1", "X-Trace": "a\nb"},
     ):
         with pytest.raises(InputRefused):
-            build_target(described, odd)
+            build_target(described, invalid)
 
 
 def test_decimals_are_written_as_numbers_with_their_digits() -> None:
@@ -174,7 +174,7 @@ def test_a_schema_that_refers_to_itself_ends(name: str) -> None:
     assert document.inside({"$ref": f"#/components/schemas/{name}"}, "/a") == (None, None)
 
 
-def test_what_keeps_a_document_from_being_read_is_told() -> None:
+def test_problems_of_a_document_are_reported() -> None:
     assert load(5)[1] == ["openapi: expected a path or a document, not int"]
     assert load({"openapi": "3.0.0"})[1] == ["openapi: the document has no paths"]
     twice = {"get": {"operationId": "a"}, "put": {"operationId": "a"}}

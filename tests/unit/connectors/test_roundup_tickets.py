@@ -24,7 +24,7 @@ def ticket(number: int, second: int, revision: int = 1) -> dict[str, Any]:
     return {"id": str(number), "activity": f"2026-03-31T10:00:{second:02d}Z", "revision": revision}
 
 
-def test_the_cursor_stays_a_little_behind_and_remembers_what_was_told_since() -> None:
+def test_the_cursor_stays_a_little_behind_and_remembers_what_it_delivered() -> None:
     cursor = TicketCursor().past([ticket(1, 10), ticket(2, 20), ticket(3, 22)], OVERLAP)
     assert cursor.since == "2026-03-31.10:00:17"
     assert set(cursor.seen) == {state_id(ticket(2, 20)), state_id(ticket(3, 22))}
@@ -90,10 +90,10 @@ def test_links_become_names_and_lists_become_ids() -> None:
     ],
 )
 def test_a_polled_state_says_whether_it_is_the_first(fields: dict[str, Any], event: str) -> None:
-    told = delivery_of({"id": "5", "activity": "2026-03-31T10:00:22Z", **fields})
-    assert (told.type, told.body["event"]) == (event, event)
-    assert told.identity == identity(told.body, event)
-    assert told.occurred_at == datetime(2026, 3, 31, 10, 0, 22, tzinfo=UTC)
+    polled = delivery_of({"id": "5", "activity": "2026-03-31T10:00:22Z", **fields})
+    assert (polled.type, polled.body["event"]) == (event, event)
+    assert polled.identity == identity(polled.body, event)
+    assert polled.occurred_at == datetime(2026, 3, 31, 10, 0, 22, tzinfo=UTC)
 
 
 def test_a_moment_without_a_zone_is_none() -> None:

@@ -61,14 +61,14 @@ MESSAGES = [
     ("message", "error_class", "code"), MESSAGES, ids=[code or cls for _, cls, code in MESSAGES]
 )
 def test_message_has_its_class_and_code(message: str, error_class: ErrorClass, code: str) -> None:
-    said = json.dumps({"status": 400, "message": message, "description": ""}).encode()
-    found = refusal_of(400, said)
-    assert found is not None
-    assert (found.error_class, found.code) == (error_class, code)
-    assert message in str(found)
+    answer = json.dumps({"status": 400, "message": message, "description": ""}).encode()
+    refused = refusal_of(400, answer)
+    assert refused is not None
+    assert (refused.error_class, refused.code) == (error_class, code)
+    assert message in str(refused)
 
 
-def test_description_is_kept_for_the_reader() -> None:
+def test_description_is_part_of_the_message() -> None:
     assert "Cancel them first." in str(refusal_of_message("The moves have invoices.", "Cancel them first."))
 
 
@@ -84,9 +84,9 @@ def test_description_is_kept_for_the_reader() -> None:
 def test_statuses_from_before_the_transaction_prove_by_themselves(
     status: int, error_class: ErrorClass
 ) -> None:
-    found = refusal_of(status, b"<!doctype html>")
-    assert found is not None
-    assert found.error_class is error_class
+    refused = refusal_of(status, b"<!doctype html>")
+    assert refused is not None
+    assert refused.error_class is error_class
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_quantity_is_written_digit_by_digit() -> None:
     assert encode(Number(Decimal("1250.000000000000000001"))) == b"1250.000000000000000001"
 
 
-def test_scale_of_an_amount_is_kept() -> None:
+def test_an_amount_keeps_its_scale() -> None:
     read = decode(b'{"__class__": "Decimal", "decimal": "300.00"}')
     assert str(read) == "300.00"
 
 
-def test_dates_and_moments_are_told_apart() -> None:
+def test_dates_and_times_stay_different() -> None:
     assert decode(encode(date(2026, 11, 23))) == date(2026, 11, 23)
     at = decode(
         b'{"__class__":"datetime","year":2026,"month":11,"day":23,"hour":1,"minute":2,"second":3,"microsecond":4}'

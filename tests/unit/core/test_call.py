@@ -22,24 +22,24 @@ def test_no_window_sees_more_than_burst_and_what_was_earned(
     at_most: int, every: int, burst: int, gaps: list[float]
 ) -> None:
     rate = CallRate(at_most=at_most, every=every, burst=burst)
-    spent, now, made = 0, T0, []
+    spent, now, calls_made = 0, T0, []
     for gap in gaps:
         now += timedelta(seconds=gap)
         spent, left, may = take(rate, spent, now)
         assert may == (left.wait == 0)
         if may:
-            made.append(now)
+            calls_made.append(now)
         else:
             _, then, later = take(rate, spent, now + timedelta(seconds=left.wait))
             assert later, "who waits as long as it was told is let in"
             assert then.calls == 0
-    for first in range(len(made)):
-        for last in range(first, len(made)):
-            earned = (made[last] - made[first]).total_seconds() * 1_000_000 / rate.step
+    for first in range(len(calls_made)):
+        for last in range(first, len(calls_made)):
+            earned = (calls_made[last] - calls_made[first]).total_seconds() * 1_000_000 / rate.step
             assert last - first + 1 <= burst + earned + 1e-6
 
 
-def test_what_is_left_is_told() -> None:
+def test_the_rest_of_the_limit_is_returned() -> None:
     rate = CallRate(at_most=60, every=60, burst=3)
     spent, left, _ = take(rate, 0, T0)
     assert (left.calls, left.reset) == (2, 1)

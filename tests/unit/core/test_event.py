@@ -252,7 +252,7 @@ def test_content_type_is_matched_without_case_and_parameters() -> None:
         assert parse(body, content_type) == [structured()]
 
 
-def test_time_is_kept_in_utc_to_the_microsecond() -> None:
+def test_time_is_stored_in_utc_to_the_microsecond() -> None:
     assert structured(time="2018-04-05t18:31:00.1234569+01:00").time == datetime(
         2018, 4, 5, 17, 31, 0, 123456, tzinfo=UTC
     )

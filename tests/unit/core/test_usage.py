@@ -36,16 +36,16 @@ def test_the_fast_way_is_taken_and_reads_what_the_slow_one_reads(monkeypatch: py
     events.append(event(id_="u4").replace("12:00:00Z", "13:00:00+01:00"))
     plain = usage._read_plain(f"[{','.join(events)}]".encode())
     assert [type(each) for each in plain] == [UsageEvent] * 4
-    found = slow(monkeypatch, *events)
+    events_read = slow(monkeypatch, *events)
     assert [(e.id, e.source, e.type, e.time, e.data) for e in plain] == [
-        (e.id, e.source, e.type, e.time, e.data) for e in found
+        (e.id, e.source, e.type, e.time, e.data) for e in events_read
     ]
     assert str(plain[0].data["quantity"]) == "1.50"
     assert type(plain[0].data["quantity"]) is Decimal
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "invalid",
     [
         event(more=', "data": {"quantity": 2}'),
         event(data='{"quantity": 1, "quantity": 2}'),
@@ -58,9 +58,9 @@ def test_the_fast_way_is_taken_and_reads_what_the_slow_one_reads(monkeypatch: py
         event()[:-1],
     ],
 )
-def test_what_is_not_strict_json_refuses_the_batch(odd: str) -> None:
+def test_what_is_not_strict_json_refuses_the_batch(invalid: str) -> None:
     with pytest.raises(WireRefused):
-        read(event(id_="u0"), odd)
+        read(event(id_="u0"), invalid)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_what_is_not_strict_json_refuses_the_batch(odd: str) -> None:
 )  # fmt: skip
 def test_what_only_the_slow_way_reads_is_read(other: str) -> None:
     assert usage._read_plain(f"[{event()},{other}]".encode()) is None
-    found = read(event(id_="u0"), other)
-    assert [type(each) for each in found] == [UsageEvent] * 2
-    assert found[0].time == found[1].time
+    events_read = read(event(id_="u0"), other)
+    assert [type(each) for each in events_read] == [UsageEvent] * 2
+    assert events_read[0].time == events_read[1].time
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_what_only_the_slow_way_reads_is_read(other: str) -> None:
         event().replace("12:00:00Z", "12:00:00"), "7", "null",
     ],
 )  # fmt: skip
-def test_an_event_that_is_none_is_told_in_its_place(broken: str) -> None:
-    found = read(event(id_="u0"), broken)
-    assert [type(each) for each in found] == [UsageEvent, str]
+def test_an_unreadable_event_is_reported_at_its_place(broken: str) -> None:
+    events_read = read(event(id_="u0"), broken)
+    assert [type(each) for each in events_read] == [UsageEvent, str]
 
 
-def test_the_bytes_of_each_event_are_kept_as_they_were_sent() -> None:
+def test_the_bytes_of_each_event_stay_as_received() -> None:
     texts = [event(id_="u0"), event(id_="u1", data='{ "quantity" :  1.50 }')]
     assert read_batch(f"[ {texts[0]} ,\n{texts[1]}]".encode(), BATCH)[1] == [text.encode() for text in texts]
 

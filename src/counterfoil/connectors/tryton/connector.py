@@ -96,34 +96,34 @@ class _Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tryton:
-    """One company in one Tryton database, as `sdk.Connector` asks for it."""
+    """Connector of one company in one Tryton database."""
 
     feeds: Sequence[str] = tuple(FEEDS)
 
     def __init__(self, config: SystemConfig) -> None:
-        chosen, key, password = settings.read(config)
+        options, key, password = settings.read(config)
         self.operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _SPECS}
         self._name = config.name
-        self._company = chosen.company
+        self._company = options.company
         self._http = Http.of(config)
-        self._rest = Rest(self._http, chosen.database, key)
-        self._rest.context["company"] = chosen.company
-        self._names = Names(self._rest, chosen.company)
-        self._documents = ErpDocuments(self._rest, self._names, chosen)
-        self._applications = Applications(self._rest, self._names, chosen)
+        self._rest = Rest(self._http, options.database, key)
+        self._rest.context["company"] = options.company
+        self._names = Names(self._rest, options.company)
+        self._documents = ErpDocuments(self._rest, self._names, options)
+        self._applications = Applications(self._rest, self._names, options)
         self._parties = Parties(self._rest, self._names)
-        self._books = Books(self._rest, chosen.company)
+        self._books = Books(self._rest, options.company)
         self._rpc: Rpc | None = None
-        if chosen.login:
-            self._rpc = Rpc(self._http, chosen.database, chosen.login, password, self._rest.context)
+        if options.login:
+            self._rpc = Rpc(self._http, options.database, options.login, password, self._rest.context)
             self._batches = Batches(self._rest, self._rpc, self._documents)
             in_bulk = {name: replace(self.operations[name], bulk=MAX_BATCH_DOCUMENTS) for name in _DOCUMENTS}
             self.operations = {**self.operations, **in_bulk}
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
-        """Tryton sends nothing. Raises Refused(INVALID)."""
+        """Raise Refused(INVALID): Tryton sends no webhooks."""
         raise Refused(
-            f"system {self._name} is a Tryton: it sends nothing, its feeds {', '.join(FEEDS)} are polled",
+            f"system {self._name} is a Tryton, which sends no webhooks. Poll its feeds: {', '.join(FEEDS)}",
             ErrorClass.INVALID,
             "no_deliveries",
         )
@@ -135,22 +135,22 @@ class Tryton:
             return self._outcome(error)
 
     async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
-        """Post documents in one call. Other requests, and all where no login is configured, go one by one."""
+        """Post documents in one call. Send other requests one by one, and all of them if no login is configured."""
         by = Deadline(timeout)
         outcomes: dict[int, Outcome] = {}
-        wanted: dict[int, tuple[DocumentInput, bool]] = {}
+        documents: dict[int, tuple[DocumentInput, bool]] = {}
         for place, request in enumerate(requests):
             if self._rpc is None or request.operation not in _DOCUMENTS:
                 outcomes[place] = await self.send(request, timeout)
                 continue
             try:
                 document = inputs.read(DocumentInput, request.body)
-                wanted[place] = (document, _DOCUMENTS[request.operation])
+                documents[place] = (document, _DOCUMENTS[request.operation])
             except Refused as error:
                 outcomes[place] = self._outcome(error)
-        if wanted:
-            posted = await self._batches.post(list(wanted.values()), by)
-            for place, what in zip(wanted, posted, strict=True):
+        if documents:
+            posted = await self._batches.post(list(documents.values()), by)
+            for place, what in zip(documents, posted, strict=True):
                 outcomes[place] = Confirmed(what) if isinstance(what, dict) else self._outcome(what)
         return [outcomes[place] for place in range(len(requests))]
 

@@ -264,7 +264,7 @@ class ErpDocuments:
         )
 
     async def _press_post(self, number: int, accept_warnings: tuple[str, ...], by: Deadline) -> None:
-        """Post. Confirm the warnings that the request accepts, for this document only, as a person would."""
+        """Post, and confirm the warnings that the request accepts, for this document only, as a person would."""
         answered: set[str] = set()
         while True:
             try:

@@ -40,7 +40,7 @@ class Rpc:
 
     @property
     def usable(self) -> bool:
-        """False for some time after the password was refused."""
+        """Whether a login may be tried: False for some time after the password was refused."""
         return asyncio.get_running_loop().time() >= self._locked_until
 
     async def press(self, model: str, button: str, numbers: Sequence[int], by: Deadline) -> None:
