@@ -12,9 +12,7 @@ import pytest
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.flow.intake import load_shedding
 from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
-from counterfoil.store.port.store import (
-    Backlog,
-)
+from counterfoil.store.port.store import Backlog
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.sql.group_commit import BatchResult
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -46,7 +44,7 @@ async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is
 
 async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
-    monkeypatch.setattr(load_shedding, "AGE_RANK", 1)
+    monkeypatch.setattr(load_shedding, "MAX_OLDER_TODOS", 1)
     async with serving(tmp_path, BacklogLimits(age=0.2)) as (_, http):
         assert (await send(http, "e0")).status_code == 202
         await asyncio.sleep(0.3)

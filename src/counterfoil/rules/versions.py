@@ -110,7 +110,7 @@ def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
 class ServedVersion(msgspec.Struct, frozen=True):
     """The operation that serves a call, and the casts to it from the version that was called."""
 
-    asked: str
+    requested: str
     by: str
     path: tuple[CastDefinition, ...] = ()
 
@@ -129,16 +129,16 @@ def operation_version(model: Model, name: str, version: int | None) -> str | Non
     return declared[0] if declared and versions.split(name) == (name, 1) else None
 
 
-def serve(model: Model, asked: str) -> ServedVersion | None:
-    """Return the exposed operation that serves a call of `asked`: itself, else the newest version that it casts to."""
-    if asked not in model.operations:
+def serve(model: Model, name: str) -> ServedVersion | None:
+    """Return the exposed operation that serves a call of `name`: itself, else the newest version that it casts to."""
+    if name not in model.operations:
         return None
-    if model.operations[asked].exposes != "none":
-        return ServedVersion(asked, asked)
-    for other in reversed(model.versions.of(asked, "operation")):
-        path = model.versions.path(asked, other)
+    if model.operations[name].exposes != "none":
+        return ServedVersion(name, name)
+    for other in reversed(model.versions.of(name, "operation")):
+        path = model.versions.path(name, other)
         if model.operations[other].exposes != "none" and path is not None:
-            return ServedVersion(asked, other, path)
+            return ServedVersion(name, other, path)
     return None
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from counterfoil.connectors.sdk import Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass
-from counterfoil.flow.dispatch.circuit_breaker import FAILURES_TO_OPEN, MAX_OPEN_SECONDS, BreakerState
+from counterfoil.flow.dispatch.circuit_breaker import MAX_CONSECUTIVE_FAILURES, MAX_OPEN_SECONDS, BreakerState
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, LimiterClosed, Slot
 from counterfoil.store.memory import MemoryStore
 
@@ -229,7 +229,7 @@ def test_the_only_slot_is_everybodys(clock: Clock) -> None:
 @pytest.mark.parametrize("failure", [LOST, SHUT_OUT, Rejected(ErrorClass.TRANSIENT, "503")])
 def test_failures_in_a_row_open_the_breaker(clock: Clock, failure: Outcome) -> None:
     of = gate(clock)
-    call(of, failure, FAILURES_TO_OPEN - 1)
+    call(of, failure, MAX_CONSECUTIVE_FAILURES - 1)
     assert of.state("erp").breaker is BreakerState.CLOSED
     call(of, failure)
     state = of.state("erp")
@@ -257,7 +257,7 @@ def test_a_system_that_mostly_fails_opens_it_too(clock: Clock) -> None:
 
 def test_half_open_lets_one_probe_through_and_an_answer_closes(clock: Clock) -> None:
     of = gate(clock)
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     probe = take(of)
     assert of.state("erp").breaker is BreakerState.HALF_OPEN
@@ -270,7 +270,7 @@ def test_half_open_lets_one_probe_through_and_an_answer_closes(clock: Clock) -> 
 
 def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None:
     of = gate(clock)
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     opened, waits = clock.now, []
     for _ in range(10):
         began = clock.now
@@ -288,7 +288,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None
 
 def test_a_probe_that_was_not_made_leaves_the_next_one(clock: Clock) -> None:
     of = gate(clock)
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     of.leave(take(of), None)
     assert of.try_enter("erp", Lane.LIVE) is not None
@@ -297,7 +297,7 @@ def test_a_probe_that_was_not_made_leaves_the_next_one(clock: Clock) -> None:
 def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) -> None:
     of = gate(clock, 20)
     old = [take(of) for _ in range(10)]
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     probe = take(of)
     for ticket in old:
@@ -309,7 +309,7 @@ def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) 
 def test_a_call_not_made_that_began_earlier_is_not_the_probe(clock: Clock) -> None:
     of = gate(clock, 20)
     old = take(of)
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     take(of)
     of.leave(old, None)
@@ -321,7 +321,7 @@ def test_failures_before_it_closed_are_forgotten(clock: Clock) -> None:
     of = gate(clock)
     for _ in range(4):
         call(of, DONE, 2)
-        call(of, LOST, FAILURES_TO_OPEN - 2)
+        call(of, LOST, MAX_CONSECUTIVE_FAILURES - 2)
     assert of.state("erp").breaker is BreakerState.OPEN
     clock.go(2)
     call(of, DONE)
@@ -332,7 +332,7 @@ def test_failures_before_it_closed_are_forgotten(clock: Clock) -> None:
 async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
     of, store = ConcurrencyLimiter("w/1", {"erp": ("erp", 4)}, seed=1), MemoryStore()
     await of.beat(store, await store.now())
-    call(of, LOST, FAILURES_TO_OPEN)
+    call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     order: list[Any] = []
     await asyncio.wait_for(asyncio.gather(*(waiter(of, Lane.LIVE, order) for _ in range(5))), 5)
     assert len(order) == 5

@@ -12,7 +12,7 @@ from random import Random
 from counterfoil.connectors.sdk import Absent, Outcome, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass
 
-FAILURES_TO_OPEN = 5
+MAX_CONSECUTIVE_FAILURES = 5
 """Failures in a row that open the breaker."""
 WINDOW_OUTCOMES = 20
 WINDOW_SECONDS = 60.0
@@ -100,7 +100,7 @@ class CircuitBreaker:
             return
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
         self._recent.append((now, failed))
-        if self._failures_in_row >= FAILURES_TO_OPEN or self._mostly_failed(now):
+        if self._failures_in_row >= MAX_CONSECUTIVE_FAILURES or self._mostly_failed(now):
             self._open(now)
 
     def _mostly_failed(self, now: float) -> bool:

@@ -15,7 +15,7 @@ from random import Random
 from counterfoil.connectors.sdk import Absent, Outcome, Rejected
 from counterfoil.flow.dispatch.circuit_breaker import CallHealth, CircuitBreaker, RetryBudget, classify
 
-LOWER_LANE_EVERY = 8
+LOWER_LANE_SLOTS = 8
 """After this many slots granted to higher lanes, the next one goes to the longest-waiting lower lane."""
 MAX_PAUSE_SECONDS = 60.0
 """Longest pause that a system may request by Retry-After."""
@@ -60,12 +60,12 @@ class Slot:
 class LearnedCap:
     """A cap that this worker measured, for all workers."""
 
-    seen: int
+    before: int
     cap: int
 
     @property
     def lowers(self) -> bool:
-        return self.cap < self.seen
+        return self.cap < self.before
 
 
 class SystemQueue:
@@ -270,7 +270,7 @@ class SystemQueue:
         if not lower:
             return best[2]
         self._passed += 1
-        if self._passed < LOWER_LANE_EVERY:
+        if self._passed < LOWER_LANE_SLOTS:
             return best[2]
         self._passed = 0
         return min(lower, key=lambda head: head[1])[2]

@@ -69,7 +69,7 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True):
 
     def allow(self, served: ServedVersion) -> bool:
         """Return True if a role calls the operation. A grant of the serving version covers every version."""
-        return served.by in self.calls or served.asked in self.calls
+        return served.by in self.calls or served.requested in self.calls
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,9 +42,7 @@ from counterfoil.rules.values import typed
 from counterfoil.rules.versions import ServedVersion
 from counterfoil.store.port.calls import AnswerCall, PlaceCall, PlaceCallResult, verdict_on_key
 from counterfoil.store.port.maintenance import OpenCases
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 NoteUse = Callable[[str, str, str, datetime], Any]
 """Count a use of an operation's version: operation, `calls`, the caller, time."""
@@ -120,7 +118,7 @@ class Gateway:
             raise placement.refusal(placed, request, rate, now)
         assert placed.call is not None
         if earlier is None and placed.verdict == "new":
-            self._note_use(served.asked, "calls", f"person:{request.consumer}", now)
+            self._note_use(served.requested, "calls", f"person:{request.consumer}", now)
         reply, word = await self._answer(model, request, placed.call, render, now)
         return Answered(reply=reply, rate=rate, left=placed.left), word
 
@@ -213,7 +211,7 @@ class Gateway:
 
 def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> CallContext:
     served = placement.served_version(model, operation)
-    schema = model.schema_of_operation(served.asked, "input")
+    schema = model.schema_of_operation(served.requested, "input")
     return CallContext(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
 
 

@@ -31,11 +31,11 @@ def conform(model: Model, operation: str, output: Any) -> Any:
 
 def downcast(model: Model, context: CallContext, output: Any) -> Any:
     """Return the output in the version that the caller requested. Raises BadOutput."""
-    served = serve(model, context.served.asked) or context.served
+    served = serve(model, context.served.requested) or context.served
     if not served.path:
         return output
     try:
-        return conform(model, served.asked, downcast_output(served, context.input, output))
+        return conform(model, served.requested, downcast_output(served, context.input, output))
     except CastFailed as error:
         raise BadOutput(str(error)) from error
 
@@ -46,7 +46,7 @@ def bad_output(model: Model, context: CallContext, detail: str, run: str = "") -
     case = open_case(
         "output_contract",
         id=ids.derive("case", "output_contract", context.receipt),
-        message=f"{context.served.asked}, receipt {context.receipt}: {detail}",
+        message=f"{context.served.requested}, receipt {context.receipt}: {detail}",
         owners=model.owners_of(operation) if operation is not None else [],
         at=context.at,
         receipt=context.receipt,

@@ -30,9 +30,7 @@ from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.values import typed
 from counterfoil.rules.versions import CastFailed, ServedVersion, operation_version, serve, upcast_input
 from counterfoil.store.port.calls import PlaceCall, PlaceCallResult
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 SELF = "counterfoil"
 """The system of a call's event. The consumer asserts nothing by it."""
@@ -101,7 +99,7 @@ async def _start(
     definition, lookups = model.workflow(workflow), Lookups(store, model, now)
     lookup = lookup_in(lookups.answers)
     try:
-        start = await lookups.complete(partial(routing.called, definition, value, event, lookup))
+        start = await lookups.complete(partial(routing.start_of_call, definition, value, event, lookup))
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise CallRefused("not-taken", f"{workflow} cannot start with this input: {error}") from error
     if start is None:
@@ -151,20 +149,22 @@ def checked_input(
     model: Model, served: ServedVersion, grants: Grants, request: OperationRequest
 ) -> dict[str, Any]:
     """Return the input in the version of the serving operation. Raises CallRefused."""
-    schema = model.schema_of_operation(served.asked, "input")
+    schema = model.schema_of_operation(served.requested, "input")
     value = typed(request.input, schema)
     violations = faults(value, schema)
     if violations:
-        raise CallRefused("contract", f"The input breaks the contract of {served.asked}.", faults=violations)
-    foreign = trespasses_of_call(model, served.asked, grants.speaks, set(value))
+        raise CallRefused(
+            "contract", f"The input breaks the contract of {served.requested}.", faults=violations
+        )
+    foreign = trespasses_of_call(model, served.requested, grants.speaks, set(value))
     if value.get(REQUESTED_BY, request.consumer) != request.consumer:
         foreign.append(f"{REQUESTED_BY} must be you, {request.consumer}")
     if foreign:
-        raise CallRefused("ownership", f"You may not set this by {served.asked}: {'; '.join(foreign)}.")
+        raise CallRefused("ownership", f"You may not set this by {served.requested}: {'; '.join(foreign)}.")
     try:
         return upcast_input(served, value)
     except CastFailed as error:
-        message = f"The input of {served.asked} cannot be converted to {served.by}: {error}"
+        message = f"The input of {served.requested} cannot be converted to {served.by}: {error}"
         raise CallRefused("not-taken", message) from error
 
 

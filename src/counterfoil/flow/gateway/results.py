@@ -23,10 +23,7 @@ from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.versions import CastFailed
 from counterfoil.rules.workflow.state import load
-from counterfoil.store.port.store import (
-    LoadedRun,
-    Store,
-)
+from counterfoil.store.port.store import LoadedRun, Store
 
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 0.5
 """Doubling interval between reads of a Run that another process may end. Commits of this process wake the caller."""

@@ -36,10 +36,7 @@ from counterfoil.rules.mapping import Mapped
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
 from counterfoil.store.port.records import Lease, Post, RunStart
-from counterfoil.store.port.store import (
-    Store,
-    Todo,
-)
+from counterfoil.store.port.store import Store, Todo
 
 FETCH_TIMEOUT_SECONDS = 15.0
 
@@ -71,13 +68,13 @@ class Admitter:
         lookups = Lookups(self._store, model, now, speaks=speaks)
         try:
             admit = await self._admission(model, todo, lookups, now)
-        except HeldDelivery as held:
+        except HeldDelivery as hold:
             await self._apply(
                 Admit(
                     todo=(todo.kind, todo.ref),
-                    cases=(_case(todo, held, now),),
+                    cases=(_case(todo, hold, now),),
                     park=True,
-                    wake_topic=held.wake,
+                    wake_topic=hold.wake,
                     release=model.digest,
                     at=now,
                     actor="admit",
@@ -237,16 +234,18 @@ class Admitter:
         topics = routing.topics(model, event, forms, waited)
         if not topics:
             return []
-        return [Post(event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited)))]
+        return [
+            Post(event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited)))
+        ]
 
 
-def _case(todo: Todo, held: HeldDelivery, now: datetime) -> Case:
+def _case(todo: Todo, hold: HeldDelivery, now: datetime) -> Case:
     about = todo.receipt.ext_id if todo.receipt is not None else todo.ref
     return open_case(
-        held.reason,
-        id=ids.derive("case", todo.kind, todo.ref, held.reason, wire.digest(held.message)),
-        message=f"{about}: {held.message}",
-        owners=(held.owner,),
+        hold.reason,
+        id=ids.derive("case", todo.kind, todo.ref, hold.reason, wire.digest(hold.message)),
+        message=f"{about}: {hold.message}",
+        owners=(hold.owner,),
         at=now,
         names={"system": todo.receipt.system} if todo.receipt is not None else {},
         choices=DELIVERY_CHOICES,

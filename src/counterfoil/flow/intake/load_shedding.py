@@ -18,15 +18,12 @@ import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port.intake import Receive, ReceiveResult
-from counterfoil.store.port.store import (
-    Store,
-    Todo,
-)
+from counterfoil.store.port.store import Store, Todo
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 BACKLOG_CACHE_SECONDS = 1.0
-AGE_RANK = 1000
-"""The age of the backlog is that of the todo at this rank: a few todos that wait for a system that is down do not
+MAX_OLDER_TODOS = 1000
+"""The age of the backlog is that of the todo after this many older ones: a few todos that wait for a system that is down do not
 cause rejections."""
 VARIABLES = {
     "queue": "COUNTERFOIL_SHED_QUEUE",
@@ -133,7 +130,7 @@ class Intake:
         return self._over
 
     async def _read_backlog(self) -> str:
-        backlog = await self._store.backlog(self.bounds.backlog + 1, AGE_RANK)
+        backlog = await self._store.backlog(self.bounds.backlog + 1, MAX_OLDER_TODOS)
         if backlog.waiting > self.bounds.backlog:
             return "backlog"
         if backlog.since is None:

@@ -15,15 +15,13 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.flow.worker import worker_cases
 from counterfoil.model.kinds import seconds
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
 log = logging.getLogger("counterfoil.worker")
-PAGE_LIMIT = 200
+MAX_PAGE_DELIVERIES = 200
 PAGE_TIMEOUT_SECONDS = 30.0
-FAILURES_BEFORE_CASE = 10
-MAX_SLOWDOWN = 8
+MAX_FAILURES = 10
+SLOWDOWN_MAX_FACTOR = 8
 """Factor by which failures lengthen the interval of a feed at most."""
 
 
@@ -31,7 +29,7 @@ class PollState(msgspec.Struct):
     """Health of a feed; failures slow its polling down."""
 
     last: datetime | None = None
-    kept: int = 0
+    deliveries: int = 0
     failures: int = 0
     error: str = ""
 
@@ -46,7 +44,7 @@ async def poll(
     new = 0
     while True:
         cursor = await store.cursor(system, feed)
-        page = await connectors[system].poll(feed, cursor, PAGE_LIMIT, PAGE_TIMEOUT_SECONDS)
+        page = await connectors[system].poll(feed, cursor, MAX_PAGE_DELIVERIES, PAGE_TIMEOUT_SECONDS)
         if page.cursor != cursor or page.deliveries:
             now = await store.now()
             received = await receive_page(
@@ -103,14 +101,14 @@ class FeedPoller:
             await self._poll(system, feed, state)
             try:
                 await asyncio.wait_for(
-                    self._stopping.wait(), interval * min(MAX_SLOWDOWN, 1 + state.failures)
+                    self._stopping.wait(), interval * min(SLOWDOWN_MAX_FACTOR, 1 + state.failures)
                 )
             except TimeoutError:
                 continue
 
     async def _poll(self, system: str, feed: str, state: PollState) -> None:
         try:
-            state.kept += await poll(self._store, self._releases, self._connectors, system, feed)
+            state.deliveries += await poll(self._store, self._releases, self._connectors, system, feed)
             state.last, state.failures, state.error = await self._store.now(), 0, ""
         except CounterfoilError as error:
             log.warning("poll of %s.%s: %s", system, feed, error)
@@ -124,7 +122,7 @@ class FeedPoller:
         """Count a failure against the system, unless the store is away."""
         try:
             now = await self._store.now()
-            if state.failures + 1 == FAILURES_BEFORE_CASE:
+            if state.failures + 1 == MAX_FAILURES:
                 await worker_cases.unreachable(self._store, self._releases, system, error, now)
         except TryAgain as away:
             log.warning("poll of %s: %s", system, away)

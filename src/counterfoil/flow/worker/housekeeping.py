@@ -7,11 +7,9 @@ from datetime import datetime
 
 from counterfoil.core.audit import Checkpoint
 from counterfoil.store.port.maintenance import Expire, PutCheckpoint, Seal
-from counterfoil.store.port.store import (
-    Store,
-)
+from counterfoil.store.port.store import Store
 
-EXPIRE_BATCH = 500
+MAX_EXPIRED_FOILS = 500
 Sign = Callable[[int, bytes], str]
 """Tree size and root to the signed checkpoint's text."""
 Publish = Callable[[Checkpoint], None]
@@ -20,7 +18,7 @@ Publish = Callable[[Checkpoint], None]
 
 async def expire_foils(store: Store, now: datetime) -> int:
     """Turn foils past due into breaks, each with a Case for its owner. Return their number."""
-    due = await store.foils_past_due(now, EXPIRE_BATCH)
+    due = await store.foils_past_due(now, MAX_EXPIRED_FOILS)
     return await store.apply(Expire(foils=tuple(f.id for f in due), at=now)) if due else 0
 
 

@@ -29,10 +29,7 @@ from counterfoil.flow.worker import housekeeping, stall_scan, worker_cases
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.tasks import TaskSupervisor
 from counterfoil.model import Model
-from counterfoil.store.port.store import (
-    Store,
-    Todo,
-)
+from counterfoil.store.port.store import Store, Todo
 from counterfoil.store.port.turns import Claim
 from counterfoil.store.port.wake import Wake
 from counterfoil.store.port.workers import ReleaseWorker
@@ -40,7 +37,7 @@ from counterfoil.store.port.workers import ReleaseWorker
 log = logging.getLogger("counterfoil.worker")
 IDLE_SECONDS = 0.5
 """Interval between reads of the store without a wake-up. Liveness rests on this poll."""
-BATCH = 64
+MAX_BATCH_ROWS = 64
 MAX_RUNS = 256
 """Runs that one worker executes at once. A Run whose call is in progress does not count."""
 MAX_TASKS = 256
@@ -58,8 +55,8 @@ DRAIN_SECONDS = 30.0
 """Time that a stopping worker gives its last calls."""
 UNREACHABLE_SECONDS = 300.0
 """Time that a circuit breaker may be open before its system gets a Case."""
-MAX_EFFECTS_LEFT = 10_000
-LOW_LANE_EVERY = 8
+MAX_LEFT_EFFECTS = 10_000
+LOW_LANE_CLAIMS = 8
 """After this many claims, one starts at the lowest lane, so that no lane starves."""
 
 
@@ -240,7 +237,7 @@ class Worker:
         ]
         if len(skip) >= MAX_TASKS:
             return 0
-        todos = await self.store.todos(BATCH, skip)
+        todos = await self.store.todos(MAX_BATCH_ROWS, skip)
         for todo in todos:
             self.tasks.start(_todo_key(todo), partial(self._admit, todo))
         if todos:
@@ -271,9 +268,9 @@ class Worker:
             return 1
         now = await self.store.now()
         self._claims += 1
-        lanes = LANES if self._claims % LOW_LANE_EVERY else LANES[::-1]
+        lanes = LANES if self._claims % LOW_LANE_CLAIMS else LANES[::-1]
         claim = Claim(
-            worker=self.worker, limit=min(BATCH, room), lanes=lanes, lease_until=now + LEASE, at=now
+            worker=self.worker, limit=min(MAX_BATCH_ROWS, room), lanes=lanes, lease_until=now + LEASE, at=now
         )
         runs = await self.store.apply(claim)
         for run in runs:
@@ -307,7 +304,7 @@ class Worker:
         """Send planned effects that no task sends: left by another process, or delayed by full slots."""
         count = 0
         before = await self.store.now() - SEND_GRACE
-        for effect in await self.store.effects_planned(BATCH):
+        for effect in await self.store.effects_planned(MAX_BATCH_ROWS):
             if effect.created_at <= before:
                 count += self._start_effect(effect, self.sender.send_planned)
         return count
@@ -325,10 +322,10 @@ class Worker:
             return 0
         await self.uses.settle(now)
         count = 0
-        overdue = await self.store.effects_overdue(now, BATCH)
-        for effect in (*overdue, *await self.store.effects_of_gone_workers(now, BATCH)):
+        overdue = await self.store.effects_overdue(now, MAX_BATCH_ROWS)
+        for effect in (*overdue, *await self.store.effects_of_gone_workers(now, MAX_BATCH_ROWS)):
             count += self._start_effect(effect, self.reconciler.overdue)
-        for effect in await self.store.effects_to_look_up(now, BATCH):
+        for effect in await self.store.effects_to_look_up(now, MAX_BATCH_ROWS):
             count += self._start_effect(effect, self.reconciler.look_up)
         return count + await housekeeping.expire_foils(self.store, now)
 
@@ -368,7 +365,7 @@ class Worker:
     async def _left_behind(self) -> None:
         """Mark calls that the former process had in progress as unknown, and free its slots."""
         prefix = self.worker.rsplit("/", 1)[0] + "/"
-        effects = await self.store.effects_sending(prefix, MAX_EFFECTS_LEFT)
+        effects = await self.store.effects_sending(prefix, MAX_LEFT_EFFECTS)
         for effect in effects:
             await self.reconciler.overdue(effect)
         if await self.store.apply(ReleaseWorker(worker=self.worker, at=await self.store.now(), lives=True)):
