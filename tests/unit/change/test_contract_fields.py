@@ -32,7 +32,7 @@ def fields(draw: random.Random, depth: int = 1) -> dict[str, Any]:
 
 
 def opened(schema: Any) -> Any:
-    """As whoever reads it takes it: what is not named may be anything."""
+    """Return the schema as a reader accepts it: unnamed fields may have any value."""
     if isinstance(schema, dict):
         if schema.get("x-type") == "money":
             return schema
@@ -49,12 +49,12 @@ def test_no_break_that_the_comparison_of_schemas_finds_is_missed(seed: int) -> N
         after = {**before, **fields(draw)} if draw.random() < 0.5 else fields(draw)
         names = {name.removesuffix("?"): name for name in after}
         old, new = object_schema(before), object_schema({full: after[full] for full in names.values()})
-        found = list(contract_changes(old, new))
+        changes = list(contract_changes(old, new))
         if compare_json_schema(opened(old), opened(new), direction="forward").breaking:
             broken += 1
-            assert any(change.breaks_readers for change in found), (before, after)
+            assert any(change.breaks_readers for change in changes), (before, after)
         if compare_json_schema(old, new, direction="backward").breaking:
-            assert any(change.breaks_writers for change in found), (before, after)
+            assert any(change.breaks_writers for change in changes), (before, after)
     assert broken
 
 
@@ -75,21 +75,25 @@ def test_no_break_that_the_comparison_of_schemas_finds_is_missed(seed: int) -> N
 def test_a_type_breaks_readers_when_it_widens_and_writers_when_it_narrows(
     before: str, after: str, readers: bool, writers: bool
 ) -> None:
-    (found,) = contract_changes(field_schema(before), field_schema(after), "amount")
-    assert (found.rule, found.breaks_readers, found.breaks_writers) == ("type-changed", readers, writers)
+    (changes,) = contract_changes(field_schema(before), field_schema(after), "amount")
+    assert (changes.rule, changes.breaks_readers, changes.breaks_writers) == (
+        "type-changed",
+        readers,
+        writers,
+    )
 
 
 def test_values_break_readers_when_added_and_writers_when_removed() -> None:
     old, new = ({"r": FieldSpec(enum=values)} for values in (["a", "b"], ["b", "c"]))
-    found = contract_changes(object_schema(old), object_schema(new))
-    assert {(c.rule, c.old, c.new, c.breaks_readers, c.breaks_writers) for c in found} == {
+    changes = contract_changes(object_schema(old), object_schema(new))
+    assert {(c.rule, c.old, c.new, c.breaks_readers, c.breaks_writers) for c in changes} == {
         ("value-removed", "a", None, False, True),
         ("value-added", None, "c", True, False),
     }
 
 
-def test_a_field_inside_a_list_is_told_by_its_path() -> None:
+def test_a_field_inside_a_list_is_reported_by_its_path() -> None:
     old = {"lines": FieldSpec(type="list", fields={"net": "money", "tax": "money"})}
     new = {"lines": FieldSpec(type="list", fields={"net": "money", "tax?": "money"})}
-    (found,) = contract_changes(object_schema(old), object_schema(new))
-    assert (found.field, found.rule, found.absent) == ("lines.tax", "field-optional", True)
+    (changes,) = contract_changes(object_schema(old), object_schema(new))
+    assert (changes.field, changes.rule, changes.absent) == ("lines.tax", "field-optional", True)

@@ -29,8 +29,8 @@ def edited(folder: Path, *edits: tuple[str, str]) -> Model:
     return read(write(folder, text), checks=False)[0]
 
 
-def only(found: list[DocumentChange]) -> DocumentChange:
-    (one,) = found
+def only(changes: list[DocumentChange]) -> DocumentChange:
+    (one,) = changes
     return one
 
 
@@ -72,71 +72,69 @@ def test_a_literal_that_only_looks_like_a_formula_or_a_time_is_a_difference(tmp_
     assert only(difference(old, new)).details[0].path == "settings/key"
 
 
-def test_a_step_is_matched_by_its_id_and_its_place_in_the_order_is_told(
-    company: Model, tmp_path: Path
-) -> None:
+def test_a_step_is_matched_by_its_id_and_a_new_position_is_reported(company: Model, tmp_path: Path) -> None:
     memo = "  - id: memo\n    call: billing.credit.issue\n    with: {customer: =event.data.customer_id, amount: =amount, reason: =event.data.reason}\n"
     check = "  - id: checked\n"
-    found = only(difference(company, edited(tmp_path, (memo, ""), (check, memo + check))))
-    assert [(d.path, d.what) for d in found.details] == [("steps/memo", "moved")]
-    assert found.change == "changed"
+    changes = only(difference(company, edited(tmp_path, (memo, ""), (check, memo + check))))
+    assert [(d.path, d.what) for d in changes.details] == [("steps/memo", "moved")]
+    assert changes.change == "changed"
 
 
 def test_an_added_step_leaves_the_others_as_they_are(company: Model, tmp_path: Path) -> None:
     wait = "  - wait: {foils: all, until: +2d}\n"
-    found = only(difference(company, edited(tmp_path, (wait, "  - check: memo.id != ''\n" + wait))))
-    assert [(d.path, d.what) for d in found.details] == [("steps/check", "added")]
+    changes = only(difference(company, edited(tmp_path, (wait, "  - check: memo.id != ''\n" + wait))))
+    assert [(d.path, d.what) for d in changes.details] == [("steps/check", "added")]
 
 
-def test_a_field_that_nobody_reads_breaks_nobody_when_it_goes(company: Model, tmp_path: Path) -> None:
+def test_removing_a_field_without_readers_breaks_no_user(company: Model, tmp_path: Path) -> None:
     change = (
         "  credit_id: id\n  customer_id: id\n  amount: money\n  asked_on: date\n",
         "  credit_id: id\n  customer_id: id\n  amount: money\n",
     )
     source = ("produced: http\n", "")
     internal = edited(tmp_path, source)
-    found = only(difference(internal, edited(tmp_path, source, change)))
-    assert not found.breaking
-    assert found.details[0].rule == "field-removed"
-    assert found.details[0].affects == ()
+    changes = only(difference(internal, edited(tmp_path, source, change)))
+    assert not changes.breaking
+    assert changes.details[0].rule == "field-removed"
+    assert changes.details[0].affects == ()
 
 
 def test_a_removed_field_breaks_those_who_read_it_and_no_others(company: Model, tmp_path: Path) -> None:
     change = ("  reason: {enum: [outage, error]}\n---", "---")
     source = ("produced: http\n", "")
     internal = edited(tmp_path, source)
-    found = only(difference(internal, edited(tmp_path, source, change)))
-    assert found.breaking
-    assert found.affects == (AffectedUser("workflow", "credit", "reads reason", True, False),)
+    changes = only(difference(internal, edited(tmp_path, source, change)))
+    assert changes.breaking
+    assert changes.affects == (AffectedUser("workflow", "credit", "reads reason", True, False),)
 
 
 def test_a_field_that_an_approval_policy_reads_breaks_the_policy(company: Model, tmp_path: Path) -> None:
     source = ("produced: http\n", "")
-    found = only(
+    changes = only(
         difference(
             edited(tmp_path, source),
             edited(tmp_path, source, ("  requested_by: string\n", "  requested_by: int\n")),
         )
     )
-    assert [(a.kind, a.name, a.broken) for a in found.affects] == [("policy", "credit-approval", True)]
+    assert [(a.kind, a.name, a.broken) for a in changes.affects] == [("policy", "credit-approval", True)]
 
 
 def test_an_event_from_outside_that_demands_more_breaks_those_who_send_it(
     company: Model, tmp_path: Path
 ) -> None:
-    found = only(
+    changes = only(
         difference(company, edited(tmp_path, ("  asked_on: date\n", "  asked_on: date\n  region: string\n")))
     )
-    assert found.breaking
-    assert [(a.kind, a.name) for a in found.affects] == [("outside", "POST /v1/events")]
+    assert changes.breaking
+    assert [(a.kind, a.name) for a in changes.affects] == [("outside", "POST /v1/events")]
 
 
-def test_an_optional_field_more_breaks_nobody(company: Model, tmp_path: Path) -> None:
-    found = only(
+def test_a_new_optional_field_breaks_no_user(company: Model, tmp_path: Path) -> None:
+    changes = only(
         difference(company, edited(tmp_path, ("  asked_on: date\n", "  asked_on: date\n  region?: string\n")))
     )
-    assert not found.breaking
-    assert found.classes == ("contract",)
+    assert not changes.breaking
+    assert changes.classes == ("contract",)
 
 
 def test_an_operation_that_demands_more_breaks_its_callers(company: Model, tmp_path: Path) -> None:
@@ -144,8 +142,8 @@ def test_an_operation_that_demands_more_breaks_its_callers(company: Model, tmp_p
         "input: {credit: id, amount: money, customer: id}",
         "input: {credit: id, amount: money, customer: id, book: string}",
     )
-    found = only(difference(company, edited(tmp_path, change)))
-    (detail,) = found.details
+    changes = only(difference(company, edited(tmp_path, change)))
+    (detail,) = changes.details
     assert (detail.path, detail.rule, detail.breaking) == ("input/book", "field-added", True)
     assert [(a.kind, a.name, a.how) for a in detail.affects] == [("workflow", "credit", "does not give book")]
 
@@ -160,8 +158,8 @@ def test_an_operation_that_takes_less_strictly_breaks_no_caller(company: Model, 
 
 def test_an_answer_that_may_lack_a_field_breaks_those_who_read_it(company: Model, tmp_path: Path) -> None:
     change = ("output: {id: id, issued_on: date}", "output: {id: id, issued_on?: date}")
-    found = only(difference(company, edited(tmp_path, change)))
-    assert [(a.kind, a.name, a.how) for a in found.affects if a.broken] == [
+    changes = only(difference(company, edited(tmp_path, change)))
+    assert [(a.kind, a.name, a.how) for a in changes.affects if a.broken] == [
         ("workflow", "credit", "reads issued_on")
     ]
     more = ("output: {id: id, issued_on: date}", "output: {id: id, issued_on: date, book: string}")
@@ -179,23 +177,23 @@ def test_a_reader_that_asks_with_has_survives_a_field_that_becomes_optional(tmp_
 
 def test_a_removed_event_breaks_its_consumers(company: Model, tmp_path: Path) -> None:
     event = "kind: event\nname: credit.posted.v1\nobject: credit\nsets: []\ndata: {credit_id: id, amount: money}\n---\n"
-    found = only(difference(company, edited(tmp_path, (event, ""))))
-    assert (found.change, found.breaking) == ("removed", True)
-    broken = {(a.kind, a.name) for a in found.affects if a.broken}
+    changes = only(difference(company, edited(tmp_path, (event, ""))))
+    assert (changes.change, changes.breaking) == ("removed", True)
+    broken = {(a.kind, a.name) for a in changes.affects if a.broken}
     assert {("workflow", "credit"), ("reconciliation", "credit")} <= broken
 
 
 def test_a_system_of_record_that_changes_names_the_mappings_that_assert_the_field(
     company: Model, tmp_path: Path
 ) -> None:
-    found = only(
+    changes = only(
         difference(
             company,
             edited(tmp_path, ("fields: {total: money,", "fields: {total: {type: money, system: ledger},")),
         )
     )
-    assert found.classes == ("contract", "ownership")
-    assert [(a.kind, a.name) for a in found.affects] == [("mapping", "bills-credit")]
+    assert changes.classes == ("contract", "ownership")
+    assert [(a.kind, a.name) for a in changes.affects] == [("mapping", "bills-credit")]
 
 
 @pytest.mark.parametrize(
@@ -233,33 +231,33 @@ def test_a_table_is_compared_row_by_row(company: Model, tmp_path: Path) -> None:
     rows = "  - {region: eu, since: 2026-01-01, rate: 0.2}\n"
     more = "  - {region: us, rate: 0.1}\n  - {region: eu, since: 2026-07-01, rate: 0.3}\n"
     new = edited(tmp_path, (rows, more + rows.replace("0.2", "0.25")))
-    found = only(difference(company, new, TODAY))
-    assert [(r.key, r.change, str(r.begins), str(r.ends), r.standing) for r in found.rows] == [
+    changes = only(difference(company, new, TODAY))
+    assert [(r.key, r.change, str(r.begins), str(r.ends), r.standing) for r in changes.rows] == [
         (("eu",), "changed", "2026-01-01", "2026-07-01", "today"),
         (("eu",), "added", "2026-07-01", "None", "later"),
         (("us",), "added", "None", "None", "today"),
     ]
-    assert [(f.key, str(f.old), str(f.new)) for f in found.in_force] == [
+    assert [(f.key, str(f.old), str(f.new)) for f in changes.in_force] == [
         (("eu",), "0.2", "0.25"),
         (("us",), "None", "0.1"),
     ]
-    assert found.classes == ("money", "table")
+    assert changes.classes == ("money", "table")
     assert only(difference(company, new)).in_force == ()
 
 
 def test_a_row_that_counts_later_leaves_today_as_it_is(company: Model, tmp_path: Path) -> None:
     rows = "  - {region: eu, since: 2026-01-01, rate: 0.2}\n"
-    found = only(
+    changes = only(
         difference(
             company,
             edited(tmp_path, (rows, rows + "  - {region: eu, since: 2027-01-01, rate: 0.3}\n")),
             TODAY,
         )
     )
-    assert ([r.standing for r in found.rows], found.in_force) == (["later"], ())
+    assert ([r.standing for r in changes.rows], changes.in_force) == (["later"], ())
 
 
-def test_a_row_for_days_that_are_over_is_told_as_such(company: Model, tmp_path: Path) -> None:
+def test_a_row_for_past_days_is_reported_as_past(company: Model, tmp_path: Path) -> None:
     rows = "  - {region: eu, since: 2026-01-01, rate: 0.2}\n"
     new = edited(tmp_path, (rows, "  - {region: eu, since: 2025-01-01, rate: 0.1}\n" + rows))
     assert [r.standing for r in only(difference(company, new, TODAY)).rows] == ["past"]
@@ -284,14 +282,14 @@ def test_the_order_of_rows_is_no_difference(company: Model, tmp_path: Path) -> N
 def test_a_table_touches_those_who_look_it_up(tmp_path: Path) -> None:
     reads = ("  currency: USD\n  requesters", "  currency: USD\n  rates: rates\n  requesters")
     rows = ("rate: 0.2}", "rate: 0.3}")
-    found = only(difference(edited(tmp_path, reads), edited(tmp_path, reads, rows), TODAY))
-    assert [(a.kind, a.name, a.broken) for a in found.affects] == [("policy", "credit-approval", False)]
-    assert not found.breaking
+    changes = only(difference(edited(tmp_path, reads), edited(tmp_path, reads, rows), TODAY))
+    assert [(a.kind, a.name, a.broken) for a in changes.affects] == [("policy", "credit-approval", False)]
+    assert not changes.breaking
 
 
 def test_a_difference_says_where_it_stands(company: Model, tmp_path: Path) -> None:
-    found = only(difference(company, edited(tmp_path, ("deadline: 20d", "deadline: 30d"))))
-    file, line = found.place.rsplit(":", 1)
+    changes = only(difference(company, edited(tmp_path, ("deadline: 20d", "deadline: 30d"))))
+    file, line = changes.place.rsplit(":", 1)
     assert Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1] == "deadline: 30d"
 
 
@@ -319,9 +317,13 @@ def test_an_overlay_has_the_classes_of_what_it_changes_and_touches_its_users(tmp
     there = edited(
         tmp_path, ("---\nkind: workflow\n" + workflow, OVERLAY + "---\nkind: workflow\n" + workflow)
     )
-    found = only(difference(plain, there))
-    assert (found.kind, found.change, found.classes) == ("overlay", "added", ("money", "approval", "table"))
-    assert [(a.kind, a.name) for a in found.affects] == [("workflow", "credit")]
+    changes = only(difference(plain, there))
+    assert (changes.kind, changes.change, changes.classes) == (
+        "overlay",
+        "added",
+        ("money", "approval", "table"),
+    )
+    assert [(a.kind, a.name) for a in changes.affects] == [("workflow", "credit")]
     later = Model.from_json(there.to_json().replace(b'"4d"', b'"5d"'))
     (detail,) = only(difference(there, later)).details
     assert (detail.path, detail.classes) == ("changes/credit-approval/set/approval/expires", ("approval",))

@@ -26,7 +26,7 @@ async def release(store: MemoryStore, base: str, revision: str, documents: list[
     assert applied.verdict == "applied"
 
 
-async def test_only_the_releases_that_changed_a_document_are_told_newest_first() -> None:
+async def test_the_history_lists_only_releases_that_changed_the_document_newest_first() -> None:
     store = MemoryStore(lambda: NOW)
     await store.apply(PutRelease(digest="r1", body=wire.dumps([ROLE]), at=NOW, actor="up"))
     await release(store, "r1", "r2", [ROLE, OTHER])
@@ -34,13 +34,16 @@ async def test_only_the_releases_that_changed_a_document_are_told_newest_first()
     await release(store, "r3", "r4", [OTHER])
     await release(store, "r4", "r1", [ROLE])
     history = History(store)
-    told = [(each.change, each.step.no, each.step.requester) for each in await history.of("role", "finance")]
-    assert told == [
+    changes = [
+        (change.change, change.step.no, change.step.requester)
+        for change in await history.of("role", "finance")
+    ]
+    assert changes == [
         ("added", 5, "ann"),
         ("removed", 4, "ann"),
         ("changed", 3, "ann"),
         ("added", 1, ""),
     ]
-    assert [each.step.no for each in await history.of("role", "support")] == [5, 2]
-    assert [each.step.no for each in await history.of("role", "finance", limit=1)] == [5]
-    assert await history.of("role", "nobody") == []
+    assert [change.step.no for change in await history.of("role", "support")] == [5, 2]
+    assert [change.step.no for change in await history.of("role", "finance", limit=1)] == [5]
+    assert await history.of("role", "unknown") == []

@@ -1,4 +1,4 @@
-"""Who must approve a change, and what calendars say to it: from the policy in force, the owners, and the day."""
+"""The approvals of a change and the calendar entries that concern it: by active policy, owners and date."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ def ask(base: str, *pairs: tuple[str, str], requester: str = "pat", persons: Any
 
 
 def roles(asking: ApprovalRules) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    return [(one.roles, one.could) for one in asking.approvals]
+    return [(item.roles, item.could) for item in asking.approvals]
 
 
-def test_the_policy_asks_the_role_that_it_names_and_never_the_requester() -> None:
+def test_the_policy_requires_the_named_role_and_never_the_requester() -> None:
     asking = ask(COMPANY, STRICTER)
     assert (asking.policy, roles(asking)) == ("changes", [(("controller",), ("cora",))])
     assert roles(ask(COMPANY, STRICTER, requester="cora")) == [(("controller",), ())]
     assert "cannot be granted" in ask(COMPANY, STRICTER, requester="cora").notes[0]
 
 
-def test_what_the_policy_calls_automatic_waits_for_nobody() -> None:
+def test_automatic_classes_need_no_approval() -> None:
     assert roles(ask(COMPANY, LATER)) == []
 
 
 def test_the_policy_in_force_decides_about_its_own_end() -> None:
     asking = ask(COMPANY, (POLICY, ""))
-    assert (asking.policy, [one.roles for one in asking.approvals]) == ("changes", [("controller",)])
+    assert (asking.policy, [item.roles for item in asking.approvals]) == ("changes", [("controller",)])
 
 
 def test_a_class_that_no_rule_names_asks_the_owners() -> None:
     base = COMPANY.replace("    - {of: [other], automatic: true}\n", "")
     asking = ask(base, LATER)
-    assert [(one.name, one.roles) for one in asking.approvals] == [("owner:operator", ("operator",))]
+    assert [(item.name, item.roles) for item in asking.approvals] == [("owner:operator", ("operator",))]
     assert "owns the workflow `request`" in asking.approvals[0].because
 
 
-def test_without_a_policy_one_owner_approves_and_words_wait_for_nobody() -> None:
+def test_without_a_policy_one_owner_approves_and_text_needs_no_approval() -> None:
     decides = (
         '"runs:any:read", "cases:any:read"]}',
         '"runs:any:read", "cases:any:read", "approvals:own:decide"]}',
@@ -75,9 +75,9 @@ def test_without_a_policy_one_owner_approves_and_words_wait_for_nobody() -> None
     assert roles(ask(base, ("name: request\nowner", "name: request\ndoc: Asked.\nowner"))) == []
 
 
-def test_where_no_owner_could_anybody_who_may_decide_is_asked_and_where_nobody_could_nobody() -> None:
+def test_without_an_available_owner_any_decider_approves_and_without_deciders_none_is_needed() -> None:
     asking = ask(WITHOUT, LATER)
-    assert [one.name for one in asking.approvals] == ["anybody"]
+    assert [item.name for item in asking.approvals] == ["anybody"]
     assert roles(asking) == [(("architect", "controller"), ("cora",))]
     alone = ask(WITHOUT, LATER, persons=PERSONS[:1])
     assert (roles(alone), "no other active person" in alone.notes[0]) == ([], True)
@@ -99,7 +99,7 @@ changes:
 """
 
 
-def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[CalendarNotice]:
+def notices(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[CalendarNotice]:
     revision = COMPANY + CALENDAR
     for old, new in pairs:
         revision = revision.replace(old, new)
@@ -108,7 +108,7 @@ def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[Cale
 
 
 @pytest.mark.parametrize(
-    ("now", "there"),
+    ("now", "entries"),
     [
         (datetime(2026, 12, 27, 22, 59, tzinfo=UTC), []),
         (datetime(2026, 12, 27, 23, 0, tzinfo=UTC), ["close"]),
@@ -116,37 +116,37 @@ def said(now: datetime, *pairs: tuple[str, str], zones: Any = None) -> list[Cale
         (datetime(2026, 12, 31, 23, 0, tzinfo=UTC), []),
     ],
 )
-def test_days_are_whole_days_of_the_calendars_zone(now: datetime, there: list[str]) -> None:
-    assert [one.what for one in said(now, STRICTER) if one.effect == "refuse"] == there
+def test_days_are_whole_days_of_the_calendars_zone(now: datetime, entries: list[str]) -> None:
+    assert [item.what for item in notices(now, STRICTER) if item.effect == "refuse"] == entries
 
 
 def test_an_entry_concerns_its_systems_and_classes_alone() -> None:
     freeze, release = datetime(2026, 12, 29, tzinfo=UTC), datetime(2026, 11, 14, 12, tzinfo=UTC)
-    assert [one.what for one in said(freeze, LATER)] == []
+    assert [item.what for item in notices(freeze, LATER)] == []
     desk = ("kind: system, name: desk, role: support", "kind: system, name: desk, role: crm")
-    assert [one.what for one in said(release, desk)] == ["desk release"]
-    assert [one.what for one in said(release, STRICTER)] == []
+    assert [item.what for item in notices(release, desk)] == ["desk release"]
+    assert [item.what for item in notices(release, STRICTER)] == []
 
 
-def test_what_is_to_come_is_told_of_and_refuses_nothing_yet() -> None:
+def test_a_coming_entry_is_a_warning_and_refuses_nothing_yet() -> None:
     desk = ("kind: system, name: desk, role: support", "kind: system, name: desk, role: crm")
-    (one,) = said(datetime(2027, 1, 15, tzinfo=UTC), desk)
-    assert (one.what, one.effect, one.message.endswith("not yet")) == ("end of an API", "warn", True)
-    (there,) = said(datetime(2030, 1, 1, tzinfo=UTC), desk)
-    assert (there.ends, there.effect) == (None, "warn")
+    (notice,) = notices(datetime(2027, 1, 15, tzinfo=UTC), desk)
+    assert (notice.what, notice.effect, notice.message.endswith("not yet")) == ("end of an API", "warn", True)
+    (later,) = notices(datetime(2030, 1, 1, tzinfo=UTC), desk)
+    assert (later.ends, later.effect) == (None, "warn")
 
 
 def test_a_legal_entitys_days_are_of_its_zone() -> None:
     there = {"le_us": "America/New_York"}
     night = datetime(2026, 7, 2, 2, tzinfo=UTC)
-    assert [one.what for one in said(night, LATER, zones=there)] == ["close there"]
-    assert said(night, LATER) == []
-    assert said(night + timedelta(hours=3), LATER, zones=there) == []
+    assert [item.what for item in notices(night, LATER, zones=there)] == ["close there"]
+    assert notices(night, LATER) == []
+    assert notices(night + timedelta(hours=3), LATER, zones=there) == []
 
 
 def test_a_change_of_calendars_alone_is_never_refused() -> None:
-    (one,) = said(datetime(2026, 7, 1, 12, tzinfo=UTC), ("what: close there", "what: close of ours"))
-    assert one.effect == "warn"
+    (notice,) = notices(datetime(2026, 7, 1, 12, tzinfo=UTC), ("what: close there", "what: close of ours"))
+    assert notice.effect == "warn"
 
 
 # ------------------------------------------------------------------ stages

@@ -26,38 +26,45 @@ def edited(folder: Path, *edits: tuple[str, str]) -> Model:
     return read(write(folder, text), checks=False)[0]
 
 
-def asked(folder: Path, *edits: tuple[str, str]) -> list[str]:
+def reviewer_roles(folder: Path, *edits: tuple[str, str]) -> list[str]:
     old, new = edited(folder), edited(folder, *edits)
     return [review.role for review in reviewers(old, new, difference(old, new))]
 
 
-def test_a_step_is_looked_at_by_whoever_owns_the_definition(tmp_path: Path) -> None:
-    assert asked(tmp_path, ("when: amount.minor > 100000", "when: amount.minor > 200000")) == ["agent"]
+def test_a_step_is_reviewed_by_the_owner_of_the_definition(tmp_path: Path) -> None:
+    assert reviewer_roles(tmp_path, ("when: amount.minor > 100000", "when: amount.minor > 200000")) == [
+        "agent"
+    ]
 
 
 def test_what_becomes_of_a_refusal_is_also_for_those_who_answer_for_exceptions(tmp_path: Path) -> None:
-    assert asked(tmp_path, ("outcomes: {refused: park}", "outcomes: {refused: undo}")) == ["agent", "finance"]
+    assert reviewer_roles(tmp_path, ("outcomes: {refused: park}", "outcomes: {refused: undo}")) == [
+        "agent",
+        "finance",
+    ]
 
 
 def test_a_deadline_is_also_for_those_who_own_the_service_level(tmp_path: Path) -> None:
-    assert "controller" in asked(tmp_path, ("deadline: 20d", "deadline: 30d"))
+    assert "controller" in reviewer_roles(tmp_path, ("deadline: 20d", "deadline: 30d"))
 
 
 def test_a_field_is_for_the_owner_of_its_system_of_record_and_of_those_who_read_it(tmp_path: Path) -> None:
-    roles = asked(tmp_path, ("terms: {type: string, system: ledger}", "terms: {type: int, system: ledger}"))
+    roles = reviewer_roles(
+        tmp_path, ("terms: {type: string, system: ledger}", "terms: {type: int, system: ledger}")
+    )
     assert "finance" in roles
 
 
 def test_whom_a_contract_breaks_looks_at_it(tmp_path: Path) -> None:
     old, new = edited(tmp_path), edited(tmp_path, ("output: {id: id, issued_on: date}", "output: {id: id}"))
-    found = {review.role: review.because for review in reviewers(old, new, difference(old, new))}
-    assert found["agent"] == (
+    reviews = {review.role: review.because for review in reviewers(old, new, difference(old, new))}
+    assert reviews["agent"] == (
         "owns the workflow `credit`, which reads issued_on of the operation `billing.credit.issue`",
     )
 
 
 def test_both_owners_look_where_ownership_changes_hands(tmp_path: Path) -> None:
-    assert asked(tmp_path, ("name: rates\nowner: finance", "name: rates\nowner: controller")) == [
+    assert reviewer_roles(tmp_path, ("name: rates\nowner: finance", "name: rates\nowner: controller")) == [
         "controller",
         "finance",
     ]
@@ -67,20 +74,20 @@ def test_an_overlay_is_for_the_owners_of_what_it_changes(tmp_path: Path) -> None
     overlay = "---\nkind: overlay\nname: de\nowner: agent\nof: {legal_entity: de}\nchanges: [{kind: table, name: rates, set: {rows: [{region: eu, rate: 1}]}}]\n"
     policy = "---\nkind: workflow\nname: credit\n"
     old, new = edited(tmp_path), edited(tmp_path, (policy, overlay + policy))
-    found = {review.role: review.because for review in reviewers(old, new, difference(old, new))}
-    assert found == {
+    reviews = {review.role: review.because for review in reviewers(old, new, difference(old, new))}
+    assert reviews == {
         "agent": ("owns the overlay `de`",),
         "finance": ("owns the table `rates`, which the overlay `de` changes",),
     }
 
 
 def test_a_table_is_for_its_owner(tmp_path: Path) -> None:
-    assert asked(tmp_path, ("rate: 0.2}", "rate: 0.3}")) == ["finance"]
+    assert reviewer_roles(tmp_path, ("rate: 0.2}", "rate: 0.3}")) == ["finance"]
 
 
 @pytest.mark.parametrize("change", [("{up_to: 100, automatic: true}", "{up_to: 200, automatic: true}")])
-def test_what_nobody_owns_is_told(tmp_path: Path, change: tuple[str, str]) -> None:
+def test_documents_without_owner_are_reported(tmp_path: Path, change: tuple[str, str]) -> None:
     old, new = edited(tmp_path), edited(tmp_path, change)
-    found = difference(old, new)
-    assert reviewers(old, new, found) == []
-    assert [one.name for one in unreviewed(old, new, found)] == ["credit-approval"]
+    reviews = difference(old, new)
+    assert reviewers(old, new, reviews) == []
+    assert [one.name for one in unreviewed(old, new, reviews)] == ["credit-approval"]

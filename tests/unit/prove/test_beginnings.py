@@ -21,19 +21,19 @@ def beginnings(name: str, folder: Path) -> StartValueFinder:
 @pytest.mark.parametrize("name", ["sound", "step-that-never-runs", "items-left", "larger-than-open"])
 def test_each_beginning_leads_elsewhere_and_the_first_holds(name: str, tmp_path: Path) -> None:
     finder = beginnings(name, tmp_path)
-    found = finder.find()
-    signatures = [finder.signature(dict(b.values)) for b in found]
-    assert len(set(signatures)) == len(found) <= MAX_STARTS
-    assert finder.score(dict(found[0].values), [(must, True) for must in finder.candidates.musts])[0] == 0
-    assert found[0].text == ""
-    assert all(b.text for b in found[1:])
+    starts = finder.find()
+    signatures = [finder.signature(dict(b.values)) for b in starts]
+    assert len(set(signatures)) == len(starts) <= MAX_STARTS
+    assert finder.score(dict(starts[0].values), [(must, True) for must in finder.candidates.musts])[0] == 0
+    assert starts[0].text == ""
+    assert all(b.text for b in starts[1:])
 
 
 def test_a_matrix_and_a_limit_are_tried_at_their_borders(tmp_path: Path) -> None:
     amounts = {b.values["event"]["amount"] for b in beginnings("sound", tmp_path).find()}
     assert Money(10_000, "USD") in amounts  # the highest that is approved by itself
     assert Money(500_001, "USD") in amounts  # one cent above the limit
-    assert any(10_000 < a.minor <= 500_000 for a in amounts)  # somebody is asked
+    assert any(10_000 < a.minor <= 500_000 for a in amounts)  # an approval is required
 
 
 def test_a_list_is_tried_empty_with_one_and_with_two(tmp_path: Path) -> None:

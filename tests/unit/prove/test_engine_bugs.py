@@ -60,8 +60,8 @@ def test_a_case_in_what_follows_a_refusal_that_may_be_passed_over_is_seen(tmp_pa
     file = tmp_path / "sound.yaml"
     text = file.read_text("utf-8").replace("    outcomes: {rejected: undo, expired: undo}\n", AFTER_A_REFUSAL)
     file.write_text(text, "utf-8")
-    model, found = read(tmp_path)
-    assert errors(found) == []
+    model, all_findings = read(tmp_path)
+    assert errors(all_findings) == []
     assert prove(model, "credit", 1).holds
     old, new = " or _bypasses_approval(context, step, st)", ""
     with bug_planted(Bug("a case passes over a refusal", 0, (Edit(reactions, "park", old, new),))):

@@ -1,4 +1,4 @@
-"""Mistakes that pass every other check: each is found by a proof, at its step, on a short way."""
+"""Mistakes that pass every other check: a proof finds each of them, at its step, with a short path."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ MISTAKES = [
     ("job-never-seen", "stuck", "booked", "another integration accepts it"),
     ("larger-than-open", "credit-within-open", "", "invoice.open is"),
 ]
-"""File, invariant that breaks, step that it is about, and what the timeline must tell."""
+"""File, broken invariant, its step, and a part of the timeline."""
 UNREACHED = [
     ("event-that-fits-nobody", "wait3", "no event that was tried matches"),
     ("step-that-never-runs", "call4", "never ran"),
 ]
-LONGEST = 8
-"""Lines of a timeline: these mistakes are simple, and so is the way to each."""
+MAX_LINES = 8
+"""Maximum lines of a timeline: these mistakes are simple."""
 
 
 def planted(name: str, folder: Path) -> Model:
-    """The company with one workflow. It passes every check: the mistake is in what happens."""
+    """Return the company with one workflow. It passes every check."""
     for file in (HERE / "company.yaml", PLANTED / f"{name}.yaml"):
         shutil.copy(file, folder)
-    model, found = read(folder)
-    assert errors(found) == []
+    model, all_findings = read(folder)
+    assert errors(all_findings) == []
     return model
 
 
@@ -58,16 +58,16 @@ def proof_of(name: str, folder: Path, faults: int = 1) -> Proof:
     return prove(planted(name, folder), "credit", faults)
 
 
-@pytest.mark.parametrize(("name", "invariant", "step", "told"), MISTAKES)
-def test_a_planted_mistake_is_found_on_a_short_way(
-    name: str, invariant: str, step: str, told: str, tmp_path: Path
+@pytest.mark.parametrize(("name", "invariant", "step", "expected"), MISTAKES)
+def test_a_planted_mistake_is_found_on_a_short_path(
+    name: str, invariant: str, step: str, expected: str, tmp_path: Path
 ) -> None:
     proof = proof_of(name, tmp_path)
-    found = [b for b in proof.broken if (b.invariant, b.step) == (invariant, step)]
-    assert found, [(b.invariant, b.step) for b in proof.broken]
-    (broken,) = found
-    assert told in " | ".join(line.what for line in broken.timeline)
-    assert len(broken.timeline) <= LONGEST
+    matches = [b for b in proof.broken if (b.invariant, b.step) == (invariant, step)]
+    assert matches, [(b.invariant, b.step) for b in proof.broken]
+    (broken,) = matches
+    assert expected in " | ".join(line.what for line in broken.timeline)
+    assert len(broken.timeline) <= MAX_LINES
     assert broken.faults == sum(bool(line.fault) for line in broken.timeline) <= 1
     text = broken.text()
     assert text.startswith(invariant)
@@ -77,7 +77,7 @@ def test_a_planted_mistake_is_found_on_a_short_way(
 
 
 @pytest.mark.parametrize(("name", "step", "words"), UNREACHED)
-def test_what_nothing_leads_to_is_told(name: str, step: str, words: str, tmp_path: Path) -> None:
+def test_unreachable_parts_are_reported(name: str, step: str, words: str, tmp_path: Path) -> None:
     proof = proof_of(name, tmp_path)
     assert proof.holds
     assert any(where == step and words in what for where, what in proof.dead), proof.dead
@@ -99,15 +99,15 @@ def test_at_least_fifteen_different_mistakes_are_planted() -> None:
 
 def test_a_finding_stands_at_the_line_of_its_step(tmp_path: Path) -> None:
     model = planted("stop-halfway", tmp_path)
-    (found, *_) = findings(model, prove(model, "credit", 1))
-    assert found.rule == "half-undone"
-    assert found.severity == "error"
+    (finding, *_) = findings(model, prove(model, "credit", 1))
+    assert finding.rule == "half-undone"
+    assert finding.severity == "error"
     lines = (tmp_path / "stop-halfway.yaml").read_text("utf-8").splitlines()
-    assert lines[found.line - 1].strip() == "- id: memo"
-    assert "counterfoil prove credit" in found.fix
+    assert lines[finding.line - 1].strip() == "- id: memo"
+    assert "counterfoil prove credit" in finding.fix
 
 
-def test_a_counterfoil_that_nobody_waits_for_is_a_warning_of_check(tmp_path: Path) -> None:
+def test_a_counterfoil_without_a_wait_is_a_warning_of_check(tmp_path: Path) -> None:
     model = planted("no-wait-for-foil", tmp_path)
     assert [f.severity for f in findings(model, prove(model, "credit", 1))] == ["warning"]
 

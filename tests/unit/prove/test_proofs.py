@@ -1,4 +1,4 @@
-"""What a proof covers and says: of the example company, of the language's own workflows, and where it is cut."""
+"""Coverage and results of proofs: of the example company, of planted mistakes, and at the command line."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_a_workflow_with_a_deadline_holds_before_and_after_it(tmp_path: Path) ->
     file = tmp_path / "sound.yaml"
     text = file.read_text("utf-8").replace("failure: careful\n", "failure: careful\ndeadline: 11d\n")
     file.write_text(text, "utf-8")
-    model, found = read(tmp_path)
-    assert errors(found) == []
+    model, all_findings = read(tmp_path)
+    assert errors(all_findings) == []
     proof = prove(model, "credit", 1)
     assert ([b.text() for b in proof.broken], proof.dead, proof.complete) == ([], (), True)
 
 
 def test_a_folder_that_init_makes_is_proven(tmp_path: Path) -> None:
     scaffold.init(tmp_path / "first")
-    model, found = read(tmp_path / "first")
-    assert errors(found) == []
+    model, all_findings = read(tmp_path / "first")
+    assert errors(all_findings) == []
     assert proven(model, 2) == []
 
 
@@ -75,8 +75,8 @@ def test_a_workflow_of_the_language_holds_and_is_come_to_everywhere(workflow: st
 def test_the_credit_of_the_language_has_its_mistakes() -> None:
     """It stops where a second approval is rejected, though the first let billing issue the memo; and each lock of a
     period accrues the whole amount."""
-    found = {(b.invariant, b.step) for b in prove(language(), "support-credit-to-erp", 1).broken}
-    assert found == {("half-undone", "memo"), ("foil-unmatched", "post"), ("posted-twice", "signal0/0")}
+    broken = {(b.invariant, b.step) for b in prove(language(), "support-credit-to-erp", 1).broken}
+    assert broken == {("half-undone", "memo"), ("foil-unmatched", "post"), ("posted-twice", "signal0/0")}
 
 
 # ------------------------------------------------------------------ the world keeps to the tables of moves
@@ -127,13 +127,13 @@ def test_the_same_proof_is_the_same(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ bounds
 
 
-def test_a_cut_is_said_and_proves_nothing(tmp_path: Path) -> None:
+def test_an_incomplete_proof_is_reported_and_proves_nothing(tmp_path: Path) -> None:
     model = planted("step-that-never-runs", tmp_path)
     proof = prove(model, "credit", 1, ProofLimits(states=20))
     assert (proof.complete, proof.covered, proof.dead) == (False, 20, ())
-    (told,) = proving.findings(model, proof)
-    assert (told.rule, told.severity) == ("prove-cut", "warning")
-    assert "20 states" in told.message
+    (finding,) = proving.findings(model, proof)
+    assert (finding.rule, finding.severity) == ("prove-cut", "warning")
+    assert "20 states" in finding.message
 
 
 def test_more_faults_cover_what_fewer_did(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_an_invariant_is_typed_by_check(tmp_path: Path) -> None:
     shutil.copy(HERE / "company.yaml", tmp_path)
     text = (PLANTED / "larger-than-open.yaml").read_text("utf-8")
     (tmp_path / "credit.yaml").write_text(text.replace("e.input.amount", "e.inputs.amount"), "utf-8")
-    _, found = read(tmp_path)
-    assert [(f.rule, f.line) for f in errors(found)] == [
+    _, all_findings = read(tmp_path)
+    assert [(f.rule, f.line) for f in errors(all_findings)] == [
         ("unknown-name", text.splitlines().index("  - name: credit-within-open") + 2)
     ]
 
@@ -172,8 +172,8 @@ def test_own_invariants_are_held_against_every_state(invariant: str, broken: boo
     text = (PLANTED / "sound.yaml").read_text("utf-8")
     own = f"invariants:\n  - name: ours\n    {invariant}\nsteps:\n"
     (tmp_path / "credit.yaml").write_text(text.replace("steps:\n", own, 1), "utf-8")
-    model, found = read(tmp_path)
-    assert errors(found) == []
+    model, all_findings = read(tmp_path)
+    assert errors(all_findings) == []
     assert [b.invariant for b in prove(model, "credit", 1).broken] == ["ours"] * broken
 
 
@@ -186,8 +186,8 @@ def run(
     monkeypatch.setattr(sys, "argv", ["counterfoil", *words])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr()
-    return int(str(ended.value.code or 0)), said.out, said.err
+    output = capsys.readouterr()
+    return int(str(ended.value.code or 0)), output.out, output.err
 
 
 def test_prove_says_how_many_states_it_covered(
@@ -230,7 +230,7 @@ def test_prove_of_a_workflow_that_is_not_there_is_wrong_use(
     assert "customer-sync" in err
 
 
-def test_check_proves_and_can_be_told_not_to(
+def test_check_proves_unless_no_prove_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted("stop-halfway", tmp_path)

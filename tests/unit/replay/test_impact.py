@@ -16,7 +16,7 @@ from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder
 from counterfoil.replay.impact import Paths, impact, recorded
 from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
-from counterfoil.replay.report import MoneyDifference, Impact, to_dict
+from counterfoil.replay.report import Impact, MoneyDifference, to_dict
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
 from counterfoil.rules.lookup import lookup_in
@@ -37,7 +37,7 @@ UNCHECKED = (
 
 @pytest.fixture(scope="module")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
-    """What the company's store recorded."""
+    """The traffic recorded in the store of a company."""
 
     async def played() -> list[Recorded]:
         store = await SqliteStore.open(tmp_path_factory.mktemp("played") / "store.db")
@@ -58,13 +58,13 @@ def accounts(traffic: Sequence[Recorded]) -> list[Account]:
     return [Account(n, at) for n in range(CUSTOMERS)]
 
 
-def sums(found: Sequence[MoneyDifference], source: str, leg: str) -> tuple[int, int, int]:
-    rows = [a for a in found if (a.source, a.leg) == (source, leg)]
+def sums(report: Sequence[MoneyDifference], source: str, leg: str) -> tuple[int, int, int]:
+    rows = [a for a in report if (a.source, a.leg) == (source, leg)]
     return sum(a.old for a in rows), sum(a.new for a in rows), sum(a.delta for a in rows)
 
 
-def whole(found: Impact) -> int:
-    c = found.counts
+def whole(report: Impact) -> int:
+    c = report.counts
     return c.same + c.changed + c.only_old + c.only_new + c.not_comparable
 
 
@@ -74,27 +74,27 @@ def whole(found: Impact) -> int:
 @pytest.mark.parametrize("every", [False, True])
 def test_a_model_replayed_against_itself_differs_in_nothing(traffic: list[Recorded], every: bool) -> None:
     again = Model.from_json(acme().to_json())
-    found = impact(acme(), again, traffic, every)
-    assert found.nothing
-    assert found.counts.receipts == found.counts.same == len(traffic)
-    assert found.counts.shortcut == (0 if every else len(traffic))
-    assert found.counts.events == sum(len(r.events) for r in traffic)
-    empty = msgspec.structs.replace(found, counts=type(found.counts)(), assumed={}, since=None, until=None)
+    report = impact(acme(), again, traffic, every)
+    assert report.nothing
+    assert report.counts.receipts == report.counts.same == len(traffic)
+    assert report.counts.shortcut == (0 if every else len(traffic))
+    assert report.counts.events == sum(len(r.events) for r in traffic)
+    empty = msgspec.structs.replace(report, counts=type(report.counts)(), assumed={}, since=None, until=None)
     assert empty == Impact(old=acme().digest, new=acme().digest)
 
 
 def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded]) -> None:
     side = ReplaySide(acme())
-    maker = EventBuilder(side)
+    builder = EventBuilder(side)
     for one in traffic:
-        made = maker.build(one, DeliveryBodies(one), RecordedAnswers(side, one, {}))
-        assert (made.held, made.events) == ("", one.events)
+        mapped = builder.build(one, DeliveryBodies(one), RecordedAnswers(side, one, {}))
+        assert (mapped.held, mapped.events) == ("", one.events)
 
 
 def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorded]) -> None:
     side = ReplaySide(acme())
-    player = RunReplayer(side)
-    seen = 0
+    replayer = RunReplayer(side)
+    count = 0
     for one in traffic:
         answers = RecordedAnswers(side, one, {})
         for run in one.runs:
@@ -104,17 +104,17 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
                 for s in routing.starts(acme(), event, lookup_in(answers, one.receipt.system))
                 if s.run == run.run.id
             ]
-            played = player.replay(start, event.id, event.received_at, run, answers)
+            result = replayer.replay(start, event.id, event.received_at, run, answers)
             then = {e.id: (e.operation, e.input, e.request) for e in run.effects}
             now = {
-                id_: (p.operation, wire.dumps(dict(p.input)), p.request) for id_, p in played.effects.items()
+                id_: (p.operation, wire.dumps(dict(p.input)), p.request) for id_, p in result.effects.items()
             }
             assert now == then
-            assert played.state == run.run.state
-            assert {a.policy for a in run.approvals} == {a.policy for a in played.approvals.values()}
-            assert played.reserved == {(g.scope, g.key): g.taken for g in run.guards}
-            seen += 1
-    assert seen == 2 * CUSTOMERS + len(CREDITS)
+            assert result.state == run.run.state
+            assert {a.policy for a in run.approvals} == {a.policy for a in result.approvals.values()}
+            assert result.reserved == {(g.scope, g.key): g.taken for g in run.guards}
+            count += 1
+    assert count == 2 * CUSTOMERS + len(CREDITS)
     assert side.assumed.keys() == {"counterfoils taken as matched"}
 
 
@@ -122,9 +122,9 @@ def test_what_a_document_says_of_itself_alone_changes_nothing(traffic: list[Reco
     new = changed(
         ("mapping/billing-invoice-finalized", "The delivery is a hint", "The delivery is only a hint")
     )
-    found = impact(acme(), new, traffic)
-    assert found.nothing
-    assert found.counts.shortcut < found.counts.receipts  # it was run, and came out alike
+    report = impact(acme(), new, traffic)
+    assert report.nothing
+    assert report.counts.shortcut < report.counts.receipts  # it was run, and came out alike
 
 
 # ------------------------------------------------------------------ planted changes
@@ -143,7 +143,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_what_is_not_run_would_have_told_nothing_else(traffic: list[Recorded], name: str) -> None:
+def test_a_skipped_replay_would_have_the_same_result(traffic: list[Recorded], name: str) -> None:
     """The short ways and the long one tell the same."""
     new = changed(*PLANTED[name])
     short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
@@ -184,49 +184,55 @@ def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
 
 
 def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: list[Recorded]) -> None:
-    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
+    report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
     of = accounts(traffic)
-    assert whole(found) == found.counts.receipts
-    assert (found.counts.changed, found.counts.only_old, found.counts.not_comparable) == (CUSTOMERS, 0, 0)
-    (events,) = found.events
+    assert whole(report) == report.counts.receipts
+    assert (report.counts.changed, report.counts.only_old, report.counts.not_comparable) == (CUSTOMERS, 0, 0)
+    (events,) = report.events
     assert (events.name, events.changed) == ("invoice.finalized.v1", CUSTOMERS)
     assert events.fields == {"data.tax": CUSTOMERS, "data.total": CUSTOMERS}
     tax = sum(a.tax for a in of)
     for source, leg in (("erp.invoice.post", "tax"), ("invoice-in-erp", "tax")):
-        assert sums(found.money, source, leg) == (tax, 0, -tax)
-        assert sums(found.totals, source, leg) == (tax, 0, -tax)
+        assert sums(report.money, source, leg) == (tax, 0, -tax)
+        assert sums(report.totals, source, leg) == (tax, 0, -tax)
     gross = sum(a.total for a in of)
-    assert sums(found.money, "invoice-in-erp", "gross") == (gross, gross - tax, -tax)
-    assert not [a for a in found.money if a.leg == "net"]
-    assert len({a.customer for a in found.money}) == CUSTOMERS
-    assert {(p.operation, p.leg): p.delta for p in found.postings if p.leg == "tax"} == {
+    assert sums(report.money, "invoice-in-erp", "gross") == (gross, gross - tax, -tax)
+    assert not [a for a in report.money if a.leg == "net"]
+    assert len({a.customer for a in report.money}) == CUSTOMERS
+    assert {(p.operation, p.leg): p.delta for p in report.postings if p.leg == "tax"} == {
         ("erp.invoice.post", "tax"): -tax
     }
     # The credits come after: their invoices' totals are others now, and nothing that they do is.
-    assert [d.name for d in found.effects] == ["erp.invoice.post"]
+    assert [d.name for d in report.effects] == ["erp.invoice.post"]
 
 
 def test_a_tier_that_moves_shows_whom_it_asks_and_moves_no_money(traffic: list[Recorded]) -> None:
-    found = impact(acme(), changed(("policy/invoice-review", '"up_to":25000', '"up_to":100')), traffic)
-    (moved,) = found.approvals
+    report = impact(acme(), changed(("policy/invoice-review", '"up_to":25000', '"up_to":100')), traffic)
+    (moved,) = report.approvals
     above = [a for a in accounts(traffic) if a.total > 100_00]
     assert (moved.policy, moved.old, moved.new) == ("invoice-review", "automatic", "finance-operations x1")
-    assert moved.count == found.counts.changed == len(above) == CUSTOMERS
-    assert (found.events, found.effects, found.foils, found.money, found.postings) == ((), (), (), (), ())
-    assert found.assumed["approvals taken as granted"] == CUSTOMERS
+    assert moved.count == report.counts.changed == len(above) == CUSTOMERS
+    assert (report.events, report.effects, report.foils, report.money, report.postings) == (
+        (),
+        (),
+        (),
+        (),
+        (),
+    )
+    assert report.assumed["approvals taken as granted"] == CUSTOMERS
 
 
 def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[Recorded]) -> None:
-    found = impact(
+    report = impact(
         acme(), changed(("table/gl_credit", '"4800","reason":"sla"', '"4810","reason":"sla"')), traffic
     )
-    (effects,) = found.effects
+    (effects,) = report.effects
     assert (effects.name, effects.changed) == ("erp.credit_memo.post", len(CREDITS))
     assert effects.fields == {"request.lines[].account": len(CREDITS)}
-    asked = sum((40 + 30 * (n % 5)) * 100 for n in CREDITS)
-    assert {(p.accounts, p.old, p.new) for p in found.postings} == {("4800", asked, 0), ("4810", 0, asked)}
-    assert not [a for a in found.money if a.delta]
-    assert found.counts.changed == len(CREDITS)
+    minor = sum((40 + 30 * (n % 5)) * 100 for n in CREDITS)
+    assert {(p.accounts, p.old, p.new) for p in report.postings} == {("4800", minor, 0), ("4810", 0, minor)}
+    assert not [a for a in report.money if a.delta]
+    assert report.counts.changed == len(CREDITS)
 
 
 def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recorded]) -> None:
@@ -235,14 +241,14 @@ def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recor
         ("workflow/invoice-to-erp", "=event.data.document_date", "=date('2026-01-15')"),
         ("policy/receivables-posting", '"first_open"', '"reject"'),
     )
-    found = impact(acme(), new, traffic)
+    report = impact(acme(), new, traffic)
     total = sum(a.total for a in accounts(traffic))
-    assert {(p.period, p.old, p.new) for p in found.postings if p.leg == "total"} == {
+    assert {(p.period, p.old, p.new) for p in report.postings if p.leg == "total"} == {
         (f"{traffic[0].receipt.received_at:%Y-%m}", total, 0),
         ("2026-01", 0, total),
     }
-    assert not found.events
-    assert {f for d in found.effects for f in d.fields} == {
+    assert not report.events
+    assert {f for d in report.effects for f in d.fields} == {
         "dates.document", "dates.posting", "dates.revenue", "request.invoice_date", "request.accounting_date",
     }  # fmt: skip
 
@@ -253,15 +259,15 @@ def test_an_event_that_is_ignored_takes_all_that_followed_with_it(traffic: list[
         if (data["kind"], data["name"]) == ("mapping", "billing-invoice-finalized"):
             data = {k: v for k, v in data.items() if k in ("kind", "name", "from")} | {"ignore": "not ours"}
         documents.append(data)
-    found = impact(acme(), Model.from_documents(documents), traffic)
-    assert found.counts.only_old == CUSTOMERS
-    assert {d.name: d.only_old for d in found.events} == {"invoice.finalized.v1": CUSTOMERS}
-    assert {d.name: d.only_old for d in found.effects}["erp.invoice.post"] == CUSTOMERS
+    report = impact(acme(), Model.from_documents(documents), traffic)
+    assert report.counts.only_old == CUSTOMERS
+    assert {d.name: d.only_old for d in report.events} == {"invoice.finalized.v1": CUSTOMERS}
+    assert {d.name: d.only_old for d in report.effects}["erp.invoice.post"] == CUSTOMERS
     total = sum(a.total for a in accounts(traffic))
-    assert sums(found.totals, "erp.invoice.post", "total") == (total, 0, -total)
+    assert sums(report.totals, "erp.invoice.post", "total") == (total, 0, -total)
     # Without the invoice there is nothing that a credit could be checked against.
-    assert {d.name: d.only_old for d in found.effects}["billing.credit_memo.issue"] == len(CREDITS)
-    assert {(r.old, r.count) for r in found.runs if r.workflow == "support-credit-to-erp"} == {
+    assert {d.name: d.only_old for d in report.effects}["billing.credit_memo.issue"] == len(CREDITS)
+    assert {(r.old, r.count) for r in report.runs if r.workflow == "support-credit-to-erp"} == {
         ("reconciled", len(CREDITS))
     }
 
@@ -275,13 +281,15 @@ def test_a_new_workflow_that_takes_an_event_shows_its_effects(traffic: list[Reco
              "with": {"ticket": "=event.data.customer_id", "message": "Thank you", "status": "new"}},
         ],
     }  # fmt: skip
-    found = impact(acme(), Model.from_documents([*acme().plain(), thanks]), traffic)
-    (effects,) = found.effects
+    report = impact(acme(), Model.from_documents([*acme().plain(), thanks]), traffic)
+    (effects,) = report.effects
     assert (effects.name, effects.only_new, effects.changed) == ("support.ticket.reply", CUSTOMERS, 0)
-    assert {(r.workflow, r.old, r.new, r.count) for r in found.runs} == {("thanks", "", "started", CUSTOMERS)}
-    assert found.counts.changed == CUSTOMERS
-    assert found.assumed["effects taken as done"] == CUSTOMERS
-    assert not found.money
+    assert {(r.workflow, r.old, r.new, r.count) for r in report.runs} == {
+        ("thanks", "", "started", CUSTOMERS)
+    }
+    assert report.counts.changed == CUSTOMERS
+    assert report.assumed["effects taken as done"] == CUSTOMERS
+    assert not report.money
 
 
 def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list[Recorded]) -> None:
@@ -291,36 +299,38 @@ def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list
         '"=minor(i.amount_remaining, c)"',
         '"=minor(i.amount_remaining / 100 * 100, c)"',
     )
-    found = impact(acme(), changed(whole_dollars), traffic)
-    odd = [a for a in accounts(traffic) if a.total % 100]
-    (events,) = found.events
-    assert (events.name, events.fields) == ("invoice.changed.v1", {"data.open": len(odd)})
-    assert found.counts.changed == len(odd)
+    report = impact(acme(), changed(whole_dollars), traffic)
+    uneven = [a for a in accounts(traffic) if a.total % 100]
+    (events,) = report.events
+    assert (events.name, events.fields) == ("invoice.changed.v1", {"data.open": len(uneven)})
+    assert report.counts.changed == len(uneven)
 
 
 def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[Recorded]) -> None:
     new = changed(("event/payment.received.v1", '"payment_id":"id"', '"payment_id":"id","method":"string"'))
-    found = impact(acme(), new, traffic)
-    (held,) = found.held
-    assert (held.reason, held.old, held.new) == ("contract", 0, CUSTOMERS)
-    assert found.counts.only_old == CUSTOMERS
-    assert "method" in held.examples[0].new["message"]  # type: ignore[index]
+    report = impact(acme(), new, traffic)
+    (reason,) = report.held
+    assert (reason.reason, reason.old, reason.new) == ("contract", 0, CUSTOMERS)
+    assert report.counts.only_old == CUSTOMERS
+    assert "method" in reason.examples[0].new["message"]  # type: ignore[index]
 
 
-def test_what_nobody_recorded_is_not_comparable_and_never_guessed(traffic: list[Recorded]) -> None:
+def test_a_lookup_without_a_recorded_answer_is_not_comparable_and_not_guessed(
+    traffic: list[Recorded],
+) -> None:
     unfetched = [msgspec.structs.replace(r, fetched={}) for r in traffic]
-    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), unfetched)
-    (missing,) = [m for m in found.not_comparable if m.reason == "the answer of billing.invoice.get"]
+    report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), unfetched)
+    (missing,) = [m for m in report.not_comparable if m.reason == "the answer of billing.invoice.get"]
     assert missing.count == CUSTOMERS
-    assert found.counts.not_comparable == CUSTOMERS + len(CREDITS)  # whose invoices nobody can tell
-    assert (found.events, found.money, found.effects) == ((), (), ())
-    assert whole(found) == found.counts.receipts
+    assert report.counts.not_comparable == CUSTOMERS + len(CREDITS)  # their invoices are unknown
+    assert (report.events, report.money, report.effects) == ((), (), ())
+    assert whole(report) == report.counts.receipts
 
 
 def test_the_report_is_plain_json(traffic: list[Recorded]) -> None:
-    found = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
-    assert msgspec.json.decode(msgspec.json.encode(to_dict(found)), type=Impact) == found
-    assert len(found.events[0].examples) == 5
-    (example, *_) = found.events[0].examples
+    report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
+    assert msgspec.json.decode(msgspec.json.encode(to_dict(report)), type=Impact) == report
+    assert len(report.events[0].examples) == 5
+    (example, *_) = report.events[0].examples
     assert set(example.new or {}) == {"data.tax", "data.total"}
     assert example.delivery
