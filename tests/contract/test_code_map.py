@@ -1,0 +1,169 @@
+"""docs/explanation/code-map.md against the code: the modules that one webhook and one plan really pass."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from counterfoil.application import Application
+from counterfoil.bootstrap import application
+from counterfoil.web.http import server as web
+from tests.company import token_of
+from tests.crash.house import AUTOMATIC, GOVERNANCE, Credit, House, house
+from tests.source import ROOT, SOURCE
+
+PAGE = ROOT / "docs" / "explanation" / "code-map.md"
+MAPPED_FLOORS = ("application", "web/http", "flow", "rules", "change")
+"""Floors of which every module on a path must stand on the map."""
+BACKGROUND = "in the background"
+"""The stage whose modules depend on timing: they may be passed."""
+WAIT_SECONDS = 60.0
+PERMISSION = '"cases:any:resolve"'
+"""The administrator of the house gets the permissions of changes after this one."""
+
+
+def stages(heading: str) -> dict[str, list[str]]:
+    """Stage -> modules of the table under a heading of the page."""
+    section = PAGE.read_text("utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
+    return {row[1].strip(): re.findall(r"`([\w/]+)`", row[2]) for row in rows if "`" in row[2]}
+
+
+class Visits:
+    """Modules of the package in the order of their first call, over all threads of the process."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)  # type: ignore[arg-type]
+
+    def _note(self, frame: Any, event: str, _: object) -> None:
+        name, function = frame.f_code.co_filename, frame.f_code.co_name
+        new = event == "call" and name not in self.modules and name.startswith(str(SOURCE))
+        if new and function != "<module>":
+            self.modules[name] = len(self.modules)
+
+    def names(self) -> list[str]:
+        return [Path(name).relative_to(SOURCE).with_suffix("").as_posix() for name in self.modules]
+
+
+def unlike(mapped: dict[str, list[str]], visited: list[str]) -> list[str]:
+    """Modules on the map that nothing passed, and modules passed that are not on the map."""
+    listed = [module for modules in mapped.values() for module in modules]
+    required = [module for stage, modules in mapped.items() if stage != BACKGROUND for module in modules]
+    return [f"{module} is on the map and was not passed" for module in required if module not in visited] + [
+        f"{module} was passed and is not on the map"
+        for module in visited
+        if module not in listed and module.startswith(MAPPED_FLOORS) and not module.endswith("__init__")
+    ]
+
+
+def assert_alike(mapped: dict[str, list[str]], visits: Visits) -> None:
+    differences = unlike(mapped, visits.names())
+    assert not differences, "\n".join(differences)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    systems: House, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
+    for name, value in systems.environment().items():
+        monkeypatch.setenv(name, value)
+    async with application(folder / "governance", f"sqlite:{folder / 'store.db'}", folder) as app:
+        server = uvicorn.Server(web.config(web.build(app)))
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        sock = web.listen("127.0.0.1", 0)
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        try:
+            while not server.started:
+                await asyncio.sleep(0.01)
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+                yield app, http
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def until(condition: Any) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(180)
+async def test_a_webhook_passes_the_modules_of_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits = Visits()
+    shutil.copytree(GOVERNANCE, tmp_path / "governance")
+    with house() as systems, visits.recorded():
+        async with serving(systems, tmp_path, monkeypatch) as (app, http):
+            credit = Credit("C-1", "K-1", AUTOMATIC, letter=True)
+            await systems.ask(http, credit)
+            headers, body = systems.callback(credit)
+            answer = await http.post("/v1/receipts/desk", headers=headers, content=body)
+            assert answer.status_code == 202, answer.text
+
+            async def done() -> bool:
+                runs = (await app.store.dump()).runs  # type: ignore[attr-defined]
+                return bool(runs) and all(run.status == "done" for run in runs)
+
+            await until(done)
+    assert_alike(stages("The path of an event"), visits)
+
+
+@pytest.mark.timeout(180)
+async def test_a_plan_passes_the_modules_of_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from counterfoil.model import read
+
+    shutil.copytree(GOVERNANCE, tmp_path / "governance")
+    file = tmp_path / "governance" / "house.yaml"
+    file.write_text(
+        file.read_text().replace(
+            PERMISSION, f'{PERMISSION}, "releases:any:plan", "releases:any:apply", "runs:any:migrate"'
+        )
+    )
+    visits = Visits()
+    with house() as systems:
+        async with serving(systems, tmp_path, monkeypatch) as (_, http):
+            http.headers["authorization"] = f"Bearer {token_of('admin')}"
+            file.write_text(file.read_text().replace("timeout: 2s", "timeout: 3s", 1))
+            changed, findings = read(tmp_path / "governance")
+            assert not [finding for finding in findings if finding.severity == "error"]
+            with visits.recorded():
+                answer = await http.post("/v1/plans", content=changed.to_json())
+                assert answer.status_code in (200, 201), answer.text
+                plan = answer.json()
+                for approval in plan["approvals"]:
+                    decision = {"decision": "approve", "subject": approval["subject"]}
+                    lead = {"authorization": f"Bearer {token_of('lead')}"}
+                    answer = await http.post(f"/v1/approvals/{approval['id']}", json=decision, headers=lead)
+                    assert answer.status_code == 200, answer.text
+                answer = await http.post("/v1/releases", json={"plan": plan["plan"]["digest"]})
+                assert answer.status_code in (200, 201), answer.text
+                assert answer.json()["digest"] == changed.digest
+                answer = await http.post("/v1/migrations", json={"apply": True})
+                assert answer.status_code == 200, answer.text
+    assert_alike(stages("The path of a change"), visits)
