@@ -1,7 +1,7 @@
 """Bugs to plant: small edits of the real code, each of which breaks one promise. The simulator must see every one.
 
 An edit replaces one text in one function's source; when the code has moved on and the text is gone, planting fails, and
-the bug is to be written anew.
+the bug must be rewritten.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.rules.workflow import calls, steps, undo
 from counterfoil.store.memory import effects, foils, intake, people, runs, turns
 from counterfoil.store.port import head_merge
-from tests.simulate.plan import AtCommit, Plan, Told, Votes
+from tests.simulate.plan import AtCommit, NewFact, Plan, Votes
 from tests.simulate.plan import planned as planned_seed
 
 
@@ -45,15 +45,15 @@ class Bug:
 
 
 def plans(bug: Bug, seeds: int) -> Iterator[Plan]:
-    """What is played to see the bug."""
+    """Yield the plans that are played to see the bug."""
     for seed in range(bug.first, bug.first + seeds):
         plan = planned_seed(seed)
         if not bug.stopped:
             yield plan
             continue
-        told = tuple(i for i in plan.items if isinstance(i[1], Told | Votes))
+        items = tuple(i for i in plan.items if isinstance(i[1], NewFact | Votes))
         for nth in range(15, 40):
-            yield replace(plan, items=(*told, (len(plan.items), AtCommit(nth, "pause", True, 14.0))))
+            yield replace(plan, items=(*items, (len(plan.items), AtCommit(nth, "pause", True, 14.0))))
 
 
 @contextlib.contextmanager
@@ -74,11 +74,11 @@ def planted(bug: Bug) -> Iterator[None]:
                 "exec",
                 __future__.annotations.compiler_flag,
             )
-            made: dict[str, Any] = {}
-            exec(code, real.__globals__, made)
+            namespace: dict[str, Any] = {}
+            exec(code, real.__globals__, namespace)
             # The code is replaced in place: registries and other modules hold the function itself.
             before.append((real, real.__code__))
-            real.__code__ = made[edit.function].__code__
+            real.__code__ = namespace[edit.function].__code__
         yield
     finally:
         for real, code in reversed(before):
@@ -117,12 +117,12 @@ BUGS = (
         undo, "advance", "guards.give_back(context, list(context.state.reserved))", "pass")),
     _bug("a limit is passed", 8,
         (steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:"),
-        (turns, "reserve", "if r.limit is not None and asked[r.scope, r.key] > r.limit:", "if False:")),
+        (turns, "reserve", "if r.limit is not None and planned_use[r.scope, r.key] > r.limit:", "if False:")),
     _bug("a reservation does not use up its guard", 0, (
-        turns, "reserve", "(asked[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
+        turns, "reserve", "(planned_use[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
     _bug("undo begins with the first", 1, (undo, "advance", "reversed(context.state.confirmed)", "context.state.confirmed")),
     _bug("the foil of a confirmed call is not opened", 3, (
-        effects, "record", "foil.state is FoilState.PROVISIONAL and t.state is EffectState.CONFIRMED", "False")),
+        effects, "record", "after = after_effect(t.state)", "after = None")),
     _bug("a second delivery is kept too", 0, (intake, "receive", "if no is None:", "if True:")),
     _bug("a delivery is kept and never admitted", 0, (
         intake, "receive", 'if receipt.door != "fetch":', "if False:")),
@@ -130,8 +130,8 @@ BUGS = (
         head_merge, "merged", "newest is None or newest <= version", "True")),
     _bug("a requester may approve", 2, (
         people, "decide", "approval.requester in (person.id, person.email)", "False")),
-    _bug("a timer is lost", 0, (turns, "turn", "else t.due", "else None")),
-    _bug("a turn has no leaf", 0, (turns, "turn", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
+    _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),
+    _bug("a turn has no leaf", 0, (turns, "write_run", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
     _bug("a break has no Case", 7, (
         foils, "move_foil", "if state in (FoilState.BROKEN, FoilState.OVER):", "if False:")),
     _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),

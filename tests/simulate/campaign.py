@@ -1,4 +1,4 @@
-"""The campaign of seeds: any number of them on all cores; what fails is named, the first of it shrunk and told."""
+"""The campaign of seeds: any number of them on all cores; what fails is named, the first of it shrunk and reported."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 
 from tests.simulate.plan import planned
 from tests.simulate.play import play
-from tests.simulate.shrink import shrunk, told
+from tests.simulate.shrink import report, shrunk
 
-TOLD = 3
-"""Failing seeds that are shrunk and told; the others are named."""
+MAX_REPORTED = 3
+"""Failing seeds that are shrunk and reported; the others are named."""
 SHARE = 20
-"""Seeds that a process takes at once."""
+"""Seeds that a process plays at once."""
 
 
 def campaign(first: int, count: int, processes: int) -> list[int]:
-    """Play so many seeds; those that violated an invariant."""
+    """Play `count` seeds. Return those that violate an invariant."""
     began, failing = time.monotonic(), []
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         answers = pool.imap_unordered(_failing, range(first, first + count), chunksize=SHARE)
@@ -26,8 +26,8 @@ def campaign(first: int, count: int, processes: int) -> list[int]:
             if done % 1000 == 0 or done == count:
                 rate = done / (time.monotonic() - began)
                 print(f"{done:6} seeds, {rate:.1f} a second, {len(failing)} failing", flush=True)
-    for seed in sorted(failing)[:TOLD]:
-        print("\n" + told(shrunk(play(planned(seed)))), flush=True)
+    for seed in sorted(failing)[:MAX_REPORTED]:
+        print("\n" + report(shrunk(play(planned(seed)))), flush=True)
     if failing:
         print(f"\nfailing seeds: {sorted(failing)}")
     return failing

@@ -1,8 +1,7 @@
-"""The judge: every invariant of the core protocol, held against the store and the outside systems while a seed runs.
+"""The judge: checks every invariant of the core protocol in the store and the outside systems while a seed runs.
 
-The checker of the store judges 2 and 4 to 12 from its rows. What only happens in passing is judged here at each
-commit and each call (1, 9 at the moment of sending, moves of effects), and what only the outside systems know (3)
-once everything has come to rest.
+The store's checker covers 2 and 4 to 12 from the rows. Here are checked: at each commit and call, what is visible only
+then (1, 9 at the moment of sending, moves of effects); at the end, what only the outside systems know (3).
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Judge:
         self.store = world.store
         self.found: list[str] = []
         self.latest = world.now()
-        """The latest database time seen: a clock that is set back makes nothing overdue."""
+        """The latest database time so far: a clock that is set back makes nothing overdue."""
         self._irreversible = frozenset(name for name, o in model.operations.items() if not o.undo)
         self._effects: dict[str, Effect] = {}
         self._left: dict[tuple[str, int], str] = {}
@@ -62,8 +61,8 @@ class Judge:
             self._effects[effect.id] = effect
             self._moved(effect, before)
         for key, head in self.store.tables.heads.items():
-            seen = self._heads.get(key, {})
-            for system, version in seen.items():
+            versions = self._heads.get(key, {})
+            for system, version in versions.items():
                 if head.versions.get(system, 0) < version:
                     self.say(
                         f"4: {key[0]} {key[1]} went from version {version} of {system} back to {head.version}"
@@ -152,7 +151,7 @@ class Judge:
         self._serials()
 
     def _serials(self) -> None:
-        """8: whoever has something on its way holds its serials; whoever waits longest for a free one is due."""
+        """8: a Run with calls under way holds its serials; the Run that waits longest for a free one is due."""
         moving = {
             e.run
             for e in self.store.tables.effects.values()
@@ -178,7 +177,9 @@ class Judge:
         self.rows()
         now = self.world.now()
         owned_runs = {c.run for c in self.store.tables.cases.values() if c.state is CaseState.OPEN}
-        asked = {a.run for a in self.store.tables.approvals.values() if a.state is ApprovalState.OPEN}
+        open_approvals = {
+            a.run for a in self.store.tables.approvals.values() if a.state is ApprovalState.OPEN
+        }
         owed = {
             f.run for f in self.store.tables.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)
         }
@@ -188,7 +189,7 @@ class Judge:
             )
             if busy:
                 self.say(f"11: {effect.id} is still {effect.state}, an hour after the last fault")
-        fine = owned_runs | asked | owed
+        fine = owned_runs | open_approvals | owed
         fine |= {
             r.id for r in self.store.tables.runs.values() if r.status in TERMINAL or self._due_start(r, now)
         }
@@ -205,7 +206,7 @@ class Judge:
         return run.version == 0 and run.due is not None and run.due > now
 
     def over(self, systems: Mapping[str, System], ended: bool) -> None:
-        """When persons have decided everything: every Run has ended, and the systems hold what we say they do."""
+        """Check the end: every Run has ended, and the systems contain what we say was done."""
         self.rows()
         if not ended:
             for run in self.store.tables.runs.values():
@@ -234,8 +235,8 @@ class Judge:
             steps[effect.run, effect.path, effect.item].append((effect, count))
             if count > 1:
                 self.say(f"3: {effect.operation} {effect.id} was done {count} times")
-            told = effect.state in NOTHING and effect.error_class is not ErrorClass.ALREADY_DONE
-            if count and told and effect.id not in owned:
+            says_nothing_done = effect.state in NOTHING and effect.error_class is not ErrorClass.ALREADY_DONE
+            if count and says_nothing_done and effect.id not in owned:
                 self.say(f"3: {effect.operation} {effect.id} was done and is {effect.state}")
             if not count and effect.state is _S.CONFIRMED:
                 self.say(f"3: {effect.operation} {effect.id} is confirmed and was not done")

@@ -1,4 +1,4 @@
-"""What a seed says is to happen: what systems tell, what persons do, and every fault. Data, so that it can be shrunk.
+"""Plan of a seed: new facts in systems, actions of persons, and every fault. It is data, so that it can be shrunk.
 
 Faults that belong to a call or a commit name it by its number in the run; the others name a moment.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from counterfoil.core.errors import ErrorClass
 
 LENGTH = 150.0
-"""Seconds in which everything is told and every fault comes."""
+"""Seconds in which all facts arise and all faults occur."""
 ASKER = "ann"
 PERSONS = {
     "ann": ("agent",),
@@ -28,8 +28,8 @@ SYSTEMS = ("desk", *LEDGERS)
 
 
 @dataclass(frozen=True)
-class Told:
-    """A system has something new to tell. `arrives` are the delays of its deliveries; none: only a poll finds it."""
+class NewFact:
+    """A new fact in a system. `arrives` are the delays of its deliveries; if empty, only a poll finds it."""
 
     at: float
     system: str
@@ -45,7 +45,7 @@ class Echo:
     nth: int
     arrives: tuple[float, ...]
     short: int = 0
-    """Cents by which it differs from what was asked for."""
+    """Cents by which it is short of the requested amount."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class Down:
     seconds: float
 
 
-Item = Told | Echo | Votes | Resolves | Attends | AtCall | AtLook | AtCommit | AtWire | Strikes | Jumps | Down
+Item = (
+    NewFact | Echo | Votes | Resolves | Attends | AtCall | AtLook | AtCommit | AtWire | Strikes | Jumps | Down
+)
 
 
 @dataclass(frozen=True)
@@ -144,15 +146,15 @@ class Plan:
     seed: int
     workers: int
     deaf: tuple[bool, ...]
-    """Workers that hear of no commit and only poll."""
+    """Workers that get no wake-ups and only poll."""
     named: tuple[bool, ...]
-    """Workers that come back under their name, and so know the calls of their former life."""
+    """Workers that restart under the same name, and so know the calls of their former process."""
     items: tuple[tuple[int, Item], ...]
-    """With the numbers by which a shrunk plan names what it keeps."""
+    """With the numbers by which `--keep` selects them."""
 
     def keeping(self, numbers: Sequence[int]) -> Plan:
-        kept = set(numbers)
-        return replace(self, items=tuple(i for i in self.items if i[0] in kept))
+        selected = set(numbers)
+        return replace(self, items=tuple(i for i in self.items if i[0] in selected))
 
 
 def planned(seed: int) -> Plan:
@@ -169,10 +171,10 @@ def planned(seed: int) -> Plan:
     )
 
 
-# ------------------------------------------------------------------ what is told
+# ------------------------------------------------------------------ facts
 
 
-def _told(r: random.Random, at: float, system: str, type_: str, **body: Any) -> Told:
+def _new_fact(r: random.Random, at: float, system: str, type_: str, **body: Any) -> NewFact:
     fate = r.random()
     if fate < 0.65:
         arrives: tuple[float, ...] = (r.uniform(0.01, 0.5),)
@@ -182,50 +184,52 @@ def _told(r: random.Random, at: float, system: str, type_: str, **body: Any) -> 
         arrives = ()  # lost
     else:
         arrives = (r.uniform(1.0, 15.0),)  # late, and behind what came after it
-    return Told(round(at, 3), system, type_, tuple(body.items()), tuple(round(a, 3) for a in arrives))
+    return NewFact(round(at, 3), system, type_, tuple(body.items()), tuple(round(a, 3) for a in arrives))
 
 
-def _stories(r: random.Random) -> Iterator[Told]:
+def _stories(r: random.Random) -> Iterator[NewFact]:
     invoices = r.choice((1, 2))
     for n in range(invoices):
         for version in range(r.choice((1, 1, 2, 3))):
             at = 0.0 if version == 0 else r.uniform(0, LENGTH * 0.6)
             status = "open" if r.random() < 0.9 else "draft"
             cents = r.choice((40_000, 90_000))
-            yield _told(
+            yield _new_fact(
                 r, at, "bills", "invoice.changed", id=f"I{n}", version=version + 1, status=status, cents=cents
             )
     customers = [f"C{n}" for n in range(r.choice((1, 2)))]
     for n in range(r.choice((1, 2, 3))):
-        yield _told(
+        yield _new_fact(
             r, r.uniform(0.5, 60), "desk", "credit.requested", id=f"CR{n}", version=1, customer=r.choice(customers),
             invoice=f"I{r.randrange(invoices)}", cents=r.choice((5_000, 9_900, 60_000, 90_000, 180_000)),
             incident=f"X{r.choice((n, n, n, 0))}", by=f"{r.choice((ASKER, ASKER, 'lea'))}@sim.example",
         )  # fmt: skip
     for n in range(r.choice((0, 1, 1, 2))):
         at = r.uniform(0.5, 60)
-        yield _told(
+        yield _new_fact(
             r, at, "desk", "order.placed", id=f"O{n}", version=1, customer=r.choice(customers),
             cents=r.choice((12_000, 45_000)), by=f"{ASKER}@sim.example",
             items=tuple(f"item{k}" for k in range(r.choice((0, 1, 2, 3)))), express=r.random() < 0.4,
         )  # fmt: skip
         if r.random() < 0.7:
-            yield _told(r, at + r.uniform(0, 60), "desk", "order.shipped", id=f"O{n}", version=1)
+            yield _new_fact(r, at + r.uniform(0, 60), "desk", "order.shipped", id=f"O{n}", version=1)
         if r.random() < 0.35:
-            yield _told(r, at + r.uniform(0, 40), "desk", "order.cancelled", id=f"O{n}", version=1)
+            yield _new_fact(r, at + r.uniform(0, 40), "desk", "order.cancelled", id=f"O{n}", version=1)
     for n in range(r.choice((0, 0, 1))):
         for version in range(r.choice((1, 2, 3))):
-            yield _told(
+            yield _new_fact(
                 r, r.uniform(0, 50), "desk", "contract.changed", id=f"K{n}", version=version + 1,
                 ends_at=r.choice(("2026-01-05T09:00:30Z", "2026-01-05T09:01:40Z", "2026-01-05T09:02:20Z")),
                 seats=r.choice((1, 2, 3)), cents=r.choice((20_000, 30_000)),
             )  # fmt: skip
         if r.random() < 0.7:
-            yield _told(r, r.uniform(20, LENGTH), "desk", "quote.signed", id=f"K{n}", version=1)
+            yield _new_fact(r, r.uniform(20, LENGTH), "desk", "quote.signed", id=f"K{n}", version=1)
     for n in range(r.choice((0, 1, 1))):
-        yield _told(r, r.uniform(0.5, 60), "desk", "notice.asked", id=f"N{n}", version=1, item=r.choice("AB"))
+        yield _new_fact(
+            r, r.uniform(0.5, 60), "desk", "notice.asked", id=f"N{n}", version=1, item=r.choice("AB")
+        )
     if r.random() < 0.5:
-        yield _told(r, r.uniform(20, LENGTH), "ledger", "period.reopened", id="P1", version=1)
+        yield _new_fact(r, r.uniform(20, LENGTH), "ledger", "period.reopened", id="P1", version=1)
     for n in range(6):
         if r.random() < 0.5:
             fates: tuple[tuple[float, ...], ...] = ((), (0.2, 4.0), (20.0,), (0.01,))

@@ -42,10 +42,10 @@ from tests.simulate.plan import (
     Attends,
     AtWire,
     Jumps,
+    NewFact,
     Plan,
     Resolves,
     Strikes,
-    Told,
     Votes,
 )
 from tests.simulate.snapshots import SnapshotCheck
@@ -55,7 +55,7 @@ from tests.simulate.world import VirtualLoop, World
 COMPANY = Path(__file__).parent / "company"
 HOUR = 3600.0
 ROUNDS = 40
-"""Times that persons come back to decide what is open, in the end."""
+"""Rounds in which persons decide everything that is open, at the end."""
 OWNER: contextvars.ContextVar[PlayedWorker | None] = contextvars.ContextVar("owner", default=None)
 UPKEEP = (Claim, Seal, PutCheckpoint)
 log = logging.getLogger("counterfoil.worker")
@@ -75,7 +75,7 @@ class Dead(Exception):
 
 @dataclass(frozen=True)
 class Played:
-    """What a seed came to."""
+    """Result of a played seed."""
 
     plan: Plan
     violations: tuple[str, ...]
@@ -86,10 +86,10 @@ class Played:
 
 
 class Seam:
-    """Where one process meets the world: it may be stopped here, or end."""
+    """Boundary of one process: here it may be paused or killed."""
 
     deaf = False
-    """It hears of no commit and only polls."""
+    """It gets no wake-ups and only polls."""
 
     def __init__(self, play: Play, name: str) -> None:
         self.play = play
@@ -102,7 +102,7 @@ class Seam:
         self.world.note(self.name, what)
 
     async def gate(self) -> None:
-        """Go on, unless this process is stopped or gone."""
+        """Continue, unless this process is paused or dead."""
         while self._paused is not None:
             await self._paused
         if self.dead:
@@ -263,7 +263,7 @@ class PlayedWorker(Seam):
         context.run(self.world.loop.create_task, self._work())
 
     async def _work(self) -> None:
-        """The pump's life. A process that could not begin is begun anew by whoever watches over it."""
+        """Run the worker. A process that cannot start is restarted later."""
         try:
             await self.pump.run()
         except TryAgain as error:
@@ -286,14 +286,14 @@ class PlayedWorker(Seam):
 
 
 class Web(Seam):
-    """The process of doors and pages. A kill loses the request that it is at, not the others."""
+    """The web process. A kill loses the present request, not the others."""
 
     def crash(self, seconds: float) -> None:
         raise Dead("the server was killed")
 
 
 class Play:
-    """A seed on its way."""
+    """A seed while it is played."""
 
     def __init__(self, plan: Plan, loop: VirtualLoop) -> None:
         self.plan = plan
@@ -343,7 +343,7 @@ class Play:
         return task
 
     def failed(self, context: dict[str, Any]) -> None:
-        """Something that nobody waited for raised: the simulator or the engine is wrong."""
+        """Report an error of a task that is not awaited: the simulator or the engine is wrong."""
         self.judge.say(f"0: {context.get('message')}: {context.get('exception')!r}")
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -353,7 +353,7 @@ class Play:
         self.judge.rows()
 
     async def whole(self) -> None:
-        """Everything, from the first fact to the last judgement."""
+        """Play the whole plan, from the first fact to the last check."""
         store = self.world.store
         now = self.world.now()
         await Releases(store, company()).publish(now, "sim")
@@ -373,7 +373,7 @@ class Play:
                 return
         # No fault comes any more: what is open now must be settled or owned within the hour.
         self.at_commit, self.at_wire = {}, {}
-        await self._everybody_works()
+        await self._activate_persons()
         await self.world.sleep(HOUR)
         self.judge.settled()
         ended = False
@@ -388,11 +388,11 @@ class Play:
         await self.world.sleep(60.0)
         self.judge.over(self.systems, ended)
 
-    # ------------------------------------------------------------------ what the plan says
+    # ------------------------------------------------------------------ items of the plan
 
     def _happens(self, item: Any) -> None:
         match item:
-            case Told():
+            case NewFact():
                 self.world.note(item.system, f"{item.type} {dict(item.body)['id']}")
                 self.systems[item.system].tell(item.type, dict(item.body), item.arrives)
             case Votes():
@@ -414,7 +414,7 @@ class Play:
         self.spawn(self._post(system, fact))
 
     async def _post(self, system: System, fact: Fact) -> None:
-        """A delivery, told again until it is acknowledged."""
+        """Send a delivery until it is acknowledged."""
         for _ in range(20):
             try:
                 now = await self.web_store.now()
@@ -455,13 +455,13 @@ class Play:
             await self._decide_case(cases[pick], person)
 
     async def _attend(self, person: str, active: bool) -> None:
-        held = self.world.store.tables.persons[person]
-        changed = Person(id=held.id, name=held.name, email=held.email, roles=held.roles, active=active)
+        row = self.world.store.tables.persons[person]
+        changed = Person(id=row.id, name=row.name, email=row.email, roles=row.roles, active=active)
         now = self.world.now()
         await self._try(self.web_store.apply(PutPerson(person=changed, at=now, actor="sim")))
 
     async def _decide_case(self, case: Case, person: str) -> None:
-        """Decide as a careful person would: who says what became of a call has looked, and not too early."""
+        """Decide as a careful person would: state the outcome of a call only after a look, and not too early."""
         choice = self._choice(case)
         if choice is None:
             return
@@ -474,8 +474,8 @@ class Play:
 
     def _choice(self, case: Case) -> Choice | None:
         effect = self.world.store.tables.effects.get(case.effect or "")
-        asked = effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-        if effect is not None and asked and {Choice.RETRY, Choice.CONTINUE} <= set(case.choices):
+        is_open = effect is not None and effect.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
+        if effect is not None and is_open and {Choice.RETRY, Choice.CONTINUE} <= set(case.choices):
             system = self.systems[effect.system]
             if (
                 effect.conclude_at is None
@@ -490,7 +490,7 @@ class Play:
         open_to = [c for c in case.choices if c is not Choice.RETRY or nth <= 4]
         return open_to[int(self.world.chance("choice", case.id) * len(open_to))]
 
-    async def _everybody_works(self) -> None:
+    async def _activate_persons(self) -> None:
         for id_ in PERSONS:
             await self._attend(id_, True)
 
@@ -513,8 +513,8 @@ def _about(t: Any) -> str:
     match t:
         case Turn():
             parts = [f" of {t.run[-6:]} v{t.version + 1} {t.state}"]
-            parts += [f"{name} {[getattr(x, 'id', getattr(x, 'effect', x))[-6:] for x in found]}"
-                      for name in ("plan", "send", "drop") if (found := getattr(t, name))]  # fmt: skip
+            parts += [f"{name} {[getattr(x, 'id', getattr(x, 'effect', x))[-6:] for x in items]}"
+                      for name in ("plan", "send", "drop") if (items := getattr(t, name))]  # fmt: skip
             return " ".join(parts)
         case Intent() | Resend():
             return f" of {t.send.effect[-6:]} try {t.send.attempt}"
@@ -544,8 +544,8 @@ def _short(answer: Any) -> str:
     return str(verdict) if verdict is not None else str(answer)[:120]
 
 
-class _Heard(logging.Handler):
-    """What the pump logs as failed is a violation too: an engine that swallows its own errors is not right."""
+class _LogWatch(logging.Handler):
+    """Turns errors in the worker's log into violations: an engine must not swallow its own errors."""
 
     def __init__(self, play: Play) -> None:
         super().__init__(logging.WARNING)
@@ -553,8 +553,8 @@ class _Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        said = [a for a in record.args or () if isinstance(a, CounterfoilError)]
-        if error is None and (record.levelno < logging.ERROR or all(isinstance(e, TryAgain) for e in said)):
+        errors = [a for a in record.args or () if isinstance(a, CounterfoilError)]
+        if error is None and (record.levelno < logging.ERROR or all(isinstance(e, TryAgain) for e in errors)):
             return
         self._play.judge.say(
             f"0: the engine failed: {record.getMessage()}" + (f": {error!r}" if error else "")
@@ -564,18 +564,18 @@ class _Heard(logging.Handler):
 def play(plan: Plan) -> Played:
     """Play a plan to its end. Nothing outside of it is touched; the same plan gives the same timeline."""
     loop = VirtualLoop()
-    made = Play(plan, loop)
-    loop.set_task_factory(made.factory)
-    loop.set_exception_handler(lambda _, context: made.failed(context))
-    heard = _Heard(made)
+    running = Play(plan, loop)
+    loop.set_task_factory(running.factory)
+    loop.set_exception_handler(lambda _, context: running.failed(context))
+    watch = _LogWatch(running)
     before = log.handlers, log.propagate, log.level
-    log.handlers, log.propagate = [heard], False
+    log.handlers, log.propagate = [watch], False
     try:
-        whole = loop.create_task(made.whole())
+        whole = loop.create_task(running.whole())
         loop.run_until_complete(whole)
     finally:
-        tasks = [t for w in made.workers.values() for t in w.tasks] + [*made.tasks]
-        for worker in made.workers.values():
+        tasks = [t for w in running.workers.values() for t in w.tasks] + [*running.tasks]
+        for worker in running.workers.values():
             worker.dead = True
         for task in tasks:
             task.cancel()
@@ -585,8 +585,8 @@ def play(plan: Plan) -> Played:
         log.handlers, log.propagate = before[0], before[1]
     return Played(
         plan=plan,
-        violations=tuple(dict.fromkeys(made.judge.found)),
-        timeline=tuple(made.world.timeline),
-        commits=made.commits,
+        violations=tuple(dict.fromkeys(running.judge.found)),
+        timeline=tuple(running.world.timeline),
+        commits=running.commits,
         seconds=loop.moment,
     )

@@ -1,4 +1,4 @@
-"""A failing seed, told shortly: what it suffers is taken away piece by piece, until no piece can be missed."""
+"""Shrinks a failing seed: items of its plan are removed as long as the same invariant is violated."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ TRIES = 400
 
 
 def kind(played: Played) -> str:
-    """What was violated, by the invariant's number."""
+    """Return the number of the violated invariant; empty if none."""
     return played.violations[0].split(":")[0] if played.violations else ""
 
 
 def shrunk(played: Played, again: Callable[[Plan], Played] = play, tries: int = TRIES) -> Played:
-    """The play of a plan from which nothing can be removed without the violation of the same invariant going away
-    (or of the best one found within so many plays)."""
-    wanted = kind(played)
+    """Return the play of a smallest plan that violates the same invariant, or the smallest after `tries` plays."""
+    violated = kind(played)
     numbers = [n for n, _ in played.plan.items]
     left = tries
     size = max(1, len(numbers) // 2)
@@ -30,7 +29,7 @@ def shrunk(played: Played, again: Callable[[Plan], Played] = play, tries: int = 
             fewer = numbers[:at] + numbers[at + size :]
             left -= 1
             smaller = again(played.plan.keeping(fewer))
-            if kind(smaller) == wanted:
+            if kind(smaller) == violated:
                 numbers, played, removed = fewer, smaller, True
             else:
                 at += size
@@ -39,8 +38,8 @@ def shrunk(played: Played, again: Callable[[Plan], Played] = play, tries: int = 
         size = max(1, size // 2)
 
 
-def told(played: Played) -> str:
-    """A play as a text to read: what it suffered, what happened, what is wrong, and how to play it again."""
+def report(played: Played) -> str:
+    """Return a play as text: its plan, its timeline, its violations, and the command that repeats it."""
     plan = played.plan
     flags = [f"{plan.workers} workers"]
     flags += [f"w{n} only polls" for n, deaf in enumerate(plan.deaf) if deaf]

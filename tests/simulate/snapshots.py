@@ -64,8 +64,12 @@ class SnapshotCheck:
         rows = await self._rows(turn.run)
         assert rows is not None
         if turned.verdict != "done":
-            told = isinstance(transition, Advance) and answer.concluded.verdict == "won"
-            if told and rows.run.version == before.run.version and rows.run.inbox_n == before.stimuli[-1].seq:
+            recorded = isinstance(transition, Advance) and answer.concluded.verdict == "won"
+            if (
+                recorded
+                and rows.run.version == before.run.version
+                and rows.run.inbox_n == before.stimuli[-1].seq
+            ):
                 run = rows.run
                 self._compare(f"{worker} after an outcome", msgspec.structs.replace(before, run=run), rows)
             return

@@ -26,7 +26,7 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.core import wire
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain
-from tests.simulate.plan import AtCall, AtLook, Down, Echo, Plan, Told
+from tests.simulate.plan import AtCall, AtLook, Down, Echo, Plan
 from tests.simulate.world import World
 
 REPEATS = {"desk": "none", "bills": "key", "ledger": "unique", "stock": "find", "mail": "blind"}
@@ -40,7 +40,7 @@ STORED = 60.0
 
 @dataclass
 class Fact:
-    """What a system has to tell, from a moment on."""
+    """Something that a system shows from a moment on."""
 
     ext_id: str
     type: str
@@ -65,7 +65,7 @@ class System:
     facts: list[Fact] = field(default_factory=list)
     calls: int = 0
     looks: int = 0
-    shown: int = 0
+    documents: int = 0
 
     def __post_init__(self) -> None:
         self.repeat = REPEATS[self.name]
@@ -80,10 +80,10 @@ class System:
         moment = self.world.loop.moment
         return any(d.at <= moment < d.at + d.seconds for d in self._downs)
 
-    # ------------------------------------------------------------------ telling
+    # ------------------------------------------------------------------ facts
 
     def tell(self, type_: str, body: Mapping[str, Any], arrives: Sequence[float]) -> None:
-        """Something is so from now on: polls show it, and it is delivered as often as `arrives` says."""
+        """Add a fact: polls show it, and it is delivered after each delay in `arrives`."""
         name = f"{type_}:{body['id']}:{body['version']}"
         fact = Fact(
             name,
@@ -99,7 +99,7 @@ class System:
     # ------------------------------------------------------------------ being called
 
     async def call(self, request: Request, timeout: float) -> Outcome:
-        """One request over the wire. What it does here happens whether or not the caller is still there."""
+        """Handle one request. It takes effect even if its caller is dead by then."""
         self.calls += 1
         fault = self._calls.get(self.calls, AtCall(self.name, self.calls, "ok", 0.0))
         trip = 0.01 + 0.25 * self.world.chance("trip", self.name, self.calls)
@@ -116,7 +116,7 @@ class System:
     def _answer(
         self, request: Request, fault: AtCall, trip: float, timeout: float
     ) -> tuple[Callable[[], Outcome], float]:
-        """What comes back, once it has come, and after how long."""
+        """Return a function for the answer, and the seconds until it arrives."""
         never = timeout * 2
         kind, _, detail = fault.kind.partition(" ")
         box: list[Outcome] = []
@@ -155,8 +155,8 @@ class System:
             case "throttled":
                 return (lambda: Rejected(ErrorClass.THROTTLED, "too many", "429", 1 + 9 * fault.share)), trip
             case "refused" if not self._settled(request.key):
-                known = ErrorClass(detail) if detail != ErrorClass.ALREADY_DONE else ErrorClass.CONFLICT
-                return (lambda: Rejected(known, f"{self.name} says {detail}")), trip
+                error_class = ErrorClass(detail) if detail != ErrorClass.ALREADY_DONE else ErrorClass.CONFLICT
+                return (lambda: Rejected(error_class, f"{self.name} says {detail}")), trip
             case _:
                 commit_in(trip)
                 return (lambda: box[0]), trip * 2
@@ -166,19 +166,19 @@ class System:
             self.stored.pop(key, None)
 
     def _settled(self, key: str) -> bool:
-        """Has a request of this key been done, or will it be? Then it is not refused for its content."""
+        """Return True if a request of this key was done or will be. It is not refused for its content then."""
         return self.repeat in ("key", "unique") and (key in self.done or self.pending.get(key, 0) > 0)
 
     def _commit(self, request: Request) -> Outcome:
-        """The request takes effect, as the system's protection against repeats has it."""
+        """Let the request take effect, within the system's protection against repeats."""
         self.pending[request.key] -= 1
         self.world.changed()
         if self.repeat == "key" and request.key in self.stored:
             return self.stored[request.key]
         if self.repeat in ("key", "unique") and request.key in self.done:
-            found = self.done[request.key][0]
+            first = self.done[request.key][0]
             loud = self.repeat == "unique" and self.world.chance("loud", request.key) < 0.3
-            return Rejected(ErrorClass.ALREADY_DONE, "it is there already") if loud else Confirmed(found)
+            return Rejected(ErrorClass.ALREADY_DONE, "it is there already") if loud else Confirmed(first)
         number = sum(map(len, self.done.values())) + 1
         result = {"number": f"{self.name}-{number}"}
         self.done.setdefault(request.key, []).append(result)
@@ -191,9 +191,9 @@ class System:
         return outcome
 
     def _show(self, body: Mapping[str, Any]) -> None:
-        """The document appears, and the ledger tells of it."""
-        self.shown += 1
-        echo = self._echoes.get(self.shown)
+        """Show the document, and deliver the event about it."""
+        self.documents += 1
+        echo = self._echoes.get(self.documents)
         arrives = echo.arrives if echo is not None else (0.2,)
         version = 1 + sum(f.type == "document.posted" and f":{body['id']}:" in f.ext_id for f in self.facts)
         cents = body["amount"]["minor"] if isinstance(body["amount"], dict) else body["amount"]
@@ -260,10 +260,10 @@ class Line:
         return outcome
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        found = await self._system.find(request)
-        self._worker.note(f"looks for {request.operation} {request.key[-6:]}: {type(found).__name__}")
+        finding = await self._system.find(request)
+        self._worker.note(f"looks for {request.operation} {request.key[-6:]}: {type(finding).__name__}")
         await self._worker.gate()
-        return found
+        return finding
 
     async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         answer = await self._system.read()
@@ -280,7 +280,3 @@ class Line:
 
     async def close(self) -> None:
         """Nothing to let go of."""
-
-
-def begins(system: System, told: Told) -> None:
-    system.tell(told.type, dict(told.body), told.arrives)

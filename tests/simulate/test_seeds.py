@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulate.plan import AtCommit, planned
 from tests.simulate.play import Played, play
-from tests.simulate.shrink import shrunk, told
+from tests.simulate.shrink import report, shrunk
 
 SEEDS = 300
 BATCH = 25
@@ -24,7 +24,7 @@ def test_a_company_keeps_every_invariant_whatever_befalls_it(first: int) -> None
     for seed in range(first, first + BATCH):
         played = play(planned(seed))
         if played.violations:
-            pytest.fail(told(shrunk(played, tries=60)), pytrace=False)
+            pytest.fail(report(shrunk(played, tries=60)), pytrace=False)
 
 
 def _digest(played: Played) -> str:
@@ -55,24 +55,24 @@ def test_the_same_seed_gives_the_same_timeline_whatever_the_hash_seed() -> None:
 def test_seeds_are_rich_in_events() -> None:
     """A simulator in which nothing happens finds nothing."""
     many = [play(planned(seed)) for seed in range(20)]
-    told_of = " ".join(what for played in many for _, _, what in played.timeline)
+    happened_texts = " ".join(what for played in many for _, _, what in played.timeline)
     assert sum(played.commits for played in many) > 20 * 80
     for happened in (
         "is killed", "is stopped", "goes on", "loses the database", "as unknown", "as refused", "as confirmed (look-up)",
         "Resend", ": held", "started [", "drop [", "rejects", "approves", "decides", "Advance", "is dead",
     ):  # fmt: skip
-        assert happened in told_of, f"in no seed: {happened}"
+        assert happened in happened_texts, f"in no seed: {happened}"
 
 
 def test_what_fails_is_shrunk_to_what_it_takes() -> None:
-    """A violation that one crash causes is told with that crash and little else."""
+    """A violation that one crash causes is reported with that crash and little else."""
     plan = planned(3)
 
     def failing(smaller: object) -> Played:
         assert isinstance(smaller, type(plan))
         crashes = [item for _, item in smaller.items if isinstance(item, AtCommit)]
-        found = ("1: planted",) if len(crashes) >= 1 else ()
-        return Played(smaller, found, ((0.0, "judge", "planted"),), 0, 0.0)
+        violations = ("1: planted",) if len(crashes) >= 1 else ()
+        return Played(smaller, violations, ((0.0, "judge", "planted"),), 0, 0.0)
 
     crash = AtCommit(4, "crash", True, 1.0)
     full = failing(
@@ -80,4 +80,4 @@ def test_what_fails_is_shrunk_to_what_it_takes() -> None:
     )
     least = shrunk(full, failing)
     assert [type(item) for _, item in least.plan.items] == [AtCommit]
-    assert "again: python -m tests.simulate --seed 3 --keep" in told(least)
+    assert "again: python -m tests.simulate --seed 3 --keep" in report(least)

@@ -1,7 +1,7 @@
 """Simulated time: an event loop whose clock jumps to the next timer, and the one database clock of a company.
 
-One thread, no sockets, no sleeping. Whoever waits for something that matters says so (`sleep`, `after`); while nothing
-happens, time goes to the next such moment, and the idle polls of the workers are merely late.
+One thread, no sockets, no sleeping. Code that waits for something that matters calls `sleep` or `after`. While nothing
+happens, time jumps to the next such moment; idle polls of workers are only late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAKE = 0.03
 
 
 class Stalled(Exception):
-    """No timer is left and nobody is ready: the simulation itself is at fault."""
+    """No timer is left and no task is ready: the simulation itself is wrong."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -105,7 +105,7 @@ class World:
         await woken
 
     def changed(self) -> None:
-        """Something was committed, or answered: whoever waits looks again."""
+        """Wake all waiting workers, because something was committed or answered."""
         self._changed = self.loop.moment
         if not self._waking and self._waiting:
             self._waking = True
@@ -145,7 +145,7 @@ class World:
             if run.due is not None:
                 leased = run.lease_until is not None and run.lease_until > now
                 if run.due <= now and not leased:
-                    return moment  # somebody has to come for it
+                    return moment  # a worker must claim it
                 dues.append(run.due)
                 if run.lease_until is not None and run.due <= now:
                     dues.append(run.lease_until + timedelta(milliseconds=1))
@@ -160,7 +160,7 @@ class World:
         recent = now - timedelta(seconds=QUIET)
         if any(recent < due <= now for due in dues):
             self.loop.moment = moment
-            self._poke()  # who polls has looked, or will; who listens polls too, only less often than is told here
+            self._poke()  # listening workers poll as well, only less often than they are woken here
             return moment
         coming = [moment + (due - now).total_seconds() for due in dues if due > now]
         if self._moments:
