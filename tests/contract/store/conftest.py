@@ -1,4 +1,4 @@
-"""The stores under one contract: `store` is each of them in turn, `kept` those that outlive their process."""
+"""Fixtures of the stores under one contract: `store` is each of them in turn."""
 
 from __future__ import annotations
 

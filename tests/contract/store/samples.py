@@ -1,4 +1,4 @@
-"""Small records for the store's contract: one customer of one company, told in as few words as possible."""
+"""Short builders of records and transitions for the store's contract: one customer of one company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much waits to be admitted, and which deliveries are kept: what the intake asks before it refuses."""
+"""The backlog of admissions and existing receipts: reads of the intake before it refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from counterfoil.store.port import store as port
 from tests.contract.store import samples as s
 
 
-async def test_what_waits_is_counted_up_to_what_was_asked(store: Any) -> None:
+async def test_the_backlog_is_counted_up_to_a_maximum(store: Any) -> None:
     assert await store.backlog(10, 0) == port.Backlog(waiting=0)
     for n in range(4):
         await store.apply(s.receive(s.receipt(f"r{n}", received_at=s.at(n))))
@@ -17,7 +17,7 @@ async def test_what_waits_is_counted_up_to_what_was_asked(store: Any) -> None:
     assert await store.backlog(10, 4) == port.Backlog(waiting=4)
 
 
-async def test_what_is_set_aside_or_was_fetched_does_not_wait(store: Any) -> None:
+async def test_parked_and_fetched_receipts_are_not_in_the_backlog(store: Any) -> None:
     first = await store.apply(s.receive(s.receipt("r1"), s.receipt("f1", door="fetch")))
     assert (await store.backlog(10, 0)).waiting == 1
     await store.apply(s.admit(str(first.numbers[0]), park=True))

@@ -1,4 +1,4 @@
-"""A consumer's key names one call for ever: one receipt, one Run, one answer, whoever asks and whoever died."""
+"""A consumer's idempotency key names one call: one receipt, one Run, one answer, also across crashes."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ async def test_the_run_of_a_call_can_be_claimed_at_once(store: Any) -> None:
     assert [run.bkey for run in await store.apply(claim)] == ["c-1"]
 
 
-async def test_while_the_first_is_in_flight_a_second_is_told_so(store: Any) -> None:
+async def test_a_second_call_is_busy_while_the_first_is_in_flight(store: Any) -> None:
     first = await store.apply(place())
     again = await store.apply(place(holder="h2", seconds=9.9))
     assert (again.verdict, again.call) == ("busy", first.call)
     assert await leaves(store) == ["operation.called"]
 
 
-async def test_the_first_answer_is_kept_and_given_again(store: Any) -> None:
+async def test_the_first_answer_is_stored_and_returned_again(store: Any) -> None:
     await store.apply(place())
     assert await store.apply(answer()) is True
     again = await store.apply(place(holder="h2", seconds=1e8))
@@ -140,7 +140,7 @@ async def test_a_call_that_did_nothing_is_freed_for_another_try(store: Any) -> N
     assert await check(store, s.at(2)) == []
 
 
-async def test_a_run_that_exists_is_not_begun_again_under_another_key(store: Any) -> None:
+async def test_an_existing_run_is_not_started_again_under_another_key(store: Any) -> None:
     await store.apply(place())
     before = await store.dump()
     assert (await store.apply(place(key="k2"))).verdict == "exists"
@@ -159,7 +159,7 @@ async def test_a_case_opens_with_the_answer_and_names_the_receipt(store: Any) ->
     assert len((await store.dump()).cases) == 1
 
 
-async def test_a_rate_is_taken_by_new_calls_alone(store: Any) -> None:
+async def test_only_new_calls_count_against_the_rate(store: Any) -> None:
     rate = CallRate(at_most=2, every=60, burst=2)
     first = await store.apply(place(bkey=None, rate=rate))
     assert (first.left.calls, first.left.wait) == (1, 0)
@@ -174,7 +174,7 @@ async def test_a_rate_is_taken_by_new_calls_alone(store: Any) -> None:
     assert await check(store, s.at(30)) == []
 
 
-async def test_a_new_call_is_judged_by_the_release_in_force(store: Any) -> None:
+async def test_a_new_call_is_judged_by_the_active_release(store: Any) -> None:
     assert (await store.apply(place(release="r1"))).verdict == "new", "where none is, every one will do"
     await store.apply(PutRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
     assert (await store.apply(place("k2", "c-2", release="r1"))).verdict == "outdated"
@@ -192,7 +192,7 @@ async def test_of_many_at_once_under_one_key_one_is_first(store: Any) -> None:
     assert await check(store, s.T0) == []
 
 
-async def test_of_many_keys_for_one_run_one_begins_it(store: Any) -> None:
+async def test_of_many_keys_for_one_run_one_starts_it(store: Any) -> None:
     placed = await asyncio.gather(*(store.apply(place(f"k{n}")) for n in range(20)))
     assert Counter(p.verdict for p in placed) == {"new": 1, "exists": 19}
     assert len((await store.dump()).calls) == 1
@@ -223,7 +223,7 @@ async def test_two_processes_that_take_over_are_one(two: tuple[Any, Any]) -> Non
     assert (held.holder, held.status) == (taken, 200)
 
 
-async def test_what_was_answered_outlives_its_process(places: Any) -> None:
+async def test_an_answer_outlives_its_process(places: Any) -> None:
     for kind in ("sqlite", "postgres"):
         first = await places(kind)
         await first.apply(place())
@@ -233,7 +233,7 @@ async def test_what_was_answered_outlives_its_process(places: Any) -> None:
         assert (again.verdict, again.call.body) == ("answered", b'{"ok":true}')
 
 
-async def test_the_leaf_of_a_call_says_what_was_asked(store: Any) -> None:
+async def test_the_leaf_of_a_call_names_the_request(store: Any) -> None:
     await store.apply(place())
     ((_, leaf),) = (await store.dump()).leaves
     body = msgspec.json.decode(leaf.body)

@@ -1,4 +1,4 @@
-"""The invariant checker: silent over what the stores write, and it sees each planted violation."""
+"""The invariant checker: no finding in stores as written, and one for each planted violation."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def lived(store: Any) -> None:
     await store.apply(PutCheckpoint(checkpoint=mark))
 
 
-async def test_what_the_stores_write_has_no_violation(store: Any) -> None:
+async def test_the_stores_write_no_violation(store: Any) -> None:
     await lived(store)
     assert await check(store, NOW) == []
 
@@ -250,7 +250,7 @@ async def test_a_store_behind_its_checkpoint_is_seen() -> None:
     assert any("the tree has 8" in v for v in await check(store, NOW))
 
 
-async def test_a_resolved_case_does_not_own_what_is_set_aside() -> None:
+async def test_a_resolved_case_does_not_own_a_parked_todo() -> None:
     store = MemoryStore()
     await lived(store)
     dump = change("cases", state=CaseState.RESOLVED)(await store.dump())
@@ -264,7 +264,7 @@ async def test_irreversible_operations_need_no_undo() -> None:
     assert violations(dump, NOW, {"erp.credit_memo.post"}) == []
 
 
-async def test_what_was_done_under_an_approval_stays_right_when_it_falls() -> None:
+async def test_a_confirmed_effect_stays_valid_when_its_approval_is_revoked() -> None:
     """An approver leaves after the call was confirmed: the next call is stale, the former one was approved."""
     store = MemoryStore()
     await lived(store)

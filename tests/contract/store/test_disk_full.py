@@ -1,4 +1,4 @@
-"""A disk without room: callers hear that nothing happened, what was acknowledged stays, and it goes on by itself."""
+"""A full disk: callers get TryAgain, acknowledged transitions stay, and the store recovers by itself."""
 
 from __future__ import annotations
 

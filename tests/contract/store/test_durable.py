@@ -1,4 +1,4 @@
-"""What was acknowledged is there after a kill; what was not committed is not; a file has one owner."""
+"""Durability: acknowledged transitions survive a kill, uncommitted ones do not, and a file has one owner."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_what_was_acknowledged_survives_a_kill(
+async def test_acknowledged_transitions_survive_a_kill(
     places: Callable[[str], Awaitable[Any]], request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
     if kind == "sqlite":
@@ -88,12 +88,12 @@ async def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         await SqliteStore.open(tmp_path / "store.db")
 
 
-async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="No such file"):
         await SqliteStore.open(tmp_path / "none" / "store.db")
 
 
-async def test_a_database_that_is_not_there_is_told(dsn: str) -> None:
+async def test_a_missing_database_is_reported(dsn: str) -> None:
     with pytest.raises(Misconfigured, match="cannot be reached"):
         await PostgresStore.open(dsn.replace("/t", "/none_t"))
 

@@ -1,4 +1,4 @@
-"""Intents and outcomes, over every store."""
+"""Intents and outcomes, on all stores."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_an_intent_needs_its_approvals_granted(store: Any) -> None:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_an_approver_who_left_does_not_count_at_the_intent(store: Any, leaves: bool) -> None:
+async def test_an_inactive_approver_does_not_count_at_the_intent(store: Any, leaves: bool) -> None:
     e = await planned(store, approvals=("apr_1",))
     await store.apply(s.put_person(s.person("ann")))
     assert (await store.apply(s.vote())).verdict == "granted"
@@ -66,7 +66,7 @@ async def test_an_approver_who_left_does_not_count_at_the_intent(store: Any, lea
     assert (await store.apply(s.intent(e))).verdict == ("stale" if leaves else "sending")
 
 
-async def test_an_automatic_approval_needs_nobody(store: Any) -> None:
+async def test_an_automatic_approval_needs_no_voter(store: Any) -> None:
     run = await s.born(store)
     e = s.effect(approvals=("apr_auto",))
     granted = s.approval("apr_auto", automatic=True, quorum=0, state=ApprovalState.GRANTED)
@@ -144,7 +144,7 @@ async def test_absence_voids_the_foil(store: Any) -> None:
     assert (await s.foil_of(store, e.run)).state is FoilState.VOID
 
 
-async def test_a_late_yes_after_absent_is_kept_and_contradicts(store: Any) -> None:
+async def test_a_late_confirmation_after_absent_is_recorded_as_contradiction(store: Any) -> None:
     e = await sending(store)
     await store.apply(s.conclude(e, EffectState.UNKNOWN))
     await store.apply(s.conclude(e, EffectState.ABSENT))
@@ -154,7 +154,7 @@ async def test_a_late_yes_after_absent_is_kept_and_contradicts(store: Any) -> No
     assert [c.id for c in (await store.dump()).cases] == ["case_twice"]
 
 
-async def test_a_yes_for_what_was_dropped_opens_a_case_and_moves_nothing(store: Any) -> None:
+async def test_a_confirmation_of_a_dropped_effect_opens_a_case_and_moves_nothing(store: Any) -> None:
     e = await planned(store)
     await store.apply(s.turn(e.run, 1, drop=(e.id,)))
     yes = s.conclude(e, attempt=0, contradiction=s.case("case_twice", reason="contradiction"))
@@ -162,7 +162,7 @@ async def test_a_yes_for_what_was_dropped_opens_a_case_and_moves_nothing(store: 
     assert (await store.effect(e.id)).state is EffectState.DROPPED
 
 
-async def test_sent_again_from_unknown_only_where_a_repeat_is_told_apart(store: Any) -> None:
+async def test_an_unknown_effect_is_sent_again_only_where_a_repeat_is_recognised(store: Any) -> None:
     e = await sending(store)
     again = Resend(send=s.send(e, 2, s.at(60)), at=s.at(60), actor="watch")
     assert (await store.apply(again)).verdict == "lost"

@@ -1,4 +1,4 @@
-"""Votes, Cases, persons, releases and the log, over every store."""
+"""Votes, Cases, persons, releases and the log, on all stores."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_vote_that_may_not_count_changes_nothing(store: Any, verdict: st
     assert await store.dump() == before
 
 
-async def test_a_requester_named_by_address_is_the_same_person(store: Any) -> None:
+async def test_a_requester_named_by_email_is_the_same_person(store: Any) -> None:
     await asked(store, requester="ann@acme.test")
     assert (await store.apply(s.vote(who="ann"))).verdict == "requester"
 
@@ -124,7 +124,7 @@ async def test_a_case_is_decided_once_by_its_owner_or_an_administrator(store: An
 
 
 @pytest.mark.parametrize("choice", [Choice.RETRY, Choice.DISMISS])
-async def test_a_held_delivery_is_tried_again_or_let_go(store: Any, choice: Choice) -> None:
+async def test_a_held_delivery_is_retried_or_dismissed(store: Any, choice: Choice) -> None:
     await opened(store)
     await store.apply(s.receive(s.receipt()))
     held = s.case("case_r", receipt=1)
@@ -144,7 +144,7 @@ async def test_a_case_of_a_run_tells_the_run(store: Any) -> None:
 
 
 @pytest.mark.parametrize(("who", "verdict"), [("ann", "resolved"), ("zoe", "role")])
-async def test_what_a_person_says_of_an_effect_is_recorded_with_the_decision_or_not(
+async def test_a_stated_outcome_is_recorded_together_with_the_decision_or_not_at_all(
     store: Any, who: str, verdict: str
 ) -> None:
     run = await s.born(store)
@@ -175,7 +175,7 @@ async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
     assert (await s.foil_of(store, run)).state is FoilState.WAIVED
 
 
-async def test_what_was_waived_covers_itself_with_nothing_any_more(store: Any) -> None:
+async def test_a_waived_foil_takes_no_observation(store: Any) -> None:
     """What the other system shows of it is free again, for another counterfoil of the same key."""
     run = await s.born(store)
     await store.apply(s.turn(run, foils=(s.foil(run=run),)))
@@ -244,7 +244,7 @@ async def test_next_due_is_the_earliest_of_all(store: Any) -> None:
     assert await store.next_due() == s.at(400)
 
 
-async def test_a_token_that_stands_alone_ends_the_former_one_and_leaves_sessions(store: Any) -> None:
+async def test_a_lone_token_replaces_the_former_one_and_keeps_sessions(store: Any) -> None:
     await store.apply(PutPerson(person=s.person("ann"), at=s.T0, actor="t"))
     for digest, kind in (("old", "token"), ("page", "session")):
         token = Token(digest=digest, person="ann", kind=kind, expires=s.at(10))

@@ -1,4 +1,4 @@
-"""The progress scan sees each kind of stuckness, and nothing where all is owned or in time."""
+"""The progress scan finds each kind of stall, and nothing where every wait is owned or in time."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_each_kind_is_found_once_its_time_is_over_and_not_before(store: An
     assert one.since <= s.T0 + after + moment
 
 
-async def test_what_a_case_owns_is_not_lost(store: Any) -> None:
+async def test_a_run_with_a_case_is_not_lost(store: Any) -> None:
     await unknown(store)
     await store.apply(s.receive(s.receipt("r9")))
     await store.apply(s.admit(2, park=True, cases=(s.case("case_r", receipt=2),)))
@@ -198,7 +198,7 @@ async def test_what_a_case_owns_is_not_lost(store: Any) -> None:
         await store.apply(s.resolve(id_, choice=Choice.DISMISS))
 
 
-async def test_what_waits_in_time_is_not_stuck(store: Any) -> None:
+async def test_waits_within_their_time_are_not_stalled(store: Any) -> None:
     """A parked Run, a call on its way, a todo that a topic wakes, a queue whose first is due."""
     await quiet(store)
     later = s.T0 + timedelta(days=300)
@@ -217,7 +217,7 @@ async def test_what_waits_in_time_is_not_stuck(store: Any) -> None:
     assert await store.stalled_work(s.at(30), P) == []
 
 
-async def test_ended_runs_are_not_looked_at(store: Any) -> None:
+async def test_ended_runs_are_not_scanned(store: Any) -> None:
     await quiet(store)
     await store.apply(s.turn(status=RunStatus.DONE, state="done"))
     await sealed(store)
@@ -269,7 +269,7 @@ async def test_a_case_opens_once_and_is_resolved_when_it_moves_again(store: Any)
     assert await store.stall_findings() == []
 
 
-async def test_what_gets_stuck_again_has_a_case_of_its_own(store: Any) -> None:
+async def test_a_stall_that_returns_has_a_new_case(store: Any) -> None:
     await due(store)
     t = s.T0 + HOUR
     await scan(store, t)
@@ -285,7 +285,7 @@ async def test_what_gets_stuck_again_has_a_case_of_its_own(store: Any) -> None:
     ]  # fmt: skip
 
 
-async def test_a_case_that_a_person_dismissed_is_asked_again_a_day_later(store: Any) -> None:
+async def test_a_dismissed_case_opens_again_a_day_later(store: Any) -> None:
     await due(store)
     t = s.T0 + HOUR
     await scan(store, t)
@@ -301,14 +301,14 @@ async def test_a_case_that_a_person_dismissed_is_asked_again_a_day_later(store: 
     assert sorted(state for _, state in await cases(store)) == ["open", "resolved"]
 
 
-async def test_an_overdue_case_about_stuckness_opens_no_further_one(store: Any) -> None:
+async def test_an_overdue_stall_case_opens_no_further_case(store: Any) -> None:
     await due(store)
     for hours in (1, 2, 30):
         await scan(store, s.T0 + hours * HOUR)
     assert await scan(store, s.T0 + 31 * HOUR) == ["leaf_pending", "run_not_turned"]
 
 
-async def test_a_late_scan_says_nothing_against_a_newer_one(store: Any) -> None:
+async def test_a_late_scan_does_not_replace_a_newer_one(store: Any) -> None:
     await due(store)
     found = tuple(await store.stalled_work(s.T0 + HOUR, P))
     tell = RecordStalled(findings=found, cases=(s.case(),), at=s.T0 + HOUR, actor="progress")
@@ -326,7 +326,7 @@ async def test_two_workers_scan_and_one_case_opens(two: tuple[Any, Any]) -> None
     assert await cases(two[0]) == [("stuck_run_not_turned", "open")]
 
 
-async def test_where_nothing_is_stuck_nothing_is_written(store: Any) -> None:
+async def test_without_stalls_nothing_is_written(store: Any) -> None:
     await quiet(store)
     before = await store.dump()
     assert await scan(store, s.T0) == []

@@ -51,7 +51,7 @@ async def test_a_post_and_a_wait_at_once_never_miss_each_other(two: Two) -> None
         assert loaded.run.due is not None
 
 
-async def test_a_parked_todo_and_what_it_waits_for_never_miss_each_other(two: Two) -> None:
+async def test_a_parked_todo_and_its_topic_never_miss_each_other(two: Two) -> None:
     a, b = two
     numbers = await delivered(a, 2 * TIMES)
     for i in range(TIMES):
@@ -111,7 +111,7 @@ async def test_one_turn_of_two_wins_and_the_zombie_writes_nothing(two: Two) -> N
         assert (loaded.run.version, len(loaded.effects)) == (1, 1)
 
 
-async def test_an_outcome_told_twice_at_once_counts_once(two: Two) -> None:
+async def test_an_outcome_recorded_twice_at_once_counts_once(two: Two) -> None:
     a, b = two
     for i in range(TIMES):
         run = await s.born(a, f"run{i}")
@@ -213,7 +213,7 @@ async def test_a_limit_holds_under_twenty_turns_at_once(two: Two) -> None:
     assert (dump.guards[0].used, len(dump.reservations)) == (90, 3)
 
 
-async def test_guards_taken_in_opposite_order_do_not_stand_still(two: Two) -> None:
+async def test_guards_taken_in_opposite_order_do_not_deadlock(two: Two) -> None:
     def want(*keys: str) -> tuple[Reserve, ...]:
         return tuple(Reserve(scope="g", key=k, path="p", amount=1, limit=None) for k in keys)
 
@@ -244,7 +244,7 @@ async def test_a_serial_released_while_another_queues_is_never_forgotten(two: Tw
             assert (f"acct{i}", waiter) in (await a.dump()).holds
 
 
-async def test_a_serial_asked_by_two_at_once_has_one_holder(two: Two) -> None:
+async def test_a_serial_requested_by_two_at_once_has_one_holder(two: Two) -> None:
     a, b = two
     for i in range(TIMES):
         first, second = [await s.born(a, f"run{i}{x}") for x in "ab"]
@@ -297,7 +297,7 @@ async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
     assert len({leaf.id for _, leaf in leaves}) == 40
 
 
-async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
+async def test_a_commit_of_one_process_wakes_the_other(two: Two) -> None:
     waiting = asyncio.create_task(two[1].wait_for_wake(Wake.ADMIT, 100))
     for i in range(100):  # the first ones may come before the other one listens
         await two[0].apply(s.receive(s.receipt(f"r{i}")))
@@ -307,7 +307,7 @@ async def test_what_one_process_commits_wakes_the_other(two: Two) -> None:
     assert waiting.done()
 
 
-async def test_a_claim_wakes_nobody(two: Two) -> None:
+async def test_a_claim_wakes_no_worker(two: Two) -> None:
     lease = s.T0 + timedelta(seconds=10)
     await two[0].apply(Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
     loop = asyncio.get_running_loop()
@@ -322,7 +322,7 @@ async def test_a_claim_wakes_nobody(two: Two) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_poisoned_transition_falls_alone(places: Callable[[str], Awaitable[Any]], kind: str) -> None:
+async def test_a_poisoned_transition_fails_alone(places: Callable[[str], Awaitable[Any]], kind: str) -> None:
     store = await places(kind)
     run = await s.born(store)
     e = s.effect(run=run)
@@ -337,7 +337,9 @@ async def test_a_poisoned_transition_falls_alone(places: Callable[[str], Awaitab
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_closing_answers_what_was_asked(places: Callable[[str], Awaitable[Any]], kind: str) -> None:
+async def test_closing_answers_everything_in_the_queue(
+    places: Callable[[str], Awaitable[Any]], kind: str
+) -> None:
     store = await places(kind)
     asked = [asyncio.create_task(store.apply(s.receive(s.receipt(f"r{i}")))) for i in range(50)]
     await asyncio.sleep(0)
@@ -346,7 +348,7 @@ async def test_closing_answers_what_was_asked(places: Callable[[str], Awaitable[
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_caller_that_gives_up_harms_nobody(
+async def test_a_cancelled_caller_does_not_affect_others(
     places: Callable[[str], Awaitable[Any]], kind: str
 ) -> None:
     store = await places(kind)

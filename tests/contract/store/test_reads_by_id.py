@@ -1,4 +1,4 @@
-"""Single rows by their id, on all stores: what a person's decision and a page about one row read."""
+"""Single rows by id, on all stores: reads of decisions and of pages about one row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans, Releases and moved Runs, over every store: what guards them, and what one transaction changes."""
+"""Plans, Releases and moved Runs, on all stores: their guards, and the changes of one transaction."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def state_of(store: Any, approval: str) -> ApprovalState:
 # ------------------------------------------------------------------ the first Release
 
 
-async def test_a_folder_is_published_only_where_nothing_is_in_force(store: Any) -> None:
+async def test_a_folder_is_published_only_without_an_active_release(store: Any) -> None:
     assert await store.release() is None
     assert await store.active_release() is None
     assert [await store.apply(first(d)) for d in (FIRST, "other", FIRST)] == [True, False, False]
@@ -92,7 +92,7 @@ async def test_a_folder_is_published_only_where_nothing_is_in_force(store: Any) 
 # ------------------------------------------------------------------ applying
 
 
-async def test_an_approved_plan_puts_its_revision_in_force(store: Any) -> None:
+async def test_an_approved_plan_activates_its_revision(store: Any) -> None:
     await company(store)
     assert await store.apply(plan()) == "new"
     assert (await store.apply(apply())).verdict == "missing"
@@ -116,14 +116,14 @@ async def test_an_approved_plan_puts_its_revision_in_force(store: Any) -> None:
     await sound(store)
 
 
-async def test_who_asked_for_a_change_cannot_approve_it(store: Any) -> None:
+async def test_the_requester_of_a_change_cannot_approve_it(store: Any) -> None:
     await company(store)
     await store.apply(plan())
     assert (await store.apply(vote(who="sam"))).verdict == "requester"
     assert (await store.apply(apply())).verdict == "missing"
 
 
-async def test_a_plan_that_needs_nobody_is_applied_at_once(store: Any) -> None:
+async def test_a_plan_without_approvals_is_applied_at_once(store: Any) -> None:
     await company(store)
     await store.apply(plan(approvals=()))
     assert (await store.apply(apply())).verdict == "applied"
@@ -145,7 +145,7 @@ async def test_an_approval_does_not_outlive_its_time(store: Any) -> None:
     assert (await store.apply(apply(at=s.T0 + s.DAY))).verdict == "expired"
 
 
-async def test_who_has_left_approves_nothing(store: Any) -> None:
+async def test_an_inactive_person_approves_nothing(store: Any) -> None:
     await company(store)
     await store.apply(plan())
     await store.apply(vote())
@@ -154,7 +154,7 @@ async def test_who_has_left_approves_nothing(store: Any) -> None:
     assert await store.active_release() == FIRST
 
 
-async def test_a_plan_that_is_not_there_is_not_applied(store: Any) -> None:
+async def test_a_missing_plan_is_not_applied(store: Any) -> None:
     await company(store)
     assert (await store.apply(apply("plan_none"))).verdict == "not_found"
 
@@ -173,7 +173,7 @@ async def test_applying_one_plan_makes_the_others_stale(store: Any) -> None:
     await sound(store)
 
 
-async def test_asking_again_renews_the_evidence_and_keeps_the_votes(store: Any) -> None:
+async def test_planning_again_renews_the_body_and_keeps_the_votes(store: Any) -> None:
     await company(store)
     await store.apply(plan(body=b'{"affected":1}'))
     await store.apply(vote())
@@ -182,7 +182,7 @@ async def test_asking_again_renews_the_evidence_and_keeps_the_votes(store: Any) 
     assert (await store.apply(apply())).verdict == "applied"
 
 
-async def test_a_change_that_was_refused_is_asked_for_anew(store: Any) -> None:
+async def test_a_rejected_change_is_planned_again(store: Any) -> None:
     await company(store)
     await store.apply(plan())
     await store.apply(vote(approve=False))
@@ -230,7 +230,7 @@ async def test_the_former_release_is_put_back_by_a_plan_like_any_other(store: An
     await sound(store)
 
 
-async def test_in_an_emergency_who_may_puts_a_former_release_back_and_a_case_asks_for_the_review(
+async def test_an_emergency_restores_a_former_release_and_opens_a_review_case(
     store: Any,
 ) -> None:
     await back(store)
@@ -246,14 +246,14 @@ async def test_in_an_emergency_who_may_puts_a_former_release_back_and_a_case_ask
     await sound(store)
 
 
-async def test_an_emergency_brings_in_nothing_new(store: Any) -> None:
+async def test_an_emergency_activates_no_new_release(store: Any) -> None:
     await company(store)
     await store.apply(plan())
     assert (await store.apply(apply(who="eve", emergency=("on-call",)))).verdict == "never"
     assert await store.active_release() == FIRST
 
 
-async def test_nothing_is_admitted_by_a_release_that_is_not_in_force(store: Any) -> None:
+async def test_nothing_is_admitted_by_an_inactive_release(store: Any) -> None:
     await company(store)
     await store.apply(s.receive(s.receipt()))
     await store.apply(plan(approvals=()))
@@ -266,7 +266,7 @@ async def test_nothing_is_admitted_by_a_release_that_is_not_in_force(store: Any)
     await sound(store)
 
 
-async def test_of_two_who_apply_at_once_one_changes_what_is_in_force(two: tuple[Any, Any]) -> None:
+async def test_of_two_plans_applied_at_once_one_becomes_active(two: tuple[Any, Any]) -> None:
     one, other = two
     await company(one)
     await one.apply(plan(approvals=()))
@@ -305,7 +305,7 @@ async def test_a_run_that_has_changed_is_not_moved(store: Any, more: dict[str, A
     assert (await s.run_of(store)).pin == "release"
 
 
-async def test_a_run_whose_call_is_under_way_is_not_moved(store: Any) -> None:
+async def test_a_run_with_a_call_in_flight_is_not_moved(store: Any) -> None:
     e = s.effect()
     await store.apply(s.turn(await s.born(store), plan=(e,), due=s.T0 + s.DAY))
     assert (await store.apply(move())).verdict == "busy"
@@ -321,12 +321,12 @@ async def test_a_run_whose_call_is_under_way_is_not_moved(store: Any) -> None:
     await sound(store)
 
 
-async def test_a_run_at_its_end_stays_what_it_is(store: Any) -> None:
+async def test_an_ended_run_is_not_moved(store: Any) -> None:
     await store.apply(s.turn(await s.born(store), status=RunStatus.DONE))
     assert (await store.apply(move())).verdict == "ended"
 
 
-async def test_runs_that_are_not_at_their_end_are_counted_by_what_they_are_pinned_to(store: Any) -> None:
+async def test_active_runs_are_counted_by_pin(store: Any) -> None:
     ended = await s.born(store, "k1")
     await store.apply(s.turn(ended, status=RunStatus.DONE))
     runs = sorted([await s.born(store, "k2"), await s.born(store, "k3")])

@@ -1,4 +1,4 @@
-"""What was recorded is read back page by page, each delivery with all that it led to and with what was known then."""
+"""Recorded traffic, page by page: each delivery with everything it led to, as of its time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_pages_go_through_a_stretch_of_time_in_the_order_of_receipts(store
     assert await everything(store, msgspec.structs.replace(of, since=s.at(50))) == []
 
 
-async def test_what_an_admission_fetched_stands_with_its_delivery(store: Any) -> None:
+async def test_fetched_bodies_come_with_their_delivery(store: Any) -> None:
     no = await came(store, 1)
     other = await came(store, 2)
     for n, body in enumerate((b'{"v":1}', b'{"v":2}')):
@@ -60,7 +60,7 @@ async def test_what_an_admission_fetched_stands_with_its_delivery(store: Any) ->
     assert second.fetched == {}
 
 
-async def test_a_delivery_brings_its_events_and_the_runs_that_they_began(store: Any) -> None:
+async def test_a_delivery_comes_with_its_events_and_their_runs(store: Any) -> None:
     first, second = await came(store, 1), await came(store, 2)
     one = s.event("evt_1", "inv-1", receipt=first, received_at=s.at(1))
     two = s.event("evt_2", "inv-2", receipt=second, received_at=s.at(2))
@@ -95,7 +95,7 @@ async def test_a_delivery_brings_its_events_and_the_runs_that_they_began(store: 
     assert c.runs == ()
 
 
-async def test_heads_and_links_are_those_of_what_the_events_speak_of_as_of_then(store: Any) -> None:
+async def test_heads_and_links_of_the_named_objects_come_as_of_the_delivery(store: Any) -> None:
     numbers = [await came(store, n) for n in range(1, 5)]
 
     async def renamed(no: int, n: int, when: float) -> None:
@@ -129,7 +129,7 @@ async def test_heads_and_links_are_those_of_what_the_events_speak_of_as_of_then(
     assert (fourth.heads, fourth.links) == ((), ())
 
 
-async def test_a_head_that_came_late_was_never_what_anybody_saw(store: Any) -> None:
+async def test_a_late_head_is_never_read(store: Any) -> None:
     numbers = [await came(store, n) for n in (1, 2, 3)]
     for no, n, when in ((numbers[0], 5, 1.0), (numbers[1], 2, 2.0)):
         event = s.event(f"evt_c{n}", "cust-1", version=n, object="customer", receipt=no)
@@ -143,7 +143,7 @@ async def test_a_head_that_came_late_was_never_what_anybody_saw(store: Any) -> N
     assert [h.state["name"] for h in (await everything(store))[-1].heads] == ["name 5"]
 
 
-async def test_a_limit_is_what_runs_before_still_hold_of_it(store: Any) -> None:
+async def test_a_limit_counts_the_reservations_of_earlier_runs(store: Any) -> None:
     for n in (1, 2, 3):
         no = await came(store, n)
         event = s.event(f"evt_{n}", f"k{n}", receipt=no, received_at=s.at(n))
@@ -162,7 +162,7 @@ async def test_a_limit_is_what_runs_before_still_hold_of_it(store: Any) -> None:
     ]
 
 
-async def test_periods_are_told_as_of_any_time(store: Any) -> None:
+async def test_periods_are_read_as_of_any_time(store: Any) -> None:
     for n, state in ((1, "open"), (2, "closed")):
         no = await came(store, n)
         event = s.event(f"evt_p{n}", "p1", version=n, object="period", receipt=no, data={"state": state})

@@ -1,4 +1,4 @@
-"""Claims and turns, over every store."""
+"""Claims and turns, on all stores."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_turn_moves_the_run_and_gives_up_the_lease(store: Any) -> None:
     assert (held.status, held.state, held.ctx) == (RunStatus.WAITING, "requested", wire.dumps({"step": 1}))
 
 
-async def test_a_zombie_turn_writes_nothing(store: Any) -> None:
+async def test_a_stale_turn_writes_nothing(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run))
     before = await store.dump()
@@ -61,7 +61,7 @@ async def test_a_zombie_turn_writes_nothing(store: Any) -> None:
     assert await store.dump() == before
 
 
-async def test_what_came_during_the_turn_makes_the_run_due_at_once(store: Any) -> None:
+async def test_an_item_appended_during_the_turn_makes_the_run_due_at_once(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.receive(s.receipt("more")))
     more = s.start(ref="evt_more")
@@ -167,7 +167,7 @@ async def test_a_dropped_effect_takes_its_provisional_foil_with_it(store: Any) -
     assert (await s.foil_of(store, run)).state is FoilState.VOID
 
 
-async def test_a_foil_written_by_a_turn_meets_what_was_seen_before(store: Any) -> None:
+async def test_a_foil_of_a_turn_matches_earlier_observations(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.receive(s.receipt("o")))
     await store.apply(s.admit(2, events=(s.event("evt_2", "x"),), observations=(s.observation(),)))
@@ -179,7 +179,7 @@ async def test_a_foil_written_by_a_turn_meets_what_was_seen_before(store: Any) -
     assert turned.due == loaded.run.due == s.at(3)
 
 
-async def test_taking_back_a_cause_reverses_its_foils(store: Any) -> None:
+async def test_undoing_a_cause_reverses_its_foils(store: Any) -> None:
     run = await s.born(store)
     e = s.effect()
     await store.apply(s.turn(run, plan=(e,), foils=(s.foil(run=run, effect=e.id),)))
@@ -209,7 +209,7 @@ async def test_a_turn_starts_runs_and_emits_events(store: Any) -> None:
 # ------------------------------------------------------------------ waits
 
 
-async def test_what_was_posted_since_is_delivered_to_a_run_that_begins_to_wait(store: Any) -> None:
+async def test_earlier_posts_are_delivered_to_a_run_that_begins_to_wait(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     for no, name, when in ((2, "evt_old", 1), (3, "evt_new", 5)):
@@ -222,7 +222,7 @@ async def test_what_was_posted_since_is_delivered_to_a_run_that_begins_to_wait(s
     assert loaded.run.due == s.at(9)
 
 
-async def test_a_run_that_waits_on_is_told_each_thing_once(store: Any) -> None:
+async def test_a_waiting_run_gets_each_event_once(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, waits=(WaitOn(topic="t"),)))
     await store.apply(s.receive(s.receipt("a")))
@@ -263,7 +263,7 @@ async def test_a_serial_has_one_holder_and_a_queue_in_order_of_arrival(store: An
     assert (await store.dump()).holds == []
 
 
-async def test_a_run_does_not_end_with_a_serial_in_its_hand(store: Any) -> None:
+async def test_a_run_does_not_end_while_it_holds_a_serial(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, hold=("acct",)))
     with pytest.raises(ValueError, match="acct"):
@@ -321,7 +321,7 @@ async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> Non
     assert (await store.apply(s.turn(second, reserve=(reserve(10, seen=10),)))).verdict == "done"
 
 
-async def test_a_reservation_counts_once_however_often_it_is_asked(store: Any) -> None:
+async def test_a_repeated_reservation_counts_once(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, reserve=(reserve(60), reserve(30, path="q"))))
     await store.apply(s.turn(run, 1, reserve=(reserve(60),)))

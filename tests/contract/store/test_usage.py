@@ -1,4 +1,4 @@
-"""Usage is kept once for ever, a repeat adds nothing, a clash and a refusal are set aside with a Case."""
+"""Usage is stored once; a repeat adds nothing; a clash or refusal goes to quarantine with a Case."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kept(dump: Any) -> list[str]:
     return [r[1] for r in dump.usage]
 
 
-async def test_a_batch_is_kept_with_one_leaf(store: Any) -> None:
+async def test_a_batch_is_stored_with_one_leaf(store: Any) -> None:
     rows = tuple(row(f"u{n}") for n in range(5))
     answer = await store.apply(keep(*rows))
     assert answer == StoreUsageResult(accepted=5, repeated=0)
@@ -77,7 +77,7 @@ async def test_the_same_id_of_another_source_is_another_event(store: Any) -> Non
     assert answer.accepted == 2
 
 
-async def test_another_content_under_a_kept_id_is_set_aside_with_a_case(store: Any) -> None:
+async def test_another_content_under_an_existing_id_is_quarantined_with_a_case(store: Any) -> None:
     await store.apply(keep(row("u1"), row("u2")))
     answer = await store.apply(keep(row("u0", "b2"), row("u2", "b2", 9), batch="b2"))
     assert answer == StoreUsageResult(accepted=1, repeated=0, clashes=(1,))
@@ -96,7 +96,7 @@ async def test_another_content_under_a_kept_id_is_set_aside_with_a_case(store: A
     assert "b3" not in {leaf.subject for _, leaf in dump.leaves}
 
 
-async def test_refused_events_are_set_aside_with_one_case_for_each_reason(store: Any) -> None:
+async def test_refused_events_are_quarantined_with_one_case_for_each_reason(store: Any) -> None:
     refused = tuple(
         RefusedUsage(reason=reason, message=f"no {n}", source="/product", id=f"r{n}", body=b"{%d}" % n)
         for n, reason in enumerate(["usage_invalid", "usage_future", "usage_invalid"])
@@ -113,7 +113,7 @@ async def test_refused_events_are_set_aside_with_one_case_for_each_reason(store:
     assert await check(store, s.T0) == []
 
 
-async def test_batches_at_once_keep_each_event_once(store: Any) -> None:
+async def test_batches_at_once_store_each_event_once(store: Any) -> None:
     asked = [
         keep(*(row(f"u{n:03}", f"b{b}") for n in range(b * 10, b * 10 + 40)), batch=f"b{b}")
         for b in range(12)
@@ -126,7 +126,7 @@ async def test_batches_at_once_keep_each_event_once(store: Any) -> None:
     assert await check(store, s.T0) == []
 
 
-async def test_two_processes_keep_each_event_once(two: tuple[Any, Any]) -> None:
+async def test_two_processes_store_each_event_once(two: tuple[Any, Any]) -> None:
     asked = [keep(*(row(f"u{n:03}", f"b{b}") for n in range(60)), batch=f"b{b}") for b in range(8)]
     answers = await asyncio.gather(*(two[b % 2].apply(each) for b, each in enumerate(asked)))
     assert sorted(a.accepted for a in answers) == [0] * 7 + [60]

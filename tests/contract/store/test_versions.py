@@ -1,4 +1,4 @@
-"""What Releases wait for and who uses which version are kept alike by every store."""
+"""Awaited events of Releases and counted version uses, on all stores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def use(
     return VersionUse(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
 
 
-async def test_what_a_release_waits_for_is_kept_with_it(store: Any) -> None:
+async def test_awaited_events_are_stored_with_their_release(store: Any) -> None:
     await store.apply(release("r1", ("paid.v1", ""), ("paid.v1", "invoice_id")))
     assert await store.apply(release("r2", ("lost.v1", ""))) is False
     again = await store.apply(release("r1", ("paid.v1", ""), ("sent.v1", "")))
@@ -70,7 +70,7 @@ async def test_uses_are_counted_by_user_and_day(store: Any) -> None:
     assert (late.count, late.days) == (7, {})
 
 
-async def test_uses_told_at_once_by_many_are_all_counted(store: Any) -> None:
+async def test_uses_reported_at_once_are_all_counted(store: Any) -> None:
     names = ["a", "b", "c"]
     await asyncio.gather(
         *(
@@ -81,7 +81,7 @@ async def test_uses_told_at_once_by_many_are_all_counted(store: Any) -> None:
     assert [(u.who, u.count) for u in await store.version_usage(s.T0)] == [("a", 12), ("b", 12), ("c", 12)]
 
 
-async def test_runs_that_wait_are_told_by_version_and_workflow(store: Any) -> None:
+async def test_waiting_runs_are_counted_by_version_and_workflow(store: Any) -> None:
     waits = [
         ("w1", ("event:paid.v1", "event:paid.v1:invoice_id=1")),
         ("w1", ("event:paid.v1:invoice_id=2",)),
@@ -138,7 +138,7 @@ steps:
 """
 
 
-async def test_one_fact_in_two_versions_begins_one_run_that_hears_of_either_version(store: Any) -> None:
+async def test_one_fact_in_two_versions_starts_one_run_that_gets_either_version(store: Any) -> None:
     model = model_of(COMPANY)
     releases = Releases(store, model)
     now = await store.now()

@@ -1,4 +1,4 @@
-"""Lists for pages, over the stores that have them."""
+"""Lists for pages, on the SQL stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_pages_go_through_everything_once_newest_first(store: Any) -> None
     assert seen == sorted(seen, key=lambda run: (run.created_at, run.id), reverse=True)
 
 
-async def test_a_cursor_that_is_none_of_ours_is_refused(store: Any) -> None:
+async def test_an_invalid_cursor_is_refused(store: Any) -> None:
     with pytest.raises(ValueError):
         await store.runs(views.ListFilter(cursor="yesterday"))
 
@@ -129,7 +129,7 @@ async def test_a_run_s_story_is_its_inbox_and_its_leaves(store: Any) -> None:
     ]
 
 
-async def test_links_of_an_object_show_what_was_superseded(store: Any) -> None:
+async def test_links_of_an_object_include_superseded_ones(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     await store.apply(s.admit(1, links=(s.link(),)))
     await store.apply(s.admit(2, links=(s.link("cust-2", valid_from=s.at(5)),), when=s.at(5)))
@@ -151,7 +151,7 @@ async def test_matches_show_both_sides(store: Any) -> None:
     assert [r.key for r in await store.matches(2)] == ["m1", "m2"]
 
 
-async def test_counts_say_how_much_of_each_there_is(store: Any) -> None:
+async def test_counts_by_table_and_state(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, plan=(s.effect(run=run),), foils=(s.foil(run=run),), cases=(s.case(),)))
     counts = await store.counts()

@@ -1,4 +1,4 @@
-"""Heartbeats and quotas, over every store: what workers may have in flight never adds up to more than the cap."""
+"""Heartbeats and quotas, on all stores: the calls that workers may have in flight never exceed the cap."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_worker_alone_has_what_it_wants_up_to_the_cap(store: Any) -> Non
     assert (await granted(store, "a", 2, in_use=2)).n == 2
 
 
-async def test_who_comes_second_gets_its_part_once_the_first_has_let_go(store: Any) -> None:
+async def test_a_second_worker_gets_its_share_once_the_first_has_fewer_calls(store: Any) -> None:
     assert (await granted(store, "a")).n == 4
     assert (await granted(store, "b")).n == 0
     told = await granted(store, "a", in_use=4)
@@ -79,12 +79,12 @@ async def test_who_comes_second_gets_its_part_once_the_first_has_let_go(store: A
     assert (await granted(store, "b")).n == 2
 
 
-async def test_who_wants_little_leaves_the_rest_to_others(store: Any) -> None:
+async def test_slots_that_a_worker_does_not_want_go_to_others(store: Any) -> None:
     assert await rounds(store, {"a": 1, "b": 9, "c": 3}, 4, cap=8) == {"a": 1, "b": 4, "c": 3}
     assert await rounds(store, {"a": 0, "b": 9, "c": 0}, 4, second=10, cap=8) == {"a": 0, "b": 8, "c": 0}
 
 
-async def test_accounts_are_shared_each_by_itself(store: Any) -> None:
+async def test_accounts_are_shared_independently(store: Any) -> None:
     wants = tuple(
         QuotaRequest(account=name, cap=cap, slots_wanted=9, in_use=0)
         for name, cap in (("erp/x", 2), ("erp/y", 3))
@@ -93,7 +93,7 @@ async def test_accounts_are_shared_each_by_itself(store: Any) -> None:
     assert [(grant.account, grant.n) for grant in beaten.grants] == [("erp/x", 2), ("erp/y", 3)]
 
 
-async def test_more_workers_than_slots_have_one_in_turn(store: Any) -> None:
+async def test_more_workers_than_slots_take_turns(store: Any) -> None:
     workers = dict.fromkeys("abcde", 9)
     had: set[str] = set()
     has = dict.fromkeys(workers, 0)
@@ -115,13 +115,13 @@ async def test_the_others_are_counted(store: Any) -> None:
 # ------------------------------------------------------------------ workers that are gone
 
 
-async def test_a_worker_that_is_gone_leaves_its_part_to_the_others(store: Any) -> None:
+async def test_the_share_of_a_dead_worker_goes_to_the_others(store: Any) -> None:
     await store.apply(beat("a"))
     assert (await granted(store, "b", second=14.9)).n == 0
     assert (await granted(store, "b", second=15)).n == 4
 
 
-async def test_what_a_gone_worker_may_have_in_flight_still_counts(store: Any) -> None:
+async def test_possible_calls_of_a_dead_worker_still_count(store: Any) -> None:
     await store.apply(beat("a"))
     e = await sending(store, "a", 0, s.at(10))
     await sending(store, "a", 1, s.at(10))
@@ -132,7 +132,7 @@ async def test_what_a_gone_worker_may_have_in_flight_still_counts(store: Any) ->
     assert (await granted(store, "b", in_use=3, second=past_call_until)).n == 4
 
 
-async def test_what_gone_workers_left_room_for_is_shared_fairly(store: Any) -> None:
+async def test_room_left_by_dead_workers_is_shared_fairly(store: Any) -> None:
     await store.apply(beat("a"))
     await sending(store, "a", 0, s.at(10))
     await sending(store, "a", 1, s.at(10))
@@ -167,7 +167,7 @@ async def test_a_late_worker_whose_calls_were_counted_keeps_them(store: Any) -> 
     assert (await granted(store, "b", in_use=1, second=18)).n == 1
 
 
-async def test_a_beat_older_than_the_last_one_changes_nothing(store: Any) -> None:
+async def test_a_heartbeat_older_than_the_last_one_changes_nothing(store: Any) -> None:
     await store.apply(beat("a", second=5))
     before = await store.dump()
     assert (await store.apply(beat("a", 1, 1, second=4))).grants == ()
@@ -183,7 +183,7 @@ async def test_a_worker_that_leaves_gives_everything_back(store: Any) -> None:
     assert [worker.id for worker in dump.workers] == ["b"]
 
 
-async def test_a_new_life_ends_what_the_former_ones_of_its_name_held(store: Any) -> None:
+async def test_a_restarted_worker_ends_the_quotas_of_its_former_processes(store: Any) -> None:
     await store.apply(beat("office/1"))
     await store.apply(beat("office-2/1", 1, second=1))
     assert (await granted(store, "office/2", second=2)).n == 0
@@ -193,7 +193,7 @@ async def test_a_new_life_ends_what_the_former_ones_of_its_name_held(store: Any)
     assert sorted(worker.id for worker in (await store.dump()).workers) == ["office-2/1", "office/2"]
 
 
-async def test_workers_gone_for_a_day_are_forgotten(store: Any) -> None:
+async def test_workers_dead_for_a_day_are_deleted(store: Any) -> None:
     await store.apply(beat("a"))
     await store.apply(beat("b", second=15 + 86_399))
     assert len((await store.dump()).workers) == 2
@@ -201,7 +201,7 @@ async def test_workers_gone_for_a_day_are_forgotten(store: Any) -> None:
     assert [worker.id for worker in (await store.dump()).workers] == ["b"]
 
 
-async def test_calls_of_gone_workers_are_found(store: Any) -> None:
+async def test_calls_of_dead_workers_are_found(store: Any) -> None:
     await store.apply(beat("a"))
     await store.apply(beat("b", second=10))
     e = await sending(store, "a")
@@ -218,7 +218,7 @@ async def test_calls_of_gone_workers_are_found(store: Any) -> None:
 # ------------------------------------------------------------------ caps that change
 
 
-async def test_a_lowered_cap_comes_into_force_as_slots_come_back(store: Any) -> None:
+async def test_a_lowered_cap_applies_as_slots_are_returned(store: Any) -> None:
     has = await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
     assert has == {"a": 4, "b": 4}
     assert await rounds(store, {"a": 9, "b": 9}, 4, second=4, cap=2, has=has) == {"a": 1, "b": 1}
@@ -306,7 +306,7 @@ async def test_first_beats_on_a_new_account_at_once_share_it(two: Any) -> None:
         assert sum(b.grants[0].counted for b in beaten) == 4
 
 
-async def test_workers_that_leave_and_come_at_once_never_wait_for_each_other_for_ever(two: Any) -> None:
+async def test_workers_that_leave_and_arrive_at_once_never_deadlock(two: Any) -> None:
     wants = tuple(QuotaRequest(account=f"erp/{n}", cap=2, slots_wanted=2, in_use=0) for n in range(5))
     for number in range(20):
         work = []

@@ -1,4 +1,4 @@
-"""Receipts and admission, over every store."""
+"""Receipts and admission, on all stores."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def test_another_identity_under_a_known_id_opens_a_case_and_the_first_stay
     assert len(await store.todos(10)) == 1
 
 
-async def test_what_an_admission_fetched_is_kept_and_is_no_todo(store: Any) -> None:
+async def test_a_fetched_receipt_is_stored_without_a_todo(store: Any) -> None:
     received = await store.apply(s.receive(s.receipt(door="fetch")))
     assert received.verdicts == ("new",)
     assert await store.todos(10) == []
 
 
-async def test_the_cursor_moves_with_what_it_counts(store: Any) -> None:
+async def test_the_cursor_moves_with_its_receipts(store: Any) -> None:
     await store.apply(s.receive(s.receipt(), cursor=("billing", "events", "c1")))
     assert await store.cursor("billing", "events") == "c1"
     await store.apply(s.receive(cursor=("billing", "events", "c2")))
@@ -80,7 +80,7 @@ async def test_admission_happens_once(store: Any) -> None:
     assert await store.heads("invoice") == [s.head(e)]
 
 
-async def test_a_fact_known_already_has_no_second_consequence(store: Any) -> None:
+async def test_an_existing_fact_has_no_second_consequence(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     e = s.event()
     parts = {"events": (e,), "heads": (s.head(e),), "starts": (s.start(),), "foils": (s.foil(),)}
@@ -111,7 +111,7 @@ async def test_an_older_version_is_recorded_and_not_applied(store: Any) -> None:
     assert await store.head("invoice", "inv-1", s.at(1)) is None
 
 
-async def test_a_head_keeps_fields_that_a_newer_fact_does_not_speak_of(store: Any) -> None:
+async def test_a_head_keeps_fields_that_a_newer_fact_does_not_name(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     first, second = s.event("evt_1", version=1), s.event("evt_2", version=2)
     await store.apply(s.admit(1, events=(first,), heads=(s.head(first, {"a": 1, "b": Money(5, "EUR")}),)))
@@ -119,7 +119,7 @@ async def test_a_head_keeps_fields_that_a_newer_fact_does_not_speak_of(store: An
     assert (await store.head("invoice", "inv-1")).state == {"a": 2, "b": Money(5, "EUR")}
 
 
-async def test_an_older_fact_that_comes_late_fills_in_what_no_newer_one_spoke_of(store: Any) -> None:
+async def test_a_late_older_fact_fills_in_fields_without_a_newer_value(store: Any) -> None:
     """Each field is that of the newest fact that asserts it, in whatever order the facts come."""
     facts = [
         (1, {"a": 1, "b": 1, "c": 1}),
@@ -155,7 +155,7 @@ async def test_an_emitted_event_is_admitted_with_its_consequences(store: Any) ->
     assert len(admitted.born) == 1
 
 
-async def test_a_run_is_born_once_and_hears_what_came_later(store: Any) -> None:
+async def test_a_run_starts_once_and_later_events_are_appended(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b"), s.receipt("c")))
     first = await store.apply(s.admit(1, events=(s.event("e1"),), starts=(s.start(ref="e1"),)))
     second = await store.apply(s.admit(2, events=(s.event("e2"),), starts=(s.start(ref="e2"),)))
@@ -189,7 +189,7 @@ async def test_a_link_is_found_from_both_ends_and_superseded_by_another(store: A
     }
 
 
-async def test_a_proposed_link_binds_nobody_until_it_is_confirmed(store: Any) -> None:
+async def test_a_proposed_link_has_no_effect_until_it_is_confirmed(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     await store.apply(s.admit(1, links=(s.link(status=LinkStatus.PROPOSED),)))
     assert await store.link_by_ext("customer", "erp", "42") is None
@@ -219,14 +219,14 @@ async def test_a_parked_todo_comes_back_when_its_topic_is_posted(store: Any) -> 
     assert [t.ref for t in await store.todos(10)] == ["1"]
 
 
-async def test_a_todo_that_waits_for_what_was_posted_is_not_parked(store: Any) -> None:
+async def test_a_todo_that_waits_for_a_posted_topic_is_not_parked(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     await store.apply(s.admit(1, links=(s.link(),)))
     await store.apply(s.admit(2, park=True, wake_topic=s.link().topics[1]))
     assert [t.ref for t in await store.todos(10)] == ["2"]
 
 
-async def test_a_held_delivery_that_is_admitted_after_all_ends_its_case(store: Any) -> None:
+async def test_admitting_a_held_delivery_resolves_its_case(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     topic = s.link().topics[1]
     clash = s.case("case_clash", reason="clash", receipt=1)
@@ -277,7 +277,7 @@ async def test_one_observation_covers_two_foils_in_order_of_due_time(store: Any)
     assert [(a.foil, a.amount.minor) for a in match.allocations] == [("foil_a", 3000), ("foil_b", 7000)]
 
 
-async def test_every_step_leaves_its_leaf(store: Any) -> None:
+async def test_every_step_writes_its_leaf(store: Any) -> None:
     await store.apply(s.receive(s.receipt()))
     await store.apply(s.admit(1, events=(s.event(),), cases=(s.case(),), ignored="not ours"))
     leaves = [leaf for _, leaf in (await store.dump()).leaves]

@@ -1,4 +1,4 @@
-"""Many transitions asked at once come out as if they had been asked one after another."""
+"""Group commit: many transitions at once have the same result as one after another."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def settled(dump: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_lives_side_by_side_are_as_lives_one_by_one(
+async def test_runs_in_parallel_end_as_runs_one_by_one(
     places: Callable[[str], Awaitable[Any]], kind: str
 ) -> None:
     single, store = MemoryStore(), await places(kind)
@@ -96,7 +96,7 @@ async def test_lives_side_by_side_are_as_lives_one_by_one(
     assert [v for v in await check(store, s.at(1)) if not v.startswith("11")] == []
 
 
-async def test_a_batch_on_postgres_is_not_taken_apart(
+async def test_a_batch_on_postgres_is_not_split(
     places: Callable[[str], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await places("postgres")
@@ -117,7 +117,7 @@ async def test_a_batch_on_postgres_is_not_taken_apart(
     assert len(singly) < LIVES, Counter(singly)
 
 
-def test_what_touches_the_same_thing_is_in_two_waves() -> None:
+def test_transitions_that_share_a_key_are_in_two_waves() -> None:
     run = "run_1"
     e = s.effect(run=run)
     batch: list[Transition[Any]] = [
@@ -167,7 +167,7 @@ def test_a_statement_over_many_sets_of_parameters(
     assert (found and " ".join(found.split())) == merged
 
 
-async def test_the_ends_of_runs_at_once_leave_nothing_on_their_way(
+async def test_runs_that_end_at_once_leave_nothing_in_flight(
     places: Callable[[str], Awaitable[Any]],
 ) -> None:
     store = await places("postgres")

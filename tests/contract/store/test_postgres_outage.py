@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes away, falls silent or has moved: callers hear of it soon, and nothing comes out wrong."""
+"""A PostgreSQL that is unreachable, silent or moved: callers get an error soon, and no result is wrong."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_silence_is_bounded_by_ten_seconds() -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("cut", [("to_server",), ("to_client",), BOTH], ids="+".join)
-async def test_a_silent_network_is_noticed_and_nothing_is_lost_or_doubled(
+async def test_a_silent_network_is_detected_and_nothing_is_lost_or_doubled(
     postgres: postgres.Cluster, dsn: str, cut: tuple[Direction, ...]
 ) -> None:
     async with Network(postgres.port) as network:
@@ -101,7 +101,7 @@ async def test_a_silent_network_is_noticed_and_nothing_is_lost_or_doubled(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_listener_that_hears_nothing_is_connected_anew(postgres: postgres.Cluster, dsn: str) -> None:
+async def test_a_silent_listener_is_reconnected(postgres: postgres.Cluster, dsn: str) -> None:
     other = await PostgresStore.open(dsn)
     async with Network(postgres.port) as network:
         store = await PostgresStore.open(through(dsn, network, postgres.port))
@@ -184,9 +184,7 @@ async def _more(acknowledged: list[str], count: int = 50, seconds: float = 20) -
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_nothing_is_acknowledged_that_a_replica_does_not_hold(
-    own: postgres.Cluster, place: str
-) -> None:
+async def test_nothing_is_acknowledged_before_a_replica_has_it(own: postgres.Cluster, place: str) -> None:
     """Not by a cancelled COMMIT, and not by telling of a receipt that only the primary has."""
     dsn = own.dsn(place)
     store = await PostgresStore.open(dsn)
@@ -231,9 +229,7 @@ async def _receipts(dsn: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_only_the_primary_of_the_newest_timeline_is_decided_on(
-    own: postgres.Cluster, place: str
-) -> None:
+async def test_only_the_primary_of_the_newest_timeline_is_used(own: postgres.Cluster, place: str) -> None:
     """Neither a replica, nor a former primary that comes back although another was promoted in its place."""
     replica = await asyncio.to_thread(partial(postgres.start, fsync=False, source=own))
     store = late = None
@@ -269,7 +265,7 @@ async def test_only_the_primary_of_the_newest_timeline_is_decided_on(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_replica_that_lacks_what_was_published_is_not_decided_on(
+async def test_a_replica_without_the_published_checkpoint_is_not_used(
     own: postgres.Cluster, place: str
 ) -> None:
     replica = await asyncio.to_thread(partial(postgres.start, fsync=False, source=own))
@@ -308,9 +304,7 @@ async def _reached(replica: postgres.Cluster, primary: postgres.Cluster) -> None
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_host_that_says_nothing_does_not_keep_us_from_the_other(
-    postgres: postgres.Cluster, dsn: str
-) -> None:
+async def test_a_silent_host_does_not_block_the_other_one(postgres: postgres.Cluster, dsn: str) -> None:
     async with Network(postgres.port) as network:
         network.cut(*BOTH)
         began = time.monotonic()
@@ -320,7 +314,7 @@ async def test_a_host_that_says_nothing_does_not_keep_us_from_the_other(
         connection.terminate()
 
 
-def test_an_address_is_read_as_one_for_each_host() -> None:
+def test_an_address_is_split_by_host() -> None:
     assert hosts("postgresql://u:p%40@a:1,b:2/db?x=1") == [
         "postgresql://u:p%40@a:1/db?x=1",
         "postgresql://u:p%40@b:2/db?x=1",
