@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from counterfoil.store.port.stalled import KINDS
+from counterfoil.flow.context.deprecations import DeprecatedInUse
+from counterfoil.rules.versions import DeprecationNotice
+from counterfoil.store.port.stalled import KINDS, Stalled, StalledFinding
+from counterfoil.store.port.versions import VersionUsage
 from counterfoil.web.api import health
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -32,7 +35,8 @@ class StubStore:
         return NOW - timedelta(seconds=90)
 
     async def stall_findings(self) -> list[Any]:
-        return [SimpleNamespace(stuck=SimpleNamespace(kind="todo_waiting", count=2))]
+        stalled = Stalled(kind="todo_waiting", about="billing", count=2, since=NOW, subjects=("receipt 1",))
+        return [StalledFinding(stuck=stalled, first_at=NOW, seen_at=NOW, case=None)]
 
 
 class StubApplication:
@@ -60,12 +64,13 @@ class StubApplication:
 @pytest.fixture
 async def families(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     async def in_use(*_: Any) -> list[Any]:
-        notice = SimpleNamespace(name="sale.closed.v1", sunset=NOW + timedelta(days=3))
-        return [
-            SimpleNamespace(
-                lifecycle=notice, users=lambda since: ["person:ann"], used=[SimpleNamespace(count=9)]
-            )
-        ]
+        notice = DeprecationNotice(
+            name="sale.closed.v1", since=NOW, sunset=NOW + timedelta(days=3), use=None, past_sunset=False
+        )
+        use = VersionUsage(
+            name=notice.name, side="sends", who="person:ann", count=9, first_at=NOW, last_at=NOW
+        )
+        return [DeprecatedInUse(notice=notice, used=(use,), waiting=())]
 
     monkeypatch.setattr(health, "in_use", in_use)
     text = (await health.exposition(StubApplication())).decode()  # type: ignore[arg-type]
@@ -86,6 +91,7 @@ async def test_values_come_from_the_store(families: dict[str, Any]) -> None:
     assert samples(families["counterfoil_receipts"]) == {(): 8}
     assert samples(families["counterfoil_oldest_due_seconds"]) == {(): 90}
     assert samples(families["counterfoil_intake_shed"]) == {("queue",): 7, ("backlog",): 0, ("age",): 0}
+    assert samples(families["counterfoil_deprecated_users"]) == {("sale.closed.v1",): 1}
     assert samples(families["counterfoil_deprecated_uses"]) == {("sale.closed.v1",): 9}
     assert samples(families["counterfoil_sunset_seconds"]) == {("sale.closed.v1",): 3 * 86_400}
 
