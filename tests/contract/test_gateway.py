@@ -16,6 +16,7 @@ import pytest
 
 from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
+from counterfoil.flow.gateway import results
 from counterfoil.flow.gateway.calls import OperationRequest
 from counterfoil.store.check import check
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -125,6 +126,15 @@ async def test_a_payment_that_is_not_approved_ends_without_an_output(company: Of
     body = answer.json()
     assert (body["status"], body["state"], body["output"]) == ("done", "rejected", None)
     assert company.ledger.payments == []
+
+
+async def test_a_caller_is_woken_when_its_run_ends_or_waits_for_an_approval(
+    company: Offering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "FIRST_POLL_SECONDS", 60.0)
+    async with asyncio.timeout(8):  # without a wake-up the answer comes after the default wait, ten seconds
+        assert (await company.pay("p-1")).status_code == 200
+        assert (await company.pay("p-2", 50_000)).json()["waiting_for"] == "approval"
 
 
 async def test_a_short_wait_is_answered_with_where_to_look(company: Offering) -> None:
