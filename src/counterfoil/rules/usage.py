@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jsonschema_rs
 
+from counterfoil.core.clock import EPOCH, micros
 from counterfoil.core.usage import RefusedUsage, UsageEvent, UsageRow, same_content
 from counterfoil.model import Model
 from counterfoil.model.kinds import FieldSpec, seconds
 
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
 """Tolerance for a sender's clock that is ahead."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 MAX_ERRORS = 5
 
 
@@ -127,7 +126,7 @@ def check_batch(
                 type_,
                 data[meter.subscription],
                 data[meter.meter],
-                (event.time - EPOCH) // MICROSECOND,
+                micros(event.time),
                 batch,
                 bodies[place],
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -66,4 +66,4 @@ def days_of(counts: Sequence[tuple[int, int]], at: datetime) -> dict[str, int]:
 
 
 def day_text(day: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+    return (EPOCH + timedelta(days=day)).date().isoformat()

@@ -205,8 +205,8 @@ async def record(x: Tx, c: Conclude) -> EffectUpdate:
     )
     if asserts:
         await _foils(x, c)
-    asked = state is not EffectState.SENDING or attempt > 1
-    if asked and not unsettled:
+    may_have_case = state is not EffectState.SENDING or attempt > 1
+    if may_have_case and not unsettled:
         await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ANSWERED_BY_EVIDENCE)
     for link in c.links:
         await x.link(link, c.at)
