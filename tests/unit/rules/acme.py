@@ -69,7 +69,7 @@ def month(n: int, state: str) -> dict[str, Any]:
 async def link(play: Play, object_: str, canonical: str, system: str, ext_id: str) -> None:
     ref = ids.derive("evt", object_, canonical, system)
     play.store.tables.todos["event", ref] = None
-    made = Link(
+    row = Link(
         object=object_,
         canonical=canonical,
         system=system,
@@ -78,7 +78,7 @@ async def link(play: Play, object_: str, canonical: str, system: str, ext_id: st
         established_by=f"event:{ref}",
         valid_from=play.now,
     )
-    await play.store.apply(Admit(todo=("event", ref), links=(made,), at=play.now, actor="play"))
+    await play.store.apply(Admit(todo=("event", ref), links=(row,), at=play.now, actor="play"))
 
 
 async def finalized(play: Play, total: int = 110, settle: bool = True) -> None:
@@ -103,7 +103,7 @@ async def finalized(play: Play, total: int = 110, settle: bool = True) -> None:
     )
 
 
-async def shown(play: Play, total: int = 110) -> None:
+async def show_invoice(play: Play, total: int = 110) -> None:
     """The ERP shows invoice inv1."""
     await play.event(
         "erp.invoice_posted.v1",

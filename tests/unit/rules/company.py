@@ -179,7 +179,7 @@ def company(body: str, *more: str, head: str = "start: {event: asked.v1, key: ev
     return Play(model_of(BASE, flow, *more))
 
 
-async def asked(play: Play, id_: str = "a1", **data: Any) -> None:
+async def ask(play: Play, id_: str = "a1", **data: Any) -> None:
     values: dict[str, Any] = {"amount": usd(50), "by": "ann", "invoice_id": "i1", "incident": "x1"}
     await play.event("asked.v1", id=id_, **(values | data))
 

@@ -80,7 +80,7 @@ class System:
         self.answers = True
         """Whether look-ups can tell."""
 
-    def made(self, operation: str) -> list[Any]:
+    def bodies(self, operation: str) -> list[Any]:
         """Bodies of the calls of an operation that took effect or were tried, in order."""
         return [body for name, _, body in self.calls if name == operation]
 
@@ -110,8 +110,8 @@ class System:
     async def find(self, request: sdk.Request, timeout: float) -> sdk.Finding:
         if not self.answers:
             return sdk.Unknown("the look-up failed")
-        found = self.done.get(request.key)
-        return sdk.Absent() if found is None else sdk.Confirmed(found)
+        result = self.done.get(request.key)
+        return sdk.Absent() if result is None else sdk.Confirmed(result)
 
     async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         self.calls.append((operation, "", dict(arguments)))
@@ -147,7 +147,7 @@ class WideGate(ConcurrencyLimiter):
 
 
 class CheckedTurner(TurnPlanner):
-    """A Turner that decides twice and looks at each decision before it is committed."""
+    """A planner that decides twice, and checks each decision before it is committed."""
 
     async def _decide(self, snapshot: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
         first = await super()._decide(snapshot, now)
@@ -158,19 +158,19 @@ class CheckedTurner(TurnPlanner):
         return first
 
 
-def check_decision(known: RunSnapshot, d: Decision, now: datetime) -> None:
-    """What holds of every decision."""
-    run = known.run
+def check_decision(snapshot: RunSnapshot, d: Decision, now: datetime) -> None:
+    """Check what holds for every decision."""
+    run = snapshot.run
     state = load(d.ctx)
     assert state.dump() == d.ctx
     assert d.consumed >= run.consumed
-    assert d.consumed == max([run.consumed, *(i.seq for i in known.stimuli)])
-    states = {e.id: e.state for e in known.effects}
+    assert d.consumed == max([run.consumed, *(i.seq for i in snapshot.stimuli)])
+    states = {e.id: e.state for e in snapshot.effects}
     dropped = {x.effect for x in d.commands if isinstance(x, c.DropEffect)}
     after = {i: s for i, s in states.items() if not (i in dropped and s is EffectState.PLANNED)}
     for command in d.commands:
         if isinstance(command, c.PlanEffect):
-            rivals = [e for e in known.effects if (e.path, e.item) == (command.path, command.item)]
+            rivals = [e for e in snapshot.effects if (e.path, e.item) == (command.path, command.item)]
             assert all(after.get(e.id) not in LIVE_EFFECTS | {EffectState.CONFIRMED} for e in rivals)
             assert command.effect not in states
             after[command.effect] = EffectState.PLANNED
@@ -366,8 +366,8 @@ class Play:
     # ------------------------------------------------------------------ what is seen
 
     def runs(self, workflow: str = "") -> list[Run]:
-        found = [r for r in self.store.tables.runs.values() if not workflow or r.workflow == workflow]
-        return sorted(found, key=lambda r: r.arrival)
+        runs = [r for r in self.store.tables.runs.values() if not workflow or r.workflow == workflow]
+        return sorted(runs, key=lambda r: r.arrival)
 
     def run(self, workflow: str = "") -> Run:
         """The newest Run."""
@@ -384,15 +384,15 @@ class Play:
         ]
 
     def case(self, reason: str = "") -> Case:
-        (found,) = self.cases(reason)
-        return found
+        (case,) = self.cases(reason)
+        return case
 
     def approvals(self, state: ApprovalState = ApprovalState.OPEN) -> list[Approval]:
         return [a for a in self.store.tables.approvals.values() if a.state is state]
 
     def approval(self) -> Approval:
-        (found,) = self.approvals()
-        return found
+        (approval,) = self.approvals()
+        return approval
 
     def effects(self, operation: str = "") -> list[Effect]:
         rows = self.store.tables.effects.values()
@@ -401,8 +401,8 @@ class Play:
     def foils(self) -> list[Foil]:
         return list(self.store.tables.foils.values())
 
-    def made(self, operation: str) -> list[Any]:
-        return [body for s in self.systems.values() for body in s.made(operation)]
+    def bodies(self, operation: str) -> list[Any]:
+        return [body for s in self.systems.values() for body in s.bodies(operation)]
 
     def emitted(self, type_: str) -> list[CanonicalEvent]:
         return [e for e in self.store.tables.events.values() if e.type == type_ and e.system == "counterfoil"]
@@ -424,12 +424,12 @@ class Play:
                 assert all(a in store.tables.approvals for a in e.approvals)
         assert all(n == 1 for n in live.values()), "two live generations"
         for (scope, key), (used, limit) in store.tables.guards.items():
-            kept = [
+            amounts = [
                 n
                 for (s, k, _, _), (n, on) in store.tables.reservations.items()
                 if (s, k, on) == (scope, key, True)
             ]
-            assert used == sum(kept), "a guard is not the sum of its reservations"
+            assert used == sum(amounts), "a guard is not the sum of its reservations"
             assert limit is None or used <= limit
         for run in store.tables.runs.values():
             effects = [e for e in store.tables.effects.values() if e.run == run.id]

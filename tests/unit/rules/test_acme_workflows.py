@@ -18,7 +18,7 @@ async def test_an_invoice_brings_its_customer_to_the_ledger_first() -> None:
     await acme.finalized(play)
     assert [op for op, _, _ in play.systems["erp"].calls] == ["erp.party.upsert", "erp.invoice.post"]
     assert play.run("invoice-to-erp").state == "posted"
-    await acme.shown(play)
+    await acme.show_invoice(play)
     assert play.run("invoice-to-erp").state == "reconciled"
     assert [f.state for f in play.foils()] == [FoilState.MATCHED]
 
@@ -26,7 +26,7 @@ async def test_an_invoice_brings_its_customer_to_the_ledger_first() -> None:
 async def test_an_invoice_that_the_ledger_shows_otherwise_breaks_its_foil() -> None:
     play = await acme.acme()
     await acme.finalized(play)
-    await acme.shown(play, total=100)
+    await acme.show_invoice(play, total=100)
     assert [f.state for f in play.foils()] == [FoilState.BROKEN]
     await play.advance(days=3)
     assert play.case("timeout")
@@ -37,14 +37,14 @@ async def test_an_invoice_of_unusual_size_is_looked_at_and_rejected() -> None:
     await acme.finalized(play, total=30_000)
     await play.vote(play.approval(), FINANCE, approve=False)
     assert play.run("invoice-to-erp").state == "rejected"
-    assert not play.made("erp.invoice.post")
+    assert not play.bodies("erp.invoice.post")
 
 
 async def test_an_invoice_in_a_closed_period_takes_the_first_open_day() -> None:
     play = await acme.acme()
     await play.head("period", "2026-01", **acme.month(1, "closed"))
     await acme.finalized(play)
-    (post,) = play.made("erp.invoice.post")
+    (post,) = play.bodies("erp.invoice.post")
     assert (post["invoice_date"], post["accounting_date"]) == ("2026-01-05", "2026-02-01")
 
 
@@ -53,7 +53,7 @@ async def test_a_credit_goes_through_every_system_and_the_requester_is_told() ->
     await acme.finalized(play)
     await acme.requested(play)
     assert play.run("support-credit-to-erp").state == "told"
-    assert [b["message"] for b in play.made("support.ticket.reply")] == [
+    assert [b["message"] for b in play.bodies("support.ticket.reply")] == [
         "The credit is granted and posted as D8."
     ]
     await acme.credit_shown(play)
@@ -91,9 +91,9 @@ async def test_a_credit_whose_amount_changes_while_it_is_decided_is_asked_for_ag
     first = play.approval()
     await play.head("ticket", "t1", title="Down", status="open", requested_by="ann", amount=acme.usd(350))
     await play.vote(first, LEAD)
-    assert not play.made("billing.credit_memo.issue")
+    assert not play.bodies("billing.credit_memo.issue")
     await play.vote(play.approval(), LEAD)
-    assert [b["amount"] for b in play.made("billing.credit_memo.issue")] == [35_000]
+    assert [b["amount"] for b in play.bodies("billing.credit_memo.issue")] == [35_000]
 
 
 async def test_an_ineligible_credit_is_answered_and_stops() -> None:
@@ -101,7 +101,7 @@ async def test_an_ineligible_credit_is_answered_and_stops() -> None:
     await acme.finalized(play)
     await acme.requested(play, 4000)
     assert play.run("support-credit-to-erp").state == "refused"
-    assert [b["fields"]["status"] for b in play.made("support.ticket.reply")] == ["credit-rejected"]
+    assert [b["fields"]["status"] for b in play.bodies("support.ticket.reply")] == ["credit-rejected"]
 
 
 async def test_a_rejected_credit_frees_the_limit_and_the_incident() -> None:
@@ -117,6 +117,6 @@ async def test_an_unreachable_party_is_a_case_and_the_invoice_waits_for_it() -> 
     play = await acme.acme()
     play.systems["erp"].script["erp.party.upsert"] = [NO]
     await acme.finalized(play)
-    assert not play.made("erp.invoice.post")
+    assert not play.bodies("erp.invoice.post")
     await play.resolve(play.case("refused"), Choice.RETRY)
     assert play.run("invoice-to-erp").state == "posted"

@@ -111,8 +111,8 @@ async def act(play: Play, objects: tuple[str, ...], action: tuple[Any, ...]) -> 
         case "resolve" if play.store.tables.cases:
             await play.resolve(nth(list(play.store.tables.cases.values()), rest[0]), rest[1])
         case "head":
-            held = [h for (o, _), h in sorted(play.store.tables.heads.items()) if o in objects]
-            for head in held[rest[0] % max(len(held), 1) :][:1]:
+            heads = [h for (o, _), h in sorted(play.store.tables.heads.items()) if o in objects]
+            for head in heads[rest[0] % max(len(heads), 1) :][:1]:
                 state = dict(head.state)
                 if rest[1] and state:
                     state.pop(sorted(state)[rest[0] % len(state)])

@@ -14,7 +14,7 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.runs.outcomes import load_context
 from counterfoil.rules.workflow.retry import next_try
-from tests.unit.rules.company import asked, company, period, usd
+from tests.unit.rules.company import ask, company, period, usd
 
 MEMO_ONLY = "steps: [{call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
 POST = "steps: [{id: post, call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}}]"
@@ -26,7 +26,7 @@ NO = Rejected(ErrorClass.REFUSED, "no")
 
 async def test_a_confirmed_call_ends_the_run_and_opens_its_foil() -> None:
     play = company(POST)
-    await asked(play)
+    await ask(play)
     assert play.run().status is RunStatus.DONE
     assert [f.state for f in play.foils()] == [FoilState.OPEN]
     await play.event("posted.v1", id="a1", amount=usd(50))
@@ -36,7 +36,7 @@ async def test_a_confirmed_call_ends_the_run_and_opens_its_foil() -> None:
 async def test_a_transient_refusal_is_sent_again_with_the_same_bytes_and_key() -> None:
     play = company(MEMO)
     play.systems["bills"].script["bills.memo.issue"] = [BUSY, BUSY]
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=5)
     assert play.run().status is RunStatus.DONE
     sent = [(key, body) for _, key, body in play.systems["bills"].calls]
@@ -48,12 +48,12 @@ async def test_a_transient_refusal_is_sent_again_with_the_same_bytes_and_key() -
 async def test_the_retry_budget_ends_in_a_case_and_a_person_may_grant_another() -> None:
     play = company(MEMO)
     play.systems["bills"].script["bills.memo.issue"] = [BUSY] * 5
-    await asked(play)
+    await ask(play)
     await play.advance(hours=1)
-    assert len(play.made("bills.memo.issue")) == 4
+    assert len(play.bodies("bills.memo.issue")) == 4
     await play.resolve(play.case("transient"), Choice.RETRY)
     await play.advance(hours=1)
-    assert len(play.made("bills.memo.issue")) == 6
+    assert len(play.bodies("bills.memo.issue")) == 6
     assert play.run().status is RunStatus.DONE
 
 
@@ -62,11 +62,11 @@ async def test_a_wait_that_the_other_system_asked_for_is_kept() -> None:
     play.systems["bills"].script["bills.memo.issue"] = [
         Rejected(ErrorClass.THROTTLED, "slow down", retry_after=300.0)
     ]
-    await asked(play)
+    await ask(play)
     await play.advance(seconds=299)
-    assert len(play.made("bills.memo.issue")) == 1
+    assert len(play.bodies("bills.memo.issue")) == 1
     await play.advance(seconds=2)
-    assert len(play.made("bills.memo.issue")) == 2
+    assert len(play.bodies("bills.memo.issue")) == 2
 
 
 def test_tries_are_bounded_spread_and_capped() -> None:
@@ -88,23 +88,23 @@ def test_tries_are_bounded_spread_and_capped() -> None:
 async def test_a_closed_period_queues_until_an_event_wakes_it() -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = [CLOSED]
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=10)
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
     await play.event("opened.v1", id="p1")
-    assert len(play.made("ledger.post")) == 2
+    assert len(play.bodies("ledger.post")) == 2
     assert play.run().status is RunStatus.DONE
 
 
 async def test_a_queue_tries_every_so_often_and_not_for_ever() -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = [CLOSED] * 100
-    await asked(play)
+    await ask(play)
     await play.advance(hours=9.5)
-    assert len(play.made("ledger.post")) == 10
+    assert len(play.bodies("ledger.post")) == 10
     assert not play.cases()
     await play.advance(hours=1)
-    assert len(play.made("ledger.post")) == 10
+    assert len(play.bodies("ledger.post")) == 10
     assert play.case("period_closed").effect is not None
 
 
@@ -112,7 +112,7 @@ async def test_a_queue_of_its_own_ends_by_its_own_verb() -> None:
     own = "{period_closed: {queue: {every: 1h, until: 2h, then: undo}}}"
     play = company(POST.replace("}}]", f"}}, outcomes: {own}}}]"))
     play.systems["ledger"].script["ledger.post"] = [CLOSED] * 100
-    await asked(play)
+    await ask(play)
     await play.advance(hours=3)
     assert play.run().status is RunStatus.UNDONE
 
@@ -122,26 +122,26 @@ async def test_a_period_that_is_held_closed_and_reopened_lets_the_call_through()
     await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
     from datetime import date
 
-    await asked(play, day=date(2026, 1, 3))
-    assert not play.made("ledger.post")
+    await ask(play, day=date(2026, 1, 3))
+    assert not play.bodies("ledger.post")
     await period(play, "jan", "2026-01-01", "2026-01-31", "reopened")
     await play.advance(hours=2)
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
 
 
 async def test_an_unknown_outcome_is_looked_up_and_found_done() -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = ["lost"]
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=1)
     assert play.run().status is RunStatus.DONE
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
 
 
 async def test_what_is_proven_absent_goes_out_as_the_next_generation_with_a_foil_of_its_own() -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = ["dark"]
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=5)
     assert [(e.gen, e.state) for e in play.effects()] == [
         (0, EffectState.ABSENT),
@@ -156,7 +156,7 @@ async def test_look_ups_that_cannot_tell_become_a_case_and_a_late_answer_goes_on
     play = company(POST)
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["lost"], False
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=10)
     assert not play.cases()
     await play.advance(minutes=10)
@@ -164,19 +164,19 @@ async def test_look_ups_that_cannot_tell_become_a_case_and_a_late_answer_goes_on
     ledger.answers = True
     await play.advance(minutes=10)
     assert play.run().status is RunStatus.DONE
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
 
 
 async def test_a_case_about_the_unknown_is_settled_by_evidence_of_absence() -> None:
     play = company(POST)
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["dark"], False
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=20)
     assert play.case("unknown")
     ledger.answers = True
     await play.advance(minutes=10)
-    assert len(play.made("ledger.post")) == 2
+    assert len(play.bodies("ledger.post")) == 2
     assert play.run().status is RunStatus.DONE
 
 
@@ -188,13 +188,13 @@ async def test_a_key_is_sent_again_only_while_its_system_remembers_it(
     play = company(MEMO_ONLY)
     bills = play.systems["bills"]
     bills.script["bills.memo.issue"], bills.answers = ["dark"], False
-    await asked(play)
+    await ask(play)
     await play.advance(hours=hours)
     assert play.case("unknown")
     bills.answers = True
     await play.advance(hours=2)
     assert [(e.gen, e.attempt) for e in play.effects()] == sent
-    assert len(play.made("bills.memo.issue")) == 2
+    assert len(play.bodies("bills.memo.issue")) == 2
     assert len({key for _, key, _ in bills.calls}) == len(sent)
     assert play.run().status is RunStatus.DONE
     assert not play.cases()
@@ -204,19 +204,19 @@ async def test_a_key_that_is_forgotten_is_never_sent_again_and_a_person_is_asked
     play = company(MEMO_ONLY)
     bills = play.systems["bills"]
     bills.script["bills.memo.issue"], bills.answers = ["lost"], False
-    await asked(play)
+    await ask(play)
     await play.advance(days=3)
     assert play.case("unknown").effect == play.effects()[0].id
-    assert len(play.made("bills.memo.issue")) == 1
+    assert len(play.bodies("bills.memo.issue")) == 1
     bills.answers = True
     await play.advance(hours=2)
-    assert (len(play.made("bills.memo.issue")), play.run().status) == (1, RunStatus.DONE)
+    assert (len(play.bodies("bills.memo.issue")), play.run().status) == (1, RunStatus.DONE)
 
 
 async def test_what_nothing_can_tell_is_a_case_at_once() -> None:
     play = company("steps: [{call: ledger.tell, with: {id: =event.data.id}}]")
     play.systems["ledger"].script["ledger.tell"] = ["dark"]
-    await asked(play)
+    await ask(play)
     case = play.case("unknown")
     await play.resolve(case, Choice.RETRY)
     assert [e.state for e in play.effects()] == [EffectState.ABSENT, EffectState.CONFIRMED]
@@ -226,7 +226,7 @@ async def test_what_nothing_can_tell_is_a_case_at_once() -> None:
 async def test_a_person_says_that_an_unknown_call_was_done() -> None:
     play = company("steps: [{call: ledger.tell, with: {id: =event.data.id}}]")
     play.systems["ledger"].script["ledger.tell"] = ["lost"]
-    await asked(play)
+    await ask(play)
     await play.resolve(play.case("unknown"), Choice.CONTINUE)
     assert [e.state for e in play.effects()] == [EffectState.CONFIRMED]
     assert play.run().status is RunStatus.DONE
@@ -236,19 +236,19 @@ async def test_a_person_says_that_an_unknown_call_was_done() -> None:
 async def test_a_run_does_not_end_while_nobody_knows_what_a_call_did(choice: Choice) -> None:
     play = company("steps: [{call: ledger.tell, with: {id: =event.data.id}}]")
     play.systems["ledger"].script["ledger.tell"] = ["dark"]
-    await asked(play)
+    await ask(play)
     await play.resolve(play.case("unknown"), choice)
     assert play.run().status in (RunStatus.READY, RunStatus.WAITING)
     await play.resolve(play.case("unknown"), Choice.RETRY)
     assert play.run().status is (RunStatus.CLOSED if choice is Choice.CLOSE else RunStatus.UNDONE)
-    assert len(play.made("ledger.tell")) == 1
+    assert len(play.bodies("ledger.tell")) == 1
 
 
 async def test_an_accepted_job_lets_the_run_go_on_but_not_end() -> None:
     play = company(POST.replace("}}]", "}, outcomes: {accepted: continue}}]"))
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["job"], False
-    await asked(play)
+    await ask(play)
     assert play.state().ending == "done"
     assert play.run().status not in (RunStatus.DONE,)
     key = play.effects()[0].id
@@ -260,7 +260,7 @@ async def test_an_accepted_job_lets_the_run_go_on_but_not_end() -> None:
 async def test_a_refusal_that_proves_wrong_later_goes_on_as_done() -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = [NO]
-    await asked(play)
+    await ask(play)
     assert play.case("refused")
     (effect,) = play.effects()
     context = await load_context(play.store, play.releases, effect)
@@ -278,29 +278,29 @@ async def test_a_changed_request_goes_out_as_the_next_generation() -> None:
     )
     await play.head("invoice", "i1", status="open", open=usd(10))
     play.systems["ledger"].script["ledger.post"] = [Rejected(ErrorClass.INVALID, "ten is wrong")]
-    await asked(play)
+    await ask(play)
     await play.head("invoice", "i1", status="open", open=usd(20))
     await play.resolve(play.case("invalid"), Choice.RETRY)
     assert [(e.gen, e.state) for e in play.effects()] == [
         (0, EffectState.REFUSED),
         (1, EffectState.CONFIRMED),
     ]
-    assert [b["amount"]["minor"] for b in play.made("ledger.post")] == [1000, 2000]
+    assert [b["amount"]["minor"] for b in play.bodies("ledger.post")] == [1000, 2000]
     assert sorted(f.state for f in play.foils()) == [FoilState.OPEN, FoilState.VOID]
 
 
 async def test_a_missing_link_starts_the_sync_and_the_call_resumes() -> None:
     play = company("steps: [{call: ledger.bill, with: {partner_id: =event.data.invoice_id}}]")
     await play.head("partner", "i1", name="Ann")
-    await asked(play)
+    await ask(play)
     assert play.run("partner-sync").status is RunStatus.DONE
     assert play.run("flow").status is RunStatus.DONE
-    assert len(play.made("ledger.bill")) == 1
+    assert len(play.bodies("ledger.bill")) == 1
 
 
 async def test_a_link_that_never_comes_is_a_case() -> None:
     play = company("steps: [{call: ledger.bill, with: {partner_id: =event.data.invoice_id}}]")
-    await asked(play)
+    await ask(play)
     await play.advance(hours=11)
     assert play.case("not_found")
 
@@ -313,10 +313,10 @@ async def test_a_fact_that_a_system_must_tell_is_asked_for_and_asked_again() -> 
     ledger = play.systems["ledger"]
     ledger.results["ledger.rate"] = lambda _: {"rate": 3}
     ledger.script["ledger.rate"] = [TryAgain("later"), TryAgain("later")]
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=5)
     assert play.run().status is RunStatus.DONE
-    assert len(play.made("ledger.rate")) == 3
+    assert len(play.bodies("ledger.rate")) == 3
 
 
 async def test_a_fact_that_nobody_tells_is_a_case_and_retry_asks_anew() -> None:
@@ -326,7 +326,7 @@ async def test_a_fact_that_nobody_tells_is_a_case_and_retry_asks_anew() -> None:
     ledger = play.systems["ledger"]
     ledger.results["ledger.rate"] = lambda _: {"rate": 3}
     ledger.script["ledger.rate"] = [TryAgain("later")] * 4
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=10)
     await play.resolve(play.case("transient"), Choice.RETRY)
     assert play.run().status is RunStatus.DONE
@@ -336,7 +336,7 @@ async def test_a_record_that_is_not_there_parks_the_run_and_retry_reads_it() -> 
     play = company(
         "facts: {inv: {head: invoice, of: event.data.invoice_id}}\nsteps: [{check: inv.status == 'open', outcomes: {failed: park}}]"
     )
-    await asked(play)
+    await ask(play)
     assert "No invoice i1 is on record" in play.case("invalid").message
     await play.head("invoice", "i1", status="draft", open=usd(1))
     await play.resolve(play.case("invalid"), Choice.RETRY)
@@ -348,7 +348,7 @@ async def test_a_record_that_is_not_there_parks_the_run_and_retry_reads_it() -> 
 
 async def test_a_formula_without_a_value_parks_and_never_loses_the_run() -> None:
     play = company("steps: [{check: event.data.amount.minor / 0 == 1}, {check: 'true'}]")
-    await asked(play)
+    await ask(play)
     await play.resolve(play.case("invalid"), Choice.CONTINUE)
     assert play.run().status is RunStatus.DONE
 
@@ -357,10 +357,10 @@ async def test_serial_keys_are_held_by_one_run_at_a_time_and_only_while_a_call_i
     play = company(POST, head="start: {event: asked.v1, key: event.data.id}\nserial: {key: event.data.items}")
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["lost"], False
-    await asked(play, "a1", items=["s1", "s2"])
+    await ask(play, "a1", items=["s1", "s2"])
     assert set(play.store.tables.holds) == {"s1", "s2"}
-    await asked(play, "a2", items=["s2", "s3"])
-    assert len(play.made("ledger.post")) == 1
+    await ask(play, "a2", items=["s2", "s3"])
+    assert len(play.bodies("ledger.post")) == 1
     ledger.answers = True
     await play.advance(minutes=10)
     assert [r.status for r in play.runs()] == [RunStatus.DONE, RunStatus.DONE]
@@ -371,10 +371,10 @@ async def test_serial_keys_are_held_by_one_run_at_a_time_and_only_while_a_call_i
 async def test_each_choice_on_a_parked_call(choice: Choice) -> None:
     play = company(POST)
     play.systems["ledger"].script["ledger.post"] = [NO]
-    await asked(play)
+    await ask(play)
     assert play.run().status is RunStatus.WAITING
     await play.resolve(play.case("refused"), choice)
     ends = {Choice.UNDO: RunStatus.UNDONE, Choice.CLOSE: RunStatus.CLOSED}
     assert play.run().status is ends.get(choice, RunStatus.DONE)
-    assert len(play.made("ledger.post")) == (2 if choice is Choice.RETRY else 1)
+    assert len(play.bodies("ledger.post")) == (2 if choice is Choice.RETRY else 1)
     assert play.foils()[0].state is (FoilState.OPEN if choice is Choice.RETRY else FoilState.VOID)

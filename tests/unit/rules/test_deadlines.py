@@ -10,7 +10,7 @@ from counterfoil.connectors.sdk import Rejected
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import RunStatus
-from tests.unit.rules.company import asked, company, usd
+from tests.unit.rules.company import ask, company, usd
 from tests.unit.rules.driver import MONDAY
 
 NO = Rejected(ErrorClass.REFUSED, "no")
@@ -22,7 +22,7 @@ POST = "{id: post, call: ledger.post, with: {id: =event.data.id}}"
 async def test_a_run_that_is_late_has_one_case_and_goes_on() -> None:
     play = company(f"deadline: 1d\nsteps: [{APPROVE}, {MEMO}]")
     await play.person("lee", "lead")
-    await asked(play, amount=usd(500))
+    await ask(play, amount=usd(500))
     await play.advance(hours=23)
     assert not play.cases()
     await play.advance(hours=2)
@@ -35,12 +35,12 @@ async def test_a_run_that_is_late_has_one_case_and_goes_on() -> None:
     assert len(play.cases()) == 1
     await play.vote(play.approval(), "lee")
     assert play.run().status is RunStatus.DONE
-    assert len(play.made("bills.memo.issue")) == 1
+    assert len(play.bodies("bills.memo.issue")) == 1
 
 
 async def test_a_run_that_is_through_in_time_has_none() -> None:
     play = company(f"deadline: 1d\nsteps: [{MEMO}]")
-    await asked(play)
+    await ask(play)
     assert play.run().status is RunStatus.DONE
     await play.advance(days=2)
     assert not play.cases()
@@ -51,7 +51,7 @@ async def test_time_in_which_others_are_waited_for_does_not_count() -> None:
         f"deadline: 1d\nsteps: [{APPROVE}, {{wait: {{event: paid.v1, until: +9d}}}}, {APPROVE}, {MEMO}]"
     )
     await play.person("lee", "lead")
-    await asked(play, amount=usd(500))
+    await ask(play, amount=usd(500))
     await play.advance(hours=20)
     await play.vote(play.approval(), "lee")
     await play.advance(days=5)
@@ -83,7 +83,7 @@ async def test_a_person_decides_what_a_late_run_does(choice: Choice, status: Run
     play = company(f"deadline: 1d\nsteps: [{MEMO}, {POST}]")
     play.systems["ledger"].script["ledger.post"] = [NO]
     await play.head("invoice", "a1", status="open", open=usd(50))
-    await asked(play)
+    await ask(play)
     assert play.case("refused")
     await play.advance(days=1.1)
     late = play.case("deadline")
@@ -101,7 +101,7 @@ async def test_a_person_decides_what_a_late_run_does(choice: Choice, status: Run
 async def test_a_new_round_and_the_way_back_have_no_time_of_their_own() -> None:
     again = "{expired: {again: {from: start, at_most: 5}}}"
     play = company(f"deadline: 3d\nsteps: [{MEMO}, {APPROVE[:-1]}, outcomes: {again}}}]")
-    await asked(play, amount=usd(500))
+    await ask(play, amount=usd(500))
     await play.advance(days=2.5)
     assert play.state().round == 1
     assert not play.cases()

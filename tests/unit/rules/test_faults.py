@@ -10,8 +10,8 @@ SCHEMA = object_schema({"amount": "money", "reason": "string", "a/b~c?": "int", 
 
 
 def test_every_fault_has_its_pointer() -> None:
-    given = {"amount": {"minor": "12", "currency": "usd", "rate": 1}, "a/b~c": "x", "who": "me", "why": "so"}
-    assert [(f.pointer, f.detail) for f in sorted(faults(given, SCHEMA), key=lambda f: f.pointer)] == [
+    value = {"amount": {"minor": "12", "currency": "usd", "rate": 1}, "a/b~c": "x", "who": "me", "why": "so"}
+    assert [(f.pointer, f.detail) for f in sorted(faults(value, SCHEMA), key=lambda f: f.pointer)] == [
         ("#/amount/currency", 'the value does not match "^[A-Z]{3}$"'),
         ("#/amount/minor", 'the value is not of type "integer"'),
         ("#/amount/rate", "is not part of the contract"),
@@ -31,8 +31,8 @@ def test_what_has_the_form_of_an_amount_and_is_none_is_a_fault() -> None:
     }
     assert faults(typed(good, schema), schema) == []
     for amount in ({"minor": 1, "currency": "ZZZ"}, {"minor": 10**40, "currency": "USD"}):
-        given = good | {"amounts": [*good["amounts"], amount]}
-        assert [f.pointer for f in faults(typed(given, schema), schema)] == ["#/amounts/1"]
+        value = good | {"amounts": [*good["amounts"], amount]}
+        assert [f.pointer for f in faults(typed(value, schema), schema)] == ["#/amounts/1"]
     for at in ("2026-12-31T23:59:60Z", "2026-02-28T12:00:00"):
         assert [f.pointer for f in faults(typed(good | {"at": at}, schema), schema)] == ["#/at"]
 

@@ -51,7 +51,7 @@ async def window(delta: Money | None = None, start: str = "2026-02-01", **state:
     play.systems["stripe"].results["billing.usage.preview"] = lambda _: preview
     play.systems["tryton"].results["erp.accrual.post"] = lambda _: {"id": "m"}
     await ledger(play, jan="closed", feb="open")
-    await seen(play, **state)
+    await show_subscription(play, **state)
     return play
 
 
@@ -61,7 +61,7 @@ async def ledger(play: Play, **states: str) -> None:
         await play.head("period", name, state=state, start=ends[name].replace(day=1), end=ends[name])
 
 
-async def seen(play: Play, **state: Any) -> None:
+async def show_subscription(play: Play, **state: Any) -> None:
     values: dict[str, Any] = {
         "subscription_id": "s1",
         "legal_entity": "us",
@@ -93,9 +93,9 @@ async def invoiced(play: Play, *windows: str) -> None:
 async def test_a_window_is_reported_after_its_grace_and_ends_with_its_invoice() -> None:
     play = await window()
     await play.until(datetime(2026, 2, 11, 23, tzinfo=UTC))
-    assert not play.made("billing.usage.report")
+    assert not play.bodies("billing.usage.report")
     await play.until(datetime(2026, 2, 12, 1, tzinfo=UTC))
-    (report,) = play.made("billing.usage.report")
+    (report,) = play.bodies("billing.usage.report")
     assert (report["window"], report["generation"], report["quantity"]) == ("w1", 0, Decimal("12.5"))
     await invoiced(play, "other")
     assert play.run().status is RunStatus.WAITING
@@ -107,11 +107,11 @@ async def test_a_window_that_does_not_agree_waits_for_a_person_and_is_read_again
     play = await window(raw={"hash": "h2"})
     await play.until(datetime(2026, 2, 12, 1, tzinfo=UTC))
     case = play.case("failed")
-    assert not play.made("billing.usage.report")
-    await seen(play)
+    assert not play.bodies("billing.usage.report")
+    await show_subscription(play)
     await play.resolve(case, Choice.RETRY)
-    assert len(play.made("billing.usage.preview")) == 2
-    assert len(play.made("billing.usage.report")) == 1
+    assert len(play.bodies("billing.usage.preview")) == 2
+    assert len(play.bodies("billing.usage.report")) == 1
 
 
 async def test_a_window_without_invoice_is_accrued_by_period_once_and_waits_on() -> None:
@@ -119,14 +119,14 @@ async def test_a_window_without_invoice_is_accrued_by_period_once_and_waits_on()
     await play.until(datetime(2026, 2, 28, 12, tzinfo=UTC))
     await ledger(play, feb="closed", mar="open")
     await play.until(datetime(2026, 3, 1, 1, tzinfo=UTC))
-    accruals = play.made("erp.accrual.post")
+    accruals = play.bodies("erp.accrual.post")
     assert [a["key"] for a in accruals] == ["w1/2026-01", "w1/2026-02"]
     assert sum(a["amount"]["minor"] for a in accruals) == 21_000
     assert play.state().round == 1
     await ledger(play, mar="closed")
     await play.head("period", "apr", state="open", start=date(2026, 4, 1), end=date(2026, 4, 30))
     await play.until(datetime(2026, 4, 1, 1, tzinfo=UTC))
-    assert len(play.made("erp.accrual.post")) == 2
+    assert len(play.bodies("erp.accrual.post")) == 2
     assert play.state().round == 2
     await invoiced(play, "w1")
     assert play.run().status is RunStatus.DONE
@@ -146,7 +146,7 @@ async def test_little_late_usage_is_absorbed() -> None:
     play = await late(usd(-4))
     assert play.run().state == "absorbed"
     assert [e.data for e in play.emitted("usage.absorbed.v1")] == [{"amount": usd(-4)}]
-    assert len(play.made("billing.usage.report")) == 1
+    assert len(play.bodies("billing.usage.report")) == 1
 
 
 async def test_late_usage_that_lowers_an_invoice_asks_for_a_credit() -> None:
@@ -157,7 +157,7 @@ async def test_late_usage_that_lowers_an_invoice_asks_for_a_credit() -> None:
 
 async def test_late_usage_that_adds_is_reported_as_its_generation() -> None:
     play = await late(usd(50))
-    first, second = play.made("billing.usage.report")
+    first, second = play.bodies("billing.usage.report")
     assert first["generation"] == 0
     assert second["generation"] == play.run().generation > 0
     assert play.run().status is RunStatus.WAITING
@@ -183,11 +183,11 @@ async def group(play: Play, term_end: date = TERM, amount: int = 100) -> None:
 
 async def renewal() -> Play:
     play = Play(language(), datetime(2026, 3, 1, tzinfo=UTC))
-    made: list[Any] = []
+    quotes: list[Any] = []
 
     def quote(body: Any) -> dict[str, str]:
-        made.append(body)
-        return {"digest": f"d{len(made)}", "quote_id": "q1"}
+        quotes.append(body)
+        return {"digest": f"d{len(quotes)}", "quote_id": "q1"}
 
     play.systems["crm"].results["crm.quote.create"] = quote
     await play.person("vera", "vp-sales")
@@ -209,15 +209,15 @@ def day(month: int, of_month: int, hour: int = 12) -> datetime:
 async def test_a_renewal_reminds_at_sixty_and_thirty_days_and_renews_each_subscription() -> None:
     play = await renewal()
     await play.until(day(3, 31))
-    assert not play.made("crm.quote.create")
+    assert not play.bodies("crm.quote.create")
     await play.until(day(4, 1, 13))
     await approved(play)
     await play.until(day(5, 1, 1))
-    assert len(play.made("crm.reminder.send")) == 1
+    assert len(play.bodies("crm.reminder.send")) == 1
     await play.until(day(5, 31, 1))
-    assert len(play.made("crm.reminder.send")) == 2
+    assert len(play.bodies("crm.reminder.send")) == 2
     await play.event("quote.signed.v1", quote_id="q1")
-    assert [b["subscription"] for b in play.made("billing.subscription.renew")] == ["s1", "s2"]
+    assert [b["subscription"] for b in play.bodies("billing.subscription.renew")] == ["s1", "s2"]
     assert play.run().status is RunStatus.DONE
     assert set(play.state().serials) == {"s1", "s2"}
 
@@ -229,8 +229,8 @@ async def test_who_has_signed_is_not_reminded() -> None:
     await play.head("quote", "q1", signed=True, digest="d1")
     await play.event("quote.signed.v1", quote_id="q1")
     await play.until(day(7, 20))
-    assert not play.made("crm.reminder.send")
-    assert len(play.made("billing.subscription.renew")) == 2
+    assert not play.bodies("crm.reminder.send")
+    assert len(play.bodies("billing.subscription.renew")) == 2
     assert play.run().status is RunStatus.DONE
 
 
@@ -241,7 +241,7 @@ async def test_a_signature_after_the_term_within_the_grace_renews() -> None:
     await play.until(day(7, 9))
     await play.event("quote.signed.v1", quote_id="q1")
     assert play.run().status is RunStatus.DONE
-    assert not play.made("product.entitlement.suspend")
+    assert not play.bodies("product.entitlement.suspend")
 
 
 async def test_who_never_signs_is_suspended_and_churns() -> None:
@@ -250,8 +250,8 @@ async def test_who_never_signs_is_suspended_and_churns() -> None:
     await approved(play)
     await play.until(day(7, 11))
     assert play.run().state == "churned"
-    assert len(play.made("product.entitlement.suspend")) == 1
-    assert not play.made("billing.subscription.renew")
+    assert len(play.bodies("product.entitlement.suspend")) == 1
+    assert not play.bodies("billing.subscription.renew")
 
 
 async def test_an_amendment_quotes_anew_and_the_former_approval_falls() -> None:
@@ -260,12 +260,12 @@ async def test_an_amendment_quotes_anew_and_the_former_approval_falls() -> None:
     await approved(play)
     await group(play, amount=200)
     await play.event("contract.amended.v1", contract_id="k1")
-    first, second = play.made("crm.quote.create")
+    first, second = play.bodies("crm.quote.create")
     assert first != second
     assert len(play.approvals(ApprovalState.VOID)) == 1
     await approved(play)
     await play.until(day(5, 1, 1))
-    assert len(play.made("crm.reminder.send")) == 1
+    assert len(play.bodies("crm.reminder.send")) == 1
 
 
 async def test_an_amendment_while_the_discount_is_asked_for_asks_again_and_only_once() -> None:
@@ -284,16 +284,16 @@ async def test_a_rejected_discount_is_quoted_three_times_more_and_then_a_case() 
     for _ in range(4):
         await play.vote(play.approval(), "vera", approve=False)
     assert play.case("rejected")
-    assert len(play.made("crm.quote.create")) == 1
+    assert len(play.bodies("crm.quote.create")) == 1
 
 
 async def test_an_amended_term_end_moves_the_renewal() -> None:
     play = await renewal()
     await group(play, term_end=date(2026, 7, 31))
     await play.until(day(4, 15))
-    assert not play.made("crm.quote.create")
+    assert not play.bodies("crm.quote.create")
     await play.until(day(5, 3))
-    assert len(play.made("crm.quote.create")) == 1
+    assert len(play.bodies("crm.quote.create")) == 1
     assert [(r.bkey, r.state) for r in play.runs()] == [
         ("g1/2026-06-30", "superseded"),
         ("g1/2026-07-31", "started"),
@@ -337,15 +337,15 @@ async def test_a_credit_is_issued_posted_applied_matched_and_told() -> None:
     assert play.run().state == "applied"
     await posted(play, 50)
     assert (play.run().status, play.run().state) == (RunStatus.DONE, "reconciled")
-    assert len(play.made("support.ticket.reply")) == 1
+    assert len(play.bodies("support.ticket.reply")) == 1
     assert [f.state for f in play.foils()] == [FoilState.MATCHED]
 
 
 async def test_a_credit_on_a_paid_invoice_goes_to_the_balance_and_is_not_applied() -> None:
     play = await credit(open_=0)
-    (memo,) = play.made("billing.credit_memo.issue")
+    (memo,) = play.bodies("billing.credit_memo.issue")
     assert (memo["to_open"]["minor"], memo["to_balance"]["minor"]) == (0, 5_000)
-    assert not play.made("erp.credit.apply")
+    assert not play.bodies("erp.credit.apply")
 
 
 async def test_a_credit_whose_invoice_is_paid_meanwhile_is_asked_for_again() -> None:
@@ -353,9 +353,9 @@ async def test_a_credit_whose_invoice_is_paid_meanwhile_is_asked_for_again() -> 
     first = play.approval()
     await play.head("invoice", "i1", status="paid", currency="USD", open=usd(0))
     await play.vote(first, "lee")
-    assert not play.made("billing.credit_memo.issue")
+    assert not play.bodies("billing.credit_memo.issue")
     await play.vote(play.approval(), "lee")
-    (memo,) = play.made("billing.credit_memo.issue")
+    (memo,) = play.bodies("billing.credit_memo.issue")
     assert memo["to_balance"]["minor"] == 50_000
     assert play.used("customer-quarter-credit") == 50_000
 
@@ -368,7 +368,7 @@ async def test_a_period_that_locks_is_accrued_while_the_credit_waits_for_it() ->
     await play.settle()
     assert play.run().state == "billed"
     await play.event("period.soft_locked.v1", period_id="jan", state="soft_locked")
-    assert len(play.made("erp.accrual.post")) == 1
+    assert len(play.bodies("erp.accrual.post")) == 1
     await play.advance(hours=2)
     assert play.run().state == "applied"
 

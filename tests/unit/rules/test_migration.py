@@ -1,4 +1,4 @@
-"""Where a Run of one Release stands in the workflow of another: moved along its own course, or left where it is."""
+"""Migration of Runs to another Release: a Run moves along its own course, or stays."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def waiting(**more: Any) -> Run:
 
 
 def moved(new: Model, of: Run) -> RunState:
-    found = move(changed(), new, of)
-    assert isinstance(found, Movable), found
-    return load(found.ctx)
+    result = move(changed(), new, of)
+    assert isinstance(result, Movable), result
+    return load(result.ctx)
 
 
 def stays(new: Model, of: Run) -> str:
-    found = move(changed(), new, of)
-    assert isinstance(found, NotMovable), found
-    return found.why
+    result = move(changed(), new, of)
+    assert isinstance(result, NotMovable), result
+    return result.why
 
 
 def test_a_run_stays_at_its_step_where_only_other_things_change() -> None:

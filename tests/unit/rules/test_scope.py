@@ -9,7 +9,7 @@ from counterfoil.core.run import RunStatus
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.rules.workflow.state import load
-from tests.unit.rules.company import BASE, asked, company, period, usd
+from tests.unit.rules.company import BASE, ask, company, period, usd
 from tests.unit.rules.driver import Play, model_of
 
 APPROVED = """
@@ -45,9 +45,9 @@ def asked_roles(play: Play) -> dict[str, tuple[str, ...]]:
 
 async def test_each_run_is_approved_by_the_matrix_of_its_legal_entity() -> None:
     play = approving(GERMANY)
-    await asked(play, "a1", amount=usd(50), legal_entity="de")
-    await asked(play, "a2", amount=usd(50), legal_entity="us")
-    await asked(play, "a3", amount=usd(50))
+    await ask(play, "a1", amount=usd(50), legal_entity="de")
+    await ask(play, "a2", amount=usd(50), legal_entity="us")
+    await ask(play, "a3", amount=usd(50))
     assert asked_roles(play) == {"a1": ("finance",), "a2": (), "a3": ()}
     assert [run.state for run in play.runs()] == ["started", "approved", "approved"]
 
@@ -58,7 +58,7 @@ async def test_a_run_is_approved_by_the_matrix_of_its_place_that_is_in_force_and
     waits = "{wait: {event: opened.v1, where: event.data.id == start.data.id, until: +2d}}"
     flow = APPROVED.replace("steps:\n", f"steps:\n  - {waits}\n")
     play = company(flow, ACCOUNTS)
-    await asked(play, "a1", amount=usd(50), legal_entity="de")
+    await ask(play, "a1", amount=usd(50), legal_entity="de")
     head = "kind: workflow\nname: flow\nowner: finance\nfailure: careful\nstart: {event: asked.v1, key: event.data.id}\n"
     play.releases.present = model_of(BASE, ACCOUNTS, GERMANY, head + flow)
     await play.event("opened.v1", id="a1")
@@ -77,9 +77,9 @@ steps:
         ACCOUNTS,
         GERMANY.replace("up_to: 10,", "up_to: 9000,"),
     )
-    await asked(play, "a1", amount=usd(90), legal_entity="de")
-    await asked(play, "a2", amount=usd(90), legal_entity="de")
-    await asked(play, "a3", amount=usd(90), by="bob")
+    await ask(play, "a1", amount=usd(90), legal_entity="de")
+    await ask(play, "a2", amount=usd(90), legal_entity="de")
+    await ask(play, "a3", amount=usd(90), by="bob")
     assert [run.status for run in play.runs()] == [RunStatus.DONE, RunStatus.WAITING, RunStatus.DONE]
 
 
@@ -92,23 +92,23 @@ async def test_the_posting_date_follows_the_policy_of_the_place() -> None:
     await period(play, "2026-02", "2026-02-01", "2026-02-28", "closed")
     await period(play, "2026-03", "2026-03-01", "2026-03-31", "open")
     day = date(2026, 2, 10)
-    await asked(play, "a1", day=day, legal_entity="de")
-    await asked(play, "a2", day=day)
-    assert [body["id"] for body in play.made("ledger.post")] == ["a1"]
+    await ask(play, "a1", day=day, legal_entity="de")
+    await ask(play, "a2", day=day)
+    assert [body["id"] for body in play.bodies("ledger.post")] == ["a1"]
 
 
 async def test_a_table_is_that_of_the_place() -> None:
     play = company(
         "steps: [{call: ledger.post, with: {id: \"=string(table('accounts', 'sale'))\"}}]", ACCOUNTS, GERMANY
     )
-    await asked(play, "a1", legal_entity="de")
-    await asked(play, "a2")
-    assert sorted(body["id"] for body in play.made("ledger.post")) == ["4000", "8400"]
+    await ask(play, "a1", legal_entity="de")
+    await ask(play, "a2")
+    assert sorted(body["id"] for body in play.bodies("ledger.post")) == ["4000", "8400"]
 
 
 async def test_a_run_keeps_its_place_from_turn_to_turn() -> None:
     play = approving(GERMANY)
-    await asked(play, "a1", amount=usd(50), legal_entity="de")
+    await ask(play, "a1", amount=usd(50), legal_entity="de")
     await play.advance(hours=1)
     await play.person("lee", "lead")
     await play.person("fay", "finance")

@@ -11,7 +11,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import RunStatus
-from tests.unit.rules.company import asked, company, usd
+from tests.unit.rules.company import ask, company, usd
 from tests.unit.rules.driver import MONDAY
 
 NO = Rejected(ErrorClass.REFUSED, "no")
@@ -24,7 +24,7 @@ PAID = "{id: pay, wait: {event: paid.v1, where: event.data.id == start.data.id, 
 
 async def test_an_event_after_the_wait_began_ends_it_and_others_do_not() -> None:
     play = company(f"steps: [{PAID % ''}, {{check: pay.data.n == 7, outcomes: {{failed: {{stop: wrong}}}}}}]")
-    await asked(play)
+    await ask(play)
     await play.event("paid.v1", id="other", n=1)
     assert play.run().status is RunStatus.WAITING
     await play.event("paid.v1", id="a1", n=7)
@@ -33,7 +33,7 @@ async def test_an_event_after_the_wait_began_ends_it_and_others_do_not() -> None
 
 async def test_an_event_that_came_before_the_wait_counts() -> None:
     play = company(f"steps: [{{wait: {{until: +1d}}}}, {PAID % ''}]")
-    await asked(play)
+    await ask(play)
     await play.event("paid.v1", id="a1")
     await play.advance(days=1)
     assert play.run().status is RunStatus.DONE
@@ -41,7 +41,7 @@ async def test_an_event_that_came_before_the_wait_counts() -> None:
 
 async def test_two_waits_take_two_events() -> None:
     play = company(f"steps: [{PAID % ''}, {(PAID % '').replace('id: pay, ', '')}]")
-    await asked(play)
+    await ask(play)
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.WAITING
     await play.event("paid.v1", id="a1")
@@ -50,7 +50,7 @@ async def test_two_waits_take_two_events() -> None:
 
 async def test_an_event_of_which_where_says_nothing_is_another_ones() -> None:
     play = company("steps: [{wait: {event: paid.v1, where: event.data.note == 'x'}}]")
-    await asked(play)
+    await ask(play)
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.WAITING
     assert not play.cases()
@@ -60,7 +60,7 @@ async def test_an_event_of_which_where_says_nothing_is_another_ones() -> None:
 
 async def test_a_wait_that_times_out_parks_and_a_retry_waits_as_long_again() -> None:
     play = company(f"steps: [{PAID % ''}]")
-    await asked(play)
+    await ask(play)
     await play.advance(days=2.1)
     await play.resolve(play.case("timeout"), Choice.RETRY)
     await play.advance(days=1)
@@ -73,7 +73,7 @@ async def test_a_time_out_runs_its_steps_and_goes_on() -> None:
     play = company(
         f"steps: [{PAID % f', outcomes: {{timeout: [{TELL}]}}'}, {{check: 'true', becomes: later}}]"
     )
-    await asked(play)
+    await ask(play)
     await play.advance(days=3)
     assert len(play.emitted("told.v1")) == 1
     assert play.run().state == "later"
@@ -83,14 +83,14 @@ async def test_a_time_out_that_begins_again_runs_its_steps_each_time() -> None:
     again = "{again: {from: pay, at_most: 3}}"
     look = "{call: ledger.rate, with: {id: =event.data.id}}"
     play = company(f"steps: [{PAID % f', outcomes: {{timeout: [{look}, {again}]}}'}]")
-    await asked(play)
+    await ask(play)
     await play.advance(days=4.5)
-    assert len(play.made("ledger.rate")) == 2
+    assert len(play.bodies("ledger.rate")) == 2
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.DONE
-    await asked(play, "a2")
+    await ask(play, "a2")
     await play.advance(days=9)
-    assert len(play.made("ledger.rate")) == 6
+    assert len(play.bodies("ledger.rate")) == 6
     assert "3 times" in play.case("timeout").message
 
 
@@ -105,7 +105,7 @@ async def test_reactions_of_the_failure_policy_are_each_steps_own() -> None:
     )
     base = BASE.replace("timeout: park\n  retry", f"timeout: [{TELL}]\n  retry")
     play = Play(model_of(base, flow))
-    await asked(play)
+    await ask(play)
     await play.advance(days=3)
     assert play.run().status is RunStatus.DONE
     assert len(play.emitted("told.v1")) == 2
@@ -121,7 +121,7 @@ async def test_reactions_of_the_failure_policy_are_each_steps_own() -> None:
 )
 async def test_a_wait_until_a_moment_ends_then(until: str, moment: datetime) -> None:
     play = company(f"steps: [{{wait: {{until: {until}}}}}]")
-    await asked(play, day=date(2026, 1, 9))
+    await ask(play, day=date(2026, 1, 9))
     await play.until(moment - timedelta(seconds=1))
     assert play.run().status is RunStatus.WAITING
     await play.advance(seconds=2)
@@ -130,7 +130,7 @@ async def test_a_wait_until_a_moment_ends_then(until: str, moment: datetime) -> 
 
 async def test_until_that_is_no_moment_is_a_case() -> None:
     play = company("steps: [{wait: {until: event.data.id}}]")
-    await asked(play)
+    await ask(play)
     assert "not a date or timestamp" in play.case("invalid").message
 
 
@@ -138,11 +138,11 @@ async def test_a_wait_for_foils_ends_when_the_other_system_shows_them() -> None:
     play = company(
         "steps: [{call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}}, {wait: {foils: all, until: +2d}, becomes: matched}]"
     )
-    await asked(play, "a1")
+    await ask(play, "a1")
     assert play.run().status is RunStatus.WAITING
     await play.event("posted.v1", id="a1", amount=usd(49))
     assert play.run().status is RunStatus.WAITING
-    await asked(play, "a2")
+    await ask(play, "a2")
     await play.event("posted.v1", id="a2", amount=usd(50))
     assert play.run().state == "matched"
     await play.advance(days=2.1)
@@ -163,7 +163,7 @@ steps:
     otherwise: [{stop: tiny}]
 """
     )
-    await asked(play, amount=usd(amount))
+    await ask(play, amount=usd(amount))
     assert play.run().state == state
 
 
@@ -171,7 +171,7 @@ async def test_a_step_whose_when_does_not_hold_is_skipped_with_its_state() -> No
     play = company(
         "steps: [{check: 'false', when: 'false', becomes: x}, {check: 'true', when: 'true', becomes: y}]"
     )
-    await asked(play)
+    await ask(play)
     assert play.run().state == "y"
 
 
@@ -193,15 +193,15 @@ def ids_of(*names: str) -> list[dict[str, str]]:
 
 async def test_a_list_is_taken_in_order_one_item_at_a_time() -> None:
     play = company(listing())
-    await asked(play, items=ids_of("c", "a", "b"))
-    assert [b["id"] for b in play.made("bills.memo.issue")] == ["c", "a", "b"]
+    await ask(play, items=ids_of("c", "a", "b"))
+    assert [b["id"] for b in play.bodies("bills.memo.issue")] == ["c", "a", "b"]
     assert [e.item for e in play.effects()] == ["c", "a", "b"]
     assert play.run().state == "through"
 
 
 async def test_an_empty_list_is_through_at_once() -> None:
     play = company(listing())
-    await asked(play, items=[])
+    await ask(play, items=[])
     assert play.run().state == "through"
 
 
@@ -209,48 +209,48 @@ async def test_a_list_ends_early_when_until_holds() -> None:
     play = company(listing("until: head('invoice', event.data.invoice_id).status == 'closed'"))
     await play.head("invoice", "i1", status="open", open=usd(1))
     play.systems["bills"].script["bills.memo.issue"] = ["ok", NO]
-    await asked(play, items=ids_of("a", "b", "c"))
+    await ask(play, items=ids_of("a", "b", "c"))
     await play.head("invoice", "i1", status="closed", open=usd(1))
     await play.resolve(play.case("refused"), Choice.RETRY)
-    assert [b["id"] for b in play.made("bills.memo.issue")] == ["a", "b", "b"]
+    assert [b["id"] for b in play.bodies("bills.memo.issue")] == ["a", "b", "b"]
     assert play.run().state == "through"
 
 
 async def test_two_items_of_one_key_are_a_case_before_anything_is_sent() -> None:
     play = company(listing())
-    await asked(play, items=ids_of("a", "a"))
+    await ask(play, items=ids_of("a", "a"))
     assert "same key" in play.case("invalid").message
     assert not play.effects()
 
 
 async def test_a_list_of_more_than_a_thousand_is_a_case() -> None:
     play = company(listing())
-    await asked(play, items=ids_of(*map(str, range(1001))))
+    await ask(play, items=ids_of(*map(str, range(1001))))
     assert "1001 items" in play.case("invalid").message
 
 
 async def test_what_is_no_list_is_a_case() -> None:
     play = company(listing().replace("event.data.items", "event.data.id"))
-    await asked(play)
+    await ask(play)
     assert "not a list" in play.case("invalid").message
 
 
 @pytest.mark.parametrize(
-    ("on_item", "status", "made"),
+    ("on_item", "status", "ids"),
     [
         ("park", RunStatus.WAITING, ["a", "b"]),
         ("stop", RunStatus.DONE, ["a", "b"]),
         ("undo_all", RunStatus.UNDONE, ["a", "b"]),
     ],
 )
-async def test_an_item_that_is_refused(on_item: str, status: RunStatus, made: list[str]) -> None:
+async def test_an_item_that_is_refused(on_item: str, status: RunStatus, ids: list[str]) -> None:
     play = company(listing(f"on_item: {on_item}"))
     play.systems["bills"].script["bills.memo.issue"] = ["ok", NO]
     await play.head("invoice", "a", status="open", open=usd(1))
-    await asked(play, items=ids_of("a", "b", "c"))
-    assert [b["id"] for b in play.made("bills.memo.issue")] == made
+    await ask(play, items=ids_of("a", "b", "c"))
+    assert [b["id"] for b in play.bodies("bills.memo.issue")] == ids
     assert play.run().status is status
-    assert len(play.made("bills.memo.void")) == (on_item == "undo_all")
+    assert len(play.bodies("bills.memo.void")) == (on_item == "undo_all")
     if on_item == "park":
         await play.resolve(play.case("refused"), Choice.CONTINUE)
         assert play.run().state == "through"
@@ -259,7 +259,7 @@ async def test_an_item_that_is_refused(on_item: str, status: RunStatus, made: li
 async def test_ten_thousand_steps_of_a_list_yield_and_go_on() -> None:
     do = ", ".join(["{check: n >= 0}"] * 9 + ["{emit: told.v1, data: {id: =string(n)}}"])
     play = company(f"steps: [{{each: event.data.items, as: n, do: [{do}]}}]")
-    await asked(play, items=list(range(1000)))
+    await ask(play, items=list(range(1000)))
     assert len(play.emitted("told.v1")) == 1000
     assert play.run().status is RunStatus.DONE
     assert len(play.turns) > 3
@@ -276,15 +276,15 @@ steps:
       - {each: row.of, as: n, do: [{call: ledger.tell, with: {id: "=row.id + n"}}]}
 """
     )
-    await asked(play, items=[{"id": "a", "of": ["1", "2"]}, {"id": "b", "of": ["1"]}])
-    assert [b["id"] for b in play.made("ledger.tell")] == ["a1", "a2", "b1"]
+    await ask(play, items=[{"id": "a", "of": ["1", "2"]}, {"id": "b", "of": ["1"]}])
+    assert [b["id"] for b in play.bodies("ledger.tell")] == ["a1", "a2", "b1"]
     assert [e.item for e in play.effects()] == ["a/0", "a/1", "b/0"]
 
 
 async def test_an_emitted_event_is_admitted_once() -> None:
     play = company(f"steps: [{TELL}]", head="start: {event: asked.v1, key: event.data.id}")
-    await asked(play)
-    await asked(play)
+    await ask(play)
+    await ask(play)
     assert [e.data for e in play.emitted("told.v1")] == [{"id": "a1"}]
 
 
@@ -303,20 +303,20 @@ steps:
 
 async def test_a_signal_in_its_state_runs_its_steps_and_the_run_goes_on() -> None:
     play = company(signalled("[{call: ledger.tell, with: {id: =event.data.id}}]"))
-    await asked(play)
+    await ask(play)
     for _ in range(2):
         await play.event("stopped.v1", id="s")
-    assert len(play.made("ledger.tell")) == 2
+    assert len(play.bodies("ledger.tell")) == 2
     await play.event("paid.v1", id="a1")
     await play.event("stopped.v1", id="s")
     await play.advance(days=2)
-    assert len(play.made("ledger.tell")) == 2
+    assert len(play.bodies("ledger.tell")) == 2
     assert play.run().state == "end"
 
 
 async def test_a_signal_that_came_before_its_state_waits_for_it() -> None:
     play = company(signalled("[{stop: stopped}]", "in: [late]"))
-    await asked(play)
+    await ask(play)
     await play.event("stopped.v1", id="s")
     assert play.run().state == "early"
     await play.event("paid.v1", id="a1")
@@ -325,7 +325,7 @@ async def test_a_signal_that_came_before_its_state_waits_for_it() -> None:
 
 async def test_a_signal_that_parks_leaves_the_step_as_it_was() -> None:
     play = company(signalled("[park]"))
-    await asked(play)
+    await ask(play)
     await play.event("stopped.v1", id="s")
     case = play.case("signal")
     assert case.choices == (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
@@ -337,7 +337,7 @@ async def test_a_signal_that_parks_leaves_the_step_as_it_was() -> None:
 
 async def test_a_signal_begins_again_as_often_as_it_may_wherever_the_run_stands() -> None:
     play = company(signalled("[{again: {from: pay, at_most: 2}}]", "in: [early, late]"))
-    await asked(play)
+    await ask(play)
     await play.event("stopped.v1", id="s")
     await play.event("paid.v1", id="a1")
     assert play.run().state == "late"
@@ -355,7 +355,7 @@ steps: [{each: [1], as: n, do: [{call: ledger.post, with: {id: =event.data.id}}]
 """
     )
     play.systems["ledger"].script["ledger.post"] = ["lost"]
-    await asked(play)
+    await ask(play)
     await play.event("stopped.v1", id="s")
     assert play.run().status is not RunStatus.DONE
     await play.advance(minutes=1)
@@ -370,7 +370,7 @@ steps: [{call: ledger.post, with: {id: =event.data.id}}]
 """
     )
     play.systems["ledger"].script["ledger.post"] = [NO]
-    await asked(play)
+    await ask(play)
     await play.event("stopped.v1", id="s")
     await play.resolve(play.case("refused"), Choice.CONTINUE)
     await play.advance(days=2)
@@ -389,9 +389,9 @@ steps:
 """
     )
     play.systems["ledger"].script["ledger.post"] = [NO, NO]
-    await asked(play)
+    await ask(play)
     assert play.run().status is RunStatus.DONE
-    assert (len(play.made("bills.memo.issue")), len(play.made("ledger.post"))) == (1, 3)
+    assert (len(play.bodies("bills.memo.issue")), len(play.bodies("ledger.post"))) == (1, 3)
 
 
 async def test_what_would_be_sent_otherwise_in_a_new_round_is_another_call() -> None:
@@ -404,10 +404,10 @@ steps:
 """
     )
     await play.head("invoice", "i1", status="open", open=usd(10))
-    await asked(play)
+    await ask(play)
     await play.head("invoice", "i1", status="open", open=usd(20))
     await play.advance(days=1.5)
-    assert [b["amount"]["minor"] for b in play.made("bills.memo.issue")] == [1000, 2000]
+    assert [b["amount"]["minor"] for b in play.bodies("bills.memo.issue")] == [1000, 2000]
     await play.event("paid.v1", id="a1")
     assert play.run().status is RunStatus.DONE
 
@@ -427,16 +427,16 @@ steps:
 """
     )
     await play.head("invoice", "i1", status="open", open=usd(10))
-    await asked(play, items=["x", "y"])
-    told = ["open", "a1", "a1"]
-    assert [e.data["id"] for e in play.emitted("told.v1")] == told
+    await ask(play, items=["x", "y"])
+    ids = ["open", "a1", "a1"]
+    assert [e.data["id"] for e in play.emitted("told.v1")] == ids
     await play.advance(days=1.5)
     assert play.state().round == 1
-    assert [e.data["id"] for e in play.emitted("told.v1")] == told
+    assert [e.data["id"] for e in play.emitted("told.v1")] == ids
     await play.head("invoice", "i1", status="paid", open=usd(0))
     await play.advance(days=2)
     assert play.state().round == 3
-    assert [e.data["id"] for e in play.emitted("told.v1")] == [*told, "paid"]
+    assert [e.data["id"] for e in play.emitted("told.v1")] == [*ids, "paid"]
 
 
 async def test_a_call_of_unknown_outcome_is_never_made_again_by_going_back() -> None:
@@ -446,14 +446,14 @@ async def test_a_call_of_unknown_outcome_is_never_made_again_by_going_back() -> 
     )
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["lost"], False
-    await asked(play)
+    await ask(play)
     await play.advance(hours=1)
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
     assert play.state().back == "start"
     assert play.case("unknown").choices == (Choice.RETRY, Choice.CONTINUE)
     ledger.answers = True
     await play.advance(hours=1)
-    assert len(play.made("ledger.post")) == 1
+    assert len(play.bodies("ledger.post")) == 1
     assert play.run().status is RunStatus.DONE
 
 
@@ -473,7 +473,7 @@ async def test_undo_goes_back_in_reverse_order_and_chooses_by_what_it_sees() -> 
         play = company(UNDO)
         play.systems["ledger"].script["ledger.post"] = ["ok", NO]
         await play.head("invoice", "a1", status=status, open=usd(1))
-        await asked(play)
+        await ask(play)
         assert play.run().status is RunStatus.UNDONE
         undone = [e for e in play.effects() if e.undoes]
         assert [e.operation for e in undone] == ["ledger.reverse", way]
@@ -485,13 +485,13 @@ async def test_a_refused_undo_is_a_case_and_a_retry_looks_again_which_way_is_ope
     play.systems["ledger"].script["ledger.post"] = ["ok", NO]
     play.systems["bills"].script["bills.memo.void"] = [NO]
     await play.head("invoice", "a1", status="open", open=usd(1))
-    await asked(play)
+    await ask(play)
     case = play.case("undo_refused")
     assert case.choices == (Choice.RETRY, Choice.CONTINUE, Choice.CLOSE)
     await play.head("invoice", "a1", status="paid", open=usd(1))
     await play.resolve(case, Choice.RETRY)
     assert play.run().status is RunStatus.UNDONE
-    assert len(play.made("bills.memo.debit")) == 1
+    assert len(play.bodies("bills.memo.debit")) == 1
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ async def test_a_person_ends_a_refused_undo(choice: Choice, status: RunStatus) -
     play = company(UNDO)
     play.systems["ledger"].script |= {"ledger.post": ["ok", NO], "ledger.reverse": [NO]}
     await play.head("invoice", "a1", status="open", open=usd(1))
-    await asked(play)
+    await ask(play)
     await play.resolve(play.case("undo_refused"), choice)
     assert play.run().status is status
     assert play.foils()[0].state == ("reversed" if choice is Choice.CONTINUE else "open")
@@ -512,7 +512,7 @@ async def test_undo_retries_what_is_passing_and_looks_up_what_is_unknown() -> No
     busy = Rejected(ErrorClass.TRANSIENT, "busy")
     play.systems["ledger"].script |= {"ledger.post": ["ok", NO], "ledger.reverse": [busy, "dark"]}
     await play.head("invoice", "a1", status="open", open=usd(1))
-    await asked(play)
+    await ask(play)
     await play.advance(hours=1)
     assert play.run().status is RunStatus.UNDONE
     assert [(e.gen, e.state) for e in play.effects("ledger.reverse")] == [
@@ -526,10 +526,10 @@ async def test_undo_waits_for_a_call_that_is_under_way() -> None:
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["lost"], False
     await play.head("invoice", "a1", status="open", open=usd(1))
-    await asked(play)
+    await ask(play)
     await play.advance(minutes=20)
     await play.resolve(play.case("unknown"), Choice.UNDO)
-    assert not play.made("bills.memo.void")
+    assert not play.bodies("bills.memo.void")
     ledger.answers = True
     await play.advance(minutes=20)
     assert play.run().status is RunStatus.UNDONE
@@ -543,8 +543,8 @@ async def test_the_undo_of_a_list_knows_its_items() -> None:
     )
     play = company(body)
     play.systems["bills"].script["bills.memo.issue"] = ["ok", "ok", NO]
-    await asked(play, items=ids_of("a", "b", "c"))
-    assert [b["id"] for b in play.made("bills.memo.debit")] == ["b", "a"]
+    await ask(play, items=ids_of("a", "b", "c"))
+    assert [b["id"] for b in play.bodies("bills.memo.debit")] == ["b", "a"]
 
 
 # ------------------------------------------------------------------ starts
