@@ -41,7 +41,7 @@ class PossibleEvents:
         current = self._current_waits(w)
         for wait in self.waits:
             assert wait.event is not None
-            times = w.came.count(wait.event)
+            times = w.arrived.count(wait.event)
             if wait in current and times < (3 if faulty else 1):
                 data = self.matching_data(w, wait)
                 self.fitted[wait.path] = self.fitted.get(wait.path, False) or data is not None
@@ -55,7 +55,7 @@ class PossibleEvents:
                     text = f"{wait.event} arrives before the run waits for it"
                     yield Move("reordered", "outside", text, self._arrive(w, wait.event, data), False)
         for signal in self.signals:
-            times = w.came.count(signal.event)
+            times = w.arrived.count(signal.event)
             if times < (2 if faulty else 1) and self._interrupts(w, signal):
                 data = self._event_data(w, signal.event, signal.where, signal.keys)
                 if data is not None:
@@ -77,9 +77,9 @@ class PossibleEvents:
         return waits
 
     def _arrive(self, w: World, type_: str, data: dict[str, Any]) -> Callable[[], World]:
-        number = w.came.count(type_) + 1
+        number = w.arrived.count(type_) + 1
         event = self.body(type_, data, number)
-        after = msgspec.structs.replace(w, came=(*w.came, type_))
+        after = msgspec.structs.replace(w, arrived=(*w.arrived, type_))
         return lambda: self.context.turn(after, ("event", f"{type_}#{number}", event))
 
     def body(self, type_: str, data: dict[str, Any], number: int) -> dict[str, Any]:

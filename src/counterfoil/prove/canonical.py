@@ -88,7 +88,7 @@ def form(w: World, whole: bool) -> Any:
         else (),
         sorted(w.reserved.values()) if w.reserved else (),
         sorted(Counter(w.emitted).items()) if w.emitted else (),
-        [] if undoing or ended else sorted(w.came),
+        [] if undoing or ended else sorted(w.arrived),
     )
 
 

@@ -250,10 +250,10 @@ class InvariantChecker:
         if w.run.status is RunStatus.UNDONE:
             by_hand = {c.effect for c in w.state.confirmed if f"undo:{c.key}" in w.accepted}
             for e in w.effects:
-                stands = e.undoes is None and w.done.get(e.id) and not self._is_undone(w, e)
+                is_effective = e.undoes is None and w.done.get(e.id) and not self._is_undone(w, e)
                 step_ = self._steps.get(e.path.split("~")[0])
                 writes = isinstance(step_, d.Call) and e.operation in self.context.posts
-                if not (stands and writes) or e.id in by_hand:
+                if not (is_effective and writes) or e.id in by_hand:
                     continue
                 if isinstance(step_, d.Call) and not step_.irreversible:
                     words = f"{e.operation} is not undone although the run is undone"

@@ -89,7 +89,8 @@ class Moves:
         w = msgspec.structs.replace(w, closed=closed)
         topics = {st.topic for st in w.state.steps.values() if st.phase == "queued" and st.topic}
         events = [
-            ("event", f"{t}#{len(w.came)}", self.arrivals.body(t, {}, len(w.came))) for t in sorted(topics)
+            ("event", f"{t}#{len(w.arrived)}", self.arrivals.body(t, {}, len(w.arrived)))
+            for t in sorted(topics)
         ]
         return w if closed else self.context.turn(w, *events)
 

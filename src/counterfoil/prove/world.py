@@ -73,7 +73,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Number of changes of facts."""
     closed: bool = False
     """True if the current period is locked."""
-    came: tuple[str, ...] = ()
+    arrived: tuple[str, ...] = ()
     """Types of the events that have arrived, in order."""
     accepted: frozenset[str] = frozenset()
     """Keys of steps that a person declared as done."""
