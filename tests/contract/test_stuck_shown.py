@@ -45,7 +45,7 @@ async def test_what_is_stuck_is_shown_until_it_moves_again(tmp_path: Path) -> No
         assert not row["ok"]
         assert "receipt 1" in row["detail"]
         stuck = {each["kind"]: each for each in (await http.get("/v1/health")).json()["stuck"]}
-        assert row["do"] == f"See case {stuck['todo_waiting']['case']}."
+        assert row["do"] == f"See Case {stuck['todo_waiting']['case']}."
         cases = (await http.get("/v1/cases?state=open")).json()["items"]
         about = [case for case in cases if case["id"] == stuck["todo_waiting"]["case"]]
         assert [(case["owner"], case["reason"]) for case in about] == [("operator", "stuck_todo_waiting")]

@@ -1,4 +1,4 @@
-"""The path of a change: what a folder would change, putting it in force, the history, and Runs that are moved."""
+"""Commands that change the governance in force: plan, apply, the history of Releases, and the migration of Runs."""
 
 from __future__ import annotations
 
@@ -12,34 +12,39 @@ import typer
 
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
-from counterfoil.cli import planned
+from counterfoil.cli import plan_text
 from counterfoil.cli.client import CommandFailed, Server
-from counterfoil.cli.output import Format, FormatOption, minute, say, write_json, write_table
+from counterfoil.cli.output import Format, FormatOption, format_minute, say, write_json, write_table
 from counterfoil.core.finding import errors
 from counterfoil.core.wire import WireRefused, digest, dumps, loads, read_json
 from counterfoil.model import Model
 
-PATIENCE = 300.0
-"""Seconds that a plan may take: traffic is replayed for it."""
+PLAN_TIMEOUT_SECONDS = 300.0
+"""HTTP timeout of a plan. It is long because the server replays recorded traffic."""
 Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
-Reason = Annotated[str, typer.Option(help="Why; it stays in the history.")]
-releases = typer.Typer(help="What was in force, and when.", invoke_without_command=True)
+Reason = Annotated[str, typer.Option(help="The reason; stored in the history.")]
+releases = typer.Typer(help="The history of Releases.", invoke_without_command=True)
 
 
 def plan(
     dir: Folder = Path("."),
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file, for `apply`.")] = None,
-    to: Annotated[str | None, typer.Option(help="Plan to put this former Release back instead.")] = None,
+    to: Annotated[str | None, typer.Option(help="Plan a rollback to this Release instead.")] = None,
     days: Annotated[
-        int, typer.Option(min=0, max=366, help="Replay the traffic of so many days; 0: none.")
+        int, typer.Option(min=0, max=366, help="Days of recorded traffic to replay; 0: none.")
     ] = 30,
-    migrate: Annotated[bool, typer.Option(help="Move Runs that may be moved along with it.")] = False,
+    migrate: Annotated[
+        bool, typer.Option(help="Migrate the Runs that can be migrated when applying.")
+    ] = False,
     environment: Annotated[
-        str, typer.Option(help="The environment whose overlays count.", envvar="COUNTERFOIL_ENVIRONMENT")
+        str, typer.Option(help="The environment whose overlays apply.", envvar="COUNTERFOIL_ENVIRONMENT")
     ] = "",
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Say what a folder would change, for whom, and whose approval it waits for; exit code 1 when it changes anything."""
+    """Show what a folder would change.
+
+    The plan lists the affected documents, Runs and amounts, and the approvals needed. Exit code 1: something changes.
+    """
     places: dict[tuple[str, str], str] = {}
     if to is None:
         model, places = _read(dir, environment)
@@ -50,11 +55,11 @@ def plan(
 
 
 def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str]]:
-    """The folder's model, and where each of its documents stands."""
+    """Return the folder's model and the place of each document. Raises CommandFailed if `check` finds errors."""
     from counterfoil.model import read
 
     if not dir.is_dir():
-        raise CommandFailed(f"{dir} is no folder.")
+        raise CommandFailed(f"{dir} is not a folder.")
     model, findings = read(dir, environment=environment)
     wrong = errors(findings)
     if wrong:
@@ -79,7 +84,7 @@ def _plan(
     places: dict[tuple[str, str], str],
 ) -> None:
     query = f"?days={days}&migrate={'true' if migrate else 'false'}" + (f"&to={quote(to)}" if to else "")
-    with Server(timeout=PATIENCE) as server:
+    with Server(timeout=PLAN_TIMEOUT_SECONDS) as server:
         answer = server.post_raw(f"/v1/plans{query}", body, {"content-type": "application/json"})
     if out is not None and answer["changes"]:
         model = loads(body) if body else None
@@ -88,49 +93,54 @@ def _plan(
         write_json(answer)
     else:
         report = msgspec.convert(answer["plan"], PlanReport | None)
-        planned.show(report, answer["approvals"], places)
+        plan_text.show(report, answer["approvals"], places)
         if out is not None and answer["changes"]:
-            say(f"\nwritten to {out}; next: counterfoil apply {out}")
+            say(f"\nPlan written to {out}. Next: counterfoil apply {out}")
     if answer["changes"]:
         raise typer.Exit(1)
 
 
 def apply(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `plan --out` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A file that `plan --out` wrote.")
+    ],
     reason: Reason = "",
     emergency: Annotated[
-        bool, typer.Option(help="Put a former Release back without waiting for approvals, if you may.")
+        bool, typer.Option(help="Roll back without waiting for approvals, if your role permits it.")
     ] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Put a plan in force; refused when the base moved or an approval is missing."""
-    _apply(_planned(file), reason, emergency, format)
+    """Apply a plan.
+
+    The server refuses if another Release is active by now, or if an approval is missing.
+    """
+    _apply(_read_plan_digest(file), reason, emergency, format)
 
 
-def _planned(file: Path) -> str:
-    """The digest of the plan in a file, whose model must be the one that the plan names."""
+def _read_plan_digest(file: Path) -> str:
+    """Return the digest of the plan in a file. Raises CommandFailed unless the file's model is the planned one."""
     try:
         content = file.read_bytes()
         read_json(content)
-        held = loads(content)
-        made, model = held["plan"], held["model"]
-        name, revision = str(made["digest"]), str(made["revision"])
+        planned = loads(content)
+        report, model = planned["plan"], planned["model"]
+        plan_digest, revision = str(report["digest"]), str(report["revision"])
     except (OSError, WireRefused, ValueError, KeyError, TypeError) as error:
-        raise CommandFailed(f"{file} is no plan: {error}") from None
+        raise CommandFailed(f"{file} is not a plan: {error}") from None
     if model is not None and digest(model) != revision:
-        raise CommandFailed(f"{file} was changed: its model is not the one that was planned. Plan again.")
-    return name
+        raise CommandFailed(f"{file} was changed: its model differs from the planned one. Plan again.")
+    return plan_digest
 
 
 def _apply(plan: str, reason: str, emergency: bool, format: Format) -> None:
-    with Server(timeout=PATIENCE) as server:
+    with Server(timeout=PLAN_TIMEOUT_SECONDS) as server:
         done = server.post("/v1/releases", {"plan": plan, "reason": reason, "emergency": emergency})
     if format is Format.JSON:
         write_json(done)
         return
     for stage in done["stages"]:
         say(f"ok    {stage['stage']}: {stage['said']}")
-    say(f"release {done['digest']} is in force, number {done['no']}")
+    say(f"Release {done['digest']} is in force, number {done['no']}.")
 
 
 @releases.callback()
@@ -139,7 +149,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List what was in force, newest first."""
+    """List the Releases, newest first."""
     if context.invoked_subcommand is not None:
         return
     with Server() as server:
@@ -148,32 +158,32 @@ def history(
         write_json(rows)
         return
     write_table(
-        ["NO>", "RELEASE", "SINCE (UTC)", "ASKED BY", "APPROVED BY", "APPLIED BY", "REASON"],
+        ["NO>", "RELEASE", "SINCE (UTC)", "REQUESTED BY", "APPROVED BY", "APPLIED BY", "REASON"],
         (
             [
-                r["number"], r["digest"][:12] + (" in force" if r["present"] else ""), minute(r["at"]),
+                r["number"], r["digest"][:12] + (" in force" if r["present"] else ""), format_minute(r["at"]),
                 r["requester"], ", ".join(r["approvers"]), r["applied_by"],
                 ("emergency: " if r["emergency"] else "") + r["reason"],
             ]
             for r in rows
         ),
-        "Nothing was ever in force.",
+        "No Release.",
     )  # fmt: skip
 
 
 @releases.command("show")
 def show(digest: str, format: FormatOption = Format.TEXT) -> None:
-    """Show one Release: who asked, who approved, what it changed."""
+    """Show one Release and its changes."""
     with Server() as server:
-        found = server.get(f"/v1/releases/{quote(_whole(server, digest), safe='')}")
+        detail = server.get(f"/v1/releases/{quote(_full_digest(server, digest), safe='')}")
     if format is Format.JSON:
-        write_json(found)
+        write_json(detail)
         return
-    release = found["release"]
-    say(f"release {release['digest']}, number {release['number']}, since {minute(release['at'])}")
-    say(f"asked by {release['requester'] or '-'}, approved by {', '.join(release['approvers']) or 'nobody'}, "
+    release = detail["release"]
+    say(f"release {release['digest']}, number {release['number']}, since {format_minute(release['at'])}")
+    say(f"requested by {release['requester'] or '-'}, approved by {', '.join(release['approvers']) or '-'}, "
         f"applied by {release['applied_by']}")  # fmt: skip
-    planned.show_differences(msgspec.convert(found["differences"], list[DocumentChange]), {})
+    plan_text.show_differences(msgspec.convert(detail["differences"], list[DocumentChange]), {})
 
 
 @releases.command("rollback")
@@ -181,48 +191,54 @@ def rollback(
     digest: str,
     reason: Reason = "",
     emergency: Annotated[
-        bool, typer.Option(help="Apply at once, without waiting for approvals, if you may.")
+        bool, typer.Option(help="Apply at once, without waiting for approvals, if your role permits it.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file, for `apply`.")] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Plan to put a former Release back: a plan like any other. With --emergency it is applied at once."""
+    """Plan a rollback to a former Release.
+
+    With --emergency, the rollback is applied at once.
+    """
     with Server() as server:
-        whole = _whole(server, digest)
+        full = _full_digest(server, digest)
     if not emergency:
-        _plan(b"", whole, 0, False, out, format, {})
+        _plan(b"", full, 0, False, out, format, {})
         return
-    with Server(timeout=PATIENCE) as server:
-        answer = server.post_raw(f"/v1/plans?days=0&to={whole}", b"", {"content-type": "application/json"})
+    with Server(timeout=PLAN_TIMEOUT_SECONDS) as server:
+        answer = server.post_raw(f"/v1/plans?days=0&to={full}", b"", {"content-type": "application/json"})
     if not answer["changes"]:
-        raise CommandFailed(f"{whole[:12]} is in force already.")
+        raise CommandFailed(f"Release {full[:12]} is in force already.")
     _apply(answer["plan"]["digest"], reason, True, format)
 
 
-def _whole(server: Server, digest: str) -> str:
-    """A Release's whole digest, of its first characters."""
+def _full_digest(server: Server, digest: str) -> str:
+    """Return the full digest of the Release that begins with these characters. Raises CommandFailed unless unique."""
     if len(digest) == 64:
         return digest
-    found = {r["digest"] for r in server.rows("/v1/releases", 10_000) if r["digest"].startswith(digest)}
-    if len(found) != 1:
+    matches = {r["digest"] for r in server.rows("/v1/releases", 10_000) if r["digest"].startswith(digest)}
+    if len(matches) != 1:
         raise CommandFailed(
-            f"{len(found) or 'no'} Releases begin with {digest}; `counterfoil releases` lists them."
+            f"{len(matches) or 'no'} Releases begin with {digest}; `counterfoil releases` lists them."
         )
-    return str(found.pop())
+    return str(matches.pop())
 
 
 def migrate(
-    to: Annotated[str | None, typer.Option(help="A Release; by default the one in force.")] = None,
-    workflow: Annotated[str | None, typer.Option(help="Only its Runs.")] = None,
+    to: Annotated[str | None, typer.Option(help="The target Release; default: the one in force.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only Runs of this workflow.")] = None,
     run: Annotated[str | None, typer.Option(help="Only this Run, by its id.")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Move those that may be moved.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Migrate the Runs that can be migrated.")] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Say what may become of Runs pinned to another Release, or move them; exit code 1 when some could be moved."""
-    with Server(timeout=PATIENCE) as server:
-        asked: dict[str, Any] = {"workflow": workflow, "run": run, "apply": apply}
-        asked["to"] = _whole(server, to) if to else None
-        rows = server.post("/v1/migrations", asked)["items"]
+    """Show or migrate Runs of other Releases.
+
+    Exit code 1: some Runs can still be migrated.
+    """
+    with Server(timeout=PLAN_TIMEOUT_SECONDS) as server:
+        body: dict[str, Any] = {"workflow": workflow, "run": run, "apply": apply}
+        body["to"] = _full_digest(server, to) if to else None
+        rows = server.post("/v1/migrations", body)["items"]
     if format is Format.JSON:
         write_json(rows)
     else:
@@ -232,7 +248,7 @@ def migrate(
                 [r["key"], r["workflow"], r["state"], r["verdict"], r["why"], r["pin"][:12], r["run"]]
                 for r in rows
             ),
-            "Every Run on its way is pinned to that Release already.",
+            "All unfinished Runs are pinned to that Release already.",
         )
     if any(row["verdict"] in ("migratable", "busy", "changed") for row in rows):
         raise typer.Exit(1)

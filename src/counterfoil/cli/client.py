@@ -1,4 +1,4 @@
-"""Talking to a running server: where it is, who we are, and its problems as one line that says what to do."""
+"""HTTP client of a running server. It finds the address and the token, and turns problems into one-line errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKEN_FILE = Path(".counterfoil") / "token"
 
 
 class CommandFailed(Exception):
-    """What the person at the terminal is told; the exit code is 2."""
+    """Error with a message for the person at the terminal; the exit code is 2."""
 
 
 def server_url() -> str:
@@ -24,9 +24,9 @@ def server_url() -> str:
 
 
 def token() -> str:
-    """COUNTERFOIL_TOKEN, or the token file of the current folder; empty when there is neither."""
-    if given := os.environ.get("COUNTERFOIL_TOKEN", ""):
-        return given.strip()
+    """Return COUNTERFOIL_TOKEN or the content of the current folder's token file; empty if neither exists."""
+    if value := os.environ.get("COUNTERFOIL_TOKEN", ""):
+        return value.strip()
     try:
         return TOKEN_FILE.read_text("utf-8").strip()
     except OSError:
@@ -34,14 +34,14 @@ def token() -> str:
 
 
 class Server:
-    """Calls of one command."""
+    """Connection of one command to the server."""
 
     def __init__(self, timeout: float = 30.0) -> None:
         self.url = server_url()
-        held = token()
-        headers = {"authorization": f"Bearer {held}"} if held else {}
+        bearer = token()
+        headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
         self._client = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
-        self._known = bool(held)
+        self._has_token = bool(bearer)
 
     def __enter__(self) -> Server:
         return self
@@ -50,7 +50,7 @@ class Server:
         self._client.close()
 
     def get(self, path: str, **query: Any) -> Any:
-        """A route's JSON. Raises CommandFailed for everything but 200."""
+        """Return a route's JSON. Raises CommandFailed for any other status than 2xx."""
         return self._json(self.ask("GET", path, params={k: v for k, v in query.items() if v is not None}))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -60,25 +60,25 @@ class Server:
         return self._json(self.ask("POST", path, content=body, headers=dict(headers)))
 
     def rows(self, path: str, limit: int, **query: Any) -> list[dict[str, Any]]:
-        """Up to `limit` rows of a list, over as many pages as that takes."""
-        found: list[dict[str, Any]] = []
+        """Return up to `limit` rows of a list, reading as many pages as needed."""
+        rows: list[dict[str, Any]] = []
         cursor: str | None = None
-        while len(found) < limit:
-            page = self.get(path, limit=min(200, limit - len(found)), cursor=cursor, **query)
-            found += page["items"]
+        while len(rows) < limit:
+            page = self.get(path, limit=min(200, limit - len(rows)), cursor=cursor, **query)
+            rows += page["items"]
             cursor = page["next"]
             if cursor is None:
                 break
-        return found
+        return rows
 
     def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
-        """The answer whatever its status. Raises CommandFailed when there is none."""
+        """Send a request and return its response, whatever the status. Raises CommandFailed without a response."""
         try:
             return self._client.request(method, path, **more)
         except httpx2.HTTPError as error:
             raise CommandFailed(
                 f"no answer from {self.url}: {error or type(error).__name__}. Start a server with `counterfoil up`, "
-                "or say where it is in COUNTERFOIL_URL."
+                "or set COUNTERFOIL_URL to its address."
             ) from None
 
     def _json(self, answer: httpx2.Response) -> Any:
@@ -90,7 +90,9 @@ class Server:
             return body
         if isinstance(body, dict) and "detail" in body:
             hint = ""
-            if answer.status_code == 401 and not self._known:
-                hint = f" There is no token: set COUNTERFOIL_TOKEN, or run where {TOKEN_FILE} is."
+            if answer.status_code == 401 and not self._has_token:
+                hint = f" No token was found: set COUNTERFOIL_TOKEN, or run the command in the folder of {TOKEN_FILE}."
             raise CommandFailed(f"{body.get('title', 'Refused')}: {body['detail']}{hint}")
-        raise CommandFailed(f"{self.url} answered {answer.status_code}, which is not Counterfoil's API.")
+        raise CommandFailed(
+            f"{self.url} answered {answer.status_code}, but not as Counterfoil's API does; check COUNTERFOIL_URL."
+        )

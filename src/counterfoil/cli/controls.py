@@ -1,4 +1,4 @@
-"""`controls`: what an auditor asks of a governance folder: each risk, and what enforces that it does not come true."""
+"""`controls`: the control matrix of a governance folder for an auditor: each risk with its enforcement and evidence."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ def controls(
     dir: Annotated[Path, typer.Argument(help="The governance folder.")] = Path("."),
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List each control with what enforces it, and what no control speaks of; exit code 1 when either is wanting."""
+    """List controls and their enforcement.
+
+    Documents that no control covers are listed too. Exit code 1: a control is not enforced, or a document is not covered.
+    """
     from counterfoil.model import kinds, read
     from counterfoil.model.checks.controls import enforcements, uncontrolled
 
     if not dir.is_dir():
-        raise CommandFailed(f"{dir} is no folder.")
+        raise CommandFailed(f"{dir} is not a folder.")
     model, _ = read(dir, checks=False)
-    found = enforcements(model)
+    by_control = enforcements(model)
     without = uncontrolled(model)
     rows: list[dict[str, Any]] = [
         {
             "name": control.name, "owners": model.owners_of(control), "risk": control.risk,
             "assertion": control.assertion, "frequency": control.frequency,
-            "enforced": bool(found[name]) and not any(one.fault for one in found[name]),
+            "enforced": bool(by_control[name]) and not any(rule.fault for rule in by_control[name]),
             "enforced_by": [
-                {"kind": one.kind, "name": one.name, "step": one.step, "fault": one.fault} for one in found[name]
+                {"kind": rule.kind, "name": rule.name, "step": rule.step, "fault": rule.fault}
+                for rule in by_control[name]
             ],
             "evidence": {"of": control.evidence.of, "where": control.evidence.where},
         }
         for name, control in sorted(model.of_kind(kinds.Control).items())
     ]  # fmt: skip
     if format is Format.JSON:
-        left = [{"kind": one.kind, "name": one.name, "why": one.why} for one in without]
-        write_json({"controls": rows, "without": left})
+        uncovered = [{"kind": item.kind, "name": item.name, "why": item.why} for item in without]
+        write_json({"controls": rows, "without": uncovered})
     else:
         write_table(
             ["CONTROL", "OWNER", "RISK", "ENFORCED BY", "EVIDENCE"],
@@ -48,23 +52,23 @@ def controls(
                     row["name"],
                     ", ".join(row["owners"]),
                     row["risk"],
-                    "; ".join(_told(one) for one in row["enforced_by"]) or "nothing",
+                    "; ".join(_enforcement_text(rule) for rule in row["enforced_by"]) or "nothing",
                     f"{row['frequency']}: {row['evidence']['of']} where {row['evidence']['where']}",
                 ]
                 for row in rows
             ),
             "No control.",
         )
-        for one in without:
-            say(f"without a control: the {one.kind} {one.name}, which {one.why}")
+        for item in without:
+            say(f"without a control: the {item.kind} {item.name}, which {item.why}")
     if without or not all(row["enforced"] for row in rows):
         raise typer.Exit(1)
 
 
-def _told(one: dict[str, str]) -> str:
-    step = f"/{one['step']}" if one["step"] else ""
-    fault = f" ({one['fault']})" if one["fault"] else ""
-    return f"{one['kind']} {one['name']}{step}{fault}"
+def _enforcement_text(rule: dict[str, str]) -> str:
+    step = f"/{rule['step']}" if rule["step"] else ""
+    fault = f" ({rule['fault']})" if rule["fault"] else ""
+    return f"{rule['kind']} {rule['name']}{step}{fault}"
 
 
 COMMANDS: list[Callable[..., None]] = [controls]

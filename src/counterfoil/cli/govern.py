@@ -1,4 +1,4 @@
-"""Working on a governance folder, without a server: make one, check it, format it, try an expression."""
+"""Commands on a governance folder, without a server: create, check, prove, format, and evaluate expressions."""
 
 from __future__ import annotations
 
@@ -22,26 +22,32 @@ def check(
     environment: Annotated[
         str,
         typer.Option(
-            help="Check what holds in this environment alone; without it, in every one.",
+            help="Check this environment only; default: every environment.",
             envvar="COUNTERFOIL_ENVIRONMENT",
         ),
     ] = "",
     faults: Annotated[
-        int, typer.Option(min=0, max=3, help="Prove the workflows under so many faults, in little time.")
+        int,
+        typer.Option(
+            min=0, max=3, help="Prove the workflows under up to this number of faults, in a few seconds."
+        ),
     ] = 1,
-    no_prove: Annotated[bool, typer.Option("--no-prove", help="Prove nothing.")] = False,
+    no_prove: Annotated[bool, typer.Option("--no-prove", help="Skip the proof of workflows.")] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Check a governance folder, for every environment, region and legal entity; exit code 1 when there is an error."""
+    """Check a governance folder.
+
+    The check covers every environment, region and legal entity. Exit code 1: there is an error.
+    """
     from counterfoil.model import read
     from counterfoil.model.lint import lint_documents
     from counterfoil.prove import proven
 
     if not dir.is_dir():
-        raise CommandFailed(f"{dir} is no folder.")
+        raise CommandFailed(f"{dir} is not a folder.")
     model, findings = read(dir, environment=environment or None)
-    told = {(f.file, f.line) for f in findings}
-    findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in told)
+    reported = {(f.file, f.line) for f in findings}
+    findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in reported)
     if not no_prove and not errors(findings):
         findings += proven(model, faults)
     findings = sorted(set(findings))
@@ -62,8 +68,8 @@ def check(
                 f"{f.file}:{f.line}: {f.severity}: {f.rule}: {f.message}"
                 + (f"\n    {f.fix}" if f.fix else "")
             )
-        kinds = len(model.documents)
-        say(f"{kinds} documents, {len(wrong)} errors, {len(findings) - len(wrong)} warnings")
+        count = len(model.documents)
+        say(f"{count} documents, {len(wrong)} errors, {len(findings) - len(wrong)} warnings")
     if wrong:
         raise typer.Exit(1)
 
@@ -71,21 +77,24 @@ def check(
 def prove(
     workflow: Annotated[str, typer.Argument(help="The workflow's name.")],
     dir: Folder = Path("."),
-    faults: Annotated[int, typer.Option(min=0, max=5, help="The most that goes wrong on one way.")] = 2,
-    states: Annotated[int, typer.Option(min=1, help="Give up after so many states.")] = 200_000,
+    faults: Annotated[int, typer.Option(min=0, max=5, help="Maximum number of faults in one history.")] = 2,
+    states: Annotated[int, typer.Option(min=1, help="Stop after this number of states.")] = 200_000,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Explore every interleaving of a workflow under faults; exit code 1 when something breaks, or not all was covered."""
+    """Prove a workflow under faults.
+
+    The proof explores every interleaving. Exit code 1: an invariant breaks, or not all states were covered.
+    """
     from counterfoil.model import read
     from counterfoil.prove import ProofLimits
     from counterfoil.prove import prove as proof_of
 
     if not dir.is_dir():
-        raise CommandFailed(f"{dir} is no folder.")
+        raise CommandFailed(f"{dir} is not a folder.")
     model, findings = read(dir)
     if workflow not in model.workflows:
-        known = ", ".join(sorted(model.workflows)) or "none"
-        raise CommandFailed(f"There is no workflow {workflow} in {dir}; there are: {known}.")
+        names = ", ".join(sorted(model.workflows)) or "none"
+        raise CommandFailed(f"There is no workflow {workflow} in {dir}; available: {names}.")
     if errors(findings):
         raise CommandFailed(f"{dir} does not pass `check`; {errors(findings)[0]}")
     proof = proof_of(model, workflow, faults, ProofLimits(states))
@@ -94,8 +103,8 @@ def prove(
     else:
         for broken in proof.broken:
             say(broken.text() + "\n")
-        for _, words in proof.dead:
-            say(f"dead: {words}")
+        for _, message in proof.dead:
+            say(f"dead: {message}")
         by = ", ".join(f"{n} with {used} faults" for used, n in enumerate(proof.states))
         rate = proof.covered / max(proof.seconds, 0.001)
         say(
@@ -103,7 +112,7 @@ def prove(
             f" {proof.moves} moves, {proof.seconds:.1f} s, {rate:.0f} states/s"
         )
         if not proof.complete:
-            say("Not all states were covered; what was is no proof. Allow more with --states.")
+            say("Not all states were covered, so nothing is proven. Raise the limit with --states.")
         elif proof.holds:
             say(f"Every invariant holds under up to {faults} faults.")
     if proof.broken or not proof.complete:
@@ -111,10 +120,10 @@ def prove(
 
 
 def init(
-    dir: Annotated[Path, typer.Argument(help="Where; made when it is not there.")],
+    dir: Annotated[Path, typer.Argument(help="The folder; created if absent.")],
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Make a small governance folder that passes `check`."""
+    """Create a small governance folder."""
     from counterfoil.model import scaffold
 
     try:
@@ -132,22 +141,22 @@ def init(
 def fmt(
     dir: Folder = Path("."),
     look: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit code 1 when something would.")
+        bool, typer.Option("--check", help="Change no file; exit code 1 if a file would change.")
     ] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Put every governance file into the one layout."""
+    """Format governance files."""
     from counterfoil.model.format import format_text
 
     files = [dir] if dir.is_file() else sorted(p for p in dir.rglob("*") if p.suffix in (".yaml", ".yml"))
     if not files:
-        raise CommandFailed(f"{dir} holds no YAML file.")
+        raise CommandFailed(f"{dir} contains no YAML file.")
     changed = []
     for path in files:
         try:
             before = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            complain(f"{path}: left alone, it cannot be read: {error}")
+            complain(f"{path}: skipped, it cannot be read: {error}")
             continue
         after = format_text(before)
         if after != before:
@@ -167,11 +176,15 @@ def fmt(
 def explain(
     expr: Annotated[str, typer.Argument(help="An expression, with or without the leading `=`.")],
     sample: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A JSON file with the names it may read.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A JSON file with the values of the names."),
     ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Run an expression on a sample and say what it read; exit code 1 when it has no value."""
+    """Evaluate an expression on a sample.
+
+    The output lists what the expression reads. Exit code 1: it has no value.
+    """
     from counterfoil.model.explain import explain as explained
 
     bindings: Any = None
@@ -181,23 +194,23 @@ def explain(
         except WireRefused as error:
             raise CommandFailed(f"{sample}: {error}") from error
         if not isinstance(bindings, dict):
-            raise CommandFailed(f"{sample}: a sample is a JSON object of names.")
-    found = explained(expr, bindings)
+            raise CommandFailed(f"{sample}: a sample must be a JSON object of names and values.")
+    result = explained(expr, bindings)
     if format is Format.JSON:
         write_json(
             {
-                "text": found.text, "type": found.type, "value": _plain(found.value), "problem": found.problem,
-                "reads": {path: _plain(value) for path, value in found.reads.items()},
-                "lookups": list(found.lookups), "findings": [str(f) for f in found.findings],
+                "text": result.text, "type": result.type, "value": _plain(result.value), "problem": result.problem,
+                "reads": {path: _plain(value) for path, value in result.reads.items()},
+                "lookups": list(result.lookups), "findings": [str(f) for f in result.findings],
             }
         )  # fmt: skip
     else:
-        for path, value in found.reads.items():
-            say(f"  {path} = {_shown(value)}")
-        for lookup in found.lookups:
-            say(f"  asks {lookup}")
-        say(f"{_shown(found.value)}  ({found.type})" if not found.problem else found.problem)
-    if found.problem:
+        for path, value in result.reads.items():
+            say(f"  {path} = {_value_text(value)}")
+        for lookup in result.lookups:
+            say(f"  looks up {lookup}")
+        say(f"{_value_text(result.value)}  ({result.type})" if not result.problem else result.problem)
+    if result.problem:
         raise typer.Exit(1)
 
 
@@ -209,7 +222,7 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(plain(value))
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, str):
         return repr(value)
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

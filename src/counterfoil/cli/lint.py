@@ -1,4 +1,4 @@
-"""`contracts lint`: the rules of good contracts over a file or a folder, each finding with its line."""
+"""`contracts lint`: check a file or a folder against the contract rules; each finding has its line."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ _ENDS = (".json", ".yaml", ".yml")
 def lint(
     file: Annotated[
         Path,
-        typer.Argument(help="A JSON Schema, an OpenAPI or AsyncAPI description, governance files, a folder."),
+        typer.Argument(
+            help="A JSON Schema, an OpenAPI or AsyncAPI description, a governance file, or a folder of them."
+        ),
     ],
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Check contracts for names, versions, metadata, envelope, money, dates and personal data."""
+    """Check contracts against the lint rules.
+
+    The rules cover names, versions, metadata, envelope, money, dates and personal data. Exit code 1: there is a finding.
+    """
     if not file.exists():
-        raise CommandFailed(f"{file}: there is no such file.")
+        raise CommandFailed(f"{file}: no such file or folder.")
     files = sorted(p for p in file.rglob("*") if p.suffix in _ENDS) if file.is_dir() else [file]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     contracts = 0
     for path in files:
-        read = _lint_file(path, alone=not file.is_dir())
-        found += read or []
-        contracts += read is not None
+        of_file = _lint_file(path, alone=not file.is_dir())
+        findings += of_file or []
+        contracts += of_file is not None
     if not contracts:
-        raise CommandFailed(f"{file} holds no contract.")
+        raise CommandFailed(f"{file} contains no contract.")
     if format is Format.JSON:
         write_json(
             [
@@ -41,53 +46,56 @@ def lint(
                     "file": f.file, "line": f.line, "column": f.column, "rule": f.rule,
                     "severity": f.severity, "message": f.message, "fix": f.fix,
                 }
-                for f in found
+                for f in findings
             ]
         )  # fmt: skip
     else:
-        for f in found:
+        for f in findings:
             say(f"{f.file}:{f.line}: {f.rule}: {f.message}\n    {f.fix}")
-        say(f"{contracts} {'file' if contracts == 1 else 'files'}, {len(found)} findings")
-    if found:
+        say(f"{contracts} {'file' if contracts == 1 else 'files'}, {len(findings)} findings")
+    if findings:
         raise typer.Exit(1)
 
 
 def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
-    """What a file's contracts are found to have; None for one that holds none. One that cannot be read is a finding of
-    its folder. Raises CommandFailed for a file that was named itself and is none."""
+    """Return the findings of a file; None if it contains no contract.
+
+    An unreadable file of a folder is a finding. With `alone`, a file that is unreadable or no contract raises
+    CommandFailed.
+    """
     from counterfoil.contracts.lint import form_of
     from counterfoil.contracts.load import UnreadableDescription, parse
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if "\nkind:" in f"\n{text}" and path.suffix != ".json":
-            return list(_governance(path, text))
+            return list(_lint_governance(path, text))
         data = parse(text.encode())
     except (OSError, UnicodeDecodeError, UnreadableDescription) as error:
         if alone:
             raise CommandFailed(f"{path}: {error}") from error
-        fix = "mend it, or keep it out of the folder"
+        fix = "repair the file, or move it out of the folder"
         return [Finding("unreadable", str(error), str(path), 0, 0, "warning", fix)]
     if form_of(data) is None:
         if alone:
-            raise CommandFailed(f"{path}: no JSON Schema, OpenAPI, AsyncAPI or governance document.")
+            raise CommandFailed(f"{path} is not a JSON Schema, OpenAPI, AsyncAPI or governance document.")
         return None
-    return list(_outside(path, text, data))
+    return list(_lint_description(path, text, data))
 
 
-def _outside(path: Path, text: str, data: object) -> Iterator[Finding]:
+def _lint_description(path: Path, text: str, data: object) -> Iterator[Finding]:
     from counterfoil.contracts.lint import lint as lint_document
     from counterfoil.contracts.lint.places import places
 
-    found = lint_document(data)
-    at = places(text, (each.path for each in found)) if found else {}
-    for each in found:
-        line, column = at.get(each.path, (0, 0))
-        yield Finding(each.rule, each.message, str(path), line, column, "warning", each.fix)
+    violations = lint_document(data)
+    at = places(text, (violation.path for violation in violations)) if violations else {}
+    for violation in violations:
+        line, column = at.get(violation.path, (0, 0))
+        yield Finding(violation.rule, violation.message, str(path), line, column, "warning", violation.fix)
 
 
-def _governance(path: Path, text: str) -> Iterator[Finding]:
-    """As it is written: whether it is of its kind is `check`'s to say, and so is what a pattern makes of it."""
+def _lint_governance(path: Path, text: str) -> Iterator[Finding]:
+    """Lint the documents as written. Their structure and the expansion of patterns are checked by `check` alone."""
     from counterfoil.model.lint import lint_documents
     from counterfoil.model.source import parse
 

@@ -1,4 +1,4 @@
-"""`counterfoil`: the command line. Exit codes: 0 fine, 1 findings or changes, 2 wrong use or error."""
+"""`counterfoil`: the command line. Exit codes: 0 success, 1 findings or changes, 2 wrong usage or error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ app.add_typer(change.releases, name="releases")
 def root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
     ] = False,
 ) -> None:
     if version:
@@ -48,7 +48,7 @@ def root(
 
 
 def main() -> None:
-    """The entry point of the installed script."""
+    """Run the command line; the entry point of the installed script."""
     try:
         app(prog_name="counterfoil")
     except CommandFailed as failed:

@@ -1,4 +1,4 @@
-"""Seeing and acting on a running company: runs, traces, counterfoils, cases, approvals, deliveries."""
+"""Commands on a running server: Runs, traces, counterfoils, Cases, approvals, deliveries."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import CommandFailed, Server
-from counterfoil.cli.output import Format, FormatOption, minute, money, say, write_json, write_table
+from counterfoil.cli.output import (
+    Format,
+    FormatOption,
+    format_minute,
+    format_money,
+    say,
+    write_json,
+    write_table,
+)
 from counterfoil.connectors import signature
 from counterfoil.core.errors import Misconfigured
 
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many rows, newest first.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of rows, newest first.")]
 Text = Annotated[str | None, typer.Option()]
 
 
 def runs(
     workflow: Text = None,
     status: Annotated[str | None, typer.Option(help="ready, waiting, done, undone or closed.")] = None,
-    state: Annotated[str | None, typer.Option(help="The business state, as the workflow names it.")] = None,
-    key: Annotated[str | None, typer.Option(help="The business key, exactly.")] = None,
+    state: Annotated[str | None, typer.Option(help="The business state as named by the workflow.")] = None,
+    key: Annotated[str | None, typer.Option(help="The exact business key.")] = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List Runs: business transactions on their way through a workflow."""
+    """List Runs with state and exposure."""
     with Server() as server:
         rows = server.rows("/v1/runs", limit, workflow=workflow, status=status, state=state, key=key)
     if format is Format.JSON:
@@ -41,46 +49,46 @@ def runs(
             [
                 r["key"], r["workflow"], r["state"],
                 r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
-                money(r["exposure"]), r["cases"], minute(r["created_at"]), r["id"],
+                format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
             ]
             for r in rows
         ),
-        "No run. One begins with the first event that a workflow takes.",
+        "No Run. A Run starts with the first event that a workflow accepts.",
     )  # fmt: skip
 
 
 def trace(
-    id: Annotated[str, typer.Argument(help="A run's id or business key.")], format: FormatOption = Format.TEXT
+    id: Annotated[str, typer.Argument(help="A Run's id or business key.")], format: FormatOption = Format.TEXT
 ) -> None:
-    """Show everything that happened to one Run, in every system."""
+    """Show the full history of one Run."""
     with Server() as server:
-        found = server.get(f"/v1/runs/{quote(_run_id(server, id), safe='')}")
+        detail = server.get(f"/v1/runs/{quote(_run_id(server, id), safe='')}")
     if format is Format.JSON:
-        write_json(found)
+        write_json(detail)
         return
-    run = found["run"]
+    run = detail["run"]
     say(f"{run['key']}  {run['workflow']}  {run['state']} ({run['status']}, {run['direction']})  {run['id']}")
     if run["exposure"]:
-        say(f"exposure {money(run['exposure'])}, {run['cases']} open cases")
+        say(f"exposure {format_money(run['exposure'])}, {run['cases']} open cases")
     say("")
     write_table(
         ["TIME (UTC)", "SYSTEM", "WHAT", "DETAIL"],
-        ([m["at"][:23].replace("T", " "), m["system"], m["title"], m["detail"]] for m in found["timeline"]),
-        "Nothing yet.",
+        ([m["at"][:23].replace("T", " "), m["system"], m["title"], m["detail"]] for m in detail["timeline"]),
+        "Nothing has happened yet.",
     )
-    if found["foils"]:
+    if detail["foils"]:
         say("")
         write_table(
             ["COUNTERFOIL", "KEY", "STATE", "LEG", "ASSERTED>", "MATCHED>", "RESIDUAL>"],
             (
                 [f["foil"]["rule"], f["foil"]["key"], f["foil"]["state"], leg["leg"]]
-                + [money([leg[side]]) for side in ("asserted", "matched", "residual")]
-                for f in found["foils"]
+                + [format_money([leg[side]]) for side in ("asserted", "matched", "residual")]
+                for f in detail["foils"]
                 for leg in f["halves"]
             ),
             "",
         )
-    if found["effects"]:
+    if detail["effects"]:
         say("")
         write_table(
             ["EFFECT", "SYSTEM", "STATE", "ATTEMPTS>", "IDS", "KEY"],
@@ -89,21 +97,21 @@ def trace(
                     e["operation"], e["system"], e["state"], e["attempt"],
                     ", ".join(link["ext_id"] for link in e["links"]), e["id"],
                 ]
-                for e in found["effects"]
+                for e in detail["effects"]
             ),
             "",
         )  # fmt: skip
 
 
-def _run_id(server: Server, asked: str) -> str:
-    if asked.startswith("run_"):
-        return asked
-    rows = server.rows("/v1/runs", 2, key=asked)
+def _run_id(server: Server, id_or_key: str) -> str:
+    if id_or_key.startswith("run_"):
+        return id_or_key
+    rows = server.rows("/v1/runs", 2, key=id_or_key)
     if not rows:
-        raise CommandFailed(f"no run has the key {asked}; `counterfoil runs` lists those there are.")
+        raise CommandFailed(f"no Run has the key {id_or_key}; `counterfoil runs` lists all Runs.")
     if len(rows) > 1:
         raise CommandFailed(
-            f"several runs have the key {asked}; give one's id from `counterfoil runs --key`."
+            f"several Runs have the key {id_or_key}; use an id from `counterfoil runs --key {id_or_key}`."
         )
     return str(rows[0]["id"])
 
@@ -115,7 +123,7 @@ def foils(
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List counterfoils: what one system asserts and another still owes."""
+    """List counterfoils with state and amount."""
     with Server() as server:
         rows = server.rows("/v1/foils", limit, state=state, key=key, run=run)
     if format is Format.JSON:
@@ -125,8 +133,8 @@ def foils(
         ["KEY", "RULE", "FROM", "TO", "STATE", "AMOUNT>", "DUE (UTC)", "REASON"],
         (
             [
-                f["key"], f["rule"], f["left"], f["right"], f["state"], money(list(f["legs"].values())),
-                minute(f["due"]), f["reason"],
+                f["key"], f["rule"], f["left"], f["right"], f["state"], format_money(list(f["legs"].values())),
+                format_minute(f["due"]), f["reason"],
             ]
             for f in rows
         ),
@@ -136,12 +144,12 @@ def foils(
 
 def cases(
     state: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
-    owner: Annotated[str | None, typer.Option(help="The role that owns them.")] = None,
+    owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
     run: Text = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List Cases: exceptions with owner, deadline, next action and exposure."""
+    """List Cases with owner and deadline."""
     with Server() as server:
         rows = server.rows("/v1/cases", limit, state=None if state == "all" else state, owner=owner, run=run)
     if format is Format.JSON:
@@ -151,12 +159,12 @@ def cases(
         ["ID", "REASON", "OWNER", "DEADLINE (UTC)", "EXPOSURE>", "CHOICES", "MESSAGE"],
         (
             [
-                c["id"], c["reason"], c["owner"], minute(c["deadline"]), money(c["exposure"]),
+                c["id"], c["reason"], c["owner"], format_minute(c["deadline"]), format_money(c["exposure"]),
                 ", ".join(c["choices"]), c["message"],
             ]
             for c in rows
         ),
-        "No case is open." if state == "open" else "None.",
+        "No case is open." if state == "open" else "No Case.",
     )  # fmt: skip
 
 
@@ -168,7 +176,7 @@ def approvals(
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List approvals and what exactly they cover."""
+    """List approvals with amount, roles and expiry."""
     with Server() as server:
         rows = server.rows("/v1/approvals", limit, state=None if state == "all" else state, run=run)
     if format is Format.JSON:
@@ -178,49 +186,50 @@ def approvals(
         ["ID", "POLICY", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
         (
             [
-                a["id"], a["policy"], money([a["amount"]]) if a["amount"] else "", " or ".join(a["roles"]),
-                a["requester"], a["state"], minute(a["expires"]),
+                a["id"], a["policy"], format_money([a["amount"]]) if a["amount"] else "", " or ".join(a["roles"]),
+                a["requester"], a["state"], format_minute(a["expires"]),
             ]
             for a in rows
         ),
-        "No approval is open." if state == "open" else "None.",
+        "No approval is open." if state == "open" else "No approval.",
     )  # fmt: skip
 
 
-Comment = Annotated[str, typer.Option(help="Why; it stays with the decision.")]
+Comment = Annotated[str, typer.Option(help="The reason; stored with the decision.")]
 
 
 def approve(id: str, comment: Comment = "", format: FormatOption = Format.TEXT) -> None:
-    """Approve what an approval covers now."""
+    """Vote for what an approval covers now."""
     _decide(id, "approve", comment, format)
 
 
 def reject(id: str, comment: Comment = "", format: FormatOption = Format.TEXT) -> None:
-    """Reject an approval."""
+    """Vote against an approval."""
     _decide(id, "reject", comment, format)
 
 
 def _decide(id: str, decision: str, comment: str, format: Format) -> None:
     with Server() as server:
         path = f"/v1/approvals/{quote(id, safe='')}"
-        seen = server.get(path)
-        answer = server.post(path, {"decision": decision, "comment": comment, "subject": seen["subject"]})
-    _told(answer, format)
+        approval = server.get(path)
+        body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
+        answer = server.post(path, body)
+    _print_verdict(answer, format)
 
 
 def resolve(
     id: str,
     choice: Annotated[str, typer.Option(help="retry, continue, undo, close, waive or dismiss.")],
-    note: Annotated[str, typer.Option(help="Why; whoever reads the case later wants to know.")],
+    note: Annotated[str, typer.Option(help="The reason, for later readers of the Case.")],
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Resolve a Case with one of its choices."""
     with Server() as server:
         answer = server.post(f"/v1/cases/{quote(id, safe='')}", {"choice": choice, "note": note})
-    _told(answer, format)
+    _print_verdict(answer, format)
 
 
-def _told(answer: dict[str, Any], format: Format) -> None:
+def _print_verdict(answer: dict[str, Any], format: Format) -> None:
     if format is Format.JSON:
         write_json(answer)
     else:
@@ -231,27 +240,30 @@ def send(
     system: str,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
     secret: Annotated[
-        str | None, typer.Option(help="Sign with this: env:NAME or file:PATH; never the secret itself.")
+        str | None,
+        typer.Option(help="Where the signing secret is: env:NAME or file:PATH; never the secret itself."),
     ] = None,
-    scheme: Annotated[str, typer.Option(help="How the system signs; see docs/reference/signatures.md.")] = (
+    scheme: Annotated[str, typer.Option(help="The signature scheme; see docs/reference/signatures.md.")] = (
         "standard-webhooks-v1"
     ),
-    header: Annotated[list[str] | None, typer.Option(help="One more header: 'name: value'.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="An extra header, 'name: value' (repeatable).")
+    ] = None,
     content_type: str = "application/json",
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Hand a webhook body in, as a system would."""
+    """Send a webhook body to the server."""
     body = file.read_bytes()
     headers = {"content-type": content_type}
-    for one in header or []:
-        name, colon, value = one.partition(":")
+    for text in header or []:
+        name, colon, value = text.partition(":")
         if not colon:
-            raise CommandFailed(f"--header {one!r} is not 'name: value'.")
+            raise CommandFailed(f"--header {text!r} is not of the form 'name: value'.")
         headers[name.strip().lower()] = value.strip()
     if secret is not None:
         try:
             headers |= signature.sign(
-                scheme, _secret(secret), body, datetime.now(UTC), id=f"msg_{secrets.token_hex(8)}"
+                scheme, _read_secret(secret), body, datetime.now(UTC), id=f"msg_{secrets.token_hex(8)}"
             )
         except Misconfigured as error:
             raise CommandFailed(str(error)) from error
@@ -263,20 +275,18 @@ def send(
         say(f"receipt {answer['receipt']}: {answer['verdict']}")
 
 
-def _secret(reference: str) -> str:
+def _read_secret(reference: str) -> str:
     kind, _, where = reference.partition(":")
     if kind == "env":
         if where not in os.environ:
-            raise CommandFailed(f"the environment has no {where}.")
+            raise CommandFailed(f"the environment variable {where} is not set.")
         return os.environ[where]
     if kind == "file":
         try:
             return Path(where).read_text("utf-8").strip()
         except OSError as error:
             raise CommandFailed(f"{where} cannot be read: {error.strerror}.") from error
-    raise CommandFailed(
-        "--secret takes env:NAME or file:PATH, so that no secret stands in a command's history."
-    )
+    raise CommandFailed("--secret must be env:NAME or file:PATH, so that no secret enters the shell history.")
 
 
 COMMANDS: list[Callable[..., None]] = [runs, trace, foils, cases, approvals, approve, reject, resolve, send]

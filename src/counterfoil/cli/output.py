@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs; findings and failures to the right stream."""
+"""Output of the commands: tables for people, JSON for programs. Errors go to standard error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print: text or json.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format: text or json.")]
 _TONES = {
     "matched": "green", "confirmed": "green", "done": "green", "granted": "green", "resolved": "green",
     "broken": "red", "refused": "red", "rejected": "red", "over": "red", "expired": "red", "error": "red",
@@ -31,9 +31,9 @@ _TONES = {
 
 
 def console() -> Console:
-    """Standard output; wide where nobody looks at it, so that nothing is cut off."""
-    shown = Console(highlight=False, soft_wrap=False)
-    return shown if shown.is_terminal else Console(highlight=False, width=200)
+    """Return the console for standard output; wide if it is not a terminal, so that no cell is cut."""
+    terminal = Console(highlight=False, soft_wrap=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=200)
 
 
 def write_json(value: Any) -> None:
@@ -43,11 +43,11 @@ def write_json(value: Any) -> None:
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
-    """A table; columns whose name ends in `>` are right-aligned."""
+    """Print a table, or the text `empty` without rows. A column whose name ends in `>` is right-aligned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.endswith(">")
@@ -62,12 +62,12 @@ def _cell(value: Any) -> Text:
     return Text(text, style=_TONES.get(text, ""))
 
 
-def money(amounts: Sequence[dict[str, Any]]) -> str:
+def format_money(amounts: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"{Decimal(a['amount']):,f} {a['currency']}" for a in amounts)
 
 
-def minute(moment: str | None) -> str:
-    """An ISO time to the minute, UTC."""
+def format_minute(moment: str | None) -> str:
+    """Return an ISO time to the minute, in UTC; empty without a time."""
     return moment[:16].replace("T", " ") if moment else ""
 
 

@@ -1,4 +1,4 @@
-"""Starting the processes: the server, a worker beside it, the demonstration company, a vendor's twin."""
+"""Commands that start processes: the server, an extra worker, the demonstration company, a vendor's twin."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from counterfoil.core.errors import CounterfoilError
 
 HOME = Path(".counterfoil")
 Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 selects a free one.")]
 StoreOption = Annotated[
     str, typer.Option("--store", help="sqlite:PATH or postgresql://...", envvar="COUNTERFOIL_STORE")
 ]
 EnvironmentOption = Annotated[
     str,
     typer.Option(
-        "--environment", help="The environment whose overlays count.", envvar="COUNTERFOIL_ENVIRONMENT"
+        "--environment", help="The environment whose overlays apply.", envvar="COUNTERFOIL_ENVIRONMENT"
     ),
 ]
 POSTGRES = ("postgresql://", "postgres://")
@@ -38,33 +38,40 @@ def up(
     dir: Folder = Path("."),
     store: StoreOption = _SQLITE,
     workers: Annotated[
-        int, typer.Option(min=0, max=64, help="0: doors and pages only; more than 1 needs PostgreSQL.")
+        int,
+        typer.Option(
+            min=0, max=64, help="Number of workers; 0: API and pages only; above 1: PostgreSQL only."
+        ),
     ] = 1,
     port: Port = 8080,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     environment: EnvironmentOption = "",
 ) -> None:
-    """Run the server, and its worker, over a governance folder until Ctrl-C."""
+    """Run the server and worker until Ctrl-C."""
     if not dir.is_dir():
-        raise CommandFailed(f"{dir} is no folder.")
+        raise CommandFailed(f"{dir} is not a folder.")
     if workers > 1 and not store.startswith(POSTGRES):
-        raise CommandFailed("one process owns an SQLite store: use --workers 1, or a postgresql:// store.")
-    _choose(environment)
+        raise CommandFailed(
+            "an SQLite store serves a single process: use --workers 1 or a postgresql:// store."
+        )
+    _set_environment(environment)
     HOME.mkdir(mode=0o700, exist_ok=True)
     complain(f"Counterfoil on http://{host}:{port}")
     from counterfoil.serving import serve
     from counterfoil.web.http.server import build, config
 
     with _workers(workers - 1, dir, store):
-        _end(lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p)))
+        _run_to_exit(
+            lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p))
+        )
 
 
 @contextlib.contextmanager
 def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
-    """So many more workers as processes of their own, which end with this one."""
+    """Run this number of extra worker processes; they are terminated on leaving."""
     command = [sys.executable, "-m", "counterfoil.cli.main", "worker", str(dir), "--store", store]
     started = [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_named(number))  # noqa: S603 - our own program
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_worker_environment(number))  # noqa: S603 - our own program
         for number in range(2, count + 2)
     ]
     try:
@@ -76,13 +83,16 @@ def _workers(count: int, dir: Path, store: str) -> Iterator[None]:
             process.wait()
 
 
-def _choose(environment: str) -> None:
-    """This process and those that it starts read folders for one environment."""
+def _set_environment(environment: str) -> None:
+    """Select the environment of the governance folder for this process and its children."""
     os.environ["COUNTERFOIL_ENVIRONMENT"] = environment
 
 
-def _named(number: int) -> dict[str, str]:
-    """The environment, in which no two workers have one name: who has it takes itself for the other's next life."""
+def _worker_environment(number: int) -> dict[str, str]:
+    """Return the environment variables of a worker, with a name of its own.
+
+    A worker that finds its own name in the store takes over the work of that name, as after a restart.
+    """
     name = os.environ.get("COUNTERFOIL_WORKER")
     return {**os.environ, **({"COUNTERFOIL_WORKER": f"{name}-{number}"} if name else {})}
 
@@ -90,46 +100,49 @@ def _named(number: int) -> dict[str, str]:
 def worker(
     dir: Folder = Path("."), store: StoreOption = _SQLITE, environment: EnvironmentOption = ""
 ) -> None:
-    """Run one more worker on the same PostgreSQL."""
+    """Run one more worker on PostgreSQL."""
     from counterfoil.serving import work
 
-    _choose(environment)
-    _end(lambda: work(dir, store))
+    _set_environment(environment)
+    _run_to_exit(lambda: work(dir, store))
 
 
 def demo(
-    dir: Annotated[Path | None, typer.Argument(help="Where the company keeps its files.")] = None,
+    dir: Annotated[Path | None, typer.Argument(help="The working folder; default: the current one.")] = None,
     port: Port = 8080,
 ) -> None:
     """Run the demonstration company on real systems."""
     from counterfoil.demo.company import main
 
-    _end(lambda: main(dir, port))
+    _run_to_exit(lambda: main(dir, port))
 
 
 def twins() -> list[str]:
-    """The vendors that have a twin."""
+    """Return the names of the vendors that have a twin."""
     package = import_module("counterfoil.twins")
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
 
 
 def twin(
-    name: Annotated[str, typer.Argument(help="Which vendor; a wrong name lists them.")],
+    name: Annotated[str, typer.Argument(help="The vendor; an unknown name lists all vendors.")],
     port: Port = 12111,
-    state: Annotated[Path | None, typer.Option(help="The file that keeps its world.")] = None,
+    state: Annotated[Path | None, typer.Option(help="The database file of the twin.")] = None,
 ) -> None:
-    """Run a double of a vendor's API, to try governance without an account."""
+    """Run a twin of a vendor's API.
+
+    With a twin, governance can be tried without an account at the vendor.
+    """
     if name not in twins():
-        raise CommandFailed(f"there is no twin {name}; there are: {', '.join(twins())}.")
+        raise CommandFailed(f"there is no twin {name}; available: {', '.join(twins())}.")
     if state is None:
         HOME.mkdir(mode=0o700, exist_ok=True)
         state = HOME / f"twin-{name}.db"
     main: Callable[[list[str]], int] = import_module(f"counterfoil.twins.{name}").main
-    _end(lambda: main(["--port", str(port), "--state", str(state)]))
+    _run_to_exit(lambda: main(["--port", str(port), "--state", str(state)]))
 
 
-def _end(run: Callable[[], int]) -> None:
-    """Run to the end and exit with its code; what a person must change is a line, not a traceback."""
+def _run_to_exit(run: Callable[[], int]) -> None:
+    """Call `run` and exit with its code. An expected error becomes one line instead of a traceback."""
     try:
         code = run()
     except CounterfoilError as error:

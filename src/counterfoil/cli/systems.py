@@ -1,4 +1,4 @@
-"""What is installed and whether it works: connectors, their conformance, and a look at the whole installation."""
+"""Commands on the installation: list connectors, run the conformance suite, diagnose server and systems."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from counterfoil.cli.client import TOKEN_FILE, CommandFailed, Server, token
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 
 connectors = typer.Typer(
-    help="Connectors that are installed, and their conformance.", invoke_without_command=True
+    help="Installed connectors and their conformance suite.", invoke_without_command=True
 )
-SKEW = 5.0
-"""Seconds by which our clock and the server's may differ: signatures carry times."""
+MAX_CLOCK_SKEW_SECONDS = 5.0
+"""Tolerated difference between the local clock and the server's; signatures carry times."""
 
 
 @connectors.callback()
 def installed(context: typer.Context, format: FormatOption = Format.TEXT) -> None:
-    """List the connectors that are installed."""
+    """List the installed connectors."""
     if context.invoked_subcommand is not None:
         return
     from counterfoil.connectors import host
@@ -53,24 +53,26 @@ def installed(context: typer.Context, format: FormatOption = Format.TEXT) -> Non
 
 @connectors.command("test")
 def conformance(
-    name: Annotated[str, typer.Argument(help="A connector that is installed.")],
+    name: Annotated[str, typer.Argument(help="An installed connector.")],
     trial: Annotated[
         str,
         typer.Option(
-            help="FILE.py:FUNCTION; given an empty folder, an async context manager of (connector, samples)."
+            help="FILE.py:FUNCTION; it takes an empty folder and returns an async context manager of "
+            "(connector, samples)."
         ),
     ],
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Run the conformance suite on a connector; exit code 1 when it fails.
+    """Run the conformance suite on a connector.
 
-    The suite writes to the system behind the trial: give it a test account, a twin or a local installation.
+    The suite writes to the system behind the trial: use a test account, a twin or a local installation.
+    Exit code 1: the connector fails.
     """
     from counterfoil.connectors import host
 
     if name not in host.installed():
-        raise CommandFailed(f"no connector {name} is installed; `counterfoil connectors` lists them.")
-    results = asyncio.run(_conform(trial))
+        raise CommandFailed(f"the connector {name} is not installed; `counterfoil connectors` lists them.")
+    results = asyncio.run(_run_suite(trial))
     rows = [{"check": r.check, "where": r.where, "passed": r.passed, "detail": str(r)} for r in results]
     if format is Format.JSON:
         write_json(rows)
@@ -81,16 +83,16 @@ def conformance(
         raise typer.Exit(1)
 
 
-async def _conform(trial: str) -> Any:
+async def _run_suite(trial: str) -> Any:
     from counterfoil.connectors.conformance import conform
 
     file, _, function = trial.rpartition(":")
     path = Path(file)
     if not file or not path.is_file():
-        raise CommandFailed(f"--trial {trial} is not FILE.py:FUNCTION of a file that is there.")
+        raise CommandFailed(f"--trial {trial} is not FILE.py:FUNCTION of an existing file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise CommandFailed(f"{path} is no Python file.")
+        raise CommandFailed(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -106,9 +108,12 @@ async def _conform(trial: str) -> Any:
 
 
 def doctor(format: FormatOption = Format.TEXT) -> None:
-    """Look at server, store, systems, clock and versions, and say what to do; exit code 1 when something is wrong."""
-    found = _local() + _remote()
-    rows = [{"check": check, "ok": ok, "detail": detail, "do": do} for check, ok, detail, do in found]
+    """Diagnose the installation.
+
+    It checks server, store, systems, clock and versions, and gives advice. Exit code 1: a check fails.
+    """
+    checks = _local_checks() + _server_checks()
+    rows = [{"check": check, "ok": ok, "detail": detail, "do": do} for check, ok, detail, do in checks]
     if format is Format.JSON:
         write_json(rows)
     else:
@@ -123,7 +128,7 @@ def doctor(format: FormatOption = Format.TEXT) -> None:
 Check = tuple[str, bool, str, str]
 
 
-def _local() -> list[Check]:
+def _local_checks() -> list[Check]:
     import apsw
 
     from counterfoil.store.sql.sqlite import OLDEST
@@ -132,79 +137,81 @@ def _local() -> list[Check]:
     return [
         ("version", True, f"counterfoil {__version__}, Python {sys.version.split()[0]}", ""),
         ("sqlite", sqlite >= OLDEST, apsw.sqlite_lib_version(), "Install apsw 3.51.3 or newer."),
-        ("token", bool(token()), "there is one" if token() else "there is none",
-         f"Set COUNTERFOIL_TOKEN, or run where {TOKEN_FILE} is."),
+        ("token", bool(token()), "present" if token() else "missing",
+         f"Set COUNTERFOIL_TOKEN, or run the command in the folder of {TOKEN_FILE}."),
     ]  # fmt: skip
 
 
-def _remote() -> list[Check]:
+def _server_checks() -> list[Check]:
     with Server(timeout=10) as server:
         try:
             alive = server.ask("GET", "/healthz")
         except CommandFailed as failed:
             return [("server", False, f"{server.url} does not answer", str(failed))]
         here = datetime.now(UTC)
-        found: list[Check] = [
+        checks: list[Check] = [
             ("server", alive.status_code == 200, f"{server.url} answered {alive.status_code}",
-             "Something else listens there; set COUNTERFOIL_URL."),
+             "Another program listens at this address; set COUNTERFOIL_URL."),
         ]  # fmt: skip
         if date := alive.headers.get("date"):
-            # The header has whole seconds, so half of one is nobody's fault.
+            # The header has whole seconds, so it is half a second early on average.
             apart = abs((here - parsedate_to_datetime(date)).total_seconds() - 0.5)
-            found.append(
+            checks.append(
                 (
                     "clock",
-                    apart < SKEW,
+                    apart < MAX_CLOCK_SKEW_SECONDS,
                     f"{apart:.1f} s apart",
-                    "Set both clocks by NTP: signatures carry times.",
+                    "Synchronize both clocks with NTP: signatures carry times.",
                 )
             )
         ready = server.ask("GET", "/readyz")
-        found.append(
+        checks.append(
             ("ready", ready.status_code == 200, f"answered {ready.status_code}", "See the server's log.")
         )
         try:
             theirs = server.get("/openapi.json")["info"]["version"]
-            found.append(
+            checks.append(
                 ("same version", theirs == __version__, f"server {theirs}, here {__version__}",
                  "Use the command line of the server's version.")
             )  # fmt: skip
             health = server.get("/v1/health")
         except CommandFailed as failed:
-            return [*found, ("health", False, str(failed), "Use a token whose role has metrics:any:read.")]
-        found.append(("store", True, str(health.get("store") or "answers"), ""))
+            return [*checks, ("health", False, str(failed), "Use a token whose role has metrics:any:read.")]
+        checks.append(("store", True, str(health.get("store") or "answers"), ""))
         for name, state in (health.get("systems") or health.get("feeds") or {}).items():
-            wrong = str(state.get("error") or "")
-            detail = wrong or f"last {state.get('last') or 'not asked yet'}"
-            found.append((f"system {name}", not wrong, detail, "Check its address, credentials and state."))
-        for each in health.get("deprecated") or ():
-            found.append(_deprecated(each))
+            error = str(state.get("error") or "")
+            detail = error or f"last {state.get('last') or 'not polled yet'}"
+            checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
+        for version in health.get("deprecated") or ():
+            checks.append(_deprecation_check(version))
         stuck = health.get("stuck")
         if stuck == []:
-            found.append(("progress", True, "nothing is stuck", ""))
-        for each in stuck or ():
-            detail = f"{each['count']} {each['kind']} in {each['about']} since {each['since'][:19]}: "
-            do = (
-                f"See case {each['case']}."
-                if each["case"]
-                else "Look again in a minute: a Case opens if it stays."
+            checks.append(("progress", True, "nothing is stuck", ""))
+        for finding in stuck or ():
+            detail = (
+                f"{finding['count']} {finding['kind']} in {finding['about']} since {finding['since'][:19]}: "
             )
-            found.append(("progress", False, detail + ", ".join(each["subjects"]), do))
-        return found
+            do = (
+                f"See Case {finding['case']}."
+                if finding["case"]
+                else "Run doctor again in a minute: a Case opens if the problem persists."
+            )
+            checks.append(("progress", False, detail + ", ".join(finding["subjects"]), do))
+        return checks
 
 
-def _deprecated(each: dict[str, Any]) -> Check:
-    """A version on its way out: fine while nobody uses it or its sunset is to come."""
-    users = each["users"]
-    by = f"used by {', '.join(users)}" if users else "used by nobody"
-    until = f"sunset {each['sunset']}" if each["sunset"] else "no sunset"
-    late = bool(each["past_sunset"] and users)
-    to = f" to {each['use']}" if each["use"] else ""
+def _deprecation_check(version: dict[str, Any]) -> Check:
+    """Return the check of a deprecated version; it fails if the version is used after its sunset."""
+    users = version["users"]
+    by = f"used by {', '.join(users)}" if users else "unused"
+    until = f"sunset {version['sunset']}" if version["sunset"] else "no sunset"
+    late = bool(version["past_sunset"] and users)
+    to = f" to {version['use']}" if version["use"] else ""
     return (
-        f"deprecated {each['name']}",
+        f"deprecated {version['name']}",
         not late,
         f"{until}, {by}",
-        f"Move them{to}, or put the sunset off.",
+        f"Move the users{to}, or postpone the sunset.",
     )
 
 

@@ -3,7 +3,7 @@
 Pure: no clock, no randomness, no I/O. docs/reference/expressions.md describes the language.
 """
 
-from counterfoil.expr.compile import DEFAULT_BUDGET, Expression, Lookup, compile
+from counterfoil.expr.compile import DEFAULT_BUDGET_STEPS, Expression, Lookup, compile
 from counterfoil.expr.errors import (
     BudgetExceeded,
     EvaluationError,
@@ -17,7 +17,7 @@ from counterfoil.expr.tree import conjuncts, walk
 from counterfoil.expr.types import JsonSchema
 
 __all__ = [
-    "DEFAULT_BUDGET",
+    "DEFAULT_BUDGET_STEPS",
     "FUNCTIONS",
     "BudgetExceeded",
     "EvaluationError",

@@ -32,7 +32,7 @@ from counterfoil.expr.tree import (
 )
 from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, type_of
 
-DEFAULT_BUDGET = 1_000_000
+DEFAULT_BUDGET_STEPS = 1_000_000
 
 Lookup = Callable[[str, tuple[Any, ...]], object]
 
@@ -142,7 +142,7 @@ def compile(
     *,
     lookups: bool = True,
     expect: str | None = None,
-    budget: int = DEFAULT_BUDGET,
+    budget: int = DEFAULT_BUDGET_STEPS,
 ) -> Expression:
     """Compile an expression. Raises ExpressionError with all findings.
 

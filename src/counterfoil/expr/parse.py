@@ -35,8 +35,8 @@ from counterfoil.expr.tree import (
 
 MAX_TEXT_CHARACTERS = 20_000
 MAX_TERMS = 2_000
-MAX_NESTING = 64
-MAX_HEIGHT = 128
+MAX_NESTING_DEPTH = 64
+MAX_TREE_DEPTH = 128
 MAX_DIGITS = 60
 
 _SKIP = re.compile(r"(?:[ \t\r\n\f]+|//[^\n]*)+")
@@ -147,8 +147,8 @@ def _check_height(text: str, tree: ExprNode) -> None:
     stack = [(tree, 1)]
     while stack:
         node, height = stack.pop()
-        if height > MAX_HEIGHT:
-            message = f"this chain of operators is more than {MAX_HEIGHT} deep; use sum([...]) or join()"
+        if height > MAX_TREE_DEPTH:
+            message = f"this chain of operators is more than {MAX_TREE_DEPTH} deep; use sum([...]) or join()"
             refuse(text, "limit", message, node.end, node.end + 1)
         stack.extend((child, height + 1) for child in children(node))
 
@@ -202,12 +202,12 @@ class _Parser:
 
     def expression(self) -> ExprNode:
         self.nesting += 1
-        if self.nesting > MAX_NESTING:
+        if self.nesting > MAX_NESTING_DEPTH:
             token = self.token
             refuse(
                 self.text,
                 "limit",
-                f"brackets and conditions are nested more than {MAX_NESTING} deep",
+                f"brackets and conditions are nested more than {MAX_NESTING_DEPTH} deep",
                 token.start,
                 token.end,
             )

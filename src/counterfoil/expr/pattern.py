@@ -14,7 +14,7 @@ from counterfoil.expr.errors import Fault
 
 MAX_PATTERN_CHARACTERS = 1_000
 MAX_PROGRAM_STATES = 1_500
-_MAX_NESTING = 30
+_MAX_NESTING_DEPTH = 30
 _MAX_CACHED_SETS = 5_000
 
 Ranges = tuple[tuple[int, int], ...]
@@ -183,8 +183,8 @@ class _PatternParser:
 
     def group(self) -> _Tree | None:
         self.nesting += 1
-        if self.nesting > _MAX_NESTING:
-            self.fail(f"groups are nested more than {_MAX_NESTING} deep")
+        if self.nesting > _MAX_NESTING_DEPTH:
+            self.fail(f"groups are nested more than {_MAX_NESTING_DEPTH} deep")
         outer = self.flags
         if self.peek("?"):
             self.at += 1

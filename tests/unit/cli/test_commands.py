@@ -1,4 +1,4 @@
-"""The command line without a server: what there is, that it is documented, and how it ends."""
+"""The command line without a server: every command, its documentation and its exit codes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CLI = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
 JSON = (ROOT / "docs" / "reference" / "json-output.md").read_text("utf-8")
 RUNNER = CliRunner()
 SILENT = {"up", "worker", "demo", "twin"}
-"""They run until they are ended and print no result."""
+"""Commands that run until they are ended and print no result."""
 
 
 def commands() -> dict[str, Any]:
-    """Every command by the words that call it."""
-    found: dict[str, Any] = {}
+    """Return every command by its full name."""
+    by_name: dict[str, Any] = {}
     group: Any = get_command(app)
     for name, command in group.commands.items():
         if not hasattr(command, "commands") or command.invoke_without_command:
-            found[name] = command
+            by_name[name] = command
         for inner, below in getattr(command, "commands", {}).items():
-            found[f"{name} {inner}"] = below
-    return found
+            by_name[f"{name} {inner}"] = below
+    return by_name
 
 
 COMMANDS = commands()
@@ -44,14 +44,14 @@ COMMANDS = commands()
 def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
 ) -> tuple[int, str, str]:
-    """Exit code, output and complaints, through the installed entry point."""
+    """Return exit code, standard output and standard error of the installed entry point."""
     monkeypatch.setattr(sys, "argv", ["counterfoil", *words])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     code = ended.value.code
     assert isinstance(code, int)
-    return code, said.out, said.err
+    return code, captured.out, captured.err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -81,14 +81,14 @@ def test_no_documented_command_is_missing() -> None:
     assert documented == set(COMMANDS)
 
 
-def test_the_version_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(capsys, monkeypatch, "--version") == (0, __version__ + "\n", "")
 
 
 @pytest.mark.parametrize(
     "words", [["nonsense"], ["runs", "--nonsense"], ["runs", "--limit", "0"], ["resolve", "x"]]
 )
-def test_wrong_use_ends_with_two(
+def test_wrong_usage_ends_with_two(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     code, out, err = run(capsys, monkeypatch, *words)
@@ -96,7 +96,7 @@ def test_wrong_use_ends_with_two(
     assert err
 
 
-def test_no_server_is_said_with_what_to_do(
+def test_a_missing_server_is_reported_with_advice(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERFOIL_URL", "http://127.0.0.1:1")
@@ -143,7 +143,7 @@ def test_check_ends_with_one_and_says_where(
     assert (code, json.loads(out)[0]["line"]) == (1, 3)
 
 
-def test_check_of_no_folder_is_wrong_use(
+def test_check_of_a_missing_folder_is_wrong_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(capsys, monkeypatch, "check", str(tmp_path / "none"))[0] == 2
@@ -169,13 +169,13 @@ def test_explain_says_the_value_and_what_was_read(
     sample.write_text('{"event": {"data": {"amount": {"minor": 1250, "currency": "USD"}}}}')
     words = ["explain", "event.data.amount", "--sample", str(sample), "--format", "json"]
     code, out, _ = run(capsys, monkeypatch, *words)
-    found = json.loads(out)
+    result = json.loads(out)
     assert code == 0
-    assert found["value"] == {"amount": "12.50", "currency": "USD", "minor": 1250}
-    assert "event.data.amount" in found["reads"]
+    assert result["value"] == {"amount": "12.50", "currency": "USD", "minor": 1250}
+    assert "event.data.amount" in result["reads"]
 
 
-def test_explain_of_what_has_no_value_ends_with_one(
+def test_explain_without_a_value_ends_with_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, _ = run(capsys, monkeypatch, "explain", "1 +")
@@ -199,10 +199,10 @@ def test_the_token_comes_from_the_environment_or_the_folder(
     assert client.token() == "cft_env"
 
 
-def test_an_unknown_twin_lists_those_there_are(
+def test_an_unknown_twin_lists_the_available_ones(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = run(capsys, monkeypatch, "twin", "nobody")
+    code, _, err = run(capsys, monkeypatch, "twin", "unknown")
     assert code == 2
     assert twins()
     assert all(name in err for name in twins())
@@ -255,10 +255,10 @@ def test_check_looks_at_every_environment_or_at_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run(capsys, monkeypatch, "init", str(tmp_path / "first"))
-    overlay = "kind: overlay\nname: prod\nof: {environment: production}\nchanges: [{kind: role, name: nobody, set: {doc: x}}]\n"
+    overlay = "kind: overlay\nname: prod\nof: {environment: production}\nchanges: [{kind: role, name: unknown, set: {doc: x}}]\n"
     (tmp_path / "first" / "overlay.yaml").write_text(overlay, encoding="utf-8")
     assert run(capsys, monkeypatch, "check", str(tmp_path / "first"))[0] == 1
-    code, said, _ = run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "prod")
-    assert (code, "no overlay is for the environment `prod`" in said) == (1, True)
-    (tmp_path / "first" / "overlay.yaml").write_text(overlay.replace("nobody", "finance"), encoding="utf-8")
+    code, output, _ = run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "prod")
+    assert (code, "no overlay is for the environment `prod`" in output) == (1, True)
+    (tmp_path / "first" / "overlay.yaml").write_text(overlay.replace("unknown", "finance"), encoding="utf-8")
     assert run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "production")[0] == 0

@@ -1,4 +1,4 @@
-"""`contracts lint` and what `check` tells of it: places, exit codes, and files that are no contract."""
+"""`contracts lint`, and lint warnings of `check`: places, exit codes, and files that are not a contract."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ def lint(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_finding_in_somebody_elses_file_has_its_line(tmp_path: Path) -> None:
+def test_a_finding_in_a_foreign_file_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "credit.json").write_text(SCHEMA)
-    code, said = lint(str(tmp_path / "credit.json"))
+    code, output = lint(str(tmp_path / "credit.json"))
     assert code == 1
-    assert f"{tmp_path}/credit.json:8: money-exact: " in said
-    assert said.endswith("1 file, 1 findings\n")
+    assert f"{tmp_path}/credit.json:8: money-exact: " in output
+    assert output.endswith("1 file, 1 findings\n")
 
 
-def test_a_folder_is_looked_through_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_is_searched_and_unreadable_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "events.yaml").write_text(EVENT)
-    code, said = lint(str(tmp_path), "--format", "json")
+    code, output = lint(str(tmp_path), "--format", "json")
     assert code == 1
-    assert [(Path(f["file"]).name, f["line"], f["rule"]) for f in json.loads(said)] == [
+    assert [(Path(f["file"]).name, f["line"], f["rule"]) for f in json.loads(output)] == [
         ("broken.yaml", 0, "unreadable"),
         ("events.yaml", 5, "money-exact"),
     ]
 
 
-def test_a_good_contract_ends_with_nothing_to_say(tmp_path: Path) -> None:
+def test_a_good_contract_has_no_finding(tmp_path: Path) -> None:
     (tmp_path / "credit.json").write_text(SCHEMA.replace("number", "integer"))
     assert lint(str(tmp_path)) == (0, "1 file, 0 findings\n")
 
 
-def test_files_that_use_patterns_are_looked_at_as_they_are_written() -> None:
+def test_files_that_use_patterns_are_checked_as_written() -> None:
     assert lint(str(ROOT / "examples" / "acme"))[1].endswith(" 0 findings\n")
 
 
-def test_what_is_no_contract_is_wrong_use(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_contract_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "broken.yaml").write_text("a: [")
     for name in ("other.json", "broken.yaml", "gone.yaml"):
@@ -79,7 +79,7 @@ def test_what_is_no_contract_is_wrong_use(tmp_path: Path) -> None:
         assert "CommandFailed" in repr(result.exception)
 
 
-def test_check_tells_lint_as_warnings(tmp_path: Path) -> None:
+def test_check_reports_lint_findings_as_warnings(tmp_path: Path) -> None:
     RUNNER.invoke(app, ["init", str(tmp_path / "company")])
     assert RUNNER.invoke(app, ["check", str(tmp_path / "company")]).output.endswith("0 errors, 0 warnings\n")
     path = tmp_path / "company" / "2-contracts.yaml"

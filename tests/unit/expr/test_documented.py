@@ -8,7 +8,7 @@ import pytest
 
 from counterfoil.core.money import Money
 from counterfoil.expr import FUNCTIONS, compile
-from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT_CHARACTERS
+from counterfoil.expr.parse import MAX_TREE_DEPTH, MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/expressions.md").read_text(encoding="utf-8")
 ROWS = [
@@ -46,7 +46,7 @@ def test_documented_limits_are_the_limits():
     for limit in (
         f"{MAX_TEXT_CHARACTERS:,} characters",
         f"{MAX_TERMS:,} terms",
-        f"{MAX_NESTING} deep",
-        f"{MAX_HEIGHT} deep",
+        f"{MAX_NESTING_DEPTH} deep",
+        f"{MAX_TREE_DEPTH} deep",
     ):
         assert limit in PAGE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.money import Money
 from counterfoil.expr import EvaluationError, ExpressionError, compile
-from counterfoil.expr.parse import MAX_HEIGHT, MAX_NESTING, MAX_TERMS, MAX_TEXT_CHARACTERS, parse
+from counterfoil.expr.parse import MAX_TREE_DEPTH, MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS, parse
 from counterfoil.expr.tree import names_and_paths
 
 
@@ -159,12 +159,12 @@ def test_hostile_text_is_refused_at_once_with_a_place(text):
 
 
 def test_what_just_fits_compiles_and_runs():
-    assert compile("(" * (MAX_NESTING - 1) + "1" + ")" * (MAX_NESTING - 1))({}) == 1
-    assert compile("+".join(["1"] * (MAX_HEIGHT - 1)))({}) == MAX_HEIGHT - 1
+    assert compile("(" * (MAX_NESTING_DEPTH - 1) + "1" + ")" * (MAX_NESTING_DEPTH - 1))({}) == 1
+    assert compile("+".join(["1"] * (MAX_TREE_DEPTH - 1)))({}) == MAX_TREE_DEPTH - 1
     assert compile(" && ".join(["true"] * (MAX_TERMS // 2)))({}) is True
     assert compile("'" + "a" * (MAX_TEXT_CHARACTERS - 2) + "'")({}) == "a" * (MAX_TEXT_CHARACTERS - 2)
     nested = "1"
-    for _ in range(MAX_NESTING - 2):
+    for _ in range(MAX_NESTING_DEPTH - 2):
         nested = f"[{nested}].map(x, x)[0]" if len(nested) < 400 else f"({nested})"
     assert compile(nested)({}) == 1
 

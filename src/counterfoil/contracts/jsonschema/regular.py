@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-MAX_CODE_POINT = 0x10FFFF
+CODE_POINT_MAX = 0x10FFFF
 MAX_DERIVATIVES = 4000
 """Limit of derivatives for one question."""
 MAX_STRING_LENGTH = 100_000
@@ -20,7 +20,7 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 NOTHING: Term = ("set", ())
 EMPTY: Term = ("eps",)
-ANY: Term = ("set", ((0, 0xD7FF), (0xE000, MAX_CODE_POINT)))
+ANY: Term = ("set", ((0, 0xD7FF), (0xE000, CODE_POINT_MAX)))
 ALL: Term = ("rep", ANY, 0, None)
 
 # Preferred characters of examples, the simplest first.
@@ -52,8 +52,8 @@ def outside(pairs: Ranges) -> Ranges:
         if start < low:
             gaps.append((start, low - 1))
         start = high + 1
-    if start <= MAX_CODE_POINT:
-        gaps.append((start, MAX_CODE_POINT))
+    if start <= CODE_POINT_MAX:
+        gaps.append((start, CODE_POINT_MAX))
     return tuple(gaps)
 
 
@@ -195,7 +195,7 @@ def letters(term: Term) -> list[int]:
     order = sorted(sets)
     classes: dict[tuple[bool, ...], int] = {}
     for char in READABLE + [
-        edge for edge in edges if edge <= MAX_CODE_POINT and not 0xD800 <= edge <= 0xDFFF
+        edge for edge in edges if edge <= CODE_POINT_MAX and not 0xD800 <= edge <= 0xDFFF
     ]:
         signature = tuple(any(low <= char <= high for low, high in pairs) for pairs in order)
         classes.setdefault(signature, char)

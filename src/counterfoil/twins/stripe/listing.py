@@ -12,7 +12,7 @@ from counterfoil.twins.stripe.forms import Shape
 
 PAGING: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str", "created": "range"}
 SEARCHING: Shape = {"query!": "str", "limit": "int", "page": "str"}
-DEFAULT_LIMIT = 10
+DEFAULT_PAGE_ROWS = 10
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -27,7 +27,7 @@ def page(
     oldest_first: bool = False,
 ) -> Obj:  # fmt: skip
     """Return one page, newest first unless lines are listed, after or before the object of a cursor."""
-    limit = params.get("limit") or DEFAULT_LIMIT
+    limit = params.get("limit") or DEFAULT_PAGE_ROWS
     if not 1 <= limit <= 100:
         word, edge = ("greater", 1) if limit < 1 else ("less", 100)
         raise invalid_parameter(
@@ -103,7 +103,7 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
         position = join.end()
     if position != len(text) or len(joins) > 1:
         raise invalid_request("We were unable to parse your search query.", param="query")
-    limit, offset = params.get("limit") or DEFAULT_LIMIT, int(params.get("page") or 0)
+    limit, offset = params.get("limit") or DEFAULT_PAGE_ROWS, int(params.get("page") or 0)
     if not 1 <= limit <= 100:
         raise invalid_parameter(
             "This value must be less than or equal to 100.", "parameter_invalid_integer", "limit"

@@ -1,4 +1,4 @@
-"""Prints a plan for people at a terminal."""
+"""Text form of a plan, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.cli.output import say
 
 MAX_DETAILS = 12
-"""Details of one document that are printed."""
+"""Printed details, and printed rows, of one document."""
 
 
 def show(
@@ -31,7 +31,7 @@ def show(
     for notice in report.calendar:
         say(f"\n{notice.effect.upper()}: {notice.message} (calendar {notice.calendar})")
     _approvals(report, approvals)
-    say("\nWhat apply does:")
+    say("\n`apply` will:")
     for number, stage in enumerate(report.stages, start=1):
         say(f"  {number}. {stages.explain(stage)}")
     for note in report.notes:
@@ -40,7 +40,7 @@ def show(
 
 def show_differences(differences: Sequence[DocumentChange], places: dict[tuple[str, str], str]) -> None:
     if not differences:
-        say("Nothing changes in meaning; only the way it is written differs.")
+        say("No change in meaning; only the notation differs.")
     for change in differences:
         sign = {"added": "+", "removed": "-", "changed": "~"}[change.change]
         place = places.get((change.kind, change.name), "")
@@ -69,7 +69,7 @@ def _runs(groups: list[AffectedRuns]) -> None:
 
 def _impact(impact: dict[str, Any] | None) -> None:
     if impact is None:
-        say("\nNo traffic was replayed.")
+        say("\nNo recorded traffic was replayed.")
         return
     counts = impact["counts"]
     say(f"\nReplayed {counts['receipts']} deliveries: {counts['same']} the same, {counts['changed']} changed, "
@@ -91,17 +91,17 @@ def _impact(impact: dict[str, Any] | None) -> None:
             f"{money['currency']} ({money['delta']:+})")  # fmt: skip
 
 
-def _approvals(report: PlanReport, answered: list[dict[str, Any]]) -> None:
+def _approvals(report: PlanReport, approvals: list[dict[str, Any]]) -> None:
     if not report.approvals:
         say("\nNo approval is required.")
         return
     say(f"\nApprovals required by `{report.policy}`, until {report.expires:%Y-%m-%d %H:%M} UTC, not from "
         f"{report.requester}:")  # fmt: skip
-    states = {(approval["path"], approval["state"] == "open"): approval for approval in answered}
+    states = {(approval["path"], approval["state"] == "open"): approval for approval in approvals}
     for required in report.approvals:
         approval = states.get((required.name, True)) or states.get((required.name, False))
         state = f" {approval['state']} {approval['id']}" if approval else ""
-        could = f" (could be: {', '.join(required.could)})" if required.could else " (no person could)"
+        could = f" (eligible: {', '.join(required.could)})" if required.could else " (no person is eligible)"
         say(f"  {required.quorum} of {' or '.join(required.roles)}{could}:{state}")
-        for because in required.because:
-            say(f"      {because}")
+        for reason in required.because:
+            say(f"      {reason}")
