@@ -20,7 +20,13 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass
-from counterfoil.flow.dispatch.batching import LATE, LimiterSlotRequest, RequestBatcher, SlotRequest, most_significant
+from counterfoil.flow.dispatch.batching import (
+    LATE,
+    LimiterSlotRequest,
+    RequestBatcher,
+    SlotRequest,
+    most_significant,
+)
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter as WorkersGate
 from counterfoil.flow.dispatch.limiter import Lane, LimiterClosed
 from counterfoil.store.memory import MemoryStore

@@ -17,12 +17,12 @@ async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
         {"kind": "system", "name": "shop", "role": "billing", "connector": "external", "owner": "finance"}
     ]
     store = MemoryStore()
-    pump = Worker(store, Releases(store, Model.from_documents([*roles, *systems])), {}, "w/1")
-    assert await pump.watch_once() == 0
+    worker = Worker(store, Releases(store, Model.from_documents([*roles, *systems])), {}, "w/1")
+    assert await worker.watch_once() == 0
     assert not (await store.dump()).cases
     store.clock = lambda: utc_now() - timedelta(hours=1)
-    await pump.watch_once()
-    await pump.watch_once()
+    await worker.watch_once()
+    await worker.watch_once()
     (case,) = (await store.dump()).cases
     assert (case.reason, case.owner) == ("clock_jumped", "finance")
 

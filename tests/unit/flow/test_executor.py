@@ -48,9 +48,9 @@ async def played(text: str) -> Watched:
     model = Model.from_documents(list(YAML(typ="safe").load_all(text)))
     store = Watched(lambda: NOW)
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
-    pump = Worker(store, Releases(store, model), {}, "w/1")
-    await pump.beat_once()
-    real = pump.planner.propose
+    worker = Worker(store, Releases(store, model), {}, "w/1")
+    await worker.beat_once()
+    real = worker.planner.propose
 
     async def propose(carried: RunSnapshot, now: datetime, slots: Any = None, told: Any = None) -> Any:
         held = await store.load(carried.run.id)
@@ -59,12 +59,12 @@ async def played(text: str) -> Watched:
             store.same(carried, snapshot.from_rows(held))
         return await real(carried, now, slots, told)
 
-    pump.planner.propose = propose  # type: ignore[method-assign]
+    worker.planner.propose = propose  # type: ignore[method-assign]
     for _ in range(4):
-        await pump.admit_once()
-        await pump.turn_once()
+        await worker.admit_once()
+        await worker.turn_once()
         await asyncio.sleep(0)
-        await pump.wait_for_work()
+        await worker.wait_for_work()
     return store
 
 

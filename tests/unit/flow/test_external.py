@@ -87,18 +87,18 @@ class Clock:
         return self.now
 
 
-async def settle(pump: Worker) -> None:
+async def settle(worker: Worker) -> None:
     """Let everything happen that is due now."""
     for _ in range(60):
-        await pump.beat_once()
+        await worker.beat_once()
         did = (
-            await pump.admit_once()
-            + await pump.turn_once()
-            + await pump.send_once()
-            + await pump.watch_once()
+            await worker.admit_once()
+            + await worker.turn_once()
+            + await worker.send_once()
+            + await worker.watch_once()
         )
-        while pump.busy:
-            await pump.wait_for_work()
+        while worker.busy:
+            await worker.wait_for_work()
         if not did:
             return
 
@@ -109,21 +109,21 @@ async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterf
     store = MemoryStore(clock)
     releases = Releases(store, model)
     await releases.publish(NOW, "test")
-    pump = Worker(store, releases, {}, "w/1")
-    pump.reconciler.jump_detector = JumpDetector(0.0, here=lambda: clock.now.timestamp())
+    worker = Worker(store, releases, {}, "w/1")
+    worker.reconciler.jump_detector = JumpDetector(0.0, here=lambda: clock.now.timestamp())
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], clock())
-    await settle(pump)
+    await settle(worker)
     (effect,) = (await store.dump()).effects
     (foil,) = (await store.dump()).foils
     assert effect.state is EffectState.ACCEPTED
     assert (foil.state, foil.legs) == (FoilState.PROVISIONAL, {"gross": Money(1200, "USD")})
     clock.now += timedelta(hours=1)
-    await settle(pump)
+    await settle(worker)
     assert (await store.dump()).effects[0].state is EffectState.ACCEPTED
     await receive_events(store, model, [event("bus", "ledger.shown.v1", "e2")], clock())
-    await settle(pump)
+    await settle(worker)
     clock.now += timedelta(hours=1)
-    await settle(pump)
+    await settle(worker)
     dump = await store.dump()
     assert dump.effects[0].state is EffectState.CONFIRMED
     assert dump.foils[0].state is FoilState.MATCHED
@@ -142,7 +142,7 @@ async def test_the_present_matrix_decides_for_runs_of_former_releases() -> None:
     await Releases(store, former).publish(NOW, "test")
     await receive_events(store, former, [event("shop", "sale.closed.v1", "e1")], clock())
     await Admitter(store, Releases(store, former), {}).admit((await store.todos(1))[0], clock())
-    pump = Worker(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
-    await settle(pump)
+    worker = Worker(store, Releases(store, Model.from_documents(strict)), {}, "w/1")
+    await settle(worker)
     (approval,) = (await store.dump()).approvals
     assert (approval.automatic, approval.roles) == (False, ("finance",))

@@ -1,4 +1,4 @@
-"""The gate: slots, lanes, the breaker and the retry budget of one worker, on a clock that the test moves."""
+"""The limiter: slots, lanes, the breaker and the retry budget of one worker, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Clock:
         at_once(of.beat(self.store, self.database))
 
     def go(self, seconds: float) -> None:
-        """Let time go by, with the heartbeats of every gate."""
+        """Let time go by, with the heartbeats of every limiter."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 3)
@@ -68,7 +68,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def gate(clock: Clock, cap: int = 4, worker: str = "w/1") -> ConcurrencyLimiter:
+def limiter(clock: Clock, cap: int = 4, worker: str = "w/1") -> ConcurrencyLimiter:
     of = ConcurrencyLimiter(worker, {"erp": ("erp", cap)}, clock, seed=1)
     clock.gates.append(of)
     clock.beat(of)
@@ -108,7 +108,7 @@ def waiter(
 
 
 def test_no_more_enter_than_there_are_slots(clock: Clock) -> None:
-    of = gate(clock, 2)
+    of = limiter(clock, 2)
     first = take(of)
     take(of)
     assert of.try_enter("erp", Lane.CLOSE) is None
@@ -118,7 +118,7 @@ def test_no_more_enter_than_there_are_slots(clock: Clock) -> None:
 
 
 def test_a_ticket_is_given_back_once(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     ticket = take(of)
     of.leave(ticket, DONE)
     with pytest.raises(ValueError, match="twice"):
@@ -128,11 +128,11 @@ def test_a_ticket_is_given_back_once(clock: Clock) -> None:
 
 def test_a_system_without_a_cap_has_no_line(clock: Clock) -> None:
     with pytest.raises(KeyError):
-        gate(clock).try_enter("crm", Lane.LIVE)
+        limiter(clock).try_enter("crm", Lane.LIVE)
 
 
 async def test_who_gives_up_waiting_frees_its_place(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     order: list[Any] = []
     gone, stays = waiter(of, Lane.LIVE, order, "gone"), waiter(of, Lane.LIVE, order, "stays")
@@ -146,7 +146,7 @@ async def test_who_gives_up_waiting_frees_its_place(clock: Clock) -> None:
 
 
 async def test_a_slot_given_to_somebody_who_gives_up_at_that_moment_is_not_lost(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     late = waiter(of, Lane.LIVE, [])
     await settled()
@@ -157,7 +157,7 @@ async def test_a_slot_given_to_somebody_who_gives_up_at_that_moment_is_not_lost(
 
 
 async def test_a_closed_gate_sends_everybody_away(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     waits = waiter(of, Lane.CLOSE, [])
     await settled()
@@ -175,7 +175,7 @@ async def test_a_closed_gate_sends_everybody_away(clock: Clock) -> None:
 
 
 async def test_a_better_lane_goes_first_and_equals_in_order(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     order: list[Any] = []
     lanes = [Lane.REPLAY, Lane.LIVE, Lane.RETRY, Lane.CLOSE, Lane.LIVE]
@@ -188,7 +188,7 @@ async def test_a_better_lane_goes_first_and_equals_in_order(clock: Clock) -> Non
 
 async def test_nobody_in_a_flooded_gate_starves(clock: Clock) -> None:
     """Every eighth slot is the oldest waiter's of the lower lanes."""
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     order: list[Any] = []
     low = [waiter(of, lane, order) for lane in (Lane.REPLAY, Lane.RETRY, Lane.LIVE)]
@@ -201,7 +201,7 @@ async def test_nobody_in_a_flooded_gate_starves(clock: Clock) -> None:
 
 
 async def test_nobody_overtakes_who_waits(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     inside = take(of)
     order: list[Any] = []
     waits = waiter(of, Lane.LIVE, order)
@@ -212,14 +212,14 @@ async def test_nobody_overtakes_who_waits(clock: Clock) -> None:
 
 
 def test_a_flood_of_replays_leaves_a_slot_for_live_work(clock: Clock) -> None:
-    of = gate(clock, 3)
+    of = limiter(clock, 3)
     low = [of.try_enter("erp", lane) for lane in (Lane.REPLAY, Lane.RETRY, Lane.REPLAY, Lane.RETRY)]
     assert [ticket is not None for ticket in low] == [True, True, False, False]
     assert of.try_enter("erp", Lane.LIVE) is not None
 
 
 def test_the_only_slot_is_everybodys(clock: Clock) -> None:
-    of = gate(clock, 1)
+    of = limiter(clock, 1)
     assert of.try_enter("erp", Lane.REPLAY) is not None
 
 
@@ -228,7 +228,7 @@ def test_the_only_slot_is_everybodys(clock: Clock) -> None:
 
 @pytest.mark.parametrize("failure", [LOST, SHUT_OUT, Rejected(ErrorClass.TRANSIENT, "503")])
 def test_failures_in_a_row_open_the_breaker(clock: Clock, failure: Outcome) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     call(of, failure, MAX_CONSECUTIVE_FAILURES - 1)
     assert of.state("erp").breaker is BreakerState.CLOSED
     call(of, failure)
@@ -239,13 +239,13 @@ def test_failures_in_a_row_open_the_breaker(clock: Clock, failure: Outcome) -> N
 
 @pytest.mark.parametrize("answer", [DONE, NO, Accepted("job"), BUSY])
 def test_an_answer_whatever_it_says_is_no_failure(clock: Clock, answer: Outcome) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     call(of, answer, 50)
     assert of.state("erp").breaker is BreakerState.CLOSED
 
 
 def test_a_system_that_mostly_fails_opens_it_too(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     outcomes: list[Outcome] = [LOST, LOST, DONE] * 7
     for number, outcome in enumerate(outcomes):
         if of.state("erp").breaker is BreakerState.OPEN:
@@ -256,7 +256,7 @@ def test_a_system_that_mostly_fails_opens_it_too(clock: Clock) -> None:
 
 
 def test_half_open_lets_one_probe_through_and_an_answer_closes(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     probe = take(of)
@@ -269,7 +269,7 @@ def test_half_open_lets_one_probe_through_and_an_answer_closes(clock: Clock) -> 
 
 
 def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     opened, waits = clock.now, []
     for _ in range(10):
@@ -287,7 +287,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_a_minute(clock: Clock) -> None
 
 
 def test_a_probe_that_was_not_made_leaves_the_next_one(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
     of.leave(take(of), None)
@@ -295,7 +295,7 @@ def test_a_probe_that_was_not_made_leaves_the_next_one(clock: Clock) -> None:
 
 
 def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) -> None:
-    of = gate(clock, 20)
+    of = limiter(clock, 20)
     old = [take(of) for _ in range(10)]
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
@@ -307,7 +307,7 @@ def test_calls_begun_before_it_opened_say_nothing_about_the_probe(clock: Clock) 
 
 
 def test_a_call_not_made_that_began_earlier_is_not_the_probe(clock: Clock) -> None:
-    of = gate(clock, 20)
+    of = limiter(clock, 20)
     old = take(of)
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     clock.go(2)
@@ -318,7 +318,7 @@ def test_a_call_not_made_that_began_earlier_is_not_the_probe(clock: Clock) -> No
 
 
 def test_failures_before_it_closed_are_forgotten(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     for _ in range(4):
         call(of, DONE, 2)
         call(of, LOST, MAX_CONSECUTIVE_FAILURES - 2)
@@ -342,7 +342,7 @@ async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
 
 
 def test_retries_are_a_share_of_the_first_attempts(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     went = Counter[bool]()
     for _ in range(500):
         call(of, DONE)
@@ -355,7 +355,7 @@ def test_retries_are_a_share_of_the_first_attempts(clock: Clock) -> None:
 
 
 def test_one_retry_a_second_may_go_whatever_the_budget(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     while (ticket := of.try_enter("erp", Lane.LIVE, retry=True)) is not None:
         of.leave(ticket, DONE)
     went = 0
@@ -369,14 +369,14 @@ def test_one_retry_a_second_may_go_whatever_the_budget(clock: Clock) -> None:
 
 
 def test_a_retry_that_was_not_made_costs_nothing(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     before = of.state("erp").retry_tokens
     of.leave(take(of, retry=True), None)
     assert of.state("erp").retry_tokens == before
 
 
 async def test_a_retry_without_a_token_does_not_hold_first_attempts_back(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     while (ticket := of.try_enter("erp", Lane.LIVE, retry=True)) is not None:
         of.leave(ticket, DONE)
     order: list[Any] = []
@@ -393,7 +393,7 @@ async def test_a_retry_without_a_token_does_not_hold_first_attempts_back(clock: 
 
 
 def test_a_system_that_says_when_is_left_alone_until_then(clock: Clock) -> None:
-    of = gate(clock)
+    of = limiter(clock)
     of.leave(take(of), Rejected(ErrorClass.THROTTLED, "later", retry_after=7.0))
     clock.go(6.9)
     assert of.try_enter("erp", Lane.CLOSE) is None
@@ -402,7 +402,7 @@ def test_a_system_that_says_when_is_left_alone_until_then(clock: Clock) -> None:
 
 
 def test_one_burst_of_refusals_halves_the_cap_once(clock: Clock) -> None:
-    of = gate(clock, 16)
+    of = limiter(clock, 16)
     burst = [take(of) for _ in range(16)]
     for ticket in burst:
         of.leave(ticket, BUSY)

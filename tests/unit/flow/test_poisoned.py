@@ -21,28 +21,28 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-async def pump() -> Worker:
+async def worker() -> Worker:
     model = Model.from_documents(list(YAML(typ="safe").load_all(COMPANY)))
     store = MemoryStore(lambda: NOW)
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], NOW)
     return Worker(store, Releases(store, model), {}, "w/1")
 
 
-async def rounds(pump: Worker) -> None:
+async def rounds(worker: Worker) -> None:
     for _ in range(3):
-        await pump.admit_once()
-        await pump.turn_once()
+        await worker.admit_once()
+        await worker.turn_once()
         await asyncio.sleep(0)
-        await pump.wait_for_work()
+        await worker.wait_for_work()
 
 
-async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Worker, monkeypatch: Any) -> None:
+async def test_a_turn_that_fails_by_a_defect_opens_one_case(worker: Worker, monkeypatch: Any) -> None:
     async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(pump.planner, "propose", broken)
-    await rounds(pump)
-    dump = await pump.store.dump()  # type: ignore[attr-defined]
+    monkeypatch.setattr(worker.planner, "propose", broken)
+    await rounds(worker)
+    dump = await worker.store.dump()  # type: ignore[attr-defined]
     (case,) = dump.cases
     assert (case.reason, case.owner, case.run) == ("poisoned", "finance", dump.runs[0].id)
     assert "nobody thought of this" in case.message
@@ -51,14 +51,14 @@ async def test_a_turn_that_fails_by_a_defect_opens_one_case(pump: Worker, monkey
 
 
 async def test_an_admission_that_fails_by_a_defect_opens_one_case_and_keeps_the_todo(
-    pump: Worker, monkeypatch: Any
+    worker: Worker, monkeypatch: Any
 ) -> None:
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(pump.admitter, "admit", broken)
-    await rounds(pump)
-    dump = await pump.store.dump()  # type: ignore[attr-defined]
+    monkeypatch.setattr(worker.admitter, "admit", broken)
+    await rounds(worker)
+    dump = await worker.store.dump()  # type: ignore[attr-defined]
     (case,) = dump.cases
     assert (case.reason, case.receipt) == ("poisoned", 1)
     assert [(kind, ref) for kind, ref, _ in dump.todos] == [("receipt", "1")]

@@ -17,7 +17,7 @@ from counterfoil.flow.dispatch.limiter import HEARTBEAT_LIFETIME, ConcurrencyLim
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
 from counterfoil.store.port.workers import Heartbeat, SetCap
-from tests.unit.flow.test_limiter import Clock, at_once, gate
+from tests.unit.flow.test_limiter import Clock, at_once, limiter
 
 DONE = Confirmed({})
 BUSY = Rejected(ErrorClass.THROTTLED, "slow down")
@@ -52,7 +52,7 @@ def test_nobody_enters_before_the_first_heartbeat() -> None:
 
 def test_a_quota_that_was_not_renewed_lets_nobody_in() -> None:
     clock = Clock()
-    of = gate(clock)
+    of = limiter(clock)
     ticket = of.try_enter("erp", Lane.LIVE)
     assert ticket is not None
     assert of.holds(ticket)
@@ -64,7 +64,7 @@ def test_a_quota_that_was_not_renewed_lets_nobody_in() -> None:
 
 def test_a_slot_held_through_a_sleep_is_not_held_any_more() -> None:
     clock = Clock()
-    of, other = gate(clock), gate(clock, worker="w/2")
+    of, other = limiter(clock), limiter(clock, worker="w/2")
     ticket = of.try_enter("erp", Lane.LIVE)
     assert ticket is not None
     clock.now += 60
@@ -86,7 +86,7 @@ def test_the_caps_are_those_of_the_systems() -> None:
 
 def test_a_new_release_brings_systems_and_caps() -> None:
     clock = Clock()
-    of = gate(clock)
+    of = limiter(clock)
     all_of(of)
     of.configure({"erp": ("erp", 6), "crm": ("crm", 1)})
     clock.beat(of)
@@ -96,7 +96,7 @@ def test_a_new_release_brings_systems_and_caps() -> None:
 
 def test_a_heartbeat_that_fails_leaves_quotas_until_their_end() -> None:
     clock = Clock()
-    of = gate(clock)
+    of = limiter(clock)
 
     class Down:
         async def apply(self, transition: Any) -> Any:
@@ -115,8 +115,8 @@ def test_a_heartbeat_that_fails_leaves_quotas_until_their_end() -> None:
 
 def test_a_second_worker_gets_its_part_from_one_that_has_no_use_for_it() -> None:
     clock = Clock()
-    first = gate(clock)
-    second = gate(clock, worker="w/2")
+    first = limiter(clock)
+    second = limiter(clock, worker="w/2")
     assert second.try_enter("erp", Lane.LIVE) is None
     assert not second.heartbeat_due.is_set(), "it has just asked"
     clock.now += 1
@@ -129,9 +129,9 @@ def test_a_second_worker_gets_its_part_from_one_that_has_no_use_for_it() -> None
 
 def test_a_second_worker_gets_its_part_from_one_that_is_busy() -> None:
     clock = Clock()
-    first = gate(clock)
+    first = limiter(clock)
     inside = all_of(first)
-    second = gate(clock, worker="w/2")
+    second = limiter(clock, worker="w/2")
     clock.beat(first)
     assert first.state("erp").slots == 2
     for ticket in inside[:2]:
@@ -148,9 +148,9 @@ def test_a_second_worker_gets_its_part_from_one_that_is_busy() -> None:
 
 def test_freed_slots_are_handed_over_at_once() -> None:
     clock = Clock()
-    first = gate(clock)
+    first = limiter(clock)
     inside = all_of(first)
-    gate(clock, worker="w/2")
+    limiter(clock, worker="w/2")
     clock.beat(first)
     clock.now += 1
     assert not first.heartbeat_due.is_set()
@@ -160,9 +160,9 @@ def test_freed_slots_are_handed_over_at_once() -> None:
 
 async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
     clock = Clock()
-    busy = gate(clock, 1)
+    busy = limiter(clock, 1)
     inside = all_of(busy)
-    waits = gate(clock, 1, "w/2")
+    waits = limiter(clock, 1, "w/2")
     entering = asyncio.create_task(waits.enter("erp", Lane.LIVE))
     asked = 0
     async with asyncio.timeout(5):
@@ -182,7 +182,7 @@ async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
 
 
 class Meanwhile:
-    """A store in whose answering time something happens at the gate."""
+    """A store in whose answering time something happens in the limiter."""
 
     def __init__(self, clock: Clock, kind: type, happens: Callable[[], object]) -> None:
         self.clock = clock
@@ -198,8 +198,8 @@ class Meanwhile:
 
 def test_calls_begun_while_a_heartbeat_is_on_its_way_are_in_the_quota() -> None:
     clock = Clock()
-    first = gate(clock)
-    second = gate(clock, worker="w/2")
+    first = limiter(clock)
+    second = limiter(clock, worker="w/2")
     second.try_enter("erp", Lane.LIVE)
     inside: list[Slot] = []
     at_once(first.beat(Meanwhile(clock, Heartbeat, lambda: inside.extend(all_of(first))), clock.database))
@@ -210,7 +210,7 @@ def test_calls_begun_while_a_heartbeat_is_on_its_way_are_in_the_quota() -> None:
 
 def test_with_more_workers_than_slots_idle_ones_ask_for_none() -> None:
     clock = Clock()
-    busy, *idle = [gate(clock, 2, f"w/{n}") for n in range(4)]
+    busy, *idle = [limiter(clock, 2, f"w/{n}") for n in range(4)]
     clock.go(12)
     for _ in range(20):
         inside = all_of(busy)
@@ -223,7 +223,7 @@ def test_with_more_workers_than_slots_idle_ones_ask_for_none() -> None:
 
 def test_an_idle_worker_leaves_the_slots_to_a_busy_one() -> None:
     clock = Clock()
-    idle, busy = gate(clock, 8), gate(clock, 8, "w/2")
+    idle, busy = limiter(clock, 8), limiter(clock, 8, "w/2")
     for _ in range(10):
         all_of(busy)
         clock.go(3)
@@ -232,7 +232,7 @@ def test_an_idle_worker_leaves_the_slots_to_a_busy_one() -> None:
 
 def test_a_worker_that_stops_gives_everything_back() -> None:
     clock = Clock()
-    stops, stays = gate(clock), gate(clock, worker="w/2")
+    stops, stays = limiter(clock), limiter(clock, worker="w/2")
     ticket = stops.try_enter("erp", Lane.LIVE)
     assert ticket is not None
     assert not at_once(stops.give_back(clock.store, clock.database)), "a call is under way"
@@ -253,7 +253,7 @@ def test_a_worker_that_stops_gives_everything_back() -> None:
 
 def test_what_one_worker_is_told_holds_for_all() -> None:
     clock = Clock()
-    first, second = gate(clock, 8), gate(clock, 8, "w/2")
+    first, second = limiter(clock, 8), limiter(clock, 8, "w/2")
     clock.go(6)
     first.leave(all_of(first)[0], BUSY)
     assert first.heartbeat_due.is_set()
@@ -263,7 +263,7 @@ def test_what_one_worker_is_told_holds_for_all() -> None:
 
 def test_two_workers_that_are_told_the_same_halve_the_cap_once() -> None:
     clock = Clock()
-    pair = [gate(clock, 8, name) for name in ("w/1", "w/2")]
+    pair = [limiter(clock, 8, name) for name in ("w/1", "w/2")]
     clock.go(6)
     for of in pair:
         of.leave(all_of(of)[0], BUSY)
@@ -273,7 +273,7 @@ def test_two_workers_that_are_told_the_same_halve_the_cap_once() -> None:
 
 def test_throttling_while_a_heartbeat_is_on_its_way_is_not_forgotten() -> None:
     clock = Clock()
-    of = gate(clock, 8)
+    of = limiter(clock, 8)
     inside = all_of(of)
     at_once(of.beat(Meanwhile(clock, Heartbeat, lambda: of.leave(inside.pop(), BUSY)), clock.database))
     assert (of.state("erp").slots, of.state("erp").present_cap) == (4, 4)
@@ -288,7 +288,7 @@ def test_throttling_while_a_heartbeat_is_on_its_way_is_not_forgotten() -> None:
 
 def test_a_cap_that_nobody_uses_up_does_not_rise() -> None:
     clock = Clock()
-    of = gate(clock, 8)
+    of = limiter(clock, 8)
     of.leave(of.try_enter("erp", Lane.LIVE), BUSY)  # type: ignore[arg-type]
     for _ in range(30):
         clock.go(1)
@@ -298,7 +298,7 @@ def test_a_cap_that_nobody_uses_up_does_not_rise() -> None:
 
 def test_the_cap_comes_back_slowly_and_costs_a_write_for_each_step() -> None:
     clock = Clock()
-    of = gate(clock, 8)
+    of = limiter(clock, 8)
     of.leave(of.try_enter("erp", Lane.LIVE), BUSY)  # type: ignore[arg-type]
     clock.go(1)
     tunes = []
@@ -348,7 +348,7 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
 ) -> None:
     """Also of workers that sleep through their quotas' end: what they still hold is not `held` any more."""
     clock = Clock()
-    gates = [gate(clock, cap, f"w/{n}") for n in range(4)]
+    gates = [limiter(clock, cap, f"w/{n}") for n in range(4)]
     inside: dict[ConcurrencyLimiter, list[Slot]] = {of: [] for of in gates}
     for number, move in moves:
         of = gates[number]
@@ -377,7 +377,7 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
 )
 def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: int, wants: list[int]) -> None:
     clock = Clock()
-    gates = [gate(clock, cap, f"w/{n}") for n in range(workers)]
+    gates = [limiter(clock, cap, f"w/{n}") for n in range(workers)]
     done = dict.fromkeys(range(workers), 0)
     for _ in range(60):
         for number, of in enumerate(gates):
@@ -395,9 +395,9 @@ def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: in
 
 
 def test_the_database_is_told_the_time_it_told() -> None:
-    """Quotas end by the database's time, of which a gate knows what it was given."""
+    """Quotas end by the database's time, which the limiter is given."""
     clock = Clock()
-    of = gate(clock)
+    of = limiter(clock)
     (quota,) = at_once(clock.store.dump()).quotas
     assert isinstance(quota.until, datetime)
     assert quota.until == clock.database + HEARTBEAT_LIFETIME

@@ -46,8 +46,8 @@ class Process:
         self.releases = Releases(store, model)
         self.connectors: dict[str, Any] = {}
         self.refuses: set[str] = set()
-        self.pump = Worker(store, self.releases, self.connectors, "w/1")
-        self.follower = ReleaseFollower(store, self.releases, self.connectors, self.pump, self.build)
+        self.worker = Worker(store, self.releases, self.connectors, "w/1")
+        self.follower = ReleaseFollower(store, self.releases, self.connectors, self.worker, self.build)
         self.connectors.update(self.build(model, model.systems))
 
     def build(self, model: Model, names: Iterable[str]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def test_a_new_system_is_connected_and_gets_its_slots(process: Process) ->
     assert process.releases.present.digest == new.digest
     assert process.connectors["one"] is one
     assert set(process.connectors) == {"one", "two"}
-    assert process.pump.limiter.state("two").cap == 9
+    assert process.worker.limiter.state("two").cap == 9
 
 
 async def test_a_changed_system_is_connected_anew_and_the_old_is_closed_later(
@@ -114,7 +114,7 @@ async def test_other_slots_make_no_new_connector(process: Process) -> None:
     await applied(process.store, process.releases.present, new)
     await process.follower.look()
     assert process.connectors["one"] is one
-    assert process.pump.limiter.state("one").cap == 7
+    assert process.worker.limiter.state("one").cap == 7
 
 
 async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(process: Process) -> None:
@@ -130,7 +130,7 @@ async def test_a_system_that_is_gone_is_kept_for_the_runs_that_may_call_it(proce
     again = Process(process.store, process.releases.present)
     await again.follower.connect_pinned()
     assert set(again.connectors) == {"one", "two"}
-    assert again.pump.limiter.state("one").cap == 4
+    assert again.worker.limiter.state("one").cap == 4
     ended = process.store.tables.runs[run]
     await process.store.apply(
         s.turn(run, version=ended.version, status=s.RunStatus.DONE, consumed=ended.inbox_n)
@@ -146,5 +146,5 @@ async def test_a_process_that_cannot_connect_stops_rather_than_going_on_by_the_f
     before = process.releases.present
     await applied(process.store, before, model_of(ROLE + ONE + "---\n" + TWO))
     assert await process.follower.look() is False
-    assert process.pump.stopping
+    assert process.worker.stopping
     assert "TWO_KEY" in process.follower.failed

@@ -63,36 +63,36 @@ async def reached(look: Any) -> None:
 
 
 async def test_a_worker_begins_when_the_store_has_come_back(company: tuple[Away, Worker]) -> None:
-    store, pump = company
+    store, worker = company
     store.away = True
-    running = asyncio.create_task(pump.run())
+    running = asyncio.create_task(worker.run())
     await reached(lambda: store.refused >= 3)
     store.away = False
-    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    await receive_events(store, worker.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
     for _ in range(2000):
         if (await store.dump()).runs:
             break
         await asyncio.sleep(0.002)
     assert (await store.dump()).runs
     assert not running.done()
-    pump.stop()
+    worker.stop()
     await running
 
 
 async def test_a_feed_goes_on_after_the_store_was_away_and_nobody_is_blamed(
     company: tuple[Away, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, pump = company
+    store, worker = company
     store.away = True
-    monkeypatch.setattr(pump.feeds, "_interval", lambda system, feed: 0.0001)
-    polling = asyncio.create_task(pump.feeds.run("shop", "sales"))
+    monkeypatch.setattr(worker.feeds, "_interval", lambda system, feed: 0.0001)
+    polling = asyncio.create_task(worker.feeds.run("shop", "sales"))
     await reached(lambda: store.refused >= 40 or polling.done())
     assert not polling.done(), polling.exception()
-    assert pump.feeds.states["shop", "sales"].failures == 0
+    assert worker.feeds.states["shop", "sales"].failures == 0
     store.away = False
     await asyncio.sleep(0.01)
     assert not (await store.dump()).cases
-    pump.stop()
+    worker.stop()
     await polling
 
 
@@ -101,10 +101,10 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
 ) -> None:
     """Neither the turn that rests on it can be committed, nor, for a while, the outcome alone."""
     monkeypatch.setattr(outcomes, "RECORD_RETRY_SECONDS", (0.001,) * 5)
-    store, pump = company
-    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    store, worker = company
+    await receive_events(store, worker.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
     store.refuse = {Advance: 1, Conclude: 3}
-    await settle(pump)
+    await settle(worker)
     (effect,) = (await store.dump()).effects
     assert store.refused == 4
     assert (effect.state, effect.attempt) == (EffectState.ACCEPTED, 1)
@@ -113,9 +113,9 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
 async def test_a_run_does_not_wait_for_its_lease_to_end_when_the_store_is_back(
     company: tuple[Away, Worker],
 ) -> None:
-    store, pump = company
-    await receive_events(store, pump.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
+    store, worker = company
+    await receive_events(store, worker.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
     store.refuse = {Turn: 3}
-    await settle(pump)  # the company's clock stands still
+    await settle(worker)  # the company's clock stands still
     assert store.refused == 3
     assert [effect.state for effect in (await store.dump()).effects] == [EffectState.ACCEPTED]
