@@ -252,7 +252,7 @@ class ConsequenceReplayer:
 
 def _record_reserved(side: ReplaySide, run: RecordedRun | None, result: ReplayedRun | None) -> None:
     """Record how much more or less than recorded the Run reserves of limits on this side."""
-    recorded = {(guard.scope, guard.key): guard.taken for guard in run.guards} if run is not None else {}
+    recorded = {(guard.scope, guard.key): guard.own for guard in run.guards} if run is not None else {}
     reserved = result.reserved if result is not None else {}
     for key in {*recorded, *reserved}:
         more = reserved.get(key, 0) - recorded.get(key, 0)

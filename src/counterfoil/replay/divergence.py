@@ -64,7 +64,7 @@ class Divergence:
         for run in recorded.runs:
             for guard in run.guards:
                 key = (guard.scope, guard.key)
-                self._recorded_limits[key] = self._recorded_limits.get(key, 0) + guard.taken
+                self._recorded_limits[key] = self._recorded_limits.get(key, 0) + guard.own
 
     def guarded(self, difference: DeliveryDifference, recorded: Recorded, work: Callable[[], None]) -> None:
         """Run `work`. If an answer is not recorded, the delivery is not comparable and its heads become unknown."""

@@ -72,7 +72,7 @@ class RecordedRuns:
                 )
                 for a in run.approvals
             },
-            reserved={(guard.scope, guard.key): guard.taken for guard in run.guards},
+            reserved={(guard.scope, guard.key): guard.own for guard in run.guards},
         )
 
     def _planned(

@@ -185,7 +185,9 @@ class Story:
         legal = [RunStatus.WAITING, RunStatus.READY, RunStatus.DONE, RunStatus.UNDONE, RunStatus.CLOSED]
         foils = [self.foil(m, run=run.id, effect=e.id) for m in self.some(MATCHES, 1) for e in plan[:1]]
         guard = [
-            Reserve(scope="g", key=k, path=f"r{self.pick.randint(1, 3)}", amount=40, limit=100, seen=None)
+            Reserve(
+                scope="g", key=k, path=f"r{self.pick.randint(1, 3)}", amount=40, limit=100, expected_use=None
+            )
             for k in self.some(("x", "y"))
         ]
         approvals = [a for a in dump.approvals if a.state is ApprovalState.OPEN]
@@ -318,7 +320,7 @@ class Story:
     @plays(SetCap)
     def tune(self, dump: Dump) -> Transition[Any]:
         seen, quiet = self.pick.randint(1, 6), timedelta(seconds=self.pick.choice((0, 5)))
-        return SetCap(account="erp", seen=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
+        return SetCap(account="erp", expected_cap=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
 
     @plays(PutRelease, PutPlan, ExpirePlans, weight=2)
     def plan(self, dump: Dump) -> Transition[Any]:

@@ -150,15 +150,15 @@ async def test_a_limit_counts_the_reservations_of_earlier_runs(store: Any) -> No
         await store.apply(s.admit(no, events=(event,), starts=(s.start(f"k{n}", f"evt_{n}"),), when=s.at(n)))
         run = s.start(f"k{n}").run
         used = await store.guard_used("cap", "q1")
-        hold = Reserve(scope="cap", key="q1", path="ask", amount=10 * n, limit=None, seen=used)
+        hold = Reserve(scope="cap", key="q1", path="ask", amount=10 * n, limit=None, expected_use=used)
         await store.apply(s.turn(run, reserve=(hold,)))
         if n == 2:
             await store.apply(s.turn(run, version=1, release=("ask",)))
     seen = [r.runs[0].guards for r in await everything(store)]
     assert seen == [
-        (GuardUse(scope="cap", key="q1", before=0, taken=10),),
+        (GuardUse(scope="cap", key="q1", before=0, own=10),),
         (),
-        (GuardUse(scope="cap", key="q1", before=10, taken=30),),
+        (GuardUse(scope="cap", key="q1", before=10, own=30),),
     ]
 
 

@@ -315,10 +315,10 @@ async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
 
 async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> None:
     first, second = [await s.born(store, key) for key in ("k1", "k2")]
-    await store.apply(s.turn(first, reserve=(reserve(10, seen=0),)))
-    refused = await store.apply(s.turn(second, reserve=(reserve(10, seen=0),)))
+    await store.apply(s.turn(first, reserve=(reserve(10, expected_use=0),)))
+    refused = await store.apply(s.turn(second, reserve=(reserve(10, expected_use=0),)))
     assert refused == TurnAnswer(verdict="limited", used=(("credits", "acme", 10),))
-    assert (await store.apply(s.turn(second, reserve=(reserve(10, seen=10),)))).verdict == "done"
+    assert (await store.apply(s.turn(second, reserve=(reserve(10, expected_use=10),)))).verdict == "done"
 
 
 async def test_a_repeated_reservation_counts_once(store: Any) -> None:

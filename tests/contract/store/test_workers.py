@@ -234,7 +234,7 @@ async def test_while_two_releases_run_the_lower_cap_holds(store: Any) -> None:
 
 async def test_a_throttled_account_has_less_for_all(store: Any) -> None:
     await rounds(store, {"a": 9, "b": 9}, 4, cap=8)
-    assert (await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(5)))).applied
+    assert (await store.apply(SetCap(account="erp", expected_cap=8, cap=4, at=s.at(5)))).applied
     told = await granted(store, "a", in_use=4, second=6, cap=8)
     assert (told.n, told.cap) == (2, 4)
     assert await rounds(store, {"a": 9, "b": 9}, 3, second=7, cap=8) == {"a": 2, "b": 2}
@@ -242,25 +242,25 @@ async def test_a_throttled_account_has_less_for_all(store: Any) -> None:
 
 async def test_workers_that_learn_the_same_change_the_cap_once(store: Any) -> None:
     await store.apply(beat("a", cap=8))
-    first = await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
-    second = await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
+    first = await store.apply(SetCap(account="erp", expected_cap=8, cap=4, at=s.at(1)))
+    second = await store.apply(SetCap(account="erp", expected_cap=8, cap=4, at=s.at(1)))
     assert (first.applied, second.applied, second.cap) == (True, False, 4)
 
 
 async def test_a_cap_is_not_raised_twice_within_its_quiet_time(store: Any) -> None:
     await store.apply(beat("a", cap=8))
-    await store.apply(SetCap(account="erp", seen=8, cap=4, at=s.at(1)))
+    await store.apply(SetCap(account="erp", expected_cap=8, cap=4, at=s.at(1)))
     rise = {"account": "erp", "quiet": timedelta(seconds=5)}
-    assert not (await store.apply(SetCap(seen=4, cap=5, at=s.at(5.9), **rise))).applied
-    assert (await store.apply(SetCap(seen=4, cap=5, at=s.at(6), **rise))).cap == 5
+    assert not (await store.apply(SetCap(expected_cap=4, cap=5, at=s.at(5.9), **rise))).applied
+    assert (await store.apply(SetCap(expected_cap=4, cap=5, at=s.at(6), **rise))).cap == 5
     assert (await granted(store, "a", in_use=4, second=7, cap=8)).cap == 5
 
 
 async def test_a_cap_in_use_stays_between_one_and_the_configured_one(store: Any) -> None:
     await store.apply(beat("a", cap=4))
-    assert (await store.apply(SetCap(account="erp", seen=4, cap=0, at=s.at(1)))).cap == 1
-    assert (await store.apply(SetCap(account="erp", seen=1, cap=9, at=s.at(2)))).cap == 4
-    assert not (await store.apply(SetCap(account="crm", seen=4, cap=1, at=s.at(1)))).applied
+    assert (await store.apply(SetCap(account="erp", expected_cap=4, cap=0, at=s.at(1)))).cap == 1
+    assert (await store.apply(SetCap(account="erp", expected_cap=1, cap=9, at=s.at(2)))).cap == 4
+    assert not (await store.apply(SetCap(account="crm", expected_cap=4, cap=1, at=s.at(1)))).applied
 
 
 # ------------------------------------------------------------------ all at once

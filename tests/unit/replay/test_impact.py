@@ -112,7 +112,7 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
             assert now == then
             assert result.state == run.run.state
             assert {a.policy for a in run.approvals} == {a.policy for a in result.approvals.values()}
-            assert result.reserved == {(g.scope, g.key): g.taken for g in run.guards}
+            assert result.reserved == {(g.scope, g.key): g.own for g in run.guards}
             count += 1
     assert count == 2 * CUSTOMERS + len(CREDITS)
     assert side.assumed.keys() == {"counterfoils taken as matched"}

@@ -210,7 +210,7 @@ class ConcurrencyLimiter:
             if new is not None:
                 quiet = timedelta(seconds=0.0 if new.lowers else RAISE_AFTER_SECONDS)
                 await store.apply(
-                    SetCap(account=queue.account, seen=new.before, cap=new.cap, quiet=quiet, at=now)
+                    SetCap(account=queue.account, expected_cap=new.before, cap=new.cap, quiet=quiet, at=now)
                 )
                 if queue.new_cap is new:
                     queue.new_cap = None

@@ -102,7 +102,9 @@ class TurnRows:
         return next_send(effect_id, attempt, self.worker, self.now, operation.timeout, operation.horizon)
 
     def reserve(self, r: c.ReserveGuard) -> Reserve:
-        return Reserve(scope=r.scope, key=r.key, path=r.path, amount=r.amount, limit=r.limit, seen=r.seen)
+        return Reserve(
+            scope=r.scope, key=r.key, path=r.path, amount=r.amount, limit=r.limit, expected_use=r.seen
+        )
 
     def foil(self, f: c.WriteFoil) -> Foil:
         return foil_of(f, self.run.id, self.now)

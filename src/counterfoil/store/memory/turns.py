@@ -201,7 +201,7 @@ def reserve(db: Tables, t: Turn) -> TurnAnswer | None:
     for r in t.reserve:
         if (r.scope, r.key, t.run, r.path) in db.reservations:
             continue
-        if r.seen is not None and used[r.scope, r.key] != r.seen:
+        if r.expected_use is not None and used[r.scope, r.key] != r.expected_use:
             refused = True
         planned_use[r.scope, r.key] += r.amount
         if r.limit is not None and planned_use[r.scope, r.key] > r.limit:

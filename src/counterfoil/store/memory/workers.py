@@ -80,7 +80,7 @@ def change_cap(db: Tables, t: SetCap) -> SetCapResult:
     account = db.accounts.get(t.account)
     if account is None:
         return SetCapResult(applied=False, cap=0)
-    other = set_cap(account, t.seen, t.cap, t.quiet, t.at)
+    other = set_cap(account, t.expected_cap, t.cap, t.quiet, t.at)
     if other is None:
         return SetCapResult(applied=False, cap=account.aim)
     db.put(db.accounts, t.account, other)

@@ -29,7 +29,7 @@ class GuardUse(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     key: str
     before: int
-    taken: int
+    own: int
 
 
 class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,7 +243,7 @@ def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
                 scope=name[0],
                 key=name[1],
                 before=sum(amount for _, arrival, amount in limits[name] if arrival < r.arrival),
-                taken=sum(amount for run, _, amount in limits[name] if run == r.id),
+                own=sum(amount for run, _, amount in limits[name] if run == r.id),
             )
             for name in sorted(mine[r.id])
         )

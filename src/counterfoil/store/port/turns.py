@@ -37,7 +37,7 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     amount: int
     limit: int | None
-    seen: int | None = None
+    expected_use: int | None = None
     """`used` when the turn was decided; another value refuses the turn, which is then decided again."""
 
 
@@ -83,7 +83,7 @@ class Turn(Transition[TurnAnswer], frozen=True, kw_only=True):
     1. Match rows of new foils are locked; the Run row moves to version + 1 with the new fields.
     2. `hold` is acquired. Another holder -> `held`: nothing is written, except that the Run waits for that serial,
        keeps its inbox and gets due None. The release wakes it, in arrival order.
-    3. Reservations are taken; over the limit or another `seen` -> `limited`, nothing written.
+    3. Reservations are taken; over the limit or another `expected_use` -> `limited`, nothing written.
     4. Effects are inserted (unique run, path, item, gen). `send` moves to sending where every approval of the effect
        is valid. Otherwise an effect that this turn plans stays planned; any other is dropped and the Run gets a
        `stale` item. `drop` moves planned to dropped and voids provisional foils of planned or refused effects.

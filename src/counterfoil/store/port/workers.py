@@ -82,12 +82,12 @@ class SetCapResult(msgspec.Struct, frozen=True, kw_only=True):
 class SetCap(Transition[SetCapResult], frozen=True, kw_only=True):
     """Set the cap in use of an account, for all workers.
 
-    It changes only from `seen`, so that workers that learn the same at once change it once, and not within `quiet` of
+    It changes only from `expected_cap`, so that workers that learn the same at once change it once, and not within `quiet` of
     the last change.
     """
 
     account: str
-    seen: int
+    expected_cap: int
     cap: int
     quiet: timedelta = timedelta()
     at: datetime

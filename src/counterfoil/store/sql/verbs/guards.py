@@ -29,7 +29,7 @@ async def reserve(x: Tx, u: Turn) -> None:
         guard = (r.scope, r.key)
         if (r.scope, r.key, r.path) in existing:
             continue
-        refused |= r.seen is not None and used[guard] != r.seen
+        refused |= r.expected_use is not None and used[guard] != r.expected_use
         planned_use[guard] += r.amount
         refused |= r.limit is not None and planned_use[guard] > r.limit
         new.setdefault((r.scope, r.key, r.path), r)

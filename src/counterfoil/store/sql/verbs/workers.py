@@ -133,7 +133,7 @@ async def tune(x: Tx, u: SetCap) -> SetCapResult:
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
         return SetCapResult(applied=False, cap=0)
-    other = set_cap(account, u.seen, u.cap, u.quiet, u.at)
+    other = set_cap(account, u.expected_cap, u.cap, u.quiet, u.at)
     if other is None:
         return SetCapResult(applied=False, cap=account.aim)
     await x.rows(SHARED, other.account, other.cap, other.aim, micros_or_none(other.tuned_at))
