@@ -402,7 +402,7 @@ async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> Non
     assert code == 1
     assert "~ policy spending" in out
     assert "company.yaml:" in out
-    assert "1 of controller (could be: cora): open" in out
+    assert "1 of controller (eligible: cora): open" in out
     code, _, err = await run(company, "apply", "p.json")
     assert code == 2
     assert "counterfoil approve" in err
