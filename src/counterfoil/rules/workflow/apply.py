@@ -1,7 +1,7 @@
-"""Effects of a decision and of an outcome on a Run's rows: pure, on values in memory.
+"""Changes that a decision or an outcome makes to a Run's rows, as pure functions of values.
 
-The stores do the same in SQL and in the memory tables. The worker's Run snapshot, the proof and the replay use this.
-Matching of foils with observations is not done here: see `core.foil.settle`.
+The stores make the same changes in SQL and in the memory tables. The worker's Run snapshot, the proof and the replay
+use this module. Matching of foils with observations is in `core.foil.settle`.
 """
 
 from __future__ import annotations
