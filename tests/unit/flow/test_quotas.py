@@ -18,6 +18,7 @@ from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
 from counterfoil.store.port.workers import Heartbeat, SetCap
 from tests.unit.flow.test_limiter import Clock, at_once, limiter
+from tests.unit.flow.test_limiter import limiter as gate
 
 DONE = Confirmed({})
 BUSY = Rejected(ErrorClass.THROTTLED, "slow down")
@@ -369,6 +370,8 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
         assert quotas(clock) <= cap
 
 
+# Open defect: these examples do not reach it, as they are derived from the text of this function. With cap=1, workers=7
+# and wants=[1, 1, 1, 2, 1, 2, 2, 0] worker 4 gets its first slot only after more than three minutes.
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     cap=st.integers(1, 6),
@@ -377,7 +380,7 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
 )
 def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: int, wants: list[int]) -> None:
     clock = Clock()
-    gates = [limiter(clock, cap, f"w/{n}") for n in range(workers)]
+    gates = [gate(clock, cap, f"w/{n}") for n in range(workers)]
     done = dict.fromkeys(range(workers), 0)
     for _ in range(60):
         for number, of in enumerate(gates):
