@@ -10,7 +10,7 @@ import pytest
 
 from tests.source import ROOT, SOURCE, Module, modules, planted, tracked
 
-LONGEST = 600
+LONGEST = 450
 
 VENDORS = frozenset(
     [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_HEAD_LIMIT = 256 * 1024
+_MAX_HEAD_BYTES = 256 * 1024
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -125,7 +125,7 @@ async def _listening(serve: Callable[[Streams, bytes], Awaitable[None]]) -> Asyn
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_MAX_HEAD_BYTES)
     own = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield own

@@ -263,11 +263,11 @@ def _is_container(value: Any) -> bool:
 _TAGS = {frozenset({"minor", "currency"}), *(frozenset({key}) for key in ("date", "time", "duration", "map"))}
 _MAX_DEPTH = 200
 # Wider than the limits of `read_json`, so that every value read from outside can be stored.
-_MAX_NUMBER = 200
-_MAX_EXPONENT = 1000
-_MAX_INT = 10**_MAX_NUMBER
+_MAX_NUMBER_CHARS = 200
+_MAX_EXPONENT_DIGITS = 1000
+_MAX_INT = 10**_MAX_NUMBER_CHARS
 _ENCODER = msgspec.json.Encoder(order="sorted")
-_STORED = _decoder(_MAX_EXPONENT)
+_STORED = _decoder(_MAX_EXPONENT_DIGITS)
 _MICROSECOND = timedelta(microseconds=1)
 _UNCHANGED = frozenset({str, bool, msgspec.Raw})
 _SCALARS = frozenset({str, bool, type(None)})
@@ -307,7 +307,7 @@ def _plain(value: Any, depth: int) -> object:
         return [part if type(part) in _UNCHANGED else _plain(part, depth + 1) for part in value]
     if kind is int:
         if not -_MAX_INT < value < _MAX_INT:
-            raise TypeError(f"an int of more than {_MAX_NUMBER} digits cannot be stored")
+            raise TypeError(f"an int of more than {_MAX_NUMBER_CHARS} digits cannot be stored")
         return value
     return _tagged(value)
 
@@ -337,7 +337,7 @@ def _decimal_text(value: Decimal) -> str:
     text = str(value)
     if not ("." in text or "E" in text):
         text += "E0"
-    if len(text) > _MAX_NUMBER or abs(value.adjusted()) > _MAX_EXPONENT - _MAX_NUMBER:
+    if len(text) > _MAX_NUMBER_CHARS or abs(value.adjusted()) > _MAX_EXPONENT_DIGITS - _MAX_NUMBER_CHARS:
         raise TypeError("a Decimal of this length or exponent cannot be stored")
     return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.model.definition import Approve, Block, Choose, Definition, Each, Reaction
 
-MAX_CACHED = 256
+MAX_CACHED_BLOCKS = 256
 
 
 def blocks_of(definition: Definition) -> dict[str, Block]:
@@ -37,7 +37,7 @@ def blocks_of(definition: Definition) -> dict[str, Block]:
         walk(f"signal{n}", signal.do)
     for outcome, reaction in definition.failure.reactions.items():
         walk_reaction(f"failure/{outcome}", reaction)
-    if len(_BLOCKS) > MAX_CACHED:
+    if len(_BLOCKS) > MAX_CACHED_BLOCKS:
         _BLOCKS.clear()
     _BLOCKS[definition.digest] = blocks
     return blocks
@@ -51,7 +51,7 @@ def approvals_of(definition: Definition) -> tuple[Approve, ...]:
     approvals = _APPROVALS.get(definition.digest)
     if approvals is None:
         steps = (step for block in blocks_of(definition).values() for step in block.steps)
-        if len(_APPROVALS) > MAX_CACHED:
+        if len(_APPROVALS) > MAX_CACHED_BLOCKS:
             _APPROVALS.clear()
         approvals = _APPROVALS[definition.digest] = tuple(s for s in steps if isinstance(s, Approve))
     return approvals

@@ -11,7 +11,7 @@ from ruamel.yaml.resolver import VersionedResolver
 
 from counterfoil.model.source import parse
 
-WIDTH = 4096
+WIDTH_CHARS = 4096
 """Lines are not broken: a break inside `{...}` reads worse than a long line."""
 
 _FLOW_AFTER_START = re.compile(r"^--- (?=[\[{])", re.MULTILINE)
@@ -35,7 +35,7 @@ def format_text(text: str) -> str:
         return text
     layout = YAML()
     layout.preserve_quotes = True
-    layout.width = WIDTH
+    layout.width = WIDTH_CHARS
     layout.brace_single_entry_mapping_in_flow_sequence = True
     layout.indent(mapping=2, sequence=4, offset=2)
     layout.Resolver = _Words

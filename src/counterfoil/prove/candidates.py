@@ -26,7 +26,7 @@ from counterfoil.prove.input_values import (
 )
 from counterfoil.prove.start_names import start_roots
 
-DEFAULT_MINOR = 10_000
+DEFAULT_MINOR_UNITS = 10_000
 """Minor units of an amount without any known limit."""
 
 StepT = TypeVar("StepT", d.Approve, d.Each)
@@ -45,7 +45,7 @@ class Candidates:
         self.currency = next((p.currency for p in definition.approvals.values()), "USD")
         self.amount = max(
             [t.up_to * 2 for p in definition.approvals.values() for t in p.tiers if t.up_to],
-            default=DEFAULT_MINOR,
+            default=DEFAULT_MINOR_UNITS,
         )
         self.roots = start_roots(definition)
         self.lets = {name: e.ast for name, e in definition.let}

@@ -15,7 +15,7 @@ from counterfoil.core.money import Money
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.fields import is_money
-from counterfoil.prove.candidates import DEFAULT_MINOR
+from counterfoil.prove.candidates import DEFAULT_MINOR_UNITS
 from counterfoil.prove.input_values import plain_value
 from counterfoil.prove.move import Move
 from counterfoil.prove.timing import MAX_TICKS, Timing
@@ -152,7 +152,7 @@ class PossibleOutcomes:
         amount = next((v for v in inputs.values() if isinstance(v, Money)), None)
         if amount is None:
             data = w.state.names.get("event", {}).get("data", {})
-            amount = next((v for v in data.values() if isinstance(v, Money)), Money(DEFAULT_MINOR, "USD"))
+            amount = next((v for v in data.values() if isinstance(v, Money)), Money(DEFAULT_MINOR_UNITS, "USD"))
         result = {}
         for name, of in schema.get("properties", {}).items():
             value = plain_value(of, name, amount.currency, amount.minor * times)

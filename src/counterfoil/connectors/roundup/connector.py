@@ -42,21 +42,21 @@ CREATE = "support.ticket.create"
 GET = "support.ticket.get"
 
 # Roundup executes or drops a request within its SQLite lock timeout of 30 s.
-_HORIZON = 60.0
+_HORIZON_SECONDS = 60.0
 _OVERLAP = timedelta(seconds=5)
 
 _OPERATIONS = (
     OperationSpec(
         REPLY,
         Repeat.FIND,
-        horizon=_HORIZON,
+        horizon=_HORIZON_SECONDS,
         doc="{ticket, message, fields?, etag?} -> {ticket, message_id}. `fields` are set in the same change as "
         "the message; null clears one. With `etag` the change is made only to the state that was read.",
     ),
     OperationSpec(
         CREATE,
         Repeat.UNIQUE,
-        horizon=_HORIZON,
+        horizon=_HORIZON_SECONDS,
         doc="{title, message?, fields?} -> {ticket}. The key becomes external_ref, which the tracker keeps unique.",
     ),
     OperationSpec(

@@ -42,10 +42,10 @@ class TicketCursor(msgspec.Struct, frozen=True):
         """Return the cursor after the delivery of `tickets`, oldest first. It never goes back."""
         if not tickets:
             return self
-        seen = {**self.seen, **{state_id(ticket): _native(ticket["activity"]) for ticket in tickets}}
+        delivered = {**self.seen, **{state_id(ticket): _native(ticket["activity"]) for ticket in tickets}}
         last = max(map(moment, (ticket["activity"] for ticket in tickets)))
         since = max(self.since, _native((last - overlap).isoformat()))
-        return TicketCursor(since, {key: second for key, second in seen.items() if second >= since})
+        return TicketCursor(since, {key: second for key, second in delivered.items() if second >= since})
 
 
 def flatten(issue: str, attributes: Mapping[str, Json]) -> dict[str, Json]:

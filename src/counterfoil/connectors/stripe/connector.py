@@ -47,14 +47,14 @@ ISSUE = "billing.credit_memo.issue"
 VOID = "billing.credit_memo.void"
 DEBIT = "billing.debit_memo.issue"
 
-_DAY = 86_400.0
+_DAY_SECONDS = 86_400.0
 # Stripe ends its own calls well within this time. It may still execute a request that it has read.
-_HORIZON = 120.0
-_PAGE = 100
+_HORIZON_SECONDS = 120.0
+_PAGE_ROWS = 100
 
 
 def _write(name: str, doc: str) -> OperationSpec:
-    return OperationSpec(name, Repeat.KEY, horizon=_HORIZON, retention=_DAY, doc=doc)
+    return OperationSpec(name, Repeat.KEY, horizon=_HORIZON_SECONDS, retention=_DAY_SECONDS, doc=doc)
 
 
 def _read(name: str, doc: str) -> OperationSpec:
@@ -381,7 +381,7 @@ class Stripe:
         """Yield every row of a list, in the vendor's order, page after page."""
         after: dict[str, str] = {}
         while True:
-            page = await self._get(path, "list", {**query, "limit": str(_PAGE), **after}, deadline)
+            page = await self._get(path, "list", {**query, "limit": str(_PAGE_ROWS), **after}, deadline)
             for row in page["data"]:
                 yield row
             if not page.get("has_more") or not page["data"]:

@@ -21,7 +21,7 @@ Get: TypeAlias = Callable[[str, str, Mapping[str, str], float], Awaitable[dict[s
 
 OVERLAP_SECONDS = 60
 """Time before the newest event that each poll reads again: the list may show an event late."""
-MAX_SEEN = 1000
+MAX_SEEN_EVENTS = 1000
 RETAINED_SECONDS = 31 * 86_400
 """Time for which Stripe lists events, plus a day."""
 _PAGE = "100"
@@ -73,7 +73,10 @@ class EventCursor:
         delivered = [*self.seen, *fresh]
         anchor_at = -1
         for number, event in enumerate(passed):
-            if event["created"] < passed[-1]["created"] - OVERLAP_SECONDS or number < len(passed) - MAX_SEEN:
+            if (
+                event["created"] < passed[-1]["created"] - OVERLAP_SECONDS
+                or number < len(passed) - MAX_SEEN_EVENTS
+            ):
                 anchor_at = number
         if anchor_at < 0:
             return EventCursor(self.anchor, delivered)

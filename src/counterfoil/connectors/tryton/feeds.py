@@ -24,7 +24,7 @@ from .rest import Deadline, Rest
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""
-_BATCH = 100
+_BATCH_ROWS = 100
 """Minimum number of records per read: most records of the last minute were delivered and do not fill a page."""
 
 
@@ -85,7 +85,7 @@ async def poll(
     at = _read_cursor(cursor)
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
     domain = [*feed.domain(company), _from(at)]
-    batch = max(limit, _BATCH)
+    batch = max(limit, _BATCH_ROWS)
     records = await rest.search(feed.model, domain, feed.fields, by, order, batch)
     fresh: list[dict[str, Json]] = []
     passed = 0

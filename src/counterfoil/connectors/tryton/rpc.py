@@ -40,7 +40,7 @@ class Rpc:
 
     @property
     def usable(self) -> bool:
-        """Whether a login may be tried: False for some time after the password was refused."""
+        """True if a login may be tried; False for some time after a refused password."""
         return asyncio.get_running_loop().time() >= self._locked_until
 
     async def press(self, model: str, button: str, numbers: Sequence[int], by: Deadline) -> None:

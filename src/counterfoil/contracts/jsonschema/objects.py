@@ -244,12 +244,12 @@ class _Objects:
         return None, UNDECIDED if undecided else IMPOSSIBLE
 
     def name(
-        self, must: Iterable[str], must_not: Iterable[str], more: frozenset[Literal], taken: set[str]
+        self, must: Iterable[str], must_not: Iterable[str], more: frozenset[Literal], used_names: set[str]
     ) -> SearchResult:
         literals = self.names | more
         if not literals and not list(must) and not list(must_not):
-            return instance(next(name for name in _plain_names() if name not in taken))
-        shape: list[Any] = [{"type": "string"}, {"not": {"enum": sorted(taken)}}]
+            return instance(next(name for name in _plain_names() if name not in used_names))
+        shape: list[Any] = [{"type": "string"}, {"not": {"enum": sorted(used_names)}}]
         shape += [{"pattern": pattern} for pattern in sorted(must)]
         shape += [{"not": {"pattern": pattern}} for pattern in sorted(must_not)]
         answer = IMPOSSIBLE

@@ -28,7 +28,7 @@ KINDS = (
 """Every kind of stall that the progress scan looks for."""
 MAX_SUBJECTS = 500
 """Subjects counted per kind."""
-MAX_ROWS_SCANNED = 20_000
+MAX_SCANNED_ROWS = 20_000
 """Rows read per kind, oldest first, where an index alone cannot select the stalled ones."""
 MAX_EXAMPLES = 3
 REOPEN_AFTER = timedelta(days=1)

@@ -17,7 +17,7 @@ from counterfoil.store.port.transition import ALONE, NO_KEYS
 
 Work = TypeVar("Work")
 
-_MAX_SKIPPED = 1024
+_MAX_SKIPPED_ROWS = 1024
 """Entries that a committer may skip, because they cannot run now, before it takes its batch."""
 
 
@@ -121,7 +121,7 @@ class GroupCommit(Generic[Work]):
         batch: list[_Pending[Work]] = []
         passed: deque[_Pending[Work]] = deque()
         blocked: set[str] = set()
-        while self._queue and len(batch) < self._max_batch and len(passed) < _MAX_SKIPPED:
+        while self._queue and len(batch) < self._max_batch and len(passed) < _MAX_SKIPPED_ROWS:
             item = self._queue.popleft()
             if item.answer.cancelled():
                 continue

@@ -13,7 +13,7 @@ from datetime import datetime
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.run import LANES
 from counterfoil.store.port.stalled import (
-    MAX_ROWS_SCANNED,
+    MAX_SCANNED_ROWS,
     MAX_SUBJECTS,
     Stalled,
     StalledFinding,
@@ -119,23 +119,23 @@ async def stalled_work(at: datetime, limits: StallLimits) -> list[Stalled]:
             "effect_planned", await Query(PLANNED, (micros(at - limits.planned), MAX_SUBJECTS, lane))
         )
     subjects += _subjects(
-        "run_lost", await Query(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_ROWS_SCANNED))
+        "run_lost", await Query(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_SCANNED_ROWS))
     )
     subjects += _subjects("effect_sending", await Query(SENDING, (micros(at - limits.sending), MAX_SUBJECTS)))
     subjects += _subjects(
-        "effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_ROWS_SCANNED))
+        "effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_SCANNED_ROWS))
     )
     subjects += [
         each for each in await _todos("todo_waiting", WAITING, MAX_SUBJECTS) if each.since < at - limits.todo
     ]
-    subjects += await _todos("todo_parked", PARKED, MAX_SUBJECTS, MAX_ROWS_SCANNED)
+    subjects += await _todos("todo_parked", PARKED, MAX_SUBJECTS, MAX_SCANNED_ROWS)
     for owner, id_, since in await Query(OVERDUE, (now, MAX_SUBJECTS)):
         subjects.append(_subject("case_overdue", owner, id_, since, owner))
     for rule, id_, since, owner in await Query(FOILS, (micros(at - limits.foil), MAX_SUBJECTS)):
         subjects.append(_subject("foil_past_due", rule, id_, since, owner))
     for serial, since in await Query(HELD_BY_ENDED, (now, MAX_SUBJECTS)):
         subjects.append(_subject("serial_held", "serials", serial, since))
-    for serial, since in await Query(STRANDED, (now, MAX_SUBJECTS, MAX_ROWS_SCANNED)):
+    for serial, since in await Query(STRANDED, (now, MAX_SUBJECTS, MAX_SCANNED_ROWS)):
         subjects.append(_subject("serial_stranded", "serials", serial, since))
     for id_, since in await Query(PENDING, (MAX_SUBJECTS,)):
         if since < micros(at - limits.leaf):

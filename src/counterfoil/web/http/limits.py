@@ -22,7 +22,7 @@ Asgi: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_BUFFERED_BYTES = 40 * 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
-MAX_HEADER_COUNT = 100
+MAX_HEADERS = 100
 MAX_ADDRESS_BYTES = 4096
 CHUNK_SECONDS = 10.0
 BODY_SECONDS = 30.0
@@ -96,9 +96,9 @@ class RequestLimits:
     def _check_head(self, scope: Scope) -> None:
         headers = scope["headers"]
         size = sum(len(name) + len(value) for name, value in headers)
-        if len(headers) > MAX_HEADER_COUNT or size > MAX_HEADER_BYTES:
+        if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
             raise Problem(
-                431, f"Send at most {MAX_HEADER_COUNT} header fields and {MAX_HEADER_BYTES} bytes of headers."
+                431, f"Send at most {MAX_HEADERS} header fields and {MAX_HEADER_BYTES} bytes of headers."
             )
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > MAX_ADDRESS_BYTES:
             raise Problem(

@@ -19,7 +19,7 @@ from counterfoil.web.http.request import WebRequest
 from counterfoil.web.pages.forms import query_text
 from counterfoil.web.pages.rendering import render_page
 
-MAX_SUMMED = 2000
+MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""
 _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 
@@ -46,7 +46,7 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
     for state in _EXPOSED:
         sums: dict[str, int] = {}
         count, cursor = 0, None
-        while count < MAX_SUMMED:
+        while count < MAX_SUMMED_FOILS:
             foils, cursor = await app.views.foils(ListFilter(state=state, limit=200, cursor=cursor))
             count += len(foils)
             for foil in foils:
