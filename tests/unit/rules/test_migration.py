@@ -12,7 +12,7 @@ from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
 from counterfoil.rules.workflow.migration import Movable, NotMovable, move
 from counterfoil.rules.workflow.state import BlockFrame, ConfirmedEffect, RunState, StepState, load
-from tests.changing_company import COMPANY
+from tests.companies.changing import COMPANY
 from tests.unit.rules.driver import model_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
