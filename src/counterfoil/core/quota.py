@@ -11,9 +11,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-ROTATION = timedelta(seconds=5)
-"""Time for which a worker keeps its only slot while others wait for one."""
-
 
 class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Sign of life of a worker, and the time until which it counts as alive."""
@@ -52,16 +49,10 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
-def fair_shares(room: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
-    """Divide `room` by max-min fairness: small requests are met in full, the rest is shared equally.
-
-    If there are more requesting workers than room, `turn` selects those that get one now.
-    """
+def fair_shares(room: int, wants: Mapping[str, int]) -> dict[str, int]:
+    """Divide `room` by max-min fairness: small requests are met in full, the rest is shared equally."""
     shares = dict.fromkeys(wants, 0)
     waiting = sorted(worker for worker, count in wants.items() if count > 0)
-    if 0 < room < len(waiting):
-        first = turn * room
-        return shares | {waiting[(first + i) % len(waiting)]: 1 for i in range(room)}
     while room > 0 and waiting:
         level = room // len(waiting)
         if level == 0:
@@ -74,6 +65,21 @@ def fair_shares(room: int, wants: Mapping[str, int], turn: int) -> dict[str, int
     return shares
 
 
+def share_of(own: Quota, before: int, others: Sequence[Quota], room: int, free: int) -> int:
+    """Return the worker's share of `room` slots.
+
+    If more workers request slots than there are, a holder passes its slot on at its next heartbeat, and the first
+    worker without a slot takes it. Heartbeats come in turn, so every worker gets its slot within one round of them.
+    """
+    requesting = [quota for quota in others if quota.wanted > 0]
+    if own.wanted > 0 and room <= len(requesting):
+        if before > 0 and any(quota.n == 0 for quota in requesting):
+            return 0
+        return min(1, max(free, before))
+    wants = {own.worker: own.wanted} | {quota.worker: quota.wanted for quota in others}
+    return fair_shares(room, wants)[own.worker]
+
+
 def grant(
     account: SystemAccount | None,
     own: Quota,
@@ -81,7 +87,6 @@ def grant(
     in_flight: int,
     others: Sequence[Quota],
     orphaned: int,
-    at: datetime,
 ) -> tuple[SystemAccount, Quota, int]:
     """Return the account, the worker's quota and the number of calls that the worker may make from now on.
 
@@ -95,9 +100,7 @@ def grant(
         aim = min(account.aim, configured)
     used = sum(quota.n for quota in others)
     free = max(0, aim - orphaned - used)
-    wants = {own.worker: own.wanted} | {quota.worker: quota.wanted for quota in others}
-    turn = int(at.timestamp() // ROTATION.total_seconds())
-    may = min(fair_shares(aim - orphaned, wants, turn)[own.worker], max(free, before))
+    may = min(share_of(own, before, others, aim - orphaned, free), max(free, before))
     reserved = max(may, min(in_flight, max(free, before)))
     updated = SystemAccount(
         account=own.account,

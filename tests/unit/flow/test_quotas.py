@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from counterfoil.connectors.sdk import Confirmed, Rejected
@@ -370,14 +370,13 @@ def test_whatever_workers_do_slots_in_hand_never_exceed_the_cap(
         assert quotas(clock) <= cap
 
 
-# Open defect: these examples do not reach it, as they are derived from the text of this function. With cap=1, workers=7
-# and wants=[1, 1, 1, 2, 1, 2, 2, 0] worker 4 gets its first slot only after more than three minutes.
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     cap=st.integers(1, 6),
     workers=st.integers(1, 8),
     wants=st.lists(st.integers(0, 6), min_size=8, max_size=8),
 )
+@example(cap=1, workers=7, wants=[1, 1, 1, 2, 1, 2, 2, 0])
 def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: int, wants: list[int]) -> None:
     clock = Clock()
     gates = [gate(clock, cap, f"w/{n}") for n in range(workers)]

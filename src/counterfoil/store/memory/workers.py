@@ -47,7 +47,6 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
                 want.in_use,
                 [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker],
                 sum(e.system == account.system for e in vanished),
-                t.at,
             )
             db.put(db.accounts, want.account, present)
             db.put(db.quotas, (want.account, t.worker), quota)

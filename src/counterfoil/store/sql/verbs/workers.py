@@ -92,7 +92,6 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
             want.in_use,
             list(live.values()),
             orphaned.get(account.system, 0),
-            b.at,
         )
         if present != account:
             await x.rows(SHARED, present.account, present.cap, present.aim, micros_or_none(present.tuned_at))
