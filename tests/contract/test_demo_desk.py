@@ -1,4 +1,4 @@
-"""The demonstration's help desk, driven over HTTP as its people and programs do."""
+"""Help desk of the demonstration, used over HTTP as people and programs use it."""
 
 from __future__ import annotations
 
@@ -50,28 +50,28 @@ async def test_credit_amount_comes_back_as_the_text_that_was_sent(desk: Desk) ->
 
 async def test_issues_are_found_by_the_exact_text_of_a_field(desk: Desk) -> None:
     async with DeskClient.prepared(desk.folder) as client:
-        made = [
+        issues = [
             await client.request_credit(
                 "agent", "Credit", "cus_1", "in_1", "5.00", "EUR", "sla", incident, date(2026, 3, 28)
             )
             for incident in ("INC-a/b", "INC-a/b2")
         ]
-        assert await client.find(incident_ref="INC-a/b") == made[:1]
+        assert await client.find(incident_ref="INC-a/b") == issues[:1]
         assert await client.find(incident_ref="INC-a") == []
 
 
-async def test_every_change_is_told_with_a_signature_over_the_raw_body(desk: Desk) -> None:
+async def test_every_change_sends_a_callback_with_a_signature_over_the_raw_body(desk: Desk) -> None:
     while not desk.hook.calls.empty():
         desk.hook.calls.get()
     async with DeskClient.prepared(desk.folder) as client:
         issue = await request_credit(client)
         await client.update(issue, "agent2", credit_amount="99.50")
-    told = [desk.hook.wait() for _ in range(2)]
-    for headers, body in told:
+    callbacks = [desk.hook.wait() for _ in range(2)]
+    for headers, body in callbacks:
         good = hmac.new(desk.seed["hook_secret"].encode(), body, hashlib.sha256).hexdigest()
         assert headers["x-hub-signature-256"] == "sha256=" + good
         assert headers["x-desk-delivery"] == json.loads(body)["delivery"]
-    first, second = (json.loads(body) for _, body in told)
+    first, second = (json.loads(body) for _, body in callbacks)
     assert (first["event"], first["id"], first["actor"], first["revision"]) == (
         "issue.created",
         issue,
@@ -87,7 +87,7 @@ async def test_every_change_is_told_with_a_signature_over_the_raw_body(desk: Des
     ("user", "fields", "reason"),
     [
         ("agent", {"status": "credit-approved"}, "needs the Approver role"),
-        ("lead", {"status": "credit-posted", "erp_document": "CN-1"}, "Integration role alone"),
+        ("lead", {"status": "credit-posted", "erp_document": "CN-1"}, "Integration role only"),
         ("orchestrator", {"status": "credit-posted"}, "with the erp_document"),
         ("agent", {"credit_amount": "12,50"}, "not a positive decimal"),
         ("agent", {"credit_amount": "0.00"}, "not a positive decimal"),
@@ -105,12 +105,12 @@ async def test_a_change_against_the_desks_rules_is_refused_and_changes_nothing(
         assert (await client.get(issue))["revision"] == 1
 
 
-async def test_the_person_who_asked_cannot_approve(desk: Desk) -> None:
+async def test_the_requester_cannot_approve(desk: Desk) -> None:
     async with DeskClient.prepared(desk.folder) as client:
         issue = await client.request_credit(
             "lead", "Own", "cus_1", "in_1", "5", "EUR", "goodwill", "INC-2", date(2026, 3, 1)
         )
-        with pytest.raises(Refused, match="person who asked"):
+        with pytest.raises(Refused, match="person who requested"):
             await client.update(issue, "lead", status="credit-approved")
         await client.update(issue, "orchestrator", status="credit-approved")
 
@@ -132,7 +132,7 @@ async def test_one_external_reference_names_one_issue(desk: Desk) -> None:
             await client.update(second, "orchestrator", external_ref="ext-77")
 
 
-async def test_the_issue_page_shows_the_credit_to_agents_and_nothing_to_strangers(desk: Desk) -> None:
+async def test_the_issue_page_shows_the_credit_to_agents_but_not_to_strangers(desk: Desk) -> None:
     async with DeskClient.prepared(desk.folder) as client:
         issue = await request_credit(client, "77.31")
     async with httpx2.AsyncClient(trust_env=False) as browser:
@@ -142,7 +142,7 @@ async def test_the_issue_page_shows_the_credit_to_agents_and_nothing_to_stranger
     assert "77.31" not in stranger.text
 
 
-async def test_an_agent_in_a_browser_logs_in_and_asks_for_a_credit(desk: Desk) -> None:
+async def test_an_agent_in_a_browser_logs_in_and_requests_a_credit(desk: Desk) -> None:
     while not desk.hook.calls.empty():
         desk.hook.calls.get()
     origin = desk.url.removesuffix("/desk")
@@ -164,9 +164,9 @@ async def test_an_agent_in_a_browser_logs_in_and_asks_for_a_credit(desk: Desk) -
         }
         page = await browser.post(f"{desk.url}/issue", data=form)
     assert page.status_code == 200, page.text
-    told = json.loads(desk.hook.wait()[1])
-    assert (told["title"], told["creator"], told["credit_amount"]) == ("Filed in a browser", "agent", "45.50")
-    assert told["status"] == "credit-requested"
+    callback = json.loads(desk.hook.wait()[1])
+    assert (callback["title"], callback["creator"]) == ("Filed in a browser", "agent")
+    assert (callback["credit_amount"], callback["status"]) == ("45.50", "credit-requested")
 
 
 def test_secrets_are_readable_by_their_owner_only(desk: Desk) -> None:
@@ -177,14 +177,14 @@ def test_secrets_are_readable_by_their_owner_only(desk: Desk) -> None:
 async def test_a_desk_prepared_twice_and_moved_keeps_its_issues_and_notes_lost_callbacks(
     tmp_path: Path,
 ) -> None:
-    folder, nobody = tmp_path / "d", f"http://127.0.0.1:{free_port()}/hook"
-    prepare(folder, free_port(), nobody)
+    folder, unreachable = tmp_path / "d", f"http://127.0.0.1:{free_port()}/hook"
+    prepare(folder, free_port(), unreachable)
     port = free_port()
     with serving(folder, port):
         async with DeskClient.prepared(folder) as client:
             issue = await request_credit(client)
     secrets_before = json.loads((folder / "seed.json").read_text())["users"]
-    prepare(folder, free_port(), nobody)
+    prepare(folder, free_port(), unreachable)
     moved = free_port()
     elsewhere = f"http://127.0.0.1:{free_port()}/elsewhere"
     with serving(folder, moved, "--hook", elsewhere):

@@ -1,4 +1,4 @@
-"""The demonstration's ERP: prepared once, left alone afterwards, and its users may do what they should."""
+"""ERP of the demonstration: it is prepared once and then unchanged, and its users have the intended permissions."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ async def test_only_the_controller_closes_periods(erp: Erp) -> None:
 async def test_reader_changes_nothing(erp: Erp) -> None:
     async with erp.client("reader") as reader:
         with pytest.raises(ErpError, match="not allowed"):
-            await reader.create("party.party", {"name": "Nobody"})
+            await reader.create("party.party", {"name": "Refused"})
         assert await reader.invoices("nothing") == []
         assert await reader.trial_balance(erp.today) == {}
 
 
-def test_prepared_folder_is_left_alone(erp: Erp, tmp_path: Path) -> None:
+def test_a_prepared_folder_stays_unchanged(erp: Erp, tmp_path: Path) -> None:
     folder = tmp_path / "erp"
     seed = prepare(folder, erp.today, port=18069, cache=CACHE)
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
@@ -66,22 +66,22 @@ def test_prepared_folder_is_left_alone(erp: Erp, tmp_path: Path) -> None:
     assert (folder / CONFIG).read_text(encoding="utf-8") == "mine"
 
 
-def test_folder_with_other_things_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_stays_unchanged(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear all", encoding="utf-8")
     with pytest.raises(SystemExit, match="is not empty"):
         prepare(tmp_path, date(2026, 1, 1))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_unprepared_folder_is_not_served(tmp_path: Path) -> None:
+def test_an_unprepared_folder_is_not_served(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "counterfoil.demo.erp", "serve", "--dir", str(tmp_path), "--port", "1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "holds no prepared ERP" in ended.stderr
+    assert "contains no prepared ERP" in ended.stderr
 
 
-def test_failed_building_leaves_no_prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the middle, it is as if it had not begun."""
+def test_a_failed_build_leaves_no_prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed build has the same effect as no build."""
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(SystemExit, match="could not be prepared"):
         prepare(tmp_path / "erp", date(2026, 1, 1))

@@ -1,4 +1,4 @@
-"""The proxy that loses answers: what it forwards, what it swallows, and its control port."""
+"""The proxy that loses responses: forwarded requests, dropped responses, and its control port."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from counterfoil.demo.proxy import Proxy
 
 @pytest.fixture
 async def system() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that answers every request with its own body, and what it has been asked."""
-    asked: list[bytes] = []
+    """Start a server that echoes the body of every request; yield its port and the received requests."""
+    requests: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -26,19 +26,19 @@ async def system() -> AsyncIterator[tuple[int, list[bytes]]]:
             (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
         )
         body = await reader.readexactly(length)
-        asked.append(head.split(b"\r\n")[0] + b" " + body)
+        requests.append(head.split(b"\r\n")[0] + b" " + body)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1], asked
+    yield server.sockets[0].getsockname()[1], requests
     server.close()
     await server.wait_closed()
 
 
-async def test_answers_pass_until_one_is_to_be_lost(system: tuple[int, list[bytes]]) -> None:
-    port, asked = system
+async def test_responses_pass_until_one_is_selected_to_be_lost(system: tuple[int, list[bytes]]) -> None:
+    port, requests = system
     async with Proxy(port) as proxy, httpx2.AsyncClient(base_url=proxy.url, trust_env=False) as client:
         assert (await client.post("/pay", content=b"one")).content == b"one"
         proxy.lose_next_answer(b"/pay")
@@ -48,7 +48,7 @@ async def test_answers_pass_until_one_is_to_be_lost(system: tuple[int, list[byte
         await asyncio.wait_for(proxy.until_lost(1), 5)
         assert (await client.post("/pay", content=b"three")).content == b"three"
         counts = proxy.counts
-    assert asked == [
+    assert requests == [
         b"POST /pay HTTP/1.1 one",
         b"GET /look HTTP/1.1 ",
         b"POST /pay HTTP/1.1 two",
@@ -57,7 +57,7 @@ async def test_answers_pass_until_one_is_to_be_lost(system: tuple[int, list[byte
     assert (counts.forwarded, counts.answered, counts.lost) == (4, 3, 1)
 
 
-async def test_match_may_stand_in_the_body(system: tuple[int, list[bytes]]) -> None:
+async def test_the_match_may_be_in_the_body(system: tuple[int, list[bytes]]) -> None:
     async with Proxy(system[0]) as proxy, httpx2.AsyncClient(base_url=proxy.url, trust_env=False) as client:
         proxy.lose_next_answer(b"CM-7")
         assert (await client.post("/post", content=b'{"reference":"CM-6"}')).status_code == 200
@@ -65,16 +65,16 @@ async def test_match_may_stand_in_the_body(system: tuple[int, list[bytes]]) -> N
             await client.post("/post", content=b'{"reference":"CM-7"}')
 
 
-async def test_unreachable_system_closes_the_connection() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        async with Proxy(held.getsockname()[1]) as proxy, httpx2.AsyncClient(trust_env=False) as client:
+async def test_an_unreachable_system_closes_the_connection() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        async with Proxy(closed.getsockname()[1]) as proxy, httpx2.AsyncClient(trust_env=False) as client:
             with pytest.raises(httpx2.RemoteProtocolError):
                 await client.get(proxy.url)
             assert proxy.counts.forwarded == 0
 
 
-async def test_program_takes_commands_on_its_control_port(system: tuple[int, list[bytes]]) -> None:
+async def test_the_program_takes_commands_on_its_control_port(system: tuple[int, list[bytes]]) -> None:
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Runs `counterfoil demo` as people do, as a process of its own, and reads every system after the story."""
+"""Runs `counterfoil demo` as a separate process, as people do, and reads every system after the story."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from counterfoil.demo.erp.prepare import prepare
 from counterfoil.demo.operators import Operator
 from tests.erp_system import CACHE
 
-TOLD = "Press Ctrl-C to end"
+STORY_END = "Press Ctrl-C to end"
 STORY_SECONDS = 300.0
 
 
 @dataclass
-class Seen:
-    """What the systems and the server show at one moment."""
+class Snapshot:
+    """Data of the systems and the server at one moment."""
 
     runs: list[dict[str, Any]]
     traces: dict[str, dict[str, Any]]
@@ -44,12 +44,12 @@ class Seen:
     tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def credit(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        """The trace of the credit that a ticket asked for."""
-        (found,) = [
+        """Return the trace of the credit that a ticket requested."""
+        (trace,) = [
             t for t in self.traces.values()
             if t["run"]["workflow"] == "support-credit-to-erp" and t["start"]["data"]["ticket"] == ticket["id"]
         ]  # fmt: skip
-        return found
+        return trace
 
     def ticket(self, name: str) -> dict[str, Any]:
         return self.tickets[f"INC-{name}"]
@@ -61,8 +61,8 @@ class Seen:
         return [n for n in self.credit_notes if n["metadata"].get("credit_id") == credit]
 
     def foil(self, key: str) -> dict[str, Any]:
-        (found,) = [f for f in self.foils if f["key"] == key]
-        return found
+        (foil,) = [f for f in self.foils if f["key"] == key]
+        return foil
 
 
 class DemoRun:
@@ -72,7 +72,7 @@ class DemoRun:
         self.work = work
         self.home = work / ".counterfoil" / "demo"
         self.port = port
-        self._log = (work / f"told-{time.monotonic_ns()}").open("w+b")
+        self._log = (work / f"output-{time.monotonic_ns()}").open("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "counterfoil.cli.main", "demo", "--port", str(port)],
             cwd=work, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
@@ -80,25 +80,25 @@ class DemoRun:
         )  # fmt: skip
 
     @property
-    def told(self) -> str:
+    def output(self) -> str:
         return Path(self._log.name).read_text("utf-8", "replace")
 
-    def until_told(self, text: str = TOLD) -> None:
-        """Wait until a text, by default the story's end, was printed. Raises AssertionError with what was."""
+    def wait_for(self, text: str = STORY_END) -> None:
+        """Wait until this text, by default the story's end, was printed. Raises AssertionError with the output."""
         began = time.monotonic()
-        while text not in self.told:
-            assert self.process.poll() is None, self.told
-            assert time.monotonic() - began < STORY_SECONDS, self.told
+        while text not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() - began < STORY_SECONDS, self.output
             time.sleep(0.1)
 
     def family(self) -> set[int]:
-        """Every process that this start brought up: its children, and what stands in their groups."""
+        """Return every process of this start: its children and the members of their groups."""
         processes = _processes()
         groups = {pid for pid, (parent, _) in processes.items() if parent == self.process.pid}
         return {pid for pid, (_, group) in processes.items() if group in groups}
 
     def end(self, number: signal.Signals, seconds: float = 60.0) -> int:
-        """Send it a signal; its exit code."""
+        """Send a signal and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -109,12 +109,12 @@ class DemoRun:
                 self.process.wait()
             self._log.close()
 
-    def see(self) -> Seen:
-        return asyncio.run(_see(self.home, self.port))
+    def snapshot(self) -> Snapshot:
+        return asyncio.run(_read_all(self.home, self.port))
 
 
 def prepared(work: Path) -> Path:
-    """A working folder whose ERP is a copy of the one that all tests share: building it takes half a minute."""
+    """Prepare a working folder with a copy of the tests' shared ERP, because building an ERP takes half a minute."""
     home = work / ".counterfoil" / "demo"
     home.mkdir(parents=True, mode=0o700)
     home.parent.chmod(0o700)
@@ -127,18 +127,18 @@ def alive(pids: set[int]) -> set[int]:
 
 
 def _processes() -> dict[int, tuple[int, int]]:
-    """Process -> its parent and group, of all that have not ended."""
-    found = {}
+    """Return parent and group of every running process."""
+    processes = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             pid, rest = stat.read_text().split(" (", 1)
             state, parent, group = rest.rsplit(") ", 1)[1].split()[:3]
             if state != "Z":
-                found[int(pid)] = (int(parent), int(group))
-    return found
+                processes[int(pid)] = (int(parent), int(group))
+    return processes
 
 
-async def _see(home: Path, port: int) -> Seen:
+async def _read_all(home: Path, port: int) -> Snapshot:
     ports = json.loads((home / "ports.json").read_bytes())
     secrets = json.loads((home / "secrets.json").read_bytes())
     token = (home.parent / "token").read_text()
@@ -149,7 +149,7 @@ async def _see(home: Path, port: int) -> Seen:
         Operator(f"http://127.0.0.1:{port}", token) as admin,
     ):
         runs = await admin.all("runs")
-        seen = Seen(
+        snapshot = Snapshot(
             runs=runs,
             traces={run["id"]: await admin.get(f"runs/{run['id']}") for run in runs},
             foils=await admin.all("foils"),
@@ -163,6 +163,6 @@ async def _see(home: Path, port: int) -> Seen:
         )
         for issue in await desk.find(case_kind="service_credit"):
             ticket = await desk.get(issue)
-            assert ticket["incident_ref"] not in seen.tickets, "a credit was asked for twice"
-            seen.tickets[ticket["incident_ref"]] = ticket
-        return seen
+            assert ticket["incident_ref"] not in snapshot.tickets, "a credit was requested twice"
+            snapshot.tickets[ticket["incident_ref"]] = ticket
+        return snapshot

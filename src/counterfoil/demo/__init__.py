@@ -1,1 +1,1 @@
-"""The demonstration company: real ERP and help desk, billing twin, people, and a story that plays through them."""
+"""Demonstration company: a real ERP and help desk, a billing twin, its people, and a story that is played on them."""

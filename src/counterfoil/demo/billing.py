@@ -1,6 +1,6 @@
-"""Billing's own people at its API: customers, prices, subscriptions, invoices. For the story and the tests alone.
+"""Client of billing's API for the story and the tests: customers, prices, subscriptions, invoices.
 
-It stands apart from the connector on purpose: what it sees does not pass through the code under test.
+It shares no code with the connector on purpose, so that it reads independently of the code under test.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from counterfoil.core.wire import read_json
 
 
 class BillingClient:
-    """One account's API. Raises `TryAgain` when billing does not answer, `Refused` with its words when it declines."""
+    """API of one account. Raises `TryAgain` if billing does not respond, `Refused` with its message if it declines."""
 
     def __init__(self, url: str, key: str) -> None:
         self._http = httpx2.AsyncClient(
@@ -32,7 +32,7 @@ class BillingClient:
         await self._http.aclose()
 
     async def post(self, path: str, values: Mapping[str, Any], once: str | None = None) -> dict[str, Any]:
-        """Create or change; with `once` as idempotency key, a repeat within a day answers as the first did."""
+        """Create or change an object. `once` is an idempotency key: a repeat within a day gives the first response."""
         headers = {} if once is None else {"Idempotency-Key": once}
         return await self._call("POST", path, dict(_form(values)), headers)
 
@@ -40,7 +40,7 @@ class BillingClient:
         return await self._call("GET", path, query, {})
 
     async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """Every row of a list, newest first."""
+        """Return every row of a list, newest first."""
         rows: list[dict[str, Any]] = []
         after: dict[str, str] = {}
         while True:
@@ -60,9 +60,9 @@ class BillingClient:
     async def _call(
         self, method: str, path: str, values: Mapping[str, str], headers: Mapping[str, str]
     ) -> dict[str, Any]:
-        given: dict[str, Any] = {"data": dict(values)} if method == "POST" else {"params": dict(values)}
+        payload: dict[str, Any] = {"data": dict(values)} if method == "POST" else {"params": dict(values)}
         try:
-            answer = await self._http.request(method, f"/v1/{path}", headers=dict(headers), **given)
+            answer = await self._http.request(method, f"/v1/{path}", headers=dict(headers), **payload)
         except httpx2.TransportError as error:
             raise TryAgain(f"billing did not answer {method} {path}: {error!r}") from error
         if answer.status_code >= 400:
@@ -72,7 +72,7 @@ class BillingClient:
 
 
 def _form(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as the API's form names them: `items[0][price]`."""
+    """Yield nested values as form fields of the API: `items[0][price]`."""
     for name, value in values.items():
         here = f"{within}[{name}]" if within else str(name)
         if isinstance(value, Mapping):

@@ -1,5 +1,7 @@
-"""A change of the demonstration company's folder, brought into force as its people would: planned by the administrator,
-approved by those who may, applied. So an edit of the example counts from the next start on."""
+"""Puts an edit of the demonstration company's folder in force: the administrator plans and applies, others approve.
+
+So an edit of the example takes effect at the next start.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +17,45 @@ from counterfoil.demo.operators import Declined, Operator
 from counterfoil.demo.people import Member
 
 COMMAND = "from counterfoil.cli.main import main; main()"
-SHOWN = 6
-"""Changed documents that are named."""
-CHANGED = 1
-"""The exit code of `counterfoil plan` where something would change."""
+MAX_NAMED_DOCUMENTS = 6
+"""Changed documents that the message names."""
+CHANGES_EXIT_CODE = 1
+"""Exit code of `counterfoil plan` if something would change."""
 
 
 async def bring_in(
     folder: Path, url: str, work: Path, persons: Mapping[str, Member], say: Callable[[str], None]
 ) -> None:
-    """Put the folder in force where it differs from what is. What stands in the way is said and left."""
+    """Put the folder in force if it differs from the active Release. A refusal is reported, and the folder left."""
     admin = persons["admin"]
     file = work / "change.plan"
-    code, told = await _type(
+    code, output = await _run_command(
         url, admin, "plan", str(folder), "--days", "0", "--out", str(file), "--format", "json"
     )
-    if code != CHANGED:
+    if code != CHANGES_EXIT_CODE:
         if code:
-            say(f"{folder} is not brought into force: {told.strip()}")
+            say(f"{folder} was not put in force: {output.strip()}")
         return
-    planned: dict[str, Any] = json.loads(told)
+    planned: dict[str, Any] = json.loads(output)
     for approval in planned["approvals"]:
         if approval["state"] == "open":
             await _approve(url, approval, planned["plan"], persons)
     reason = f"{folder.name} was edited"
-    code, told = await _type(url, admin, "apply", str(file), "--reason", reason, "--format", "json")
+    code, output = await _run_command(url, admin, "apply", str(file), "--reason", reason, "--format", "json")
     if code:
-        say(f"{folder} is not brought into force: {told.strip()}")
+        say(f"{folder} was not put in force: {output.strip()}")
         return
-    changed = [f"{one['kind']} {one['name']}" for one in planned["plan"]["differences"]]
-    more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
-    names = ", ".join([*changed[:SHOWN], *more]) or "words"
-    say(f"the edited folder is in force now, release {planned['plan']['revision'][:12]}: {names}")
+    changed = [f"{change['kind']} {change['name']}" for change in planned["plan"]["differences"]]
+    more = [f"{len(changed) - MAX_NAMED_DOCUMENTS} more"] if len(changed) > MAX_NAMED_DOCUMENTS else []
+    names = ", ".join([*changed[:MAX_NAMED_DOCUMENTS], *more]) or "no change in meaning"
+    say(f"the edited folder is now in force, release {planned['plan']['revision'][:12]}: {names}")
 
 
 async def _approve(
     url: str, approval: dict[str, Any], plan: dict[str, Any], persons: Mapping[str, Member]
 ) -> None:
     could: list[str] = next(
-        (one["could"] for one in plan["approvals"] if one["name"] == approval["path"]), []
+        (required["could"] for required in plan["approvals"] if required["name"] == approval["path"]), []
     )
     for id_ in could[: approval["quorum"]]:
         if id_ in persons:
@@ -61,11 +63,11 @@ async def _approve(
                 try:
                     await person.decide(approval["id"], True, "an edit of the example")
                 except Declined:
-                    continue  # what is missing is said when it is applied
+                    continue  # `apply` reports the missing approval
 
 
-async def _type(url: str, person: Member, *words: str) -> tuple[int, str]:
-    """One command of the command line: its exit code, and its output, or what it complained of."""
+async def _run_command(url: str, person: Member, *words: str) -> tuple[int, str]:
+    """Run one command as this person. Return its exit code and its output, with standard error if it failed."""
     own = {"COUNTERFOIL_URL": url, "COUNTERFOIL_TOKEN": person.token}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COMMAND, *words,
@@ -74,4 +76,4 @@ async def _type(url: str, person: Member, *words: str) -> tuple[int, str]:
     )  # fmt: skip
     out, err = await process.communicate()
     code = process.returncode or 0
-    return code, (out if code <= CHANGED else out + err).decode(errors="replace")
+    return code, (out if code <= CHANGES_EXIT_CODE else out + err).decode(errors="replace")

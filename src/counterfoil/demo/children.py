@@ -1,4 +1,4 @@
-"""Programs started beside this one: each leads a group of its own, writes a log, and ends when this process ends."""
+"""Child programs of this process. Each leads its own process group, writes a log, and ends with this process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TAIL = 25
-"""Lines of a log that are shown when its program has failed."""
+TAIL_LINES = 25
+"""Last lines of a log that the error of a failed program shows."""
 
 
 class ChildFailed(Exception):
-    """A program ended by itself or did not come up; the message ends with the last lines of its log."""
+    """Error of a program that ended by itself or did not start; the message ends with the last lines of its log."""
 
 
 @dataclass
 class Child:
-    """One program: `python -m module arguments...` with its log. `title` is what people call it."""
+    """One program: `python -m module arguments...` with its log. `title` names it in messages."""
 
     title: str
     module: str
@@ -40,9 +40,16 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start it; its output is appended to the log."""
-        held, kept = os.pipe()
-        command = [sys.executable, "-m", "counterfoil.demo.leash", str(held), self.module, *self.arguments]
+        """Start the program; its output is appended to the log."""
+        read_end, write_end = os.pipe()
+        command = [
+            sys.executable,
+            "-m",
+            "counterfoil.demo.leash",
+            str(read_end),
+            self.module,
+            *self.arguments,
+        ]
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self.process = subprocess.Popen(
@@ -53,18 +60,18 @@ class Child:
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,  # the terminal's Ctrl-C reaches us alone, and we end it in order
-                pass_fds=(held,),
+                pass_fds=(read_end,),
             )
         except BaseException:
-            os.close(kept)
+            os.close(write_end)
             raise
         finally:
-            os.close(held)
+            os.close(read_end)
             os.close(descriptor)
-        self._leash = kept
+        self._leash = write_end
 
     async def until(self, ready: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait until it answers. Raises ChildFailed when it ends before that, or takes longer."""
+        """Wait until `ready` returns true. Raises ChildFailed if the program ends before, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.check()
@@ -74,7 +81,7 @@ class Child:
         raise ChildFailed(f"{self.title} did not answer within {seconds:.0f} s\n{self.tail()}")
 
     async def finish(self, seconds: float) -> None:
-        """Wait for a program that has something to do and then ends. Raises ChildFailed unless it ends well."""
+        """Wait for the program to end. Raises ChildFailed if it fails or takes longer than `seconds`."""
         assert self.process is not None
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -86,7 +93,7 @@ class Child:
             raise ChildFailed(f"{self.title} ended with {self.process.returncode}\n{self.tail()}")
 
     def check(self) -> None:
-        """Raise ChildFailed when it is not running any more."""
+        """Raise ChildFailed if the program is not running any more."""
         if not self.running:
             code = None if self.process is None else self.process.returncode
             raise ChildFailed(
@@ -94,15 +101,15 @@ class Child:
             )
 
     def tail(self) -> str:
-        """The last lines of its log."""
+        """Return the last lines of the log."""
         try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
         except OSError as error:
             return f"  (its log cannot be read: {error})"
         return "\n".join(f"  | {line}" for line in lines)
 
     async def stop(self, seconds: float) -> None:
-        """End it: asked first, with its group, and made to after `seconds`."""
+        """Terminate the program with its group; after `seconds`, kill it."""
         if self.process is None:
             return
         self.signal(signal.SIGTERM)
@@ -115,20 +122,20 @@ class Child:
         self.release()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its group, if it is running."""
+        """Send a signal to the program's group if it is running."""
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
 
     def release(self) -> None:
-        """Let go of the leash of a program that has ended."""
+        """Close the leash of an ended program."""
         if self._leash is not None:
             os.close(self._leash)
             self._leash = None
 
 
 def free(port: int) -> bool:
-    """Whether a port of 127.0.0.1 can be listened on now."""
+    """Return whether a process could listen on this port of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -138,22 +145,22 @@ def free(port: int) -> bool:
     return True
 
 
-def choose_ports(names: Sequence[str], kept: Mapping[str, int]) -> dict[str, int]:
-    """A port for each name: the kept one while it is free, otherwise another that is."""
+def choose_ports(names: Sequence[str], previous: Mapping[str, int]) -> dict[str, int]:
+    """Return a port for each name: the previous one if it is free, otherwise another free port."""
     chosen: dict[str, int] = {}
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as probes:
         for name in names:
-            if name in kept and free(kept[name]) and kept[name] not in chosen.values():
-                chosen[name] = kept[name]
+            if name in previous and free(previous[name]) and previous[name] not in chosen.values():
+                chosen[name] = previous[name]
                 continue
-            probe = held.enter_context(socket.socket())
+            probe = probes.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             chosen[name] = probe.getsockname()[1]
     return chosen
 
 
 async def listening(port: int) -> bool:
-    """Whether something accepts connections on a port of 127.0.0.1."""
+    """Return whether a process accepts connections on this port of 127.0.0.1."""
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
     except (OSError, TimeoutError):

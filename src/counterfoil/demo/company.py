@@ -1,7 +1,7 @@
-"""The demonstration company: a real ERP, a real help desk, a billing twin, and Counterfoil between them.
+"""Demonstration company: a real ERP, a real help desk, a billing twin, and Counterfoil between them.
 
-Everything lives under `.counterfoil/demo/` of the working folder and is found again by the next start. The four
-outside systems and the server are children of this process and end with it.
+All data is under `.counterfoil/demo/` of the working folder, and the next start reuses it. The outside systems and the
+server are child processes and end with this one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HOME = Path(".counterfoil")
 PORT = 8080
 PORTS = ("erp", "erp_proxy", "erp_proxy_control", "desk", "billing")
 ORDER = ("server", "desk", "billing", "proxy", "erp")
-"""In which the children end: first who calls, then who is called."""
+"""Order in which the children end: callers before the called."""
 SERVER = "counterfoil.cli.main"
 PREPARE_SECONDS = 300.0
 START_SECONDS = 60.0
@@ -49,11 +49,11 @@ HOOK_EVENTS = ("customer.*", "invoice.*", "credit_note.*")
 
 
 class CannotStart(Exception):
-    """The company cannot be started; the message says what stands in the way and what to do."""
+    """Error of a company that cannot start; the message has the reason and the remedy."""
 
 
 class Company:
-    """The children and the ways to reach them. `folder` is the governance folder, `work` the working folder."""
+    """Child processes and clients of their APIs. `folder` is the governance folder, `work` the working folder."""
 
     def __init__(self, folder: Path, port: int, work: Path, say: Callable[[str], None]) -> None:
         self.folder = folder
@@ -79,14 +79,14 @@ class Company:
         return DeskClient.prepared(self.home / "desk")
 
     def erp(self) -> ErpClient:
-        """The controller at the ERP itself, not through the proxy."""
+        """Return the controller's client of the ERP. It bypasses the proxy."""
         return ErpClient.of(self.home / "erp" / "seed.json", self._url("erp"))
 
     def operator(self, person: str = "admin") -> Operator:
         return Operator(self.url, self.persons[person].token)
 
     async def proxy(self, command: str) -> dict[str, int]:
-        """Tell the proxy before the ERP something: `counts`, or `lose TEXT`; its counts."""
+        """Send a command to the proxy in front of the ERP, `counts` or `lose TEXT`, and return its counters."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._ports["erp_proxy_control"])
         try:
             writer.write(command.encode() + b"\n")
@@ -97,7 +97,7 @@ class Company:
             writer.close()
 
     def addresses(self) -> dict[str, str]:
-        """Where people can look: the page and the systems."""
+        """Return the web addresses for people."""
         return {"Counterfoil": self.url, "Help desk": self._url("desk") + "/desk/", "ERP": self._url("erp")}
 
     def _url(self, name: str) -> str:
@@ -107,7 +107,7 @@ class Company:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises CannotStart while another one has it."""
+        """Lock the folder for this process. Raises CannotStart if another process has the lock."""
         (self.work / HOME).mkdir(mode=0o700, exist_ok=True)
         self.home.mkdir(mode=0o700, exist_ok=True)
         with (self.home / "lock").open("w") as lock:
@@ -115,26 +115,28 @@ class Company:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise CannotStart(
-                    f"the demonstration already runs in {self.work}; end that one first"
+                    f"the demonstration already runs in {self.work}; end that process first"
                 ) from None
             yield
 
     async def prepare(self) -> None:
-        """Make what does not exist yet: ports, secrets, persons, the ERP's books, the desk's tracker."""
+        """Create what is missing: ports, secrets, persons, the ERP's books, the desk's tracker. Raises CannotStart."""
         if not free(self.port):
             raise CannotStart(
                 f"port {self.port} on 127.0.0.1 is taken; choose another: make run PORT={self.port + 1}"
             )
-        self._ports = choose_ports(PORTS, self._kept("ports.json"))
+        self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         people.write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
-        self._secrets = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)} | self._kept("secrets.json")
-        self._keep_secrets()
+        self._secrets = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)} | self._read_json(
+            "secrets.json"
+        )
+        self._write_secrets()
         self.persons = people.members(self.home)
         people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
         preparing = []
         today = datetime.now(UTC).date().isoformat()
-        for broken_off in self.home.glob("erp.building-*"):
-            shutil.rmtree(broken_off)  # nobody builds there: this folder is ours alone
+        for abandoned in self.home.glob("erp.building-*"):
+            shutil.rmtree(abandoned)  # the lock ensures that no process is building there
         if not (self.home / "erp" / "seed.json").exists():
             self.say("preparing the ERP: schema, company, books, taxes, users (about half a minute, once)")
             preparing.append(self._program("erp-prepare", "the ERP's preparation", "counterfoil.demo.erp",
@@ -150,12 +152,12 @@ class Company:
         for child in preparing:
             del self.children[child.log.stem]
 
-    def _kept(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str) -> dict[str, Any]:
         path = self.home / name
-        kept: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-        return kept
+        content: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        return content
 
-    def _keep_secrets(self) -> None:
+    def _write_secrets(self) -> None:
         people.write_private(self.home / "secrets.json", json.dumps(self._secrets, indent=1).encode())
 
     def _hook(self, system: str) -> str:
@@ -173,11 +175,11 @@ class Company:
     # ------------------------------------------------------------------ starting and ending
 
     async def start(self) -> None:
-        """Start the outside systems side by side, then the server. Raises ChildFailed or CannotStart."""
+        """Start the outside systems in parallel, then the server. Raises ChildFailed or CannotStart."""
         ports = self._ports
         erp = self._program("erp", "the ERP", "counterfoil.demo.erp",
             "serve", "--dir", self.home / "erp", "--port", ports["erp"])  # fmt: skip
-        proxy = self._program("proxy", "the proxy before the ERP", "counterfoil.demo.proxy",
+        proxy = self._program("proxy", "the proxy in front of the ERP", "counterfoil.demo.proxy",
             "--listen", ports["erp_proxy"], "--to", ports["erp"], "--control", ports["erp_proxy_control"])  # fmt: skip
         desk = self._program("desk", "the help desk", "counterfoil.demo.desk",
             "serve", "--dir", self.home / "desk", "--port", ports["desk"], "--hook", self._hook("support"))  # fmt: skip
@@ -187,16 +189,16 @@ class Company:
         for child in (erp, proxy, desk, billing):
             child.start()
         await asyncio.gather(
-            self._up(erp, lambda: listening(ports["erp"])),
-            self._up(proxy, lambda: listening(ports["erp_proxy_control"])),
-            self._up(desk, lambda: listening(ports["desk"])),
-            self._up(billing, lambda: listening(ports["billing"])),
+            self._wait_until_up(erp, lambda: listening(ports["erp"])),
+            self._wait_until_up(proxy, lambda: listening(ports["erp_proxy_control"])),
+            self._wait_until_up(desk, lambda: listening(ports["desk"])),
+            self._wait_until_up(billing, lambda: listening(ports["billing"])),
         )
         await self._register_hook()
         await self.start_server()
 
     async def start_server(self) -> None:
-        """Start Counterfoil's server with its worker; also after it was ended by somebody."""
+        """Start Counterfoil's server with its worker. Also restarts a server that was ended."""
         seed = read_json((self.home / "erp" / "seed.json").read_bytes())
         desk = read_json((self.home / "desk" / "seed.json").read_bytes())
         store = self.home / "store.sqlite"
@@ -216,13 +218,13 @@ class Company:
             COUNTERFOIL_LOG=os.environ.get("COUNTERFOIL_LOG", "WARNING"),
         )  # fmt: skip
         server.start()
-        await self._up(server, self._ready)
+        await self._wait_until_up(server, self._ready)
         await bring_in(self.folder, self.url, self.home, self.persons, self.say)
 
-    async def _up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
+    async def _wait_until_up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
         began = time.monotonic()
         await child.until(ready, START_SECONDS)
-        self.say(f"{child.title} runs after {time.monotonic() - began:.1f} s")
+        self.say(f"{child.title} is up after {time.monotonic() - began:.1f} s")
 
     async def _ready(self) -> bool:
         try:
@@ -232,27 +234,27 @@ class Company:
             return False
 
     async def _register_hook(self) -> None:
-        """Tell billing where to send webhooks; its answer alone shows the secret, which is kept."""
+        """Register the webhook address in billing. Only the first response has the secret, so it is stored."""
         url = self._hook("billing")
         async with self.billing() as billing:
-            there = {endpoint["id"]: endpoint for endpoint in await billing.all("webhook_endpoints")}
-            known = there.get(self._secrets.get("billing_endpoint", ""))
-            if known is None:
-                made = await billing.post(
+            endpoints = {endpoint["id"]: endpoint for endpoint in await billing.all("webhook_endpoints")}
+            endpoint = endpoints.get(self._secrets.get("billing_endpoint", ""))
+            if endpoint is None:
+                endpoint = await billing.post(
                     "webhook_endpoints", {"url": url, "enabled_events": list(HOOK_EVENTS)}
                 )
-                self._secrets |= {"billing_endpoint": made["id"], "billing_hook": made["secret"]}
-                self._keep_secrets()
-            elif known["url"] != url:
-                await billing.post(f"webhook_endpoints/{known['id']}", {"url": url})
+                self._secrets |= {"billing_endpoint": endpoint["id"], "billing_hook": endpoint["secret"]}
+                self._write_secrets()
+            elif endpoint["url"] != url:
+                await billing.post(f"webhook_endpoints/{endpoint['id']}", {"url": url})
 
     def check(self) -> None:
-        """Raise ChildFailed when a child has ended by itself."""
+        """Raise ChildFailed if a child has ended by itself."""
         for child in self.children.values():
             child.check()
 
     async def stop(self) -> None:
-        """End every child that was started, the server first; each is waited for."""
+        """End every child, the server first, and wait for each."""
         others = [name for name in self.children if name not in ORDER]
         for name in (*others, *ORDER):
             if name in self.children:
@@ -260,19 +262,19 @@ class Company:
 
 
 def governance(work: Path) -> Path:
-    """The governance folder: examples/acme of the working folder, or of the project this program stands in."""
+    """Return the governance folder: examples/acme of the working folder, otherwise of this project. Raises CannotStart."""
     project = Path(__file__).parents[3]
     for place in (work, project):
         if (place / "examples" / "acme").is_dir():
             return (place / "examples" / "acme").resolve()
     raise CannotStart(
-        f"there is no governance folder examples/acme in {work}; run this in the project's folder"
+        f"there is no governance folder examples/acme in {work}; run the command in the project's folder"
     )
 
 
 @contextlib.asynccontextmanager
 async def running(company: Company) -> AsyncIterator[Company]:
-    """The company prepared and started; every child has ended when this is left."""
+    """Prepare and start the company; on leaving, end every child."""
     with company.alone():
         try:
             await company.prepare()
@@ -284,7 +286,7 @@ async def running(company: Company) -> AsyncIterator[Company]:
 
 @contextlib.asynccontextmanager
 async def stage_of(company: Company) -> AsyncIterator[Stage]:
-    """The company's systems as the story's people reach them."""
+    """Open clients of the company's systems for the people of the story."""
     journal = Journal(company.home / "journal.json")
     async with (
         company.billing() as billing,
@@ -296,9 +298,10 @@ async def stage_of(company: Company) -> AsyncIterator[Stage]:
 
 
 def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -> int:
-    """Start the company, play or resume the story, and keep it running until Ctrl-C; the exit code.
+    """Start the company, play or resume the story, and keep it running until Ctrl-C. Return the exit code.
 
-    `work` is where it keeps its files, by default the present folder; port 0 takes a free one. With `once`, or COUNTERFOIL_DEMO_ONCE in the environment, end after the story: 1 when it did not go as told.
+    `work` is the folder for its files; default: the current one. Port 0 selects a free port. With `once`, or
+    COUNTERFOIL_DEMO_ONCE in the environment, end after the story, with 1 if a step failed.
     """
     if once is None:
         once = os.environ.get("COUNTERFOIL_DEMO_ONCE", "") not in ("", "0")
@@ -306,20 +309,20 @@ def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -
     if not console.is_terminal:
         console = Console(highlight=False, width=180)
     try:
-        return asyncio.run(_until_told(work or Path.cwd(), port, once, console))
+        return asyncio.run(_run_until_signal(work or Path.cwd(), port, once, console))
     except CannotStart as error:
         console.print(f"[bold red]Cannot start:[/] {error}", soft_wrap=True)
         return 2
 
 
-async def _until_told(work: Path, port: int, once: bool, console: Console) -> int:
-    """Run the company as a task that the first Ctrl-C or SIGTERM cancels, so that its children end in order."""
+async def _run_until_signal(work: Path, port: int, once: bool, console: Console) -> int:
+    """Run the company as a task. The first Ctrl-C or SIGTERM cancels it, so that its children end in order."""
     task = asyncio.ensure_future(_company(work, port, once, console))
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         if not task.cancelling():
-            console.print("\nEnding: the server first, then the systems.")
+            console.print("\nStopping the server, then the systems.")
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -327,7 +330,7 @@ async def _until_told(work: Path, port: int, once: bool, console: Console) -> in
     try:
         return await task
     except asyncio.CancelledError:
-        console.print("Ended; the next start goes on from here.")
+        console.print("Stopped. The next start continues from here.")
         return 0
 
 
@@ -343,22 +346,22 @@ async def _company(work: Path, port: int, once: bool, console: Console) -> int:
         async with contextlib.AsyncExitStack() as started:
             with console.status("starting"):
                 await started.enter_async_context(running(company))
-            say(f"everything runs: {company.url}")
-            code = await _watched(company, _play(company, console))
+            say(f"all systems are up: {company.url}")
+            code = await _run_watched(company, _play(company, console))
             console.print(report.entrance(company.addresses(), company.persons.values()))
             if once:
                 return code
-            console.print("Press Ctrl-C to end; everything is kept for the next start.")
-            await _watched(company, asyncio.Event().wait())
+            console.print("Press Ctrl-C to end. All data is stored for the next start.")
+            await _run_watched(company, asyncio.Event().wait())
             return code
     except ChildFailed as error:
         console.print(f"[bold red]Failed:[/] {escape(str(error))}", soft_wrap=True)
         return 1
 
 
-async def _watched(company: Company, doing: Coroutine[Any, Any, T]) -> T:
-    """Do something while every child runs. Raises ChildFailed when one ends by itself."""
-    task = asyncio.ensure_future(doing)
+async def _run_watched(company: Company, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` as long as every child runs. Raises ChildFailed if a child ends by itself."""
+    task = asyncio.ensure_future(work)
     try:
         while not task.done():
             await asyncio.wait([task], timeout=0.5)
@@ -370,28 +373,28 @@ async def _watched(company: Company, doing: Coroutine[Any, Any, T]) -> T:
 
 
 async def _play(company: Company, console: Console) -> int:
-    """The story and its closing tables; 0 when all went as told."""
+    """Play the story and print the closing tables. Return 0 if every step succeeded, otherwise 1."""
     with console.status("") as status:
 
-        def told(kind: str, text: str, seconds: float) -> None:
-            said = escape(text)
+        def show(kind: str, text: str, seconds: float) -> None:
+            line = escape(text)
             match kind:
                 case "begin":
-                    status.update(said)
+                    status.update(line)
                 case "act":
-                    console.print(f"\n[bold]{said}[/]", soft_wrap=True)
+                    console.print(f"\n[bold]{line}[/]", soft_wrap=True)
                 case "before":
-                    console.print(f"[green]✓[/] [bold]{said}[/] [dim](played before)[/]", soft_wrap=True)
+                    console.print(f"[green]✓[/] [bold]{line}[/] [dim](played before)[/]", soft_wrap=True)
                 case "changed":
                     console.print(
-                        f"[yellow]~[/] [bold]{said}[/]: played before, and changed since", soft_wrap=True
+                        f"[yellow]~[/] [bold]{line}[/]: played before, changed since", soft_wrap=True
                     )
                 case _:
-                    console.print(f"  [green]✓[/] {said} [dim]{seconds:.1f} s[/]", soft_wrap=True)
+                    console.print(f"  [green]✓[/] {line} [dim]{seconds:.1f} s[/]", soft_wrap=True)
 
         async with stage_of(company) as stage:
             try:
-                await play(ACTS, stage, told)
+                await play(ACTS, stage, show)
                 code = 0
             except (ActFailed, CounterfoilError, Declined, ErpError) as error:
                 console.print(f"  [bold red]✗ {escape(str(error))}[/]", soft_wrap=True)

@@ -1,8 +1,8 @@
-"""Runs a program that never outlives the one that started it.
+"""Runs a program that never outlives its starter.
 
-`python -m counterfoil.demo.leash FD MODULE ARGUMENTS...`: FD is the reading end of a pipe whose writing end the
-starter alone holds. When it closes, however the starter ended, this process and all of its group are told to end.
-A process of its own watches, because a program may not bear a second thread.
+`python -m counterfoil.demo.leash FD MODULE ARGUMENTS...`: FD is the read end of a pipe. Only the starter has the write
+end. When the pipe closes, for whatever reason, the program's whole process group is terminated. A separate process
+watches the pipe, because a second thread could disturb the program.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import signal
 import sys
 import time
 
-GRACE = 8.0
-"""Seconds between being told to end and being ended."""
+GRACE_SECONDS = 8.0
+"""Time between SIGTERM and SIGKILL."""
 
 
 def _watch(pipe: int, program: int) -> None:
     while os.read(pipe, 64):
-        continue  # nothing is ever written; only the end counts
+        continue  # the starter never writes; only the closing of the pipe matters
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(program, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + GRACE_SECONDS
     while os.getppid() == program and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(program, signal.SIGKILL)
@@ -32,7 +32,7 @@ def main() -> None:
     pipe, module, *arguments = sys.argv[1:]
     program = os.getpid()
     if os.getpgrp() != program:
-        raise SystemExit("a leashed program leads a process group of its own: start it in a new session")
+        raise SystemExit("the program must lead its own process group: start it in a new session")
     if os.fork() == 0:
         _watch(int(pipe), program)
     os.close(int(pipe))

@@ -1,4 +1,4 @@
-"""A person at Counterfoil's HTTP API, for the story and the report: everything goes through the server's own doors."""
+"""Client of Counterfoil's HTTP API in the name of a person, for the story and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterfoil.core.wire import read_json
 
 
 class Declined(Exception):
-    """The server declined: its HTTP status and its own words."""
+    """Refusal by the server: its HTTP status and its message."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{status}: {detail}")
@@ -21,7 +21,7 @@ class Declined(Exception):
 
 
 class Operator:
-    """One person's calls, by token. Raises Declined for a refusal, TryAgain when the server does not answer."""
+    """Calls in the name of one person, by token. Raises Declined for a refusal, TryAgain without a response."""
 
     def __init__(self, url: str, token: str) -> None:
         self._http = httpx2.AsyncClient(
@@ -37,11 +37,11 @@ class Operator:
         await self._http.aclose()
 
     async def get(self, path: str, **query: str) -> Any:
-        """One thing, such as `runs/run_...`."""
+        """Return one object, such as `runs/run_...`."""
         return await self._call("GET", path, query=query)
 
     async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """Every item of a list, newest first."""
+        """Return every item of a list, newest first."""
         items: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
@@ -52,13 +52,13 @@ class Operator:
             cursor = {"cursor": page["next"]}
 
     async def decide(self, approval: str, approve: bool, comment: str) -> str:
-        """Vote on an approval; what the server made of the vote."""
+        """Vote on an approval and return the verdict."""
         decision = "approve" if approve else "reject"
         answer = await self._call("POST", f"approvals/{approval}", {"decision": decision, "comment": comment})
         return str(answer["verdict"])
 
     async def resolve(self, case: str, choice: str, note: str) -> str:
-        """Resolve a Case; what the server made of it."""
+        """Resolve a Case and return the verdict."""
         answer = await self._call("POST", f"cases/{case}", {"choice": choice, "note": note})
         return str(answer["verdict"])
 

@@ -1,6 +1,6 @@
-"""The persons of the demonstration company: their roles, passwords and tokens, made once and kept.
+"""Persons of the demonstration company: roles, passwords and tokens, created once and stored.
 
-The server reads the people file, which holds hashes; passwords and tokens stay beside it, for their owner alone.
+The server reads the people file, which contains hashes. A second file, readable by its owner only, has the secrets.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ROLES = {
     "ada": ("Ada Auditor", "auditor"),
     "admin": ("Administrator", "administrator"),
 }
-"""Person -> name and role. `agent`, `agent2` and `lead` carry the help desk's own user names: who asks there and who
-decides here are compared as persons."""
+"""Person -> name and role. `agent`, `agent2` and `lead` have the same ids as in the help desk, because separation of
+duties compares the requester there with the approver here."""
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A person with what only that person knows."""
+    """Person with password and token."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically, readable by its owner only."""
     half = path.with_name(path.name + ".half")
     half.unlink(missing_ok=True)
     with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -49,12 +49,12 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def members(folder: Path) -> dict[str, Member]:
-    """The company's persons, by id; made on the first call, with people.json for the server beside them."""
-    kept = folder / "persons.json"
-    if kept.exists():
-        known = msgspec.json.decode(kept.read_bytes(), type=list[Member])
+    """Return the company's persons by id. The first call creates them, together with people.json for the server."""
+    path = folder / "persons.json"
+    if path.exists():
+        persons = msgspec.json.decode(path.read_bytes(), type=list[Member])
     else:
-        known = [
+        persons = [
             Member(
                 id=id,
                 name=name,
@@ -65,9 +65,9 @@ def members(folder: Path) -> dict[str, Member]:
             )
             for id, (name, role) in ROLES.items()
         ]
-        write_private(folder / "people.json", msgspec.json.encode([_account(member) for member in known]))
-        write_private(kept, msgspec.json.encode(known))
-    return {member.id: member for member in known}
+        write_private(folder / "people.json", msgspec.json.encode([_account(member) for member in persons]))
+        write_private(path, msgspec.json.encode(persons))
+    return {member.id: member for member in persons}
 
 
 def _account(member: Member) -> dict[str, Any]:

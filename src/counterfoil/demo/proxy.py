@@ -1,8 +1,8 @@
-"""A TCP proxy that loses answers: the request reaches the system, the caller never learns what became of it.
+"""TCP proxy that loses responses: the request reaches the system, but its result never reaches the caller.
 
-It speaks just enough HTTP/1.1 to tell where a request ends. One request per connection, 127.0.0.1 only.
-As a program: `python -m counterfoil.demo.proxy --listen N --to N --control N`; each line on the control port is a
-command, `lose TEXT` or `counts`, and is answered by one line of JSON.
+It parses just enough HTTP/1.1 to find the end of a request. One request per connection, 127.0.0.1 only.
+As a program: `python -m counterfoil.demo.proxy --listen N --to N --control N`. Each line on the control port is a
+command, `lose TEXT` or `counts`; the reply is one line of JSON.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
-_HEAD_LIMIT = 256 * 1024
+_MAX_HEAD_BYTES = 256 * 1024
 
 
 @dataclass
 class Counts:
-    """What went through: requests forwarded, answers given back, answers lost."""
+    """Traffic counters: requests forwarded, responses returned, responses lost."""
 
     forwarded: int = 0
     answered: int = 0
@@ -28,7 +28,7 @@ class Counts:
 
 
 class Proxy:
-    """Forwards from a port of 127.0.0.1 to another; loses the answers it is told to lose."""
+    """Forwards requests from one port of 127.0.0.1 to another, and drops the responses selected by its caller."""
 
     def __init__(self, to: int, listen: int = 0) -> None:
         self.to = to
@@ -44,20 +44,20 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def lose_next_answer(self, match: bytes = b"") -> None:
-        """Forward the next request whose head or body contains `match`, and swallow its answer.
+        """Forward the next request whose head or body contains `match`, and drop its response.
 
-        Several calls add up: each loses one answer.
+        Several calls add up: each drops one response.
         """
         self._matches.append(match)
 
     async def until_lost(self, count: int) -> None:
-        """Wait until `count` answers in all have been lost, each after the system had given it."""
+        """Wait until `count` responses in total were dropped, each after the system had sent it."""
         async with self._loss:
             await self._loss.wait_for(lambda: self.counts.lost >= count)
 
     async def start(self) -> None:
-        """Listen; `port` is the chosen one when none was given."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=_HEAD_LIMIT)
+        """Start to listen. With port 0, `port` becomes the port that the system assigned."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=_MAX_HEAD_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -89,7 +89,7 @@ class Proxy:
         try:
             await self._forward(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # one side went away: closing the other is all there is to do
+            pass  # one side closed its connection, so the other is closed too
         finally:
             writer.close()
 
@@ -117,7 +117,7 @@ class Proxy:
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:
-    """One whole request, told to close its connection so that the end of the answer is the end of the stream."""
+    """Return one whole request with `Connection: close`, so that the end of the stream ends the response."""
     head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
     lines, length = [], 0
     for line in head.split(b"\r\n"):
@@ -136,8 +136,10 @@ async def _control(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.S
         command, _, text = line.partition(" ")
         if command == "lose":
             proxy.lose_next_answer(text.encode())
-        said = asdict(proxy.counts) if command in ("lose", "counts") else {"error": f"no command {command!r}"}
-        writer.write(json.dumps(said).encode() + b"\n")
+        reply = (
+            asdict(proxy.counts) if command in ("lose", "counts") else {"error": f"no command {command!r}"}
+        )
+        writer.write(json.dumps(reply).encode() + b"\n")
         await writer.drain()
     writer.close()
 

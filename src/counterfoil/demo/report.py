@@ -1,4 +1,4 @@
-"""The closing tables: Runs with their ids in every system, effects, counterfoils with their money, Cases."""
+"""Closing tables of the story: Runs with their ids in every system, effects, counterfoils with amounts, Cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSTEMS = ("billing", "erp", "support")
 
 
 async def tables(stage: Stage) -> list[Table]:
-    """Every table, from what the server and the systems show now."""
+    """Build all tables from the server's present data."""
     runs = sorted(await stage.admin.all("runs"), key=lambda run: str(run["created_at"]))
     traces = await asyncio.gather(*(stage.admin.get(f"runs/{run['id']}") for run in runs))
     foils = await stage.admin.all("foils")
@@ -25,7 +25,9 @@ async def tables(stage: Stage) -> list[Table]:
 
 
 def _runs(traces: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(_whole("Run"), "workflow", "state", "status", *SYSTEMS, title="Runs", title_justify="left")
+    table = Table(
+        _id_column("Run"), "workflow", "state", "status", *SYSTEMS, title="Runs", title_justify="left"
+    )
     for trace in traces:
         run = trace["run"]
         ids = _ids(trace)
@@ -35,7 +37,7 @@ def _runs(traces: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _ids(trace: Mapping[str, Any]) -> dict[str, str]:
-    """How each system names what the Run is about: by its Links, and by the numbers that people know."""
+    """Return the names of the Run's document in each system: ids of Links, and the numbers that people use."""
     ids: dict[str, dict[str | None, None]] = {system: {} for system in SYSTEMS}
     start = trace["start"]
     if start is not None and start["system"] == "support":
@@ -49,32 +51,32 @@ def _ids(trace: Mapping[str, Any]) -> dict[str, str]:
     for effect in trace["effects"]:
         if effect["system"] in ids:
             ids[effect["system"]][(effect["result"] or {}).get("number")] = None
-    return {system: " ".join(name for name in found if name) for system, found in ids.items()}
+    return {system: " ".join(name for name in names if name) for system, names in ids.items()}
 
 
 def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
     table = Table(
-        _whole("Run"), "operation", "system", "state", "sent", "looked up", "result or refusal",
+        _id_column("Run"), "operation", "system", "state", "sent", "looked up", "result or refusal",
         title="Effects", title_justify="left",
     )  # fmt: skip
     for trace in traces:
         for effect in trace["effects"]:
             result = effect["result"] or {}
-            said = effect["error"] or ", ".join(
+            outcome = effect["error"] or ", ".join(
                 f"{name} {_plain(value)}"
                 for name, value in result.items()
                 if name in ("number", "total", "applied", "status", "party", "ticket")
             )
-            took_back = " (takes back)" if effect["undoes"] else ""
+            undo = " (undo)" if effect["undoes"] else ""
             table.add_row(
-                trace["run"]["id"], effect["operation"] + took_back, effect["system"], effect["state"],
-                str(effect["attempt"]), _looked_up(trace, effect), said[:100],
+                trace["run"]["id"], effect["operation"] + undo, effect["system"], effect["state"],
+                str(effect["attempt"]), _looked_up(trace, effect), outcome[:100],
             )  # fmt: skip
     return table
 
 
-def _whole(title: str) -> Column:
-    """A column of ids, which are copied and must not be cut."""
+def _id_column(title: str) -> Column:
+    """Return a column for ids. People copy them, so they must not be cut."""
     return Column(title, overflow="fold", min_width=30)
 
 
@@ -87,7 +89,7 @@ def _plain(value: Any) -> str:
 
 
 def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
-    """Counterfoils by rule and state, with the gross amounts."""
+    """Return the counterfoils by rule and state, with their gross amounts."""
     rows: dict[tuple[str, str, str, str], tuple[int, Decimal]] = {}
     for foil in foils:
         gross = foil["legs"].get("gross") or next(iter(foil["legs"].values()))
@@ -104,7 +106,14 @@ def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
 
 def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
     table = Table(
-        _whole("Case"), "reason", "owner", "state", "resolved", "message", title="Cases", title_justify="left"
+        _id_column("Case"),
+        "reason",
+        "owner",
+        "state",
+        "resolved",
+        "message",
+        title="Cases",
+        title_justify="left",
     )
     for case in cases:
         resolved = f"{case['choice']} by {case['resolved_by']}" if case["resolved_at"] else ""
@@ -115,7 +124,7 @@ def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def entrance(addresses: Mapping[str, str], persons: Iterable[Member]) -> Table:
-    """Where to look, and who may sign in with what."""
+    """Return the table of sign-ins: persons and passwords, below the addresses of the systems."""
     table = Table(
         "person", "role", "e-mail", "password", title_justify="left",
         title="\n".join(f"{name}: {url}" for name, url in addresses.items()),

@@ -1,6 +1,6 @@
-"""What the story is played on: the company's systems, a journal of what was played, and ways to look at things.
+"""Stage of the story: the company's systems, reads of their data, the player, and a journal of the played steps.
 
-The journal keeps the ids that the story made, so that a second start plays nothing twice.
+The journal stores the ids that the story created, so that a second start plays no step twice.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from counterfoil.demo.erp.client import ErpClient, ErpError
 from counterfoil.demo.operators import Declined, Operator
 from counterfoil.demo.people import write_private
 
-BETWEEN = 0.3
-"""Seconds between two looks at something that is waited for."""
-AGAIN = 10.0
-"""Seconds within which a later start must see what an act has left."""
+POLL_INTERVAL_SECONDS = 0.3
+"""Interval between two polls of an awaited state."""
+RECHECK_SECONDS = 10.0
+"""Time in which a later start must find the outcome of an earlier act."""
 CREDIT_WORKFLOW = "support-credit-to-erp"
 
 
 class ActFailed(Exception):
-    """The story did not go as told; the message says what was expected and what there was instead."""
+    """Error of a step without its expected outcome; the message has the expected and the actual state."""
 
 
 class Journal:
-    """What was played and the ids it made; a small file, written after each step."""
+    """File of the played steps and the ids they created, written after each step."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        kept = json.loads(path.read_bytes()) if path.exists() else {}
-        self.played: list[str] = kept.get("played", [])
-        self.notes: dict[str, str] = kept.get("notes", {})
+        content = json.loads(path.read_bytes()) if path.exists() else {}
+        self.played: list[str] = content.get("played", [])
+        self.notes: dict[str, str] = content.get("notes", {})
 
     def note(self, name: str, value: str) -> str:
         self.notes[name] = value
@@ -58,7 +58,7 @@ class Journal:
 
 @dataclass
 class Stage:
-    """The systems as the story's people reach them."""
+    """Clients of the systems for the people of the story."""
 
     billing: BillingClient
     desk: DeskClient
@@ -69,63 +69,62 @@ class Stage:
     journal: Journal
 
     def id(self, name: str) -> str:
-        """An id that an earlier step noted."""
+        """Return an id that an earlier step noted."""
         return self.journal.notes[name]
 
     async def once(self, name: str, make: Callable[[], Awaitable[str]]) -> str:
-        """The id under this name; made and noted when there is none yet."""
+        """Return the id under this name; if there is none yet, create and note it."""
         if name not in self.journal.notes:
             self.journal.note(name, await make())
         return self.journal.notes[name]
 
     async def event(self, type_: str, field: str, value: str) -> dict[str, Any] | None:
-        """What Counterfoil made of a fact: the data of the newest event of a type with this field; None while
-        there is none."""
+        """Return the data of the newest event of this type with this field value; None if there is none."""
         events = await self.admin.all("events", type=type_)
         return next((event["data"] for event in events if event["data"][field] == value), None)
 
     async def credit_run(self, name: str) -> dict[str, Any] | None:
-        """The Run of the credit whose ticket was noted as `name`; its `key` is the credit's canonical id."""
-        asked = await self.event("support.credit_requested.v1", "ticket", self.id(name))
-        if asked is None:
+        """Return the Run of the credit with the ticket noted as `name`; its `key` is the credit's canonical id."""
+        request = await self.event("support.credit_requested.v1", "ticket", self.id(name))
+        if request is None:
             return None
-        runs = await self.admin.all("runs", workflow=CREDIT_WORKFLOW, key=asked["credit_id"])
+        runs = await self.admin.all("runs", workflow=CREDIT_WORKFLOW, key=request["credit_id"])
         return runs[0] if runs else None
 
     async def foil(self, rule: str, key: str) -> dict[str, Any] | None:
-        found = [foil for foil in await self.admin.all("foils", key=key) if foil["rule"] == rule]
-        return found[0] if found else None
+        foils = [foil for foil in await self.admin.all("foils", key=key) if foil["rule"] == rule]
+        return foils[0] if foils else None
 
     async def credit_notes(self, credit: str) -> list[dict[str, Any]]:
-        """Billing's credit notes that carry a canonical credit id."""
+        """Return billing's credit notes with this canonical credit id."""
         notes = await self.billing.all("credit_notes")
         return [note for note in notes if note["metadata"].get("credit_id") == credit]
 
 
-Does = Callable[[Stage], Awaitable[str]]
-Sees = Callable[[Stage], Awaitable[str | None]]
+Action = Callable[[Stage], Awaitable[str]]
+Observation = Callable[[Stage], Awaitable[str | None]]
 
 
 @dataclass(frozen=True)
 class Do:
-    """Something a person or a system does; it answers what came of it. Played once, harmless when repeated."""
+    """Action of a person or a system; it returns its result as text. Played once, harmless if repeated."""
 
     text: str
-    does: Does
+    action: Action
 
 
 @dataclass(frozen=True)
 class Await:
-    """Something that must become visible within `seconds`; `sees` answers what was seen, None while it is not."""
+    """State that must become visible within `seconds`. `observe` returns its text; None if it is not visible yet."""
 
     text: str
-    sees: Sees
+    observe: Observation
     seconds: float = 60.0
 
 
 @dataclass(frozen=True)
 class Act:
-    """One scene. The last step is an `Await` of what lasts: it is looked at again by every later start."""
+    """One scene. The last step is an `Await` of a lasting state, which every later start checks again."""
 
     name: str
     title: str
@@ -136,15 +135,15 @@ class Act:
 
 
 async def play(acts: Sequence[Act], stage: Stage, say: Callable[[str, str, float], None]) -> None:
-    """Play what was not played yet and look again at what was. Raises ActFailed at the first thing that is not so.
+    """Play the steps that were not played yet, and check the outcomes of earlier acts. Raises ActFailed.
 
-    `say(kind, text, seconds)`: `act` begins, `begin` and `step` are a step's two ends; `before` is an act of an
-    earlier start, `changed` one whose outcome is not there any more, which a person may well have caused.
+    `say(kind, text, seconds)` reports progress. `act` starts an act; `begin` and `step` start and end a step. `before` is
+    an act of an earlier start; `changed` is one whose outcome is gone, probably changed by a person.
     """
     for act in acts:
         names = [act.step_name(number) for number in range(len(act.steps))]
         if all(name in stage.journal.played for name in names):
-            await _look_again(act, stage, say)
+            await _recheck(act, stage, say)
             continue
         say("act", act.title, 0.0)
         for name, step in zip(names, act.steps, strict=True):
@@ -154,25 +153,25 @@ async def play(acts: Sequence[Act], stage: Stage, say: Callable[[str, str, float
             began = time.monotonic()
             if isinstance(step, Do):
                 try:
-                    seen = await step.does(stage)
+                    result = await step.action(stage)
                 except (CounterfoilError, Declined, ErpError) as error:
                     raise ActFailed(f"{act.title}: {step.text}: {error}") from error
             else:
-                seen = await _wait(act, step, stage, step.seconds)
+                result = await _wait(act, step, stage, step.seconds)
             stage.journal.mark(name)
-            say("step", f"{step.text}: {seen}", time.monotonic() - began)
+            say("step", f"{step.text}: {result}", time.monotonic() - began)
 
 
-async def _look_again(act: Act, stage: Stage, say: Callable[[str, str, float], None]) -> None:
+async def _recheck(act: Act, stage: Stage, say: Callable[[str, str, float], None]) -> None:
     last = act.steps[-1]
-    assert isinstance(last, Await), f"the last step of {act.name} looks at what lasts"
+    assert isinstance(last, Await), f"the last step of {act.name} must await a lasting state"
     began = time.monotonic()
     try:
-        seen = await _wait(act, last, stage, AGAIN)
+        state = await _wait(act, last, stage, RECHECK_SECONDS)
     except ActFailed:
         say("changed", act.title, time.monotonic() - began)
     else:
-        say("before", f"{act.title}: {seen}", time.monotonic() - began)
+        say("before", f"{act.title}: {state}", time.monotonic() - began)
 
 
 async def _wait(act: Act, step: Await, stage: Stage, seconds: float) -> str:
@@ -181,21 +180,21 @@ async def _wait(act: Act, step: Await, stage: Stage, seconds: float) -> str:
     while time.monotonic() < deadline:
         with contextlib.suppress(TryAgain):
             try:
-                seen = await step.sees(stage)
+                state = await step.observe(stage)
             except Declined as error:
-                trouble = f"; the server said {error}"
+                trouble = f"; the server answered {error}"
             else:
-                if seen is not None:
-                    return seen
-        await asyncio.sleep(BETWEEN)
+                if state is not None:
+                    return state
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
     raise ActFailed(f"{act.title}: not seen within {seconds:.0f} s: {step.text}{trouble}")
 
 
 def was_unknown(trace: Mapping[str, Any], effect: str) -> bool:
-    """Whether an effect's outcome was unknown for a time, so that a look-up had to tell it."""
+    """Return whether the effect's outcome was unknown for a time, so that a look-up was needed."""
     return any(moment["ref"] == effect and moment["state"] == "unknown" for moment in trace["timeline"])
 
 
 def money(minor: int) -> Decimal:
-    """Minor units of a currency with two digits, as its major units; exact."""
+    """Convert minor units of a currency with two digits to exact major units."""
     return Decimal(minor).scaleb(-2)

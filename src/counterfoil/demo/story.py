@@ -1,6 +1,6 @@
-"""The visible story of the demonstration company, as data: acts of what people do and what must come of it.
+"""Story of the demonstration company, as data: acts with the steps of people and their expected outcomes.
 
-Everything is done through the outside systems' own APIs and Counterfoil's doors, by the persons whose work it is.
+Each step uses the API of an outside system or of Counterfoil, in the name of the person responsible.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
 
 @dataclass(frozen=True)
 class Customer:
-    """A customer of the story with the seats of its monthly subscription; 25.00 USD each and 8.25 % sales tax."""
+    """Customer with the seats of its monthly subscription; a seat costs 25.00 USD plus 8.25 % sales tax."""
 
     name: str
     email: str
@@ -45,24 +45,24 @@ CUSTOMERS = {
         {"line1": "9 Congress Avenue", "city": "Austin", "postal_code": "78701", "country": "US"},
     ),
 }
-WORKSHOP = 75_000
-"""Minor units of the second invoice of one customer, which is paid at once."""
+WORKSHOP_CENTS = 75_000
+"""Amount of one customer's second invoice, which is paid at once."""
 
 
 # ------------------------------------------------------------------ billing: customers and invoices
 
 
 async def make_catalogue(stage: Stage) -> str:
-    product = await stage.once("product", lambda: _made(stage, "products", "product", {"name": "Seat"}))
+    product = await stage.once("product", lambda: _create(stage, "products", "product", {"name": "Seat"}))
     await stage.once(
         "price",
-        lambda: _made(stage, "prices", "price", {
+        lambda: _create(stage, "prices", "price", {
             "product": product, "currency": "usd", "unit_amount": 2500, "recurring": {"interval": "month"},
         }),
     )  # fmt: skip
     await stage.once(
         "tax_rate",
-        lambda: _made(stage, "tax_rates", "tax_rate", {
+        lambda: _create(stage, "tax_rates", "tax_rate", {
             "display_name": "Sales tax", "percentage": "8.25", "inclusive": False, "jurisdiction": "US",
         }),
     )  # fmt: skip
@@ -75,7 +75,7 @@ async def make_customers(stage: Stage) -> str:
             "name": customer.name, "email": customer.email, "address": customer.address,
             "payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"},
         }  # fmt: skip
-        await stage.once(f"{name}.customer", lambda n=name, v=values: _made(stage, "customers", n, v))  # type: ignore[misc]
+        await stage.once(f"{name}.customer", lambda n=name, v=values: _create(stage, "customers", n, v))  # type: ignore[misc]
     return ", ".join(f"{c.name} {stage.id(f'{name}.customer')}" for name, c in CUSTOMERS.items())
 
 
@@ -86,9 +86,9 @@ async def make_subscriptions(stage: Stage) -> str:
             "items": [{"price": stage.id("price"), "quantity": customer.seats}],
             "default_tax_rates": [stage.id("tax_rate")],
         }  # fmt: skip
-        made = await stage.billing.post("subscriptions", values, once=f"story/{name}/subscription")
-        stage.journal.note(f"{name}.subscription", made["id"])
-        stage.journal.note(f"{name}.invoice", made["latest_invoice"])
+        subscription = await stage.billing.post("subscriptions", values, once=f"story/{name}/subscription")
+        stage.journal.note(f"{name}.subscription", subscription["id"])
+        stage.journal.note(f"{name}.invoice", subscription["latest_invoice"])
     return ", ".join(f"{c.seats} seats for {c.name}" for c in CUSTOMERS.values())
 
 
@@ -96,28 +96,28 @@ async def make_workshop(stage: Stage) -> str:
     customer = stage.id("northwind.customer")
     invoice = await stage.once(
         "workshop.invoice",
-        lambda: _made(stage, "invoices", "workshop", {
+        lambda: _create(stage, "invoices", "workshop", {
             "customer": customer, "currency": "usd", "default_tax_rates": [stage.id("tax_rate")],
         }),
     )  # fmt: skip
     await stage.once(
         "workshop.item",
-        lambda: _made(stage, "invoiceitems", "workshop-item", {
-            "customer": customer, "invoice": invoice, "currency": "usd", "amount": WORKSHOP,
+        lambda: _create(stage, "invoiceitems", "workshop-item", {
+            "customer": customer, "invoice": invoice, "currency": "usd", "amount": WORKSHOP_CENTS,
             "description": "Onboarding workshop",
         }),
     )  # fmt: skip
-    return f"draft {invoice} over {money(WORKSHOP)} and tax"
+    return f"draft {invoice} of {money(WORKSHOP_CENTS)} plus tax"
 
 
 async def finalize(stage: Stage) -> str:
-    told = []
+    finalized = []
     for name in (*CUSTOMERS, "workshop"):
         invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
         if invoice["status"] == "draft":
             invoice = await stage.billing.post(f"invoices/{invoice['id']}/finalize", {"auto_advance": False})
-        told.append(f"{invoice['number']} {money(invoice['total'])}")
-    return ", ".join(told)
+        finalized.append(f"{invoice['number']} {money(invoice['total'])}")
+    return ", ".join(finalized)
 
 
 async def pay_workshop(stage: Stage) -> str:
@@ -128,28 +128,28 @@ async def pay_workshop(stage: Stage) -> str:
 
 
 async def invoices_matched(stage: Stage) -> str | None:
-    told = []
+    pairs = []
     for name in (*CUSTOMERS, "workshop"):
         invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
-        known = await stage.event("invoice.finalized.v1", "number", invoice["number"])
-        foil = await stage.foil("invoice-in-erp", known["invoice_id"]) if known else None
-        if known is None or foil is None or foil["state"] != "matched":
+        event = await stage.event("invoice.finalized.v1", "number", invoice["number"])
+        foil = await stage.foil("invoice-in-erp", event["invoice_id"]) if event else None
+        if event is None or foil is None or foil["state"] != "matched":
             return None
-        (document,) = await stage.erp.invoices(known["invoice_id"])
+        (document,) = await stage.erp.invoices(event["invoice_id"])
         if document["state"] not in ("posted", "paid") or document["total_amount"] != money(invoice["total"]):
             return None
-        told.append(f"{invoice['number']} = {document['number']}")
-    return ", ".join(told)
+        pairs.append(f"{invoice['number']} = {document['number']}")
+    return ", ".join(pairs)
 
 
-async def payment_known(stage: Stage) -> str | None:
+async def payment_received(stage: Stage) -> str | None:
     invoice = await stage.billing.get(f"invoices/{stage.id('workshop.invoice')}")
-    known = await stage.event("invoice.finalized.v1", "number", invoice["number"])
-    payment = known and await stage.event("payment.received.v1", "invoice_id", known["invoice_id"])
+    event = await stage.event("invoice.finalized.v1", "number", invoice["number"])
+    payment = event and await stage.event("payment.received.v1", "invoice_id", event["invoice_id"])
     return f"{payment['amount']['amount']} USD received" if payment else None
 
 
-async def _made(stage: Stage, path: str, name: str, values: Mapping[str, Any]) -> str:
+async def _create(stage: Stage, path: str, name: str, values: Mapping[str, Any]) -> str:
     return str((await stage.billing.post(path, values, once=f"story/{path}/{name}"))["id"])
 
 
@@ -158,7 +158,7 @@ async def _made(stage: Stage, path: str, name: str, values: Mapping[str, Any]) -
 
 @dataclass(frozen=True)
 class Credit:
-    """A credit that the agent asks for in the help desk; `amount` is decimal text in USD."""
+    """Credit that the agent requests in the help desk; `amount` is decimal text in USD."""
 
     name: str
     customer: str
@@ -167,11 +167,11 @@ class Credit:
     reason: str = "sla"
     days_ago: int = 3
 
-    async def ask(self, stage: Stage) -> str:
+    async def request(self, stage: Stage) -> str:
         incident = f"INC-{self.name}"
-        there = await stage.desk.find(incident_ref=incident)
+        existing = await stage.desk.find(incident_ref=incident)
         day = datetime.now(UTC).date() - timedelta(days=self.days_ago)
-        ticket = there[0] if there else await stage.desk.request_credit(
+        ticket = existing[0] if existing else await stage.desk.request_credit(
             "agent", self.title, stage.id(f"{self.customer}.customer"), stage.id(f"{self.customer}.invoice"),
             self.amount, "USD", self.reason, incident, day,
         )  # fmt: skip
@@ -179,7 +179,7 @@ class Credit:
         return f"ticket {ticket}, {self.amount} USD for {CUSTOMERS[self.customer].name}"
 
     async def reconciled(self, stage: Stage) -> str | None:
-        """The Run is through: one credit note in billing, one credit memo in the ERP, the ticket answered."""
+        """Observe the finished Run: one credit note in billing, one credit memo in the ERP, the ticket answered."""
         run = await stage.credit_run(self.name)
         if run is None or run["status"] != "done" or run["state"] != "reconciled":
             return None
@@ -196,17 +196,17 @@ class Credit:
             return None
         return f"credit note {notes[0]['number']} = credit memo {documents[0]['number']}, ticket answered"
 
-    async def asked(self, stage: Stage) -> str | None:
-        """An approval waits for a person."""
+    async def awaits_approval(self, stage: Stage) -> str | None:
+        """Observe the approval that waits for a person."""
         approval = await self._approval(stage)
-        return None if approval is None else f"asked of {' or '.join(approval['roles'])}"
+        return None if approval is None else f"requested from {' or '.join(approval['roles'])}"
 
     async def decide(self, stage: Stage, person: str, approve: bool, comment: str) -> str:
         approval = await self._approval(stage)
         if approval is None:
-            return "there is nothing to decide"
+            return "no approval to decide"
         if approval["state"] != "open":
-            return f"decided before: {approval['state']}"
+            return f"decided already: {approval['state']}"
         async with stage.as_person(person) as operator:
             return await operator.decide(approval["id"], approve, comment)
 
@@ -231,7 +231,7 @@ async def approve_own(stage: Stage) -> str:
         verdict = await MEDIUM.decide(stage, "agent", True, "it is obvious")
     except Declined as error:
         return f"refused, {error}"
-    raise Declined(200, f"the requester's own vote was not refused: {verdict}")
+    raise Declined(200, f"the requester's own vote was accepted: {verdict}")
 
 
 async def approve_medium(stage: Stage) -> str:
@@ -249,7 +249,7 @@ async def large_rejected(stage: Stage) -> str | None:
         return None
     if await stage.credit_notes(run["key"]) or await stage.erp.invoices(run["key"]):
         return None
-    return "the ticket shows credit-rejected; billing and the ERP never heard of it"
+    return "the ticket shows credit-rejected; billing and the ERP received no call"
 
 
 # ------------------------------------------------------------------ the closed period
@@ -267,10 +267,10 @@ async def _this_month() -> str:
     return f"{datetime.now(UTC).date():%Y-%m}"
 
 
-async def month_known_closed(stage: Stage) -> str | None:
+async def month_seen_closed(stage: Stage) -> str | None:
     for event in await stage.admin.all("events", type="period.closed.v1"):
         if event["data"]["name"] == stage.id("period"):
-            return f"the sweep saw {stage.id('period')} closed"
+            return f"polling the ERP found {stage.id('period')} closed"
     return None
 
 
@@ -281,7 +281,7 @@ async def late_queues(stage: Stage) -> str | None:
     notes = await stage.credit_notes(run["key"])
     if len(notes) != 1 or await stage.erp.invoices(run["key"]):
         return None
-    return f"billing issued {notes[0]['number']}; the ERP's half waits, and its counterfoil is open"
+    return f"billing issued {notes[0]['number']}; the ERP half waits with an open counterfoil"
 
 
 async def reopen_month(stage: Stage) -> str:
@@ -295,23 +295,23 @@ async def reopen_month(stage: Stage) -> str:
 # ------------------------------------------------------------------ the lost answer
 
 
-async def ask_and_lose(stage: Stage) -> str:
+async def request_and_lose(stage: Stage) -> str:
     await stage.proxy("lose /post ")
-    return f"{await LOST.ask(stage)}; the ERP's next answer to a posting will not come back"
+    return f"{await LOST.request(stage)}; the ERP's next response to a posting will be lost"
 
 
-async def lost_found(stage: Stage) -> str | None:
-    said = await LOST.reconciled(stage)
+async def lost_reconciled(stage: Stage) -> str | None:
+    result = await LOST.reconciled(stage)
     run = await stage.credit_run(LOST.name)
-    if said is None or run is None:
+    if result is None or run is None:
         return None
     trace = await stage.admin.get(f"runs/{run['id']}")
     (post,) = [e for e in trace["effects"] if e["operation"] == "erp.credit_memo.post"]
     if was_unknown(trace, post["id"]):
-        return f"sent {post['attempt']} time, outcome unknown, found by look-up; {said}"
-    # The proxy forgets at its end what it was told to lose: then there was nothing to look up.
+        return f"sent {post['attempt']} time, outcome unknown, found by look-up; {result}"
+    # A restarted proxy has lost its `lose` command. Then the response arrived, and no look-up was needed.
     lost = (await stage.proxy("counts"))["lost"]
-    return None if lost else f"the network had recovered before; {said}"
+    return None if lost else f"the network had recovered before; {result}"
 
 
 # ------------------------------------------------------------------ the permanent refusal
@@ -325,10 +325,10 @@ async def legacy_case(stage: Stage) -> str | None:
 async def undo_legacy(stage: Stage) -> str:
     case = await _case(stage)
     if case is None or case["state"] != "open":
-        return "resolved before"
+        return "resolved already"
     async with stage.as_person("fiona") as operator:
         return await operator.resolve(
-            case["id"], "undo", "there is no account for old goodwill; take it back"
+            case["id"], "undo", "there is no account for old goodwill; undo the credit"
         )
 
 
@@ -355,7 +355,7 @@ async def _case(stage: Stage) -> dict[str, Any] | None:
 
 
 async def books_agree(stage: Stage) -> str | None:
-    """Receivables of the ERP = open amounts of billing + payments that no workflow carries to the ERP yet."""
+    """Check: receivables in the ERP = open amounts in billing + payments that no workflow posts in the ERP yet."""
     balance = await stage.erp.trial_balance()
     if sum(balance.values(), Decimal(0)) != 0:
         return None
@@ -372,55 +372,55 @@ async def books_agree(stage: Stage) -> str | None:
         return None
     return (
         f"the trial balance is zero; receivables {receivable} = {open_amount} open in billing"
-        f" + {received} paid there, which no workflow books in the ERP yet"
+        f" + {received} paid there, which no workflow posts in the ERP yet"
     )
 
 
 ACTS: Sequence[Act] = (
-    Act("invoices", "Customers subscribe, and what billing invoices is posted in the ERP", [
-        Do("Billing gets its catalogue", make_catalogue),
-        Do("Three customers are entered in billing", make_customers),
-        Do("They subscribe", make_subscriptions),
-        Do("One of them books a workshop", make_workshop),
-        Do("The invoices are finalized", finalize),
-        Do("The workshop is paid", pay_workshop),
-        Await("The payment is known", payment_known, 60),
+    Act("invoices", "Customers subscribe, and billing's invoices are posted in the ERP", [
+        Do("Billing sets up its price catalogue", make_catalogue),
+        Do("Billing registers three customers", make_customers),
+        Do("The customers subscribe", make_subscriptions),
+        Do("One customer books a workshop", make_workshop),
+        Do("Billing finalizes the invoices", finalize),
+        Do("The customer pays the workshop", pay_workshop),
+        Await("Counterfoil receives the payment", payment_received, 60),
         Await("Every invoice is posted in the ERP, to the cent", invoices_matched, 120),
     ]),
-    Act("small", "A small credit is granted by policy", [
-        Do("The agent asks", SMALL.ask),
-        Await("Issued, posted, applied, told", SMALL.reconciled),
+    Act("small", "Policy grants a small credit", [
+        Do("The agent requests a credit", SMALL.request),
+        Await("Credit issued, posted and applied, ticket answered", SMALL.reconciled),
     ]),
-    Act("medium", "A larger one needs the support lead", [
-        Do("The agent asks", MEDIUM.ask),
-        Await("The matrix finds who decides", MEDIUM.asked),
-        Do("The agent tries to approve the own request", approve_own),
-        Do("The lead approves", approve_medium),
-        Await("Issued, posted, applied, told", MEDIUM.reconciled),
+    Act("medium", "A larger credit needs the support lead's approval", [
+        Do("The agent requests a credit", MEDIUM.request),
+        Await("The approval matrix selects the approver", MEDIUM.awaits_approval),
+        Do("The agent tries to approve their own request", approve_own),
+        Do("The support lead approves", approve_medium),
+        Await("Credit issued, posted and applied, ticket answered", MEDIUM.reconciled),
     ]),
-    Act("large", "A large one is refused by finance", [
-        Do("The agent asks", LARGE.ask),
-        Await("The matrix finds who decides", LARGE.asked),
-        Do("Finance operations refuses", reject_large),
-        Await("The requester is told", large_rejected),
+    Act("large", "Finance rejects a large credit", [
+        Do("The agent requests a credit", LARGE.request),
+        Await("The approval matrix selects the approver", LARGE.awaits_approval),
+        Do("Finance operations rejects it", reject_large),
+        Await("The ticket shows the rejection", large_rejected),
     ]),
-    Act("late", "A credit meets a closed period and waits for the controller", [
+    Act("late", "A credit hits a closed period and waits for the controller", [
         Do("The controller closes the month", close_month),
-        Await("Counterfoil knows", month_known_closed),
-        Do("The agent asks", LATE.ask),
-        Await("Half of it is done", late_queues),
+        Await("Counterfoil sees the closed period", month_seen_closed),
+        Do("The agent requests a credit", LATE.request),
+        Await("Billing has issued the credit, the ERP half waits", late_queues),
         Do("The controller reopens the month", reopen_month),
-        Await("Posted, applied, told", LATE.reconciled, 120),
+        Await("Credit posted and applied, ticket answered", LATE.reconciled, 120),
     ]),
-    Act("lost", "An answer of the ERP is lost on the way", [
-        Do("The agent asks, and the network is about to fail", ask_and_lose),
-        Await("Not sent again blindly but looked up", lost_found, 120),
+    Act("lost", "A response of the ERP is lost", [
+        Do("The agent requests a credit while the network is failing", request_and_lose),
+        Await("Counterfoil looks up the outcome instead of sending again", lost_reconciled, 120),
     ]),
-    Act("legacy", "The ERP refuses for good, and what billing did is taken back", [
-        Do("The agent asks, with a reason whose account is gone", LEGACY.ask),
-        Await("A person is asked", legacy_case),
-        Do("Finance operations takes it back", undo_legacy),
-        Await("Undone", legacy_undone),
+    Act("legacy", "The ERP refuses permanently, and the credit is undone in billing", [
+        Do("The agent requests a credit for a reason without an account", LEGACY.request),
+        Await("A Case asks finance to decide", legacy_case),
+        Do("Finance operations chooses undo", undo_legacy),
+        Await("The credit is undone", legacy_undone),
     ]),
     Act("books", "Both sides of the books agree", [
         Await("Every counterfoil is matched or reversed, and the difference is explained", books_agree),

@@ -1,5 +1,5 @@
-"""The demonstration's help desk: a Roundup tracker as a program of its own, with signed callbacks.
+"""Help desk of the demonstration: a Roundup tracker as a separate program, with signed callbacks.
 
-`python -m counterfoil.demo.desk prepare` builds the tracker, `serve` runs it. It knows nothing of Counterfoil's
-server; all they share is the web address of a hook and a secret.
+`python -m counterfoil.demo.desk prepare` builds the tracker, `serve` runs it. It shares only a callback URL and a secret
+with Counterfoil's server.
 """

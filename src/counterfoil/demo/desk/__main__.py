@@ -1,4 +1,4 @@
-"""The help desk's command line: `prepare` builds the tracker once, `serve` runs it on 127.0.0.1 until killed."""
+"""Command line of the help desk: `prepare` builds the tracker once, `serve` runs it on 127.0.0.1 until killed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from counterfoil.demo.desk import tracker
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m counterfoil.demo.desk", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    prepare = commands.add_parser("prepare", help="build the tracker; harmless when it is built already")
+    prepare = commands.add_parser("prepare", help="build the tracker; no effect if it exists")
     prepare.add_argument(
-        "--hook", required=True, help="URL that every committed change of an issue is POSTed to"
+        "--hook", required=True, help="URL that receives a POST for every committed change of an issue"
     )
     prepare.add_argument(
         "--today",
         type=date.fromisoformat,
-        help="add a few ordinary tickets, their incidents shortly before this day",
+        help="add a few ordinary tickets with incidents shortly before this day",
     )
     serve = commands.add_parser("serve", help="run the tracker on 127.0.0.1")
-    serve.add_argument("--hook", help="a new hook URL; without it the prepared one stays")
+    serve.add_argument("--hook", help="a new hook URL; default: the prepared one")
     for command in (prepare, serve):
         command.add_argument(
             "--dir", required=True, type=Path, help="folder of the tracker and its seed.json"

@@ -1,4 +1,4 @@
-"""A small client of the demonstration's help desk, for the story that plays its people."""
+"""Small client of the demonstration's help desk, for the people of the story."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from counterfoil.core.wire import read_json
 
 
 class DeskClient:
-    """People's calls on the desk, each made with that person's own password. `get` and `update` act as any user.
+    """Calls to the desk in the name of persons, each with that person's password. `get` and `update` act as any user.
 
-    Raises `TryAgain` when the desk does not answer and `Refused` with its own words when it declines.
+    Raises `TryAgain` if the desk does not respond, and `Refused` with its message if it declines.
     """
 
     def __init__(self, url: str, passwords: Mapping[str, str], timeout: float = 10.0) -> None:
@@ -29,7 +29,7 @@ class DeskClient:
             timeout=timeout,
             trust_env=False,
             headers={
-                # Roundup takes calls of programs only with both of these.
+                # Roundup accepts API calls only with both headers.
                 "Origin": f"{place.scheme}://{place.netloc}",
                 "X-Requested-With": "rest",
                 "Content-Type": "application/json",
@@ -39,7 +39,7 @@ class DeskClient:
 
     @classmethod
     def prepared(cls, folder: Path) -> DeskClient:
-        """A client of the desk whose seed.json stands in `folder`."""
+        """Return a client of the desk whose seed.json is in `folder`."""
         seed = read_json((folder / "seed.json").read_bytes())
         return cls(seed["url"], seed["users"])
 
@@ -85,13 +85,13 @@ class DeskClient:
         return str(data["id"])
 
     async def find(self, user: str = "agent", **fields: str) -> list[str]:
-        """Ids of the issues whose text fields hold exactly these values, oldest first."""
+        """Return the ids of the issues whose text fields equal these values, oldest first."""
         query = "&".join(f"{name}:={quote(value, safe='')}" for name, value in fields.items())
-        found = await self._call(user, "GET", f"/issue?{query}&@sort=id&@page_size=100")
-        return [str(row["id"]) for row in found["collection"]]
+        page = await self._call(user, "GET", f"/issue?{query}&@sort=id&@page_size=100")
+        return [str(row["id"]) for row in page["collection"]]
 
     async def get(self, issue: str, user: str = "agent") -> dict[str, Any]:
-        """The issue's fields with names instead of link ids, its `messages` as text, and its `etag`."""
+        """Return the issue's fields with names instead of link ids, its `messages` as text, and its `etag`."""
         data = await self._call(user, "GET", f"/issue/{issue}?@verbose=2&@protected=true")
         fields = {
             name: next((v for k, v in value.items() if k not in ("id", "link")), value["id"])
@@ -105,7 +105,7 @@ class DeskClient:
         return {"id": str(data["id"]), "etag": data["@etag"], **fields}
 
     async def update(self, issue: str, user: str = "agent", **fields: str) -> None:
-        """Change fields as `user`, as they are now: the desk refuses if somebody changes them in between."""
+        """Change fields as `user`. The desk refuses if the issue changes between the read and the write."""
         now = await self._call(user, "GET", f"/issue/{issue}?@fields=id")
         await self._call(user, "PATCH", f"/issue/{issue}", fields, {"If-Match": now["@etag"]})
 
@@ -124,7 +124,7 @@ class DeskClient:
         except httpx2.TransportError as error:
             raise TryAgain(f"the help desk did not answer {method} {path}: {error!r}") from error
         if answer.status_code == 429:
-            raise TryAgain(f"the help desk is asked too often: {answer.text[:300]}")
+            raise TryAgain(f"the help desk limits the request rate: {answer.text[:300]}")
         if answer.status_code >= 400:
             raise Refused(
                 f"the help desk answered {answer.status_code} to {method} {path}: {answer.text[:300]}"

@@ -1,8 +1,8 @@
-"""The help desk's own rules, and its signed callbacks; the tracker's detectors folder loads `init` from here.
+"""Rules of the help desk, and its signed callbacks. The tracker's detectors folder loads `init` from here.
 
-Rules run before a change is stored and refuse by Roundup's Reject. Callbacks are queued by the commit itself,
-so a change that was rolled back is never told; they are sent by one thread, in order, once, and what fails is
-appended to hook-failures.jsonl: the receiver's sweep over the issues has to find it.
+Rules run before a change is stored and refuse it by Roundup's Reject. The commit itself queues callbacks, so a
+rolled-back change sends none. One thread sends each callback once, in order. A failed callback is appended to
+hook-failures.jsonl; the receiver must find the change by polling the issues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from roundup.exceptions import Reject
 
 from counterfoil.demo.desk.fields import CREDIT_FIELDS
 
-HOOK_TIMEOUT = 3.0
+HOOK_TIMEOUT_SECONDS = 3.0
 _AMOUNT = re.compile(r"\d{1,15}(\.\d{1,6})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NEEDED = ("account_ref", "credit_amount", "credit_currency", "credit_reason")
@@ -37,15 +37,15 @@ _sender_started = threading.Lock()
 
 
 def init(db: Any) -> None:
-    """Roundup calls this once for each opened database."""
+    """Register the rules and callbacks. Roundup calls this once for each opened database."""
     for event in ("create", "set"):
         db.issue.audit(event, check_change)
         db.issue.audit(event, count_revision, priority=200)
-        db.issue.react(event, tell, priority=200)
+        db.issue.react(event, queue_callback, priority=200)
 
 
 def check_change(db: Any, cl: Any, nodeid: str | None, newvalues: dict[str, Any]) -> None:
-    """Refuse what a careful help desk would refuse: malformed credits, decisions without the right, repeats."""
+    """Refuse malformed credits, decisions without permission, and duplicate references. Raises Reject."""
 
     def value(name: str) -> Any:
         return newvalues[name] if name in newvalues else cl.get(nodeid, name) if nodeid else None
@@ -61,9 +61,9 @@ def check_change(db: Any, cl: Any, nodeid: str | None, newvalues: dict[str, Any]
         _check_date(incident)
     reference = newvalues.get("external_ref")
     if reference:
-        taken = [i for i in cl.filter(None, {}, exact_match_spec={"external_ref": reference}) if i != nodeid]
-        if taken:
-            raise Reject(f"external_ref {reference} is taken by issue{taken[0]}")
+        others = [i for i in cl.filter(None, {}, exact_match_spec={"external_ref": reference}) if i != nodeid]
+        if others:
+            raise Reject(f"external_ref {reference} is taken by issue{others[0]}")
     before = cl.get(nodeid, "status") if nodeid else None
     if before and db.status.get(before, "name") == "credit-posted":
         changed = [n for n in _FROZEN if n in newvalues and newvalues[n] != cl.get(nodeid, n)]
@@ -93,18 +93,18 @@ def _check_status(db: Any, status: str, value: Any, creator: str | None) -> None
         if not (program or db.user.has_role(person, "Approver")):
             raise Reject(f"status {status} needs the Approver role")
         if person == creator and not program:
-            raise Reject(f"status {status} cannot be set by the person who asked for the credit")
+            raise Reject(f"status {status} cannot be set by the person who requested the credit")
     if status == "credit-posted" and not (program and value("erp_document")):
-        raise Reject("status credit-posted is set by the Integration role alone, with the erp_document")
+        raise Reject("status credit-posted can be set by the Integration role only, with the erp_document")
 
 
 def count_revision(db: Any, cl: Any, nodeid: str | None, newvalues: dict[str, Any]) -> None:
-    """Number the changes of an issue, whatever the caller sent as revision."""
+    """Number the changes of an issue, and ignore the revision that the caller sent."""
     newvalues["revision"] = (cl.get(nodeid, "revision") or 0) + 1 if nodeid else 1
 
 
-def tell(db: Any, cl: Any, nodeid: str, oldvalues: dict[str, Any] | None) -> None:
-    """Queue the callback of this change for the moment after its commit."""
+def queue_callback(db: Any, cl: Any, nodeid: str, oldvalues: dict[str, Any] | None) -> None:
+    """Queue the callback of this change, to be sent after its commit."""
     if db.tx_Source == "cli":
         return
     home = Path(db.config.HOME).parent
@@ -137,7 +137,7 @@ def _message(
 
 
 def _enqueue(home: Path, hook: str, body: bytes, signature: str, delivery: str) -> None:
-    # Runs inside Roundup's commit, after SQL committed: it must not raise and must not wait.
+    # Runs inside Roundup's commit, after the SQL commit: it must not raise and must not block.
     if _sender_started.acquire(blocking=False):
         threading.Thread(target=_send_all, name="hooks", daemon=True).start()
     try:
@@ -160,10 +160,10 @@ def _send_all() -> None:
 
 
 def post_hook(hook: str, body: bytes, signature: str, delivery: str) -> int:
-    """POST one callback and return the HTTP status; raises OSError or HTTPException when none came in time."""
+    """POST one callback and return the HTTP status. Raises OSError or HTTPException without a response in time."""
     target = urlsplit(hook)
     connect = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
-    connection = connect(target.hostname or "", target.port, timeout=HOOK_TIMEOUT)
+    connection = connect(target.hostname or "", target.port, timeout=HOOK_TIMEOUT_SECONDS)
     headers = {
         "Content-Type": "application/json",
         "X-Hub-Signature-256": signature,

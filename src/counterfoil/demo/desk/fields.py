@@ -1,4 +1,4 @@
-"""What the demonstration's issues have beyond Roundup's own: fields of a credit request, statuses and rights."""
+"""Extensions of Roundup's issues for the demonstration: fields of a credit request, statuses and permissions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CREDIT_FIELDS = (
     "erp_document",
     "credit_state",
 )
-"""All text. `credit_amount` is decimal text, because Roundup's Number is a float; `incident_on` is an ISO date,
-because Roundup's Date is a moment in the reader's time zone."""
+"""Text fields of an issue. `credit_amount` is decimal text, because Roundup's Number is a float. `incident_on` is an ISO
+date, because Roundup's Date is a moment in the reader's time zone."""
 
 CREDIT_STATUSES = ("credit-requested", "credit-approved", "credit-rejected", "credit-posted")
 
@@ -32,24 +32,23 @@ ROLES = {
 
 
 def extend(db: Any, string: Any, integer: Any) -> None:
-    """Add fields, roles and rights to a tracker's schema; called from its schema.py with Roundup's own types.
+    """Add fields, roles and permissions to a tracker's schema. Its schema.py calls this with Roundup's types.
 
-    `revision` counts the committed changes of an issue: Roundup's `activity` shows seconds, which two changes
-    can share.
+    `revision` counts the committed changes of an issue, because two changes can have the same `activity` second.
     """
     issue = db.getclass("issue")
     issue.addprop(revision=integer(), **{name: string() for name in CREDIT_FIELDS})
-    rights = db.security
+    security = db.security
     for role, description in (("Approver", "May decide credits"), ("Integration", "Programs")):
-        rights.addRole(name=role, description=description)
+        security.addRole(name=role, description=description)
         for access in ("Web Access", "Rest Access"):
-            rights.addPermissionToRole(role, access)
+            security.addPermissionToRole(role, access)
     for name in ("issue", "status", "priority", "msg", "file", "keyword"):
-        rights.addPermissionToRole("Integration", "View", name)
+        security.addPermissionToRole("Integration", "View", name)
     for name in ("issue", "msg"):
-        rights.addPermissionToRole("Integration", "Create", name)
-        rights.addPermissionToRole("Integration", "Edit", name)
-    seen = rights.addPermission(
+        security.addPermissionToRole("Integration", "Create", name)
+        security.addPermissionToRole("Integration", "Edit", name)
+    view_user = security.addPermission(
         name="View", klass="user", properties=("id", "username", "realname", "organisation")
     )
-    rights.addPermissionToRole("Integration", seen)
+    security.addPermissionToRole("Integration", view_user)

@@ -16,7 +16,7 @@ _PREFIX = "/desk"
 
 
 def serve(folder: Path, port: int, hook: str | None = None) -> None:
-    """Serve until killed. Port and hook may differ from the prepared ones: they are written down first."""
+    """Serve until killed. A new port or hook is written to the seed file first."""
     tracker.write_addresses(folder, port, hook)
     tracker.configure(folder)
     app = RequestDispatcher(str(folder / "tracker"))
@@ -30,7 +30,6 @@ def serve(folder: Path, port: int, hook: str | None = None) -> None:
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 
-    # One thread: Roundup compares If-Match before it opens the write transaction, so only requests in single
-    # file make that comparison hold.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # waiting in line is meant here
+    # One thread: Roundup compares If-Match before it opens the write transaction, so parallel requests could both pass.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue of requests is expected
     waitress.serve(under_prefix, host="127.0.0.1", port=port, threads=1, ident="desk")

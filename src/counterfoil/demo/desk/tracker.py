@@ -30,8 +30,10 @@ _FORM_ROW = ' <th i18n:translate="">Superseder</th>'
 
 
 def prepare(folder: Path, port: int, hook: str, today: date | None = None) -> None:
-    """Build the tracker in `folder` unless it is there, and write its addresses. With `today` a new tracker
-    gets a few ordinary tickets, the incident of one three days before."""
+    """Build the tracker in `folder` unless it exists, and write its addresses.
+
+    With `today`, a new tracker gets a few ordinary tickets; one has an incident three days before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_addresses(folder, port, hook)
     home = folder / "tracker"
@@ -40,19 +42,19 @@ def prepare(folder: Path, port: int, hook: str, today: date | None = None) -> No
         shutil.rmtree(half, ignore_errors=True)
         _build(half)
         _fill(half, read_seed(folder), today)
-        half.chmod(0o700)  # Roundup keeps a key of its own in config.ini
+        half.chmod(0o700)  # config.ini has a secret key of Roundup
         half.rename(home)
     configure(folder)
 
 
 def read_seed(folder: Path) -> dict[str, Any]:
-    """The folder's addresses and secrets: `url`, `hook`, `hook_secret`, `users` {name: password}."""
+    """Return the folder's addresses and secrets: `url`, `hook`, `hook_secret`, `users` {name: password}."""
     seed: dict[str, Any] = json.loads((folder / "seed.json").read_bytes())
     return seed
 
 
 def write_addresses(folder: Path, port: int, hook: str | None) -> None:
-    """Set port and hook in seed.json; secrets are made on the first call and never change."""
+    """Set port and hook in seed.json. The first call creates the secrets, which never change."""
     path = folder / "seed.json"
     if path.exists():
         seed = read_seed(folder)
@@ -72,15 +74,15 @@ def write_addresses(folder: Path, port: int, hook: str | None) -> None:
 
 
 def configure(folder: Path) -> None:
-    """Bring the tracker's own configuration in line with seed.json."""
+    """Update the tracker's configuration from seed.json."""
     home = folder / "tracker"
     config = roundup.configuration.CoreConfig(str(home))
-    wanted = {
+    settings = {
         "TRACKER_WEB": read_seed(folder)["url"] + "/",
         "MAIL_DEBUG": str((folder / "mail.log").resolve()),
     }
-    if any(config[name] != value for name, value in wanted.items()):
-        for name, value in wanted.items():
+    if any(config[name] != value for name, value in settings.items()):
+        for name, value in settings.items():
             config[name] = value
         config.save()
 
@@ -92,23 +94,23 @@ def _build(home: Path) -> None:
         "tracker_web": "http://127.0.0.1/desk/",
         "tracker_email": "desk@example.test",
         "admin_email": "admin@example.test",
-        # Every API call proves its password anew; the default rounds cost 0.2 s each time.
+        # Every API call verifies its password, and the default rounds take 0.2 s each time.
         "password_pbkdf2_default_rounds": "10000",
         "new_web_user_roles": "",
         "mail_domain": "example.test",
         "mail_host": "127.0.0.1",
-        "mail_debug": str(home / "mail.log"),  # mail goes to a file, never out
+        "mail_debug": str(home / "mail.log"),  # mail goes to a file and is never sent
         "rdbms_backend": "sqlite",
         "web_enable_xmlrpc": "no",
         "web_login_attempts_min": "30",
     }
     roundup.init.install(str(home), templates["classic"]["path"], settings=settings)
     schema = home / "schema.py"
-    kept, marker, _ = schema.read_text().partition(_ANONYMOUS)
+    head, marker, _ = schema.read_text().partition(_ANONYMOUS)
     if not marker:
         raise RuntimeError("the classic template has changed: no section on anonymous users")
-    # Anonymous visitors keep the log-in page alone.
-    schema.write_text(kept + "\ndb.security.addPermissionToRole('Anonymous', 'Web Access')\n" + _SCHEMA)
+    # Anonymous visitors may only see the log-in page.
+    schema.write_text(head + "\ndb.security.addPermissionToRole('Anonymous', 'Web Access')\n" + _SCHEMA)
     (home / "detectors" / "credit.py").write_text(_DETECTOR)
     page = home / "html" / "issue.item.html"
     head, row, tail = page.read_text().partition("<tr>\n" + _FORM_ROW)

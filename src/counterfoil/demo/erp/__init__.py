@@ -1,5 +1,5 @@
-"""The demonstration's ERP: a real Tryton, prepared and served by programs of its own.
+"""ERP of the demonstration: a real Tryton, prepared and served by separate programs.
 
-`prepare` and `serve` run as processes of their own and are never imported by the server; `client` is what the
-story and the tests use to play the accountant at the ERP's screen.
+`prepare` and `serve` run in separate processes; the server never imports them. The story and the tests act as the
+accountant through `client`.
 """

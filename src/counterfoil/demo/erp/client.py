@@ -1,6 +1,6 @@
-"""The accountant's hands on the ERP: closes periods, reads the books. For the story and the tests alone.
+"""Client of the ERP for the story and the tests: close periods, read the books.
 
-It stands apart from the connector on purpose: what it sees does not pass through the code under test.
+It shares no code with the connector on purpose, so that it reads independently of the code under test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx2
 
 
 class ErpError(Exception):
-    """The ERP refused. `status` is its HTTP status, the message what it said."""
+    """Refusal by the ERP, with its HTTP status and its message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"the ERP answered {status}: {message}")
@@ -27,7 +27,7 @@ class ErpError(Exception):
 
 
 class ErpClient:
-    """One person at the ERP's REST interface, named by an application key."""
+    """Calls to the ERP's REST interface in the name of one person, by an application key."""
 
     def __init__(self, url: str, database: str, company: int, key: str) -> None:
         self._path = f"/{database}/rest/model"
@@ -47,18 +47,20 @@ class ErpClient:
 
     @classmethod
     def of(cls, seed: Path | Mapping[str, Any], url: str, person: str = "controller") -> ErpClient:
-        """The client of one of the seeded users: `controller` (may close periods), `orchestrator`, `reader`."""
+        """Return the client of a seeded user: `controller` (may close periods), `orchestrator` or `reader`."""
         content = json.loads(seed.read_text(encoding="utf-8")) if isinstance(seed, Path) else seed
         return cls(url, content["database"], content["company"], content["users"][person]["key"])
 
     async def close_period(self, name: str) -> dict[str, Any]:
-        """Close the period of that name (`YYYY-MM`); answers its name and state. Raises ErpError."""
-        return await self._turn_period(name, "close")
+        """Close the period of this name (`YYYY-MM`) and return its name and state. Raises ErpError."""
+        return await self._switch_period(name, "close")
 
     async def reopen_period(self, name: str) -> dict[str, Any]:
-        """Reopen the closed period of that name (`YYYY-MM`) with its journals, which closing it closed too;
-        answers its name and state. Raises ErpError."""
-        answer = await self._turn_period(name, "reopen")
+        """Reopen the closed period of this name (`YYYY-MM`) and return its name and state. Raises ErpError.
+
+        Closing a period also closes its journals, so they are reopened too.
+        """
+        answer = await self._switch_period(name, "reopen")
         closed = [
             ["period.name", "=", name],
             ["period.company", "=", self._company],
@@ -68,17 +70,17 @@ class ErpClient:
             await self.act("account.journal.period", journal["id"], "reopen")
         return answer
 
-    async def _turn_period(self, name: str, action: str) -> dict[str, Any]:
-        found = await self.search("account.period", [["name", "=", name], self._ours()], ["name", "state"])
-        if len(found) != 1:
+    async def _switch_period(self, name: str, action: str) -> dict[str, Any]:
+        periods = await self.search("account.period", [["name", "=", name], self._ours()], ["name", "state"])
+        if len(periods) != 1:
             raise ErpError(404, f"there is no period {name}")
-        number = found[0]["id"]
+        number = periods[0]["id"]
         await self.act("account.period", number, action)
         answer = await self.get("account.period", number, ["name", "state"])
         return {"name": answer["name"], "state": answer["state"]}
 
     async def periods(self) -> list[dict[str, Any]]:
-        """Every period, oldest first: name, state, start_date, end_date."""
+        """Return every period, oldest first: name, state, start_date, end_date."""
         return await self.search(
             "account.period",
             [self._ours()],
@@ -87,7 +89,7 @@ class ErpClient:
         )
 
     async def trial_balance(self, as_of: date | None = None) -> dict[str, Decimal]:
-        """Debit less credit of every account code with posted lines, to `as_of` inclusive; company currency."""
+        """Return debit minus credit by account code, of posted lines up to and including `as_of`; company currency."""
         domain: list[Any] = [["move.company", "=", self._company], ["move.state", "=", "posted"]]
         if as_of is not None:
             domain.append(["move.date", "<=", as_of])
@@ -99,7 +101,7 @@ class ErpClient:
         return balance
 
     async def invoices(self, reference: str | None = None) -> list[dict[str, Any]]:
-        """Invoices and credit notes, by ERP id; with `reference`, those alone that carry it."""
+        """Return invoices and credit notes, by ERP id; with `reference`, only those with this reference."""
         domain: list[Any] = [self._ours()]
         if reference is not None:
             domain.append(["reference", "=", reference])
@@ -115,14 +117,14 @@ class ErpClient:
         return await self.search("account.invoice", domain, fields, order=[["id", "ASC"]])
 
     async def parties(self, code: str | None = None) -> list[dict[str, Any]]:
-        """Parties by ERP id; with `code`, the one of that code."""
+        """Return parties by ERP id; with `code`, only the party of this code."""
         domain: list[Any] = [["code", "=", code]] if code is not None else []
         return await self.search("party.party", domain, ["code", "name"], order=[["id", "ASC"]])
 
     async def search(
         self, model: str, domain: Sequence[Any], fields: Sequence[str], order: Sequence[Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Records that meet a domain, as the ERP names their fields."""
+        """Return the records that match a domain, with the ERP's field names."""
         params = [("d", _base64(domain)), *(("f", field) for field in fields)]
         if order is not None:
             params.append(("o", _base64(order)))
@@ -130,19 +132,19 @@ class ErpClient:
         return answer
 
     async def get(self, model: str, number: int, fields: Sequence[str]) -> dict[str, Any]:
-        """One record by its ERP id."""
+        """Return one record by its ERP id."""
         answer: dict[str, Any] = await self._call(
             "GET", f"/{model}/{number}", params=[("f", field) for field in fields]
         )
         return answer
 
     async def create(self, model: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a record; answers its id and name."""
+        """Create a record and return its id and name."""
         answer: dict[str, Any] = await self._call("POST", f"/{model}", body=values)
         return answer
 
     async def write(self, model: str, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Change a record; answers its id and name."""
+        """Change a record and return its id and name."""
         answer: dict[str, Any] = await self._call("PUT", f"/{model}/{number}", body=values)
         return answer
 
@@ -193,7 +195,7 @@ def _encode(value: Any) -> dict[str, Any]:
         return {"__class__": "Decimal", "decimal": str(value)}
     if isinstance(value, date) and not isinstance(value, datetime):
         return {"__class__": "date", "year": value.year, "month": value.month, "day": value.day}
-    raise TypeError(f"{type(value).__name__} has no place in an ERP request")
+    raise TypeError(f"{type(value).__name__} cannot be sent in an ERP request")
 
 
 def _decode(value: dict[str, Any]) -> Any:

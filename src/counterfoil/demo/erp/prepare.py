@@ -1,7 +1,7 @@
 """Builds the ERP's folder: configuration, SQLite database, books, users and keys.
 
-A folder is complete or absent: it is built beside its place and renamed into it. A prepared ERP may be kept in a
-cache folder and copied; the copy shares its keys, which is right for a demonstration and for tests alone.
+A folder is complete or absent: it is built under a temporary name and then renamed. A prepared ERP may be cached and
+copied. The copy has the same keys, which is acceptable only for a demonstration and for tests.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CONFIG = "trytond.conf"
 
 
 def prepare(folder: Path, today: date, port: int | None = None, cache: Path | None = None) -> Path:
-    """Make `folder` a prepared ERP with books for the years around `today`; answers the path of its seed.json.
+    """Prepare an ERP in `folder` with books for the years around `today`, and return the path of its seed.json.
 
-    A prepared folder is left alone. With `cache`, the ERP is built once there, under a lock, and copied.
+    A prepared folder stays unchanged. With `cache`, the ERP is built there once, under a lock, and copied.
     """
     folder = folder.resolve()
     seed = folder / SEED
     if seed.exists():
         return seed
     if folder.exists() and any(folder.iterdir()):
-        raise SystemExit(f"{folder} is not empty and holds no {SEED}: name another folder or empty this one")
+        raise SystemExit(f"{folder} is not empty and has no {SEED}: choose another folder or empty this one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if cache is None:
         _build(folder, today)
@@ -43,7 +43,7 @@ def prepare(folder: Path, today: date, port: int | None = None, cache: Path | No
 
 
 def _cached(cache: Path, today: date) -> Path:
-    """The prepared ERP of this year in `cache`, built now if nobody has; processes wait for one another."""
+    """Return this year's prepared ERP in `cache`; build it if it is missing. A lock serializes processes."""
     cache.mkdir(parents=True, exist_ok=True)
     template = cache.resolve() / f"erp-{today.year}-{_edition()}"
     with (cache / "lock").open("w") as lock:
@@ -54,7 +54,7 @@ def _cached(cache: Path, today: date) -> Path:
 
 
 def _edition() -> str:
-    """Names what a prepared ERP depends on: the seeding programs and the ERP's version."""
+    """Return a digest of everything a prepared ERP depends on: the seeding programs and the ERP's version."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for name in ("prepare.py", "seed.py"):
@@ -65,19 +65,19 @@ def _edition() -> str:
 
 
 def _build(folder: Path, today: date) -> None:
-    """Build in a folder beside the place, then rename: a killed build leaves no half-prepared ERP."""
+    """Build under a temporary name, then rename, so that a killed build leaves no half-prepared ERP."""
     building = folder.with_name(f"{folder.name}.building-{os.getpid()}")
     shutil.rmtree(building, ignore_errors=True)
     (building / "data").mkdir(parents=True)
     building.chmod(0o700)  # the database holds the keys
     _place(building, None)
     try:
-        # Its own process: the ERP's pool and configuration are global to a process.
+        # A separate process, because the ERP's pool and configuration are global to a process.
         subprocess.run(
             [sys.executable, "-m", "counterfoil.demo.erp.seed", str(building), today.isoformat()], check=True
         )
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"the ERP could not be prepared; {building} is kept to look at") from error
+        raise SystemExit(f"the ERP could not be prepared; see {building}, which was not deleted") from error
     _move(building, folder)
 
 
@@ -94,7 +94,7 @@ def _move(built: Path, folder: Path) -> None:
 
 
 def _place(folder: Path, port: int | None) -> None:
-    """Write what depends on where the ERP lives."""
+    """Write the settings that depend on the ERP's folder and port."""
     (folder / CONFIG).write_text(
         f"[database]\nuri = sqlite://\npath = {folder / 'data'}\nlist = False\n\n[session]\ntimeout = 3600\n",
         encoding="utf-8",
@@ -108,7 +108,7 @@ def _place(folder: Path, port: int | None) -> None:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
+    """Write a file that is readable by its owner only, from its first byte on."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Fills an empty ERP: schema, company, books, taxes, products, users and keys. Run as a process of its own.
+"""Fills an empty ERP: schema, company, books, taxes, products, users and keys. It runs as a separate process.
 
 Usage: `python -m counterfoil.demo.erp.seed FOLDER YYYY-MM-DD`, called by `prepare`.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED, write_secret
 
-# code, name, kind of account, whether reconcilable and with a party (receivables and payables alone)
+# code, name, kind of account; receivables and payables are reconcilable and have a party
 ACCOUNTS = (
     ("1000", "Cash", "cash"),
     ("1200", "Accounts receivable", "receivable"),
@@ -53,7 +53,7 @@ USERS = (
     ("reader", "Reader", ("Book readers",)),
     ("controller", "Controller", ("Accounting", "Accounting Administration")),
 )
-# What the group "Book readers" may read; it may write nothing.
+# Models that the group "Book readers" may read; it may write none.
 READABLE = (
     "account.account",
     "account.account.type",
@@ -151,7 +151,7 @@ def _schema(folder: Path, password: str) -> None:
 
 
 def _company(settings: Any) -> tuple[Any, dict[str, int]]:
-    """The company keeps its books in US dollars; euros are a document currency."""
+    """Create the company. Its books are in US dollars; euros are a document currency."""
     from proteus import Model, Wizard
 
     currencies = {
@@ -211,7 +211,7 @@ def _accounts(company: Any) -> dict[str, int]:
 
 
 def _years(company: Any, years: range) -> list[int]:
-    """A fiscal year per calendar year, with monthly periods and its own gapless document numbers."""
+    """Create a fiscal year per calendar year, with monthly periods and its own gapless document numbers."""
     from proteus import Model
 
     sequence_type = Model.get("ir.sequence.type")
@@ -273,7 +273,7 @@ def _payment_term() -> Any:
 
 
 def _products(accounts: dict[str, int], default_tax: int) -> dict[str, int]:
-    """Products for sale carry the default tax, as in any real set-up: manual tax rows then raise a warning."""
+    """Create the products. As in a real set-up they have the default tax, so manual tax rows raise a warning."""
     from proteus import Model
 
     account_of = Model.get("account.account")
@@ -298,7 +298,7 @@ def _products(accounts: dict[str, int], default_tax: int) -> dict[str, int]:
 
 
 def _groups() -> None:
-    """Book readers may read; Integration may answer the warnings that the ERP raises when a document is posted."""
+    """Create the groups. Book readers may read. Integration may confirm the warnings that the ERP raises at posting."""
     from proteus import Model
 
     for name, models, writes in (
@@ -319,9 +319,9 @@ def _user(company: Any, login: str, name: str, groups: tuple[str, ...]) -> dict[
 
     user = Model.get("res.user")(name=name, login=login)
     group = Model.get("res.group")
-    for wanted in groups:
-        (found,) = group.find([("name", "=", wanted)])
-        user.groups.append(found)
+    for group_name in groups:
+        (member_of,) = group.find([("name", "=", group_name)])
+        user.groups.append(member_of)
     user.companies.append(Model.get("company.company")(company.id))
     user.company = Model.get("company.company")(company.id)
     user.password = password = secrets.token_urlsafe(24)

@@ -1,6 +1,6 @@
 """Serves a prepared ERP over HTTP on 127.0.0.1.
 
-One thread: on SQLite, posts that run side by side give duplicate invoice numbers.
+It uses one thread, because parallel posts on SQLite give duplicate invoice numbers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def serve(folder: Path, port: int) -> None:
     folder = folder.resolve()
     if not (folder / SEED).exists():
         raise SystemExit(
-            f"{folder} holds no prepared ERP: run `python -m counterfoil.demo.erp prepare` first"
+            f"{folder} contains no prepared ERP: run `python -m counterfoil.demo.erp prepare` first"
         )
     os.environ["TRYTOND_CONFIG"] = str(folder / CONFIG)
-    # Naming the database makes the application load it before the port opens, so the first call is not slow.
+    # With the database named, the application loads it before the port opens, so the first call is not slow.
     os.environ["TRYTOND_DATABASE_NAMES"] = DATABASE
     import waitress
     from trytond.application import app
