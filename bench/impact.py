@@ -1,8 +1,7 @@
-"""`impact_events`: recorded traffic of a company replayed through two models, against reading the same bodies.
+"""`impact_events`: replay of a company's recorded traffic through two models, relative to reading the same bodies.
 
-The traffic is real: Acme's deliveries in the forms of its systems, admitted and carried through by the engine on
-SQLite, read back as a plan reads it. Three changes are replayed: of nothing that any of it runs through, of a mapping,
-and of an approval matrix. The figure is that of the slowest.
+The traffic is real: the engine has processed Acme's deliveries on SQLite, and a plan's reader reads them back. Three
+changes are replayed: one that no delivery uses, a mapping, and an approval matrix. The figure is the slowest of the three.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from counterfoil.replay.paths import Paths
 from counterfoil.replay.report import Impact
 from counterfoil.store.port.recorded import Recorded
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.recorded_company import Company, acme, changed
+from tests.companies.recorded import Company, acme, changed
 
 CUSTOMERS = 600
-CREDIT_EVERY = 20
-TARGET = 20_000
+CUSTOMERS_PER_CREDIT = 20
+TARGET_DELIVERIES = 20_000
 
 
 def changes() -> dict[str, Model]:
-    """The new model of each case."""
+    """Return the new model of each case."""
     mapping = "mapping/billing-invoice-finalized"
     return {
-        "nothing that it runs through": changed(("event/usage.recorded.v1", '"past":"35d"', '"past":"36d"')),
+        "nothing that the traffic uses": changed(("event/usage.recorded.v1", '"past":"35d"', '"past":"36d"')),
         "a mapping": changed(
             (mapping, "minor(i.total - i.total_excluding_tax, c)", "minor(0, c)"),
             (mapping, '"=minor(i.total, c)"', '"=minor(i.total_excluding_tax, c)"'),
@@ -48,72 +47,72 @@ def changes() -> dict[str, Model]:
     }
 
 
-async def played(customers: int) -> list[Recorded]:
-    """What a company with so many customers leaves in its store in one round of billing."""
+async def record_traffic(customers: int) -> list[Recorded]:
+    """Return the recorded traffic of a company with this number of customers after one round of billing."""
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
         store = await SqliteStore.open(Path(folder) / "bench.sqlite")
         try:
             company = Company(store, acme())
             async with company.at_work():
-                await company.business(customers, range(0, customers, CREDIT_EVERY))
+                await company.business(customers, range(0, customers, CUSTOMERS_PER_CREDIT))
             now, day = await store.now(), timedelta(days=1)
-            return [one async for one in recorded(store, Paths(acme(), acme()), now - day, now + day)]
+            return [row async for row in recorded(store, Paths(acme(), acme()), now - day, now + day)]
         finally:
             await store.close()
 
 
 class ImpactEvents:
-    """Deliveries replayed through both models. A delivery is what was recorded as received; about half of them become
-    a canonical event, and the note tells both rates."""
+    """Deliveries replayed through both models. About half of the recorded deliveries become a canonical event; the note
+    has both rates."""
 
-    unit = "deliveries per second of processor time, both models, the slowest of three changes"
-    peer = "one bounded read of the same bodies"
-    target = f">= {TARGET:,} per second"
+    unit = "deliveries per second of processor time through both models, for the slowest of three changes"
+    peer = "parsing the same bodies once"
+    target = f">= {TARGET_DELIVERIES:,} per second"
 
     def __init__(self, customers: int = CUSTOMERS) -> None:
-        self._traffic: Sequence[Recorded] = asyncio.run(played(customers))
+        self._traffic: Sequence[Recorded] = asyncio.run(record_traffic(customers))
         self._changes = changes()
         self._rates: dict[str, list[float]] = {name: [] for name in self._changes}
-        self._found: dict[str, Impact] = {}
+        self._impacts: dict[str, Impact] = {}
         gc.collect()
-        gc.freeze()  # the traffic is there once; to look through it again and again is no part of a replay
+        gc.freeze()  # collections of the recorded traffic are not part of a replay
 
     def ours(self) -> float:
         rates = []
         for name, new in self._changes.items():
             began = time.process_time()
-            found = impact(acme(), new, self._traffic)
+            result = impact(acme(), new, self._traffic)
             rates.append(len(self._traffic) / (time.process_time() - began))
             self._rates[name].append(rates[-1])
-            self._found[name] = found
-            if found.counts.not_comparable or bool(found.counts.changed) == name.startswith("nothing"):
-                raise RuntimeError(f"{name}: the figure would be false: {found.counts}")
+            self._impacts[name] = result
+            if result.counts.not_comparable or bool(result.counts.changed) == name.startswith("nothing"):
+                raise RuntimeError(f"{name}: the figure would be wrong: {result.counts}")
         return min(rates)
 
     def against(self) -> float:
         began = time.process_time()
-        for one in self._traffic:
-            wire.read_json(one.receipt.body)
-            for body in one.fetched.values():
+        for row in self._traffic:
+            wire.read_json(row.receipt.body)
+            for body in row.fetched.values():
                 wire.read_json(body)
         return len(self._traffic) / (time.process_time() - began)
 
     def met(self, ours: float, ratio: float) -> bool:
-        return ours >= TARGET
+        return ours >= TARGET_DELIVERIES
 
     def note(self) -> str:
-        counts = next(iter(self._found.values())).counts
+        counts = next(iter(self._impacts.values())).counts
         events = counts.events / len(self._traffic)
         cases = [
             f"{name} changed: {rate:,.0f} deliveries or {rate * events:,.0f} canonical events per second, "
-            f"{self._found[name].counts.shortcut / len(self._traffic):.0%} of the deliveries told by digests"
+            f"{self._impacts[name].counts.shortcut / len(self._traffic):.0%} of the deliveries decided by digests"
             for name in self._changes
             for rate in (median(self._rates[name]),)
         ]
         return (
             f"{counts.receipts:,} deliveries with {counts.events:,} canonical events and {counts.runs:,} Runs. "
-            f"{'; '.join(cases)}. What digests tell is not run; the rest is mapped, judged, routed and decided to its end "
-            "and compared, the old side taken from its rows where that very model ran it to its end."
+            f"{'; '.join(cases)}. A delivery decided by digests is not replayed. Every other delivery is mapped, validated, "
+            "routed, run to its end and compared; recorded rows replace the old side if the same model wrote them."
         )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from tests.company import company
+from tests.companies.acme import company
 from tests.crash import campaign as crash_campaign
 from tests.crash import crew
 from tests.crash.points import sure

@@ -13,7 +13,7 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.store.dump import Dump
-from tests.company import Company
+from tests.companies.acme import Company
 
 NOTHING_THERE = (EffectState.PLANNED, EffectState.REFUSED, EffectState.ABSENT, EffectState.DROPPED)
 SHOWN = frozenset({

@@ -20,7 +20,7 @@ from counterfoil.core.run import Run
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.web.http import server as web
-from tests.company import Company
+from tests.companies.acme import Company
 from tests.outside import outside_truth
 
 T = TypeVar("T")

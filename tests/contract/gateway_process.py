@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from counterfoil.bootstrap import open_store
-from tests.gateway_company import offering
+from tests.companies.gateway import offering
 
 
 async def main(url: str) -> None:

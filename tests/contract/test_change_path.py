@@ -17,7 +17,8 @@ from markupsafe import escape
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
 from tests import postgres
-from tests.changing_company import COMPANY, Changing, changing, model_of, prepare, token
+from tests.companies.base import model_in
+from tests.companies.changing import COMPANY, Changing, changing, prepare, token
 from tests.served import until
 
 STRICTER = COMPANY.replace("up_to: 100,", "up_to: 10,")
@@ -118,7 +119,7 @@ async def test_a_plan_whose_base_moved_is_refused(company: Changing) -> None:
 
 async def test_a_model_that_does_not_pass_check_is_refused(company: Changing) -> None:
     body = (
-        model_of(company.folder / "proposed", COMPANY)
+        model_in(company.folder / "proposed", COMPANY)
         .to_json()
         .replace(b'"failure":"careful"', b'"failure":"gone"')
     )
@@ -146,7 +147,7 @@ async def test_a_plan_says_what_the_traffic_would_have_become(company: Changing)
     assert [(d["policy"], d["old"], d["new"], d["count"]) for d in impact["approvals"]] == [
         ("spending", "automatic", "controller x1", 1)
     ]
-    model_of(company.folder / "gov", STRICTER)
+    model_in(company.folder / "gov", STRICTER)
     code, out, _ = await run(company, "plan", "gov")
     assert (code, "approval spending: automatic -> controller x1, 1 times" in out) == (1, True)
 
@@ -301,7 +302,7 @@ async def test_a_start_does_not_publish_another_folder(tmp_path: Path) -> None:
     async with changing(tmp_path, workers=0) as company:
         first = company.app.model.digest
         assert company.app.notice == ""
-    model_of(tmp_path / "gov", STRICTER)
+    model_in(tmp_path / "gov", STRICTER)
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == first
         assert "counterfoil plan" in company.app.notice
@@ -319,14 +320,14 @@ async def test_a_folder_that_cannot_be_connected_is_not_put_in_force(tmp_path: P
     with pytest.raises(Misconfigured, match="system lost"):
         async with changing(tmp_path, workers=0):
             pass
-    model_of(tmp_path / "gov", nobody)
+    model_in(tmp_path / "gov", nobody)
     async with changing(tmp_path, workers=0) as company:
         first = company.app.model.digest
-    model_of(tmp_path / "gov", lost)
+    model_in(tmp_path / "gov", lost)
     with pytest.raises(Misconfigured, match="system lost"):
         async with changing(tmp_path, workers=0):
             pass
-    model_of(tmp_path / "gov", nobody)
+    model_in(tmp_path / "gov", nobody)
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == first
         assert len((await company.ask("GET", "/v1/releases")).json()["items"]) == 1
@@ -337,14 +338,14 @@ async def test_where_nobody_may_apply_a_start_does(tmp_path: Path) -> None:
     prepare(tmp_path, nobody)
     async with changing(tmp_path, workers=0):
         pass
-    added = model_of(tmp_path / "gov", COMPANY)
+    added = model_in(tmp_path / "gov", COMPANY)
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == added.digest
         assert "is active now" in company.app.notice
         history = (await company.ask("GET", "/v1/releases")).json()["items"]
         assert [(r["number"], r["applied_by"]) for r in history] == [(2, "up"), (1, "up")]
         assert await check.check(company.app.store, await company.app.now()) == []  # type: ignore[arg-type]
-    model_of(tmp_path / "gov", STRICTER)
+    model_in(tmp_path / "gov", STRICTER)
     async with changing(tmp_path, workers=0) as company:
         assert company.app.model.digest == added.digest
 
@@ -397,7 +398,7 @@ async def run(company: Changing, *words: str, person: str = "pat") -> tuple[int,
 
 async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> None:
     await company.asked("R-1")
-    model_of(company.folder / "gov", STRICTER.replace("  - id: answered\n", "  - id: replied\n"))
+    model_in(company.folder / "gov", STRICTER.replace("  - id: answered\n", "  - id: replied\n"))
     code, out, _ = await run(company, "plan", "gov", "--out", "p.json", "--days", "0")
     assert code == 1
     assert "~ policy spending" in out
@@ -425,7 +426,7 @@ async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> Non
 
 
 async def test_a_plan_that_was_tampered_with_is_refused(company: Changing) -> None:
-    model_of(company.folder / "gov", STRICTER)
+    model_in(company.folder / "gov", STRICTER)
     assert (await run(company, "plan", "gov", "--out", "p.json", "--days", "0"))[0] == 1
     file = company.folder / "p.json"
     file.write_text(file.read_text().replace('"up_to":10', '"up_to":99999'))

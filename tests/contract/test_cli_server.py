@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.web_company import SECRET, Process, approval_of, run_of
+from tests.companies.web import SECRET, Process
+from tests.companies.web_rows import approval_of, run_of
 
 pytestmark = pytest.mark.xdist_group("web")
 

@@ -20,7 +20,7 @@ import uvicorn
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
 from counterfoil.web.http import server as web
-from tests.company import token_of
+from tests.companies.acme import token_of
 from tests.crash.house import AUTOMATIC, GOVERNANCE, Credit, House, house
 from tests.source import ROOT, SOURCE
 

@@ -14,7 +14,7 @@ import pytest
 from counterfoil.model import read
 from counterfoil.store.memory import MemoryStore
 from counterfoil.web.api import asyncapi, operations_openapi
-from tests.gateway_company import Offering, model, offering, payment
+from tests.companies.gateway import Offering, model, offering, payment
 from tests.source import ROOT
 
 OPERATION = re.compile(r"^(get|post)$")

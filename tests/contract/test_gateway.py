@@ -20,7 +20,7 @@ from counterfoil.flow.gateway import results
 from counterfoil.flow.gateway.calls import OperationRequest
 from counterfoil.store.check import check
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.gateway_company import Offering, offering, payment
+from tests.companies.gateway import Offering, offering, payment
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
 from counterfoil.store.check import check
-from tests.gateway_company import offering, payment
+from tests.companies.gateway import offering, payment
 from tests.source import ROOT
 
 SHORT = "wait=2"

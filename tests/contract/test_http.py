@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.web.http.permissions import Permission
-from tests.web_company import PASSWORD, Process, approval_of, run_of, running, signed
+from tests.companies.web import PASSWORD, Process, running, signed
+from tests.companies.web_rows import approval_of, run_of
 
 pytestmark = pytest.mark.xdist_group("web")
 

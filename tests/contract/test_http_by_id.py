@@ -15,8 +15,9 @@ from counterfoil.core.case import Choice
 from counterfoil.model import read
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
+from tests.companies.web import TrialApp, cheap_passwords, people
+from tests.companies.web_rows import approval_of, fill
 from tests.source import ROOT
-from tests.web_company import TrialApp, approval_of, cheap_passwords, fill, people
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("by-id")]
 NEWER = 50_001

@@ -18,7 +18,7 @@ import uvicorn
 
 from counterfoil.web.http import server
 from counterfoil.web.http.limits import MAX_BODY_BYTES, RequestLimits
-from tests.web_company import Process
+from tests.companies.web import Process
 
 pytestmark = pytest.mark.xdist_group("web")
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ import pytest
 
 from counterfoil.core.usage import MAX_BATCH_EVENTS
 from counterfoil.flow.intake.load_shedding import BacklogLimits
-from tests.web_company import Company, running
+from tests.companies.web import Company, running
 
 pytestmark = pytest.mark.xdist_group("web")
 BATCH = "application/cloudevents-batch+json"

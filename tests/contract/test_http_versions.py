@@ -12,10 +12,10 @@ import httpx2
 import pytest
 
 from counterfoil.flow.context import deprecations
+from tests.companies.small import metric, serving
+from tests.companies.web import running, signed
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
-from tests.small_company import metric, serving
 from tests.unit.rules.driver import model_of
-from tests.web_company import running, signed
 
 pytestmark = pytest.mark.xdist_group("web")
 TODAY = datetime.now(UTC).date()

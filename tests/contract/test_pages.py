@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.web_company import PASSWORD, Process, approval_of, run_of
+from tests.companies.web import PASSWORD, Process
+from tests.companies.web_rows import approval_of, run_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = [

@@ -16,8 +16,8 @@ from counterfoil.store.port.store import Backlog
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.sql.group_commit import BatchResult
 from counterfoil.store.sql.sqlite import SqliteStore
+from tests.companies.small import metric, send, serving
 from tests.contract.store import samples as s
-from tests.small_company import metric, send, serving
 
 pytestmark = pytest.mark.xdist_group("web")
 

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from counterfoil.flow.worker import stall_scan
-from tests.small_company import TOKEN, metric, send, serving
+from tests.companies.small import TOKEN, metric, send, serving
 
 pytestmark = pytest.mark.xdist_group("web")
 

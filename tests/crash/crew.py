@@ -27,7 +27,7 @@ from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.company import token_of
+from tests.companies.acme import token_of
 from tests.crash.forked import Forked, Nursery
 from tests.crash.house import CONTRADICTION, GOVERNANCE, VOTED, WORKFLOW, WRITES, Credit, House
 from tests.crash.process import arm

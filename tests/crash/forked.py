@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tests.company import Program
+from tests.companies.acme import Program
 
 ROOT = Path(__file__).parents[2]
 

@@ -24,7 +24,7 @@ import httpx2
 from counterfoil.connectors import signature
 from counterfoil.core.effect import EffectState
 from counterfoil.store.dump import Dump
-from tests.company import Program, free_ports, token_of
+from tests.companies.acme import Program, free_ports, token_of
 from tests.crash.house_systems import TOKEN
 
 HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.company import SOON, Company, Program, token_of
+from tests.companies.acme import SOON, Company, Program, token_of
 from tests.crash.process import arm
 from tests.outside import look, outside_truth
 

@@ -22,7 +22,7 @@ from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
-from tests.company import Program
+from tests.companies.acme import Program
 from tests.crash.house import GOVERNANCE, WRITES, Credit, House, house
 from tests.served import until
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.company import company
+from tests.companies.acme import company
 from tests.crash.points import missing, pick, sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, OPERATIONS, Life
 

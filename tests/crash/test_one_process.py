@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.company import Program, free_ports
+from tests.companies.acme import Program, free_ports
 from tests.crash.house import GOVERNANCE, House, house
 
 CLI = ["-m", "counterfoil.cli.main"]

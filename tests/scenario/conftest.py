@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.company import Company, company
+from tests.companies.acme import Company, company
 
 
 @pytest.fixture

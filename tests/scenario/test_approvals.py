@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 
 from counterfoil.core.money import Money
-from tests.company import SOON, Company
+from tests.companies.acme import SOON, Company
 from tests.served import CREDIT, INVOICE, Served, served, until
 
 

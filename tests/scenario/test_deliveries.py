@@ -10,7 +10,7 @@ import httpx2
 from counterfoil.core.case import CaseState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
-from tests.company import RARELY, SOON, Company, change, token_of
+from tests.companies.acme import RARELY, SOON, Company, change, token_of
 from tests.served import CREDIT, CUSTOMER, INVOICE, served, until
 
 SYNC_ONLY_ASKED_FOR = {

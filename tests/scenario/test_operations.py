@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from tests.company import SOON, Company, token_of
+from tests.companies.acme import SOON, Company, token_of
 from tests.served import CREDIT, INVOICE, served
 
 BACK = "billing.debit_memo.issue"

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
-from tests.company import SOON, Company
+from tests.companies.acme import SOON, Company
 from tests.crash.rounds import BRIEF
 from tests.served import CREDIT, INVOICE, Served, served, until
 

@@ -13,7 +13,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.postgres import PostgresStore
-from tests.company import SOON, Company, Program, token_of
+from tests.companies.acme import SOON, Company, Program, token_of
 from tests.crash.rounds import BRIEF, IRREVERSIBLE
 from tests.outside import outside_truth
 from tests.served import CREDIT, INVOICE, until

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from bench.proof import PROVEN, WORKFLOW, ProveTenSteps
+from pathlib import Path
+
+from bench.proof import TEN_STEPS, WORKFLOW, ProveTenSteps
 from counterfoil.model import read
+from tests.companies.base import documents, write
+from tests.companies.proven import COMPANY
 
 
-def test_the_workflow_that_is_proven_has_ten_steps() -> None:
-    model, found = read(PROVEN)
-    assert found == []
+def test_the_workflow_that_is_proven_has_ten_steps(tmp_path: Path) -> None:
+    text = documents(COMPANY, TEN_STEPS.read_text("utf-8"))
+    model, findings = read(write(tmp_path, text))
+    assert findings == []
     assert len(model.workflow(WORKFLOW).steps.steps) == 10
 
 

@@ -16,7 +16,7 @@ from counterfoil.change.reviewers import reviewers
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.core.errors import Refused
 from counterfoil.core.release import Plan
-from tests.changing_company import COMPANY
+from tests.companies.changing import COMPANY
 from tests.unit.rules.driver import model_of
 
 NOW = datetime(2026, 3, 2, 9, 30, 0, 250_000, tzinfo=UTC)

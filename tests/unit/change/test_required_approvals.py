@@ -12,7 +12,7 @@ from counterfoil.change.difference import difference
 from counterfoil.change.required_approvals import ApprovalRules, required_approvals
 from counterfoil.change.stages import CheckBase, MakeRelease, RequireApprovals, explain
 from counterfoil.core.people import Person
-from tests.changing_company import COMPANY
+from tests.companies.changing import COMPANY
 from tests.unit.rules.driver import model_of
 
 PERSONS = [

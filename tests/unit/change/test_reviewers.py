@@ -9,7 +9,8 @@ import pytest
 from counterfoil.change.difference import difference
 from counterfoil.change.reviewers import reviewers, unreviewed
 from counterfoil.model import Model, read
-from tests.unit.model.company import COMPANY, write
+from tests.companies.base import write
+from tests.companies.clean import COMPANY
 
 # The same company with owners that differ by part.
 OWNED = COMPANY.replace(

@@ -14,8 +14,9 @@ from counterfoil.model import Model, read
 from counterfoil.model.checks.controls import enforcements, uncontrolled
 from counterfoil.model.evidence import names_of
 from counterfoil.model.template import formula
+from tests.companies.base import write
+from tests.companies.clean import COMPANY
 from tests.source import ROOT
-from tests.unit.model.company import COMPANY, write
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 

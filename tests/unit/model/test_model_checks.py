@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.model.checks import EXPLANATIONS, RULES, casts, versions
-from tests.unit.model.company import COMPANY, MARK, findings_of, plant
+from tests.companies.clean import COMPANY, MARK, findings_of, plant
 
 VERSIONED = {casts.__name__, versions.__name__}
 """Whose rules test_versions.py sees to fail: they need a company with several versions."""

@@ -11,8 +11,8 @@ from counterfoil.model import Model, read
 from counterfoil.model.checks import check
 from counterfoil.model.fields import object_schema
 from counterfoil.model.kinds import Object
+from tests.companies.clean import COMPANY, findings_of
 from tests.source import ROOT
-from tests.unit.model.company import COMPANY, findings_of
 
 FIELDS = {
     "id": "id",

@@ -21,7 +21,8 @@ from counterfoil.model import Model, read
 from counterfoil.model.kinds import Alert, Call, Choose, StopVerb
 from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
 from counterfoil.model.yaml_events import YamlSyntaxError, parse_events
-from tests.unit.model.company import COMPANY, findings_of, plant, write
+from tests.companies.base import write
+from tests.companies.clean import COMPANY, findings_of, plant
 
 
 def rules(findings: list[Finding]) -> list[str]:
@@ -284,11 +285,8 @@ def test_digest_does_not_depend_on_comments_order_or_files(tmp_path: Path) -> No
     write(tmp_path / "one", COMPANY)
     for number, document in enumerate(reversed(documents)):
         write(tmp_path / "two", f"# a comment\n\n{document}", f"{number}.yaml")
-    swapped = (tmp_path / "two" / f"{len(documents) - 1}.yaml").read_text()
-    assert "kind: role, name: finance" in swapped
-    (tmp_path / "two" / f"{len(documents) - 1}.yaml").write_text(
-        swapped.replace("kind: role, name: finance", "name: finance, kind: role")
-    )
+    (swapped,) = (f for f in (tmp_path / "two").iterdir() if "kind: role, name: finance" in f.read_text())
+    swapped.write_text(swapped.read_text().replace("kind: role, name: finance", "name: finance, kind: role"))
     one, two = read(tmp_path / "one")[0], read(tmp_path / "two")[0]
     assert one.digest == two.digest
     assert one.workflow("credit").digest == two.workflow("credit").digest

@@ -9,7 +9,8 @@ import pytest
 from counterfoil.model import read
 from counterfoil.model.document_usage import usage_of
 from counterfoil.model.field_usage import FieldUsage
-from tests.unit.model.company import COMPANY, write
+from tests.companies.base import write
+from tests.companies.clean import COMPANY
 
 WORKFLOW = ("workflow", "credit")
 

@@ -17,7 +17,7 @@ from counterfoil.model.format import format_text
 from counterfoil.model.kinds import KINDS
 from counterfoil.model.scaffold import init, starter
 from counterfoil.model.source import parse
-from tests.unit.model.company import COMPANY
+from tests.companies.clean import COMPANY
 
 LANGUAGE = sorted((Path(__file__).parent / "language").glob("*.yaml"))
 TEXTS = [COMPANY, *(path.read_text(encoding="utf-8") for path in LANGUAGE)]

@@ -9,7 +9,8 @@ import pytest
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
-from tests.unit.model.company import COMPANY, write
+from tests.companies.base import write
+from tests.companies.clean import COMPANY
 
 DAY = date(2026, 6, 1)
 REGION = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.model import read
 from counterfoil.prove import findings, prove
-from tests.gateway_company import model
+from tests.companies.gateway import model
 from tests.source import ROOT
 
 

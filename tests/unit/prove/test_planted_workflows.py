@@ -11,6 +11,8 @@ from counterfoil.core.finding import errors
 from counterfoil.model import Model, read
 from counterfoil.prove import Proof, findings, prove
 from counterfoil.prove.invariants import INVARIANTS
+from tests.companies.base import write
+from tests.companies.proven import COMPANY
 
 HERE = Path(__file__).parent
 PLANTED = HERE / "planted"
@@ -47,8 +49,7 @@ MAX_LINES = 8
 
 def planted(name: str, folder: Path) -> Model:
     """Return the company with one workflow. It passes every check."""
-    for file in (HERE / "company.yaml", PLANTED / f"{name}.yaml"):
-        shutil.copy(file, folder)
+    shutil.copy(PLANTED / f"{name}.yaml", write(folder, COMPANY))
     model, all_findings = read(folder)
     assert errors(all_findings) == []
     return model

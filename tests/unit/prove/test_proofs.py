@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,9 @@ from counterfoil.prove import explore as proving
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.state import RunState
-from tests.unit.prove.test_planted_workflows import HERE, PLANTED, planted
+from tests.companies.base import write
+from tests.companies.proven import COMPANY
+from tests.unit.prove.test_planted_workflows import PLANTED, planted
 from tests.unit.rules.test_language_workflows import language
 
 ROOT = Path(__file__).parents[3]
@@ -148,7 +149,7 @@ def test_more_faults_cover_what_fewer_did(tmp_path: Path) -> None:
 
 
 def test_an_invariant_is_typed_by_check(tmp_path: Path) -> None:
-    shutil.copy(HERE / "company.yaml", tmp_path)
+    write(tmp_path, COMPANY)
     text = (PLANTED / "larger-than-open.yaml").read_text("utf-8")
     (tmp_path / "credit.yaml").write_text(text.replace("e.input.amount", "e.inputs.amount"), "utf-8")
     _, all_findings = read(tmp_path)
@@ -168,7 +169,7 @@ def test_an_invariant_is_typed_by_check(tmp_path: Path) -> None:
     ],
 )
 def test_own_invariants_are_held_against_every_state(invariant: str, broken: bool, tmp_path: Path) -> None:
-    shutil.copy(HERE / "company.yaml", tmp_path)
+    write(tmp_path, COMPANY)
     text = (PLANTED / "sound.yaml").read_text("utf-8")
     own = f"invariants:\n  - name: ours\n    {invariant}\nsteps:\n"
     (tmp_path / "credit.yaml").write_text(text.replace("steps:\n", own, 1), "utf-8")

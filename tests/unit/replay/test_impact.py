@@ -22,7 +22,7 @@ from counterfoil.rules import routing
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.store.port.recorded import Recorded
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.recorded_company import Account, Company, acme, changed
+from tests.companies.recorded import Account, Company, acme, changed
 
 CUSTOMERS = 12
 CREDITS = (1, 3, 7)

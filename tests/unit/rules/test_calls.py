@@ -17,7 +17,15 @@ from counterfoil.rules.workflow.retry import next_try
 from tests.unit.rules.company import ask, company, period, usd
 
 MEMO_ONLY = "steps: [{call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
-POST = "steps: [{id: post, call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}}]"
+
+
+def post(more: str = "") -> str:
+    """Return a workflow of one step that posts the amount; `more` adds keys to the step."""
+    step = "id: post, call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}"
+    return f"steps: [{{{step}{more}}}]"
+
+
+POST = post()
 MEMO = "steps: [{id: memo, call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
 BUSY = Rejected(ErrorClass.TRANSIENT, "busy")
 CLOSED = Rejected(ErrorClass.PERIOD_CLOSED, "closed")
@@ -110,7 +118,7 @@ async def test_a_queue_tries_every_so_often_and_not_for_ever() -> None:
 
 async def test_a_queue_of_its_own_ends_by_its_own_verb() -> None:
     own = "{period_closed: {queue: {every: 1h, until: 2h, then: undo}}}"
-    play = company(POST.replace("}}]", f"}}, outcomes: {own}}}]"))
+    play = company(post(f", outcomes: {own}"))
     play.systems["ledger"].script["ledger.post"] = [CLOSED] * 100
     await ask(play)
     await play.advance(hours=3)
@@ -118,7 +126,7 @@ async def test_a_queue_of_its_own_ends_by_its_own_verb() -> None:
 
 
 async def test_a_period_that_is_held_closed_and_reopened_lets_the_call_through() -> None:
-    play = company(POST.replace("}}]", "}, dates: {document: =event.data.day, posting: hold}}]"))
+    play = company(post(", dates: {document: =event.data.day, posting: hold}"))
     await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
     from datetime import date
 
@@ -245,7 +253,7 @@ async def test_a_run_does_not_end_while_nobody_knows_what_a_call_did(choice: Cho
 
 
 async def test_an_accepted_job_lets_the_run_go_on_but_not_end() -> None:
-    play = company(POST.replace("}}]", "}, outcomes: {accepted: continue}}]"))
+    play = company(post(", outcomes: {accepted: continue}"))
     ledger = play.systems["ledger"]
     ledger.script["ledger.post"], ledger.answers = ["job"], False
     await ask(play)

@@ -95,7 +95,7 @@ async def test_a_time_out_that_begins_again_runs_its_steps_each_time() -> None:
 
 
 async def test_reactions_of_the_failure_policy_are_each_steps_own() -> None:
-    from tests.unit.rules.company import BASE
+    from tests.unit.rules.company import base
     from tests.unit.rules.driver import Play, model_of
 
     flow = (
@@ -103,8 +103,7 @@ async def test_reactions_of_the_failure_policy_are_each_steps_own() -> None:
         "start: {event: asked.v1, key: event.data.id}\n"
         "steps: [{wait: {event: paid.v1, until: +1d}}, {wait: {event: paid.v1, until: +1d}}]"
     )
-    base = BASE.replace("timeout: park\n  retry", f"timeout: [{TELL}]\n  retry")
-    play = Play(model_of(base, flow))
+    play = Play(model_of(base(timeout=f"[{TELL}]"), flow))
     await ask(play)
     await play.advance(days=3)
     assert play.run().status is RunStatus.DONE

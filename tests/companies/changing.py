@@ -2,109 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import hashlib
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
-from counterfoil.model import Model, read
 from counterfoil.store.dump import Dump
 from counterfoil.web.http import server as web
+from tests.companies.base import documents, failure_policy, listening, model_in, text_of, write_people
 from tests.served import until
 
 PEOPLE = {"pat": ["architect"], "cora": ["controller"], "eve": ["on-call"], "olga": ["operator"]}
-COMPANY = """\
-{kind: role, name: architect, may: ["releases:any:plan", "releases:any:apply", "releases:any:read", "approvals:any:read", "approvals:own:decide", "runs:any:migrate", "runs:any:read"]}
----
-{kind: role, name: controller, may: ["approvals:any:read", "approvals:own:decide", "releases:any:read"]}
----
-{kind: role, name: on-call, may: ["releases:any:plan", "releases:any:apply", "releases:any:read", "cases:any:read"]}
----
-{kind: role, name: operator, may: ["events:any:send", "runs:any:read", "cases:any:read"]}
----
-{kind: system, name: desk, role: support, connector: external, owner: operator}
----
-kind: object
-name: request
-system: desk
-fields: {name: string, amount: money}
----
-kind: event
-name: request.asked.v1
-produced: http
-object: request
-data: {request_id: id, amount: money, requested_by: string}
----
-kind: event
-name: request.answered.v1
-produced: http
-data: {request_id: id}
----
-kind: policy
-name: careful
-failure:
-  transient: retry
-  throttled: retry
-  conflict: retry
-  invalid: park
-  warning: park
-  period_closed: park
-  not_found: park
-  unauthorized: park
-  already_done: park
-  refused: park
-  unknown: park
-  timeout: park
----
-kind: policy
-name: spending
-approval:
-  currency: USD
-  matrix: [{up_to: 100, automatic: true}, {roles: [controller]}]
----
-kind: policy
-name: changes
-change:
-  approve:
-    - {of: [approval, money, security], roles: [controller]}
-    - {of: [breaking], owners: true}
-    - {of: [other], automatic: true}
-  emergency: [on-call]
----
-kind: workflow
-name: request
-owner: operator
-failure: careful
-start: {event: request.asked.v1, key: event.data.request_id}
-steps:
-  - id: agreed
-    approve: spending
-    amount: event.data.amount
-    covers: [event.data.amount, event.data.request_id]
-    outcomes: {rejected: {stop: rejected}, expired: park, stale: park}
-    becomes: agreed
-  - id: answered
-    wait: {event: request.answered.v1, where: event.data.request_id == start.data.request_id, until: +30d}
-    outcomes: {timeout: park}
-    becomes: answered
-"""
-
-
-def model_of(folder: Path, text: str) -> Model:
-    """The model of a text, which passes check."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "company.yaml").write_text(text)
-    model, findings = read(folder)
-    assert [str(f) for f in findings if f.severity == "error"] == []
-    return model
+COMPANY = documents(failure_policy(), text_of("changing"))
 
 
 def token(person: str) -> str:
@@ -112,16 +25,9 @@ def token(person: str) -> str:
 
 
 def prepare(folder: Path, text: str = COMPANY) -> None:
-    """A governance folder and the people file."""
-    model_of(folder / "gov", text)
-    people = [
-        {
-            "id": id_, "name": id_.title(), "email": f"{id_}@example.com", "roles": roles,
-            "token_sha256": hashlib.sha256(token(id_).encode()).hexdigest(),
-        }
-        for id_, roles in PEOPLE.items()
-    ]  # fmt: skip
-    (folder / "people.json").write_text(json.dumps(people))
+    """Write a governance folder, which passes check, and the people file."""
+    model_in(folder / "gov", text)
+    write_people(folder / "people.json", {id_: token(id_) for id_ in PEOPLE}, PEOPLE)
 
 
 class Changing:
@@ -139,7 +45,7 @@ class Changing:
 
     async def plan(self, text: str, person: str = "pat", **query: Any) -> dict[str, Any]:
         """Plan a folder with this text; the answer."""
-        body = model_of(self.folder / "proposed", text).to_json()
+        body = model_in(self.folder / "proposed", text).to_json()
         answer = await self.ask("POST", "/v1/plans", person, content=body, params={"days": 0, **query})
         assert answer.status_code == 200, answer.text
         answered: dict[str, Any] = answer.json()
@@ -187,17 +93,10 @@ class Changing:
 async def changing(folder: Path, store: str | None = None, workers: int = 1) -> AsyncIterator[Changing]:
     """The company behind a real socket, over the folder that `prepare` made."""
     url = store or f"sqlite:{folder / 'store.db'}"
-    async with application(folder / "gov", url, folder, workers) as app:
-        server = uvicorn.Server(web.config(web.build(app)))
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        sock = web.listen("127.0.0.1", 0)
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        company = Changing(app, f"http://127.0.0.1:{sock.getsockname()[1]}", folder)
-        try:
-            async with company.http:
-                yield company
-        finally:
-            server.should_exit = True
-            await task
+    async with (
+        application(folder / "gov", url, folder, workers) as app,
+        listening(web.build(app)) as address,
+    ):
+        company = Changing(app, address, folder)
+        async with company.http:
+            yield company

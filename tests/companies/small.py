@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
-import uvicorn
 
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
 from counterfoil.flow.intake.load_shedding import BacklogLimits
 from counterfoil.web.http import server as web
+from tests.companies.base import listening, write, write_people
 
 COMPANY = """
 {kind: role, name: operator, may: ["events:any:send", "metrics:any:read", "cases:any:read"]}
@@ -30,30 +28,17 @@ async def serving(
     folder: Path, bounds: BacklogLimits | None = None, workers: int = 0, company: str = COMPANY
 ) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
     """The application behind a real socket, with or without the worker that would empty its backlog."""
-    (folder / "gov").mkdir()
-    (folder / "gov" / "company.yaml").write_text(company)
-    person = {"id": "ann", "name": "Ann", "email": "ann@example.com", "roles": ["operator"]}
-    token = {"token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
-    (folder / "people.json").write_text(json.dumps([person | token]))
+    write(folder / "gov", company)
+    write_people(folder / "people.json", {"ann": TOKEN}, {"ann": ["operator"]})
     async with application(folder / "gov", f"sqlite:{folder / 'store.db'}", folder, workers) as app:
         app.intake.bounds = bounds or BacklogLimits()
-        server = uvicorn.Server(web.config(web.build(app)))
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        sock = web.listen("127.0.0.1", 0)
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        try:
-            async with httpx2.AsyncClient(
-                base_url=f"http://127.0.0.1:{sock.getsockname()[1]}",
-                headers={"authorization": f"Bearer {TOKEN}"},
-                trust_env=False,
-                timeout=20,
-            ) as client:
-                yield app, client
-        finally:
-            server.should_exit = True
-            await task
+        async with (
+            listening(web.build(app)) as url,
+            httpx2.AsyncClient(
+                base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=20
+            ) as client,
+        ):
+            yield app, client
 
 
 async def send(http: httpx2.AsyncClient, id_: str, data: object = 1) -> httpx2.Response:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from counterfoil.connectors import sdk
@@ -26,8 +25,9 @@ from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.views import ListFilter
+from tests.source import ROOT
 
-ACME = Path(__file__).parents[1] / "examples" / "acme"
+ACME = ROOT / "examples" / "acme"
 PATIENCE = 120.0
 LEAD = "lee"
 

@@ -33,8 +33,9 @@ from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
 from tests.contract.stripe_twin_process import KEY, Twin
 from tests.erp_system import CACHE
+from tests.source import ROOT
 
-ACME = Path(__file__).parents[1] / "examples" / "acme"
+ACME = ROOT / "examples" / "acme"
 HOOK_SECRET = "whsec_for_tests_only"
 START_SECONDS = 60.0
 PERSONS = {

@@ -1,0 +1,262 @@
+"""A small company for the doors and pages: a real store with rows that real transitions wrote, and its server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import argon2
+import msgspec
+
+from counterfoil.change.ports import ChangePorts
+from counterfoil.change.service import ChangeService
+from counterfoil.connectors import signature
+from counterfoil.core import wire
+from counterfoil.core.canonical import Receipt
+from counterfoil.core.case import Choice
+from counterfoil.core.event import Event
+from counterfoil.core.people import Person
+from counterfoil.flow.context.deprecations import DeprecationUsage
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
+from counterfoil.flow.gateway.gateway import Gateway
+from counterfoil.flow.intake.load_shedding import Intake
+from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
+from counterfoil.model import Model, read
+from counterfoil.store.port.intake import Receive
+from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.web.http import server
+from counterfoil.web.http.identity import Passwords, new_token
+from counterfoil.web.http.permissions import Permission, granted
+from tests.companies.base import listening
+from tests.companies.web_rows import case_of, fill
+from tests.source import ROOT
+
+PASSWORD = "correct horse battery staple"
+SECRET = "whsec_c2VjcmV0LW9mLXRoZS1iaWxsaW5nLXN5c3RlbQ=="
+PEOPLE = {
+    "ava": ("Ava Agent", ["support-agent"]),
+    "leo": ("Leo Lead", ["support-lead"]),
+    "fay": ("Fay Finance", ["finance-operations"]),
+    "cory": ("Cory Controller", ["controller"]),
+    "ada": ("Ada Admin", ["administrator"]),
+    "nil": ("Nil Norole", []),
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    verdict: str
+    receipt: int
+    type: str = "t"
+
+
+class TrialApp:
+    """The application that doors and pages are given, on one SQLite file."""
+
+    def __init__(self, store: SqliteStore, model: Model) -> None:
+        self.store = store
+        self.views = store
+        self.model = model
+        self.intake = Intake(store)
+        self.uses = DeprecationUsage(store, lambda: self.model)
+        gate = ConcurrencyLimiter("trial/1", caps_of(model.systems))
+        self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
+        self._usage = UsageIntake(self.intake, self.uses)
+        self.ready = True
+        self.failing: Exception | None = None
+        self.changes = ChangeService(
+            store, store, ChangePorts(self._release, _no_traffic, _no_connectors, self._take_up)
+        )
+
+    async def _release(self, digest: str) -> Model:
+        held = await self.store.release(digest)
+        assert held is not None
+        return Model.from_json(held[1])
+
+    async def _take_up(self) -> None:
+        digest = await self.store.active_release()
+        assert digest is not None
+        self.model = await self._release(digest)
+
+    async def now(self) -> datetime:
+        return await self.store.now()
+
+    async def receive(self, system: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if self.failing is not None:
+            raise self.failing
+        now = await self.now()
+        signature.verify("standard-webhooks-v1", SECRET, headers, body, now)
+        content = wire.read_json(body)
+        if not isinstance(content, dict) or "id" not in content:
+            raise wire.WireRefused("a delivery has an id", "$.id")
+        return (await self._keep(system, [(str(content["id"]), body, "webhook")], now))[0]
+
+    async def receive_events(self, events: Sequence[Event]) -> list[Answer]:
+        rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
+        return await self._keep("billing", rows, await self.now())
+
+    async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
+        return await self._usage.receive(self.model, body, content_type, sender, await self.now())
+
+    async def _keep(self, system: str, rows: Sequence[tuple[str, bytes, str]], now: datetime) -> list[Answer]:
+        receipts = tuple(
+            Receipt(
+                system=system, ext_id=ext_id, type="t", identity=hashlib.sha256(body).hexdigest(),
+                sha256=hashlib.sha256(body).hexdigest(), door=door, headers={}, body=body, received_at=now,
+            )
+            for ext_id, body, door in rows
+        )  # fmt: skip
+        clashes = tuple(
+            case_of(f"case_clash_{r.ext_id}", "clash", "finance-operations", now) for r in receipts
+        )
+        kept = await self.intake.apply(Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
+        return [Answer(v, n) for v, n in zip(kept.verdicts, kept.numbers, strict=True)]
+
+    async def resolvecase_of(self, case_id: str, person: str, choice: Choice, note: str) -> str:
+        who = await self.store.person(person)
+        override = who is not None and Permission.CASES_ANY_RESOLVE in granted(who, self.model)
+        resolved = await self.store.apply(
+            Resolve(
+                case=case_id, person=person, choice=choice, note=note, at=await self.now(), override=override
+            )
+        )
+        verdict: str = resolved.verdict
+        return verdict
+
+    async def decide_approval(
+        self, approval_id: str, subject: str, person: str, approve: bool, comment: str
+    ) -> str:
+        decided = await self.store.apply(
+            Decide(
+                approval=approval_id, subject=subject, person=person, approve=approve, comment=comment,
+                at=await self.now(),
+            )
+        )  # fmt: skip
+        verdict: str = decided.verdict
+        return verdict
+
+    async def health(self) -> dict[str, Any]:
+        now = await self.now()
+        return {
+            "ready": self.ready,
+            "store": "sqlite",
+            "feeds": {
+                "billing.events": {"last": now.isoformat(), "error": ""},
+                "erp.documents": {"last": now.isoformat(), "error": "connection refused"},
+            },
+            "lag_seconds": 0.0,
+        }
+
+
+async def _no_traffic(old: Model, new: Model, since: datetime, until: datetime) -> None:
+    return None
+
+
+async def _no_connectors(model: Model, names: Sequence[str]) -> None:
+    """Nothing is called from here."""
+
+
+class Company:
+    """The running company: where it answers, and what its people carry."""
+
+    def __init__(self, app: TrialApp, url: str, tokens: dict[str, str]) -> None:
+        self.app = app
+        self.url = url
+        self.tokens = tokens
+
+    def bearer(self, person: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.tokens[person]}"}
+
+
+def cheap_passwords() -> Passwords:
+    """argon2 with the least cost that it takes: tests prove the way, not the price."""
+    return Passwords(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Company]:
+    """A company in `folder`, with rows, behind a real socket on a free port."""
+    store = await SqliteStore.open(folder / "company.db")
+    model, findings = read(ROOT / "examples" / "acme")
+    assert [f for f in findings if f.severity == "error"] == []
+    app = TrialApp(store, model)
+    passwords = cheap_passwords()
+    try:
+        tokens = await people(store, passwords)
+        await fill(store)
+        async with listening(server.build(app, passwords)) as url:
+            yield Company(app, url, tokens)
+    finally:
+        await store.close()
+
+
+async def people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
+    now = await store.now()
+    secret = passwords.hash(PASSWORD)
+    tokens = {}
+    for id_, (name, roles) in PEOPLE.items():
+        person = Person(id=id_, name=name, email=f"{id_}@acme.example", roles=tuple(roles), secret=secret)
+        await store.apply(PutPerson(person=person, at=now, actor="test"))
+        tokens[id_], token = new_token(id_, now + timedelta(days=1))
+        await store.apply(PutToken(token=token, at=now))
+    return tokens
+
+
+# ------------------------------------------------------------------ as a process of its own
+
+
+class Process:
+    """The company in another process, so that its memory can be watched and its loop is its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.companies.web", str(folder)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError(self.stop())
+        told = json.loads(line)
+        self.url: str = told["url"]
+        self.port = int(self.url.rpartition(":")[2])
+        self.tokens: dict[str, str] = told["tokens"]
+
+    def bearer(self, person: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.tokens[person]}"}
+
+    def memory(self) -> int:
+        """Resident bytes now."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    def stop(self) -> str:
+        """End it; what it wrote to standard error."""
+        _, errors = self._child.communicate(b"", timeout=30)
+        return errors.decode()
+
+
+def signed(body: bytes) -> dict[str, str]:
+    """The headers that the billing system would send with this body now."""
+    return signature.sign("standard-webhooks-v1", SECRET, body, datetime.now(UTC))
+
+
+async def _serve(folder: Path) -> None:
+    async with running(folder) as company:
+        sys.stdout.write(json.dumps({"url": company.url, "tokens": company.tokens}) + "\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))
