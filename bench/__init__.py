@@ -1,1 +1,1 @@
-"""Benchmarks: each row is a ratio taken in one run, against a limit of this machine or a peer beside it."""
+"""Benchmarks: each row is a ratio, measured in one run against a limit of this machine or a peer on it."""

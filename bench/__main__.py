@@ -1,4 +1,4 @@
-"""`python -m bench`: all rows, or those that `--only` names."""
+"""`python -m bench`: run all rows, or the rows named by `--only`."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios, measured here and now.")
-    parser.add_argument("--only", action="append", choices=sorted(BENCHMARKS), help="this row (repeatable)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"at least {ROUNDS}")
-    parser.add_argument(
-        "--remark", default="", help="what to know about the machine, such as a load beside it"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure the benchmark rows on this machine."
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
-    asked = parser.parse_args(arguments)
-    if asked.rounds < ROUNDS:
-        parser.error(f"--rounds is at least {ROUNDS}")
-    chosen = {name: make for name, make in BENCHMARKS.items() if not asked.only or name in asked.only}
+    parser.add_argument(
+        "--only", action="append", choices=sorted(BENCHMARKS), help="run this row only (repeatable)"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds, at least {ROUNDS}")
+    parser.add_argument("--remark", default="", help="a remark on the machine, such as other load on it")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file for the results")
+    options = parser.parse_args(arguments)
+    if options.rounds < ROUNDS:
+        parser.error(f"--rounds must be at least {ROUNDS}")
+    selected = {name: make for name, make in BENCHMARKS.items() if not options.only or name in options.only}
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    run(chosen, console, asked.results, asked.rounds, asked.remark)
+    run(selected, console, options.results, options.rounds, options.remark)
     return 0
 
 

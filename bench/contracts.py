@@ -1,7 +1,7 @@
-"""`contract_vs_parse`: comparing two OpenAPI descriptions of seven megabytes, against parsing both of them.
+"""`contract_vs_parse`: comparing two OpenAPI descriptions of seven megabytes, relative to parsing both.
 
-The descriptions are made here, in the shape of large vendors' ones: a thousand resources that refer to each other,
-each got at several operations and written by forms. One in fifty of them changes, and so does one operation in fifty.
+The descriptions are generated in the style of large vendors: about a thousand resources with references to each other,
+read by several operations and written by forms. One resource in fifty changes, and so does one operation in fifty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from counterfoil.contracts import compare_openapi
 from counterfoil.contracts.load import parse
 
 RESOURCES = 880
-"""So many resources make about seven megabytes of compact JSON."""
+"""Number of resources for about seven megabytes of compact JSON."""
 WORDS = "A sentence about this field, as descriptions have them: what it holds, when it is set, and what follows. "
 KINDS: list[dict[str, Any]] = [
     {"type": "string", "maxLength": 5000},
@@ -33,7 +33,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 def description(resources: int = RESOURCES) -> dict[str, Any]:
-    """A description that is the same each time."""
+    """Generate a description; the result is always the same."""
     drawn = random.Random(7)
     names = [f"resource_{at}" for at in range(resources)]
     paths: dict[str, Any] = {}
@@ -76,25 +76,25 @@ def _operation(name: str, *, many: bool = False, form: bool = False, slot: bool 
             "required": ["data"],
             "properties": {"data": {"type": "array", "items": schema}},
         }
-    made: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "parameters": [
             {"name": "expand", "in": "query", "schema": {"type": "array", "items": {"type": "string"}}}
         ],
         "responses": {"200": {"description": WORDS, "content": {"application/json": {"schema": schema}}}},
     }
     if slot:
-        made["parameters"].append(
+        operation["parameters"].append(
             {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
         )
     if form:
         fields = {f"field_{at}": {**KINDS[at % len(KINDS)], "description": WORDS} for at in range(8)}
         body = {"type": "object", "additionalProperties": False, "properties": fields}
-        made["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": body}}}
-    return made
+        operation["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": body}}}
+    return operation
 
 
 def changed(base: dict[str, Any]) -> dict[str, Any]:
-    """The next version: a property less here, a value more there, a field of a form less elsewhere."""
+    """Return the next version, with removed properties, added values and removed form fields."""
     revision: dict[str, Any] = json.loads(json.dumps(base))
     schemas = revision["components"]["schemas"]
     for at, name in enumerate(schemas):
@@ -109,7 +109,7 @@ def changed(base: dict[str, Any]) -> dict[str, Any]:
 
 
 class ContractVsParse:
-    """Seconds of processor time to compare, and to parse with the fastest parser at hand."""
+    """Processor time of a comparison, relative to the fastest available parser."""
 
     unit = "seconds of processor time to compare two descriptions of 7 MB"
     peer = "parsing both with msgspec, without checks"
@@ -117,9 +117,9 @@ class ContractVsParse:
 
     def __init__(self, resources: int = RESOURCES) -> None:
         base = description(resources)
-        self._texts = [json.dumps(each, separators=(",", ":")).encode() for each in (base, changed(base))]
+        self._texts = [json.dumps(text, separators=(",", ":")).encode() for text in (base, changed(base))]
         self._loading: list[float] = []
-        self._found = 0
+        self._changes = 0
 
     def ours(self) -> float:
         began = time.process_time()
@@ -128,17 +128,17 @@ class ContractVsParse:
         began = time.process_time()
         report = compare_openapi(old, new, today=date(2026, 1, 1))
         passed = time.process_time() - began
-        self._found = len(report.changes)
-        if not self._found:
-            raise ValueError("nothing was found, so nothing was measured")
+        self._changes = len(report.changes)
+        if not self._changes:
+            raise ValueError("no change was found, so the figure would be wrong")
         return passed
 
     def against(self) -> float:
         began = time.process_time()
-        kept = [msgspec.json.decode(text) for text in self._texts]
+        values = [msgspec.json.decode(text) for text in self._texts]
         passed = time.process_time() - began
-        if len(kept) != 2:
-            raise ValueError("both are parsed")
+        if len(values) != 2:
+            raise ValueError("both descriptions must be parsed")
         return passed
 
     def met(self, ours: float, ratio: float) -> bool:
@@ -147,6 +147,6 @@ class ContractVsParse:
     def note(self) -> str:
         size = sum(map(len, self._texts)) / len(self._texts) / 1e6
         return (
-            f"{size:.1f} MB of JSON each, {self._found} changes. Our own bounded reading of both takes "
-            f"{median(self._loading):.2f} s; YAML takes tens of times as long."
+            f"{size:.1f} MB of JSON each, {self._changes} changes. Our own bounded reader needs "
+            f"{median(self._loading):.2f} s for both; YAML needs tens of times as long."
         )

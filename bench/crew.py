@@ -1,5 +1,7 @@
-"""One of several workers on a PostgreSQL, whose calls go to the outside system of the benchmark:
-`python -m bench.crew ADDRESS NAME PORT`. It works until it is ended."""
+"""One of several workers on a PostgreSQL store: `python -m bench.crew ADDRESS NAME PORT`.
+
+Its calls go to the outside system of the benchmark. It runs until SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,20 @@ import sys
 from collections.abc import Sequence
 
 from bench.expressions import company
-from bench.outside import asks
-from bench.path import Inside
+from bench.outside import client
+from bench.path import LocalSystem
 from counterfoil.connectors.sdk import Absent, Confirmed, Connector, Finding, Outcome, Request, Unknown
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.postgres import PostgresStore
 
 
-class Calling(Inside):
-    """A system that is reached over the network."""
+class RemoteSystem(LocalSystem):
+    """System that is called over the network."""
 
     def __init__(self, names: Sequence[str], port: int) -> None:
         super().__init__(names)
-        self._ask = asks(port)
+        self._ask = client(port)
 
     async def send(self, request: Request, timeout: float) -> Outcome:
         answer = await self._ask("put", request.key)
@@ -35,16 +37,16 @@ class Calling(Inside):
 
 async def main(dsn: str, name: str, port: int) -> None:
     connectors: dict[str, Connector] = {
-        "support": Inside([]),
-        "billing": Calling(["billing.order.take"], port),
-        "ledger": Calling(["ledger.order.post"], port),
+        "support": LocalSystem([]),
+        "billing": RemoteSystem(["billing.order.take"], port),
+        "ledger": RemoteSystem(["ledger.order.post"], port),
     }
     store = await PostgresStore.open(dsn)
     try:
-        pump = Worker(store, Releases(store, company()), connectors, name)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pump.stop)
+        worker = Worker(store, Releases(store, company()), connectors, name)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("{}", flush=True)
-        await pump.run()
+        await worker.run()
     finally:
         await store.close()
 

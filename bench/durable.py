@@ -1,7 +1,7 @@
-"""`w1_vs_dbos` and `w1_vs_restate`: durable steps per second beside the two best known durable executors.
+"""`w1_vs_dbos` and `w1_vs_restate`: durable steps per second, relative to the two best known durable executors.
 
-The peers do five steps that each add one, ours five governed calls; every side keeps what it ships with to survive a
-power cut. The same number of clients starts workflows one by one on every side.
+The peers execute five steps that each add one; Counterfoil executes five governed calls. Every side keeps its default
+durability. The same number of clients starts workflows one by one on every side.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import asyncio
 import tempfile
 from statistics import median
 
-from bench.path import AT_ONCE
+from bench.path import CLIENTS
 from bench.peers import dbos
 from bench.peers.restate import Restate
-from bench.w1 import RUNS, STEPS, WARM, Databases, FiveCalls
+from bench.w1 import RUNS, STEPS, WARM_UP_RUNS, Databases, FiveCalls
 
 DBOS_RUNS = 200
 RESTATE_RUNS = 600
-BESIDE = 3
-"""Rounds of the other store, told in the note."""
 
 
 class W1VsDbos:
-    """W1 on the same PostgreSQL, each side in a database of its own."""
+    """W1 on the same PostgreSQL server; each side has its own database."""
 
     unit = "durable workflow steps per second"
     peer = "DBOS on the same PostgreSQL"
@@ -49,8 +47,8 @@ class W1VsDbos:
     def _dbos(self, url: str) -> float:
         peer = dbos.executor(url, "bench")
         try:
-            peer.do(do="run", runs=WARM, at_once=AT_ONCE, tag="warm")
-            done = peer.do(do="run", runs=self._peer_runs, at_once=AT_ONCE, tag="five")
+            peer.do(do="run", runs=WARM_UP_RUNS, at_once=CLIENTS, tag="warm")
+            done = peer.do(do="run", runs=self._peer_runs, at_once=CLIENTS, tag="five")
         finally:
             peer.close()
         return float(STEPS * self._peer_runs / done["seconds"])
@@ -65,9 +63,9 @@ class W1VsDbos:
             with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
                 theirs.append(self._dbos(f"sqlite:///{folder}/dbos.sqlite"))
         return (
-            f"{self._runs} runs of ours, {self._peer_runs} of DBOS, {AT_ONCE} clients, one process on each side; keyed "
-            "starts, each durable before the next of its client. DBOS: asynchronous workflows and steps, settings as "
-            f"shipped. On SQLite in the same way: {median(ours):,.0f} against {median(theirs):,.0f}, "
+            f"{self._runs} runs of ours, {self._peer_runs} of DBOS, {CLIENTS} clients, one process on each side. Starts are "
+            "keyed, and each is durable before its client sends the next. DBOS: asynchronous workflows and steps, default "
+            f"settings. The same on SQLite: {median(ours):,.0f} against {median(theirs):,.0f}, "
             f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.1f} x."
         )
 
@@ -76,7 +74,7 @@ class W1VsDbos:
 
 
 class W1VsRestate:
-    """W1 on our embedded store against Restate's server with its embedded store."""
+    """W1 on our embedded store, relative to Restate's server with its embedded store."""
 
     unit = "durable workflow steps per second"
     peer = "Restate"
@@ -97,8 +95,8 @@ class W1VsRestate:
         self._postgres.append(STEPS * self._runs / self._ours.seconds("postgres"))
         peer = Restate()
         try:
-            peer.run(WARM, AT_ONCE, "warm")
-            seconds = peer.run(self._peer_runs, AT_ONCE, "five")
+            peer.run(WARM_UP_RUNS, CLIENTS, "warm")
+            seconds = peer.run(self._peer_runs, CLIENTS, "five")
         finally:
             peer.close()
         self._theirs.append(STEPS * self._peer_runs / seconds)
@@ -111,7 +109,7 @@ class W1VsRestate:
         ratio = median(a / b for a, b in zip(self._postgres, self._theirs, strict=True))
         return (
             f"Ours on SQLite, {self._runs} runs; Restate with {self._peer_runs} runs of a keyed workflow, its server from "
-            f"npm, one service process, settings as shipped; {AT_ONCE} clients. Ours on PostgreSQL: "
+            f"npm, one service process, default settings; {CLIENTS} clients. Ours on PostgreSQL: "
             f"{median(self._postgres):,.0f}, {ratio:.1f} x."
         )
 

@@ -1,7 +1,7 @@
-"""`guard` and `mapping`: formulas against the same thing written by hand in Python, or in other mapping languages.
+"""`guard` and `mapping`: formulas, relative to hand-written Python or to other mapping languages.
 
-Both sides work on the same decoded values and give equal results, as far as their language has them, which is
-checked before anything is timed.
+Both sides work on the same decoded values and give equal results, as far as their languages permit. The results are
+compared before the measurement.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from counterfoil.model import Model, read
 from counterfoil.rules.mapping import Mapped, apply_inbound
 
 COMPANY = Path(__file__).with_name("company")
-SECONDS = 0.5
-"""How long one side of one round runs."""
+MEASURE_SECONDS = 0.5
+"""Duration of one side of one round."""
 
 
-def per_second(work: Callable[[], object], seconds: float = SECONDS) -> float:
-    """How often `work` is done in a second of processor time, by running it for about `seconds` of it.
+def per_second(work: Callable[[], object], seconds: float = MEASURE_SECONDS) -> float:
+    """Return how many times `work` runs per second of processor time, measured over about `seconds`.
 
-    Work that waits for nothing is not slower because another program takes the processor away.
+    Processor time excludes the time that other programs use.
     """
     batch, done, began = 1, 0, time.thread_time()
     while (passed := time.thread_time() - began) < seconds:
         for _ in range(batch):
             work()
         done += batch
-        # Looking at the clock must not be what is measured.
+        # Larger batches keep the cost of reading the clock out of the figure.
         batch = min(batch * 2, 10_000)
     return done / passed
 
@@ -50,7 +50,7 @@ def company() -> Model:
 
 
 class Guard:
-    """A predicate of a `check` step, on values as a turn holds them."""
+    """Predicate of a `check` step, on the values of a turn."""
 
     unit = "evaluations per second of processor time"
     peer = "a lambda that reads the same dictionaries"
@@ -59,7 +59,7 @@ class Guard:
         "event.data.amount.minor > 0 && inv.status != 'draft' && inv.currency == event.data.amount.currency"
     )
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = MEASURE_SECONDS) -> None:
         self._seconds = seconds
         self._names: dict[str, Any] = {
             "event": {"data": {"amount": Money(12_000, "USD")}},
@@ -84,17 +84,17 @@ class Guard:
         return ours >= 1_000_000
 
     def note(self) -> str:
-        return f"Formula: {self.text}. Types are checked at each step, which the lambda does not do."
+        return f"Formula: {self.text}. The formula checks types at each step; the lambda does not."
 
 
 class InvoiceMapping:
-    """An inbound mapping of 60 fields, whole: formulas, money, dates, the event's id."""
+    """Complete inbound mapping of 60 fields: formulas, money, dates, the event's id."""
 
     unit = "invoices per second of processor time"
     peer = "jmespath"
     target = ">= 1 x jmespath, >= 10 x jsonata-python"
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = MEASURE_SECONDS) -> None:
         self._seconds = seconds
         self._body = invoice(lines=10)
         self._received = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -113,7 +113,7 @@ class InvoiceMapping:
         return self._rates[-1]
 
     def against(self) -> float:
-        """jmespath; jsonata-python beside it, in the same process."""
+        """Measure jmespath, and jsonata-python in the same process."""
         peer = Peer([str(environment.python("mapping")), str(PROGRAMS / "on_mappers.py")])
         try:
             self._jsonata.append(self._peer(peer, "jsonata"))
@@ -134,13 +134,13 @@ class InvoiceMapping:
         plain = per_second(partial(by_hand, self._body), self._seconds)
         return (
             f"60 fields: 20 and ten lines of four. jsonata-python: {median(self._jsonata):,.0f}, which is "
-            f"{self._times_jsonata():.1f} x. By hand in Python: {plain:,.0f}. Ours makes exact money, decimals, dates and "
-            "the event's id, which the peers, having neither, pass through as numbers and text."
+            f"{self._times_jsonata():.1f} x. By hand in Python: {plain:,.0f}. Ours creates exact money, decimals, dates and "
+            "the event's id. The peers have no such types and pass numbers and text through."
         )
 
 
 def invoice(lines: int) -> dict[str, Any]:
-    """A finalized invoice as a billing system delivers it, already decoded."""
+    """Return a finalized invoice as a billing system delivers it, already decoded."""
     return {
         "data": {
             "object": {
@@ -163,7 +163,7 @@ def invoice(lines: int) -> dict[str, Any]:
 
 
 def by_hand(body: dict[str, Any]) -> dict[str, Any]:
-    """What the mapping's `data` says, as one would write it without the mapping."""
+    """Return the mapping's `data` by hand-written Python."""
     i = body["data"]["object"]
     c = i["currency"].upper()
     return {

@@ -1,7 +1,7 @@
-"""Alternating rounds of ours and its peer, and what becomes of them: one table, bench/results.json and the README's.
+"""Runs rounds of both sides of a benchmark in turn. Writes a table, bench/results.json and the README's table.
 
-Machines are noisy, so no figure stands alone: both sides run in turn, the medians are kept, and the ratio is the
-median of the ratios of single rounds. A figure is a rate, a time or a percentile of times: `unit` says which.
+Machines are noisy, so both sides run alternately. The result has the median of each side and the median of the ratios of
+single rounds. A figure is a rate, a time or a percentile of times, as `unit` says.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ ROUNDS = 3
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bench/results.json -->", "<!-- end of bench/results.json -->"
-"""Between these lines of the README stands the table of the results."""
+"""Lines of the README around the table of the results."""
 
 
 class Unavailable(Exception):
-    """A row cannot be measured on this machine; the message says what is missing."""
+    """Error of a row that cannot be measured on this machine; the message says what is missing."""
 
 
 class Benchmark(Protocol):
-    """Two sides of one comparison. A figure is whatever `unit` says; more is better unless the target says below."""
+    """Two sides of one comparison, measured in `unit`. More is better unless the target has an upper limit."""
 
     unit: str
     peer: str
-    """What it is compared with, in words."""
+    """Description of the other side."""
     target: str | None
-    """None where the figure is only printed."""
+    """None if the figure is only printed."""
 
     def ours(self) -> float: ...
 
@@ -46,20 +46,20 @@ class Benchmark(Protocol):
     def met(self, ours: float, ratio: float) -> bool | None: ...
 
     def note(self) -> str:
-        """What else there is to know, after the last round."""
+        """Return further details, after the last round."""
         ...
 
 
 @runtime_checkable
-class Holding(Protocol):
-    """A benchmark that holds something between its rounds, such as a database server."""
+class Closable(Protocol):
+    """Benchmark with a resource between its rounds, such as a database server."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the results. `ratio` is ours to against."""
+    """One line of the results. `ratio` is ours divided by against."""
 
     name: str
     ours: float
@@ -71,9 +71,9 @@ class Row:
 
 
 def measure(name: str, benchmark: Benchmark, rounds: int = ROUNDS) -> Row:
-    """Run both sides in turn; at least three rounds. Raises ValueError for fewer."""
+    """Run both sides in turn and return the medians. Raises ValueError for less than three rounds."""
     if rounds < ROUNDS:
-        raise ValueError(f"a median of {rounds} rounds says nothing; run at least {ROUNDS}")
+        raise ValueError(f"a median of {rounds} rounds is not reliable; run at least {ROUNDS}")
     try:
         pairs = [(benchmark.ours(), benchmark.against()) for _ in range(rounds)]
         ours = median(a for a, _ in pairs)
@@ -85,27 +85,27 @@ def measure(name: str, benchmark: Benchmark, rounds: int = ROUNDS) -> Row:
             ratio=_short(ratio),
             target=benchmark.target,
             met=benchmark.met(ours, ratio),
-            note=f"{benchmark.unit}, against {benchmark.peer}. {benchmark.note()}".strip(),
+            note=f"{benchmark.unit}, relative to {benchmark.peer}. {benchmark.note()}".strip(),
         )
     finally:
-        if isinstance(benchmark, Holding):
+        if isinstance(benchmark, Closable):
             benchmark.close()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of them do not exceed, by nearest rank. Raises ValueError for too few to tell."""
+    """Return the value that `share` of the values do not exceed, by nearest rank. Raises ValueError for too few values."""
     if len(values) * (1 - share) < 1:
-        raise ValueError(f"{len(values)} values do not tell a percentile of {share:.0%}")
+        raise ValueError(f"{len(values)} values are too few for a percentile of {share:.0%}")
     return sorted(values)[ceil(len(values) * share) - 1]
 
 
 def _short(value: float) -> float:
-    """Four digits: what is behind them is noise."""
+    """Round to four digits; further digits are noise."""
     return float(f"{value:.4g}")
 
 
 def machine() -> str:
-    """The class of this machine: processor, cores, memory, system, Python. Nothing that names it."""
+    """Return the class of this machine: processor, cores, memory, system, Python. It contains no host name."""
     facts = Path("/proc/cpuinfo"), Path("/proc/meminfo")
     text = [path.read_text("utf-8") if path.exists() else "" for path in facts]
     cores = text[0].count("processor\t")
@@ -123,15 +123,14 @@ def machine() -> str:
 
 
 def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> dict[str, Any]:
-    """The results of one run, replacing those of the run before, and what was written. Rows that were not run are
-    not in it."""
+    """Write the results of one run over the previous results, and return them. Only measured rows are included."""
     content = {"date": at.isoformat(timespec="seconds"), "machine": about, "rows": [asdict(r) for r in rows]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return content
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The results as the README shows them: date, machine and one line for each row."""
+    """Format the results for the README: date, machine and one line for each row."""
     lines = [
         f"Measured on {content['date'][:10]}; {content['machine']}.",
         "",
@@ -152,7 +151,7 @@ FIGURES = ("ours", "against", "ratio")
 
 
 def show_in(readme: Path, content: Mapping[str, Any]) -> None:
-    """Put the results between the two marks of the README. Raises ValueError when the marks are not there."""
+    """Put the results between the two marks of the README. Raises ValueError without the marks."""
     before, begin, rest = readme.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -161,17 +160,17 @@ def show_in(readme: Path, content: Mapping[str, Any]) -> None:
 
 
 def table(rows: Sequence[Row], about: str) -> Table:
-    shown = Table(title=f"Counterfoil benchmarks\n{about}", show_lines=True)
+    results = Table(title=f"Counterfoil benchmarks\n{about}", show_lines=True)
     for heading in ("row", "ours", "against", "ratio", "target", "met"):
-        shown.add_column(heading, justify="left" if heading in ("row", "target", "met") else "right")
-    shown.add_column("note", overflow="fold", ratio=1)
+        results.add_column(heading, justify="left" if heading in ("row", "target", "met") else "right")
+    results.add_column("note", overflow="fold", ratio=1)
     for row in rows:
         verdict = {True: "yes", False: "no", None: "-"}[row.met]
         figures = [
             f"{figure:,.4g}" if figure < 10_000 else f"{figure:,.0f}" for figure in (row.ours, row.against)
         ]
-        shown.add_row(row.name, *figures, f"{row.ratio:.3g}", row.target or "-", verdict, row.note)
-    return shown
+        results.add_row(row.name, *figures, f"{row.ratio:.3g}", row.target or "-", verdict, row.note)
+    return results
 
 
 def run(
@@ -181,8 +180,7 @@ def run(
     rounds: int = ROUNDS,
     remark: str = "",
 ) -> list[Row]:
-    """Measure each row, print the table and write the results. A row that cannot be had here is skipped, with the
-    reason; the others are measured all the same."""
+    """Measure each row, print the table and write the results. An unavailable row is skipped, with the reason."""
     about = f"{machine()}. {remark}".strip() if remark else machine()
     rows = []
     for name, make in benchmarks.items():

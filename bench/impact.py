@@ -66,7 +66,7 @@ class ImpactEvents:
     has both rates."""
 
     unit = "deliveries per second of processor time through both models, for the slowest of three changes"
-    peer = "parsing the same bodies once"
+    peer = "one bounded parse of the same bodies"
     target = f">= {TARGET_DELIVERIES:,} per second"
 
     def __init__(self, customers: int = CUSTOMERS) -> None:

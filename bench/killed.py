@@ -1,7 +1,7 @@
-"""`two_workers_one_killed`: seconds until everything is done after one of two workers was killed with work in hand.
+"""`two_workers_one_killed`: seconds until all work is done after one of two workers is killed.
 
-Each Run makes five calls to one outside system that takes a tenth of a second for each. Half-way through, one of two
-workers gets SIGKILL and is not started again; the clock stops when the outside system has seen every call.
+Each Run makes five calls to an outside system that takes a tenth of a second per call. Part-way through, one of two
+workers gets SIGKILL and is not restarted. The time ends when the outside system has received every call.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from statistics import median
 
 from bench.expressions import company
 from bench.outside import Outside
-from bench.path import Inside, hand_in
+from bench.path import LocalSystem, deliver
 from bench.peers import dbos
 from bench.peers.process import Peer
 from bench.peers.restate import Restate
-from bench.w1 import STEPS, UNFINISHED, Databases, at, orders, proven
+from bench.w1 import STEPS, UNFINISHED, Databases, assert_done, open_store, orders
 from counterfoil.flow.context.releases import Releases
 
 RUNS = 100
-SHARE = 0.4
-"""How much is done when the worker is killed."""
-PATIENCE = 240.0
-ALONE = 10.0
-"""Seconds in which DBOS's other executor may take over by itself, before the dead one is started again."""
+KILL_SHARE = 0.4
+"""Share of the calls made when the worker is killed."""
+TIMEOUT_SECONDS = 240.0
+TAKEOVER_SECONDS = 10.0
+"""Time for DBOS's other executor to take over, before the killed one is restarted."""
 
 
 class TwoWorkersOneKilled:
-    """Ours on PostgreSQL against Restate; DBOS, which waits for a restart, in the note."""
+    """Ours on PostgreSQL, relative to Restate. DBOS, which waits for a restart, is in the note."""
 
     unit = "seconds from the kill of one of two workers until every call was made"
     peer = "Restate with two service processes at one address"
@@ -42,27 +42,27 @@ class TwoWorkersOneKilled:
         self._repeated: dict[str, list[int]] = {}
         self._dbos: list[tuple[bool, float]] = []
 
-    def _timed(self, who: str, outside: Outside, kill: Callable[[], None]) -> float:
-        """Kill when the share is done; seconds until the rest is."""
+    def _timed(self, side: str, outside: Outside, kill: Callable[[], None]) -> float:
+        """Kill when the share is done, and return the seconds until the rest is done."""
         self.kill(outside, kill)
         began = time.perf_counter()
         self._reach(outside, self._runs * STEPS)
         seconds = time.perf_counter() - began
-        self._repeated.setdefault(who, []).append(outside.repeated)
+        self._repeated.setdefault(side, []).append(outside.repeated)
         return seconds
 
     def kill(self, outside: Outside, kill: Callable[[], None]) -> None:
-        """Kill when the share is done. Raises RuntimeError when too little is left by then to tell anything."""
-        self._reach(outside, round(self._runs * STEPS * SHARE))
+        """Kill when the share is done. Raises RuntimeError if too little work is left for a figure."""
+        self._reach(outside, round(self._runs * STEPS * KILL_SHARE))
         kill()
         if outside.done > self._runs * STEPS * 0.8:
             raise RuntimeError(f"{outside.done} of {self._runs * STEPS} calls were made before the kill")
 
-    def _reach(self, outside: Outside, calls: int, patience: float = PATIENCE) -> None:
-        deadline = time.monotonic() + patience
+    def _reach(self, outside: Outside, calls: int, timeout: float = TIMEOUT_SECONDS) -> None:
+        deadline = time.monotonic() + timeout
         while outside.done < calls:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{outside.done} of {calls} calls were made in {patience:.0f} s")
+                raise RuntimeError(f"{outside.done} of {calls} calls were made in {timeout:.0f} s")
             time.sleep(0.01)
 
     def ours(self) -> float:
@@ -70,13 +70,13 @@ class TwoWorkersOneKilled:
         outside = Outside()
         crew: list[Peer] = []
         try:
-            asyncio.run(self._handed_in(dsn))
+            asyncio.run(self._deliver(dsn))
             for name in ("a", "b"):
                 crew.append(Peer([sys.executable, "-m", "bench.crew", dsn, f"{name}/1", str(outside.port)]))
             for peer in crew:
                 peer.answer(60)
             seconds = self._timed("ours", outside, crew[0].kill)
-            asyncio.run(self._ended(dsn))
+            asyncio.run(self._wait_until_done(dsn))
             return seconds
         finally:
             for peer in crew:
@@ -84,18 +84,18 @@ class TwoWorkersOneKilled:
             outside.close()
             asyncio.run(self._databases.drop(dsn))
 
-    async def _handed_in(self, dsn: str) -> None:
+    async def _deliver(self, dsn: str) -> None:
         model = company()
-        async with at(dsn) as (store, _):
+        async with open_store(dsn) as (store, _):
             await Releases(store, model).publish(await store.now(), "bench")
-            await hand_in(store, model, {"support": Inside([])}, orders(0, self._runs))
+            await deliver(store, model, {"support": LocalSystem([])}, orders(0, self._runs))
 
-    async def _ended(self, dsn: str) -> None:
-        """Every Run is done in the store as well. Raises RuntimeError or TimeoutError."""
-        async with at(dsn) as (_, ask), asyncio.timeout(PATIENCE):
+    async def _wait_until_done(self, dsn: str) -> None:
+        """Wait until every Run is done in the store. Raises RuntimeError or TimeoutError."""
+        async with open_store(dsn) as (_, ask), asyncio.timeout(TIMEOUT_SECONDS):
             while (await ask(UNFINISHED))[0][0]:
                 await asyncio.sleep(0.05)
-            await proven(ask, self._runs)
+            await assert_done(ask, self._runs)
 
     def against(self) -> float:
         self._dbos.append(self._on_dbos())
@@ -111,8 +111,10 @@ class TwoWorkersOneKilled:
             outside.close()
 
     def _on_dbos(self) -> tuple[bool, float]:
-        """Whether the other executor finished everything by itself, and the seconds that it took with the dead one
-        started again when it had not, from the restart."""
+        """Return whether the other executor finished all work by itself, and the seconds from the kill.
+
+        If it did not, the killed executor is restarted, and the seconds count from the restart.
+        """
         dsn = asyncio.run(self._databases.new())
         outside = Outside()
         executors = []
@@ -122,13 +124,13 @@ class TwoWorkersOneKilled:
             for peer, count, tag in zip(
                 executors, (self._runs // 2, self._runs - self._runs // 2), "ab", strict=True
             ):
-                peer.tell(do="start", runs=count, outside=outside.port, tag=tag)
+                peer.send(do="start", runs=count, outside=outside.port, tag=tag)
             for peer in executors:
-                peer.answer(60)  # what was not durable yet when its process died is nobody's to finish
+                peer.answer(60)  # only durable workflows can be recovered after the kill
             self.kill(outside, executors[0].kill)
             began = time.perf_counter()
             try:
-                self._reach(outside, self._runs * STEPS, ALONE)
+                self._reach(outside, self._runs * STEPS, TAKEOVER_SECONDS)
                 return True, time.perf_counter() - began
             except RuntimeError:
                 began = time.perf_counter()
@@ -144,22 +146,22 @@ class TwoWorkersOneKilled:
             asyncio.run(self._databases.drop(dsn))
 
     def met(self, ours: float, ratio: float) -> None:
-        """Printed; there is no target."""
+        """Return nothing: the figure has no target."""
 
     def note(self) -> str:
         alone = [seconds for by_itself, seconds in self._dbos if by_itself]
         if len(alone) == len(self._dbos):
-            dbos_said = f"DBOS's other executor took over in {median(alone):.1f} s"
+            dbos_result = f"DBOS's other executor took over in {median(alone):.1f} s"
         else:
             restarted = median(seconds for by_itself, seconds in self._dbos if not by_itself)
-            dbos_said = (
+            dbos_result = (
                 f"DBOS (two executors, without its hosted Conductor): the other executor did not take over within "
-                f"{ALONE:.0f} s; with the dead one started again, everything was done {restarted:.1f} s later"
+                f"{TAKEOVER_SECONDS:.0f} s; after a restart of the killed one, all work was done {restarted:.1f} s later"
             )
-        repeated = ", ".join(f"{who} {max(counts)}" for who, counts in self._repeated.items())
+        repeated = ", ".join(f"{side} {max(counts)}" for side, counts in self._repeated.items())
         return (
-            f"{self._runs} runs of {STEPS} calls of 0.1 s, killed at {SHARE:.0%}. {dbos_said}. Calls made more than once, "
-            f"at most in one round: {repeated}."
+            f"{self._runs} runs of {STEPS} calls of 0.1 s, killed at {KILL_SHARE:.0%}. {dbos_result}. Repeated calls, "
+            f"maximum of one round: {repeated}."
         )
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""An outside system that several processes call over TCP: it takes its time, and counts how often it was asked what.
+"""Outside system that several processes call over TCP. It delays its responses and counts the calls by key.
 
-Lines in: `put KEY`, answered `new` or `again` after a while, and `get KEY`, answered `there` or `absent` at once.
+A request is one line. `put KEY` gives `new` or `again` after a delay; `get KEY` gives `there` or `absent` at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-SECONDS = 0.1
-"""How long a call takes."""
+CALL_SECONDS = 0.1
+"""Duration of a call."""
 
 
 class Outside:
-    """The server, in a thread of its own. `put` counts before the answer is sent, as a vendor commits."""
+    """Server in its own thread. `put` counts before it responds, as a vendor commits before it responds."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = CALL_SECONDS) -> None:
         self.counts: Counter[str] = Counter()
         self.port = 0
         self._seconds = seconds
@@ -29,7 +29,7 @@ class Outside:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._one, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(self._handle, "127.0.0.1", 0, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         await self._stop.wait()
@@ -37,7 +37,7 @@ class Outside:
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._under_way.add(task)
@@ -59,12 +59,12 @@ class Outside:
 
     @property
     def done(self) -> int:
-        """How many different calls were made."""
+        """Return the number of different calls."""
         return sum(1 for count in list(self.counts.values()) if count)
 
     @property
     def repeated(self) -> int:
-        """How many calls were made more than once."""
+        """Return the number of calls that were made more than once."""
         return sum(1 for count in list(self.counts.values()) if count > 1)
 
     def close(self) -> None:
@@ -72,8 +72,8 @@ class Outside:
         self._thread.join()
 
 
-def asks(port: int) -> Callable[[str, str], Awaitable[str]]:
-    """How a client asks it: verb and key, one connection each."""
+def client(port: int) -> Callable[[str, str], Awaitable[str]]:
+    """Return a client function of verb and key; it uses one connection per request."""
 
     async def ask(verb: str, key: str) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

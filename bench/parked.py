@@ -1,7 +1,7 @@
-"""`wake_parked_p99`: how long a Run takes to wake while a million others are parked beside it.
+"""`wake_parked_p99`: time to wake a Run while a million other Runs are parked.
 
-The million is copied set-wise from the rows that the engine wrote for one Run that waits for an approval, under ids
-of its own, in every table that a turn reads; each round wakes Runs that came through the front door.
+SQL statements copy the rows that the engine wrote for one Run with an open approval, in every table that a turn reads.
+Each copy has its own ids. Each round wakes Runs that started from webhooks.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import asyncpg
 
 from bench.expressions import company
 from bench.harness import percentile
-from bench.path import hand_in
+from bench.path import deliver
 from bench.peers.process import Peer
-from bench.w1 import Ask, Databases, at, place
-from bench.waking import approvals, asked, connectors
+from bench.w1 import Ask, Databases, new_location, open_store
+from bench.waking import approvals, connectors, credit_requests
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 
-PARKED = 1_000_000
+PARKED_RUNS = 1_000_000
 WAKES = 150
 TEMPLATE = "PARKED-0"
 KINDS = ("sqlite", "postgres")
@@ -37,12 +37,12 @@ TABLES = {
     "leaf": "run = '{run}'",
     "head": f"key = '{TEMPLATE}'",
 }
-"""What a parked Run has in the tables that a turn reads. Its leaf is one that was sealed already."""
+"""Conditions for the rows of a parked Run, by table. Its leaf is sealed already."""
 NUMBERED = ("arrival", "rowid")
-"""Columns that the store counts itself."""
+"""Columns that the store numbers itself."""
 IDS = re.compile(r"(run|appr|leaf|evt)_[0-9a-z]{26,}")
 HEX = {"sqlite": "printf('%08x', n.i * {step})", "postgres": "lpad(to_hex(n.i * {step}), 8, '0')"}
-"""The first digits of the copies' ids: spread evenly over where ids made of digests lie, and written in order."""
+"""First digits of the copies' ids. They are spread evenly, as digests are, and written in order."""
 NUMBERS = {
     "sqlite": "with recursive n(i) as (select 1 union all select i + 1 from n where i < {count})",
     "postgres": "with n(i) as (select generate_series(1::bigint, {count}))",
@@ -50,58 +50,60 @@ NUMBERS = {
 
 
 async def park(where: str, parked: int) -> None:
-    """Fill the store at that place with parked Runs. Raises RuntimeError when they are not all there."""
-    async with at(where) as (store, ask):
+    """Fill the store at this location with parked Runs. Raises RuntimeError if some are missing."""
+    async with open_store(where) as (store, ask):
         model = company()
         systems, _ = connectors()
         releases = Releases(store, model)
         await releases.publish(await store.now(), "bench")
-        pump = Worker(store, releases, systems, "bench/0")
-        running = asyncio.create_task(pump.run())
+        worker = Worker(store, releases, systems, "bench/0")
+        running = asyncio.create_task(worker.run())
         try:
-            await hand_in(store, model, systems, asked([TEMPLATE]))
+            await deliver(store, model, systems, credit_requests([TEMPLATE]))
             await approvals(ask, [TEMPLATE])
         finally:
-            pump.stop()
+            worker.stop()
             await running
         statements = await _copies(where, ask, parked - 1) if parked else []
     await _execute(where, statements)
-    async with at(where) as (_, ask):
+    async with open_store(where) as (_, ask):
         ((count,),) = await ask("select count(*) from run where status = 'waiting' and due is not null")
     if count != max(1, parked):
         raise RuntimeError(f"{count} of {parked} runs are parked")
 
 
 async def _copies(where: str, ask: Ask, count: int) -> list[str]:
-    """Statements that copy the parked Run so many times."""
+    """Return the statements that create this number of copies of the parked Run."""
     kind = "postgres" if where.startswith("postgresql:") else "sqlite"
     ((run,),) = await ask(f"select id from run where bkey = '{TEMPLATE}'")
     statements = []
     for table, condition in TABLES.items():
-        chosen = condition.format(run=run)
+        where_sql = condition.format(run=run)
         names = await _columns(kind, ask, table)
-        rows = await ask(f"select {', '.join(names)} from {table} where {chosen}")
+        rows = await ask(f"select {', '.join(names)} from {table} where {where_sql}")
         if not rows:
-            raise RuntimeError(f"the parked run has nothing in {table}")
+            raise RuntimeError(f"the parked run has no row in {table}")
         digits = HEX[kind].format(step=2**32 // (count + 1))
-        made = [_made_of(name, [row[at_] for row in rows], digits) for at_, name in enumerate(names)]
+        columns = [
+            _column_sql(name, [row[index] for row in rows], digits) for index, name in enumerate(names)
+        ]
         statements.append(
             f"insert into {table} ({', '.join(names)}) {NUMBERS[kind].format(count=count)} "
-            f"select {', '.join(made)} from n cross join {table} t where {chosen}"
+            f"select {', '.join(columns)} from n cross join {table} t where {where_sql}"
         )
     return [*statements, "analyze"]
 
 
-def _made_of(name: str, values: Sequence[Any], digits: str) -> str:
-    """A column of the copies: as it is, with ids and the business key made each copy's own."""
-    made = f"t.{name}"
-    found = {id_[0] for value in values if isinstance(value, str) for id_ in IDS.finditer(value)}
-    for id_ in sorted(found):
+def _column_sql(name: str, values: Sequence[Any], digits: str) -> str:
+    """Return the SQL of a column of the copies, with ids and the business key replaced by each copy's own."""
+    sql = f"t.{name}"
+    ids = {match[0] for value in values if isinstance(value, str) for match in IDS.finditer(value)}
+    for id_ in sorted(ids):
         head, _, tail = id_.partition("_")
-        made = f"replace({made}, '{id_}', '{head}_' || {digits} || '{tail[8:]}')"
+        sql = f"replace({sql}, '{id_}', '{head}_' || {digits} || '{tail[8:]}')"
     if any(isinstance(value, str) and TEMPLATE in value for value in values):
-        made = f"replace({made}, '{TEMPLATE}', 'PARKED-' || {digits})"
-    return made
+        sql = f"replace({sql}, '{TEMPLATE}', 'PARKED-' || {digits})"
+    return sql
 
 
 async def _columns(kind: str, ask: Ask, table: str) -> list[str]:
@@ -114,7 +116,7 @@ async def _columns(kind: str, ask: Ask, table: str) -> list[str]:
 
 
 async def _execute(where: str, statements: Sequence[str]) -> None:
-    """While nobody has the store open; what a power cut would do to it meanwhile is nobody's loss."""
+    """Execute the statements while the store is closed. Durability is off, because the store is temporary."""
     if where.startswith("postgresql:"):
         session = await asyncpg.connect(where)
         try:
@@ -135,34 +137,34 @@ async def _execute(where: str, statements: Sequence[str]) -> None:
 
 
 class WakeParked:
-    """The 99th percentile on the slower of the two stores, with the parked ones and without."""
+    """99th percentile of the wake time on the slower of the two stores, with parked Runs and without."""
 
     unit = "milliseconds from an acknowledged wake to the call that follows, 99th percentile, on the slower store"
-    peer = "the same with nothing else parked"
+    peer = "the same without other parked runs"
     target = "< 250 ms"
 
-    def __init__(self, parked: int = PARKED, wakes: int = WAKES) -> None:
+    def __init__(self, parked: int = PARKED_RUNS, wakes: int = WAKES) -> None:
         self._parked = parked
         self._wakes = wakes
         self._databases = Databases()
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self._places: dict[tuple[str, int], str] = {}
-        self._found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._locations: dict[tuple[str, int], str] = {}
+        self._rounds: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def _round(self, parked: int) -> float:
         return max(1e3 * percentile(self._wake(kind, parked)["seconds"], 0.99) for kind in KINDS)
 
     def _wake(self, kind: str, parked: int) -> dict[str, Any]:
-        if (kind, parked) not in self._places:
-            self._places[kind, parked] = self._runner.run(self._new(kind, parked))
-        peer = Peer([sys.executable, "-m", "bench.waking", self._places[kind, parked], str(self._wakes)])
+        if (kind, parked) not in self._locations:
+            self._locations[kind, parked] = self._runner.run(self._new(kind, parked))
+        peer = Peer([sys.executable, "-m", "bench.waking", self._locations[kind, parked], str(self._wakes)])
         try:
-            found = peer.answer()
+            result = peer.answer()
         finally:
             peer.close()
-        self._found.setdefault((kind, parked), []).append(found)
-        return found
+        self._rounds.setdefault((kind, parked), []).append(result)
+        return result
 
     async def _new(self, kind: str, parked: int) -> str:
         return await self._stack.enter_async_context(_parked(kind, self._databases, parked))
@@ -177,22 +179,22 @@ class WakeParked:
         return ours < 250
 
     def note(self) -> str:
-        said = []
+        parts = []
         for kind in KINDS:
-            with_, without = self._found[kind, self._parked], self._found[kind, 0]
+            with_, without = self._rounds[kind, self._parked], self._rounds[kind, 0]
             figures = {
-                share: median(1e3 * percentile(found["seconds"], share) for found in with_)
+                share: median(1e3 * percentile(result["seconds"], share) for result in with_)
                 for share in (0.5, 0.99)
             }
-            memory, before = (median(f["megabytes"] for f in found) for found in (with_, without))
-            busy, bare = (median(f["idle"] for f in found) for found in (with_, without))
-            said.append(
+            memory, before = (median(r["megabytes"] for r in results) for results in (with_, without))
+            busy, bare = (median(r["idle"] for r in results) for results in (with_, without))
+            parts.append(
                 f"{kind}: p50 {figures[0.5]:.1f}, p99 {figures[0.99]:.1f} ms; idle {busy:.1%} of a core against "
                 f"{bare:.1%}, {memory:.0f} MB against {before:.0f}"
             )
         return (
-            f"{self._parked:,} runs parked at an approval, {self._wakes} woken one by one in each round by the vote that "
-            f"grants it. {'. '.join(said)}."
+            f"{self._parked:,} runs are parked at an approval; each round wakes {self._wakes} one by one, by the vote that "
+            f"grants it. {'. '.join(parts)}."
         )
 
     def close(self) -> None:
@@ -205,6 +207,6 @@ class WakeParked:
 
 @asynccontextmanager
 async def _parked(kind: str, databases: Databases, parked: int) -> AsyncIterator[str]:
-    async with place(kind, databases) as where:
+    async with new_location(kind, databases) as where:
         await park(where, parked)
         yield where

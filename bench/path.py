@@ -1,7 +1,7 @@
 """`governed_overhead` and `w1_vs_limit`: the whole path of an event on SQLite, in one process.
 
-Deliveries go in as webhooks, one by one, each acknowledged when it is durable; the outside systems answer at once
-from inside the process, so that what is measured is ours alone.
+Deliveries arrive as webhooks, one by one, each acknowledged when it is durable. The outside systems respond at once from
+the same process, so that only the engine is measured.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ from counterfoil.store.sql.group_commit import BatchResult as Committed
 from counterfoil.store.sql.sqlite import SqliteStore
 
 RUNS = 300
-AT_ONCE = 64
-"""Deliveries under way at once, as from that many clients."""
+CLIENTS = 64
+"""Number of concurrent deliveries, as from this number of clients."""
 STEPS = 5
-PATIENCE = 300.0
+TIMEOUT_SECONDS = 300.0
 PACKAGE = Path(counterfoil.__file__).parent
 
 
-class Inside:
-    """An outside system that lives in this process: it takes every delivery and confirms every call at once."""
+class LocalSystem:
+    """Outside system in this process. It accepts every delivery and confirms every call at once."""
 
     feeds: Sequence[str] = ()
 
@@ -80,21 +80,21 @@ class Inside:
         raise Misconfigured(f"there is no feed {feed}")
 
     async def check(self, timeout: float) -> None:
-        """Always there."""
+        """Succeed always."""
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Release nothing."""
 
 
-class Watched(SqliteStore):
-    """The store as it is, remembering each committed batch and noticing Runs that come to an end."""
+class RecordingStore(SqliteStore):
+    """SQLite store that records each committed batch and counts ended Runs."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.batches: list[Sequence[Transition[Any]]] = []
         self.ended = 0
         self.enough = asyncio.Event()
-        self.wanted = 0
+        self.expected = 0
 
     async def _commit(self, batch: Sequence[Transition[Any]]) -> list[Committed]:
         self.batches.append(batch)
@@ -105,21 +105,21 @@ class Watched(SqliteStore):
                 turn, answer = transition.turn, None if answer is None else answer.turned
             if isinstance(turn, Turn) and turn.status in TERMINAL:
                 if turn.status is not RunStatus.DONE:
-                    raise RuntimeError(f"{turn.run} ended as {turn.status}: the figure would be false")
+                    raise RuntimeError(f"{turn.run} ended as {turn.status}: the figure would be wrong")
                 self.ended += answer is not None and answer.verdict == "done"
-        if self.wanted and self.ended >= self.wanted:
+        if self.expected and self.ended >= self.expected:
             self.enough.set()
         return outcomes
 
     async def replay(self, batches: Sequence[Sequence[Transition[Any]]]) -> int:
-        """Commit recorded batches as they were, nothing else; how many Runs ended."""
+        """Commit recorded batches again, and return the number of ended Runs."""
         for batch in batches:
             await self._commit(batch)
         return self.ended
 
 
 def thread_seconds() -> dict[str, float]:
-    """Processor time of the store's threads, by what they do."""
+    """Return the processor time of the store's threads, by task."""
     spent: defaultdict[str, float] = defaultdict(float)
     for thread in threading.enumerate():
         if thread.name.startswith("counterfoil-") and thread.ident is not None:
@@ -129,59 +129,59 @@ def thread_seconds() -> dict[str, float]:
 
 
 def deliveries(runs: int) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
-    """(system, body) of every request for a credit, and of what the ledger shows of each in the end."""
-    asked, shown = [], []
+    """Return (system, body) of every credit request, and of the ledger's observation of each credit."""
+    requests, observations = [], []
     for n in range(runs):
         about = {"credit": f"CR-{n}", "revision": 1, "cents": 5_000 + n % 5_000, "currency": "USD"}
-        asked.append(
+        requests.append(
             (
                 "support",
                 wire.write_json({"type": "credit.requested", **about, "customer": f"C-{n}", "agent": "ann"}),
             )
         )
-        shown.append(("ledger", wire.write_json({"type": "credit.posted", **about})))
-    return asked, shown
+        observations.append(("ledger", wire.write_json({"type": "credit.posted", **about})))
+    return requests, observations
 
 
-async def hand_in(
+async def deliver(
     store: Store,
     model: Model,
     connectors: Mapping[str, Connector],
     bodies: Sequence[tuple[str, bytes]],
 ) -> None:
-    """Each delivery by itself, `AT_ONCE` of them under way; returns when all are durable."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    """Send each delivery by itself, `CLIENTS` of them concurrently; return when all are durable."""
+    gate = asyncio.Semaphore(CLIENTS)
 
-    async def one(system: str, body: bytes) -> None:
+    async def send(system: str, body: bytes) -> None:
         async with gate:
             now = await store.now()
             answer = await receive_webhook(store, model, connectors[system], system, {}, body, now)
             if answer.verdict != "new":
-                raise RuntimeError(f"{system} handed in something {answer.verdict}")
+                raise RuntimeError(f"a delivery of {system} was {answer.verdict}")
 
-    await asyncio.gather(*(one(system, body) for system, body in bodies))
+    await asyncio.gather(*(send(system, body) for system, body in bodies))
 
 
-class Path5:
-    """The five-step workflow from delivery to matched counterfoil, and what it is compared with."""
+class FiveStepPath:
+    """Five-step workflow from delivery to matched counterfoil, and the work that it is compared with."""
 
     def __init__(self, runs: int = RUNS) -> None:
         self.runs = runs
         self.model = company()
         self.connectors: dict[str, Connector] = {
-            "support": Inside([]),
-            "billing": Inside(["billing.credit.issue", "billing.credit.void"]),
-            "ledger": Inside(["ledger.credit.post"]),
+            "support": LocalSystem([]),
+            "billing": LocalSystem(["billing.credit.issue", "billing.credit.void"]),
+            "ledger": LocalSystem(["ledger.credit.post"]),
         }
         self.recorded: list[Sequence[Transition[Any]]] = []
         self.cpu: dict[str, float] = {}
 
-    def on_store(self, work: Callable[[Watched], Awaitable[float]]) -> float:
-        """Do `work` on a new store in a folder of its own."""
+    def on_store(self, work: Callable[[RecordingStore], Awaitable[float]]) -> float:
+        """Run `work` on a new store in a temporary folder."""
 
         async def within() -> float:
             with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
-                store = await Watched.open(Path(folder) / "bench.sqlite")
+                store = await RecordingStore.open(Path(folder) / "bench.sqlite")
                 try:
                     return await work(store)
                 finally:
@@ -189,55 +189,55 @@ class Path5:
 
         return asyncio.run(within())
 
-    async def full(self, store: Watched) -> float:
-        """Seconds from the first delivery until the last Run is done."""
+    async def full(self, store: RecordingStore) -> float:
+        """Process all deliveries; return the seconds until the last Run is done."""
         releases = Releases(store, self.model)
         await releases.publish(await store.now(), "bench")
-        pump = Worker(store, releases, self.connectors, "bench/1")
-        store.wanted = self.runs
-        asked, shown = deliveries(self.runs)
-        running = asyncio.create_task(pump.run())
+        worker = Worker(store, releases, self.connectors, "bench/1")
+        store.expected = self.runs
+        requests, observations = deliveries(self.runs)
+        running = asyncio.create_task(worker.run())
         try:
             began = time.perf_counter()
-            await hand_in(store, self.model, self.connectors, asked)
-            # What the ledger shows comes after what it was asked; here at once, so that no Run waits for a clock.
-            await hand_in(store, self.model, self.connectors, shown)
-            await asyncio.wait_for(store.enough.wait(), PATIENCE)
+            await deliver(store, self.model, self.connectors, requests)
+            # The ledger's observations follow at once, so that no Run waits for a timer.
+            await deliver(store, self.model, self.connectors, observations)
+            await asyncio.wait_for(store.enough.wait(), TIMEOUT_SECONDS)
             seconds = time.perf_counter() - began
         finally:
-            pump.stop()
+            worker.stop()
             await running
         self.recorded = store.batches
         self.cpu = thread_seconds()
         return seconds
 
-    async def bare(self, store: Watched) -> float:
-        """Seconds to keep the same deliveries durably and do nothing more."""
-        asked, shown = deliveries(self.runs)
+    async def bare(self, store: RecordingStore) -> float:
+        """Store the same deliveries durably without processing; return the seconds."""
+        requests, observations = deliveries(self.runs)
         began = time.perf_counter()
-        await hand_in(store, self.model, self.connectors, asked)
-        await hand_in(store, self.model, self.connectors, shown)
+        await deliver(store, self.model, self.connectors, requests)
+        await deliver(store, self.model, self.connectors, observations)
         return time.perf_counter() - began
 
-    async def replayed(self, store: Watched) -> float:
-        """Seconds to commit the transitions of the last full run again, in the batches that they had."""
+    async def replayed(self, store: RecordingStore) -> float:
+        """Commit the recorded batches of the last full run again; return the seconds."""
         began = time.perf_counter()
         ended = await store.replay(self.recorded)
         seconds = time.perf_counter() - began
         if ended != self.runs:
-            raise RuntimeError(f"the replay ended {ended} of {self.runs} runs: it did not do the same work")
+            raise RuntimeError(f"the replay ended {ended} of {self.runs} runs: its work was not the same")
         return seconds
 
 
 class W1Limit:
-    """Workflow steps per second against the store's own limit for the very same transitions."""
+    """Workflow steps per second, relative to the store's own limit for the same transitions."""
 
     unit = "workflow steps per second"
-    peer = "a bare replay of the same committed batches on the same store"
+    peer = "committing the same batches to the same store without the engine"
     target = ">= 0.5"
 
     def __init__(self, runs: int = RUNS) -> None:
-        self._path = Path5(runs)
+        self._path = FiveStepPath(runs)
         self._steps = runs * STEPS
 
     def ours(self) -> float:
@@ -253,21 +253,21 @@ class W1Limit:
         batches = self._path.recorded
         transitions = sum(len(batch) for batch in batches)
         return (
-            f"{self._path.runs} runs of {STEPS} steps on SQLite, started one by one with {AT_ONCE} under way, keyed, "
+            f"{self._path.runs} runs of {STEPS} steps on SQLite, started one by one, {CLIENTS} concurrently, keyed, "
             f"with intents, outcomes, foils, observations and leaves: {transitions / self._path.runs:.1f} transitions "
-            f"for each run in batches of {transitions / max(1, len(batches)):.1f}."
+            f"per run, in batches of {transitions / max(1, len(batches)):.1f}."
         )
 
 
 class GovernedOverhead:
-    """Deliveries per second through everything, against keeping them and doing nothing more."""
+    """Deliveries per second through the whole engine, relative to storing them only."""
 
     unit = "deliveries per second"
-    peer = "the bare keeping of the same receipts"
+    peer = "inserting the same receipts without processing"
     target = None
 
     def __init__(self, runs: int = RUNS) -> None:
-        self._path = Path5(runs)
+        self._path = FiveStepPath(runs)
 
     def ours(self) -> float:
         return 2 * self._path.runs / self._path.on_store(self._path.full)
@@ -276,12 +276,12 @@ class GovernedOverhead:
         return 2 * self._path.runs / self._path.on_store(self._path.bare)
 
     def met(self, ours: float, ratio: float) -> None:
-        """Printed and explained; there is nothing to reach."""
+        """Return nothing: the figure has no target."""
 
     def note(self) -> str:
         profile = cProfile.Profile()
 
-        async def profiled(store: Watched) -> float:
+        async def profiled(store: RecordingStore) -> float:
             profile.enable()
             try:
                 return await self._path.full(store)
@@ -289,17 +289,19 @@ class GovernedOverhead:
                 profile.disable()
 
         self._path.on_store(profiled)
-        shares = floors(profile) | {f"SQLite {name}": spent for name, spent in self._path.cpu.items()}
+        shares = seconds_by_floor(profile) | {
+            f"SQLite {name}": spent for name, spent in self._path.cpu.items()
+        }
         whole = sum(shares.values())
         parts = [f"{name} {spent / whole:.0%}" for name, spent in sorted(shares.items(), key=lambda s: -s[1])]
         return (
-            f"Half of the deliveries start a run of {STEPS} steps, half are the observation that matches its foil. "
-            f"Where processor time goes (cProfile on the event loop, thread clocks beside it): {', '.join(parts)}."
+            f"Half of the deliveries start a run of {STEPS} steps; the other half are the observations that match its foil. "
+            f"Processor time by part (cProfile on the event loop, thread clocks elsewhere): {', '.join(parts)}."
         )
 
 
-def floors(profile: cProfile.Profile) -> dict[str, float]:
-    """Seconds by floor of the package; what belongs to none counts for its caller's floor, waiting for nobody."""
+def seconds_by_floor(profile: cProfile.Profile) -> dict[str, float]:
+    """Return seconds by floor of the package, without waiting. Library code counts for the floor of its caller."""
     spent: defaultdict[str, float] = defaultdict(float)
     for (file, _, name), (_, _, own, _, callers) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         if name in WAITING:

@@ -1,4 +1,4 @@
-"""`cold_start` and `idle_memory`: the server as people start it, on a new SQLite store, against a bare interpreter."""
+"""`cold_start` and `idle_memory`: the server as people start it, on a new SQLite store, relative to a bare interpreter."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from bench.expressions import COMPANY
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 COMMAND = "from counterfoil.cli.main import main; main()"
-SETTLING = 3.0
-"""Seconds without work before the memory is read."""
+SETTLING_SECONDS = 3.0
+"""Time without work before the memory is read."""
 EVENT = {
     "specversion": "1.0",
     "id": "first",
@@ -39,7 +39,7 @@ EVENT = {
 
 @contextlib.contextmanager
 def server() -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """`counterfoil up`, and when it was started; the process is ended at the end."""
+    """Run `counterfoil up`; yield the process and the seconds to its first event. On leaving, terminate it."""
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
         token = secrets.token_urlsafe(32)
         people = Path(folder) / "people.json"
@@ -80,20 +80,20 @@ def _first_event(process: subprocess.Popen[bytes], port: int, token: str, log: P
         {"content-type": "application/cloudevents+json", "authorization": f"Bearer {token}"},
     )
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    until = time.perf_counter() + PATIENCE
+    until = time.perf_counter() + TIMEOUT_SECONDS
     while time.perf_counter() < until:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended by itself:\n{log.read_text()[-2000:]}")
         try:
             with straight.open(request, timeout=10) as answer:
                 if answer.status != 202:
-                    raise RuntimeError(f"the first event was answered {answer.status}")
+                    raise RuntimeError(f"the server answered {answer.status} to the first event")
                 return
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"the first event was refused: {error.read().decode()}") from error
         except OSError:
             time.sleep(0.01)
-    raise RuntimeError(f"no event was taken within {PATIENCE:.0f} s:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"no event was accepted within {TIMEOUT_SECONDS:.0f} s:\n{log.read_text()[-2000:]}")
 
 
 def free_port() -> int:
@@ -104,15 +104,15 @@ def free_port() -> int:
 
 
 def resident(pid: int) -> float:
-    """MB of memory that the process holds. Raises OSError where the system does not tell."""
+    """Return the resident memory of a process in MB. Raises OSError if the system does not report it."""
     for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
-    raise OSError(f"the system does not tell the memory of process {pid}")
+    raise OSError(f"the system does not report the memory of process {pid}")
 
 
 class ColdStart:
-    """From starting the process until the first event is durably accepted."""
+    """Time from the start of the process until the first event is durably accepted."""
 
     unit = "seconds"
     peer = "starting and ending a bare interpreter"
@@ -131,11 +131,14 @@ class ColdStart:
         return ours < 2
 
     def note(self) -> str:
-        return "New SQLite store, a folder of one workflow; the event comes over HTTP, again every 10 ms until taken."
+        return (
+            "New SQLite store, a folder with one workflow; the client sends the event over HTTP every 10 ms until it is "
+            "accepted."
+        )
 
 
 class IdleMemory:
-    """What the server holds when it has taken one event and has nothing more to do."""
+    """Memory of an idle server after its first event."""
 
     unit = "MB resident"
     peer = "a bare interpreter"
@@ -143,7 +146,7 @@ class IdleMemory:
 
     def ours(self) -> float:
         with server() as (process, _):
-            time.sleep(SETTLING)
+            time.sleep(SETTLING_SECONDS)
             return resident(process.pid)
 
     def against(self) -> float:
@@ -160,4 +163,4 @@ class IdleMemory:
         return ours < 150
 
     def note(self) -> str:
-        return f"Server and worker in one process, {SETTLING:.0f} s after its first event."
+        return f"Server and worker in one process, {SETTLING_SECONDS:.0f} s after its first event."

@@ -1,7 +1,7 @@
-"""`usage_vs_limit`: usage through the door, durable before the answer, against inserting the same rows and no more.
+"""`usage_vs_limit`: usage over HTTP, durable before the response, relative to the bare insert of the same rows.
 
-The server is `counterfoil up` with its worker, a process of its own; the clients send batches that were written
-before. The limit is the store's own insert in this process, as fast as it goes: no HTTP, no judging, no leaf.
+The server is `counterfoil up` with its worker in a separate process. The clients send prepared batches. The limit is the
+store's own insert in this process at full speed, without HTTP, validation or leaves.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from counterfoil.store.sql.verbs.usage import INSERT
 from tests import postgres as real_postgres
 
 BATCHES = 100
-EVENTS = 1000
-"""Of one batch, and rows of one transaction of the limit."""
+BATCH_EVENTS = 1000
+"""Events of one batch, and rows of one transaction of the limit."""
 CLIENTS = 4
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 MEDIA = "application/cloudevents-batch+json"
 GOVERNANCE = """
 {kind: role, name: sender, may: ["usage:any:send"]}
@@ -57,12 +57,12 @@ data: {subscription_id: id, meter: {enum: [api_calls, storage_gb_hours]}, quanti
 
 
 def batches(count: int) -> list[bytes]:
-    """Bodies of requests, each event with an id of its own."""
+    """Return request bodies; each event has its own id."""
     now = datetime.now(UTC)
     bodies = []
     for _ in range(count):
         events = []
-        for n in range(EVENTS):
+        for n in range(BATCH_EVENTS):
             at = now - timedelta(seconds=n)
             data = {"subscription_id": f"sub_{n % 500:05}", "meter": "api_calls", "quantity": n % 97 + 0.5}
             events.append(
@@ -82,10 +82,10 @@ def governance(folder: Path) -> Model:
 
 
 class Usage:
-    """Both sides on one kind of store."""
+    """Both sides of the comparison on one kind of store."""
 
     unit = "usage events per second"
-    peer = "the raw batched insert of the same rows on the same store"
+    peer = "a raw batch insert of the same rows into the same store"
     target = ">= 0.6"
 
     def __init__(self, count: int = BATCHES) -> None:
@@ -98,14 +98,14 @@ class Usage:
 
     @contextlib.contextmanager
     def place(self, folder: Path) -> Iterator[str]:
-        """The URL of a new store."""
+        """Return the URL of a new store."""
         yield f"sqlite:{folder / 'usage.sqlite'}"
 
     def insert(self, url: str, rows: list[list[UsageRow]]) -> float:
-        """Seconds for these rows, one transaction to a batch."""
+        """Insert the rows with one transaction per batch, and return the seconds."""
         raise NotImplementedError
 
-    def kept(self, url: str) -> int:
+    def count_rows(self, url: str) -> int:
         raise NotImplementedError
 
     def ours(self) -> float:
@@ -121,8 +121,8 @@ class Usage:
                         accepted = sum(clients.map(lambda share: post(port, token, share), shares))
                     seconds = time.perf_counter() - began
                     self.cpu.append(processor(process.pid) / accepted * 1e6)
-                if not accepted == self.kept(url) == self.count * EVENTS:
-                    raise RuntimeError(f"{accepted} accepted and {self.kept(url)} kept")
+                if not accepted == self.count_rows(url) == self.count * BATCH_EVENTS:
+                    raise RuntimeError(f"{accepted} accepted and {self.count_rows(url)} stored")
         return accepted / seconds
 
     def against(self) -> float:
@@ -133,22 +133,22 @@ class Usage:
                 rows.append(check_batch(*read_batch(body, MEDIA), meters, f"usage_{n:020}", now).rows)
             with self.place(folder) as url:
                 seconds = self.insert(url, rows)
-                if self.kept(url) != self.count * EVENTS:
+                if self.count_rows(url) != self.count * BATCH_EVENTS:
                     raise RuntimeError("the limit did not insert the same rows")
-        return self.count * EVENTS / seconds
+        return self.count * BATCH_EVENTS / seconds
 
     def note(self) -> str:
         return (
-            f"{self.count} batches of {EVENTS} from {CLIENTS} connections, verified by token, validated, deduplicated, "
-            f"with a leaf each; server and clients share the machine. Server: "
-            f"{sorted(self.cpu)[len(self.cpu) // 2]:.0f} µs of processor time for each event, start included."
+            f"{self.count} batches of {BATCH_EVENTS} from {CLIENTS} connections; each batch is authenticated by token, "
+            f"validated, deduplicated and recorded with a leaf. Server and clients share the machine. Server: "
+            f"{sorted(self.cpu)[len(self.cpu) // 2]:.0f} µs of processor time per event, including its start."
         )
 
 
 class UsageSqlite(Usage):
     def insert(self, url: str, rows: list[list[UsageRow]]) -> float:
         path = url.removeprefix("sqlite:")
-        asyncio.run(_made(path))
+        asyncio.run(_create_store(path))
         connection = apsw.Connection(path)
         for setting in ("journal_mode = wal", "synchronous = full", "cache_size = -65536"):
             connection.execute(f"pragma {setting}")
@@ -162,7 +162,7 @@ class UsageSqlite(Usage):
         connection.close()
         return seconds
 
-    def kept(self, url: str) -> int:
+    def count_rows(self, url: str) -> int:
         connection = apsw.Connection(url.removeprefix("sqlite:"))
         try:
             return int(next(iter(connection.execute("select count(*) from usage_event")))[0])
@@ -191,23 +191,23 @@ class UsagePostgres(Usage):
 
         return asyncio.run(timed())
 
-    def kept(self, url: str) -> int:
+    def count_rows(self, url: str) -> int:
         async def count() -> int:
             connection = await asyncpg.connect(url)
-            found: int = await connection.fetchval("select count(*) from usage_event")
+            rows: int = await connection.fetchval("select count(*) from usage_event")
             await connection.close()
-            return found
+            return rows
 
         return asyncio.run(count())
 
 
-async def _made(path: str) -> None:
+async def _create_store(path: str) -> None:
     await (await SqliteStore.open(path)).close()
 
 
 @contextlib.contextmanager
 def server(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], int, str]]:
-    """`counterfoil up` on this store, ready to take usage; the process is ended at the end."""
+    """Run `counterfoil up` on this store until it is ready; on leaving, terminate it."""
     token = secrets.token_urlsafe(32)
     person = {"id": "bench", "name": "Bench", "email": "bench@example.com", "roles": ["sender"]}
     person["token_sha256"] = hashlib.sha256(token.encode()).hexdigest()
@@ -233,7 +233,7 @@ def server(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], in
             stderr=subprocess.STDOUT,
         )
     try:
-        until = time.perf_counter() + PATIENCE
+        until = time.perf_counter() + TIMEOUT_SECONDS
         while not ready(port):
             if process.poll() is not None or time.perf_counter() > until:
                 raise RuntimeError(f"the server did not start:\n{(folder / 'log').read_text()[-2000:]}")
@@ -256,8 +256,8 @@ def ready(port: int) -> bool:
 
 
 def post(port: int, token: str, bodies: list[bytes]) -> int:
-    """Send these one after another on one connection; how many events were accepted."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    """Send the bodies one after another over one connection, and return the number of accepted events."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     headers = {"authorization": f"Bearer {token}", "content-type": MEDIA}
     accepted = 0
     for body in bodies:
@@ -265,7 +265,7 @@ def post(port: int, token: str, bodies: list[bytes]) -> int:
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != 202:
-            raise RuntimeError(f"usage was answered {answer.status}: {text[:500]!r}")
+            raise RuntimeError(f"the server answered {answer.status} to usage: {text[:500]!r}")
         accepted += _accepted(json.loads(text))
     connection.close()
     return accepted
@@ -273,11 +273,11 @@ def post(port: int, token: str, bodies: list[bytes]) -> int:
 
 def _accepted(answer: dict[str, Any]) -> int:
     if answer["refused"] or answer["repeated"]:
-        raise RuntimeError(f"not all of a batch was accepted: {str(answer)[:500]}")
+        raise RuntimeError(f"a batch was not accepted completely: {str(answer)[:500]}")
     return int(answer["accepted"])
 
 
 def processor(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
+    """Return the seconds of processor time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
-"""W1 on our side: five calls one after another, from the delivery that starts them to the Run that is done.
+"""W1 on our side: five sequential calls, from the delivery that starts them to the finished Run.
 
-Every Run is started by a delivery of its own, acknowledged when it is durable, and keyed; each call has its intent,
-its outcome and its leaf, and the last one a counterfoil. The systems answer at once from inside the process.
+Each Run is keyed and started by its own delivery, acknowledged when it is durable. Each call has its intent, outcome and
+leaf, and the last one a counterfoil. The systems respond at once from the same process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import asyncpg
 
 from bench.expressions import company
 from bench.harness import Unavailable
-from bench.path import PATIENCE, Inside, hand_in
+from bench.path import TIMEOUT_SECONDS, LocalSystem, deliver
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.flow.context.releases import Releases
@@ -29,13 +29,13 @@ from counterfoil.store.sql.sqlite import SqliteStore
 from tests import postgres
 
 RUNS = 1000
-WARM = 20
-"""Runs before the clock starts: what is compiled and connected once is not what is measured."""
+WARM_UP_RUNS = 20
+"""Runs before the measurement, so that one-time compilation and connections are not measured."""
 STEPS = 5
-LOOK = 0.005
-"""Seconds between looks at whether the last Runs are done, once their last call was made."""
+POLL_SECONDS = 0.005
+"""Interval between polls for the end of the last Runs, after their last call."""
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
-"""PostgreSQL for every party of a row alike; everything else, such as fsync, is as it comes."""
+"""Settings of PostgreSQL for both sides of a row; everything else, such as fsync, has its default."""
 UNFINISHED = "select count(*) from run where status in ('ready', 'waiting')"
 DONE = (
     "select count(*) from run where workflow = 'five-calls' and status = 'done'",
@@ -43,38 +43,38 @@ DONE = (
     "select count(*) from foil where state = 'open'",
     "select count(distinct run) from leaf where version is not null",
 )
-"""What was done, from the rows: Runs, calls, counterfoils, Runs with a leaf for their turns."""
+"""Queries that count the completed work: Runs, calls, counterfoils, Runs with a leaf for their turns."""
 
 Store = SqliteStore | PostgresStore
 Ask = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
-"""Answers a question in SQL with its rows, from beside the store."""
+"""Runs a query on a separate connection and returns its rows."""
 
 
-class Last(Inside):
-    """A system that says when it was called as often as was wanted."""
+class CountingSystem(LocalSystem):
+    """System that sets `enough` after the expected number of calls."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
-        self.wanted = 0
+        self.expected = 0
         self.enough = asyncio.Event()
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        self.wanted -= 1
-        if self.wanted == 0:
+        self.expected -= 1
+        if self.expected == 0:
             self.enough.set()
         return await super().send(request, timeout)
 
 
 class Databases:
-    """A PostgreSQL for the rows of a benchmark, started when the first database is asked for."""
+    """PostgreSQL server for the rows of a benchmark, started for the first database."""
 
     def __init__(self, cluster: postgres.Cluster | None = None) -> None:
-        """On somebody else's server, which stays up, when there is one."""
+        """Use the caller's running `cluster`, or start one that `close` stops."""
         self._cluster = cluster
         self._own = cluster is None
 
     async def new(self) -> str:
-        """The address of an empty database. Raises Unavailable."""
+        """Create an empty database and return its address. Raises Unavailable."""
         if self._cluster is None:
             try:
                 self._cluster = postgres.start(settings=SETTINGS)
@@ -93,8 +93,8 @@ class Databases:
 
 
 @contextlib.asynccontextmanager
-async def place(kind: str, databases: Databases) -> AsyncIterator[str]:
-    """A file's path or an address for a new store of this kind; nothing is left of it."""
+async def new_location(kind: str, databases: Databases) -> AsyncIterator[str]:
+    """Yield a file path or an address for a new store of this kind; on leaving, delete it."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
             yield str(Path(folder) / "bench.sqlite")
@@ -107,8 +107,8 @@ async def place(kind: str, databases: Databases) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def at(where: str) -> AsyncIterator[tuple[Store, Ask]]:
-    """The store at that place, and how to read in it from beside."""
+async def open_store(where: str) -> AsyncIterator[tuple[Store, Ask]]:
+    """Open the store at this location; yield it with a query function on a separate connection."""
     store: Store
     if where.startswith("postgresql:"):
         store = await PostgresStore.open(where)
@@ -138,14 +138,14 @@ async def at(where: str) -> AsyncIterator[tuple[Store, Ask]]:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, databases: Databases) -> AsyncIterator[tuple[Store, Ask]]:
-    """A new store of this kind, for as long as it is used."""
-    async with place(kind, databases) as where, at(where) as opened_there:
+async def new_store(kind: str, databases: Databases) -> AsyncIterator[tuple[Store, Ask]]:
+    """Open a new store of this kind; on leaving, close and delete it."""
+    async with new_location(kind, databases) as where, open_store(where) as opened_there:
         yield opened_there
 
 
 def orders(first: int, count: int) -> list[tuple[str, bytes]]:
-    """(system, body) of the deliveries that start Runs; each order has a key of its own."""
+    """Return (system, body) of the deliveries that start Runs; each order has its own key."""
     return [
         (
             "support",
@@ -159,59 +159,65 @@ def orders(first: int, count: int) -> list[tuple[str, bytes]]:
 
 
 class FiveCalls:
-    """W1 on a store: `seconds` for so many Runs, or what else `drive` is given to do with the running engine."""
+    """W1 on our stores."""
 
-    def __init__(self, databases: Databases, runs: int = RUNS, warm: int = WARM) -> None:
+    def __init__(self, databases: Databases, runs: int = RUNS, warm: int = WARM_UP_RUNS) -> None:
         self.databases = databases
         self.runs = runs
         self.warm = warm
         self.model = company()
 
-    def connectors(self) -> tuple[dict[str, Connector], Last]:
-        ledger = Last(["ledger.order.post"])
-        return {"support": Inside([]), "billing": Inside(["billing.order.take"]), "ledger": ledger}, ledger
+    def connectors(self) -> tuple[dict[str, Connector], CountingSystem]:
+        ledger = CountingSystem(["ledger.order.post"])
+        return {
+            "support": LocalSystem([]),
+            "billing": LocalSystem(["billing.order.take"]),
+            "ledger": ledger,
+        }, ledger
 
     def seconds(self, kind: str) -> float:
-        """From the first delivery until the last Run is done."""
-        return asyncio.run(self._measured(kind))
+        """Return the seconds from the first delivery until the last Run is done."""
+        return asyncio.run(self._measure(kind))
 
-    async def _measured(self, kind: str) -> float:
-        async with opened(kind, self.databases) as (store, ask):
+    async def _measure(self, kind: str) -> float:
+        async with new_store(kind, self.databases) as (store, ask):
             connectors, ledger = self.connectors()
             releases = Releases(store, self.model)
             await releases.publish(await store.now(), "bench")
-            pump = Worker(store, releases, connectors, "bench/1")
-            running = asyncio.create_task(pump.run())
+            worker = Worker(store, releases, connectors, "bench/1")
+            running = asyncio.create_task(worker.run())
             try:
-                await self._through(store, connectors, ledger, ask, orders(0, self.warm))
+                await self._process(store, connectors, ledger, ask, orders(0, self.warm))
                 began = time.perf_counter()
-                await self._through(store, connectors, ledger, ask, orders(self.warm, self.runs))
+                await self._process(store, connectors, ledger, ask, orders(self.warm, self.runs))
                 passed = time.perf_counter() - began
             finally:
-                pump.stop()
+                worker.stop()
                 await running
-            await proven(ask, self.runs + self.warm)
+            await assert_done(ask, self.runs + self.warm)
             return passed
 
-    async def _through(
+    async def _process(
         self,
         store: Store,
         connectors: dict[str, Connector],
-        ledger: Last,
+        ledger: CountingSystem,
         ask: Ask,
         bodies: Sequence[tuple[str, bytes]],
     ) -> None:
-        ledger.wanted = len(bodies)
+        ledger.expected = len(bodies)
         ledger.enough.clear()
-        await hand_in(store, self.model, connectors, bodies)
-        async with asyncio.timeout(PATIENCE):
+        await deliver(store, self.model, connectors, bodies)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await ledger.enough.wait()
             while (await ask(UNFINISHED))[0][0]:
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(POLL_SECONDS)
 
 
-async def proven(ask: Ask, runs: int) -> None:
-    """Raises RuntimeError unless so many Runs are done, with their calls, their counterfoil and their leaves."""
-    found = [int((await ask(sql))[0][0]) for sql in DONE]
-    if found != [runs, runs * STEPS, runs, runs]:
-        raise RuntimeError(f"runs, calls, counterfoils, runs with leaves: {found}; the figure would be false")
+async def assert_done(ask: Ask, runs: int) -> None:
+    """Raise RuntimeError unless this number of Runs is done, with calls, counterfoils and leaves."""
+    counts = [int((await ask(sql))[0][0]) for sql in DONE]
+    if counts != [runs, runs * STEPS, runs, runs]:
+        raise RuntimeError(
+            f"runs, calls, counterfoils, runs with leaves: {counts}; the figure would be wrong"
+        )

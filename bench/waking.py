@@ -1,8 +1,7 @@
-"""A worker that wakes parked Runs one after another and says how long each took: `python -m bench.waking PLACE WAKES`.
+"""Worker that wakes parked Runs one by one and reports the time of each: `python -m bench.waking LOCATION WAKES`.
 
-The Runs that it wakes come through the front door and wait for an approval. A wake is the vote that grants it; its
-time runs from the vote's acknowledgement until the call that follows leaves the process, which is after the turn was
-committed and its intent as well.
+The Runs start from webhooks and wait for an approval. A wake is the vote that grants it. Its time runs from the vote's
+acknowledgement until the next call leaves the process, after the commits of the turn and of the call's intent.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.expressions import company
-from bench.path import Inside, hand_in
-from bench.w1 import Ask, at
+from bench.path import LocalSystem, deliver
+from bench.w1 import Ask, open_store
 from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.core.people import Person
@@ -30,16 +29,16 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.port.people import PutPerson
 
 VOTER = "carol"
-WARM = 5
-SETTLE = 1.0
-"""Seconds for what the deliveries left to do, before the worker counts as idle."""
-IDLE = 4.0
-PATIENCE = 120.0
-MEGABYTE = 2**20
+WARM_UP_WAKES = 5
+SETTLE_SECONDS = 1.0
+"""Time for the remaining work of the deliveries, before the worker counts as idle."""
+IDLE_SECONDS = 4.0
+TIMEOUT_SECONDS = 120.0
+MEGABYTE_BYTES = 2**20
 
 
-class Noting(Inside):
-    """A system that notes when the call about a credit arrives."""
+class TimingSystem(LocalSystem):
+    """System that records the time of the call about each credit."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
@@ -52,8 +51,8 @@ class Noting(Inside):
         return await super().send(request, timeout)
 
 
-def asked(credits: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Requests for credits that are too large to be granted without a person."""
+def credit_requests(credits: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Return requests for credits that are too large for an automatic approval."""
     return [
         (
             "support",
@@ -68,37 +67,43 @@ def asked(credits: Sequence[str]) -> list[tuple[str, bytes]]:
     ]  # fmt: skip
 
 
-def connectors() -> tuple[dict[str, Connector], Noting]:
-    billing = Noting(["billing.credit.issue", "billing.credit.void"])
-    return {"support": Inside([]), "billing": billing, "ledger": Inside(["ledger.credit.post"])}, billing
+def connectors() -> tuple[dict[str, Connector], TimingSystem]:
+    billing = TimingSystem(["billing.credit.issue", "billing.credit.void"])
+    return {
+        "support": LocalSystem([]),
+        "billing": billing,
+        "ledger": LocalSystem(["ledger.credit.post"]),
+    }, billing
 
 
 async def approvals(ask: Ask, credits: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Credit -> its open approval and the subject of it. Raises TimeoutError when they do not come."""
+    """Return the open approval and its subject for each credit. Raises TimeoutError if some are missing."""
     names = ", ".join(f"'{name}'" for name in credits)
     sql = f"""select run.bkey, approval.id, approval.subject from run join approval on approval.run = run.id
         where run.workflow = 'credit-to-ledger' and run.bkey in ({names}) and approval.state = 'open'"""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(rows := await ask(sql)) < len(credits):
             await asyncio.sleep(0.05)
     return {credit: (approval, subject) for credit, approval, subject in rows}
 
 
-async def main(place: str, wakes: int, settle: float = SETTLE, idle_for: float = IDLE) -> dict[str, Any]:
-    """`seconds` of each wake, the share of a core that it took to wait, and the memory held at the end."""
+async def main(
+    location: str, wakes: int, settle: float = SETTLE_SECONDS, idle_for: float = IDLE_SECONDS
+) -> dict[str, Any]:
+    """Return the `seconds` of each wake, the `idle` share of a core, and the memory in `megabytes` at the end."""
     model = company()
-    async with at(place) as (store, ask):
+    async with open_store(location) as (store, ask):
         systems, billing = connectors()
         releases = Releases(store, model)
         await releases.publish(await store.now(), "bench")
         person = Person(id=VOTER, name=VOTER, email=f"{VOTER}@example.com", roles=("finance",))
         await store.apply(PutPerson(person=person, at=await store.now(), actor="bench"))
-        pump = Worker(store, releases, systems, "bench/1")
-        running = asyncio.create_task(pump.run())
+        worker = Worker(store, releases, systems, "bench/1")
+        running = asyncio.create_task(worker.run())
         try:
             tag = secrets.token_hex(4)
-            credits = [f"W-{tag}-{n}" for n in range(wakes + WARM)]
-            await hand_in(store, model, systems, asked(credits))
+            credits = [f"W-{tag}-{n}" for n in range(wakes + WARM_UP_WAKES)]
+            await deliver(store, model, systems, credit_requests(credits))
             open_ = await approvals(ask, credits)
             await asyncio.sleep(settle)
             spent = time.process_time()
@@ -113,19 +118,19 @@ async def main(place: str, wakes: int, settle: float = SETTLE, idle_for: float =
                 acknowledged = time.perf_counter()
                 if verdict != "granted":
                     raise RuntimeError(f"the vote for {credit} was {verdict}")
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     seconds.append(max(0.0, await called - acknowledged))
         finally:
-            pump.stop()
+            worker.stop()
             await running
-    return {"seconds": seconds[WARM:], "idle": idle, "megabytes": resident()}
+    return {"seconds": seconds[WARM_UP_WAKES:], "idle": idle, "megabytes": resident()}
 
 
 def resident() -> float:
-    """Memory that this process holds now, in MB."""
+    """Return the resident memory of this process in MB."""
     status = Path("/proc/self/statm")
     if status.exists():
-        return int(status.read_text().split()[1]) * resource.getpagesize() / MEGABYTE
+        return int(status.read_text().split()[1]) * resource.getpagesize() / MEGABYTE_BYTES
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,10 +1,10 @@
-"""The peers of the benchmarks: other systems that do the same work beside ours, in processes of their own.
+"""Peers of the benchmarks: other systems that do the same work, in separate processes.
 
-Each has a lock with hashes in this folder and gets an environment of its own, made when a row asks for it: what a
-benchmark compares with is no dependency of the project. What cannot be had here skips its rows, with the reason.
+Each has a lock file with hashes in this folder and its own environment, created for the first row that needs it. So a
+peer is no dependency of the project. The rows of an unavailable peer are skipped, with the reason.
 """
 
 from pathlib import Path
 
 PROGRAMS = Path(__file__).with_name("programs")
-"""Programs that run in the environments of the peers; they import nothing from here."""
+"""Programs that run in the environments of the peers; they import nothing of this project."""

@@ -1,4 +1,4 @@
-"""DBOS beside ours: executors as processes of their own, on the PostgreSQL (or an SQLite file) that they are given."""
+"""DBOS as a peer: executors in separate processes, on a given PostgreSQL or SQLite database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PROGRAM = PROGRAMS / "on_dbos.py"
 
 
 def executor(url: str, name: str) -> Peer:
-    """An executor that is up. Raises Unavailable when DBOS cannot be installed."""
+    """Start an executor and wait until it is up. Raises Unavailable if DBOS cannot be installed."""
     peer = Peer([str(environment.python("dbos")), str(PROGRAM), url, name])
     try:
         peer.answer(60)
@@ -20,5 +20,5 @@ def executor(url: str, name: str) -> Peer:
 
 
 def postgres_url(dsn: str) -> str:
-    """The address in the form that DBOS takes."""
+    """Return the address in DBOS's form."""
     return dsn.replace("postgresql://", "postgresql+psycopg://", 1)

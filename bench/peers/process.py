@@ -1,4 +1,4 @@
-"""A peer's process: told what to do line by line over its standard input, ended whatever happens."""
+"""Process of a peer. It takes orders line by line over standard input, and is always terminated."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-PATIENCE = 300.0
-GRACE = 10.0
+TIMEOUT_SECONDS = 300.0
+GRACE_SECONDS = 10.0
 ROOT = Path(__file__).parents[2]
 
 
 class Peer:
-    """One process in which JSON lines are orders and JSON lines are answers."""
+    """Process with JSON lines as orders and JSON lines as answers."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._log: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
@@ -30,31 +30,31 @@ class Peer:
             cwd=ROOT,
         )
 
-    def tell(self, **order: Any) -> None:
+    def send(self, **order: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
 
-    def answer(self, patience: float = PATIENCE) -> dict[str, Any]:
-        """The next answer. Raises RuntimeError with the process's own words when there is none."""
+    def answer(self, timeout: float = TIMEOUT_SECONDS) -> dict[str, Any]:
+        """Return the next answer. Raises RuntimeError with the process's output if there is none."""
         assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], patience)
+        readable, _, _ = select.select([self.process.stdout], [], [], timeout)
         line = self.process.stdout.readline() if readable else b""
         if not line:
-            raise RuntimeError(f"no answer from {self.process.args!r}: {self.words()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+            raise RuntimeError(f"no answer from {self.process.args!r}: {self.output()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def do(self, **order: Any) -> dict[str, Any]:
-        self.tell(**order)
+        self.send(**order)
         return self.answer()
 
-    def words(self) -> str:
+    def output(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2000:]
 
     def kill(self) -> None:
-        """As a power cut would end it."""
+        """Kill the process, as in a power failure."""
         self.process.kill()
         self.process.wait()
 
@@ -64,7 +64,7 @@ class Peer:
             self.process.stdin.close()
         self.process.terminate()
         try:
-            self.process.wait(GRACE)
+            self.process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
         assert self.process.stdout is not None
@@ -73,11 +73,11 @@ class Peer:
 
 
 def wait_for(
-    condition: Callable[[], bool], what: str, words: Callable[[], str], patience: float = 60.0
+    condition: Callable[[], bool], what: str, output: Callable[[], str], timeout: float = 60.0
 ) -> None:
-    """Raises RuntimeError with the process's own words when `condition` does not become true in time."""
-    deadline = time.monotonic() + patience
+    """Wait for `condition`. Raises RuntimeError with the process's output if it does not become true in time."""
+    deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} did not come up in {patience:.0f} s: {words()}")
+            raise RuntimeError(f"{what} did not start within {timeout:.0f} s: {output()}")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Restate beside ours: its server from npm, services from PyPI, all on free ports and in a temporary folder."""
+"""Restate as a peer: its server from npm and its services from PyPI, on free ports and in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import PROGRAMS, environment
-from bench.peers.process import GRACE, wait_for
+from bench.peers.process import GRACE_SECONDS, wait_for
 from tests.postgres import free_port
 
 SERVICE = PROGRAMS / "on_restate.py"
@@ -24,7 +24,7 @@ PACKAGE = "@restatedev/restate-server"
 
 
 class Restate:
-    """One server and `workers` processes that serve its workflows from one address. Raises Unavailable."""
+    """One server, and `workers` processes that serve its workflows at one address. Raises Unavailable."""
 
     def __init__(self, workers: int = 1) -> None:
         program = environment.server("restate", PACKAGE)
@@ -32,7 +32,7 @@ class Restate:
         self._folder = tempfile.TemporaryDirectory(prefix="counterfoil-restate-")
         self._log = open(Path(self._folder.name) / "log", "wb")  # noqa: SIM115 (as long as the processes)
         self.ingress, admin, node = free_port(), free_port(), free_port()
-        # What it stores and syncs is as it ships; only addresses and reports to its makers are set.
+        # Storage and sync have their defaults; only addresses, telemetry and logging are set.
         settings = {
             "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{self.ingress}",
             "RESTATE_ADMIN__BIND_ADDRESS": f"127.0.0.1:{admin}",
@@ -53,8 +53,8 @@ class Restate:
                 served = [str(python), str(SERVICE), f"fd://{listening.fileno()}"]
                 self.workers = [self._start(served, {}, listening.fileno()) for _ in range(workers)]
                 self._admin = f"http://127.0.0.1:{admin}"
-                wait_for(lambda: _answers(f"{self._admin}/health"), "the Restate server", self.words)
-                wait_for(lambda: self._registered(address), "the Restate services", self.words)
+                wait_for(lambda: _answers(f"{self._admin}/health"), "the Restate server", self.output)
+                wait_for(lambda: self._registered(address), "the Restate services", self.output)
         except BaseException:
             self.close()
             raise
@@ -75,7 +75,7 @@ class Restate:
         return _answers(f"{self._admin}/deployments", {"uri": address})
 
     def run(self, runs: int, at_once: int, tag: str) -> float:
-        """Seconds for so many workflows, each started by a request of its own that is answered at its end."""
+        """Run this number of workflows, each by one request that returns at its end, and return the seconds."""
         return asyncio.run(self._run(runs, at_once, tag))
 
     async def _run(self, runs: int, at_once: int, tag: str) -> float:
@@ -96,7 +96,7 @@ class Restate:
         return time.perf_counter() - began
 
     def send(self, runs: int, outside: int, tag: str) -> None:
-        """Start workflows that call outside, and leave them to run."""
+        """Start workflows that call the outside system, and do not wait for them."""
 
         async def all_of_them() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ingress)
@@ -107,11 +107,11 @@ class Restate:
         asyncio.run(all_of_them())
 
     def kill(self, number: int) -> None:
-        """One of the workers, as a power cut would end it."""
+        """Kill one of the workers, as in a power failure."""
         self.workers[number].kill()
         self.workers[number].wait()
 
-    def words(self) -> str:
+    def output(self) -> str:
         return (Path(self._folder.name) / "log").read_text("utf-8", "replace")[-2000:]
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Restate:
             process.terminate()
         for process in self._processes:
             try:
-                process.wait(GRACE)
+                process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -128,7 +128,7 @@ class Restate:
 
 
 async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, value: int) -> Any:
-    """One request over a connection that is kept: the lightest client that there can be, for it is not measured."""
+    """Send one request over an open connection. The client is minimal, because it must not affect the figure."""
     body = json.dumps(value).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)

@@ -1,10 +1,10 @@
-"""The outside system of the benchmarks counts what it was asked, and what it was asked twice."""
+"""The outside system of the benchmarks counts its calls and the repeated calls."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.crew import Calling
+from bench.crew import RemoteSystem
 from bench.killed import TwoWorkersOneKilled
 from bench.outside import Outside
 from counterfoil.connectors.sdk import Absent, Confirmed, Request
@@ -13,7 +13,7 @@ from counterfoil.connectors.sdk import Absent, Confirmed, Request
 async def test_calls_are_counted_by_key() -> None:
     outside = Outside(seconds=0.0)
     try:
-        system = Calling(["billing.order.take"], outside.port)
+        system = RemoteSystem(["billing.order.take"], outside.port)
         request = Request(operation="billing.order.take", key="eff_1", body=b"{}")
         assert isinstance(await system.find(request, 1.0), Absent)
         assert isinstance(await system.send(request, 1.0), Confirmed)
@@ -25,7 +25,7 @@ async def test_calls_are_counted_by_key() -> None:
         outside.close()
 
 
-async def test_a_kill_that_came_too_late_is_no_figure() -> None:
+async def test_a_late_kill_gives_no_figure() -> None:
     outside = Outside(seconds=0.0)
     killed = []
     try:

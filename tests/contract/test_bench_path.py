@@ -1,4 +1,4 @@
-"""The benchmarks of the whole path do the work that they say they do."""
+"""The benchmarks of the whole path do the work that their notes describe."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from bench import waking
 from bench.latency import LatencyAdded
 from bench.parked import park
 from bench.path import GovernedOverhead, W1Limit
-from bench.w1 import Databases, FiveCalls, at, opened, place, proven
+from bench.w1 import Databases, FiveCalls, assert_done, new_location, new_store, open_store
 from tests.postgres import Cluster
 
 
-def test_the_replay_brings_the_same_runs_to_their_end() -> None:
+def test_the_replay_ends_the_same_runs() -> None:
     row = W1Limit(runs=3)
     assert row.ours() > 0
     assert row.against() > 0
     assert "3 runs of 5 steps" in row.note()
 
 
-def test_the_overhead_says_where_time_goes() -> None:
+def test_the_overhead_row_reports_the_time_by_part() -> None:
     note = GovernedOverhead(runs=2).note()
     assert "SQLite writer" in note
     assert "SQLite reader" in note
@@ -27,23 +27,23 @@ def test_the_overhead_says_where_time_goes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_five_calls_are_done_and_proven(kind: str, postgres: Cluster) -> None:
+def test_five_calls_are_done_and_verified(kind: str, postgres: Cluster) -> None:
     assert FiveCalls(Databases(postgres), runs=3, warm=1).seconds(kind) > 0
 
 
-async def test_runs_that_were_not_done_are_no_figure(postgres: Cluster) -> None:
-    async with opened("sqlite", Databases(postgres)) as (_, ask):
-        with pytest.raises(RuntimeError, match="would be false"):
-            await proven(ask, 1)
+async def test_unfinished_runs_give_no_figure(postgres: Cluster) -> None:
+    async with new_store("sqlite", Databases(postgres)) as (_, ask):
+        with pytest.raises(RuntimeError, match="would be wrong"):
+            await assert_done(ask, 1)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_parked_runs_are_what_the_engine_writes_and_others_wake_beside_them(
+async def test_parked_runs_equal_the_engine_s_own_and_other_runs_can_wake(
     kind: str, postgres: Cluster
 ) -> None:
-    async with place(kind, Databases(postgres)) as where:
+    async with new_location(kind, Databases(postgres)) as where:
         await park(where, 20)
-        async with at(where) as (store, ask):
+        async with open_store(where) as (store, ask):
             names = [row[0] for row in await ask("select id from run order by id")]
             assert len(names) == 20
             loaded = [await store.load(name) for name in names]
@@ -51,17 +51,17 @@ async def test_parked_runs_are_what_the_engine_writes_and_others_wake_beside_the
                 (x.run.ctx, x.run.status, x.run.due, [a.policy for a in x.approvals]) for x in loaded if x
             ]
             assert len(firsts) == 20
-            assert all(each == firsts[0] for each in firsts)
+            assert all(other == firsts[0] for other in firsts)
             assert len({a.id for x in loaded if x for a in x.approvals}) == 20
             assert await store.head("credit", loaded[0].run.bkey if loaded[0] else "") is not None
         woken = await waking.main(where, wakes=2, settle=0.0, idle_for=0.1)
         assert len(woken["seconds"]) == 2
-        async with at(where) as (_, ask):
-            ((still,),) = await ask("select count(*) from approval where state = 'open'")
-            assert still == 20
+        async with open_store(where) as (_, ask):
+            ((open_approvals,),) = await ask("select count(*) from approval where state = 'open'")
+            assert open_approvals == 20
 
 
-async def test_latency_is_told_of_every_event() -> None:
+async def test_every_event_has_a_latency() -> None:
     row = LatencyAdded(full=5, seconds=0.1, fewest=5)
     assert len(await row.governed("sqlite")) >= 5
     assert len(await row.bare("sqlite")) >= 5

@@ -1,4 +1,4 @@
-"""The benchmark of usage does the work that it says it does."""
+"""The benchmark of usage does the work that its note describes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.usage import UsageSqlite
 pytestmark = pytest.mark.xdist_group("web")
 
 
-def test_both_sides_keep_the_same_events() -> None:
+def test_both_sides_store_the_same_events() -> None:
     row = UsageSqlite(count=1)
     assert row.ours() > 0
     assert row.against() > 0

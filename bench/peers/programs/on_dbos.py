@@ -1,7 +1,7 @@
-"""W1 and the kill of an executor on DBOS: a program for its own environment, told what to do line by line.
+"""W1, and the kill of an executor, on DBOS: a program for its own environment that takes orders line by line.
 
-Arguments: the address of the system database and the executor's id. Each line of standard input is a JSON order, each
-line of standard output its answer. Nothing of Counterfoil is imported here.
+Arguments: the address of the system database and the executor's id. Each line of standard input is a JSON order; each
+line of standard output is its answer. It imports nothing of Counterfoil.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def five_steps(value: int) -> int:
 
 @DBOS.step()
 async def slow_step(outside: int, key: str) -> str:
-    """A call to the outside system of the benchmark, as a step makes it."""
+    """Call the outside system of the benchmark from a step."""
     reader, writer = await asyncio.open_connection("127.0.0.1", outside)
     try:
         writer.write(f"put {key}\n".encode())
@@ -48,7 +48,7 @@ async def five_calls(outside: int) -> int:
 
 
 async def run(runs: int, at_once: int, tag: str) -> dict[str, Any]:
-    """So many workflows, each started by itself under its own id, `at_once` of them under way."""
+    """Run this number of workflows, each started under its own id, `at_once` of them concurrently."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
@@ -56,7 +56,7 @@ async def run(runs: int, at_once: int, tag: str) -> dict[str, Any]:
             with SetWorkflowID(f"{tag}-{number}"):
                 handle = await DBOS.start_workflow_async(five_steps, number)
             if await handle.get_result() != number + STEPS:
-                raise RuntimeError(f"{tag}-{number} did not do its steps")
+                raise RuntimeError(f"{tag}-{number} did not execute all steps")
 
     began = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(runs)))
@@ -64,7 +64,7 @@ async def run(runs: int, at_once: int, tag: str) -> dict[str, Any]:
 
 
 async def start(runs: int, outside: int, tag: str) -> dict[str, Any]:
-    """Start workflows and leave them to run; answered when all of them are durable."""
+    """Start workflows without waiting for their end; return when all are durable."""
 
     async def one(number: int) -> None:
         with SetWorkflowID(f"{tag}-{number}"):

@@ -1,7 +1,7 @@
-"""The invoice of the benchmark `mapping` by jmespath and by jsonata-python: a program for their own environment.
+"""The invoice of the benchmark `mapping` in jmespath and in jsonata-python: a program for their own environment.
 
-Each line of standard input is a JSON order with the invoice and what must come out, each line of standard output the
-rate. Nothing of Counterfoil is imported here.
+Each line of standard input is a JSON order with the invoice; each line of standard output is the rate. It imports nothing
+of Counterfoil.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LINE = {"description": "description", "product": "price.product", "quantity": "q
 
 
 def by_jmespath() -> Callable[[Any], Any]:
-    """Numbers and times stay as they came: the language has neither decimals nor dates."""
+    """Return the mapper. Numbers and times stay unchanged, because the language has neither decimals nor dates."""
     inner = ", ".join(f"{name}: {path}" for name, path in LINE.items())
     outer = ", ".join(f"{name}: {path}" for name, path in FIELDS.items())
     compiled = jmespath.compile(f"data.object.{{{outer}, lines: lines[].{{{inner}}}}}")
@@ -81,9 +81,9 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         work, body = mappers[order["with"]], order["body"]
-        found = json.loads(json.dumps(work(body)))
-        if found != expected(body):
-            raise ValueError(f"{order['with']} maps otherwise: {found}")
+        result = json.loads(json.dumps(work(body)))
+        if result != expected(body):
+            raise ValueError(f"{order['with']} gives a different result: {result}")
         print(json.dumps({"rate": per_second(work, body, order["seconds"])}), flush=True)
 
 

@@ -1,7 +1,6 @@
-"""W1 and the kill of a worker on Restate: a program for its own environment that serves two workflows.
+"""W1, and the kill of a worker, on Restate: a program for its own environment that serves two workflows.
 
-Argument: the address to serve at, such as `fd://7` for a listening socket that was handed down. Nothing of
-Counterfoil is imported here.
+Argument: the address to serve at, such as `fd://7` for an inherited listening socket. It imports nothing of Counterfoil.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import restate
 from restate import RunOptions, Workflow, WorkflowContext
 
 STEPS = 5
-MANY = 2_147_483_647
+UNLIMITED = 2_147_483_647
 five = Workflow("Five")
 calls = Workflow("Calls")
 
@@ -26,7 +25,7 @@ async def step(value: int) -> int:
 
 
 async def call(outside: int, key: str) -> str:
-    """A call to the outside system of the benchmark, as a step makes it."""
+    """Call the outside system of the benchmark from a step."""
     reader, writer = await asyncio.open_connection("127.0.0.1", outside)
     try:
         writer.write(f"put {key}\n".encode())
@@ -53,10 +52,10 @@ async def run_calls(context: WorkflowContext, outside: int) -> int:
 
 
 if __name__ == "__main__":
-    # The server's limits, as Restate's manual gives them for production.
+    # Limits of the server, as in Restate's manual for production.
     config = hypercorn.Config()
     config.bind = [sys.argv[1]]
-    config.h2_max_concurrent_streams = MANY
-    config.keep_alive_max_requests = MANY
-    config.keep_alive_timeout = MANY
+    config.h2_max_concurrent_streams = UNLIMITED
+    config.keep_alive_max_requests = UNLIMITED
+    config.keep_alive_timeout = UNLIMITED
     asyncio.run(hypercorn.asyncio.serve(restate.app([five, calls]), config))

@@ -1,4 +1,4 @@
-"""The descriptions that `contract_vs_parse` makes are large, always the same, and change as said."""
+"""The descriptions of `contract_vs_parse` are large, always the same, and have the planted changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.contracts import RESOURCES, changed, description
 from counterfoil.contracts import compare_openapi
 
 
-def test_the_descriptions_are_of_seven_megabytes() -> None:
+def test_the_descriptions_have_seven_megabytes() -> None:
     assert 6.5e6 < len(json.dumps(description(), separators=(",", ":"))) < 8e6
 
 

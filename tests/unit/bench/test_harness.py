@@ -1,4 +1,4 @@
-"""The harness of the benchmarks: it alternates, takes medians, prints a table and writes what it measured."""
+"""The harness of the benchmarks: alternating rounds, medians, the printed table and the written results."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from bench.harness import (
 FIELDS = {"name", "ours", "against", "ratio", "target", "met", "note"}
 
 
-class Played:
-    """A benchmark with figures that are known beforehand, noting the order in which they were asked for."""
+class FakeBenchmark:
+    """Benchmark with fixed figures that records the order of its calls."""
 
     unit = "things per second"
     peer = "another thing"
     target = ">= 2"
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self._ours: Iterator[float] = iter([10.0, 90.0, 30.0])
         self._against: Iterator[float] = iter([5.0, 10.0, 10.0])
 
     def ours(self) -> float:
-        self.asked.append("ours")
+        self.calls.append("ours")
         return next(self._ours)
 
     def against(self) -> float:
-        self.asked.append("against")
+        self.calls.append("against")
         return next(self._against)
 
     def met(self, ours: float, ratio: float) -> bool:
         return ratio >= 2
 
     def note(self) -> str:
-        return "Played."
+        return "Fake."
 
 
-def test_rounds_alternate_and_medians_are_kept() -> None:
-    played = Played()
-    row = measure("played", played)
-    assert played.asked == ["ours", "against"] * 3
+def test_rounds_alternate_and_the_result_has_medians() -> None:
+    benchmark = FakeBenchmark()
+    row = measure("fake", benchmark)
+    assert benchmark.calls == ["ours", "against"] * 3
     assert (row.ours, row.against, row.ratio, row.met) == (30.0, 10.0, 3.0, True)
-    assert row.note == "things per second, against another thing. Played."
+    assert row.note == "things per second, relative to another thing. Fake."
 
 
 def test_fewer_than_three_rounds_are_refused() -> None:
-    with pytest.raises(ValueError, match="says nothing"):
-        measure("played", Played(), rounds=2)
+    with pytest.raises(ValueError, match="not reliable"):
+        measure("fake", FakeBenchmark(), rounds=2)
 
 
 def test_a_tiny_row_is_printed_and_written(tmp_path: Path) -> None:
@@ -93,23 +93,25 @@ def test_work_is_counted() -> None:
     assert 0 < rate <= len(done) / 0.01
 
 
-def test_a_row_that_cannot_be_had_is_skipped_with_its_reason(tmp_path: Path) -> None:
-    class Missing(Played):
+def test_an_unavailable_row_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    class Missing(FakeBenchmark):
         def against(self) -> float:
             raise Unavailable("there is no such engine here")
 
     printed = io.StringIO()
     rows = run(
-        {"missing": Missing, "played": Played}, Console(file=printed, width=160), tmp_path / "results.json"
+        {"missing": Missing, "fake": FakeBenchmark},
+        Console(file=printed, width=160),
+        tmp_path / "results.json",
     )
-    assert [row.name for row in rows] == ["played"]
+    assert [row.name for row in rows] == ["fake"]
     assert "missing skipped: there is no such engine here" in printed.getvalue()
 
 
-def test_what_a_benchmark_holds_is_let_go_even_when_it_fails() -> None:
+def test_a_benchmark_is_closed_even_if_it_fails() -> None:
     closed = []
 
-    class Failing(Played):
+    class Failing(FakeBenchmark):
         def against(self) -> float:
             raise RuntimeError("the work was not done")
 
@@ -121,17 +123,17 @@ def test_what_a_benchmark_holds_is_let_go_even_when_it_fails() -> None:
     assert closed == [True]
 
 
-def test_a_percentile_is_a_value_that_was_measured() -> None:
+def test_a_percentile_is_a_measured_value() -> None:
     values = [float(n) for n in range(1, 201)]
     assert (percentile(values, 0.5), percentile(values, 0.99)) == (100.0, 198.0)
 
 
 def test_a_percentile_of_too_few_is_refused() -> None:
-    with pytest.raises(ValueError, match="99 values do not tell"):
+    with pytest.raises(ValueError, match="99 values are too few"):
         percentile([1.0] * 99, 0.99)
 
 
-def test_the_readme_s_table_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_readme_s_table_is_replaced(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
     row = {"name": "played", "ours": 12_000.0, "against": 0.5, "ratio": 24_000.0, "target": None, "met": None}
@@ -149,14 +151,14 @@ def test_the_readme_s_table_is_replaced_and_nothing_else(tmp_path: Path) -> None
     assert "| `played` | things, x | 12,000 | 0.5 | 24,000 | - | - |" in text
 
 
-def test_a_readme_without_a_place_is_refused(tmp_path: Path) -> None:
+def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n", "utf-8")
     with pytest.raises(ValueError, match="no place"):
         show_in(readme, {"date": "2026-11-24", "machine": "M", "rows": []})
 
 
-def test_rows_have_names_that_the_command_takes() -> None:
+def test_the_command_accepts_the_name_of_every_row() -> None:
     assert set(BENCHMARKS) == {
         "guard", "mapping", "w1_vs_dbos", "w1_vs_restate", "w1_vs_limit", "wake_parked_p99", "latency_added_p99",
         "governed_overhead", "two_workers_one_killed", "usage_vs_limit", "usage_vs_limit_postgres", "cold_start",

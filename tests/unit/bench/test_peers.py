@@ -1,4 +1,4 @@
-"""What the benchmarks compare with is pinned by hash, names no host, and stays apart from the product."""
+"""The peers of the benchmarks are pinned by hash, name no host, and are separate from the product."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BELONGS = {"on_dbos.py": "dbos", "on_restate.py": "restate", "on_mappers.py": "m
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_a_peer_s_lock_holds_names_versions_and_hashes_alone(lock: Path) -> None:
+def test_a_peer_s_lock_has_names_versions_and_hashes_only(lock: Path) -> None:
     text = lock.read_text("utf-8")
     assert foreign_lines(text) == []
     assert all(hashes for _, hashes in locked(text).values())
@@ -28,9 +28,9 @@ def test_the_server_from_npm_is_pinned_by_content_and_names_no_host() -> None:
     text = (PEERS / "restate" / "package-lock.json").read_text("utf-8")
     assert "://" not in text
     packages = json.loads(text)["packages"]
-    wanted = json.loads((PEERS / "restate" / "package.json").read_text("utf-8"))["dependencies"]
-    assert packages[""]["dependencies"] == wanted
-    assert all(re.fullmatch(r"[\d.]+", version) for version in wanted.values())
+    dependencies = json.loads((PEERS / "restate" / "package.json").read_text("utf-8"))["dependencies"]
+    assert packages[""]["dependencies"] == dependencies
+    assert all(re.fullmatch(r"[\d.]+", version) for version in dependencies.values())
     assert all(about["integrity"] for name, about in packages.items() if name)
 
 
@@ -41,7 +41,7 @@ def test_every_program_has_its_lock() -> None:
 
 @pytest.mark.parametrize("program", sorted(BELONGS))
 def test_a_peer_s_program_imports_nothing_of_ours(program: str) -> None:
-    """It runs in an environment that has the peer alone."""
+    """The program runs in an environment with the peer only."""
     tree = ast.parse((PROGRAMS / program).read_text("utf-8"))
     names = {
         name.split(".")[0]

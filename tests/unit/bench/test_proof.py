@@ -1,4 +1,4 @@
-"""The row `prove`: its workflow holds, and both sides are measured on the same decisions."""
+"""The row `prove`: its workflow passes, and both sides execute the same decisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.companies.base import documents, write
 from tests.companies.proven import COMPANY
 
 
-def test_the_workflow_that_is_proven_has_ten_steps(tmp_path: Path) -> None:
+def test_the_proven_workflow_has_ten_steps(tmp_path: Path) -> None:
     text = documents(COMPANY, TEN_STEPS.read_text("utf-8"))
     model, findings = read(write(tmp_path, text))
     assert findings == []
