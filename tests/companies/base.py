@@ -46,6 +46,12 @@ def failure_policy(name: str = "careful", **rows: str) -> str:
     return f"kind: policy\nname: {name}\nfailure:\n{lines}"
 
 
+COMPLETE_POLICY = failure_policy(
+    already_done="continue", failed="park", stale="park", rejected="park", expired="park", accepted="continue"
+)
+"""A policy that also states what follows from checks, approvals and jobs."""
+
+
 def text_of(name: str) -> str:
     """Return the text of the YAML file with this name in this folder."""
     return (HERE / f"{name}.yaml").read_text("utf-8")

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from counterfoil.flow.context import deprecations
+from tests.companies.base import COMPLETE_POLICY, documents
 from tests.companies.small import metric, serving
 from tests.companies.web import running, signed
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
@@ -20,7 +21,9 @@ from tests.unit.rules.driver import model_of
 pytestmark = pytest.mark.xdist_group("web")
 TODAY = datetime.now(UTC).date()
 SINCE, SUNSET = TODAY - timedelta(days=10), TODAY + timedelta(days=20)
-COMPANY = f"""
+COMPANY = documents(
+    COMPLETE_POLICY,
+    f"""\
 {{kind: role, name: operator, may: ["events:any:send", "usage:any:send", "metrics:any:read", "cases:any:read",
   "contracts:any:read", "runs:any:read"]}}
 ---
@@ -56,7 +59,7 @@ kind: event
 name: usage.metered.v1
 produced: http
 owner: operator
-deprecated: {{since: {SINCE}}}
+deprecated: {{since: {SINCE}, sunset: {SUNSET}}}
 usage: {{subscription: subscription_id, meter: meter}}
 data: {{subscription_id: id, meter: {{enum: [calls]}}, quantity: decimal}}
 ---
@@ -67,14 +70,8 @@ failure: careful
 start: {{event: credit.asked.v2, key: event.data.credit_id}}
 steps:
   - wait: {{event: credit.granted.v1, where: event.data.credit_id == start.data.credit_id, until: +9d}}
----
-kind: policy
-name: careful
-failure:
-  {{transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
-   not_found: park, unauthorized: park, already_done: continue, refused: park, unknown: park, timeout: park,
-   failed: park, stale: park, rejected: park, expired: park, accepted: continue}}
-""".replace(f"deprecated: {{since: {SINCE}}}\n", f"deprecated: {{since: {SINCE}, sunset: {SUNSET}}}\n")
+""",
+)
 
 
 async def post(

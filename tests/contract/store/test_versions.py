@@ -16,6 +16,7 @@ from counterfoil.store.check import check
 from counterfoil.store.port.releases import PutRelease
 from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
+from tests.companies.base import COMPLETE_POLICY, documents
 from tests.contract.store import samples as s
 from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of
@@ -102,19 +103,14 @@ async def test_waiting_runs_are_counted_by_version_and_workflow(store: Any) -> N
     ]
 
 
-COMPANY = """
+COMPANY = documents(
+    COMPLETE_POLICY,
+    """\
 {kind: role, name: finance}
 ---
 {kind: system, name: bills, role: billing, connector: external, owner: finance}
 ---
 {kind: object, name: invoice, system: bills, fields: {gross: money}}
----
-kind: policy
-name: careful
-failure:
-  {transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
-   not_found: park, unauthorized: park, already_done: continue, refused: park, unknown: park, timeout: park,
-   failed: park, stale: park, rejected: park, expired: park, accepted: continue}
 ---
 {kind: event, name: bill.closed.v1, object: invoice, produced: http, data: {invoice_id: id, total: money}}
 ---
@@ -135,7 +131,8 @@ failure: careful
 start: {event: bill.closed.v2, key: event.data.invoice_id}
 steps:
   - {wait: {event: bill.paid.v1, where: event.data.ref == start.data.invoice_id, until: +9d}}
-"""
+""",
+)
 
 
 async def test_one_fact_in_two_versions_starts_one_run_that_gets_either_version(store: Any) -> None:

@@ -19,57 +19,7 @@ from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-
-COMPANY = """
-kind: system
-{name: shop, role: billing, connector: external, owner: finance}
----
-{kind: system, name: bus, role: erp, connector: external, owner: finance}
----
-{kind: role, name: finance}
----
-{kind: object, name: sale, system: shop, fields: {amount: money}}
----
-{kind: event, name: sale.closed.v1, object: sale, produced: http, data: {sale_id: id, amount: money}}
----
-{kind: event, name: ledger.shown.v1, produced: http, data: {sale_id: id, amount: money}}
----
-kind: operation
-name: bus.sale.post
-system: bus
-executor: external
-repeat: blind
-input: {sale_id: id, amount: money}
-irreversible: the bus keeps what it took
----
-kind: reconciliation
-name: sale-in-ledger
-object: sale
-left: shop
-right: bus
-foil: {operation: bus.sale.post, key: input.sale_id, legs: {gross: input.amount}}
-observe: {event: ledger.shown.v1, key: event.data.sale_id, legs: {gross: event.data.amount}}
----
-kind: policy
-name: firm
-failure: {transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
-  not_found: park, unauthorized: park, already_done: park, refused: park, unknown: park, timeout: park}
----
-kind: policy
-name: any-sale
-approval: {currency: USD, requester: "'shop'", matrix: [{automatic: true}]}
----
-kind: workflow
-name: sale-to-ledger
-owner: finance
-failure: firm
-start: {event: sale.closed.v1, key: event.data.sale_id}
-serial: {key: event.data.sale_id}
-steps:
-  - {approve: any-sale, amount: event.data.amount, covers: [event.data.amount, event.data.sale_id]}
-  - {id: post, call: bus.sale.post, with: {sale_id: =event.data.sale_id, amount: =event.data.amount}, becomes: posted}
-  - {wait: {foils: all, until: +2d}, becomes: reconciled}
-""".replace("kind: system\n{name", "{kind: system, name")
+from tests.companies.external import COMPANY
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

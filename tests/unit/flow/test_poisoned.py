@@ -15,7 +15,8 @@ from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from tests.unit.flow.test_external import COMPANY, event
+from tests.companies.external import COMPANY
+from tests.unit.flow.test_external import event
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

@@ -18,7 +18,8 @@ from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.turns import Advance, Turn
-from tests.unit.flow.test_external import COMPANY, NOW, Clock, event, settle
+from tests.companies.external import COMPANY
+from tests.unit.flow.test_external import NOW, Clock, event, settle
 
 
 class Away:

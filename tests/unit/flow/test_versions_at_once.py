@@ -19,9 +19,12 @@ from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.releases import ApplyPlan, PutPlan, PutRelease
+from tests.companies.base import COMPLETE_POLICY, documents
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
-BASE = """
+BASE = documents(
+    COMPLETE_POLICY,
+    """\
 {kind: role, name: finance}
 ---
 {kind: system, name: bills, role: billing, connector: external, owner: finance}
@@ -29,13 +32,6 @@ BASE = """
 {kind: system, name: ledger, role: erp, connector: external, owner: finance}
 ---
 {kind: object, name: invoice, system: bills, fields: {gross: money, due_on: date}}
----
-kind: policy
-name: careful
-failure:
-  {transient: retry, throttled: retry, conflict: retry, invalid: park, warning: park, period_closed: park,
-   not_found: park, unauthorized: park, already_done: continue, refused: park, unknown: park, timeout: park,
-   failed: park, stale: park, rejected: park, expired: park, accepted: continue}
 ---
 kind: event
 name: invoice.closed.v1
@@ -50,7 +46,8 @@ owner: finance
 data: {ref: id}
 ---
 {kind: event, name: invoice.seen.v1, produced: workflow, owner: finance, data: {invoice_id: id, gross: money}}
-"""
+""",
+)
 CLOSED_2 = """
 ---
 kind: event

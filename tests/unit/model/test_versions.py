@@ -12,8 +12,11 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
 from counterfoil.rules import versions
 from counterfoil.rules.mapping import Mapped, apply_inbound
+from tests.companies.base import COMPLETE_POLICY, documents
 
-COMPANY = """\
+COMPANY = documents(
+    COMPLETE_POLICY,
+    """\
 {kind: role, name: finance}
 ---
 {kind: system, name: bills, role: billing, connector: http, owner: finance}
@@ -103,27 +106,6 @@ steps:
     with: {credit_id: =input.credit_id, value: =input.value, why: =input.why}
 returns: {id: =posted.id, journal: =posted.journal}
 ---
-kind: policy
-name: careful
-failure:
-  transient: retry
-  throttled: retry
-  conflict: retry
-  invalid: park
-  warning: park
-  period_closed: park
-  not_found: park
-  unauthorized: park
-  already_done: continue
-  refused: park
-  unknown: park
-  timeout: park
-  failed: park
-  stale: park
-  rejected: park
-  expired: park
-  accepted: continue
----
 kind: workflow
 name: booking
 owner: finance
@@ -131,7 +113,8 @@ failure: careful
 start: {event: invoice.closed.v3, key: event.data.invoice_id}
 steps:
   - check: event.data.gross.minor > 0
-"""
+""",
+)
 
 
 def checked(tmp_path: Path, old: str = "", new: str = "") -> tuple[Model, list[Finding]]:
