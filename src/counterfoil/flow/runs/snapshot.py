@@ -12,7 +12,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval
-from counterfoil.core.effect import Effect, concluded
+from counterfoil.core.effect import Effect, EffectState, concluded
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import Run
 from counterfoil.flow.runs.scope import RunScope, legal_entity
@@ -109,10 +109,13 @@ def after_turn(
 ) -> RunSnapshot | None:
     """Return the snapshot after a committed turn; `state` is the decoded `turn.ctx`.
 
-    None if the rows must be loaded: another writer appended to the inbox, or foils were reversed, which may change
-    other foils of their match rows.
+    None if the rows must be loaded: another writer appended to the inbox; or foils were reversed, which may change
+    other foils of their match rows; or a planned call was dropped, which another task may have sent meanwhile. The
+    store then does not drop it, and neither the Run's version nor its inbox shows that.
     """
     if turned.inbox_n != turn.consumed or state is None or turn.reverse:
+        return None
+    if any(e.id in turn.drop and e.state is EffectState.PLANNED for e in before.effects):
         return None
     rows = apply(before.rows, turn, turn.at)
     sends = {send.effect: send for send in turn.send if send.effect in turned.started}
