@@ -5,9 +5,9 @@ once, alone if it is the only one. Requests that become ready meanwhile wait for
 together, up to `OperationSpec.bulk`. A batch grows with the latency of the system. Operations and connectors without
 bulk go one by one, as many at once as there are slots.
 
-**Slots.** A slot belongs to a call, not to a request. Every waiting request asks for a slot in its own lane. The first
-one that gets a slot makes the call and takes others along in order of arrival, whatever their lanes. Those stop asking
-for a slot. So a request in a high lane never waits behind one in a low lane.
+**Slots.** A slot belongs to a call, not to a request. Between calls, every waiting request asks for a slot in its own
+lane. The first one that gets a slot makes the call and takes others along in order of arrival, whatever their lanes.
+Those stop asking for a slot. So a request in a high lane never waits behind one in a low lane that has no slot yet.
 
 **Duties of the caller.** The intent of every request is committed before `send`. Its bytes may leave until `send_by`,
 which is checked just before the call; a late request is left out with `Unknown("not sent in time")`. To keep intents

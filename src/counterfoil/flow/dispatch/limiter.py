@@ -49,7 +49,7 @@ class AppliesTransitions(Protocol):
 
 
 class LimiterClosed(TryAgain):
-    """This worker is stopping: nothing was sent, and another worker sends it."""
+    """This worker is stopping: nothing was sent. Another worker sends it, or this one after its next start."""
 
 
 class QueueState(msgspec.Struct, frozen=True, kw_only=True):

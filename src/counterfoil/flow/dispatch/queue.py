@@ -16,7 +16,7 @@ from counterfoil.connectors.sdk import Absent, Outcome, Rejected
 from counterfoil.flow.dispatch.circuit_breaker import CallHealth, CircuitBreaker, RetryBudget, classify
 
 LOWER_LANE_SLOTS = 8
-"""After this many slots granted to higher lanes, the next one goes to the longest-waiting lower lane."""
+"""While lower lanes wait, one slot in this many goes to the call there that has waited longest."""
 MAX_PAUSE_SECONDS = 60.0
 """Longest pause that a system may request by Retry-After."""
 RAISE_AFTER_SECONDS = 5.0

@@ -75,7 +75,8 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     override: bool = False
     """The person may resolve any Case (an administrator)."""
     evidence: Conclude | None = None
-    """The person's word on the outcome of the Case's effect: evidence, recorded after the decision itself."""
+    """The person's word on the outcome of the Case's effect: evidence, recorded in the same transaction after the
+    decision."""
 
     def keys(self) -> frozenset[str]:
         return frozenset([self.case, *(self.evidence.keys() if self.evidence is not None else ())])

@@ -34,7 +34,8 @@ class Transition(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         """Return names of what it touches; the group commit keeps two transitions that share one apart.
 
-        Row locks keep the data right. Keys keep the committers of one process from waiting for each other.
+        Row locks keep the data right. Keys keep the committers of one process from waiting for each other, and from
+        deadlocks with each other.
         """
         return NO_KEYS
 

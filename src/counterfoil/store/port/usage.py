@@ -27,9 +27,9 @@ class StoreUsageResult(msgspec.Struct, frozen=True, kw_only=True):
 class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
     """Store a batch of usage: insert each row unless (source, id) exists; one leaf with count and digest.
 
-    A row that exists with the same content is repeated, nothing written. One with another content stays as it is; the
-    new content goes to quarantine with `refused`, once per reason. The Case of a reason opens where a new row was
-    quarantined for it. Nothing new at all -> no leaf.
+    A repeat is recognised without a time limit. A row that exists with the same content is repeated, nothing written.
+    One with another content stays as it is; the new content goes to quarantine with `refused`, once per reason. The
+    Case of a reason opens where a new row was quarantined for it. Nothing new at all -> no leaf.
     """
 
     together = True
