@@ -32,7 +32,8 @@ async def test_a_call_that_was_sent_while_its_turn_dropped_it_is_loaded_again() 
     await store.apply(s.intent(CALL))
     assert await committed(store, before, s.turn(version=1, drop=(CALL.id,))) is None
     effect = await store.effect(CALL.id)
-    assert effect is not None and effect.state is EffectState.SENDING
+    assert effect is not None
+    assert effect.state is EffectState.SENDING
 
 
 async def test_a_turn_that_drops_a_refused_call_goes_on_without_loading() -> None:
@@ -43,5 +44,6 @@ async def test_a_turn_that_drops_a_refused_call_goes_on_without_loading() -> Non
     assert rows is not None
     after = await committed(store, from_rows(rows), s.turn(version=1, consumed=2, drop=(CALL.id,)))
     loaded = await store.load(s.RUN)
-    assert after is not None and loaded is not None
+    assert after is not None
+    assert loaded is not None
     assert (after.effects, after.foils) == (loaded.effects, loaded.foils)

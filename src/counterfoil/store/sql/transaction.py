@@ -261,7 +261,7 @@ class Tx:
         return True
 
     async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
-        """Write foils; a provisional one opens. Return the match rows touched; the caller settles them."""
+        """Insert foils; an existing provisional one opens. Return the match rows touched; the caller settles them."""
         rows = [t.FOIL.row(foil) for foil in foils]
         new = [r[0] for r in await self.insert(t.FOIL, rows, ignore=True, returning="id")]
         for foil in foils:
