@@ -1,4 +1,4 @@
-"""Each scenario has systems of its own: what one does to them no other sees."""
+"""Each scenario has its own systems, so that scenarios do not affect each other."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.companies.acme import Company, company
 
 @pytest.fixture
 def systems() -> Iterator[Company]:
-    with company() as made:
-        yield made
+    with company() as acme:
+        yield acme

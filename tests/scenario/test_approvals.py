@@ -1,4 +1,4 @@
-"""Who has to say yes to a credit: by currency, by what came before, by what changed, and by who asked."""
+"""The approver of a credit depends on its currency, earlier credits, changes of the request, and the requester."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.companies.acme import SOON, Company
 from tests.served import CREDIT, INVOICE, Served, served, until
 
 
-async def test_a_credit_in_euros_takes_the_tier_of_its_worth_in_dollars(systems: Company) -> None:
+async def test_a_credit_in_euros_takes_the_tier_of_its_value_in_dollars(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         customer, invoice = await systems.billed(currency="eur")
         await s.run_at(INVOICE, "done")
         await systems.ask_credit(customer, invoice, "92.00", "inc-1", currency="EUR")
-        await s.run_at(CREDIT, "done")  # 99.36 USD: up to 100 nobody is asked
+        await s.run_at(CREDIT, "done")  # 99.36 USD: up to 100 no approval is needed
         other, invoice = await systems.billed(currency="eur")
         await s.run_at(INVOICE, "done", 2)
         await systems.ask_credit(other, invoice, "95.00", "inc-2", currency="EUR")
@@ -48,7 +48,7 @@ async def test_splitting_a_credit_does_not_avoid_the_higher_approver(systems: Co
         await s.sound()
 
 
-async def test_an_amount_that_changed_after_it_was_shown_is_asked_about_again(systems: Company) -> None:
+async def test_a_changed_amount_needs_a_new_approval(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         customer, invoice = await systems.billed(300_000)
         await s.run_at(INVOICE, "done")
@@ -62,7 +62,7 @@ async def test_an_amount_that_changed_after_it_was_shown_is_asked_about_again(sy
             return Money(150_000, "USD") in [h.state.get("amount") for h in (await s.dump()).heads]
 
         await until("the changed ticket", changed)
-        await s.vote(first, "lead")  # what this vote covers is no longer what would be paid out
+        await s.vote(first, "lead")  # this vote covers the old amount
 
         async def replaced() -> bool:
             open_ = [a for a in (await s.dump()).approvals if a.state == "open"]
@@ -80,7 +80,7 @@ async def test_an_amount_that_changed_after_it_was_shown_is_asked_about_again(sy
         await s.sound()
 
 
-async def test_who_asked_may_not_approve(systems: Company) -> None:
+async def test_the_requester_may_not_approve(systems: Company) -> None:
     people = systems.home / "people.json"
     persons = json.loads(people.read_text())
     second = {"id": "lead2", "name": "Lead Two", "email": "lead2@acme.example", "roles": ["support-lead"]}
@@ -101,7 +101,7 @@ async def _memos(s: Served) -> list[str]:
     return [e.operation for e in (await s.dump()).effects if e.operation.startswith("billing.")]
 
 
-async def test_a_credit_that_is_not_approved_leaves_no_trace_in_billing_and_erp(systems: Company) -> None:
+async def test_a_rejected_credit_leaves_no_trace_in_billing_and_erp(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         customer, invoice = await systems.billed()
         await s.run_at(INVOICE, "done")

@@ -1,4 +1,4 @@
-"""What billing's webhooks do on the way: lost, repeated, late, out of order, unknown, wrong."""
+"""Faults of webhooks: lost, repeated, late, out of order, unknown, wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from counterfoil.core.run import RunStatus
 from tests.companies.acme import RARELY, SOON, Company, change, token_of
 from tests.served import CREDIT, CUSTOMER, INVOICE, served, until
 
-SYNC_ONLY_ASKED_FOR = {
+SYNC_ON_REQUEST = {
     "workflows/customer-sync.yaml": [
         (
             "generation: event.data.revision}",
@@ -21,7 +21,7 @@ SYNC_ONLY_ASKED_FOR = {
         )
     ]
 }
-CHANGED = {
+INVOICE_CHANGED = {
     "specversion": "1.0",
     "source": "/billing",
     "id": "made-by-hand-1",
@@ -30,15 +30,15 @@ CHANGED = {
 }
 
 
-async def test_an_invoice_before_its_customer_waits_and_is_posted_when_the_customer_comes(
+async def test_an_invoice_before_its_customer_waits_until_the_customer_arrives(
     systems: Company,
 ) -> None:
     systems.twin.fault("delay_webhook", match={"type": "customer.created"}, seconds=6)
     async with served(systems, systems.governance(RARELY)) as s:
-        await until("the first sweep", lambda: s.app.store.cursor("billing", "events"))
+        await until("the first poll", lambda: s.app.store.cursor("billing", "events"))
         await systems.billed()
         (invoice,) = await s.run_at(INVOICE, "reviewed")
-        assert await s.runs(CUSTOMER) == [], "the customer is not known yet"
+        assert await s.runs(CUSTOMER) == [], "the customer has not arrived yet"
         await s.run_at(INVOICE, "done")
         assert [run.status for run in await s.runs(CUSTOMER)] == [RunStatus.DONE]
         (done,) = await s.runs(INVOICE)
@@ -46,8 +46,8 @@ async def test_an_invoice_before_its_customer_waits_and_is_posted_when_the_custo
         await s.sound()
 
 
-async def test_a_customer_without_a_link_is_carried_over_when_an_invoice_needs_it(systems: Company) -> None:
-    async with served(systems, systems.governance(SOON, SYNC_ONLY_ASKED_FOR)) as s:
+async def test_a_customer_without_a_link_is_synced_when_an_invoice_needs_it(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON, SYNC_ON_REQUEST)) as s:
         customer = await asyncio.to_thread(systems.customer)
         await until("the customer", lambda: s.app.store.link_by_ext("customer", "billing", customer))
         await s.quiet()
@@ -58,7 +58,7 @@ async def test_a_customer_without_a_link_is_carried_over_when_an_invoice_needs_i
         await s.sound()
 
 
-async def test_a_lost_webhook_is_found_by_the_sweep(systems: Company) -> None:
+async def test_a_lost_webhook_is_found_by_polling(systems: Company) -> None:
     systems.twin.fault("lose_webhook", times=100)
     async with served(systems, systems.governance(SOON)) as s:
         await systems.billed()
@@ -73,39 +73,39 @@ async def test_a_repeated_webhook_gives_one_run(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         await systems.billed()
         await s.run_at(INVOICE, "done")
-        told = await until("four deliveries", lambda: _delivered(systems, "invoice.finalized", 4))
-        assert {delivery["status"] for delivery in told} == {202}
+        attempts = await until("four deliveries", lambda: _delivered(systems, "invoice.finalized", 4))
+        assert {attempt["status"] for attempt in attempts} == {202}
         assert len(await s.runs(INVOICE)) == 1
         assert [r.type for r in (await s.dump()).receipts].count("invoice.finalized") == 1
         await s.sound()
 
 
 async def _delivered(systems: Company, kind: str, count: int) -> list[dict[str, Any]]:
-    """Attempts at delivering events of a type, once there are `count`."""
+    """Return the delivery attempts for events of a type if there are at least `count`."""
     log = await asyncio.to_thread(systems.twin.control, "GET", "deliveries")
-    tried = [attempt for one in log if one["type"] == kind for attempt in one["attempts"]]
-    return tried if len(tried) >= count else []
+    attempts = [attempt for row in log if row["type"] == kind for attempt in row["attempts"]]
+    return attempts if len(attempts) >= count else []
 
 
-async def test_a_billing_event_that_comes_late_leaves_the_newer_state(systems: Company) -> None:
+async def test_a_late_billing_event_does_not_overwrite_the_newer_state(systems: Company) -> None:
     async with served(systems, systems.governance(RARELY)) as s:
-        await until("the first sweep", lambda: s.app.store.cursor("billing", "events"))
+        await until("the first poll", lambda: s.app.store.cursor("billing", "events"))
         _, invoice = await systems.billed()
         await s.run_at(INVOICE, "done")
         systems.twin.fault("delay_webhook", match={"type": "invoice.updated"}, seconds=6)
         await asyncio.to_thread(systems.stripe.invoices.update, invoice, {"description": "open still"})
-        await asyncio.sleep(1.1)  # billing tells its times in whole seconds
+        await asyncio.sleep(1.1)  # billing's times have whole seconds
         await asyncio.to_thread(systems.stripe.invoices.pay, invoice, {"paid_out_of_band": True})
 
-        async def shown(count: int) -> Any:
+        async def changes_after(count: int) -> Any:
             dump = await s.dump()
             changes = [e for e in dump.events if e.type == "invoice.changed.v1"]
             (head,) = [h for h in dump.heads if h.object == "invoice"]
             return (head, changes) if len(changes) >= count else None
 
-        before, first = await until("the payment", lambda: shown(1))
+        before, first = await until("the payment", lambda: changes_after(1))
         assert before.state["status"] == "paid"
-        after, changes = await until("the late update", lambda: shown(len(first) + 1))
+        after, changes = await until("the late update", lambda: changes_after(len(first) + 1))
         late = next(e for e in changes if e not in first)
         assert late.data["status"] == "open"
         assert after.state["status"] == "paid"
@@ -113,7 +113,7 @@ async def test_a_billing_event_that_comes_late_leaves_the_newer_state(systems: C
         await s.sound()
 
 
-async def test_a_delivery_that_nothing_takes_is_a_case_and_is_admitted_after_a_mapping_is_added(
+async def test_a_delivery_without_a_mapping_opens_a_case_and_is_admitted_after_a_mapping_is_added(
     systems: Company,
 ) -> None:
     folder = systems.governance(SOON, {"mappings/from-billing.yaml": [("    - product.*\n", "")]})
@@ -140,23 +140,23 @@ async def test_a_delivery_that_nothing_takes_is_a_case_and_is_admitted_after_a_m
 async def test_a_fact_that_breaks_its_contract_is_held_with_a_case(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         data = {"invoice_id": "invo_unheard_of", "status": "paid"}
-        assert await _send(systems, {**CHANGED, "data": data}) == 202
+        assert await _send(systems, {**INVOICE_CHANGED, "data": data}) == 202
         case = await s.case("contract")
         assert "open" in case.message
-        assert [e for e in (await s.dump()).events if e.type == CHANGED["type"]] == []
+        assert [e for e in (await s.dump()).events if e.type == INVOICE_CHANGED["type"]] == []
         await s.sound()
 
 
 async def test_a_fact_of_a_system_that_does_not_own_it_is_held_with_a_case(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
-        assert await _send(systems, {**CHANGED, "source": "/support"}) == 202
+        assert await _send(systems, {**INVOICE_CHANGED, "source": "/support"}) == 202
         case = await s.case("ownership")
         assert "support may not assert" in case.message
-        assert [e for e in (await s.dump()).events if e.type == CHANGED["type"]] == []
+        assert [e for e in (await s.dump()).events if e.type == INVOICE_CHANGED["type"]] == []
         await s.sound()
 
 
-async def test_a_callback_and_the_sweep_make_one_request(systems: Company) -> None:
+async def test_a_callback_and_polling_give_one_request(systems: Company) -> None:
     async with served(systems, systems.governance(SOON)) as s:
         customer, invoice = await systems.billed()
         await s.run_at(INVOICE, "done")
@@ -167,7 +167,7 @@ async def test_a_callback_and_the_sweep_make_one_request(systems: Company) -> No
             doors = {r.door for r in (await s.dump()).receipts if r.system == "support"}
             return doors == {"webhook", "poll"}
 
-        await until("callback and sweep", both)
+        await until("callback and poll", both)
         await s.quiet()
         assert len(await s.runs(CREDIT)) == 1
         await s.sound()

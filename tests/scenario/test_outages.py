@@ -1,4 +1,4 @@
-"""What the systems do wrong: they are down, slow to answer, refuse for a while, or do not show what they owe."""
+"""Faults of the systems: they are down, limit the rate, lose requests or responses, or do not show a document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def _effect(s: Served, operation: str, attempts: int) -> object:
     return None
 
 
-async def test_an_invoice_waits_for_an_erp_that_is_down_and_is_posted_once(systems: Company) -> None:
+async def test_an_invoice_waits_while_the_erp_is_down_and_is_posted_once(systems: Company) -> None:
     async with served(systems, systems.governance(SOON, BRIEF)) as s:
         customer = await asyncio.to_thread(systems.customer)
         await s.run_at("customer-sync", "done")
@@ -37,7 +37,7 @@ async def test_an_invoice_waits_for_an_erp_that_is_down_and_is_posted_once(syste
         await s.sound()
 
 
-async def test_a_reply_waits_for_a_help_desk_that_is_down_and_is_made_once(systems: Company) -> None:
+async def test_a_reply_waits_while_the_help_desk_is_down_and_is_sent_once(systems: Company) -> None:
     async with served(systems, systems.governance(SOON, BRIEF)) as s:
         customer, invoice = await systems.billed()
         await s.run_at(INVOICE, "done")
@@ -54,7 +54,7 @@ async def test_a_reply_waits_for_a_help_desk_that_is_down_and_is_made_once(syste
         await s.sound()
 
 
-async def test_billing_that_asks_for_patience_is_asked_again_after_the_time_it_named(
+async def test_a_rate_limited_call_to_billing_is_sent_again_after_its_retry_after(
     systems: Company,
 ) -> None:
     async with served(systems, systems.governance(SOON)) as s:
@@ -72,7 +72,7 @@ async def test_billing_that_asks_for_patience_is_asked_again_after_the_time_it_n
         await s.sound()
 
 
-async def test_a_memo_that_billing_made_although_it_failed_to_say_so_is_found_and_not_made_again(
+async def test_a_memo_that_billing_created_with_an_error_response_is_found_and_not_created_again(
     systems: Company,
 ) -> None:
     async with served(systems, systems.governance(SOON, BRIEF)) as s:
@@ -86,7 +86,7 @@ async def test_a_memo_that_billing_made_although_it_failed_to_say_so_is_found_an
         await s.sound()
 
 
-async def test_a_memo_whose_request_was_lost_is_asked_for_again_under_the_same_key(systems: Company) -> None:
+async def test_a_lost_request_for_a_memo_is_sent_again_under_the_same_key(systems: Company) -> None:
     async with served(systems, systems.governance(SOON, BRIEF)) as s:
         customer, invoice = await systems.billed()
         await s.run_at(INVOICE, "done")
@@ -98,7 +98,7 @@ async def test_a_memo_whose_request_was_lost_is_asked_for_again_under_the_same_k
         await s.sound()
 
 
-async def test_what_the_erp_owes_past_its_time_is_a_break_and_is_matched_when_it_shows(
+async def test_an_overdue_posting_in_the_erp_is_a_break_and_is_matched_when_it_appears(
     systems: Company,
 ) -> None:
     async with served(systems, systems.governance(SOON, BRIEF, OWED_AT_ONCE)) as s:

@@ -1,4 +1,4 @@
-"""The server and two workers as processes of their own on one PostgreSQL, started as people start them."""
+"""The server and two workers in separate processes on one PostgreSQL, started as people start them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLI = ["-m", "counterfoil.cli.main"]
 
 @pytest.fixture
 def processes(systems: Company, postgres_dsn: str) -> Iterator[list[Program]]:
-    """The server without work of its own, and two workers."""
+    """Start the server without a worker, and two workers."""
     folder = str(systems.governance(SOON, BRIEF))
     store = ["--store", postgres_dsn]
     environment = systems.environment()
@@ -44,7 +44,7 @@ def processes(systems: Company, postgres_dsn: str) -> Iterator[list[Program]]:
 
 
 @pytest.mark.timeout(240)
-async def test_two_workers_carry_an_invoice_and_credits_to_their_ends_once(
+async def test_two_workers_complete_invoices_and_credits_exactly_once(
     systems: Company, processes: list[Program], postgres_dsn: str
 ) -> None:
     store = await PostgresStore.open(postgres_dsn)
@@ -65,17 +65,15 @@ async def test_two_workers_carry_an_invoice_and_credits_to_their_ends_once(
         await _approve_all(systems)
         await until("all credits", lambda: done(CREDIT, 4), 90)
         dump = await store.dump()
-        assert len({effect.worker for effect in dump.effects if effect.worker}) == 2, (
-            "one of them did nothing"
-        )
-        found = await check.check(store, utc_now(), IRREVERSIBLE) + await outside_truth(systems, dump)
-        assert found == []
+        assert len({effect.worker for effect in dump.effects if effect.worker}) == 2, "one worker did nothing"
+        violations = await check.check(store, utc_now(), IRREVERSIBLE) + await outside_truth(systems, dump)
+        assert violations == []
     finally:
         await store.close()
 
 
 @pytest.mark.timeout(240)
-async def test_a_worker_that_is_killed_leaves_its_work_to_the_other(
+async def test_another_worker_takes_over_from_a_killed_worker(
     systems: Company, processes: list[Program], postgres_dsn: str
 ) -> None:
     store = await PostgresStore.open(postgres_dsn)
@@ -84,11 +82,11 @@ async def test_a_worker_that_is_killed_leaves_its_work_to_the_other(
 
         async def sending() -> str | None:
             effects = (await store.dump()).effects
-            found = [e.worker for e in effects if e.operation == "erp.invoice.post" and e.worker]
-            return found[0] if found else None
+            workers = [e.worker for e in effects if e.operation == "erp.invoice.post" and e.worker]
+            return workers[0] if workers else None
 
         await until("the posting's intent", sending, 90)
-        # Which of the two has it is not told outside the store, so both die and one comes back.
+        # The test cannot see from outside which worker has the effect, so it kills both and restarts one.
         for worker in processes[1:]:
             worker.stop(signal.SIGKILL)
         processes[2].start()
@@ -97,9 +95,9 @@ async def test_a_worker_that_is_killed_leaves_its_work_to_the_other(
             return [r.status for r in (await store.dump()).runs if r.workflow == INVOICE] == ["done"]
 
         await until("the invoice", done, 90)
-        found = await check.check(store, utc_now(), IRREVERSIBLE)
-        found += await outside_truth(systems, await store.dump())
-        assert found == []
+        violations = await check.check(store, utc_now(), IRREVERSIBLE)
+        violations += await outside_truth(systems, await store.dump())
+        assert violations == []
     finally:
         await store.close()
 
@@ -110,8 +108,8 @@ async def _approve_all(systems: Company) -> None:
         async def open_() -> list[str] | None:
             headers = {"authorization": f"Bearer {token_of('admin')}"}
             answer = await http.get("/v1/approvals?state=open", headers=headers)
-            found = [approval["id"] for approval in answer.json()["items"]]
-            return found if len(found) == 2 else None
+            ids = [approval["id"] for approval in answer.json()["items"]]
+            return ids if len(ids) == 2 else None
 
         headers = {"authorization": f"Bearer {token_of('lead')}"}
         for approval in await until("two open approvals", open_, 90):

@@ -1,4 +1,4 @@
-"""The tutorial is typed into a shell as it stands; what it shows must come."""
+"""The tutorial's commands run in a shell as written, and must print the shown output."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tests.source import ROOT
 PAGE = ROOT / "docs/tutorial/first-counterfoil.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 END = "-- end of block --"
-PATIENCE = 90.0
+TIMEOUT_SECONDS = 90.0
 
 
 class Shell:
-    """A bash that keeps its variables and jobs from block to block; blocks do not wait for each other's output."""
+    """Bash process that keeps variables and jobs between blocks. Blocks do not wait for each other's output."""
 
     def __init__(self, folder: Path) -> None:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("COUNTERFOIL_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("COUNTERFOIL_")}
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
-            env={**kept, "PATH": programs},
+            env={**environment, "PATH": programs},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -41,7 +41,7 @@ class Shell:
         )
 
     def type(self, block: str) -> str:
-        """What the block prints. Raises AssertionError when its last command fails."""
+        """Run a block and return its output. Raises AssertionError if its last command fails."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         self._bash.stdin.write(f"{block}\necho; echo '{END}' $?\n")
@@ -55,7 +55,7 @@ class Shell:
         raise AssertionError(f"the shell ended in:\n{block}\n{''.join(printed)}")
 
     def close(self) -> None:
-        """End the shell with whatever a failed run left behind."""
+        """End the shell with its child processes."""
         try:
             os.killpg(self._bash.pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -77,7 +77,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 def page() -> str:
-    """The tutorial with its two ports changed for free ones."""
+    """Return the tutorial with its two ports replaced by free ones."""
     text = PAGE.read_text("utf-8")
     with socket.socket() as one, socket.socket() as two:
         for sock, port in ((one, "12111"), (two, "8080")):
@@ -88,14 +88,14 @@ def page() -> str:
 
 
 def lacking(expected: str, printed: str) -> list[str]:
-    """Lines that were promised and did not come; `…` stands for anything within a line."""
+    """Return the promised lines that were not printed; `…` matches any text within a line."""
     lines = [" ".join(line.split()) for line in printed.splitlines()]
 
-    def shown(promise: str) -> bool:
+    def printed_line(promise: str) -> bool:
         parts = [re.escape(" ".join(part.split())) for part in promise.split("…")]
         return any(re.search(".*".join(parts), line) for line in lines)
 
-    return [promise for promise in expected.splitlines() if promise.strip() and not shown(promise)]
+    return [promise for promise in expected.splitlines() if promise.strip() and not printed_line(promise)]
 
 
 def listening(port: int) -> bool:
@@ -105,14 +105,14 @@ def listening(port: int) -> bool:
 
 
 def wait_for(port: int) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT_SECONDS
     while not listening(port):
         assert time.monotonic() < until, f"nothing listens on port {port}"
         time.sleep(0.05)
 
 
 @pytest.mark.timeout(400)
-def test_the_tutorial_runs_as_it_is_written(shell: Shell, tmp_path: Path) -> None:
+def test_the_tutorial_runs_as_written(shell: Shell, tmp_path: Path) -> None:
     text = page()
     blocks = BLOCK.findall(text)
     company = tmp_path / "books" / "company.yaml"
@@ -127,20 +127,20 @@ def test_the_tutorial_runs_as_it_is_written(shell: Shell, tmp_path: Path) -> Non
         if language == "text":
             continue
         printed = shell.type(body)
-        if begun := re.search(r"--port (\d+) &$", body, re.M):
-            wait_for(int(begun[1]))
+        if started := re.search(r"--port (\d+) &$", body, re.M):
+            wait_for(int(started[1]))
         following = steps[number + 1] if number + 1 < len(steps) else ("", "")
         promised = following[1] if following[0] == "text" else ""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT_SECONDS
         while missing := lacking(promised, printed):
-            # Looking may come too early; nothing else is done twice.
+            # A read may come too early and is repeated; no other command is.
             assert body.startswith("counterfoil"), f"{body}\nlacks {missing}:\n{printed}"
             assert time.monotonic() < until, f"{body}\nlacks {missing}:\n{printed}"
             time.sleep(0.2)
             printed = shell.type(body)
 
 
-def test_a_promise_that_is_not_kept_is_found() -> None:
+def test_a_missing_line_is_found() -> None:
     printed = "KEY   STATE\nCR-1  open   120.00 USD\n"
     assert lacking("KEY … STATE\n… open … 120.00 USD", printed) == []
     assert lacking("… matched … 120.00 USD", printed) == ["… matched … 120.00 USD"]
