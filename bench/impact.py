@@ -20,7 +20,7 @@ from counterfoil.model import Model
 from counterfoil.replay.impact import impact, recorded
 from counterfoil.replay.paths import Paths
 from counterfoil.replay.report import Impact
-from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.recorded import RecordedDelivery
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.recorded import Company, acme, changed
 
@@ -47,7 +47,7 @@ def changes() -> dict[str, Model]:
     }
 
 
-async def record_traffic(customers: int) -> list[Recorded]:
+async def record_traffic(customers: int) -> list[RecordedDelivery]:
     """Return the recorded traffic of a company with this number of customers after one round of billing."""
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
         store = await SqliteStore.open(Path(folder) / "bench.sqlite")
@@ -70,7 +70,7 @@ class ImpactEvents:
     target = f">= {TARGET_DELIVERIES:,} per second"
 
     def __init__(self, customers: int = CUSTOMERS) -> None:
-        self._traffic: Sequence[Recorded] = asyncio.run(record_traffic(customers))
+        self._traffic: Sequence[RecordedDelivery] = asyncio.run(record_traffic(customers))
         self._changes = changes()
         self._rates: dict[str, list[float]] = {name: [] for name in self._changes}
         self._impacts: dict[str, Impact] = {}

@@ -124,16 +124,16 @@ async def open_store(where: str) -> AsyncIterator[tuple[Store, Ask]]:
             await store.close()
         return
     store = await SqliteStore.open(where)
-    beside = apsw.Connection(where)
-    beside.set_busy_timeout(60_000)
+    reader = apsw.Connection(where)
+    reader.set_busy_timeout(60_000)
 
     async def read(sql: str) -> list[tuple[Any, ...]]:
-        return list(beside.execute(sql))
+        return list(reader.execute(sql))
 
     try:
         yield store, read
     finally:
-        beside.close()
+        reader.close()
         await store.close()
 
 

@@ -51,13 +51,13 @@ class Server:
 
     def get(self, path: str, **query: Any) -> Any:
         """Return a route's JSON. Raises CommandFailed for any other status than 2xx."""
-        return self._json(self.ask("GET", path, params={k: v for k, v in query.items() if v is not None}))
+        return self._json(self.request("GET", path, params={k: v for k, v in query.items() if v is not None}))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._json(self.ask("POST", path, json=dict(body)))
+        return self._json(self.request("POST", path, json=dict(body)))
 
     def post_raw(self, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
-        return self._json(self.ask("POST", path, content=body, headers=dict(headers)))
+        return self._json(self.request("POST", path, content=body, headers=dict(headers)))
 
     def rows(self, path: str, limit: int, **query: Any) -> list[dict[str, Any]]:
         """Return up to `limit` rows of a list, reading as many pages as needed."""
@@ -71,7 +71,7 @@ class Server:
                 break
         return rows
 
-    def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
+    def request(self, method: str, path: str, **more: Any) -> httpx2.Response:
         """Send a request and return its response, whatever the status. Raises CommandFailed without a response."""
         try:
             return self._client.request(method, path, **more)

@@ -72,7 +72,7 @@ def diff(
     try:
         old, new = _load(base), _load(revision)
         declared = read(reads) if reads is not None else None
-        kinds = {kind or _guess(old, base), kind or _guess(new, revision)}
+        kinds = {kind or _detect_kind(old, base), kind or _detect_kind(new, revision)}
         if len(kinds) > 1:
             raise CommandFailed(f"{base} and {revision} are of different kinds: {', '.join(sorted(kinds))}.")
         both = kinds.pop()
@@ -101,7 +101,7 @@ def _load(path: Path) -> Any:
     return load(path)
 
 
-def _guess(description: dict[str, Any], path: Path) -> DescriptionKind:
+def _detect_kind(description: dict[str, Any], path: Path) -> DescriptionKind:
     if "openapi" in description or "swagger" in description:
         return DescriptionKind.OPENAPI
     if "asyncapi" in description:

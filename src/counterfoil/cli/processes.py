@@ -89,7 +89,7 @@ def _set_environment(environment: str) -> None:
 
 
 def _worker_environment(number: int) -> dict[str, str]:
-    """Return the environment variables of a worker, with a name of its own.
+    """Return the environment variables of a worker, with a unique name.
 
     A worker that finds its own name in the store takes over the work of that name, as after a restart.
     """

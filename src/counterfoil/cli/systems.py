@@ -145,7 +145,7 @@ def _local_checks() -> list[Check]:
 def _server_checks() -> list[Check]:
     with Server(timeout=10) as server:
         try:
-            alive = server.ask("GET", "/healthz")
+            alive = server.request("GET", "/healthz")
         except CommandFailed as failed:
             return [("server", False, f"{server.url} does not answer", str(failed))]
         here = datetime.now(UTC)
@@ -164,7 +164,7 @@ def _server_checks() -> list[Check]:
                     "Synchronize both clocks with NTP: signatures carry times.",
                 )
             )
-        ready = server.ask("GET", "/readyz")
+        ready = server.request("GET", "/readyz")
         checks.append(
             ("ready", ready.status_code == 200, f"answered {ready.status_code}", "See the server's log.")
         )

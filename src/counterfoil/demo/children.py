@@ -59,7 +59,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                start_new_session=True,  # the terminal's Ctrl-C reaches us alone, and we end it in order
+                start_new_session=True,  # only this process receives Ctrl-C, so it can end its children in order
                 pass_fds=(read_end,),
             )
         except BaseException:

@@ -106,7 +106,7 @@ class Company:
     # ------------------------------------------------------------------ preparing
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Lock the folder for this process. Raises CannotStart if another process has the lock."""
         (self.work / HOME).mkdir(mode=0o700, exist_ok=True)
         self.home.mkdir(mode=0o700, exist_ok=True)
@@ -261,7 +261,7 @@ class Company:
                 await self.children[name].stop(20.0 if name == "server" else 6.0)
 
 
-def governance(work: Path) -> Path:
+def find_governance(work: Path) -> Path:
     """Return the governance folder: examples/acme of the working folder, otherwise of this project. Raises CannotStart."""
     project = Path(__file__).parents[3]
     for place in (work, project):
@@ -275,7 +275,7 @@ def governance(work: Path) -> Path:
 @contextlib.asynccontextmanager
 async def running(company: Company) -> AsyncIterator[Company]:
     """Prepare and start the company; on leaving, end every child."""
-    with company.alone():
+    with company.lock():
         try:
             await company.prepare()
             await company.start()
@@ -285,7 +285,7 @@ async def running(company: Company) -> AsyncIterator[Company]:
 
 
 @contextlib.asynccontextmanager
-async def stage_of(company: Company) -> AsyncIterator[Stage]:
+async def open_stage(company: Company) -> AsyncIterator[Stage]:
     """Open clients of the company's systems for the people of the story."""
     journal = Journal(company.home / "journal.json")
     async with (
@@ -340,7 +340,7 @@ async def _company(work: Path, port: int, once: bool, console: Console) -> int:
     def say(text: str) -> None:
         console.print(f"  [dim]{time.monotonic() - began:6.1f} s[/]  {escape(text)}", soft_wrap=True)
 
-    company = Company(governance(work), port or choose_ports(["server"], {})["server"], work, say)
+    company = Company(find_governance(work), port or choose_ports(["server"], {})["server"], work, say)
     console.print(f"[bold]The demonstration company[/], governed by {company.folder}", soft_wrap=True)
     try:
         async with contextlib.AsyncExitStack() as started:
@@ -392,7 +392,7 @@ async def _play(company: Company, console: Console) -> int:
                 case _:
                     console.print(f"  [green]✓[/] {line} [dim]{seconds:.1f} s[/]", soft_wrap=True)
 
-        async with stage_of(company) as stage:
+        async with open_stage(company) as stage:
             try:
                 await play(ACTS, stage, show)
                 code = 0

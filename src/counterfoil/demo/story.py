@@ -239,7 +239,7 @@ async def approve_medium(stage: Stage) -> str:
 
 
 async def reject_large(stage: Stage) -> str:
-    return await LARGE.decide(stage, "fiona", False, "the contract caps credits at a month's fee")
+    return await LARGE.decide(stage, "fiona", False, "the contract limits credits to one monthly fee")
 
 
 async def large_rejected(stage: Stage) -> str | None:
@@ -274,7 +274,7 @@ async def month_seen_closed(stage: Stage) -> str | None:
     return None
 
 
-async def late_queues(stage: Stage) -> str | None:
+async def late_waits(stage: Stage) -> str | None:
     run = await stage.credit_run(LATE.name)
     if run is None or run["state"] != "billed" or run["status"] != "waiting":
         return None
@@ -408,7 +408,7 @@ ACTS: Sequence[Act] = (
         Do("The controller closes the month", close_month),
         Await("Counterfoil sees the closed period", month_seen_closed),
         Do("The agent requests a credit", LATE.request),
-        Await("Billing has issued the credit, the ERP half waits", late_queues),
+        Await("Billing has issued the credit, the ERP half waits", late_waits),
         Do("The controller reopens the month", reopen_month),
         Await("Credit posted and applied, ticket answered", LATE.reconciled, 120),
     ]),
