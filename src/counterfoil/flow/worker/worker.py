@@ -27,12 +27,12 @@ from counterfoil.flow.runs.snapshot import LEASE
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import housekeeping, stall_scan, worker_cases
 from counterfoil.flow.worker.feeds import FeedPoller
-from counterfoil.flow.worker.tasks import TaskSupervisor
+from counterfoil.flow.worker.tasks import KeyedTasks
 from counterfoil.model import Model
-from counterfoil.store.port.store import Store, Todo
+from counterfoil.store.port.store import Store, AdmissionTodo
 from counterfoil.store.port.turns import Claim
-from counterfoil.store.port.wake import Wake
-from counterfoil.store.port.workers import ReleaseWorker
+from counterfoil.store.port.wake import WakeKind
+from counterfoil.store.port.workers import RemoveWorker
 
 log = logging.getLogger("counterfoil.worker")
 IDLE_SECONDS = 0.5
@@ -57,7 +57,7 @@ UNREACHABLE_SECONDS = 300.0
 """Time that a circuit breaker may be open before its system gets a Case."""
 MAX_LEFT_EFFECTS = 10_000
 LOW_LANE_CLAIMS = 8
-"""After this many claims, one starts at the lowest lane, so that no lane starves."""
+"""One claim in this many starts at the lowest lane, so that no lane starves."""
 
 
 class Worker:
@@ -77,7 +77,7 @@ class Worker:
         self.connectors = connectors
         self.worker = worker
         self.limiter = ConcurrencyLimiter(worker, caps_of(releases.present.systems), _loop_time)
-        self.tasks = TaskSupervisor(self._poisoned)
+        self.tasks = KeyedTasks(self._poisoned)
         recorder = OutcomeRecorder(store, worker)
         self.sender = EffectSender(store, releases, connectors, worker, self.limiter, recorder)
         self.reconciler = OutcomeReconciler(store, releases, connectors, self.limiter, self.sender, recorder)
@@ -105,8 +105,8 @@ class Worker:
         await self._recover()
         self._running = True
         loops = [
-            self._loop("admit", self.admit_once, Wake.ADMIT),
-            self._loop("turn", self.turn_once, Wake.TURN),
+            self._loop("admit", self.admit_once, WakeKind.ADMIT),
+            self._loop("turn", self.turn_once, WakeKind.TURN),
             self._loop("send", self.send_once, idle=IDLE_SECONDS),
             self._loop("watch", self.watch_once, idle=IDLE_SECONDS),
             self._loop("seal", self.seal_once, idle=SEAL_SECONDS),
@@ -175,7 +175,7 @@ class Worker:
         self,
         name: str,
         once: Callable[[], Coroutine[Any, Any, int]],
-        wake: Wake | None = None,
+        wake: WakeKind | None = None,
         idle: float = 0.0,
     ) -> None:
         while not self.stopping:
@@ -244,12 +244,12 @@ class Worker:
             await asyncio.sleep(0)
         return len(todos)
 
-    def offer(self, todo: Todo) -> None:
+    def offer(self, todo: AdmissionTodo) -> None:
         """Admit this todo at once, without waiting for the admission loop to find it."""
         if self._running and not self.stopping and len(self.tasks.keys) < MAX_TASKS:
             self.tasks.start(_todo_key(todo), partial(self._admit, todo))
 
-    async def _admit(self, todo: Todo) -> None:
+    async def _admit(self, todo: AdmissionTodo) -> None:
         now = await self.store.now()
         try:
             started = await self.admitter.admit(todo, now)
@@ -368,13 +368,13 @@ class Worker:
         effects = await self.store.effects_sending(prefix, MAX_LEFT_EFFECTS)
         for effect in effects:
             await self.reconciler.overdue(effect)
-        if await self.store.apply(ReleaseWorker(worker=self.worker, at=await self.store.now(), lives=True)):
+        if await self.store.apply(RemoveWorker(worker=self.worker, at=await self.store.now(), lives=True)):
             self.limiter.heartbeat_due.set()
         if effects:
             log.info("%d calls of a former process are looked up", len(effects))
 
 
-def _todo_key(todo: Todo) -> str:
+def _todo_key(todo: AdmissionTodo) -> str:
     return f"todo:{todo.kind}:{todo.ref}"
 
 

@@ -47,7 +47,7 @@ class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
 
 def clash(row: UsageRow) -> RefusedUsage:
     """Return the refusal of a row whose id exists with another content."""
-    message = "kept before with another content; the first one stands"
+    message = "stored before with different content; the first event stays valid"
     return RefusedUsage(reason=CLASH, message=message, source=row[0], id=row[1], body=row[7])
 
 
