@@ -87,7 +87,7 @@ async def test_another_content_under_an_existing_id_is_quarantined_with_a_case(s
     assert (aside[1], aside[3], aside[5], aside[6]) == ("b2", "usage_clash", "/product", "u2")
     (case,) = dump.cases
     assert case.reason == "usage_clash"
-    assert case.message.startswith("m; 1 in quarantine: /product u2: kept before")
+    assert case.message.startswith("m; 1 in quarantine: /product u2: stored before")
     # Sent again, it is known: no second row, no second Case, no leaf.
     again = await store.apply(keep(row("u2", "b3", 9), batch="b3"))
     assert again == StoreUsageResult(accepted=0, repeated=0, clashes=(0,))
