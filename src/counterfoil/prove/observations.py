@@ -54,7 +54,7 @@ class Observations:
             )  # fmt: skip
 
     def showable(self, w: World, f: Foil) -> bool:
-        """Return True if the other system can show the foil: a call there was done, or the workflow calls it never."""
+        """Return True if the other system can show the foil: a call there was done, or the workflow never calls it."""
         if f.right not in self._rights:
             return True
         return any(w.done.get(e.id) and e.system == f.right and e.undoes is None for e in w.effects) or any(

@@ -81,7 +81,7 @@ class Applications:
             done = await self._rest.get("account.move", number, _ENTRY, by)
             return await self._result(application, done, by)
         except (TryAgain, Refused) as error:
-            raise Uncertain(f"the application is posted, but its reconciliation failed: {error}") from error
+            raise Uncertain(f"the application is posted, but not known to be complete: {error}") from error
 
     async def find(self, application: ApplicationInput, key: str, by: Deadline) -> Finding:
         """Return the outcome of an application. Raises TryAgain or Refused if the look-up fails."""
