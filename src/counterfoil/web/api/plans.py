@@ -61,7 +61,9 @@ async def plan(
     days: Annotated[
         int, QueryParameter(ge=0, le=366, description="Days of recorded traffic to replay.")
     ] = REPLAY_DAYS,
-    migrate: Annotated[bool, QueryParameter(description="Move the Runs that can be moved to the new Release.")] = False,
+    migrate: Annotated[
+        bool, QueryParameter(description="Move the Runs that can be moved to the new Release.")
+    ] = False,
     to: Annotated[
         str | None, QueryParameter(max_length=64, description="A former Release to put back.")
     ] = None,
