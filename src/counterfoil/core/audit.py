@@ -31,7 +31,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data(self) -> bytes:
-        """The bytes under the hash."""
+        """The bytes that `hash` covers."""
         return msgspec.json.encode(
             [
                 self.id,

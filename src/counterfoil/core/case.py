@@ -1,6 +1,6 @@
 """A Case: an exception that a person decides, with its reason, owner, deadline, next action and exposed money.
 
-`core.cases` lists the reasons and builds Cases.
+`core.case_reasons` lists the reasons; `core.cases` builds Cases.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     reason: str
-    """A key of `core.cases.CATALOGUE`: `mapping_failed`, `unrouted`, `refused`, `foil_broken`, ..."""
+    """A key of `core.case_reasons.CATALOGUE`: `mapping_failed`, `unrouted`, `refused`, `foil_broken`, ..."""
     message: str
     owner: str
     """The role that owns it."""

@@ -45,7 +45,7 @@ _TIMESTAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII
 )
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_INT32_VALUES = 2**31
+_INT32_MAX = 2**31 - 1
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,7 +199,7 @@ def _check_type(name: str, value: Json, where: str) -> None:
     elif name in _CORE:
         raise WireRefused(f"{name} must be a string", where)
     elif type(value) is int:
-        if not -_INT32_VALUES <= value < _INT32_VALUES:
+        if not -_INT32_MAX - 1 <= value <= _INT32_MAX:
             raise WireRefused("an integer attribute must fit 32 bits", where)
     elif type(value) is not bool:
         raise WireRefused("an attribute is a string, an integer or a boolean", where)

@@ -23,7 +23,7 @@ class FoilState(StrEnum):
     PARTLY = "partly"
     MATCHED = "matched"
     OVER = "over"  # more was observed than asserted
-    BROKEN = "broken"  # past due, or with another amount
+    BROKEN = "broken"  # past due, or in disagreement with the observations
     WAIVED = "waived"  # approved by a person
     REVERSED = "reversed"  # its cause was taken back
     VOID = "void"  # its cause never happened
@@ -62,7 +62,7 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     state: FoilState
     tolerance: int = 0
     exact: bool = True
-    """One to one: an observation with another amount breaks it at once instead of filling it in part."""
+    """One to one: an observation that does not agree breaks it at once instead of filling it in part."""
     run: str | None = None
     effect: str | None = None
     cause: str = ""

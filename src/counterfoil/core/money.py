@@ -88,7 +88,7 @@ def exponent(currency: str) -> int:
 
 
 def round_decimal(value: Decimal, digits: int, rule: Rounding) -> Decimal:
-    """Return `value` with exactly `digits` decimals (negative: tens, hundreds), by `rule` and in no caller's context."""
+    """Return `value` with exactly `digits` decimals (negative: tens, hundreds), by `rule`; the decimal context has no effect."""
     _check_finite(value)
     if abs(digits) > 100 or abs(value.adjusted()) > 1000:
         raise OutOfRange(f"cannot round to {digits} digits: outside the range of amounts")

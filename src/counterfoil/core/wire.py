@@ -56,7 +56,8 @@ _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
 _BRACKET_AT = re.compile(_STRING + rb"|([\[\]{}])", re.DOTALL)
 _NUMBER_AT = re.compile(_STRING + rb"|([+\-.0-9eE]+)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_MAX_LOCATED_BYTES = 256 * 1024  # in a larger body, the search for the path of a duplicate takes seconds
+_MAX_LOCATED_BYTES = 256 * 1024
+"""A duplicate key in a larger body is reported without its path: the search takes seconds."""
 _EXPONENT = re.compile(rb"[0-9][eE]")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)$")
 
@@ -264,10 +265,10 @@ _TAGS = {frozenset({"minor", "currency"}), *(frozenset({key}) for key in ("date"
 _MAX_DEPTH = 200
 # Wider than the limits of `read_json`, so that every value read from outside can be stored.
 _MAX_NUMBER_CHARS = 200
-_MAX_EXPONENT_DIGITS = 1000
+_EXPONENT_MAX = 1000
 _MAX_INT = 10**_MAX_NUMBER_CHARS
 _ENCODER = msgspec.json.Encoder(order="sorted")
-_STORED = _decoder(_MAX_EXPONENT_DIGITS)
+_STORED = _decoder(_EXPONENT_MAX)
 _MICROSECOND = timedelta(microseconds=1)
 _UNCHANGED = frozenset({str, bool, msgspec.Raw})
 _SCALARS = frozenset({str, bool, type(None)})
@@ -337,7 +338,7 @@ def _decimal_text(value: Decimal) -> str:
     text = str(value)
     if not ("." in text or "E" in text):
         text += "E0"
-    if len(text) > _MAX_NUMBER_CHARS or abs(value.adjusted()) > _MAX_EXPONENT_DIGITS - _MAX_NUMBER_CHARS:
+    if len(text) > _MAX_NUMBER_CHARS or abs(value.adjusted()) > _EXPONENT_MAX - _MAX_NUMBER_CHARS:
         raise TypeError("a Decimal of this length or exponent cannot be stored")
     return text
 

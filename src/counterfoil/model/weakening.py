@@ -59,7 +59,7 @@ def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Weakening]:
     if old.currency != new.currency:
         yield (*where, "currency"), f"its amounts are in {new.currency} instead of {old.currency}"
     if old.requester != new.requester:
-        yield (*where, "requester"), "it has another requester"
+        yield (*where, "requester"), "`requester` is different"
     missing = sorted(set(old.requesters) - set(new.requesters))
     if missing:
         yield (*where, "requesters"), f"{', '.join(missing)} may approve what they request"

@@ -168,7 +168,9 @@ class AsyncApiComparison:
         before, after = old.body.get("reply"), new.body.get("reply")
         if before is not None and _address(before) != _address(after):
             self.findings.add(
-                "operation-reply-changed", f"{new.where}/reply", "the address of the reply changed"
+                "operation-reply-changed",
+                f"{new.where}/reply",
+                "the address of the reply changed or was removed",
             )
         self.context.lifecycle.compare(
             old.body,

@@ -188,7 +188,7 @@ class _SchemaComparison:
     def effect(
         self, difference: SchemaDifference, way: str, overall: Verdict, local: dict[str, Verdict]
     ) -> tuple[Verdict, Any]:
-        """Return whether a whole instance becomes invalid by the difference (`no`), and such an instance."""
+        """Return `no` if the difference makes a whole instance valid on one side only, and such an instance."""
         if difference.subject == "format" and self.profile == "strict" and local[way] == "unknown":
             return "unknown", msgspec.UNSET
         if local[way] == "yes" or overall == "yes":

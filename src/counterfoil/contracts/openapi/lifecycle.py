@@ -55,7 +55,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
         elif end < self.today:
             report("sunset-too-soon", f"is deprecated with a removal date in the past, {end}")
         else:
-            report("deprecated", f"is deprecated and will be removed after {end}")
+            report("deprecated", f"is deprecated and stays available until {end}")
 
     def removed(self, old: dict[str, Any]) -> tuple[str, str]:
         """Compare a removal with its announcement. Return the suffix of the rule name and the text."""

@@ -61,7 +61,7 @@ def _added_property(schemas: SchemaComparer, old: View, new: View, name: str, th
     if there.side == "request" and name in new.required and name not in new.properties:
         schemas.findings.schema(
             there.side, "required-property-undescribed", there.where,
-            "the property must be sent now and has no description",
+            "the property must be sent now but is not in `properties`",
         )  # fmt: skip
     elif there.side == "request" and name in new.required:
         with_default = _default(new, name, schemas)

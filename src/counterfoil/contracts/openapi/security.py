@@ -12,7 +12,10 @@ _URL_KEYS = ("authorizationUrl", "tokenUrl", "refreshUrl")
 
 
 def requirements(findings: Findings, old: Any, new: Any, where: str) -> None:
-    """Report which combinations of credentials are accepted no longer or newly. None means no credential."""
+    """Report which combinations of credentials are accepted no longer or newly.
+
+    None and an empty list require no credential.
+    """
     if old == new:
         return
     before, after = _combinations(old), _combinations(new)

@@ -53,7 +53,7 @@ def unknown_outcome(model: Model) -> Iterator[Finding]:
 
 @rule("wrong-reaction")
 def wrong_reaction(model: Model) -> Iterator[Finding]:
-    """A reaction fits its outcome: `retry` and `queue` send again, so they are only for outcomes of a call that may change. A
+    """A reaction fits its outcome: `retry` and `queue` send again, so they fit only outcomes of a call. A
     call that was done or accepted is never sent again, and a failed check or a rejection is never retried. `continue` and
     `stop` do not fit an unknown outcome, and an unknown call with `repeat: blind` is never sent again."""
     for document, workflow in workflows(model):
@@ -87,7 +87,7 @@ def _unfit(document: Document, outcome: str, reaction: Any, path: Path, kind: st
     if isinstance(reaction, list) and verb is not None:
         path = (*path, len(reaction) - 1)
     if name in ("retry", "queue") and (kind != "call" or outcome not in SENT_AGAIN):
-        message = f"`{name}` does not fit `{outcome}`: the call must not be sent again"
+        message = f"`{name}` does not fit `{outcome}`: nothing may be sent again here"
         yield document.finding("wrong-reaction", message, path, fix="use park, continue, undo, stop or again")
     if outcome == "unknown" and name in ("continue", "stop"):
         message = f"`{name}` would leave an effect with unknown outcome"

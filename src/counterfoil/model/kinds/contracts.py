@@ -137,7 +137,7 @@ Deprecation: TypeAlias = Annotated[
 
 
 class Metered(Part):
-    """Marks an event as usage: usage is counted in batches and starts no Run."""
+    """Marks an event as usage: usage is counted in batches, and no Run receives it."""
 
     subscription: str
     meter: str
