@@ -40,8 +40,8 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.port.turns import Advance, Turn
-from counterfoil.store.sql.group_commit import BatchResult as Committed
+from counterfoil.store.port.turns import ConcludeAndTurn, Turn
+from counterfoil.store.sql.group_commit import ItemResult as Committed
 from counterfoil.store.sql.sqlite import SqliteStore
 
 RUNS = 300
@@ -101,7 +101,7 @@ class RecordingStore(SqliteStore):
         outcomes = await super()._commit(batch)
         for transition, outcome in zip(batch, outcomes, strict=True):
             turn, answer = transition, outcome.answer
-            if isinstance(transition, Advance):
+            if isinstance(transition, ConcludeAndTurn):
                 turn, answer = transition.turn, None if answer is None else answer.turned
             if isinstance(turn, Turn) and turn.status in TERMINAL:
                 if turn.status is not RunStatus.DONE:

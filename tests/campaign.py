@@ -1,11 +1,12 @@
 """The long fault campaigns: `python -m tests.campaign --seeds N --kills N`.
 
-Seeds: runs of the simulator on all cores (tests/simulate/campaign.py); what fails is shrunk and told.
+`--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
-Kills: rounds of a credit, the process killed at every point that a round without kills passes, then at points, second
-points during the recovery, and moments chosen by seed. Most are played on the fast company, on both stores with one to
-three workers (tests/crash/campaign.py); every twentieth on the real systems. The exit code is 1 when an invariant was
-violated. A round is repeated by `--seed` and `--first`.
+`--kills` runs rounds of a credit in which the process is killed. The first rounds kill it at each point that a round without
+kills passes. Later rounds draw points, second points during the recovery, and moments from the seed. Most rounds use the
+fast company, on both stores with one to three workers (tests/crash/campaign.py); every twentieth uses the real systems.
+
+The exit code is 1 if an invariant was violated. `--seed` and `--first` repeat a round.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
 from tests.simulate import campaign as seeds
 
 ROUNDS_PER_COMPANY = 100
-AGAIN = 0.35
-"""Share of rounds in which the recovery is killed too."""
-ANY_MOMENT = 0.2
-"""Share of rounds, after each point had its turn, in which the kill comes at a moment and not at a point."""
-LONGEST = 6.0
+SECOND_KILL_SHARE = 0.35
+"""Share of rounds in which the recovery is killed as well."""
+ANY_MOMENT_SHARE = 0.2
+"""Share of later rounds in which the kill comes at a moment instead of a point."""
+MAX_SECONDS_TO_KILL = 6.0
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one round suffers."""
+    """The kills of one round."""
 
     number: int
     lives: list[list[str]]
@@ -57,28 +58,28 @@ class Plan:
 
 
 def planned(seed: int, number: int, points: list[str]) -> Plan:
-    """The round of that number: each point once, in an order of the seed's, then what chance gives."""
+    """Plan the round with this number: each point once, in an order drawn from the seed, then random kills."""
     chance = random.Random(f"{seed}/{number}")
     order = random.Random(seed).sample(points, len(points))
     finds = sorted({p.replace("send:", "find:") for p in points if p.startswith("send:")})
-    second = [[chance.choice([*points, *finds])]] if chance.random() < AGAIN else []
+    second = [[chance.choice([*points, *finds])]] if chance.random() < SECOND_KILL_SHARE else []
     if number < len(order):
         return Plan(number, [[order[number]], *second], None)
-    if chance.random() < ANY_MOMENT:
-        return Plan(number, [[], *second], chance.uniform(0, LONGEST))
+    if chance.random() < ANY_MOMENT_SHARE:
+        return Plan(number, [[], *second], chance.uniform(0, MAX_SECONDS_TO_KILL))
     return Plan(number, [[chance.choice(points)], *second], None)
 
 
-REAL = 20
-"""One round in so many is played on the real systems, where it takes ten times as long."""
+REAL_EVERY_ROUNDS = 20
+"""One of so many rounds uses the real systems, where a round takes ten times as long."""
 
 
 async def kill_campaign(seed: int, first: int, count: int, companies: int) -> Summary:
-    """Rounds `first` to `first + count - 1`, shared among companies that run side by side."""
+    """Run the rounds `first` to `first + count - 1`, shared among companies that run in parallel."""
     summary = Summary()
     numbers = list(reversed(range(first, first + count)))
     rounds = asyncio.gather(*(_rounds(seed, numbers, summary) for _ in range(companies)))
-    # Ended early, a campaign still ends its companies and says what it has seen.
+    # A campaign that is stopped early still stops its companies and reports its results.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, rounds.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await rounds
@@ -91,7 +92,7 @@ async def _rounds(seed: int, numbers: list[int], summary: Summary) -> None:
         with contextlib.ExitStack() as systems:
             life = Life(await asyncio.to_thread(systems.enter_context, company()))
             dry = await life.round()
-            _tell("without kills", dry)
+            _report("without kills", dry)
             if dry.violations:
                 summary.violated.append("without kills")
                 return
@@ -101,16 +102,16 @@ async def _rounds(seed: int, numbers: list[int], summary: Summary) -> None:
                     return
                 plan = planned(seed, numbers.pop(), points)
                 played = await life.round(plan.lives, plan.after)
-                _tell(f"{plan.number}: {plan}", played)
+                _report(f"{plan.number}: {plan}", played)
                 summary.rounds += 1
                 summary.kills += len(played.killed) + (plan.after is not None)
                 summary.unreached += [p for life_ in plan.lives for p in life_ if p not in played.killed]
                 if played.violations:
                     summary.violated.append(f"{plan.number}: {plan}")
-                    break  # what went wrong would be seen again in each later round of this company
+                    break  # each later round of this company would report the same violation
 
 
-def _tell(what: str, played: Played | crew.Played) -> None:
+def _report(what: str, played: Played | crew.Played) -> None:
     verdict = "VIOLATED" if played.violations else "ok"
     print(f"{verdict:8} {played.seconds:5.1f} s  {what}", flush=True)
     for violation in played.violations:
@@ -121,32 +122,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--seeds", type=int, default=0, help="runs of the simulator")
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
-    parser.add_argument("--real", type=int, help="how many of them on the real systems; default: one in 20")
-    parser.add_argument("--seed", type=int, default=1, help="what the choices of the rounds follow from")
+    parser.add_argument(
+        "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the choices of the rounds")
     parser.add_argument("--first", type=int, default=0, help="the number of the first round")
-    parser.add_argument("--companies", type=int, default=2, help="companies side by side")
-    asked = parser.parse_args()
-    failing = seeds.campaign(asked.first, asked.seeds, os.cpu_count() or 1) if asked.seeds else []
-    violated = kills(asked) if asked.kills else 0
+    parser.add_argument("--companies", type=int, default=2, help="companies that run in parallel")
+    options = parser.parse_args()
+    failing = seeds.campaign(options.first, options.seeds, os.cpu_count() or 1) if options.seeds else []
+    violated = kills(options) if options.kills else 0
     return 1 if failing or violated else 0
 
 
-def kills(asked: argparse.Namespace) -> int:
-    """The kill campaigns with their summaries; how many rounds violated an invariant."""
+def kills(options: argparse.Namespace) -> int:
+    """Run the kill campaigns and print their summaries. Return the number of rounds with a violation."""
     began = time.monotonic()
-    real = asked.kills // REAL if asked.real is None else min(asked.real, asked.kills)
-    fast = asked.kills - real
+    real = options.kills // REAL_EVERY_ROUNDS if options.real is None else min(options.real, options.kills)
+    fast = options.kills - real
     violated = 0
     if fast:
-        tallies = asyncio.run(crash_campaign.campaign(asked.seed, asked.first, fast, asked.companies, _tell))
+        tallies = asyncio.run(
+            crash_campaign.campaign(options.seed, options.first, fast, options.companies, _report)
+        )
         violated = crash_campaign.report(tallies)
         print(f"fast company: {time.monotonic() - began:.0f} s", flush=True)
     if not real:
         return violated
     began = time.monotonic()
-    summary = asyncio.run(kill_campaign(asked.seed, asked.first, real, asked.companies))
+    summary = asyncio.run(kill_campaign(options.seed, options.first, real, options.companies))
     print(
-        f"\n{summary.rounds} rounds with {summary.kills} kills in {time.monotonic() - began:.0f} s (seed {asked.seed}); "
+        f"\n{summary.rounds} rounds with {summary.kills} kills in {time.monotonic() - began:.0f} s (seed {options.seed}); "
         f"{len(summary.unreached)} points were planned and not reached; {len(summary.violated)} rounds violated an invariant"
     )
     for round_ in summary.violated:

@@ -1,4 +1,4 @@
-"""Fixtures that every floor's tests may use."""
+"""Fixtures for the tests of every folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests import postgres as real_postgres
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[real_postgres.Cluster]:
-    """One PostgreSQL per test process. COUNTERFOIL_TEST_FSYNC=off trades durability for speed."""
+    """Run one PostgreSQL per test process. COUNTERFOIL_TEST_FSYNC=off trades durability for speed."""
     with real_postgres.running(fsync=os.environ.get("COUNTERFOIL_TEST_FSYNC", "on") != "off") as cluster:
         yield cluster
 
 
 @pytest.fixture
 async def postgres_dsn(postgres: real_postgres.Cluster) -> AsyncIterator[str]:
-    """The address of an empty database of this test's own, removed afterwards."""
+    """Create an empty database for one test and remove it afterwards. Yield its address."""
     name = await postgres.create()
     yield postgres.dsn(name)
     await postgres.drop(name)

@@ -1,7 +1,7 @@
-"""A real ERP for tests: prepared once per machine, copied and served once per test process.
+"""A real ERP for tests, prepared once per machine and served once per test process.
 
-The template lives in the system's temporary folder under a file lock, so that processes started together prepare
-it once. The serving process belongs to this test process and is ended with it.
+The template is in the temporary folder of the system, under a file lock, so that parallel processes prepare it once.
+The serving process ends with the test process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CACHE = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
 
 @dataclass(frozen=True)
 class Erp:
-    """A running ERP; `today` is the day its books were made for."""
+    """A running ERP. `today` is the day for which its books were prepared."""
 
     url: str
     port: int
@@ -44,7 +44,7 @@ class Erp:
     def config(
         self, url: str | None = None, person: str = "orchestrator", bulk: bool = False
     ) -> SystemConfig:
-        """How the connector is told of this ERP; `url` puts something between, `bulk` lets it post in bulk."""
+        """Return the connector's settings. `url` is that of a proxy; `bulk` allows posting in bulk."""
         user = self.seed["users"][person]
         return SystemConfig(
             name="erp",

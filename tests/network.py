@@ -1,7 +1,7 @@
-"""A piece of network between a client and a server of 127.0.0.1 that can fall silent, in one direction or both.
+"""A TCP proxy between a client and a server on 127.0.0.1 that can go silent, in one direction or in both.
 
-What is lost is lost: a connection that was silent once stays so, as after a rule in a firewall. Neither end is told:
-its kernel goes on to acknowledge what it sends.
+Lost bytes stay lost: a connection that was silent once stays silent, as behind a firewall rule. Neither end learns of it,
+because the kernel still acknowledges what the end sends.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ BOTH: tuple[Direction, ...] = ("to_server", "to_client")
 
 
 class Network:
-    """Forwards from a port of its own to another."""
+    """Proxy from its own port to the port of a server."""
 
     def __init__(self, to: int) -> None:
         self.to = to
         self.port = 0
         self.silent: set[Direction] = set()
-        """The directions in which nothing goes through now."""
+        """Directions in which no bytes pass now."""
         self.swallowed = 0
-        """Bytes that went nowhere."""
+        """Number of lost bytes."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -86,6 +86,6 @@ class Network:
                     writer.write(data)
                     await writer.drain()
         if lost or direction in self.silent:
-            await asyncio.Event().wait()  # that one end is gone, the other does not hear either
+            await asyncio.Event().wait()  # the other end must not learn that this one is gone
         with contextlib.suppress(OSError):
             writer.close()

@@ -1,6 +1,6 @@
-"""What the real systems show, held against what a store says was done there: invariant 3 of the core protocol.
+"""Comparison of the real systems with the effects in the store: invariant 3 of the core protocol.
 
-Seen through the systems' own interfaces, not through the connectors under test.
+It reads the systems through their own interfaces, not through the connectors under test.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ SHOWN = frozenset({
     "billing.credit_memo.issue", "erp.invoice.post", "erp.credit_memo.post", "erp.credit.apply",
     "erp.party.upsert", "support.ticket.reply",
 })  # fmt: skip
-"""Operations whose objects are counted here."""
+"""Operations with objects that are counted here."""
 
 
 async def outside_truth(company: Company, dump: Dump) -> list[str]:
-    """Violations: effects of which the systems show more or fewer objects than the store says; books that do
-    not sum to zero; documents of ours that no effect asked for."""
-    seen = await look(company, dump)
-    found = []
+    """Return the violations of invariant 3.
+
+    They are effects with more or fewer objects outside than the store says, documents of ours that belong to no effect,
+    and books that do not sum to zero.
+    """
+    counts = await look(company, dump)
+    violations = []
     confirmed: dict[tuple[str, str], int] = {}
     counted: dict[tuple[str, str], int] = {}
     for effect in dump.effects:
         if effect.operation not in SHOWN:
             continue
         what = (effect.operation, _subject(effect))
-        counted[what] = seen.get(what, 0)
+        counted[what] = counts.get(what, 0)
         confirmed[what] = confirmed.get(what, 0) + (effect.state is EffectState.CONFIRMED)
     moving = {
         (e.operation, _subject(e))
@@ -43,19 +46,19 @@ async def outside_truth(company: Company, dump: Dump) -> list[str]:
     }
     for what, count in counted.items():
         if count != confirmed[what] and not (what in moving and count <= confirmed[what] + 1):
-            found.append(f"3: {what[0]} of {what[1]}: {count} outside, {confirmed[what]} confirmed")
-    for what, count in seen.items():
+            violations.append(f"3: {what[0]} of {what[1]}: {count} outside, {confirmed[what]} confirmed")
+    for what, count in counts.items():
         if what not in counted:
-            found.append(f"3: {count} times {what[0]} of {what[1]} outside, asked for by no effect")
+            violations.append(f"3: {count} times {what[0]} of {what[1]} outside, asked for by no effect")
     async with company.of_erp() as erp:
         books = await erp.trial_balance()
     if sum(books.values(), Decimal(0)):
-        found.append(f"the trial balance does not sum to zero: {books}")
-    return found
+        violations.append(f"the trial balance does not sum to zero: {books}")
+    return violations
 
 
 def _subject(effect: Effect) -> str:
-    """What an object outside is known by: our reference, our key, or the ticket."""
+    """Return the identity of an object in the outside system: our reference, our key or the ticket."""
     value: Mapping[str, Any] = wire.loads(effect.input)
     match effect.operation:
         case "erp.invoice.post":
@@ -69,11 +72,11 @@ def _subject(effect: Effect) -> str:
 
 
 async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
-    """How many objects the systems show, by operation and subject."""
-    seen: dict[tuple[str, str], int] = {}
+    """Count the objects that the systems show, by operation and subject."""
+    counts: dict[tuple[str, str], int] = {}
 
     def count(operation: str, subject: str, number: int = 1) -> None:
-        seen[operation, subject] = seen.get((operation, subject), 0) + number
+        counts[operation, subject] = counts.get((operation, subject), 0) + number
 
     async with company.of_erp() as erp:
         credits = {}
@@ -91,7 +94,7 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
         ):
             count("erp.credit.apply", credits[move["description"].split(" applied to ")[0]])
         ours = {_subject(e) for e in dump.effects if e.operation == "erp.party.upsert"}
-        # A second sending of a party changes the first one, so there is one however often it was confirmed.
+        # A repeated upsert changes the same party, so one party exists however often it was confirmed.
         parties = [party["code"] for party in await erp.parties() if party["code"] in ours]
         for effect in dump.effects:
             if effect.operation == "erp.party.upsert" and effect.state is EffectState.CONFIRMED:
@@ -103,7 +106,7 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
         messages = (await company.ticket(ticket))["messages"]
         if messages:
             count("support.ticket.reply", ticket, len(messages))
-    return seen
+    return counts
 
 
 def _notes(company: Company) -> list[Any]:

@@ -8,9 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import uvicorn
+from typing import TypeVar
 
 from counterfoil.application import Application
 from counterfoil.bootstrap import application, read_model
@@ -21,6 +19,7 @@ from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.web.http import server as web
 from tests.companies.acme import Company
+from tests.companies.base import listening
 from tests.outside import outside_truth
 
 T = TypeVar("T")
@@ -172,23 +171,6 @@ async def served(
     with environment(company.environment()):
         async with (
             application(folder, store or f"sqlite:{folder.parent / 'store.sqlite'}", company.home) as app,
-            _doors(app, company.port) if doors else contextlib.nullcontext(),
+            listening(web.build(app), company.port) if doors else contextlib.nullcontext(),
         ):
             yield Served(company, app, folder)
-
-
-@contextlib.asynccontextmanager
-async def _doors(app: Any, port: int) -> AsyncIterator[None]:
-    server = uvicorn.Server(web.config(web.build(app)))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    sock = web.listen("127.0.0.1", port)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
-    try:
-        while not server.started:
-            assert not serving.done(), "the server did not start"
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-        sock.close()

@@ -1,4 +1,4 @@
-"""The product's own source as data, for tests that hold the house rules: parsed modules, imports, findings."""
+"""The source of the product as data for tests of its style and structure: parsed modules and imports."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Module:
 
     @property
     def name(self) -> str:
-        """The dotted name, without the package: `rules.decide`, `rules` for its __init__, empty for the top."""
+        """Dotted name without the package: `rules.decide`, `rules` for its __init__, empty for the package itself."""
         parts = self.path.with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
     def floor(self) -> str:
-        """The first word of the name: `rules`, `app`; empty for the package itself."""
+        """First word of the name, such as `rules`; empty for the package itself."""
         return self.name.split(".")[0]
 
     def at(self, node: ast.AST, message: str) -> str:
         return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
 
     def imports(self) -> Iterator[tuple[ast.AST, str]]:
-        """Every imported name in full, wherever it stands: `from a import b` gives `a.b`."""
+        """Yield each import, also inside functions, with its full name: `from a import b` gives `a.b`."""
         package = [PACKAGE, *self.path.parent.parts]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -71,20 +71,20 @@ def _called(node: ast.Call) -> str:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Every module of the package as it stands on disk."""
-    found = []
-    for file in sorted(SOURCE.rglob("*.py")):
-        found.append(Module(PurePosixPath(file.relative_to(SOURCE).as_posix()), file.read_text("utf-8")))
-    return tuple(found)
+    """Return every module of the package as it is on disk."""
+    return tuple(
+        Module(PurePosixPath(file.relative_to(SOURCE).as_posix()), file.read_text("utf-8"))
+        for file in sorted(SOURCE.rglob("*.py"))
+    )
 
 
 def planted(path: str, text: str) -> Module:
-    """A module that does not exist, to show that a rule can be broken."""
+    """Return a module that is not on disk, to show that a rule can fail."""
     return Module(PurePosixPath(path), text)
 
 
 def tracked() -> list[Path]:
-    """Every file that belongs to the project; in an export without history, every file that is not generated."""
+    """Return every file of the project. Without a git history it is every file that is not generated."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listing.returncode == 0 and listing.stdout:
         names = [ROOT / name for name in listing.stdout.decode().split("\0") if name]

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.peers import PROGRAMS, environment
 from bench.peers.process import GRACE_SECONDS, wait_for
-from tests.postgres import free_port
+from tests.postgres_guard import free_port
 
 SERVICE = PROGRAMS / "on_restate.py"
 PACKAGE = "@restatedev/restate-server"

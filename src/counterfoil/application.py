@@ -20,7 +20,7 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
-from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
+from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.flow.intake.receive import ReceiptAnswer, receive_events, receive_webhook
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import decisions
@@ -51,7 +51,7 @@ class Application:
         connectors: dict[str, Connector],
         worker: Worker,
         build_connectors: BuildConnectors,
-        bounds: BacklogLimits | None = None,
+        bounds: SheddingLimits | None = None,
     ) -> None:
         self.store = store
         self.intake = Intake(store, bounds, offer=worker.offer)
@@ -181,5 +181,8 @@ class Application:
     async def _deprecated(self, now: datetime) -> list[dict[str, Any]]:
         """Return the use of deprecated versions, cached: probes are frequent, and the count reads all waiting Runs."""
         if self._deprecations is None or now - self._deprecations[0] > DEPRECATIONS_CACHE:
-            self._deprecations = (now, [version.health(now) for version in await in_use(self.store, self.model, now)])
+            self._deprecations = (
+                now,
+                [version.health(now) for version in await in_use(self.store, self.model, now)],
+            )
         return self._deprecations[1]

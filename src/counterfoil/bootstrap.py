@@ -21,8 +21,8 @@ from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.people import Person, Token
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.load_shedding import BacklogLimits
-from counterfoil.flow.worker.audit_checkpoint import CheckpointSigner, PublishedCheckpoint
+from counterfoil.flow.intake.load_shedding import SheddingLimits
+from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
@@ -152,10 +152,10 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
 
     Its worker runs unless `workers` is 0. The folder becomes the first Release of a store without one.
     """
-    limits = BacklogLimits.of()
+    limits = SheddingLimits.of()
     store: SqlStore = await open_store(store_url)
     try:
-        published = PublishedCheckpoint(home / "checkpoint")
+        published = CheckpointFile(home / "checkpoint")
         await published.check(store)
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():

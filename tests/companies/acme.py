@@ -1,7 +1,7 @@
-"""A company for tests: the real ERP, the real help desk and the billing twin as processes of their own.
+"""The example company Acme with real systems: the ERP, the help desk and the billing twin, each in its own process.
 
-Each has a copy of Acme's governance to change, persons with tokens, and the port that the server will have, because
-webhooks are told to it before it starts. What is started here ends with the context.
+A company has a copy of Acme's governance that a test may edit, persons with tokens, and the port of the future server,
+because the systems need its webhook address before it starts. Every process ends with the context.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ import stripe
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
+from tests.companies.base import write_people
 from tests.contract.stripe_twin_process import KEY, Twin
 from tests.erp_system import CACHE
 from tests.source import ROOT
@@ -53,12 +53,12 @@ SOON = {
     "systems/billing.yaml": [("every: 15s", "every: 1s")],
     "systems/support.yaml": [("every: 15s", "every: 1s")],
 }
-"""Edits with which sweeps come every second."""
+"""Edits that make sweeps run every second."""
 RARELY = {
     "systems/billing.yaml": [("every: 15s", "every: 1h")],
     "systems/support.yaml": [("every: 15s", "every: 1h")],
 }
-"""Edits with which only webhooks tell anything, after the first sweep."""
+"""Edits after which only webhooks bring news once the first sweep is over."""
 Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -67,15 +67,15 @@ def token_of(person: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Program:
-    """A child process that listens on a port; it can be ended and started again."""
+    """Child process that listens on a port; it can be stopped and started again."""
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, home: Path, environment: Mapping[str, str] = {}
@@ -89,7 +89,7 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> None:
-        """Start it and return at once."""
+        """Start the process without waiting for it to listen."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.command, *more],
@@ -101,27 +101,27 @@ class Program:
             )
 
     def until_listening(self) -> bool:
-        """Wait until it listens. False: it has ended. Raises RuntimeError when it takes too long."""
+        """Wait until the process listens. Return False if it ended; raise RuntimeError if it takes too long."""
         assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return True
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} does not listen:\n{self.said()}")
+                raise RuntimeError(f"{self.name} does not listen:\n{self.output()}")
             time.sleep(0.02)
         return False
 
     def up(self) -> None:
         self.start()
         if not self.until_listening():
-            raise RuntimeError(f"{self.name} did not start:\n{self.said()}")
+            raise RuntimeError(f"{self.name} did not start:\n{self.output()}")
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def ended(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """Return the exit code, or None while the process runs."""
         return None if self.process is None else self.process.poll()
 
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> None:
@@ -138,7 +138,7 @@ class Program:
 
 
 class Company:
-    """The three systems, and what a server needs to work with them."""
+    """The three systems, and all that a server needs to work with them."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -171,24 +171,16 @@ class Company:
              "--secret", KEY, "--seed", "7", "--hook", f"{hook}/billing", "--hook-secret", HOOK_SECRET],
             twin_port, home,
         )  # fmt: skip
-        people = [
-            {
-                "id": person,
-                "name": person.title(),
-                "email": f"{person}@acme.example",
-                "roles": [role],
-                "token_sha256": hashlib.sha256(token_of(person).encode()).hexdigest(),
-            }
-            for person, role in PERSONS.items()
-        ]
-        (home / "people.json").write_text(json.dumps(people))
+        tokens = {person: token_of(person) for person in PERSONS}
+        roles = {person: [role] for person, role in PERSONS.items()}
+        write_people(home / "people.json", tokens, roles, "acme.example")
 
     @property
     def programs(self) -> list[Program]:
         return [self.erp, self.desk, self.billing]
 
     def environment(self) -> dict[str, str]:
-        """What Acme's governance and the application read from the environment."""
+        """Return the environment variables that Acme's governance and the application read."""
         return {
             "ACME_BILLING_URL": self.twin.url,
             "ACME_BILLING_KEY": KEY,
@@ -204,11 +196,11 @@ class Company:
         }
 
     def governance(self, *edits: Edits) -> Path:
-        """A copy of Acme with texts replaced; each must be there to be replaced."""
+        """Return a copy of Acme's folder with texts replaced. Raise AssertionError if a text is missing."""
         folder = Path(tempfile.mkdtemp(prefix="acme-", dir=self.home)) / "acme"
         shutil.copytree(ACME, folder)
-        for some in edits:
-            change(folder, some)
+        for edit in edits:
+            change(folder, edit)
         return folder
 
     def of_erp(self, person: str = "controller") -> ErpClient:
@@ -217,7 +209,7 @@ class Company:
     def at_desk(self) -> DeskClient:
         return DeskClient(self.desk_url, self.desk_seed["users"])
 
-    # ------------------------------------------------------------------ what people do in billing and at the desk
+    # ------------------------------------------------------------------ what persons do in billing and at the desk
 
     @functools.cached_property
     def stripe(self) -> Any:
@@ -228,7 +220,7 @@ class Company:
         return str(self.stripe.customers.create({"name": name, "address": address}).id)
 
     def invoice(self, customer: str, minor: int = 100_000, currency: str = "usd", tax: bool = False) -> str:
-        """A finalized invoice of one line over `minor` minor units before tax; its id."""
+        """Create and finalize an invoice with one line of `minor` minor units before tax. Return its id."""
         rates = {}
         if tax:
             rate = self.stripe.tax_rates.create(
@@ -238,14 +230,14 @@ class Company:
         self.stripe.invoice_items.create(
             {"customer": customer, "amount": minor, "currency": currency, "description": "Seats", **rates}
         )
-        made = self.stripe.invoices.create({
+        draft = self.stripe.invoices.create({
             "customer": customer, "currency": currency, "pending_invoice_items_behavior": "include",
             "collection_method": "send_invoice", "days_until_due": 30, "auto_advance": False,
         })  # fmt: skip
-        return str(self.stripe.invoices.finalize_invoice(made.id).id)
+        return str(self.stripe.invoices.finalize_invoice(draft.id).id)
 
     async def billed(self, minor: int = 100_000, currency: str = "usd", **more: Any) -> tuple[str, str]:
-        """A new customer with one finalized invoice: both ids."""
+        """Create a customer with one finalized invoice. Return both ids."""
 
         def make() -> tuple[str, str]:
             customer = self.customer()
@@ -264,7 +256,7 @@ class Company:
         currency: str = "USD",
         reason: str = "sla",
     ) -> str:
-        """File a request at the desk; the ticket's id."""
+        """File a request at the desk. Return the id of the ticket."""
         async with self.at_desk() as desk:
             return await desk.request_credit(
                 user, f"Outage {incident}", customer, invoice, amount, currency, reason, incident, self.today
@@ -276,7 +268,7 @@ class Company:
 
 
 def change(folder: Path, edits: Edits) -> None:
-    """Replace texts in files of a governance folder."""
+    """Replace texts in files of a governance folder. Raise AssertionError if a text is missing."""
     for name, changes in edits.items():
         path = folder / name
         text = path.read_text()
@@ -288,25 +280,25 @@ def change(folder: Path, edits: Edits) -> None:
 
 @contextlib.contextmanager
 def company() -> Iterator[Company]:
-    """The three systems, fresh and running."""
+    """Run the three systems, with fresh data."""
     home = Path(tempfile.mkdtemp(prefix="counterfoil-company-"))
-    made: Company | None = None
+    systems: Company | None = None
     try:
-        made = Company(home)
+        systems = Company(home)
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(Program.up, made.programs))
-        yield made
+            list(pool.map(Program.up, systems.programs))
+        yield systems
     finally:
-        for program in made.programs if made is not None else ():
+        for program in systems.programs if systems is not None else ():
             program.stop()
         shutil.rmtree(home)
 
 
 @functools.cache
 def _desk_template() -> Path:
-    """A prepared tracker, made once in a test process; it goes with the process."""
-    kept = Path(tempfile.mkdtemp(prefix="counterfoil-desk-"))
-    atexit.register(shutil.rmtree, kept)
-    command = [sys.executable, "-m", "counterfoil.demo.desk", "prepare", "--dir", str(kept / "desk")]
+    """Prepare a tracker once per test process. Its folder is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="counterfoil-desk-"))
+    atexit.register(shutil.rmtree, folder)
+    command = [sys.executable, "-m", "counterfoil.demo.desk", "prepare", "--dir", str(folder / "desk")]
     subprocess.run([*command, "--port", "1", "--hook", "http://127.0.0.1:1/"], check=True, timeout=60)
-    return kept / "desk"
+    return folder / "desk"

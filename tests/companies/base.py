@@ -87,13 +87,15 @@ def model_of(text: str) -> Model:
         return model_in(Path(folder), text)
 
 
-def write_people(file: Path, tokens: Mapping[str, str], roles: Mapping[str, Sequence[str]]) -> None:
+def write_people(
+    file: Path, tokens: Mapping[str, str], roles: Mapping[str, Sequence[str]], domain: str = "example.com"
+) -> None:
     """Write the people file: persons with their roles, each with the hash of a bearer token."""
     people = [
         {
             "id": id_,
             "name": id_.title(),
-            "email": f"{id_}@example.com",
+            "email": f"{id_}@{domain}",
             "roles": list(of),
             "token_sha256": hashlib.sha256(tokens[id_].encode()).hexdigest(),
         }
@@ -103,9 +105,9 @@ def write_people(file: Path, tokens: Mapping[str, str], roles: Mapping[str, Sequ
 
 
 @contextlib.asynccontextmanager
-async def listening(asgi: Any) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free port of 127.0.0.1 and yield its URL."""
-    sock = server.listen("127.0.0.1", 0)
+async def listening(asgi: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve an ASGI application on 127.0.0.1 and yield its URL. Port 0 is a free port."""
+    sock = server.listen("127.0.0.1", port)
     process = uvicorn.Server(server.config(asgi))
     process.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(process.serve(sockets=[sock]))

@@ -1,4 +1,4 @@
-"""A company whose governance changes: a desk that asks and answers, a workflow with an approval, four persons."""
+"""A company with changing governance: one workflow with an approval, a desk that sends events, and four persons."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def token(person: str) -> str:
 
 
 def prepare(folder: Path, text: str = COMPANY) -> None:
-    """Write a governance folder, which passes check, and the people file."""
+    """Write a governance folder that passes `check`, and the people file."""
     model_in(folder / "gov", text)
     write_people(folder / "people.json", {id_: token(id_) for id_ in PEOPLE}, PEOPLE)
 
 
 class Changing:
-    """The running company, as persons talk to it."""
+    """The running company, with the requests that persons send to it."""
 
     def __init__(self, app: Application, url: str, folder: Path) -> None:
         self.app = app
@@ -44,12 +44,12 @@ class Changing:
         return await self.http.request(method, path, headers=headers, **more)
 
     async def plan(self, text: str, person: str = "pat", **query: Any) -> dict[str, Any]:
-        """Plan a folder with this text; the answer."""
+        """Plan a folder with this text. Return the plan report."""
         body = model_in(self.folder / "proposed", text).to_json()
         answer = await self.ask("POST", "/v1/plans", person, content=body, params={"days": 0, **query})
         assert answer.status_code == 200, answer.text
-        answered: dict[str, Any] = answer.json()
-        return answered
+        report: dict[str, Any] = answer.json()
+        return report
 
     async def decide(self, approval: str, person: str, decision: str = "approve") -> httpx2.Response:
         return await self.ask("POST", f"/v1/approvals/{approval}", person, json={"decision": decision})
@@ -72,8 +72,8 @@ class Changing:
                                 headers={"content-type": "application/cloudevents+json"})  # fmt: skip
         assert answer.status_code == 202, answer.text
 
-    async def asked(self, key: str, minor: int = 5_000, state: str = "agreed") -> str:
-        """A request that is at a state, waiting; the id of its Run."""
+    async def start_request(self, key: str, minor: int = 5_000, state: str = "agreed") -> str:
+        """Send a request and wait until it is idle in this state. Return the id of its Run."""
         amount = {"minor": minor, "currency": "USD"}
         data = {"request_id": key, "amount": amount, "requested_by": "olga"}
         await self.send("request.asked.v1", f"asked-{key}", data)
@@ -91,7 +91,7 @@ class Changing:
 
 @contextlib.asynccontextmanager
 async def changing(folder: Path, store: str | None = None, workers: int = 1) -> AsyncIterator[Changing]:
-    """The company behind a real socket, over the folder that `prepare` made."""
+    """Run the company behind a real socket, over the folder that `prepare` wrote."""
     url = store or f"sqlite:{folder / 'store.db'}"
     async with (
         application(folder / "gov", url, folder, workers) as app,

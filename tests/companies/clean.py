@@ -1,4 +1,4 @@
-"""A small company whose folder is clean, and a way to plant one mistake in it."""
+"""A small company without findings, and a function that plants one mistake in it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def findings_of(folder: Path, text: str) -> tuple[Model, list[Finding]]:
 
 
 def plant(old: str, new: str, at: str = MARK) -> tuple[str, int]:
-    """The company's text with `old`, which stands in it once, replaced; and the line on which `at` begins."""
-    assert COMPANY.count(old) == 1, f"{old!r} stands {COMPANY.count(old)} times"
+    """Return the company's text with `old` replaced, and the line on which `at` begins. Each occurs once."""
+    assert COMPANY.count(old) == 1, f"{old!r} occurs {COMPANY.count(old)} times"
     text = COMPANY.replace(old, new)
-    assert text.count(at) == 1, f"{at!r} stands {text.count(at)} times"
+    assert text.count(at) == 1, f"{at!r} occurs {text.count(at)} times"
     return text, text[: text.index(at)].count("\n") + 1

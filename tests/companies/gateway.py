@@ -1,4 +1,4 @@
-"""A small company that offers operations: a real ledger over HTTP, its store, its worker and its server."""
+"""A small company that offers operations, with a real ledger over HTTP, a store, a worker and a server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def model() -> Model:
 
 
 class Offering:
-    """The running company, and how a consumer speaks to it."""
+    """The running company, with the requests that a consumer sends to it."""
 
     def __init__(
         self, app: Application, ledger: Ledger, http: httpx2.AsyncClient, tokens: dict[str, str]
@@ -58,7 +58,7 @@ class Offering:
     async def call(
         self, name: str, body: Any, key: str | None = "", who: str = "pat", **headers: str
     ) -> httpx2.Response:
-        """A call; without a key a new one is made, with None none is sent."""
+        """Call an operation. An empty key is replaced by a fresh one; None sends no key."""
         sent = {"authorization": f"Bearer {self.tokens[who]}", "content-type": "application/json"}
         if key is not None:
             sent["idempotency-key"] = key or secrets.token_hex(8)
@@ -73,7 +73,7 @@ class Offering:
         return await self.call("erp.payment.post", payment(id_, minor), key, **more)
 
     async def decide(self, approve: bool = True, who: str = "fin") -> httpx2.Response:
-        """Decide on the one approval that is open."""
+        """Decide on the only open approval."""
         (open_,) = (await self.get("/v1/approvals?state=open", "fin")).json()["items"]
         return await self.http.post(
             f"/v1/approvals/{open_['id']}",
@@ -88,15 +88,15 @@ def payment(id_: str, minor: int = 5000) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def offering(store: Any, worker: bool = True) -> AsyncIterator[Offering]:
-    """The company on this store, served on a free port; with `worker`, its Runs are carried."""
-    found = model()
+    """Run the company on this store and serve it on a free port. Without `worker` no Run proceeds."""
+    offered = model()
     with running_ledger() as ledger:
         connector = openapi.connect(config_of(ledger))
-        releases = Releases(store, found)
+        releases = Releases(store, offered)
         await releases.publish(await store.now(), "test")
-        pump = Worker(store, releases, {"ledger": connector}, f"trial/{secrets.token_hex(4)}")
-        app = Application(store, store, releases, {"ledger": connector}, pump, lambda model, names: {})
-        task = asyncio.create_task(pump.run() if worker else pump.attend())
+        process = Worker(store, releases, {"ledger": connector}, f"trial/{secrets.token_hex(4)}")
+        app = Application(store, store, releases, {"ledger": connector}, process, lambda model, names: {})
+        task = asyncio.create_task(process.run() if worker else process.attend())
         try:
             tokens = await _people(store)
             async with (
@@ -105,7 +105,7 @@ async def offering(store: Any, worker: bool = True) -> AsyncIterator[Offering]:
             ):
                 yield Offering(app, ledger, http, tokens)
         finally:
-            pump.stop()
+            process.stop()
             await task
             await connector.close()
 

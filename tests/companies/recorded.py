@@ -1,5 +1,7 @@
-"""Acme at work for a while, so that there is traffic to replay: deliveries in the forms of its systems, admitted and
-carried through by the real flow, with the systems answering at once from inside the process.
+"""Acme with recorded traffic that can be replayed.
+
+The deliveries have the forms of Acme's systems. The real flow admits and executes them; the systems are in the process
+and answer at once.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from counterfoil.store.port.views import ListFilter
 from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
-PATIENCE = 120.0
+REST_TIMEOUT_SECONDS = 120.0
 LEAD = "lee"
 
 
@@ -38,7 +40,7 @@ def acme() -> Model:
 
 
 def changed(*edits: tuple[str, str, str]) -> Model:
-    """Acme with texts of documents replaced: (kind/name, old, new); each must be there."""
+    """Return Acme with texts of documents replaced. An edit is (kind/name, old, new), and each must apply."""
     documents = []
     waiting = list(edits)
     for data in acme().plain():
@@ -58,7 +60,7 @@ def changed(*edits: tuple[str, str, str]) -> Model:
 
 
 class Account:
-    """What billing knows of one customer, and the deliveries that tell of it."""
+    """One customer in billing, and the deliveries about it."""
 
     def __init__(self, n: int, now: datetime) -> None:
         self.n = n
@@ -70,9 +72,9 @@ class Account:
         self.total = self.net + self.tax
 
     def event(self, type_: str, of: Mapping[str, Any], nth: int = 0) -> tuple[str, str, dict[str, Any]]:
-        """(system, type, body) of a webhook."""
-        told = f"{type_}{of['id']}{nth}".encode()
-        id_ = f"evt_{hashlib.sha256(told).hexdigest()[:24]}"
+        """Return (system, type, body) of a webhook."""
+        identity = f"{type_}{of['id']}{nth}".encode()
+        id_ = f"evt_{hashlib.sha256(identity).hexdigest()[:24]}"
         return (
             "billing",
             type_,
@@ -106,7 +108,7 @@ class Account:
         }  # fmt: skip
 
     def invoice_body(self, status: str = "open", paid: int = 0) -> dict[str, Any]:
-        """An invoice as the API shows it, all of its usual fields."""
+        """Return an invoice as the API shows it, with all of its usual fields."""
         first, second = self.net - self.net // 3, self.net // 3
         lines = [self._line(0, first), self._line(1, second)]
         return {
@@ -150,7 +152,7 @@ class Account:
         }  # fmt: skip
 
     def paying(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """What billing tells besides while the invoice is made out and paid: of no meaning here, by the files."""
+        """Return the other webhooks of an invoice until its payment. No mapping of Acme takes them."""
         intent = {
             "id": f"pi_{self.n:06}", "object": "payment_intent", "amount": self.total, "currency": "usd",
             "customer": self.customer, "invoice": self.invoice, "status": "succeeded", "metadata": {},
@@ -181,7 +183,7 @@ class Account:
     def request(
         self, amount: str, revision: int, status: str = "credit-requested"
     ) -> tuple[str, str, dict[str, Any]]:
-        """A ticket that asks for a credit."""
+        """Return the delivery of a ticket that requests a credit."""
         body = {
             "id": str(self.n), "title": f"Outage {self.n}", "status": status, "creator": "agent",
             "account_ref": self.customer, "invoice_ref": self.invoice, "credit_amount": amount,
@@ -193,13 +195,13 @@ class Account:
 
 
 class System:
-    """A system inside the process: reads from what it was given, confirms every write at once."""
+    """System inside the process that confirms every write at once and reads from `objects`."""
 
     feeds: Sequence[str] = ()
     operations: Mapping[str, sdk.OperationSpec] = {}
 
     def __init__(self) -> None:
-        self.holds: dict[str, Any] = {}
+        self.objects: dict[str, Any] = {}
         self.done: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
 
     async def send(self, request: sdk.Request, timeout: float) -> sdk.Outcome:
@@ -227,7 +229,7 @@ class System:
         return sdk.Absent()
 
     async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
-        return self.holds[str(arguments["id"])]
+        return self.objects[str(arguments["id"])]
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> sdk.Delivery:
         raise NotImplementedError
@@ -236,24 +238,24 @@ class System:
         return sdk.Page((), "")
 
     async def check(self, timeout: float) -> None:
-        """Always there."""
+        """Report that the system is reachable."""
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Release nothing, because there is no connection."""
 
 
 # ------------------------------------------------------------------ the company
 
 
 class Company:
-    """A store with the real flow at work on it."""
+    """A store and the worker that serves it."""
 
     def __init__(self, store: Any, model: Model) -> None:
         self.store = store
         self.model = model
         self.releases = Releases(store, model)
         self.systems = {name: System() for name in model.systems}
-        self._pump = Worker(store, self.releases, dict(self.systems), "played/1")
+        self._worker = Worker(store, self.releases, dict(self.systems), "played/1")
         self._n = 0
 
     @contextlib.asynccontextmanager
@@ -262,15 +264,15 @@ class Company:
         now = await self.store.now()
         person = Person(id=LEAD, name="Lee", email="lee@example.com", roles=("support-lead",))
         await self.store.apply(PutPerson(person=person, at=now, actor="tests"))
-        running = asyncio.create_task(self._pump.run())
+        running = asyncio.create_task(self._worker.run())
         try:
             yield self
         finally:
-            self._pump.stop()
+            self._worker.stop()
             await running
 
     async def send(self, *deliveries: tuple[str, str, dict[str, Any]]) -> None:
-        """Deliveries are kept, as from a webhook."""
+        """Store deliveries like those of a webhook."""
         now = await self.store.now()
         receipts, clashes = [], []
         for system, type_, body in deliveries:
@@ -307,9 +309,9 @@ class Company:
         )
 
     async def rest(self) -> None:
-        """Wait until nothing is to be done at once; approvals of the support lead are given on the way."""
+        """Wait until no work is due. Grant the approvals of the support lead meanwhile."""
         quiet = 0
-        for _ in range(int(PATIENCE / 0.02)):
+        for _ in range(int(REST_TIMEOUT_SECONDS / 0.02)):
             approvals, _ = await self.store.approvals(ListFilter(state="open", limit=200))
             for approval in approvals:
                 await decisions.decide_approval(
@@ -326,11 +328,11 @@ class Company:
         raise TimeoutError("the company does not come to rest")
 
     async def business(self, customers: int, credits: Sequence[int] = ()) -> None:
-        """Customers are billed, pay, and some ask for a credit; the ledger shows what was posted."""
+        """Bill customers, who pay and of whom some request a credit. The ledger shows each posting."""
         now = await self.store.now()
         accounts = [Account(n, now) for n in range(customers)]
         for account in accounts:
-            self.systems["billing"].holds[account.invoice] = account.invoice_body()
+            self.systems["billing"].objects[account.invoice] = account.invoice_body()
         await self.send(*_periods(now))
         await self.send(*(a.event("customer.created", a.customer_body()) for a in accounts))
         await self.send(*(a.event("customer.subscription.created", a.subscription_body()) for a in accounts))
@@ -348,13 +350,13 @@ class Company:
         await self.rest()
         await self.send(*self._shown())
         await self.send(*self._noted(accounts))
-        await self.send(*(told for a in accounts for told in a.paying()))
+        await self.send(*(delivery for a in accounts for delivery in a.paying()))
         await self.send(*(a.event("invoice.paid", a.invoice_body("paid", a.total), 2) for a in accounts))
         await self.send(*(a.request("40.00", 3, "credit-posted") for a in asking))
         await self.rest()
 
     def _noted(self, accounts: Sequence[Account]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """What billing tells of the credit notes that it was asked for."""
+        """Yield the deliveries about the credit notes that billing issued."""
         of = {account.invoice: account for account in accounts}
         for operation, body, result in self.systems["billing"].done:
             if operation == "billing.credit_memo.issue":
@@ -363,7 +365,7 @@ class Company:
                 yield account.event("credit_note.created", note, 3)
 
     def _shown(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """What the ledger shows of the documents that were posted since the last time."""
+        """Yield the deliveries about the documents posted in the ledger since the last call."""
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
         for operation, body, result in self.systems["erp"].done:
             if operation not in ("erp.invoice.post", "erp.credit_memo.post"):

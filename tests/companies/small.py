@@ -1,4 +1,4 @@
-"""The application with an external desk and one person, behind a real socket: for tests of doors and figures."""
+"""A company with an external desk and one person, behind a real socket, for tests of API and metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import httpx2
 
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
-from counterfoil.flow.intake.load_shedding import BacklogLimits
+from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.web.http import server as web
 from tests.companies.base import listening, write, write_people
+from tests.patching import replace_attribute
 
 COMPANY = """
 {kind: role, name: operator, may: ["events:any:send", "metrics:any:read", "cases:any:read"]}
@@ -25,13 +26,13 @@ TOKEN = "cf_a-token-of-the-tests"
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, bounds: BacklogLimits | None = None, workers: int = 0, company: str = COMPANY
+    folder: Path, bounds: SheddingLimits | None = None, workers: int = 0, company: str = COMPANY
 ) -> AsyncIterator[tuple[Application, httpx2.AsyncClient]]:
-    """The application behind a real socket, with or without the worker that would empty its backlog."""
+    """Run the application behind a real socket. Without workers its backlog stays."""
     write(folder / "gov", company)
     write_people(folder / "people.json", {"ann": TOKEN}, {"ann": ["operator"]})
     async with application(folder / "gov", f"sqlite:{folder / 'store.db'}", folder, workers) as app:
-        app.intake.bounds = bounds or BacklogLimits()
+        replace_attribute(app.intake, "bounds", bounds or SheddingLimits())
         async with (
             listening(web.build(app)) as url,
             httpx2.AsyncClient(

@@ -1,4 +1,4 @@
-"""A small company for the doors and pages: a real store with rows that real transitions wrote, and its server."""
+"""A small company for API and pages: a real store with rows that real transitions wrote, and its server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class TrialApp:
-    """The application that doors and pages are given, on one SQLite file."""
+    """The application behind API and pages, on one SQLite file."""
 
     def __init__(self, store: SqliteStore, model: Model) -> None:
         self.store = store
@@ -78,9 +78,9 @@ class TrialApp:
         )
 
     async def _release(self, digest: str) -> Model:
-        held = await self.store.release(digest)
-        assert held is not None
-        return Model.from_json(held[1])
+        release = await self.store.release(digest)
+        assert release is not None
+        return Model.from_json(release[1])
 
     async def _take_up(self) -> None:
         digest = await self.store.active_release()
@@ -118,10 +118,10 @@ class TrialApp:
         clashes = tuple(
             case_of(f"case_clash_{r.ext_id}", "clash", "finance-operations", now) for r in receipts
         )
-        kept = await self.intake.apply(Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
-        return [Answer(v, n) for v, n in zip(kept.verdicts, kept.numbers, strict=True)]
+        result = await self.intake.apply(Receive(receipts=receipts, clashes=clashes, at=now, actor=system))
+        return [Answer(v, n) for v, n in zip(result.verdicts, result.numbers, strict=True)]
 
-    async def resolvecase_of(self, case_id: str, person: str, choice: Choice, note: str) -> str:
+    async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:
         who = await self.store.person(person)
         override = who is not None and Permission.CASES_ANY_RESOLVE in granted(who, self.model)
         resolved = await self.store.apply(
@@ -162,11 +162,11 @@ async def _no_traffic(old: Model, new: Model, since: datetime, until: datetime) 
 
 
 async def _no_connectors(model: Model, names: Sequence[str]) -> None:
-    """Nothing is called from here."""
+    """Build no connectors: the tests call no system."""
 
 
 class Company:
-    """The running company: where it answers, and what its people carry."""
+    """The running company, with its address and the tokens of its people."""
 
     def __init__(self, app: TrialApp, url: str, tokens: dict[str, str]) -> None:
         self.app = app
@@ -178,13 +178,13 @@ class Company:
 
 
 def cheap_passwords() -> Passwords:
-    """argon2 with the least cost that it takes: tests prove the way, not the price."""
+    """Return argon2 with its lowest cost, because tests check the result and not the cost."""
     return Passwords(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @contextlib.asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Company]:
-    """A company in `folder`, with rows, behind a real socket on a free port."""
+    """Run a company in `folder`, with rows, behind a real socket on a free port."""
     store = await SqliteStore.open(folder / "company.db")
     model, findings = read(ROOT / "examples" / "acme")
     assert [f for f in findings if f.severity == "error"] == []
@@ -215,7 +215,7 @@ async def people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
 
 
 class Process:
-    """The company in another process, so that its memory can be watched and its loop is its own."""
+    """The company in another process, so that a test can measure its memory and cannot block its event loop."""
 
     def __init__(self, folder: Path) -> None:
         self._child = subprocess.Popen(
@@ -226,28 +226,28 @@ class Process:
         line = self._child.stdout.readline()
         if not line:
             raise RuntimeError(self.stop())
-        told = json.loads(line)
-        self.url: str = told["url"]
+        address = json.loads(line)
+        self.url: str = address["url"]
         self.port = int(self.url.rpartition(":")[2])
-        self.tokens: dict[str, str] = told["tokens"]
+        self.tokens: dict[str, str] = address["tokens"]
 
     def bearer(self, person: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.tokens[person]}"}
 
     def memory(self) -> int:
-        """Resident bytes now."""
+        """Return the resident memory in bytes."""
         status = Path(f"/proc/{self._child.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
     def stop(self) -> str:
-        """End it; what it wrote to standard error."""
+        """End the process and return its standard error."""
         _, errors = self._child.communicate(b"", timeout=30)
         return errors.decode()
 
 
 def signed(body: bytes) -> dict[str, str]:
-    """The headers that the billing system would send with this body now."""
+    """Return the headers that the billing system would send with this body now."""
     return signature.sign("standard-webhooks-v1", SECRET, body, datetime.now(UTC))
 
 

@@ -1,4 +1,4 @@
-"""The rows of the company for doors and pages, written by the transitions of the store port."""
+"""The rows of the company for API and pages, written by transitions of the store port."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model import read
-from counterfoil.store.port.effects import Conclude, Intent, Send
+from counterfoil.store.port.effects import Conclude, Intent, SendAttempt
 from counterfoil.store.port.intake import Admit, Receive
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal
 from counterfoil.store.port.people import Decide
 from counterfoil.store.port.records import NewInboxItem, RunStart
-from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.source import ROOT
@@ -37,10 +37,10 @@ def approval_of(key: str) -> str:
 
 
 async def fill(store: SqliteStore) -> None:
-    """Credits: one matched, one broken with its Case, three to be approved, one on its way, one taken back."""
+    """Write credits: one matched, one broken with its Case, three awaiting approval, one in flight, one undone."""
     model, _ = read(ROOT / "examples" / "acme", checks=False)
     now = await store.now()
-    await store.apply(PutRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
+    await store.apply(PutFirstRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
     await _matched(store, "CR-1001", "CM-7001", 12_000)
     await _broken(store, "CR-1002", "CM-7002", 84_050)
     await _waiting(store, "CR-1003", 250_000)
@@ -56,7 +56,7 @@ async def fill(store: SqliteStore) -> None:
 
 
 async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tuple[str, datetime]:
-    """A ticket asks for a credit: receipt, event, Run."""
+    """Write the receipt, event and Run of a ticket that requests a credit. Return the Run and its time."""
     now = await store.now()
     at = now - timedelta(minutes=minutes)
     run = run_of(key)
@@ -66,12 +66,14 @@ async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tupl
         door="webhook", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = case_of(f"case_{key}", "clash", "finance-operations", at)
-    kept = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:support"))
+    received = await store.apply(
+        Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:support")
+    )
     event = CanonicalEvent(
         id=ids.event_id("support", "ticket", key, "1", "support.credit_requested.v1"),
         type="support.credit_requested.v1", system="support", object="ticket", key=key, version=1,
         data={"credit_id": key, "customer_id": "cust_42", "amount": Money(minor, "USD"), "requested_by": "ava"},
-        occurred_at=at - timedelta(seconds=2), effective_at=at, received_at=at, receipt=kept.numbers[0],
+        occurred_at=at - timedelta(seconds=2), effective_at=at, received_at=at, receipt=received.numbers[0],
     )  # fmt: skip
     stimulus = NewInboxItem(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
     start = RunStart(
@@ -81,7 +83,7 @@ async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tupl
     links = (_link("customer", "cust_42", "billing", "cus_Q1w2", "event:x", at),) if key == "CR-1001" else ()
     await store.apply(
         Admit(
-            todo=("receipt", str(kept.numbers[0])), events=(event,), starts=(start,), links=links, at=at,
+            todo=("receipt", str(received.numbers[0])), events=(event,), starts=(start,), links=links, at=at,
             actor="worker:t",
         )
     )  # fmt: skip
@@ -116,10 +118,10 @@ async def _call(
     store: SqliteStore, run: str, key: str, path: str, operation: str, at: datetime, minor: int,
     result: dict[str, Any] | None, becomes: str, foils: tuple[Foil, ...] = (), **more: Any,
 ) -> None:  # fmt: skip
-    """Plan, intend, conclude: the three commits of an outward write."""
+    """Plan, intend and conclude: the three commits of an outward write."""
     effect = _effect(run, path, operation, at, minor)
     await _turn(store, run, at, becomes, plan=(effect,), foils=foils)
-    sent = Send(
+    sent = SendAttempt(
         effect=effect.id, attempt=1, worker="w/1", send_by=at + timedelta(seconds=5),
         call_until=at + timedelta(seconds=30), conclude_at=at + timedelta(seconds=90), request=b"{}",
     )  # fmt: skip
@@ -151,29 +153,29 @@ def _foil(run: str, key: str, minor: int, at: datetime, due: timedelta) -> Foil:
 
 
 async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> None:
-    """The ERP shows a posted memo."""
+    """Write the receipt and observation of a memo that the ERP shows as posted."""
     body = wire.dumps({"document": key})
     receipt = Receipt(
         system="erp", ext_id=f"d:{key}", type="document", identity=wire.digest(key), sha256="0" * 64,
         door="poll", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = case_of(f"case_d_{key}", "clash", "finance-operations", at)
-    kept = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:erp"))
+    received = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="system:erp"))
     event = CanonicalEvent(
         id=ids.event_id("erp", "credit", key, "1", "erp.credit_memo_posted.v1"),
         type="erp.credit_memo_posted.v1", system="erp", object="credit", key=key, version=1,
         data={"credit_id": key, "amount": Money(minor, "USD")}, occurred_at=at, effective_at=at,
-        received_at=at, receipt=kept.numbers[0],
+        received_at=at, receipt=received.numbers[0],
     )  # fmt: skip
-    seen = Observation(
+    observation = Observation(
         id=ids.derive("obs", key), rule="credit-memo", key=key, subject=f"memo {key}", version=1,
         legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, event=event.id, at=at,
     )  # fmt: skip
     await store.apply(
         Admit(
-            todo=("receipt", str(kept.numbers[0])),
+            todo=("receipt", str(received.numbers[0])),
             events=(event,),
-            observations=(seen,),
+            observations=(observation,),
             at=at,
             actor="worker:t",
         )
@@ -235,7 +237,7 @@ async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
         state=EffectState.REFUSED, error_class=ErrorClass.PERIOD_CLOSED, error="period 2026-10 is closed",
     )  # fmt: skip
     now = await store.now()
-    await store.apply(Expire(foils=(foil.id,), at=now))
+    await store.apply(ExpireFoils(foils=(foil.id,), at=now))
 
 
 async def _waiting(store: SqliteStore, key: str, minor: int, requester: str = "ava") -> None:

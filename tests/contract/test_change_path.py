@@ -139,8 +139,8 @@ async def test_who_may_not_plan_or_apply_is_refused(company: Changing) -> None:
 
 
 async def test_a_plan_says_what_the_traffic_would_have_become(company: Changing) -> None:
-    await company.asked("R-1", 5_000)
-    await company.asked("R-2", 50_000, "started")
+    await company.start_request("R-1", 5_000)
+    await company.start_request("R-2", 50_000, "started")
     planned = await company.plan(STRICTER, days=30)
     impact = planned["plan"]["impact"]
     assert impact["counts"]["receipts"] == 2
@@ -156,12 +156,12 @@ async def test_a_plan_says_what_the_traffic_would_have_become(company: Changing)
 
 
 async def test_runs_on_their_way_keep_the_release_that_they_began_under(company: Changing) -> None:
-    before = await company.asked("R-1")
+    before = await company.start_request("R-1")
     planned = await company.change(RENAMED)
     assert [(r["workflow"], r["verdict"], r["count"]) for r in planned["plan"]["runs"]] == [
         ("request", "migratable", 1)
     ]
-    after = await company.asked("R-2")
+    after = await company.start_request("R-2")
     pins = {run.id: run.pin for run in (await company.dump()).runs}
     assert pins[before] == planned["plan"]["base"]
     assert pins[after] == planned["plan"]["revision"]
@@ -175,7 +175,7 @@ async def test_runs_on_their_way_keep_the_release_that_they_began_under(company:
 
 
 async def test_a_run_is_moved_to_where_its_step_is_now(company: Changing) -> None:
-    run = await company.asked("R-1")
+    run = await company.start_request("R-1")
     await company.change(RENAMED)
     shown = (await company.ask("POST", "/v1/migrations", json={})).json()["items"]
     assert [(m["run"], m["verdict"], m["paths"]) for m in shown] == [
@@ -195,7 +195,7 @@ async def test_a_run_is_moved_to_where_its_step_is_now(company: Changing) -> Non
 
 
 async def test_a_plan_may_move_the_runs_along(company: Changing) -> None:
-    run = await company.asked("R-1")
+    run = await company.start_request("R-1")
     planned = await company.plan(RENAMED, migrate=True)
     assert "move_runs" in [stage["stage"] for stage in planned["plan"]["stages"]]
     done = (await company.apply(planned["plan"]["digest"])).json()
@@ -205,7 +205,7 @@ async def test_a_plan_may_move_the_runs_along(company: Changing) -> None:
 
 
 async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing) -> None:
-    run = await company.asked("R-1")
+    run = await company.start_request("R-1")
     more = COMPANY.replace(
         "  - id: answered\n",
         "  - check: event.data.amount.minor < 999999\n    outcomes: {failed: park}\n  - id: answered\n",
@@ -219,9 +219,9 @@ async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing
 
 async def test_an_approval_that_was_asked_under_the_former_matrix_is_asked_anew(company: Changing) -> None:
     """Not moved at all: matrices are bound late, so what is open is decided by the one in force."""
-    await company.asked("R-1", 50_000, "started")
+    await company.start_request("R-1", 50_000, "started")
     await company.change(COMPANY.replace("{roles: [controller]}]", "{roles: [architect]}]"))
-    run = await company.asked("R-2", 50_000, "started")
+    run = await company.start_request("R-2", 50_000, "started")
     approvals = {a.run: a for a in (await company.dump()).approvals if a.run.startswith("run_")}
     assert approvals[run].roles == ("architect",)
 
@@ -359,14 +359,14 @@ async def test_every_process_takes_up_a_release(tmp_path: Path, postgres: postgr
     async with changing(tmp_path, dsn, workers=0) as doors:
         prepare(tmp_path / "other")
         async with changing(tmp_path / "other", dsn) as worker:
-            waiting = await doors.asked("R-1")
+            waiting = await doors.start_request("R-1")
             planned = await doors.change(RENAMED)
 
             async def taken_up() -> bool:
                 return worker.app.model.digest == planned["plan"]["revision"]
 
             await until("the other process takes it up", taken_up, 10)
-            late = await doors.asked("R-2")
+            late = await doors.start_request("R-2")
             pins = {run.id: run.pin for run in (await doors.dump()).runs}
             assert pins == {waiting: planned["plan"]["base"], late: planned["plan"]["revision"]}
             for key in ("R-1", "R-2"):
@@ -397,7 +397,7 @@ async def run(company: Changing, *words: str, person: str = "pat") -> tuple[int,
 
 
 async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> None:
-    await company.asked("R-1")
+    await company.start_request("R-1")
     model_in(company.folder / "gov", STRICTER.replace("  - id: answered\n", "  - id: replied\n"))
     code, out, _ = await run(company, "plan", "gov", "--out", "p.json", "--days", "0")
     assert code == 1

@@ -15,6 +15,7 @@ from counterfoil.model import read
 from counterfoil.store.memory import MemoryStore
 from counterfoil.web.api import asyncapi, operations_openapi
 from tests.companies.gateway import Offering, model, offering, payment
+from tests.patching import replace_attribute
 from tests.source import ROOT
 
 OPERATION = re.compile(r"^(get|post)$")
@@ -194,7 +195,7 @@ def test_asyncapi_of_the_example_is_well_formed() -> None:
 
 async def test_descriptions_follow_the_release_in_force(company: Offering, tmp_path: Path) -> None:
     acme, _ = read(ROOT / "examples" / "acme")
-    company.app.releases.present = acme
+    replace_attribute(company.app.releases, "present", acme)
     document = (await company.http.get("/asyncapi.json")).json()
     assert document["x-release"] == acme.digest
     assert "invoice.finalized.v1" in document["channels"]

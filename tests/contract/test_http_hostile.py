@@ -155,7 +155,9 @@ def test_packed_bodies_are_refused_unopened(company: Process, raw: Raw, encoding
 def test_many_large_bodies_at_once_stay_within_the_budget(company: Process) -> None:
     before = company.memory()
     half = b"x" * (MAX_BODY_BYTES - 1000)
-    head = (f"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n").encode()
+    head = (
+        f"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n"
+    ).encode()
     connections = [socket.create_connection(("127.0.0.1", company.port), timeout=30) for _ in range(80)]
     try:
         statuses = []

@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from counterfoil.core.usage import MAX_BATCH_EVENTS
-from counterfoil.flow.intake.load_shedding import BacklogLimits
+from counterfoil.flow.intake.load_shedding import SheddingLimits
 from tests.companies.web import Company, running
+from tests.patching import replace_attribute
 
 pytestmark = pytest.mark.xdist_group("web")
 BATCH = "application/cloudevents-batch+json"
@@ -165,12 +166,12 @@ async def test_who_may_not_send_is_refused(company: Company) -> None:
 
 
 async def test_a_long_queue_sheds_usage_before_anything_is_kept(company: Company) -> None:
-    company.app.intake.bounds = BacklogLimits(queue=-1)
+    replace_attribute(company.app.intake, "bounds", SheddingLimits(queue=-1))
     answer = await send(company, [usage()])
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert (await company.app.store.dump()).usage == []
-    company.app.intake.bounds = BacklogLimits()
+    replace_attribute(company.app.intake, "bounds", SheddingLimits())
     assert (await send(company, [usage()])).json()["accepted"] == 1
 
 

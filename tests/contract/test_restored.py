@@ -14,12 +14,12 @@ from counterfoil.bootstrap import application
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker.audit_checkpoint import PublishedCheckpoint
+from counterfoil.flow.worker.audit_checkpoint import CheckpointFile
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.maintenance import PutCheckpoint
-from counterfoil.store.port.store import Todo
+from counterfoil.store.port.store import AdmissionTodo
 from tests.contract.store import samples as s
 
 COMPANY = """
@@ -61,7 +61,7 @@ async def test_a_restored_store_is_refused_until_a_new_log_begins(tmp_path: Path
 
 async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path) -> None:
     store = MemoryStore()
-    published = PublishedCheckpoint(tmp_path / "checkpoint")
+    published = CheckpointFile(tmp_path / "checkpoint")
     await published.check(store)
     for root, text in ((b"a" * 32, "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="), (b"b" * 32, "")):
         mark = Checkpoint(size=4, root=root, at=s.T0, text=f"log\n4\n{text}\n\nsigned\n")
@@ -76,14 +76,14 @@ async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path)
 async def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("nonsense")
     with pytest.raises(Misconfigured, match="is not a checkpoint"):
-        await PublishedCheckpoint(tmp_path / "checkpoint").check(MemoryStore())
+        await CheckpointFile(tmp_path / "checkpoint").check(MemoryStore())
 
 
 async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Moved(MemoryStore):
-        async def todos(self, *_: object, **__: object) -> list[Todo]:
+        async def todos(self, *_: object, **__: object) -> list[AdmissionTodo]:
             raise Misconfigured("the primary has moved to a server that is behind")
 
     store = Moved()

@@ -11,10 +11,10 @@ import pytest
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.flow.intake import load_shedding
-from counterfoil.flow.intake.load_shedding import BacklogLimits, Intake
+from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.store.port.store import Backlog
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.sql.group_commit import BatchResult
+from counterfoil.store.sql.group_commit import ItemResult
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.small import metric, send, serving
 from tests.contract.store import samples as s
@@ -26,7 +26,7 @@ async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
-    async with serving(tmp_path, BacklogLimits(backlog=3)) as (app, http):
+    async with serving(tmp_path, SheddingLimits(backlog=3)) as (app, http):
         for n in range(4):
             assert (await send(http, f"e{n}")).status_code == 202
         refused = await send(http, "e4")
@@ -45,7 +45,7 @@ async def test_a_full_backlog_refuses_what_is_new_and_keeps_its_word_for_what_is
 async def test_an_old_backlog_refuses_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
     monkeypatch.setattr(load_shedding, "MAX_OLDER_TODOS", 1)
-    async with serving(tmp_path, BacklogLimits(age=0.2)) as (_, http):
+    async with serving(tmp_path, SheddingLimits(age=0.2)) as (_, http):
         assert (await send(http, "e0")).status_code == 202
         await asyncio.sleep(0.3)
         assert (await send(http, "e1")).status_code == 202, "one that waits alone refuses nobody"
@@ -58,7 +58,7 @@ async def test_a_backlog_that_was_worked_off_takes_deliveries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_shedding, "BACKLOG_CACHE_SECONDS", 0.0)
-    async with serving(tmp_path, BacklogLimits(backlog=1), workers=1) as (_, http):
+    async with serving(tmp_path, SheddingLimits(backlog=1), workers=1) as (_, http):
         answers = await asyncio.gather(*(send(http, f"e{n}") for n in range(40)))
         assert {answer.status_code for answer in answers} <= {202, 503}
         for n in range(40):
@@ -73,7 +73,7 @@ class Slow(SqliteStore):
     begun: asyncio.Event
     held: asyncio.Event
 
-    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:
         self.begun.set()
         await self.held.wait()
         return await super()._commit(batch)
@@ -83,7 +83,7 @@ async def test_a_long_queue_refuses_and_what_queued_before_is_kept(tmp_path: Pat
     store = await Slow.open(tmp_path / "slow.db")
     store.begun, store.held = asyncio.Event(), asyncio.Event()
     try:
-        intake = Intake(store, BacklogLimits(queue=5))
+        intake = Intake(store, SheddingLimits(queue=5))
         asked = [asyncio.create_task(intake.apply(s.receive(s.receipt("r0"))))]
         await store.begun.wait()
         for n in range(1, 7):
@@ -113,7 +113,7 @@ async def test_the_backlog_is_read_once_a_second_whatever_comes(tmp_path: Path) 
 
     store.backlog = counted
     try:
-        intake = Intake(store, BacklogLimits(), lambda: now[0])
+        intake = Intake(store, SheddingLimits(), lambda: now[0])
         await asyncio.gather(*(intake.apply(s.receive(s.receipt(f"a{n}"))) for n in range(50)))
         assert looks == [0.0]
         now[0] = 1.5
@@ -124,10 +124,10 @@ async def test_the_backlog_is_read_once_a_second_whatever_comes(tmp_path: Path) 
 
 
 def test_bounds_come_from_the_environment() -> None:
-    assert BacklogLimits.of({}) == BacklogLimits()
-    assert BacklogLimits.of({"COUNTERFOIL_SHED_QUEUE": "7", "COUNTERFOIL_SHED_AGE": "60"}) == BacklogLimits(
+    assert SheddingLimits.of({}) == SheddingLimits()
+    assert SheddingLimits.of({"COUNTERFOIL_SHED_QUEUE": "7", "COUNTERFOIL_SHED_AGE": "60"}) == SheddingLimits(
         queue=7, age=60
     )
     for text in ("0", "-1", "many", "1.5"):
         with pytest.raises(Misconfigured, match="COUNTERFOIL_SHED_BACKLOG"):
-            BacklogLimits.of({"COUNTERFOIL_SHED_BACKLOG": text})
+            SheddingLimits.of({"COUNTERFOIL_SHED_BACKLOG": text})

@@ -26,6 +26,7 @@ LOCALSTRIPE = """
 import sys
 from aiohttp import web
 from localstripe import resources, server
+assert hasattr(resources.Store, "dump_to_disk")
 resources.Store.dump_to_disk = lambda self: None
 web.run_app(server.app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 """

@@ -35,6 +35,7 @@ from counterfoil.core.wire import dumps, write_json
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.proxy import Proxy
 from tests.erp_system import Erp, running
+from tests.patching import replace_attribute
 
 TIMEOUT = 30.0
 _numbers = itertools.count(1)
@@ -331,7 +332,7 @@ async def test_refused_batch_of_the_erp_leaves_nothing_and_then_the_wrong_one_fa
 
     refused_batches: list[list[tuple[str, Any]]] = []
     in_bulk = connect(config)
-    in_bulk._batches._rpc = Watched(http, "erp", login, "", {})  # type: ignore[attr-defined]
+    replace_attribute(in_bulk._batches, "_rpc", Watched(http, "erp", login, "", {}))  # type: ignore[attr-defined]
     outcomes = await many(in_bulk, *(request("erp.credit_memo.post", **body) for body in bodies))
     await in_bulk.close()
     await http.close()

@@ -145,7 +145,7 @@ class Crew:
 
     async def open(self) -> None:
         self.server.program.start()
-        assert await asyncio.to_thread(self.server.program.until_listening), self.server.program.said()
+        assert await asyncio.to_thread(self.server.program.until_listening), self.server.program.output()
         for worker in self.workers:
             worker.program.start()
 
@@ -270,7 +270,7 @@ class Crew:
             ):
                 continue
             assert code == -signal.SIGKILL, (
-                f"{member.program.name} ended by itself: {code}\n{member.program.said()}"
+                f"{member.program.name} ended by itself: {code}\n{member.program.output()}"
             )
             member.arm(rest[n].pop(0) if rest.get(n) else [])
             member.program.start()
@@ -383,7 +383,7 @@ class Crew:
         ]
         lines += [f"case {c.reason} {c.message}" for c in dump.cases if c.state == "open"]
         lines += [f"todo {todo}" for todo in dump.todos]
-        lines += [f"{m.program.name}: {m.program.said()[-1500:]}" for m in self.members]
+        lines += [f"{m.program.name}: {m.program.output()[-1500:]}" for m in self.members]
         return "\n".join(lines)
 
 

@@ -7,7 +7,6 @@ What was made there is read from the systems' own file, not through the connecto
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -25,6 +24,7 @@ from counterfoil.connectors import signature
 from counterfoil.core.effect import EffectState
 from counterfoil.store.dump import Dump
 from tests.companies.acme import Program, free_ports, token_of
+from tests.companies.base import write_people
 from tests.crash.house_systems import TOKEN
 
 HERE = Path(__file__).parent
@@ -73,17 +73,9 @@ class House:
             ["-m", "tests.crash.house_systems", str(systems_port), str(self.file), "--seconds", str(seconds)],
             systems_port, home, {"PYTHONPATH": str(HERE.parents[1])},
         )  # fmt: skip
-        people = [
-            {
-                "id": person,
-                "name": person.title(),
-                "email": f"{person}@house.example",
-                "roles": [role],
-                "token_sha256": hashlib.sha256(token_of(person).encode()).hexdigest(),
-            }
-            for person, role in PERSONS.items()
-        ]
-        (home / "people.json").write_text(json.dumps(people))
+        tokens = {person: token_of(person) for person in PERSONS}
+        roles = {person: [role] for person, role in PERSONS.items()}
+        write_people(home / "people.json", tokens, roles, "house.example")
 
     def environment(self) -> dict[str, str]:
         return {

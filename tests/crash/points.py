@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 COMMITS = ("Receive", "Admit", "Turn", "Decide")
 """The commits of intake, turn and vote."""
-CONCLUDING = ("Conclude", "Advance")
+CONCLUDING = ("Conclude", "ConcludeAndTurn")
 """An outcome alone, or with the turn that follows from it."""
 BY_THE_CLOCK = ("Receive/nothing", "Admit/nothing", "Receive/office", "Receive/desk:")
 """What comes when a feed is polled, not with a step: how often it is passed in a round is chance."""

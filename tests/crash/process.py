@@ -25,16 +25,15 @@ from counterfoil import bootstrap
 from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request, Unknown
 from counterfoil.core.clock import utc_now
-from counterfoil.flow.intake import admit
 from counterfoil.flow.runs import snapshot
-from counterfoil.flow.worker import worker
 from counterfoil.store.sql.store import SqlStore
+from tests.patching import replace_attribute, replace_constant
 
 STEPS = frozenset({
-    "Receive", "Admit", "Turn", "Advance", "Intent", "Resend", "Conclude", "LookedUp", "Decide", "Resolve",
-    "Expire", "OpenCases",
+    "Receive", "Admit", "Turn", "ConcludeAndTurn", "Intent", "ResendUnknown", "Conclude", "LookAgain", "Decide", "Resolve",
+    "ExpireFoils", "OpenCases",
 })  # fmt: skip
-"""Transitions that come with a step of a Run: each has its points. `Advance` is an outcome and the next turn in one."""
+"""Transitions that come with a step of a Run: each has its points. `ConcludeAndTurn` is an outcome and the next turn in one."""
 STOPPED = "stopped"
 """The file by which one process tells the others of its folder that it is the one that stops."""
 READING = timedelta(seconds=1)
@@ -130,11 +129,11 @@ class KilledStore:
             case "Turn":
                 loaded = await self._store.load(transition.run)
                 return f"/{loaded.run.workflow if loaded is not None else ''}"
-            case "Advance":
+            case "ConcludeAndTurn":
                 return f"/{await self._operation(transition.conclude.effect)}"
-            case "Intent" | "Resend":
+            case "Intent" | "ResendUnknown":
                 return f"/{await self._operation(transition.send.effect)}"
-            case "Conclude" | "LookedUp":
+            case "Conclude" | "LookAgain":
                 return f"/{await self._operation(transition.effect)}"
             case "Admit":
                 return f"/{'+'.join(sorted(event.type for event in transition.events)) or 'nothing'}"
@@ -191,8 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
     if asked.lease is not None:
-        for module in (snapshot, worker, admit):
-            module.LEASE = timedelta(seconds=asked.lease)
+        replace_constant(snapshot, "LEASE", timedelta(seconds=asked.lease))
     journal = Journal(asked.journal)
     stores: list[KilledStore] = []
     open_store, connectors_of = bootstrap.open_store, bootstrap.connectors_of
@@ -204,8 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def killed_connectors(model: Any) -> Mapping[str, Any]:
         return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model).items()}
 
-    bootstrap.open_store = killed_store
-    bootstrap.connectors_of = killed_connectors  # type: ignore[assignment]
+    replace_attribute(bootstrap, "open_store", killed_store)
+    replace_attribute(bootstrap, "connectors_of", killed_connectors)
     sys.argv = ["counterfoil", *asked.command]
     cli.main()
 

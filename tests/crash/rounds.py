@@ -158,7 +158,7 @@ class Life:
 
     def _assert_killed(self) -> None:
         code = self.server.ended()
-        assert code == -signal.SIGKILL, f"the server ended by itself with {code}:\n{self.server.said()}"
+        assert code == -signal.SIGKILL, f"the server ended by itself with {code}:\n{self.server.output()}"
 
     # ------------------------------------------------------------------ through the doors
 
@@ -224,7 +224,7 @@ class Life:
         lines += [f"effect {e.operation} {e.state} {e.attempt} {e.error}" for e in dump.effects]
         lines += [f"case {c.reason} {c.state} {c.message}" for c in dump.cases]
         lines += [f"todo {todo}" for todo in dump.todos]
-        return "\n".join([*lines, self.server.said()])
+        return "\n".join([*lines, self.server.output()])
 
     def _journal_lines(self) -> list[str]:
         return self.journal.read_text().splitlines() if self.journal.exists() else []

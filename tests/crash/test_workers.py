@@ -133,14 +133,16 @@ async def test_a_worker_told_to_end_finishes_its_calls_and_takes_nothing_new(
             code = await asyncio.to_thread(ending.program.process.wait, 30)
             took = time.monotonic() - told
             dump = await them.dump()
-            assert code == 0, ending.program.said()
+            assert code == 0, ending.program.output()
             assert [e.id for e in dump.effects if e.state == "sending" and _of(e.worker, "worker-1")] == []
             assert [r.id for r in dump.runs if r.lease_until is not None and _of(r.owner, "worker-1")] == []
             played = await playing
             assert (played.violations, played.doubled) == ([], 0)
             lines = ending.journal.read_text().splitlines()
             wires = [line.split() for line in lines if line.startswith("wire ")]
-            answered = [line for line in lines if line.startswith(("answer Conclude", "answer Advance"))]
+            answered = [
+                line for line in lines if line.startswith(("answer Conclude", "answer ConcludeAndTurn"))
+            ]
             assert wires
             assert [w for w in wires if float(w[3]) > told + 1.5] == [], "it began calls after it was told"
             assert len({line.split()[1] for line in lines if line.startswith("wire ")}) <= len(answered)

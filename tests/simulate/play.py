@@ -27,12 +27,12 @@ from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port import store as port
-from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
+from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.port.people import PutPerson, Resolve
-from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
+from counterfoil.store.port.wake import WakeKind
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
     LENGTH,
@@ -174,7 +174,7 @@ class SimStore:
         await self._seam.gate()
         return loaded
 
-    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: WakeKind, timeout: float) -> None:
         await self._seam.gate()
         await (asyncio.sleep(timeout) if self._seam.deaf else self._world.wake(timeout))
         await self._seam.gate()
@@ -516,13 +516,13 @@ def _about(t: Any) -> str:
             parts += [f"{name} {[getattr(x, 'id', getattr(x, 'effect', x))[-6:] for x in items]}"
                       for name in ("plan", "send", "drop") if (items := getattr(t, name))]  # fmt: skip
             return " ".join(parts)
-        case Intent() | Resend():
+        case Intent() | ResendUnknown():
             return f" of {t.send.effect[-6:]} try {t.send.attempt}"
-        case Advance():
+        case ConcludeAndTurn():
             return f"{_about(t.conclude)}, then turn{_about(t.turn)}"
         case Conclude():
             return f" of {t.effect[-6:]} try {t.attempt} as {t.state} ({t.evidence})"
-        case LookedUp():
+        case LookAgain():
             return f" of {t.effect[-6:]}"
         case Admit():
             return f" {':'.join(t.todo)} {[e.type for e in t.events]}"
@@ -536,9 +536,9 @@ def _about(t: Any) -> str:
 def _short(answer: Any) -> str:
     if answer is None or isinstance(answer, bool | int | str | tuple):
         return str(answer)[:120]
-    if isinstance(answer, AdvanceResult):
+    if isinstance(answer, ConcludeAndTurnResult):
         return f"{answer.concluded.verdict}, {_short(answer.turned)}"
-    if isinstance(answer, TurnAnswer) and answer.started:
+    if isinstance(answer, TurnResult) and answer.started:
         return f"{answer.verdict}, started {[e[-6:] for e in answer.started]}"
     verdict = getattr(answer, "verdict", None)
     return str(verdict) if verdict is not None else str(answer)[:120]

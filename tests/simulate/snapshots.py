@@ -16,7 +16,7 @@ from counterfoil.flow.runs.snapshot import RunSnapshot, after_turn, from_rows
 from counterfoil.flow.runs.turn import PlannedTurn
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.effects import Conclude
-from counterfoil.store.port.turns import Advance, Turn
+from counterfoil.store.port.turns import ConcludeAndTurn, Turn
 
 LEASE_FIELDS = ("due", "owner", "lease_until")
 """Fields of a Run that claims change: no decision reads them."""
@@ -54,7 +54,7 @@ class SnapshotCheck:
         match transition:
             case Turn():
                 turn, turned = transition, answer
-            case Advance():
+            case ConcludeAndTurn():
                 turn, turned = transition.turn, answer.turned
             case _:
                 return
@@ -64,7 +64,7 @@ class SnapshotCheck:
         rows = await self._rows(turn.run)
         assert rows is not None
         if turned.verdict != "done":
-            recorded = isinstance(transition, Advance) and answer.concluded.verdict == "won"
+            recorded = isinstance(transition, ConcludeAndTurn) and answer.concluded.verdict == "won"
             if (
                 recorded
                 and rows.run.version == before.run.version

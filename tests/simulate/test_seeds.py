@@ -59,7 +59,7 @@ def test_seeds_are_rich_in_events() -> None:
     assert sum(played.commits for played in many) > 20 * 80
     for happened in (
         "is killed", "is stopped", "goes on", "loses the database", "as unknown", "as refused", "as confirmed (look-up)",
-        "Resend", ": held", "started [", "drop [", "rejects", "approves", "decides", "Advance", "is dead",
+        "ResendUnknown", ": held", "started [", "drop [", "rejects", "approves", "decides", "ConcludeAndTurn", "is dead",
     ):  # fmt: skip
         assert happened in happened_texts, f"in no seed: {happened}"
 

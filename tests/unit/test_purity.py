@@ -165,7 +165,7 @@ def test_a_planted_impure_import_is_found(name: str) -> None:
     [
         ("rules/workflow/decide.py", "from datetime import datetime\nx = datetime.now()"),
         ("rules/workflow/decide.py", "import datetime\nx = datetime.datetime.utcnow()"),
-        ("rules/posting.py", "from datetime import date\nx = date.today()"),
+        ("rules/posting_date.py", "from datetime import date\nx = date.today()"),
         ("rules/workflow/decide.py", "with open('x') as f: pass"),
         ("rules/workflow/decide.py", "def f(o):\n    return o.environ['X']"),
         ("expr/parse.py", "x = eval('1')"),
@@ -198,8 +198,8 @@ def test_what_is_pure_or_elsewhere_is_let_through(path: str, line: str) -> None:
     [
         ("core/money.py", "x = 0.5"),
         ("expr/functions.py", "def f(x): return float(x)"),
-        ("rules/approval.py", "def limit(amount): return float(amount)"),
-        ("rules/approval.py", "CREDIT_LIMIT = 100.0"),
+        ("rules/approval_matrix.py", "def limit(amount): return float(amount)"),
+        ("rules/approval_matrix.py", "CREDIT_LIMIT = 100.0"),
         ("rules/matching.py", "def show(money): return money.minor / 100"),
         ("core/foil.py", "class Foil:\n    exposure = 0.0"),
     ],

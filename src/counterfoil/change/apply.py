@@ -73,7 +73,9 @@ class Applier:
         report = read_report(plan)
         roles = report.emergency if emergency else ()
         if emergency and not roles:
-            raise Refused("The active Release has no policy that names roles under `emergency`.", ErrorClass.CONFLICT)
+            raise Refused(
+                "The active Release has no policy that names roles under `emergency`.", ErrorClass.CONFLICT
+            )
         application = _PlanApplication(self, plan, report, Model.from_json(body), person, reason, roles)
         results: list[StageResult] = []
         for stage in report.stages:

@@ -133,7 +133,7 @@ def same_content(a: bytes, b: bytes) -> bool:
 
 
 def digest(rows: Sequence[UsageRow]) -> str:
-    """Return SHA-256 in hex over rows in order of source and id: it stands in the batch's leaf."""
+    """Return SHA-256 in hex over rows in order of source and id, for the leaf of the batch."""
     return hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()
 
 

@@ -77,7 +77,7 @@ class Typing:
         if faults:
             return DYN
         if not fits(inferred, expect):
-            self.report("formula", f"{what}expected a {expect}, and this is a {inferred}", path, 0)
+            self.report("formula", f"{what}expected a {expect}, found a {inferred}", path, 0)
         return inferred
 
     def report(self, rule: str, message: str, path: Path, offset: int | None = None, fix: str = "") -> None:
@@ -108,7 +108,7 @@ class Typing:
     def _check_type(self, actual: Type, expected: Type, path: Path, rule: str) -> None:
         if not fits(actual, expected):
             where = f"`{path[-1]}` takes" if path and isinstance(path[-1], str) else "this takes"
-            self.report(rule, f"{where} a {expected}, and this is a {actual}", path, 0)
+            self.report(rule, f"{where} a {expected}, not a {actual}", path, 0)
 
     def _is(self, schema: Schema, kind: str, path: Path, rule: str) -> bool:
         expected = from_schema(schema)
@@ -160,7 +160,7 @@ class Typing:
         kind = _kind(value, expected)
         if not fits(kind, expected):
             fix = "a formula begins with `=`" if isinstance(value, str) else ""
-            self.report(rule, f"`{path[-1]}` takes a {expected}, and this is a {kind}", path, None, fix)
+            self.report(rule, f"`{path[-1]}` takes a {expected}, not a {kind}", path, None, fix)
         elif expected.values is not None and isinstance(value, str) and value not in expected.values:
             self.report(rule, f"`{value}` is not one of: {', '.join(sorted(expected.values))}", path)
 

@@ -17,7 +17,7 @@ from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours,
 from counterfoil.prove.move import Move
 from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.values import event_names
+from counterfoil.rules.json_values import event_names
 
 
 class PossibleEvents:

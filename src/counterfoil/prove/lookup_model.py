@@ -18,7 +18,7 @@ from counterfoil.rules.lookup import (
     GuardRead,
     HeadRead,
     HeadsRead,
-    LinkedId,
+    LinkAnswer,
     Question,
     RateRead,
     Read,
@@ -80,7 +80,7 @@ class LookupModel(Mapping[Question, Any]):
             case ExternalIdRead(object_, canonical, _):
                 return f"{object_}/{canonical}"
             case CanonicalIdRead(object_, ext_id):
-                return LinkedId(f"{object_}/{ext_id}")
+                return LinkAnswer(f"{object_}/{ext_id}")
             case TableRead(table, keys):
                 return self._table(table, list(keys))
             case RateRead():

@@ -152,7 +152,9 @@ class PossibleOutcomes:
         amount = next((v for v in inputs.values() if isinstance(v, Money)), None)
         if amount is None:
             data = w.state.names.get("event", {}).get("data", {})
-            amount = next((v for v in data.values() if isinstance(v, Money)), Money(DEFAULT_MINOR_UNITS, "USD"))
+            amount = next(
+                (v for v in data.values() if isinstance(v, Money)), Money(DEFAULT_MINOR_UNITS, "USD")
+            )
         result = {}
         for name, of in schema.get("properties", {}).items():
             value = plain_value(of, name, amount.currency, amount.minor * times)

@@ -9,8 +9,8 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.model import definition as d
 from counterfoil.prove.input_values import Leaf
 from counterfoil.prove.lookup_model import BEGIN
+from counterfoil.rules.json_values import event_names
 from counterfoil.rules.ownership import REQUESTED_BY
-from counterfoil.rules.values import event_names
 
 
 def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]:

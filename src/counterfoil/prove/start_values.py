@@ -19,7 +19,7 @@ from counterfoil.prove.formulas import FORMULA_ERRORS, conjuncts_of, evaluate
 from counterfoil.prove.input_values import ABSENT, LIKE, Leaf, get, put
 from counterfoil.prove.lookup_model import BEGIN, LookupModel
 from counterfoil.prove.start_names import start_names
-from counterfoil.rules import approval as matrix
+from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
 
 MAX_STARTS = 16

@@ -16,7 +16,7 @@ from counterfoil.replay.event_builder import MappedDelivery
 from counterfoil.replay.json_diff import accounts, amounts, differing_fields, first_fields, without_positions
 from counterfoil.replay.recorded_answers import ReplaySide
 from counterfoil.replay.replayed_run import ReplayedApproval, ReplayedCall, ReplayedFoil, ReplayedRun
-from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.recorded import RecordedDelivery
 
 ERP = "erp"
 OLD, NEW = 0, 1
@@ -69,7 +69,7 @@ class DifferenceTotals:
         self.since: Any = None
         self.until: Any = None
 
-    def add_delivery(self, recorded: Recorded) -> None:
+    def add_delivery(self, recorded: RecordedDelivery) -> None:
         at = recorded.receipt.received_at
         self.since = at if self.since is None else min(self.since, at)
         self.until = at if self.until is None else max(self.until, at)
@@ -149,7 +149,7 @@ def _posting(key: tuple[str, str, str, str, str], sums: Sequence[int]) -> d.Post
 class DeliveryDifference:
     """The differences of one delivery. They are added to the totals only if the whole delivery was comparable."""
 
-    def __init__(self, totals: DifferenceTotals, recorded: Recorded) -> None:
+    def __init__(self, totals: DifferenceTotals, recorded: RecordedDelivery) -> None:
         self._totals = totals
         self._recorded = recorded
         self._additions: list[Callable[[], None]] = []

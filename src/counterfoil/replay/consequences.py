@@ -23,11 +23,11 @@ from counterfoil.replay.replayed_run import ReplayedFoil, ReplayedRun
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import admission, routing
 from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.json_values import event_names
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastFailed
-from counterfoil.store.port.recorded import Recorded, RecordedRun
+from counterfoil.store.port.recorded import RecordedDelivery, RecordedRun
 
 MAX_DEPTH = 5
 """Length of chains that are followed: a Run emits an event, which starts a Run, which emits an event, and so on."""
@@ -43,7 +43,7 @@ class EventConsequences(msgspec.Struct, frozen=True, kw_only=True):
 class ReplayJob(msgspec.Struct, kw_only=True):
     """A Run to replay on both sides."""
 
-    recorded: Recorded
+    recorded: RecordedDelivery
     difference: DeliveryDifference
     run: str
     pair: EventPair
@@ -71,7 +71,7 @@ class ConsequenceReplayer:
         return bool(self._waiting)
 
     def replay(
-        self, recorded: Recorded, difference: DeliveryDifference, pair: EventPair, depth: int = 0
+        self, recorded: RecordedDelivery, difference: DeliveryDifference, pair: EventPair, depth: int = 0
     ) -> None:
         """Replay the consequences of an event, unless equal documents on both sides exclude a difference."""
         event = pair[NEW] or pair[OLD]
@@ -106,7 +106,7 @@ class ConsequenceReplayer:
             else:
                 self._replay_run(job)
 
-    def _consequences(self, n: int, recorded: Recorded, event: CanonicalEvent) -> EventConsequences:
+    def _consequences(self, n: int, recorded: RecordedDelivery, event: CanonicalEvent) -> EventConsequences:
         """Return the consequences on one side. If a formula fails, the delivery is held: there are none."""
         side = self._divergence.sides[n]
         lookup = lookup_in(self._divergence.answers(n, recorded), recorded.receipt.system)
@@ -120,7 +120,7 @@ class ConsequenceReplayer:
 
     # ------------------------------------------------------------------ waiting for later events
 
-    def later_events(self, recorded: Recorded, run: RecordedRun) -> tuple[str, ...]:
+    def later_events(self, recorded: RecordedDelivery, run: RecordedRun) -> tuple[str, ...]:
         """Return the ids of later events that the Run received and that the models may create differently."""
         differing = self._paths.differing_events
         if not run.inbox or differing.isdisjoint(self._divergence.waited_types):
@@ -134,7 +134,7 @@ class ConsequenceReplayer:
                 events.append(item.ref)
         return tuple(dict.fromkeys(events))
 
-    def events_replayed(self, recorded: Recorded) -> None:
+    def events_replayed(self, recorded: RecordedDelivery) -> None:
         """Replay the Runs that waited for this delivery's events only."""
         for event in recorded.events:
             for job in self._waiting.pop(event.id, ()):

@@ -17,7 +17,7 @@ from counterfoil.replay.paths import DivergedKeys
 from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
 from counterfoil.rules import admission, routing
 from counterfoil.rules.versions import CastFailed
-from counterfoil.store.port.recorded import Recorded, RecordedRun
+from counterfoil.store.port.recorded import RecordedDelivery, RecordedRun
 
 OLD, NEW = 0, 1
 EventPair: TypeAlias = tuple[CanonicalEvent | None, CanonicalEvent | None]
@@ -49,7 +49,7 @@ class Divergence:
             self._keys = DivergedKeys(heads=heads, links=links, limits=limits)
         return self._keys
 
-    def answers(self, n: int, recorded: Recorded) -> RecordedAnswers:
+    def answers(self, n: int, recorded: RecordedDelivery) -> RecordedAnswers:
         """Return the look-up answers of one side for a delivery."""
         return RecordedAnswers(self.sides[n], recorded, self._recorded_limits)
 
@@ -60,13 +60,15 @@ class Divergence:
 
     # ------------------------------------------------------------------ recording differences
 
-    def count_limits(self, recorded: Recorded) -> None:
+    def count_limits(self, recorded: RecordedDelivery) -> None:
         for run in recorded.runs:
             for guard in run.guards:
                 key = (guard.scope, guard.key)
                 self._recorded_limits[key] = self._recorded_limits.get(key, 0) + guard.own
 
-    def guarded(self, difference: DeliveryDifference, recorded: Recorded, work: Callable[[], None]) -> None:
+    def guarded(
+        self, difference: DeliveryDifference, recorded: RecordedDelivery, work: Callable[[], None]
+    ) -> None:
         """Run `work`. If an answer is not recorded, the delivery is not comparable and its heads become unknown."""
         try:
             work()
@@ -75,14 +77,14 @@ class Divergence:
             for side in self.sides:
                 side.mark_unknown((e.object, e.key) for e in recorded.events if e.object)
 
-    def settle_events(self, recorded: Recorded) -> None:
+    def settle_events(self, recorded: RecordedDelivery) -> None:
         """Apply recorded events: the fields that they assert no longer differ."""
         for side in self.sides:
             for event in recorded.events if side.heads else ():
                 if event.object in side.heads:
                     self._settle(side, event)
 
-    def record(self, recorded: Recorded, mapped: MappedPair, pairs: list[EventPair]) -> None:
+    def record(self, recorded: RecordedDelivery, mapped: MappedPair, pairs: list[EventPair]) -> None:
         """Record how the events and Links of each side differ from the recorded ones."""
         recorded_events = {event.id: event for event in recorded.events}
         for side, delivery in zip(self.sides, mapped, strict=True):
@@ -110,7 +112,7 @@ class Divergence:
     def _record_facts(
         self,
         side: ReplaySide,
-        recorded: Recorded,
+        recorded: RecordedDelivery,
         before: CanonicalEvent | None,
         now: CanonicalEvent | None,
     ) -> None:
@@ -126,7 +128,7 @@ class Divergence:
             fact = _asserted(side, now) if now in same_object and now is not None else {}
             side.record_fact(*name, fact, recorded_fact, state)
 
-    def _record_links(self, side: ReplaySide, recorded: Recorded, delivery: MappedDelivery) -> None:
+    def _record_links(self, side: ReplaySide, recorded: RecordedDelivery, delivery: MappedDelivery) -> None:
         before, now = (
             {(link.object, link.system, link.ext_id): link.canonical for link in links}
             for links in (links_of_events(recorded), delivery.links)
@@ -145,7 +147,7 @@ def _asserted(side: ReplaySide, event: CanonicalEvent) -> Mapping[str, Any]:
         return {}
 
 
-def links_of_events(recorded: Recorded) -> tuple[Link, ...]:
+def links_of_events(recorded: RecordedDelivery) -> tuple[Link, ...]:
     """Return the recorded Links that the delivery's events established."""
     established_by = {f"event:{event.id}" for event in recorded.events}
     return tuple(link for link in recorded.links if link.established_by in established_by)

@@ -17,7 +17,7 @@ from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.rules.lookup import Answers
 from counterfoil.rules.mapping import Mapped, MappedEvent
-from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.recorded import RecordedDelivery
 
 
 class MappedDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class MappedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryBodies:
     """The bodies of a delivery, read once for both sides."""
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, recorded: RecordedDelivery) -> None:
         self._recorded = recorded
         self.body = wire.read_trusted(recorded.receipt.body)
         self._fetched: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class EventBuilder:
 
     def build(
         self,
-        recorded: Recorded,
+        recorded: RecordedDelivery,
         bodies: DeliveryBodies,
         answers: RecordedAnswers,
         by_old: MappedDelivery | None = None,
@@ -78,7 +78,7 @@ class EventBuilder:
 
     def _build(
         self,
-        recorded: Recorded,
+        recorded: RecordedDelivery,
         bodies: DeliveryBodies,
         answers: RecordedAnswers,
         by_old: MappedDelivery | None,
@@ -100,13 +100,13 @@ class EventBuilder:
                 links += admission.links_of(model, m.system, e, receipt.received_at)
         return MappedDelivery(events=tuple(admission.once(events)), links=tuple(links))
 
-    def _is_trusted(self, recorded: Recorded, event: MappedEvent) -> bool:
+    def _is_trusted(self, recorded: RecordedDelivery, event: MappedEvent) -> bool:
         """Return True if admission accepted the same event under the same contract."""
         return event.type in self._trusted and any(
             other.id == event.id and other.data == event.data for other in recorded.events
         )
 
-    def declared(self, recorded: Recorded) -> MappedDelivery:
+    def declared(self, recorded: RecordedDelivery) -> MappedDelivery:
         """Return the event of a delivery that came in canonical form."""
         try:
             return MappedDelivery(events=(admission.declared(self._model, recorded.receipt),))
@@ -122,7 +122,7 @@ class EventBuilder:
     def _map(
         self,
         m: InboundMapping,
-        recorded: Recorded,
+        recorded: RecordedDelivery,
         bodies: DeliveryBodies,
         answers: Answers,
         old_event: CanonicalEvent | None,

@@ -31,7 +31,7 @@ from counterfoil.replay.recorded_answers import ReplaySide
 from counterfoil.replay.report import Impact
 from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
-from counterfoil.store.port.recorded import Recorded, TimeRange
+from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.store import Store
 
 
@@ -52,7 +52,7 @@ class Replay:
         self._totals = DifferenceTotals(old, new)
         self._incremental = cache(lambda system, type_: IncrementalMapping.of(old, new, system, type_))
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: RecordedDelivery) -> None:
         """Replay one delivery with everything that was recorded for it."""
         self._totals.add_delivery(recorded)
         if not self._consequences.has_waiting and self._is_same(recorded):
@@ -73,7 +73,7 @@ class Replay:
 
     # ------------------------------------------------------------------ one delivery
 
-    def _is_same(self, recorded: Recorded) -> bool:
+    def _is_same(self, recorded: RecordedDelivery) -> bool:
         """Return True if the documents show that nothing differs for this delivery."""
         if self._every or not self._maps_as_recorded(recorded):
             return False
@@ -87,7 +87,7 @@ class Replay:
         self._divergence.settle_events(recorded)
         return True
 
-    def _maps_as_recorded(self, recorded: Recorded) -> bool:
+    def _maps_as_recorded(self, recorded: RecordedDelivery) -> bool:
         """Return True if both models map the delivery to the recorded events: equal documents, and no diverged
         look-ups."""
         receipt = recorded.receipt
@@ -99,7 +99,7 @@ class Replay:
         path = self.paths.delivery(receipt.system, receipt.type)
         return path.same and path.is_untouched(self._divergence.keys())
 
-    def _replay(self, recorded: Recorded, difference: DeliveryDifference) -> None:
+    def _replay(self, recorded: RecordedDelivery, difference: DeliveryDifference) -> None:
         old_side, new_side = self._divergence.sides
         if self._maps_as_recorded(recorded):
             pairs: list[EventPair] = [(event, event) for event in recorded.events]
@@ -121,7 +121,7 @@ class Replay:
         for pair in pairs:
             self._consequences.replay(recorded, difference, pair)
 
-    def _map(self, recorded: Recorded) -> MappedPair:
+    def _map(self, recorded: RecordedDelivery) -> MappedPair:
         old, new = self._builders
         if recorded.receipt.door == "events":
             return old.declared(recorded), new.declared(recorded)
@@ -135,7 +135,7 @@ class Replay:
             new.build(recorded, bodies, self._divergence.answers(NEW, recorded), by_old, incremental),
         )
 
-    def _recorded_by_old(self, recorded: Recorded) -> MappedDelivery | None:
+    def _recorded_by_old(self, recorded: RecordedDelivery) -> MappedDelivery | None:
         """Return the recorded events if the old model created them."""
         if self._every or not any(map(self._divergence.is_recorded_by_old, recorded.runs)):
             return None
@@ -154,7 +154,7 @@ def _admitted(side: ReplaySide, delivery: MappedDelivery) -> MappedDelivery:
     return delivery
 
 
-def impact(old: Model, new: Model, traffic: Iterable[Recorded], every: bool = False) -> Impact:
+def impact(old: Model, new: Model, traffic: Iterable[RecordedDelivery], every: bool = False) -> Impact:
     """Return the differences between the results of both models for the traffic."""
     replay = Replay(old, new, every)
     for recorded in traffic:
@@ -162,9 +162,11 @@ def impact(old: Model, new: Model, traffic: Iterable[Recorded], every: bool = Fa
     return replay.result()
 
 
-async def recorded(store: Store, paths: Paths, since: datetime, until: datetime) -> AsyncIterator[Recorded]:
+async def recorded(
+    store: Store, paths: Paths, since: datetime, until: datetime
+) -> AsyncIterator[RecordedDelivery]:
     """Yield the deliveries received from `since` until before `until`, in the order of receipts, page by page."""
-    time_range: TimeRange | None = TimeRange(
+    time_range: DeliveryFilter | None = DeliveryFilter(
         since=since, until=until, fetches=paths.fetches, calendars=paths.calendars
     )
     while time_range is not None:

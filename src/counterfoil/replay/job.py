@@ -10,7 +10,7 @@ from typing import Any
 from counterfoil.model import Model
 from counterfoil.replay.impact import Replay, recorded
 from counterfoil.replay.report import to_dict
-from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.recorded import RecordedDelivery
 from counterfoil.store.port.store import Store
 
 BATCH_DELIVERIES = 50
@@ -22,9 +22,9 @@ async def replay_traffic(
 ) -> dict[str, Any]:
     """Return the differences between the results of both models for the traffic, as JSON values."""
     replay = Replay(old, new)
-    waiting: list[Recorded] = []
+    waiting: list[RecordedDelivery] = []
 
-    def take(batch: Sequence[Recorded]) -> None:
+    def take(batch: Sequence[RecordedDelivery]) -> None:
         for one in batch:
             replay.take(one)
 

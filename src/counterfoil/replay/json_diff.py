@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.core.money import Money
-from counterfoil.rules.values import plain
+from counterfoil.rules.json_values import plain
 
 MAX_FIELDS = 20
 """Fields of one difference that an example lists."""

@@ -14,13 +14,14 @@ from typing import Any
 from counterfoil.core.canonical import Head
 from counterfoil.model import Model
 from counterfoil.rules import lookup
+from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import (
     CanonicalIdRead,
     ExternalIdRead,
     GuardRead,
     HeadRead,
     HeadsRead,
-    LinkedId,
+    LinkAnswer,
     MintedId,
     Question,
     RateRead,
@@ -28,8 +29,7 @@ from counterfoil.rules.lookup import (
     TableRead,
 )
 from counterfoil.rules.routing import waited_fields
-from counterfoil.rules.values import head_names
-from counterfoil.store.port.recorded import Recorded, RecordedRun, spoken
+from counterfoil.store.port.recorded import RecordedDelivery, RecordedRun, spoken
 
 UNSET = object()
 """Marks a recorded field that a side does not assert."""
@@ -137,7 +137,7 @@ class RecordedAnswers(Mapping[Question, Any]):
     """
 
     def __init__(
-        self, side: ReplaySide, recorded: Recorded, recorded_limits: Mapping[tuple[str, str], int]
+        self, side: ReplaySide, recorded: RecordedDelivery, recorded_limits: Mapping[tuple[str, str], int]
     ) -> None:
         self._side = side
         self._recorded = recorded
@@ -235,13 +235,13 @@ class RecordedAnswers(Mapping[Question, Any]):
             raise NotRecorded(f"the Link of a {object_} to {system}")
         return None
 
-    def _canon(self, read: CanonicalIdRead) -> LinkedId | None:
+    def _canon(self, read: CanonicalIdRead) -> LinkAnswer | None:
         link = (read.object, read.system, read.ext_id)
         if link in self._side.links:
-            return LinkedId(self._side.links[link])
+            return LinkAnswer(self._side.links[link])
         for recorded in self._recorded.links:
             if (recorded.account, recorded.object, recorded.system, recorded.ext_id) == (read.account, *link):
-                return LinkedId(recorded.canonical)
+                return LinkAnswer(recorded.canonical)
         if not lookup.mints(self._side.model, read.object, read.system, self.system):
             raise NotRecorded(f"the {read.object} with an id of {read.system}")
         return None

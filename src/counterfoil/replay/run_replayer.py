@@ -29,9 +29,9 @@ from counterfoil.replay.replayed_run import (
     tier_text,
 )
 from counterfoil.rules import mapping
+from counterfoil.rules.json_values import plain
 from counterfoil.rules.mapping import MappingFailed, RenderedRequest, UnresolvedLink
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.rules.values import plain
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.apply import DecidedChanges, RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.decide import decide
@@ -185,7 +185,7 @@ class _RunTurns:
     # ------------------------------------------------------------------ one turn
 
     def _turn(self) -> bool:
-        live = c.LiveContext(
+        live = c.TurnInput(
             effects=self.rows.effects,
             approvals=self.rows.approvals,
             answers=self.answers,

@@ -17,9 +17,9 @@ from counterfoil.core.event import parse
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules.contract import Contract
+from counterfoil.rules.json_values import typed
 from counterfoil.rules.mapping import MappedEvent
 from counterfoil.rules.ownership import Ownership
-from counterfoil.rules.values import typed
 
 
 class Rejection(msgspec.Struct, frozen=True):

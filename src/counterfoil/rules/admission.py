@@ -21,12 +21,12 @@ from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, mapping, matching, routing
 from counterfoil.rules.acceptance import Rejection
+from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import Answers, account_of
 from counterfoil.rules.mapping import Mapped, MappedEvent, MappingFailed, UnresolvedLink
 from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
 from counterfoil.rules.templates import Lookup, UnusableValue
-from counterfoil.rules.values import head_names
 from counterfoil.rules.versions import CastFailed, CastPath, view
 
 
@@ -184,14 +184,13 @@ def owners(model: Model, event: str) -> list[str]:
     """Return the roles that own an event; for an undeclared one, the owners of all systems."""
     kind = model.events.get(event)
     own = model.owners_of(kind) if kind is not None else []
-    every = (role for name in sorted(model.systems) for role in model.owners_of(model.systems[name]))
-    return own or list(dict.fromkeys(every))
+    return own or list(dict.fromkeys(_all_owners(model)))
 
 
 # ------------------------------------------------------------------ what follows from an event
 
 
-class Consequences(msgspec.Struct, frozen=True, kw_only=True):
+class EventConsequences(msgspec.Struct, frozen=True, kw_only=True):
     """Head, Runs and foils of one event."""
 
     head: Head | None
@@ -201,7 +200,7 @@ class Consequences(msgspec.Struct, frozen=True, kw_only=True):
 
 def consequences(
     model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup
-) -> Consequences:
+) -> EventConsequences:
     """Return the head, Runs and foils of an event. Raises HeldDelivery, LookupNeeded.
 
     Foils belong to the first Run that the event itself starts.
@@ -218,7 +217,7 @@ def consequences(
         ]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
-    return Consequences(head=head, starts=(*starts, *due), foils=tuple(foils))
+    return EventConsequences(head=head, starts=(*starts, *due), foils=tuple(foils))
 
 
 def observations(
@@ -279,7 +278,14 @@ def asserted(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any
 
 
 def _system_owner(model: Model, system: str) -> str:
-    return _first(model.owners_of(model.systems[system])) if system in model.systems else ""
+    """Return the owner of a system; for an undeclared one, the first owner of another, so that every Case has an owner."""
+    kind = model.systems.get(system)
+    own = model.owners_of(kind) if kind is not None else []
+    return _first(own or _all_owners(model))
+
+
+def _all_owners(model: Model) -> list[str]:
+    return [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
 
 
 def _first(roles: Iterable[str]) -> str:

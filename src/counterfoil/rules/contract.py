@@ -14,7 +14,7 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.money import Money
-from counterfoil.rules.values import plain
+from counterfoil.rules.json_values import plain
 
 MAX_ERRORS = 20
 MAX_FAULTS = 1000

@@ -18,7 +18,7 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money, Rounding
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
-from counterfoil.rules.posting import POSTABLE
+from counterfoil.rules.posting_date import POSTABLE
 from counterfoil.rules.templates import Lookup
 
 Question: TypeAlias = tuple[str, tuple[Any, ...]]
@@ -91,13 +91,13 @@ class ExternalIdRead(Read[str | None], frozen=True):
     system: str
 
 
-class LinkedId(msgspec.Struct, frozen=True):
+class LinkAnswer(msgspec.Struct, frozen=True):
     """The canonical id of a Link. None: the source knows that the external id is not linked."""
 
     canonical: str | None
 
 
-class CanonicalIdRead(Read[LinkedId | None], frozen=True):
+class CanonicalIdRead(Read[LinkAnswer | None], frozen=True):
     object: str
     ext_id: str
     system: str

@@ -26,10 +26,10 @@ from counterfoil.model.definition import (
     Repeated,
     Template,
 )
+from counterfoil.rules.json_values import plain
 from counterfoil.rules.lookup import Answers, LookupsNeeded, Question, qualified
 from counterfoil.rules.templates import UnusableValue, fill, truth
 from counterfoil.rules.templates import key as key_of
-from counterfoil.rules.values import plain
 
 FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, ValueError, TypeError, AttributeError)
 

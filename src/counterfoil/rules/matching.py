@@ -12,9 +12,9 @@ from counterfoil.core.foil import Foil, FoilState, Legs, Observation
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.model.definition import FoilDefinition
+from counterfoil.rules.json_values import event_names
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
-from counterfoil.rules.values import event_names
 
 
 def writers(model: Model, forms: Iterable[CanonicalEvent]) -> Iterator[tuple[FoilDefinition, CanonicalEvent]]:

@@ -16,9 +16,9 @@ from counterfoil.core.link import event_topic
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
+from counterfoil.rules.json_values import event_names
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
-from counterfoil.rules.values import event_names
 from counterfoil.rules.versions import CastPath, view
 
 NO_CASTS: Mapping[str, CastPath] = MappingProxyType({})
@@ -118,7 +118,9 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
         key = key_of(of, names, lookup)
         head = lookup("head", (start.due_object, key))
         if head is None:
-            raise UnusableValue(f"{event.type} is about {start.due_object} {key}, which does not exist")
+            raise UnusableValue(
+                f"{event.type} is about {start.due_object} {key}, of which there is no record"
+            )
         names |= {"object": head, "object_key": key}
     if not truth(start.generation_where, names, lookup):
         return None
@@ -208,7 +210,7 @@ def _at(data: dict[str, Any], path: str) -> Any:
 
 
 def waited_fields(model: Model) -> dict[str, set[str]]:
-    """Return the event types that a Run may wait for or be interrupted by, with the fields that narrow topics."""
+    """Return the event types for which a Run may wait, or that interrupt or wake it, with the fields that narrow topics."""
     cached = _WAITED.get(model)
     if cached is not None:
         return cached

@@ -47,7 +47,10 @@ def truth(expression: Expression | None, names: Mapping[str, Any], lookup: Looku
 
 
 def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None = None) -> str:
-    """Return a formula's value as the text of a key. Raises UnusableValue for null, lists and maps."""
+    """Return a formula's value as the text of a key. Raises UnusableValue for null and empty text, lists and maps.
+
+    Objects without a value would otherwise all share one key.
+    """
     value = expression(names, lookup)
     if value is None or value == "" or isinstance(value, list | dict):
         raise UnusableValue(f"{expression.text} gives {value!r}, which is no key")

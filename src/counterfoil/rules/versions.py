@@ -107,7 +107,7 @@ def view(event: CanonicalEvent, path: CastPath) -> CanonicalEvent:
 # ------------------------------------------------------------------ operations
 
 
-class ServedVersion(msgspec.Struct, frozen=True):
+class ServingOperation(msgspec.Struct, frozen=True):
     """The operation that serves a call, and the casts to it from the version that was called."""
 
     requested: str
@@ -129,25 +129,25 @@ def operation_version(model: Model, name: str, version: int | None) -> str | Non
     return declared[0] if declared and versions.split(name) == (name, 1) else None
 
 
-def serve(model: Model, name: str) -> ServedVersion | None:
+def serve(model: Model, name: str) -> ServingOperation | None:
     """Return the exposed operation that serves a call of `name`: itself, else the newest version that it casts to."""
     if name not in model.operations:
         return None
     if model.operations[name].exposes != "none":
-        return ServedVersion(name, name)
+        return ServingOperation(name, name)
     for other in reversed(model.versions.of(name, "operation")):
         path = model.versions.path(name, other)
         if model.operations[other].exposes != "none" and path is not None:
-            return ServedVersion(name, other, path)
+            return ServingOperation(name, other, path)
     return None
 
 
-def upcast_input(served: ServedVersion, value: Mapping[str, Any]) -> dict[str, Any]:
+def upcast_input(served: ServingOperation, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the caller's input in the version of the serving operation. Raises CastFailed."""
     return cast(served.path, value)
 
 
-def downcast_output(served: ServedVersion, value: Mapping[str, Any], result: Any) -> Any:
+def downcast_output(served: ServingOperation, value: Mapping[str, Any], result: Any) -> Any:
     """Return the answer in the version that the caller requested. Raises CastFailed."""
     inputs = [value]
     for step in served.path[:-1]:

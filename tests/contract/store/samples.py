@@ -15,7 +15,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store.port.effects import Conclude, Intent, Send
+from counterfoil.store.port.effects import Conclude, Intent, SendAttempt
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.people import Decide, PutPerson, Resolve
 from counterfoil.store.port.records import NewInboxItem, RunStart
@@ -144,8 +144,8 @@ def effect(path: str = "post", run: str = RUN, gen: int = 0, item: str = "", **m
     return Effect(**{**fields, **more})
 
 
-def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") -> Send:
-    return Send(
+def send(e: Effect, attempt: int = 1, when: datetime = T0, worker: str = "a") -> SendAttempt:
+    return SendAttempt(
         effect=e.id,
         attempt=attempt,
         worker=worker,

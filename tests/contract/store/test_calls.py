@@ -13,7 +13,7 @@ from counterfoil.core import ids
 from counterfoil.core.call import DOOR, CallRate, OperationCall
 from counterfoil.store.check import check
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
-from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.turns import Claim
 from tests.contract.store import samples as s
 
@@ -176,7 +176,7 @@ async def test_only_new_calls_count_against_the_rate(store: Any) -> None:
 
 async def test_a_new_call_is_judged_by_the_active_release(store: Any) -> None:
     assert (await store.apply(place(release="r1"))).verdict == "new", "where none is, every one will do"
-    await store.apply(PutRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
+    await store.apply(PutFirstRelease(digest="r2", body=b"{}", at=s.T0, actor="plan"))
     assert (await store.apply(place("k2", "c-2", release="r1"))).verdict == "outdated"
     assert (await store.apply(place(release="r1", holder="h2"))).verdict == "busy", "what stands was judged"
     assert (await store.apply(place("k2", "c-2", release="r2"))).verdict == "new"

@@ -12,8 +12,8 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
-from counterfoil.store.port.effects import LookedUp, Resend
-from counterfoil.store.port.maintenance import Expire, OpenCases
+from counterfoil.store.port.effects import LookAgain, ResendUnknown
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases
 from tests.contract.store import samples as s
 
 
@@ -127,9 +127,9 @@ async def test_unknown_is_looked_up_until_it_is_known(store: Any) -> None:
     await store.apply(s.conclude(e, EffectState.UNKNOWN, look_at=s.at(20)))
     assert await store.effects_to_look_up(s.at(19), 10) == []
     assert [x.id for x in await store.effects_to_look_up(s.at(20), 10)] == [e.id]
-    look = LookedUp(effect=e.id, attempt=1, look_at=s.at(40), at=s.at(20))
+    look = LookAgain(effect=e.id, attempt=1, look_at=s.at(40), at=s.at(20))
     assert await store.apply(look) is True
-    assert await store.apply(LookedUp(effect=e.id, attempt=2, look_at=s.at(50), at=s.at(20))) is False
+    assert await store.apply(LookAgain(effect=e.id, attempt=2, look_at=s.at(50), at=s.at(20))) is False
     held = await store.effect(e.id)
     assert (held.looks, held.look_at, held.ended_at) == (1, s.at(40), None)
     found = await store.apply(s.conclude(e, EffectState.CONFIRMED, evidence="look-up"))
@@ -164,7 +164,7 @@ async def test_a_confirmation_of_a_dropped_effect_opens_a_case_and_moves_nothing
 
 async def test_an_unknown_effect_is_sent_again_only_where_a_repeat_is_recognised(store: Any) -> None:
     e = await sending(store)
-    again = Resend(send=s.send(e, 2, s.at(60)), at=s.at(60), actor="watch")
+    again = ResendUnknown(send=s.send(e, 2, s.at(60)), at=s.at(60), actor="watch")
     assert (await store.apply(again)).verdict == "lost"
     await store.apply(s.conclude(e, EffectState.UNKNOWN))
     assert (await store.apply(again)).verdict == "sending"
@@ -173,7 +173,7 @@ async def test_an_unknown_effect_is_sent_again_only_where_a_repeat_is_recognised
     await store.apply(s.turn(e.run, 1, plan=(blind,), send=(s.send(blind),)))
     await store.apply(s.conclude(blind, EffectState.UNKNOWN))
     with pytest.raises(ValueError, match="may not be sent again"):
-        await store.apply(Resend(send=s.send(blind, 2), at=s.T0, actor="watch"))
+        await store.apply(ResendUnknown(send=s.send(blind, 2), at=s.T0, actor="watch"))
 
 
 async def test_a_confirmed_effect_whose_other_half_came_first_is_matched_at_once(store: Any) -> None:
@@ -192,8 +192,8 @@ async def test_a_foil_past_due_breaks_with_its_case_and_a_late_half_ends_both(st
     due = s.T0 + s.DAY
     assert await store.foils_past_due(s.at(1), 10) == []
     assert [f.id for f in await store.foils_past_due(due, 10)] == ["foil_1"]
-    expire = Expire(foils=("foil_1", "foil_none"), at=due)
-    assert await store.apply(Expire(foils=("foil_1",), at=s.at(1))) == 0
+    expire = ExpireFoils(foils=("foil_1", "foil_none"), at=due)
+    assert await store.apply(ExpireFoils(foils=("foil_1",), at=s.at(1))) == 0
     assert await store.apply(expire) == 1
     assert await store.apply(expire) == 0
     assert (await s.foil_of(store, e.run)).state is FoilState.BROKEN

@@ -15,8 +15,8 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.store.check import check
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port.maintenance import Expire
-from counterfoil.store.port.records import Post
+from counterfoil.store.port.maintenance import ExpireFoils
+from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.sql.set_based import over_arrays, waves
@@ -53,7 +53,7 @@ async def phases(apply: Callable[[list[Transition[Any]]], Awaitable[list[Any]]])
     mixed: list[Transition[Any]] = []
     for i in count:
         seen = s.observation(f"obs_{i}", f"m{i // 2}", event=f"evt_b{i}", subject=f"erp:{i}", version=1)
-        post = Post(event=f"evt_b{i}", topics=("news" if i % 2 else f"own{i}",), body=b"{}")
+        post = TopicPost(event=f"evt_b{i}", topics=("news" if i % 2 else f"own{i}",), body=b"{}")
         e = s.event(f"evt_b{i}", f"b{i}")
         mixed += [
             s.admit(numbers[i], events=(e,), observations=(seen,), posts=(post,)),
@@ -124,7 +124,7 @@ def test_transitions_that_share_a_key_are_in_two_waves() -> None:
         s.conclude(e),
         s.turn(run),
         s.receive(s.receipt("a")),
-        Expire(foils=("f",), at=s.T0),
+        ExpireFoils(foils=("f",), at=s.T0),
         s.receive(s.receipt("a")),
     ]
     found = [[number for number, _ in wave] for wave in waves(batch, {e.id: {run}})]

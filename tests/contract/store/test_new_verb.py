@@ -11,7 +11,7 @@ import pytest
 from counterfoil.store.memory.registry import RULES, memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 from counterfoil.store.sql.registry import VERBS, sql
 from counterfoil.store.sql.transaction import Tx
 from tests.contract.store import samples as s
@@ -27,7 +27,7 @@ class RenamePerson(Transition[str | None], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset(["settings"])
 
-    def wakes(self, answer: str | None) -> frozenset[Wake]:
+    def wakes(self, answer: str | None) -> frozenset[WakeKind]:
         return wake_set(admit=answer is not None)
 
 
@@ -68,4 +68,4 @@ async def test_a_transition_planted_in_one_module_is_applied(store: Any) -> None
 async def test_its_commit_wakes_as_it_says(store: Any) -> None:
     await store.apply(s.put_person(s.person("ann")))
     await store.apply(RenamePerson(person="ann", name="Anna", at=s.T0))
-    await store.wait_for_wake(Wake.ADMIT, 5)
+    await store.wait_for_wake(WakeKind.ADMIT, 5)

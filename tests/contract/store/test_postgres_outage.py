@@ -14,11 +14,11 @@ import pytest
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port.maintenance import PutCheckpoint, Seal
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 from counterfoil.store.sql import postgres as implementation
-from counterfoil.store.sql import sessions
+from counterfoil.store.sql import primary
 from counterfoil.store.sql.postgres import PostgresStore
-from counterfoil.store.sql.sessions import Sessions, hosts
+from counterfoil.store.sql.primary import PrimaryConnector, hosts
 from tests import postgres
 from tests.contract.store import samples as s
 from tests.network import BOTH, Direction, Network
@@ -28,8 +28,8 @@ SOON = 1.5
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "TRANSACTION_SECONDS", SOON)
-    monkeypatch.setattr(sessions, "CONNECT_SECONDS", SOON)
+    monkeypatch.setattr(primary, "TRANSACTION_SECONDS", SOON)
+    monkeypatch.setattr(primary, "CONNECT_SECONDS", SOON)
     monkeypatch.setattr(implementation, "LISTENER_CHECK_SECONDS", 0.2)
 
 
@@ -67,8 +67,8 @@ def through(dsn: str, network: Network, port: int) -> str:
 
 
 def test_silence_is_bounded_by_ten_seconds() -> None:
-    assert sessions.TRANSACTION_SECONDS + sessions.CONNECT_SECONDS <= 15
-    assert implementation.LISTENER_CHECK_SECONDS < sessions.TRANSACTION_SECONDS
+    assert primary.TRANSACTION_SECONDS + primary.CONNECT_SECONDS <= 15
+    assert implementation.LISTENER_CHECK_SECONDS < primary.TRANSACTION_SECONDS
 
 
 @pytest.mark.usefixtures("impatient")
@@ -111,10 +111,10 @@ async def test_a_silent_listener_is_reconnected(postgres: postgres.Cluster, dsn:
             network.mend()
 
             async def woken() -> bool:
-                await store.wait_for_wake(Wake.ADMIT, 0.01)  # of before
+                await store.wait_for_wake(WakeKind.ADMIT, 0.01)  # of before
                 await other.apply(s.receive(s.receipt(f"r{time.monotonic()}")))
                 began = time.monotonic()
-                await store.wait_for_wake(Wake.ADMIT, 0.5)
+                await store.wait_for_wake(WakeKind.ADMIT, 0.5)
                 return time.monotonic() - began < 0.4
 
             deadline = time.monotonic() + 15
@@ -309,7 +309,7 @@ async def test_a_silent_host_does_not_block_the_other_one(postgres: postgres.Clu
         network.cut(*BOTH)
         began = time.monotonic()
         here = dsn.replace("@", f"@127.0.0.1:{network.port},")
-        connection = await Sessions(here).connect()
+        connection = await PrimaryConnector(here).connect()
         assert time.monotonic() - began < 2 * SOON
         connection.terminate()
 

@@ -23,7 +23,7 @@ from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.maintenance import OpenCases, Seal
 from counterfoil.store.port.stalled import KINDS, MAX_SUBJECTS, RecordStalled, StallLimits
 from counterfoil.store.port.turns import Claim
-from counterfoil.store.sql import progress_scan
+from counterfoil.store.sql import stalled_reads
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.statements import to_sqlite
 from tests.contract.store import samples as s
@@ -344,7 +344,7 @@ async def test_no_query_reads_a_table_that_grows(places: Any) -> None:
     store = await places("sqlite")
     connection = apsw.Connection(str(store.path))
     for name in INDEXED:
-        sql = to_sqlite(getattr(progress_scan, name))
+        sql = to_sqlite(getattr(stalled_reads, name))
         plan = [row[3] for row in connection.execute(f"explain query plan {sql}", (0,) * sql.count("?"))]
         scanned = [step for step in plan if step.startswith("SCAN")]
         allowed = {"SCAN r", "SCAN e", "SCAN t"}

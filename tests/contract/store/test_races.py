@@ -18,9 +18,9 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port.intake import ReceiveResult
 from counterfoil.store.port.maintenance import Seal
-from counterfoil.store.port.records import Post
+from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.turns import Claim, Reserve, WaitOn
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 from tests.contract.store import samples as s
 
 Two = tuple[Any, Any]
@@ -41,7 +41,7 @@ async def test_a_post_and_a_wait_at_once_never_miss_each_other(two: Two) -> None
     numbers = await delivered(a, TIMES)
     for i, no in enumerate(numbers):
         run = await s.born(a, f"run{i}")
-        post = Post(event=f"evt_{i}", topics=(f"topic{i}",), body=b"{}")
+        post = TopicPost(event=f"evt_{i}", topics=(f"topic{i}",), body=b"{}")
         await at_once(
             a.apply(s.turn(run, waits=(WaitOn(topic=f"topic{i}"),))),
             b.apply(s.admit(no, events=(s.event(f"evt_{i}", f"x{i}"),), posts=(post,))),
@@ -298,7 +298,7 @@ async def test_leaves_sealed_by_two_at_once_make_one_tree(two: Two) -> None:
 
 
 async def test_a_commit_of_one_process_wakes_the_other(two: Two) -> None:
-    waiting = asyncio.create_task(two[1].wait_for_wake(Wake.ADMIT, 100))
+    waiting = asyncio.create_task(two[1].wait_for_wake(WakeKind.ADMIT, 100))
     for i in range(100):  # the first ones may come before the other one listens
         await two[0].apply(s.receive(s.receipt(f"r{i}")))
         await asyncio.wait([waiting], timeout=0.2)
@@ -312,10 +312,10 @@ async def test_a_claim_wakes_no_worker(two: Two) -> None:
     await two[0].apply(Claim(worker="a", limit=1, lease_until=lease, at=s.T0))
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await two[0].wait_for_wake(Wake.TURN, 0.2)
+    await two[0].wait_for_wake(WakeKind.TURN, 0.2)
     assert loop.time() - began >= 0.19
     await two[0].apply(s.receive(s.receipt()))
-    await asyncio.wait_for(two[0].wait_for_wake(Wake.ADMIT, 100), 50)
+    await asyncio.wait_for(two[0].wait_for_wake(WakeKind.ADMIT, 100), 50)
 
 
 # ------------------------------------------------------------------ one process, one batch

@@ -13,7 +13,7 @@ from counterfoil.core.release import Plan, PlanState
 from counterfoil.core.run import RunStatus
 from counterfoil.store import check
 from counterfoil.store.port.people import Decide
-from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan, PutRelease
+from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutFirstRelease, PutPlan
 from tests.contract.store import samples as s
 
 FIRST = "first"
@@ -62,8 +62,8 @@ async def company(store: Any) -> None:
     await store.apply(first())
 
 
-def first(digest: str = FIRST) -> PutRelease:
-    return PutRelease(digest=digest, body=digest.encode(), at=s.T0, actor="up")
+def first(digest: str = FIRST) -> PutFirstRelease:
+    return PutFirstRelease(digest=digest, body=digest.encode(), at=s.T0, actor="up")
 
 
 async def sound(store: Any) -> None:

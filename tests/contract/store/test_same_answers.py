@@ -29,18 +29,18 @@ from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
-from counterfoil.store.port.effects import Conclude, Intent, LookedUp, Resend
+from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
-from counterfoil.store.port.records import Post
-from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutPlan, PutRelease
-from counterfoil.store.port.stalled import RecordStalled, Stalled
+from counterfoil.store.port.records import TopicPost
+from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutFirstRelease, PutPlan
+from counterfoil.store.port.stalled import RecordStalled, StalledGroup
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.port.turns import Advance, Claim, Reserve, Turn, WaitOn
+from counterfoil.store.port.turns import Claim, ConcludeAndTurn, Reserve, Turn, WaitOn
 from counterfoil.store.port.usage import StoreUsage
-from counterfoil.store.port.versions import CountUse, VersionUse
-from counterfoil.store.port.workers import Heartbeat, QuotaRequest, ReleaseWorker, SetCap
+from counterfoil.store.port.versions import CountUse, UseCount
+from counterfoil.store.port.workers import Heartbeat, QuotaRequest, RemoveWorker, SetCap
 from counterfoil.store.sql.registry import VERBS
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
@@ -120,7 +120,7 @@ class Story:
             e = next((x for x in dump.events if x.id == ref), e)
         park = self.pick.random() < 0.15
         link = s.link(self.pick.choice(("cust-1", "cust-2")), valid_from=self.now)
-        posts = [Post(event=e.id, topics=self.some(TOPICS), body=b"{}")]
+        posts = [TopicPost(event=e.id, topics=self.some(TOPICS), body=b"{}")]
         starts = [s.start(k, e.id, only_birth=self.pick.random() < 0.3) for k in self.some(KEYS)]
         return s.admit(
             ref,
@@ -241,7 +241,7 @@ class Story:
             contradiction=self.case(effect=e.id),
         )
 
-    @plays(Advance, weight=2)
+    @plays(ConcludeAndTurn, weight=2)
     def advance(self, dump: Dump) -> Transition[Any]:
         """An outcome with the turn that rests on it, now and then one that is not the present one."""
         told = self.conclude(dump)
@@ -252,23 +252,23 @@ class Story:
             return told
         consumed = run.inbox_n + self.pick.choice((1, 1, 1, 0))
         rest = {"reserve": (), "release": (), "consumed": consumed}
-        return Advance(conclude=told, turn=msgspec.structs.replace(decided, **rest))
+        return ConcludeAndTurn(conclude=told, turn=msgspec.structs.replace(decided, **rest))
 
     @plays(Intent)
     def intent(self, dump: Dump) -> Transition[Any]:
         planned = [e for e in dump.effects if e.state is EffectState.PLANNED] or dump.effects
         return s.intent(self.pick.choice(planned or [s.effect("none")]), 1, self.now)
 
-    @plays(Resend)
+    @plays(ResendUnknown)
     def resend(self, dump: Dump) -> Transition[Any]:
         unknown = [e for e in dump.effects if e.state is EffectState.UNKNOWN] or [s.effect("none")]
         e = self.pick.choice(unknown)
-        return Resend(send=s.send(e, e.attempt + 1, self.now), at=self.now, actor="watch")
+        return ResendUnknown(send=s.send(e, e.attempt + 1, self.now), at=self.now, actor="watch")
 
-    @plays(LookedUp)
+    @plays(LookAgain)
     def look(self, dump: Dump) -> Transition[Any]:
         e = self.pick.choice(dump.effects or [s.effect("none")])
-        return LookedUp(effect=e.id, attempt=e.attempt, look_at=s.at(self.clock + 9), at=self.now)
+        return LookAgain(effect=e.id, attempt=e.attempt, look_at=s.at(self.clock + 9), at=self.now)
 
     @plays(Claim)
     def claim(self, dump: Dump) -> Transition[Any]:
@@ -293,10 +293,10 @@ class Story:
         choices = [c for c in case.choices if c is not Choice.WAIVE]
         return s.resolve(case.id, "ann", self.pick.choice(choices), override=True)
 
-    @plays(Expire)
+    @plays(ExpireFoils)
     def expire(self, dump: Dump) -> Transition[Any]:
         names = self.some([f.id for f in dump.foils], 3)
-        return Expire(foils=names, at=self.now)
+        return ExpireFoils(foils=names, at=self.now)
 
     @plays(Heartbeat, weight=2)
     def beat(self, dump: Dump) -> Transition[Any]:
@@ -313,20 +313,20 @@ class Story:
         late = timedelta(seconds=self.pick.choice((0, 0, 0, 1)))
         return Heartbeat(worker=self.pick.choice("ab"), until=until, wants=wants, at=self.now - late)
 
-    @plays(ReleaseWorker)
+    @plays(RemoveWorker)
     def leave(self, dump: Dump) -> Transition[Any]:
-        return ReleaseWorker(worker=self.pick.choice("ab"), at=self.now)
+        return RemoveWorker(worker=self.pick.choice("ab"), at=self.now)
 
     @plays(SetCap)
     def tune(self, dump: Dump) -> Transition[Any]:
         seen, quiet = self.pick.randint(1, 6), timedelta(seconds=self.pick.choice((0, 5)))
         return SetCap(account="erp", expected_cap=seen, cap=self.pick.randint(0, 7), quiet=quiet, at=self.now)
 
-    @plays(PutRelease, PutPlan, ExpirePlans, weight=2)
+    @plays(PutFirstRelease, PutPlan, ExpirePlans, weight=2)
     def plan(self, dump: Dump) -> Transition[Any]:
         """The first Release, then plans, some of them from what is not in force any more."""
         if dump.present is None:
-            return PutRelease(digest="r1", body=b"r1", at=self.now, actor="up")
+            return PutFirstRelease(digest="r1", body=b"r1", at=self.now, actor="up")
         if self.pick.random() < 0.1:
             return ExpirePlans(at=self.now)
         base = dump.present if self.pick.random() < 0.9 else self.pick.choice(("r1", "r2"))
@@ -414,7 +414,7 @@ class Story:
     def stalled(self, dump: Dump) -> Transition[Any]:
         subjects = self.some(("w1", "w2", "w3"), 3)
         findings = [
-            Stalled(kind="run_lost", about=about, count=1, since=s.T0, subjects=("run_1",))
+            StalledGroup(kind="run_lost", about=about, count=1, since=s.T0, subjects=("run_1",))
             for about in subjects
         ]
         cases = [s.case(f"stall_{about}_{self.clock}", reason="stuck_run_lost") for about in subjects]
@@ -422,7 +422,7 @@ class Story:
 
     @plays(CountUse)
     def count_use(self, dump: Dump) -> Transition[Any]:
-        use = VersionUse(
+        use = UseCount(
             name="paid.v1",
             side="sends",
             who=self.pick.choice(("system:a", "system:b")),

@@ -10,16 +10,18 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.effect import EffectState
-from counterfoil.store.port.recorded import GuardUse, Recorded, TimeRange
-from counterfoil.store.port.records import Post
+from counterfoil.store.port.recorded import DeliveryFilter, GuardUse, RecordedDelivery
+from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.turns import Reserve, WaitOn
 from tests.contract.store import samples as s
 from tests.contract.store.test_calls import place
 
-ALL = TimeRange(since=s.T0 - s.DAY, until=s.T0 + 9 * s.DAY, fetches=("bills.get",), calendars=("period",))
+ALL = DeliveryFilter(
+    since=s.T0 - s.DAY, until=s.T0 + 9 * s.DAY, fetches=("bills.get",), calendars=("period",)
+)
 
 
-async def everything(store: Any, of: TimeRange = ALL) -> list[Recorded]:
+async def everything(store: Any, of: DeliveryFilter = ALL) -> list[RecordedDelivery]:
     found, after = [], of.after
     for _ in range(20):
         page, after = await store.traffic(msgspec.structs.replace(of, after=after))
@@ -81,7 +83,7 @@ async def test_a_delivery_comes_with_its_events_and_their_runs(store: Any) -> No
     third = await came(store, 10)
     paid = s.event("evt_3", "inv-1", version=2, receipt=third, received_at=s.at(10))
     await store.apply(
-        s.admit(third, events=(paid,), posts=(Post(event="evt_3", topics=("paid",), body=b"{}"),))
+        s.admit(third, events=(paid,), posts=(TopicPost(event="evt_3", topics=("paid",), body=b"{}"),))
     )
     a, b, c = await everything(store)
     assert (a.events, b.events, c.events) == ((one,), (two,), (paid,))

@@ -13,9 +13,9 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.store.port.effects import Send
-from counterfoil.store.port.records import Post
-from counterfoil.store.port.turns import Claim, Reserve, TurnAnswer, WaitOn
+from counterfoil.store.port.effects import SendAttempt
+from counterfoil.store.port.records import TopicPost
+from counterfoil.store.port.turns import Claim, Reserve, TurnResult, WaitOn
 from tests.contract.store import samples as s
 
 
@@ -38,7 +38,7 @@ async def test_a_turn_moves_the_run_and_gives_up_the_lease(store: Any) -> None:
     run = await s.born(store)
     await store.apply(claim())
     turned = await store.apply(s.turn(run, due=s.at(50), when=s.at(1)))
-    assert turned == TurnAnswer(verdict="done", version=1, inbox_n=1, due=s.at(50))
+    assert turned == TurnResult(verdict="done", version=1, inbox_n=1, due=s.at(50))
     held = await s.run_of(store, run)
     assert (held.version, held.consumed, held.due, held.owner, held.lease_until, held.now) == (
         1,
@@ -56,7 +56,7 @@ async def test_a_stale_turn_writes_nothing(store: Any) -> None:
     await store.apply(s.turn(run))
     before = await store.dump()
     late = s.turn(run, plan=(s.effect(),), cases=(s.case(),), foils=(s.foil(),), hold=("x",))
-    assert await store.apply(late) == TurnAnswer(verdict="stale")
+    assert await store.apply(late) == TurnResult(verdict="stale")
     assert (await store.apply(s.turn("run_nobody"))).verdict == "stale"
     assert await store.dump() == before
 
@@ -125,13 +125,13 @@ async def test_a_refused_effect_is_sent_again_with_its_bytes(store: Any) -> None
     e = s.effect()
     await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
     await store.apply(s.conclude(e, EffectState.REFUSED, error_class="transient"))
-    again = Send(**{**_fields(s.send(e, 2)), "request": None})
+    again = SendAttempt(**{**_fields(s.send(e, 2)), "request": None})
     await store.apply(s.turn(run, 1, consumed=2, send=(again,)))
     sent = await store.effect(e.id)
     assert (sent.state, sent.attempt, sent.request) == (EffectState.SENDING, 2, b"POST /memo")
 
 
-def _fields(send: Send) -> dict[str, Any]:
+def _fields(send: SendAttempt) -> dict[str, Any]:
     return {name: getattr(send, name) for name in send.__struct_fields__}
 
 
@@ -213,7 +213,7 @@ async def test_earlier_posts_are_delivered_to_a_run_that_begins_to_wait(store: A
     run = await s.born(store)
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     for no, name, when in ((2, "evt_old", 1), (3, "evt_new", 5)):
-        post = Post(event=name, topics=("t",), body=wire.dumps({"n": no}))
+        post = TopicPost(event=name, topics=("t",), body=wire.dumps({"n": no}))
         await store.apply(s.admit(no, events=(s.event(name, name),), posts=(post,), when=s.at(when)))
     wait = WaitOn(topic="t", since=s.at(5))
     await store.apply(s.turn(run, waits=(wait,), when=s.at(9), due=s.at(500)))
@@ -226,7 +226,7 @@ async def test_a_waiting_run_gets_each_event_once(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, waits=(WaitOn(topic="t"),)))
     await store.apply(s.receive(s.receipt("a")))
-    post = Post(event="evt_p", topics=("t", "t2"), body=b"{}")
+    post = TopicPost(event="evt_p", topics=("t", "t2"), body=b"{}")
     admitted = await store.apply(s.admit(2, events=(s.event("evt_p", "p"),), posts=(post,)))
     assert admitted.woken == (run,)
     await store.apply(s.turn(run, 1, consumed=2, waits=(WaitOn(topic="t"), WaitOn(topic="t2"))))
@@ -305,7 +305,7 @@ async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
     await store.apply(s.turn(first, reserve=(reserve(70),)))
     before = await store.dump()
     refused = await store.apply(s.turn(second, reserve=(reserve(40),), plan=(s.effect(run=second),)))
-    assert refused == TurnAnswer(verdict="limited", used=(("credits", "acme", 70),))
+    assert refused == TurnResult(verdict="limited", used=(("credits", "acme", 70),))
     assert await store.dump() == before
     await store.apply(s.turn(first, 1, release=("p",)))
     assert await store.guard_used("credits", "acme") == 0
@@ -317,7 +317,7 @@ async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> Non
     first, second = [await s.born(store, key) for key in ("k1", "k2")]
     await store.apply(s.turn(first, reserve=(reserve(10, expected_use=0),)))
     refused = await store.apply(s.turn(second, reserve=(reserve(10, expected_use=0),)))
-    assert refused == TurnAnswer(verdict="limited", used=(("credits", "acme", 10),))
+    assert refused == TurnResult(verdict="limited", used=(("credits", "acme", 10),))
     assert (await store.apply(s.turn(second, reserve=(reserve(10, expected_use=10),)))).verdict == "done"
 
 

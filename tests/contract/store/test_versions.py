@@ -13,24 +13,22 @@ from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.store.check import check
-from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.turns import WaitOn
-from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
+from counterfoil.store.port.versions import CountUse, UseCount, VersionUsage, WaitingRuns
 from tests.companies.base import COMPLETE_POLICY, documents
 from tests.contract.store import samples as s
 from tests.contract.store.test_releases import apply, plan
 from tests.unit.rules.driver import model_of
 
 
-def release(digest: str, *waits: tuple[str, str]) -> PutRelease:
-    return PutRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
+def release(digest: str, *waits: tuple[str, str]) -> PutFirstRelease:
+    return PutFirstRelease(digest=digest, body=digest.encode(), waits=waits, at=s.T0, actor="person:ann")
 
 
-def use(
-    who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends"
-) -> VersionUse:
+def use(who: str, minutes: float = 0, count: int = 1, name: str = "paid.v1", side: str = "sends") -> UseCount:
     at = s.T0 + timedelta(minutes=minutes)
-    return VersionUse(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
+    return UseCount(name=name, side=side, who=who, count=count, first_at=at, last_at=at)
 
 
 async def test_awaited_events_are_stored_with_their_release(store: Any) -> None:

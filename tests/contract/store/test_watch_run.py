@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
-from counterfoil.store.port.turns import Advance
+from counterfoil.store.port.turns import ConcludeAndTurn
 from tests.contract.store import samples as s
 
 
@@ -50,5 +50,5 @@ async def test_the_outcome_whose_turn_ends_the_run_wakes(store: Any) -> None:
     await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
     last = s.turn(run, 1, status=RunStatus.DONE, consumed=2)
     with store.watch_run(run) as watch:
-        await store.apply(Advance(conclude=s.conclude(e, EffectState.CONFIRMED), turn=last))
+        await store.apply(ConcludeAndTurn(conclude=s.conclude(e, EffectState.CONFIRMED), turn=last))
         assert await watch.wait(5) is True

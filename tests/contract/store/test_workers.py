@@ -16,7 +16,7 @@ from counterfoil.store.port.workers import (
     HeartbeatResult,
     QuotaGrant,
     QuotaRequest,
-    ReleaseWorker,
+    RemoveWorker,
     SetCap,
 )
 from tests.contract.store import samples as s
@@ -176,8 +176,8 @@ async def test_a_heartbeat_older_than_the_last_one_changes_nothing(store: Any) -
 
 async def test_a_worker_that_leaves_gives_everything_back(store: Any) -> None:
     await store.apply(beat("a"))
-    assert await store.apply(ReleaseWorker(worker="a", at=s.T0))
-    assert not await store.apply(ReleaseWorker(worker="a", at=s.T0))
+    assert await store.apply(RemoveWorker(worker="a", at=s.T0))
+    assert not await store.apply(RemoveWorker(worker="a", at=s.T0))
     assert (await granted(store, "b")).n == 4
     dump = await store.dump()
     assert [worker.id for worker in dump.workers] == ["b"]
@@ -187,8 +187,8 @@ async def test_a_restarted_worker_ends_the_quotas_of_its_former_processes(store:
     await store.apply(beat("office/1"))
     await store.apply(beat("office-2/1", 1, second=1))
     assert (await granted(store, "office/2", second=2)).n == 0
-    assert await store.apply(ReleaseWorker(worker="office/2", at=s.at(3), lives=True))
-    assert not await store.apply(ReleaseWorker(worker="office/2", at=s.at(3), lives=True))
+    assert await store.apply(RemoveWorker(worker="office/2", at=s.at(3), lives=True))
+    assert not await store.apply(RemoveWorker(worker="office/2", at=s.at(3), lives=True))
     assert (await granted(store, "office/2", second=4)).n >= 3
     assert sorted(worker.id for worker in (await store.dump()).workers) == ["office-2/1", "office/2"]
 
@@ -318,6 +318,6 @@ async def test_workers_that_leave_and_arrive_at_once_never_deadlock(two: Any) ->
                 at=s.at(number),
             )
             work.append(two[n % 2].apply(b))
-            work.append(two[(n + 1) % 2].apply(ReleaseWorker(worker=f"w{(n + number) % 4}", at=s.at(number))))
+            work.append(two[(n + 1) % 2].apply(RemoveWorker(worker=f"w{(n + number) % 4}", at=s.at(number))))
         await asyncio.gather(*work)
         assert violations(await two[0].dump(), s.at(number)) == []

@@ -8,7 +8,7 @@ from counterfoil.change.history import History
 from counterfoil.core import wire
 from counterfoil.core.release import Plan
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port.releases import ApplyPlan, PutPlan, PutRelease
+from counterfoil.store.port.releases import ApplyPlan, PutFirstRelease, PutPlan
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ROLE = {"kind": "role", "name": "finance", "may": ["runs:any:read"]}
@@ -28,7 +28,7 @@ async def release(store: MemoryStore, base: str, revision: str, documents: list[
 
 async def test_the_history_lists_only_releases_that_changed_the_document_newest_first() -> None:
     store = MemoryStore(lambda: NOW)
-    await store.apply(PutRelease(digest="r1", body=wire.dumps([ROLE]), at=NOW, actor="up"))
+    await store.apply(PutFirstRelease(digest="r1", body=wire.dumps([ROLE]), at=NOW, actor="up"))
     await release(store, "r1", "r2", [ROLE, OTHER])
     await release(store, "r2", "r3", [WIDER, OTHER])
     await release(store, "r3", "r4", [OTHER])

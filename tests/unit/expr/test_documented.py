@@ -8,7 +8,7 @@ import pytest
 
 from counterfoil.core.money import Money
 from counterfoil.expr import FUNCTIONS, compile
-from counterfoil.expr.parse import MAX_TREE_DEPTH, MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS
+from counterfoil.expr.parse import MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS, MAX_TREE_DEPTH
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/expressions.md").read_text(encoding="utf-8")
 ROWS = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.money import Money
 from counterfoil.expr import EvaluationError, ExpressionError, compile
-from counterfoil.expr.parse import MAX_TREE_DEPTH, MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS, parse
+from counterfoil.expr.parse import MAX_NESTING_DEPTH, MAX_TERMS, MAX_TEXT_CHARACTERS, MAX_TREE_DEPTH, parse
 from counterfoil.expr.tree import names_and_paths
 
 

@@ -20,15 +20,15 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass
-from counterfoil.flow.dispatch.batching import (
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter as WorkersGate
+from counterfoil.flow.dispatch.limiter import Lane, LimiterClosed
+from counterfoil.flow.dispatch.request_batching import (
     LATE,
     LimiterSlotRequest,
     RequestBatcher,
     SlotRequest,
     most_significant,
 )
-from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter as WorkersGate
-from counterfoil.flow.dispatch.limiter import Lane, LimiterClosed
 from counterfoil.store.memory import MemoryStore
 
 START = datetime(2026, 3, 31, 12, tzinfo=UTC)

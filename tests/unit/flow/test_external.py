@@ -20,6 +20,7 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from tests.companies.external import COMPANY
+from tests.patching import replace_attribute
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -60,7 +61,8 @@ async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterf
     releases = Releases(store, model)
     await releases.publish(NOW, "test")
     worker = Worker(store, releases, {}, "w/1")
-    worker.reconciler.jump_detector = JumpDetector(0.0, here=lambda: clock.now.timestamp())
+    detector = JumpDetector(0.0, here=lambda: clock.now.timestamp())
+    replace_attribute(worker.reconciler, "jump_detector", detector)
     await receive_events(store, model, [event("shop", "sale.closed.v1", "e1")], clock())
     await settle(worker)
     (effect,) = (await store.dump()).effects

@@ -17,7 +17,7 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.effects import Conclude
-from counterfoil.store.port.turns import Advance, Turn
+from counterfoil.store.port.turns import ConcludeAndTurn, Turn
 from tests.companies.external import COMPANY
 from tests.unit.flow.test_external import NOW, Clock, event, settle
 
@@ -104,7 +104,7 @@ async def test_an_outcome_is_kept_until_the_store_takes_it(
     monkeypatch.setattr(outcomes, "RECORD_RETRY_SECONDS", (0.001,) * 5)
     store, worker = company
     await receive_events(store, worker.releases.present, [event("shop", "sale.closed.v1", "e1")], NOW)  # type: ignore[arg-type]
-    store.refuse = {Advance: 1, Conclude: 3}
+    store.refuse = {ConcludeAndTurn: 1, Conclude: 3}
     await settle(worker)
     (effect,) = (await store.dump()).effects
     assert store.refused == 4

@@ -18,7 +18,7 @@ from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
-from counterfoil.store.port.releases import ApplyPlan, PutPlan, PutRelease
+from counterfoil.store.port.releases import ApplyPlan, PutFirstRelease, PutPlan
 from tests.companies.base import COMPLETE_POLICY, documents
 from tests.unit.rules.driver import MONDAY, CheckedTurner, Play, model_of
 
@@ -193,7 +193,9 @@ async def test_a_run_pinned_to_the_old_release_gets_new_facts_in_its_version() -
 async def test_a_release_that_was_kept_without_its_waits_is_read_for_them() -> None:
     former, present = model_of(OLD), model_of(BOTH)
     store = MemoryStore(lambda: MONDAY)
-    await store.apply(PutRelease(digest="unreadable", body=b"no model", waits=(), at=MONDAY, actor="test"))
+    await store.apply(
+        PutFirstRelease(digest="unreadable", body=b"no model", waits=(), at=MONDAY, actor="test")
+    )
     base = "unreadable"
     for model in (former, present):
         await replaced(store, base, model.digest, model.to_json(), MONDAY)

@@ -32,7 +32,7 @@ MISTAKES = [
     ("taken-back-by-hand", "half-undone", "memo", "bills.memo.void: done"),
     ("again-with-another-date", "posted-twice", "posted", "no payment.received.v1 has arrived"),
     ("signal-posts-twice", "posted-twice", "signal0/0", "again, as another fact"),
-    ("told-twice", "emitted-twice", "emit0", "no longer valid"),
+    ("announced-twice", "emitted-twice", "emit0", "no longer valid"),
     ("no-way-back", "no-way-back", "memo", "refused"),
     ("items-left", "half-done", "each1/do/0", "refused"),
     ("job-never-seen", "stuck", "booked", "another integration accepts it"),
@@ -40,7 +40,7 @@ MISTAKES = [
 ]
 """File, broken invariant, its step, and a part of the timeline."""
 UNREACHED = [
-    ("event-that-fits-nobody", "wait3", "no event that was tried matches"),
+    ("event-that-never-matches", "wait3", "no event that was tried matches"),
     ("step-that-never-runs", "call4", "never ran"),
 ]
 MAX_LINES = 8
@@ -96,6 +96,15 @@ def test_at_least_fifteen_different_mistakes_are_planted() -> None:
     assert files == {m[0] for m in MISTAKES} | {u[0] for u in UNREACHED} | {"sound"}
     assert len(MISTAKES) >= 15
     assert len({m[1] for m in MISTAKES}) >= 10
+
+
+def test_the_readme_describes_each_planted_mistake() -> None:
+    page = (PLANTED / "README.md").read_text("utf-8")
+    expected = {name: f"`{invariant}`" for name, invariant, *_ in MISTAKES}
+    expected |= {name: "a step that never runs" for name, *_ in UNREACHED}
+    for name, finding in expected.items():
+        doc = (PLANTED / f"{name}.yaml").read_text("utf-8").splitlines()[2].removeprefix("doc: ")
+        assert f"| `{name}` | {doc} | {finding} |\n" in page
 
 
 def test_a_finding_stands_at_the_line_of_its_step(tmp_path: Path) -> None:

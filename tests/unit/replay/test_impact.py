@@ -20,7 +20,7 @@ from counterfoil.replay.report import Impact, MoneyDifference, to_dict
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
 from counterfoil.rules.lookup import lookup_in
-from counterfoil.store.port.recorded import Recorded
+from counterfoil.store.port.recorded import RecordedDelivery
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.recorded import Account, Company, acme, changed
 
@@ -36,10 +36,10 @@ UNCHECKED = (
 
 
 @pytest.fixture(scope="module")
-def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[RecordedDelivery]:
     """The traffic recorded in the store of a company."""
 
-    async def played() -> list[Recorded]:
+    async def played() -> list[RecordedDelivery]:
         store = await SqliteStore.open(tmp_path_factory.mktemp("played") / "store.db")
         try:
             company = Company(store, acme())
@@ -53,7 +53,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
     return asyncio.run(played())
 
 
-def accounts(traffic: Sequence[Recorded]) -> list[Account]:
+def accounts(traffic: Sequence[RecordedDelivery]) -> list[Account]:
     at = traffic[0].receipt.received_at
     return [Account(n, at) for n in range(CUSTOMERS)]
 
@@ -72,7 +72,9 @@ def whole(report: Impact) -> int:
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_a_model_replayed_against_itself_differs_in_nothing(traffic: list[Recorded], every: bool) -> None:
+def test_a_model_replayed_against_itself_differs_in_nothing(
+    traffic: list[RecordedDelivery], every: bool
+) -> None:
     again = Model.from_json(acme().to_json())
     report = impact(acme(), again, traffic, every)
     assert report.nothing
@@ -83,7 +85,7 @@ def test_a_model_replayed_against_itself_differs_in_nothing(traffic: list[Record
     assert empty == Impact(old=acme().digest, new=acme().digest)
 
 
-def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded]) -> None:
+def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[RecordedDelivery]) -> None:
     side = ReplaySide(acme())
     builder = EventBuilder(side)
     for one in traffic:
@@ -91,7 +93,7 @@ def test_the_old_side_makes_the_events_that_were_recorded(traffic: list[Recorded
         assert (mapped.held, mapped.events) == ("", one.events)
 
 
-def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorded]) -> None:
+def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[RecordedDelivery]) -> None:
     side = ReplaySide(acme())
     replayer = RunReplayer(side)
     count = 0
@@ -118,7 +120,7 @@ def test_the_old_side_plans_the_effects_that_were_recorded(traffic: list[Recorde
     assert side.assumed.keys() == {"counterfoils taken as matched"}
 
 
-def test_what_a_document_says_of_itself_alone_changes_nothing(traffic: list[Recorded]) -> None:
+def test_what_a_document_says_of_itself_alone_changes_nothing(traffic: list[RecordedDelivery]) -> None:
     new = changed(
         ("mapping/billing-invoice-finalized", "The delivery is a hint", "The delivery is only a hint")
     )
@@ -143,7 +145,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_skipped_replay_would_have_the_same_result(traffic: list[Recorded], name: str) -> None:
+def test_a_skipped_replay_would_have_the_same_result(traffic: list[RecordedDelivery], name: str) -> None:
     """The short ways and the long one tell the same."""
     new = changed(*PLANTED[name])
     short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
@@ -170,7 +172,7 @@ OTHERWISE = {
 
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
-    traffic: list[Recorded], name: str
+    traffic: list[RecordedDelivery], name: str
 ) -> None:
     spared, edits = OTHERWISE[name]
     new = changed(*edits)
@@ -183,7 +185,7 @@ def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
     )
 
 
-def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: list[Recorded]) -> None:
+def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: list[RecordedDelivery]) -> None:
     report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
     of = accounts(traffic)
     assert whole(report) == report.counts.receipts
@@ -206,7 +208,7 @@ def test_a_mapping_that_drops_the_tax_shows_it_as_money_by_customer(traffic: lis
     assert [d.name for d in report.effects] == ["erp.invoice.post"]
 
 
-def test_a_tier_that_moves_shows_whom_it_asks_and_moves_no_money(traffic: list[Recorded]) -> None:
+def test_a_tier_that_moves_shows_whom_it_asks_and_moves_no_money(traffic: list[RecordedDelivery]) -> None:
     report = impact(acme(), changed(("policy/invoice-review", '"up_to":25000', '"up_to":100')), traffic)
     (moved,) = report.approvals
     above = [a for a in accounts(traffic) if a.total > 100_00]
@@ -222,7 +224,7 @@ def test_a_tier_that_moves_shows_whom_it_asks_and_moves_no_money(traffic: list[R
     assert report.assumed["approvals taken as granted"] == CUSTOMERS
 
 
-def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[Recorded]) -> None:
+def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[RecordedDelivery]) -> None:
     report = impact(
         acme(), changed(("table/gl_credit", '"4800","reason":"sla"', '"4810","reason":"sla"')), traffic
     )
@@ -235,7 +237,7 @@ def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[Recorded]
     assert report.counts.changed == len(CREDITS)
 
 
-def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recorded]) -> None:
+def test_another_posting_rule_moves_postings_between_periods(traffic: list[RecordedDelivery]) -> None:
     """The month is open, so that only another document date moves it."""
     new = changed(
         ("workflow/invoice-to-erp", "=event.data.document_date", "=date('2026-01-15')"),
@@ -253,7 +255,7 @@ def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recor
     }  # fmt: skip
 
 
-def test_an_event_that_is_ignored_takes_all_that_followed_with_it(traffic: list[Recorded]) -> None:
+def test_an_event_that_is_ignored_takes_all_that_followed_with_it(traffic: list[RecordedDelivery]) -> None:
     documents: list[Any] = []
     for data in acme().plain():
         if (data["kind"], data["name"]) == ("mapping", "billing-invoice-finalized"):
@@ -272,7 +274,7 @@ def test_an_event_that_is_ignored_takes_all_that_followed_with_it(traffic: list[
     }
 
 
-def test_a_new_workflow_that_takes_an_event_shows_its_effects(traffic: list[Recorded]) -> None:
+def test_a_new_workflow_that_takes_an_event_shows_its_effects(traffic: list[RecordedDelivery]) -> None:
     thanks = {
         "kind": "workflow", "name": "thanks", "owner": "finance-operations", "failure": "erp-posting",
         "start": {"event": "payment.received.v1", "key": "event.data.payment_id"},
@@ -292,7 +294,7 @@ def test_a_new_workflow_that_takes_an_event_shows_its_effects(traffic: list[Reco
     assert not report.money
 
 
-def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list[Recorded]) -> None:
+def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list[RecordedDelivery]) -> None:
     """Billing's cents are whole: the new model books whole dollars."""
     whole_dollars = (
         "mapping/billing-invoice-changed",
@@ -306,7 +308,7 @@ def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list
     assert report.counts.changed == len(uneven)
 
 
-def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[Recorded]) -> None:
+def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[RecordedDelivery]) -> None:
     new = changed(("event/payment.received.v1", '"payment_id":"id"', '"payment_id":"id","method":"string"'))
     report = impact(acme(), new, traffic)
     (reason,) = report.held
@@ -316,7 +318,7 @@ def test_a_contract_that_grows_stricter_holds_what_came_before(traffic: list[Rec
 
 
 def test_a_lookup_without_a_recorded_answer_is_not_comparable_and_not_guessed(
-    traffic: list[Recorded],
+    traffic: list[RecordedDelivery],
 ) -> None:
     unfetched = [msgspec.structs.replace(r, fetched={}) for r in traffic]
     report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), unfetched)
@@ -327,7 +329,7 @@ def test_a_lookup_without_a_recorded_answer_is_not_comparable_and_not_guessed(
     assert whole(report) == report.counts.receipts
 
 
-def test_the_report_is_plain_json(traffic: list[Recorded]) -> None:
+def test_the_report_is_plain_json(traffic: list[RecordedDelivery]) -> None:
     report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
     assert msgspec.json.decode(msgspec.json.encode(to_dict(report)), type=Impact) == report
     assert len(report.events[0].examples) == 5

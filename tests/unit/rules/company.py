@@ -1,4 +1,4 @@
-"""A small company for workflows under test: every way in which a write may be repeated, and their undos."""
+"""A small company for workflows under test: every way in which a write may be repeated, each with its undo."""
 
 from __future__ import annotations
 

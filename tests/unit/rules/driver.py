@@ -31,18 +31,18 @@ from counterfoil.flow.runs.outcomes import OutcomeRecorder
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn import TurnPlanner
-from counterfoil.flow.worker import housekeeping
+from counterfoil.flow.worker import expire_and_seal
 from counterfoil.model import Model
 from counterfoil.model.source import parse
 from counterfoil.rules import routing
-from counterfoil.rules.values import event_names, head_names
+from counterfoil.rules.json_values import event_names, head_names
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.intake import Admit
 from counterfoil.store.port.people import PutPerson
-from counterfoil.store.port.records import NewInboxItem, Post, RunStart
+from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost
 from counterfoil.store.port.turns import Turn
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -281,7 +281,7 @@ class Play:
                 todo=("event", event.id),
                 events=(event,),
                 heads=(head,),
-                posts=(Post(event=event.id, topics=(), body=wire.dumps(event_names(event))),),
+                posts=(TopicPost(event=event.id, topics=(), body=wire.dumps(event_names(event))),),
                 starts=tuple(starts),
                 at=self.now,
                 actor="play",
@@ -343,7 +343,7 @@ class Play:
         for effect in await self.store.effects_to_look_up(self.now, 100):
             await self.reconciler.look_up(effect)
             did = True
-        await housekeeping.expire_foils(self.store, self.now)
+        await expire_and_seal.expire_foils(self.store, self.now)
         return did
 
     async def advance(self, **duration: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.model.fields import object_schema
 from counterfoil.rules.contract import faults
-from counterfoil.rules.values import typed
+from counterfoil.rules.json_values import typed
 
 SCHEMA = object_schema({"amount": "money", "reason": "string", "a/b~c?": "int", "note?": "string"})
 

@@ -18,7 +18,7 @@ from counterfoil.rules.lookup import (
     CanonicalIdRead,
     ExternalIdRead,
     HeadsRead,
-    LinkedId,
+    LinkAnswer,
     LookupsNeeded,
     MintedId,
     RateRead,
@@ -62,7 +62,7 @@ def test_a_link_wins_over_a_minted_id_and_may_say_that_there_is_none() -> None:
     read = CanonicalIdRead(kind.name, "x1", kind.system, lookup.account_of(model(), kind.system))
     for canonical in ("c1", None):
         value, reads = resolve(
-            "canon", kind.name, "x1", kind.system, answers={read: LinkedId(canonical)}, speaks=kind.system
+            "canon", kind.name, "x1", kind.system, answers={read: LinkAnswer(canonical)}, speaks=kind.system
         )
         assert (value, reads) == (canonical, [read])
 

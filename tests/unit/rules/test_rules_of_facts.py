@@ -20,8 +20,9 @@ from counterfoil.core.link import event_topic
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
-from counterfoil.rules.approval import in_currency
+from counterfoil.rules.approval_matrix import in_currency
 from counterfoil.rules.contract import violations
+from counterfoil.rules.json_values import plain, typed
 from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.mapping import (
     Mapped,
@@ -31,9 +32,8 @@ from counterfoil.rules.mapping import (
     UnresolvedLink,
 )
 from counterfoil.rules.ownership import trespasses
-from counterfoil.rules.posting import posting_date
+from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import UnusableValue
-from counterfoil.rules.values import plain, typed
 from tests.unit.rules.company import BASE
 from tests.unit.rules.driver import MONDAY, model_of
 

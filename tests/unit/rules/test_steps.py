@@ -608,5 +608,5 @@ async def test_a_generation_of_an_unknown_object_is_held_with_a_case() -> None:
         head=(DUE % ", generation: {event: late.v1, where: event.data.contract == object.id}"),
     )
     await play.event("late.v1", contract="nobody")
-    assert "is about contract nobody, which does not exist" in play.case("routing_failed").message
+    assert "is about contract nobody, of which there is no record" in play.case("routing_failed").message
     assert not play.runs()

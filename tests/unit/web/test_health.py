@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from counterfoil.flow.context.deprecations import DeprecatedInUse
+from counterfoil.flow.context.deprecations import DeprecatedVersion
 from counterfoil.rules.versions import DeprecationNotice
-from counterfoil.store.port.stalled import KINDS, Stalled, StalledFinding
+from counterfoil.store.port.stalled import KINDS, StalledFinding, StalledGroup
 from counterfoil.store.port.versions import VersionUsage
 from counterfoil.web.api import health
 
@@ -35,7 +35,9 @@ class StubStore:
         return NOW - timedelta(seconds=90)
 
     async def stall_findings(self) -> list[Any]:
-        stalled = Stalled(kind="todo_waiting", about="billing", count=2, since=NOW, subjects=("receipt 1",))
+        stalled = StalledGroup(
+            kind="todo_waiting", about="billing", count=2, since=NOW, subjects=("receipt 1",)
+        )
         return [StalledFinding(stuck=stalled, first_at=NOW, seen_at=NOW, case=None)]
 
 
@@ -70,7 +72,7 @@ async def families(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         use = VersionUsage(
             name=notice.name, side="sends", who="person:ann", count=9, first_at=NOW, last_at=NOW
         )
-        return [DeprecatedInUse(notice=notice, used=(use,), waiting=())]
+        return [DeprecatedVersion(notice=notice, used=(use,), waiting=())]
 
     monkeypatch.setattr(health, "in_use", in_use)
     text = (await health.exposition(StubApplication())).decode()  # type: ignore[arg-type]

@@ -55,7 +55,7 @@ def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
 def share(old: View, new: View, *kinds: str) -> bool:
     """Return true if values of some of these types may be valid on both sides.
 
-    A bound counts even beside a type that it does not apply to: the author meant it.
+    A bound counts even next to a type that it does not apply to: the author meant it.
     """
     if old.types == new.types and not old.split and not new.split:
         return True

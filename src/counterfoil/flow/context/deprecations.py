@@ -23,7 +23,7 @@ from counterfoil.rules.versions import DeprecationNotice, dated
 from counterfoil.store.port.intake import Admit
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.versions import CountUse, VersionUsage, VersionUse, WaitingRuns
+from counterfoil.store.port.versions import CountUse, UseCount, VersionUsage, WaitingRuns
 
 FLUSH_INTERVAL = timedelta(seconds=5)
 """Minimum interval between flushes to the store."""
@@ -38,7 +38,7 @@ class DeprecationUsage:
         self._store = store
         self._present = present
         self._notices: tuple[Model, object, Mapping[str, DeprecationNotice]] | None = None
-        self._counts: dict[tuple[str, str, str, object], VersionUse] = {}
+        self._counts: dict[tuple[str, str, str, object], UseCount] = {}
         self._flushed_at: datetime | None = None
 
     def deprecated(self, now: datetime) -> Mapping[str, DeprecationNotice]:
@@ -54,7 +54,7 @@ class DeprecationUsage:
         if notice is not None:
             key = (name, side, who, now.date())
             earlier = self._counts.get(key)
-            use = VersionUse(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
+            use = UseCount(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
             if earlier is not None:
                 use = msgspec.structs.replace(use, count=earlier.count + count, first_at=earlier.first_at)
             self._counts[key] = use
@@ -94,7 +94,7 @@ class DeprecationUsage:
             for use in counts.values():
                 self._restore(use)
 
-    def _restore(self, use: VersionUse) -> None:
+    def _restore(self, use: UseCount) -> None:
         key = (use.name, use.side, use.who, use.last_at.date())
         later = self._counts.get(key)
         if later is not None:
@@ -125,7 +125,7 @@ def _takers(model: Model, admit: Admit, event: CanonicalEvent) -> list[tuple[str
 # ------------------------------------------------------------------ users of deprecated versions
 
 
-class DeprecatedInUse(msgspec.Struct, frozen=True, kw_only=True):
+class DeprecatedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """A deprecated version and its users."""
 
     notice: DeprecationNotice
@@ -151,7 +151,7 @@ class DeprecatedInUse(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedInUse]:
+async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedVersion]:
     """Return every deprecated version with its users, by name. Reads nothing if no version is deprecated."""
     notices = dated(model, now)
     if not notices:
@@ -159,7 +159,7 @@ async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedIn
     used = await store.version_usage(now)
     waiting = await store.waiting_runs([name for name in notices if name in model.events])
     return [
-        DeprecatedInUse(
+        DeprecatedVersion(
             notice=notice,
             used=tuple(use for use in used if use.name == name),
             waiting=tuple(runs for runs in waiting if runs.name == name),
@@ -188,7 +188,7 @@ async def overdue(store: Store, model: Model, now: datetime, opened: set[str]) -
     return len(cases)
 
 
-def _cases(model: Model, version: DeprecatedInUse, now: datetime) -> list[Case]:
+def _cases(model: Model, version: DeprecatedVersion, now: datetime) -> list[Case]:
     notice, sunset = version.notice, version.notice.sunset
     assert sunset is not None
     uses: dict[str, list[str]] = {}

@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
 from counterfoil.rules import lookup
+from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import (
     CanonicalIdRead,
     ExternalIdRead,
     GuardRead,
     HeadRead,
     HeadsRead,
-    LinkedId,
+    LinkAnswer,
     MintedId,
     Question,
     RateRead,
     Read,
     TableRead,
 )
-from counterfoil.rules.values import head_names
 from counterfoil.store.port.store import Store
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Lookups:
                 return None if link is None else link.ext_id
             case CanonicalIdRead(object_, ext_id, system, account):
                 link = await self._store.link_by_ext(object_, system, ext_id, account)
-                return None if link is None else LinkedId(link.canonical)
+                return None if link is None else LinkAnswer(link.canonical)
             case MintedId():
                 self.minted[read] = None
                 return None

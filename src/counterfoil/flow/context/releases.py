@@ -11,7 +11,7 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.model import Model
 from counterfoil.rules import routing
 from counterfoil.rules.versions import CastPath
-from counterfoil.store.port.releases import PutRelease
+from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.store import Store
 
 log = logging.getLogger("counterfoil.releases")
@@ -38,7 +38,7 @@ class Releases:
         """
         present = self.present
         first = await self._store.apply(
-            PutRelease(
+            PutFirstRelease(
                 digest=present.digest,
                 body=present.to_json(),
                 waits=routing.waits(present) or (("", ""),),

@@ -21,7 +21,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.circuit_breaker import BreakerState
 from counterfoil.flow.dispatch.queue import RAISE_AFTER_SECONDS, Lane, Slot, SystemQueue
 from counterfoil.model.kinds import System
-from counterfoil.store.port.workers import Heartbeat, QuotaGrant, QuotaRequest, ReleaseWorker, SetCap
+from counterfoil.store.port.workers import Heartbeat, QuotaGrant, QuotaRequest, RemoveWorker, SetCap
 
 __all__ = ["ConcurrencyLimiter", "Lane", "LimiterClosed", "QueueState", "Slot", "caps_of"]
 
@@ -42,7 +42,7 @@ def caps_of(systems: Mapping[str, System]) -> dict[str, tuple[str, int]]:
     }
 
 
-class AppliesTransitions(Protocol):
+class LimiterStore(Protocol):
     """The part of a store that the limiter needs."""
 
     async def apply(self, transition: Any) -> Any: ...
@@ -190,7 +190,7 @@ class ConcurrencyLimiter:
 
     # ------------------------------------------------------------------ heartbeats
 
-    async def beat(self, store: AppliesTransitions, now: datetime) -> None:
+    async def beat(self, store: LimiterStore, now: datetime) -> None:
         """Send a heartbeat and request quotas. `now` is the database's time, just read.
 
         Call it every few seconds, and at once when `heartbeat_due` is set. After TryAgain, quotas run on to their end.
@@ -204,7 +204,7 @@ class ConcurrencyLimiter:
             if await self._beat(store, now, started_at):
                 await self._beat(store, now, started_at)
 
-    async def _tune(self, store: AppliesTransitions, now: datetime) -> None:
+    async def _tune(self, store: LimiterStore, now: datetime) -> None:
         for queue in self._queues.values():
             new = queue.new_cap
             if new is not None:
@@ -215,7 +215,7 @@ class ConcurrencyLimiter:
                 if queue.new_cap is new:
                     queue.new_cap = None
 
-    async def _beat(self, store: AppliesTransitions, now: datetime, started_at: float) -> bool:
+    async def _beat(self, store: LimiterStore, now: datetime, started_at: float) -> bool:
         """Send one heartbeat. Return True if another must follow: to give slots back, or to request all as the only worker."""
         queues = list(self._queues.values())
         wants = tuple(self._want(queue, self._clock()) for queue in queues)
@@ -252,7 +252,7 @@ class ConcurrencyLimiter:
             queue.slots, queue.aim = grant.n, grant.cap
         queue.good_until = started_at + HEARTBEAT_LIFETIME.total_seconds() - QUOTA_MARGIN_SECONDS
 
-    async def give_back(self, store: AppliesTransitions, now: datetime) -> bool:
+    async def give_back(self, store: LimiterStore, now: datetime) -> bool:
         """Close, and give unused slots back. Return True if that was all.
 
         Calls in flight keep their slots: call again once they have ended.
@@ -262,7 +262,7 @@ class ConcurrencyLimiter:
             await self.beat(store, now)
             return False
         async with self._beating:
-            await store.apply(ReleaseWorker(worker=self.worker, at=now))
+            await store.apply(RemoveWorker(worker=self.worker, at=now))
             self._retired = True
             return True
 

@@ -17,7 +17,7 @@ from counterfoil.core.case import Case
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.model import Model
 from counterfoil.rules.contract import SchemaViolation
-from counterfoil.rules.versions import ServedVersion
+from counterfoil.rules.versions import ServingOperation
 
 DEFAULT_WAIT_SECONDS = 10.0
 """Wait for the Run's end where the caller names no wait."""
@@ -67,16 +67,16 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True):
             speaks=frozenset(name for role in declared for name in role.speaks),
         )
 
-    def allow(self, served: ServedVersion) -> bool:
+    def allow(self, served: ServingOperation) -> bool:
         """Return True if a role calls the operation. A grant of the serving version covers every version."""
         return served.by in self.calls or served.requested in self.calls
 
 
-class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+class ServedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call in progress: the serving operation, its model and the caller's input."""
 
     model: Model
-    served: ServedVersion
+    served: ServingOperation
     input: Any
     """The input, typed by the contract of the requested version."""
     receipt: int
@@ -106,7 +106,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str
 
 
-class SystemAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A system's answer to a read, in canonical form."""
 
     word: ClassVar[str] = "told"
@@ -130,7 +130,7 @@ class Unanswerable(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind
 
 
-Outcome: TypeAlias = RunEnded | Pending | SystemAnswer | Unanswerable
+Outcome: TypeAlias = RunEnded | Pending | ReadAnswer | Unanswerable
 """`word` names an outcome in metrics."""
 
 
@@ -139,7 +139,7 @@ def cases_of(outcome: Outcome) -> tuple[Case, ...]:
     return outcome.cases if isinstance(outcome, Unanswerable) else ()
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class StoredReply(msgspec.Struct, frozen=True, kw_only=True):
     """An answer as it is stored and repeated."""
 
     status: int
@@ -147,14 +147,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    reply: Reply
+class CallResponse(msgspec.Struct, frozen=True, kw_only=True):
+    reply: StoredReply
     repeated: bool = False
     rate: CallRate | None = None
     left: RateAllowance | None = None
 
 
-Render = Callable[[Outcome], Reply]
+Render = Callable[[Outcome], StoredReply]
 
 
 class CallRefused(CounterfoilError):

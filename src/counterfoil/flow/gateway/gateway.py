@@ -24,22 +24,22 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
 from counterfoil.flow.gateway import placement
 from counterfoil.flow.gateway.calls import (
-    Answered,
-    CallContext,
     CallRefused,
+    CallResponse,
     Grants,
     OperationRequest,
     Outcome,
     Render,
-    Reply,
+    ServedCall,
+    StoredReply,
     cases_of,
 )
 from counterfoil.flow.gateway.results import RunResults
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.model import Model, kinds
-from counterfoil.rules.values import typed
-from counterfoil.rules.versions import ServedVersion
+from counterfoil.rules.json_values import typed
+from counterfoil.rules.versions import ServingOperation
 from counterfoil.store.port.calls import AnswerCall, PlaceCall, PlaceCallResult, verdict_on_key
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.store import Store
@@ -73,7 +73,7 @@ class Gateway:
 
     # ------------------------------------------------------------------ calls
 
-    async def call(self, request: OperationRequest, render: Render) -> Answered:
+    async def call(self, request: OperationRequest, render: Render) -> CallResponse:
         """Answer a call. A used key gets its first answer again.
 
         Raises CallRefused, Misconfigured, and TryAgain, after which the key is free.
@@ -93,7 +93,7 @@ class Gateway:
         label = operation if operation in self._releases.present.operations else "other"
         self.counts[label, word] += 1
 
-    async def _call(self, request: OperationRequest, render: Render) -> tuple[Answered, str]:
+    async def _call(self, request: OperationRequest, render: Render) -> tuple[CallResponse, str]:
         now = await self._store.now()
         digest = wire.digest([request.operation, request.input])
         earlier = await self._store.call(request.consumer, request.family, request.key)
@@ -120,10 +120,10 @@ class Gateway:
         if earlier is None and placed.verdict == "new":
             self._note_use(served.requested, "calls", f"person:{request.consumer}", now)
         reply, word = await self._answer(model, request, placed.call, render, now)
-        return Answered(reply=reply, rate=rate, left=placed.left), word
+        return CallResponse(reply=reply, rate=rate, left=placed.left), word
 
     async def _place(
-        self, model: Model, served: ServedVersion, request: OperationRequest, digest: str, now: datetime
+        self, model: Model, served: ServingOperation, request: OperationRequest, digest: str, now: datetime
     ) -> tuple[PlaceCall, CallRate]:
         """Return the claim of a new call, after all checks that need no claim."""
         grants = Grants.of(model, request.roles)
@@ -144,7 +144,7 @@ class Gateway:
 
     async def _answer(
         self, model: Model, request: OperationRequest, call: OperationCall, render: Render, now: datetime
-    ) -> tuple[Reply, str]:
+    ) -> tuple[StoredReply, str]:
         """Answer a call that this process holds, and store the answer."""
         try:
             outcome = await self._outcome(model, request, call, now)
@@ -171,7 +171,9 @@ class Gateway:
             return await self._reader.read(context)
         return await self._results.wait(call.run, context, request.seconds, request.wait is not None)
 
-    async def _store_answer(self, call: OperationCall, reply: Reply | None, cases: tuple[Case, ...]) -> bool:
+    async def _store_answer(
+        self, call: OperationCall, reply: StoredReply | None, cases: tuple[Case, ...]
+    ) -> bool:
         """Store the answer, or give the key free where there is none. False if another process took the call over."""
         return await self._store.apply(
             AnswerCall(
@@ -209,12 +211,14 @@ class Gateway:
         return outcome
 
 
-def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> CallContext:
+def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> ServedCall:
     served = placement.served_version(model, operation)
     schema = model.schema_of_operation(served.requested, "input")
-    return CallContext(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
+    return ServedCall(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
 
 
-def _repeated(call: OperationCall) -> Answered:
+def _repeated(call: OperationCall) -> CallResponse:
     assert call.status is not None
-    return Answered(reply=Reply(status=call.status, headers=call.headers, body=call.body), repeated=True)
+    return CallResponse(
+        reply=StoredReply(status=call.status, headers=call.headers, body=call.body), repeated=True
+    )

@@ -23,12 +23,12 @@ from counterfoil.flow.runs.run_start import run_start
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
 from counterfoil.rules.contract import faults
+from counterfoil.rules.json_values import typed
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.ownership import REQUESTED_BY, trespasses_of_call
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.templates import UnusableValue
-from counterfoil.rules.values import typed
-from counterfoil.rules.versions import CastFailed, ServedVersion, operation_version, serve, upcast_input
+from counterfoil.rules.versions import CastFailed, ServingOperation, operation_version, serve, upcast_input
 from counterfoil.store.port.calls import PlaceCall, PlaceCallResult
 from counterfoil.store.port.store import Store
 
@@ -73,7 +73,7 @@ def claim(request: OperationRequest, digest: str, now: datetime, seconds: float)
 async def started(
     store: Store,
     model: Model,
-    served: ServedVersion,
+    served: ServingOperation,
     request: OperationRequest,
     value: dict[str, Any],
     place: PlaceCall,
@@ -112,7 +112,7 @@ async def _start(
 
 
 def _event(
-    request: OperationRequest, served: ServedVersion, value: dict[str, Any], now: datetime
+    request: OperationRequest, served: ServingOperation, value: dict[str, Any], now: datetime
 ) -> CanonicalEvent:
     """Return the call as the event that starts the Run."""
     return CanonicalEvent(
@@ -133,7 +133,7 @@ def _event(
 # ------------------------------------------------------------------ checks
 
 
-def served_version(model: Model, name: str) -> ServedVersion:
+def served_version(model: Model, name: str) -> ServingOperation:
     """Return the exposed operation that serves a name. Raises CallRefused `unknown`.
 
     An operation that is not declared and one that is not exposed look alike to the caller.
@@ -146,7 +146,7 @@ def served_version(model: Model, name: str) -> ServedVersion:
 
 
 def checked_input(
-    model: Model, served: ServedVersion, grants: Grants, request: OperationRequest
+    model: Model, served: ServingOperation, grants: Grants, request: OperationRequest
 ) -> dict[str, Any]:
     """Return the input in the version of the serving operation. Raises CallRefused."""
     schema = model.schema_of_operation(served.requested, "input")
@@ -168,7 +168,7 @@ def checked_input(
         raise CallRefused("not-taken", message) from error
 
 
-def rate_of(model: Model, served: ServedVersion) -> CallRate:
+def rate_of(model: Model, served: ServingOperation) -> CallRate:
     """Return the rate of the serving operation; the default rate where it names none."""
     policy = model.policies.get(model.operations[served.by].rate or "")
     rate = policy.rate if policy is not None and policy.rate is not None else kinds.Rate()

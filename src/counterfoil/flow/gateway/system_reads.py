@@ -16,14 +16,14 @@ from counterfoil.connectors.sdk import Outcome as CallOutcome
 from counterfoil.core import wire
 from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
 from counterfoil.flow.context.lookups import Lookups
-from counterfoil.flow.dispatch import read
+from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
-from counterfoil.flow.gateway.calls import CallContext, Outcome, SystemAnswer, Unanswerable
+from counterfoil.flow.gateway.calls import Outcome, ReadAnswer, ServedCall, Unanswerable
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model, kinds
 from counterfoil.rules import mapping
+from counterfoil.rules.json_values import plain
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
-from counterfoil.rules.values import plain
 from counterfoil.rules.versions import CastFailed, upcast_input
 from counterfoil.store.port.store import Store
 
@@ -42,7 +42,7 @@ class SystemReader:
         self._connectors = connectors
         self._limiter = limiter
 
-    async def read(self, context: CallContext) -> Outcome:
+    async def read(self, context: ServedCall) -> Outcome:
         """Return a system's answer. Raises TryAgain if the system cannot answer now."""
         model, served = context.model, context.served
         operation = model.operations[served.by]
@@ -65,7 +65,7 @@ class SystemReader:
             output = downcast(model, context, conform(model, operation.name, output))
         except BadOutput as error:
             return bad_output(model, context, str(error))
-        return SystemAnswer(output=output)
+        return ReadAnswer(output=output)
 
     async def _rendered(
         self, model: Model, operation: str, value: Any, at: datetime
@@ -100,7 +100,7 @@ class SystemReader:
         try:
             async with asyncio.timeout_at(until + CONNECTOR_GRACE_SECONDS):
                 left = max(0.1, until - loop.time())
-                answer = await read.read(connector, operation.name, request, left)
+                answer = await connector_read.read(connector, operation.name, request, left)
         except TimeoutError:
             answer = Rejected(ErrorClass.TRANSIENT, f"no answer within {seconds:g} s")
         finally:

@@ -31,12 +31,12 @@ from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
-from counterfoil.rules.admission import Consequences, HeldDelivery
+from counterfoil.rules.admission import EventConsequences, HeldDelivery
 from counterfoil.rules.mapping import Mapped
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
-from counterfoil.store.port.records import Lease, Post, RunStart
-from counterfoil.store.port.store import Store, Todo
+from counterfoil.store.port.records import Lease, RunStart, TopicPost
+from counterfoil.store.port.store import AdmissionTodo, Store
 
 FETCH_TIMEOUT_SECONDS = 15.0
 
@@ -58,7 +58,7 @@ class Admitter:
         self._connectors = connectors
         self._worker = worker
 
-    async def admit(self, todo: Todo, now: datetime) -> list[RunSnapshot]:
+    async def admit(self, todo: AdmissionTodo, now: datetime) -> list[RunSnapshot]:
         """Admit a todo. Return the Runs that it starts, leased to this worker if the worker has a name.
 
         Raises TryAgain if a system must be read first and does not answer.
@@ -99,7 +99,7 @@ class Admitter:
             raise TryAgain(f"release {admit.release[:12]} is no longer active", after=0.2)
         return admitted
 
-    async def _admission(self, model: Model, todo: Todo, lookups: Lookups, now: datetime) -> Admit:
+    async def _admission(self, model: Model, todo: AdmissionTodo, lookups: Lookups, now: datetime) -> Admit:
         ref = (todo.kind, todo.ref)
         links: list[Link] = []
         if todo.kind == "event":
@@ -188,7 +188,7 @@ class Admitter:
         for event, forms in zip(events, all_forms, strict=True):
             admission.check_taken(model, event, forms, self._releases.waited)
         heads: list[Head] = []
-        posts: list[Post] = []
+        posts: list[TopicPost] = []
         starts: list[RunStart] = []
         foils: list[Foil] = []
         observations: list[Observation] = []
@@ -224,22 +224,24 @@ class Admitter:
         return admission.forms_of(model, event, self._releases.waited, bridges, onward)
 
     def _starts(
-        self, model: Model, event: CanonicalEvent, follows: Consequences, now: datetime
+        self, model: Model, event: CanonicalEvent, follows: EventConsequences, now: datetime
     ) -> list[RunStart]:
         lease = Lease(self._worker, now + LEASE) if self._worker else None
         return [run_start(model, start, event.id, lease=lease) for start in follows.starts]
 
-    def _posts(self, model: Model, event: CanonicalEvent, forms: Forms) -> list[Post]:
+    def _posts(self, model: Model, event: CanonicalEvent, forms: Forms) -> list[TopicPost]:
         waited = self._releases.waited
         topics = routing.topics(model, event, forms, waited)
         if not topics:
             return []
         return [
-            Post(event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited)))
+            TopicPost(
+                event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited))
+            )
         ]
 
 
-def _case(todo: Todo, hold: HeldDelivery, now: datetime) -> Case:
+def _case(todo: AdmissionTodo, hold: HeldDelivery, now: datetime) -> Case:
     about = todo.receipt.ext_id if todo.receipt is not None else todo.ref
     return open_case(
         hold.reason,

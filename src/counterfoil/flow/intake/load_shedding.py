@@ -18,7 +18,7 @@ import msgspec
 
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port.intake import Receive, ReceiveResult
-from counterfoil.store.port.store import Store, Todo
+from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 BACKLOG_CACHE_SECONDS = 1.0
@@ -33,7 +33,7 @@ VARIABLES = {
 RETRY_AFTER_SECONDS = {"queue": 1.0, "backlog": 10.0, "age": 10.0}
 
 
-class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
+class SheddingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on waiting work, beyond which deliveries are rejected."""
 
     queue: int = 500
@@ -44,7 +44,7 @@ class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of age that the backlog may have."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str] = os.environ) -> BacklogLimits:
+    def of(cls, environment: Mapping[str, str] = os.environ) -> SheddingLimits:
         """Read the limits that the environment sets. Raises Misconfigured for a value that is not a positive number."""
         limits: dict[str, float] = {}
         for name, variable in VARIABLES.items():
@@ -63,12 +63,12 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        bounds: BacklogLimits | None = None,
+        bounds: SheddingLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
-        offer: Callable[[Todo], None] | None = None,
+        offer: Callable[[AdmissionTodo], None] | None = None,
     ) -> None:
         """`offer` gets each new todo once it is durable, so that a worker of this process admits it at once."""
-        self.bounds = bounds or BacklogLimits()
+        self.bounds = bounds or SheddingLimits()
         self.refused: Counter[str] = Counter()
         """Deliveries rejected since the start, by limit exceeded: `queue`, `backlog`, `age`."""
         self._store = store
@@ -104,7 +104,7 @@ class Intake:
             ):
                 if verdict == "new" and receipt.door != "fetch":
                     stored = msgspec.structs.replace(receipt, no=no)
-                    self._offer(Todo(kind="receipt", ref=str(no), receipt=stored))
+                    self._offer(AdmissionTodo(kind="receipt", ref=str(no), receipt=stored))
         return received
 
     async def _repeat(self, receive: Receive, over: str) -> ReceiveResult:

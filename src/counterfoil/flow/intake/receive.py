@@ -29,7 +29,7 @@ STORED_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp
 """Headers stored with a receipt. Signatures and credentials are not stored."""
 
 
-class ReceiptStore(Protocol):
+class ReceiptSink(Protocol):
     """A store, or the intake in front of one."""
 
     async def apply(self, transition: Receive, /) -> ReceiveResult: ...
@@ -45,7 +45,7 @@ class ReceiptAnswer(msgspec.Struct, frozen=True):
 
 
 async def receive_webhook(
-    store: ReceiptStore,
+    store: ReceiptSink,
     model: Model,
     connector: Connector,
     system: str,
@@ -63,7 +63,7 @@ async def receive_webhook(
 
 
 async def receive_events(
-    store: ReceiptStore, model: Model, events: Sequence[Event], now: datetime
+    store: ReceiptSink, model: Model, events: Sequence[Event], now: datetime
 ) -> list[ReceiptAnswer]:
     """Store CloudEvents of declared systems: all or none of a batch. Raises Refused for an unknown source."""
     receipts = []
@@ -136,7 +136,7 @@ def _receipt(
 
 
 async def _store(
-    store: ReceiptStore,
+    store: ReceiptSink,
     model: Model,
     receipts: Sequence[Receipt],
     now: datetime,

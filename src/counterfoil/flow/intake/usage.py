@@ -42,7 +42,7 @@ class UsageAnswer(msgspec.Struct, frozen=True):
     """Deprecated event types of the batch."""
 
 
-class UsageStore(Protocol):
+class UsageSink(Protocol):
     """A store, or the intake in front of one."""
 
     async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
@@ -51,7 +51,7 @@ class UsageStore(Protocol):
 class UsageIntake:
     """Checks batches of usage and stores them."""
 
-    def __init__(self, store: UsageStore, uses: DeprecationUsage | None = None) -> None:
+    def __init__(self, store: UsageSink, uses: DeprecationUsage | None = None) -> None:
         self._store = store
         self._uses = uses
         self._model: Model | None = None

@@ -14,13 +14,13 @@ from counterfoil.contracts.versions import known_as
 from counterfoil.core.effect import Effect
 from counterfoil.core.errors import ErrorClass
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch import read
-from counterfoil.flow.dispatch.batching import LimiterSlotRequest, RequestBatcher
+from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
+from counterfoil.flow.dispatch.request_batching import LimiterSlotRequest, RequestBatcher
 from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext, OutcomeRecorder, load_context
 from counterfoil.flow.runs.turn_rows import next_send
 from counterfoil.model.definition import OperationDefinition
-from counterfoil.store.port.effects import Intent, Resend, Send
+from counterfoil.store.port.effects import Intent, ResendUnknown, SendAttempt
 from counterfoil.store.port.store import Store
 
 
@@ -57,7 +57,7 @@ class EffectSender:
         name = known_as(operation, connector.operations)
         return connector.operations.get(name) or OperationSpec(operation, Repeat.BLIND)
 
-    async def send(self, context: EffectContext, effect: Effect) -> tuple[Send, Outcome] | None:
+    async def send(self, context: EffectContext, effect: Effect) -> tuple[SendAttempt, Outcome] | None:
         """Wait for a slot, commit the intent of a planned effect and make the call.
 
         None if the effect may no longer be sent. Raises LimiterClosed if this worker is being stopped; another
@@ -80,7 +80,7 @@ class EffectSender:
 
     async def _send_batched(
         self, context: EffectContext, effect: Effect, slot: LimiterSlotRequest
-    ) -> tuple[Send, Outcome] | None:
+    ) -> tuple[SendAttempt, Outcome] | None:
         """Send together with other calls of the operation. The bound keeps intents from expiring in the queue."""
         spec = self._spec(effect.system, effect.operation)
         key = (effect.system, effect.operation)
@@ -100,13 +100,13 @@ class EffectSender:
             )
             return send, outcome
 
-    async def _commit_intent(self, context: EffectContext, effect: Effect) -> Send | None:
+    async def _commit_intent(self, context: EffectContext, effect: Effect) -> SendAttempt | None:
         now = await self._store.now()
         send = self._next_send(context, effect, now)
         intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
         return send if intended.verdict == "sending" else None
 
-    def _next_send(self, context: EffectContext, effect: Effect, now: datetime) -> Send:
+    def _next_send(self, context: EffectContext, effect: Effect, now: datetime) -> SendAttempt:
         operation = context.operation
         return next_send(
             effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon
@@ -127,7 +127,9 @@ class EffectSender:
         try:
             now = await self._store.now()
             send = self._next_send(context, effect, now)
-            intended = await self._store.apply(Resend(send=send, at=now, actor=f"worker:{self._worker}"))
+            intended = await self._store.apply(
+                ResendUnknown(send=send, at=now, actor=f"worker:{self._worker}")
+            )
             if intended.verdict == "sending":
                 outcome = await self.call(context, effect, send, slot)
         finally:
@@ -136,7 +138,7 @@ class EffectSender:
             await self._recorder.record(context, effect, send.attempt, outcome, "answer")
         return intended.verdict != "stale"
 
-    async def call(self, context: EffectContext, effect: Effect, send: Send, slot: Slot) -> Outcome:
+    async def call(self, context: EffectContext, effect: Effect, send: SendAttempt, slot: Slot) -> Outcome:
         """Make the call of a committed intent, once. The caller gives the slot back."""
         # A process may be suspended between reading the clock and using it. So the time that the read took is
         # added, and nothing is awaited between this check and the first byte.
@@ -160,7 +162,7 @@ class EffectSender:
         if connector is None:
             return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
         if not operation.writes:
-            return await read.read(connector, effect.operation, effect.request, operation.timeout)
+            return await connector_read.read(connector, effect.operation, effect.request, operation.timeout)
         return await connector.send(request_of(connector, effect), operation.timeout)
 
 

@@ -26,9 +26,9 @@ from counterfoil.flow.runs.snapshot import (
     from_rows,
 )
 from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
-from counterfoil.store.port.effects import Conclude, Send
+from counterfoil.store.port.effects import Conclude, SendAttempt
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.turns import Advance, Turn, TurnAnswer
+from counterfoil.store.port.turns import ConcludeAndTurn, Turn, TurnResult
 
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], bool]
 """Starts a task under a key. False if a task of this worker runs under that key already."""
@@ -39,14 +39,14 @@ class _Call(NamedTuple):
 
     effect: Effect
     context: EffectContext
-    send: Send
+    send: SendAttempt
     slot: Slot
 
 
 class _CallOutcome(NamedTuple):
     effect: Effect
     context: EffectContext
-    send: Send
+    send: SendAttempt
     outcome: Outcome
 
 
@@ -71,13 +71,13 @@ class RunExecutor:
         self.calling = 0
         """Runs executed here whose call is in progress: they cost only memory."""
 
-    async def claimed(self, run: str, now: datetime) -> None:
+    async def execute_claimed(self, run: str, now: datetime) -> None:
         """Execute a Run that this worker has claimed."""
         rows = await self._store.load(run)
         if rows is not None:
-            await self.carry(from_rows(rows), now)
+            await self.execute(from_rows(rows), now)
 
-    async def carry(self, snapshot: RunSnapshot, now: datetime) -> None:
+    async def execute(self, snapshot: RunSnapshot, now: datetime) -> None:
         """Turn the Run, make its call, turn it with the outcome; until it waits, or another writer is found."""
         outcome: Conclude | None = None
         refusals = 0
@@ -136,9 +136,9 @@ class RunExecutor:
         slots += [] if slot is None else [slot]
         return slot
 
-    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> TurnAnswer:
+    async def _commit(self, planned: PlannedTurn, outcome: Conclude | None) -> TurnResult:
         """Commit the turn with the outcome that it rests on; free the slots of calls that did not start."""
-        turned = TurnAnswer(verdict="stale")
+        turned = TurnResult(verdict="stale")
         try:
             if outcome is None:
                 turned = await self._store.apply(planned.transition)
@@ -148,12 +148,14 @@ class RunExecutor:
             self._free(planned, turned.started)
         return turned
 
-    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnAnswer:
+    async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnResult:
         try:
-            return (await self._store.apply(Advance(conclude=outcome, turn=planned.transition))).turned
+            return (
+                await self._store.apply(ConcludeAndTurn(conclude=outcome, turn=planned.transition))
+            ).turned
         except TryAgain:
             await self._recorder.commit(outcome)
-            return TurnAnswer(verdict="stale")
+            return TurnResult(verdict="stale")
         except Exception:
             # Whatever is wrong with the turn: the outcome in the other system must not be lost.
             await self._recorder.commit(outcome)
@@ -164,7 +166,7 @@ class RunExecutor:
             if effect not in started:
                 self._limiter.leave(slot, None)
 
-    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: TurnAnswer) -> list[_Call]:
+    def _calls(self, snapshot: RunSnapshot, planned: PlannedTurn, turned: TurnResult) -> list[_Call]:
         """Return the calls that the turn started: effects as before the turn, with their intents and slots."""
         effects = {e.id: e for e in (*snapshot.effects, *planned.transition.plan)}
         return [
@@ -173,7 +175,7 @@ class RunExecutor:
             if send.effect in turned.started and (effect := effects[send.effect])
         ]
 
-    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: TurnAnswer) -> list[Effect]:
+    def _waiting(self, snapshot: RunSnapshot, turn: Turn, turned: TurnResult) -> list[Effect]:
         """Return the calls that the turn planned and that have no slot yet."""
         again = [planned_again(e) for e in snapshot.effects if e.id in turn.again]
         return [e for e in (*turn.plan, *again) if e.id not in turned.started]

@@ -21,13 +21,13 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.core.link import Link
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.batching import LATE
-from counterfoil.flow.runs import scope
+from counterfoil.flow.dispatch.request_batching import LATE
+from counterfoil.flow.runs import overlay_scope
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
+from counterfoil.rules.json_values import typed
 from counterfoil.rules.lookup import account_of
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, take_result
-from counterfoil.rules.values import typed
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.store import Store
 
@@ -55,7 +55,7 @@ async def load_context(store: Store, releases: Releases, effect: Effect) -> Effe
     loaded = await store.load(effect.run)
     assert loaded is not None
     run = loaded.run
-    model = scope.model_of(run, await releases.model(run.pin))
+    model = overlay_scope.model_of(run, await releases.model(run.pin))
     definition = model.workflow(run.workflow)
     return EffectContext(model, definition, definition.operations[effect.operation])
 

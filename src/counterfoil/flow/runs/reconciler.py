@@ -17,7 +17,7 @@ from counterfoil.flow.runs.outcomes import MAX_LOOK_INTERVAL_SECONDS, OutcomeRec
 from counterfoil.flow.runs.turn_rows import MAX_SEND_DELAY_SECONDS
 from counterfoil.model import Model
 from counterfoil.model.definition import OperationDefinition
-from counterfoil.store.port.effects import Conclude, LookedUp
+from counterfoil.store.port.effects import Conclude, LookAgain
 from counterfoil.store.port.store import Store
 
 
@@ -96,7 +96,7 @@ class OutcomeReconciler:
 
     async def _look_later(self, effect: Effect, now: datetime) -> None:
         look_at = now + _look_interval(effect, now)
-        await self._store.apply(LookedUp(effect=effect.id, attempt=effect.attempt, look_at=look_at, at=now))
+        await self._store.apply(LookAgain(effect=effect.id, attempt=effect.attempt, look_at=look_at, at=now))
 
     async def _is_matched(self, effect: Effect) -> bool:
         """Return True if the other half of the effect's counterfoil was observed: that proves that it was done."""

@@ -15,15 +15,15 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.effect import Effect, EffectState, concluded
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import Run
-from counterfoil.flow.runs.scope import RunScope, legal_entity
+from counterfoil.flow.runs.overlay_scope import OverlayScope, legal_entity
 from counterfoil.model import Model
 from counterfoil.rules.workflow.apply import RunRows, apply, conclude, run_after
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.state import RunState, load
-from counterfoil.store.port.effects import Conclude, Send
+from counterfoil.store.port.effects import Conclude, SendAttempt
 from counterfoil.store.port.records import RunStart
 from counterfoil.store.port.store import LoadedRun
-from counterfoil.store.port.turns import Turn, TurnAnswer
+from counterfoil.store.port.turns import Turn, TurnResult
 
 LEASE = timedelta(seconds=10)
 """Time that other workers leave a Run to the worker that turns it: one turn, never a call."""
@@ -41,7 +41,7 @@ class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     holds: tuple[str, ...] = ()
     state: RunState | None = None
     """Decoded `run.ctx`, if it is at hand. A decision uses it up."""
-    scope: RunScope | None = None
+    scope: OverlayScope | None = None
     """None until `with_scope` has resolved it."""
 
     @property
@@ -94,18 +94,18 @@ def with_scope(snapshot: RunSnapshot, release: Model, active: Model) -> RunSnaps
     if scope is not None and (scope.legal_entity is not None or not active.overlays):
         return snapshot
     if not release.overlays and not active.overlays:
-        return msgspec.structs.replace(snapshot, scope=RunScope(release, None))
+        return msgspec.structs.replace(snapshot, scope=OverlayScope(release, None))
     state = snapshot.state if snapshot.state is not None else load(snapshot.run.ctx)
     names = state.names
     if not names:  # before the first turn only the start stimulus has them
         names = {key: value for s in snapshot.stimuli if s.kind == "start" for key, value in s.body.items()}
     entity = legal_entity(names)
-    scope = RunScope(release.at(entity, snapshot.run.created_at.date()), entity)
+    scope = OverlayScope(release.at(entity, snapshot.run.created_at.date()), entity)
     return msgspec.structs.replace(snapshot, state=state, scope=scope)
 
 
 def after_turn(
-    before: RunSnapshot, turn: Turn, turned: TurnAnswer, state: RunState | None, scope: RunScope | None
+    before: RunSnapshot, turn: Turn, turned: TurnResult, state: RunState | None, scope: OverlayScope | None
 ) -> RunSnapshot | None:
     """Return the snapshot after a committed turn; `state` is the decoded `turn.ctx`.
 
@@ -132,7 +132,7 @@ def after_turn(
     )
 
 
-def after_intent(before: RunSnapshot, send: Send) -> RunSnapshot:
+def after_intent(before: RunSnapshot, send: SendAttempt) -> RunSnapshot:
     """Return the snapshot after the intent of a planned effect was committed on its own."""
     effects = tuple(send.applied(e) if e.id == send.effect else e for e in before.effects)
     return msgspec.structs.replace(before, effects=effects)

@@ -21,18 +21,18 @@ from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs.outcomes import EffectContext
+from counterfoil.flow.runs.overlay_scope import OverlayScope
 from counterfoil.flow.runs.run_start import run_start
-from counterfoil.flow.runs.scope import RunScope
 from counterfoil.flow.runs.snapshot import RunSnapshot, from_rows, with_scope
 from counterfoil.flow.runs.turn_rows import SlotSource, TurnRows, command_name
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition
 from counterfoil.rules import mapping, routing
+from counterfoil.rules.json_values import head_names, plain
 from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
-from counterfoil.rules.values import head_names, plain
 from counterfoil.rules.workflow import commands as c
-from counterfoil.rules.workflow.decide import Decision, LiveContext, decide
+from counterfoil.rules.workflow.decide import Decision, TurnInput, decide
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
@@ -50,7 +50,7 @@ class PlannedTurn:
     transition: Turn
     state: RunState | None
     """Decoded `transition.ctx`."""
-    scope: RunScope
+    scope: OverlayScope
     slots: dict[str, Slot]
     """Slots of the calls that start with the turn, by effect."""
     definition: Definition
@@ -122,7 +122,7 @@ class TurnPlanner:
 
         def attempt() -> Decision:
             nonlocal state
-            live = LiveContext(
+            live = TurnInput(
                 effects=snapshot.effects,
                 approvals=snapshot.approvals,
                 foils=snapshot.foils,

@@ -21,7 +21,7 @@ from counterfoil.model import Model
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.records import approval_of, case_of, effect_of, event_of, foil_of
-from counterfoil.store.port.effects import Send
+from counterfoil.store.port.effects import SendAttempt
 from counterfoil.store.port.turns import Reserve
 
 SlotSource = Callable[[str, str, int, bool], Slot | None]
@@ -74,7 +74,7 @@ class TurnRows:
                 slots[command.effect] = slot
         return slots
 
-    def sends(self, slots: Mapping[str, Slot]) -> tuple[Send, ...]:
+    def sends(self, slots: Mapping[str, Slot]) -> tuple[SendAttempt, ...]:
         """Return the intents of the calls that have a slot."""
         return tuple(
             self.send(command.effect, command.operation if isinstance(command, c.PlanEffect) else None)
@@ -93,7 +93,7 @@ class TurnRows:
             lane=self.run.lane,
         )
 
-    def send(self, effect_id: str, planned_operation: str | None) -> Send:
+    def send(self, effect_id: str, planned_operation: str | None) -> SendAttempt:
         effect = self.effects.get(effect_id)
         assert planned_operation is not None or effect is not None
         name = planned_operation or (effect.operation if effect is not None else "")
@@ -125,11 +125,13 @@ class TurnRows:
         return event_of(e, self.run, self.model.events[e.type], self.now)
 
 
-def next_send(effect: str, attempt: int, worker: str, now: datetime, timeout: float, horizon: float) -> Send:
+def next_send(
+    effect: str, attempt: int, worker: str, now: datetime, timeout: float, horizon: float
+) -> SendAttempt:
     """Return the intent of an attempt: when its call may begin and end, and when a look-up may prove it absent."""
     send_by = now + timedelta(seconds=min(timeout, MAX_SEND_DELAY_SECONDS))
     call_until = send_by + timedelta(seconds=timeout)
-    return Send(
+    return SendAttempt(
         effect=effect,
         attempt=attempt,
         worker=worker,

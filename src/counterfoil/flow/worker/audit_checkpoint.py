@@ -62,7 +62,7 @@ class CheckpointSigner:
         return f"{body}\n\u2014 {self.name} {base64.b64encode(signature).decode()}\n"
 
 
-class PublishedCheckpoint:
+class CheckpointFile:
     """The newest checkpoint that was published, in a file outside of the store."""
 
     def __init__(self, path: Path) -> None:

@@ -25,7 +25,7 @@ SLOWDOWN_MAX_FACTOR = 8
 """Factor by which failures lengthen the interval of a feed at most."""
 
 
-class PollState(msgspec.Struct):
+class FeedHealth(msgspec.Struct):
     """Health of a feed; failures slow its polling down."""
 
     last: datetime | None = None
@@ -70,7 +70,7 @@ class FeedPoller:
         self._connectors = connectors
         self._stopping = stopping
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self.states: dict[tuple[str, str], PollState] = {}
+        self.states: dict[tuple[str, str], FeedHealth] = {}
 
     def start_missing(self) -> None:
         """Start a task for each declared feed that has none."""
@@ -92,7 +92,7 @@ class FeedPoller:
 
     async def run(self, system: str, feed: str) -> None:
         """Poll one feed until it is no longer declared, or the worker stops."""
-        state = self.states.setdefault((system, feed), PollState())
+        state = self.states.setdefault((system, feed), FeedHealth())
         while not self._stopping.is_set():
             interval = self._interval(system, feed)
             if interval is None:
@@ -106,7 +106,7 @@ class FeedPoller:
             except TimeoutError:
                 continue
 
-    async def _poll(self, system: str, feed: str, state: PollState) -> None:
+    async def _poll(self, system: str, feed: str, state: FeedHealth) -> None:
         try:
             state.deliveries += await poll(self._store, self._releases, self._connectors, system, feed)
             state.last, state.failures, state.error = await self._store.now(), 0, ""
@@ -118,7 +118,7 @@ class FeedPoller:
             state.error = repr(error)
             log.exception("poll of %s.%s failed", system, feed)
 
-    async def _failed(self, system: str, state: PollState, error: str) -> None:
+    async def _failed(self, system: str, state: FeedHealth, error: str) -> None:
         """Count a failure against the system, unless the store is away."""
         try:
             now = await self._store.now()

@@ -25,7 +25,7 @@ from counterfoil.model.connector_changes import connected, to_build
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.releases import ExpirePlans
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 log = logging.getLogger("counterfoil.follow")
 POLL_SECONDS = 1.0
@@ -71,7 +71,7 @@ class ReleaseFollower:
                 log.warning("release: %s", error)
             except Exception:
                 log.exception("release: the next round tries again")
-            await self._store.wait_for_wake(Wake.RELEASE, POLL_SECONDS)
+            await self._store.wait_for_wake(WakeKind.RELEASE, POLL_SECONDS)
 
     async def look(self) -> bool:
         """Switch to the active Release if it is another one. Return True if it was.

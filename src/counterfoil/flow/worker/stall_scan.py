@@ -16,13 +16,13 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store.port.stalled import RecordStalled, Stalled, StallLimits
+from counterfoil.store.port.stalled import RecordStalled, StalledGroup, StallLimits
 from counterfoil.store.port.store import Store
 
 
 async def scan(
     store: Store, releases: Releases, now: datetime, limits: StallLimits | None = None
-) -> list[Stalled]:
+) -> list[StalledGroup]:
     """Scan once and return the stalls. Writes nothing if there are none and the last scan found none."""
     stalls = await store.stalled_work(now, limits or StallLimits())
     if stalls or await store.stall_findings():
@@ -31,7 +31,7 @@ async def scan(
     return stalls
 
 
-def _case(model: Model, stalled: Stalled, now: datetime) -> Case:
+def _case(model: Model, stalled: StalledGroup, now: datetime) -> Case:
     subjects = ", ".join(stalled.subjects)
     more = (
         f" and {stalled.count - len(stalled.subjects)} more" if stalled.count > len(stalled.subjects) else ""

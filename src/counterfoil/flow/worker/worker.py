@@ -25,11 +25,11 @@ from counterfoil.flow.runs.outcomes import OutcomeRecorder
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import LEASE
 from counterfoil.flow.runs.turn import TurnPlanner
-from counterfoil.flow.worker import housekeeping, stall_scan, worker_cases
+from counterfoil.flow.worker import expire_and_seal, stall_scan, worker_cases
 from counterfoil.flow.worker.feeds import FeedPoller
-from counterfoil.flow.worker.tasks import KeyedTasks
+from counterfoil.flow.worker.keyed_tasks import KeyedTasks
 from counterfoil.model import Model
-from counterfoil.store.port.store import Store, AdmissionTodo
+from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.turns import Claim
 from counterfoil.store.port.wake import WakeKind
 from counterfoil.store.port.workers import RemoveWorker
@@ -69,8 +69,8 @@ class Worker:
         releases: Releases,
         connectors: Mapping[str, Connector],
         worker: str,
-        sign: housekeeping.Sign | None = None,
-        publish: housekeeping.Publish | None = None,
+        sign: expire_and_seal.Sign | None = None,
+        publish: expire_and_seal.Publish | None = None,
     ) -> None:
         self.store = store
         self.releases = releases
@@ -258,7 +258,7 @@ class Worker:
             log.warning("admission of %s %s waits: %s", todo.kind, todo.ref, error)
             return
         for run in started:
-            self._execute(run.run.id, self.executor.carry(run, now))
+            self._execute(run.run.id, self.executor.execute(run, now))
 
     async def turn_once(self) -> int:
         """Claim due Runs and execute them. Return the number of Runs claimed."""
@@ -274,7 +274,7 @@ class Worker:
         )
         runs = await self.store.apply(claim)
         for run in runs:
-            self._execute(run.id, self.executor.claimed(run.id, now))
+            self._execute(run.id, self.executor.execute_claimed(run.id, now))
         if runs:
             await asyncio.sleep(0)
         return len(runs)
@@ -298,7 +298,7 @@ class Worker:
             work = self._claimed(run)
 
     async def _claimed(self, run: str) -> None:
-        await self.executor.claimed(run, await self.store.now())
+        await self.executor.execute_claimed(run, await self.store.now())
 
     async def send_once(self) -> int:
         """Send planned effects that no task sends: left by another process, or delayed by full slots."""
@@ -327,7 +327,7 @@ class Worker:
             count += self._start_effect(effect, self.reconciler.overdue)
         for effect in await self.store.effects_to_look_up(now, MAX_BATCH_ROWS):
             count += self._start_effect(effect, self.reconciler.look_up)
-        return count + await housekeeping.expire_foils(self.store, now)
+        return count + await expire_and_seal.expire_foils(self.store, now)
 
     async def scan_once(self) -> int:
         """Find stalled work and systems that have been unreachable for long. Return the number of stalls."""
@@ -348,7 +348,7 @@ class Worker:
             await deprecations.overdue(self.store, self.releases.present, now, self._sunset_cases)
 
     async def seal_once(self) -> int:
-        return await housekeeping.seal(self.store, self._sign, await self.store.now(), self._publish)
+        return await expire_and_seal.seal(self.store, self._sign, await self.store.now(), self._publish)
 
     # ------------------------------------------------------------------ recovery
 

@@ -16,11 +16,11 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
 from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
-from counterfoil.rules.posting import posting_date
+from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import cancel, facts, steps
+from counterfoil.rules.workflow import give_up, start_facts, steps
 from counterfoil.rules.workflow.commands import (
     PlanEffect,
     SendAgain,
@@ -53,8 +53,8 @@ def call(context: DecisionContext, step: Call, st: StepState) -> StepResult:
 def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if not context.state.confirmed and not context.rechecked:
         context.rechecked = True
-        facts.read(context, only_recheck=True)
-    granted = cancel.in_force(context)
+        start_facts.read(context, only_recheck=True)
+    granted = give_up.in_force(context)
     invalid = steps.first_invalid(context, granted)
     if invalid is not None:
         return _stale(context, step, st, *invalid)
@@ -210,11 +210,11 @@ def absorb_link(context: DecisionContext, ref: str) -> str | None:
 def _stale(
     context: DecisionContext, step: Call, st: StepState, approval: Approve, approval_st: StepState
 ) -> StepResult:
-    """Close an approval that does not cover the call any more, and react as that approval says.
+    """Close an approval that is not valid or does not cover the call any more, and react as that approval says.
 
     A person who retries the call has it approved again.
     """
-    cancel.close_approval(context, approval_st, ApprovalState.STALE)
+    give_up.close_approval(context, approval_st, ApprovalState.STALE)
     st.back = approval.path.split("/")[0]
     detail = f"The approval {approval.path} is no longer valid"
     return StepOutcome("stale", detail, reacting=approval)
@@ -224,12 +224,12 @@ def _dropped(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Close the approvals of a call that was dropped because one of them was not valid when it was to be sent."""
     effect = context.effects.get(st.effect or "")
     approvals = [
-        (a, s) for a, s in cancel.in_force(context) if effect is not None and s.approval in effect.approvals
+        (a, s) for a, s in give_up.in_force(context) if effect is not None and s.approval in effect.approvals
     ]
     if not approvals:
         return StepOutcome("stale", "An approval is no longer valid")
     for _, other in approvals[1:]:
-        cancel.close_approval(context, other, ApprovalState.STALE)
+        give_up.close_approval(context, other, ApprovalState.STALE)
     return _stale(context, step, st, *approvals[0])
 
 
@@ -332,7 +332,7 @@ def _unknown(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if operation.repeat == "blind":
         return StepOutcome("unknown", st.detail)
     if st.until is None:
-        st.until = context.now + timedelta(seconds=operation.horizon) + cancel.LOOKUP_GRACE
+        st.until = context.now + timedelta(seconds=operation.horizon) + give_up.LOOKUP_GRACE
         st.phase = "waiting"
     if st.until <= context.now:
         return StepOutcome("unknown", st.detail)
@@ -361,7 +361,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return WAITING
-    cancel.drop(context, effect.id)
+    give_up.drop(context, effect.id)
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
     return MOVED

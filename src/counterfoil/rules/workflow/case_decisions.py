@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterfoil.core.case import Choice
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Step
-from counterfoil.rules.workflow import cancel, deadline, facts, guards, reactions, undo
+from counterfoil.rules.workflow import give_up, guards, reactions, run_deadline, start_facts, undo
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
@@ -19,20 +19,20 @@ def absorb_case(context: DecisionContext, stimulus: Stimulus) -> str | None:
         return "the step of the Case has moved on"
     key, st = match
     st.case = None
-    if key.startswith(cancel.UNKNOWN):
+    if key.startswith(give_up.UNKNOWN):
         st.phase, st.until = (
             "waiting",
-            context.now + cancel.LOOKUP_GRACE,
+            context.now + give_up.LOOKUP_GRACE,
         )  # the person's answer arrives as an outcome
         return None
     if choice is Choice.CLOSE:
         guards.give_back_unused(context)
         reactions.end(context, RunStatus.CLOSED, "closed")
         return None
-    if key == deadline.PLACE and choice is Choice.CONTINUE:
+    if key == run_deadline.PLACE and choice is Choice.CONTINUE:
         st.phase = "done"  # the Run continues, and no second Case is opened
         return None
-    if key == deadline.PLACE and choice is Choice.UNDO:
+    if key == run_deadline.PLACE and choice is Choice.UNDO:
         st.phase = "done"
         undo.begin(context, f"decided on {stimulus.ref}")
         return None
@@ -49,7 +49,7 @@ def absorb_case(context: DecisionContext, stimulus: Stimulus) -> str | None:
             step = _active_steps(context).get(key)
             if step is None:
                 return "its step is no longer active"
-            cancel.give_up_call(context, st)
+            give_up.give_up_call(context, st)
             reactions.done(context, step, st)
         case _:
             st.case = str(stimulus.ref)
@@ -64,7 +64,7 @@ def _try_again(context: DecisionContext, st: StepState) -> None:
     if st.back:
         context.state.back, st.back = st.back, ""
     if not context.state.confirmed and not context.state.refresh:
-        facts.refresh_all(context)
+        start_facts.refresh_all(context)
 
 
 def _active_steps(context: DecisionContext) -> dict[str, Step]:

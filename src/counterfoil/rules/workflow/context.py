@@ -18,7 +18,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Step
 from counterfoil.rules.templates import UnusableValue, key
-from counterfoil.rules.workflow.commands import Command, DropEffect, LiveContext, OpenCase
+from counterfoil.rules.workflow.commands import Command, DropEffect, OpenCase, TurnInput
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
@@ -27,7 +27,7 @@ FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 
 class DecisionContext:
     def __init__(
-        self, definition: Definition, run: Run, state: RunState, now: datetime, live: LiveContext
+        self, definition: Definition, run: Run, state: RunState, now: datetime, live: TurnInput
     ) -> None:
         self.definition = definition
         self.run = run
@@ -99,7 +99,10 @@ class DecisionContext:
         return self.blocks[address]
 
     def key(self, step: Step, depth: int | None = None, round_: int | None = None) -> str:
-        """Return the state key of a step's execution: path, item and round. `depth`: number of frames to count."""
+        """Return the state key of a step's execution: path, item and round.
+
+        `depth`: number of frames to count. `round_`: a former round.
+        """
         item = self.item(depth)
         round_ = self.state.round if round_ is None else round_
         suffix = f"~{round_}" if round_ else ""

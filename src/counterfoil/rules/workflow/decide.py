@@ -28,8 +28,17 @@ from counterfoil.model.definition import (
     Wait,
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
-from counterfoil.rules.workflow import calls, cancel, case_decisions, deadline, facts, reactions, steps, undo
-from counterfoil.rules.workflow.commands import Decision, LiveContext, LookUp, Stimulus, WaitForTopic
+from counterfoil.rules.workflow import (
+    calls,
+    case_decisions,
+    give_up,
+    reactions,
+    run_deadline,
+    start_facts,
+    steps,
+    undo,
+)
+from counterfoil.rules.workflow.commands import Decision, FormulaLookup, Stimulus, TurnInput, WaitForTopic
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.rules.workflow.step_result import StepResult
@@ -47,14 +56,15 @@ def decide(
     run: Run,
     stimuli: Sequence[Stimulus],
     now: datetime,
-    live: LiveContext,
+    live: TurnInput,
     state: RunState | None = None,
     stored: bool = True,
 ) -> Decision:
     """Return what a Run does next.
 
-    `run` carries the state, `stimuli` are its new inbox items in order; none means that only the time is checked. `now`
-    is aware UTC. A failing formula parks the Run with a Case. A stimulus that changes nothing is listed in `ignored`.
+    `run` carries the state, `stimuli` are its unconsumed inbox items in order; none means that only the time is checked.
+    `now` is aware UTC; a time before `run.now` counts as `run.now`. Total: a failing formula parks the Run with a Case, and
+    a stimulus that changes nothing is listed in `ignored`.
 
     `state` is the decoded `run.ctx`, if the caller has it; it is changed and must not be used again. With `stored` false
     the result has no `ctx` and no `waits`; `after` alone holds the new state.
@@ -68,11 +78,11 @@ def decide(
     try:
         for stimulus in stimuli:
             _absorb(context, stimulus)
-        deadline.resume(context)
+        run_deadline.resume(context)
         more = _advance(context)
-        deadline.look(context)
+        run_deadline.look(context)
     except LookupNeeded as need:
-        return Decision(looks=(LookUp(need.name, tuple(need.args)),))
+        return Decision(looks=(FormulaLookup(need.name, tuple(need.args)),))
     return _answer(context, consumed, more, stored)
 
 
@@ -111,7 +121,7 @@ def _start(context: DecisionContext, stimulus: Stimulus) -> str | None:
     if context.state.started:
         return "the run has begun"
     context.state.names.update(stimulus.body)
-    st = context.state.steps.get(facts.PLACE)
+    st = context.state.steps.get(start_facts.PLACE)
     if st is not None and st.phase == "parked":
         st.phase = "new"  # the missing record may exist now
     return None
@@ -198,7 +208,7 @@ def _next(context: DecisionContext) -> bool:
     if context.state.back:
         return reactions.go_back(context)
     if not context.state.started or context.state.refresh:
-        return facts.ready(context)
+        return start_facts.ready(context)
     return _move(context)
 
 
@@ -275,7 +285,7 @@ def _in_state(context: DecisionContext, signal: Signal) -> bool:
 def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
     ctx = context.state.dump() if stored else b""
     if context.terminal:
-        cancel.close_open_approvals(context)
+        give_up.close_open_approvals(context)
         return Decision(
             status=context.status,
             direction=context.direction,
@@ -355,4 +365,4 @@ def _topic(context: DecisionContext, event: str, keys: tuple[tuple[str, Any], ..
     return f"event:{event}"
 
 
-__all__ = ["Decision", "Direction", "LiveContext", "LookUp", "Stimulus", "decide"]
+__all__ = ["Decision", "Direction", "FormulaLookup", "Stimulus", "TurnInput", "decide"]

@@ -21,9 +21,9 @@ from counterfoil.model.definition import (
     Until,
     Wait,
 )
-from counterfoil.rules import approval as matrix
+from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
-from counterfoil.rules.workflow import cancel, facts, guards
+from counterfoil.rules.workflow import give_up, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import StepState
@@ -69,10 +69,10 @@ def approve(context: DecisionContext, step: Approve, st: StepState) -> StepResul
         return _refused(context, step, outcome, st.detail)
     if st.phase == "waiting":
         if st.until is not None and st.until <= context.now:
-            cancel.close_approval(context, st, ApprovalState.EXPIRED)
+            give_up.close_approval(context, st, ApprovalState.EXPIRED)
             return _refused(context, step, "expired", "It was not decided in time")
         if _outdated(context, step, st):
-            cancel.close_approval(context, st, ApprovalState.STALE)
+            give_up.close_approval(context, st, ApprovalState.STALE)
             return _refused(
                 context, step, "stale", f"The values that {step.path} covers changed while it was open"
             )
@@ -86,7 +86,7 @@ def _outdated(context: DecisionContext, step: Approve, st: StepState) -> bool:
         return False
     if not context.rechecked:
         context.rechecked = True
-        facts.read(context, only_recheck=True)
+        start_facts.read(context, only_recheck=True)
     return _subject(context, step, covered(context, step)) != st.subject
 
 
@@ -224,7 +224,7 @@ def invalid_approval(context: DecisionContext) -> tuple[Approve, StepState] | No
 
     Once a call is confirmed, changed values no longer count.
     """
-    return first_invalid(context, cancel.in_force(context))
+    return first_invalid(context, give_up.in_force(context))
 
 
 def first_invalid(
@@ -269,7 +269,7 @@ def _until(context: DecisionContext, until: Until | None, st: StepState) -> date
         return None
     if until.after is not None:
         return (st.entered or context.now) + timedelta(seconds=until.after)
-    return facts.moment(context.value(until.at))
+    return start_facts.moment(context.value(until.at))
 
 
 def _arrived(context: DecisionContext, step: Wait) -> Any:

@@ -34,9 +34,9 @@ from counterfoil.store.port.effects import (
     ConcludeVerdict,
     Intent,
     IntentResult,
-    LookedUp,
-    Resend,
-    Send,
+    LookAgain,
+    ResendUnknown,
+    SendAttempt,
 )
 from counterfoil.store.port.records import NewInboxItem
 
@@ -55,7 +55,7 @@ def refuse_second_generation(db: Tables, effect: Effect) -> None:
             raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
 
 
-def mark_sending(db: Tables, s: Send) -> Effect:
+def mark_sending(db: Tables, s: SendAttempt) -> Effect:
     sent = s.applied(db.effects[s.effect])
     refuse_second_generation(db, sent)
     db.put(db.effects, sent.id, sent)
@@ -122,8 +122,8 @@ def log_sending(db: Tables, effect: Effect, attempt: int, at: datetime, actor: s
     db.leaf("sending", effect.id, at, actor, body, run=effect.run)
 
 
-@memory(Resend)
-def resend(db: Tables, t: Resend) -> IntentResult:
+@memory(ResendUnknown)
+def resend(db: Tables, t: ResendUnknown) -> IntentResult:
     effect = db.effects.get(t.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != t.send.attempt:
         return IntentResult(verdict="lost")
@@ -210,8 +210,8 @@ def answer_cases(db: Tables, effect: str, at: datetime) -> None:
             db.put(db.cases, case.id, resolved)
 
 
-@memory(LookedUp)
-def looked_up(db: Tables, t: LookedUp) -> bool:
+@memory(LookAgain)
+def looked_up(db: Tables, t: LookAgain) -> bool:
     effect = db.effects.get(t.effect)
     if effect is None or effect.attempt != t.attempt or effect.state not in IN_FLIGHT:
         return False

@@ -7,11 +7,11 @@ from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
 
 
-@memory(Expire)
-def expire(db: Tables, t: Expire) -> int:
+@memory(ExpireFoils)
+def expire(db: Tables, t: ExpireFoils) -> int:
     moved = 0
     for id_ in t.foils:
         foil = db.foils.get(id_)

@@ -20,7 +20,7 @@ from counterfoil.store.memory.workers import left_in_flight
 from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
-from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.views import CaseRow
 
 
 def load(db: Tables, run: str) -> port.LoadedRun | None:
@@ -38,10 +38,10 @@ def load(db: Tables, run: str) -> port.LoadedRun | None:
     )
 
 
-def todos(db: Tables, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
+def todos(db: Tables, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.AdmissionTodo]:
     rows = [t for t, topic in db.todos.items() if topic is None and t not in skip][:limit]
     return [
-        port.Todo(
+        port.AdmissionTodo(
             kind=kind,
             ref=ref,
             receipt=db.receipts.get(int(ref)) if kind == "receipt" else None,
@@ -119,14 +119,14 @@ def votes(db: Tables, approvals: Sequence[str]) -> dict[str, list[Vote]]:
     return {id_: [vote for vote in votes if vote.approval == id_] for id_ in approvals}
 
 
-def case(db: Tables, id_: str) -> CaseTarget | None:
+def case(db: Tables, id_: str) -> CaseRow | None:
     case = db.cases.get(id_)
     if case is None:
         return None
     run = db.runs.get(case.run) if case.run is not None else None
     if run is None:
-        return CaseTarget(case=case)
-    return CaseTarget(case=case, workflow=run.workflow, bkey=run.bkey)
+        return CaseRow(case=case)
+    return CaseRow(case=case, workflow=run.workflow, bkey=run.bkey)
 
 
 def receipt(db: Tables, no: int) -> Receipt | None:

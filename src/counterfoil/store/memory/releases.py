@@ -19,9 +19,9 @@ from counterfoil.store.port.releases import (
     ExpirePlans,
     MoveRun,
     MoveRunResult,
+    PutFirstRelease,
     PutPlan,
     PutPlanVerdict,
-    PutRelease,
     leaf_of_move,
     leaf_of_plan,
     leaf_of_step,
@@ -29,8 +29,8 @@ from counterfoil.store.port.releases import (
 )
 
 
-@memory(PutRelease)
-def put_release(db: Tables, t: PutRelease) -> bool:
+@memory(PutFirstRelease)
+def put_release(db: Tables, t: PutFirstRelease) -> bool:
     if db.present_release.get("present", t.digest) == t.digest:
         for pair in t.waits:
             db.put(db.awaited, (t.digest, *pair), None)

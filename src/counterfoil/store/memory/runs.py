@@ -10,7 +10,7 @@ from counterfoil.core import wire
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.store.memory.tables import Tables, least
-from counterfoil.store.port.records import NewInboxItem, Post, RunStart, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus
 
 
 def append(db: Tables, s: NewInboxItem, at: datetime) -> bool:
@@ -55,7 +55,7 @@ def start_run(db: Tables, start: RunStart, at: datetime) -> bool:
     return True
 
 
-def deliver(db: Tables, post: Post, at: datetime) -> list[str]:
+def deliver(db: Tables, post: TopicPost, at: datetime) -> list[str]:
     woken = []
     for topic in post.topics:
         if (topic, post.event) in db.posts:
@@ -83,7 +83,7 @@ def establish(db: Tables, link: Link, at: datetime) -> list[str]:
     if link.status is not LinkStatus.CONFIRMED:
         return []
     body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-    return deliver(db, Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body), at)
+    return deliver(db, TopicPost(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body), at)
 
 
 def put_todo(db: Tables, kind: str, ref: str) -> None:

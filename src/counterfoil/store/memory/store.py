@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
-from counterfoil.store.memory import progress_scan, reads, traffic
+from counterfoil.store.memory import reads, recorded, stalled_reads
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.port.wake import RunWatch, Wake, Wakes
+from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -59,7 +59,7 @@ class MemoryStore:
     async def now(self) -> datetime:
         return self.clock()
 
-    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: WakeKind, timeout: float) -> None:
         await self._wakes.wait(what, timeout)
 
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
@@ -113,9 +113,9 @@ class MemoryStore:
     version_usage = read(reads.version_usage)
     waiting_runs = read(reads.waiting_runs)
     effects_of_gone_workers = read(reads.effects_of_gone_workers)
-    stalled_work = read(progress_scan.stalled_work)
-    stall_findings = read(progress_scan.stall_findings)
-    traffic = read(traffic.traffic)
+    stalled_work = read(stalled_reads.stalled_work)
+    stall_findings = read(stalled_reads.stall_findings)
+    traffic = read(recorded.traffic)
 
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from counterfoil.store.port.stalled import StalledFinding
 Key = Any
 
 
-class NoRow:
+class AbsentBefore:
     """A key that had no row before the transition."""
 
 
-NO_ROW = NoRow()
+NO_ROW = AbsentBefore()
 
 
 class Tables:

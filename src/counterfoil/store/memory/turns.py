@@ -27,7 +27,7 @@ from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, put_todo, start_run
 from counterfoil.store.memory.tables import Tables, least
 from counterfoil.store.port.records import event_stimulus
-from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
+from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
 
 
 @memory(Claim)
@@ -50,16 +50,16 @@ def claim(db: Tables, t: Claim) -> tuple[Run, ...]:
     return tuple(claimed)
 
 
-@memory(Advance)
-def advance(db: Tables, t: Advance) -> AdvanceResult:
+@memory(ConcludeAndTurn)
+def advance(db: Tables, t: ConcludeAndTurn) -> ConcludeAndTurnResult:
     c, u = t.conclude, t.turn
     if u.reserve or u.release:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     before = db.runs.get(u.run)
     concluded, stimulus = record(db, c)
-    turned = TurnAnswer(verdict="stale")
+    turned = TurnResult(verdict="stale")
     if stimulus is None:
-        return AdvanceResult(concluded=concluded, turned=turned)
+        return ConcludeAndTurnResult(concluded=concluded, turned=turned)
     present = db.runs.get(u.run)
     current = (
         before is not None
@@ -75,21 +75,21 @@ def advance(db: Tables, t: Advance) -> AdvanceResult:
         turned = turn(db, u)
     if turned.verdict != "done":
         log_outcome(db, c, stimulus.run)
-    return AdvanceResult(concluded=concluded, turned=turned)
+    return ConcludeAndTurnResult(concluded=concluded, turned=turned)
 
 
 @memory(Turn)
-def turn(db: Tables, t: Turn) -> TurnAnswer:
+def turn(db: Tables, t: Turn) -> TurnResult:
     run = db.runs.get(t.run)
     if run is None or run.version != t.version:
-        return TurnAnswer(verdict="stale")
+        return TurnResult(verdict="stale")
     blocked = [s for s in t.hold if db.holds.get(s, t.run) != t.run]
     if blocked:
         for serial in blocked:
             db.put(db.hold_waits, (serial, t.run), run.arrival)
         idle = msgspec.structs.replace(run, due=None, owner=None, lease_until=None)
         db.put(db.runs, run.id, idle)
-        return TurnAnswer(verdict="held", version=run.version)
+        return TurnResult(verdict="held", version=run.version)
     if (limited := reserve(db, t)) is not None:
         return limited
     for serial in t.hold:
@@ -114,7 +114,7 @@ def turn(db: Tables, t: Turn) -> TurnAnswer:
     woken += leave_queues(db, t.run, t.at)
     replace_waits(db, t, terminal)
     run = write_run(db, t, terminal)
-    return TurnAnswer(
+    return TurnResult(
         verdict="done",
         version=run.version,
         inbox_n=run.inbox_n,
@@ -191,7 +191,7 @@ def write_run(db: Tables, t: Turn, terminal: bool) -> Run:
     return run
 
 
-def reserve(db: Tables, t: Turn) -> TurnAnswer | None:
+def reserve(db: Tables, t: Turn) -> TurnResult | None:
     """Take all reservations or none; those that this Run has already count once."""
     used: dict[tuple[str, str], int] = {}
     for r in t.reserve:
@@ -207,7 +207,7 @@ def reserve(db: Tables, t: Turn) -> TurnAnswer | None:
         if r.limit is not None and planned_use[r.scope, r.key] > r.limit:
             refused = True
     if refused:
-        return TurnAnswer(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
+        return TurnResult(verdict="limited", used=tuple((s, k, n) for (s, k), n in sorted(used.items())))
     for r in t.reserve:
         if (r.scope, r.key, t.run, r.path) not in db.reservations:
             db.put(db.reservations, (r.scope, r.key, t.run, r.path), (r.amount, True))

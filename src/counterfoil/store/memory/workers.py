@@ -13,7 +13,7 @@ from counterfoil.store.port.workers import (
     Heartbeat,
     HeartbeatResult,
     QuotaGrant,
-    ReleaseWorker,
+    RemoveWorker,
     SetCap,
     SetCapResult,
 )
@@ -60,8 +60,8 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
     return HeartbeatResult(grants=tuple(grants), others=others)
 
 
-@memory(ReleaseWorker)
-def release_worker(db: Tables, t: ReleaseWorker) -> bool:
+@memory(RemoveWorker)
+def release_worker(db: Tables, t: RemoveWorker) -> bool:
     name = t.worker.rsplit("/", 1)[0] + "/"
     if t.lives:
         ids = {id_ for id_ in db.workers if id_.startswith(name) and id_ != t.worker}

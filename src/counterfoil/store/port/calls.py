@@ -13,7 +13,7 @@ from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.case import Case
 from counterfoil.store.port.records import RunStart
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 KeyVerdict: TypeAlias = Literal["changed", "answered", "busy", "taken"]
 CallVerdict: TypeAlias = Literal["new", "limited", "exists", "outdated", KeyVerdict]
@@ -57,7 +57,7 @@ class PlaceCall(Transition[PlaceCallResult], frozen=True, kw_only=True):
             ]
         )
 
-    def wakes(self, answer: PlaceCallResult) -> frozenset[Wake]:
+    def wakes(self, answer: PlaceCallResult) -> frozenset[WakeKind]:
         return wake_set(turn=self.start is not None and answer.verdict == "new")
 
 

@@ -16,13 +16,13 @@ from counterfoil.core.link import Link
 from counterfoil.core.moves import check_move
 from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 IntentVerdict: TypeAlias = Literal["sending", "lost", "stale"]
 ConcludeVerdict: TypeAlias = Literal["won", "late", "contradiction"]
 
 
-class Send(msgspec.Struct, frozen=True, kw_only=True):
+class SendAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An effect's move to sending: from planned or refused, or from unknown where the vendor dedupes."""
 
     effect: str
@@ -67,7 +67,7 @@ class Intent(Transition[IntentResult], frozen=True, kw_only=True):
 
     together = True
 
-    send: Send
+    send: SendAttempt
     at: datetime
     actor: str
 
@@ -77,11 +77,11 @@ class Intent(Transition[IntentResult], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (self.send.effect,)
 
-    def wakes(self, answer: IntentResult) -> frozenset[Wake]:
+    def wakes(self, answer: IntentResult) -> frozenset[WakeKind]:
         return wake_set(turn=answer.verdict == "stale")
 
 
-class Resend(Transition[IntentResult], frozen=True, kw_only=True):
+class ResendUnknown(Transition[IntentResult], frozen=True, kw_only=True):
     """unknown -> sending, for repeat `key` and `unique` only: the same bytes under the same key.
 
     `stale` when an approval of the effect is no longer valid: nothing changes, and look-ups go on.
@@ -89,7 +89,7 @@ class Resend(Transition[IntentResult], frozen=True, kw_only=True):
 
     together = True
 
-    send: Send
+    send: SendAttempt
     at: datetime
     actor: str
 
@@ -139,7 +139,7 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (self.effect,)
 
-    def wakes(self, answer: ConcludeResult) -> frozenset[Wake]:
+    def wakes(self, answer: ConcludeResult) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True, admit=bool(self.links))
 
@@ -177,7 +177,7 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
         return {"effect": self.effect, "state": str(self.state), "evidence": self.evidence, "result": result}
 
 
-class LookedUp(Transition[bool], frozen=True, kw_only=True):
+class LookAgain(Transition[bool], frozen=True, kw_only=True):
     """Record a look-up without a result: the next one is due at `look_at`."""
 
     together = True

@@ -11,9 +11,9 @@ from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
-from counterfoil.store.port.records import Post, RunStart
+from counterfoil.store.port.records import RunStart, TopicPost
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 ReceiveVerdict: TypeAlias = Literal["new", "same", "clash"]
 
@@ -47,7 +47,7 @@ class Receive(Transition[ReceiveResult], frozen=True, kw_only=True):
         feed = [] if self.cursor is None else [f"{self.cursor[0]}/{self.cursor[1]}"]
         return frozenset([*feed, *(f"{r.system}/{r.ext_id}" for r in self.receipts)])
 
-    def wakes(self, answer: ReceiveResult) -> frozenset[Wake]:
+    def wakes(self, answer: ReceiveResult) -> frozenset[WakeKind]:
         return wake_set(admit="new" in answer.verdicts)
 
 
@@ -85,7 +85,7 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     events: tuple[CanonicalEvent, ...] = ()
     heads: tuple[Head, ...] = ()
     links: tuple[Link, ...] = ()
-    posts: tuple[Post, ...] = ()
+    posts: tuple[TopicPost, ...] = ()
     starts: tuple[RunStart, ...] = ()
     foils: tuple[Foil, ...] = ()
     observations: tuple[Observation, ...] = ()
@@ -115,7 +115,7 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
             ]
         )
 
-    def wakes(self, answer: AdmitResult) -> frozenset[Wake]:
+    def wakes(self, answer: AdmitResult) -> frozenset[WakeKind]:
         leased = {start.run for start in self.starts if start.lease is not None}
         unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
         return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))

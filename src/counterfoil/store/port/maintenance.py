@@ -9,10 +9,10 @@ import msgspec
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.case import Case
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 
-class Expire(Transition[int], frozen=True, kw_only=True):
+class ExpireFoils(Transition[int], frozen=True, kw_only=True):
     """Settle foils past due to broken; returns how many broke.
 
     Wherever a foil breaks or shows too much, its Case opens in the same transaction and the Run gets a `foil` item.
@@ -24,7 +24,7 @@ class Expire(Transition[int], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset(self.foils)
 
-    def wakes(self, answer: int) -> frozenset[Wake]:
+    def wakes(self, answer: int) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True)
 

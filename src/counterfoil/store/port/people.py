@@ -12,7 +12,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.people import Person, Token
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.transition import Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 VoteResult: TypeAlias = Literal["counted", "granted", "rejected"]
 VoteRefusal: TypeAlias = Literal[
@@ -51,7 +51,7 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.approval])
 
-    def wakes(self, answer: DecideResult) -> frozenset[Wake]:
+    def wakes(self, answer: DecideResult) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True)
 
@@ -84,7 +84,7 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return () if self.evidence is None else (self.evidence.effect,)
 
-    def wakes(self, answer: ResolveResult) -> frozenset[Wake]:
+    def wakes(self, answer: ResolveResult) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True, admit=True)
 

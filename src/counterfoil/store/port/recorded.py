@@ -49,7 +49,7 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     """Objects that the delivery's events name, as they were when the Run started."""
 
 
-class Calendars:
+class AccountingPeriods:
     """Accounting periods, as they were at any time."""
 
     def __init__(self, history: Iterable[Head] = ()) -> None:
@@ -72,7 +72,7 @@ class Calendars:
         return self._states[object_, n]
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery or declared event."""
 
     receipt: Receipt
@@ -84,14 +84,14 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Confirmed Links of the ids that its events name, in their latest state."""
     heads: tuple[Head, ...] = ()
     """Objects that its events name, as they were before the admission."""
-    calendars: Calendars = Calendars()
+    calendars: AccountingPeriods = AccountingPeriods()
 
 
 NO_DELIVERY = ("fetch", DOOR)
 """Doors of receipts that are not admitted."""
 
 
-class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Selection of deliveries: received from `since` on and before `until`, after receipt `after`.
 
     Consumers' requests are left out: no mapping reads them.
@@ -107,7 +107,7 @@ class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = PAGE_DELIVERIES
 
 
-class RecordedRows(msgspec.Struct, kw_only=True):
+class RecordedPage(msgspec.Struct, kw_only=True):
     """Rows of one page, as a store returns them."""
 
     receipts: Sequence[Receipt] = ()
@@ -143,7 +143,7 @@ def spoken(events: Iterable[CanonicalEvent]) -> set[tuple[str, str]]:
     return names
 
 
-def assemble(rows: RecordedRows) -> list[Recorded]:
+def assemble(rows: RecordedPage) -> list[RecordedDelivery]:
     """Return one value for each delivery of a page."""
     events: dict[int, list[CanonicalEvent]] = defaultdict(list)
     for event in rows.events:
@@ -163,7 +163,7 @@ def assemble(rows: RecordedRows) -> list[Recorded]:
         if head.versions:  # a late one moved nothing
             history[head.object, head.key].append(head)
     runs = _runs(rows)
-    calendars = Calendars(h for h in rows.calendars if h.versions)
+    calendars = AccountingPeriods(h for h in rows.calendars if h.versions)
     return [
         _recorded(r, events[r.no], fetched.get(r.no, {}), runs, links, history, calendars)
         for r in rows.receipts
@@ -177,11 +177,11 @@ def _recorded(
     runs: Mapping[str, Sequence[RecordedRun]],
     links: Mapping[tuple[str, str], Sequence[Link]],
     history: Mapping[tuple[str, str], Sequence[Head]],
-    calendars: Calendars,
-) -> Recorded:
+    calendars: AccountingPeriods,
+) -> RecordedDelivery:
     names = sorted(spoken(events))
     own = {event.id for event in events}
-    return Recorded(
+    return RecordedDelivery(
         receipt=receipt,
         fetched=fetched,
         events=tuple(events),
@@ -220,7 +220,7 @@ def _when(
     )
 
 
-def _runs(rows: RecordedRows) -> dict[str, list[RecordedRun]]:
+def _runs(rows: RecordedPage) -> dict[str, list[RecordedRun]]:
     """Return Runs by the event that started them."""
     inbox: dict[str, list[InboxItem]] = defaultdict(list)
     effects: dict[str, list[Effect]] = defaultdict(list)

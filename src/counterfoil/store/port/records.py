@@ -26,7 +26,7 @@ def event_stimulus(run: str, event: str, body: bytes) -> NewInboxItem:
     return NewInboxItem(run=run, kind="event", ref=event, body=body)
 
 
-class Post(msgspec.Struct, frozen=True, kw_only=True):
+class TopicPost(msgspec.Struct, frozen=True, kw_only=True):
     """An event posted under topics.
 
     Runs that wait on one of them get `event` items. Runs that begin to wait later get it too, unless it is older than

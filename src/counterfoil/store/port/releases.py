@@ -12,7 +12,7 @@ from counterfoil.core.case import Case
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.store.port.people import SETTINGS
 from counterfoil.store.port.transition import ALONE, Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 PutPlanVerdict: TypeAlias = Literal["new", "same", "stale", "moved"]
 ApprovalRefusal: TypeAlias = Literal["rejected", "missing", "expired", "inactive"]
@@ -21,7 +21,7 @@ MoveVerdict: TypeAlias = Literal["moved", "changed", "ended", "busy"]
 _RELEASES = frozenset([*SETTINGS, ALONE])
 
 
-class PutRelease(Transition[bool], frozen=True, kw_only=True):
+class PutFirstRelease(Transition[bool], frozen=True, kw_only=True):
     """Store the first Release, with the first step of its history; leaf.
 
     False where one is active: from then on only `ApplyPlan` changes it. `waits` are stored with it in both cases, as
@@ -87,13 +87,13 @@ class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
     emergency: tuple[str, ...] = ()
     review: tuple[Case, ...] = ()
     waits: tuple[tuple[str, str], ...] = ()
-    """What Runs of the revision may wait for, as with PutRelease."""
+    """What Runs of the revision may wait for, as with PutFirstRelease."""
     at: datetime
 
     def keys(self) -> frozenset[str]:
         return _RELEASES
 
-    def wakes(self, answer: ApplyPlanResult) -> frozenset[Wake]:
+    def wakes(self, answer: ApplyPlanResult) -> frozenset[WakeKind]:
         return wake_set(release=answer.verdict == "applied")
 
 
@@ -132,7 +132,7 @@ class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.run])
 
-    def wakes(self, answer: MoveRunResult) -> frozenset[Wake]:
+    def wakes(self, answer: MoveRunResult) -> frozenset[WakeKind]:
         return wake_set(turn=answer.verdict == "moved")
 
 

@@ -52,7 +52,7 @@ class StallLimits(msgspec.Struct, frozen=True, kw_only=True):
     leaf: timedelta = timedelta(minutes=2)
 
 
-class Stalled(msgspec.Struct, frozen=True, kw_only=True):
+class StalledGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Subjects of one kind and class that make no progress."""
 
     kind: str
@@ -70,7 +70,7 @@ class Stalled(msgspec.Struct, frozen=True, kw_only=True):
 class StalledFinding(msgspec.Struct, frozen=True, kw_only=True):
     """A finding of the latest scan, as stored."""
 
-    stuck: Stalled
+    stuck: StalledGroup
     first_at: datetime
     seen_at: datetime
     case: str | None
@@ -83,7 +83,7 @@ class RecordStalled(Transition[bool], frozen=True, kw_only=True):
     again after a day. A finding that is gone loses its row, and its Case is resolved by `progress`.
     """
 
-    findings: tuple[Stalled, ...]
+    findings: tuple[StalledGroup, ...]
     cases: tuple[Case, ...]
     """One for each finding, opened where it has none."""
     settle: timedelta = timedelta(seconds=10)
@@ -101,7 +101,7 @@ class StalledSubject(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
-def group_subjects(subjects: Iterable[StalledSubject]) -> list[Stalled]:
+def group_subjects(subjects: Iterable[StalledSubject]) -> list[StalledGroup]:
     """Group subjects by kind and class, in order of both."""
     groups: dict[tuple[str, str], list[StalledSubject]] = {}
     for subject in subjects:
@@ -110,7 +110,7 @@ def group_subjects(subjects: Iterable[StalledSubject]) -> list[Stalled]:
     for (kind, about), members in sorted(groups.items()):
         members.sort(key=lambda member: (member.since, member.subject))
         stalls.append(
-            Stalled(
+            StalledGroup(
                 kind=kind,
                 about=about,
                 count=len(members),

@@ -19,13 +19,13 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
-from counterfoil.store.port.recorded import Recorded, TimeRange
+from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.releases import Pinned
-from counterfoil.store.port.stalled import Stalled, StalledFinding, StallLimits
+from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
-from counterfoil.store.port.views import CaseTarget
-from counterfoil.store.port.wake import RunWatch, Wake
+from counterfoil.store.port.views import CaseRow
+from counterfoil.store.port.wake import RunWatch, WakeKind
 
 A = TypeVar("A")
 
@@ -43,7 +43,7 @@ class LoadedRun(msgspec.Struct, frozen=True, kw_only=True):
     """Serials that it holds."""
 
 
-class Todo(msgspec.Struct, frozen=True, kw_only=True):
+class AdmissionTodo(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     ref: str
     receipt: Receipt | None = None
@@ -75,7 +75,7 @@ class Store(Protocol):
         """Return the database's time."""
         ...
 
-    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: WakeKind, timeout: float) -> None:
         """Return when there may be such work, or after `timeout` seconds."""
         ...
 
@@ -86,7 +86,7 @@ class Store(Protocol):
     # reads of turns and admission
 
     async def load(self, run: str) -> LoadedRun | None: ...
-    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[Todo]: ...
+    async def todos(self, limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[AdmissionTodo]: ...
     async def backlog(self, most: int, place: int) -> Backlog:
         """Return the number of todos, counted up to `most`, and when the one with `place` before it was received."""
         ...
@@ -115,7 +115,7 @@ class Store(Protocol):
         """Return the votes by approval, oldest first; each id has an entry, possibly empty."""
         ...
 
-    async def case(self, id_: str) -> CaseTarget | None: ...
+    async def case(self, id_: str) -> CaseRow | None: ...
     async def receipt(self, no: int) -> Receipt | None: ...
     async def cursor(self, system: str, feed: str) -> str | None: ...
     async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None: ...
@@ -187,7 +187,7 @@ class Store(Protocol):
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
 
-    async def stalled_work(self, at: datetime, limits: StallLimits) -> list[Stalled]:
+    async def stalled_work(self, at: datetime, limits: StallLimits) -> list[StalledGroup]:
         """Return what has waited for too long, by kind and class: the progress scan."""
         ...
 
@@ -197,7 +197,7 @@ class Store(Protocol):
 
     # reads of replay
 
-    async def traffic(self, of: TimeRange) -> tuple[list[Recorded], int | None]:
+    async def traffic(self, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
         """Return a page of deliveries in order of their receipts, with everything recorded of them.
 
         The second value is the number after which the next page begins; None: it was the last page.

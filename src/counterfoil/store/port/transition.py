@@ -15,14 +15,14 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 A = TypeVar("A")
 
 ALONE: Final = "*"
 """Among the keys of a transition: it shares its database transaction with no other."""
 NO_KEYS: Final[frozenset[str]] = frozenset()
-NO_WAKES: Final[frozenset[Wake]] = frozenset()
+NO_WAKES: Final[frozenset[WakeKind]] = frozenset()
 
 
 class Transition(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Transition(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
         """Return the effects that it names without naming their Runs and match rows."""
         return ()
 
-    def wakes(self, answer: A) -> frozenset[Wake]:
+    def wakes(self, answer: A) -> frozenset[WakeKind]:
         """Return the kinds of work that its commit makes for any worker, besides what its caller continues with."""
         del answer
         return NO_WAKES
@@ -54,6 +54,6 @@ class Transition(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
         return None
 
 
-def wake_set(*, admit: bool = False, turn: bool = False, release: bool = False) -> frozenset[Wake]:
-    flags = ((Wake.ADMIT, admit), (Wake.TURN, turn), (Wake.RELEASE, release))
+def wake_set(*, admit: bool = False, turn: bool = False, release: bool = False) -> frozenset[WakeKind]:
+    flags = ((WakeKind.ADMIT, admit), (WakeKind.TURN, turn), (WakeKind.RELEASE, release))
     return frozenset(wake for wake, flag in flags if flag)

@@ -13,10 +13,10 @@ from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import LANES, TERMINAL, Direction, Run, RunStatus
-from counterfoil.store.port.effects import Conclude, ConcludeResult, Send
+from counterfoil.store.port.effects import Conclude, ConcludeResult, SendAttempt
 from counterfoil.store.port.records import RunStart
 from counterfoil.store.port.transition import ALONE, Transition, wake_set
-from counterfoil.store.port.wake import Wake
+from counterfoil.store.port.wake import WakeKind
 
 TurnVerdict: TypeAlias = Literal["done", "stale", "held", "limited"]
 
@@ -62,7 +62,7 @@ class Claim(Transition[tuple[Run, ...]], frozen=True, kw_only=True):
 _CLAIM = frozenset(["claim"])
 
 
-class TurnAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: TurnVerdict
     version: int = 0
     inbox_n: int = 0
@@ -75,7 +75,7 @@ class TurnAnswer(msgspec.Struct, frozen=True, kw_only=True):
     woken: tuple[str, ...] = ()
 
 
-class Turn(Transition[TurnAnswer], frozen=True, kw_only=True):
+class Turn(Transition[TurnResult], frozen=True, kw_only=True):
     """Commit one turn's decision. Guarded by `version`: another one -> `stale`, nothing written.
 
     In this order, all or nothing:
@@ -116,7 +116,7 @@ class Turn(Transition[TurnAnswer], frozen=True, kw_only=True):
     release: tuple[str, ...] = ()
     """Paths whose reservations are given back."""
     plan: tuple[Effect, ...] = ()
-    send: tuple[Send, ...] = ()
+    send: tuple[SendAttempt, ...] = ()
     again: tuple[str, ...] = ()
     """Refused effects that are planned again, to be sent once a slot is free."""
     drop: tuple[str, ...] = ()
@@ -151,26 +151,26 @@ class Turn(Transition[TurnAnswer], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (*self.drop, *self.reverse, *self.again, *(send.effect for send in self.send))
 
-    def wakes(self, answer: TurnAnswer) -> frozenset[Wake]:
+    def wakes(self, answer: TurnResult) -> frozenset[WakeKind]:
         return wake_set(turn=self.leaves_work(answer), admit=bool(self.events))
 
-    def halts(self, answer: TurnAnswer) -> str | None:
+    def halts(self, answer: TurnResult) -> str | None:
         if answer.verdict == "done" and (self.approvals or self.status in TERMINAL):
             return self.run
         return None
 
-    def leaves_work(self, answer: TurnAnswer) -> bool:
+    def leaves_work(self, answer: TurnResult) -> bool:
         """Report whether some Run is due now because of this turn."""
         soon = answer.due is not None and answer.due <= self.at
         return answer.verdict == "done" and (soon or bool(answer.woken or self.starts))
 
 
-class AdvanceResult(msgspec.Struct, frozen=True, kw_only=True):
+class ConcludeAndTurnResult(msgspec.Struct, frozen=True, kw_only=True):
     concluded: ConcludeResult
-    turned: TurnAnswer
+    turned: TurnResult
 
 
-class Advance(Transition[AdvanceResult], frozen=True, kw_only=True):
+class ConcludeAndTurn(Transition[ConcludeAndTurnResult], frozen=True, kw_only=True):
     """Outcome n and intent n + 1 in one transaction: an effect's outcome, and the turn that was decided on it.
 
     The outcome is evidence: it is recorded even where the turn is refused. The turn counts only when its version is
@@ -189,10 +189,10 @@ class Advance(Transition[AdvanceResult], frozen=True, kw_only=True):
     def effects_named(self) -> tuple[str, ...]:
         return (self.conclude.effect, *self.turn.effects_named())
 
-    def wakes(self, answer: AdvanceResult) -> frozenset[Wake]:
+    def wakes(self, answer: ConcludeAndTurnResult) -> frozenset[WakeKind]:
         refused = answer.turned.verdict != "done"
         turn = refused or self.turn.leaves_work(answer.turned)
         return wake_set(turn=turn, admit=bool(self.turn.events or self.conclude.links))
 
-    def halts(self, answer: AdvanceResult) -> str | None:
+    def halts(self, answer: ConcludeAndTurnResult) -> str | None:
         return self.turn.halts(answer.turned)

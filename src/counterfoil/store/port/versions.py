@@ -14,7 +14,7 @@ DAYS_SHOWN = timedelta(days=30)
 """Period for which uses are shown by day."""
 
 
-class VersionUse(msgspec.Struct, frozen=True, kw_only=True):
+class UseCount(msgspec.Struct, frozen=True, kw_only=True):
     """Counted uses of one version by one user, between two moments of one day (UTC)."""
 
     name: str
@@ -35,7 +35,7 @@ class VersionUse(msgspec.Struct, frozen=True, kw_only=True):
 class CountUse(Transition[bool], frozen=True, kw_only=True):
     """Add to the counts. A figure for people: it has no leaf, and a repeat is counted twice."""
 
-    uses: tuple[VersionUse, ...]
+    uses: tuple[UseCount, ...]
 
 
 class VersionUsage(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 
-class Wake(StrEnum):
+class WakeKind(StrEnum):
     """A kind of work that a commit may have made."""
 
     ADMIT = "admit"
@@ -20,10 +20,10 @@ class Wake(StrEnum):
     RELEASE = "release"
 
 
-class Waking(Protocol):
+class WakingTransition(Protocol):
     """The part of a transition that wakes; see Transition."""
 
-    def wakes(self, answer: Any, /) -> frozenset[Wake]: ...
+    def wakes(self, answer: Any, /) -> frozenset[WakeKind]: ...
     def halts(self, answer: Any, /) -> str | None: ...
 
 
@@ -58,10 +58,10 @@ class Wakes:
     """One event per kind of work, and the watches of single Runs. A wake without a waiter stays set for the next."""
 
     def __init__(self) -> None:
-        self._events = {what: asyncio.Event() for what in Wake}
+        self._events = {what: asyncio.Event() for what in WakeKind}
         self._watches: dict[str, set[RunWatch]] = {}
 
-    def committed(self, transition: Waking, answer: Any) -> frozenset[Wake]:
+    def committed(self, transition: WakingTransition, answer: Any) -> frozenset[WakeKind]:
         """Wake the watches of the Run that a commit halted; return the kinds of work that the commit makes."""
         if self._watches and (run := transition.halts(answer)) is not None:
             for watch in self._watches.get(run, ()):
@@ -80,11 +80,11 @@ class Wakes:
             if not watches:
                 del self._watches[run]
 
-    def set(self, what: Iterable[Wake]) -> None:
+    def set(self, what: Iterable[WakeKind]) -> None:
         for wake in what:
             self._events[wake].set()
 
-    async def wait(self, what: Wake, timeout: float) -> None:
+    async def wait(self, what: WakeKind, timeout: float) -> None:
         """Return once it is set, or when `timeout` seconds have passed."""
         event = self._events[what]
         try:

@@ -58,7 +58,7 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
         return _QUOTAS
 
 
-class ReleaseWorker(Transition[bool], frozen=True, kw_only=True):
+class RemoveWorker(Transition[bool], frozen=True, kw_only=True):
     """End a worker that has nothing in flight: its quotas are free at once."""
 
     worker: str

@@ -22,7 +22,7 @@ _MAX_SKIPPED_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class BatchResult:
+class ItemResult:
     """Result of one transition in a batch: its answer, or its own exception."""
 
     answer: Any = None
@@ -51,7 +51,7 @@ class GroupCommit(Generic[Work]):
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Work]], Awaitable[Sequence[BatchResult]]],
+        commit: Callable[[Sequence[Work]], Awaitable[Sequence[ItemResult]]],
         keys: Callable[[Work], frozenset[str]] = no_keys,
         committers: int = 1,
         max_batch: int = 256,

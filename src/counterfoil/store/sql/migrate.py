@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from counterfoil.core.errors import Misconfigured
-from counterfoil.store.sql.statements import Dialect, Query
+from counterfoil.store.sql.statements import Dialect, Statement
 
 TABLE = """
 create table if not exists migration (
@@ -52,7 +52,7 @@ async def migrate(all_: list[SchemaFile], at: int) -> None:
 
     Raises Misconfigured when an applied file has changed or the database is newer than this program.
     """
-    rows = await Query("select number, name, digest from migration order by number", ())
+    rows = await Statement("select number, name, digest from migration order by number", ())
     applied = {number: (name, digest) for number, name, digest in rows}
     numbers = {migration.number for migration in all_}
     for number, (name, _) in applied.items():
@@ -70,8 +70,8 @@ async def migrate(all_: list[SchemaFile], at: int) -> None:
                 )
             continue
         for statement in migration.statements:
-            await Query(statement, ())
-        await Query(
+            await Statement(statement, ())
+        await Statement(
             "insert into migration (number, name, digest, at) values ($1, $2, $3, $4)",
             (migration.number, migration.name, migration.digest, at),
         )

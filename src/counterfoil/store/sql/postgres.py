@@ -18,15 +18,15 @@ from counterfoil.core.clock import from_micros, micros, utc_now
 from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.store.port.maintenance import PutCheckpoint
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.port.wake import Wake, Wakes
+from counterfoil.store.port.wake import WakeKind, Wakes
 from counterfoil.store.sql import migrate
 from counterfoil.store.sql import verbs as verbs
 from counterfoil.store.sql.cached_clock import CachedClock
-from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
+from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
+from counterfoil.store.sql.primary import Connection, PrimaryConnector, time_limit
 from counterfoil.store.sql.registry import perform
-from counterfoil.store.sql.sessions import Connection, Sessions, time_limit
 from counterfoil.store.sql.set_based import OWNED, Ask, Types, together, waves
-from counterfoil.store.sql.statements import Query, Request, Rollback, Row, Work, array_insert
+from counterfoil.store.sql.statements import Request, Rollback, Row, Statement, Work, array_insert
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.store.sql.transaction import Tx
 
@@ -81,13 +81,13 @@ REPORT_SECONDS = 60.0
 class PostgresStore(SqlStore):
     """A Store in a PostgreSQL database that any number of processes may share; between `open` and `close`."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, sessions: Sessions) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, sessions: PrimaryConnector) -> None:
         self._pool = pool
         self._dsn = dsn
         self._sessions = sessions
         self._types: dict[str, tuple[str, ...]] = {}
         self._wakes = Wakes()
-        self._to_notify: set[Wake] = set()
+        self._to_notify: set[WakeKind] = set()
         self._notify_due = asyncio.Event()
         self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, _keys, COMMITTERS)
@@ -102,7 +102,7 @@ class PostgresStore(SqlStore):
 
         Raises Misconfigured when the database cannot be reached or was written by a newer version.
         """
-        sessions = Sessions(dsn)
+        sessions = PrimaryConnector(dsn)
         pool = await asyncpg.create_pool(
             dsn,
             connect=sessions.connect,
@@ -139,7 +139,7 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:
         outcomes = await self._together(batch)
         if outcomes is None:
             outcomes = [await self._singly(transition) for transition in batch]
@@ -152,7 +152,7 @@ class PostgresStore(SqlStore):
             self._notify_due.set()
         return outcomes
 
-    async def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
+    async def _together(self, batch: Sequence[Transition[Any]]) -> list[ItemResult] | None:
         """Apply all in one transaction; None when one of them fails, and nothing was written."""
         if len(batch) == 1:
             return None
@@ -164,18 +164,18 @@ class PostgresStore(SqlStore):
         except _LOST as error:
             # The commit may have happened; applied again, transitions that won would read that they lost.
             lost = await self._lost(error)
-            return [BatchResult(error=lost) for _ in batch]
+            return [ItemResult(error=lost) for _ in batch]
         except Exception:
             # The failing transition fails again, alone, when all run one by one; the others succeed.
             return None
 
-    async def _waves(self, batch: Sequence[Transition[Any]], connection: Connection) -> list[BatchResult]:
+    async def _waves(self, batch: Sequence[Transition[Any]], connection: Connection) -> list[ItemResult]:
         ask, types = self._over(connection)
         effects = sorted({effect for transition in batch for effect in transition.effects_named()})
         owned: dict[str, set[str]] = {}
-        for effect, run, rule, key in await ask(Query(OWNED, (effects,))) if effects else ():
+        for effect, run, rule, key in await ask(Statement(OWNED, (effects,))) if effects else ():
             owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
-        outcomes: dict[int, BatchResult] = {}
+        outcomes: dict[int, ItemResult] = {}
         for wave in waves(batch, owned):
             works = [perform(Tx("postgres"), transition) for _, transition in wave]
             for (number, _), outcome in zip(wave, await together(works, ask, types), strict=True):
@@ -196,23 +196,23 @@ class PostgresStore(SqlStore):
 
         return ask, types
 
-    async def _singly(self, transition: Transition[Any]) -> BatchResult:
+    async def _singly(self, transition: Transition[Any]) -> ItemResult:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._transaction() as connection:
-                    return BatchResult(await _drive(perform(Tx("postgres"), transition), connection))
+                    return ItemResult(await _drive(perform(Tx("postgres"), transition), connection))
             except Rollback as nothing:
-                return BatchResult(nothing.answer)
+                return ItemResult(nothing.answer)
             except _CONTENDED as error:
                 if attempt == ATTEMPTS:
-                    return BatchResult(error=error if _is_defect(error) else _contended(error))
+                    return ItemResult(error=error if _is_defect(error) else _contended(error))
                 await asyncio.sleep(0.01 * attempt**2)
             except ValueError as error:
-                return BatchResult(error=error)
+                return ItemResult(error=error)
             except _LOST as error:
-                return BatchResult(error=await self._lost(error))
+                return ItemResult(error=await self._lost(error))
             except Exception as error:
-                return BatchResult(error=error)
+                return ItemResult(error=error)
         raise AssertionError("the last attempt returns")
 
     @asynccontextmanager
@@ -272,7 +272,7 @@ class PostgresStore(SqlStore):
         return self._closing.is_set()
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
-        self._wakes.set(Wake(word) for word in str(what).split(",") if word in set(Wake))
+        self._wakes.set(WakeKind(word) for word in str(what).split(",") if word in set(WakeKind))
 
     # ------------------------------------------------------------------ reading
 
@@ -286,7 +286,7 @@ class PostgresStore(SqlStore):
         except _LOST as error:
             raise await self._lost(error) from error
 
-    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[ItemResult]:
         """Run short reads of about the same time on one snapshot and in one set of round trips."""
         async with (
             self._pool.acquire() as connection,
@@ -295,12 +295,12 @@ class PostgresStore(SqlStore):
         ):
             return await together([read() for read in reads], *self._over(connection))
 
-    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
+    async def _read_together(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[ItemResult]:
         try:
             return await self._read_many(reads)
         except _LOST as error:
             lost = await self._lost(error)
-            return [BatchResult(error=lost) for _ in reads]
+            return [ItemResult(error=lost) for _ in reads]
 
     async def _read(self, work: Work[T]) -> T:
         try:
@@ -337,7 +337,7 @@ async def _drive(work: Coroutine[Any, Any, T], connection: Connection) -> T:
 
 
 async def _answer(request: Request, connection: Connection) -> list[Row]:
-    if isinstance(request, Query):
+    if isinstance(request, Statement):
         sql, args = request.sql, request.args
     else:
         sql = array_insert(request.table, request.ignore, request.returning)

@@ -21,10 +21,10 @@ from counterfoil.core.run import LANES, Run
 from counterfoil.store.dump import Dump, GuardRow, Reservation
 from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import Pinned
-from counterfoil.store.port.views import CaseTarget
+from counterfoil.store.port.views import CaseRow
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS, SqlTable
-from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.statements import Row, Statement
 from counterfoil.store.sql.states import EFFECT_UNSETTLED, FOIL_WAITING, RUN_ACTIVE
 from counterfoil.store.sql.views import matches, targets
 
@@ -50,16 +50,16 @@ select min(due) from (
 
 
 async def _one(sql: str, *args: Any) -> Row | None:
-    rows = await Query(sql, args)
+    rows = await Statement(sql, args)
     return rows[0] if rows else None
 
 
 async def _records(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Query(sql, args)]
+    return [table.read(row) for row in await Statement(sql, args)]
 
 
 async def _record(table: SqlTable[R], sql: str, *args: Any) -> R | None:
-    rows = await Query(sql, args)
+    rows = await Statement(sql, args)
     return table.read(rows[0]) if rows else None
 
 
@@ -84,7 +84,7 @@ async def load(run: str) -> port.LoadedRun | None:
         t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = $1 order by rowid", run
     )
     foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
-    holds = await Query("select serial from hold where run = $1 order by serial", (run,))
+    holds = await Statement("select serial from hold where run = $1 order by serial", (run,))
     return port.LoadedRun(
         run=row,
         inbox=tuple(inbox),
@@ -95,21 +95,23 @@ async def load(run: str) -> port.LoadedRun | None:
     )
 
 
-async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.Todo]:
+async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.AdmissionTodo]:
     """Return todos, oldest first, with their receipt or event."""
-    rows = await Query(
+    rows = await Statement(
         "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
     )
     skipped = set(skip)
     chosen = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
     numbers = [int(ref) for kind, ref in chosen if kind == "receipt"]
     ids = [ref for kind, ref in chosen if kind == "event"]
-    receipt_rows = await Query(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
+    receipt_rows = (
+        await Statement(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
+    )
     receipts = {str(r.no): r for r in map(_receipt, receipt_rows)}
     sql = f"select {t.EVENT.names} from event where id = any($1::text[])"
     events = {e.id: e for e in await _records(t.EVENT, sql, ids)} if ids else {}
     return [
-        port.Todo(
+        port.AdmissionTodo(
             kind=kind,
             ref=ref,
             receipt=receipts.get(ref) if kind == "receipt" else None,
@@ -121,10 +123,10 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.T
 
 async def backlog(most: int, place: int) -> port.Backlog:
     """Count the backlog by its index, never past `most` entries."""
-    counted = await Query(
+    counted = await Statement(
         "select count(*) from (select 1 from todo where parked = false limit $1) as waiting", (most,)
     )
-    chosen = await Query(
+    chosen = await Statement(
         "select kind, ref from todo where parked = false order by rowid limit 1 offset $1", (place,)
     )
     since = None
@@ -141,7 +143,7 @@ async def existing_receipts(names: Sequence[tuple[str, str]]) -> dict[tuple[str,
     for system in sorted({system for system, _ in names}):
         ext_ids = sorted({ext_id for s, ext_id in names if s == system})
         sql = "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])"
-        for ext_id, no, identity in await Query(sql, (system, ext_ids)):
+        for ext_id, no, identity in await Statement(sql, (system, ext_ids)):
             receipts[system, ext_id] = (no, identity)
     return receipts
 
@@ -206,7 +208,7 @@ async def votes(approvals: Sequence[str]) -> dict[str, list[Vote]]:
     return by_approval
 
 
-async def case(id_: str) -> CaseTarget | None:
+async def case(id_: str) -> CaseRow | None:
     cases = await _records(t.CASE, f"select {t.CASE.names} from case_ where id = $1", id_)
     return next(iter(await targets(cases)), None)
 
@@ -267,7 +269,7 @@ async def release_steps(limit: int, before: int | None = None) -> list[ReleaseSt
 
 
 async def pinned_runs() -> list[Pinned]:
-    rows = await Query(
+    rows = await Statement(
         f"""
         select workflow, pin, count(*) from run where status in {RUN_ACTIVE}
         group by workflow, pin order by workflow, pin
@@ -344,7 +346,7 @@ async def token(digest: str, at: datetime) -> Person | None:
 
 
 async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
-    rows = await Query(
+    rows = await Statement(
         f"""
         select {t.LEAF.of("l")}, tree.idx from tree join leaf l on l.id = tree.leaf
         where tree.idx >= $1 and tree.idx < $2 order by tree.idx
@@ -365,11 +367,11 @@ async def dump() -> Dump:
     """Return every row as a record."""
 
     async def records(table: SqlTable[Any], order: str) -> list[Any]:
-        rows = await Query(f"select {table.names} from {table.name} order by {order}", ())
+        rows = await Statement(f"select {table.names} from {table.name} order by {order}", ())
         return [table.read(row) for row in rows]
 
     async def rows(sql: str) -> list[Any]:
-        return [tuple(row) for row in await Query(sql, ())]
+        return [tuple(row) for row in await Statement(sql, ())]
 
     todos = await rows("select kind, ref, case when parked then wake_topic end from todo order by kind, ref")
     waits = await rows("select topic, run, since from wait order by topic, run")
@@ -380,7 +382,7 @@ async def dump() -> Dump:
     guards = await rows("select scope, key, used, most from guard order by scope, key")
     reservations = await rows(f"select {t.RESERVATION.names} from reservation order by scope, key, run, path")
     return Dump(
-        receipts=[_receipt(row) for row in await Query(f"{_RECEIPT} order by r.no", ())],
+        receipts=[_receipt(row) for row in await Statement(f"{_RECEIPT} order by r.no", ())],
         todos=todos,
         events=await records(t.EVENT, "id"),
         heads=await records(t.HEAD, "object, key"),

@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 from counterfoil.store.port.transition import Transition
-from counterfoil.store.sql.group_commit import BatchResult
-from counterfoil.store.sql.statements import Insert, Query, Request, Row, Work
+from counterfoil.store.sql.group_commit import ItemResult
+from counterfoil.store.sql.statements import Insert, Request, Row, Statement, Work
 from counterfoil.store.sql.transaction import APPEND, APPEND_MANY, LOCK_RUNS, LOCK_TOPICS
 
 Ask = Callable[[Request], Awaitable[list[Row]]]
@@ -85,9 +85,9 @@ def waves(
     return result
 
 
-async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[BatchResult]:
+async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[ItemResult]:
     """Run all coroutines to their ends and return their results. A database error ends all of them."""
-    outcomes = [BatchResult()] * len(works)
+    outcomes = [ItemResult()] * len(works)
     waiting: dict[int, Request] = {}
 
     def advance(number: int, rows: list[Row] | None) -> None:
@@ -95,9 +95,9 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[B
             # The first send starts the coroutine and gives it nothing.
             waiting[number] = works[number].send(rows)  # type: ignore[arg-type]
         except StopIteration as end:
-            outcomes[number] = BatchResult(end.value)
+            outcomes[number] = ItemResult(end.value)
         except Exception as error:
-            outcomes[number] = BatchResult(error=error)
+            outcomes[number] = ItemResult(error=error)
 
     try:
         for number in range(len(works)):
@@ -118,7 +118,7 @@ async def together(works: Sequence[Work[Any]], ask: Ask, types: Types) -> list[B
 
 
 def _words(request: Request) -> object:
-    if isinstance(request, Query):
+    if isinstance(request, Statement):
         return request.sql
     return (request.table.name, request.ignore, request.returning)
 
@@ -130,10 +130,10 @@ async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[
     inserts = [request for request in requests if isinstance(request, Insert)]
     if inserts:
         return await _insert(inserts, ask)
-    queries = [request for request in requests if isinstance(request, Query)]
+    queries = [request for request in requests if isinstance(request, Statement)]
     sql = queries[0].sql
     if sql in (LOCK_TOPICS, LOCK_RUNS):
-        await ask(Query(sql, (sorted({name for query in queries for name in query.args[0]}),)))
+        await ask(Statement(sql, (sorted({name for query in queries for name in query.args[0]}),)))
         return [[] for _ in queries]
     merged = APPEND_MANY if sql == APPEND else over_arrays(sql, await types(sql))
     # One statement can change a row only once, so requests for the same row stay apart.
@@ -141,12 +141,12 @@ async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[
         return [await ask(query) for query in queries]
     columns = tuple(list(column) for column in zip(*(query.args for query in queries), strict=True))
     answers: list[list[Row]] = [[] for _ in queries]
-    for number, *row in await ask(Query(merged, columns)):
+    for number, *row in await ask(Statement(merged, columns)):
         answers[number - 1].append(row)
     return answers
 
 
-def _distinct(sql: str, queries: list[Query]) -> bool:
+def _distinct(sql: str, queries: list[Statement]) -> bool:
     if sql == APPEND or sql.lstrip().startswith("select"):
         return True
     named = _named(sql)

@@ -25,13 +25,13 @@ from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.wake import Wakes
 from counterfoil.store.sql import migrate
 from counterfoil.store.sql import verbs as verbs
-from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
+from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.registry import VERBS, perform
 from counterfoil.store.sql.statements import (
-    Query,
     Request,
     Rollback,
     Row,
+    Statement,
     Work,
     lite_args,
     lite_insert,
@@ -138,7 +138,7 @@ class SqliteStore(SqlStore):
 
     def _answer(self, request: Request) -> list[Row]:
         connection: apsw.Connection = self._local.connection
-        if isinstance(request, Query):
+        if isinstance(request, Statement):
             return list(connection.execute(to_sqlite(request.sql), lite_args(request.args)))
         sql = lite_insert(request.table, request.ignore, request.returning)
         if len(request.rows) == 1:
@@ -147,12 +147,12 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
 
-    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
+    async def _commit(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:
         outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
         self._committed(batch, outcomes)
         return outcomes
 
-    def _write(self, batch: Sequence[Transition[Any]]) -> list[BatchResult]:
+    def _write(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:
         """Write one transaction. When a transition fails, all run again with savepoints, so that it fails alone."""
         connection: apsw.Connection = self._local.connection
         try:
@@ -171,15 +171,13 @@ class SqliteStore(SqlStore):
             raise
         return outcomes
 
-    def _together(self, batch: Sequence[Transition[Any]]) -> list[BatchResult] | None:
+    def _together(self, batch: Sequence[Transition[Any]]) -> list[ItemResult] | None:
         """Apply all, with their audit leaves in one insert; None when one of them fails."""
         outcomes, leaves = [], []
         try:
             for transition in batch:
                 step = Tx("sqlite")
-                outcomes.append(
-                    BatchResult(run_sync(VERBS[type(transition)](step, transition), self._answer))
-                )
+                outcomes.append(ItemResult(run_sync(VERBS[type(transition)](step, transition), self._answer)))
                 leaves += step.leaves
             run_sync(write_leaves(leaves), self._answer)
         except DISK:
@@ -188,18 +186,18 @@ class SqliteStore(SqlStore):
             return None
         return outcomes
 
-    def _alone(self, connection: apsw.Connection, transition: Transition[Any]) -> BatchResult:
+    def _alone(self, connection: apsw.Connection, transition: Transition[Any]) -> ItemResult:
         connection.execute("savepoint one")
         try:
-            outcome = BatchResult(run_sync(perform(Tx("sqlite"), transition), self._answer))
+            outcome = ItemResult(run_sync(perform(Tx("sqlite"), transition), self._answer))
         except DISK:
             raise
         except Rollback as nothing:
             connection.execute("rollback to one")
-            outcome = BatchResult(nothing.answer)
+            outcome = ItemResult(nothing.answer)
         except Exception as error:
             connection.execute("rollback to one")
-            outcome = BatchResult(error=error)
+            outcome = ItemResult(error=error)
         connection.execute("release one")
         return outcome
 
@@ -216,10 +214,10 @@ class SqliteStore(SqlStore):
     async def _read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
 
-    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
+    async def _read_many(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[ItemResult]:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshots, reads)
 
-    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[BatchResult]:
+    def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[ItemResult]:
         """Run short reads of about the same time on one snapshot."""
         connection: apsw.Connection = self._local.connection
         outcomes = []
@@ -227,9 +225,9 @@ class SqliteStore(SqlStore):
         try:
             for read in reads:
                 try:
-                    outcomes.append(BatchResult(run_sync(read(), self._answer)))
+                    outcomes.append(ItemResult(run_sync(read(), self._answer)))
                 except Exception as error:
-                    outcomes.append(BatchResult(error=error))
+                    outcomes.append(ItemResult(error=error))
         finally:
             connection.execute("commit")
         return outcomes

@@ -21,7 +21,7 @@ Row: TypeAlias = Sequence[Any]
 T = TypeVar("T")
 
 
-class Query:
+class Statement:
     """One statement, answered by its rows."""
 
     __slots__ = ("args", "sql")
@@ -52,7 +52,7 @@ class Insert:
         return (yield self)
 
 
-Request: TypeAlias = Query | Insert
+Request: TypeAlias = Statement | Insert
 Work: TypeAlias = Coroutine[Request, list[Row], T]
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
-from counterfoil.store.port.wake import RunWatch, Wake, Wakes
-from counterfoil.store.sql import progress_scan, reads, traffic, versions, views
-from counterfoil.store.sql.group_commit import BatchResult, GroupCommit
+from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
+from counterfoil.store.sql import reads, recorded, stalled_reads, versions, views
+from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
 
 A = TypeVar("A")
@@ -67,16 +67,18 @@ class SqlStore(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
-    async def wait_for_wake(self, what: Wake, timeout: float) -> None:
+    async def wait_for_wake(self, what: WakeKind, timeout: float) -> None:
         """Return when a commit may have made such work, or after `timeout` seconds."""
         await self._wakes.wait(what, timeout)
 
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
         return self._wakes.watch_run(run)
 
-    def _committed(self, batch: Sequence[Transition[Any]], results: Sequence[BatchResult]) -> frozenset[Wake]:
+    def _committed(
+        self, batch: Sequence[Transition[Any]], results: Sequence[ItemResult]
+    ) -> frozenset[WakeKind]:
         """Wake the waiters of this process; return the kinds of work that the batch made."""
-        woken: frozenset[Wake] = frozenset()
+        woken: frozenset[WakeKind] = frozenset()
         for transition, result in zip(batch, results, strict=True):
             if result.error is None:
                 woken |= self._wakes.committed(transition, result.answer)
@@ -123,11 +125,11 @@ class SqlStore(ABC):
     awaited_events = short_read(versions.awaited_events)
     version_usage = short_read(versions.version_usage)
     waiting_runs = short_read(versions.waiting_runs)
-    stall_findings = short_read(progress_scan.stall_findings)
+    stall_findings = short_read(stalled_reads.stall_findings)
 
     pinned_runs = long_read(reads.pinned_runs)
-    stalled_work = long_read(progress_scan.stalled_work)
-    traffic = long_read(traffic.traffic)
+    stalled_work = long_read(stalled_reads.stalled_work)
+    traffic = long_read(recorded.traffic)
     dump = long_read(reads.dump)
 
     runs = long_read(views.runs)

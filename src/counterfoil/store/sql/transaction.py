@@ -23,10 +23,10 @@ from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store.port.records import NewInboxItem, Post, RunStart, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import LEGS, SqlTable
-from counterfoil.store.sql.statements import Dialect, Insert, Query, Row
+from counterfoil.store.sql.statements import Dialect, Insert, Row, Statement
 from counterfoil.store.sql.states import RUN_ENDED
 
 FOILS_OF_MATCH = f"select {t.FOIL.names} from foil where rule = $1 and key = $2 order by rowid"
@@ -79,11 +79,11 @@ class Tx:
 
     # ------------------------------------------------------------------ requests
 
-    def rows(self, sql: str, *args: Any) -> Query:
-        return Query(sql, args)
+    def rows(self, sql: str, *args: Any) -> Statement:
+        return Statement(sql, args)
 
     async def one(self, sql: str, *args: Any) -> Row | None:
-        rows = await Query(sql, args)
+        rows = await Statement(sql, args)
         return rows[0] if rows else None
 
     async def insert(
@@ -204,7 +204,7 @@ class Tx:
             await self.append(s, at)
         return bool(born)
 
-    async def post(self, post: Post, at: datetime) -> list[str]:
+    async def post(self, post: TopicPost, at: datetime) -> list[str]:
         """Post an event under its topics, to the Runs and the parked todos that wait there."""
         woken = []
         for topic in post.topics:
@@ -335,10 +335,10 @@ async def write_leaves(leaves: Sequence[Leaf]) -> None:
         await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
 
 
-def link_post(link: Link) -> Post:
+def link_post(link: Link) -> TopicPost:
     """Return the post of a confirmed Link, for Runs and todos that wait for it."""
     body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-    return Post(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
+    return TopicPost(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
 
 
 def link_topics(links: Iterable[Link]) -> list[str]:

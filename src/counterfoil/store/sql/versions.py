@@ -8,12 +8,12 @@ from datetime import datetime
 
 from counterfoil.core.clock import from_micros
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
-from counterfoil.store.sql.statements import Query
+from counterfoil.store.sql.statements import Statement
 
 
 async def awaited_events() -> list[tuple[str, str | None, str | None]]:
     """Return release, event type and narrowing field; both None for a Release that was stored without them."""
-    rows = await Query(
+    rows = await Statement(
         """
         select r.digest, w.type, w.field from release r left join waited w on w.release = r.digest
         order by r.at, r.digest, w.type, w.field
@@ -24,7 +24,7 @@ async def awaited_events() -> list[tuple[str, str | None, str | None]]:
 
 
 async def version_usage(at: datetime) -> list[VersionUsage]:
-    rows = await Query("select name, side, who, day, count, first_at, last_at from version_use", ())
+    rows = await Statement("select name, side, who, day, count, first_at, last_at from version_use", ())
     by_user: dict[tuple[str, str, str], list[tuple[int, int, int, int]]] = {}
     for name, side, who, *rest in rows:
         by_user.setdefault((name, side, who), []).append(tuple(rest))
@@ -46,7 +46,7 @@ async def waiting_runs(names: Sequence[str]) -> list[WaitingRuns]:
     rows_by_name = []
     for name in sorted(set(names)):
         topic = f"event:{name}"
-        rows = await Query(
+        rows = await Statement(
             f"""
             select run.workflow, count(distinct run.id) from wait join run on run.id = wait.run
             where wait.topic = $1 or substr(wait.topic, 1, {len(topic) + 1}) = $2

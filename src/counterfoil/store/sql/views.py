@@ -19,7 +19,7 @@ from counterfoil.store.port import views
 from counterfoil.store.port.exposure import exposure
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
-from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.statements import Row, Statement
 
 R = TypeVar("R")
 
@@ -94,7 +94,7 @@ async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
     return await _list(t.FOIL, page, _FOILS)
 
 
-async def cases(page: views.ListFilter) -> tuple[list[views.CaseTarget], str | None]:
+async def cases(page: views.ListFilter) -> tuple[list[views.CaseRow], str | None]:
     rows, cursor = await _list(t.CASE, page, _CASES)
     return await targets(rows), cursor
 
@@ -124,7 +124,7 @@ async def match(rule: str, key: str) -> views.MatchRow | None:
 
 
 async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Query(sql, args)]
+    return [table.read(row) for row in await Statement(sql, args)]
 
 
 def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:
@@ -157,7 +157,7 @@ async def _page(
     select {table.names} from {table.name} {where}
     order by {time} desc, id desc limit ${len(args) + 1}
     """
-    rows = await Query(sql, (*args, page.limit + 1))
+    rows = await Statement(sql, (*args, page.limit + 1))
     if len(rows) <= page.limit:
         return rows, None
     columns = list(table.columns)
@@ -175,20 +175,20 @@ async def _list(
     return [table.read(row) for row in rows], cursor
 
 
-async def targets(cases: Sequence[Case]) -> list[views.CaseTarget]:
+async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
     """Return Cases with the workflow and business key of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
-    rows = await Query("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
+    rows = await Statement("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
     about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
     rows_of_cases = []
     for case in cases:
         workflow, bkey = about.get(case.run, (None, None))
-        rows_of_cases.append(views.CaseTarget(case=case, workflow=workflow, bkey=bkey))
+        rows_of_cases.append(views.CaseRow(case=case, workflow=workflow, bkey=bkey))
     return rows_of_cases
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
-    rows = await Query(
+    rows = await Statement(
         f"""
         select {t.LEAF.of("l")}, tree.idx from leaf l left join tree on tree.leaf = l.id
         where l.run = $1 order by l.at, l.rowid
@@ -210,7 +210,7 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
         columns = list(table.columns)
         rule, key = columns.index("rule"), columns.index("key")
         order = "id" if table is not t.ALLOCATION else "foil, observation, leg"
-        for row in await Query(
+        for row in await Statement(
             f"select {table.names} from {table.name} where {where} order by {order}", args
         ):
             sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
@@ -230,10 +230,10 @@ async def counts() -> dict[str, int]:
     """Return `run.waiting`, `foil.broken`, ... and the sizes of the tables without states."""
     numbers: dict[str, int] = {}
     for table, column in _COUNTS:
-        for state, count in await Query(f"select {column}, count(*) from {table} group by {column}", ()):
+        for state, count in await Statement(f"select {column}, count(*) from {table} group by {column}", ()):
             numbers[f"{table.rstrip('_')}.{state}"] = count
     for table in _TOTALS:
-        numbers[table] = (await Query(f"select count(*) from {table}", ()))[0][0]
-    for parked, count in await Query("select parked, count(*) from todo group by parked", ()):
+        numbers[table] = (await Statement(f"select count(*) from {table}", ()))[0][0]
+    for parked, count in await Statement("select parked, count(*) from todo group by parked", ()):
         numbers["todo.parked" if parked else "todo.waiting"] = count
     return numbers

@@ -12,7 +12,7 @@ from litestar.params import QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.contracts.versions import number
-from counterfoil.flow.context.deprecations import DeprecatedInUse, in_use
+from counterfoil.flow.context.deprecations import DeprecatedVersion, in_use
 from counterfoil.model import Model, kinds
 from counterfoil.rules import producers_consumers
 from counterfoil.web.api.paging import Cursor, Limit, Text, invalid_cursor
@@ -141,7 +141,7 @@ async def contract_of(app: Application, kind: str, name: str) -> ContractShape |
     return None
 
 
-async def _uses(app: Application) -> dict[str, DeprecatedInUse]:
+async def _uses(app: Application) -> dict[str, DeprecatedVersion]:
     return {use.notice.name: use for use in await in_use(app.store, app.model, await app.now())}
 
 
@@ -174,14 +174,14 @@ def _parties(version: VersionShape) -> set[str]:
 
 
 def _contract(
-    model: Model, of: str, base: str, names: list[str], uses: dict[str, DeprecatedInUse]
+    model: Model, of: str, base: str, names: list[str], uses: dict[str, DeprecatedVersion]
 ) -> ContractShape:
     return ContractShape(
         kind=of, name=base, versions=[_version(model, of, name, uses.get(name)) for name in names]
     )
 
 
-def _version(model: Model, of: str, name: str, use: DeprecatedInUse | None) -> VersionShape:
+def _version(model: Model, of: str, name: str, use: DeprecatedVersion | None) -> VersionShape:
     kind: kinds.Event | kinds.Operation
     kind = model.events[name] if of == "event" else model.operations[name]
     others = [other for other in model.versions.of(name, of) if other != name]

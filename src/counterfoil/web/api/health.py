@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
-from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedInUse, in_use
+from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.store.port.stalled import KINDS, StalledFinding
 from counterfoil.web.http.access import application, requires
@@ -156,7 +156,7 @@ def _stalled(findings: Sequence[StalledFinding]) -> Metric:
     return family
 
 
-def _deprecated(findings: Sequence[DeprecatedInUse], now: datetime) -> Iterable[Metric]:
+def _deprecated(findings: Sequence[DeprecatedVersion], now: datetime) -> Iterable[Metric]:
     """Use of each deprecated version, so that an alert can fire before the sunset."""
     users = GaugeMetricFamily(
         "counterfoil_deprecated_users",

@@ -21,13 +21,13 @@ from counterfoil.flow.gateway.calls import (
     OperationRequest,
     Outcome,
     Pending,
-    Reply,
+    ReadAnswer,
     RunEnded,
-    SystemAnswer,
+    StoredReply,
     Unanswerable,
 )
 from counterfoil.model import Model
-from counterfoil.rules.values import plain
+from counterfoil.rules.json_values import plain
 from counterfoil.web.api import operation_headers
 from counterfoil.web.http.access import RequestBody, application, caller, requires
 from counterfoil.web.http.deprecation_headers import lifecycle_headers
@@ -167,7 +167,7 @@ async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[st
 # ------------------------------------------------------------------ answers
 
 
-def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) -> Reply:
+def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) -> StoredReply:
     """Return an outcome as the caller sees it and as the store keeps it."""
     headers = {
         "content-type": JSON,
@@ -178,26 +178,26 @@ def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) 
     if heads.wait is not None:
         headers["preference-applied"] = f"wait={min(heads.wait, MAX_WAIT_SECONDS):g}"
     match outcome:
-        case SystemAnswer(output=output):
-            return Reply(status=200, headers=headers, body=msgspec.json.encode(plain(output)))
+        case ReadAnswer(output=output):
+            return StoredReply(status=200, headers=headers, body=msgspec.json.encode(plain(output)))
         case RunEnded():
             headers["content-location"] = _address(heads, outcome.run)
             run_progress = RunProgress(
                 run=outcome.run, status=outcome.status, state=outcome.state, output=plain(outcome.output)
             )
-            return Reply(status=200, headers=headers, body=msgspec.json.encode(run_progress))
+            return StoredReply(status=200, headers=headers, body=msgspec.json.encode(run_progress))
         case Pending():
             headers |= {"location": _address(heads, outcome.run), "retry-after": str(RETRY_AFTER_SECONDS)}
             run_progress = RunProgress(
                 run=outcome.run, status=outcome.status, state=outcome.state, waiting_for=outcome.waiting_for
             )
-            return Reply(status=202, headers=headers, body=msgspec.json.encode(run_progress))
+            return StoredReply(status=202, headers=headers, body=msgspec.json.encode(run_progress))
         case Unanswerable():
             status, kind, title = ANSWERS[outcome.kind]
             more = {"run": outcome.run} if outcome.run else {}
             problem = Problem(status, outcome.detail, kind=kind, title=title, more=more)
             headers["content-type"] = PROBLEM_JSON
-            return Reply(status=status, headers=headers, body=problem.body(heads.path))
+            return StoredReply(status=status, headers=headers, body=problem.body(heads.path))
 
 
 def _address(heads: _CallHeaders, run: str) -> str:
@@ -223,7 +223,7 @@ def _problem(refused: CallRefused, heads: _CallHeaders) -> Problem:
     return Problem(status, str(refused), kind=kind, title=title, headers=headers, more=more)
 
 
-def _response(reply: Reply) -> Response[bytes]:
+def _response(reply: StoredReply) -> Response[bytes]:
     headers = dict(reply.headers)
     media = headers.pop("content-type", JSON)
     return Response(reply.body, status_code=reply.status, media_type=media, headers=headers)

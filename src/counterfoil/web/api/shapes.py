@@ -22,7 +22,7 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
-from counterfoil.store.port.views import CaseTarget, RunRow
+from counterfoil.store.port.views import CaseRow, RunRow
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -291,7 +291,7 @@ def foil_shape(foil: Foil) -> FoilShape:
     )
 
 
-def case_shape(target: CaseTarget) -> CaseShape:
+def case_shape(target: CaseRow) -> CaseShape:
     case: Case = target.case
     return CaseShape(
         id=case.id,

@@ -23,7 +23,7 @@ from counterfoil.core.foil import Foil, Observation, newest_versions
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, InboxItem, Run
-from counterfoil.store.port.views import CaseTarget, ListFilter, MatchRow, RunRow
+from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
 
 OWN_LANE = "counterfoil"
@@ -160,7 +160,7 @@ async def _events(app: Application, inbox: Sequence[InboxItem]) -> dict[str, Can
     return {event.id: event for event in events if event is not None}
 
 
-async def _cases(app: Application, run: str) -> list[CaseTarget]:
+async def _cases(app: Application, run: str) -> list[CaseRow]:
     cases, cursor = await app.views.cases(ListFilter(run=run, limit=200))
     while cursor is not None:
         more, cursor = await app.views.cases(ListFilter(run=run, limit=200, cursor=cursor))
@@ -344,7 +344,7 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
         )  # fmt: skip
 
 
-def _of_cases(targets: Iterable[CaseTarget], names: dict[str, str]) -> Iterator[Moment]:
+def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Moment]:
     for case in (target.case for target in targets):
         yield _case_opened(case)
         if case.resolved_at is not None:

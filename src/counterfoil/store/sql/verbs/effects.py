@@ -20,8 +20,8 @@ from counterfoil.store.port.effects import (
     ConcludeVerdict,
     Intent,
     IntentResult,
-    LookedUp,
-    Resend,
+    LookAgain,
+    ResendUnknown,
 )
 from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
@@ -116,8 +116,8 @@ async def drop_stale(x: Tx, effect: Effect, at: datetime) -> None:
     x.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
-@sql(Resend)
-async def resend(x: Tx, r: Resend) -> IntentResult:
+@sql(ResendUnknown)
+async def resend(x: Tx, r: ResendUnknown) -> IntentResult:
     """unknown -> sending, where the vendor recognises a repeat."""
     effect = await locked(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
@@ -138,7 +138,7 @@ where effect = $1 and state = 'open' and reason in ($3, $4)
 """
 
 
-class EffectUpdate(msgspec.Struct, frozen=True):
+class RecordedOutcome(msgspec.Struct, frozen=True):
     """Result of recording an outcome, and the item for its Run's inbox; None when nothing changed."""
 
     concluded: ConcludeResult
@@ -175,23 +175,23 @@ from effect e join run r on r.id = e.run where e.id = $1 for update of e
 """
 
 
-async def record(x: Tx, c: Conclude) -> EffectUpdate:
+async def record(x: Tx, c: Conclude) -> RecordedOutcome:
     """Record an outcome with all its consequences outside of the Run."""
     row = await x.one(WITH_RUN, c.effect)
     if row is None:
-        return EffectUpdate(ConcludeResult(verdict="late"))
+        return RecordedOutcome(ConcludeResult(verdict="late"))
     run, path, item, state_name, attempt, result, version, inbox_n, asserts = row
     state = EffectState(state_name)
     if state is EffectState.PLANNED and attempt == 0:  # never sent
-        return EffectUpdate(ConcludeResult(verdict="late"))
+        return RecordedOutcome(ConcludeResult(verdict="late"))
     contradiction = c.state is EffectState.CONFIRMED and state in SAID_NO
     if attempt != c.attempt or c.state not in EFFECT_MOVES[state]:
         dropped = c.state is EffectState.CONFIRMED and state is EffectState.DROPPED
         if not (contradiction or dropped):
-            return EffectUpdate(ConcludeResult(verdict="late"))
+            return RecordedOutcome(ConcludeResult(verdict="late"))
         if c.contradiction is not None:
             await x.open_case(c.contradiction, c.at, c.actor)
-        return EffectUpdate(ConcludeResult(verdict="contradiction"))
+        return RecordedOutcome(ConcludeResult(verdict="contradiction"))
     unsettled = c.state in UNSETTLED
     await x.rows(
         CONCLUDED,
@@ -215,11 +215,11 @@ async def record(x: Tx, c: Conclude) -> EffectUpdate:
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
     verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
-    return EffectUpdate(ConcludeResult(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+    return RecordedOutcome(ConcludeResult(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
 
 
-@sql(LookedUp)
-async def looked_up(x: Tx, l: LookedUp) -> bool:  # noqa: E741 - as short as its neighbours
+@sql(LookAgain)
+async def looked_up(x: Tx, l: LookAgain) -> bool:  # noqa: E741 - as short as its neighbours
     row = await x.one(
         f"""
         update effect set look_at = $3, looks = looks + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.store.port.turns import Reserve, Turn, TurnAnswer
+from counterfoil.store.port.turns import Reserve, Turn, TurnResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Rollback
 from counterfoil.store.sql.transaction import Tx
@@ -35,7 +35,7 @@ async def reserve(x: Tx, u: Turn) -> None:
         new.setdefault((r.scope, r.key, r.path), r)
     if refused:
         names = sorted({(r.scope, r.key) for r in u.reserve})
-        raise Rollback(TurnAnswer(verdict="limited", used=tuple((s, k, used[s, k]) for s, k in names)))
+        raise Rollback(TurnResult(verdict="limited", used=tuple((s, k, used[s, k]) for s, k in names)))
     rows = [(r.scope, r.key, u.run, r.path, r.amount, True) for r in new.values()]
     await x.insert(t.RESERVATION, rows)
     for r in new.values():

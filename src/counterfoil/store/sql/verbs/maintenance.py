@@ -6,7 +6,7 @@ import msgspec
 
 from counterfoil.core.audit import Frontier
 from counterfoil.core.foil import FoilState
-from counterfoil.store.port.maintenance import Expire, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -15,8 +15,8 @@ from counterfoil.store.sql.verbs.people import FOIL
 _NODES = msgspec.json.Decoder(list[str])
 
 
-@sql(Expire)
-async def expire(x: Tx, e: Expire) -> int:
+@sql(ExpireFoils)
+async def expire(x: Tx, e: ExpireFoils) -> int:
     """Settle foils past due to broken, unless the other half has arrived."""
     await _lock(x, e)
     moved = 0
@@ -33,7 +33,7 @@ async def expire(x: Tx, e: Expire) -> int:
     return moved
 
 
-async def _lock(x: Tx, e: Expire) -> None:
+async def _lock(x: Tx, e: ExpireFoils) -> None:
     if x.dialect == "sqlite":
         return
     rows = await x.rows("select rule, key from foil where id = any($1::text[])", sorted(e.foils))

@@ -15,9 +15,9 @@ from counterfoil.store.port.releases import (
     ExpirePlans,
     MoveRun,
     MoveRunResult,
+    PutFirstRelease,
     PutPlan,
     PutPlanVerdict,
-    PutRelease,
     leaf_of_move,
     leaf_of_plan,
     leaf_of_step,
@@ -39,8 +39,8 @@ RELEASE_LOCK = 0x52454C454153
 """Shared by admissions; exclusive for a transition that changes the active Release."""
 
 
-@sql(PutRelease)
-async def put_release(x: Tx, p: PutRelease) -> bool:
+@sql(PutFirstRelease)
+async def put_release(x: Tx, p: PutFirstRelease) -> bool:
     """Store the first Release. The row of the active Release is the lock."""
     row = (p.digest, p.body, micros(p.at))
     first = await x.rows(

@@ -11,8 +11,8 @@ from counterfoil.core.clock import micros
 from counterfoil.store.port.stalled import RecordStalled, needs_case
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import TEXTS
-from counterfoil.store.sql.progress_scan import PRESENT, finding_row
 from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.stalled_reads import PRESENT, finding_row
 from counterfoil.store.sql.transaction import Tx
 
 LOCK = "counterfoil/stuck"

@@ -11,7 +11,7 @@ from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import event_stimulus
-from counterfoil.store.port.turns import Advance, AdvanceResult, Claim, Turn, TurnAnswer
+from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
@@ -19,7 +19,7 @@ from counterfoil.store.sql.states import EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
-from counterfoil.store.sql.verbs.serials import hold, leave_queues, refuse_held, unhold
+from counterfoil.store.sql.verbs.serial_keys import hold, leave_queues, refuse_held, unhold
 
 CLAIM = f"""
 update run set owner = $1, lease_until = $2
@@ -80,13 +80,13 @@ async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
 
 
 @sql(Turn)
-async def turn(x: Tx, u: Turn) -> TurnAnswer:
+async def turn(x: Tx, u: Turn) -> TurnResult:
     await _lock(x, u)
     return await _commit(x, u)
 
 
-@sql(Advance)
-async def advance(x: Tx, a: Advance) -> AdvanceResult:
+@sql(ConcludeAndTurn)
+async def advance(x: Tx, a: ConcludeAndTurn) -> ConcludeAndTurnResult:
     """Commit an outcome and the turn decided on it: one update of the Run appends and consumes the item.
 
     The turn's leaf witnesses both.
@@ -96,9 +96,9 @@ async def advance(x: Tx, a: Advance) -> AdvanceResult:
         raise ValueError(f"{u.run}: a turn that touches guards is a transition of its own")
     await _lock(x, u, c)
     update = await effects.record(x, c)
-    turned = TurnAnswer(verdict="stale")
+    turned = TurnResult(verdict="stale")
     if update.stimulus is None:
-        return AdvanceResult(concluded=update.concluded, turned=turned)
+        return ConcludeAndTurnResult(concluded=update.concluded, turned=turned)
     current = (
         update.run == (u.version, u.consumed - 1) and not x.appended[u.run] and update.stimulus.run == u.run
     )
@@ -112,10 +112,10 @@ async def advance(x: Tx, a: Advance) -> AdvanceResult:
             turned = await _commit(x, u)
     if turned.verdict != "done":
         effects.log_outcome(x, c, update.stimulus.run)
-    return AdvanceResult(concluded=update.concluded, turned=turned)
+    return ConcludeAndTurnResult(concluded=update.concluded, turned=turned)
 
 
-async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
+async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
     """Commit a turn with its locks held.
 
     `read`: number of items that this transaction has put into the inbox and counts only now.
@@ -126,9 +126,9 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
             "select arrival from run where id = $1 and version = $2 for no key update", u.run, u.version
         )
         if asks is None:
-            return TurnAnswer(verdict="stale")
+            return TurnResult(verdict="stale")
         if not await hold(x, u, asks[0]):
-            return TurnAnswer(verdict="held", version=u.version)
+            return TurnResult(verdict="held", version=u.version)
         await reserve(x, u)
     row = await x.one(
         TURN,
@@ -145,7 +145,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
         read,
     )
     if row is None:
-        return TurnAnswer(verdict="stale")
+        return TurnResult(verdict="stale")
     due, inbox_n, has_waits, queued, has_holds = row
     await _approvals(x, u)
     started = await _plan(x, u)
@@ -176,7 +176,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnAnswer:
             await x.rows("update run set due = $2 where id = $1", u.run, due)
     version = u.version + 1
     x.leaf("turned", u.run, u.at, u.actor, u.leaf, run=u.run, version=version)
-    return TurnAnswer(
+    return TurnResult(
         verdict="done",
         version=version,
         inbox_n=inbox_n,

@@ -11,7 +11,7 @@ from counterfoil.store.port.workers import (
     Heartbeat,
     HeartbeatResult,
     QuotaGrant,
-    ReleaseWorker,
+    RemoveWorker,
     SetCap,
     SetCapResult,
 )
@@ -108,8 +108,8 @@ async def _locked(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
     return {account.account: account for account in accounts}
 
 
-@sql(ReleaseWorker)
-async def leave(x: Tx, l: ReleaseWorker) -> bool:  # noqa: E741 - as short as its neighbours
+@sql(RemoveWorker)
+async def leave(x: Tx, l: RemoveWorker) -> bool:  # noqa: E741 - as short as its neighbours
     """Give all quotas back. The accounts are locked first, as in every transition on quotas."""
     ids = [l.worker]
     if l.lives:

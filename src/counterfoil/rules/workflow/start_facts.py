@@ -14,7 +14,7 @@ from counterfoil.core.case_reasons import FACT_CHOICES
 from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
-from counterfoil.rules import approval as matrix
+from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
 from counterfoil.rules.workflow import retry
 from counterfoil.rules.workflow.commands import PlanEffect
@@ -103,7 +103,10 @@ def moment(value: Any) -> datetime:
 
 
 def read(context: DecisionContext, only_recheck: bool) -> bool:
-    """Bind facts, then lets; with `only_recheck`, only those with `recheck`. False while another system is being read."""
+    """Bind facts, then lets. False while another system is being read.
+
+    With `only_recheck`, only facts with `recheck` that come from the store are bound again, and all lets.
+    """
     for fact in context.definition.facts:
         if only_recheck and (not fact.recheck or fact.source == "read"):
             continue

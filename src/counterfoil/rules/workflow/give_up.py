@@ -12,7 +12,7 @@ from counterfoil.core.case_reasons import UNKNOWN_CHOICES
 from counterfoil.core.effect import EffectState
 from counterfoil.model.blocks import approvals_of
 from counterfoil.model.definition import Approve
-from counterfoil.rules.workflow import deadline
+from counterfoil.rules.workflow import run_deadline
 from counterfoil.rules.workflow.commands import CloseApproval, DropEffect, PlanEffect, SendAgain, WriteFoil
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
@@ -51,7 +51,7 @@ def give_up_call(context: DecisionContext, st: StepState) -> None:
 def abandon(context: DecisionContext) -> None:
     """Leave every unfinished step: none of its calls is sent any more. Outcomes of sent calls are waited for."""
     for key, st in context.state.steps.items():
-        if st.phase != "done" and key != deadline.PLACE:
+        if st.phase != "done" and key != run_deadline.PLACE:
             give_up_call(context, st)
             st.phase = "done"
             st.until = st.retry_at = st.queue_until = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from counterfoil.core.audit import Checkpoint
-from counterfoil.store.port.maintenance import Expire, PutCheckpoint, Seal
+from counterfoil.store.port.maintenance import ExpireFoils, PutCheckpoint, Seal
 from counterfoil.store.port.store import Store
 
 MAX_EXPIRED_FOILS = 500
@@ -19,7 +19,7 @@ Publish = Callable[[Checkpoint], None]
 async def expire_foils(store: Store, now: datetime) -> int:
     """Turn foils past due into breaks, each with a Case for its owner. Return their number."""
     due = await store.foils_past_due(now, MAX_EXPIRED_FOILS)
-    return await store.apply(Expire(foils=tuple(f.id for f in due), at=now)) if due else 0
+    return await store.apply(ExpireFoils(foils=tuple(f.id for f in due), at=now)) if due else 0
 
 
 async def seal(store: Store, sign: Sign | None, now: datetime, publish: Publish | None = None) -> int:

@@ -15,14 +15,14 @@ from counterfoil.core.run import LANES
 from counterfoil.store.port.stalled import (
     MAX_SCANNED_ROWS,
     MAX_SUBJECTS,
-    Stalled,
     StalledFinding,
+    StalledGroup,
     StalledSubject,
     StallLimits,
     group_subjects,
 )
 from counterfoil.store.sql.columns import TEXTS
-from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.statements import Row, Statement
 from counterfoil.store.sql.states import (
     EFFECT_UNFINISHED,
     EFFECT_UNSETTLED,
@@ -108,36 +108,39 @@ RECEIPTS = "select no, system, received_at from receipt where no = any($1::bigin
 EVENTS = "select id, system, received_at from event where id = any($1::text[])"
 
 
-async def stalled_work(at: datetime, limits: StallLimits) -> list[Stalled]:
+async def stalled_work(at: datetime, limits: StallLimits) -> list[StalledGroup]:
     """Return everything that has waited for too long, by kind and class."""
     now = micros(at)
     subjects: list[StalledSubject] = []
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
-        due = await Query(DUE, (micros(at - min(limits.due, limits.lease)), MAX_SUBJECTS, lane))
+        due = await Statement(DUE, (micros(at - min(limits.due, limits.lease)), MAX_SUBJECTS, lane))
         subjects += _due(due, micros(at - limits.due), micros(at - limits.lease))
         subjects += _subjects(
-            "effect_planned", await Query(PLANNED, (micros(at - limits.planned), MAX_SUBJECTS, lane))
+            "effect_planned", await Statement(PLANNED, (micros(at - limits.planned), MAX_SUBJECTS, lane))
         )
     subjects += _subjects(
-        "run_lost", await Query(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_SCANNED_ROWS))
+        "run_lost", await Statement(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_SCANNED_ROWS))
     )
-    subjects += _subjects("effect_sending", await Query(SENDING, (micros(at - limits.sending), MAX_SUBJECTS)))
     subjects += _subjects(
-        "effect_unknown", await Query(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_SCANNED_ROWS))
+        "effect_sending", await Statement(SENDING, (micros(at - limits.sending), MAX_SUBJECTS))
+    )
+    subjects += _subjects(
+        "effect_unknown",
+        await Statement(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_SCANNED_ROWS)),
     )
     subjects += [
         each for each in await _todos("todo_waiting", WAITING, MAX_SUBJECTS) if each.since < at - limits.todo
     ]
     subjects += await _todos("todo_parked", PARKED, MAX_SUBJECTS, MAX_SCANNED_ROWS)
-    for owner, id_, since in await Query(OVERDUE, (now, MAX_SUBJECTS)):
+    for owner, id_, since in await Statement(OVERDUE, (now, MAX_SUBJECTS)):
         subjects.append(_subject("case_overdue", owner, id_, since, owner))
-    for rule, id_, since, owner in await Query(FOILS, (micros(at - limits.foil), MAX_SUBJECTS)):
+    for rule, id_, since, owner in await Statement(FOILS, (micros(at - limits.foil), MAX_SUBJECTS)):
         subjects.append(_subject("foil_past_due", rule, id_, since, owner))
-    for serial, since in await Query(HELD_BY_ENDED, (now, MAX_SUBJECTS)):
+    for serial, since in await Statement(HELD_BY_ENDED, (now, MAX_SUBJECTS)):
         subjects.append(_subject("serial_held", "serials", serial, since))
-    for serial, since in await Query(STRANDED, (now, MAX_SUBJECTS, MAX_SCANNED_ROWS)):
+    for serial, since in await Statement(STRANDED, (now, MAX_SUBJECTS, MAX_SCANNED_ROWS)):
         subjects.append(_subject("serial_stranded", "serials", serial, since))
-    for id_, since in await Query(PENDING, (MAX_SUBJECTS,)):
+    for id_, since in await Statement(PENDING, (MAX_SUBJECTS,)):
         if since < micros(at - limits.leaf):
             subjects.append(_subject("leaf_pending", "audit", id_, since))
     return group_subjects(subjects)
@@ -162,13 +165,13 @@ def _subject(kind: str, about: str, subject: str, since: int, owner: str = "") -
 
 async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
     """Return todos with the system and the time of their receipt or event."""
-    rows = await Query(sql, limits)
+    rows = await Statement(sql, limits)
     numbers = [int(ref) for what, ref in rows if what == "receipt"]
     names = [ref for what, ref in rows if what == "event"]
     about_refs: dict[tuple[str, str], tuple[str, int]] = {}
-    for no, system, received in await Query(RECEIPTS, (numbers,)) if numbers else ():
+    for no, system, received in await Statement(RECEIPTS, (numbers,)) if numbers else ():
         about_refs["receipt", str(no)] = (system, received)
-    for id_, system, received in await Query(EVENTS, (names,)) if names else ():
+    for id_, system, received in await Statement(EVENTS, (names,)) if names else ():
         about_refs["event", id_] = (system, received)
     subjects = []
     for what, ref in rows:
@@ -179,12 +182,12 @@ async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
 
 async def stall_findings() -> list[StalledFinding]:
     """Return the findings of the latest scan."""
-    return [finding_row(row) for row in await Query(PRESENT, ())]
+    return [finding_row(row) for row in await Statement(PRESENT, ())]
 
 
 def finding_row(row: Row) -> StalledFinding:
     kind, about, count, since, subjects, owner, first_at, seen_at, case = row
-    finding = Stalled(
+    finding = StalledGroup(
         kind=kind,
         about=about,
         count=count,

@@ -6,10 +6,17 @@ from collections import Counter
 
 from counterfoil.core.link import LinkStatus
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, RecordedRows, TimeRange, assemble, spoken
+from counterfoil.store.port.recorded import (
+    NO_DELIVERY,
+    DeliveryFilter,
+    RecordedDelivery,
+    RecordedPage,
+    assemble,
+    spoken,
+)
 
 
-def traffic(db: Tables, of: TimeRange) -> tuple[list[Recorded], int | None]:
+def traffic(db: Tables, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
     """Return a page, and the number after which the next one begins; None: it was the last."""
     receipts = [
         r
@@ -37,7 +44,7 @@ def traffic(db: Tables, of: TimeRange) -> tuple[list[Recorded], int | None]:
         for head in heads
         if (object_, key) in about or object_ in of.calendars
     ]
-    page = RecordedRows(
+    page = RecordedPage(
         receipts=receipts,
         fetched=[r for r in db.receipts.values() if r.door == "fetch" and r.type in names],
         events=events,

@@ -16,7 +16,7 @@ from counterfoil.rules.workflow.state import load
 
 
 @dataclass(frozen=True, slots=True)
-class RunScope:
+class OverlayScope:
     """Scope of one Run, resolved once and carried in its snapshot."""
 
     model: Model

@@ -16,7 +16,7 @@ OnDefect = Callable[[str, str], Awaitable[None]]
 """Called with the key and the error of a task that failed by a defect."""
 
 
-class TaskSupervisor:
+class KeyedTasks:
     """Runs tasks under keys such as `run:ID`, `effect:ID` and `todo:KIND:REF`."""
 
     def __init__(self, on_defect: OnDefect) -> None:

@@ -12,15 +12,15 @@ from counterfoil.core.run import TERMINAL
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.stalled import (
     MAX_SUBJECTS,
-    Stalled,
     StalledFinding,
+    StalledGroup,
     StalledSubject,
     StallLimits,
     group_subjects,
 )
 
 
-def stalled_work(db: Tables, at: datetime, limits: StallLimits) -> list[Stalled]:
+def stalled_work(db: Tables, at: datetime, limits: StallLimits) -> list[StalledGroup]:
     """Return everything that has waited for too long, by kind and class."""
     subjects = [*_of_runs(db, at, limits), *_of_effects(db, at, limits), *_of_todos(db, at, limits)]
     subjects += [*_of_serials(db, at), *_of_the_rest(db, at, limits)]

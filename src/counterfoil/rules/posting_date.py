@@ -14,7 +14,7 @@ import msgspec
 POSTABLE = frozenset({"open", "reopened"})
 
 
-class PostingDecision(msgspec.Struct, frozen=True, kw_only=True):
+class PostingDateDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A posting date, or the closed period for which it must wait."""
 
     date: date | None
@@ -23,7 +23,7 @@ class PostingDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 def posting_date(
     rule: str, document: date, today: date, periods: Sequence[dict[str, Any]]
-) -> PostingDecision:
+) -> PostingDateDecision:
     """Return the posting date under a rule.
 
     `periods` are heads with `name, start, end, state`; the ERP decides on a date that no period covers. `reject` and
@@ -34,27 +34,27 @@ def posting_date(
         return _on(today, periods)
     here = _period(document, periods)
     if here is None or here["state"] in POSTABLE:
-        return PostingDecision(date=document)
+        return PostingDateDecision(date=document)
     if rule in ("first_open", "accrue_and_true_up"):
         later = sorted(
             (p for p in periods if p["start"] > document and p["state"] in POSTABLE), key=lambda p: p["start"]
         )
         if later:
-            return PostingDecision(date=later[0]["start"])
+            return PostingDateDecision(date=later[0]["start"])
         last = max((p["end"] for p in periods), default=document)
         return (
-            PostingDecision(date=last + timedelta(days=1))
+            PostingDateDecision(date=last + timedelta(days=1))
             if last < today
-            else PostingDecision(date=None, closed=here["name"])
+            else PostingDateDecision(date=None, closed=here["name"])
         )
-    return PostingDecision(date=None, closed=here["name"])
+    return PostingDateDecision(date=None, closed=here["name"])
 
 
-def _on(day: date, periods: Sequence[dict[str, Any]]) -> PostingDecision:
+def _on(day: date, periods: Sequence[dict[str, Any]]) -> PostingDateDecision:
     here = _period(day, periods)
     if here is None or here["state"] in POSTABLE:
-        return PostingDecision(date=day)
-    return PostingDecision(date=None, closed=here["name"])
+        return PostingDateDecision(date=day)
+    return PostingDateDecision(date=None, closed=here["name"])
 
 
 def _period(day: date, periods: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

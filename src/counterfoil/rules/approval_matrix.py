@@ -33,7 +33,9 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
             f"the rate {amount.currency}/{currency} in {rates} is not a number: {rate!r}"
         ) from None
     if not factor.is_finite() or factor <= 0:
-        raise UnusableValue(f"the rate {amount.currency}/{currency} in {rates} is not positive: {rate!r}")
+        raise UnusableValue(
+            f"the rate {amount.currency}/{currency} in {rates} is not a positive number: {rate!r}"
+        )
     major = amount.major() * factor
     places = exponent(currency)
     return int(major.scaleb(places).to_integral_value(ROUND_CEILING))

@@ -8,10 +8,17 @@ from typing import Any, TypeVar
 
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.clock import micros
-from counterfoil.store.port.recorded import NO_DELIVERY, Recorded, RecordedRows, TimeRange, assemble, spoken
+from counterfoil.store.port.recorded import (
+    NO_DELIVERY,
+    DeliveryFilter,
+    RecordedDelivery,
+    RecordedPage,
+    assemble,
+    spoken,
+)
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS, SqlTable
-from counterfoil.store.sql.statements import Query, Row
+from counterfoil.store.sql.statements import Row, Statement
 
 R = TypeVar("R")
 
@@ -34,23 +41,23 @@ where o.live and (o.scope, o.key) in (
 """
 
 
-async def traffic(of: TimeRange) -> tuple[list[Recorded], int | None]:
+async def traffic(of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
     """Return a page, and the number after which the next one begins; None: it was the last."""
     after = of.after
     if after is None:
-        rows = await Query("select min(no) from receipt where received_at >= $1", (micros(of.since),))
+        rows = await Statement("select min(no) from receipt where received_at >= $1", (micros(of.since),))
         if not rows or rows[0][0] is None:
             return [], None
         after = int(rows[0][0]) - 1
-    page = await Query(_PAGE, (after, micros(of.since), micros(of.until), of.limit))
+    page = await Statement(_PAGE, (after, micros(of.since), micros(of.until), of.limit))
     receipts = [_receipt(row) for row in page]
     if not receipts:
         return [], None
-    rows_of_page = RecordedRows(receipts=receipts)
+    rows_of_page = RecordedPage(receipts=receipts)
     names = [f"{operation}:{r.no}" for operation in of.fetches for r in receipts]
     if names:
         sql = f"{_RECEIPT} where r.door = 'fetch' and r.type = any($1::text[])"
-        rows_of_page.fetched = [_receipt(row) for row in await Query(sql, (names,))]
+        rows_of_page.fetched = [_receipt(row) for row in await Statement(sql, (names,))]
     times = [micros(r.received_at) for r in receipts]
     rows_of_page.events = await _all(t.EVENT, _EVENTS, min(times), max(times), [r.no for r in receipts])
     if rows_of_page.events:
@@ -62,10 +69,10 @@ async def traffic(of: TimeRange) -> tuple[list[Recorded], int | None]:
     return assemble(rows_of_page), receipts[-1].no if len(receipts) == of.limit else None
 
 
-async def _runs(rows_of_page: RecordedRows) -> None:
+async def _runs(rows_of_page: RecordedPage) -> None:
     """Read the Runs that the page's events started, with their rows."""
     sql = "select run, ref from inbox where kind = 'start' and seq = 1 and ref = any($1::text[])"
-    births = await Query(sql, ([event.id for event in rows_of_page.events],))
+    births = await Statement(sql, ([event.id for event in rows_of_page.events],))
     rows_of_page.births = {row[0]: row[1] for row in births}
     ids = list(rows_of_page.births)
     if not ids:
@@ -82,12 +89,14 @@ async def _runs(rows_of_page: RecordedRows) -> None:
     rows_of_page.approvals = await _all(
         t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = any($1::text[]) order by rowid", ids
     )
-    cases = await Query("select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,))
+    cases = await Statement(
+        "select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,)
+    )
     rows_of_page.cases = {row[0]: int(row[1]) for row in cases}
-    rows_of_page.reserved = [tuple(row) for row in await Query(_RESERVED, (ids,))]
+    rows_of_page.reserved = [tuple(row) for row in await Statement(_RESERVED, (ids,))]
 
 
-async def _around(rows_of_page: RecordedRows) -> None:
+async def _around(rows_of_page: RecordedPage) -> None:
     """Read Links and heads of the objects that the page's events name."""
     named: dict[str, list[str]] = defaultdict(list)
     for object_, key in sorted(spoken(rows_of_page.events)):
@@ -106,7 +115,7 @@ async def _around(rows_of_page: RecordedRows) -> None:
 
 
 async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Query(sql, args)]
+    return [table.read(row) for row in await Statement(sql, args)]
 
 
 def _receipt(row: Row) -> Receipt:

@@ -58,7 +58,7 @@ class _Attempt:
     why: str = ""
 
 
-class Sessions:
+class PrimaryConnector:
     """Opens sessions on the primary, wherever it runs; remembers its host and the timeline of its history."""
 
     def __init__(self, dsn: str) -> None:
