@@ -216,7 +216,10 @@ class ConcurrencyLimiter:
                     queue.new_cap = None
 
     async def _beat(self, store: LimiterStore, now: datetime, started_at: float) -> bool:
-        """Send one heartbeat. Return True if another must follow: to give slots back, or to request all as the only worker."""
+        """Send one heartbeat. Return True if another must follow at once.
+
+        It gives slots back, or requests all slots because this worker is alone now.
+        """
         queues = list(self._queues.values())
         wants = tuple(self._want(queue, self._clock()) for queue in queues)
         answer = await store.apply(

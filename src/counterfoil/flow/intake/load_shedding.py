@@ -23,8 +23,7 @@ from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 BACKLOG_CACHE_SECONDS = 1.0
 MAX_OLDER_TODOS = 1000
-"""The age of the backlog is that of the todo after this many older ones: a few todos that wait for a system that is down do not
-cause rejections."""
+"""Older todos that the age of the backlog ignores: a few that wait for a system that is down cause no rejections."""
 VARIABLES = {
     "queue": "COUNTERFOIL_SHED_QUEUE",
     "backlog": "COUNTERFOIL_SHED_BACKLOG",

@@ -108,10 +108,11 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
     """Record an effect's outcome, from any worker, lease or not: decisions are fenced, evidence is not.
 
     Guard: `attempt` is the row's and its state may move to `state`.
-    Won: the row is updated, foils of the effect are opened (confirmed) or voided (absent), Cases that asked for the
-    outcome are resolved, links are established, Cases open, the Run gets an `outcome` item; leaf.
-    Lost: `late`. Where a confirmation arrives for a row that is refused or absent, the row is confirmed and
-    `contradiction` is opened.
+
+    - Won: the row is updated. Foils of the effect are opened (confirmed) or voided (absent). Cases that asked for the
+      outcome are resolved. Links are established and Cases open. The Run gets an `outcome` item; leaf.
+    - Lost: `late`.
+    - A confirmation of a row that is refused or absent: the row is confirmed and `contradiction` is opened.
     """
 
     together = True

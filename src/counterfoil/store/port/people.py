@@ -36,7 +36,7 @@ class DecideResult(msgspec.Struct, frozen=True, kw_only=True):
 class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     """Record a person's vote.
 
-    Refused when the approval is not open, is expired or has another subject, and when the person is the requester,
+    Refused when the approval is not open, is expired or has another subject. Refused when the person is the requester,
     has none of the approval's roles, is inactive or has voted. Reaching the quorum grants; one rejection rejects;
     both append `approval` to the Run. Leaf.
     """

@@ -1,4 +1,4 @@
-"""The base of all transitions: what a store must know of each one beside its fields.
+"""The base of all transitions: what a store must know of each one besides its fields.
 
 A transition is data. A store applies it in one guarded transaction together with its audit leaf, and acknowledges
 nothing before that transaction is durable. `store.memory` says in plain Python what each transition does; one contract

@@ -84,14 +84,15 @@ class Turn(Transition[TurnResult], frozen=True, kw_only=True):
     2. `hold` is acquired. Another holder -> `held`: nothing is written, except that the Run waits for that serial,
        keeps its inbox and gets due None. The release wakes it, in arrival order.
     3. Reservations are taken; over the limit or another `expected_use` -> `limited`, nothing written.
-    4. Effects are inserted (unique run, path, item, gen). `send` moves to sending where every approval of the effect
+    4. Approvals are inserted; `close_approvals` moves them.
+    5. Effects are inserted (unique run, path, item, gen). `send` moves to sending where every approval of the effect
        is valid. Otherwise an effect that this turn plans stays planned; any other is dropped and the Run gets a
-       `stale` item. `drop` moves planned to dropped and voids provisional foils of planned or refused effects.
-    5. Foils are inserted and settled against waiting observations; foils of the effects in `reverse` are reversed.
-    6. Approvals are inserted; `close_approvals` moves them.
-    7. `release` gives guards back; `unhold` gives serials back, and the next waiting Run becomes due.
-    8. Waits are replaced by `waits`, and what was posted is delivered. Cases open. Events are inserted with a todo of
-       kind `event`. Runs start. Leaf.
+       `stale` item. `again` moves refused to planned. `drop` moves planned to dropped and voids provisional foils of
+       planned or refused effects; an effect that was sent meanwhile stays as it is.
+    6. Foils are inserted; foils of the effects in `reverse` are reversed; both are settled against observations.
+    7. Cases open. Events are inserted with a todo of kind `event`. Runs start.
+    8. `release` gives guards back; `unhold` gives serials back, and the next waiting Run becomes due.
+    9. Waits are replaced by `waits`, and what was posted is delivered. Leaf.
 
     Finally `due = at when inbox_n > consumed else due`; owner and lease are cleared. A terminal status drops waits,
     `unhold`, and live reservations that were not consumed.

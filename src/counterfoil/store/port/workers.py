@@ -82,8 +82,8 @@ class SetCapResult(msgspec.Struct, frozen=True, kw_only=True):
 class SetCap(Transition[SetCapResult], frozen=True, kw_only=True):
     """Set the cap in use of an account, for all workers.
 
-    It changes only from `expected_cap`, so that workers that learn the same at once change it once, and not within `quiet` of
-    the last change.
+    It changes only from `expected_cap`: several workers that learn the same at once change it once. It does not change
+    within `quiet` of the last change.
     """
 
     account: str
