@@ -190,7 +190,7 @@ def owners(model: Model, event: str) -> list[str]:
 # ------------------------------------------------------------------ what follows from an event
 
 
-class EventConsequences(msgspec.Struct, frozen=True, kw_only=True):
+class AdmissionConsequences(msgspec.Struct, frozen=True, kw_only=True):
     """Head, Runs and foils of one event."""
 
     head: Head | None
@@ -200,7 +200,7 @@ class EventConsequences(msgspec.Struct, frozen=True, kw_only=True):
 
 def consequences(
     model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup
-) -> EventConsequences:
+) -> AdmissionConsequences:
     """Return the head, Runs and foils of an event. Raises HeldDelivery, LookupNeeded.
 
     Foils belong to the first Run that the event itself starts.
@@ -217,7 +217,7 @@ def consequences(
         ]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
-    return EventConsequences(head=head, starts=(*starts, *due), foils=tuple(foils))
+    return AdmissionConsequences(head=head, starts=(*starts, *due), foils=tuple(foils))
 
 
 def observations(

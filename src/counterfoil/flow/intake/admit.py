@@ -31,7 +31,7 @@ from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
-from counterfoil.rules.admission import EventConsequences, HeldDelivery
+from counterfoil.rules.admission import AdmissionConsequences, HeldDelivery
 from counterfoil.rules.mapping import Mapped
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
@@ -224,7 +224,7 @@ class Admitter:
         return admission.forms_of(model, event, self._releases.waited, bridges, onward)
 
     def _starts(
-        self, model: Model, event: CanonicalEvent, follows: EventConsequences, now: datetime
+        self, model: Model, event: CanonicalEvent, follows: AdmissionConsequences, now: datetime
     ) -> list[RunStart]:
         lease = Lease(self._worker, now + LEASE) if self._worker else None
         return [run_start(model, start, event.id, lease=lease) for start in follows.starts]
