@@ -62,6 +62,14 @@ def documents(*texts: str) -> str:
     return SEPARATOR.join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
+def edited(text: str, *edits: tuple[str, str]) -> str:
+    """Return a text with each `old` replaced by its `new`. Raise AssertionError if one does not occur."""
+    for old, new in edits:
+        assert old in text, f"the company does not contain {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
 def write(folder: Path, text: str, name: str = "company.yaml") -> Path:
     """Write a company into a governance folder, which is made if needed. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,15 @@ from markupsafe import escape
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
 from tests import postgres
-from tests.companies.base import model_in
+from tests.companies.base import edited, model_in
 from tests.companies.changing import COMPANY, Changing, changing, prepare, token
 from tests.served import until
 
-STRICTER = COMPANY.replace("up_to: 100,", "up_to: 10,")
-RENAMED = COMPANY.replace("  - id: answered\n", "  - id: replied\n").replace(
-    "failure: careful\nstart", "failure: careful\nmoved: {answered: replied}\nstart"
+STRICTER = edited(COMPANY, ("up_to: 100,", "up_to: 10,"))
+RENAMED = edited(
+    COMPANY,
+    ("  - id: answered\n", "  - id: replied\n"),
+    ("failure: careful\nstart", "failure: careful\nmoved: {answered: replied}\nstart"),
 )
 
 
@@ -81,8 +83,8 @@ async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) 
 
 
 async def test_who_asked_for_the_change_cannot_approve_it(tmp_path: Path) -> None:
-    text = COMPANY.replace(
-        "roles: [controller]}\n    - {of: [breaking]", "roles: [architect]}\n    - {of: [breaking]"
+    text = edited(
+        COMPANY, ("roles: [controller]}\n    - {of: [breaking]", "roles: [architect]}\n    - {of: [breaking]")
     )
     prepare(tmp_path, text)
     async with changing(tmp_path) as company:
@@ -96,7 +98,7 @@ async def test_who_asked_for_the_change_cannot_approve_it(tmp_path: Path) -> Non
 
 async def test_a_change_of_words_waits_for_nobody(company: Changing) -> None:
     planned = await company.plan(
-        COMPANY.replace("name: request\nowner", "name: request\ndoc: Asked at the desk.\nowner")
+        edited(COMPANY, ("name: request\nowner", "name: request\ndoc: Asked at the desk.\nowner"))
     )
     assert planned["plan"]["classes"] == ["text"]
     assert planned["approvals"] == []
@@ -109,7 +111,7 @@ async def test_nothing_changes_by_what_is_in_force(company: Changing) -> None:
 
 async def test_a_plan_whose_base_moved_is_refused(company: Changing) -> None:
     late = await company.plan(
-        COMPANY.replace("amount: money, requested_by", "amount: money, channel?: string, requested_by")
+        edited(COMPANY, ("amount: money, requested_by", "amount: money, channel?: string, requested_by"))
     )
     await company.change(STRICTER)
     refused = await company.apply(late["plan"]["digest"])
@@ -206,9 +208,12 @@ async def test_a_plan_may_move_the_runs_along(company: Changing) -> None:
 
 async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing) -> None:
     run = await company.start_request("R-1")
-    more = COMPANY.replace(
-        "  - id: answered\n",
-        "  - check: event.data.amount.minor < 999999\n    outcomes: {failed: park}\n  - id: answered\n",
+    more = edited(
+        COMPANY,
+        (
+            "  - id: answered\n",
+            "  - check: event.data.amount.minor < 999999\n    outcomes: {failed: park}\n  - id: answered\n",
+        ),
     )
     planned = await company.change(more)
     assert [(r["verdict"], r["count"]) for r in planned["plan"]["runs"]] == [("pinned", 1)]
@@ -220,7 +225,7 @@ async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing
 async def test_an_approval_that_was_asked_under_the_former_matrix_is_asked_anew(company: Changing) -> None:
     """Not moved at all: matrices are bound late, so what is open is decided by the one in force."""
     await company.start_request("R-1", 50_000, "started")
-    await company.change(COMPANY.replace("{roles: [controller]}]", "{roles: [architect]}]"))
+    await company.change(edited(COMPANY, ("{roles: [controller]}]", "{roles: [architect]}]")))
     run = await company.start_request("R-2", 50_000, "started")
     approvals = {a.run: a for a in (await company.dump()).approvals if a.run.startswith("run_")}
     assert approvals[run].roles == ("architect",)
@@ -277,7 +282,7 @@ changes:
 async def test_a_freeze_refuses_and_a_calendar_put_right_is_let_through(tmp_path: Path) -> None:
     prepare(tmp_path, FREEZE)
     async with changing(tmp_path) as company:
-        planned = await company.plan(FREEZE.replace("up_to: 100,", "up_to: 10,"))
+        planned = await company.plan(edited(FREEZE, ("up_to: 100,", "up_to: 10,")))
         assert [(t["effect"], t["what"]) for t in planned["plan"]["calendar"]] == [
             ("refuse", "a close that never ends")
         ]
@@ -285,10 +290,12 @@ async def test_a_freeze_refuses_and_a_calendar_put_right_is_let_through(tmp_path
         refused = await company.apply(planned["plan"]["digest"])
         assert refused.status_code == 409
         assert "a close that never ends" in refused.json()["detail"]
-        await company.change(FREEZE.replace("from: 2020-01-01,", "from: 2020-01-01, to: 2020-01-02,"))
+        await company.change(edited(FREEZE, ("from: 2020-01-01,", "from: 2020-01-01, to: 2020-01-02,")))
         again = await company.plan(
-            FREEZE.replace("from: 2020-01-01,", "from: 2020-01-01, to: 2020-01-02,").replace(
-                "up_to: 100,", "up_to: 10,"
+            edited(
+                FREEZE,
+                ("from: 2020-01-01,", "from: 2020-01-01, to: 2020-01-02,"),
+                ("up_to: 100,", "up_to: 10,"),
             )
         )
         assert again["plan"]["calendar"] == []
@@ -314,7 +321,7 @@ async def test_a_start_does_not_publish_another_folder(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_connected_is_not_put_in_force(tmp_path: Path) -> None:
     """Else the store would hold a Release that no server can start with, and no server could change."""
-    nobody = COMPANY.replace('"releases:any:apply", ', "")
+    nobody = edited(COMPANY, ('"releases:any:apply", ', ""))
     lost = nobody + "---\n{kind: system, name: lost, role: erp, connector: http, owner: operator}\n"
     prepare(tmp_path, lost)
     with pytest.raises(Misconfigured, match="system lost"):
@@ -334,7 +341,7 @@ async def test_a_folder_that_cannot_be_connected_is_not_put_in_force(tmp_path: P
 
 
 async def test_where_nobody_may_apply_a_start_does(tmp_path: Path) -> None:
-    nobody = COMPANY.replace('"releases:any:apply", ', "")
+    nobody = edited(COMPANY, ('"releases:any:apply", ', ""))
     prepare(tmp_path, nobody)
     async with changing(tmp_path, workers=0):
         pass
@@ -398,7 +405,7 @@ async def run(company: Changing, *words: str, person: str = "pat") -> tuple[int,
 
 async def test_a_change_goes_its_way_from_the_terminal(company: Changing) -> None:
     await company.start_request("R-1")
-    model_in(company.folder / "gov", STRICTER.replace("  - id: answered\n", "  - id: replied\n"))
+    model_in(company.folder / "gov", edited(STRICTER, ("  - id: answered\n", "  - id: replied\n")))
     code, out, _ = await run(company, "plan", "gov", "--out", "p.json", "--days", "0")
     assert code == 1
     assert "~ policy spending" in out

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from counterfoil.flow.context import deprecations
-from tests.companies.base import COMPLETE_POLICY, documents
+from tests.companies.base import COMPLETE_POLICY, documents, edited
 from tests.companies.small import metric, serving
 from tests.companies.web import running, signed
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
@@ -149,7 +149,7 @@ async def test_usage_in_a_deprecated_version_is_told_and_counted(tmp_path: Path)
 
 
 async def test_a_version_in_use_after_its_sunset_is_one_case_for_each_user(tmp_path: Path) -> None:
-    past = COMPANY.replace(str(SUNSET), str(TODAY - timedelta(days=1)))
+    past = edited(COMPANY, (str(SUNSET), str(TODAY - timedelta(days=1))))
     async with serving(tmp_path, workers=1, company=past) as (app, http):
         late = await post(http, "credit.asked.v1", "o1", credit_id="c1", amount=amount())
         assert late.status_code == 202, "nothing is refused by surprise"

@@ -16,6 +16,7 @@ from counterfoil.change.reviewers import reviewers
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.core.errors import Refused
 from counterfoil.core.release import Plan
+from tests.companies.base import edited
 from tests.companies.changing import COMPANY
 from tests.unit.rules.driver import model_of
 
@@ -35,7 +36,7 @@ rows:
 
 def report(**changed: Any) -> PlanReport:
     old = model_of(COMPANY + TABLE)
-    new = model_of(COMPANY.replace("up_to: 100,", "up_to: 10,") + TABLE.replace("'4890'", "'4891'"))
+    new = model_of(edited(COMPANY, ("up_to: 100,", "up_to: 10,")) + TABLE.replace("'4890'", "'4891'"))
     differences = difference(old, new, date(2026, 3, 2))
     assert {d.kind for d in differences} == {"policy", "table"}
     values: dict[str, Any] = {

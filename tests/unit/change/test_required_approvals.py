@@ -12,6 +12,7 @@ from counterfoil.change.difference import difference
 from counterfoil.change.required_approvals import ApprovalRules, required_approvals
 from counterfoil.change.stages import CheckBase, MakeRelease, RequireApprovals, explain
 from counterfoil.core.people import Person
+from tests.companies.base import edited
 from tests.companies.changing import COMPANY
 from tests.unit.rules.driver import model_of
 
@@ -24,7 +25,7 @@ PERSONS = [
 POLICY = COMPANY[
     COMPANY.index("kind: policy\nname: changes") : COMPANY.index("kind: workflow\nname: request")
 ]
-WITHOUT = COMPANY.replace(POLICY, "")
+WITHOUT = edited(COMPANY, (POLICY, ""))
 STRICTER = ("up_to: 100,", "up_to: 10,")
 LATER = ("until: +30d", "until: +60d")
 
@@ -59,7 +60,7 @@ def test_the_policy_in_force_decides_about_its_own_end() -> None:
 
 
 def test_a_class_that_no_rule_names_asks_the_owners() -> None:
-    base = COMPANY.replace("    - {of: [other], automatic: true}\n", "")
+    base = edited(COMPANY, ("    - {of: [other], automatic: true}\n", ""))
     asking = ask(base, LATER)
     assert [(item.name, item.roles) for item in asking.approvals] == [("owner:operator", ("operator",))]
     assert "owns the workflow `request`" in asking.approvals[0].because

@@ -9,13 +9,16 @@ import pytest
 from counterfoil.change.difference import difference
 from counterfoil.change.reviewers import reviewers, unreviewed
 from counterfoil.model import Model, read
-from tests.companies.base import write
+from tests.companies.base import edited, write
 from tests.companies.clean import COMPANY
 
 # The same company with owners that differ by part.
-OWNED = COMPANY.replace(
-    "name: credit\nowner: finance\nfailure: careful",
-    "name: credit\nowner: {finance: exceptions, agent: definition, controller: service_level}\nfailure: careful",
+OWNED = edited(
+    COMPANY,
+    (
+        "name: credit\nowner: finance\nfailure: careful",
+        "name: credit\nowner: {finance: exceptions, agent: definition, controller: service_level}\nfailure: careful",
+    ),
 )
 
 

@@ -17,18 +17,23 @@ from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
+from tests.companies.base import edited
 from tests.companies.external import COMPANY
 from tests.unit.flow.test_external import event
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
-BY_EVENT = COMPANY.replace(
-    "foil: {operation: bus.sale.post, key: input.sale_id, legs: {gross: input.amount}}",
-    "foil: {event: sale.closed.v1, key: event.data.sale_id, legs: {gross: event.data.amount}}",
-).replace(
-    """  - {approve: any-sale, amount: event.data.amount, covers: [event.data.amount, event.data.sale_id]}
+BY_EVENT = edited(
+    COMPANY,
+    (
+        "foil: {operation: bus.sale.post, key: input.sale_id, legs: {gross: input.amount}}",
+        "foil: {event: sale.closed.v1, key: event.data.sale_id, legs: {gross: event.data.amount}}",
+    ),
+    (
+        """  - {approve: any-sale, amount: event.data.amount, covers: [event.data.amount, event.data.sale_id]}
   - {id: post, call: bus.sale.post, with: {sale_id: =event.data.sale_id, amount: =event.data.amount}, becomes: posted}
 """,
-    "",
+        "",
+    ),
 )
 
 

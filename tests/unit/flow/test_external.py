@@ -19,6 +19,7 @@ from counterfoil.flow.intake.receive import receive_events
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
+from tests.companies.base import edited
 from tests.companies.external import COMPANY
 from tests.patching import replace_attribute
 
@@ -88,7 +89,7 @@ async def test_an_external_effect_is_confirmed_by_the_other_half_of_its_counterf
 async def test_the_present_matrix_decides_for_runs_of_former_releases() -> None:
     documents = list(YAML(typ="safe").load_all(COMPANY))
     former = Model.from_documents(documents)
-    strict = list(YAML(typ="safe").load_all(COMPANY.replace("[{automatic: true}]", "[{roles: [finance]}]")))
+    strict = list(YAML(typ="safe").load_all(edited(COMPANY, ("[{automatic: true}]", "[{roles: [finance]}]"))))
     clock = Clock()
     store = MemoryStore(clock)
     await Releases(store, former).publish(NOW, "test")

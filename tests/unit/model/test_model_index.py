@@ -11,6 +11,7 @@ from counterfoil.model import Model, read
 from counterfoil.model.checks import check
 from counterfoil.model.fields import object_schema
 from counterfoil.model.kinds import Object
+from tests.companies.base import edited
 from tests.companies.clean import COMPANY, findings_of
 from tests.source import ROOT
 
@@ -178,13 +179,13 @@ WITH = "with: {credit: =memo.id, amount: =amount, customer: =event.data.customer
 def test_a_guarded_call_takes_only_covered_values(
     tmp_path: Path, covers: str, arguments: str, reported: bool
 ) -> None:
-    text = COMPANY.replace(COVERS, covers).replace(WITH, arguments)
+    text = edited(COMPANY, (COVERS, covers), (WITH, arguments))
     _, findings = findings_of(tmp_path, text)
     assert {finding.rule for finding in findings} == ({"covers-incomplete"} if reported else set())
 
 
 def test_an_id_may_come_from_a_fact_that_is_read_again_before_each_effect(tmp_path: Path) -> None:
-    text = COMPANY.replace(WITH, WITH.replace("=event.data.customer_id", "=who.id"))
+    text = edited(COMPANY, (WITH, WITH.replace("=event.data.customer_id", "=who.id")))
     text = text.replace("of: event.data.customer_id}", "of: event.data.customer_id, recheck: each_effect}")
     _, findings = findings_of(tmp_path, text)
     assert findings == []

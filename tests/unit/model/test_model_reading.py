@@ -21,7 +21,7 @@ from counterfoil.model import Model, read
 from counterfoil.model.kinds import Alert, Call, Choose, StopVerb
 from counterfoil.model.source import MAX_BYTES, parse, resolve, unbalanced
 from counterfoil.model.yaml_events import YamlSyntaxError, parse_events
-from tests.companies.base import write
+from tests.companies.base import edited, write
 from tests.companies.clean import COMPANY, findings_of, plant
 
 
@@ -186,7 +186,7 @@ def test_a_finding_reads_as_file_line_rule_message() -> None:
 
 
 def test_every_mistake_of_a_folder_is_reported_at_once(tmp_path: Path) -> None:
-    text = COMPANY.replace("deadline: 20d", "deadline: soon").replace("role: erp", "role: ledger")
+    text = edited(COMPANY, ("deadline: 20d", "deadline: soon"), ("role: erp", "role: ledger"))
     text = text.replace("legal_name: string", "legal_name: text").replace("quarter]", "quarter, ]]")
     _, findings = findings_of(tmp_path, text)
     assert rules(findings) == ["wrong-value", "wrong-value", "syntax", "wrong-value"]
@@ -295,7 +295,7 @@ def test_digest_does_not_depend_on_comments_order_or_files(tmp_path: Path) -> No
 def test_digest_of_a_closure_changes_only_with_documents_that_the_workflow_uses(tmp_path: Path) -> None:
     def digest(old: str, new: str) -> str:
         assert old in COMPANY
-        return findings_of(tmp_path, COMPANY.replace(old, new))[0].workflow("credit").digest
+        return findings_of(tmp_path, edited(COMPANY, (old, new)))[0].workflow("credit").digest
 
     base = digest("deadline: 20d", "deadline: 20d")
     assert digest("deadline: 20d", "deadline: 21d") != base
@@ -312,7 +312,7 @@ def test_digest_of_an_approval_policy_changes_with_its_matrix(tmp_path: Path) ->
     def digest(text: str) -> str:
         return findings_of(tmp_path, text)[0].workflow("credit").approvals["credit-approval"].digest
 
-    assert digest(COMPANY) != digest(COMPANY.replace("up_to: 1000", "up_to: 2000"))
+    assert digest(COMPANY) != digest(edited(COMPANY, ("up_to: 1000", "up_to: 2000")))
 
 
 def test_bytes_that_are_not_a_stored_model_are_refused() -> None:
@@ -407,7 +407,7 @@ steps:
 
 
 def with_steps(use: str, steps: str = STEPS) -> str:
-    text = COMPANY.replace("otherwise: [{stop: small}]", f"otherwise:\n      - {use}")
+    text = edited(COMPANY, ("otherwise: [{stop: small}]", f"otherwise:\n      - {use}"))
     return text.replace("---\nkind: workflow\n", steps + "kind: workflow\n", 1)
 
 
@@ -448,8 +448,9 @@ def test_a_fault_in_a_parameters_value_is_reported_at_the_value(tmp_path: Path) 
 
 
 def test_places_after_a_pattern_are_those_of_the_file(tmp_path: Path) -> None:
-    text = COMPANY.replace(
-        "  - wait: {foils: all, until: +2d}", "  - {pattern: two}\n  - wait: {foils: al, until: +2d}  #!"
+    text = edited(
+        COMPANY,
+        ("  - wait: {foils: all, until: +2d}", "  - {pattern: two}\n  - wait: {foils: al, until: +2d}  #!"),
     )
     text += "---\nkind: pattern\nname: two\nsteps: [{check: 'true'}, {check: 'amount.minor > 1'}]\n"
     _, findings = findings_of(tmp_path, text)

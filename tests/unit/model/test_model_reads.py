@@ -9,7 +9,7 @@ import pytest
 from counterfoil.model import read
 from counterfoil.model.document_usage import usage_of
 from counterfoil.model.field_usage import FieldUsage
-from tests.companies.base import write
+from tests.companies.base import edited, write
 from tests.companies.clean import COMPANY
 
 WORKFLOW = ("workflow", "credit")
@@ -21,7 +21,7 @@ def uses(tmp_path_factory: pytest.TempPathFactory) -> FieldUsage:
 
 
 def of_workflow(folder: Path, old: str, new: str) -> dict[tuple[str, str], set[str]]:
-    text = COMPANY.replace(old, new)
+    text = edited(COMPANY, (old, new))
     assert text != COMPANY
     usage = usage_of(read(write(folder, text), checks=False)[0])
     return {contract: set(users[WORKFLOW]) for contract, users in usage.reads.items() if WORKFLOW in users}

@@ -9,7 +9,7 @@ import pytest
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
-from tests.companies.base import write
+from tests.companies.base import edited, write
 from tests.companies.clean import COMPANY
 
 DAY = date(2026, 6, 1)
@@ -268,8 +268,9 @@ def test_a_region_that_no_table_knows_is_reported(tmp_path: Path) -> None:
 
 
 def test_an_overlay_that_can_never_count_is_reported(tmp_path: Path) -> None:
-    text = COMPANY.replace(
-        "name: credit.requested.v1\nproduced: http", "name: credit.requested.v1\nproduced: counterfoil"
+    text = edited(
+        COMPANY,
+        ("name: credit.requested.v1\nproduced: http", "name: credit.requested.v1\nproduced: counterfoil"),
     )
     _, findings = read(write(tmp_path, text + REGION + overlay("germany", "{legal_entity: de}", LIMIT)))
     assert [f.message for f in findings] == ["no fact has a legal entity, so this overlay never applies"]

@@ -12,7 +12,7 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
 from counterfoil.rules import versions
 from counterfoil.rules.mapping import Mapped, apply_inbound
-from tests.companies.base import COMPLETE_POLICY, documents
+from tests.companies.base import COMPLETE_POLICY, documents, edited
 
 COMPANY = documents(
     COMPLETE_POLICY,
@@ -119,7 +119,7 @@ steps:
 
 def checked(tmp_path: Path, old: str = "", new: str = "") -> tuple[Model, list[Finding]]:
     assert not old or COMPANY.count(old) == 1
-    (tmp_path / "company.yaml").write_text(COMPANY.replace(old, new) if old else COMPANY)
+    (tmp_path / "company.yaml").write_text(edited(COMPANY, (old, new)) if old else COMPANY)
     return read(tmp_path)
 
 

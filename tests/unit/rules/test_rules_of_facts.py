@@ -34,6 +34,7 @@ from counterfoil.rules.mapping import (
 from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import UnusableValue
+from tests.companies.base import edited
 from tests.unit.rules.company import BASE
 from tests.unit.rules.driver import MONDAY, model_of
 
@@ -69,7 +70,7 @@ assert: input.partner_id != 'bad'
 @cache
 def model() -> Model:
     return model_of(
-        BASE.replace("kind: mapping\nname: ledger-partner", "kind: mapping\nname: former"), MAPPINGS
+        edited(BASE, ("kind: mapping\nname: ledger-partner", "kind: mapping\nname: former")), MAPPINGS
     )
 
 
