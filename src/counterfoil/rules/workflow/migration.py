@@ -1,6 +1,6 @@
 """Migration of a Run to another Release: its position in that Release's workflow, or the reason why it stays.
 
-Steps are the same by their id, by the former name in `moved`, or, without an id, by what they do and their order. A Run
+Steps match by their id, by the former name in `moved`, or, without an id, by what they do and their order. A Run
 moves only if nothing that it did is lost and no step of the other workflow is skipped: it is at the same step, all
 steps before it are done, and every confirmed call can still be undone.
 """

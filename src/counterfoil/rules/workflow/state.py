@@ -50,7 +50,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     cases: int = 0
     topic: str = ""
     queue_until: datetime | None = None
-    """End of the queue time for one obstacle; it stays over the retries."""
+    """End of the queue time for one obstacle; retries do not move it."""
     then: str = ""
     """The verb that follows when queueing ends."""
     reactions: int = 0
