@@ -295,7 +295,11 @@ def moments(subject: LintSubject) -> Iterator[RuleHit]:
                 )
         elif field.type in ("integer", "number"):
             fix = "use an RFC 3339 text (`format: date-time`)"
-            yield field.path, f"`{field.name}` is a time, but its type is a number without a unit and a start", fix
+            yield (
+                field.path,
+                f"`{field.name}` is a time, but its type is a number without a unit and a start",
+                fix,
+            )
         elif field.type == "string" and not (field.format or field.pattern):
             fix = f"add `format: {'date-time' if expected == 'timestamp' else 'date'}`"
             yield field.path, f"`{field.name}` is a time but allows any text", fix
