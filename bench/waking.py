@@ -24,7 +24,7 @@ from counterfoil.connectors.sdk import Connector, Outcome, Request
 from counterfoil.core import wire
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.runs.decisions import decide_approval
+from counterfoil.flow.runs.person_decisions import decide_approval
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.port.people import PutPerson
 

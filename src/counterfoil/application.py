@@ -23,7 +23,7 @@ from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.flow.intake.receive import ReceiptAnswer, receive_events, receive_webhook
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
-from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
@@ -125,7 +125,9 @@ class Application:
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> str:
         """Record a person's vote and return the store's verdict."""
-        return await decisions.decide_approval(self.store, approval_id, subject, person, approve, comment)
+        return await person_decisions.decide_approval(
+            self.store, approval_id, subject, person, approve, comment
+        )
 
     async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> str:
         """Record a person's decision on a Case and return the store's verdict.
@@ -134,7 +136,7 @@ class Application:
         """
         person = await self.store.person(person_id)
         override = person is not None and RESOLVE_ANY in self._permissions(person)
-        return await decisions.resolve_case(
+        return await person_decisions.resolve_case(
             self.store, self.worker.reconciler, case_id, person_id, choice, note, override
         )
 

@@ -21,7 +21,7 @@ from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
@@ -314,7 +314,7 @@ class Company:
         for _ in range(int(REST_TIMEOUT_SECONDS / 0.02)):
             approvals, _ = await self.store.approvals(ListFilter(state="open", limit=200))
             for approval in approvals:
-                await decisions.decide_approval(
+                await person_decisions.decide_approval(
                     self.store, approval.id, approval.subject, LEAD, True, "as seen"
                 )
             due = await self.store.next_due()

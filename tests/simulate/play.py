@@ -22,7 +22,7 @@ from counterfoil.core.people import Person
 from counterfoil.core.run import TERMINAL
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
-from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
@@ -442,7 +442,7 @@ class Play:
         for a in self._approvals():
             if self.world.chance("votes", person, a.id, self.world.loop.moment) < 0.8:
                 verdict = await self._try(
-                    decisions.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
+                    person_decisions.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
                 )
                 self.world.note(
                     person, f"{'approves' if approve else 'rejects'} {a.path} of {a.run[-6:]}: {verdict}"
@@ -467,7 +467,9 @@ class Play:
             return
         self.decided[case.id] = self.decided.get(case.id, 0) + 1
         verdict = await self._try(
-            decisions.resolve_case(self.web_store, self.reconciler, case.id, person, choice, "sim", True)
+            person_decisions.resolve_case(
+                self.web_store, self.reconciler, case.id, person, choice, "sim", True
+            )
         )
         about = f"{case.reason} of {(case.run or '')[-6:]}"
         self.world.note(person, f"decides {choice} on {about} {case.path or ''}: {verdict}")
@@ -499,7 +501,7 @@ class Play:
             for person, roles in PERSONS.items():
                 if set(roles) & set(a.roles):
                     approve = self.world.chance("at last", a.id) < 0.8
-                    verdict = await decisions.decide_approval(
+                    verdict = await person_decisions.decide_approval(
                         self.web_store, a.id, a.subject, person, approve, ""
                     )
                     self.world.note(

@@ -170,7 +170,7 @@ class ProofContext:
         run = msgspec.structs.replace(w.run, inbox_n=seq + len(inbox))
         w = msgspec.structs.replace(w, run=run)
         for _ in range(MAX_TURNS):
-            live = c.TurnInput(
+            live = c.LateBoundInput(
                 effects=w.effects,
                 approvals=w.approvals,
                 foils=w.foils,

@@ -19,7 +19,7 @@ from counterfoil.model.definition import Call, Definition, Emit, Formula, Litera
 from counterfoil.replay.recorded_answers import RecordedAnswers
 from counterfoil.replay.replayed_run import ReplayedApproval, ReplayedCall, ReplayedRun, tier_text
 from counterfoil.rules.workflow import calls
-from counterfoil.rules.workflow.commands import TurnInput
+from counterfoil.rules.workflow.commands import LateBoundInput
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.recorded import RecordedRun
@@ -85,7 +85,9 @@ class RecordedRuns:
         answers.now = effect.created_at
         answers.forget("periods")
         state = RunState(names=dict(names))
-        d = DecisionContext(self._definition, run.run, state, effect.created_at, TurnInput(answers=answers))
+        d = DecisionContext(
+            self._definition, run.run, state, effect.created_at, LateBoundInput(answers=answers)
+        )
         dates = calls.dates(d, step)
         if isinstance(dates, str):
             return None

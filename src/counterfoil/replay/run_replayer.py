@@ -185,7 +185,7 @@ class _RunTurns:
     # ------------------------------------------------------------------ one turn
 
     def _turn(self) -> bool:
-        live = c.TurnInput(
+        live = c.LateBoundInput(
             effects=self.rows.effects,
             approvals=self.rows.approvals,
             answers=self.answers,

@@ -25,7 +25,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.intake.admit import Admitter
-from counterfoil.flow.runs import decisions
+from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.outcomes import OutcomeRecorder
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
@@ -295,7 +295,7 @@ class Play:
         await self.store.apply(PutPerson(person=person, at=self.now, actor="play"))
 
     async def vote(self, approval: Approval, person: str, approve: bool = True) -> str:
-        verdict = await decisions.decide_approval(
+        verdict = await person_decisions.decide_approval(
             self.store, approval.id, approval.subject, person, approve, "as seen"
         )
         await self.settle()
@@ -304,7 +304,7 @@ class Play:
     async def resolve(self, case: Case, choice: Choice, person: str = "boss", settle: bool = True) -> str:
         if person not in self.store.tables.persons:
             await self.person(person)
-        verdict = await decisions.resolve_case(
+        verdict = await person_decisions.resolve_case(
             self.store, self.reconciler, case.id, person, choice, "as seen", override=True
         )
         if settle:

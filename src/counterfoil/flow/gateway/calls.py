@@ -72,7 +72,7 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True):
         return served.by in self.calls or served.requested in self.calls
 
 
-class ServedCall(msgspec.Struct, frozen=True, kw_only=True):
+class CallInProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A call in progress: the serving operation, its model and the caller's input."""
 
     model: Model

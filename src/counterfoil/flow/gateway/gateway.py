@@ -24,13 +24,13 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
 from counterfoil.flow.gateway import placement
 from counterfoil.flow.gateway.calls import (
+    CallInProgress,
     CallRefused,
     CallResponse,
     Grants,
     OperationRequest,
     Outcome,
     Render,
-    ServedCall,
     StoredReply,
     cases_of,
 )
@@ -211,10 +211,10 @@ class Gateway:
         return outcome
 
 
-def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> ServedCall:
+def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> CallInProgress:
     served = placement.served_version(model, operation)
     schema = model.schema_of_operation(served.requested, "input")
-    return ServedCall(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
+    return CallInProgress(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
 
 
 def _repeated(call: OperationCall) -> CallResponse:

@@ -6,7 +6,7 @@ from typing import Any
 
 from counterfoil.core import ids
 from counterfoil.core.cases import open_case
-from counterfoil.flow.gateway.calls import ServedCall, Unanswerable
+from counterfoil.flow.gateway.calls import CallInProgress, Unanswerable
 from counterfoil.model import Model
 from counterfoil.rules.contract import violations
 from counterfoil.rules.json_values import typed
@@ -29,7 +29,7 @@ def conform(model: Model, operation: str, output: Any) -> Any:
     return value
 
 
-def downcast(model: Model, context: ServedCall, output: Any) -> Any:
+def downcast(model: Model, context: CallInProgress, output: Any) -> Any:
     """Return the output in the version that the caller requested. Raises BadOutput."""
     served = serve(model, context.served.requested) or context.served
     if not served.path:
@@ -40,7 +40,7 @@ def downcast(model: Model, context: ServedCall, output: Any) -> Any:
         raise BadOutput(str(error)) from error
 
 
-def bad_output(model: Model, context: ServedCall, detail: str, run: str = "") -> Unanswerable:
+def bad_output(model: Model, context: CallInProgress, detail: str, run: str = "") -> Unanswerable:
     """Return the outcome for an output that is withheld, with a Case for the operation's owner."""
     operation = model.operations.get(context.served.by)
     case = open_case(

@@ -14,7 +14,7 @@ from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.gateway.calls import Outcome, Pending, RunEnded, ServedCall
+from counterfoil.flow.gateway.calls import CallInProgress, Outcome, Pending, RunEnded
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
@@ -41,7 +41,7 @@ class RunResults:
         self._stopping = stopping
         self._watches = 0
 
-    async def wait(self, run: str, context: ServedCall, seconds: float, patient: bool) -> Outcome:
+    async def wait(self, run: str, context: CallInProgress, seconds: float, patient: bool) -> Outcome:
         """Return the outcome of a Run, at the latest after `seconds`.
 
         If `patient` is false, return as soon as the Run waits for an approval.
@@ -68,7 +68,7 @@ class RunResults:
         finally:
             self._watches -= 1
 
-    async def ended(self, run: Run, context: ServedCall) -> Outcome:
+    async def ended(self, run: Run, context: CallInProgress) -> Outcome:
         """Return the end of a Run, with its output in the version that the caller requested."""
         model = await self._releases.model(run.pin)
         definition = model.workflow(run.workflow)

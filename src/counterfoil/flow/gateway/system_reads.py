@@ -18,7 +18,7 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
-from counterfoil.flow.gateway.calls import Outcome, ReadAnswer, ServedCall, Unanswerable
+from counterfoil.flow.gateway.calls import CallInProgress, Outcome, ReadAnswer, Unanswerable
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model, kinds
 from counterfoil.rules import mapping
@@ -42,7 +42,7 @@ class SystemReader:
         self._connectors = connectors
         self._limiter = limiter
 
-    async def read(self, context: ServedCall) -> Outcome:
+    async def read(self, context: CallInProgress) -> Outcome:
         """Return a system's answer. Raises TryAgain if the system cannot answer now."""
         model, served = context.model, context.served
         operation = model.operations[served.by]

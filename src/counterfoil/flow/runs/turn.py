@@ -32,7 +32,7 @@ from counterfoil.rules.json_values import head_names, plain
 from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.workflow import commands as c
-from counterfoil.rules.workflow.decide import Decision, TurnInput, decide
+from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
@@ -122,7 +122,7 @@ class TurnPlanner:
 
         def attempt() -> Decision:
             nonlocal state
-            live = TurnInput(
+            live = LateBoundInput(
                 effects=snapshot.effects,
                 approvals=snapshot.approvals,
                 foils=snapshot.foils,

@@ -20,7 +20,7 @@ from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import give_up, start_facts, steps
+from counterfoil.rules.workflow import abandon, start_facts, steps
 from counterfoil.rules.workflow.commands import (
     PlanEffect,
     SendAgain,
@@ -54,7 +54,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if not context.state.confirmed and not context.rechecked:
         context.rechecked = True
         start_facts.read(context, only_recheck=True)
-    granted = give_up.in_force(context)
+    granted = abandon.in_force(context)
     invalid = steps.first_invalid(context, granted)
     if invalid is not None:
         return _stale(context, step, st, *invalid)
@@ -214,7 +214,7 @@ def _stale(
 
     A person who retries the call has it approved again.
     """
-    give_up.close_approval(context, approval_st, ApprovalState.STALE)
+    abandon.close_approval(context, approval_st, ApprovalState.STALE)
     st.back = approval.path.split("/")[0]
     detail = f"The approval {approval.path} is no longer valid"
     return StepOutcome("stale", detail, reacting=approval)
@@ -224,12 +224,12 @@ def _dropped(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     """Close the approvals of a call that was dropped because one of them was not valid when it was to be sent."""
     effect = context.effects.get(st.effect or "")
     approvals = [
-        (a, s) for a, s in give_up.in_force(context) if effect is not None and s.approval in effect.approvals
+        (a, s) for a, s in abandon.in_force(context) if effect is not None and s.approval in effect.approvals
     ]
     if not approvals:
         return StepOutcome("stale", "An approval is no longer valid")
     for _, other in approvals[1:]:
-        give_up.close_approval(context, other, ApprovalState.STALE)
+        abandon.close_approval(context, other, ApprovalState.STALE)
     return _stale(context, step, st, *approvals[0])
 
 
@@ -332,7 +332,7 @@ def _unknown(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if operation.repeat == "blind":
         return StepOutcome("unknown", st.detail)
     if st.until is None:
-        st.until = context.now + timedelta(seconds=operation.horizon) + give_up.LOOKUP_GRACE
+        st.until = context.now + timedelta(seconds=operation.horizon) + abandon.LOOKUP_GRACE
         st.phase = "waiting"
     if st.until <= context.now:
         return StepOutcome("unknown", st.detail)
@@ -361,7 +361,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return WAITING
-    give_up.drop(context, effect.id)
+    abandon.drop(context, effect.id)
     st.gen += 1
     st.phase, st.effect, st.outcome = "new", None, ""
     return MOVED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterfoil.core.case import Choice
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Step
-from counterfoil.rules.workflow import give_up, guards, reactions, run_deadline, start_facts, undo
+from counterfoil.rules.workflow import abandon, guards, reactions, run_deadline, start_facts, undo
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
@@ -19,10 +19,10 @@ def absorb_case(context: DecisionContext, stimulus: Stimulus) -> str | None:
         return "the step of the Case has moved on"
     key, st = match
     st.case = None
-    if key.startswith(give_up.UNKNOWN):
+    if key.startswith(abandon.UNKNOWN):
         st.phase, st.until = (
             "waiting",
-            context.now + give_up.LOOKUP_GRACE,
+            context.now + abandon.LOOKUP_GRACE,
         )  # the person's answer arrives as an outcome
         return None
     if choice is Choice.CLOSE:
@@ -49,7 +49,7 @@ def absorb_case(context: DecisionContext, stimulus: Stimulus) -> str | None:
             step = _active_steps(context).get(key)
             if step is None:
                 return "its step is no longer active"
-            give_up.give_up_call(context, st)
+            abandon.give_up_call(context, st)
             reactions.done(context, step, st)
         case _:
             st.case = str(stimulus.ref)

@@ -22,7 +22,7 @@ from counterfoil.rules.workflow.state import RunState
 # ------------------------------------------------------------------ input
 
 
-class TurnInput(msgspec.Struct, frozen=True, kw_only=True):
+class LateBoundInput(msgspec.Struct, frozen=True, kw_only=True):
     """Late-bound input, recorded with the turn: rows of the Run and answers to its look-ups."""
 
     effects: tuple[Effect, ...] = ()
@@ -60,7 +60,7 @@ class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------ result
 
 
-class FormulaLookup(msgspec.Struct, frozen=True):
+class LookupRequest(msgspec.Struct, frozen=True):
     """A look-up that must be answered before this turn can be decided."""
 
     name: str
@@ -198,7 +198,7 @@ Command: TypeAlias = (
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one turn. With `looks` all other fields are empty: answer them and decide again."""
 
-    looks: tuple[FormulaLookup, ...] = ()
+    looks: tuple[LookupRequest, ...] = ()
     status: RunStatus = RunStatus.READY
     direction: Direction = Direction.FORWARD
     state: str = ""

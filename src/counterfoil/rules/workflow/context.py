@@ -18,7 +18,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Step
 from counterfoil.rules.templates import UnusableValue, key
-from counterfoil.rules.workflow.commands import Command, DropEffect, OpenCase, TurnInput
+from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
@@ -27,7 +27,7 @@ FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 
 class DecisionContext:
     def __init__(
-        self, definition: Definition, run: Run, state: RunState, now: datetime, live: TurnInput
+        self, definition: Definition, run: Run, state: RunState, now: datetime, live: LateBoundInput
     ) -> None:
         self.definition = definition
         self.run = run

@@ -29,16 +29,22 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
 from counterfoil.rules.workflow import (
+    abandon,
     calls,
     case_decisions,
-    give_up,
     reactions,
     run_deadline,
     start_facts,
     steps,
     undo,
 )
-from counterfoil.rules.workflow.commands import Decision, FormulaLookup, Stimulus, TurnInput, WaitForTopic
+from counterfoil.rules.workflow.commands import (
+    Decision,
+    LateBoundInput,
+    LookupRequest,
+    Stimulus,
+    WaitForTopic,
+)
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.rules.workflow.step_result import StepResult
@@ -56,7 +62,7 @@ def decide(
     run: Run,
     stimuli: Sequence[Stimulus],
     now: datetime,
-    live: TurnInput,
+    live: LateBoundInput,
     state: RunState | None = None,
     stored: bool = True,
 ) -> Decision:
@@ -82,7 +88,7 @@ def decide(
         more = _advance(context)
         run_deadline.look(context)
     except LookupNeeded as need:
-        return Decision(looks=(FormulaLookup(need.name, tuple(need.args)),))
+        return Decision(looks=(LookupRequest(need.name, tuple(need.args)),))
     return _answer(context, consumed, more, stored)
 
 
@@ -285,7 +291,7 @@ def _in_state(context: DecisionContext, signal: Signal) -> bool:
 def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
     ctx = context.state.dump() if stored else b""
     if context.terminal:
-        give_up.close_open_approvals(context)
+        abandon.close_open_approvals(context)
         return Decision(
             status=context.status,
             direction=context.direction,
@@ -365,4 +371,4 @@ def _topic(context: DecisionContext, event: str, keys: tuple[tuple[str, Any], ..
     return f"event:{event}"
 
 
-__all__ = ["Decision", "Direction", "FormulaLookup", "Stimulus", "TurnInput", "decide"]
+__all__ = ["Decision", "Direction", "LateBoundInput", "LookupRequest", "Stimulus", "decide"]

@@ -22,7 +22,7 @@ from counterfoil.model.definition import (
     Step,
     Verb,
 )
-from counterfoil.rules.workflow import calls, give_up, guards, retry, start_facts, steps, undo
+from counterfoil.rules.workflow import abandon, calls, guards, retry, start_facts, steps, undo
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import BlockFrame, StepState
 from counterfoil.rules.workflow.step_result import (
@@ -91,7 +91,7 @@ def verb(context: DecisionContext, step: Step, st: StepState, v: Verb, address: 
         case "queue":
             return _queue(context, step, st, v.queue or failure.queue)
         case "continue":
-            give_up.give_up_call(context, st)
+            abandon.give_up_call(context, st)
             return done(context, step, st)
         case "undo":
             return undo.begin(context, f"{step.path}: {st.outcome}")
@@ -106,7 +106,7 @@ def verb(context: DecisionContext, step: Step, st: StepState, v: Verb, address: 
 
 def end(context: DecisionContext, status: RunStatus, state: str) -> bool:
     """End the Run with this status and business state, once no call is in flight."""
-    give_up.abandon(context)
+    abandon.abandon(context)
     context.state.frames = []
     context.state.back = context.state.refresh = ""
     context.state.ending, context.state.stop_state = str(status), state
@@ -116,7 +116,7 @@ def end(context: DecisionContext, status: RunStatus, state: str) -> bool:
 def ending(context: DecisionContext) -> bool:
     """Finish the Run that should end, or wait for the outcomes of its calls."""
     if context.under_way():
-        give_up.ask_what_happened(context)
+        abandon.ask_what_happened(context)
         return False
     context.finish(RunStatus(context.state.ending), context.state.stop_state)
     return False
@@ -232,19 +232,19 @@ def go_back(context: DecisionContext) -> bool:
     A call of unknown outcome is never repeated under another key. Later approvals are voided; confirmed calls stay.
     """
     if context.under_way():
-        give_up.ask_what_happened(context)
+        abandon.ask_what_happened(context)
         return False
     target, context.state.back = context.state.back, ""
     main = context.block("")
     targets = [n for n, s in enumerate(main.steps) if target in (s.id, s.path)]
-    give_up.abandon(context)
+    abandon.abandon(context)
     if not context.state.confirmed:
         guards.give_back(context, list(context.state.reserved))
     before = {s.path for s in main.steps[: targets[0]]} if targets else set()
-    for approval, st in give_up.in_force(context):
+    for approval, st in abandon.in_force(context):
         if approval.path.split("/")[0] not in before:
-            give_up.close_approval(context, st, ApprovalState.VOID)
-    give_up.close_open_approvals(context)
+            abandon.close_approval(context, st, ApprovalState.VOID)
+    abandon.close_open_approvals(context)
     context.state.round += 1
     context.state.frames = context.state.frames[:1]
     context.state.frames[0].index = targets[0] if targets else 0
@@ -366,7 +366,7 @@ def _leave_loop(context: DecisionContext, frame: BlockFrame, each: Each) -> bool
     item = context.item()
     for key, st in context.state.steps.items():
         if st.phase != "done" and key.endswith(f"[{item}]"):
-            give_up.give_up_call(context, st)
+            abandon.give_up_call(context, st)
             st.phase = "done"
     del context.state.frames[at:]
     context.state.items.pop(each.name, None)

@@ -23,7 +23,7 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
-from counterfoil.rules.workflow import give_up, guards, start_facts
+from counterfoil.rules.workflow import abandon, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import StepState
@@ -69,10 +69,10 @@ def approve(context: DecisionContext, step: Approve, st: StepState) -> StepResul
         return _refused(context, step, outcome, st.detail)
     if st.phase == "waiting":
         if st.until is not None and st.until <= context.now:
-            give_up.close_approval(context, st, ApprovalState.EXPIRED)
+            abandon.close_approval(context, st, ApprovalState.EXPIRED)
             return _refused(context, step, "expired", "It was not decided in time")
         if _outdated(context, step, st):
-            give_up.close_approval(context, st, ApprovalState.STALE)
+            abandon.close_approval(context, st, ApprovalState.STALE)
             return _refused(
                 context, step, "stale", f"The values that {step.path} covers changed while it was open"
             )
@@ -224,7 +224,7 @@ def invalid_approval(context: DecisionContext) -> tuple[Approve, StepState] | No
 
     Once a call is confirmed, changed values no longer count.
     """
-    return first_invalid(context, give_up.in_force(context))
+    return first_invalid(context, abandon.in_force(context))
 
 
 def first_invalid(

@@ -17,7 +17,7 @@ from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules.templates import fill, truth
-from counterfoil.rules.workflow import give_up, guards, retry
+from counterfoil.rules.workflow import abandon, guards, retry
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
@@ -29,8 +29,8 @@ def begin(context: DecisionContext, cause: str) -> bool:
     """Start to undo: planned calls are dropped, calls in flight are waited for."""
     if context.state.undo is not None:
         return True
-    give_up.abandon(context)
-    give_up.close_open_approvals(context)
+    abandon.abandon(context)
+    abandon.close_open_approvals(context)
     context.direction = Direction.UNDO
     context.state.undo = UndoState(queue=[], cause=cause, position=-1)
     context.state.frames = []
@@ -44,7 +44,7 @@ def advance(context: DecisionContext) -> bool:
     assert u is not None
     if u.position < 0 or u.position >= len(u.queue):
         if context.under_way():
-            give_up.ask_what_happened(context)
+            abandon.ask_what_happened(context)
             return False
         u.position = max(u.position, 0)
         left = [c.effect for c in reversed(context.state.confirmed) if c.effect not in u.queue]
@@ -95,7 +95,7 @@ def _unknown(context: DecisionContext, key: str, st: StepState) -> bool:
     """Wait for look-ups. A person is asked if they find no outcome in time, or if no look-up exists."""
     operation = context.definition.operations[context.effects[st.effect or ""].operation]
     if st.until is None and operation.repeat != "blind":
-        st.until = context.now + timedelta(seconds=operation.horizon) + give_up.LOOKUP_GRACE
+        st.until = context.now + timedelta(seconds=operation.horizon) + abandon.LOOKUP_GRACE
     if st.until is not None and st.until > context.now:
         return False
     return _case(context, key, st, "unknown", st.detail)
@@ -225,7 +225,7 @@ def _again(context: DecisionContext, confirmed: ConfirmedEffect, key: str, st: S
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return False
-        give_up.drop(context, effect.id)
+        abandon.drop(context, effect.id)
     st.gen += 1 if effect is not None else 0
     st.phase, st.outcome, st.effect = "new", "", None
     return True
@@ -240,7 +240,7 @@ def absorb_choice(context: DecisionContext, st: StepState, choice: Choice) -> st
             st.phase, st.retry_at, st.tries = "backoff", context.now, 0
         case Choice.CONTINUE:
             if st.effect is not None:
-                give_up.drop(context, st.effect)
+                abandon.drop(context, st.effect)
             context.commands.append(ReverseFoils(u.queue[u.position]))
             _next(u, st)
         case _:
