@@ -44,7 +44,7 @@ PATHS = {
     ),
     "Rejected": ("counterfoil.connectors.sdk:Rejected",),
     "Releases": ("counterfoil.flow.context.releases:Releases", "counterfoil.flow.releases:Releases"),
-    "Reply": ("counterfoil.flow.gateway.calls:Reply", "counterfoil.flow.offered:Reply"),
+    "Reply": ("counterfoil.flow.gateway.calls:StoredReply", "counterfoil.flow.offered:Reply"),
     "SqliteStore": ("counterfoil.store.sql.sqlite:SqliteStore", "counterfoil.store.sqlite:SqliteStore"),
     "JumpDetector": ("counterfoil.core.clock:JumpDetector", "counterfoil.core.clock:Steady"),
     "Token": ("counterfoil.core.people:Token",),

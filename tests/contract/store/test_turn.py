@@ -15,7 +15,7 @@ from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.store.port.effects import SendAttempt
 from counterfoil.store.port.records import TopicPost
-from counterfoil.store.port.turns import Claim, Reserve, TurnResult, WaitOn
+from counterfoil.store.port.turns import Claim, ConcludeAndTurn, Reserve, TurnResult, WaitOn
 from tests.contract.store import samples as s
 
 
@@ -165,6 +165,27 @@ async def test_a_dropped_effect_takes_its_provisional_foil_with_it(store: Any) -
     await store.apply(s.turn(run, 1, drop=(e.id,)))
     assert (await store.effect(e.id)).state is EffectState.DROPPED
     assert (await s.foil_of(store, run)).state is FoilState.VOID
+
+
+async def test_a_turn_that_ends_a_run_is_stale_while_a_call_that_it_drops_is_in_flight(store: Any) -> None:
+    run = await s.born(store)
+    e = s.effect()
+    await store.apply(s.turn(run, plan=(e,)))
+    await store.apply(s.intent(e))
+    end = s.turn(run, 1, status=RunStatus.UNDONE, drop=(e.id,))
+    assert (await store.apply(end)).verdict == "stale"
+    assert (await s.run_of(store, run)).version == 1
+    advanced = await store.apply(
+        ConcludeAndTurn(
+            conclude=s.conclude(e, EffectState.UNKNOWN),
+            turn=s.turn(run, 1, status=RunStatus.UNDONE, consumed=2, drop=(e.id,)),
+        )
+    )
+    assert (advanced.concluded.verdict, advanced.turned.verdict) == ("won", "stale")
+    assert (await s.run_of(store, run)).due is not None
+    await store.apply(s.conclude(e, EffectState.REFUSED))
+    ended = await store.apply(s.turn(run, 1, status=RunStatus.UNDONE, consumed=3, drop=(e.id,)))
+    assert ended.verdict == "done"
 
 
 async def test_a_foil_of_a_turn_matches_earlier_observations(store: Any) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core.approval import APPROVAL_MOVES
+from counterfoil.core.effect import IN_FLIGHT
 from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
@@ -67,6 +68,7 @@ def advance(db: Tables, t: ConcludeAndTurn) -> ConcludeAndTurnResult:
         and (before.version, before.inbox_n) == (u.version, u.consumed - 1)
         and present.inbox_n == before.inbox_n
         and stimulus.run == u.run
+        and not leaves_sent_call(db, u)
     )
     due = present.due if present is not None else None
     append(db, stimulus, c.at)
@@ -81,7 +83,7 @@ def advance(db: Tables, t: ConcludeAndTurn) -> ConcludeAndTurnResult:
 @memory(Turn)
 def turn(db: Tables, t: Turn) -> TurnResult:
     run = db.runs.get(t.run)
-    if run is None or run.version != t.version:
+    if run is None or run.version != t.version or leaves_sent_call(db, t):
         return TurnResult(verdict="stale")
     blocked = [s for s in t.hold if db.holds.get(s, t.run) != t.run]
     if blocked:
@@ -121,6 +123,13 @@ def turn(db: Tables, t: Turn) -> TurnResult:
         due=run.due,
         started=tuple(started),
         woken=tuple(woken),
+    )
+
+
+def leaves_sent_call(db: Tables, t: Turn) -> bool:
+    """Report whether the turn ends its Run while a call that it drops was sent meanwhile."""
+    return t.status in TERMINAL and any(
+        db.effects[id_].state in IN_FLIGHT for id_ in t.drop if id_ in db.effects
     )
 
 

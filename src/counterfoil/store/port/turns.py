@@ -78,6 +78,8 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
 class Turn(Transition[TurnResult], frozen=True, kw_only=True):
     """Commit one turn's decision. Guarded by `version`: another one -> `stale`, nothing written.
 
+    Also `stale`: the turn ends the Run and drops a call that was sent meanwhile. An ended Run could not undo it.
+
     In this order, all or nothing:
 
     1. Match rows of new foils are locked; the Run row moves to version + 1 with the new fields.

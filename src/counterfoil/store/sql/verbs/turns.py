@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.clock import from_micros, micros
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
@@ -82,6 +82,8 @@ async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
 @sql(Turn)
 async def turn(x: Tx, u: Turn) -> TurnResult:
     await _lock(x, u)
+    if await _leaves_sent_call(x, u):
+        return TurnResult(verdict="stale")
     return await _commit(x, u)
 
 
@@ -100,7 +102,10 @@ async def advance(x: Tx, a: ConcludeAndTurn) -> ConcludeAndTurnResult:
     if update.stimulus is None:
         return ConcludeAndTurnResult(concluded=update.concluded, turned=turned)
     current = (
-        update.run == (u.version, u.consumed - 1) and not x.appended[u.run] and update.stimulus.run == u.run
+        update.run == (u.version, u.consumed - 1)
+        and not x.appended[u.run]
+        and update.stimulus.run == u.run
+        and not await _leaves_sent_call(x, u)
     )
     if current and not u.hold:
         await x.insert(t.INBOX, [t.INBOX.row(update.stimulus.item(u.consumed, c.at))])
@@ -113,6 +118,20 @@ async def advance(x: Tx, a: ConcludeAndTurn) -> ConcludeAndTurnResult:
     if turned.verdict != "done":
         effects.log_outcome(x, c, update.stimulus.run)
     return ConcludeAndTurnResult(concluded=update.concluded, turned=turned)
+
+
+async def _leaves_sent_call(x: Tx, u: Turn) -> bool:
+    """Report whether the turn ends its Run while a call that it drops was sent meanwhile.
+
+    The intent of a call changes neither the Run's version nor its inbox, so only the effect's row shows it.
+    """
+    if u.status not in TERMINAL or not u.drop:
+        return False
+    await x.rows(PRESENT, u.run)
+    rows = await x.rows(
+        "select state from effect where id = any($1::text[]) order by id for update", sorted(set(u.drop))
+    )
+    return any(EffectState(row[0]) in IN_FLIGHT for row in rows)
 
 
 async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
