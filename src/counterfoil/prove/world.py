@@ -147,9 +147,10 @@ class ProofContext:
 
     def _start_foil(self, rule: d.FoilDefinition, event: Any, run: str, values: StartValues) -> Foil | None:
         try:
-            return matching.foil_of(rule, event, run, LookupModel(self.model, values.heads, BEGIN).ask)
+            owed = matching.owed(rule, event, LookupModel(self.model, values.heads, BEGIN).ask)
         except FORMULA_ERRORS:
             return None
+        return None if owed is None else matching.foil_of(owed, run)
 
     # ------------------------------------------------------------------ turns
 

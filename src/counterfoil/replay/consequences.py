@@ -112,10 +112,12 @@ class ConsequenceReplayer:
         lookup = lookup_in(self._divergence.answers(n, recorded), recorded.receipt.system)
         try:
             forms = admission.forms_of(side.model, event, side.waited)
-            follows = admission.consequences(side.model, event, forms, event.received_at, lookup)
+            follows = admission.consequences(
+                side.model, event, forms, event.received_at, lookup, with_head=False
+            )
         except HeldDelivery:
             return EventConsequences()
-        foils = {f.rule: ReplayedFoil(rule=f.rule, key=f.key, legs=f.legs) for f in follows.foils}
+        foils = {f.rule.name: ReplayedFoil(rule=f.rule.name, key=f.key, legs=f.legs) for f in follows.owed}
         return EventConsequences(starts={s.run: s for s in follows.starts}, foils=foils)
 
     # ------------------------------------------------------------------ waiting for later events

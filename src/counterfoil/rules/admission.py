@@ -24,6 +24,7 @@ from counterfoil.rules.acceptance import Rejection
 from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import Answers, account_of
 from counterfoil.rules.mapping import Mapped, MappedEvent, MappingFailed, UnresolvedLink
+from counterfoil.rules.matching import OwedFoil
 from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
 from counterfoil.rules.templates import Lookup, UnusableValue
@@ -195,29 +196,37 @@ class AdmissionConsequences(msgspec.Struct, frozen=True, kw_only=True):
 
     head: Head | None
     starts: tuple[RoutedStart, ...]
-    foils: tuple[Foil, ...]
+    """Runs that the event starts, then Runs that a date of its object will start."""
+    owed: tuple[OwedFoil, ...]
+    carrier: str | None
+    """The first Run that the event itself starts: its foils belong to it."""
+
+    def foils(self) -> list[Foil]:
+        return [matching.foil_of(foil, self.carrier) for foil in self.owed]
 
 
 def consequences(
-    model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup
+    model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup, with_head: bool = True
 ) -> AdmissionConsequences:
     """Return the head, Runs and foils of an event. Raises HeldDelivery, LookupNeeded.
 
-    Foils belong to the first Run that the event itself starts.
+    Without `with_head`, the head is built only if Runs start by a date of it: replay compares no heads.
     """
     try:
-        head = head_of(model, event, forms, now)
+        head = None
+        if with_head or (event.object and model.starts_by_object(event.object)):
+            head = head_of(model, event, forms, now)
         starts = routing.starts(model, event, lookup, forms)
         due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
-        carrier = starts[0].run if starts else None
-        foils = [
+        owed = [
             foil
             for rule, form in matching.writers(model, forms.values())
-            if (foil := matching.foil_of(rule, form, carrier, lookup))
+            if (foil := matching.owed(rule, form, lookup))
         ]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
-    return AdmissionConsequences(head=head, starts=(*starts, *due), foils=tuple(foils))
+    carrier = starts[0].run if starts else None
+    return AdmissionConsequences(head=head, starts=(*starts, *due), owed=tuple(owed), carrier=carrier)
 
 
 def observations(

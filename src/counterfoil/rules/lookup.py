@@ -158,26 +158,38 @@ async def run_async(work: Coroutine[Read[Any], Any, T], answer: Callable[[Read[A
 # ------------------------------------------------------------------ the resolver
 
 
+def single_read(name: str, args: tuple[Any, ...]) -> Read[Any] | None:
+    """Return the one read that answers a look-up as it is, or None if the look-up needs more than that.
+
+    Most look-ups are single reads. A source that answers at once need not start a coroutine for them.
+    """
+    match name, args:
+        case "head", (object_, key):
+            return HeadRead(str(object_), str(key))
+        case "xref", (object_, canonical, system):
+            return ExternalIdRead(str(object_), str(canonical), str(system))
+        case "table", (table, *keys):
+            return TableRead(str(table), tuple(keys))
+        case "guard", (scope, key):
+            return GuardRead(str(scope), str(key))
+        case "periods", (object_,):
+            return HeadsRead(str(object_))
+    return None
+
+
 async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -> Any:
     """Answer one look-up; None where there is no value. `speaks` is the system whose delivery is admitted.
 
     Raises Misconfigured for a look-up that does not exist.
     """
+    read = single_read(name, args)
+    if read is not None:
+        return await read
     match name, args:
-        case "head", (object_, key):
-            return await HeadRead(str(object_), str(key))
-        case "xref", (object_, canonical, system):
-            return await ExternalIdRead(str(object_), str(canonical), str(system))
         case "xref", (object_, canonical):
             return await _external_id_anywhere(model, str(object_), str(canonical))
         case "canon", (object_, ext_id, system):
             return await _canonical_id(model, speaks, str(object_), str(ext_id), str(system))
-        case "table", (table, *keys):
-            return await TableRead(str(table), tuple(keys))
-        case "guard", (scope, key):
-            return await GuardRead(str(scope), str(key))
-        case "periods", (object_,):
-            return await HeadsRead(str(object_))
         case "period", (_, day):
             return await _period(day)
         case "cutoff", _:

@@ -91,10 +91,11 @@ class _LookupRecorder:
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
         question = qualified(name, args, self.system)
-        if question not in self.answers:
+        try:
+            answer = self.answers[question]
+        except KeyError:
             self.missing[question] = None
-            raise LookupNeeded(*question)
-        answer = self.answers[question]
+            raise LookupNeeded(*question) from None
         if answer is None and name in ("canon", "xref"):
             object_, id_, system = question[1]
             self.unresolved = self.unresolved or UnresolvedLink(

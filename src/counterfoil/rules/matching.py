@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
@@ -34,23 +34,29 @@ def _between(rule: FoilDefinition) -> tuple[str, str, str]:
     return rule.object, rule.left, rule.right
 
 
-def foil_legs(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> tuple[str, Legs] | None:
-    """Return the key and legs of the foil that an event writes by a rule; None if its `when` is false."""
+class OwedFoil(NamedTuple):
+    """A foil that an event opens by a rule, before it is a row of a Run."""
+
+    rule: FoilDefinition
+    event: CanonicalEvent
+    key: str
+    legs: Legs
+
+
+def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> OwedFoil | None:
+    """Return the foil that an event opens by a rule; None if its `when` is false."""
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
         return None
     key = key_of(rule.key, names, lookup)
-    return key, _legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()})
+    return OwedFoil(
+        rule, event, key, _legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()})
+    )
 
 
-def foil_of(
-    rule: FoilDefinition, event: CanonicalEvent, run: str | None, lookup: Lookup | None
-) -> Foil | None:
-    """Return the foil that an event opens by a rule, for the Run that belongs to it; None if its `when` is false."""
-    key_and_legs = foil_legs(rule, event, lookup)
-    if key_and_legs is None:
-        return None
-    key, legs = key_and_legs
+def foil_of(foil: OwedFoil, run: str | None) -> Foil:
+    """Return the row of a foil, for the Run that belongs to it."""
+    rule, event, key, legs = foil
     return Foil(
         id=ids.derive("foil", rule.name, key),
         rule=rule.name,

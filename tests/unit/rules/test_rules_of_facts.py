@@ -216,8 +216,9 @@ def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
 
     rule = acme().foils["invoice-in-erp"]
     amounts = {name: Money(n, "USD") for n, name in enumerate(("net", "tax", "total"))}
-    foil = matching.foil_of(rule, event("invoice.finalized.v1", invoice_id="i1", **amounts), "run_1", None)
-    assert foil is not None
+    owed = matching.owed(rule, event("invoice.finalized.v1", invoice_id="i1", **amounts), None)
+    assert owed is not None
+    foil = matching.foil_of(owed, "run_1")
     assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "gross"})
     assert foil.due == MONDAY + timedelta(days=2, microseconds=1)
 

@@ -202,7 +202,7 @@ class Admitter:
             )
             heads += [follows.head] if follows.head is not None else []
             starts += self._starts(model, event, follows, now)
-            foils += follows.foils
+            foils += follows.foils()
             posts += self._posts(model, event, forms)
         return Admit(
             todo=ref,

@@ -110,7 +110,7 @@ class TurnRows:
         return foil_of(f, self.run.id, self.now)
 
     def approval(self, a: c.AskApproval) -> Approval:
-        return approval_of(a, self.run.id, self.now)
+        return approval_of(a, self.run.id, self.now, wire.dumps(dict(a.covers)))
 
     def case(self, x: c.OpenCase) -> Case:
         exposure = {

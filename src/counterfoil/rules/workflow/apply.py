@@ -111,8 +111,10 @@ def apply(rows: RunRows, changes: RowChanges, now: datetime) -> RunRows:
         existing = {a.id for a in approvals}
         new = (a for a in changes.approvals if a.id not in existing)
         approvals = _close((*approvals, *new), dict(changes.close_approvals))
-    if changes.plan or changes.again or changes.drop:
-        effects = tuple(_move_effect(effect, changes, now) for effect in (*effects, *changes.plan))
+    if changes.plan:
+        effects = (*effects, *changes.plan)
+    if changes.again or changes.drop:
+        effects = tuple(_move_effect(effect, changes, now) for effect in effects)
     if changes.drop:
         # A call that was sent meanwhile is not given up: its outcome decides about its foils.
         dropped = {e.id for e in effects if e.id in changes.drop and e.state not in IN_FLIGHT}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from counterfoil.core import cases, wire
+from counterfoil.core import cases
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
@@ -78,15 +78,18 @@ def case_of(x: c.OpenCase, run: str, now: datetime, exposure: tuple[Money, ...] 
     )
 
 
-def approval_of(a: c.AskApproval, run: str, now: datetime) -> Approval:
-    """Return the approval that a Run asks for: open, or granted at once by an automatic tier."""
+def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes = b"{}") -> Approval:
+    """Return the approval that a Run asks for: open, or granted at once by an automatic tier.
+
+    `covers` is its content in stored form. Only a store needs it: decisions compare the subject.
+    """
     return Approval(
         id=a.approval,
         run=run,
         path=a.path,
         policy=a.policy,
         subject=a.subject,
-        covers=wire.dumps(dict(a.covers)),
+        covers=covers,
         amount=a.amount,
         roles=a.roles,
         quorum=a.quorum,
