@@ -198,7 +198,7 @@ class _RunTurns:
         if decision.after is not None:
             self.state = decision.after
         self.row = run_after(self.row, decision, self.now, decision.due)
-        changes = changes_of(decision.commands, self.definition, self.row.id, self.now)
+        changes = changes_of(decision.commands, self.definition, self.row.id, self.now, with_covers=False)
         self.rows = apply(self.rows, changes, self.now)
         return all(self._command(command) for command in decision.commands)
 

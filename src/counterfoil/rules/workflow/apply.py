@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState, given_up, planned_again
 from counterfoil.core.foil import FOIL_MOVES, GIVEN_UP, TAKEN_BACK, Foil, FoilState, after_effect, move
@@ -79,9 +80,9 @@ _NO_CHANGES = DecidedChanges()
 
 
 def changes_of(
-    commands: Sequence[c.Command], definition: Definition, run: str, now: datetime
+    commands: Sequence[c.Command], definition: Definition, run: str, now: datetime, with_covers: bool = True
 ) -> DecidedChanges:
-    """Return the row changes of a decision's commands."""
+    """Return the row changes of a decision's commands. Without `with_covers`, approvals have no encoded content."""
     if not commands:
         return _NO_CHANGES
     fields: dict[str, list[Any]] = {}
@@ -98,7 +99,9 @@ def changes_of(
             case c.ReverseFoils(effect):
                 fields.setdefault("reverse", []).append(effect)
             case c.AskApproval():
-                fields.setdefault("approvals", []).append(approval_of(command, run, now))
+                fields.setdefault("approvals", []).append(
+                    approval_of(command, run, now, wire.dumps(dict(command.covers)) if with_covers else b"{}")
+                )
             case c.CloseApproval(approval, state):
                 fields.setdefault("close_approvals", []).append((approval, state))
     return DecidedChanges(**{field: tuple(rows) for field, rows in fields.items()})

@@ -78,10 +78,10 @@ def case_of(x: c.OpenCase, run: str, now: datetime, exposure: tuple[Money, ...] 
     )
 
 
-def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes = b"{}") -> Approval:
+def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes) -> Approval:
     """Return the approval that a Run asks for: open, or granted at once by an automatic tier.
 
-    `covers` is its content in stored form. Only a store needs it: decisions compare the subject.
+    `covers` is its content in stored form. Decisions do not read it: they compare the subject.
     """
     return Approval(
         id=a.approval,
