@@ -78,7 +78,7 @@ def conformance(
         write_json(rows)
     else:
         for row in rows:
-            say(("ok    " if row["passed"] else "FAIL  ") + row["detail"])
+            say(row["detail"])
     if not all(row["passed"] for row in rows):
         raise typer.Exit(1)
 
