@@ -28,6 +28,7 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.job import replay_traffic
+from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
@@ -123,13 +124,13 @@ class Application:
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
-    ) -> str:
+    ) -> DecideVerdict:
         """Record a person's vote and return the store's verdict."""
         return await person_decisions.decide_approval(
             self.store, approval_id, subject, person, approve, comment
         )
 
-    async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> str:
+    async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> ResolveVerdict:
         """Record a person's decision on a Case and return the store's verdict.
 
         A person with `cases:any:resolve` may resolve the Cases of any role.

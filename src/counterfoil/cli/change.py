@@ -1,4 +1,4 @@
-"""Commands that change the governance in force: plan, apply, the history of Releases, and the migration of Runs."""
+"""Commands that change the active governance: plan, apply, the history of Releases, and the migration of Runs."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _apply(plan: str, reason: str, emergency: bool, format: Format) -> None:
         return
     for stage in done["stages"]:
         say(f"ok    {stage['stage']}: {stage['said']}")
-    say(f"Release {done['digest']} is in force, number {done['no']}.")
+    say(f"Release {done['digest']} is active, number {done['no']}.")
 
 
 @releases.callback()
@@ -161,7 +161,7 @@ def history(
         ["NO>", "RELEASE", "SINCE (UTC)", "REQUESTED BY", "APPROVED BY", "APPLIED BY", "REASON"],
         (
             [
-                r["number"], r["digest"][:12] + (" in force" if r["present"] else ""), format_minute(r["at"]),
+                r["number"], r["digest"][:12] + (" active" if r["present"] else ""), format_minute(r["at"]),
                 r["requester"], ", ".join(r["approvers"]), r["applied_by"],
                 ("emergency: " if r["emergency"] else "") + r["reason"],
             ]
@@ -208,7 +208,7 @@ def rollback(
     with Server(timeout=PLAN_TIMEOUT_SECONDS) as server:
         answer = server.post_raw(f"/v1/plans?days=0&to={full}", b"", {"content-type": "application/json"})
     if not answer["changes"]:
-        raise CommandFailed(f"Release {full[:12]} is in force already.")
+        raise CommandFailed(f"Release {full[:12]} is already active.")
     _apply(answer["plan"]["digest"], reason, True, format)
 
 
@@ -225,7 +225,7 @@ def _full_digest(server: Server, digest: str) -> str:
 
 
 def migrate(
-    to: Annotated[str | None, typer.Option(help="The target Release; default: the one in force.")] = None,
+    to: Annotated[str | None, typer.Option(help="The target Release; default: the active one.")] = None,
     workflow: Annotated[str | None, typer.Option(help="Only Runs of this workflow.")] = None,
     run: Annotated[str | None, typer.Option(help="Only this Run, by its id.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Migrate the Runs that can be migrated.")] = False,

@@ -1,4 +1,4 @@
-"""Puts an edit of the demonstration company's folder in force: the administrator plans and applies, others approve.
+"""Activates an edit of the demonstration company's folder: the administrator plans and applies, others approve.
 
 So an edit of the example takes effect at the next start.
 """
@@ -26,7 +26,7 @@ CHANGES_EXIT_CODE = 1
 async def bring_in(
     folder: Path, url: str, work: Path, persons: Mapping[str, Member], say: Callable[[str], None]
 ) -> None:
-    """Put the folder in force if it differs from the active Release. A refusal is reported, and the folder left."""
+    """Activate the folder if it differs from the active Release. A refusal is reported, and the folder left."""
     admin = persons["admin"]
     file = work / "change.plan"
     code, output = await _run_command(
@@ -34,7 +34,7 @@ async def bring_in(
     )
     if code != CHANGES_EXIT_CODE:
         if code:
-            say(f"{folder} was not put in force: {output.strip()}")
+            say(f"{folder} was not activated: {output.strip()}")
         return
     planned: dict[str, Any] = json.loads(output)
     for approval in planned["approvals"]:
@@ -43,12 +43,12 @@ async def bring_in(
     reason = f"{folder.name} was edited"
     code, output = await _run_command(url, admin, "apply", str(file), "--reason", reason, "--format", "json")
     if code:
-        say(f"{folder} was not put in force: {output.strip()}")
+        say(f"{folder} was not activated: {output.strip()}")
         return
     changed = [f"{change['kind']} {change['name']}" for change in planned["plan"]["differences"]]
     more = [f"{len(changed) - MAX_NAMED_DOCUMENTS} more"] if len(changed) > MAX_NAMED_DOCUMENTS else []
     names = ", ".join([*changed[:MAX_NAMED_DOCUMENTS], *more]) or "no change in meaning"
-    say(f"the edited folder is now in force, release {planned['plan']['revision'][:12]}: {names}")
+    say(f"the edited folder is now active, Release {planned['plan']['revision'][:12]}: {names}")
 
 
 async def _approve(

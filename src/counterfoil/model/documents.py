@@ -166,7 +166,7 @@ class Documents:
         return asserted
 
     def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
-        """Return the value in force on a day, or None. Raises KeyError for an unknown table."""
+        """Return the value that is effective on a day, or None. Raises KeyError for an unknown table."""
         return self.tables[name].lookup(keys, on)
 
     def owners_of(self, kind: kinds.Kind, part: str = "exceptions") -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 
 from counterfoil.connectors.signature import SignatureRefused
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import WireRefused
+from counterfoil.store.port.people import VoteRefusal, VoteResult
 from counterfoil.web.api import decision_responses
 from counterfoil.web.http.problems import Problem, problem_of
 
@@ -54,15 +56,13 @@ def test_retry_after_is_in_whole_seconds() -> None:
     assert problem_of(TryAgain("later", 0.2)).headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize(
-    "verdict", ["not_found", "closed", "expired", "subject", "requester", "role", "inactive", "voted"]
-)
+@pytest.mark.parametrize("verdict", get_args(VoteRefusal))
 def test_a_refused_vote_names_the_approval(verdict: str) -> None:
     with pytest.raises(Problem) as refused:
         decision_responses.decided(verdict, "appr_1", "fay")
     assert "appr_1" in refused.value.detail or "fay" in refused.value.detail
 
 
-@pytest.mark.parametrize("verdict", ["counted", "granted", "rejected"])
+@pytest.mark.parametrize("verdict", get_args(VoteResult))
 def test_an_accepted_vote_is_no_problem(verdict: str) -> None:
     assert decision_responses.decided(verdict, "appr_1", "fay") == verdict

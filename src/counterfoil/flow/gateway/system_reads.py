@@ -88,7 +88,7 @@ class SystemReader:
         connector = self._connectors.get(operation.system)
         seconds = kinds.seconds(operation.timeout)
         if connector is None:
-            raise TryAgain(f"{operation.system} cannot be reached from here", after=60.0)
+            raise TryAgain(f"{operation.system} has no connector in this process", after=60.0)
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         try:

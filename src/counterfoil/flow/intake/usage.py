@@ -119,7 +119,7 @@ def _cases(model: Model, refused: Sequence[RefusedUsage], batch: str, now: datet
         open_case(
             reason,
             id=ids.derive("case", "usage", batch, reason),
-            message=f"usage that was sent and is not counted, batch {batch}",
+            message=f"usage events that were not counted, batch {batch}",
             owners=owners,
             at=now,
         )

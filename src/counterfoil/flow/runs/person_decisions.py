@@ -6,13 +6,13 @@ from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import UNSETTLED
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.store.port.effects import Conclude
-from counterfoil.store.port.people import Decide, Resolve
+from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
 from counterfoil.store.port.store import Store
 
 
 async def decide_approval(
     store: Store, approval: str, subject: str, person: str, approve: bool, comment: str
-) -> str:
+) -> DecideVerdict:
     """Record a person's vote and return the store's verdict."""
     decided = await store.apply(
         Decide(
@@ -35,7 +35,7 @@ async def resolve_case(
     choice: Choice,
     note: str,
     override: bool,
-) -> str:
+) -> ResolveVerdict:
     """Record a person's decision on a Case and return the store's verdict."""
     resolved = await store.apply(
         Resolve(

@@ -115,7 +115,7 @@ class Mapping(Kind):
 
 
 class Table(Kind):
-    """Effective-dated rows that finance owns. `table(name, key...)` returns the value of the row in force."""
+    """Effective-dated rows that finance owns. `table(name, key...)` returns the value of the row that is effective."""
 
     kind: Literal["table"] = "table"
     key: list[Name]

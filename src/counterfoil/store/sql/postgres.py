@@ -230,9 +230,7 @@ class PostgresStore(SqlStore):
         """Return the error for callers. Other sessions may be dead too, so all are replaced."""
         self._clock.forget()
         await self._pool.expire_connections()
-        return TryAgain(
-            f"PostgreSQL is not available: {error}. Repeat the request: it has no second effect.", after=1.0
-        )
+        return TryAgain(f"PostgreSQL is not available: {error}. It is safe to repeat the request.", after=1.0)
 
     # ------------------------------------------------------------------ waking
 
@@ -357,5 +355,6 @@ def _is_defect(error: BaseException) -> bool:
 
 def _contended(error: BaseException) -> TryAgain:
     return TryAgain(
-        f"PostgreSQL refused because of other sessions' locks, nothing happened: {error}", after=0.5
+        f"PostgreSQL rolled the transaction back because of a lock conflict; nothing was changed: {error}",
+        after=0.5,
     )

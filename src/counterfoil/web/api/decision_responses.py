@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from counterfoil.store.port.people import DecideVerdict, ResolveVerdict, VoteRefusal, VoteResult
 from counterfoil.web.http.problems import Problem
 
-_DECIDE: dict[str, tuple[int, str, str]] = {
+_DECIDE: dict[VoteRefusal, tuple[int, str, str]] = {
     "not_found": (404, "not-found", "There is no approval {id}."),
     "closed": (409, "closed", "Approval {id} is already decided. Your vote was not counted."),
-    "expired": (409, "expired", "Approval {id} has expired. The workflow decides how the run continues."),
+    "expired": (409, "expired", "Approval {id} has expired. The workflow decides how the Run continues."),
     "subject": (
         409,
         "subject",
@@ -22,7 +25,7 @@ _DECIDE: dict[str, tuple[int, str, str]] = {
     "inactive": (403, "inactive", "{person} is not active and cannot decide."),
     "voted": (409, "voted", "{person} has already voted on {id}. Each person has one vote."),
 }
-_RESOLVE: dict[str, tuple[int, str, str]] = {
+_RESOLVE: dict[ResolveVerdict, tuple[int, str, str]] = {
     "not_found": (404, "not-found", "There is no Case {id}."),
     "closed": (409, "closed", "Case {id} is already resolved. Nothing was changed."),
     "choice": (422, "choice", "Case {id} does not offer that choice. Its page lists the choices."),
@@ -36,18 +39,20 @@ _TITLES = {
 }
 
 
-def decided(verdict: str, id_: str, person: str) -> str:
+def decided(verdict: DecideVerdict, id_: str, person: str) -> VoteResult:
     """Return `counted`, `granted` or `rejected`. Raises Problem for a refusal."""
-    return _accepted(_DECIDE, verdict, id_, person)
+    if verdict in ("counted", "granted", "rejected"):
+        return cast(VoteResult, verdict)
+    raise _problem(_DECIDE[cast(VoteRefusal, verdict)], id_, person)
 
 
-def resolved(verdict: str, id_: str, person: str) -> str:
+def resolved(verdict: ResolveVerdict, id_: str, person: str) -> str:
     """Return `resolved`. Raises Problem for a refusal."""
-    return _accepted(_RESOLVE, verdict, id_, person)
-
-
-def _accepted(refusals: dict[str, tuple[int, str, str]], verdict: str, id_: str, person: str) -> str:
-    if verdict not in refusals:
+    if verdict == "resolved":
         return verdict
-    status, kind, message = refusals[verdict]
-    raise Problem(status, message.format(id=id_, person=person), kind=kind, title=_TITLES.get(kind, ""))
+    raise _problem(_RESOLVE[verdict], id_, person)
+
+
+def _problem(refusal: tuple[int, str, str], id_: str, person: str) -> Problem:
+    status, kind, message = refusal
+    return Problem(status, message.format(id=id_, person=person), kind=kind, title=_TITLES.get(kind, ""))

@@ -79,8 +79,8 @@ async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[
     verdict = await application(request).resolve_case(
         case_id, identity.person.id, Choice(form["choice"]), note
     )
-    verdict = decision_responses.resolved(verdict, case_id, identity.person.id)
-    return redirect(f"{safe_path(form.get('back', '/cases'))}?note={verdict}")
+    note_key = decision_responses.resolved(verdict, case_id, identity.person.id)
+    return redirect(f"{safe_path(form.get('back', '/cases'))}?note={note_key}")
 
 
 ROUTES = [cases_page, resolve_case]
