@@ -25,6 +25,9 @@ class ErrorClass(StrEnum):
 REFUSAL_CLASSES = tuple(error for error in ErrorClass if error is not ErrorClass.ALREADY_DONE)
 """Classes of calls that were not done. After `already_done` the connector looks up the earlier result."""
 
+RETRIED_CLASSES = frozenset({ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT})
+"""Classes after which undo and reads try again without asking a policy: a later attempt may succeed."""
+
 
 class CounterfoilError(Exception):
     """Base of all errors whose message is written for a person."""

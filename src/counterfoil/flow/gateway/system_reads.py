@@ -14,7 +14,7 @@ from typing import Any
 from counterfoil.connectors.sdk import Confirmed, Connector, Rejected
 from counterfoil.connectors.sdk import Outcome as CallOutcome
 from counterfoil.core import wire
-from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
+from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass, Misconfigured, TryAgain
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
@@ -29,7 +29,6 @@ from counterfoil.store.port.store import Store
 
 CONNECTOR_GRACE_SECONDS = 1.0
 """Time that a connector has to notice its own time-out."""
-RETRIED = (ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT)
 
 
 class SystemReader:
@@ -125,7 +124,7 @@ class SystemReader:
 
 
 def _rejected(operation: kinds.Operation, answer: Rejected) -> Outcome:
-    if answer.error_class in RETRIED:
+    if answer.error_class in RETRIED_CLASSES:
         raise TryAgain(f"{operation.system}: {answer.message}", after=answer.retry_after)
     if answer.error_class is ErrorClass.NOT_FOUND:
         return Unanswerable(kind="absent", detail=f"{operation.system}: {answer.message}")

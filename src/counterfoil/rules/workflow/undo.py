@@ -13,7 +13,7 @@ from counterfoil.core import ids
 from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import UNDO_PREFIX
 from counterfoil.core.effect import IN_FLIGHT, EffectState
-from counterfoil.core.errors import ErrorClass
+from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules.templates import fill, truth
@@ -21,8 +21,6 @@ from counterfoil.rules.workflow import abandon, guards, retry
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
-
-RETRIED = frozenset({ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.CONFLICT})
 
 
 def begin(context: DecisionContext, cause: str) -> bool:
@@ -187,7 +185,7 @@ def _input(
 
 
 def _refused(context: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
-    if error_class in RETRIED:
+    if error_class in RETRIED_CLASSES:
         st.tries += 1
         policy = context.definition.failure.retry
         st.retry_at = retry.next_try(policy, st.tries, f"{context.run.id}/{key}", context.now, st.retry_after)

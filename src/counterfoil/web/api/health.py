@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
 from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
-from counterfoil.flow.intake.load_shedding import Intake
+from counterfoil.flow.intake.load_shedding import RETRY_AFTER_SECONDS, Intake
 from counterfoil.store.port.stalled import KINDS, StalledFinding
 from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Open, Permission
@@ -135,7 +135,7 @@ def _intake(intake: Intake) -> Iterable[Metric]:
         "Deliveries rejected with 503 by load shedding, by the limit exceeded.",
         labels=["over"],
     )
-    for limit in ("queue", "backlog", "age"):
+    for limit in RETRY_AFTER_SECONDS:
         shed.add_metric([limit], intake.refused[limit])
     yield shed
     yield _gauge(
