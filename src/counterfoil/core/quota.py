@@ -70,10 +70,12 @@ def share_of(own: Quota, before: int, others: Sequence[Quota], room: int, free: 
 
     If more workers request slots than there are, a holder passes its slot on at its next heartbeat, and the first
     worker without a slot takes it. Heartbeats come in turn, so every worker gets its slot within one round of them.
+    Holders give slots back as well while they hold more than `room`: the cap was lowered, or dead workers left calls.
     """
     requesting = [quota for quota in others if quota.wanted > 0]
     if own.wanted > 0 and room <= len(requesting):
-        if before > 0 and any(quota.n == 0 for quota in requesting):
+        above_room = sum(quota.n for quota in others) + min(before, 1) > room
+        if before > 0 and (above_room or any(quota.n == 0 for quota in requesting)):
             return 0
         return min(1, max(free, before))
     wants = {own.worker: own.wanted} | {quota.worker: quota.wanted for quota in others}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from counterfoil.connectors.sdk import Confirmed, Rejected
 from counterfoil.core.errors import ErrorClass, TryAgain
+from counterfoil.core.quota import Quota, share_of
 from counterfoil.flow.dispatch.limiter import HEARTBEAT_LIFETIME, ConcurrencyLimiter, Lane, Slot, caps_of
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
@@ -394,6 +396,21 @@ def test_every_worker_that_wants_something_gets_it_in_time(cap: int, workers: in
         clock.go(3)
     for number in range(workers):
         assert (done[number] > 0) == (wants[number] > 0), (done, wants)
+
+
+@pytest.mark.parametrize("room", range(-1, 4))
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_holders_come_down_to_a_room_that_became_smaller(room: int, count: int) -> None:
+    """Each worker holds two slots when the room shrinks: a lowered cap, or calls that dead workers left."""
+    until = datetime(2026, 1, 1, tzinfo=UTC)
+    quotas = [Quota(account="erp", worker=f"w/{n}", n=2, wanted=2, cap=9, until=until) for n in range(count)]
+    for _ in range(3):
+        for n, own in enumerate(quotas):
+            others = [quota for quota in quotas if quota is not own]
+            free = max(0, room - sum(quota.n for quota in others))
+            share = min(share_of(own, own.n, others, room, free), max(free, own.n))
+            quotas[n] = structs.replace(own, n=share)
+    assert sum(quota.n for quota in quotas) <= max(0, room)
 
 
 def test_the_database_is_told_the_time_it_told() -> None:
