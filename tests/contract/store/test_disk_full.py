@@ -105,8 +105,7 @@ def _mounts() -> bool:
     [
         "limit",
         pytest.param(
-            "disk",
-            marks=pytest.mark.skipif(not _mounts(), reason="the kernel lets this user mount nothing"),
+            "disk", marks=pytest.mark.skipif(not _mounts(), reason="the kernel lets this user mount nothing")
         ),
     ],
 )

@@ -167,9 +167,7 @@ def test_a_statement_over_many_sets_of_parameters(
     assert (found and " ".join(found.split())) == merged
 
 
-async def test_runs_that_end_at_once_leave_nothing_in_flight(
-    places: Callable[[str], Awaitable[Any]],
-) -> None:
+async def test_runs_that_end_at_once_leave_nothing_in_flight(places: Callable[[str], Awaitable[Any]]) -> None:
     store = await places("postgres")
     runs = [await s.born(store, f"k{i}") for i in range(10)]
     asked = [store.apply(s.turn(run, status=RunStatus.DONE, ctx=wire.dumps({}))) for run in runs]

@@ -121,12 +121,7 @@ async def test_a_head_keeps_fields_that_a_newer_fact_does_not_name(store: Any) -
 
 async def test_a_late_older_fact_fills_in_fields_without_a_newer_value(store: Any) -> None:
     """Each field is that of the newest fact that asserts it, in whatever order the facts come."""
-    facts = [
-        (1, {"a": 1, "b": 1, "c": 1}),
-        (3, {"a": 3, "b": 3}),
-        (4, {"d": 4}),
-        (6, {"a": 6}),
-    ]
+    facts = [(1, {"a": 1, "b": 1, "c": 1}), (3, {"a": 3, "b": 3}), (4, {"d": 4}), (6, {"a": 6})]
     await store.apply(s.receive(*(s.receipt(str(n)) for n in range(25 * 5))))
     number = 0
     for nth, order in enumerate(permutations(facts)):
@@ -183,10 +178,7 @@ async def test_a_link_is_found_from_both_ends_and_superseded_by_another(store: A
     assert (await store.link_by_ext("customer", "erp", "42")).canonical == "cust-2"
     assert await store.link_by_canonical("customer", "cust-1", "erp") is None
     held = {(link.canonical, link.status, link.valid_to) for link in (await store.dump()).links}
-    assert held == {
-        ("cust-1", LinkStatus.SUPERSEDED, s.at(1)),
-        ("cust-2", LinkStatus.CONFIRMED, None),
-    }
+    assert held == {("cust-1", LinkStatus.SUPERSEDED, s.at(1)), ("cust-2", LinkStatus.CONFIRMED, None)}
 
 
 async def test_a_proposed_link_has_no_effect_until_it_is_confirmed(store: Any) -> None:

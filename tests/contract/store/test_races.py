@@ -103,8 +103,7 @@ async def test_one_turn_of_two_wins_and_the_zombie_writes_nothing(two: Two) -> N
     for i in range(TIMES):
         run = await s.born(a, f"run{i}")
         answers = await at_once(
-            a.apply(s.turn(run, plan=(s.effect("a", run),))),
-            b.apply(s.turn(run, plan=(s.effect("b", run),))),
+            a.apply(s.turn(run, plan=(s.effect("a", run),))), b.apply(s.turn(run, plan=(s.effect("b", run),)))
         )
         assert sorted(x.verdict for x in answers) == ["done", "stale"]
         loaded = await a.load(run)
@@ -249,8 +248,7 @@ async def test_a_serial_requested_by_two_at_once_has_one_holder(two: Two) -> Non
     for i in range(TIMES):
         first, second = [await s.born(a, f"run{i}{x}") for x in "ab"]
         answers = await at_once(
-            a.apply(s.turn(first, hold=(f"x{i}", f"y{i}"))),
-            b.apply(s.turn(second, hold=(f"y{i}", f"x{i}"))),
+            a.apply(s.turn(first, hold=(f"x{i}", f"y{i}"))), b.apply(s.turn(second, hold=(f"y{i}", f"x{i}")))
         )
         assert sorted(x.verdict for x in answers) == ["done", "held"]
     dump = await a.dump()

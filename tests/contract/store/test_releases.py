@@ -230,9 +230,7 @@ async def test_the_former_release_is_put_back_by_a_plan_like_any_other(store: An
     await sound(store)
 
 
-async def test_an_emergency_restores_a_former_release_and_opens_a_review_case(
-    store: Any,
-) -> None:
+async def test_an_emergency_restores_a_former_release_and_opens_a_review_case(store: Any) -> None:
     await back(store)
     review = s.case("case_review", reason="review", owner="finance")
     asked = {"emergency": ("on-call",), "review": (review,)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -96,14 +96,17 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True):
     output: Any = None
 
 
+WaitingFor: TypeAlias = Literal["approval", "system", "event", "work"]
+
+
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """The Run is in progress. `waiting_for` is `approval`, `system`, `event` or `work`."""
+    """The Run is in progress."""
 
     word: ClassVar[str] = "pending"
     run: str
     status: str
     state: str
-    waiting_for: str
+    waiting_for: WaitingFor
 
 
 class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +119,10 @@ class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Unanswerable(msgspec.Struct, frozen=True, kw_only=True):
     """The call has no valid answer.
 
-    `kind` is `absent` (the system has no such object), `system-refused`, or `bad-output` (the answer breaks its
-    contract and has a Case).
+    `absent`: the system has no such object. `bad-output`: the answer breaks its contract and has a Case.
     """
 
-    kind: str
+    kind: Literal["absent", "system-refused", "bad-output"]
     detail: str
     run: str = ""
     cases: tuple[Case, ...] = ()

@@ -14,7 +14,7 @@ from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.gateway.calls import CallInProgress, Outcome, Pending, RunEnded
+from counterfoil.flow.gateway.calls import CallInProgress, Outcome, Pending, RunEnded, WaitingFor
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
@@ -105,7 +105,7 @@ class RunResults:
 def _pending(loaded: LoadedRun) -> Pending:
     run = loaded.run
     if any(approval.state is ApprovalState.OPEN for approval in loaded.approvals):
-        waiting_for = "approval"
+        waiting_for: WaitingFor = "approval"
     elif any(effect.state in UNFINISHED for effect in loaded.effects):
         waiting_for = "system"
     else:

@@ -165,13 +165,7 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
             open_case(db, t.contradiction, t.at, t.actor)
         return ConcludeResult(verdict="contradiction"), None
     moved = concluded(
-        effect,
-        t.state,
-        t.at,
-        result=t.result,
-        error_class=t.error_class,
-        error=t.error,
-        look_at=t.look_at,
+        effect, t.state, t.at, result=t.result, error_class=t.error_class, error=t.error, look_at=t.look_at
     )
     db.put(db.effects, effect.id, moved)
     after = after_effect(t.state)

@@ -85,12 +85,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     if case.owner not in person.roles and not t.override:
         return ResolveResult(verdict="role")
     resolved = msgspec.structs.replace(
-        case,
-        state=CaseState.RESOLVED,
-        resolved_at=t.at,
-        resolved_by=t.person,
-        choice=t.choice,
-        note=t.note,
+        case, state=CaseState.RESOLVED, resolved_at=t.at, resolved_by=t.person, choice=t.choice, note=t.note
     )
     db.put(db.cases, case.id, resolved)
     if case.foil is not None and t.choice is Choice.WAIVE:

@@ -9,7 +9,7 @@ from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
-from counterfoil.core.effect import Effect, EffectState
+from counterfoil.core.effect import UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.people import Person
@@ -181,11 +181,7 @@ def effects_sending(db: Tables, worker_prefix: str, limit: int) -> list[Effect]:
 
 def effects_to_look_up(db: Tables, at: datetime, limit: int) -> list[Effect]:
     rows = [
-        e
-        for e in db.effects.values()
-        if e.state in (EffectState.UNKNOWN, EffectState.ACCEPTED)
-        and e.look_at is not None
-        and e.look_at <= at
+        e for e in db.effects.values() if e.state in UNSETTLED and e.look_at is not None and e.look_at <= at
     ]
     return sorted(rows, key=lambda e: (e.look_at, e.id))[:limit]
 

@@ -93,11 +93,7 @@ def _of_the_rest(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSu
         late = case.state is CaseState.OPEN and case.deadline < at
         if late and not case.reason.startswith("stuck_"):
             yield StalledSubject(
-                kind="case_overdue",
-                about=case.owner,
-                subject=case.id,
-                since=case.deadline,
-                owner=case.owner,
+                kind="case_overdue", about=case.owner, subject=case.id, since=case.deadline, owner=case.owner
             )
     for foil in db.foils.values():
         if foil.state in (FoilState.OPEN, FoilState.PARTLY) and foil.due < at - p.foil:

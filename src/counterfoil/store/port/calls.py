@@ -97,7 +97,7 @@ def take_over(call: OperationCall, place: PlaceCall) -> OperationCall:
     return msgspec.structs.replace(call, holder=place.call.holder, until=place.call.until)
 
 
-def placed_leaf(call: OperationCall, receipt: Receipt, verdict: str) -> bytes:
+def placed_leaf(call: OperationCall, receipt: Receipt, verdict: Literal["new", "taken"]) -> bytes:
     """Return the body of the leaf of a placed call."""
     return wire.dumps(
         {

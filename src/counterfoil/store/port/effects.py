@@ -166,10 +166,7 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
         """Return the same as an item for the Run's inbox."""
         result = None if self.result is None else msgspec.Raw(self.result)
         return NewInboxItem(
-            run=run,
-            kind="outcome",
-            ref=self.ref,
-            body=wire.dumps(self.words(path, item, result)),
+            run=run, kind="outcome", ref=self.ref, body=wire.dumps(self.words(path, item, result))
         )
 
     def leaf_body(self) -> dict[str, Any]:

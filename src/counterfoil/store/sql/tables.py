@@ -125,9 +125,7 @@ RUN_BIRTH: SqlTable[Any] = SqlTable("run", Run, RUN_COLUMNS)
 """What a new Run brings; its arrival is numbered by the store."""
 RUN = SqlTable("run", Run, {**RUN_COLUMNS, "arrival": INT})
 INBOX = SqlTable(
-    "inbox",
-    InboxItem,
-    {"run": TEXT, "seq": INT, "kind": TEXT, "ref": TEXT, "at": TIME, "body": BYTES},
+    "inbox", InboxItem, {"run": TEXT, "seq": INT, "kind": TEXT, "ref": TEXT, "at": TIME, "body": BYTES}
 )
 WAIT: SqlTable[Any] = SqlTable("wait", dict, {"topic": TEXT, "run": TEXT, "since": TIME})
 POST: SqlTable[Any] = SqlTable("post", dict, {"topic": TEXT, "event": TEXT, "at": TIME, "body": BYTES})
@@ -223,9 +221,7 @@ ALLOCATION: SqlTable[Any] = SqlTable(
 )
 GUARD: SqlTable[Any] = SqlTable("guard", dict, {"scope": TEXT, "key": TEXT, "used": INT, "most": INT})
 RESERVATION: SqlTable[Any] = SqlTable(
-    "reservation",
-    dict,
-    {"scope": TEXT, "key": TEXT, "run": TEXT, "path": TEXT, "amount": INT, "live": BOOL},
+    "reservation", dict, {"scope": TEXT, "key": TEXT, "run": TEXT, "path": TEXT, "amount": INT, "live": BOOL}
 )
 APPROVAL = SqlTable(
     "approval",
@@ -248,9 +244,7 @@ APPROVAL = SqlTable(
     },
 )
 VOTE = SqlTable(
-    "vote",
-    Vote,
-    {"approval": TEXT, "person": TEXT, "approve": BOOL, "comment": TEXT, "at": TIME},
+    "vote", Vote, {"approval": TEXT, "person": TEXT, "approve": BOOL, "comment": TEXT, "at": TIME}
 )
 CASE = SqlTable(
     "case_",
@@ -335,9 +329,7 @@ CHECKPOINT = SqlTable("checkpoint", Checkpoint, {"size": INT, "root": BYTES, "at
 WORKER = SqlTable("worker", WorkerHeartbeat, {"id": TEXT, "until": TIME, "at": TIME})
 ACCOUNT = SqlTable("account", SystemAccount, {"account": TEXT, "cap": INT, "aim": INT, "tuned_at": TIME})
 QUOTA = SqlTable(
-    "quota",
-    Quota,
-    {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME},
+    "quota", Quota, {"account": TEXT, "worker": TEXT, "n": INT, "wanted": INT, "cap": INT, "until": TIME}
 )
 CALL = SqlTable(
     "call",

@@ -109,10 +109,7 @@ class Tx:
                 await self.rows(LOCK_MATCH, rule, key)
 
     async def lock_runs(
-        self,
-        runs: Iterable[str],
-        topics: Iterable[str] = (),
-        matches: Iterable[tuple[str, str]] = (),
+        self, runs: Iterable[str], topics: Iterable[str] = (), matches: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Lock every Run that this transition may append to.
 

@@ -23,10 +23,7 @@ from counterfoil.store.sql.statements import Row, Statement
 
 R = TypeVar("R")
 
-_OF_RUN = {
-    "workflow": "run in (select r.id from run r where r.workflow = {})",
-    "run": "run = {}",
-}
+_OF_RUN = {"workflow": "run in (select r.id from run r where r.workflow = {})", "run": "run = {}"}
 _OF_KEY = {**_OF_RUN, "key": "run in (select r.id from run r where r.bkey = {})"}
 _STATE = {"state": "state = {}", "status": "state = {}"}
 _RUNS = {

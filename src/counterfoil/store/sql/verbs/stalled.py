@@ -44,10 +44,10 @@ async def record_stalled(x: Tx, s: RecordStalled) -> bool:
             case_id,
         )
         await x.insert(t.STUCK, [row])
-    for row in former.values():
-        await x.rows("delete from stuck where kind = $1 and about = $2", row.stuck.kind, row.stuck.about)
-        if row.case is not None:
-            await _resolve(x, s, row.case)
+    for gone in former.values():
+        await x.rows("delete from stuck where kind = $1 and about = $2", gone.stuck.kind, gone.stuck.about)
+        if gone.case is not None:
+            await _resolve(x, s, gone.case)
     return True
 
 
