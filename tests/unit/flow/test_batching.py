@@ -54,8 +54,7 @@ class Erp:
         self.timeouts.append(timeout)
         await self.open.wait()
         return cast(
-            Sequence[Outcome],
-            self.answer([Confirmed({"made": request.key}) for request in requests]),
+            Sequence[Outcome], self.answer([Confirmed({"made": request.key}) for request in requests])
         )
 
 

@@ -151,10 +151,7 @@ async def test_what_is_proven_absent_goes_out_as_the_next_generation_with_a_foil
     play.systems["ledger"].script["ledger.post"] = ["dark"]
     await ask(play)
     await play.advance(minutes=5)
-    assert [(e.gen, e.state) for e in play.effects()] == [
-        (0, EffectState.ABSENT),
-        (1, EffectState.CONFIRMED),
-    ]
+    assert [(e.gen, e.state) for e in play.effects()] == [(0, EffectState.ABSENT), (1, EffectState.CONFIRMED)]
     assert sorted(f.state for f in play.foils()) == [FoilState.OPEN, FoilState.VOID]
     await play.event("posted.v1", id="a1", amount=usd(50))
     assert sorted(f.state for f in play.foils()) == [FoilState.MATCHED, FoilState.VOID]

@@ -158,11 +158,7 @@ def test_a_step_that_waits_for_something_else_keeps_it_unless_it_has_not_begun()
 
 
 @pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        ({"direction": Direction.UNDO}, "being undone"),
-        ({"back": "start"}, "new round"),
-    ],
+    ("more", "why"), [({"direction": Direction.UNDO}, "being undone"), ({"back": "start"}, "new round")]
 )
 def test_a_run_on_its_way_back_stays(more: dict[str, Any], why: str) -> None:
     assert why in stays(changed(("until: +30d", "until: +60d")), waiting(**more))

@@ -24,13 +24,7 @@ from counterfoil.rules.approval_matrix import in_currency
 from counterfoil.rules.contract import violations
 from counterfoil.rules.json_values import plain, typed
 from counterfoil.rules.lookup import LookupsNeeded
-from counterfoil.rules.mapping import (
-    Mapped,
-    MappedAnswer,
-    MappingFailed,
-    RenderedRequest,
-    UnresolvedLink,
-)
+from counterfoil.rules.mapping import Mapped, MappedAnswer, MappingFailed, RenderedRequest, UnresolvedLink
 from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import UnusableValue

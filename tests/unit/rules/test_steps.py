@@ -571,10 +571,7 @@ async def test_a_changed_key_supersedes_the_run_at_its_date_and_may_change_back_
     await play.head("contract", "k1", ends=date(2026, 2, 20), seats=1)
     await play.head("contract", "k1", ends=date(2026, 1, 20), seats=1)
     await play.until(datetime(2026, 3, 1, tzinfo=UTC))
-    assert {r.bkey: r.state for r in play.runs()} == {
-        "k1/2026-01-20": "begun",
-        "k1/2026-02-20": "superseded",
-    }
+    assert {r.bkey: r.state for r in play.runs()} == {"k1/2026-01-20": "begun", "k1/2026-02-20": "superseded"}
 
 
 async def test_a_date_formula_without_a_value_is_a_case_and_a_corrected_object_begins() -> None:

@@ -22,7 +22,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
-from counterfoil.store.port.intake import Receive, ReceiveResult
+from counterfoil.store.port.intake import Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.store import Store
 
 STORED_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
@@ -38,7 +38,7 @@ class ReceiptSink(Protocol):
 class ReceiptAnswer(msgspec.Struct, frozen=True):
     """`new`, `same` or `clash`, and the number of the valid receipt."""
 
-    verdict: str
+    verdict: ReceiveVerdict
     receipt: int
     type: str = ""
     """The delivery's type."""

@@ -18,13 +18,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.outcomes import EffectContext, OutcomeRecorder
-from counterfoil.flow.runs.snapshot import (
-    RunSnapshot,
-    after_intent,
-    after_outcome,
-    after_turn,
-    from_rows,
-)
+from counterfoil.flow.runs.snapshot import RunSnapshot, after_intent, after_outcome, after_turn, from_rows
 from counterfoil.flow.runs.turn import MAX_ROUNDS, PlannedTurn, TurnPlanner
 from counterfoil.store.port.effects import Conclude, SendAttempt
 from counterfoil.store.port.store import Store

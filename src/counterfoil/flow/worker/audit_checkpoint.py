@@ -39,9 +39,7 @@ class CheckpointSigner:
         """Load the key from this file. Create it, readable by its owner only, if it does not exist."""
         if not path.exists():
             raw = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
             temporary = path.with_name(f"{path.name}.{os.getpid()}")
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

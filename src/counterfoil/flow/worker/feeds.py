@@ -59,11 +59,7 @@ class FeedPoller:
     """Polls the feeds of the active Release until `stopping` is set."""
 
     def __init__(
-        self,
-        store: Store,
-        releases: Releases,
-        connectors: Mapping[str, Connector],
-        stopping: asyncio.Event,
+        self, store: Store, releases: Releases, connectors: Mapping[str, Connector], stopping: asyncio.Event
     ) -> None:
         self._store = store
         self._releases = releases

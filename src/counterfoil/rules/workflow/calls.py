@@ -21,13 +21,7 @@ from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
 from counterfoil.rules.workflow import abandon, start_facts, steps
-from counterfoil.rules.workflow.commands import (
-    PlanEffect,
-    SendAgain,
-    StartSync,
-    Stimulus,
-    WriteFoil,
-)
+from counterfoil.rules.workflow.commands import PlanEffect, SendAgain, StartSync, Stimulus, WriteFoil
 from counterfoil.rules.workflow.context import DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, StepOutcome, StepResult

@@ -40,12 +40,7 @@ def ready(context: DecisionContext) -> bool:
     except FAULTS as error:
         st.phase = "parked"
         context.open_case(
-            PLACE,
-            st,
-            "invalid",
-            f"The facts of the Run cannot be read: {error}",
-            {},
-            FACT_CHOICES,
+            PLACE, st, "invalid", f"The facts of the Run cannot be read: {error}", {}, FACT_CHOICES
         )
         return False
     if not context.state.started:

@@ -27,14 +27,7 @@ from counterfoil.rules.workflow import abandon, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, digest
 from counterfoil.rules.workflow.state import StepState
-from counterfoil.rules.workflow.step_result import (
-    DONE,
-    MOVED,
-    WAITING,
-    NeedsPerson,
-    StepOutcome,
-    StepResult,
-)
+from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, NeedsPerson, StepOutcome, StepResult
 
 MAX_ITEMS = 1_000
 """Longest list of an `each`. A longer one opens a Case: it belongs into child Runs."""
