@@ -23,5 +23,5 @@ class ChangePorts:
     """Replay recorded traffic: old and new model, start and end of the time range. None: nothing to replay."""
     try_connectors: Callable[[Model, Sequence[str]], Awaitable[None]]
     """Build the connectors of the named systems and close them again. Raises Misconfigured."""
-    take_up: Callable[[], Awaitable[None]]
+    take_up: Callable[[], Awaitable[object]]
     """Load the active Release into this process."""

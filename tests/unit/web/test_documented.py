@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web.api import contracts, decision_responses, shapes, trace
+from counterfoil.web.api import contracts, decisions, shapes, trace
 from counterfoil.web.http.access import REQUIRES
 from counterfoil.web.http.permissions import COVERS, Open, Permission
 from counterfoil.web.http.problems import _TITLES
@@ -69,13 +69,7 @@ def test_a_permission_is_documented_and_required(permission: Permission) -> None
 @pytest.mark.parametrize(
     "kind",
     sorted({kind for kind, _ in _TITLES.values()})
-    + sorted(
-        {
-            kind
-            for table in (decision_responses._DECIDE, decision_responses._RESOLVE)
-            for _, kind, _ in table.values()
-        }
-    ),
+    + sorted({kind for table in (decisions._DECIDE, decisions._RESOLVE) for _, kind, _ in table.values()}),
 )
 def test_a_kind_of_problem_is_documented(kind: str) -> None:
     assert f"`{kind}`" in HTTP

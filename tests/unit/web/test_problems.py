@@ -11,7 +11,7 @@ from counterfoil.connectors.signature import SignatureRefused
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import WireRefused
 from counterfoil.store.port.people import VoteRefusal, VoteResult
-from counterfoil.web.api import decision_responses
+from counterfoil.web.api import decisions
 from counterfoil.web.http.problems import Problem, problem_of
 
 
@@ -59,10 +59,10 @@ def test_retry_after_is_in_whole_seconds() -> None:
 @pytest.mark.parametrize("verdict", get_args(VoteRefusal))
 def test_a_refused_vote_names_the_approval(verdict: str) -> None:
     with pytest.raises(Problem) as refused:
-        decision_responses.decided(verdict, "appr_1", "fay")
+        decisions.vote_result(verdict, "appr_1", "fay")
     assert "appr_1" in refused.value.detail or "fay" in refused.value.detail
 
 
 @pytest.mark.parametrize("verdict", get_args(VoteResult))
 def test_an_accepted_vote_is_no_problem(verdict: str) -> None:
-    assert decision_responses.decided(verdict, "appr_1", "fay") == verdict
+    assert decisions.vote_result(verdict, "appr_1", "fay") == verdict

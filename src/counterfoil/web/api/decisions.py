@@ -1,20 +1,51 @@
-"""Decisions of persons on approvals and Cases."""
+"""Decisions of persons on approvals and Cases. A refusal of the store becomes a problem with the next action."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from litestar import post
 from litestar.params import FromPath
 
 from counterfoil.core.case import Choice
-from counterfoil.web.api import decision_responses
+from counterfoil.store.port.people import DecideVerdict, ResolveVerdict, VoteRefusal, VoteResult
 from counterfoil.web.http.access import RequestBody, application, requires
 from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import JSON, WebRequest, decode_json, require_json, trusted_caller
 
 MAX_NOTE_CHARS = 2000
+_DECIDE: dict[VoteRefusal, tuple[int, str, str]] = {
+    "not_found": (404, "not-found", "There is no approval {id}."),
+    "closed": (409, "closed", "Approval {id} is already decided. Your vote was not counted."),
+    "expired": (409, "expired", "Approval {id} has expired. The workflow decides how the Run continues."),
+    "subject": (
+        409,
+        "subject",
+        "The content of approval {id} has changed since you opened it. Review it again before you decide.",
+    ),
+    "requester": (
+        403,
+        "separation-of-duties",
+        "{person} requested {id} and cannot approve it. Ask another person to decide.",
+    ),
+    "role": (403, "role", "Approval {id} requires a role that {person} does not have."),
+    "inactive": (403, "inactive", "{person} is not active and cannot decide."),
+    "voted": (409, "voted", "{person} has already voted on {id}. Each person has one vote."),
+}
+_RESOLVE: dict[ResolveVerdict, tuple[int, str, str]] = {
+    "not_found": (404, "not-found", "There is no Case {id}."),
+    "closed": (409, "closed", "Case {id} is already resolved. Nothing was changed."),
+    "choice": (422, "choice", "Case {id} does not offer that choice. Its page lists the choices."),
+    "role": (403, "role", "Case {id} belongs to a role that {person} does not have."),
+    "inactive": (403, "inactive", "{person} is not active and cannot resolve Cases."),
+}
+_TITLES = {
+    "separation-of-duties": "Separation of duties",
+    "subject": "The approval has changed",
+    "role": "Another role decides",
+}
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +62,7 @@ class Resolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     id: str
-    verdict: str
+    verdict: VoteResult | Literal["resolved"]
 
 
 @post(
@@ -54,7 +85,7 @@ async def decide(request: WebRequest, approval_id: FromPath[str]) -> Verdict:
     verdict = await app.decide_approval(
         approval_id, subject, person, decision.decision == "approve", decision.comment[:MAX_NOTE_CHARS]
     )
-    return Verdict(approval_id, decision_responses.decided(verdict, approval_id, person))
+    return Verdict(approval_id, vote_result(verdict, approval_id, person))
 
 
 @post(
@@ -72,7 +103,26 @@ async def resolve(request: WebRequest, case_id: FromPath[str]) -> Verdict:
     verdict = await application(request).resolve_case(
         case_id, person, resolution.choice, resolution.note[:MAX_NOTE_CHARS]
     )
-    return Verdict(case_id, decision_responses.resolved(verdict, case_id, person))
+    return Verdict(case_id, resolution_result(verdict, case_id, person))
+
+
+def vote_result(verdict: DecideVerdict, id_: str, person: str) -> VoteResult:
+    """Return `counted`, `granted` or `rejected`. Raises Problem for a refusal."""
+    if verdict in ("counted", "granted", "rejected"):
+        return verdict
+    raise _problem(_DECIDE[cast(VoteRefusal, verdict)], id_, person)
+
+
+def resolution_result(verdict: ResolveVerdict, id_: str, person: str) -> Literal["resolved"]:
+    """Return `resolved`. Raises Problem for a refusal."""
+    if verdict == "resolved":
+        return verdict
+    raise _problem(_RESOLVE[verdict], id_, person)
+
+
+def _problem(refusal: tuple[int, str, str], id_: str, person: str) -> Problem:
+    status, kind, message = refusal
+    return Problem(status, message.format(id=id_, person=person), kind=kind, title=_TITLES.get(kind, ""))
 
 
 ROUTES = [decide, resolve]

@@ -27,7 +27,6 @@ from counterfoil.web.api import (
     operations,
     plans,
     releases,
-    usage,
 )
 from counterfoil.web.api import (
     operations_openapi as operations_document,
@@ -40,7 +39,6 @@ from counterfoil.web.http.request import JSON, WebRequest
 API_ROUTES: list[Any] = [
     *intake.ROUTES,
     *decisions.ROUTES,
-    *usage.ROUTES,
     *operations.ROUTES,
     *lists.ROUTES,
     *catalog.ROUTES,

@@ -1,4 +1,4 @@
-"""Intake of deliveries: webhooks of systems, and CloudEvents of declared senders."""
+"""Intake of deliveries: webhooks of systems, CloudEvents of declared senders, and usage without a workflow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.core import event as cloudevents
+from counterfoil.flow.intake.usage import UsageAnswer
+from counterfoil.store.port.intake import ReceiveVerdict
 from counterfoil.web.http.access import RequestBody, application, requires
 from counterfoil.web.http.deprecation_headers import headers_for
 from counterfoil.web.http.permissions import Open, Permission
@@ -15,15 +17,15 @@ from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, trusted_caller
 
 
-class Received(msgspec.Struct, frozen=True):
+class ReceiptResponse(msgspec.Struct, frozen=True):
     """`new`: stored now. `same`: stored before. `clash`: other content under the same id; a Case is open."""
 
-    verdict: str
+    verdict: ReceiveVerdict
     receipt: int
 
 
-class EventsReceived(msgspec.Struct, frozen=True):
-    items: list[Received]
+class EventsResponse(msgspec.Struct, frozen=True):
+    items: list[ReceiptResponse]
 
 
 @post(
@@ -35,14 +37,14 @@ class EventsReceived(msgspec.Struct, frozen=True):
     tags=["doors"],
     summary="Receive a system's webhook",
 )
-async def receive(request: WebRequest, system: FromPath[str]) -> Response[Received]:
+async def receive(request: WebRequest, system: FromPath[str]) -> Response[ReceiptResponse]:
     app = application(request)
     if system not in app.model.systems:
         raise Problem(404, f"The governance folder declares no system {system[:100]}.")
     answer = await app.receive(system, dict(request.headers.items()), await request.body())
     deprecated = app.uses.deprecated(await app.now())
     emitted = app.model.events_of(system, answer.type) if deprecated else []
-    return Response(Received(answer.verdict, answer.receipt), headers=await headers_for(app, emitted))
+    return Response(ReceiptResponse(answer.verdict, answer.receipt), headers=await headers_for(app, emitted))
 
 
 @post(
@@ -59,16 +61,38 @@ async def receive(request: WebRequest, system: FromPath[str]) -> Response[Receiv
     tags=["doors"],
     summary="Receive CloudEvents: binary, structured or batch",
 )
-async def receive_events(request: WebRequest) -> Response[EventsReceived]:
+async def receive_events(request: WebRequest) -> Response[EventsResponse]:
     sender = f"person:{trusted_caller(request).person.id}"
     app = application(request)
     headers = request.headers
     events = cloudevents.parse(await request.body(), headers.get("content-type", ""), dict(headers.items()))
     answers = await app.receive_events(events)
-    received = EventsReceived([Received(answer.verdict, answer.receipt) for answer in answers])
+    received = EventsResponse([ReceiptResponse(answer.verdict, answer.receipt) for answer in answers])
     now = await app.now()
     used = [event.type for event in events if app.uses.note(event.type, "sends", sender, now)]
     return Response(received, headers=await headers_for(app, used))
 
 
-ROUTES = [receive, receive_events]
+@post(
+    "/v1/usage",
+    opt=requires(
+        Permission.USAGE_ANY_SEND,
+        RequestBody(
+            cloudevents.BATCH,
+            None,
+            "Usage events: a batch, or one JSON event on each line (application/x-ndjson).",
+        ),
+    ),
+    status_code=202,
+    tags=["doors"],
+    summary="Receive a batch of usage events",
+)
+async def receive_usage(request: WebRequest) -> Response[UsageAnswer]:
+    sender = trusted_caller(request).person.id
+    media = request.headers.get("content-type", "")
+    app = application(request)
+    answer = await app.receive_usage(await request.body(), media, sender)
+    return Response(answer, headers=await headers_for(app, answer.deprecated))
+
+
+ROUTES = [receive, receive_events, receive_usage]

@@ -75,7 +75,7 @@ class MigrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """If false, no Run is moved: the response says what would happen."""
 
 
-class Migrated(msgspec.Struct, frozen=True):
+class MigrationResponse(msgspec.Struct, frozen=True):
     items: list[RunMove]
 
 
@@ -167,13 +167,13 @@ async def approvals_of_step(app: Application, step: ReleaseStep) -> list[shapes.
     tags=["releases"],
     summary="Move Runs to a Release, or preview the move",
 )
-async def migrate(request: WebRequest) -> Migrated:
+async def migrate(request: WebRequest) -> MigrationResponse:
     app, person = application(request), trusted_caller(request).person.id
     migration = decode_json(await request.body(), MigrationRequest)
     mover = app.changes.mover
     if migration.apply:
-        return Migrated(await mover.move(person, migration.to, migration.workflow, migration.run))
-    return Migrated(await mover.verdicts(migration.to, migration.workflow, migration.run))
+        return MigrationResponse(await mover.move(person, migration.to, migration.workflow, migration.run))
+    return MigrationResponse(await mover.verdicts(migration.to, migration.workflow, migration.run))
 
 
 ROUTES = [apply, list_releases, get_release, migrate]

@@ -12,8 +12,8 @@ from litestar.response import Response
 
 from counterfoil.application import Application
 from counterfoil.store.port.views import ListFilter
-from counterfoil.web.api import decision_responses, shapes
-from counterfoil.web.api.decisions import MAX_NOTE_CHARS
+from counterfoil.web.api import shapes
+from counterfoil.web.api.decisions import MAX_NOTE_CHARS, vote_result
 from counterfoil.web.api.paging import list_filter
 from counterfoil.web.api.queries import with_votes
 from counterfoil.web.http.access import application, caller, requires
@@ -102,8 +102,8 @@ async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Re
         decision == "approve",
         comment[:MAX_NOTE_CHARS],
     )
-    verdict = decision_responses.decided(verdict, approval_id, identity.person.id)
-    return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={verdict}")
+    note_key = vote_result(verdict, approval_id, identity.person.id)
+    return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
 
 
 ROUTES = [approvals_page, decide_approval]

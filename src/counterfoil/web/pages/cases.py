@@ -11,8 +11,8 @@ from litestar.response import Response
 from counterfoil.application import Application
 from counterfoil.core.case import Choice
 from counterfoil.store.port.views import ListFilter
-from counterfoil.web.api import decision_responses, shapes
-from counterfoil.web.api.decisions import MAX_NOTE_CHARS
+from counterfoil.web.api import shapes
+from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
 from counterfoil.web.api.paging import list_filter
 from counterfoil.web.http.access import application, caller, requires
 from counterfoil.web.http.identity import Identity
@@ -79,7 +79,7 @@ async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[
     verdict = await application(request).resolve_case(
         case_id, identity.person.id, Choice(form["choice"]), note
     )
-    note_key = decision_responses.resolved(verdict, case_id, identity.person.id)
+    note_key = resolution_result(verdict, case_id, identity.person.id)
     return redirect(f"{safe_path(form.get('back', '/cases'))}?note={note_key}")
 
 
