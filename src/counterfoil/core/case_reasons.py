@@ -146,7 +146,11 @@ _STEPS = (
             "The system refused the credentials or the permission",
             "Restore the credentials for the system. Then retry",
         ),
-        ("already_done", "The system reports that the same was done before", _CORRECT),
+        (
+            "already_done",
+            "The system reports that the same was done before",
+            "Look in {system} for what was done before. Continue if it replaces {operation}. Else correct the record, then retry",
+        ),
         ("refused", "The system refused the call by its own rules", _CORRECT),
         (
             "unknown",
@@ -159,12 +163,32 @@ _STEPS = (
             "Find out why the other side did not answer. Then retry or continue",
         ),
         ("failed", "A check of the workflow failed", _CORRECT),
-        ("rejected", "An approval was rejected, or a limit is used up", _CORRECT),
-        ("expired", "An approval was not decided in time", _CORRECT),
-        ("stale", "An approval no longer covers what would be sent", _CORRECT),
-        ("accepted", "The system accepted the call but has not finished it", _CORRECT),
+        (
+            "rejected",
+            "An approval was rejected, or a limit is used up",
+            "Settle the objection with the approver, or free the limit. Then retry to request the approval again. Or undo what was done",
+        ),
+        (
+            "expired",
+            "An approval was not decided in time",
+            "Ask the approvers to decide. Then retry to request the approval again. Or undo what was done",
+        ),
+        (
+            "stale",
+            "An approval no longer covers what would be sent",
+            "Check what changed since the approval. Then retry to request it again. Or undo what was done",
+        ),
+        (
+            "accepted",
+            "The system accepted the call but has not finished it",
+            "Look in {system} whether it finished {operation}. Continue if it did, retry to wait longer",
+        ),
         ("absent", "A read did not reach the system, and its retries are used up", _CORRECT),
-        ("parked", "A step waits for a decision", _CORRECT),
+        (
+            "parked",
+            "A step waits for a decision",
+            "Read the message and settle what it names. Then decide how the Run continues",
+        ),
     ),
     *_rows(
         RUN_CHOICES,

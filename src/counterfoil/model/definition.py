@@ -319,6 +319,11 @@ class FoilDefinition:
     """The shape is 1:1."""
     owners: tuple[str, ...]
 
+    @property
+    def owner(self) -> str:
+        """The role that owns its foils; empty if there is none."""
+        return next(iter(self.owners), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -406,6 +411,11 @@ class InboundMapping:
     owners: tuple[str, ...] = ()
     source_name: str = ""
     """Mapping name that the ids of its facts contain; its own name if empty."""
+
+    @property
+    def owner(self) -> str:
+        """The role that owns the Cases of its deliveries; empty if there is none."""
+        return next(iter(self.owners), "")
 
 
 @dataclass(frozen=True, slots=True)

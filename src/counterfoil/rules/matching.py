@@ -71,7 +71,7 @@ def foil_of(foil: OwedFoil, run: str | None) -> Foil:
         exact=rule.exact,
         run=run,
         cause=event.id,
-        owner=rule.owners[0] if rule.owners else "",
+        owner=rule.owner,
         created_at=event.received_at,
     )
 

@@ -175,7 +175,7 @@ def test_a_consumer_that_an_older_version_cannot_reach_is_found(tmp_path: Path) 
     (tmp_path / "company.yaml").write_text(cut[0] + "---\n" + rest)
     messages = [f"{f.rule}: {f.message}" for f in read(tmp_path)[1]]
     assert messages == [
-        "cast-missing: `invoice.closed.v1` is never received here: no cast leads from it to `invoice.closed.v3`"
+        "cast-missing: events sent as `invoice.closed.v1` do not reach this workflow: no cast converts them to `invoice.closed.v3`"
     ]
 
 

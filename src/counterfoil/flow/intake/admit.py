@@ -160,15 +160,14 @@ class Admitter:
         arguments = admission.fetch_arguments(m, receipt, body)
         if arguments is None or m.fetch_operation is None:
             return None
-        owner = next(iter(m.owners), "")
         connector = self._connectors.get(m.system)
         if connector is None:
-            raise HeldDelivery("unreachable", f"{m.system} has no connector to fetch with", owner)
+            raise HeldDelivery("unreachable", f"{m.system} has no connector to fetch with", m.owner)
         try:
             name = known_as(m.fetch_operation, connector.operations)
             fetched = await connector.read(name, arguments, FETCH_TIMEOUT_SECONDS)
         except Refused as error:
-            raise HeldDelivery("fetch_refused", f"{m.fetch_operation}: {error}", owner) from error
+            raise HeldDelivery("fetch_refused", f"{m.fetch_operation}: {error}", m.owner) from error
         await store_fetched(self._store, model, m.system, f"{m.fetch_operation}:{receipt.no}", fetched, now)
         return fetched
 

@@ -46,7 +46,7 @@ def cast_missing(model: Model) -> Iterator[Finding]:
             assert document is not None
             yield document.finding(
                 "cast-missing",
-                f"`{other}` is never received here: no cast leads from it to `{name}`",
+                f"events sent as `{other}` do not reach this {kind}: no cast converts them to `{name}`",
                 path,
                 fix=f"add a mapping with `cast: {{from: {other}, to: {name}}}`",
             )

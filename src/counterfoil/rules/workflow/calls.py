@@ -160,7 +160,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Non
                 tolerance=foil.tolerance,
                 exact=foil.exact,
                 effect=effect,
-                owner=foil.owners[0] if foil.owners else "",
+                owner=foil.owner,
             )
         )
 
