@@ -116,13 +116,16 @@ class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     output: Any
 
 
+UnanswerableKind: TypeAlias = Literal["absent", "system-refused", "bad-output"]
+
+
 class Unanswerable(msgspec.Struct, frozen=True, kw_only=True):
     """The call has no valid answer.
 
     `absent`: the system has no such object. `bad-output`: the answer breaks its contract and has a Case.
     """
 
-    kind: Literal["absent", "system-refused", "bad-output"]
+    kind: UnanswerableKind
     detail: str
     run: str = ""
     cases: tuple[Case, ...] = ()
@@ -159,15 +162,17 @@ class CallResponse(msgspec.Struct, frozen=True, kw_only=True):
 Render = Callable[[Outcome], StoredReply]
 
 
-class CallRefused(CounterfoilError):
-    """A call that started nothing.
+RefusalKind: TypeAlias = Literal[
+    "unknown", "contract", "ownership", "changed", "busy", "limited", "exists", "not-taken"
+]
 
-    `kind` is `unknown`, `contract`, `ownership`, `changed`, `busy`, `limited`, `exists` or `not-taken`.
-    """
+
+class CallRefused(CounterfoilError):
+    """A call that started nothing."""
 
     def __init__(
         self,
-        kind: str,
+        kind: RefusalKind,
         message: str,
         *,
         faults: list[SchemaViolation] | None = None,

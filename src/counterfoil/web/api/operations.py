@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -22,9 +22,11 @@ from counterfoil.flow.gateway.calls import (
     Outcome,
     Pending,
     ReadAnswer,
+    RefusalKind,
     RunEnded,
     StoredReply,
     Unanswerable,
+    UnanswerableKind,
 )
 from counterfoil.model import Model
 from counterfoil.rules.json_values import plain
@@ -38,20 +40,46 @@ from counterfoil.web.http.request import JSON, WebRequest, media_type, require_j
 _RUN = re.compile(r"run_[0-9a-z]{26}")
 RETRY_AFTER_SECONDS = 2
 """Before a caller should ask again about a Run in progress."""
-REFUSALS = {
-    "unknown": (404, "not-found", "Not found"),
-    "contract": (422, "contract", "The input breaks its contract"),
-    "ownership": (403, "ownership", "Another system owns this value"),
-    "changed": (422, "idempotency-key-reused", "Idempotency key already used"),
-    "busy": (409, "in-flight", "First call still in progress"),
-    "limited": (429, "rate-limit", "Rate limit exceeded"),
-    "exists": (409, "exists", "Already started"),
-    "not-taken": (422, "not-taken", "The workflow does not accept this"),
-}
-ANSWERS = {
-    "absent": (404, "absent", "Not found in the system"),
-    "system-refused": (502, "system-refused", "Refused by the system"),
-    "bad-output": (502, "bad-output", "The answer breaks its contract"),
+
+
+class Refusal(NamedTuple):
+    """HTTP response to a call that started nothing or that has no valid answer."""
+
+    status: int
+    kind: str
+    title: str
+    cause: str
+    """Clause for the OpenAPI description of the status."""
+
+
+REFUSALS: dict[RefusalKind | UnanswerableKind, Refusal] = {
+    "unknown": Refusal(404, "not-found", "Not found", "you cannot call such an operation"),
+    "absent": Refusal(404, "absent", "Not found in the system", "the system has no such record"),
+    "ownership": Refusal(403, "ownership", "Another system owns this value", "another system owns a value"),
+    "busy": Refusal(
+        409, "in-flight", "First call still in progress", "the first call with this key is in progress"
+    ),
+    "exists": Refusal(409, "exists", "Already started", "the Run was started before"),
+    "contract": Refusal(
+        422,
+        "contract",
+        "The input breaks its contract",
+        "the input breaks its contract (`errors` lists each fault with its pointer)",
+    ),
+    "changed": Refusal(
+        422,
+        "idempotency-key-reused",
+        "Idempotency key already used",
+        "the key was used for another call",
+    ),
+    "not-taken": Refusal(
+        422, "not-taken", "The workflow does not accept this", "the workflow does not accept it"
+    ),
+    "limited": Refusal(429, "rate-limit", "Rate limit exceeded", "the rate limit is exceeded"),
+    "system-refused": Refusal(502, "system-refused", "Refused by the system", "the system refused the call"),
+    "bad-output": Refusal(
+        502, "bad-output", "The answer breaks its contract", "its answer breaks the contract"
+    ),
 }
 
 
@@ -193,7 +221,7 @@ def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) 
             )
             return StoredReply(status=202, headers=headers, body=msgspec.json.encode(run_progress))
         case Unanswerable():
-            status, kind, title = ANSWERS[outcome.kind]
+            status, kind, title, _ = REFUSALS[outcome.kind]
             more = {"run": outcome.run} if outcome.run else {}
             problem = Problem(status, outcome.detail, kind=kind, title=title, more=more)
             headers["content-type"] = PROBLEM_JSON
@@ -211,7 +239,7 @@ def _deprecation(model: Model, name: str, now: datetime) -> dict[str, str]:
 
 
 def _problem(refused: CallRefused, heads: _CallHeaders) -> Problem:
-    status, kind, title = REFUSALS[refused.kind]
+    status, kind, title, _ = REFUSALS[refused.kind]
     headers = {operation_headers.CORRELATION: heads.correlation} | operation_headers.rate_headers(
         refused.rate, refused.left
     )

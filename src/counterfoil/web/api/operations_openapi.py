@@ -7,6 +7,7 @@ from typing import Any
 from counterfoil.contracts import versions
 from counterfoil.model import Model
 from counterfoil.rules.versions import serve
+from counterfoil.web.api.operations import REFUSALS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import PROBLEM_JSON
 
@@ -80,19 +81,28 @@ _PROBLEM: Json = {
         },
     },
 }
-_REFUSALS = {
-    "400": "The idempotency key, version or body is not readable.",
-    "401": "The token is missing or invalid.",
-    "403": "You lack the permission to call operations, or another system owns a value.",
-    "404": "You cannot call such an operation, or the system has no such record.",
-    "409": "The first call with this key is in progress, or the Run was started before.",
-    "415": "Send application/json.",
-    "422": "The input breaks its contract (`errors` lists each fault with its pointer), the key was used for another "
-    "call, or the workflow does not accept it.",
-    "429": "The rate limit is exceeded.",
-    "502": "The system refused the call, or its answer breaks the contract.",
-    "503": "Temporarily unavailable. Retry with the same key.",
+_EARLY_REFUSALS = {
+    400: "the idempotency key, version or body is not readable",
+    401: "the token is missing or invalid",
+    403: "you lack the permission to call operations",
+    415: "send application/json",
+    503: "temporarily unavailable. Retry with the same key",
 }
+"""Causes of statuses that the server answers before the gateway sees the call."""
+
+
+def _refusals() -> dict[str, str]:
+    """Return the causes of each refusing status as one sentence."""
+    causes = {status: [cause] for status, cause in _EARLY_REFUSALS.items()}
+    for refusal in REFUSALS.values():
+        causes.setdefault(refusal.status, []).append(refusal.cause)
+    return {str(status): _sentence(causes[status]) for status in sorted(causes)}
+
+
+def _sentence(clauses: list[str]) -> str:
+    *first, last = clauses
+    text = ", ".join(first) + (", or " if first else "") + last
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def exposed(model: Model) -> dict[str, str]:
@@ -124,7 +134,7 @@ def components(model: Model) -> Json:
         schemas[f"{own}.output"] = clean(model.schema_of_operation(name, "output"))
         if isinstance(model.operations[by].exposes, dict):
             schemas[f"{own}.progress"] = _progress_schema(own)
-    refusals = {f"Operation{status}": _refusal(status, text) for status, text in _REFUSALS.items()}
+    refusals = {f"Operation{status}": _refusal(status, text) for status, text in _refusals().items()}
     return {
         "schemas": schemas,
         "parameters": _PARAMETERS,
@@ -190,7 +200,7 @@ def _call(model: Model, name: str, by: str) -> Json:
     if starts:
         later = headers | {"Location": _header("Location"), "Retry-After": _header("Retry-After")}
         responses["202"] = _response("The Run is in progress; it may wait for a person.", output, later)
-    responses |= {status: {"$ref": f"#/components/responses/Operation{status}"} for status in _REFUSALS}
+    responses |= {status: {"$ref": f"#/components/responses/Operation{status}"} for status in _refusals()}
     operation_object: Json = {
         "operationId": name,
         "summary": operation.doc.split(". ")[0].rstrip(".") or name,
