@@ -17,7 +17,7 @@ from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours,
 from counterfoil.prove.move import Move
 from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import ProofContext, World
-from counterfoil.rules.json_values import event_names
+from counterfoil.rules.json_values import event_names, run_names
 
 
 class PossibleEvents:
@@ -159,10 +159,7 @@ class PossibleEvents:
             return False
 
     def _names(self, w: World) -> dict[str, Any]:
-        run = {
-            "id": w.run.id, "key": w.run.bkey, "generation": w.run.generation, "state": w.run.state,
-            "workflow": w.run.workflow, "direction": str(w.run.direction), "started": w.run.created_at,
-        }  # fmt: skip
+        run = run_names(w.run, w.run.state, w.run.direction)
         return {**w.state.names, **w.state.items, "run": run}
 
 

@@ -19,6 +19,7 @@ from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.world import ProofContext, World
+from counterfoil.rules.json_values import run_names
 from counterfoil.rules.workflow.state import StepState
 from counterfoil.rules.workflow.steps import SETTLED_FOILS
 
@@ -378,11 +379,7 @@ class InvariantChecker:
 
 def names_of(context: ProofContext, w: World) -> dict[str, Any]:
     """Return the names that a workflow's own invariants read."""
-    run = {
-        "id": w.run.id, "key": w.run.bkey, "generation": w.run.generation, "state": w.run.state,
-        "workflow": w.run.workflow, "direction": str(w.run.direction), "started": w.run.created_at,
-        "status": str(w.run.status),
-    }  # fmt: skip
+    run = {**run_names(w.run, w.run.state, w.run.direction), "status": str(w.run.status)}
     effects = [
         {
             "step": _step(e.path), "item": e.item, "operation": e.operation, "system": e.system,

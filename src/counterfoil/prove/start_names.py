@@ -6,22 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.run import Direction, Run
 from counterfoil.model import definition as d
 from counterfoil.prove.input_values import Leaf
 from counterfoil.prove.lookup_model import BEGIN
-from counterfoil.rules.json_values import event_names
+from counterfoil.rules.json_values import event_names, run_names
 from counterfoil.rules.ownership import REQUESTED_BY
 
 
 def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names of a starting Run: `run` and `event`, and for other starts `object` with its key or `input`."""
     start = definition.start
-    names: dict[str, Any] = {
-        "run": {
-            "id": "run-1", "key": "key-1", "generation": values["run"]["generation"], "state": "started",
-            "workflow": definition.name, "direction": "forward", "started": BEGIN,
-        }
-    }  # fmt: skip
+    generation = values["run"]["generation"]
+    run = Run(
+        id="run-1",
+        workflow=definition.name,
+        bkey="key-1",
+        generation=generation,
+        pin="",
+        arrival=0,
+        created_at=BEGIN,
+    )
+    names: dict[str, Any] = {"run": run_names(run, "started", Direction.FORWARD)}
     if start.event is not None:
         names["event"] = event_names(build_event(start.event, values["event"], 0))
     elif start.due_object is not None:

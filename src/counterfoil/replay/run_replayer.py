@@ -28,13 +28,12 @@ from counterfoil.replay.replayed_run import (
     ReplayedRun,
     tier_text,
 )
-from counterfoil.rules import mapping
-from counterfoil.rules.json_values import plain
-from counterfoil.rules.mapping import MappingFailed, RenderedRequest, UnresolvedLink
+from counterfoil.rules.json_values import run_names
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.apply import DecidedChanges, RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.decide import decide
+from counterfoil.rules.workflow.records import request_of
 from counterfoil.rules.workflow.state import RunState, names_of
 from counterfoil.store.port.recorded import RecordedRun
 
@@ -143,12 +142,6 @@ class _RunTurns:
             arrival=0,
             created_at=started_at,
         )
-        self.about = {
-            "id": start.run,
-            "key": start.key,
-            "generation": start.generation,
-            "workflow": start.workflow,
-        }
         self.state = RunState()
         self.seq = 1
         self.stimuli = [c.Stimulus(kind="start", ref=ref, seq=1, at=started_at, body=start.names)]
@@ -198,8 +191,9 @@ class _RunTurns:
         if decision.after is not None:
             self.state = decision.after
         self.row = run_after(self.row, decision, self.now, decision.due)
-        changes = changes_of(decision.commands, self.definition, self.row.id, self.now, with_covers=False)
-        self.rows = apply(self.rows, changes, self.now)
+        if decision.commands:
+            changes = changes_of(decision.commands, self.definition, self.row.id, self.now, with_covers=False)
+            self.rows = apply(self.rows, changes, self.now)
         return all(self._command(command) for command in decision.commands)
 
     def _command(self, command: c.Command) -> bool:
@@ -294,35 +288,20 @@ class _RunTurns:
     def _render(self, plan: c.PlanEffect) -> bytes | None:
         """Return the request. None: it cannot be rendered; `unrendered` then has the reason."""
         outbound = self.replayer.outbound(plan.operation)
-        if outbound is None:
-            return wire.write_json(plain(dict(plan.input)))
-        while True:
-            rendering = mapping.render(
-                outbound, plan.input, plan.dates, self.about, plan.effect, self.answers
-            )
-            match rendering:
-                case RenderedRequest(body):
-                    return body
-                case UnresolvedLink() if self._assume_link(rendering):
-                    continue
-                case UnresolvedLink():
-                    self.unrendered[plan.effect] = c.Unrendered(
-                        message=f"{rendering.object} {rendering.id} has no id in {rendering.system}",
-                        object=rendering.object,
-                        canonical=rendering.id,
-                        system=rendering.system,
-                    )
-                case MappingFailed(message):
-                    self.unrendered[plan.effect] = c.Unrendered(message=message)
-            return None
+        names = run_names(self.row, self.row.state, self.row.direction)
+        while isinstance(request := request_of(plan, outbound, names, self.answers), c.Unrendered):
+            if not request.unresolved or not self._assume_link(request):
+                self.unrendered[plan.effect] = request
+                return None
+        return request
 
-    def _assume_link(self, missing: UnresolvedLink) -> bool:
+    def _assume_link(self, missing: c.Unrendered) -> bool:
         """Assume a Link if a `sync` workflow carries such objects over. Returns False otherwise."""
         kind = self.side.model.objects.get(missing.object)
         if kind is None or kind.sync is None:
             return False
         self.assumed[CARRIED] += 1
-        self._add_link(missing.object, missing.id, missing.system)
+        self._add_link(missing.object, missing.canonical, missing.system)
         return True
 
     def _add_link(self, object_: str, canonical: str, system: str) -> None:

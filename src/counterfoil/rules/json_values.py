@@ -10,6 +10,7 @@ from typing import Any
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.money import Money, MoneyError
+from counterfoil.core.run import Direction, Run
 
 _PLAIN = frozenset({str, int, bool, Decimal})
 
@@ -92,6 +93,19 @@ def event_names(event: CanonicalEvent) -> dict[str, Any]:
         "correlation_id": event.correlation,
         "causation_id": event.cause,
         "data": event.data,
+    }
+
+
+def run_names(run: Run, state: str, direction: Direction) -> dict[str, Any]:
+    """Return the names that formulas read under `run`. `state` and `direction` are those of the current decision."""
+    return {
+        "id": run.id,
+        "key": run.bkey,
+        "generation": run.generation,
+        "state": state,
+        "workflow": run.workflow,
+        "direction": str(direction),
+        "started": run.created_at,
     }
 
 

@@ -41,6 +41,11 @@ class UnresolvedLink(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     system: str
 
+    @property
+    def message(self) -> str:
+        """Message for an outbound mapping."""
+        return f"{self.object} {self.id} has no id in {self.system}"
+
 
 class MappingFailed(msgspec.Struct, frozen=True):
     """The mapping cannot be applied to this document; `message` is for a person."""
@@ -63,12 +68,6 @@ class MappedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 class Mapped(msgspec.Struct, frozen=True):
     events: tuple[MappedEvent, ...]
-
-
-class RenderedRequest(msgspec.Struct, frozen=True):
-    """The vendor's input as canonical JSON, as the intent stores it."""
-
-    body: bytes
 
 
 class MappedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,14 +289,19 @@ def _moment(
 
 
 def render(
-    mapping: OutboundMapping,
+    mapping: OutboundMapping | None,
     value: Any,
     dates: Mapping[str, Any],
     run: Mapping[str, Any],
     key: str,
     answers: Answers,
-) -> RenderedRequest | UnresolvedLink | MappingFailed:
-    """Return the request of an effect, from its canonical input. Raises LookupsNeeded."""
+) -> bytes | UnresolvedLink | MappingFailed:
+    """Return the request of an effect, from its canonical input, as the JSON that its intent stores.
+
+    `run` are the names of `run_names`. Raises LookupsNeeded.
+    """
+    if mapping is None:
+        return wire.write_json(plain(dict(value)))
     recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"input": value, "dates": dict(dates), "run": dict(run), "key": key}
     try:
@@ -311,7 +315,7 @@ def render(
             return MappingFailed(
                 f"mapping {mapping.name}: its assertion does not hold: {mapping.assertion.text}"
             )
-        return RenderedRequest(wire.write_json(plain({k: v for k, v in body.items() if v is not None})))
+        return wire.write_json(plain({k: v for k, v in body.items() if v is not None}))
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:

@@ -119,13 +119,13 @@ def check_batch(
     for type_, group in groups.items():
         meter = meters.types[type_]
         for place, event in _valid(group, bodies, meter, checked):
-            data: Any = event.data
+            fields: Any = event.data
             row = (
                 event.source,
                 event.id,
                 type_,
-                data[meter.subscription],
-                data[meter.meter],
+                fields[meter.subscription],
+                fields[meter.meter],
                 micros(event.time),
                 batch,
                 bodies[place],

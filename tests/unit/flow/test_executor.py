@@ -89,3 +89,11 @@ async def test_a_run_is_carried_through_its_call() -> None:
     assert [(e.state, e.attempt) for e in dump.effects] == [("accepted", 1)]
     assert [r.version for r in dump.runs] == [2], "the outcome and the turn after it were not one commit"
     assert not dump.cases
+
+
+async def test_a_mapping_reads_the_state_in_which_the_run_calls() -> None:
+    covers = "covers: [event.data.amount, event.data.sale_id]"
+    mapping = "---\n{kind: mapping, name: sale, to: {operation: bus.sale.post}, with: {state: =run.state, at: =run.started}}\n"
+    store = await played(edited(COMPANY, (f"{covers}}}", f"{covers}, becomes: approved}}")) + mapping)
+    (effect,) = (await store.dump()).effects
+    assert effect.request == b'{"at":"2026-03-02T09:00:00Z","state":"approved"}'

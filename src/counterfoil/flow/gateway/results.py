@@ -19,6 +19,7 @@ from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conf
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Reaction, Verb
+from counterfoil.rules.json_values import run_names
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.templates import UnusableValue, fill
 from counterfoil.rules.versions import CastFailed
@@ -83,16 +84,7 @@ class RunResults:
         return RunEnded(run=run.id, status=str(run.status), state=run.state, output=output)
 
     async def _returned(self, model: Model, definition: Definition, run: Run) -> Any:
-        about = {
-            "id": run.id,
-            "key": run.bkey,
-            "generation": run.generation,
-            "state": run.state,
-            "workflow": run.workflow,
-            "direction": str(run.direction),
-            "started": run.created_at,
-        }
-        names = {**load(run.ctx).names, "run": about}
+        names = {**load(run.ctx).names, "run": run_names(run, run.state, run.direction)}
         lookups = Lookups(self._store, model, await self._store.now())
         lookup = lookup_in(lookups.answers)
         try:

@@ -13,7 +13,6 @@ from typing import Any
 
 from counterfoil.connectors.sdk import Confirmed, Connector, Rejected
 from counterfoil.connectors.sdk import Outcome as CallOutcome
-from counterfoil.core import wire
 from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass, Misconfigured, TryAgain
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch import connector_read
@@ -22,7 +21,6 @@ from counterfoil.flow.gateway.calls import CallInProgress, Outcome, ReadAnswer, 
 from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
 from counterfoil.model import Model, kinds
 from counterfoil.rules import mapping
-from counterfoil.rules.json_values import plain
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
 from counterfoil.rules.versions import CastFailed, upcast_input
 from counterfoil.store.port.store import Store
@@ -53,8 +51,7 @@ class SystemReader:
         except (CastFailed, BadOutput) as error:
             return bad_output(model, context, str(error))
         if isinstance(request, UnresolvedLink):
-            detail = f"{request.object} {request.id} has no id in {request.system}"
-            return Unanswerable(kind="absent", detail=detail)
+            return Unanswerable(kind="absent", detail=request.message)
         answer = await self._send(operation, request)
         if isinstance(answer, Rejected):
             return _rejected(operation, answer)
@@ -69,18 +66,13 @@ class SystemReader:
     async def _rendered(
         self, model: Model, operation: str, value: Any, at: datetime
     ) -> bytes | UnresolvedLink:
-        outbound = model.outbound(operation)
-        if outbound is None:
-            return wire.write_json(plain(value))
-        lookups = Lookups(self._store, model, at)
-        result = await lookups.complete(partial(mapping.render, outbound, value, {}, {}, "", lookups.answers))
-        match result:
-            case MappingFailed(message):
-                raise BadOutput(message)
-            case UnresolvedLink():
-                return result
-            case _:
-                return result.body
+        outbound, lookups = model.outbound(operation), Lookups(self._store, model, at)
+        request = await lookups.complete(
+            partial(mapping.render, outbound, value, {}, {}, "", lookups.answers)
+        )
+        if isinstance(request, MappingFailed):
+            raise BadOutput(request.message)
+        return request
 
     async def _send(self, operation: kinds.Operation, request: bytes) -> CallOutcome:
         """Make one call in a slot. The wait for the slot counts against the operation's time-out."""

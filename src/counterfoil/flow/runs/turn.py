@@ -27,12 +27,12 @@ from counterfoil.flow.runs.snapshot import RunSnapshot, from_rows, with_scope
 from counterfoil.flow.runs.turn_rows import SlotSource, TurnRows, command_name
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition
-from counterfoil.rules import mapping, routing
-from counterfoil.rules.json_values import head_names, plain
+from counterfoil.rules import routing
+from counterfoil.rules.json_values import head_names, run_names
 from counterfoil.rules.lookup import LookupsNeeded
-from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
+from counterfoil.rules.workflow.records import request_of
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
@@ -151,25 +151,12 @@ class TurnPlanner:
             if not isinstance(plan, c.PlanEffect) or plan.effect in requests:
                 continue
             outbound = model.outbound(plan.operation)
-            if outbound is None:
-                requests[plan.effect] = wire.write_json(plain(dict(plan.input)))
-                continue
-            about = {"id": run.id, "key": run.bkey, "generation": run.generation, "workflow": run.workflow}
-            result = await lookups.complete(
-                partial(mapping.render, outbound, plan.input, plan.dates, about, plan.effect, lookups.answers)
-            )
-            match result:
-                case UnresolvedLink():
-                    missing[plan.effect] = c.Unrendered(
-                        message=f"{result.object} {result.id} has no id in {result.system}",
-                        object=result.object,
-                        canonical=result.id,
-                        system=result.system,
-                    )
-                case MappingFailed(message):
-                    missing[plan.effect] = c.Unrendered(message=message)
-                case _:
-                    requests[plan.effect] = result.body
+            names = run_names(run, decision.state, decision.direction)
+            request = await lookups.complete(partial(request_of, plan, outbound, names, lookups.answers))
+            if isinstance(request, c.Unrendered):
+                missing[plan.effect] = request
+            else:
+                requests[plan.effect] = request
         return missing
 
     # ------------------------------------------------------------------ committing

@@ -17,6 +17,7 @@ from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Step
+from counterfoil.rules.json_values import run_names
 from counterfoil.rules.templates import UnusableValue, key
 from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
@@ -54,15 +55,7 @@ class DecisionContext:
     def names(self) -> dict[str, Any]:
         run = self._run_names
         if run is None or run["state"] != self.business or run["direction"] != self.direction:
-            run = self._run_names = {
-                "id": self.run.id,
-                "key": self.run.bkey,
-                "generation": self.run.generation,
-                "state": self.business,
-                "workflow": self.run.workflow,
-                "direction": str(self.direction),
-                "started": self.run.created_at,
-            }
+            run = self._run_names = run_names(self.run, self.business, self.direction)
         return {**self.state.names, **self.state.items, "run": run}
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:

@@ -14,8 +14,11 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Run
-from counterfoil.model.definition import Definition
+from counterfoil.model.definition import Definition, OutboundMapping
 from counterfoil.model.kinds.contracts import Event as EventKind
+from counterfoil.rules import mapping
+from counterfoil.rules.lookup import Answers
+from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.workflow import commands as c
 
 
@@ -36,6 +39,20 @@ def effect_of(plan: c.PlanEffect, definition: Definition, run: str, now: datetim
         created_at=now,
         **more,
     )
+
+
+def request_of(
+    plan: c.PlanEffect, outbound: OutboundMapping | None, run: dict[str, Any], answers: Answers
+) -> bytes | c.Unrendered:
+    """Return the request of a planned call, or why it has none. `run` are the names of the Run. Raises LookupsNeeded."""
+    rendering = mapping.render(outbound, plan.input, plan.dates, run, plan.effect, answers)
+    match rendering:
+        case UnresolvedLink(object=object_, id=canonical, system=system):
+            return c.Unrendered(message=rendering.message, object=object_, canonical=canonical, system=system)
+        case MappingFailed(message):
+            return c.Unrendered(message=message)
+        case _:
+            return rendering
 
 
 def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
