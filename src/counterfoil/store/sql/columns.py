@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
@@ -54,10 +55,32 @@ BOOL = ColumnType("boolean", load=bool)
 TIME = ColumnType("bigint", micros, from_micros)
 VALUES = ColumnType("bytea", wire.dumps, wire.loads)
 TEXTS = json_column(tuple[str, ...])
-MONEY = json_column(Money)
-MONEYS = json_column(tuple[Money, ...])
 LEGS = json_column(dict[str, Money])
 HEADERS = json_column(dict[str, str])
+_BY_TYPE: dict[Any, ColumnType] = {
+    str: TEXT,
+    int: INT,
+    bytes: BYTES,
+    bool: BOOL,
+    datetime: TIME,
+    dict[str, Any]: VALUES,
+    dict[str, int]: VALUES,
+}
+
+
+def columns_of(record: type[msgspec.Struct], *without: str) -> dict[str, ColumnType]:
+    """Return a column for each field of a record, except for those in `without`."""
+    fields = msgspec.structs.fields(record)
+    return {field.name: _column_of(field.type) for field in fields if field.name not in without}
+
+
+def _column_of(type_: Any) -> ColumnType:
+    """Return the column for values of a type, or None; what no column type covers is JSON text."""
+    if isinstance(type_, UnionType):
+        (type_,) = set(get_args(type_)) - {NoneType}
+    if isinstance(type_, type) and issubclass(type_, StrEnum):
+        return enum_column(type_)
+    return _BY_TYPE.get(type_) or json_column(type_)
 
 
 KEYS = {
@@ -90,6 +113,7 @@ class SqlTable(Generic[R]):
         self.key = KEYS.get(name, ("id",))
         self.fields = tuple(fields.get(column, column) for column in columns)
         self.names = ", ".join(columns)
+        self.select = f"select {self.names} from {name}"  # noqa: S608
         self.types = tuple(kind.type for kind in columns.values())
         self._values = attrgetter(*self.fields)
         self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]

@@ -24,7 +24,7 @@ from counterfoil.store.port.releases import Pinned
 from counterfoil.store.port.views import CaseRow
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS, SqlTable
-from counterfoil.store.sql.statements import Row, Statement
+from counterfoil.store.sql.statements import Statement, one, record, records
 from counterfoil.store.sql.states import EFFECT_UNSETTLED, FOIL_WAITING, RUN_ACTIVE
 from counterfoil.store.sql.views import matches, targets
 
@@ -33,8 +33,7 @@ R = TypeVar("R")
 _RECEIPT = f"""
 select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no
 """
-_LINK = f"select {t.LINK.names} from link where status = 'confirmed' and"
-_EFFECT = f"select {t.EFFECT.names} from effect where"
+_LINK = "where status = 'confirmed' and"
 _EVENT_RECEIVED = "select received_at from event where id = $1"
 _OF_LANES = " union all ".join(
     f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
@@ -49,41 +48,21 @@ select min(due) from (
 """
 
 
-async def _one(sql: str, *args: Any) -> Row | None:
-    rows = await Statement(sql, args)
-    return rows[0] if rows else None
-
-
-async def _records(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Statement(sql, args)]
-
-
-async def _record(table: SqlTable[R], sql: str, *args: Any) -> R | None:
-    rows = await Statement(sql, args)
-    return table.read(rows[0]) if rows else None
-
-
-def _receipt(row: Row) -> Receipt:
-    *_, no, headers, body = row
-    return t.RECEIPT.read(row, no=no, headers=HEADERS.load(headers), body=body)
+async def receipts(which: str, *args: Any) -> list[Receipt]:
+    """Return receipts with their bodies; `which` is a condition on `r`, their table."""
+    rows = await Statement(f"{_RECEIPT} where {which}", args)
+    return [t.RECEIPT.read(r, no=r[-3], headers=HEADERS.load(r[-2]), body=r[-1]) for r in rows]
 
 
 async def load(run: str) -> port.LoadedRun | None:
     """Return a Run with everything that a turn reads of it."""
-    row = await _record(t.RUN, f"select {t.RUN.names} from run where id = $1", run)
+    row = await record(t.RUN, "where id = $1", run)
     if row is None:
         return None
-    inbox = await _records(
-        t.INBOX,
-        f"select {t.INBOX.names} from inbox where run = $1 and seq > $2 order by seq",
-        run,
-        row.consumed,
-    )
-    effects = await _records(t.EFFECT, f"{_EFFECT} run = $1 order by rowid", run)
-    approvals = await _records(
-        t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = $1 order by rowid", run
-    )
-    foils = await _records(t.FOIL, f"select {t.FOIL.names} from foil where run = $1 order by rowid", run)
+    inbox = await records(t.INBOX, "where run = $1 and seq > $2 order by seq", run, row.consumed)
+    effects = await records(t.EFFECT, "where run = $1 order by rowid", run)
+    approvals = await records(t.APPROVAL, "where run = $1 order by rowid", run)
+    foils = await records(t.FOIL, "where run = $1 order by rowid", run)
     holds = await Statement("select serial from hold where run = $1 order by serial", (run,))
     return port.LoadedRun(
         run=row,
@@ -104,17 +83,13 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.A
     chosen = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
     numbers = [int(ref) for kind, ref in chosen if kind == "receipt"]
     ids = [ref for kind, ref in chosen if kind == "event"]
-    receipt_rows = (
-        await Statement(f"{_RECEIPT} where r.no = any($1::bigint[])", (numbers,)) if numbers else []
-    )
-    receipts = {str(r.no): r for r in map(_receipt, receipt_rows)}
-    sql = f"select {t.EVENT.names} from event where id = any($1::text[])"
-    events = {e.id: e for e in await _records(t.EVENT, sql, ids)} if ids else {}
+    by_no = {str(r.no): r for r in await receipts("r.no = any($1::bigint[])", numbers)} if numbers else {}
+    events = {e.id: e for e in await records(t.EVENT, "where id = any($1::text[])", ids)} if ids else {}
     return [
         port.AdmissionTodo(
             kind=kind,
             ref=ref,
-            receipt=receipts.get(ref) if kind == "receipt" else None,
+            receipt=by_no.get(ref) if kind == "receipt" else None,
             event=events.get(ref) if kind == "event" else None,
         )
         for kind, ref in chosen
@@ -132,7 +107,7 @@ async def backlog(most: int, place: int) -> port.Backlog:
     since = None
     for kind, ref in chosen:
         sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED
-        row = await _one(sql, int(ref) if kind == "receipt" else ref)
+        row = await one(sql, int(ref) if kind == "receipt" else ref)
         since = None if row is None else from_micros(row[0])
     return port.Backlog(waiting=counted[0][0], since=since)
 
@@ -149,123 +124,108 @@ async def existing_receipts(names: Sequence[tuple[str, str]]) -> dict[tuple[str,
 
 
 async def next_due() -> datetime | None:
-    row = await _one(_NEXT_DUE)
+    row = await one(_NEXT_DUE)
     return from_micros(row[0]) if row is not None and row[0] is not None else None
 
 
 async def head(object_: str, key: str, at: datetime | None = None) -> Head | None:
     """Return the present head, or the head effective at a time by present knowledge."""
     if at is None:
-        return await _record(
-            t.HEAD, f"select {t.HEAD.names} from head where object = $1 and key = $2", object_, key
-        )
-    return await _record(
-        t.HEAD,
-        f"""
-        select {t.HEAD.names} from head_history where object = $1 and key = $2 and effective_at <= $3
-        order by effective_at desc, version desc, rowid desc limit 1
-        """,
-        object_,
-        key,
-        micros(at),
-    )
+        return await record(t.HEAD, "where object = $1 and key = $2", object_, key)
+    which = """where object = $1 and key = $2 and effective_at <= $3
+    order by effective_at desc, version desc, rowid desc limit 1"""
+    return await record(t.HEAD_HISTORY, which, object_, key, micros(at))
 
 
 async def heads(object_: str, limit: int = 1000) -> list[Head]:
-    return await _records(
-        t.HEAD, f"select {t.HEAD.names} from head where object = $1 order by key limit $2", object_, limit
-    )
+    return await records(t.HEAD, "where object = $1 order by key limit $2", object_, limit)
 
 
 async def link_by_ext(object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
-    sql = f"{_LINK} object = $1 and system = $2 and account = $3 and ext_id = $4"
-    return await _record(t.LINK, sql, object_, system, account, ext_id)
+    which = f"{_LINK} object = $1 and system = $2 and account = $3 and ext_id = $4"
+    return await record(t.LINK, which, object_, system, account, ext_id)
 
 
 async def link_by_canonical(object_: str, canonical: str, system: str) -> Link | None:
-    sql = f"{_LINK} object = $1 and canonical = $2 and system = $3 order by valid_from, ext_id limit 1"
-    return await _record(t.LINK, sql, object_, canonical, system)
+    which = f"{_LINK} object = $1 and canonical = $2 and system = $3 order by valid_from, ext_id limit 1"
+    return await record(t.LINK, which, object_, canonical, system)
 
 
 async def guard_used(scope: str, key: str) -> int:
-    row = await _one("select used from guard where scope = $1 and key = $2", scope, key)
+    row = await one("select used from guard where scope = $1 and key = $2", scope, key)
     return 0 if row is None else int(row[0])
 
 
 async def event(id_: str) -> CanonicalEvent | None:
-    return await _record(t.EVENT, f"select {t.EVENT.names} from event where id = $1", id_)
+    return await record(t.EVENT, "where id = $1", id_)
 
 
 async def approval(id_: str) -> Approval | None:
-    return await _record(t.APPROVAL, f"select {t.APPROVAL.names} from approval where id = $1", id_)
+    return await record(t.APPROVAL, "where id = $1", id_)
 
 
 async def votes(approvals: Sequence[str]) -> dict[str, list[Vote]]:
-    sql = f"select {t.VOTE.names} from vote where approval = any($1::text[]) order by at, person"
     by_approval: dict[str, list[Vote]] = {id_: [] for id_ in approvals}
-    for vote in await _records(t.VOTE, sql, sorted(by_approval)):
+    which = "where approval = any($1::text[]) order by at, person"
+    for vote in await records(t.VOTE, which, sorted(by_approval)):
         by_approval[vote.approval].append(vote)
     return by_approval
 
 
 async def case(id_: str) -> CaseRow | None:
-    cases = await _records(t.CASE, f"select {t.CASE.names} from case_ where id = $1", id_)
+    cases = await records(t.CASE, "where id = $1", id_)
     return next(iter(await targets(cases)), None)
 
 
 async def receipt(no: int) -> Receipt | None:
-    row = await _one(f"{_RECEIPT} where r.no = $1", no)
-    return None if row is None else _receipt(row)
+    return next(iter(await receipts("r.no = $1", no)), None)
 
 
 async def cursor(system: str, feed: str) -> str | None:
-    row = await _one("select value from feed_cursor where system = $1 and feed = $2", system, feed)
+    row = await one("select value from feed_cursor where system = $1 and feed = $2", system, feed)
     return None if row is None else str(row[0])
 
 
 async def call(consumer: str, operation: str, key: str) -> OperationCall | None:
-    sql = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3"
-    row = await _one(sql, consumer, operation, key)
-    return None if row is None else t.CALL.read(row)
+    which = "where consumer = $1 and operation = $2 and key = $3"
+    return await record(t.CALL, which, consumer, operation, key)
 
 
 async def call_of_run(run: str) -> OperationCall | None:
-    row = await _one(f"select {t.CALL.names} from call where run = $1", run)
-    return None if row is None else t.CALL.read(row)
+    return await record(t.CALL, "where run = $1", run)
 
 
 async def release(digest: str | None = None) -> tuple[str, bytes] | None:
     if digest is None:
-        row = await _one(
+        row = await one(
             "select r.digest, r.body from release r join present_release p on p.digest = r.digest"
         )
     else:
-        row = await _one("select digest, body from release where digest = $1", digest)
+        row = await one("select digest, body from release where digest = $1", digest)
     return None if row is None else (row[0], row[1])
 
 
 async def active_release() -> str | None:
-    row = await _one("select digest from present_release where one = 1")
+    row = await one("select digest from present_release where one = 1")
     return None if row is None else str(row[0])
 
 
 async def plan(digest: str) -> Plan | None:
-    return await _record(t.PLAN, f"select {t.PLAN.names} from plan where digest = $1", digest)
+    return await record(t.PLAN, "where digest = $1", digest)
 
 
 async def plan_model(digest: str) -> bytes | None:
-    row = await _one("select model from plan where digest = $1", digest)
+    row = await one("select model from plan where digest = $1", digest)
     return None if row is None else bytes(row[0])
 
 
 async def release_step(digest: str) -> ReleaseStep | None:
-    sql = f"select {t.RELEASE_STEP.names} from release_step where digest = $1 order by no desc limit 1"
-    return await _record(t.RELEASE_STEP, sql, digest)
+    return await record(t.RELEASE_STEP, "where digest = $1 order by no desc limit 1", digest)
 
 
 async def release_steps(limit: int, before: int | None = None) -> list[ReleaseStep]:
-    sql = f"select {t.RELEASE_STEP.names} from release_step where no < $1 order by no desc limit $2"
-    return await _records(t.RELEASE_STEP, sql, 2**62 if before is None else before, limit)
+    below = 2**62 if before is None else before
+    return await records(t.RELEASE_STEP, "where no < $1 order by no desc limit $2", below, limit)
 
 
 async def pinned_runs() -> list[Pinned]:
@@ -280,69 +240,58 @@ async def pinned_runs() -> list[Pinned]:
 
 
 async def active_runs(workflow: str, after: str, limit: int) -> list[Run]:
-    sql = f"""
-    select {t.RUN.names} from run
-    where workflow = $1 and id > $2 and status in {RUN_ACTIVE} order by id limit $3
-    """
-    return await _records(t.RUN, sql, workflow, after, limit)
+    which = f"where workflow = $1 and id > $2 and status in {RUN_ACTIVE} order by id limit $3"
+    return await records(t.RUN, which, workflow, after, limit)
 
 
 async def effect(id_: str) -> Effect | None:
-    return await _record(t.EFFECT, f"{_EFFECT} id = $1", id_)
+    return await record(t.EFFECT, "where id = $1", id_)
 
 
 async def effects_planned(limit: int) -> list[Effect]:
-    return await _records(
-        t.EFFECT, f"{_EFFECT} state = 'planned' order by lane, created_at, id limit $1", limit
-    )
+    return await records(t.EFFECT, "where state = 'planned' order by lane, created_at, id limit $1", limit)
 
 
 async def effects_overdue(at: datetime, limit: int) -> list[Effect]:
-    sql = f"{_EFFECT} state = 'sending' and call_until < $1 order by call_until, id limit $2"
-    return await _records(t.EFFECT, sql, micros(at), limit)
+    which = "where state = 'sending' and call_until < $1 order by call_until, id limit $2"
+    return await records(t.EFFECT, which, micros(at), limit)
 
 
 async def effects_sending(worker_prefix: str, limit: int) -> list[Effect]:
     """Return effects by worker prefix; `substr`, not `like`: a worker's id may contain an underscore."""
-    sql = f"{_EFFECT} state = 'sending' and substr(worker, 1, length($1)) = $1 order by id limit $2"
-    return await _records(t.EFFECT, sql, worker_prefix, limit)
+    which = "where state = 'sending' and substr(worker, 1, length($1)) = $1 order by id limit $2"
+    return await records(t.EFFECT, which, worker_prefix, limit)
 
 
 async def effects_of_gone_workers(at: datetime, limit: int) -> list[Effect]:
-    sql = f"""{_EFFECT} state = 'sending' and not exists (
+    which = """where state = 'sending' and not exists (
       select 1 from worker where worker.id = effect.worker and worker.until > $1
     ) order by effect.id limit $2"""
-    return await _records(t.EFFECT, sql, micros(at), limit)
+    return await records(t.EFFECT, which, micros(at), limit)
 
 
 async def effects_to_look_up(at: datetime, limit: int) -> list[Effect]:
-    sql = f"{_EFFECT} state in {EFFECT_UNSETTLED} and look_at <= $1 order by look_at, id limit $2"
-    return await _records(t.EFFECT, sql, micros(at), limit)
+    which = f"where state in {EFFECT_UNSETTLED} and look_at <= $1 order by look_at, id limit $2"
+    return await records(t.EFFECT, which, micros(at), limit)
 
 
 async def foils_past_due(at: datetime, limit: int) -> list[Foil]:
-    sql = f"""
-    select {t.FOIL.names} from foil where state in {FOIL_WAITING} and due <= $1
-    order by due, id limit $2
-    """
-    return await _records(t.FOIL, sql, micros(at), limit)
+    which = f"where state in {FOIL_WAITING} and due <= $1 order by due, id limit $2"
+    return await records(t.FOIL, which, micros(at), limit)
 
 
 async def person(id_: str) -> Person | None:
-    return await _record(t.PERSON, f"select {t.PERSON.names} from person where id = $1", id_)
+    return await record(t.PERSON, "where id = $1", id_)
 
 
 async def persons() -> list[Person]:
-    return await _records(t.PERSON, f"select {t.PERSON.names} from person order by id")
+    return await records(t.PERSON, "order by id")
 
 
 async def token(digest: str, at: datetime) -> Person | None:
     """Return the token's person; None when it is unknown or expired, or the person is inactive."""
-    sql = f"""
-    select {t.PERSON.of("p")} from token join person p on p.id = token.person
-    where token.digest = $1 and token.expires > $2 and p.active
-    """
-    return await _record(t.PERSON, sql, digest, micros(at))
+    which = "where active and id in (select person from token where digest = $1 and expires > $2)"
+    return await record(t.PERSON, which, digest, micros(at))
 
 
 async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
@@ -357,18 +306,16 @@ async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
 
 
 async def checkpoint(size: int | None = None) -> Checkpoint | None:
-    select = f"select {t.CHECKPOINT.names} from checkpoint"
     if size is None:
-        return await _record(t.CHECKPOINT, f"{select} order by size desc limit 1")
-    return await _record(t.CHECKPOINT, f"{select} where size = $1", size)
+        return await record(t.CHECKPOINT, "order by size desc limit 1")
+    return await record(t.CHECKPOINT, "where size = $1", size)
 
 
 async def dump() -> Dump:
     """Return every row as a record."""
 
-    async def records(table: SqlTable[Any], order: str) -> list[Any]:
-        rows = await Statement(f"select {table.names} from {table.name} order by {order}", ())
-        return [table.read(row) for row in rows]
+    async def all_of(table: SqlTable[R], order: str) -> list[R]:
+        return await records(table, f"order by {order}")
 
     async def rows(sql: str) -> list[Any]:
         return [tuple(row) for row in await Statement(sql, ())]
@@ -380,20 +327,20 @@ async def dump() -> Dump:
         f"select tree.idx, {t.LEAF.of('l')} from leaf l left join tree on tree.leaf = l.id order by l.rowid"
     )
     guards = await rows("select scope, key, used, most from guard order by scope, key")
-    reservations = await rows(f"select {t.RESERVATION.names} from reservation order by scope, key, run, path")
+    reservations = await rows(f"{t.RESERVATION.select} order by scope, key, run, path")
     return Dump(
-        receipts=[_receipt(row) for row in await Statement(f"{_RECEIPT} order by r.no", ())],
+        receipts=await receipts("true order by r.no"),
         todos=todos,
-        events=await records(t.EVENT, "id"),
-        heads=await records(t.HEAD, "object, key"),
-        history=await records(t.HEAD_HISTORY, "object, key, rowid"),
-        links=await records(t.LINK, "object, system, account, ext_id, valid_from, canonical, status"),
-        runs=await records(t.RUN, "id"),
-        inbox=await records(t.INBOX, "run, seq"),
-        effects=await records(t.EFFECT, "id"),
-        approvals=await records(t.APPROVAL, "id"),
-        votes=await records(t.VOTE, "approval, person"),
-        cases=await records(t.CASE, "id"),
+        events=await all_of(t.EVENT, "id"),
+        heads=await all_of(t.HEAD, "object, key"),
+        history=await all_of(t.HEAD_HISTORY, "object, key, rowid"),
+        links=await all_of(t.LINK, "object, system, account, ext_id, valid_from, canonical, status"),
+        runs=await all_of(t.RUN, "id"),
+        inbox=await all_of(t.INBOX, "run, seq"),
+        effects=await all_of(t.EFFECT, "id"),
+        approvals=await all_of(t.APPROVAL, "id"),
+        votes=await all_of(t.VOTE, "approval, person"),
+        cases=await all_of(t.CASE, "id"),
         matches=await matches(10**9),
         guards=[GuardRow(scope=s, key=k, used=used, limit=most) for s, k, used, most in guards],
         reservations=[
@@ -404,16 +351,16 @@ async def dump() -> Dump:
         queues=await rows("select serial, run, arrival from serial_wait order by serial, arrival, run"),
         waits=[(topic, run, None if since is None else from_micros(since)) for topic, run, since in waits],
         posts=[(topic, event, from_micros(at), body) for topic, event, at, body in posts],
-        persons=await records(t.PERSON, "id"),
-        workers=await records(t.WORKER, "id"),
-        accounts=await records(t.ACCOUNT, "account"),
-        quotas=await records(t.QUOTA, "account, worker"),
+        persons=await all_of(t.PERSON, "id"),
+        workers=await all_of(t.WORKER, "id"),
+        accounts=await all_of(t.ACCOUNT, "account"),
+        quotas=await all_of(t.QUOTA, "account, worker"),
         leaves=[(row[0], t.LEAF.read(row[1:])) for row in leaves],
         pending=[row[0] for row in await rows("select leaf from pending order by rowid")],
-        usage=await rows(f"select {t.USAGE.names} from usage_event order by source, id"),
-        quarantine=await rows(f"select {t.QUARANTINE.names} from usage_quarantine order by id"),
-        calls=await records(t.CALL, "consumer, operation, key"),
-        plans=await records(t.PLAN, "digest"),
-        releases=await records(t.RELEASE_STEP, "no"),
+        usage=await rows(f"{t.USAGE.select} order by source, id"),
+        quarantine=await rows(f"{t.QUARANTINE.select} order by id"),
+        calls=await all_of(t.CALL, "consumer, operation, key"),
+        plans=await all_of(t.PLAN, "digest"),
+        releases=await all_of(t.RELEASE_STEP, "no"),
         present=await active_release(),
     )

@@ -1,12 +1,9 @@
 """Recorded traffic in SQL, once for both stores: a page of deliveries with everything they led to, set by set."""
-# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, TypeVar
 
-from counterfoil.core.canonical import Receipt
 from counterfoil.core.clock import micros
 from counterfoil.store.port.recorded import (
     NO_DELIVERY,
@@ -17,22 +14,18 @@ from counterfoil.store.port.recorded import (
     spoken,
 )
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.columns import HEADERS, SqlTable
-from counterfoil.store.sql.statements import Row, Statement
+from counterfoil.store.sql.reads import receipts
+from counterfoil.store.sql.statements import Statement, records
 
-R = TypeVar("R")
-
-_RECEIPT = (
-    f"select {t.RECEIPT.of('r')}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no"
-)
 _PAGE = f"""
-{_RECEIPT} where r.no > $1 and r.received_at >= $2 and r.received_at < $3 and r.door not in ({", ".join(repr(d) for d in NO_DELIVERY)})
-order by r.no limit $4
+r.no > $1 and r.received_at >= $2 and r.received_at < $3
+and r.door not in ({", ".join(repr(d) for d in NO_DELIVERY)}) order by r.no limit $4
 """
-_EVENTS = f"""
-select {t.EVENT.names} from event
-where received_at >= $1 and received_at <= $2 and receipt = any($3::bigint[]) order by rowid
+_EVENTS = "where received_at >= $1 and received_at <= $2 and receipt = any($3::bigint[]) order by rowid"
+_LINKS = """
+where object = $1 and canonical = any($2::text[]) and status = 'confirmed' order by valid_from, ext_id
 """
+_OF_RUNS = "where run = any($1::text[]) order by rowid"
 _RESERVED = """
 select o.scope, o.key, o.run, run.arrival, o.amount from reservation o join run on run.id = o.run
 where o.live and (o.scope, o.key) in (
@@ -49,24 +42,22 @@ async def traffic(of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | Non
         if not rows or rows[0][0] is None:
             return [], None
         after = int(rows[0][0]) - 1
-    page = await Statement(_PAGE, (after, micros(of.since), micros(of.until), of.limit))
-    receipts = [_receipt(row) for row in page]
-    if not receipts:
+    deliveries = await receipts(_PAGE, after, micros(of.since), micros(of.until), of.limit)
+    if not deliveries:
         return [], None
-    rows_of_page = RecordedPage(receipts=receipts)
-    names = [f"{operation}:{r.no}" for operation in of.fetches for r in receipts]
+    rows_of_page = RecordedPage(receipts=deliveries)
+    names = [f"{operation}:{r.no}" for operation in of.fetches for r in deliveries]
     if names:
-        sql = f"{_RECEIPT} where r.door = 'fetch' and r.type = any($1::text[])"
-        rows_of_page.fetched = [_receipt(row) for row in await Statement(sql, (names,))]
-    times = [micros(r.received_at) for r in receipts]
-    rows_of_page.events = await _all(t.EVENT, _EVENTS, min(times), max(times), [r.no for r in receipts])
+        rows_of_page.fetched = await receipts("r.door = 'fetch' and r.type = any($1::text[])", names)
+    times, numbers = [micros(r.received_at) for r in deliveries], [r.no for r in deliveries]
+    rows_of_page.events = await records(t.EVENT, _EVENTS, min(times), max(times), numbers)
     if rows_of_page.events:
         await _runs(rows_of_page)
         await _around(rows_of_page)
     for object_ in of.calendars:
-        sql = f"select {t.HEAD_HISTORY.names} from head_history where object = $1 order by rowid"
-        rows_of_page.calendars = [*rows_of_page.calendars, *await _all(t.HEAD_HISTORY, sql, object_)]
-    return assemble(rows_of_page), receipts[-1].no if len(receipts) == of.limit else None
+        history = await records(t.HEAD_HISTORY, "where object = $1 order by rowid", object_)
+        rows_of_page.calendars = [*rows_of_page.calendars, *history]
+    return assemble(rows_of_page), deliveries[-1].no if len(deliveries) == of.limit else None
 
 
 async def _runs(rows_of_page: RecordedPage) -> None:
@@ -77,21 +68,13 @@ async def _runs(rows_of_page: RecordedPage) -> None:
     ids = list(rows_of_page.births)
     if not ids:
         return
-    rows_of_page.runs = await _all(t.RUN, f"select {t.RUN.names} from run where id = any($1::text[])", ids)
-    rows_of_page.inbox = await _all(
-        t.INBOX,
-        f"select {t.INBOX.names} from inbox where run = any($1::text[]) and kind = 'event' order by run, seq",
-        ids,
-    )
-    rows_of_page.effects = await _all(
-        t.EFFECT, f"select {t.EFFECT.names} from effect where run = any($1::text[]) order by rowid", ids
-    )
-    rows_of_page.approvals = await _all(
-        t.APPROVAL, f"select {t.APPROVAL.names} from approval where run = any($1::text[]) order by rowid", ids
-    )
-    cases = await Statement(
-        "select run, count(*) from case_ where run = any($1::text[]) group by run", (ids,)
-    )
+    rows_of_page.runs = await records(t.RUN, "where id = any($1::text[])", ids)
+    items = "where run = any($1::text[]) and kind = 'event' order by run, seq"
+    rows_of_page.inbox = await records(t.INBOX, items, ids)
+    rows_of_page.effects = await records(t.EFFECT, _OF_RUNS, ids)
+    rows_of_page.approvals = await records(t.APPROVAL, _OF_RUNS, ids)
+    sql = "select run, count(*) from case_ where run = any($1::text[]) group by run"
+    cases = await Statement(sql, (ids,))
     rows_of_page.cases = {row[0]: int(row[1]) for row in cases}
     rows_of_page.reserved = [tuple(row) for row in await Statement(_RESERVED, (ids,))]
 
@@ -102,22 +85,6 @@ async def _around(rows_of_page: RecordedPage) -> None:
     for object_, key in sorted(spoken(rows_of_page.events)):
         named[object_].append(key)
     for object_, keys in named.items():
-        links = f"""
-        select {t.LINK.names} from link
-        where object = $1 and canonical = any($2::text[]) and status = 'confirmed' order by valid_from, ext_id
-        """
-        rows_of_page.links = [*rows_of_page.links, *await _all(t.LINK, links, object_, keys)]
-        heads = f"""
-        select {t.HEAD_HISTORY.names} from head_history
-        where object = $1 and key = any($2::text[]) order by rowid
-        """
-        rows_of_page.history = [*rows_of_page.history, *await _all(t.HEAD_HISTORY, heads, object_, keys)]
-
-
-async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Statement(sql, args)]
-
-
-def _receipt(row: Row) -> Receipt:
-    *_, no, headers, body = row
-    return t.RECEIPT.read(row, no=no, headers=HEADERS.load(headers), body=body)
+        rows_of_page.links = [*rows_of_page.links, *await records(t.LINK, _LINKS, object_, keys)]
+        heads = "where object = $1 and key = any($2::text[]) order by rowid"
+        rows_of_page.history = [*rows_of_page.history, *await records(t.HEAD_HISTORY, heads, object_, keys)]

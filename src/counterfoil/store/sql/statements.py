@@ -18,6 +18,7 @@ from counterfoil.store.sql.columns import SqlTable
 
 Dialect = Literal["sqlite", "postgres"]
 Row: TypeAlias = Sequence[Any]
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -54,6 +55,21 @@ class Insert:
 
 Request: TypeAlias = Statement | Insert
 Work: TypeAlias = Coroutine[Request, list[Row], T]
+
+
+async def one(sql: str, *args: Any) -> Row | None:
+    rows = await Statement(sql, args)
+    return rows[0] if rows else None
+
+
+async def records(table: SqlTable[R], rest: str, *args: Any) -> list[R]:
+    """Return the records of a table; `rest` follows its name in the statement."""
+    return [table.read(row) for row in await Statement(f"{table.select} {rest}", args)]
+
+
+async def record(table: SqlTable[R], rest: str, *args: Any) -> R | None:
+    row = await one(f"{table.select} {rest}", *args)
+    return None if row is None else table.read(row)
 
 
 class Rollback(Exception):

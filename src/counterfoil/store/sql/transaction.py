@@ -29,9 +29,9 @@ from counterfoil.store.sql.columns import LEGS, SqlTable
 from counterfoil.store.sql.statements import Dialect, Insert, Row, Statement
 from counterfoil.store.sql.states import RUN_ENDED
 
-FOILS_OF_MATCH = f"select {t.FOIL.names} from foil where rule = $1 and key = $2 order by rowid"
-FOILS_OF_EFFECT = f"select {t.FOIL.names} from foil where effect = $1 order by rowid"
-SEEN_OF_MATCH = f"select {t.OBSERVATION.names} from observation where rule = $1 and key = $2"
+FOILS_OF_MATCH = f"{t.FOIL.select} where rule = $1 and key = $2 order by rowid"
+FOILS_OF_EFFECT = f"{t.FOIL.select} where effect = $1 order by rowid"
+SEEN_OF_MATCH = f"{t.OBSERVATION.select} where rule = $1 and key = $2"
 APPEND = f"""
 update run set
   inbox_n = inbox_n + 1,

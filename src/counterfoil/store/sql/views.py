@@ -14,12 +14,12 @@ from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link
-from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.run import InboxItem
 from counterfoil.store.port import views
 from counterfoil.store.port.exposure import exposure
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
-from counterfoil.store.sql.statements import Row, Statement
+from counterfoil.store.sql.statements import Statement, records
 
 R = TypeVar("R")
 
@@ -58,15 +58,13 @@ _TOTALS = ("receipt", "event", "observation", "wait", "pending", "tree", "hold",
 
 async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     """Return a page of Runs; their foils and open Cases are read once for the whole page."""
-    rows, cursor = await _page(t.RUN, page, _RUNS)
-    runs: list[Run] = [t.RUN.read(row) for row in rows]
+    runs, cursor = await _list(t.RUN, page, _RUNS)
     ids = [run.id for run in runs]
     foils: dict[str | None, list[Foil]] = {}
-    for foil in await _all(t.FOIL, f"select {t.FOIL.names} from foil where run = any($1::text[])", ids):
+    for foil in await records(t.FOIL, "where run = any($1::text[])", ids):
         foils.setdefault(foil.run, []).append(foil)
-    sql = f"select {t.CASE.names} from case_ where run = any($1::text[]) and state = 'open'"
     cases: dict[str | None, list[Any]] = {}
-    for case in await _all(t.CASE, sql, ids):
+    for case in await records(t.CASE, "where run = any($1::text[]) and state = 'open'", ids):
         cases.setdefault(case.run, []).append(case)
     rows_with_totals = []
     for run in runs:
@@ -105,23 +103,16 @@ async def events(page: views.EventFilter) -> tuple[list[CanonicalEvent], str | N
 
 
 async def inbox(run: str) -> list[InboxItem]:
-    return await _all(t.INBOX, f"select {t.INBOX.names} from inbox where run = $1 order by seq", run)
+    return await records(t.INBOX, "where run = $1 order by seq", run)
 
 
 async def links_of(object_: str, canonical: str) -> list[Link]:
-    sql = f"""
-    select {t.LINK.names} from link where object = $1 and canonical = $2
-    order by valid_from, system, ext_id
-    """
-    return await _all(t.LINK, sql, object_, canonical)
+    which = "where object = $1 and canonical = $2 order by valid_from, system, ext_id"
+    return await records(t.LINK, which, object_, canonical)
 
 
 async def match(rule: str, key: str) -> views.MatchRow | None:
     return next(iter(await _match_rows("rule = $1 and key = $2", (rule, key))), None)
-
-
-async def _all(table: SqlTable[R], sql: str, *args: Any) -> list[R]:
-    return [table.read(row) for row in await Statement(sql, args)]
 
 
 def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:
@@ -132,13 +123,13 @@ def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | Non
     return int(at), id_
 
 
-async def _page(
+async def _list(
     table: SqlTable[R],
     page: views.ListFilter | views.EventFilter,
     filters: Mapping[str, str],
     time: str = "created_at",
-) -> tuple[list[Row], str | None]:
-    """Return rows, newest first. One more row than the limit is read, to know whether a next page exists."""
+) -> tuple[list[R], str | None]:
+    """Return records, newest first. One more row than the limit is read, to know whether a next page exists."""
     clauses, args = [], list[Any]()
     for name, clause in filters.items():
         value = getattr(page, name)
@@ -150,26 +141,13 @@ async def _page(
         clauses.append(f"({time}, id) < (${len(args) + 1}, ${len(args) + 2})")
         args += last
     where = f"where {' and '.join(clauses)}" if clauses else ""
-    sql = f"""
-    select {table.names} from {table.name} {where}
-    order by {time} desc, id desc limit ${len(args) + 1}
-    """
-    rows = await Statement(sql, (*args, page.limit + 1))
-    if len(rows) <= page.limit:
-        return rows, None
-    columns = list(table.columns)
-    end = rows[page.limit - 1]
-    return rows[: page.limit], f"{end[columns.index(time)]}.{end[columns.index('id')]}"
-
-
-async def _list(
-    table: SqlTable[R],
-    page: views.ListFilter | views.EventFilter,
-    filters: Mapping[str, str],
-    time: str = "created_at",
-) -> tuple[list[R], str | None]:
-    rows, cursor = await _page(table, page, filters, time)
-    return [table.read(row) for row in rows], cursor
+    order = f"order by {time} desc, id desc limit ${len(args) + 1}"
+    rows = await Statement(f"{table.select} {where} {order}", (*args, page.limit + 1))
+    cursor = None
+    if len(rows) > page.limit:
+        columns, end = list(table.columns), rows[page.limit - 1]
+        cursor = f"{end[columns.index(time)]}.{end[columns.index('id')]}"
+    return [table.read(row) for row in rows[: page.limit]], cursor
 
 
 async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
@@ -177,21 +155,19 @@ async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Statement("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
     about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
-    rows_of_cases = []
-    for case in cases:
-        workflow, bkey = about.get(case.run, (None, None))
-        rows_of_cases.append(views.CaseRow(case=case, workflow=workflow, bkey=bkey))
-    return rows_of_cases
+    runs = [about.get(case.run, (None, None)) for case in cases]
+    return [
+        views.CaseRow(case=case, workflow=workflow, bkey=bkey)
+        for case, (workflow, bkey) in zip(cases, runs, strict=True)
+    ]
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
-    rows = await Statement(
-        f"""
-        select {t.LEAF.of("l")}, tree.idx from leaf l left join tree on tree.leaf = l.id
-        where l.run = $1 order by l.at, l.rowid
-        """,
-        (run,),
-    )
+    sql = f"""
+    select {t.LEAF.of("l")}, tree.idx from leaf l left join tree on tree.leaf = l.id
+    where l.run = $1 order by l.at, l.rowid
+    """
+    rows = await Statement(sql, (run,))
     return [(row[-1], t.LEAF.read(row)) for row in rows]
 
 
@@ -207,9 +183,7 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
         columns = list(table.columns)
         rule, key = columns.index("rule"), columns.index("key")
         order = "id" if table is not t.ALLOCATION else "foil, observation, leg"
-        for row in await Statement(
-            f"select {table.names} from {table.name} where {where} order by {order}", args
-        ):
+        for row in await Statement(f"{table.select} where {where} order by {order}", args):
             sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
     return [
         views.MatchRow(

@@ -1,5 +1,4 @@
 """A consumer's call: its key claimed once with all that follows, and its answer stored."""
-# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.releases import by_present
 
-EXISTING = f"select {t.CALL.names} from call where consumer = $1 and operation = $2 and key = $3 for update"
+EXISTING = f"{t.CALL.select} where consumer = $1 and operation = $2 and key = $3 for update"
 TAKE_OVER = "update call set holder = $4, until = $5 where consumer = $1 and operation = $2 and key = $3"
 STARTED = "update call set receipt = $4, run = $5 where consumer = $1 and operation = $2 and key = $3"
 FORGET = "delete from call where consumer = $1 and operation = $2 and key = $3"

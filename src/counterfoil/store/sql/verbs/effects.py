@@ -30,7 +30,7 @@ from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.states import EFFECT_IN_FLIGHT, EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 
-EFFECT = f"select {t.EFFECT.names} from effect where id = $1"
+EFFECT = f"{t.EFFECT.select} where id = $1"
 SENT = f"""
 update effect set state = 'sending', attempt = $2, worker = $3, send_by = $4, call_until = $5,
   conclude_at = $6, look_at = null, request = $7
@@ -269,7 +269,7 @@ async def _foils(x: Tx, c: Conclude) -> None:
 async def approved(x: Tx, effect: Effect) -> bool:
     """Report whether every approval of the effect is granted by active voters other than the requester."""
     for id_ in effect.approvals:
-        row = await x.one(f"select {t.APPROVAL.names} from approval where id = $1 for share", id_)
+        row = await x.one(f"{t.APPROVAL.select} where id = $1 for share", id_)
         if row is None:
             return False
         approval = t.APPROVAL.read(row)

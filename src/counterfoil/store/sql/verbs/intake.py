@@ -17,7 +17,7 @@ from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
 
-HEAD_ROW = f"select {t.HEAD.names} from head where object = $1 and key = $2 for update"
+HEAD_ROW = f"{t.HEAD.select} where object = $1 and key = $2 for update"
 # The deleting transaction has the todo; the result says whether a Case is open about it.
 TAKE = """
 delete from todo where kind = $1 and ref = $2 and not parked

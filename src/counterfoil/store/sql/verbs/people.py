@@ -1,5 +1,4 @@
 """People: votes, decisions on Cases, persons and tokens."""
-# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
 
@@ -24,14 +23,14 @@ from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import effects
 
-APPROVAL = f"select {t.APPROVAL.names} from approval where id = $1"
-CASE = f"select {t.CASE.names} from case_ where id = $1"
-FOIL = f"select {t.FOIL.names} from foil where id = $1"
+APPROVAL = f"{t.APPROVAL.select} where id = $1"
+CASE = f"{t.CASE.select} where id = $1"
+FOIL = f"{t.FOIL.select} where id = $1"
 
 
 async def person(x: Tx, id_: str) -> Person | None:
     """Return a person, locked against changes while their decision is recorded."""
-    row = await x.one(f"select {t.PERSON.names} from person where id = $1 for share", id_)
+    row = await x.one(f"{t.PERSON.select} where id = $1 for share", id_)
     return None if row is None else t.PERSON.read(row)
 
 

@@ -30,8 +30,8 @@ from counterfoil.store.sql.states import APPROVAL_VALID, EFFECT_UNFINISHED
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import person
 
-PLAN = f"select {t.PLAN.names} from plan where digest = $1"
-APPROVALS = f"select {t.APPROVAL.names} from approval where id = any($1::text[]) order by id for update"
+PLAN = f"{t.PLAN.select} where digest = $1"
+APPROVALS = f"{t.APPROVAL.select} where id = any($1::text[]) order by id for update"
 CLOSE_APPROVALS = f"""
 update approval set state = $2 where id = any($1::text[]) and state in {APPROVAL_VALID}
 """
@@ -192,7 +192,7 @@ async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
 
 async def _outdate(x: Tx, applied: Plan) -> None:
     """Make every other open plan stale: its base is no longer active."""
-    sql = f"select {t.PLAN.names} from plan where state = 'open' order by digest for update"
+    sql = f"{t.PLAN.select} where state = 'open' order by digest for update"
     others: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql)]
     for other in others:
         if other.digest != applied.digest:
@@ -202,7 +202,7 @@ async def _outdate(x: Tx, applied: Plan) -> None:
 
 @sql(ExpirePlans)
 async def expire_plans(x: Tx, e: ExpirePlans) -> int:
-    sql = f"select {t.PLAN.names} from plan where state = 'open' and expires <= $1 order by digest for update"
+    sql = f"{t.PLAN.select} where state = 'open' and expires <= $1 order by digest for update"
     over: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql, micros(e.at))]
     for plan in over:
         await x.rows("update plan set state = 'expired' where digest = $1", plan.digest)

@@ -1,5 +1,4 @@
 """Findings of the progress scan: rows, each with its Case, until a scan no longer reports them."""
-# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from counterfoil.store.sql.stalled_reads import PRESENT, finding_row
 from counterfoil.store.sql.transaction import Tx
 
 LOCK = "counterfoil/stuck"
-CASE = f"select {t.CASE.names} from case_ where id = $1"
+CASE = f"{t.CASE.select} where id = $1"
 
 
 @sql(RecordStalled)

@@ -1,5 +1,4 @@
 """Heartbeats and quotas: the accounts' rows are locked in order, and one pure function shares each."""
-# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
 
 from __future__ import annotations
 
@@ -27,10 +26,8 @@ insert into worker (id, until, at) values ($1, $2, $3)
 on conflict (id) do update set until = excluded.until, at = excluded.at where worker.at <= excluded.at
 returning id
 """
-ACCOUNTS = (
-    f"select {t.ACCOUNT.names} from account where account = any($1::text[]) order by account for update"
-)
-QUOTAS = f"select {t.QUOTA.names} from quota where account = any($1::text[])"
+ACCOUNTS = f"{t.ACCOUNT.select} where account = any($1::text[]) order by account for update"
+QUOTAS = f"{t.QUOTA.select} where account = any($1::text[])"
 # Calls of dead workers that may still be in flight.
 ORPHANED = """
 select effect.system, count(*) from effect
