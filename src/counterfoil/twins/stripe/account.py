@@ -150,17 +150,21 @@ class StripeAccount:
 
     def emit(self, type: str, body: Obj, before: Obj | None = None) -> None:
         """Create an event. `before`: the earlier state of the object, for `previous_attributes`."""
-        data: Obj = {"object": self.view(body)}
+        visible = self.view(body)
+        data: Obj = {"object": visible}
         if before is not None:
-            old = without_notes(before)
-            data["previous_attributes"] = {
-                key: value for key, value in old.items() if data["object"].get(key) != value
-            }
+            old = without_notes(before).items()
+            data["previous_attributes"] = {key: value for key, value in old if visible.get(key) != value}
         event = self.create("event", {
             "api_version": API_VERSION, "data": data, "pending_webhooks": 0,
             "request": dict(self.request), "type": type,
         })  # fmt: skip
         self.on_event(event)
+
+    def publish(self, type: str, body: Obj, before: Obj | None = None) -> None:
+        """Save an object and create the event of its change."""
+        self.save(body)
+        self.emit(type, body, before)
 
     def close(self) -> None:
         self.store.close()

@@ -1,4 +1,4 @@
-"""ASGI application: keys, versions, idempotency, faults and errors around the routes, and the twin's own controls."""
+"""ASGI application: keys, versions, idempotency, faults and errors around the routes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from counterfoil.twins.stripe import clock, events, routes
+from counterfoil.twins.stripe import events, routes
 from counterfoil.twins.stripe.account import API_VERSION, DAY_SECONDS, StripeAccount
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter
-from counterfoil.twins.stripe.faults import Faults
+from counterfoil.twins.stripe.controls import Controls, tick
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid
 from counterfoil.twins.stripe.forms import decode as decode_form
 from counterfoil.twins.stripe.forms import read
 from counterfoil.twins.stripe.listing import expand
@@ -29,6 +30,8 @@ from counterfoil.twins.stripe.webhooks import WebhookSender
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body of a response."""
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?\Z")
 _MAX_BODY_BYTES = 2_000_000
 _NEVER_REPLAYED = (409, 429, 503)
@@ -38,18 +41,33 @@ class ConnectionDropped(Exception):
     """Close the connection without a response."""
 
 
+@dataclass(frozen=True, slots=True)
+class _ApiCall:
+    """One API call. `headers` are those of its response; `key` is None without an idempotency key."""
+
+    method: str
+    path: str
+    raw: str
+    headers: dict[str, str]
+    key: str | None
+
+    @property
+    def digest(self) -> str:
+        pairs = sorted(parse_qsl(self.raw, keep_blank_values=True))
+        return hashlib.sha256(f"{self.path}?{pairs}".encode()).hexdigest()
+
+
 class StripeApp:
     """ASGI application of the twin. `drop` closes the connection of a scope at once."""
 
     def __init__(self, account: StripeAccount, secret: str, drop: Callable[[Scope], None]) -> None:
         self.account, self.secret, self.drop = account, secret, drop
-        self.faults = Faults(account.store)
+        self.controls = Controls(account)
         self.deliveries = WebhookSender(account)
         account.views, account.dues = routes.views(), routes.dues()
-        account.on_event = lambda event: events.plan(account, self.faults, event)
+        account.on_event = lambda event: events.plan(account, self.controls.faults, event)
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
-        self._release = asyncio.Event()
         self._second, self._calls = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,11 +78,8 @@ class StripeApp:
         while True:
             message = await receive()
             body += message.get("body", b"")
-            if (
-                message["type"] == "http.disconnect"
-                or not message.get("more_body")
-                or len(body) > _MAX_BODY_BYTES
-            ):
+            # A disconnect has no `more_body`.
+            if not message.get("more_body") or len(body) > _MAX_BODY_BYTES:
                 break
         try:
             if scope["path"].startswith("/_twin/"):
@@ -84,6 +99,15 @@ class StripeApp:
         })  # fmt: skip
         await send({"type": "http.response.body", "body": answer})
 
+    def _control(self, method: str, path: str, body: bytes) -> Answer:
+        try:
+            params = decode(body) if body else {}
+            return 200, {}, encode(self.controls.run(method, path.removeprefix("/_twin/"), params))
+        except LookupError:
+            return 404, {}, encode({"error": f"no control {method} {path}"})
+        except (ValueError, TypeError, AttributeError) as error:
+            return 400, {}, encode({"error": str(error)})
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         tasks = [asyncio.create_task(self.deliveries.run()), asyncio.create_task(self._tick())]
@@ -98,32 +122,29 @@ class StripeApp:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
-            if clock.tick(self.account):
+            if tick(self.account):
                 self.deliveries.wake.set()
 
     # -- one API call
 
-    async def _call(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _call(self, scope: Scope, body: bytes) -> Answer:
         params = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        method, path = scope["method"], unquote(scope["path"])
-        id = "req_" + secrets.token_hex(7)
+        method, path, id = scope["method"], unquote(scope["path"]), "req_" + secrets.token_hex(7)
         headers = {"request-id": id, "stripe-version": params.get("stripe-version", API_VERSION)}
         try:
-            fault = self.faults.for_request(method, path) or {}
-            self._raise_fault(fault)
+            fault = self.controls.faults.for_request(method, path) or {}
+            _raise_fault(fault)
             self._check_key(params)
             self._check_account(params)
             self._check_rate()
             if not _VERSION.match(headers["stripe-version"]):
-                raise invalid_parameter(
-                    f"Invalid Stripe API version: {headers['stripe-version']}",
-                    "invalid_api_version",
-                    "Stripe-Version",
-                )
+                message = f"Invalid Stripe API version: {headers['stripe-version']}"
+                raise invalid(message, "Stripe-Version", "invalid_api_version")
             if fault.get("kind") == "slow":
                 await asyncio.sleep(float(fault.get("seconds", 1)))
             raw = (body if method == "POST" else scope["query_string"] or body).decode("utf-8", "replace")
-            return await self._idempotent(method, path, raw, params.get("idempotency-key"), headers, fault)
+            key = params.get("idempotency-key") if method == "POST" else None
+            return await self._idempotent(_ApiCall(method, path, raw, headers, key or None), fault)
         except StripeError as error:
             return error.status, {**headers, **error.headers}, self._error(error, id)
         except ConnectionDropped:
@@ -132,28 +153,23 @@ class StripeApp:
             sys.stderr.write(traceback.format_exc())
             return 500, headers, encode({"error": _API_ERROR})
 
-    async def _idempotent(
-        self, method: str, path: str, raw: str, key: str | None, headers: dict[str, str], fault: Obj
-    ) -> tuple[int, dict[str, str], bytes]:
-        if method != "POST" or not key:
-            return await self._perform(method, path, raw, None, "", headers, fault)
+    async def _idempotent(self, call: _ApiCall, fault: Obj) -> Answer:
+        key = call.key
+        if key is None:
+            return await self._perform(call, fault)
         if len(key) > 255:
-            raise invalid_parameter(
-                "Idempotency keys may have at most 255 characters.", "parameter_invalid", "Idempotency-Key"
-            )
-        headers["idempotency-key"] = key
-        digest = hashlib.sha256(
-            f"{path}?{sorted(parse_qsl(raw, keep_blank_values=True))}".encode()
-        ).hexdigest()
+            message = "Idempotency keys may have at most 255 characters."
+            raise invalid(message, "Idempotency-Key")
+        call.headers["idempotency-key"] = key
         saved = self.account.store.answer(key, self.account.now - DAY_SECONDS)
         if saved is not None:
-            if saved[0] != digest:
+            if saved[0] != call.digest:
                 raise StripeError(
                     400, "Keys for idempotent requests can only be used with the same parameters they were first "
                     f"used with. Try using a key other than '{key}' if you meant to execute a different request.",
                     type="idempotency_error", replayable=False,
                 )  # fmt: skip
-            return saved[1], {**headers, **saved[2], "idempotent-replayed": "true"}, saved[3]
+            return saved[1], {**call.headers, **saved[2], "idempotent-replayed": "true"}, saved[3]
         if key in self._in_flight:
             raise StripeError(
                 409, f"There is currently another in-progress request using this Idempotency Key: {key}. This "
@@ -162,89 +178,58 @@ class StripeApp:
             )  # fmt: skip
         self._in_flight.add(key)
         try:
-            return await self._perform(method, path, raw, key, digest, headers, fault)
+            return await self._perform(call, fault)
         finally:
             self._in_flight.discard(key)
 
-    async def _perform(
-        self,
-        method: str,
-        path: str,
-        raw: str,
-        key: str | None,
-        digest: str,
-        headers: dict[str, str],
-        fault: Obj,
-    ) -> tuple[int, dict[str, str], bytes]:
+    async def _perform(self, call: _ApiCall, fault: Obj) -> Answer:
         kind = fault.get("kind")
         if kind == "drop_before_commit":
             raise ConnectionDropped
         if kind == "late_commit":
-            late = asyncio.create_task(
-                self._later(float(fault.get("seconds", 1)), method, path, raw, key, digest, headers)
-            )
+            late = asyncio.create_task(self._execute_late(float(fault.get("seconds", 1)), call))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
             await asyncio.shield(late)
             raise ConnectionDropped
         if kind == "error_body_200":
-            return 200, headers, encode({"error": fault.get("error") or _API_ERROR})
+            return 200, call.headers, encode({"error": fault.get("error") or _API_ERROR})
         if kind == "status":
-            return self._status(fault, method, path, raw, key, digest, headers)
-        status, body = self._execute(method, path, raw, key, digest, headers)
+            return self._status(fault, call)
+        status, body = self._execute(call)
         if kind == "drop_after_commit":
             self.deliveries.wake.set()
             raise ConnectionDropped
         if kind == "unreadable_200":
             body = body[: len(body) // 2]
-        return status, headers, body
+        return status, call.headers, body
 
-    async def _later(
-        self,
-        seconds: float,
-        method: str,
-        path: str,
-        raw: str,
-        key: str | None,
-        digest: str,
-        headers: dict[str, str],
-    ) -> None:
+    async def _execute_late(self, seconds: float, call: _ApiCall) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._release.wait(), seconds)
+            await asyncio.wait_for(self.controls.release.wait(), seconds)
         try:
-            self._execute(method, path, raw, key, digest, headers)
+            self._execute(call)
         except StripeError:
             return  # no client waits for the response
         self.deliveries.wake.set()
 
-    def _status(
-        self,
-        fault: Obj,
-        method: str,
-        path: str,
-        raw: str,
-        key: str | None,
-        digest: str,
-        headers: dict[str, str],
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _status(self, fault: Obj, call: _ApiCall) -> Answer:
         """Return the status of the fault, after executing the request if it has `commit`. The key replays it."""
         status, body = int(fault.get("status", 500)), encode({"error": fault.get("error") or _API_ERROR})
         if fault.get("commit"):
-            self._execute(method, path, raw, None, "", headers)
-        if key and status not in _NEVER_REPLAYED:
-            self._save_response(key, digest, status, headers, body)
-        return status, headers, body
+            self._execute(replace(call, key=None))
+        if status not in _NEVER_REPLAYED:
+            self._save_response(call, status, body)
+        return status, call.headers, body
 
-    def _execute(
-        self, method: str, path: str, raw: str, key: str | None, digest: str, headers: dict[str, str]
-    ) -> tuple[int, bytes]:
+    def _execute(self, call: _ApiCall) -> tuple[int, bytes]:
         """Execute the request and save its response in one transaction."""
-        account, id = self.account, headers["request-id"]
-        form = decode_form(raw)
+        account, id = self.account, call.headers["request-id"]
+        form = decode_form(call.raw)
         paths = form.pop("expand", [])
-        route, ids = routes.find(method, path)
+        route, ids = routes.find(call.method, call.path)
         params = read(form, route.shape)
-        account.request = {"id": id, "idempotency_key": key}
+        account.request = {"id": id, "idempotency_key": call.key}
         committed: StripeError | None = None
         try:
             with account.transaction():
@@ -256,21 +241,20 @@ class StripeApp:
                         raise
                     committed = error
                     body, status = self._error(error, id), error.status
-                if key:
-                    self._save_response(key, digest, status, headers, body)
+                self._save_response(call, status, body)
         except StripeError as error:
-            if key and error.replayable:
-                self._save_response(key, digest, error.status, headers, self._error(error, id))
+            if error.replayable:
+                self._save_response(call, error.status, self._error(error, id))
             raise
         if committed is not None:
             raise committed
         return status, body
 
-    def _save_response(
-        self, key: str, digest: str, status: int, headers: dict[str, str], body: bytes
-    ) -> None:
-        original = {"original-request": headers["request-id"]}
-        self.account.store.save_answer(key, digest, status, original, body, self.account.now)
+    def _save_response(self, call: _ApiCall, status: int, body: bytes) -> None:
+        """Save a response for repeats of its key, if it has one."""
+        if call.key is not None:
+            original = {"original-request": call.headers["request-id"]}
+            self.account.store.save_answer(call.key, call.digest, status, original, body, self.account.now)
 
     def _error(self, error: StripeError, id: str) -> bytes:
         log = f"https://dashboard.stripe.com/test/logs/{id}"
@@ -278,21 +262,11 @@ class StripeApp:
 
     # -- errors before the request is read
 
-    def _raise_fault(self, fault: Obj) -> None:
-        if fault.get("kind") == "maintenance":
-            raise StripeError(503, "Stripe is down for maintenance.", type="api_error", replayable=False)
-        if fault.get("kind") == "rate_limit":
-            raise _too_many(str(fault.get("reason", "global-rate")), fault.get("retry_after"))
-
     def _check_account(self, headers: dict[str, str]) -> None:
         account = headers.get("stripe-account")
         if account and account != self.account.setting("account"):
-            raise StripeError(
-                403,
-                f"The provided key does not have access to account '{account}' (or that account does not exist).",
-                code="account_invalid",
-                replayable=False,
-            )
+            message = f"The provided key does not have access to account '{account}' (or that account does not exist)."
+            raise StripeError(403, message, code="account_invalid", replayable=False)
 
     def _check_rate(self) -> None:
         rate = self.account.setting("rate")
@@ -310,111 +284,42 @@ class StripeApp:
                 value = base64.b64decode(value, validate=True).decode().partition(":")[0]
             except (binascii.Error, UnicodeDecodeError):
                 value = ""
-        if not value:
-            raise StripeError(
-                401,
-                "You did not provide an API key. You need to provide your API key in the Authorization "
-                "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
-                replayable=False,
-                headers={"www-authenticate": 'Basic realm="Stripe"'},
-            )
-        if not secrets.compare_digest(value.encode(), self.secret.encode()):
-            masked = value[:8] + "*" * max(0, len(value) - 12) + value[-4:]
-            raise StripeError(
-                401,
-                f"Invalid API Key provided: {masked}",
-                replayable=False,
-                headers={"www-authenticate": 'Basic realm="Stripe"'},
-            )
-
-    # -- the twin's own controls
-
-    def _control(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        try:
-            params = decode(body) if body else {}
-            return 200, {}, encode(self._run_control(method, path.removeprefix("/_twin/"), params))
-        except LookupError:
-            return 404, {}, encode({"error": f"no control {method} {path}"})
-        except (ValueError, TypeError, AttributeError) as error:
-            return 400, {}, encode({"error": str(error)})
-
-    def _run_control(self, method: str, name: str, params: Any) -> Any:
-        account = self.account
-        match method, name:
-            case "GET", "state":
-                return self._state()
-            case "GET", "deliveries":
-                return account.store.delivery_log()
-            case "POST", "faults":
-                return self.faults.add(params)
-            case "DELETE", "faults":
-                self.faults.clear()
-            case "POST", "release":
-                self._release.set()
-                self._release = asyncio.Event()
-            case "POST", "clock":
-                if "stop" in params:
-                    clock.stop(account, bool(params["stop"]))
-                if "set" in params or "advance" in params:
-                    clock.move(
-                        account, int(params["set"] if "set" in params else account.now + params["advance"])
-                    )
-            case "POST", "config":
-                if unknown := set(params) - CONFIG.keys():
-                    raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
-                for key, value in params.items():
-                    account.set(key, value)
-            case "POST", "reset":
-                self._reset(bool(params.get("keep_endpoints")))
-            case _:
-                raise LookupError(name)
-        return self._state()
-
-    def _state(self) -> Obj:
-        account = self.account
-        return {
-            "account": account.setting("account"), "clock": account.now,
-            "stopped": account.setting("stopped_at") is not None,
-            "config": {name: account.setting(name) for name in CONFIG}, "faults": self.faults.waiting(),
-            "objects": account.store.counts(),
-            "deliveries": account.store.delivery_counts(),
-        }  # fmt: skip
-
-    def _reset(self, keep_endpoints: bool) -> None:
-        """Delete everything except the identity of the account. Ids are never reused."""
-        account = self.account
-        with account.transaction():
-            account.store.clear(keep_endpoints)
-            account.set("invoice_number", 0)
-            account.set("stopped_at", None)
-            account.set("offset", 0)
-            for name, value in CONFIG.items():
-                account.set(name, value)
-        self.faults.clear()
+        if value and secrets.compare_digest(value.encode(), self.secret.encode()):
+            return
+        message = _NO_KEY
+        if value:
+            message = f"Invalid API Key provided: {value[:8]}{'*' * max(0, len(value) - 12)}{value[-4:]}"
+        challenge = {"www-authenticate": 'Basic realm="Stripe"'}
+        raise StripeError(401, message, replayable=False, headers=challenge)
 
 
-CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry_after": None}
-"""`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
-no limit; `retry_after`: seconds in the header of a 429, None for no header."""
+_NO_KEY = (
+    "You did not provide an API key. You need to provide your API key in the Authorization "
+    "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."
+)
 _API_ERROR: Obj = {
     "type": "api_error", "message": "Sorry! There was an error while talking to one of our backends.",
 }  # fmt: skip
+
+
+def _raise_fault(fault: Obj) -> None:
+    if fault.get("kind") == "maintenance":
+        raise StripeError(503, "Stripe is down for maintenance.", type="api_error", replayable=False)
+    if fault.get("kind") == "rate_limit":
+        raise _too_many(str(fault.get("reason", "global-rate")), fault.get("retry_after"))
 
 
 def _too_many(reason: str, retry_after: Any) -> StripeError:
     headers = {"stripe-rate-limited-reason": reason}
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
-    return StripeError(
-        429,
-        "Too many requests hit the API too quickly. We recommend an exponential backoff of your requests.",
-        code="rate_limit",
-        replayable=False,
-        headers=headers,
+    message = (
+        "Too many requests hit the API too quickly. We recommend an exponential backoff of your requests."
     )
+    return StripeError(429, message, code="rate_limit", replayable=False, headers=headers)
 
 
 def _expansions(paths: Any) -> list[str]:
     if not isinstance(paths, list):
-        raise invalid_parameter("Invalid array: expand", "parameter_invalid", "expand")
+        raise invalid("Invalid array: expand", "expand")
     return [str(path) for path in paths]

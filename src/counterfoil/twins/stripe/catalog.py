@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request, missing
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
 
@@ -58,13 +58,13 @@ def currency(code: str | None, param: str = "currency") -> str:
     """Return a currency code in lower case; only its form is checked."""
     code = (code or "").lower()
     if len(code) != _CURRENCY_LENGTH or not code.isascii() or not code.isalpha():
-        raise invalid_parameter(f"Invalid currency: {code}.", "parameter_invalid", param)
+        raise invalid(f"Invalid currency: {code}.", param)
     return code
 
 
 def create_product(account: StripeAccount, params: Obj) -> Obj:
     if params.get("id") and account.any(params["id"]):
-        raise invalid_request("Product already exists.", code="resource_already_exists", param="id")
+        raise refusal("Product already exists.", "id", code="resource_already_exists")
     product = account.create("product", {
         "active": params.get("active", True), "default_price": None, "description": params.get("description"),
         "images": params.get("images") or [], "metadata": merged({}, params.get("metadata") or {}),
@@ -86,17 +86,14 @@ def update_product(account: StripeAccount, params: Obj, id: str) -> Obj:
     before = dict(product)
     _change(product, params)
     product["updated"] = account.now
-    account.save(product)
-    account.emit("product.updated", product, before)
+    account.publish("product.updated", product, before)
     return product
 
 
 def delete_product(account: StripeAccount, params: Obj, id: str) -> Obj:
     product = account.get("product", id)
     if account.of("price", id):
-        raise invalid_request(
-            "This product cannot be deleted because it has one or more user-created prices."
-        )
+        raise refusal("This product cannot be deleted because it has one or more user-created prices.")
     account.remove(id)
     account.emit("product.deleted", product)
     return {"id": id, "object": "product", "deleted": True}
@@ -111,14 +108,14 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
     if product_params := params.get("product_data"):
         params = {**params, "product": create_product(account, product_params)["id"]}
     if not params.get("product"):
-        raise invalid_parameter("Missing required param: product.", "parameter_missing", "product")
+        raise missing_parameter("product")
     account.get("product", params["product"], "product")
     unit, exact = params.get("unit_amount"), params.get("unit_amount_decimal")
     if (unit is None) == (exact is None):
-        raise invalid_parameter(
+        raise invalid(
             "You must specify one of `unit_amount` or `unit_amount_decimal`.",
-            "parameter_missing",
             "unit_amount",
+            "parameter_missing",
         )
     exact = exact if exact is not None else Decimal(unit or 0)
     recurring = params.get("recurring")
@@ -148,7 +145,7 @@ def create_plan(account: StripeAccount, params: Obj) -> Obj:
         "recurring": {"interval": params["interval"], "interval_count": params.get("interval_count")},
     }  # fmt: skip
     if params.get("id") and account.any(params["id"]):
-        raise invalid_request("Plan already exists.", code="resource_already_exists", param="id")
+        raise refusal("Plan already exists.", "id", code="resource_already_exists")
     return plan(create_price(account, price_params, params.get("id") or account.new_id("plan")))
 
 
@@ -175,8 +172,7 @@ def update_price(account: StripeAccount, params: Obj, id: str) -> Obj:
     price = account.get("price", id)
     before = dict(price)
     _change(price, params)
-    account.save(price)
-    account.emit("price.updated", price, before)
+    account.publish("price.updated", price, before)
     return price
 
 
@@ -199,13 +195,8 @@ def update_tax_rate(account: StripeAccount, params: Obj, id: str) -> Obj:
     rate = account.get("tax_rate", id)
     before = dict(rate)
     _change(rate, params)
-    account.save(rate)
-    account.emit("tax_rate.updated", rate, before)
+    account.publish("tax_rate.updated", rate, before)
     return rate
-
-
-def list_products(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "product", params, "/v1/products", *filters(params, "active"))
 
 
 def list_prices(account: StripeAccount, params: Obj) -> Obj:
@@ -216,10 +207,6 @@ def list_prices(account: StripeAccount, params: Obj) -> Obj:
         conditions.append(f"json_extract(body, '$.lookup_key') in ({','.join('?' * len(keys))})")
         values += keys
     return page(account, "price", params, "/v1/prices", conditions, values)
-
-
-def list_tax_rates(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "tax_rate", params, "/v1/tax_rates", *filters(params, "active"))
 
 
 def filters(params: Obj, *names: str) -> tuple[list[str], list[object]]:

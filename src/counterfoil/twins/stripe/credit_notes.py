@@ -13,7 +13,7 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share, taxes
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance
-from counterfoil.twins.stripe.errors import Obj, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.invoices import settle
 from counterfoil.twins.stripe.listing import PAGING, inline, page
@@ -43,30 +43,28 @@ def view(account: StripeAccount, note: Obj) -> Obj:
 def create(account: StripeAccount, params: Obj) -> Obj:
     invoice = account.get("invoice", params["invoice"], "invoice")
     if invoice["status"] not in ("open", "paid", "uncollectible"):
-        raise invalid_request(
+        raise refusal(
             f"The invoice {invoice['id']} is {invoice['status']}. You can only create credit notes on "
             "finalized invoices that are not void.",
-            param="invoice",
+            "invoice",
         )
     lines = _lines(account, invoice, params)
     amount = sum(line["amount"] + _outside(line) for line in lines)
     if params.get("amount") is not None and params["amount"] != amount:
-        raise invalid_request(
+        raise refusal(
             f"The credit note amount ({params['amount']}) must equal the total of its lines ({amount}).",
-            param="amount",
+            "amount",
         )
     if amount < 1:
-        raise invalid_request("The credit note total must be greater than zero.", param="amount")
+        raise refusal("The credit note total must be greater than zero.", "amount")
     before_invoice = account.view(invoice)
     note = _write(account, invoice, params, lines, amount)
     if invoice["status"] == "paid":
         _return_amount(account, invoice, note, params)
     else:
         _lower_remaining(account, invoice, note, params)
-    account.save(note)
-    account.emit("credit_note.created", note)
-    account.save(invoice)
-    account.emit("invoice.updated", invoice, before_invoice)
+    account.publish("credit_note.created", note)
+    account.publish("invoice.updated", invoice, before_invoice)
     if invoice["status"] == "open" and invoice["amount_remaining"] == 0:
         settle(account, invoice)
     return note
@@ -102,16 +100,16 @@ def _lower_remaining(account: StripeAccount, invoice: Obj, note: Obj, params: Ob
     """Lower the remaining amount of an unpaid invoice; no money is returned."""
     if params.get("credit_amount") or params.get("refund_amount") or params.get("refund") or params.get(
             "out_of_band_amount"):  # fmt: skip
-        raise invalid_request(
+        raise refusal(
             "You can only specify `credit_amount`, `refund_amount`, `refund` or `out_of_band_amount` when the "
             "invoice is paid.",
-            param="invoice",
+            "invoice",
         )
     if note["amount"] > invoice["amount_remaining"]:
-        raise invalid_request(
+        raise refusal(
             f"The credit note total ({note['amount']}) is greater than the amount remaining on the invoice "
             f"({invoice['amount_remaining']}).",
-            param="amount",
+            "amount",
         )
     invoice["amount_due"] -= note["amount"]
     invoice["amount_remaining"] -= note["amount"]
@@ -128,30 +126,30 @@ def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj)
         - invoice["post_payment_credit_notes_amount"]
     )
     if amount > creditable:
-        raise invalid_request(
+        raise refusal(
             f"The credit note total ({amount}) is greater than the creditable amount of the invoice ({creditable}).",
-            param="amount",
+            "amount",
         )
     refund_object = None
     if params.get("refund"):
         refund_object = account.get("refund", params["refund"], "refund")
         if refund_object["charge"] != invoice["charge"] or refund_object.get("_note"):
-            raise invalid_request(
-                "The refund does not belong to this invoice, or another credit note has it.", param="refund"
+            raise refusal(
+                "The refund does not belong to this invoice, or another credit note has it.", "refund"
             )
         if params.get("refund_amount"):
-            raise invalid_request("You may only specify one of `refund` or `refund_amount`.", param="refund")
+            raise refusal("You may only specify one of `refund` or `refund_amount`.", "refund")
     credit, outside = params.get("credit_amount") or 0, params.get("out_of_band_amount") or 0
     returned = refund_object["amount"] if refund_object else params.get("refund_amount") or 0
     if credit + outside + returned != amount:
-        raise invalid_request(
+        raise refusal(
             f"The sum of credit amount, refund amount and out of band amount ({credit + outside + returned}) "
             f"must equal the credit note amount ({amount}).",
-            param="amount",
+            "amount",
         )
     if returned and refund_object is None:
         if invoice["charge"] is None:
-            raise invalid_request("You cannot refund an invoice that has no charge.", param="refund_amount")
+            raise refusal("You cannot refund an invoice that has no charge.", "refund_amount")
         refund_object = refund(
             account, account.get("charge", invoice["charge"]), returned, "requested_by_customer"
         )
@@ -172,10 +170,10 @@ def _lines(account: StripeAccount, invoice: Obj, params: Obj) -> list[Obj]:
     line_params = params.get("lines")
     if not line_params:
         if params.get("amount") is None:
-            raise invalid_parameter(
+            raise invalid(
                 "You must specify one of `amount`, `lines`, or `shipping_cost`.",
-                "parameter_missing",
                 "amount",
+                "parameter_missing",
             )
         return [_line(params["amount"], 1, Decimal(params["amount"]), None, [], [])]
     note_lines: list[Obj] = []
@@ -212,10 +210,10 @@ def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
     unit = params.get("unit_amount_decimal")
     unit = params.get("unit_amount") if unit is None else unit
     if unit is None or not params.get("description"):
-        raise invalid_parameter(
+        raise invalid(
             "A custom line item needs `description` and `unit_amount` or `unit_amount_decimal`.",
-            "parameter_missing",
             f"{name}[unit_amount]",
+            "parameter_missing",
         )
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     amount = line_amount(str(unit), quantity)
@@ -227,29 +225,23 @@ def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
 def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, note_lines: list[Obj]) -> Obj:
     """Return a part of an invoice line. The last part takes the rounding difference, so parts add up to the line."""
     if not params.get("invoice_line_item"):
-        raise invalid_parameter(
-            f"Missing required param: {name}[invoice_line_item].",
-            "parameter_missing",
-            f"{name}[invoice_line_item]",
-        )
+        raise missing_parameter(f"{name}[invoice_line_item]")
     line = account.get("line_item", params["invoice_line_item"], f"{name}[invoice_line_item]")
     position = account.store.place(line["id"])
     if position is None or position[1] != invoice["id"]:
-        raise invalid_request(
-            f"The line item {line['id']} is not on invoice {invoice['id']}.",
-            param=f"{name}[invoice_line_item]",
+        raise refusal(
+            f"The line item {line['id']} is not on invoice {invoice['id']}.", f"{name}[invoice_line_item]"
         )
     quantity: int | None = params.get("quantity")
     amount: int | None = params.get("amount")
     if (quantity is None) == (amount is None):
-        raise invalid_parameter(
-            "You must specify one of `quantity` or `amount`.", "parameter_missing", f"{name}[quantity]"
+        raise invalid(
+            "You must specify one of `quantity` or `amount`.", f"{name}[quantity]", "parameter_missing"
         )
     if quantity is not None:
         if quantity > (line["quantity"] or 1):
-            raise invalid_request(
-                "The quantity is greater than the quantity of the invoice line item.",
-                param=f"{name}[quantity]",
+            raise refusal(
+                "The quantity is greater than the quantity of the invoice line item.", f"{name}[quantity]"
             )
         amount = share(line["amount"], quantity, line["quantity"] or 1)
     assert amount is not None
@@ -259,10 +251,10 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
     ]
     before = sum(part["amount"] for part in credited)
     if amount > line["amount"] - before:
-        raise invalid_request(
+        raise refusal(
             f"The amount ({amount}) is greater than what is left to credit on the line item "
             f"({line['amount'] - before}).",
-            param=f"{name}[amount]",
+            f"{name}[amount]",
         )
     tax_figures = []
     for number, tax in enumerate(line["tax_amounts"]):
@@ -307,22 +299,12 @@ def preview(account: StripeAccount, params: Obj) -> Obj:
         return result
 
 
-def get(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("credit_note", id)
-
-
 def list_all(account: StripeAccount, params: Obj) -> Obj:
     conditions, values = filters(params, "customer")
     if params.get("invoice"):
         conditions.append("parent = ?")
         values.append(params["invoice"])
     return page(account, "credit_note", params, "/v1/credit_notes", conditions, values)
-
-
-def list_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
-    account.get("credit_note", id)
-    url = f"/v1/credit_notes/{id}/lines"
-    return page(account, "credit_note_line_item", params, url, ["parent = ?"], [id], oldest_first=True)
 
 
 def update(account: StripeAccount, params: Obj, id: str) -> Obj:
@@ -332,8 +314,7 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
         note["memo"] = params["memo"]
     if "metadata" in params:
         note["metadata"] = merged(note["metadata"], params["metadata"])
-    account.save(note)
-    account.emit("credit_note.updated", note, before)
+    account.publish("credit_note.updated", note, before)
     return note
 
 
@@ -341,14 +322,13 @@ def void(account: StripeAccount, params: Obj, id: str) -> Obj:
     """Void a note, only while its invoice is open: later, money has moved."""
     note = account.get("credit_note", id)
     if note["status"] == "void":
-        raise invalid_request("This credit note has already been voided.", code="credit_note_already_voided")
+        raise refusal("This credit note has already been voided.", code="credit_note_already_voided")
     invoice = account.get("invoice", note["invoice"])
     if note["type"] != "pre_payment" or invoice["status"] != "open":
-        raise invalid_request("You can only void a credit note whose invoice is open.", param="id")
+        raise refusal("You can only void a credit note whose invoice is open.", "id")
     before_invoice, before_note = account.view(invoice), dict(note)
     note.update(status="void", voided_at=account.now)
-    account.save(note)
-    account.emit("credit_note.voided", note, before_note)
+    account.publish("credit_note.voided", note, before_note)
     invoice["amount_due"] += note["amount"]
     invoice["amount_remaining"] += note["amount"]
     invoice["pre_payment_credit_notes_amount"] -= note["amount"]

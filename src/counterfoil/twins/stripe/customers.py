@@ -8,9 +8,9 @@ from __future__ import annotations
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request, missing
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
-from counterfoil.twins.stripe.listing import PAGING, page, search
+from counterfoil.twins.stripe.listing import PAGING, page
 
 ADDRESS: Shape = {
     "city": "str", "country": "str", "line1": "str", "line2": "str", "postal_code": "str", "state": "str",
@@ -83,10 +83,10 @@ def _apply(account: StripeAccount, customer: Obj, params: Obj) -> None:
             if method["customer"] is None:
                 method = attach(account, {"customer": customer["id"]}, method["id"])
             if method["customer"] != customer["id"]:
-                raise invalid_request(
+                raise refusal(
                     "The customer does not have a payment method with the ID "
                     f"{value}. The payment method must be attached to the customer.",
-                    param="payment_method",
+                    "payment_method",
                 )
             value = method["id"]
         customer["invoice_settings"][name] = value
@@ -133,20 +133,16 @@ def list_all(account: StripeAccount, params: Obj) -> Obj:
     return page(account, "customer", params, "/v1/customers", conditions, values)
 
 
-def find(account: StripeAccount, params: Obj) -> Obj:
-    return search(account, "customer", params, "/v1/customers/search")
-
-
 def same_currency(account: StripeAccount, customer: Obj, code: str) -> None:
     """Set the currency of the customer with its first document; reject any other afterwards."""
     if customer["currency"] is None:
         customer["currency"] = code
         account.save(customer)
     elif customer["currency"] != code:
-        raise invalid_request(
+        raise refusal(
             "You cannot combine currencies on a single customer. This customer has had documents in "
             f"{customer['currency']}.",
-            param="currency",
+            "currency",
         )
 
 
@@ -168,7 +164,7 @@ def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
     customer = account.get("customer", id)
     before = account.view(customer)
     if params["amount"] == 0:
-        raise invalid_parameter("Amount must be non-zero.", "parameter_invalid_integer", "amount")
+        raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
     same_currency(account, customer, currency(params["currency"]))
     entry = move_balance(
         account,
@@ -211,7 +207,7 @@ def create_method(account: StripeAccount, params: Obj) -> Obj:
     card = params.get("card") or {}
     number = card.get("number") or card.get("token")
     if not number:
-        raise invalid_parameter("Missing required param: card.", "parameter_missing", "card")
+        raise missing_parameter("card")
     return _new_method(account, number, card, params)
 
 
@@ -238,42 +234,31 @@ def _method(account: StripeAccount, id: str, param: str) -> Obj:
     return account.get("payment_method", id, param)
 
 
-def get_method(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("payment_method", id)
-
-
 def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
     method = _method(account, id, "id")
     account.get("customer", params["customer"], "customer")
     if method["customer"] not in (None, params["customer"]):
-        raise invalid_request("The payment method you provided has already been attached to a customer.")
+        raise refusal("The payment method you provided has already been attached to a customer.")
     if not method["_attaches"]:
         raise StripeError(
             402, "Your card was declined.", type="card_error", code="card_declined",
             more={"decline_code": method["_declines"]},
         )  # fmt: skip
     method["customer"] = params["customer"]
-    account.save(method)
-    account.emit("payment_method.attached", method)
+    account.publish("payment_method.attached", method)
     return method
 
 
 def detach(account: StripeAccount, params: Obj, id: str) -> Obj:
     method = account.get("payment_method", id)
     if method["customer"] is None:
-        raise invalid_request(
+        raise refusal(
             "The payment method you provided is not attached to a customer so detachment is impossible."
         )
     before = dict(method)
     method["customer"] = None
-    account.save(method)
-    account.emit("payment_method.detached", method, before)
+    account.publish("payment_method.detached", method, before)
     return method
-
-
-def list_methods(account: StripeAccount, params: Obj) -> Obj:
-    conditions, values = filters(params, "customer")
-    return page(account, "payment_method", params, "/v1/payment_methods", conditions, values)
 
 
 def payable_with(account: StripeAccount, customer: Obj, method_id: str | None) -> Obj:
@@ -288,7 +273,5 @@ def payable_with(account: StripeAccount, customer: Obj, method_id: str | None) -
         )  # fmt: skip
     method = _method(account, id, "payment_method")
     if method["customer"] not in (None, customer["id"]):
-        raise invalid_request(
-            "The payment method does not belong to the customer of this invoice.", param="payment_method"
-        )
+        raise refusal("The payment method does not belong to the customer of this invoice.", "payment_method")
     return method

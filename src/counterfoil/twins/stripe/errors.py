@@ -8,10 +8,10 @@ Obj: TypeAlias = dict[str, Any]
 
 
 class StripeError(Exception):
-    """Response other than 200.
+    """Response other than 200. `commit`: earlier writes stay; a declined card leaves its failed charge.
 
-    `replayable`: the idempotency key replays it. The vendor replays what an endpoint answered, not what was rejected before (bad
-    parameters, key, rate). `commit`: earlier writes stay; a declined card leaves its failed charge.
+    `replayable`: the idempotency key replays it. The vendor replays what an endpoint answered, not what was rejected
+    before (bad parameters, key, rate).
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class StripeError(Exception):
 
 def missing(noun: str, id: str, param: str = "id") -> StripeError:
     """Return a 404, or a 400 if a parameter names the absent object."""
-    return StripeError(
-        404 if param == "id" else 400,
-        f"No such {noun}: '{id}'",
-        code="resource_missing",
-        param=param,
-    )
+    status = 404 if param == "id" else 400
+    return StripeError(status, f"No such {noun}: '{id}'", code="resource_missing", param=param)
 
 
-def invalid_request(message: str, *, code: str | None = None, param: str | None = None) -> StripeError:
+def refusal(message: str, param: str | None = None, code: str | None = None) -> StripeError:
     """Return a 400 of an endpoint that ran: the idempotency key replays it."""
     return StripeError(400, message, code=code, param=param)
 
 
-def invalid_parameter(message: str, code: str, param: str) -> StripeError:
+def invalid(message: str, param: str, code: str = "parameter_invalid") -> StripeError:
     """Return a 400 from before the endpoint ran: the idempotency key does not replay it."""
     return StripeError(400, message, code=code, param=param, replayable=False)
+
+
+def missing_parameter(param: str) -> StripeError:
+    return invalid(f"Missing required param: {param}.", param, "parameter_missing")

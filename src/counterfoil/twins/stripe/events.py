@@ -8,7 +8,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
-from counterfoil.twins.stripe.errors import Obj, invalid_parameter
+from counterfoil.twins.stripe.errors import Obj, invalid
 from counterfoil.twins.stripe.faults import Faults
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -29,14 +29,10 @@ def view(account: StripeAccount, event: Obj) -> Obj:
     return {**event, "pending_webhooks": account.store.waiting_for(event["id"])}
 
 
-def get(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("event", id)
-
-
 def list_all(account: StripeAccount, params: Obj) -> Obj:
     conditions, values = ["created >= ?"], [account.now - LISTED_SECONDS]
     if params.get("type") and params.get("types"):
-        raise invalid_parameter("You may not specify both type and types.", "parameter_invalid", "types")
+        raise invalid("You may not specify both type and types.", "types")
     if params.get("type"):
         conditions.append("json_extract(body, '$.type') glob ?")
         values.append(params["type"])
@@ -84,18 +80,10 @@ def _require_loopback(url: str) -> str:
     except ValueError:
         local = False
     if parts.scheme != "http" or not local:
-        raise invalid_parameter(
-            f"Invalid URL: {url}. The twin delivers to http on loopback only.", "url_invalid", "url"
+        raise invalid(
+            f"Invalid URL: {url}. The twin delivers to http on loopback only.", "url", "url_invalid"
         )
     return url
-
-
-def get_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("webhook_endpoint", id)
-
-
-def list_endpoints(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "webhook_endpoint", params, "/v1/webhook_endpoints")
 
 
 def update_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:

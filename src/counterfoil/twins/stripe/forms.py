@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing_parameter
 
 Kind: TypeAlias = Any
 Shape: TypeAlias = Mapping[str, Kind]
@@ -38,7 +38,7 @@ def decode(text: str) -> Obj:
                 break
             child = node.setdefault(key, {})
             if not isinstance(child, dict):
-                raise invalid_parameter(f"Invalid object: {name}", "parameter_invalid", name)
+                raise invalid(f"Invalid object: {name}", name)
             node = child
     return {key: _listed(value) for key, value in root.items()}
 
@@ -59,14 +59,14 @@ def read(form: Mapping[str, Any], shape: Shape, path: str = "") -> Obj:
     values: Obj = {}
     for name, value in form.items():
         if name not in kinds:
-            raise invalid_parameter(
-                f"Received unknown parameter: {_join(path, name)}", "parameter_unknown", _join(path, name)
+            raise invalid(
+                f"Received unknown parameter: {_join(path, name)}", _join(path, name), "parameter_unknown"
             )
         values[name] = _typed(value, kinds[name], _join(path, name))
     for name in shape:
         if name.endswith("!") and values.get(name[:-1]) is None:
             full = _join(path, name[:-1])
-            raise invalid_parameter(f"Missing required param: {full}.", "parameter_missing", full)
+            raise missing_parameter(full)
     return values
 
 
@@ -87,14 +87,14 @@ def _typed(value: Any, kind: Kind, name: str) -> Any:
         return None
     if isinstance(kind, list):
         if not isinstance(value, list):
-            raise invalid_parameter(f"Invalid array: {name}", "parameter_invalid", name)
+            raise invalid(f"Invalid array: {name}", name)
         return [_typed(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
     if isinstance(kind, Mapping):
         if not isinstance(value, dict):
-            raise invalid_parameter(f"Invalid object: {name}", "parameter_invalid", name)
+            raise invalid(f"Invalid object: {name}", name)
         return read(value, kind, name)
     if not isinstance(value, str):
-        raise invalid_parameter(f"Invalid string: {name}", "parameter_invalid", name)
+        raise invalid(f"Invalid string: {name}", name)
     if isinstance(kind, tuple):
         if value not in kind:
             words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
@@ -106,16 +106,16 @@ def _typed(value: Any, kind: Kind, name: str) -> Any:
 def _scalar(value: str, kind: str, name: str) -> Any:
     if kind in ("int", "uint", "amount", "time"):
         if not _INT.match(value):
-            raise invalid_parameter(f"Invalid integer: {value}", "parameter_invalid_integer", name)
+            raise invalid(f"Invalid integer: {value}", name, "parameter_invalid_integer")
         number = int(value)
         minimum = {"uint": 0, "time": 0, "amount": 1}.get(kind)
         if minimum is not None and number < minimum:
             message = f"This value must be greater than or equal to {minimum}."
-            raise invalid_parameter(message, "parameter_invalid_integer", name)
+            raise invalid(message, name, "parameter_invalid_integer")
         return number
     if kind == "bool":
         if value not in ("true", "false"):
-            raise invalid_parameter(f"Invalid boolean: {value}", "parameter_invalid", name)
+            raise invalid(f"Invalid boolean: {value}", name)
         return value == "true"
     if kind == "dec":
         try:
@@ -123,11 +123,9 @@ def _scalar(value: str, kind: str, name: str) -> Any:
                 raise InvalidOperation
             return Decimal(value)
         except InvalidOperation:
-            raise invalid_parameter(f"Invalid decimal: {value}", "parameter_invalid", name) from None
+            raise invalid(f"Invalid decimal: {value}", name) from None
     if len(value) > 5000:
-        raise invalid_parameter(
-            f"Invalid string: {value[:20]}...; must be at most 5000 characters", "parameter_invalid", name
-        )
+        raise invalid(f"Invalid string: {value[:20]}...; must be at most 5000 characters", name)
     return value
 
 
@@ -136,12 +134,11 @@ def _metadata(value: Any, name: str) -> dict[str, str] | None:
     if value == "":
         return None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise invalid_parameter("Metadata must be a hash of strings.", "parameter_invalid", name)
+        raise invalid("Metadata must be a hash of strings.", name)
     for key, item in value.items():
         if len(key) > MAX_METADATA_KEY_CHARACTERS or len(item) > MAX_METADATA_VALUE_CHARACTERS:
-            raise invalid_parameter(
+            raise invalid(
                 f"Metadata keys may have {MAX_METADATA_KEY_CHARACTERS} characters and values {MAX_METADATA_VALUE_CHARACTERS}: {key[:60]}",
-                "parameter_invalid",
                 f"{name}[{key[:60]}]",
             )
     return value
@@ -154,7 +151,5 @@ def merged(old: Mapping[str, str], changes: Mapping[str, str] | None) -> dict[st
     result = {**old, **changes}
     result = {key: item for key, item in result.items() if item != ""}
     if len(result) > MAX_METADATA_KEYS:
-        raise invalid_parameter(
-            f"Metadata may have {MAX_METADATA_KEYS} keys.", "parameter_invalid", "metadata"
-        )
+        raise invalid(f"Metadata may have {MAX_METADATA_KEYS} keys.", "metadata")
     return result

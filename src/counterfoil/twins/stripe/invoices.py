@@ -9,10 +9,10 @@ from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance, payable_with, same_currency
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.lines import draft_only, pending, place_item, tax_line, total
-from counterfoil.twins.stripe.listing import PAGING, inline, page, search
+from counterfoil.twins.stripe.listing import PAGING, inline, page
 from counterfoil.twins.stripe.payments import cancel_intent, charge, declined, open_intent
 
 COLLECTION = ("charge_automatically", "send_invoice")
@@ -69,17 +69,17 @@ def begin(account: StripeAccount, customer: Obj, code: str, reason: str, params:
     method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice":
         if params.get("days_until_due") is None and params.get("due_date") is None:
-            raise invalid_parameter(
+            raise invalid(
                 "If invoice collection method is `send_invoice`, you must specify `due_date` or "
                 "`days_until_due`.",
-                "parameter_missing",
                 "days_until_due",
+                "parameter_missing",
             )
     elif params.get("days_until_due") is not None or params.get("due_date") is not None:
-        raise invalid_request(
+        raise refusal(
             "You can only specify `days_until_due` or `due_date` if the invoice's collection_method is "
             "`send_invoice`.",
-            param="days_until_due",
+            "days_until_due",
         )
     now = account.now
     due = params.get("due_date")
@@ -116,10 +116,6 @@ def begin(account: StripeAccount, customer: Obj, code: str, reason: str, params:
     }, parent=params.get("subscription"))  # fmt: skip
 
 
-def get(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("invoice", id)
-
-
 def list_all(account: StripeAccount, params: Obj) -> Obj:
     conditions, values = filters(params, "collection_method", "status")
     for name, column in (("customer", "customer"), ("subscription", "parent")):
@@ -131,10 +127,6 @@ def list_all(account: StripeAccount, params: Obj) -> Obj:
         conditions.append(f"json_extract(body, '$.due_date') {sign} ?")
         values.append(at)
     return page(account, "invoice", params, "/v1/invoices", conditions, values)
-
-
-def find(account: StripeAccount, params: Obj) -> Obj:
-    return search(account, "invoice", params, "/v1/invoices/search")
 
 
 def update(account: StripeAccount, params: Obj, id: str) -> Obj:
@@ -161,7 +153,7 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
 def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft" or invoice["subscription"]:
-        raise invalid_request(
+        raise refusal(
             "You can only delete one-off invoices in the draft state; void or credit this one instead.",
             code="invoice_not_editable",
         )
@@ -178,7 +170,7 @@ def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
 def finalize(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft":
-        raise invalid_request(
+        raise refusal(
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
             code="invoice_not_editable",
         )
@@ -211,8 +203,7 @@ def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
         invoice["payment_intent"] = open_intent(account, invoice)["id"]
         if invoice["collection_method"] == "charge_automatically" and invoice["auto_advance"]:
             invoice["next_payment_attempt"] = now + HOUR_SECONDS
-    account.save(invoice)
-    account.emit("invoice.finalized", invoice, before)
+    account.publish("invoice.finalized", invoice, before)
     if invoice["amount_due"] == 0:
         settle(account, invoice)
     return invoice
@@ -225,8 +216,7 @@ def settle(account: StripeAccount, invoice: Obj) -> Obj:
         status="paid", paid=True, next_payment_attempt=None, auto_advance=False,
         status_transitions={**invoice["status_transitions"], "paid_at": account.now},
     )  # fmt: skip
-    account.save(invoice)
-    account.emit("invoice.updated", invoice, before)
+    account.publish("invoice.updated", invoice, before)
     account.emit("invoice.paid", invoice)
     account.emit("invoice.payment_succeeded", invoice)
     if invoice["subscription"]:
@@ -237,9 +227,9 @@ def settle(account: StripeAccount, invoice: Obj) -> Obj:
 def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] == "paid":
-        raise invalid_request("Invoice is already paid")
+        raise refusal("Invoice is already paid")
     if invoice["status"] == "void":
-        raise invalid_request("You cannot pay an invoice that has been voided.")
+        raise refusal("You cannot pay an invoice that has been voided.")
     if invoice["status"] == "draft":
         close_draft(account, invoice)
         if invoice["status"] == "paid":
@@ -273,8 +263,7 @@ def attempt(account: StripeAccount, invoice: Obj, method: str | None) -> StripeE
         settle(account, invoice)
         return None
     plan_retry(account, invoice)
-    account.save(invoice)
-    account.emit("invoice.payment_failed", invoice)
+    account.publish("invoice.payment_failed", invoice)
     if invoice["subscription"]:
         subscription_status.payment_failed(account, invoice)
     return declined(charge_object, card["_declines"])
@@ -290,8 +279,8 @@ def plan_retry(account: StripeAccount, invoice: Obj) -> None:
 def void(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] not in ("open", "uncollectible"):
-        raise invalid_request(
-            "You can only pass in open or uncollectible invoices. This invoice isn't open.", param="invoice"
+        raise refusal(
+            "You can only pass in open or uncollectible invoices. This invoice isn't open.", "invoice"
         )
     before = dict(invoice)
     if used := invoice["ending_balance"] - invoice["starting_balance"]:
@@ -305,31 +294,27 @@ def void(account: StripeAccount, params: Obj, id: str) -> Obj:
     )  # fmt: skip
     if invoice["payment_intent"]:
         cancel_intent(account, invoice["payment_intent"], "void_invoice")
-    account.save(invoice)
-    account.emit("invoice.voided", invoice, before)
+    account.publish("invoice.voided", invoice, before)
     return invoice
 
 
 def mark_uncollectible(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "open":
-        raise invalid_request(
-            "You can only mark open invoices as uncollectible. This invoice isn't open.", param="invoice"
-        )
+        raise refusal("You can only mark open invoices as uncollectible. This invoice isn't open.", "invoice")
     before = dict(invoice)
     invoice.update(
         status="uncollectible", next_payment_attempt=None, auto_advance=False,
         status_transitions={**invoice["status_transitions"], "marked_uncollectible_at": account.now},
     )  # fmt: skip
-    account.save(invoice)
-    account.emit("invoice.marked_uncollectible", invoice, before)
+    account.publish("invoice.marked_uncollectible", invoice, before)
     return invoice
 
 
 def send(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["collection_method"] != "send_invoice":
-        raise invalid_request("You can only send invoices whose collection_method is `send_invoice`.")
+        raise refusal("You can only send invoices whose collection_method is `send_invoice`.")
     if invoice["status"] == "draft":
         close_draft(account, invoice)
     account.emit("invoice.sent", invoice)
@@ -363,7 +348,6 @@ def collect(account: StripeAccount, invoice: Obj) -> None:
     except StripeError:
         invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
         plan_retry(account, invoice)
-        account.save(invoice)
-        account.emit("invoice.payment_failed", invoice)
+        account.publish("invoice.payment_failed", invoice)
         if invoice["subscription"]:
             subscription_status.payment_failed(account, invoice)

@@ -9,7 +9,7 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text, line_amount, taxes
 from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
 from counterfoil.twins.stripe.customers import same_currency
-from counterfoil.twins.stripe.errors import Obj, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.listing import PAGING, page
 
@@ -37,7 +37,7 @@ PAGE: Shape = {name: kind for name, kind in PAGING.items() if name != "created"}
 
 def draft_only(invoice: Obj) -> None:
     if invoice["status"] != "draft":
-        raise invalid_request("This invoice is no longer editable", code="invoice_not_editable")
+        raise refusal("This invoice is no longer editable", code="invoice_not_editable")
 
 
 def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> Obj:
@@ -48,27 +48,25 @@ def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> 
         if params.get(name) is not None
     ]
     if len(amount_keys) != 1:
-        raise invalid_parameter(
+        raise invalid(
             "You must specify exactly one of `amount`, `price`, `unit_amount` or `unit_amount_decimal`.",
-            "parameter_missing",
             "amount",
+            "parameter_missing",
         )
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     price: Obj | None = None
     if amount_keys == ["amount"]:
         if params.get("quantity") not in (None, 1):
-            raise invalid_parameter(
-                "You may not specify `quantity` together with `amount`.", "parameter_invalid", "quantity"
-            )
+            raise invalid("You may not specify `quantity` together with `amount`.", "quantity")
         exact = Decimal(params["amount"])
         code = currency(params.get("currency") or fallback)
     elif amount_keys == ["price"]:
         price = account.get("price", params["price"], "price")
         if price["type"] != "one_time":
-            raise invalid_request(
+            raise refusal(
                 "The price specified is set to `type=recurring` but this field only accepts prices with "
                 "`type=one_time`.",
-                param="price",
+                "price",
             )
         exact, code = Decimal(price["unit_amount_decimal"]), price["currency"]
     else:
@@ -87,12 +85,10 @@ def create_item(account: StripeAccount, params: Obj) -> Obj:
         invoice = account.get("invoice", params["invoice"], "invoice")
         draft_only(invoice)
         if invoice["customer"] != customer["id"]:
-            raise invalid_request("The invoice does not belong to this customer.", param="invoice")
+            raise refusal("The invoice does not belong to this customer.", "invoice")
     item_amounts = _item_amounts(account, params, invoice["currency"] if invoice else customer["currency"])
     if invoice and item_amounts["currency"] != invoice["currency"]:
-        raise invalid_request(
-            "The currency of the invoice item does not match that of the invoice.", param="currency"
-        )
+        raise refusal("The currency of the invoice item does not match that of the invoice.", "currency")
     same_currency(account, customer, item_amounts["currency"])
     period = params.get("period") or {"start": account.now, "end": account.now}
     item = account.create("invoiceitem", {
@@ -127,8 +123,7 @@ def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
         item["metadata"] = merged(item["metadata"], params["metadata"])
     if "tax_rates" in params:
         item["tax_rates"] = tax_rates(account, params["tax_rates"], "tax_rates")
-    account.save(item)
-    account.emit("invoiceitem.updated", item, before)
+    account.publish("invoiceitem.updated", item, before)
     if invoice:
         line = next(line for line in account.of("line_item", invoice["id"]) if line.get("invoice_item") == id)
         line.update(_from_item(item))
@@ -149,10 +144,6 @@ def delete_item(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.remove(id)
     account.emit("invoiceitem.deleted", item)
     return {"id": id, "object": "invoiceitem", "deleted": True}
-
-
-def get_item(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("invoiceitem", id)
 
 
 def list_items(account: StripeAccount, params: Obj) -> Obj:
@@ -252,9 +243,7 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
         if line_params.get("invoice_item"):
             item = account.get("invoiceitem", line_params["invoice_item"], f"lines[{position}][invoice_item]")
             if item["invoice"] or item["customer"] != invoice["customer"]:
-                raise invalid_request(
-                    "The invoice item is already on an invoice, or of another customer.", param="lines"
-                )
+                raise refusal("The invoice item is already on an invoice, or of another customer.", "lines")
         else:
             item = create_item(
                 account, {"currency": invoice["currency"], **line_params, "customer": invoice["customer"]}
@@ -265,13 +254,6 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
     total(account, invoice)
     account.emit("invoice.updated", invoice, before)
     return invoice
-
-
-def list_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
-    account.get("invoice", id)
-    return page(
-        account, "line_item", params, f"/v1/invoices/{id}/lines", ["parent = ?"], [id], oldest_first=True
-    )
 
 
 def line_arguments(price: Obj, quantity: int) -> dict[str, Any]:

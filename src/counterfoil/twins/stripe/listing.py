@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape
 
 PAGING: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str", "created": "range"}
@@ -30,16 +30,14 @@ def page(
     limit = params.get("limit") or DEFAULT_PAGE_ROWS
     if not 1 <= limit <= 100:
         word, edge = ("greater", 1) if limit < 1 else ("less", 100)
-        raise invalid_parameter(
-            f"This value must be {word} than or equal to {edge}.", "parameter_invalid_integer", "limit"
+        raise invalid(
+            f"This value must be {word} than or equal to {edge}.", "limit", "parameter_invalid_integer"
         )
     spans, values = created_conditions(params)
     where, bound = [*conditions, *spans], [*arguments, *values]
     after, before = params.get("starting_after"), params.get("ending_before")
     if after and before:
-        raise invalid_request(
-            "You may not specify both starting_after and ending_before.", param="starting_after"
-        )
+        raise refusal("You may not specify both starting_after and ending_before.", "starting_after")
     forward = oldest_first
     if cursor := after or before:
         position = account.store.place(cursor) if account.find(type, cursor) else None
@@ -78,9 +76,7 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
     while True:
         clause = _CLAUSE.match(text, position)
         if clause is None:
-            raise invalid_request(
-                f"We were unable to parse your search query at character {position}.", param="query"
-            )
+            raise refusal(f"We were unable to parse your search query at character {position}.", "query")
         negated, name, _, key, operator, _, quoted, bare = clause.groups()
         value: Any = quoted if quoted is not None else bare
         path = "$.metadata." + _quoted(key) if key else "$." + name
@@ -102,12 +98,10 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
         joins.add(join.group(1).lower())
         position = join.end()
     if position != len(text) or len(joins) > 1:
-        raise invalid_request("We were unable to parse your search query.", param="query")
+        raise refusal("We were unable to parse your search query.", "query")
     limit, offset = params.get("limit") or DEFAULT_PAGE_ROWS, int(params.get("page") or 0)
     if not 1 <= limit <= 100:
-        raise invalid_parameter(
-            "This value must be less than or equal to 100.", "parameter_invalid_integer", "limit"
-        )
+        raise invalid("This value must be less than or equal to 100.", "limit", "parameter_invalid_integer")
     rows = account.where(
         type,
         "coalesce(json_extract(body, '$._deleted'), 0) = 0 "
@@ -134,10 +128,10 @@ def expand(account: StripeAccount, body: Obj, paths: Sequence[str]) -> Obj:
     for path in paths:
         steps = path.split(".")
         if len(steps) > 4:
-            raise invalid_parameter(
+            raise invalid(
                 f"You cannot expand more than 4 levels of a property. Property: {path}",
-                "property_expansion_max_depth",
                 "expand",
+                "property_expansion_max_depth",
             )
         _expand(account, body, steps, path)
     return body
@@ -157,14 +151,12 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
             account, lazy[0], {}, lazy[1].format(id=node["id"]), ["customer = ?", lazy[2]], [node["id"]]
         )
     if name not in node:
-        raise invalid_parameter(f"This property cannot be expanded ({path}).", "parameter_invalid", "expand")
+        raise invalid(f"This property cannot be expanded ({path}).", "expand")
     value = node[name]
     if isinstance(value, str):
         target = account.any(value)
         if target is None:
-            raise invalid_parameter(
-                f"This property cannot be expanded ({path}).", "parameter_invalid", "expand"
-            )
+            raise invalid(f"This property cannot be expanded ({path}).", "expand")
         node[name] = account.view(target)
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
         node[name] = [account.view(target) for item in value if (target := account.any(item)) is not None]

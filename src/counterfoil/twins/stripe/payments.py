@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customers import ADDRESS
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
-from counterfoil.twins.stripe.listing import PAGING, page
+from counterfoil.twins.stripe.listing import PAGING
 
 REFUND: Shape = {
     "charge": "str", "payment_intent": "str", "amount": "amount", "metadata": "meta",
@@ -52,8 +51,7 @@ def cancel_intent(account: StripeAccount, id: str, reason: str) -> None:
     if intent["status"] == "succeeded":
         return
     intent.update(status="canceled", canceled_at=account.now, cancellation_reason=reason)
-    account.save(intent)
-    account.emit("payment_intent.canceled", intent)
+    account.publish("payment_intent.canceled", intent)
 
 
 def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
@@ -115,13 +113,12 @@ def refund(
     """Refund part of a charge; rejects more than the refundable amount."""
     refundable = charge_object["amount_captured"] - charge_object["amount_refunded"]
     if refundable == 0:
-        raise invalid_request(
+        raise refusal(
             f"Charge {charge_object['id']} has already been refunded.", code="charge_already_refunded"
         )
     if amount > refundable:
-        raise invalid_request(
-            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({refundable})",
-            param="amount",
+        raise refusal(
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({refundable})", "amount"
         )
     before = account.view(charge_object)
     charge_object["amount_refunded"] += amount
@@ -141,20 +138,18 @@ def create_refund(account: StripeAccount, params: Obj) -> Obj:
     id = params.get("charge")
     if id is None:
         if not params.get("payment_intent"):
-            raise invalid_parameter(
+            raise invalid(
                 "One of the following params should be provided for this request: payment_intent or charge.",
-                "parameter_missing",
                 "charge",
+                "parameter_missing",
             )
         intent = account.get("payment_intent", params["payment_intent"], "payment_intent")
         id = intent["latest_charge"]
         if id is None or intent["status"] != "succeeded":
-            raise invalid_request(
-                "This PaymentIntent does not have a successful charge to refund.", param="payment_intent"
-            )
+            raise refusal("This PaymentIntent does not have a successful charge to refund.", "payment_intent")
     charge_object = account.get("charge", id, "charge")
     if charge_object["status"] != "succeeded":
-        raise invalid_request(f"Charge {id} is not in a state that can be refunded.", param="charge")
+        raise refusal(f"Charge {id} is not in a state that can be refunded.", "charge")
     amount = params.get("amount") or charge_object["amount_captured"] - charge_object["amount_refunded"]
     return refund(
         account, charge_object, amount, params.get("reason"), merged({}, params.get("metadata") or {})
@@ -165,30 +160,5 @@ def update_refund(account: StripeAccount, params: Obj, id: str) -> Obj:
     refund_object = account.get("refund", id)
     if "metadata" in params:
         refund_object["metadata"] = merged(refund_object["metadata"], params["metadata"])
-    account.save(refund_object)
-    account.emit("charge.refund.updated", refund_object)
+    account.publish("charge.refund.updated", refund_object)
     return refund_object
-
-
-def get_refund(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("refund", id)
-
-
-def list_refunds(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "refund", params, "/v1/refunds", *filters(params, "charge", "payment_intent"))
-
-
-def get_charge(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("charge", id)
-
-
-def list_charges(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "charge", params, "/v1/charges", *filters(params, "customer", "payment_intent"))
-
-
-def get_intent(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("payment_intent", id)
-
-
-def list_intents(account: StripeAccount, params: Obj) -> Obj:
-    return page(account, "payment_intent", params, "/v1/payment_intents", *filters(params, "customer"))

@@ -18,9 +18,10 @@ from counterfoil.twins.stripe import (
     subscriptions,
 )
 from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape
-from counterfoil.twins.stripe.listing import PAGING, SEARCHING
+from counterfoil.twins.stripe.listing import PAGING, SEARCHING, page, search
 
 Answer = Callable[..., Obj]
 
@@ -40,6 +41,32 @@ def _get(kind: str) -> Answer:
     return answer
 
 
+def _list(kind: str, path: str, *fields: str) -> Answer:
+    """Return the list function of a kind; the request may filter by `fields`."""
+
+    def answer(account: StripeAccount, params: Obj) -> Obj:
+        return page(account, kind, params, f"/v1/{path}", *filters(params, *fields))
+
+    return answer
+
+
+def _lines(kind: str, line_kind: str, path: str) -> Answer:
+    def answer(account: StripeAccount, params: Obj, id: str) -> Obj:
+        account.get(kind, id)
+        return page(
+            account, line_kind, params, f"/v1/{path}/{id}/lines", ["parent = ?"], [id], oldest_first=True
+        )
+
+    return answer
+
+
+def _search(kind: str, path: str) -> Answer:
+    def answer(account: StripeAccount, params: Obj) -> Obj:
+        return search(account, kind, params, f"/v1/{path}/search")
+
+    return answer
+
+
 def _customer_subscriptions(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", id)
     return subscriptions.list_all(account, params, id)
@@ -47,14 +74,15 @@ def _customer_subscriptions(account: StripeAccount, params: Obj, id: str) -> Obj
 
 def _customer_methods(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", id)
-    return customers.list_methods(account, {**params, "customer": id})
+    return _LIST_METHODS(account, {**params, "customer": id})
 
 
+_LIST_METHODS = _list("payment_method", "payment_methods", "customer")
 _ITEMS: Shape = {**{name: kind for name, kind in PAGING.items() if name != "created"}, "subscription!": "str"}
 _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "customers", customers.CUSTOMER, customers.create),
     ("GET", "customers", customers.LIST, customers.list_all),
-    ("GET", "customers/search", SEARCHING, customers.find),
+    ("GET", "customers/search", SEARCHING, _search("customer", "customers")),
     ("GET", "customers/{}", {}, customers.retrieve),
     ("POST", "customers/{}", customers.CUSTOMER_UPDATE, customers.update),
     ("DELETE", "customers/{}", {}, customers.delete),
@@ -66,12 +94,12 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "customers/{}/subscriptions", subscriptions.LIST, _customer_subscriptions),
     ("GET", "customers/{}/payment_methods", {**PAGING, "type": "str"}, _customer_methods),
     ("POST", "payment_methods", customers.PAYMENT_METHOD, customers.create_method),
-    ("GET", "payment_methods", {**PAGING, "customer!": "str", "type": "str"}, customers.list_methods),
-    ("GET", "payment_methods/{}", {}, customers.get_method),
+    ("GET", "payment_methods", {**PAGING, "customer!": "str", "type": "str"}, _LIST_METHODS),
+    ("GET", "payment_methods/{}", {}, _get("payment_method")),
     ("POST", "payment_methods/{}/attach", {"customer!": "str"}, customers.attach),
     ("POST", "payment_methods/{}/detach", {}, customers.detach),
     ("POST", "products", catalog.PRODUCT, catalog.create_product),
-    ("GET", "products", catalog.LIST, catalog.list_products),
+    ("GET", "products", catalog.LIST, _list("product", "products", "active")),
     ("GET", "products/{}", {}, _get("product")),
     ("POST", "products/{}", catalog.PRODUCT_UPDATE, catalog.update_product),
     ("DELETE", "products/{}", {}, catalog.delete_product),
@@ -82,30 +110,30 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "plans", catalog.PLAN, catalog.create_plan),
     ("GET", "plans/{}", {}, catalog.get_plan),
     ("POST", "tax_rates", catalog.TAX_RATE, catalog.create_tax_rate),
-    ("GET", "tax_rates", catalog.LIST, catalog.list_tax_rates),
+    ("GET", "tax_rates", catalog.LIST, _list("tax_rate", "tax_rates", "active")),
     ("GET", "tax_rates/{}", {}, _get("tax_rate")),
     ("POST", "tax_rates/{}", catalog.TAX_RATE_UPDATE, catalog.update_tax_rate),
     ("POST", "subscriptions", subscriptions.CREATE, subscriptions.create),
     ("GET", "subscriptions", subscriptions.LIST, subscriptions.list_all),
-    ("GET", "subscriptions/search", SEARCHING, subscriptions.find),
-    ("GET", "subscriptions/{}", {}, subscriptions.get),
+    ("GET", "subscriptions/search", SEARCHING, _search("subscription", "subscriptions")),
+    ("GET", "subscriptions/{}", {}, _get("subscription")),
     ("POST", "subscriptions/{}", subscriptions.UPDATE, subscriptions.update),
     ("DELETE", "subscriptions/{}", subscriptions.CANCEL, subscriptions.cancel),
     ("GET", "subscription_items", _ITEMS, subscriptions.list_items),
-    ("GET", "subscription_items/{}", {}, subscriptions.get_item),
+    ("GET", "subscription_items/{}", {}, _get("subscription_item")),
     ("POST", "subscription_items/{}", subscriptions.UPDATE_ITEM, subscriptions.update_item),
     ("POST", "invoiceitems", lines.ITEM, lines.create_item),
     ("GET", "invoiceitems", lines.LIST_ITEMS, lines.list_items),
-    ("GET", "invoiceitems/{}", {}, lines.get_item),
+    ("GET", "invoiceitems/{}", {}, _get("invoiceitem")),
     ("POST", "invoiceitems/{}", lines.ITEM_UPDATE, lines.update_item),
     ("DELETE", "invoiceitems/{}", {}, lines.delete_item),
     ("POST", "invoices", invoices.CREATE, invoices.create),
     ("GET", "invoices", invoices.LIST, invoices.list_all),
-    ("GET", "invoices/search", SEARCHING, invoices.find),
-    ("GET", "invoices/{}", {}, invoices.get),
+    ("GET", "invoices/search", SEARCHING, _search("invoice", "invoices")),
+    ("GET", "invoices/{}", {}, _get("invoice")),
     ("POST", "invoices/{}", invoices.UPDATE, invoices.update),
     ("DELETE", "invoices/{}", {}, invoices.delete),
-    ("GET", "invoices/{}/lines", lines.PAGE, lines.list_lines),
+    ("GET", "invoices/{}/lines", lines.PAGE, _lines("invoice", "line_item", "invoices")),
     ("POST", "invoices/{}/add_lines", lines.ADD_LINES, lines.add_lines),
     ("POST", "invoices/{}/finalize", invoices.FINALIZE, invoices.finalize),
     ("POST", "invoices/{}/pay", invoices.PAY, invoices.pay),
@@ -115,23 +143,23 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "credit_notes", credit_notes.CREATE, credit_notes.create),
     ("GET", "credit_notes", credit_notes.LIST, credit_notes.list_all),
     ("GET", "credit_notes/preview", credit_notes.CREATE, credit_notes.preview),
-    ("GET", "credit_notes/{}", {}, credit_notes.get),
+    ("GET", "credit_notes/{}", {}, _get("credit_note")),
     ("POST", "credit_notes/{}", credit_notes.UPDATE, credit_notes.update),
-    ("GET", "credit_notes/{}/lines", lines.PAGE, credit_notes.list_lines),
+    ("GET", "credit_notes/{}/lines", lines.PAGE, _lines("credit_note", "credit_note_line_item", "credit_notes")),
     ("POST", "credit_notes/{}/void", {}, credit_notes.void),
     ("POST", "refunds", payments.REFUND, payments.create_refund),
-    ("GET", "refunds", payments.LIST_REFUNDS, payments.list_refunds),
-    ("GET", "refunds/{}", {}, payments.get_refund),
+    ("GET", "refunds", payments.LIST_REFUNDS, _list("refund", "refunds", "charge", "payment_intent")),
+    ("GET", "refunds/{}", {}, _get("refund")),
     ("POST", "refunds/{}", {"metadata": "meta"}, payments.update_refund),
-    ("GET", "charges", payments.LIST_CHARGES, payments.list_charges),
-    ("GET", "charges/{}", {}, payments.get_charge),
-    ("GET", "payment_intents", payments.LIST_INTENTS, payments.list_intents),
-    ("GET", "payment_intents/{}", {}, payments.get_intent),
+    ("GET", "charges", payments.LIST_CHARGES, _list("charge", "charges", "customer", "payment_intent")),
+    ("GET", "charges/{}", {}, _get("charge")),
+    ("GET", "payment_intents", payments.LIST_INTENTS, _list("payment_intent", "payment_intents", "customer")),
+    ("GET", "payment_intents/{}", {}, _get("payment_intent")),
     ("GET", "events", events.LIST, events.list_all),
-    ("GET", "events/{}", {}, events.get),
+    ("GET", "events/{}", {}, _get("event")),
     ("POST", "webhook_endpoints", events.ENDPOINT, events.create_endpoint),
-    ("GET", "webhook_endpoints", PAGING, events.list_endpoints),
-    ("GET", "webhook_endpoints/{}", {}, events.get_endpoint),
+    ("GET", "webhook_endpoints", PAGING, _list("webhook_endpoint", "webhook_endpoints")),
+    ("GET", "webhook_endpoints/{}", {}, _get("webhook_endpoint")),
     ("POST", "webhook_endpoints/{}", events.ENDPOINT_UPDATE, events.update_endpoint),
     ("DELETE", "webhook_endpoints/{}", {}, events.delete_endpoint),
 ]  # fmt: skip

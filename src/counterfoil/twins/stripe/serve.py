@@ -15,7 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil.twins.stripe import events
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.app import CONFIG, Scope, StripeApp
+from counterfoil.twins.stripe.app import Scope, StripeApp
+from counterfoil.twins.stripe.controls import CONFIG
 from counterfoil.twins.stripe.errors import StripeError
 
 DEFAULT_PORT = 12111

@@ -14,8 +14,7 @@ def invoice_paid(account: StripeAccount, invoice: Obj) -> None:
     if subscription and subscription["status"] in ("incomplete", "past_due", "unpaid"):
         before = account.view(subscription)
         subscription["status"] = "active"
-        account.save(subscription)
-        account.emit("customer.subscription.updated", subscription, before)
+        account.publish("customer.subscription.updated", subscription, before)
 
 
 def payment_failed(account: StripeAccount, invoice: Obj) -> None:
@@ -29,13 +28,11 @@ def payment_failed(account: StripeAccount, invoice: Obj) -> None:
     elif subscription["status"] == "active":
         before = account.view(subscription)
         subscription["status"] = "past_due"
-        account.save(subscription)
-        account.emit("customer.subscription.updated", subscription, before)
+        account.publish("customer.subscription.updated", subscription, before)
 
 
 def cancel_now(account: StripeAccount, subscription: Obj) -> Obj:
     now = account.now
     subscription.update(status="canceled", canceled_at=subscription["canceled_at"] or now, ended_at=now)
-    account.save(subscription)
-    account.emit("customer.subscription.deleted", subscription)
+    account.publish("customer.subscription.deleted", subscription)
     return subscription

@@ -9,11 +9,11 @@ from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.amounts import line_amount, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import payable_with
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid_parameter, invalid_request
+from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft, void
 from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
-from counterfoil.twins.stripe.listing import PAGING, page, search
+from counterfoil.twins.stripe.listing import PAGING, page
 from counterfoil.twins.stripe.subscription_status import cancel_now
 
 FIRST_PAYMENT_SECONDS = 23 * 3600
@@ -73,18 +73,16 @@ def step(anchor: int, price: Obj, periods: int) -> int:
 def create(account: StripeAccount, params: Obj) -> Obj:
     customer = account.get("customer", params["customer"], "customer")
     if not params["items"]:
-        raise invalid_parameter("Missing required param: items.", "parameter_missing", "items")
+        raise missing_parameter("items")
     prices = [_price(account, item, position) for position, item in enumerate(params["items"])]
     if len({(price["currency"], str(price["recurring"])) for price in prices}) > 1:
-        raise invalid_request(
-            "All prices on a subscription must have the same currency and interval.", param="items"
-        )
+        raise refusal("All prices on a subscription must have the same currency and interval.", "items")
     method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice" and params.get("days_until_due") is None:
-        raise invalid_parameter(
+        raise invalid(
             "You must pass `days_until_due` when `collection_method` is `send_invoice`.",
-            "parameter_missing",
             "days_until_due",
+            "parameter_missing",
         )
     behavior = params.get("payment_behavior") or "allow_incomplete"
     trial = _trial(account, params)
@@ -145,22 +143,18 @@ def _first_payment(account: StripeAccount, subscription: Obj, invoice: Obj, beha
 def _price(account: StripeAccount, item: Obj, position: int) -> Obj:
     id = item.get("price") or item.get("plan")
     if not id:
-        raise invalid_parameter(
-            f"Missing required param: items[{position}][price].",
-            "parameter_missing",
-            f"items[{position}][price]",
-        )
+        raise missing_parameter(f"items[{position}][price]")
     price = account.get("price", id, f"items[{position}][price]")
     if price["type"] != "recurring":
-        raise invalid_request(
+        raise refusal(
             "The price specified is set to `type=one_time` but this field only accepts prices with "
             "`type=recurring`.",
-            param=f"items[{position}][price]",
+            f"items[{position}][price]",
         )
     if not price["active"]:
-        raise invalid_request(
+        raise refusal(
             "The price specified is inactive. This field only accepts active prices.",
-            param=f"items[{position}][price]",
+            f"items[{position}][price]",
         )
     return price
 
@@ -207,10 +201,6 @@ def _name(account: StripeAccount, price: Obj) -> str:
     return str(product["name"]) if product else str(price["product"])
 
 
-def get(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("subscription", id)
-
-
 def list_all(account: StripeAccount, params: Obj, customer: str | None = None) -> Obj:
     conditions, values = filters(params, "collection_method", "customer")
     if customer:
@@ -233,16 +223,10 @@ def list_all(account: StripeAccount, params: Obj, customer: str | None = None) -
     return page(account, "subscription", params, "/v1/subscriptions", conditions, values)
 
 
-def find(account: StripeAccount, params: Obj) -> Obj:
-    return search(account, "subscription", params, "/v1/subscriptions/search")
-
-
 def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     subscription = account.get("subscription", id)
     if subscription["status"] in ("canceled", "incomplete_expired"):
-        raise invalid_request(
-            "A canceled subscription can only update its cancellation_details and metadata.", param="id"
-        )
+        raise refusal("A canceled subscription can only update its cancellation_details and metadata.", "id")
     before = account.view(subscription)
     for name in _SCALARS:
         if name in params:
@@ -288,15 +272,11 @@ def _change_item(
         return
     item = account.get("subscription_item", changes["id"], f"items[{position}][id]")
     if item["subscription"] != subscription["id"]:
-        raise invalid_request(
-            "The subscription item is of another subscription.", param=f"items[{position}][id]"
-        )
+        raise refusal("The subscription item is of another subscription.", f"items[{position}][id]")
     old = dict(item)
     if changes.get("deleted"):
         if len(account.of("subscription_item", subscription["id"])) == 1:
-            raise invalid_request(
-                "A subscription must have at least one active plan.", param=f"items[{position}][deleted]"
-            )
+            raise refusal("A subscription must have at least one active plan.", f"items[{position}][deleted]")
         account.remove(item["id"])
         _prorate(account, subscription, params, old, None)
         return
@@ -361,10 +341,6 @@ def list_items(account: StripeAccount, params: Obj) -> Obj:
     return page(
         account, "subscription_item", params, url, ["parent = ?"], [params["subscription"]], oldest_first=True
     )
-
-
-def get_item(account: StripeAccount, params: Obj, id: str) -> Obj:
-    return account.get("subscription_item", id)
 
 
 def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
