@@ -17,18 +17,6 @@ from counterfoil.expr.tree import conjuncts, walk
 from counterfoil.expr.types import JsonSchema
 
 __all__ = [
-    "DEFAULT_BUDGET_STEPS",
-    "FUNCTIONS",
-    "BudgetExceeded",
-    "EvaluationError",
-    "Expression",
-    "ExpressionError",
-    "ExpressionFinding",
-    "JsonSchema",
-    "Lookup",
-    "LookupNeeded",
-    "caret",
-    "compile",
-    "conjuncts",
-    "walk",
-]
+    "DEFAULT_BUDGET_STEPS", "FUNCTIONS", "BudgetExceeded", "EvaluationError", "Expression", "ExpressionError",
+    "ExpressionFinding", "JsonSchema", "Lookup", "LookupNeeded", "caret", "compile", "conjuncts", "walk",
+]  # fmt: skip

@@ -173,9 +173,8 @@ def coterm(budget: Budget, lines: Value, term_end: Value, basis: Value) -> list[
         if whole <= 0 or charged < 0:
             raise Fault(f"a line of coterm() runs from {start} to {end} and cannot end on {term_end}")
         if prorated and amount.currency != prorated[0]["amount"].currency:
-            raise core.CurrencyMismatch(
-                f"the lines mix {prorated[0]['amount'].currency} and {amount.currency}"
-            )
+            first = prorated[0]["amount"]
+            raise core.CurrencyMismatch(f"the lines mix {first.currency} and {amount.currency}")
         shares.append(Fraction(amount.minor * charged, whole))
         prorated.append({**line, "end": term_end, "amount": amount, "days": charged, "term_days": whole})
     units = [share.numerator // share.denominator for share in shares]
@@ -216,14 +215,8 @@ def split_by_period(
         until = min(last, _instant(following, place))
         weights.append((until - first) // timedelta(microseconds=1))
         end = (until.astimezone(place) - timedelta(microseconds=1)).date()
-        parts.append(
-            {
-                "period": f"{local.year:04d}-{local.month:02d}",
-                "start": local.date(),
-                "end": end,
-                "next_start": following,
-            }
-        )
+        period = f"{local.year:04d}-{local.month:02d}"
+        parts.append({"period": period, "start": local.date(), "end": end, "next_start": following})
         first = until
     for part, share in zip(parts, core.allocate(amount, weights), strict=True):
         part["amount"] = share

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
+from counterfoil.expr import tree as t
 from counterfoil.expr.check import Checker
 from counterfoil.expr.errors import (
     BudgetExceeded,
@@ -20,16 +21,6 @@ from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.generate import GENERATED_FILENAME, CompiledFunction, Generator
 from counterfoil.expr.parse import parse
 from counterfoil.expr.runtime import LookupFailure
-from counterfoil.expr.tree import (
-    BinaryNode,
-    CallNode,
-    ExprNode,
-    conjuncts,
-    dotted_path,
-    highlight_span,
-    names_and_paths,
-    walk,
-)
 from counterfoil.expr.types import JsonSchema, Type, fits, from_schema, type_of
 
 DEFAULT_BUDGET_STEPS = 1_000_000
@@ -46,18 +37,18 @@ class Expression:
 
     __slots__ = ("_careful", "_direct", "ast", "budget", "lookup_calls", "names", "paths", "text", "type")
 
-    def __init__(self, text: str, tree: ExprNode, inferred: Type, budget: int) -> None:
+    def __init__(self, text: str, tree: t.ExprNode, inferred: Type, budget: int) -> None:
         self.text = text
         self.ast = tree
         self.type = str(inferred)
         self.budget = budget
-        self.names, paths = names_and_paths(tree)
+        self.names, paths = t.names_and_paths(tree)
         self.paths = frozenset(".".join(path) for path in paths)
-        calls = {node.name for node in walk(tree) if isinstance(node, CallNode)}
+        calls = {node.name for node in t.walk(tree) if isinstance(node, t.CallNode)}
         self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
         # Generated at the first call: most formulas of a folder are only checked.
         self._direct: CompiledFunction = self._first_run
-        self._careful: tuple[CompiledFunction, list[ExprNode]] | None = None
+        self._careful: tuple[CompiledFunction, list[t.ExprNode]] | None = None
 
     def __call__(self, bindings: Mapping[str, object], lookup: Lookup | None = None) -> Any:
         """Return the value for these bindings.
@@ -97,12 +88,10 @@ class Expression:
                 raise self._failure(raised, nodes[_line(error) - 1]) from raised
         raise raised
 
-    def _failure(self, error: Exception, place: ExprNode) -> EvaluationError:
-        has_message = isinstance(error, Fault | CounterfoilError)
-        start, end = highlight_span(place, self.text)
-        return EvaluationError(
-            str(error) if has_message else f"no value: {error}", self.text, start, end - start
-        )
+    def _failure(self, error: Exception, place: t.ExprNode) -> EvaluationError:
+        message = str(error) if isinstance(error, Fault | CounterfoilError) else f"no value: {error}"
+        start, end = t.highlight_span(place, self.text)
+        return EvaluationError(message, self.text, start, end - start)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -115,22 +104,18 @@ class Expression:
         return self._conditions("==", root)
 
     def memberships(self, root: str) -> list[tuple[str, Expression]]:
-        """Return the same for conjuncts `other in root.path`."""
+        """Return the same for t.conjuncts `other in root.path`."""
         return self._conditions("in", root)
 
     def _conditions(self, op: str, root: str) -> list[tuple[str, Expression]]:
         conditions: list[tuple[str, Expression]] = []
-        for term in conjuncts(self.ast):
-            if not (isinstance(term, BinaryNode) and term.op == op):
+        for term in t.conjuncts(self.ast):
+            if not (isinstance(term, t.BinaryNode) and term.op == op):
                 continue
-            sides = (
-                [(term.right, term.left)]
-                if op == "in"
-                else [(term.left, term.right), (term.right, term.left)]
-            )
-            for side, other in sides:
-                path = dotted_path(side)
-                if path is not None and path[0] == root and root not in names_and_paths(other)[0]:
+            sides = [(term.left, term.right), (term.right, term.left)]
+            for side, other in sides[1:] if op == "in" else sides:
+                path = t.dotted_path(side)
+                if path is not None and path[0] == root and root not in t.names_and_paths(other)[0]:
                     text = self.text[other.start : other.end]
                     conditions.append((".".join(path[1:]), compile(text, budget=self.budget)))
         return conditions

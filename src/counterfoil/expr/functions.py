@@ -166,14 +166,8 @@ _entry(amounts.minor, "minor(int|decimal|string, string) -> money")
 _entry(amounts.major, "major(money) -> decimal")
 _entry(amounts.price, "price(int|decimal|string, string) -> decimal")
 _entry(amounts.money, "money(int|decimal|string, string) -> money")
-_entry(
-    amounts.total,
-    "sum(list<int>) -> int",
-    "sum(list<decimal>) -> decimal",
-    "sum(list<money>) -> money",
-    "sum(list<duration>) -> duration",
-    costs=True,
-)
+_ADDITIVE = ("int", "decimal", "money", "duration")
+_entry(amounts.total, *(f"sum(list<{of}>) -> {of}" for of in _ADDITIVE), costs=True)
 _entry(amounts.allocate, "allocate(money, list<number|money>) -> list<money>", costs=True)
 _entry(
     identity,  # generated code calls values.round_factors with the separate factors under round()
@@ -181,13 +175,7 @@ _entry(
     "round(number, string, string) -> money",
     "round(number, string, int?) -> decimal",
 )
-_entry(
-    amounts.absolute,
-    "abs(int) -> int",
-    "abs(decimal) -> decimal",
-    "abs(money) -> money",
-    "abs(duration) -> duration",
-)
+_entry(amounts.absolute, *(f"abs({of}) -> {of}" for of in _ADDITIVE))
 _ORDERED = ("int", "decimal", "money", "date", "timestamp", "duration", "string")
 for _name, _pick in (("min", amounts.smallest), ("max", amounts.largest)):
     _entry(

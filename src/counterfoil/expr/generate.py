@@ -17,26 +17,9 @@ from decimal import Decimal
 from types import CodeType, FunctionType
 from typing import Any
 
+from counterfoil.expr import tree as t
 from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.runtime import GLOBALS
-from counterfoil.expr.tree import (
-    AndNode,
-    BinaryNode,
-    CallNode,
-    ExprNode,
-    HasNode,
-    IndexNode,
-    ListNode,
-    LiteralNode,
-    MacroNode,
-    MapNode,
-    NameNode,
-    OrNode,
-    SelectNode,
-    TernaryNode,
-    UnaryNode,
-    walk,
-)
 from counterfoil.expr.values import Budget, Value
 
 GENERATED_FILENAME = "<expression>"
@@ -49,7 +32,6 @@ _ORDER: dict[str, tuple[str, type[ast.cmpop]]] = {
     ">": ("greater", ast.Gt),
     ">=": ("greater_or_equal", ast.GtE),
 }
-_MACROS = {"all": "all_", "exists": "exists", "exists_one": "exists_one", "filter": "filter_", "map": "map_"}
 _BOOL_FUNCTIONS = frozenset({"contains", "startsWith", "endsWith", "matches", "bool"})
 _LOAD = ast.Load()
 
@@ -59,11 +41,11 @@ class Generator:
 
     def __init__(self, careful: bool) -> None:
         self.careful = careful
-        self.nodes: list[ExprNode] = []
+        self.nodes: list[t.ExprNode] = []
         self.constants: dict[str, Any] = {}
         self.counter = 0
 
-    def function(self, tree: ExprNode) -> CompiledFunction:
+    def function(self, tree: t.ExprNode) -> CompiledFunction:
         """Return the compiled function of (bindings, lookup, budget)."""
         body = self.emit(tree, {})
         if _may_amplify(tree):
@@ -75,7 +57,7 @@ class Generator:
         function: CompiledFunction = FunctionType(inner, {**GLOBALS, **self.constants})
         return function
 
-    def emit(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
+    def emit(self, node: t.ExprNode, scope: Mapping[str, str]) -> ast.expr:
         self.nodes.append(node)
         line = len(self.nodes) - 1
         code = self.build(node, scope)
@@ -97,48 +79,48 @@ class Generator:
     def call(self, function: str, *args: ast.expr) -> ast.expr:
         return ast.Call(_name(function), list(args), [])
 
-    def build(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
+    def build(self, node: t.ExprNode, scope: Mapping[str, str]) -> ast.expr:
         match node:
-            case LiteralNode():
+            case t.LiteralNode():
                 return self.literal(node.value)
-            case NameNode():
+            case t.NameNode():
                 if node.name in scope:
                     return _name(scope[node.name])
                 if self.careful:
                     return self.call("root", _name("bindings"), ast.Constant(node.name))
                 return ast.Subscript(_name("bindings"), ast.Constant(node.name), _LOAD)
-            case SelectNode():
+            case t.SelectNode():
                 return self.select(self.emit(node.operand, scope), node.field)
-            case HasNode():
+            case t.HasNode():
                 return self.call("has", self.emit(node.operand, scope), ast.Constant(node.field))
-            case IndexNode():
+            case t.IndexNode():
                 return self.call("index", self.emit(node.operand, scope), self.emit(node.key, scope))
-            case CallNode():
+            case t.CallNode():
                 return self.function_call(node, scope)
-            case UnaryNode():
+            case t.UnaryNode():
                 if node.op == "!":
                     return ast.UnaryOp(ast.Not(), self.truth(node.operand, scope))
                 return self.call("negate", self.emit(node.operand, scope))
-            case BinaryNode():
+            case t.BinaryNode():
                 return self.binary(node, scope)
-            case AndNode() | OrNode():
+            case t.AndNode() | t.OrNode():
                 terms = [self.truth(term, scope) for term in node.terms]
                 if self.careful:
-                    name = "and_" if isinstance(node, AndNode) else "or_"
+                    name = "and_" if isinstance(node, t.AndNode) else "or_"
                     return self.call(name, *(_lambda([], term) for term in terms))
-                return ast.BoolOp(ast.And() if isinstance(node, AndNode) else ast.Or(), terms)
-            case TernaryNode():
+                return ast.BoolOp(ast.And() if isinstance(node, t.AndNode) else ast.Or(), terms)
+            case t.TernaryNode():
                 condition = self.truth(node.condition, scope)
                 return ast.IfExp(condition, self.emit(node.yes, scope), self.emit(node.no, scope))
-            case ListNode():
+            case t.ListNode():
                 return ast.List([self.emit(item, scope) for item in node.items], _LOAD)
-            case MapNode():
+            case t.MapNode():
                 pairs: list[ast.expr] = [
                     ast.Tuple([self.emit(key, scope), self.emit(value, scope)], _LOAD)
                     for key, value in zip(node.keys, node.values, strict=True)
                 ]
                 return self.call("map_of", ast.Tuple(pairs, _LOAD))
-            case MacroNode():
+            case t.MacroNode():
                 return self.macro(node, scope)
         raise AssertionError(f"no such node: {node!r}")
 
@@ -150,9 +132,8 @@ class Generator:
         return ast.Constant(value)  # type: ignore[arg-type]
 
     def select(self, operand: ast.expr, field: str) -> ast.expr:
-        if self.careful or isinstance(
-            operand, ast.Constant | ast.List
-        ):  # Python warns about subscripts of literals
+        # Python warns about subscripts of literals.
+        if self.careful or isinstance(operand, ast.Constant | ast.List):
             return self.call("select", operand, ast.Constant(field))
         if field not in ("minor", "currency"):
             return ast.Subscript(operand, ast.Constant(field), _LOAD)
@@ -163,7 +144,7 @@ class Generator:
             ast.Subscript(_name(value), ast.Constant(field), _LOAD),
         )
 
-    def truth(self, node: ExprNode, scope: Mapping[str, str]) -> ast.expr:
+    def truth(self, node: t.ExprNode, scope: Mapping[str, str]) -> ast.expr:
         """Return code for a node that must be a bool; without a test if it cannot be anything else."""
         code = self.emit(node, scope)
         if _is_bool(node):
@@ -175,7 +156,7 @@ class Generator:
             part.col_offset = part.end_col_offset = 0
         return checked
 
-    def binary(self, node: BinaryNode, scope: Mapping[str, str]) -> ast.expr:
+    def binary(self, node: t.BinaryNode, scope: Mapping[str, str]) -> ast.expr:
         left, right = self.emit(node.left, scope), self.emit(node.right, scope)
         op = node.op
         if op in _ORDER:
@@ -188,11 +169,11 @@ class Generator:
             return self.call("add", left, right, _name("budget"))
         return self.call(_ARITHMETIC[op], left, right)
 
-    def order(self, node: BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
+    def order(self, node: t.BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
         function, compare = _ORDER[node.op]
         if self.careful:
             return self.call(function, left, right)
-        if isinstance(node.right, LiteralNode) and type(node.right.value) is int:
+        if isinstance(node.right, t.LiteralNode) and type(node.right.value) is int:
             a = self.temporary()
             return ast.IfExp(
                 ast.Compare(self.call("type", _assign(a, left)), [ast.Is()], [_name("int")]),
@@ -210,20 +191,18 @@ class Generator:
             self.call(function, _name(a), _name(b)),
         )
 
-    def equality(self, node: BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
+    def equality(self, node: t.BinaryNode, left: ast.expr, right: ast.expr) -> ast.expr:
         compare: ast.cmpop = ast.Eq() if node.op == "==" else ast.NotEq()
         code: ast.expr
         if self.careful:
             code = self.call("equal", left, right, _name("budget"))
             return code if node.op == "==" else ast.UnaryOp(ast.Not(), code)
-        if _is_text(node.left) or _is_text(
-            node.right
-        ):  # text equals only text, so Python's == gives the same result
+        # Text equals only text, so Python's == gives the same result.
+        if _is_text(node.left) or _is_text(node.right):
             return ast.Compare(left, [compare], [right])
         a, b = self.temporary(), self.temporary()
-        same_type = ast.Compare(
-            self.call("type", _assign(a, left)), [ast.Is()], [self.call("type", _assign(b, right))]
-        )
+        types = self.call("type", _assign(a, left)), self.call("type", _assign(b, right))
+        same_type = ast.Compare(types[0], [ast.Is()], [types[1]])
         scalar = ast.Compare(self.call("type", _name(a)), [ast.In()], [_name("scalars")])
         slow = self.call("equal", _name(a), _name(b), _name("budget"))
         return ast.IfExp(
@@ -232,22 +211,24 @@ class Generator:
             slow if node.op == "==" else ast.UnaryOp(ast.Not(), slow),
         )
 
-    def macro(self, node: MacroNode, scope: Mapping[str, str]) -> ast.expr:
+    def macro(self, node: t.MacroNode, scope: Mapping[str, str]) -> ast.expr:
         over = self.emit(node.operand, scope)
         self.counter += 1
         variable = f"v{self.counter}"
         inner = {**scope, node.variable: variable}
         weight = ast.Constant(max(1, _weight(node.body) + (_weight(node.test) if node.test else 0)))
+        items = self.call("items", over, _name("budget"), weight)
         if node.kind == "map":
             body = _lambda([variable], self.emit(node.body, inner))
             if node.test is None:
-                return self.call("map_", over, body, _name("budget"), weight)
-            test = _lambda([variable], self.truth(node.test, inner))
-            return self.call("map_some", over, test, body, _name("budget"), weight)
-        body = _lambda([variable], self.truth(node.body, inner))
-        return self.call(_MACROS[node.kind], over, body, _name("budget"), weight)
+                return self.call("map_", items, body)
+            return self.call("map_some", items, _lambda([variable], self.truth(node.test, inner)), body)
+        test = _lambda([variable], self.truth(node.body, inner))
+        if node.kind in ("all", "exists"):
+            return self.call("search", items, test, ast.Constant(node.kind == "exists"))
+        return self.call("filter_" if node.kind == "filter" else "exists_one", items, test)
 
-    def function_call(self, node: CallNode, scope: Mapping[str, str]) -> ast.expr:
+    def function_call(self, node: t.CallNode, scope: Mapping[str, str]) -> ast.expr:
         if node.name == "round":
             return self.round(node, scope)
         args = [self.emit(arg, scope) for arg in node.args]
@@ -269,10 +250,10 @@ class Generator:
             code = ast.IfExp(has_value, _name(value), code)
         return code
 
-    def round(self, node: CallNode, scope: Mapping[str, str]) -> ast.expr:
+    def round(self, node: t.CallNode, scope: Mapping[str, str]) -> ast.expr:
         steps: list[ast.expr] = []
         inner = node.args[0]
-        while isinstance(inner, BinaryNode) and inner.op in ("*", "/"):
+        while isinstance(inner, t.BinaryNode) and inner.op in ("*", "/"):
             steps.append(ast.Tuple([ast.Constant(inner.op), self.emit(inner.right, scope)], _LOAD))
             inner = inner.left
         first = self.emit(inner, scope)
@@ -293,31 +274,33 @@ def _lambda(parameters: list[str], body: ast.expr) -> ast.Lambda:
     return ast.Lambda(arguments, body)
 
 
-def _is_text(node: ExprNode) -> bool:
-    return isinstance(node, LiteralNode) and isinstance(node.value, str)
+def _is_text(node: t.ExprNode) -> bool:
+    return isinstance(node, t.LiteralNode) and isinstance(node.value, str)
 
 
-def _is_bool(node: ExprNode) -> bool:
+def _is_bool(node: t.ExprNode) -> bool:
     match node:
-        case HasNode() | AndNode() | OrNode() | UnaryNode(op="!"):
+        case t.HasNode() | t.AndNode() | t.OrNode() | t.UnaryNode(op="!"):
             return True
-        case BinaryNode():
+        case t.BinaryNode():
             return node.op in _ORDER or node.op in ("==", "!=", "in")
-        case MacroNode():
+        case t.MacroNode():
             return node.kind in ("all", "exists", "exists_one")
-        case CallNode():
+        case t.CallNode():
             return node.name in _BOOL_FUNCTIONS
-        case LiteralNode():
+        case t.LiteralNode():
             return isinstance(node.value, bool)
     return False
 
 
-def _may_amplify(tree: ExprNode) -> bool:
+def _may_amplify(tree: t.ExprNode) -> bool:
     """Return true if a macro variable can occur several times in a list, and that list again in another."""
-    macros = [node for node in walk(tree) if isinstance(node, MacroNode)]
-    return len(macros) > 1 and any(isinstance(n, ListNode | MapNode) for m in macros for n in walk(m.body))
+    macros = [node for node in t.walk(tree) if isinstance(node, t.MacroNode)]
+    return len(macros) > 1 and any(
+        isinstance(n, t.ListNode | t.MapNode) for m in macros for n in t.walk(m.body)
+    )
 
 
-def _weight(node: ExprNode) -> int:
+def _weight(node: t.ExprNode) -> int:
     """Return the steps that one evaluation of a macro body counts as: its number of nodes."""
-    return sum(1 for _ in walk(node))
+    return sum(1 for _ in t.walk(node))

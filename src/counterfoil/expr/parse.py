@@ -13,25 +13,8 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from counterfoil.core.money import INT64_MAX
+from counterfoil.expr import tree as t
 from counterfoil.expr.errors import ExpressionError, finding
-from counterfoil.expr.tree import (
-    AndNode,
-    BinaryNode,
-    CallNode,
-    ExprNode,
-    HasNode,
-    IndexNode,
-    ListNode,
-    LiteralNode,
-    MacroNode,
-    MapNode,
-    NameNode,
-    OrNode,
-    SelectNode,
-    TernaryNode,
-    UnaryNode,
-    children,
-)
 
 MAX_TEXT_CHARACTERS = 20_000
 MAX_TERMS = 2_000
@@ -92,13 +75,8 @@ def tokenize(text: str) -> list[Lexeme]:
     """Return all tokens with their spans, an `end` token last. Rejects overlong text and unexpected characters."""
     if len(text) > MAX_TEXT_CHARACTERS:
         prefix = text[: MAX_TEXT_CHARACTERS + 1]
-        refuse(
-            prefix,
-            "limit",
-            f"an expression is limited to {MAX_TEXT_CHARACTERS:,} characters",
-            MAX_TEXT_CHARACTERS,
-            MAX_TEXT_CHARACTERS + 1,
-        )
+        message = f"an expression is limited to {MAX_TEXT_CHARACTERS:,} characters"
+        refuse(prefix, "limit", message, MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1)
     tokens: list[Lexeme] = []
     at = 0
     while True:
@@ -132,7 +110,7 @@ def _unexpected(text: str, at: int) -> NoReturn:
     refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
 
 
-def parse(text: str) -> ExprNode:
+def parse(text: str) -> t.ExprNode:
     """Return the tree of one expression. Raises ExpressionError with the position of the first error."""
     parser = _Parser(text, tokenize(text))
     tree = parser.expression()
@@ -143,14 +121,14 @@ def parse(text: str) -> ExprNode:
     return tree
 
 
-def _check_height(text: str, tree: ExprNode) -> None:
+def _check_height(text: str, tree: t.ExprNode) -> None:
     stack = [(tree, 1)]
     while stack:
         node, height = stack.pop()
         if height > MAX_TREE_DEPTH:
             message = f"this chain of operators is more than {MAX_TREE_DEPTH} deep; use sum([...]) or join()"
             refuse(text, "limit", message, node.end, node.end + 1)
-        stack.extend((child, height + 1) for child in children(node))
+        stack.extend((child, height + 1) for child in t.children(node))
 
 
 class _Parser:
@@ -164,9 +142,9 @@ class _Parser:
         self.nesting = 0
         self.terms = 0
 
-    def fail(self, message: str, token: Lexeme | None = None) -> NoReturn:
+    def fail(self, message: str, token: Lexeme | None = None, rule: str = "syntax") -> NoReturn:
         token = token or self.token
-        refuse(self.text, "syntax", message, token.start, token.end)
+        refuse(self.text, rule, message, token.start, token.end)
 
     def advance(self) -> Lexeme:
         token = self.token
@@ -192,35 +170,23 @@ class _Parser:
     def count(self, token: Lexeme) -> None:
         self.terms += 1
         if self.terms > MAX_TERMS:
-            refuse(
-                self.text,
-                "limit",
-                f"an expression is limited to {MAX_TERMS:,} terms",
-                token.start,
-                token.end,
-            )
+            self.fail(f"an expression is limited to {MAX_TERMS:,} terms", token, "limit")
 
-    def expression(self) -> ExprNode:
+    def expression(self) -> t.ExprNode:
         self.nesting += 1
         if self.nesting > MAX_NESTING_DEPTH:
-            token = self.token
-            refuse(
-                self.text,
-                "limit",
-                f"brackets and conditions are nested more than {MAX_NESTING_DEPTH} deep",
-                token.start,
-                token.end,
-            )
+            message = f"brackets and conditions are nested more than {MAX_NESTING_DEPTH} deep"
+            self.fail(message, rule="limit")
         node = self.chain()
         if self.accept("?"):
             yes = self.expression()
             self.expect(":")
             no = self.expression()
-            node = TernaryNode(node.start, no.end, node, yes, no)
+            node = t.TernaryNode(node.start, no.end, node, yes, no)
         self.nesting -= 1
         return node
 
-    def chain(self) -> ExprNode:
+    def chain(self) -> t.ExprNode:
         """Parse operands joined by binary operators, by precedence, with two stacks instead of recursion."""
         operands = [self.operand()]
         operators: list[Lexeme] = []
@@ -235,7 +201,7 @@ class _Parser:
             operators.append(self.advance())
             operands.append(self.operand())
 
-    def operand(self) -> ExprNode:
+    def operand(self) -> t.ExprNode:
         """Parse unary operators, a primary, and the selections on it."""
         signs: list[Lexeme] = []
         while self.is_op("!") or self.is_op("-"):
@@ -244,18 +210,18 @@ class _Parser:
         literal = self.negative_literal(signs)
         node = self.postfix(literal or self.primary())
         for sign in reversed(signs):
-            node = UnaryNode(sign.start, node.end, sign.text, node)
+            node = t.UnaryNode(sign.start, node.end, sign.text, node)
         return node
 
-    def negative_literal(self, signs: list[Lexeme]) -> ExprNode | None:
+    def negative_literal(self, signs: list[Lexeme]) -> t.ExprNode | None:
         """Parse `-9223372036854775808` as a literal: its positive part alone would not fit."""
         if not (signs and signs[-1].text == "-" and self.token.kind in ("int", "decimal", "hex")):
             return None
         sign = signs.pop()
         token = self.advance()
-        return LiteralNode(sign.start, token.end, self.number(token, negative=True))
+        return t.LiteralNode(sign.start, token.end, self.number(token, negative=True))
 
-    def postfix(self, node: ExprNode) -> ExprNode:
+    def postfix(self, node: t.ExprNode) -> t.ExprNode:
         while True:
             if self.accept("."):
                 name = self.advance()
@@ -266,47 +232,47 @@ class _Parser:
                     args, end = self.arguments()
                     node = self.method(node, name, args, end)
                 else:
-                    node = SelectNode(node.start, name.end, node, name.text)
+                    node = t.SelectNode(node.start, name.end, node, name.text)
             elif self.is_op("["):
                 self.count(self.advance())
                 key = self.expression()
-                node = IndexNode(node.start, self.expect("]").end, node, key)
-            elif self.is_op("{") and isinstance(node, NameNode | SelectNode):
+                node = t.IndexNode(node.start, self.expect("]").end, node, key)
+            elif self.is_op("{") and isinstance(node, t.NameNode | t.SelectNode):
                 self.fail("typed messages are not supported; write a map: {'key': value}")
             else:
                 return node
 
-    def method(self, target: ExprNode, name: Lexeme, args: list[ExprNode], end: int) -> ExprNode:
+    def method(self, target: t.ExprNode, name: Lexeme, args: list[t.ExprNode], end: int) -> t.ExprNode:
         arities = _MACROS.get(name.text)
         if arities is None:
-            return CallNode(target.start, end, name.text, (target, *args), True)
+            return t.CallNode(target.start, end, name.text, (target, *args), True)
         if len(args) not in arities:
             counts = " or ".join(map(str, arities))
             self.fail(f"{name.text} takes {counts} arguments: a variable and an expression", name)
         variable = args[0]
-        if not isinstance(variable, NameNode):
+        if not isinstance(variable, t.NameNode):
             self.fail(f"the first argument of {name.text} must be a plain variable name", name)
         test = args[1] if len(args) == 3 else None
-        return MacroNode(target.start, end, name.text, target, variable.name, args[-1], test)
+        return t.MacroNode(target.start, end, name.text, target, variable.name, args[-1], test)
 
-    def arguments(self) -> tuple[list[ExprNode], int]:
+    def arguments(self) -> tuple[list[t.ExprNode], int]:
         self.expect("(")
-        args: list[ExprNode] = []
+        args: list[t.ExprNode] = []
         if not self.is_op(")"):
             args.append(self.expression())
             while self.accept(","):
                 args.append(self.expression())
         return args, self.expect(")").end
 
-    def primary(self) -> ExprNode:
+    def primary(self) -> t.ExprNode:
         token = self.advance()
         self.count(token)
         if token.kind == "name":
             return self.named(token)
         if token.kind in ("int", "decimal", "hex"):
-            return LiteralNode(token.start, token.end, self.number(token, negative=False))
+            return t.LiteralNode(token.start, token.end, self.number(token, negative=False))
         if token.kind == "string":
-            return LiteralNode(token.start, token.end, self.string(token))
+            return t.LiteralNode(token.start, token.end, self.string(token))
         if token.kind == "op" and token.text == "(":
             node = self.expression()
             return msgspec.structs.replace(node, start=token.start, end=self.expect(")").end)
@@ -318,38 +284,38 @@ class _Parser:
             return self.fail("expected a value, found the end of the expression", token)
         return self.fail(f"expected a value, found {token.text!r}", token)
 
-    def named(self, token: Lexeme) -> ExprNode:
+    def named(self, token: Lexeme) -> t.ExprNode:
         if token.text in _CONSTANTS:
-            return LiteralNode(token.start, token.end, _CONSTANTS[token.text])
+            return t.LiteralNode(token.start, token.end, _CONSTANTS[token.text])
         if token.text in _RESERVED or token.text == "in":
             self.fail(f"{token.text!r} is a reserved word", token)
         if not self.is_op("("):
-            return NameNode(token.start, token.end, token.text)
+            return t.NameNode(token.start, token.end, token.text)
         args, end = self.arguments()
         if token.text != "has":
-            return CallNode(token.start, end, token.text, tuple(args), False)
-        if len(args) != 1 or not isinstance(args[0], SelectNode):
+            return t.CallNode(token.start, end, token.text, tuple(args), False)
+        if len(args) != 1 or not isinstance(args[0], t.SelectNode):
             self.fail("has() takes one field selection, such as has(a.b)", token)
-        return HasNode(token.start, end, args[0].operand, args[0].field)
+        return t.HasNode(token.start, end, args[0].operand, args[0].field)
 
-    def list_of(self, token: Lexeme) -> ExprNode:
-        items: list[ExprNode] = []
+    def list_of(self, token: Lexeme) -> t.ExprNode:
+        items: list[t.ExprNode] = []
         while not self.is_op("]"):
             items.append(self.expression())
             if not self.accept(","):
                 break
-        return ListNode(token.start, self.expect("]").end, tuple(items))
+        return t.ListNode(token.start, self.expect("]").end, tuple(items))
 
-    def map_of(self, token: Lexeme) -> ExprNode:
-        keys: list[ExprNode] = []
-        values: list[ExprNode] = []
+    def map_of(self, token: Lexeme) -> t.ExprNode:
+        keys: list[t.ExprNode] = []
+        values: list[t.ExprNode] = []
         while not self.is_op("}"):
             keys.append(self.expression())
             self.expect(":")
             values.append(self.expression())
             if not self.accept(","):
                 break
-        return MapNode(token.start, self.expect("}").end, tuple(keys), tuple(values))
+        return t.MapNode(token.start, self.expect("}").end, tuple(keys), tuple(values))
 
     def number(self, token: Lexeme, negative: bool) -> object:
         text = token.text.rstrip("uU") if token.kind != "decimal" else token.text
@@ -358,19 +324,13 @@ class _Parser:
                 value = Decimal(text if len(text) <= 2 * MAX_DIGITS else "NaN")
             except InvalidOperation:  # an exponent beyond all limits
                 value = Decimal("NaN")
-            if (
-                value.is_nan()
-                or len(value.as_tuple().digits) > MAX_DIGITS
-                or abs(value.adjusted()) > MAX_DIGITS
-            ):
-                message = f"a number is limited to {MAX_DIGITS} digits"
-                refuse(self.text, "limit", message, token.start, token.end)
+            digits = value.as_tuple().digits
+            if value.is_nan() or len(digits) > MAX_DIGITS or abs(value.adjusted()) > MAX_DIGITS:
+                self.fail(f"a number is limited to {MAX_DIGITS} digits", token, "limit")
             return value.copy_negate() if negative and value else value
-        if len(text) > 20:
-            refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
-        number = int(text, 16 if token.kind == "hex" else 10)
-        if number > INT64_MAX + negative:
-            refuse(self.text, "limit", "this integer does not fit 64 bits", token.start, token.end)
+        number = int(text, 16 if token.kind == "hex" else 10) if len(text) <= 20 else None
+        if number is None or number > INT64_MAX + negative:
+            self.fail("this integer does not fit 64 bits", token, "limit")
         return -number if negative else number
 
     def string(self, token: Lexeme) -> str | bytes:
@@ -405,13 +365,13 @@ class _Parser:
         return chr(code)
 
 
-def _join(op: str, left: ExprNode, right: ExprNode) -> ExprNode:
+def _join(op: str, left: t.ExprNode, right: t.ExprNode) -> t.ExprNode:
     if op == "&&":
-        return AndNode(left.start, right.end, (*_terms(left, AndNode), *_terms(right, AndNode)))
+        return t.AndNode(left.start, right.end, (*_terms(left, t.AndNode), *_terms(right, t.AndNode)))
     if op == "||":
-        return OrNode(left.start, right.end, (*_terms(left, OrNode), *_terms(right, OrNode)))
-    return BinaryNode(left.start, right.end, op, left, right)
+        return t.OrNode(left.start, right.end, (*_terms(left, t.OrNode), *_terms(right, t.OrNode)))
+    return t.BinaryNode(left.start, right.end, op, left, right)
 
 
-def _terms(node: ExprNode, kind: type[AndNode] | type[OrNode]) -> tuple[ExprNode, ...]:
+def _terms(node: t.ExprNode, kind: type[t.AndNode] | type[t.OrNode]) -> tuple[t.ExprNode, ...]:
     return node.terms if isinstance(node, kind) else (node,)

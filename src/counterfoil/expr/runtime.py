@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import DecimalException
 from typing import Any
 
@@ -14,16 +14,8 @@ from counterfoil.expr.values import Budget, Value, charge, kind, kind_with_artic
 
 # Errors that && || first and the macros absorb. Never among them: BudgetExceeded, LookupNeeded, LookupFailure.
 ABSORBED_ERRORS = (
-    Fault,
-    MoneyError,
-    DecimalException,
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    ZeroDivisionError,
-)
+    Fault, MoneyError, DecimalException, TypeError, ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
 
 
 class LookupFailure(Exception):
@@ -54,81 +46,50 @@ def _root(bindings: Mapping[str, object], name: str) -> Value:
 
 
 def _items(value: Value, budget: Budget, weight: int) -> Any:
-    match kind(value):
-        case "list" | "map":
-            charge(budget, 1 + len(value) * weight)
-            return value
-    raise Fault(f"cannot iterate over {kind_with_article(value)}; use a list or a map")
+    if type(value) is not list and kind(value) not in ("list", "map"):
+        raise Fault(f"cannot iterate over {kind_with_article(value)}; use a list or a map")
+    charge(budget, 1 + len(value) * weight)
+    return value
 
 
-def _all(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
+def _search(items: Iterable[Any], test: Callable[[Any], bool], sought: bool) -> bool:
+    """Return `sought` if the test gives it for an item; otherwise raise the first absorbed error, or return the opposite."""
     problem: Exception | None = None
-    for item in _items(value, budget, weight):
+    for item in items:
         try:
-            if not test(item):
-                return False
+            if test(item) is sought:
+                return sought
         except ABSORBED_ERRORS as error:
             problem = problem or error
     if problem is not None:
         raise problem
-    return True
+    return not sought
 
 
-def _exists(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
-    problem: Exception | None = None
-    for item in _items(value, budget, weight):
-        try:
-            if test(item):
-                return True
-        except ABSORBED_ERRORS as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return False
+def _exists_one(items: Iterable[Value], test: Callable[[Value], bool]) -> bool:
+    return sum([test(item) for item in items]) == 1
 
 
-def _exists_one(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> bool:
-    return sum([test(item) for item in _items(value, budget, weight)]) == 1
+def _filter(items: Iterable[Value], test: Callable[[Value], bool]) -> list[Value]:
+    return [item for item in items if test(item)]
 
 
-def _filter(value: Value, test: Callable[[Value], bool], budget: Budget, weight: int) -> list[Value]:
-    return [item for item in _items(value, budget, weight) if test(item)]
-
-
-def _map(value: Value, body: Callable[[Value], Value], budget: Budget, weight: int) -> list[Value]:
-    return [body(item) for item in _items(value, budget, weight)]
+def _map(items: Iterable[Value], body: Callable[[Value], Value]) -> list[Value]:
+    return [body(item) for item in items]
 
 
 def _map_some(
-    value: Value, test: Callable[[Value], bool], body: Callable[[Value], Value], budget: Budget, weight: int
+    items: Iterable[Value], test: Callable[[Value], bool], body: Callable[[Value], Value]
 ) -> list[Value]:
-    return [body(item) for item in _items(value, budget, weight) if test(item)]
+    return [body(item) for item in items if test(item)]
 
 
 def _and(*terms: Callable[[], bool]) -> bool:
-    problem: Exception | None = None
-    for term in terms:
-        try:
-            if not term():
-                return False
-        except ABSORBED_ERRORS as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return True
+    return _search(terms, lambda term: term(), False)
 
 
 def _or(*terms: Callable[[], bool]) -> bool:
-    problem: Exception | None = None
-    for term in terms:
-        try:
-            if term():
-                return True
-        except ABSORBED_ERRORS as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return False
+    return _search(terms, lambda term: term(), True)
 
 
 def _measured(value: Value, budget: Budget) -> Value:
@@ -155,6 +116,11 @@ def _first(*choices: Callable[[], Value]) -> Value:
     return None
 
 
+_OPERATORS = (
+    "add", "subtract", "multiply", "divide", "remainder", "negate", "truth", "less", "less_or_equal", "greater",
+    "greater_or_equal", "equal", "contains", "select", "has", "index", "map_of", "round_factors",
+)  # fmt: skip
+"""Functions of `values` that generated code calls by their own names."""
 # All names available to generated code; it has no builtins.
 GLOBALS: dict[str, Any] = {
     "__builtins__": {},
@@ -164,8 +130,8 @@ GLOBALS: dict[str, Any] = {
     "scalars": values.SCALARS,
     "lookup_": _lookup,
     "root": _root,
-    "all_": _all,
-    "exists": _exists,
+    "items": _items,
+    "search": _search,
     "exists_one": _exists_one,
     "filter_": _filter,
     "map_": _map,
@@ -174,22 +140,5 @@ GLOBALS: dict[str, Any] = {
     "and_": _and,
     "or_": _or,
     "first_": _first,
-    "add": values.add,
-    "subtract": values.subtract,
-    "multiply": values.multiply,
-    "divide": values.divide,
-    "remainder": values.remainder,
-    "negate": values.negate,
-    "truth": values.truth,
-    "less": values.less,
-    "less_or_equal": values.less_or_equal,
-    "greater": values.greater,
-    "greater_or_equal": values.greater_or_equal,
-    "equal": values.equal,
-    "contains": values.contains,
-    "select": values.select,
-    "has": values.has,
-    "index": values.index,
-    "map_of": values.map_of,
-    "round_factors": values.round_factors,
+    **{name: getattr(values, name) for name in _OPERATORS},
 } | {f"f_{name}": function.compute for name, function in FUNCTIONS.items()}

@@ -91,13 +91,8 @@ def fits(actual: Type, expected: Type, widen: bool = True) -> bool:
 # --- JSON Schema -----------------------------------------------------------------------------------------------
 
 _FORMATS = {"date": "date", "date-time": "timestamp", "duration": "duration", "decimal": "decimal"}
-_EXTENSIONS = {
-    "money": "money",
-    "date": "date",
-    "timestamp": "timestamp",
-    "decimal": "decimal",
-    "duration": "duration",
-}
+_EXTENSIONS = ("money", "date", "timestamp", "decimal", "duration")
+_CONSTANT_KINDS = {bool: "bool", int: "int", str: "string"}
 _JSON_TYPES = {
     "string": frozenset({"string"}),
     "integer": frozenset({"int"}),
@@ -122,7 +117,7 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
     schema = _resolve(schema, document)
     extension = schema.get("x-type")
     if extension in _EXTENSIONS:
-        return type_of(_EXTENSIONS[extension])
+        return type_of(extension)
     has_own = "properties" in schema or schema.get("type") == "object"
     for word in ("anyOf", "oneOf"):
         if word in schema and not has_own:
@@ -143,14 +138,10 @@ def from_schema(schema: JsonSchema, document: Mapping[str, Any] | None = None, d
         return type_of(_FORMATS[schema["format"]])
     kinds = frozenset[str]().union(*(_JSON_TYPES.get(name, frozenset()) for name in names))
     kinds = kinds - {"null"} or kinds
-    items = schema.get("items")
-    return Type(
-        kinds,
-        item=from_schema(items, document, depth + 1)
-        if "list" in kinds and isinstance(items, Mapping)
-        else None,
-        schemas=tuple((part, document) for part in parts) if "map" in kinds else (),
-    )
+    item, items = None, schema.get("items")
+    if "list" in kinds and isinstance(items, Mapping):
+        item = from_schema(items, document, depth + 1)
+    return Type(kinds, item, tuple((part, document) for part in parts) if "map" in kinds else ())
 
 
 def _parts(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -180,23 +171,11 @@ def _resolve(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[
 
 
 def _constants(values: list[Any]) -> Type:
-    kinds = {
-        "bool"
-        if isinstance(v, bool)
-        else "int"
-        if isinstance(v, int)
-        else "string"
-        if isinstance(v, str)
-        else ""
-        for v in values
-        if v is not None
-    }
+    values = [value for value in values if value is not None]
+    kinds = frozenset(_CONSTANT_KINDS.get(type(value), "") for value in values)
     if not kinds or "" in kinds:
         return DYN
-    return Type(
-        frozenset(kinds),
-        values=frozenset(v for v in values if v is not None) if kinds == {"string"} else None,
-    )
+    return Type(kinds, values=frozenset(values) if kinds == {"string"} else None)
 
 
 def field(owner: Type, name: str) -> Type | list[str]:

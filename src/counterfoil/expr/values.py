@@ -24,6 +24,11 @@ _STRICT = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, d
 EXACT = decimal.Context(prec=80, Emax=999, Emin=-999, traps=_STRICT)
 _DIVISION = decimal.Context(prec=28, Emax=999, Emin=-999, traps=_STRICT)
 
+MONEY_TIMES_DECIMAL = (
+    "money times a decimal must be rounded by a named rule: round(amount * factor, 'half_even')"
+)
+MONEY_DIVIDED = "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
+
 
 class _Kinds(dict[type, str]):
     """Python type -> name of the type in the language; subclasses (enums) count as their base."""
@@ -50,17 +55,7 @@ _BASES: tuple[tuple[type, str], ...] = (
     (tuple, "list"),
     (type(None), "null"),
 )
-_KINDS = _Kinds(
-    {bool: "bool", int: "int", Decimal: "decimal", str: "string", bytes: "bytes", Money: "money"}
-    | {
-        datetime: "timestamp",
-        date: "date",
-        timedelta: "duration",
-        dict: "map",
-        list: "list",
-        type(None): "null",
-    }
-)
+_KINDS = _Kinds([*_BASES, (dict, "map")])
 SCALARS = frozenset({bool, int, Decimal, str, bytes, Money, datetime, date, timedelta, type(None)})
 _ORDERED = frozenset({"bool", "int", "decimal", "string", "bytes", "money", "timestamp", "date", "duration"})
 
@@ -154,12 +149,7 @@ def subtract(a: Value, b: Value) -> Value:
             return a
         case "int", "money" if a == 0:
             return -b
-        case (
-            ("timestamp", "duration")
-            | ("duration", "duration")
-            | ("timestamp", "timestamp")
-            | ("date", "date")
-        ):
+        case ("timestamp" | "duration", "duration") | ("timestamp", "timestamp") | ("date", "date"):
             return _within_time(operator.sub, a, b)
         case "date", "duration":
             return _shift(a, b, operator.sub)
@@ -192,9 +182,7 @@ def multiply(a: Value, b: Value) -> Value:
         case ("money", "int") | ("int", "money"):
             return a * b
         case ("money", "decimal") | ("decimal", "money"):
-            raise Fault(
-                "money times a decimal must be rounded by a named rule: round(amount * factor, 'half_even')"
-            )
+            raise Fault(MONEY_TIMES_DECIMAL)
         case ("duration", "int") | ("int", "duration"):
             return _within_time(operator.mul, a, b)
     raise no_operator("*", a, b)
@@ -213,9 +201,7 @@ def divide(a: Value, b: Value) -> Value:
                 raise Fault("division by zero")
             return exact_operation(_DIVISION.divide, a, b, "/")
         case "money", ("int" | "decimal"):
-            raise Fault(
-                "money divided must be rounded: round(amount / n, 'half_even'), or allocate(amount, weights)"
-            )
+            raise Fault(MONEY_DIVIDED)
     raise no_operator("/", a, b)
 
 
@@ -399,8 +385,7 @@ def round_factors(first: Value, steps: Sequence[tuple[str, Value]], rule: Value,
             raise Fault("money rounds to its own minor units; omit the third argument")
         return Money(_round_ratio(top, bottom, rounding_rule), moneys[0].currency)
     if kind(unit) == "string":
-        smallest = Money(1, unit).major()
-        numerator, denominator = _ratio(smallest)
+        numerator, denominator = _ratio(Money(1, unit).major())
         return Money(_round_ratio(top * denominator, bottom * numerator, rounding_rule), unit)
     digits = 0 if unit is None else unit
     if kind(digits) != "int" or not -30 <= digits <= 30:
