@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.flow.worker import stall_scan
+from counterfoil.flow.worker.worker_cases import scan_stalls
 from tests.companies.small import TOKEN, metric, send, serving
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -37,8 +37,8 @@ async def test_what_is_stuck_is_shown_until_it_moves_again(tmp_path: Path) -> No
         assert [row["ok"] for row in await doctor(http, tmp_path)] == [True]
         assert (await send(http, "e1")).status_code == 202
         later = await app.now() + timedelta(hours=1)
-        await stall_scan.scan(app.store, app.releases, later)
-        await stall_scan.scan(app.store, app.releases, later + timedelta(minutes=1))
+        await scan_stalls(app.store, app.releases, later)
+        await scan_stalls(app.store, app.releases, later + timedelta(minutes=1))
         assert await metric(http, 'counterfoil_stuck{kind="todo_waiting"}') == 1
         assert await metric(http, 'counterfoil_stuck{kind="run_lost"}') == 0
         (row,) = [row for row in await doctor(http, tmp_path) if "todo_waiting" in row["detail"]]

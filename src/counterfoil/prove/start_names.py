@@ -10,8 +10,8 @@ from counterfoil.core.run import Direction, Run
 from counterfoil.model import definition as d
 from counterfoil.prove.input_values import Leaf
 from counterfoil.prove.lookup_model import BEGIN
+from counterfoil.rules.acceptance import REQUESTED_BY
 from counterfoil.rules.json_values import event_names, run_names
-from counterfoil.rules.ownership import REQUESTED_BY
 
 
 def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, mapping, matching, routing
-from counterfoil.rules.acceptance import Rejection
+from counterfoil.rules.acceptance import Rejection, asserted_fields, trespasses
 from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import Answers, account_of
 from counterfoil.rules.mapping import Mapped, MappedEvent, MappingFailed, UnresolvedLink
 from counterfoil.rules.matching import OwedFoil
-from counterfoil.rules.ownership import asserted_fields, trespasses
 from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
 from counterfoil.rules.templates import Lookup, UnusableValue
 from counterfoil.rules.versions import CastFailed, CastPath, view

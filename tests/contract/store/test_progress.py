@@ -16,7 +16,7 @@ from counterfoil.core.case_reasons import STALL_PREFIX, TOPICS
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.worker import stall_scan as flow
+from counterfoil.flow.worker.worker_cases import scan_stalls
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.tables import Tables
@@ -245,7 +245,7 @@ async def cases(store: Any) -> list[tuple[str, str]]:
 
 
 async def scan(store: Any, at: Any) -> list[str]:
-    return [each.kind for each in await flow.scan(store, await releases(store), at)]
+    return [each.kind for each in await scan_stalls(store, await releases(store), at)]
 
 
 async def test_a_case_opens_once_and_is_resolved_when_it_moves_again(store: Any) -> None:

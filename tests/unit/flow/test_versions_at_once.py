@@ -422,5 +422,5 @@ async def test_who_takes_a_deprecated_version_is_counted_with_who_sends_it() -> 
     messages = sorted(case.message for case in play.cases("sunset_in_use"))
     assert len(messages) == 2
     assert messages[1].startswith(
-        "invoice.closed.v1 had its sunset on 2026-01-04; workflow:booking takes it, last"
+        "invoice.closed.v1 reached its sunset on 2026-01-04, but workflow:booking still takes it (2 times in all, last at"
     )

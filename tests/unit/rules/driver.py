@@ -31,7 +31,7 @@ from counterfoil.flow.runs.outcomes import OutcomeRecorder
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn import TurnPlanner
-from counterfoil.flow.worker import expire_and_seal
+from counterfoil.flow.worker.worker_cases import expire_foils
 from counterfoil.model import Model
 from counterfoil.model.source import parse
 from counterfoil.rules import routing
@@ -343,7 +343,7 @@ class Play:
         for effect in await self.store.effects_to_look_up(self.now, 100):
             await self.reconciler.look_up(effect)
             did = True
-        await expire_and_seal.expire_foils(self.store, self.now)
+        await expire_foils(self.store, self.now)
         return did
 
     async def advance(self, **duration: float) -> None:

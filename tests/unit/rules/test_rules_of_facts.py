@@ -20,12 +20,12 @@ from counterfoil.core.link import event_topic
 from counterfoil.core.money import Money
 from counterfoil.model import Model
 from counterfoil.rules import mapping, matching, routing
+from counterfoil.rules.acceptance import trespasses
 from counterfoil.rules.approval_matrix import in_currency
 from counterfoil.rules.contract import violations
 from counterfoil.rules.json_values import plain, typed
 from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.mapping import Mapped, MappedAnswer, MappingFailed, UnresolvedLink
-from counterfoil.rules.ownership import trespasses
 from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import UnusableValue
 from tests.companies.base import edited

@@ -196,17 +196,17 @@ def _cases(model: Model, version: DeprecatedVersion, now: datetime) -> list[Case
         if use.last_at >= sunset:
             last = use.last_at.isoformat(timespec="seconds")
             uses.setdefault(use.who, []).append(
-                f"{VERBS[use.side]} it, last {last}, {use.count} times in all"
+                f"{VERBS[use.side]} it ({use.count} times in all, last at {last})"
             )
     for runs in version.waiting:
         uses.setdefault(f"workflow:{runs.workflow}", []).append(f"has {runs.count} runs that wait for it")
     kind = model.events.get(notice.name) or model.operations[notice.name]
-    successor = f"to {notice.use}" if notice.use else "off it"
+    successor = f"to {notice.use or 'another version'}"
     return [
         open_case(
             "sunset_in_use",
             id=ids.derive("case", "sunset", notice.name, sunset.date().isoformat(), user),
-            message=f"{notice.name} had its sunset on {sunset.date()}; {user} {', and '.join(texts)}",
+            message=f"{notice.name} reached its sunset on {sunset.date()}, but {user} still {' and '.join(texts)}",
             owners=model.owners_of(kind),
             at=now,
             names={"user": user, "successor": successor},

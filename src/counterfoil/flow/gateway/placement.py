@@ -19,13 +19,13 @@ from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.gateway.calls import CallRefused, Grants, OperationRequest
 from counterfoil.flow.gateway.system_reads import CONNECTOR_GRACE_SECONDS
-from counterfoil.flow.runs.run_start import run_start
+from counterfoil.flow.runs.snapshot import run_start
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
+from counterfoil.rules.acceptance import REQUESTED_BY, trespasses_of_call
 from counterfoil.rules.contract import faults
 from counterfoil.rules.json_values import typed
 from counterfoil.rules.lookup import lookup_in
-from counterfoil.rules.ownership import REQUESTED_BY, trespasses_of_call
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.templates import UnusableValue
 from counterfoil.rules.versions import CastFailed, ServingOperation, operation_version, serve, upcast_input

@@ -1,4 +1,4 @@
-"""Results of Runs that consumers' calls started: wait for the end, and read the output."""
+"""Results of Runs that consumers' calls started: wait for the end, read the output, and check it by its contract."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from counterfoil.core import ids
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.cases import open_case
 from counterfoil.core.effect import UNFINISHED
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.gateway.calls import CallInProgress, Outcome, Pending, RunEnded, WaitingFor
-from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
+from counterfoil.flow.gateway.calls import (
+    CallInProgress,
+    Outcome,
+    Pending,
+    RunEnded,
+    Unanswerable,
+    WaitingFor,
+)
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Reaction, Verb
-from counterfoil.rules.json_values import run_names
+from counterfoil.rules.contract import violations
+from counterfoil.rules.json_values import run_names, typed
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.templates import UnusableValue, fill
-from counterfoil.rules.versions import CastFailed
+from counterfoil.rules.versions import CastFailed, downcast_output, serve
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.port.store import LoadedRun, Store
 
@@ -31,6 +40,10 @@ FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 0.5
 MAX_WATCHES = 200
 """Runs that one process watches at once. Further callers get the present state without a wait."""
 FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, CastFailed, ValueError, TypeError, KeyError)
+
+
+class BadOutput(Exception):
+    """An output that breaks its contract or cannot be computed."""
 
 
 class RunResults:
@@ -123,3 +136,44 @@ def stop_states(definition: Definition) -> frozenset[str]:
     for reaction in definition.failure.reactions.values():
         collect(reaction)
     return frozenset(states)
+
+
+# ------------------------------------------------------------------ contract of the output
+
+
+def conform(model: Model, operation: str, output: Any) -> Any:
+    """Return the output typed by its contract. Raises BadOutput."""
+    if operation not in model.operations:
+        raise BadOutput(f"{operation} is not in that release")
+    schema = model.schema_of_operation(operation, "output")
+    value = typed(output, schema)
+    faults = violations(value, schema)
+    if faults:
+        raise BadOutput(f"the output of {operation} breaks its contract: {'; '.join(faults)}")
+    return value
+
+
+def downcast(model: Model, context: CallInProgress, output: Any) -> Any:
+    """Return the output in the version that the caller requested. Raises BadOutput."""
+    served = serve(model, context.served.requested) or context.served
+    if not served.path:
+        return output
+    try:
+        return conform(model, served.requested, downcast_output(served, context.input, output))
+    except CastFailed as error:
+        raise BadOutput(str(error)) from error
+
+
+def bad_output(model: Model, context: CallInProgress, detail: str, run: str = "") -> Unanswerable:
+    """Return the outcome for an output that is withheld, with a Case for the operation's owner."""
+    operation = model.operations.get(context.served.by)
+    case = open_case(
+        "output_contract",
+        id=ids.derive("case", "output_contract", context.receipt),
+        message=f"{context.served.requested}, receipt {context.receipt}: {detail}",
+        owners=model.owners_of(operation) if operation is not None else [],
+        at=context.at,
+        receipt=context.receipt,
+    )
+    public = "The answer breaks the operation's contract and is withheld. The operation's owner has a Case."
+    return Unanswerable(kind="bad-output", detail=public, run=run, cases=(case,))

@@ -15,10 +15,10 @@ from counterfoil.connectors.sdk import Confirmed, Connector, Rejected
 from counterfoil.connectors.sdk import Outcome as CallOutcome
 from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass, Misconfigured, TryAgain
 from counterfoil.flow.context.lookups import Lookups
-from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
 from counterfoil.flow.gateway.calls import CallInProgress, Outcome, ReadAnswer, Unanswerable
-from counterfoil.flow.gateway.output_contract import BadOutput, bad_output, conform, downcast
+from counterfoil.flow.gateway.results import BadOutput, bad_output, conform, downcast
+from counterfoil.flow.runs.effects import read_outcome
 from counterfoil.model import Model, kinds
 from counterfoil.rules import mapping
 from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
@@ -91,7 +91,7 @@ class SystemReader:
         try:
             async with asyncio.timeout_at(until + CONNECTOR_GRACE_SECONDS):
                 left = max(0.1, until - loop.time())
-                answer = await connector_read.read(connector, operation.name, request, left)
+                answer = await read_outcome(connector, operation.name, request, left)
         except TimeoutError:
             answer = Rejected(ErrorClass.TRANSIENT, f"no answer within {seconds:g} s")
         finally:

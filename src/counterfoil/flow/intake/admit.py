@@ -26,8 +26,7 @@ from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import store_fetched
 from counterfoil.flow.runs import snapshot
-from counterfoil.flow.runs.run_start import run_start
-from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot
+from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot, run_start
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing

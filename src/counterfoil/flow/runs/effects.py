@@ -9,12 +9,21 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from counterfoil.connectors.sdk import Accepted, Connector, OperationSpec, Outcome, Rejected, Repeat, Request
+from counterfoil.connectors.sdk import (
+    Accepted,
+    Confirmed,
+    Connector,
+    OperationSpec,
+    Outcome,
+    Rejected,
+    Repeat,
+    Request,
+)
 from counterfoil.contracts.versions import known_as
+from counterfoil.core import wire
 from counterfoil.core.effect import Effect
-from counterfoil.core.errors import ErrorClass
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch import connector_read
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, Slot
 from counterfoil.flow.dispatch.request_batching import LimiterSlotRequest, RequestBatcher
 from counterfoil.flow.runs.outcomes import NOT_SENT, EffectContext, OutcomeRecorder, load_context
@@ -162,7 +171,7 @@ class EffectSender:
         if connector is None:
             return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
         if not operation.writes:
-            return await connector_read.read(connector, effect.operation, effect.request, operation.timeout)
+            return await read_outcome(connector, effect.operation, effect.request, operation.timeout)
         return await connector.send(request_of(connector, effect), operation.timeout)
 
 
@@ -170,3 +179,21 @@ def request_of(connector: Connector, effect: Effect) -> Request:
     return Request(
         operation=known_as(effect.operation, connector.operations), key=effect.id, body=effect.request
     )
+
+
+async def read_outcome(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
+    """Return the outcome of a read. A read changes nothing, so a failure is never of unknown outcome.
+
+    `request` holds the rendered arguments. A list is returned under `items`.
+    """
+    try:
+        result = await connector.read(
+            known_as(operation, connector.operations), wire.read_json(request), timeout
+        )
+    except TryAgain as error:
+        return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
+    except Refused as error:
+        return Rejected(error.error_class, str(error), error.code)
+    except Misconfigured as error:
+        return Rejected(ErrorClass.UNAUTHORIZED, str(error))
+    return Confirmed(result if isinstance(result, dict) else {"items": result})

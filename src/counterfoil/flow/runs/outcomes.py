@@ -22,7 +22,7 @@ from counterfoil.core.link import Link
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.request_batching import LATE
-from counterfoil.flow.runs import overlay_scope
+from counterfoil.flow.runs.snapshot import model_of
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OperationDefinition
 from counterfoil.rules.json_values import typed
@@ -55,7 +55,7 @@ async def load_context(store: Store, releases: Releases, effect: Effect) -> Effe
     loaded = await store.load(effect.run)
     assert loaded is not None
     run = loaded.run
-    model = overlay_scope.model_of(run, await releases.model(run.pin))
+    model = model_of(run, await releases.model(run.pin))
     definition = model.workflow(run.workflow)
     return EffectContext(model, definition, definition.operations[effect.operation])
 

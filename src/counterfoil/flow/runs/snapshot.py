@@ -1,12 +1,15 @@
 """A Run with all rows that its next turn reads, kept by a worker between two commits so that it need not load them.
 
 A snapshot equals the rows as long as no other writer appended to the Run's inbox. The store's guards detect that
-another writer did; then the snapshot is thrown away.
+another writer did; then the snapshot is thrown away. A Run's overlay scope follows from what began it and never changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -14,19 +17,33 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.effect import Effect, EffectState, concluded
 from counterfoil.core.foil import Foil
-from counterfoil.core.run import Run
-from counterfoil.flow.runs.overlay_scope import OverlayScope, legal_entity
+from counterfoil.core.run import LANE_NAMES, Run
 from counterfoil.model import Model
+from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.workflow.apply import RunRows, apply, conclude, run_after
 from counterfoil.rules.workflow.commands import Stimulus
 from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.port.effects import Conclude, SendAttempt
-from counterfoil.store.port.records import RunStart
+from counterfoil.store.port.records import Lease, NewInboxItem, RunStart
 from counterfoil.store.port.store import LoadedRun
 from counterfoil.store.port.turns import Turn, TurnResult
 
 LEASE = timedelta(seconds=10)
 """Time that other workers leave a Run to the worker that turns it: one turn, never a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayScope:
+    """Scope of one Run, resolved once and carried in its snapshot."""
+
+    model: Model
+    """The Run's Release, with the overlays of the day on which the Run began."""
+    legal_entity: str | None
+    """None while no overlay has asked for it."""
+
+    def active(self, release: Model, now: datetime) -> Model:
+        """Return the active Release with the overlays that apply to the Run today."""
+        return release.at(self.legal_entity or "", now.date()) if release.overlays else release
 
 
 class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,3 +176,48 @@ def after_outcome(before: RunSnapshot, outcome: Conclude, result: object) -> Run
         body=outcome.words(effect.path, effect.item, result),
     )
     return msgspec.structs.replace(before, stimuli=(stimulus,), effects=rows.effects, foils=rows.foils)
+
+
+# ------------------------------------------------------------------ birth and scope
+
+
+def run_start(
+    model: Model, start: RoutedStart, ref: str, *, only_birth: bool = False, lease: Lease | None = None
+) -> RunStart:
+    """Return the row of a Run that starts under this model. `ref` names what starts it.
+
+    `only_birth`: a Run that exists already gets no stimulus.
+    """
+    return RunStart(
+        run=start.run,
+        workflow=start.workflow,
+        bkey=start.key,
+        generation=start.generation,
+        pin=model.digest,
+        state="started",
+        stimulus=NewInboxItem(run=start.run, kind="start", ref=ref, body=wire.dumps(start.names)),
+        only_birth=only_birth,
+        lane=LANE_NAMES[model.workflow(start.workflow).lane],
+        lease=lease,
+    )
+
+
+def model_of(run: Run, release: Model) -> Model:
+    """Return a Run's Release with the Run's overlays, from its row alone."""
+    if not release.overlays:
+        return release
+    return release.at(legal_entity(load(run.ctx).names), run.created_at.date())
+
+
+def legal_entity(names: Mapping[str, Any]) -> str:
+    """Return the legal entity of the event, object or input that began a Run; empty if none names it."""
+    event = names.get("event")
+    if isinstance(event, dict):
+        entity = event.get("legal_entity") or _entity_in(event.get("data"))
+        if entity:
+            return str(entity)
+    return str(_entity_in(names.get("object")) or _entity_in(names.get("input")) or "")
+
+
+def _entity_in(value: Any) -> Any:
+    return value.get("legal_entity") if isinstance(value, dict) else None

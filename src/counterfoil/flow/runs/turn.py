@@ -21,9 +21,7 @@ from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs.outcomes import EffectContext
-from counterfoil.flow.runs.overlay_scope import OverlayScope
-from counterfoil.flow.runs.run_start import run_start
-from counterfoil.flow.runs.snapshot import RunSnapshot, from_rows, with_scope
+from counterfoil.flow.runs.snapshot import OverlayScope, RunSnapshot, from_rows, run_start, with_scope
 from counterfoil.flow.runs.turn_rows import SlotSource, TurnRows, command_name
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition

@@ -1,4 +1,4 @@
-"""Signed checkpoints of the audit tree: C2SP signed notes in tlog-checkpoint form, Ed25519.
+"""Sealing of leaves, and signed checkpoints of the audit tree: C2SP signed notes in tlog-checkpoint form, Ed25519.
 
 The newest one is stored next to the key, outside of the store, so that a restored store cannot lose it.
 
@@ -12,6 +12,8 @@ import binascii
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -19,9 +21,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.errors import Misconfigured
+from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.port.store import Store
 
+Sign = Callable[[int, bytes], str]
+"""Tree size and root to the signed checkpoint's text."""
+Publish = Callable[[Checkpoint], None]
+"""Called with each checkpoint that the store has."""
 _ALGORITHM = b"\x01"  # Ed25519 in the signed-note registry
+
+
+async def seal(store: Store, sign: Sign | None, now: datetime, publish: Publish | None = None) -> int:
+    """Add pending leaves to the audit tree and sign its new state. Return the number of leaves."""
+    sealed = await store.apply(Seal(at=now))
+    if sealed.count and sign is not None:
+        text = sign(sealed.size, sealed.root)
+        checkpoint = Checkpoint(size=sealed.size, root=sealed.root, at=now, text=text)
+        await store.apply(PutCheckpoint(checkpoint=checkpoint))
+        if publish is not None:
+            publish(checkpoint)
+    return sealed.count
 
 
 class CheckpointSigner:
@@ -85,9 +104,9 @@ class CheckpointFile:
             return
         newest = await store.checkpoint()
         raise Misconfigured(
-            f"the store is not the one whose log was signed up to {size} leaves, as {self.path} says: its newest "
-            f"checkpoint is over {0 if newest is None else newest.size}. It was restored, or a replica without the last "
-            "commits was promoted. Do not continue: compare the systems with the store first, then start a new log "
+            f"the store does not match the signed audit log: {self.path} covers {size} leaves, the store's newest "
+            f"checkpoint covers {0 if newest is None else newest.size}. The store was restored, or a replica without the "
+            "last commits was promoted. Do not continue: compare the systems with the store first, then start a new log "
             "(docs/how-to/postgresql-in-production.md)"
         )
 

@@ -25,7 +25,8 @@ from counterfoil.flow.runs.outcomes import OutcomeRecorder
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import LEASE
 from counterfoil.flow.runs.turn import TurnPlanner
-from counterfoil.flow.worker import expire_and_seal, stall_scan, worker_cases
+from counterfoil.flow.worker import worker_cases
+from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
 from counterfoil.model import Model
@@ -69,8 +70,8 @@ class Worker:
         releases: Releases,
         connectors: Mapping[str, Connector],
         worker: str,
-        sign: expire_and_seal.Sign | None = None,
-        publish: expire_and_seal.Publish | None = None,
+        sign: Sign | None = None,
+        publish: Publish | None = None,
     ) -> None:
         self.store = store
         self.releases = releases
@@ -327,7 +328,7 @@ class Worker:
             count += self._start_effect(effect, self.reconciler.overdue)
         for effect in await self.store.effects_to_look_up(now, MAX_BATCH_ROWS):
             count += self._start_effect(effect, self.reconciler.look_up)
-        return count + await expire_and_seal.expire_foils(self.store, now)
+        return count + await worker_cases.expire_foils(self.store, now)
 
     async def scan_once(self) -> int:
         """Find stalled work and systems that have been unreachable for long. Return the number of stalls."""
@@ -339,7 +340,7 @@ class Worker:
             if state.open_for > UNREACHABLE_SECONDS:
                 error = f"calls have failed for {state.open_for:.0f} s"
                 await worker_cases.unreachable(self.store, self.releases, system, error, now)
-        return len(await stall_scan.scan(self.store, self.releases, now))
+        return len(await worker_cases.scan_stalls(self.store, self.releases, now))
 
     async def _check_sunsets(self, now: datetime) -> None:
         # Seldom: waiting Runs are counted by reading their topics.
@@ -348,7 +349,7 @@ class Worker:
             await deprecations.overdue(self.store, self.releases.present, now, self._sunset_cases)
 
     async def seal_once(self) -> int:
-        return await expire_and_seal.seal(self.store, self._sign, await self.store.now(), self._publish)
+        return await seal(self.store, self._sign, await self.store.now(), self._publish)
 
     # ------------------------------------------------------------------ recovery
 

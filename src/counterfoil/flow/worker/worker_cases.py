@@ -1,4 +1,9 @@
-"""Cases that a worker opens about its own work: an unreachable system, a defect, a clock that jumped."""
+"""Cases that a worker opens: an unreachable system, a defect, a clock that jumped, overdue foils and stalled work.
+
+Stalled work is overdue, stuck or without an owner (PROTOCOL invariant 11). The scan for it reads rows by index and nothing
+from the memory of workers, so it finds the work of a defective worker as well as that of a dead one. Each kind and class
+has one Case, which a later scan resolves when the stall is gone. `/metrics` and `counterfoil doctor` show the latest scan.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,16 @@ from datetime import datetime
 
 from counterfoil.core import ids
 from counterfoil.core.case import Case
+from counterfoil.core.case_reasons import STALL_PREFIX
 from counterfoil.core.cases import open_case
+from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
-from counterfoil.store.port.maintenance import OpenCases
+from counterfoil.store.port.maintenance import ExpireFoils, OpenCases
+from counterfoil.store.port.stalled import RecordStalled, StalledGroup, StallLimits
 from counterfoil.store.port.store import Store
+
+MAX_EXPIRED_FOILS = 500
 
 
 async def unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
@@ -64,13 +74,46 @@ async def clock_jumped(store: Store, releases: Releases, seconds: float, now: da
         "clock_jumped",
         id=ids.derive("case", "clock", now.isoformat(timespec="hours")),
         message=(
-            f"the clock jumped by {seconds:.1f} s; expiries were delayed by one round, and look-ups conclude nothing "
-            f"for a while"
+            f"The clock jumped by {seconds:.1f} s. Approvals and counterfoils expire one round later. For a while, a "
+            "look-up that finds nothing does not prove that a call was not made"
         ),
         owners=_system_owners(releases.present),
         at=now,
     )
     await _open(store, case, now)
+
+
+async def expire_foils(store: Store, now: datetime) -> int:
+    """Turn foils past due into breaks, each with a Case for its owner. Return their number."""
+    due = await store.foils_past_due(now, MAX_EXPIRED_FOILS)
+    return await store.apply(ExpireFoils(foils=tuple(f.id for f in due), at=now)) if due else 0
+
+
+async def scan_stalls(
+    store: Store, releases: Releases, now: datetime, limits: StallLimits | None = None
+) -> list[StalledGroup]:
+    """Scan once and return the stalls. Writes nothing if there are none and the last scan found none."""
+    stalls = await store.stalled_work(now, limits or StallLimits())
+    if stalls or await store.stall_findings():
+        cases = tuple(_stall_case(releases.present, stalled, now) for stalled in stalls)
+        await store.apply(RecordStalled(findings=tuple(stalls), cases=cases, at=now, actor="progress"))
+    return stalls
+
+
+def _stall_case(model: Model, stalled: StalledGroup, now: datetime) -> Case:
+    subjects = ", ".join(stalled.subjects)
+    left = stalled.count - len(stalled.subjects)
+    more = f" and {left} more" if left > 0 else ""
+    place = f" in {stalled.about}" if stalled.about else ""
+    kinds = (model.workflows.get(stalled.about), model.systems.get(stalled.about))
+    owners = [role for kind in kinds if kind is not None for role in model.owners_of(kind)]
+    return open_case(
+        f"{STALL_PREFIX}{stalled.kind}",
+        id=ids.derive("case", "stuck", stalled.kind, stalled.about, micros(now)),
+        message=f"Since {stalled.since:%Y-%m-%d %H:%M:%S} UTC{place}: {subjects}{more}",
+        owners=(stalled.owner,) if stalled.owner else [*owners, *_system_owners(model)],
+        at=now,
+    )
 
 
 async def _open(store: Store, case: Case, now: datetime) -> None:

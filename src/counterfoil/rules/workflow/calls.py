@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from counterfoil.core import ids
+from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
@@ -22,9 +22,16 @@ from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
 from counterfoil.rules.workflow import abandon, start_facts, steps
 from counterfoil.rules.workflow.commands import PlanEffect, SendAgain, StartSync, Stimulus, WriteFoil
-from counterfoil.rules.workflow.context import DecisionContext, UnusableValue, digest
+from counterfoil.rules.workflow.context import (
+    DONE,
+    MOVED,
+    WAITING,
+    DecisionContext,
+    StepOutcome,
+    StepResult,
+    UnusableValue,
+)
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
-from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, StepOutcome, StepResult
 
 _PERIOD_FIELDS = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
@@ -56,7 +63,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if isinstance(call_dates, str):
         return StepOutcome("period_closed", call_dates)
     value = fill(step.input, context.names(), context.lookup)
-    input_digest = digest({"input": value, "dates": call_dates})
+    input_digest = wire.digest({"input": value, "dates": call_dates})
     confirmed = _confirmed_before(context, step, input_digest)
     if confirmed is not None:
         st.effect = confirmed.effect
@@ -350,7 +357,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
         if isinstance(call_dates, str):
             return StepOutcome("period_closed", call_dates)
         value = fill(step.input, context.names(), context.lookup)
-        if digest({"input": value, "dates": call_dates}) == st.input:
+        if wire.digest({"input": value, "dates": call_dates}) == st.input:
             context.commands.append(SendAgain(effect.id))
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None

@@ -1,22 +1,25 @@
 """Working state of one decision: the Run's state while it changes, the commands so far, and the names of formulas.
 
-`decide` creates it, the other modules of the interpreter change it. They read nothing else.
+`decide` creates it, the other modules of the interpreter change it. They read nothing else. The handler of a step changes
+the step's state and returns a StepResult, which `reactions` carries out.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from datetime import date, datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
 
-from counterfoil.core import ids, wire
+from counterfoil.core import ids
 from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, Step
+from counterfoil.model.definition import Block, Definition, RetryPolicy, Step
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.templates import UnusableValue, key
 from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
@@ -24,6 +27,37 @@ from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 """Errors of a formula that has no value."""
+
+
+class StepProgress(Enum):
+    """Progress of a step that needs no reaction."""
+
+    DONE = "done"
+    MOVED = "moved"
+    """State or position has changed: go on with the step that is up now."""
+    WAITING = "waiting"
+    """Nothing more can be done in this turn."""
+
+
+class StepOutcome(NamedTuple):
+    """An outcome whose reaction the workflow defines."""
+
+    name: str
+    detail: str
+    reacting: Step | None = None
+    """Another step whose reaction to this outcome comes before the step's own."""
+
+
+class NeedsPerson(NamedTuple):
+    """An outcome that opens a Case, without a look at the workflow's reactions."""
+
+    name: str
+    detail: str
+
+
+StepResult: TypeAlias = StepProgress | StepOutcome | NeedsPerson
+
+DONE, MOVED, WAITING = StepProgress.DONE, StepProgress.MOVED, StepProgress.WAITING
 
 
 class DecisionContext:
@@ -173,6 +207,9 @@ class DecisionContext:
             )
         )
 
+    def next_try(self, policy: RetryPolicy, st: StepState, key: str) -> datetime | None:
+        return next_try(policy, st.tries, f"{self.run.id}/{key}", self.now, st.retry_after)
+
     @property
     def today(self) -> date:
         return self.now.date()
@@ -190,8 +227,17 @@ class DecisionContext:
         return self.direction is Direction.UNDO
 
 
-def digest(value: Any) -> str:
-    return wire.digest(value)
+def next_try(
+    policy: RetryPolicy, tries: int, seed: str, now: datetime, asked_ms: int | None = None
+) -> datetime | None:
+    """Return the time of try number `tries + 1`, or None if the retry budget is spent.
 
-
-__all__ = ["FAULTS", "DecisionContext", "UnusableValue", "digest"]
+    The wait lies between half and the whole of first * 2^(tries-1), capped. The point in between is a digest of `seed`:
+    many Runs spread, and a repeated decision gives the same time. It is at least `asked_ms`, if the system sent one.
+    """
+    if tries >= policy.attempts:
+        return None
+    whole = min(policy.cap, policy.first * 2 ** max(0, min(tries - 1, 40)))
+    share = int.from_bytes(hashlib.sha256(f"{seed}/{tries}".encode()).digest()[:4], "big")
+    milliseconds = int(whole * 500) + int(whole * 500) * share // 0xFFFFFFFF
+    return now + timedelta(milliseconds=max(milliseconds, asked_ms or 0))

@@ -45,9 +45,8 @@ from counterfoil.rules.workflow.commands import (
     Stimulus,
     WaitForTopic,
 )
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext, StepResult
 from counterfoil.rules.workflow.state import RunState, load
-from counterfoil.rules.workflow.step_result import StepResult
 
 MAX_MOVES = 5_000
 """Steps after which a turn commits and the next one continues: `each` lists can be long."""

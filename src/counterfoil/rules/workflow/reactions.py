@@ -22,17 +22,17 @@ from counterfoil.model.definition import (
     Step,
     Verb,
 )
-from counterfoil.rules.workflow import abandon, calls, guards, retry, start_facts, steps, undo
-from counterfoil.rules.workflow.context import DecisionContext
-from counterfoil.rules.workflow.state import BlockFrame, StepState
-from counterfoil.rules.workflow.step_result import (
+from counterfoil.rules.workflow import abandon, calls, guards, start_facts, steps, undo
+from counterfoil.rules.workflow.context import (
     DONE,
     MOVED,
+    DecisionContext,
     NeedsPerson,
     StepOutcome,
     StepProgress,
     StepResult,
 )
+from counterfoil.rules.workflow.state import BlockFrame, StepState
 
 
 def done(context: DecisionContext, step: Step, st: StepState) -> bool:
@@ -127,9 +127,7 @@ def ending(context: DecisionContext) -> bool:
 
 def _retry(context: DecisionContext, step: Step, st: StepState, policy: RetryPolicy, address: str) -> bool:
     st.tries += 1
-    at = retry.next_try(
-        policy, st.tries, f"{context.run.id}/{context.key(step)}", context.now, st.retry_after
-    )
+    at = context.next_try(policy, st, context.key(step))
     if at is None:
         return verb(context, step, st, Verb(policy.then), address)
     st.phase, st.retry_at = "backoff", at

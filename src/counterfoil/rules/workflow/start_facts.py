@@ -16,7 +16,6 @@ from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
-from counterfoil.rules.workflow import retry
 from counterfoil.rules.workflow.commands import PlanEffect
 from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue
 from counterfoil.rules.workflow.state import StepState
@@ -164,7 +163,7 @@ def _failed(context: DecisionContext, fact: Fact, key: str, st: StepState, why: 
     """Retry a failed read within the retry budget; then open a Case."""
     st.tries += 1
     policy = context.definition.failure.retry
-    st.retry_at = retry.next_try(policy, st.tries, f"{context.run.id}/{key}", context.now, st.retry_after)
+    st.retry_at = context.next_try(policy, st, key)
     st.phase = "backoff" if st.retry_at is not None else "parked"
     if st.phase == "parked":
         message = f"{fact.target}: {why}" + (f": {st.detail}" if st.detail else "")

@@ -25,9 +25,18 @@ from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
 from counterfoil.rules.workflow import abandon, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue, digest
+from counterfoil.rules.workflow.context import (
+    DONE,
+    FAULTS,
+    MOVED,
+    WAITING,
+    DecisionContext,
+    NeedsPerson,
+    StepOutcome,
+    StepResult,
+    UnusableValue,
+)
 from counterfoil.rules.workflow.state import StepState
-from counterfoil.rules.workflow.step_result import DONE, MOVED, WAITING, NeedsPerson, StepOutcome, StepResult
 
 MAX_ITEMS = 1_000
 """Longest list of an `each`. A longer one opens a Case: it belongs into child Runs."""
@@ -343,7 +352,7 @@ def next_item(context: DecisionContext, step: Each, st: StepState) -> StepResult
 def emit(context: DecisionContext, step: Emit, st: StepState) -> StepResult:
     """Emit an event, unless an earlier round emitted the same one at this step and item."""
     data = fill(step.data, context.names(), context.lookup)
-    st.input = digest({"type": step.type, "data": data})
+    st.input = wire.digest({"type": step.type, "data": data})
     earlier = (context.state.steps.get(context.key(step, round_=n)) for n in range(context.state.round))
     if not any(execution is not None and execution.input == st.input for execution in earlier):
         event = ids.derive("evt", context.run.id, context.key(step), step.type)

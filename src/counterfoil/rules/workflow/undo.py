@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from counterfoil.core import ids
+from counterfoil.core import ids, wire
 from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import UNDO_PREFIX
 from counterfoil.core.effect import IN_FLIGHT, EffectState
@@ -17,9 +17,9 @@ from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules.templates import fill, truth
-from counterfoil.rules.workflow import abandon, guards, retry
+from counterfoil.rules.workflow import abandon, guards
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext, digest
+from counterfoil.rules.workflow.context import FAULTS, DecisionContext
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
 
 
@@ -150,7 +150,7 @@ def _plan(
     if unrendered is not None:
         return _case(context, key, st, "invalid", unrendered.message)
     st.effect, st.phase, st.outcome, st.until = effect, "planned", "", None
-    st.input = digest([operation, value])
+    st.input = wire.digest([operation, value])
     context.state.inputs[effect] = value
     context.planned.add(effect)
     context.commands.append(
@@ -188,7 +188,7 @@ def _refused(context: DecisionContext, key: str, st: StepState, error_class: str
     if error_class in RETRIED_CLASSES:
         st.tries += 1
         policy = context.definition.failure.retry
-        st.retry_at = retry.next_try(policy, st.tries, f"{context.run.id}/{key}", context.now, st.retry_after)
+        st.retry_at = context.next_try(policy, st, key)
         if st.retry_at is not None:
             st.phase = "backoff"
             return True
@@ -218,7 +218,7 @@ def _again(context: DecisionContext, confirmed: ConfirmedEffect, key: str, st: S
         return False
     if effect is not None and effect.state is EffectState.REFUSED:
         way = _undo_call(context, confirmed)
-        if way is not None and not isinstance(way, str) and digest(list(way)) == st.input:
+        if way is not None and not isinstance(way, str) and wire.digest(list(way)) == st.input:
             context.commands.append(SendAgain(effect.id))
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
