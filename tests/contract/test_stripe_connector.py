@@ -13,7 +13,8 @@ import pytest
 
 from counterfoil.connectors import signature
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Outcome, Rejected, Request, Unknown
-from counterfoil.connectors.stripe import Stripe, connect, forms
+from counterfoil.connectors.stripe import Stripe, connect
+from counterfoil.connectors.stripe.client import encode
 from counterfoil.connectors.stripe.feed import OVERLAP_SECONDS, EventCursor
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from tests.contract.stripe_twin_process import KEY, Twin, receiving, running_twin
@@ -481,4 +482,4 @@ def test_a_configuration_that_cannot_work_is_refused_at_once(twin: Twin) -> None
 
 def test_the_form_is_the_vendors_and_always_the_same_bytes() -> None:
     value = {"a": 1, "b": {"c d": "x&y", "e": None}, "f": [True, {"g": Decimal("0.50")}], "h": ""}
-    assert forms.encode(value) == b"a=1&b%5Bc+d%5D=x%26y&f%5B0%5D=true&f%5B1%5D%5Bg%5D=0.50&h="
+    assert encode(value) == b"a=1&b%5Bc+d%5D=x%26y&f%5B0%5D=true&f%5B1%5D%5Bg%5D=0.50&h="

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from counterfoil.connectors.conformance import OperationSample, Samples, conform, failures
-from counterfoil.connectors.http import Http
+from counterfoil.connectors.http import Deadline, Http
 from counterfoil.connectors.sdk import (
     Absent,
     BulkConnector,
@@ -28,7 +28,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.connectors.tryton import connect
-from counterfoil.connectors.tryton.rest import Deadline, Rest
+from counterfoil.connectors.tryton.rest import Rest
 from counterfoil.connectors.tryton.rpc import Rpc
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import dumps, write_json

@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,19 @@ from counterfoil.core.errors import Misconfigured, TryAgain, Uncertain
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Resolves host and port to addresses. Raises OSError if there are none."""
 
+SETTINGS = frozenset((
+    "allowed_hosts", "private_hosts", "loopback", "ca_file", "connect_timeout", "read_timeout", "max_response",
+    "max_connections",
+))  # fmt: skip
+"""Settings of a system that `Http.of` reads."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
 # This client sets framing and routing headers itself: a mapping that could set them could split requests.
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te"}
 )
+_HEADERS = {"accept-encoding": "gzip", "user-agent": "counterfoil"}
 _SENDING = "send_request_headers.started"
 _CONNECTED = "connection.connect_tcp.complete"
 _ADDRESS_SECONDS = 30.0
@@ -56,6 +64,20 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Deadline:
+    """Time limit of an operation that makes several calls."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self, call: str) -> float:
+        """Return the seconds left for a call. Raises TryAgain if there are none: the call is not made."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TryAgain(f"the timeout ended before the call {call}")
+        return left
 
 
 class Http:
@@ -209,18 +231,9 @@ class Http:
         request = client.build_request(
             call.method,
             call.url.copy_with(host=address),
-            headers={
-                "accept-encoding": "gzip",
-                "user-agent": "counterfoil",
-                **call.headers,
-                "host": call.authority,
-            },
+            headers={**_HEADERS, **call.headers, "host": call.url.netloc.decode("ascii")},
             content=call.body,
-            extensions={
-                "timeout": self._timeouts(call.timeout),
-                "trace": call.trace,
-                "sni_hostname": host,
-            },
+            extensions={"timeout": self._timeouts(call.timeout), "trace": call.trace, "sni_hostname": host},
         )
         response = await client.send(request, stream=True)
         try:
@@ -260,10 +273,6 @@ class _HttpCall:
     timeout: float
     sending: bool = False
     half_open: Any = None
-
-    @property
-    def authority(self) -> str:
-        return self.url.netloc.decode("ascii")
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         # The transport calls this before it writes. A body follows only after the headers.
@@ -349,9 +358,8 @@ def _base(url: str) -> httpx2.URL:
     if base.scheme not in ("https", "http") or not base.host:
         raise Misconfigured("the system's url must start with https:// or http:// and name a host")
     if base.userinfo or base.query or base.fragment:
-        raise Misconfigured(
-            "the system's url must have no user, query or fragment. Put secrets into `secrets`"
-        )
+        message = "the system's url must have no user, query or fragment. Put secrets into `secrets`"
+        raise Misconfigured(message)
     return base
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from counterfoil.core.errors import ErrorClass
+from counterfoil.core.errors import ErrorClass, Refused, TryAgain
 
 Json: TypeAlias = Any
 """A JSON value read exactly: numbers are int or Decimal, never float."""
@@ -102,6 +102,22 @@ Outcome: TypeAlias = Confirmed | Rejected | Accepted | Unknown
 Finding: TypeAlias = Confirmed | Absent | Rejected | Unknown
 """Result of `find`. `Confirmed`: done. `Absent`: nothing there; the caller knows whether the horizon has passed.
 `Rejected` with TRANSIENT: started but not finished; the same bytes sent again finish it. `Unknown`: the look-up failed."""
+
+
+class EarlyOutcome(Exception):
+    """Ends a write or look-up of several calls with its outcome, before its last step."""
+
+    def __init__(self, outcome: Rejected | Unknown) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    @classmethod
+    def of_read(cls, error: TryAgain | Refused) -> EarlyOutcome:
+        """Return the outcome after a failed read before the first write: nothing was written."""
+        if isinstance(error, Refused):
+            return cls(Rejected(error.error_class, str(error), error.code))
+        kind = ErrorClass.TRANSIENT if error.after is None else ErrorClass.THROTTLED
+        return cls(Rejected(kind, str(error), retry_after=error.after))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pytest
 from typer.main import get_command
 
 from counterfoil.cli.main import app
-from counterfoil.connectors import openapi, roundup, stripe, tryton
-from counterfoil.connectors.http import Http
+from counterfoil.connectors import openapi, stripe, tryton
+from counterfoil.connectors.http import SETTINGS, Http
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FOIL_MOVES
@@ -62,10 +62,10 @@ def settings() -> dict[str, set[str]]:
     """Connector -> every setting it takes, as its code holds them."""
     return {
         "stripe": set(stripe.connector._SETTINGS),
-        "roundup": set(roundup.connector._SETTINGS),
+        "roundup": set(SETTINGS),
         "tryton": {field.name for field in msgspec.structs.fields(tryton.settings.TrytonSettings)}
-        | set(tryton.settings._CALLING),
-        "http": set(openapi.settings.HttpSettings.model_fields) | set(openapi.settings.NETWORK),
+        | set(SETTINGS),
+        "http": set(openapi.settings.HttpSettings.model_fields) | SETTINGS,
     }
 
 

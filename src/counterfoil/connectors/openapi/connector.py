@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.http import Http, Response
+from counterfoil.connectors.http import Deadline, Http, Response
 from counterfoil.connectors.openapi import answers, document, render, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
 from counterfoil.connectors.openapi.settings import (
@@ -36,14 +35,7 @@ from counterfoil.connectors.sdk import (
     SystemConfig,
     Unknown,
 )
-from counterfoil.core.errors import (
-    CounterfoilError,
-    ErrorClass,
-    Misconfigured,
-    Refused,
-    TryAgain,
-    Uncertain,
-)
+from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import WireRefused, read_json
 
 _FIND_PAGES = 50
@@ -103,9 +95,7 @@ class HttpSystem:
         if operation is None or operation.repeat is Repeat.READ:
             return Rejected(ErrorClass.INVALID, f"{self._name} has no write operation {request.operation}")
         try:
-            answer = await self._call(
-                operation, _input(request.body), request.key, time.monotonic() + timeout
-            )
+            answer = await self._call(operation, _input(request.body), request.key, Deadline(timeout))
         except (InputRefused, WireRefused) as error:
             return Rejected(ErrorClass.INVALID, str(error))
         except TryAgain as error:
@@ -120,13 +110,13 @@ class HttpSystem:
         operation = self._settings.operations.get(request.operation)
         if operation is None or operation.find is None:
             return Unknown(f"{request.operation} has no look-up")
-        find, deadline = operation.find, time.monotonic() + timeout
+        find, by = operation.find, Deadline(timeout)
         result = operation.result if find.result is None else find.result
         try:
             value = _input(request.body)
             if find.one:
-                return await self._find_one(find, result, value, request.key, deadline)
-            async for item in self._items(find, value, request.key, deadline):
+                return await self._find_one(find, result, value, request.key, by)
+            async for item in self._items(find, value, request.key, by):
                 if _matches(find, item, value, request.key):
                     return answers.find_result(result, item)
         except InputRefused as error:
@@ -136,14 +126,9 @@ class HttpSystem:
         return Absent()
 
     async def _find_one(
-        self,
-        find: FindSettings,
-        result: Mapping[str, str],
-        value: Mapping[str, Json],
-        key: str,
-        deadline: float,
+        self, find: FindSettings, result: Mapping[str, str], value: Mapping[str, Json], key: str, by: Deadline
     ) -> Finding:
-        answer = await self._call(find, value, key, deadline)
+        answer = await self._call(find, value, key, by)
         if answer.status == 404:
             return Absent()
         item = value_at(answers.document_of(answer), find.items)
@@ -153,11 +138,11 @@ class HttpSystem:
         return answers.find_result(result, item)
 
     async def _items(
-        self, find: FindSettings, value: Mapping[str, Json], key: str, deadline: float
+        self, find: FindSettings, value: Mapping[str, Json], key: str, by: Deadline
     ) -> AsyncIterator[Json]:
         more: dict[str, Json] = {}
         for _ in range(_FIND_PAGES):
-            page = answers.document_of(await self._call(find, value, key, deadline, more))
+            page = answers.document_of(await self._call(find, value, key, by, more))
             items = value_at(page, find.items)
             if not isinstance(items, list):
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
@@ -180,7 +165,7 @@ class HttpSystem:
         if call is None or call.repeat is not Repeat.READ:
             raise Misconfigured(f"{self._name} has no read operation {operation}")
         try:
-            answer = await self._call(call, arguments, "", time.monotonic() + timeout)
+            answer = await self._call(call, arguments, "", Deadline(timeout))
         except InputRefused as error:
             raise Refused(str(error), ErrorClass.INVALID) from error
         except Uncertain as error:
@@ -201,7 +186,7 @@ class HttpSystem:
         if call.limit is not None:
             more[call.limit] = limit
         try:
-            page = answers.document_of(await self._call(call, {}, "", time.monotonic() + timeout, more))
+            page = answers.document_of(await self._call(call, {}, "", Deadline(timeout), more))
             return answers.build_page(feed, call, page, cursor, limit)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
@@ -212,7 +197,7 @@ class HttpSystem:
         feeds = list(self._settings.feeds)
         try:
             if self._settings.check is not None:
-                answer = await self._call(self._settings.check, {}, "", time.monotonic() + timeout)
+                answer = await self._call(self._settings.check, {}, "", Deadline(timeout))
                 answers.document_of(answer)
             elif feeds:
                 await self.poll(feeds[0], None, 1, timeout)
@@ -232,7 +217,7 @@ class HttpSystem:
         call: CallSettings,
         value: Mapping[str, Json],
         key: str,
-        deadline: float,
+        by: Deadline,
         more: Mapping[str, Json] | None = None,
     ) -> Response:
         """Make one call. Raises InputRefused before the call, TryAgain if no byte left, Uncertain without an answer."""
@@ -247,9 +232,7 @@ class HttpSystem:
             body, headers["content-type"] = render.encode(described, filled)
         if isinstance(call, OperationSettings) and call.key_header:
             headers[call.key_header.lower()] = key
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TryAgain(f"the timeout ended before the call {described.id}")
+        left = by.left(described.id)
         return await self._http.request(described.method, target, headers=headers, body=body, timeout=left)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from counterfoil.connectors.http import SETTINGS
 from counterfoil.connectors.sdk import Repeat
 from counterfoil.core.errors import ErrorClass
 
@@ -19,20 +20,6 @@ Status = Annotated[int, Field(ge=100, le=599)]
 # Statuses of refusals before any change. 409 is absent on purpose: with idempotency keys it may mean that the first
 # request with the key is still running.
 PROOFS = (400, 401, 403, 404, 405, 406, 410, 412, 413, 415, 422, 429)
-
-# Settings of `Http.of`.
-NETWORK = frozenset(
-    (
-        "allowed_hosts",
-        "private_hosts",
-        "loopback",
-        "ca_file",
-        "connect_timeout",
-        "read_timeout",
-        "max_response",
-        "max_connections",
-    )
-)
 
 
 class _Part(BaseModel):
@@ -154,7 +141,7 @@ class HttpSettings(_Part):
 
 def read(settings: Mapping[str, Any]) -> tuple[HttpSettings | None, list[str]]:
     """Return the settings, or None and the problems of their form."""
-    own = {name: value for name, value in settings.items() if name not in NETWORK}
+    own = {name: value for name, value in settings.items() if name not in SETTINGS}
     try:
         return HttpSettings.model_validate(own), []
     except ValidationError as error:

@@ -7,7 +7,6 @@ id. The second, a conditional change of the issue, links the message and sets th
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,13 +15,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.early_outcome import EarlyOutcome
-from counterfoil.connectors.http import Http, Response
+from counterfoil.connectors.http import SETTINGS, Deadline, Http, Response
 from counterfoil.connectors.roundup import answers, tickets
 from counterfoil.connectors.sdk import (
     Absent,
     Confirmed,
     Delivery,
+    EarlyOutcome,
     Finding,
     Json,
     OperationSpec,
@@ -66,20 +65,6 @@ _OPERATIONS = (
     ),
 )
 
-# Settings of `Http.of`. A tracker has no others.
-_SETTINGS = frozenset(
-    (
-        "allowed_hosts",
-        "private_hosts",
-        "loopback",
-        "ca_file",
-        "connect_timeout",
-        "read_timeout",
-        "max_response",
-        "max_connections",
-    )
-)
-
 _Input = TypeVar("_Input")
 
 
@@ -107,7 +92,7 @@ def connect(config: SystemConfig) -> Roundup:
     problems = [f"secret {name} is missing" for name in missing]
     if url.scheme not in ("http", "https") or not url.hostname:
         problems.append(f"url {config.url!r} is not an http or https address")
-    if unknown := sorted(set(config.settings) - _SETTINGS):
+    if unknown := sorted(set(config.settings) - SETTINGS):
         problems.append(f"unknown settings: {', '.join(unknown)}")
     if problems:
         raise Misconfigured("\n".join(problems))
@@ -138,9 +123,8 @@ class Roundup:
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         if not self._hook_secret:
-            raise signature.SignatureRefused(
-                f"system {self._name} has no secret hook_secret, so it cannot verify deliveries", "missing"
-            )
+            message = f"system {self._name} has no secret hook_secret, so it cannot verify deliveries"
+            raise signature.SignatureRefused(message, "missing")
         signature.verify("github-sha256", self._hook_secret, headers, body, now)
         ticket = read_json(body)
         try:
@@ -154,12 +138,12 @@ class Roundup:
             raise Refused(f"not a callback of an issue: {error!r}", ErrorClass.INVALID) from error
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         try:
             if request.operation == REPLY:
-                return await self._reply(request.key, _input(request.body, _Reply), deadline)
+                return await self._reply(request.key, _input(request.body, _Reply), by)
             if request.operation == CREATE:
-                return await self._create(request.key, _input(request.body, _Create), deadline)
+                return await self._create(request.key, _input(request.body, _Create), by)
             return Rejected(ErrorClass.INVALID, f"Roundup has no write operation {request.operation}")
         except EarlyOutcome as early:
             return early.outcome
@@ -167,17 +151,17 @@ class Roundup:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         try:
             if request.operation == CREATE:
-                issues = await self._ids("issue", {"external_ref:": request.key}, deadline)
+                issues = await self._ids("issue", {"external_ref:": request.key}, by)
                 if issues:
                     return Confirmed({"ticket": issues[0]})
-            message = await self._message_id(request.key, deadline)
+            message = await self._message_id(request.key, by)
             if message is None:
                 return Absent()
             if request.operation == REPLY:
-                issues = await self._ids("issue", {"messages": message}, deadline)
+                issues = await self._ids("issue", {"messages": message}, by)
                 if issues:
                     return Confirmed({"ticket": issues[0], "message_id": message})
             return Rejected(ErrorClass.TRANSIENT, f"message {message} is stored, but no ticket shows it")
@@ -192,28 +176,27 @@ class Roundup:
         issue = arguments.get("id")
         if not isinstance(issue, str) or not issue.isdecimal():
             raise Refused(f"{issue!r} is not the id of an issue", ErrorClass.INVALID)
-        return await self._ticket(issue, time.monotonic() + timeout)
+        return await self._ticket(issue, Deadline(timeout))
 
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed != "tickets":
             raise Misconfigured(f"Roundup has no feed {feed}")
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         start = tickets.TicketCursor.read(cursor)
         query = {"@sort": "activity,id", "@verbose": "2", "@page_size": str(limit + len(start.seen) + 1)}
         if start.since:
             query["activity"] = f"from {start.since}"
         try:
-            names = await self._field_names(deadline)
+            names = await self._field_names(by)
             if not names:
                 return Page((), start.write())
-            issues = await self._read_data("issue", {**query, "@fields": ",".join(names)}, deadline)
+            issues = await self._read_data("issue", {**query, "@fields": ",".join(names)}, by)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the feed tickets cannot be read: {error}") from error
         rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in issues["collection"]]
         if not all(isinstance(row.get("activity"), str) for row in rows):
-            raise Misconfigured(
-                f"system {self._name}: the account must be allowed to see the activity of every issue"
-            )
+            message = "the account must be allowed to see the activity of every issue"
+            raise Misconfigured(f"system {self._name}: {message}")
         fresh = [row for row in rows if tickets.state_id(row) not in start.seen]
         page = fresh[:limit]
         after = start.past(page, _OVERLAP)
@@ -221,7 +204,7 @@ class Roundup:
 
     async def check(self, timeout: float) -> None:
         try:
-            await self._read_data("issue", {"@page_size": "1"}, time.monotonic() + timeout)
+            await self._read_data("issue", {"@page_size": "1"}, Deadline(timeout))
         except Refused as error:
             raise Misconfigured(f"system {self._name} refuses the account {self._user}: {error}") from error
 
@@ -230,61 +213,58 @@ class Roundup:
 
     # Writing. Before `_write` nothing is written, so a failure before it is a proof.
 
-    async def _reply(self, key: str, reply: _Reply, deadline: float) -> Outcome:
-        issue = await self._get(
-            f"/rest/data/issue/{reply.ticket}", {"@fields": "messages", "@verbose": "0"}, deadline
-        )
+    async def _reply(self, key: str, reply: _Reply, by: Deadline) -> Outcome:
+        issue = await self._get(f"issue/{reply.ticket}", {"@fields": "messages", "@verbose": "0"}, by)
         linked = [str(message) for message in issue["attributes"].get("messages", [])]
-        message = await self._message_id(key, deadline)
+        message = await self._message_id(key, by)
         if message in linked:
             return Confirmed({"ticket": reply.ticket, "message_id": message})
         if message is None:
-            message = await self._store_message(key, reply.message, deadline)
+            message = await self._store_message(key, reply.message, by)
         change = {**_cleared(reply.fields), "messages": [*linked, message]}
         condition = {"if-match": reply.etag or issue["@etag"]}
-        await self._write("PATCH", f"/rest/data/issue/{reply.ticket}", change, deadline, condition)
+        await self._write("PATCH", f"/rest/data/issue/{reply.ticket}", change, by, condition)
         return Confirmed({"ticket": reply.ticket, "message_id": message})
 
-    async def _create(self, key: str, create: _Create, deadline: float) -> Outcome:
+    async def _create(self, key: str, create: _Create, by: Deadline) -> Outcome:
         body: dict[str, Json] = {**_cleared(create.fields), "title": create.title, "external_ref": key}
         if create.message is not None:
-            message = await self._message_id(key, deadline)
-            body["messages"] = [message or await self._store_message(key, create.message, deadline)]
+            message = await self._message_id(key, by)
+            body["messages"] = [message or await self._store_message(key, create.message, by)]
         try:
-            issue = await self._write("POST", "/rest/data/issue", body, deadline)
+            issue = await self._write("POST", "/rest/data/issue", body, by)
         except EarlyOutcome as early:
             if isinstance(early.outcome, Rejected) and early.outcome.error_class is ErrorClass.REFUSED:
-                return await self._refused_or_exists(key, early.outcome, deadline)
+                return await self._refused_or_exists(key, early.outcome, by)
             raise
         return Confirmed({"ticket": str(issue["id"])})
 
-    async def _refused_or_exists(self, key: str, rejected: Rejected, deadline: float) -> Outcome:
+    async def _refused_or_exists(self, key: str, rejected: Rejected, by: Deadline) -> Outcome:
         # Each tracker has its own text for a duplicate: look it up instead of reading the text.
         try:
-            issues = await self._ids("issue", {"external_ref:": key}, deadline)
+            issues = await self._ids("issue", {"external_ref:": key}, by)
         except EarlyOutcome as early:
             return Unknown(f"{rejected.message}, and the look-up failed: {early.outcome.message}")
         if issues:
-            return Rejected(
-                ErrorClass.ALREADY_DONE, f"issue {issues[0]} has external_ref {key}", rejected.code
-            )
+            message = f"issue {issues[0]} has external_ref {key}"
+            return Rejected(ErrorClass.ALREADY_DONE, message, rejected.code)
         return rejected
 
-    async def _store_message(self, key: str, content: str, deadline: float) -> str:
+    async def _store_message(self, key: str, content: str, by: Deadline) -> str:
         body = {"content": content, "messageid": _message_key(key), "author": self._user, "date": "."}
-        return str((await self._write("POST", "/rest/data/msg", body, deadline))["id"])
+        return str((await self._write("POST", "/rest/data/msg", body, by))["id"])
 
     async def _write(
         self,
         method: str,
         path: str,
         body: Mapping[str, Json],
-        deadline: float,
+        by: Deadline,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Json]:
         sent = msgspec.json.encode(body)
         try:
-            answer = await self._call(method, path, {}, deadline, sent, headers or {})
+            answer = await self._call(method, path, {}, by, sent, headers or {})
         except TryAgain as error:
             raise EarlyOutcome(Rejected(ErrorClass.TRANSIENT, str(error))) from error
         except Uncertain as error:
@@ -293,47 +273,43 @@ class Roundup:
         if data is not None and "id" in data:
             return data
         rejected = answers.refusal_of(answer.status, answer.headers, answer.body)
-        raise EarlyOutcome(
-            rejected or Unknown(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}")
-        )
+        unclear = Unknown(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}")
+        raise EarlyOutcome(rejected or unclear)
 
     # Reading.
 
-    async def _ticket(self, issue: str, deadline: float) -> dict[str, Json]:
-        data = await self._read_data(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, deadline)
+    async def _ticket(self, issue: str, by: Deadline) -> dict[str, Json]:
+        data = await self._read_data(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, by)
         return {**tickets.flatten(issue, data["attributes"]), "etag": data["@etag"]}
 
-    async def _field_names(self, deadline: float) -> list[str]:
+    async def _field_names(self, by: Deadline) -> list[str]:
         # A list shows only the requested fields. Any issue has the names of all fields.
         if not self._fields:
-            rows = (await self._read_data("issue", {"@page_size": "1"}, deadline))["collection"]
+            rows = (await self._read_data("issue", {"@page_size": "1"}, by))["collection"]
             if rows:
-                issue = await self._read_data(f"issue/{rows[0]['id']}", {"@protected": "true"}, deadline)
+                issue = await self._read_data(f"issue/{rows[0]['id']}", {"@protected": "true"}, by)
                 self._fields = sorted(name for name in issue["attributes"] if name != "id")
         return self._fields
 
-    async def _message_id(self, key: str, deadline: float) -> str | None:
-        messages = await self._ids("msg", {"messageid:": _message_key(key)}, deadline)
+    async def _message_id(self, key: str, by: Deadline) -> str | None:
+        messages = await self._ids("msg", {"messageid:": _message_key(key)}, by)
         return messages[0] if messages else None
 
-    async def _ids(self, kind: str, query: Mapping[str, str], deadline: float) -> list[str]:
-        data = await self._get(f"/rest/data/{kind}", query, deadline)
+    async def _ids(self, kind: str, query: Mapping[str, str], by: Deadline) -> list[str]:
+        data = await self._get(kind, query, by)
         return [str(row["id"]) for row in data["collection"]]
 
-    async def _get(self, path: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
+    async def _get(self, path: str, query: Mapping[str, str], by: Deadline) -> dict[str, Json]:
         """Return the data of a read inside a write or look-up. A failure ends the operation: as refused or as transient."""
         try:
-            return await self._read_data(path.removeprefix("/rest/data/"), query, deadline)
-        except TryAgain as error:
-            kind = ErrorClass.TRANSIENT if error.after is None else ErrorClass.THROTTLED
-            raise EarlyOutcome(Rejected(kind, str(error), retry_after=error.after)) from error
-        except Refused as error:
-            raise EarlyOutcome(Rejected(error.error_class, str(error), error.code)) from error
+            return await self._read_data(path, query, by)
+        except (TryAgain, Refused) as error:
+            raise EarlyOutcome.of_read(error) from error
 
-    async def _read_data(self, path: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
+    async def _read_data(self, path: str, query: Mapping[str, str], by: Deadline) -> dict[str, Json]:
         """Return the data of a GET. Raises TryAgain or Refused."""
         try:
-            answer = await self._call("GET", f"/rest/data/{path}", query, deadline)
+            answer = await self._call("GET", f"/rest/data/{path}", query, by)
         except Uncertain as error:
             raise TryAgain(str(error)) from error
         data = answers.data_of(answer.body) if answer.status == 200 else None
@@ -349,16 +325,14 @@ class Roundup:
         method: str,
         path: str,
         query: Mapping[str, str],
-        deadline: float,
+        by: Deadline,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TryAgain(f"the timeout ended before the call {method} {path}")
         sent = dict(headers or {})
         if body is not None:
             sent["content-type"] = "application/json"
+        left = by.left(f"{method} {path}")
         return await self._http.request(
             method, path, headers=sent, params=query or None, body=body, timeout=left
         )
@@ -368,16 +342,18 @@ def _input(body: bytes, kind: type[_Input]) -> _Input:
     try:
         value = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise EarlyOutcome(
-            Rejected(ErrorClass.INVALID, f"the body of the request cannot be read: {error}")
-        ) from error
+        raise _invalid(f"the body of the request cannot be read: {error}") from error
     fields: Mapping[str, Any] = getattr(value, "fields", {})
     reserved = [name for name in fields if name.startswith("@") or name in ("messages", "title")]
     if reserved:
-        raise EarlyOutcome(Rejected(ErrorClass.INVALID, f"these fields cannot be set: {', '.join(reserved)}"))
+        raise _invalid(f"these fields cannot be set: {', '.join(reserved)}")
     if isinstance(value, _Reply) and not value.ticket.isdecimal():
-        raise EarlyOutcome(Rejected(ErrorClass.INVALID, f"{value.ticket!r} is not the id of an issue"))
+        raise _invalid(f"{value.ticket!r} is not the id of an issue")
     return value
+
+
+def _invalid(message: str) -> EarlyOutcome:
+    return EarlyOutcome(Rejected(ErrorClass.INVALID, message))
 
 
 def _cleared(fields: Mapping[str, str | None]) -> dict[str, str]:

@@ -6,19 +6,17 @@ the object, by which `find` finds it at any later time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.early_outcome import EarlyOutcome
-from counterfoil.connectors.http import Http, Response
+from counterfoil.connectors.http import SETTINGS, Deadline
 from counterfoil.connectors.sdk import (
     Absent,
     Confirmed,
     Delivery,
+    EarlyOutcome,
     Finding,
     Json,
     OperationSpec,
@@ -30,19 +28,12 @@ from counterfoil.connectors.sdk import (
     SystemConfig,
     Unknown,
 )
-from counterfoil.connectors.stripe import answers, documents, feed, forms
+from counterfoil.connectors.stripe import documents, feed
+from counterfoil.connectors.stripe.client import StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
-from counterfoil.core.errors import (
-    CounterfoilError,
-    ErrorClass,
-    Misconfigured,
-    Refused,
-    TryAgain,
-    Uncertain,
-)
+from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused
 from counterfoil.core.wire import read_json
 
-API_VERSION = "2023-08-16"
 ISSUE = "billing.credit_memo.issue"
 VOID = "billing.credit_memo.void"
 DEBIT = "billing.debit_memo.issue"
@@ -50,7 +41,6 @@ DEBIT = "billing.debit_memo.issue"
 _DAY_SECONDS = 86_400.0
 # Stripe ends its own calls well within this time. It may still execute a request that it has read.
 _HORIZON_SECONDS = 120.0
-_PAGE_ROWS = 100
 
 
 def _write(name: str, doc: str) -> OperationSpec:
@@ -88,10 +78,7 @@ _OPERATIONS = (
         "newest first, `lines` as the vendor shows them. Times are seconds since 1970; `after` is an invoice's id.",
     ),
 )
-_SETTINGS = frozenset((
-    "api_version", "zone", "events", "allowed_hosts", "private_hosts", "loopback", "ca_file", "connect_timeout",
-    "read_timeout", "max_response", "max_connections",
-))  # fmt: skip
+_SETTINGS = SETTINGS | {"api_version", "zone", "events"}
 _LISTING = {
     "customer": "customer", "subscription": "subscription", "status": "status", "created_from": "created[gte]",
     "created_before": "created[lt]", "limit": "limit", "after": "starting_after",
@@ -132,20 +119,12 @@ class Stripe:
         self._events = tuple(config.settings.get("events", ()))
         names = ("webhook_secret", "webhook_secret_old")
         self._hook_secrets = [config.secrets[name] for name in names if config.secrets.get(name)]
-        headers = {
-            "authorization": f"Bearer {config.secrets['api_key']}",
-            "stripe-version": str(config.settings.get("api_version", API_VERSION)),
-            "accept": "application/json",
-        }
-        if self._account:
-            headers["stripe-account"] = self._account
-        self._http = Http.of(config, headers=headers)
+        self._client = StripeClient(config)
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         if not self._hook_secrets:
-            raise signature.SignatureRefused(
-                f"system {self._name} has no secret webhook_secret, so it cannot verify deliveries", "missing"
-            )
+            message = f"system {self._name} has no secret webhook_secret, so it cannot verify deliveries"
+            raise signature.SignatureRefused(message, "missing")
         signature.verify("stripe-v1", self._hook_secrets, headers, body, now)
         event = read_json(body)
         try:
@@ -158,38 +137,37 @@ class Stripe:
         return delivery
 
     async def send(self, request: Request, timeout: float) -> Outcome:
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         try:
             match request.operation:
                 case "billing.credit_memo.issue":
-                    return await self._issue(request, deadline)
+                    return await self._issue(request, by)
                 case "billing.credit_memo.void":
-                    return await self._void(request, deadline)
+                    return await self._void(request, by)
                 case "billing.debit_memo.issue":
-                    return await self._debit(request, deadline)
-            return Rejected(
-                ErrorClass.INVALID, f"Stripe has no write operation {request.operation}", "operation"
-            )
+                    return await self._debit(request, by)
+            message = f"Stripe has no write operation {request.operation}"
+            return Rejected(ErrorClass.INVALID, message, "operation")
         except EarlyOutcome as early:
             return early.outcome
         except Misconfigured as error:
             return Rejected(ErrorClass.UNAUTHORIZED, str(error), "misconfigured")
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         try:
             match request.operation:
                 case "billing.credit_memo.issue":
                     memo = _input(request, CreditMemo)
-                    rows = self._rows("/v1/credit_notes", {"invoice": memo.invoice}, deadline)
+                    rows = self._client.rows("/v1/credit_notes", {"invoice": memo.invoice}, by)
                     return await self._find_by_key(rows, request.key, documents.credit_memo)
                 case "billing.debit_memo.issue":
                     debit = _input(request, DebitMemo)
-                    rows = self._rows(f"/v1/customers/{debit.customer}/balance_transactions", {}, deadline)
+                    rows = self._client.rows(f"/v1/customers/{debit.customer}/balance_transactions", {}, by)
                     return await self._find_by_key(rows, request.key, documents.balance_debit)
                 case "billing.credit_memo.void":
                     id = _input(request, VoidCreditMemo).credit_memo
-                    note = await self._get(f"/v1/credit_notes/{id}", "credit_note", {}, deadline)
+                    note = await self._client.get(f"/v1/credit_notes/{id}", "credit_note", {}, by)
                     voided = note.get("status") == "void"
                     return Confirmed({"id": id, "status": "void"}) if voided else Absent()
             return Unknown(f"Stripe has no write operation {request.operation}")
@@ -205,63 +183,62 @@ class Stripe:
             return Unknown(f"the look-up failed: {error}")
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         match operation:
             case "billing.invoice.get":
-                invoice = await self._get_by_id("invoices", "invoice", arguments, deadline)
-                return {**invoice, "lines": await self._all_lines(invoice, deadline)}
+                invoice = await self._get_by_id("invoices", "invoice", arguments, by)
+                return {**invoice, "lines": await self._all_lines(invoice, by)}
             case "billing.credit_memo.get":
-                note = await self._get_by_id("credit_notes", "credit_note", arguments, deadline)
+                note = await self._get_by_id("credit_notes", "credit_note", arguments, by)
                 memo = _confirmed(note, documents.credit_memo, self._zone)
                 if isinstance(memo, Unknown):
                     raise Refused(memo.message, ErrorClass.INVALID, "shape")
-                return {**memo.result, "lines": await self._all_lines(note, deadline)}
+                return {**memo.result, "lines": await self._all_lines(note, by)}
             case "billing.customer.get":
-                customer = await self._get_by_id("customers", "customer", arguments, deadline)
+                customer = await self._get_by_id("customers", "customer", arguments, by)
                 if customer.get("deleted"):
                     raise Refused(f"customer {customer['id']} is deleted", ErrorClass.NOT_FOUND, "deleted")
                 return customer
             case "billing.subscription.get":
-                subscription = await self._get_by_id("subscriptions", "subscription", arguments, deadline)
-                return {**subscription, "items": await self._all_lines(subscription, deadline, "items")}
+                subscription = await self._get_by_id("subscriptions", "subscription", arguments, by)
+                return {**subscription, "items": await self._all_lines(subscription, by, "items")}
             case "billing.invoice.list":
                 if unknown := sorted(set(arguments) - _LISTING.keys()):
                     raise Refused(f"unknown arguments: {', '.join(unknown)}", ErrorClass.INVALID, "arguments")
                 query = {_LISTING[name]: str(value) for name, value in arguments.items() if value is not None}
-                page = await self._get("/v1/invoices", "list", query, deadline)
+                page = await self._client.get("/v1/invoices", "list", query, by)
                 return {"invoices": page["data"], "more": bool(page.get("has_more"))}
         raise Misconfigured(f"Stripe has no read operation {operation}")
 
     async def poll(self, feed_name: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed_name not in self.feeds:
             raise Misconfigured(f"Stripe has no feed {feed_name}")
-        deadline = time.monotonic() + timeout
+        by = Deadline(timeout)
         try:
             start = feed.EventCursor.read(cursor)
         except ValueError as error:
-            raise Misconfigured(
-                f"system {self._name}: the cursor of {feed_name} cannot be read: {error}"
-            ) from error
+            message = f"the cursor of {feed_name} cannot be read: {error}"
+            raise Misconfigured(f"system {self._name}: {message}") from error
         try:
-            return await feed.read_page(self._get, self._events, start, limit, deadline)
+            return await feed.read_page(self._client.get, self._events, start, limit, by)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the events cannot be read: {error}") from error
 
     async def check(self, timeout: float) -> None:
         try:
-            await self._get("/v1/credit_notes", "list", {"limit": "1"}, time.monotonic() + timeout)
+            await self._client.get("/v1/credit_notes", "list", {"limit": "1"}, Deadline(timeout))
         except Refused as error:
             raise Misconfigured(f"system {self._name} cannot be used: {error}") from error
 
     async def close(self) -> None:
-        await self._http.close()
+        await self._client.close()
 
     # Writing.
 
-    async def _issue(self, request: Request, deadline: float) -> Outcome:
+    async def _issue(self, request: Request, by: Deadline) -> Outcome:
         memo = _input(request, CreditMemo)
         # Stripe takes the currency from the invoice: with another one the amount would silently be wrong.
-        invoice = await self._before(f"/v1/invoices/{memo.invoice}", "invoice", deadline)
+        invoice = await self._client.get_first(f"/v1/invoices/{memo.invoice}", "invoice", by)
         if invoice.get("currency") != memo.currency.lower():
             message = (
                 f"invoice {memo.invoice} is in {invoice.get('currency')}, but the memo is in {memo.currency}"
@@ -272,121 +249,54 @@ class Stripe:
             "refund_amount": memo.refund_amount, "out_of_band_amount": memo.out_of_band_amount,
             "reason": memo.reason, "memo": memo.memo, "metadata": {**memo.metadata, documents.KEY: request.key},
         }  # fmt: skip
-        note = await self._post("/v1/credit_notes", "credit_note", form, request.key, deadline)
+        note = await self._client.post("/v1/credit_notes", "credit_note", form, request.key, by)
         return _confirmed(note, documents.credit_memo, self._zone)
 
-    async def _void(self, request: Request, deadline: float) -> Outcome:
+    async def _void(self, request: Request, by: Deadline) -> Outcome:
         path = f"/v1/credit_notes/{_input(request, VoidCreditMemo).credit_memo}"
         try:
-            note = await self._post(f"{path}/void", "credit_note", {}, request.key, deadline)
+            note = await self._client.post(f"{path}/void", "credit_note", {}, request.key, by)
         except EarlyOutcome as early:
-            return await self._refused_or_void(path, early.outcome, deadline)
+            return await self._refused_or_void(path, early.outcome, by)
         if note.get("status") != "void":
             return Unknown(f"{path}/void answered with the status {note.get('status')!r}")
         return Confirmed({"id": note["id"], "status": "void"})
 
-    async def _refused_or_void(self, path: str, outcome: Rejected | Unknown, deadline: float) -> Outcome:
+    async def _refused_or_void(self, path: str, outcome: Rejected | Unknown, by: Deadline) -> Outcome:
         # The text of a refusal is not a contract: read from the note whether it is void already.
         if isinstance(outcome, Unknown) or outcome.error_class is not ErrorClass.REFUSED:
             return outcome
         try:
-            note = await self._get(path, "credit_note", {}, deadline)
+            note = await self._client.get(path, "credit_note", {}, by)
         except CounterfoilError:
             return outcome
         if note.get("status") != "void":
             return outcome
         return Rejected(ErrorClass.ALREADY_DONE, outcome.message, "already_void")
 
-    async def _debit(self, request: Request, deadline: float) -> Outcome:
+    async def _debit(self, request: Request, by: Deadline) -> Outcome:
         debit = _input(request, DebitMemo)
         form = {
             "amount": debit.amount, "currency": debit.currency.lower(), "description": debit.description,
             "metadata": {**debit.metadata, documents.KEY: request.key},
         }  # fmt: skip
         path = f"/v1/customers/{debit.customer}/balance_transactions"
-        transaction = await self._post(path, "customer_balance_transaction", form, request.key, deadline)
+        transaction = await self._client.post(path, "customer_balance_transaction", form, request.key, by)
         return _confirmed(transaction, documents.balance_debit, self._zone)
-
-    async def _before(self, path: str, kind: str, deadline: float) -> Mapping[str, Json]:
-        """Return an object before the first write. Every failure here proves that nothing was written."""
-        try:
-            return await self._get(path, kind, {}, deadline)
-        except TryAgain as error:
-            failed = ErrorClass.TRANSIENT if error.after is None else ErrorClass.THROTTLED
-            raise EarlyOutcome(Rejected(failed, str(error), retry_after=error.after)) from error
-        except Refused as error:
-            raise EarlyOutcome(Rejected(error.error_class, str(error), error.code)) from error
-
-    async def _post(
-        self, path: str, kind: str, form: Mapping[str, Any], key: str, deadline: float
-    ) -> dict[str, Json]:
-        headers = {"idempotency-key": key, "content-type": "application/x-www-form-urlencoded"}
-        try:
-            answer = await self._call("POST", path, deadline, headers=headers, body=forms.encode(form))
-        except TryAgain as error:
-            raise EarlyOutcome(Rejected(ErrorClass.TRANSIENT, str(error), "not_sent")) from error
-        except Uncertain as error:
-            raise EarlyOutcome(Unknown(str(error))) from error
-        created = answers.read_object(answer, kind)
-        if created is not None:
-            return created
-        raise EarlyOutcome(answers.refusal_of(answer) or Unknown(answers.describe("POST", path, answer)))
 
     # Reading.
 
-    async def _get(self, path: str, kind: str, query: Mapping[str, str], deadline: float) -> dict[str, Json]:
-        """Return one object or list. Raises TryAgain, Refused or Misconfigured."""
-        try:
-            answer = await self._call("GET", path, deadline, query=query)
-        except Uncertain as error:
-            raise TryAgain(str(error)) from error
-        value = answers.read_object(answer, kind)
-        if value is not None:
-            return value
-        rejected = answers.refusal_of(answer)
-        raise (
-            TryAgain(answers.describe("GET", path, answer))
-            if rejected is None
-            else answers.error_of(rejected)
-        )
-
     async def _get_by_id(
-        self, folder: str, kind: str, arguments: Mapping[str, Json], deadline: float
+        self, folder: str, kind: str, arguments: Mapping[str, Json], by: Deadline
     ) -> dict[str, Json]:
         id = arguments.get("id")
         if not is_id(id) or set(arguments) != {"id"}:
-            raise Refused(f"{dict(arguments)!r} is not the id of one {kind}", ErrorClass.INVALID, "id")
-        return await self._get(f"/v1/{folder}/{id}", kind, {}, deadline)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        deadline: float,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Response:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TryAgain(f"the timeout ended before the call {method} {path}")
-        return await self._http.request(
-            method, path, headers=headers, params=query or None, body=body, timeout=left
-        )
-
-    async def _rows(
-        self, path: str, query: Mapping[str, str], deadline: float
-    ) -> AsyncIterator[dict[str, Json]]:
-        """Yield every row of a list, in the vendor's order, page after page."""
-        after: dict[str, str] = {}
-        while True:
-            page = await self._get(path, "list", {**query, "limit": str(_PAGE_ROWS), **after}, deadline)
-            for row in page["data"]:
-                yield row
-            if not page.get("has_more") or not page["data"]:
-                return
-            after = {"starting_after": str(page["data"][-1]["id"])}
+            raise Refused(
+                f"the only argument must be the id of a {kind}, not {dict(arguments)!r}",
+                ErrorClass.INVALID,
+                "id",
+            )
+        return await self._client.get(f"/v1/{folder}/{id}", kind, {}, by)
 
     async def _find_by_key(
         self, rows: AsyncIterator[dict[str, Json]], key: str, result: documents.Result
@@ -396,19 +306,17 @@ class Stripe:
                 return _confirmed(row, result, self._zone)
         return Absent()
 
-    async def _all_lines(
-        self, document: Mapping[str, Json], deadline: float, name: str = "lines"
-    ) -> list[Json]:
+    async def _all_lines(self, document: Mapping[str, Json], by: Deadline, name: str = "lines") -> list[Json]:
         """Return all rows of an inline list, of which the object shows only the first ones."""
         inline = document[name]
         rows = list(inline["data"])
         if not inline.get("has_more"):
             return rows
         if name == "items":
-            return [row async for row in self._rows(
-                "/v1/subscription_items", {"subscription": str(document["id"])}, deadline)]  # fmt: skip
-        path = f"/v1/{document['object']}s/{document['id']}/lines"
-        return [row async for row in self._rows(path, {}, deadline)]
+            path, query = "/v1/subscription_items", {"subscription": str(document["id"])}
+        else:
+            path, query = f"/v1/{document['object']}s/{document['id']}/lines", {}
+        return [row async for row in self._client.rows(path, query, by)]
 
 
 def _input(request: Request, kind: type[documents.AnyInput]) -> documents.AnyInput:
@@ -423,6 +331,5 @@ def _confirmed(created: Mapping[str, Json], result: documents.Result, zone: Zone
     try:
         return Confirmed(result(created, zone))
     except (KeyError, TypeError, ValueError) as error:
-        return Unknown(
-            f"{created.get('object')} {created.get('id')} does not have the documented form: {error!r}"
-        )
+        name = f"{created.get('object')} {created.get('id')}"
+        return Unknown(f"{name} does not have the documented form: {error!r}")

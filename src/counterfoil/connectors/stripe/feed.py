@@ -11,13 +11,14 @@ from typing import TypeAlias
 
 import msgspec
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Delivery, Json, Page
-from counterfoil.connectors.stripe import forms
+from counterfoil.connectors.stripe.client import pairs
 from counterfoil.connectors.stripe.documents import moment
 from counterfoil.core.errors import ErrorClass, Refused
 
-Get: TypeAlias = Callable[[str, str, Mapping[str, str], float], Awaitable[dict[str, Json]]]
-"""Reads an object: path, kind of object, query, and the monotonic time of its deadline."""
+Get: TypeAlias = Callable[[str, str, Mapping[str, str], Deadline], Awaitable[dict[str, Json]]]
+"""Reads an object: path, kind of object, query, and deadline."""
 
 OVERLAP_SECONDS = 60
 """Time before the newest event that each poll reads again: the list may show an event late."""
@@ -30,13 +31,7 @@ _PAGE = "100"
 def delivery_of(event: Json) -> Delivery:
     """Return an event as a delivery. Raises KeyError, TypeError or ValueError if it is no event."""
     id, type, created = event["id"], event["type"], event["created"]
-    if (
-        event["object"] != "event"
-        or not isinstance(id, str)
-        or not isinstance(type, str)
-        or not id
-        or not type
-    ):
+    if event["object"] != "event" or not (isinstance(id, str) and isinstance(type, str) and id and type):
         raise ValueError("not an event")
     if not isinstance(created, int) or isinstance(created, bool):
         raise TypeError("the time of an event must be whole seconds")
@@ -73,10 +68,8 @@ class EventCursor:
         delivered = [*self.seen, *fresh]
         anchor_at = -1
         for number, event in enumerate(passed):
-            if (
-                event["created"] < passed[-1]["created"] - OVERLAP_SECONDS
-                or number < len(passed) - MAX_SEEN_EVENTS
-            ):
+            old = event["created"] < passed[-1]["created"] - OVERLAP_SECONDS
+            if old or number < len(passed) - MAX_SEEN_EVENTS:
                 anchor_at = number
         if anchor_at < 0:
             return EventCursor(self.anchor, delivered)
@@ -84,14 +77,14 @@ class EventCursor:
         return EventCursor(passed[anchor_at]["id"], [id for id in delivered if id in behind])
 
 
-async def read_page(get: Get, types: Sequence[str], cursor: EventCursor, limit: int, deadline: float) -> Page:
+async def read_page(get: Get, types: Sequence[str], cursor: EventCursor, limit: int, by: Deadline) -> Page:
     """Return at most `limit` events that were not delivered yet, oldest first. Raises the errors of `get`."""
-    kinds = dict(forms.pairs({"types": types}))
+    kinds = dict(pairs({"types": types}))
     passed: list[Json] = []
     fresh: list[Json] = []
     delivered, last, more = set(cursor.seen), cursor.anchor, True
     while more and len(fresh) < limit:
-        rows, more = await _behind(get, kinds, last, deadline)
+        rows, more = await _behind(get, kinds, last, by)
         for event in rows:
             if len(fresh) == limit:
                 more = True
@@ -104,32 +97,29 @@ async def read_page(get: Get, types: Sequence[str], cursor: EventCursor, limit: 
     return Page([delivery_of(event) for event in fresh], after.write(), more)
 
 
-async def _behind(
-    get: Get, kinds: Mapping[str, str], anchor: str, deadline: float
-) -> tuple[list[Json], bool]:
+async def _behind(get: Get, kinds: Mapping[str, str], anchor: str, by: Deadline) -> tuple[list[Json], bool]:
     """Return the events after `anchor`, oldest first, and whether there are more. Stripe lists the newest first."""
     if anchor:
         try:
-            rows = await get(
-                "/v1/events", "list", {**kinds, "ending_before": anchor, "limit": _PAGE}, deadline
-            )
+            query = {**kinds, "ending_before": anchor, "limit": _PAGE}
+            rows = await get("/v1/events", "list", query, by)
             return rows["data"][::-1], bool(rows.get("has_more"))
         except Refused as error:
             # Stripe no longer has the anchor: read from the oldest event that it has.
             if error.error_class is not ErrorClass.NOT_FOUND:
                 raise
-    newest = await get("/v1/events", "list", {**kinds, "limit": _PAGE}, deadline)
+    newest = await get("/v1/events", "list", {**kinds, "limit": _PAGE}, by)
     if not newest.get("has_more"):
         return newest["data"][::-1], False
-    return await _oldest(get, kinds, newest["data"], deadline), True
+    return await _oldest(get, kinds, newest["data"], by), True
 
 
-async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], deadline: float) -> list[Json]:
+async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], by: Deadline) -> list[Json]:
     """Return all events of the oldest second with events, by binary search: a list cannot be read from its end."""
     empty, filled = newest[0]["created"] - RETAINED_SECONDS, newest[-1]["created"]
     while filled - empty > 1:
         middle = (empty + filled) // 2
-        page = await get("/v1/events", "list", {**kinds, "created[lte]": str(middle), "limit": "1"}, deadline)
+        page = await get("/v1/events", "list", {**kinds, "created[lte]": str(middle), "limit": "1"}, by)
         if page["data"]:
             filled = page["data"][0]["created"]
         else:
@@ -137,7 +127,7 @@ async def _oldest(get: Get, kinds: Mapping[str, str], newest: Sequence[Json], de
     rows: list[Json] = []
     query = {**kinds, "created[lte]": str(filled), "limit": _PAGE}
     while True:
-        page = await get("/v1/events", "list", query, deadline)
+        page = await get("/v1/events", "list", query, by)
         rows += page["data"]
         if not page.get("has_more"):
             return rows[::-1]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
@@ -20,7 +21,7 @@ from counterfoil.core.wire import Json
 from .documents import MODEL
 from .inputs import ApplicationInput
 from .names import Names
-from .rest import Deadline, Rest, day
+from .rest import Rest, day
 from .settings import TrytonSettings
 
 _DOCUMENT = (
@@ -94,10 +95,7 @@ class Applications:
         return Confirmed(await self._result(application, entry, by))
 
     async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json] | None:
-        domain = [
-            ["origin", "=", f"{MODEL},{application.invoice}"],
-            ["company", "=", self._settings.company],
-        ]
+        domain = [["origin", "=", f"{MODEL},{application.invoice}"], ["company", "=", self._settings.company]]
         entries = await self._rest.search("account.move", domain, _ENTRY, by)
         ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
         return ours[0] if ours else None

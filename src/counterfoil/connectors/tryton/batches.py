@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
 
 from .documents import FIELDS, MODEL, ErpDocuments, check, document_of, draft_of
 from .inputs import DocumentInput
-from .rest import Deadline, Rest
+from .rest import Rest
 from .rpc import Rpc
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.core.wire import Json
 
-from .rest import Deadline, Rest, day, version
+from .rest import Rest, day, version
 
 PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "last_modified_at")
 

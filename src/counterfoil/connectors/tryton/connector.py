@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import msgspec
 
-from counterfoil.connectors.http import Http
+from counterfoil.connectors.http import Deadline, Http
 from counterfoil.connectors.sdk import (
     Confirmed,
     Delivery,
@@ -50,7 +50,7 @@ from .feeds import FEEDS, poll
 from .inputs import DocumentInput
 from .names import Names
 from .parties import Parties
-from .rest import Deadline, Rest
+from .rest import Rest
 from .rpc import Rpc
 
 HORIZON_SECONDS = 60.0

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
@@ -19,7 +20,7 @@ from .codec import Number
 from .inputs import DocumentInput, LineInput
 from .names import Names
 from .refusals import WARNINGS
-from .rest import Deadline, Rest, day, version
+from .rest import Rest, day, version
 from .settings import TrytonSettings
 
 MODEL = "account.invoice"

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Delivery, Page
 from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.wire import Json, dumps
 
 from . import books, documents, parties
-from .rest import Deadline, Rest
+from .rest import Rest
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.wire import Json
 
-from .rest import Deadline, Rest
+from .rest import Rest
 
 # model, field that holds the name, whether the record belongs to one company, further fields
 _KINDS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json
 
 from .inputs import PartyInput
 from .names import Names
-from .rest import Deadline, Rest, version
+from .rest import Rest, version
 
 FIELDS = (
     "code",

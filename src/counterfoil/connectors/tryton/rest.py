@@ -6,32 +6,17 @@ and Uncertain otherwise. It retries nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
-from counterfoil.connectors.http import Http, NoAnswer, Response
+from counterfoil.connectors.http import Deadline, Http, NoAnswer, Response
 from counterfoil.core.errors import TryAgain, Uncertain
 from counterfoil.core.wire import Json, WireRefused
 
 from .codec import base64_of, decode, encode
 from .refusals import refusal_of
-
-
-class Deadline:
-    """Time limit of an operation that makes several calls."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = asyncio.get_running_loop().time() + seconds
-
-    def left(self) -> float:
-        """Return the seconds left. Raises TryAgain if there are none: the next call is not made."""
-        left = self._end - asyncio.get_running_loop().time()
-        if left <= 0:
-            raise TryAgain("the timeout ended before the call to the ERP")
-        return left
 
 
 class Rest:
@@ -116,7 +101,7 @@ class Rest:
         headers = self._headers | dict(extra) | {"x-tryton-context": encoded}
         try:
             answer = await self._http.request(
-                "GET", self._models + path, headers=headers, params=params, timeout=by.left()
+                "GET", self._models + path, headers=headers, params=params, timeout=by.left("to the ERP")
             )
         except NoAnswer as error:
             raise TryAgain(str(error)) from error
@@ -133,7 +118,7 @@ class Rest:
             self._models + path,
             headers=self._headers | {"x-tryton-context": base64_of(self.context)},
             body=None if values is None else encode(values),
-            timeout=by.left(),
+            timeout=by.left("to the ERP"),
         )
         if answer.status not in (200, 204):
             raise refusal_of(answer.status, answer.body) or Uncertain(unexpected(answer))

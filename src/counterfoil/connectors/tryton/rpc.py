@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from counterfoil.connectors.http import Http
+from counterfoil.connectors.http import Deadline, Http
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import Json, WireRefused
 
 from .codec import decode, encode
 from .refusals import refusal_of, refusal_of_message
-from .rest import Deadline, unexpected
+from .rest import unexpected
 
 _LOCKOUT_SECONDS = 900.0
 """Time without a further login after a refused password: the ERP slows down all logins after each wrong one."""
@@ -59,7 +59,7 @@ class Rpc:
     async def _call(self, method: str, arguments: list[Any], by: Deadline) -> Json:
         call = {"id": 1, "method": method, "params": [*arguments, self._context]}
         answer = await self._http.request(
-            "POST", self._path, headers=self._headers, body=encode(call), timeout=by.left()
+            "POST", self._path, headers=self._headers, body=encode(call), timeout=by.left("to the ERP")
         )
         if answer.status in (401, 429):
             # Login and password are checked before a model is touched.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from counterfoil.connectors.http import SETTINGS
 from counterfoil.connectors.sdk import SystemConfig
 from counterfoil.core.errors import Misconfigured
 
@@ -24,21 +25,6 @@ class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Code of the journal for applications of credit memos."""
 
 
-_CALLING = frozenset(
-    {
-        "allowed_hosts",
-        "private_hosts",
-        "loopback",
-        "ca_file",
-        "connect_timeout",
-        "read_timeout",
-        "max_response",
-        "max_connections",
-    }
-)
-"""Settings of `http.Http.of`."""
-
-
 def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
     """Return the settings, the application key, and the password ("" without posting in bulk).
 
@@ -46,11 +32,9 @@ def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
     """
     key = config.secrets.get("key", "")
     if not key:
-        raise Misconfigured(
-            f"system {config.name}: the secret `key` (an application key for REST) is missing"
-        )
+        raise Misconfigured(f"system {config.name}: the secret `key` (an application key) is missing")
     try:
-        own = {name: value for name, value in config.settings.items() if name not in _CALLING}
+        own = {name: value for name, value in config.settings.items() if name not in SETTINGS}
         settings = msgspec.convert(own, TrytonSettings)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"system {config.name}: settings: {error}") from error
