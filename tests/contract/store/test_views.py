@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import apsw
 import pytest
 
 from counterfoil.core.case import Choice
@@ -13,6 +15,9 @@ from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port import views
 from counterfoil.store.port.maintenance import Seal
+from counterfoil.store.sql import reads
+from counterfoil.store.sql import views as sql_views
+from counterfoil.store.sql.statements import Statement, Work, lite_args, to_sqlite
 from tests.contract.store import samples as s
 
 
@@ -133,8 +138,49 @@ async def test_links_of_an_object_include_superseded_ones(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
     await store.apply(s.admit(1, links=(s.link(),)))
     await store.apply(s.admit(2, links=(s.link("cust-2", valid_from=s.at(5)),), when=s.at(5)))
-    assert [link.status.value for link in await store.links_of("customer", "cust-1")] == ["superseded"]
-    assert [link.ext_id for link in await store.links_of("customer", "cust-2")] == ["42"]
+    first, second = ("customer", "cust-1"), ("customer", "cust-2")
+    links = await store.links_of([second, ("invoice", "cust-1"), first])
+    assert [(link.canonical, link.status.value) for link in links] == [
+        ("cust-2", "confirmed"),
+        ("cust-1", "superseded"),
+    ]
+    assert await store.links_of([]) == []
+    link = links[0]
+    assert await store.links_by_ext(
+        "42", ["customer", "invoice"], [link.system, "crm"], ["", link.account]
+    ) == [link]
+    assert await store.links_by_ext("42", ["invoice"], [link.system], [link.account]) == []
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: reads.link_by_ext("customer", "erp", "42", "main"),
+        lambda: sql_views.links_by_ext("42", ["customer"], ["erp"], ["main"]),
+    ],
+    ids=["one", "many"],
+)
+async def test_a_link_is_found_by_its_id_through_an_index(
+    places: Callable[[str], Awaitable[Any]], read: Callable[[], Work[Any]]
+) -> None:
+    store = await places("sqlite")
+    work = read()
+    statement = work.send(None)
+    work.close()
+    assert isinstance(statement, Statement)
+    with contextlib.closing(apsw.Connection(str(store.path))) as connection:
+        plan = connection.execute(
+            f"explain query plan {to_sqlite(statement.sql)}", lite_args(statement.args)
+        ).fetchall()
+    whole = "USING INDEX link_active (object=? AND system=? AND account=? AND ext_id=?)"
+    assert any(whole in row[3] for row in plan), plan
+
+
+async def test_events_are_read_by_their_ids(store: Any) -> None:
+    await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
+    await store.apply(s.admit(1, events=(s.event("evt_1", "k1"), s.event("evt_2", "k2"))))
+    assert {event.id for event in await store.events_of(["evt_2", "evt_1", "evt_9"])} == {"evt_1", "evt_2"}
+    assert await store.events_of([]) == []
 
 
 async def test_matches_show_both_sides(store: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -82,8 +83,21 @@ class Views(Protocol):
         """Return a Run's leaves in time order, with the tree index of the sealed ones."""
         ...
 
-    async def links_of(self, object_: str, canonical: str) -> list[Link]: ...
-    async def match(self, rule: str, key: str) -> MatchRow | None: ...
+    async def events_of(self, ids: Sequence[str]) -> list[CanonicalEvent]: ...
+    async def links_of(self, objects: Sequence[tuple[str, str]]) -> list[Link]:
+        """Return the Links of objects (type, canonical id), in the order of the objects and then of time."""
+        ...
+
+    async def links_by_ext(
+        self, ext_id: str, objects: Sequence[str], systems: Sequence[str], accounts: Sequence[str]
+    ) -> list[Link]:
+        """Return the confirmed Links with this id, in any of the types of objects, systems and accounts."""
+        ...
+
+    async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:
+        """Return the match rows with these rules and keys, in order of rule and key."""
+        ...
+
     async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
     async def counts(self) -> dict[str, int]:
         """Count rows by table and state, for the front page, metrics and the invariant checker."""

@@ -33,7 +33,6 @@ R = TypeVar("R")
 _RECEIPT = f"""
 select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no
 """
-_LINK = "where status = 'confirmed' and"
 _EVENT_RECEIVED = "select received_at from event where id = $1"
 _OF_LANES = " union all ".join(
     f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
@@ -142,13 +141,13 @@ async def heads(object_: str, limit: int = 1000) -> list[Head]:
 
 
 async def link_by_ext(object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
-    which = f"{_LINK} object = $1 and system = $2 and account = $3 and ext_id = $4"
+    which = f"where {t.LINK_CONFIRMED} and object = $1 and system = $2 and account = $3 and ext_id = $4"
     return await record(t.LINK, which, object_, system, account, ext_id)
 
 
 async def link_by_canonical(object_: str, canonical: str, system: str) -> Link | None:
-    which = f"{_LINK} object = $1 and canonical = $2 and system = $3 order by valid_from, ext_id limit 1"
-    return await record(t.LINK, which, object_, canonical, system)
+    which = f"where {t.LINK_CONFIRMED} and object = $1 and canonical = $2 and system = $3"
+    return await record(t.LINK, f"{which} order by valid_from, ext_id limit 1", object_, canonical, system)
 
 
 async def guard_used(scope: str, key: str) -> int:

@@ -140,8 +140,10 @@ class SqlStore(ABC):
     events = long_read(views.events)
     inbox = long_read(views.inbox)
     leaves_of = long_read(views.leaves_of)
+    events_of = long_read(views.events_of)
     links_of = long_read(views.links_of)
-    match = long_read(views.match)
+    links_by_ext = long_read(views.links_by_ext)
+    matches_of = long_read(views.matches_of)
     matches = long_read(views.matches)
     counts = long_read(views.counts)
 

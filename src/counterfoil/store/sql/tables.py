@@ -53,6 +53,8 @@ EVENT = _table("event", CanonicalEvent)
 HEAD = _table("head", Head)
 HEAD_HISTORY = _table("head_history", Head)
 LINK = _table("link", Link)
+LINK_CONFIRMED = "status = 'confirmed' and status <> 'superseded'"
+"""The second condition is implied, but without it SQLite does not use the partial index `link_active`."""
 RUN_BIRTH = _table("run", Run, "arrival")
 """What a new Run brings; its arrival is numbered by the store."""
 RUN = _table("run", Run)

@@ -106,13 +106,35 @@ async def inbox(run: str) -> list[InboxItem]:
     return await records(t.INBOX, "where run = $1 order by seq", run)
 
 
-async def links_of(object_: str, canonical: str) -> list[Link]:
-    which = "where object = $1 and canonical = $2 order by valid_from, system, ext_id"
-    return await records(t.LINK, which, object_, canonical)
+async def events_of(ids: Sequence[str]) -> list[CanonicalEvent]:
+    return await records(t.EVENT, "where id = any($1::text[])", list(ids))
 
 
-async def match(rule: str, key: str) -> views.MatchRow | None:
-    return next(iter(await _match_rows("rule = $1 and key = $2", (rule, key))), None)
+async def links_of(objects: Sequence[tuple[str, str]]) -> list[Link]:
+    which = """
+    where object = any($1::text[]) and canonical = any($2::text[]) order by valid_from, system, ext_id
+    """
+    place = {pair: index for index, pair in enumerate(objects)}
+    links = await records(t.LINK, which, [type_ for type_, _ in objects], [id_ for _, id_ in objects])
+    of_objects = [link for link in links if (link.object, link.canonical) in place]
+    return sorted(of_objects, key=lambda link: place[link.object, link.canonical])
+
+
+async def links_by_ext(
+    ext_id: str, objects: Sequence[str], systems: Sequence[str], accounts: Sequence[str]
+) -> list[Link]:
+    which = f"""
+    where {t.LINK_CONFIRMED} and object = any($1::text[]) and system = any($2::text[])
+      and account = any($3::text[]) and ext_id = $4
+    order by object, system, account
+    """
+    return await records(t.LINK, which, list(objects), list(systems), list(accounts), ext_id)
+
+
+async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
+    args = ([rule for rule, _ in keys], [key for _, key in keys])
+    rows = await _match_rows("rule = any($1::text[]) and key = any($2::text[])", args)
+    return [row for row in rows if (row.rule, row.key) in set(keys)]
 
 
 def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:

@@ -20,7 +20,10 @@ async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow],
     if rows or page.key is None or page.cursor is not None:
         return rows, after
     matches: dict[str, RunRow] = {}
-    for canonical in await _canonical_ids(app, page.key):
+    systems = app.model.systems
+    accounts = sorted({"", *(system.account for system in systems.values())})
+    links = await app.views.links_by_ext(page.key, list(app.model.objects), list(systems), accounts)
+    for canonical in dict.fromkeys(link.canonical for link in links):
         of_object, _ = await app.views.runs(
             ListFilter(
                 limit=page.limit, status=page.status, state=page.state, workflow=page.workflow, key=canonical
@@ -28,18 +31,6 @@ async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow],
         )
         matches.update({row.run.id: row for row in of_object})
     return list(matches.values())[: page.limit], None
-
-
-async def _canonical_ids(app: Application, ext_id: str) -> Sequence[str]:
-    """Return the canonical ids of the objects that have this id in some system."""
-    ids: dict[str, None] = {}
-    for object_ in app.model.objects:
-        for name, system in app.model.systems.items():
-            for account in dict.fromkeys(("", system.account)):
-                link = await app.store.link_by_ext(object_, name, ext_id, account)
-                if link is not None:
-                    ids[link.canonical] = None
-    return list(ids)
 
 
 async def object_name(app: Application, key: str) -> str:

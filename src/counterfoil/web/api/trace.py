@@ -156,8 +156,8 @@ async def _row(app: Application, run: Run) -> RunRow:
 
 async def _events(app: Application, inbox: Sequence[InboxItem]) -> dict[str, CanonicalEvent]:
     refs = [item.ref for item in inbox if item.kind in ("start", "event")]
-    events = [await app.store.event(ref) for ref in dict.fromkeys(refs)]
-    return {event.id: event for event in events if event is not None}
+    events = {event.id: event for event in await app.views.events_of(sorted(set(refs)))}
+    return {ref: events[ref] for ref in refs if ref in events}
 
 
 async def _cases(app: Application, run: str) -> list[CaseRow]:
@@ -169,8 +169,8 @@ async def _cases(app: Application, run: str) -> list[CaseRow]:
 
 
 async def _matches(app: Application, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
-    rows = [await app.views.match(rule, key) for rule, key in sorted({(f.rule, f.key) for f in foils})]
-    return {(m.rule, m.key): m for m in rows if m is not None}
+    rows = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
+    return {(row.rule, row.key): row for row in rows}
 
 
 async def _links(app: Application, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
@@ -182,10 +182,7 @@ async def _links(app: Application, events: Iterable[CanonicalEvent], effects: It
     for effect in effects:
         for data in (effect.input, effect.result or b"{}"):
             keys.update(dict.fromkeys(_object_keys(wire.loads(data), app.model.objects)))
-    links: list[Link] = []
-    for object_, canonical in keys:
-        links += await app.views.links_of(object_, canonical)
-    return links
+    return await app.views.links_of(list(keys))
 
 
 def _object_keys(value: Any, objects: Iterable[str]) -> Iterator[tuple[str, str]]:
