@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from counterfoil.model import kinds
-from counterfoil.model.compile.policy import FAILURE_OUTCOMES
 from counterfoil.model.compile.workflow import awaited_events
 from counterfoil.model.document import Data
 from counterfoil.model.documents import Documents
 from counterfoil.model.versions import ContractVersions
-from counterfoil.model.walk import BlockPlace, steps, steps_of
+from counterfoil.model.walk import failure_steps, steps
 
 
 class Closure:
@@ -28,12 +27,10 @@ class Closure:
         if definition.start.due:
             self.add("object", definition.start.due.object)
         if definition.start.operation:
-            self.add(
-                "operation", definition.start.operation
-            )  # for its schemas: the operation starts the workflow, which does not call it
-        generation = definition.start.generation
+            # For its schemas: the operation starts the workflow, which does not call it.
+            self.add("operation", definition.start.operation)
         self.event(definition.start.event)
-        self.event(generation.event if isinstance(generation, kinds.GenerationEvent) else None)
+        self.event(definition.start.successor_event)
         for fact in definition.facts.values():
             if fact.head:
                 self.add("object", fact.head)
@@ -82,15 +79,9 @@ class Closure:
         self.collected["policy", name] = data
         failure = self.documents.policies[name].failure
         if failure is not None:
-            for reaction in (getattr(failure, n) for n in FAILURE_OUTCOMES):
-                self.reaction(reaction)
-            if failure.queue.wake:
-                self.event(failure.queue.wake)
-
-    def reaction(self, reaction: Any) -> None:
-        if isinstance(reaction, list):
-            for place in steps_of(BlockPlace(reaction, (), "x", "x")):
+            for place in failure_steps(failure):
                 self.step(place.step)
+            self.event(failure.queue.wake)
 
     def operation(self, name: str) -> None:
         if not self.add("operation", name):

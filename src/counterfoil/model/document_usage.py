@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from counterfoil.model import kinds
-from counterfoil.model.compile.mapping import emits_of, lets_of
-from counterfoil.model.compile.policy import FAILURE_OUTCOMES, limit_key
+from counterfoil.model.compile.mapping import emits_of, emitted_types, lets_of
+from counterfoil.model.compile.policy import limit_key
 from counterfoil.model.documents import Documents
-from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.field_usage import Contract, ContractPath, FieldUsage, Names, UsageReader
 from counterfoil.model.fields import each_field
 from counterfoil.model.template import is_duration
-from counterfoil.model.walk import BlockPlace, StepKind, steps, steps_of
+from counterfoil.model.walk import StepKind, failure_steps, steps
 
 
 def usage_of(documents: Documents) -> FieldUsage:
@@ -98,7 +96,10 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
     keys = workflow.serial.key if workflow.serial else []
     for text in keys if isinstance(keys, list) else [keys]:
         reader.formula(text, names)
-    places = [*steps(workflow), *_of_policy(reader.documents, workflow.failure)]
+    policy = reader.documents.policies.get(workflow.failure)
+    places = [*steps(workflow)]
+    if policy is not None and policy.failure is not None:
+        places += failure_steps(policy.failure)
     for place in places:
         names |= _result(place.step)
     for signal in workflow.signals:
@@ -115,16 +116,6 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
     if start.operation:
         reader.template(workflow.returns, names)
         reader.usage.give(("output", start.operation), reader.user, workflow.returns)
-
-
-def _of_policy(documents: Documents, name: str) -> Iterable[Any]:
-    """Yield the steps that a failure policy adds to every workflow that names it."""
-    policy = documents.policies.get(name)
-    failure = policy.failure if policy else None
-    for outcome in FAILURE_OUTCOMES if failure else ():
-        reaction = getattr(failure, outcome)
-        if isinstance(reaction, list):
-            yield from steps_of(BlockPlace(reaction, (), outcome, outcome))
 
 
 def _result(step: StepKind) -> dict[str, ContractPath | None]:

@@ -5,7 +5,7 @@ This is the part of a model that needs no compilation. Compiler, closure, versio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
@@ -46,8 +46,18 @@ class Documents:
         """Return True if a document of that name exists, valid or not."""
         return (kind, name) in self._by_name or (kind, name) in self.broken
 
+    def documents_of(self, kind: type[K]) -> Iterator[tuple[Document, K]]:
+        """Yield the documents of a kind, each with its value."""
+        for document in self.documents:
+            if isinstance(document.value, kind):
+                yield document, document.value
+
     def of_kind(self, kind: type[K]) -> dict[str, K]:
-        return {doc.name: doc.value for doc in self.documents if isinstance(doc.value, kind)}
+        return {value.name: value for _, value in self.documents_of(kind)}
+
+    def has_broken(self, *sorts: str) -> bool:
+        """Return True if a document of one of these kinds was refused for its form: it may contain what is missing."""
+        return any(kind in sorts for kind, _ in self.broken)
 
     @cached_property
     def systems(self) -> Mapping[str, kinds.System]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from functools import cached_property
+from typing import TypeVar
 
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
 from counterfoil.model.compile.foil import compile_foil
-from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, emits_of
+from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of
 from counterfoil.model.compile.workflow import compile_workflow
-from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping, Signal
+from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping
 from counterfoil.model.document import Data, Document
 from counterfoil.model.documents import Documents
-from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.versions import ContractVersions
+
+T = TypeVar("T")
 
 
 class Model(Documents):
@@ -99,11 +101,7 @@ class Model(Documents):
     @cached_property
     def _workflows_by_event(self) -> dict[str, list[str]]:
         """Names of workflows by their start event."""
-        names: dict[str, list[str]] = {}
-        for name, workflow in self.workflows.items():
-            if workflow.start.event is not None:
-                names.setdefault(workflow.start.event, []).append(name)
-        return names
+        return _grouped((w.start.event, name) for name, w in self.workflows.items())
 
     def starts_by_object(self, name: str) -> list[Definition]:
         """Return the workflows that become due by a date of this object."""
@@ -112,14 +110,7 @@ class Model(Documents):
     @cached_property
     def _workflows_by_object(self) -> dict[str, list[str]]:
         """Names of workflows by the object whose date starts them."""
-        names: dict[str, list[str]] = {}
-        for name, workflow in self.workflows.items():
-            if workflow.start.due:
-                names.setdefault(workflow.start.due.object, []).append(name)
-        return names
-
-    def starts_by_operation(self, operation: str) -> list[Definition]:
-        return [self.workflow(n) for n, w in self.workflows.items() if w.start.operation == operation]
+        return _grouped((w.start.due and w.start.due.object, name) for name, w in self.workflows.items())
 
     def generations_by_event(self, event: str) -> list[Definition]:
         """Return the workflows for which this event starts a successor Run of the same key."""
@@ -128,30 +119,13 @@ class Model(Documents):
     @cached_property
     def _workflows_by_generation(self) -> dict[str, list[str]]:
         """Names of workflows by the event that starts a successor Run."""
-        names: dict[str, list[str]] = {}
-        for name, workflow in self.workflows.items():
-            if isinstance(workflow.start.generation, kinds.GenerationEvent):
-                names.setdefault(workflow.start.generation.event, []).append(name)
-        return names
-
-    def signals_by_event(self, event: str) -> list[tuple[Definition, Signal]]:
-        return [
-            (self.workflow(name), signal)
-            for name, w in self.workflows.items()
-            if any(s.event == event for s in w.signals)
-            for signal in self.workflow(name).signals
-            if signal.event == event
-        ]
+        return _grouped((w.start.successor_event, name) for name, w in self.workflows.items())
 
     @cached_property
     def consumed(self) -> frozenset[str]:
         """Events that start Runs, write foils or match foils, by their declared names; waits are not included."""
         events = {w.start.event for w in self.workflows.values()}
-        events |= {
-            w.start.generation.event
-            for w in self.workflows.values()
-            if isinstance(w.start.generation, kinds.GenerationEvent)
-        }
+        events |= {w.start.successor_event for w in self.workflows.values()}
         rules = self.reconciliations.values()
         events |= {rule.foil.event for rule in rules} | {rule.observe.event for rule in rules}
         return frozenset(name for name in events if name is not None)
@@ -195,8 +169,7 @@ class Model(Documents):
                 _accepts(t, delivery_type)
                 for t in ([m.from_.type] if isinstance(m.from_.type, str) else m.from_.type)
             )
-            for emit in emits_of(m)
-            for event in emitted_types(emit.type)
+            for event in events_of(m)
         ]
         return list(dict.fromkeys(events))
 
@@ -223,12 +196,9 @@ class Model(Documents):
 
     @cached_property
     def _producers(self) -> dict[str, list[kinds.Mapping]]:
-        mappings: dict[str, list[kinds.Mapping]] = {}
-        for mapping in self.mappings.values():
-            for emit in emits_of(mapping):
-                for event in emitted_types(emit.type):
-                    mappings.setdefault(event, []).append(mapping)
-        return mappings
+        return _grouped(
+            (event, mapping) for mapping in self.mappings.values() for event in events_of(mapping)
+        )
 
     # -------------------------------------------------------------- foils
 
@@ -246,11 +216,7 @@ class Model(Documents):
     @cached_property
     def _foils_by_event(self) -> dict[str, list[FoilDefinition]]:
         """Foil rules by the event that writes their foils."""
-        foils: dict[str, list[FoilDefinition]] = {}
-        for foil in self.foils.values():
-            if foil.event is not None:
-                foils.setdefault(foil.event, []).append(foil)
-        return foils
+        return _grouped((foil.event, foil) for foil in self.foils.values())
 
     def foils_by_operation(self, operation: str) -> list[FoilDefinition]:
         """Return the foil rules by which the intent of this operation writes foils."""
@@ -259,6 +225,15 @@ class Model(Documents):
     def foils_by_observation(self, event: str) -> list[FoilDefinition]:
         """Return the foil rules whose foils this event may match."""
         return [foil for foil in self.foils.values() if foil.observe_event == event]
+
+
+def _grouped(pairs: Iterable[tuple[str | None, T]]) -> dict[str, list[T]]:
+    """Return the values by their keys, in order; a value without a key is left out."""
+    groups: dict[str, list[T]] = {}
+    for key, value in pairs:
+        if key is not None:
+            groups.setdefault(key, []).append(value)
+    return groups
 
 
 def _accepts(pattern: str, delivery_type: str) -> bool:

@@ -36,8 +36,6 @@ REGION = "region"
 """Table with the region of each legal entity."""
 BY_RUN = ("approval", "limit", "posting_date")
 """Sorts of policy that may differ between Runs."""
-MAX_PLACES = 500
-"""Maximum number of places that are checked one by one."""
 _NEVER = frozenset({"overlay", "pattern", "test"})
 
 

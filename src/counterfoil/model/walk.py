@@ -91,6 +91,20 @@ def steps(workflow: kinds.Workflow) -> Iterator[StepPlace]:
         yield from steps_of(block)
 
 
+def failure_blocks(failure: kinds.Failure) -> Iterator[BlockPlace]:
+    """Yield the reactions of a failure policy that are lists of steps."""
+    for name in kinds.Failure.model_fields:
+        reaction = getattr(failure, name)
+        if isinstance(reaction, list):
+            yield BlockPlace(reaction, ("failure", name), name, name)
+
+
+def failure_steps(failure: kinds.Failure) -> Iterator[StepPlace]:
+    """Yield every step in the reactions of a failure policy."""
+    for block in failure_blocks(failure):
+        yield from steps_of(block)
+
+
 def steps_of(block: BlockPlace, within: tuple[str, ...] = ()) -> Iterator[StepPlace]:
     for position, entry in enumerate(block.entries):
         if isinstance(entry, STEPS):

@@ -15,9 +15,8 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.model import Model, kinds
-from counterfoil.model.compile.mapping import emits_of
+from counterfoil.model.compile.mapping import emits_of, emitted_types
 from counterfoil.model.compile.policy import FAILURE_OUTCOMES
-from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.walk import BlockPlace, steps, steps_of
 from counterfoil.rules import routing
 

@@ -89,8 +89,8 @@ def test_a_wait_that_ends_in_a_duration_or_in_a_moment(model: Model) -> None:
 
 
 def test_signal_of_the_renewal_goes_back_to_the_quote(model: Model) -> None:
-    ((definition, signal),) = model.signals_by_event("contract.amended.v1")
-    assert definition.name == "renewal"
+    (signal,) = model.workflow("renewal").signals
+    assert signal.event == "contract.amended.v1"
     assert signal.do.verb == Verb("again", target="quote", at_most=5)
 
 

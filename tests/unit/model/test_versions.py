@@ -11,7 +11,7 @@ import pytest
 from counterfoil.core.finding import Finding
 from counterfoil.model import Model, read
 from counterfoil.rules import versions
-from counterfoil.rules.mapping import Mapped, apply_inbound
+from counterfoil.rules.mapping import MappedEvents, apply_inbound
 from tests.companies.base import COMPLETE_POLICY, documents, edited
 
 COMPANY = documents(
@@ -252,7 +252,7 @@ def test_a_mapping_that_continues_another_gives_its_facts_the_same_ids(tmp_path:
         for kind in ("closed", "closed_now")
         for mapping in model.inbound("bills", kind)
     ]
-    (old,), (new,) = (mapped.events for mapped in deliveries if isinstance(mapped, Mapped))
+    (old,), (new,) = (mapped.events for mapped in deliveries if isinstance(mapped, MappedEvents))
     assert (old.type, new.type) == ("invoice.paid.v1", "invoice.paid.v2")
     assert old.id == new.id
 

@@ -1,10 +1,9 @@
 """Checks over a whole model; the docstring of each check explains its rule."""
 
 from counterfoil.core.finding import Finding
-from counterfoil.model.checks import (
+from counterfoil.model.checks import (  # noqa: F401 - each module registers its rules
     approvals,
     casts,
-    changes,
     contracts,
     controls,
     exposed,
@@ -16,30 +15,10 @@ from counterfoil.model.checks import (
     steps,
     versions,
 )
-from counterfoil.model.checks.form import FORM
-from counterfoil.model.checks.registry import RULES, CheckRule
+from counterfoil.model.checks.registry import FORM, RULES, CheckRule
 from counterfoil.model.model import Model
 
-__all__ = [
-    "EXPLANATIONS",
-    "RULES",
-    "CheckRule",
-    "approvals",
-    "casts",
-    "changes",
-    "check",
-    "contracts",
-    "controls",
-    "exposed",
-    "foils",
-    "formulas",
-    "ownership",
-    "references",
-    "safety",
-    "steps",
-    "versions",
-]
-
+__all__ = ["EXPLANATIONS", "RULES", "CheckRule", "check"]
 
 EXPLANATIONS: dict[str, str] = FORM | {name: entry.explanation for name, entry in RULES.items()}
 """Explanation of each rule by its name in findings."""

@@ -1,4 +1,4 @@
-"""Approvals: complete matrices, segregation of duties, and values that stay as approved."""
+"""Approvals: complete matrices, segregation of duties, values that stay as approved, and approvers of changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from counterfoil.core.finding import Finding
 from counterfoil.core.money import EXPONENTS
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.checks.steps import workflows
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, is_identity, is_money
 from counterfoil.model.model import Model
@@ -98,7 +97,7 @@ def segregation(model: Model) -> Iterator[Finding]:
 @rule("approval-amount")
 def approval_amount(model: Model) -> Iterator[Finding]:
     """An approval that has several tiers or reserves a limit needs the `amount` that selects the tier."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             step = place.step
             if not isinstance(step, kinds.Approve) or step.amount is not None:
@@ -178,7 +177,7 @@ def covers_incomplete(model: Model) -> Iterator[Finding]:
     in a call's input come from covered values, from results of calls that the approval guards, from the Run itself, or
     from constants. An id may also come from the key of the Run, or from a fact with `recheck: each_effect`, because a
     change of it makes the call `stale`. The approved `amount` must be covered too."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         if any(isinstance(place.step, kinds.Approve) for place in steps(workflow)):
             check = _CoverCheck(model, document, workflow)
             check.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), {})
@@ -252,3 +251,32 @@ class _CoverCheck:
             message = f"{what} comes from `{path_read}`, which no earlier approval covers"
             fix = f"add `{path_read}` to `covers`"
             self.findings.append(self.document.finding("covers-incomplete", message, path, fix=fix))
+
+
+@rule("change-policy")
+def change_policy(model: Model) -> Iterator[Finding]:
+    """One policy names the approvers of changes, and only roles that may decide approvals."""
+    policies = [
+        d for d in model.documents if isinstance(d.value, kinds.Policy) and d.value.change is not None
+    ]
+    for document in policies[1:]:
+        yield document.finding(
+            "change-policy",
+            f"`{policies[0].name}` already names the approvers of changes",
+            ("change",),
+            at_key=True,
+            fix="put all rules into one policy",
+        )
+    for document in policies:
+        assert isinstance(document.value, kinds.Policy)
+        assert document.value.change is not None
+        for position, change_rule in enumerate(document.value.change.approve):
+            for at, name in enumerate(change_rule.roles):
+                role = model.roles.get(name)
+                if role is not None and "approvals:own:decide" not in role.may:
+                    yield document.finding(
+                        "change-policy",
+                        f"`{name}` may not decide approvals",
+                        ("change", "approve", position, "roles", at),
+                        fix=f"give `{name}` the permission approvals:own:decide, or name another role",
+                    )

@@ -26,9 +26,8 @@ Read = tuple[str, ...]
 
 def casts(model: Model) -> Iterator[tuple[Document, kinds.Mapping, kinds.Cast]]:
     """Yield the casts between two declared versions of one event or operation."""
-    for document in model.documents:
-        value = document.value
-        if not isinstance(value, kinds.Mapping) or value.cast is None:
+    for document, value in model.documents_of(kinds.Mapping):
+        if value.cast is None:
             continue
         of = model.versions.kind_of(value.cast.from_)
         if of is not None and of == model.versions.kind_of(value.cast.to):
@@ -40,9 +39,8 @@ def cast_form(model: Model) -> Iterator[Finding]:
     """A cast converts one version of an event or operation to another version of the same name, and there is one cast per
     pair. Both versions of an event have the same object. A cast makes no look-ups."""
     first: dict[tuple[str, str], str] = {}
-    for document in model.documents:
-        mapping = document.value
-        if not isinstance(mapping, kinds.Mapping) or mapping.cast is None:
+    for document, mapping in model.documents_of(kinds.Mapping):
+        if mapping.cast is None:
             continue
         old, new = mapping.cast.from_, mapping.cast.to
         of, to = model.versions.kind_of(old), model.versions.kind_of(new)

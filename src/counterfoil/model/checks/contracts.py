@@ -8,8 +8,7 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.mapping import emits_of
-from counterfoil.model.emitted_types import emitted_types
+from counterfoil.model.compile.mapping import emits_with_places, emitted_types
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
@@ -25,12 +24,8 @@ def consumed(model: Model) -> Iterator[tuple[str, str, str, Path]]:
 
 
 def emitted_by_workflows(model: Model) -> set[str]:
-    return {
-        place.step.emit
-        for workflow in model.workflows.values()
-        for place in steps(workflow)
-        if isinstance(place.step, kinds.Emit)
-    }
+    every = [place.step for workflow in model.workflows.values() for place in steps(workflow)]
+    return {step.emit for step in every if isinstance(step, kinds.Emit)}
 
 
 @rule("event-not-produced")
@@ -38,7 +33,7 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
     """Every consumed event is produced: a mapping or a workflow emits it, or its declaration says that it comes over
     `http` or from `counterfoil` itself."""
     emitted = emitted_by_workflows(model)
-    broken = any(kind == "mapping" for kind, _ in model.broken)
+    broken = model.has_broken("mapping")
     for name, kind, owner, path in consumed(model):
         event = model.events.get(name)
         if event is None or event.produced in ("http", "counterfoil") or broken:
@@ -55,9 +50,8 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
 @rule("usage-fields")
 def usage_fields(model: Model) -> Iterator[Finding]:
     """A usage event names two required text fields of its data, and the field of the meter lists the meters."""
-    for document in model.documents:
-        event = document.value
-        if not isinstance(event, kinds.Event) or event.usage is None:
+    for document, event in model.documents_of(kinds.Event):
+        if event.usage is None:
             continue
         for part in ("subscription", "meter"):
             name = getattr(event.usage, part)
@@ -83,15 +77,11 @@ def event_producer(model: Model) -> Iterator[Finding]:
         value = document.value
         emitted: list[tuple[str, Path]] = []
         if isinstance(value, kinds.Mapping):
-            for position, emit in enumerate(emits_of(value)):
-                path: Path = ("emit", position, "type") if isinstance(value.emit, list) else ("emit", "type")
-                emitted += [(name, path) for name in emitted_types(emit.type)]
+            for emit, path in emits_with_places(value):
+                emitted += [(name, (*path, "type")) for name in emitted_types(emit.type)]
         elif isinstance(value, kinds.Workflow):
-            emitted = [
-                (place.step.emit, (*place.path, "emit"))
-                for place in steps(value)
-                if isinstance(place.step, kinds.Emit)
-            ]
+            places = [(place.step, place.path) for place in steps(value)]
+            emitted = [(s.emit, (*path, "emit")) for s, path in places if isinstance(s, kinds.Emit)]
         for name, path in emitted:
             event = model.events.get(name)
             if event is not None and event.produced not in (document.kind, "http"):
@@ -105,27 +95,19 @@ def event_producer(model: Model) -> Iterator[Finding]:
 def mapping_emits_nothing(model: Model) -> Iterator[Finding]:
     """The text of a mapping shows the events that it emits: `type` is the name of an event, or a formula that selects one
     of several quoted names."""
-    for document in model.documents:
-        mapping = document.value
-        if not isinstance(mapping, kinds.Mapping):
-            continue
-        for position, emit in enumerate(emits_of(mapping)):
+    for document, mapping in model.documents_of(kinds.Mapping):
+        for emit, path in emits_with_places(mapping):
             if not emitted_types(emit.type):
-                path: Path = (
-                    ("emit", position, "type") if isinstance(mapping.emit, list) else ("emit", "type")
-                )
-                yield document.finding("mapping-emits-nothing", "`type` names no event", path)
+                yield document.finding("mapping-emits-nothing", "`type` names no event", (*path, "type"))
 
 
 @rule("operation-not-mapped")
 def operation_not_mapped(model: Model) -> Iterator[Finding]:
     """Every operation that a workflow calls has a mapping to its system, unless another integration
     executes it (`executor: external`) or the connector takes the canonical input unchanged (`executor: identity`)."""
-    if any(kind == "mapping" for kind, _ in model.broken):
+    if model.has_broken("mapping"):
         return
-    for document in model.documents:
-        if not isinstance(document.value, kinds.Workflow):
-            continue
+    for document, _ in model.documents_of(kinds.Workflow):
         for kind, name, path in references(document):
             operation = model.operations.get(name) if kind == "operation" else None
             if operation is None or path[0] == "start" or operation.executor != "connector":
@@ -140,9 +122,8 @@ def operation_not_mapped(model: Model) -> Iterator[Finding]:
 def mapping_conflict(model: Model) -> Iterator[Finding]:
     """One mapping leads to an operation, and it leads to the operation's own system."""
     first: dict[str, str] = {}
-    for document in model.documents:
-        mapping = document.value
-        if not isinstance(mapping, kinds.Mapping) or mapping.to is None:
+    for document, mapping in model.documents_of(kinds.Mapping):
+        if mapping.to is None:
             continue
         name = mapping.to.operation
         operation = model.operations.get(name)
@@ -158,9 +139,8 @@ def mapping_conflict(model: Model) -> Iterator[Finding]:
 def repeat_protection(model: Model) -> Iterator[Finding]:
     """An operation with `repeat: key` declares how long the vendor remembers the key (`retention`). That is longer than a
     sent request may still take effect (`horizon`)."""
-    for document in model.documents:
-        operation = document.value
-        if not isinstance(operation, kinds.Operation) or operation.repeat != "key":
+    for document, operation in model.documents_of(kinds.Operation):
+        if operation.repeat != "key":
             continue
         if operation.retention is None:
             fix = "add `retention:`, the time for which the vendor remembers an idempotency key"

@@ -74,12 +74,8 @@ def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step:
 
 def _used(model: Model) -> set[tuple[str, str]]:
     """Return the policies and operations that workflows name, and the operations that undo those."""
-    used = {
-        (kind, name)
-        for document in model.documents
-        if isinstance(document.value, kinds.Workflow)
-        for kind, name, _ in references(document)
-    }
+    documents = [document for document, _ in model.documents_of(kinds.Workflow)]
+    used = {(kind, name) for document in documents for kind, name, _ in references(document)}
     for kind, name in tuple(used):
         operation = model.operations.get(name) if kind == "operation" else None
         used |= {("operation", choice.call) for choice in (operation.undo or [] if operation else [])}
@@ -130,9 +126,7 @@ def no_control(model: Model) -> Iterator[Finding]:
     """A folder with controls has them for everything that moves money: a control names every approval, limit and
     reconciliation, and every workflow that writes. A warning."""
     enforced = enforcements(model).values()
-    wrong = any(kind == "control" for kind, _ in model.broken) or any(
-        entry.fault for entries in enforced for entry in entries
-    )
+    wrong = model.has_broken("control") or any(entry.fault for entries in enforced for entry in entries)
     if not all(enforced) or not enforced or wrong:
         return  # a faulty control may mean to name any document
     for gap in uncontrolled(model):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.checks.steps import workflows
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
@@ -74,7 +73,7 @@ def _starts(document: Document, workflow: kinds.Workflow, operation: kinds.Opera
 def caller(model: Model) -> Iterator[Finding]:
     """In a workflow that an operation starts, the caller is the requester: approvals use `event.data.requested_by`, which
     no input can set. A role that calls the operation never decides its approvals."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         if workflow.start.operation is None:
             continue
         calling = {r.name for r in model.roles.values() if workflow.start.operation in r.calls}
@@ -102,10 +101,7 @@ def caller(model: Model) -> Iterator[Finding]:
 def role_calls(model: Model) -> Iterator[Finding]:
     """A role `calls` only exposed operations and has the permission `operations:own:call`. It `speaks` for the systems of
     record of all fields that the inputs must assert."""
-    for document in model.documents:
-        role = document.value
-        if not isinstance(role, kinds.Role):
-            continue
+    for document, role in model.documents_of(kinds.Role):
         if role.calls and MAY_CALL not in role.may:
             message = f"`{role.name}` lists operations in `calls` but has no permission to call"
             yield document.finding("role-calls", message, ("calls",), fix=f"add `{MAY_CALL}` to `may`")

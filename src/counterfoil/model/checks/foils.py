@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.checks.steps import workflows
 from counterfoil.model.kinds import seconds
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
@@ -18,11 +17,8 @@ from counterfoil.model.walk import steps
 def foil_unobserved(model: Model) -> Iterator[Finding]:
     """Every foil can be observed: a mapping of its right system emits the matching event, or the event comes over `http` or
     from `counterfoil` itself. An event that a workflow emits is no evidence about another system."""
-    broken = any(kind == "mapping" for kind, _ in model.broken)
-    for document in model.documents:
-        reconciliation = document.value
-        if not isinstance(reconciliation, kinds.Reconciliation):
-            continue
+    broken = model.has_broken("mapping")
+    for document, reconciliation in model.documents_of(kinds.Reconciliation):
         event = model.events.get(reconciliation.observe.event)
         if event is None or event.produced in ("http", "counterfoil") or broken:
             continue
@@ -38,10 +34,7 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
 def foil_form(model: Model) -> Iterator[Finding]:
     """A foil is written by exactly one of an event and an operation, and its two systems differ. The operation writes to
     one of them. Both sides have the same legs."""
-    for document in model.documents:
-        reconciliation = document.value
-        if not isinstance(reconciliation, kinds.Reconciliation):
-            continue
+    for document, reconciliation in model.documents_of(kinds.Reconciliation):
         if (reconciliation.foil.event is None) == (reconciliation.foil.operation is None):
             yield document.finding(
                 "foil-form", "a foil needs either `event` or `operation`", ("foil",), at_key=True
@@ -79,7 +72,7 @@ def deadline_too_short(model: Model) -> Iterator[Finding]:
     """Deadlines are longer than the retries: the `deadline` of a workflow and the `due` of a foil that its call writes do
     not end while the failure policy still retries or queues the call. The vendor remembers an idempotency key
     (`retention`) until the last retry."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         policy = model.policies.get(workflow.failure)
         if policy is None or policy.failure is None:
             continue

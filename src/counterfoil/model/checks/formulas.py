@@ -9,17 +9,16 @@ from counterfoil.core.finding import Finding
 from counterfoil.expr.types import DYN, type_of
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.mapping import emits_of, lets_of
+from counterfoil.model.compile.mapping import emits_with_places, emitted_types, lets_of
 from counterfoil.model.compile.operation import undo_input
 from counterfoil.model.compile.order import facts_in_order, lets_in_order
 from counterfoil.model.compile.policy import limit_key
-from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_duration, is_formula
 from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots
-from counterfoil.model.walk import STEPS, BlockPlace, StepKind, root_blocks, steps_of
+from counterfoil.model.walk import STEPS, BlockPlace, StepKind, failure_steps, root_blocks
 
 _KEY = type_of("string", "int")
 _DATE = type_of("date", "timestamp")
@@ -284,12 +283,9 @@ def _policy(typing: Typing, policy: kinds.Policy) -> None:
         for position, text in enumerate(policy.limit.per):
             typing.formula(text, ("limit", "per", position), names)
     if policy.failure is not None:
-        for name in kinds.Failure.model_fields:
-            reaction = getattr(policy.failure, name)
-            if isinstance(reaction, list):
-                for place in steps_of(BlockPlace(reaction, ("failure", name), name, name)):
-                    if place.step.when is not None:
-                        typing.formula(place.step.when, (*place.path, "when"), names, BOOL)
+        for place in failure_steps(policy.failure):
+            if place.step.when is not None:
+                typing.formula(place.step.when, (*place.path, "when"), names, BOOL)
 
 
 # ------------------------------------------------------------------ mappings
@@ -317,12 +313,11 @@ def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds
             names = names | roots({name: scope.head_type(model, "legal_entity")})
         else:
             names = names | {name: typing.formula(text, ("let", name), names)}
-    emits = emits_of(mapping)
-    for position, emit in enumerate(emits):
-        path: Path = ("emit", position) if isinstance(mapping.emit, list) else ("emit",)
+    emits = emits_with_places(mapping)
+    for emit, path in emits:
         _emit(model, typing, emit, path, names)
     if mapping.assert_ is not None:
-        types = emitted_types(emits[0].type) if len(emits) == 1 else []
+        types = emitted_types(emits[0][0].type) if len(emits) == 1 else []
         declared = len(types) == 1 and types[0] in model.events
         data = {"data": model.schema_of_event(types[0]) if declared else {}}
         typing.formula(mapping.assert_, ("assert",), names | roots(data), BOOL)

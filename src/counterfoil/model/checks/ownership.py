@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.mapping import emits_of
-from counterfoil.model.emitted_types import emitted_types
+from counterfoil.model.compile.mapping import emits_with_places, emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
@@ -18,10 +17,7 @@ from counterfoil.model.source import Path
 def system_of_record(model: Model) -> Iterator[Finding]:
     """Every object and field has one system of record. A field inside another field cannot name its own system, because the
     system of record applies to fields of the object. A field is declared once, either with `?` or without."""
-    for document in model.documents:
-        definition = document.value
-        if not isinstance(definition, kinds.Object):
-            continue
+    for document, definition in model.documents_of(kinds.Object):
         names: set[str] = set()
         for written, spec in definition.fields.items():
             name = written.removesuffix("?")
@@ -55,13 +51,10 @@ def _inner_systems(spec: kinds.FieldSpec, path: Path) -> Iterator[Path]:
 def not_owner(model: Model) -> Iterator[Finding]:
     """A mapping asserts only fields that its system owns: every field of the object that an emitted fact sets has the system
     of the mapping as its system of record. Narrow the event's `sets`, or change the field's `system`."""
-    for document in model.documents:
-        mapping = document.value
-        if not isinstance(mapping, kinds.Mapping) or mapping.from_ is None:
+    for document, mapping in model.documents_of(kinds.Mapping):
+        if mapping.from_ is None:
             continue
-        many = isinstance(mapping.emit, list)
-        for position, emit in enumerate(emits_of(mapping)):
-            path: Path = ("emit", position) if many else ("emit",)
+        for emit, path in emits_with_places(mapping):
             for name in emitted_types(emit.type):
                 event = model.events.get(name)
                 if event is None or event.object not in model.objects:
@@ -98,7 +91,7 @@ def no_owner(model: Model) -> Iterator[Finding]:
             value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table | kinds.Control
         ) or (isinstance(value, kinds.Mapping) and value.from_ is not None)
         # A broken system or object may have an owner.
-        complete = not any(kind in ("system", "object") for kind, _ in model.broken)
+        complete = not model.has_broken("system", "object")
         if answers and complete and not model.owners_of(value):
             message = f"the {document.kind} `{document.name}` has no owner for its exceptions"
             yield document.finding("no-owner", message, ("name",), fix="add `owner:` with a role")

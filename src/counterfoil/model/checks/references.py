@@ -10,14 +10,13 @@ from typing import Any
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.mapping import emits_of
+from counterfoil.model.compile.mapping import EVENT_NAME, emits_with_places, emitted_types
 from counterfoil.model.compile.policy import POSTING_RULES
 from counterfoil.model.document import Document
-from counterfoil.model.emitted_types import EVENT_NAME, emitted_types
 from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
-from counterfoil.model.walk import BlockPlace, steps, steps_of
+from counterfoil.model.walk import failure_steps, steps
 
 _OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\.v([2-9]|[1-9][0-9]+))?")
 _LOOKUP = re.compile(r"\b(table|xref|canon|head)\(\s*(?:'([^'\\]*)'|\"([^\"\\]*)\")")
@@ -124,8 +123,7 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
         yield kind, value.cast.to, ("cast", "to")
     if value.fetch:
         yield "operation", value.fetch.call, ("fetch", "call")
-    for position, emit in enumerate(emits_of(value)):
-        path: Path = ("emit", position) if isinstance(value.emit, list) else ("emit",)
+    for emit, path in emits_with_places(value):
         yield from (("event", name, (*path, "type")) for name in emitted_types(emit.type))
         yield from (("object", name, (*path, "links", name)) for name in emit.links)
     yield from (("object", name, ("returns", "links", name)) for name in value.returns.links)
@@ -195,11 +193,8 @@ def _policy(value: kinds.Policy) -> Iterator[Reference]:
     if value.failure:
         if value.failure.queue.wake:
             yield "event", value.failure.queue.wake, ("failure", "queue", "wake")
-        for name in kinds.Failure.model_fields:
-            reaction = getattr(value.failure, name)
-            if isinstance(reaction, list):
-                for place in steps_of(BlockPlace(reaction, ("failure", name), name, name)):
-                    yield from _step(place.step, place.path)
+        for place in failure_steps(value.failure):
+            yield from _step(place.step, place.path)
     if value.approval:
         path: Path = ("approval",)
         if value.approval.rates:
@@ -250,10 +245,7 @@ def _lookups(value: Any, path: Path) -> Iterator[Reference]:
 def wrong_policy(model: Model) -> Iterator[Finding]:
     """A workflow names policies of the right sort: `failure` needs a failure policy, `approve` an approval policy,
     `reserve` and a `limit` fact a limit policy, `dates.posting` a posting-date policy."""
-    for document in model.documents:
-        workflow = document.value
-        if not isinstance(workflow, kinds.Workflow):
-            continue
+    for document, workflow in model.documents_of(kinds.Workflow):
         expected: list[tuple[str, str, Path]] = [(workflow.failure, "failure", ("failure",))]
         for name, fact in workflow.facts.items():
             if fact.limit:
@@ -275,25 +267,18 @@ def wrong_policy(model: Model) -> Iterator[Finding]:
 @rule("event-name")
 def event_name(model: Model) -> Iterator[Finding]:
     """An event is named `noun.past_verb.vN`, such as `invoice.finalized.v1`: a fact, with the version of its contract."""
-    for document in model.documents:
-        if isinstance(document.value, kinds.Event):
-            name = document.name
-            words = name.rsplit(".", 2)
-            if not EVENT_NAME.fullmatch(name) or not _PAST.fullmatch(words[-2]):
-                fix = "name it noun.past_verb.vN, such as invoice.finalized.v1"
-                yield document.finding(
-                    "event-name", f"`{name}` is not a fact with a version", ("name",), fix=fix
-                )
+    for document, event in model.documents_of(kinds.Event):
+        if not EVENT_NAME.fullmatch(event.name) or not _PAST.fullmatch(event.name.rsplit(".", 2)[-2]):
+            message = f"`{event.name}` is not a fact with a version"
+            fix = "name it noun.past_verb.vN, such as invoice.finalized.v1"
+            yield document.finding("event-name", message, ("name",), fix=fix)
 
 
 @rule("operation-name")
 def operation_name(model: Model) -> Iterator[Finding]:
     """An operation is named `system.noun.verb`; its first word is its system's name or that system's role. A newer version
     of its contract is `system.noun.verb.v2`; the first has no number."""
-    for document in model.documents:
-        operation = document.value
-        if not isinstance(operation, kinds.Operation):
-            continue
+    for document, operation in model.documents_of(kinds.Operation):
         system = model.systems.get(operation.system)
         allowed = {operation.system, system.role} if system else {operation.name.split(".")[0]}
         if not _OPERATION_NAME.fullmatch(operation.name):
@@ -310,9 +295,8 @@ def operation_name(model: Model) -> Iterator[Finding]:
 @rule("event-fields")
 def event_fields(model: Model) -> Iterator[Finding]:
     """An event of an object has the field with the object's id, and `sets` names fields that both have."""
-    for document in model.documents:
-        event = document.value
-        if not isinstance(event, kinds.Event) or not event.object:
+    for document, event in model.documents_of(kinds.Event):
+        if not event.object:
             continue
         fields = {name for name, _, _ in each_field(event.data)}
         key = event.key or f"{event.object}_id"

@@ -8,7 +8,7 @@ from typing import Any
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.checks.steps import OUTCOMES, ending, workflows
+from counterfoil.model.checks.steps import OUTCOMES, ending
 from counterfoil.model.document import Document
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
@@ -19,7 +19,7 @@ from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, ki
 def no_undo(model: Model) -> Iterator[Finding]:
     """Every call that writes has an `undo`, or `irreversible:` with a reason, on the step or on its operation. An operation
     that only reads has neither."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             step = place.step
             operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
@@ -59,7 +59,7 @@ def is_irreversible(model: Model, step: StepKind) -> bool:
 def undo_after_irreversible(model: Model) -> Iterator[Finding]:
     """After an irreversible step, every later step has a reaction other than `undo` for each of its outcomes, its own or that
     of the failure policy."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         policy = model.policies.get(workflow.failure)
         if policy is not None and policy.failure is not None:
             scan = _IrreversibleScan(model, document, policy.failure)

@@ -1,4 +1,4 @@
-"""Control flow of a workflow: outcomes, reactions, loops, waits, and unreachable steps."""
+"""Control flow of a workflow: outcomes, reactions, loops, waits, unreachable and renamed steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def workflows(model: Model) -> Iterator[tuple[Document, kinds.Workflow]]:
 def unknown_outcome(model: Model) -> Iterator[Finding]:
     """Each kind of step has a closed set of outcomes. check: failed; approve: rejected, expired, stale; wait:
     timeout; call: the error classes, unknown, accepted, stale; choose, each and emit have none."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             allowed = OUTCOMES[kind_of(place.step)]
             for outcome in place.step.outcomes:
@@ -56,7 +56,7 @@ def wrong_reaction(model: Model) -> Iterator[Finding]:
     """A reaction fits its outcome: `retry` and `queue` send again, so they fit only outcomes of a call. A
     call that was done or accepted is never sent again, and a failed check or a rejection is never retried. `continue` and
     `stop` do not fit an unknown outcome, and an unknown call with `repeat: blind` is never sent again."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         policy = model.policies.get(workflow.failure)
         failure = policy.failure if policy else None
         for place in steps(workflow):
@@ -113,7 +113,7 @@ def verb_name(verb: Any) -> str:
 def unreachable(model: Model) -> Iterator[Finding]:
     """No step is unreachable: no step follows a verb such as `stop`, a branch that is always taken, or a choice whose every
     branch ends, and no `when` is always false."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         for block in blocks(workflow):
             yield from _after_the_end(document, block)
             for position, entry in enumerate(block.entries):
@@ -179,7 +179,7 @@ def _block_ends(block: Any) -> bool:
 def step_id(model: Model) -> Iterator[Finding]:
     """The id of a step is unique in its workflow and differs from facts, lets and built-in names: formulas read the result of
     the step by it."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         reserved = {"event", "object", "input", "result", "run", "start", *workflow.facts, *workflow.let}
         used: set[str] = set()
         for place in steps(workflow):
@@ -199,7 +199,7 @@ def step_id(model: Model) -> Iterator[Finding]:
 @rule("again-target")
 def again_target(model: Model) -> Iterator[Finding]:
     """`again` goes back to `start`, or to the id of an earlier or enclosing step: a loop has one entry and a bound."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         earlier: set[str] = set()
         ids = {place.step.id for place in steps(workflow) if place.step.id}
         for block in (BlockPlace(workflow.steps, ("steps",), "", "steps"),):
@@ -251,7 +251,7 @@ def _again(
 def wait_without_until(model: Model) -> Iterator[Finding]:
     """Every wait has an end, `until`, so that every unfinished Run has a next moment. It waits for an event or for foils, not
     for both."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             if isinstance(place.step, kinds.Wait):
                 wait = place.step.wait
@@ -276,7 +276,7 @@ def wait_without_until(model: Model) -> Iterator[Finding]:
 def no_serial(model: Model) -> Iterator[Finding]:
     """A workflow that writes has a serial key, so that Runs with the same key do not write at the same time:
     `serial: {key: ...}`."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         if workflow.serial is None:
             for place in steps(workflow):
                 operation = (
@@ -292,7 +292,7 @@ def no_serial(model: Model) -> Iterator[Finding]:
 @rule("signal-state")
 def signal_state(model: Model) -> Iterator[Finding]:
     """The business states in which a signal interrupts are states that a step `becomes`."""
-    for document, workflow in workflows(model):
+    for document, workflow in model.documents_of(kinds.Workflow):
         states = {place.step.becomes for place in steps(workflow) if place.step.becomes}
         for position, signal in enumerate(workflow.signals):
             for at, state in enumerate(signal.in_):
@@ -300,3 +300,16 @@ def signal_state(model: Model) -> Iterator[Finding]:
                     fix = f"one of {', '.join(sorted(states))}" if states else "add `becomes:` to a step"
                     message = f"no step has `becomes: {state}`"
                     yield document.finding("signal-state", message, ("signals", position, "in", at), fix=fix)
+
+
+@rule("moved-step")
+def moved_step(model: Model) -> Iterator[Finding]:
+    """`moved` maps the former name of a step to its present name. No step may still have the former name."""
+    for document, workflow in model.documents_of(kinds.Workflow):
+        names = {place.name for place in steps(workflow)}
+        for old, new in workflow.moved.items():
+            if new not in names:
+                yield document.finding("moved-step", f"there is no step `{new}`", ("moved", old))
+            if old in names:
+                message = f"`{old}` is still the name of a step: a moved step must leave its former name"
+                yield document.finding("moved-step", message, ("moved", old), at_key=True)

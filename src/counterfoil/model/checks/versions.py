@@ -9,9 +9,8 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.contracts import consumed, emitted_by_workflows
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
-from counterfoil.model.compile.mapping import emits_of
+from counterfoil.model.compile.mapping import events_of
 from counterfoil.model.document import Document
-from counterfoil.model.emitted_types import emitted_types
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 
@@ -50,9 +49,8 @@ def cast_missing(model: Model) -> Iterator[Finding]:
                 path,
                 fix=f"add a mapping with `cast: {{from: {other}, to: {name}}}`",
             )
-    for document in model.documents:
-        operation = document.value
-        if not isinstance(operation, kinds.Operation) or operation.exposes != "none":
+    for document, operation in model.documents_of(kinds.Operation):
+        if operation.exposes != "none":
             continue
         served = [
             other
@@ -98,9 +96,8 @@ def cast_ambiguous(model: Model) -> Iterator[Finding]:
 def continues(model: Model) -> Iterator[Finding]:
     """Two mappings of one system that emit two versions of one event report the same facts. The mapping of the newer version
     names the other in `continues`, so that a fact has one id in both. Both belong to the same system."""
-    for document in model.documents:
-        mapping = document.value
-        if not isinstance(mapping, kinds.Mapping) or mapping.from_ is None:
+    for document, mapping in model.documents_of(kinds.Mapping):
+        if mapping.from_ is None:
             continue
         if mapping.continues is not None:
             earlier_mapping = model.mappings.get(mapping.continues)
@@ -113,8 +110,7 @@ def continues(model: Model) -> Iterator[Finding]:
                 message = f"`{mapping.continues}` is not another mapping of {mapping.from_.system}"
                 yield document.finding("continues", message, ("continues",))
             continue
-        emitted = {name for emit in emits_of(mapping) for name in emitted_types(emit.type)}
-        for name in sorted(emitted):
+        for name in sorted(events_of(mapping)):
             for other in model.versions.of(name, "event"):
                 earlier = _of_system(model, other, mapping) if _older(model, other, name) else None
                 if earlier is not None:

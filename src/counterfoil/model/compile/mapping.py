@@ -9,8 +9,11 @@ from typing import Any
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
 from counterfoil.model.compile.order import compile_lets
-from counterfoil.model.template import compile_template, formula, optional, record, text_of
+from counterfoil.model.source import Path
+from counterfoil.model.template import compile_template, formula, is_formula, optional, record, text_of
 
+_CONSTANT = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
+EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
 
 
@@ -69,8 +72,32 @@ def _emit(emit: kinds.EmitMapping) -> d.EmitDefinition:
 
 
 def emits_of(mapping: kinds.Mapping) -> list[kinds.EmitMapping]:
+    return [emit for emit, _ in emits_with_places(mapping)]
+
+
+def emits_with_places(mapping: kinds.Mapping) -> list[tuple[kinds.EmitMapping, Path]]:
     emit = mapping.emit
-    return [] if emit is None else emit if isinstance(emit, list) else [emit]
+    if isinstance(emit, list):
+        return [(part, ("emit", position)) for position, part in enumerate(emit)]
+    return [] if emit is None else [(emit, ("emit",))]
+
+
+def events_of(mapping: kinds.Mapping) -> list[str]:
+    """Return the event types that a mapping may emit."""
+    return list(dict.fromkeys(name for emit in emits_of(mapping) for name in emitted_types(emit.type)))
+
+
+def emitted_types(value: Any) -> list[str]:
+    """Return the event types that the `type` of an emit names: a literal, or the constants of a formula.
+
+    `=i.total < 0 ? 'credit.issued.v1' : 'invoice.finalized.v1'` has two.
+    """
+    if not isinstance(value, str):
+        return []
+    if not is_formula(value):
+        return [value]
+    constants = (match[1] or match[2] or "" for match in _CONSTANT.finditer(value))
+    return list(dict.fromkeys(text for text in constants if EVENT_NAME.fullmatch(text)))
 
 
 def lets_of(mapping: kinds.Mapping, has_entities: bool) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from counterfoil.model.documents import Documents
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import compile_each, compile_template, formula, optional, record, until
 from counterfoil.model.versions import ContractVersions
-from counterfoil.model.walk import STEPS, BlockPlace, StepKind, step_name, steps, steps_of
+from counterfoil.model.walk import STEPS, StepKind, failure_steps, step_name, steps
 
 FoilsOf = Callable[[str], list[d.FoilDefinition]]
 
@@ -332,9 +332,6 @@ def awaited_events(documents: Documents, workflow: kinds.Workflow) -> list[str]:
         events.append(failure.queue.wake)
     places = list(steps(workflow))
     if failure is not None:
-        reactions = [(name, getattr(failure, name)) for name in FAILURE_OUTCOMES]
-        for name, reaction in reactions:
-            if isinstance(reaction, list):
-                places += steps_of(BlockPlace(reaction, (), name, name))
+        places += failure_steps(failure)
     events += [p.step.wait.event for p in places if isinstance(p.step, kinds.Wait) and p.step.wait.event]
     return sorted({event for event in events if event in documents.events})

@@ -206,6 +206,11 @@ class Start(Part):
     key: Formula
     generation: Formula | GenerationEvent | None = None
 
+    @property
+    def successor_event(self) -> str | None:
+        """The event that starts a successor Run of the same key."""
+        return self.generation.event if isinstance(self.generation, GenerationEvent) else None
+
     @model_validator(mode="after")
     def _one_start(self) -> Start:
         if sum(x is not None for x in (self.event, self.due, self.operation)) != 1:
